@@ -1,0 +1,26 @@
+"""Errors of the edges.
+
+    ConnectorError
+    ├── ParquetError      a file, its schema or its rows cannot be used
+    ├── CodecError        the codec itself is misconfigured (a bad message is a `Reject`, not an error)
+    └── KafkaError        the broker cannot be reached or refuses us
+
+Every message says where (file, field, topic), what was found and what to do about it; the front
+door prints it as one line and exits with 2 (input) or 1 (the outside world failed).
+"""
+
+
+class ConnectorError(Exception):
+    """An edge of the service cannot do its work."""
+
+
+class ParquetError(ConnectorError):
+    """A Parquet file, its schema or its rows cannot be used; the message names the file."""
+
+
+class CodecError(ConnectorError):
+    """The codec was configured in a way that cannot decode anything."""
+
+
+class KafkaError(ConnectorError):
+    """The Kafka cluster cannot be reached or refuses the request; the message names it."""

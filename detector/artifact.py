@@ -1,0 +1,278 @@
+"""The artifact: the directory that the trainer writes and the detector reads.
+
+    model.safetensors    weights (never pickle: an artifact can carry no code)
+    artifact.json        everything else that scoring needs, and the SHA-256 of the other files
+    calibration.parquet  quantiles of the residual a channel and of the error
+    model_card.md        the same for people
+
+The version is derived from the content, so equal artifacts have equal versions and any change of a
+byte is noticed when the artifact is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from detector import models
+from detector.errors import ArtifactError
+
+FORMAT_VERSION = 1
+WEIGHTS, MANIFEST, CALIBRATION, CARD = (
+    "model.safetensors",
+    "artifact.json",
+    "calibration.parquet",
+    "model_card.md",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """What was learned of one channel (units: the channel's own, unless said otherwise).
+
+    center, scale     x -> (x - center) / scale before the model
+    residual_scale    root mean square residual on held-out rows, in units of `scale`
+    band              half width of the expected band: a high quantile of |actual - expected|
+    flatline_rows     equal values in a row that mean a stuck sensor; 0: never (constant channels)
+    valid_min/max     physical range, None where the user gave none
+    """
+
+    name: str
+    center: float
+    scale: float
+    residual_scale: float
+    band: float
+    flatline_rows: int = 0
+    valid_min: float | None = None
+    valid_max: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How residuals become a row's error (see `detector.scoring`).
+
+    delay   rows after a row whose windows may still speak for it; 0 is strictly causal
+    smooth  rows whose errors are averaged, the row itself last
+    """
+
+    delay: int = 0
+    smooth: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The error that is score 1.0, how it was found, and for which alarm budget."""
+
+    value: float
+    method: str
+    alarm_budget: str
+    parameters: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Everything but the weights. `family` and `hyperparameters` build the module."""
+
+    name: str
+    family: str
+    hyperparameters: dict[str, Any]
+    channels: tuple[Channel, ...]
+    interval_ns: int
+    window: int
+    stride: int
+    batch_size: int
+    max_gap: int
+    scoring: Scoring
+    threshold: Threshold
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        return tuple(channel.name for channel in self.channels)
+
+    def column(self, attribute: str) -> NDArray[np.float64]:
+        """One attribute of all channels, float64 [channels]; None becomes NaN."""
+        values = [getattr(channel, attribute) for channel in self.channels]
+        return np.array(values, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A spec, its module in evaluation mode, and what `save` derived from the content."""
+
+    spec: Spec
+    module: torch.nn.Module
+    calibration: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    card: str = ""
+    version: str = "unsaved"
+
+    def with_scoring(self, scoring: Scoring) -> Artifact:
+        """The same model scored otherwise. The threshold stays and may need calibration."""
+        return replace(self, spec=replace(self.spec, scoring=scoring))
+
+
+def save(artifact: Artifact, directory: Path) -> Artifact:
+    """Write the artifact to `directory`, whole or not at all; returns it with its version.
+
+    A directory that exists is replaced. Raises ArtifactError where it cannot be written.
+    """
+    files = {
+        WEIGHTS: save_tensors({k: v.contiguous().cpu() for k, v in artifact.module.state_dict().items()}),
+        CALIBRATION: _table_bytes(artifact.calibration),
+        CARD: artifact.card.encode(),
+    }
+    manifest = {
+        "format": FORMAT_VERSION,
+        "spec": asdict(artifact.spec),
+        "files": {name: _sha256(content) for name, content in files.items()},
+    }
+    version = _version_of(manifest)
+    files[MANIFEST] = json.dumps({"version": version, **manifest}, indent=2).encode()
+    try:
+        _write_atomically(files, directory)
+    except OSError as error:
+        raise ArtifactError(f"{directory}: cannot write the artifact: {error.strerror or error}") from error
+    return replace(artifact, version=version)
+
+
+def load(directory: Path) -> Artifact:
+    """Read and check an artifact; the module is in evaluation mode on the CPU.
+
+    Raises ArtifactError that names the file and what is wrong with it: missing, truncated, tampered
+    with, of another format, or of other shapes than its own description.
+    """
+    manifest = _read_manifest(directory)
+    files = {name: _read_checked(directory / name, digest) for name, digest in manifest["files"].items()}
+    spec = _spec_from(manifest["spec"], directory / MANIFEST)
+    module = _build(spec, directory / MANIFEST)
+    _load_weights(module, files[WEIGHTS], directory / WEIGHTS)
+    calibration = _read_table(files[CALIBRATION])
+    return Artifact(spec, module.eval(), calibration, files[CARD].decode(), manifest["version"])
+
+
+def remove(directory: Path) -> None:
+    """Delete an artifact's directory."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _read_manifest(directory: Path) -> dict[str, Any]:
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise ArtifactError(
+            f"{directory}: not an artifact: no {MANIFEST} there; write one with `streamgauge train`"
+        )
+    try:
+        manifest = json.loads(path.read_bytes())
+        version, found = manifest.pop("version"), manifest["format"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(
+            f"{path}: damaged (truncated or edited): {error}; restore or retrain it"
+        ) from error
+    if found != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path}: artifact format {found!r}; this release reads format {FORMAT_VERSION}: "
+            "retrain the model or install the matching release"
+        )
+    if not isinstance(manifest.get("files"), dict) or set(manifest["files"]) != {WEIGHTS, CALIBRATION, CARD}:
+        raise ArtifactError(f"{path}: damaged: its list of files is not that of an artifact")
+    expected = _version_of(manifest)
+    if version != expected:
+        raise ArtifactError(
+            f"{path}: content does not match its version {version!r} (computed {expected!r}): it was edited"
+        )
+    manifest["version"] = version
+    return manifest  # type: ignore[no-any-return]  # checked piece by piece above and in _spec_from
+
+
+def _read_checked(path: Path, digest: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if _sha256(content) != digest:
+        raise ArtifactError(
+            f"{path}: content does not match its hash in {MANIFEST}: truncated or tampered with"
+        )
+    return content
+
+
+def _spec_from(raw: Mapping[str, Any], path: Path) -> Spec:
+    try:
+        return Spec(
+            **{
+                **raw,
+                "channels": tuple(Channel(**channel) for channel in raw["channels"]),
+                "scoring": Scoring(**raw["scoring"]),
+                "threshold": Threshold(**raw["threshold"]),
+            }
+        )
+    except (TypeError, KeyError) as error:
+        raise ArtifactError(f"{path}: the description lacks or misnames a field: {error}") from error
+
+
+def _build(spec: Spec, path: Path) -> torch.nn.Module:
+    try:
+        return models.build(spec.family, spec.hyperparameters, spec.window, len(spec.channels))
+    except (ValueError, TypeError) as error:
+        raise ArtifactError(f"{path}: cannot build model {spec.family!r}: {error}") from error
+
+
+def _load_weights(module: torch.nn.Module, content: bytes, path: Path) -> None:
+    try:
+        module.load_state_dict(load_tensors(content))
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ArtifactError(f"{path}: weights do not fit the described model: {reason}") from error
+
+
+def _write_atomically(files: Mapping[str, bytes], directory: Path) -> None:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        for name, content in files.items():
+            with (scratch / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        scratch.chmod(0o755)
+        if directory.exists():
+            shutil.rmtree(directory)
+        scratch.replace(directory)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _version_of(manifest: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits of the hash of everything that the manifest describes."""
+    return _sha256(json.dumps(manifest, sort_keys=True).encode())[:12]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _table_bytes(columns: Mapping[str, NDArray[np.float64]]) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(dict(columns)), sink)
+    return bytes(sink.getvalue())
+
+
+def _read_table(content: bytes) -> dict[str, NDArray[np.float64]]:
+    table = pq.read_table(pa.BufferReader(content))
+    return {name: table.column(name).to_numpy() for name in table.column_names}

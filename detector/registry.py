@@ -1,0 +1,92 @@
+"""The registry: a directory of models, each with its versions and a pointer to the current one.
+
+    REGISTRY/NAME/<version>/   artifacts (see `detector.artifact`)
+    REGISTRY/NAME/current      the version to use, one line of text, replaced atomically
+
+An entry is REGISTRY/NAME. It may be a local path or any URI that `pyarrow.fs` reads (s3://, gs://, ...);
+of a remote entry the version is copied to a local directory and loaded from there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from detector import artifact as artifacts
+from detector.artifact import Artifact
+from detector.errors import ArtifactError
+
+CURRENT = "current"
+_VERSION = re.compile(r"[0-9a-f]{12}")
+
+
+def publish(artifact: Artifact, entry: Path) -> Artifact:
+    """Save a new version under `entry` and make it the current one; returns it with its version.
+
+    The pointer moves after the version is complete, so a reader never meets half of one. Equal
+    artifacts have equal versions: publishing one twice changes nothing. Raises ArtifactError.
+    """
+    scratch = entry / f".{os.getpid()}.new"
+    saved = artifacts.save(artifact, scratch)
+    try:
+        target = entry / saved.version
+        if target.exists():
+            artifacts.remove(scratch)
+        else:
+            scratch.replace(target)
+        pointer = entry / f".{CURRENT}.{os.getpid()}"
+        pointer.write_text(saved.version + "\n")
+        pointer.replace(entry / CURRENT)
+    except OSError as error:
+        raise ArtifactError(f"{entry}: cannot publish: {error.strerror or error}") from error
+    return saved
+
+
+def open_artifact(location: str | Path) -> Artifact:
+    """Load the artifact at `location`: a version's directory, an entry, or the URI of either.
+
+    Raises ArtifactError that names the location and what is wrong with it.
+    """
+    text = str(location)
+    if "://" not in text:
+        return artifacts.load(resolve(Path(text)))
+    with tempfile.TemporaryDirectory(prefix="streamgauge-artifact-") as scratch:
+        return artifacts.load(_download(text, Path(scratch)))
+
+
+def resolve(location: Path) -> Path:
+    """The version's directory that a local `location` (a version or an entry) stands for."""
+    pointer = location / CURRENT
+    if (location / artifacts.MANIFEST).exists() or not pointer.exists():
+        return location
+    try:
+        version = pointer.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{pointer}: cannot be read: {error}") from error
+    return location / _checked(version, str(pointer))
+
+
+def _download(uri: str, scratch: Path) -> Path:
+    try:
+        filesystem, path = pafs.FileSystem.from_uri(uri)
+        pointer = f"{path}/{CURRENT}"
+        if filesystem.get_file_info(pointer).type == pafs.FileType.File:
+            with filesystem.open_input_stream(pointer) as stream:
+                version = stream.read(64).decode(errors="replace").strip()
+            path = f"{path}/{_checked(version, pointer)}"
+        pafs.copy_files(path, str(scratch), source_filesystem=filesystem)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ArtifactError(f"{uri}: cannot be read: {error}") from error
+    return scratch
+
+
+def _checked(version: str, pointer: str) -> str:
+    """A pointer names a version and nothing else: no path leads out of the entry."""
+    if not _VERSION.fullmatch(version):
+        raise ArtifactError(f"{pointer}: {version[:40]!r} is not a version (12 hexadecimal digits)")
+    return version

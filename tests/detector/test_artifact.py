@@ -1,0 +1,170 @@
+"""Artifacts: written whole, read back equal, and refused by name and reason when anything is off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from detector import artifact as artifacts
+from detector import registry
+from detector.artifact import Artifact
+from detector.errors import ArtifactError
+from tests.artifacts import make_artifact
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    artifacts.save(make_artifact(), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def edit_manifest(directory: Path, change: object, *, resign: bool = False) -> None:
+    path = directory / artifacts.MANIFEST
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    if resign:
+        manifest.pop("version")
+        manifest = {"version": artifacts._version_of(manifest), **manifest}
+    path.write_text(json.dumps(manifest))
+
+
+def test_what_was_saved_is_loaded(saved: Path) -> None:
+    original, loaded = make_artifact(), artifacts.load(saved)
+    assert loaded.spec == original.spec
+    x = torch.randn(3, 8, 2)
+    assert torch.equal(loaded.module(x), original.module(x))
+    assert not loaded.module.training
+
+
+def test_calibration_and_card_come_back(tmp_path: Path) -> None:
+    plain = make_artifact()
+    full = Artifact(plain.spec, plain.module, {"error": np.array([1.0, 2.0])}, "# Pump")
+    artifacts.save(full, tmp_path / "model")
+    loaded = artifacts.load(tmp_path / "model")
+    assert loaded.card == "# Pump"
+    np.testing.assert_array_equal(loaded.calibration["error"], [1.0, 2.0])
+
+
+def test_the_version_is_a_function_of_the_content(tmp_path: Path) -> None:
+    versions = [
+        artifacts.save(make_artifact(seed=seed), tmp_path / f"m{i}").version
+        for i, seed in enumerate([0, 0, 1])
+    ]
+    assert versions[0] == versions[1] != versions[2]
+
+
+def test_no_directory_is_no_artifact(tmp_path: Path) -> None:
+    with pytest.raises(
+        ArtifactError, match=r"nowhere: not an artifact: no artifact\.json.*streamgauge train"
+    ):
+        artifacts.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [artifacts.WEIGHTS, artifacts.CALIBRATION, artifacts.CARD])
+def test_a_changed_byte_is_noticed(saved: Path, name: str) -> None:
+    content = bytearray((saved / name).read_bytes() or b"x")
+    content[-1] ^= 1
+    (saved / name).write_bytes(bytes(content))
+    with pytest.raises(ArtifactError, match=rf"{name}: content does not match its hash"):
+        artifacts.load(saved)
+
+
+def test_a_truncated_weights_file_is_noticed(saved: Path) -> None:
+    path = saved / artifacts.WEIGHTS
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ArtifactError, match=r"model\.safetensors: .*truncated or tampered with"):
+        artifacts.load(saved)
+
+
+def test_a_missing_file_is_named(saved: Path) -> None:
+    (saved / artifacts.WEIGHTS).unlink()
+    with pytest.raises(ArtifactError, match=r"model\.safetensors: cannot be read: No such file"):
+        artifacts.load(saved)
+
+
+def test_a_truncated_manifest_is_noticed(saved: Path) -> None:
+    path = saved / artifacts.MANIFEST
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(ArtifactError, match=r"artifact\.json: damaged"):
+        artifacts.load(saved)
+
+
+def test_an_edited_threshold_is_noticed(saved: Path) -> None:
+    edit_manifest(saved, lambda m: m["spec"]["threshold"].update(value=1e9))
+    with pytest.raises(ArtifactError, match="content does not match its version .* it was edited"):
+        artifacts.load(saved)
+
+
+def test_another_format_is_refused_with_the_remedy(saved: Path) -> None:
+    edit_manifest(saved, lambda m: m.update(format=99))
+    with pytest.raises(ArtifactError, match=r"artifact format 99; this release reads format 1: retrain"):
+        artifacts.load(saved)
+
+
+def test_weights_of_other_channels_are_refused(saved: Path) -> None:
+    edit_manifest(saved, lambda m: m["spec"]["channels"].append(m["spec"]["channels"][0]), resign=True)
+    with pytest.raises(ArtifactError, match=r"weights do not fit the described model"):
+        artifacts.load(saved)
+
+
+def test_an_unknown_family_is_refused(saved: Path) -> None:
+    edit_manifest(saved, lambda m: m["spec"].update(family="oracle"), resign=True)
+    with pytest.raises(ArtifactError, match=r"cannot build model 'oracle'"):
+        artifacts.load(saved)
+
+
+def test_a_missing_field_is_named(saved: Path) -> None:
+    edit_manifest(saved, lambda m: m["spec"].pop("window"), resign=True)
+    with pytest.raises(ArtifactError, match=r"artifact\.json: .*window"):
+        artifacts.load(saved)
+
+
+def test_saving_over_an_artifact_replaces_it_and_leaves_no_scratch(saved: Path) -> None:
+    artifacts.save(make_artifact(seed=7), saved)
+    assert [path.name for path in saved.parent.iterdir()] == ["model"]
+    assert torch.equal(
+        next(artifacts.load(saved).module.parameters()), next(make_artifact(seed=7).module.parameters())
+    )
+
+
+def test_an_unwritable_place_is_an_error_with_the_path(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="file/model: cannot write the artifact"):
+        artifacts.save(make_artifact(), tmp_path / "file" / "model")
+
+
+def test_the_registry_opens_the_current_version(tmp_path: Path) -> None:
+    old = registry.publish(make_artifact(seed=0), tmp_path / "pump")
+    new = registry.publish(make_artifact(seed=1), tmp_path / "pump")
+    assert registry.open_artifact(tmp_path / "pump").version == new.version
+    assert registry.open_artifact(tmp_path / "pump" / old.version).version == old.version
+    assert sorted(p.name for p in (tmp_path / "pump").iterdir()) == sorted(
+        [old.version, new.version, "current"]
+    )
+
+
+def test_publishing_twice_is_one_version(tmp_path: Path) -> None:
+    for _ in range(2):
+        registry.publish(make_artifact(), tmp_path / "pump")
+    assert len(list((tmp_path / "pump").iterdir())) == 2
+
+
+def test_a_registry_at_a_uri_is_read(tmp_path: Path) -> None:
+    published = registry.publish(make_artifact(), tmp_path / "pump")
+    assert registry.open_artifact((tmp_path / "pump").as_uri()).version == published.version
+
+
+def test_an_unreadable_uri_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        registry.open_artifact((tmp_path / "nothing").as_uri())
+
+
+def test_a_pointer_cannot_lead_out_of_the_registry(tmp_path: Path) -> None:
+    registry.publish(make_artifact(), tmp_path / "pump")
+    (tmp_path / "pump" / "current").write_text("../../etc")
+    with pytest.raises(ArtifactError, match=r"'\.\./\.\./etc' is not a version"):
+        registry.open_artifact(tmp_path / "pump")

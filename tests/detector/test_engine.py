@@ -1,0 +1,253 @@
+"""The engine: the same verdicts however its input is cut or ordered, and what each state means."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.records import Readings
+from detector.artifact import Artifact, Scoring
+from detector.engine import Engine, EngineOptions, StepResult
+from detector.incidents import IncidentRules
+from detector.verdicts import State
+from tests.artifacts import make_artifact
+from tests.strategies import INTERVAL_NS, cuts_of, order_within, part, readings_of, reordered, streams
+
+SCORINGS = [(Scoring(), 1), (Scoring(delay=3), 1), (Scoring(delay=7, smooth=3), 1), (Scoring(delay=2), 4)]
+RULES = IncidentRules(for_rows=2, of_rows=3, quiet_rows=2)
+
+
+def engine_of(artifact: Artifact, lateness_ns: int = 0, **options: object) -> Engine:
+    return Engine(artifact, EngineOptions(lateness_ns=lateness_ns, rules=RULES, **options))
+
+
+def outcome(results: Iterable[StepResult]) -> tuple[list[tuple], list[str]]:
+    """Verdicts with the exact bits of their scores, and incident events, in a canonical order."""
+    rows, events = [], []
+    for result in results:
+        v = result.verdicts
+        for i in range(len(v)):
+            exact = v.expected[i].tobytes() + v.contribution[i].tobytes() + v.actual[i].tobytes()
+            name = v.names[v.series[i]]
+            rows.append((name, int(v.timestamp_ns[i]), float(v.score[i]).hex(), int(v.state[i]), exact))
+        events += [f"{e.incident.series} {e.at_ns:09d} {e!r}" for e in result.incidents]
+    return sorted(rows), sorted(events)
+
+
+def feed(engine: Engine, readings: Readings, cuts: list[int]) -> tuple[list[tuple], list[str]]:
+    bounds = itertools.pairwise(cuts)
+    results = [engine.step(part(readings, start, stop)) for start, stop in bounds]
+    return outcome([*results, engine.flush()])
+
+
+@pytest.mark.parametrize(("scoring", "stride"), SCORINGS)
+@given(data=st.data(), readings=streams(max_rows=200))
+def test_any_cut_gives_bit_equal_verdicts_incidents_and_counters(
+    scoring: Scoring, stride: int, data: st.DataObject, readings: Readings
+) -> None:
+    artifact = make_artifact(scoring=scoring, stride=stride, interval_ns=INTERVAL_NS, flatline_rows=9)
+    whole, pieces = engine_of(artifact, 20), engine_of(artifact, 20)
+    expected = feed(whole, readings, [0, len(readings)])
+    assert feed(pieces, readings, data.draw(cuts_of(len(readings)))) == expected
+    assert pieces.counters == whole.counters
+
+
+@given(readings=streams(max_rows=200), seed=st.integers(0, 10**6))
+def test_any_order_within_lateness_gives_the_same_outcome(readings: Readings, seed: int) -> None:
+    artifact = make_artifact(interval_ns=INTERVAL_NS)
+    in_order = reordered(readings, np.argsort(readings.timestamp_ns, kind="stable"))
+    shuffled = reordered(in_order, order_within(in_order, 30, seed))
+    cuts = [0, len(readings)]
+    assert feed(engine_of(artifact, 30), shuffled, cuts) == feed(engine_of(artifact, 30), in_order, cuts)
+
+
+def regular(num_rows: int, series: int = 0, start: int = 0, num_channels: int = 2, seed: int = 0) -> Readings:
+    """`num_rows` readings of one series, one each second, of noise."""
+    values = np.random.default_rng(seed).standard_normal((num_rows, num_channels))
+    times = (start + np.arange(num_rows)) * 10**9
+    return readings_of(np.full(num_rows, series), times, values)
+
+
+def verdicts_of(engine: Engine, readings: Readings) -> pd.DataFrame:
+    """All verdicts of one run, as a frame by time."""
+    results = [engine.step(readings), engine.flush()]
+    parts = [
+        pd.DataFrame(
+            {
+                "time": r.verdicts.timestamp_ns,
+                "series": [r.verdicts.names[i] for i in r.verdicts.series],
+                "score": r.verdicts.score,
+                "state": [State(s) for s in r.verdicts.state],
+            }
+        )
+        for r in results
+    ]
+    return pd.concat(parts).sort_values(["series", "time"]).reset_index(drop=True)
+
+
+def test_score_is_the_residual_of_the_windows_last_row() -> None:
+    artifact = make_artifact(threshold=0.5)
+    readings = regular(12)
+    frame = verdicts_of(engine_of(artifact), readings)
+    window = torch.tensor(readings.values[2:10], dtype=torch.float32)[None]
+    with torch.no_grad():
+        residual = (artifact.module(window) - window)[0, -1].numpy()
+    assert frame["score"][9] == pytest.approx(np.sqrt((residual**2).mean()) / 0.5, rel=1e-5)
+
+
+def test_a_delay_averages_the_expectation_of_all_windows_over_the_row() -> None:
+    artifact = make_artifact(scoring=Scoring(delay=7))
+    readings = regular(30)
+    frame = verdicts_of(engine_of(artifact), readings)
+    x = torch.tensor(readings.values, dtype=torch.float32)
+    with torch.no_grad():
+        expected = [artifact.module(x[None, end - 7 : end + 1])[0, 15 - (end - 7)] for end in range(15, 23)]
+    residual = (torch.stack(expected).mean(0) - x[15]).numpy()
+    assert frame["score"][15] == pytest.approx(np.sqrt((residual**2).mean()), rel=1e-4)
+
+
+def test_smoothing_is_the_trailing_mean_of_the_errors() -> None:
+    plain = verdicts_of(engine_of(make_artifact()), regular(40))["score"]
+    smooth = verdicts_of(engine_of(make_artifact(scoring=Scoring(smooth=4))), regular(40))["score"]
+    np.testing.assert_allclose(smooth[11:], plain.rolling(4).mean()[11:], rtol=1e-12)
+
+
+def test_a_stride_scores_every_row_once_a_window_ends_after_it() -> None:
+    frame = verdicts_of(engine_of(make_artifact(stride=4)), regular(32))
+    assert frame["score"].notna().tolist() == [False] * 4 + [True] * 28  # rows 4..7: window that ends at 7
+
+
+def test_rows_are_warming_until_the_window_is_full_never_ok() -> None:
+    frame = verdicts_of(engine_of(make_artifact()), regular(10))
+    assert frame["state"][:7].tolist() == [State.WARMING] * 7
+    assert frame["score"][:7].isna().all()
+    assert frame["score"][7:].notna().all()
+
+
+def test_a_call_shorter_than_the_window_is_no_error() -> None:
+    frame = verdicts_of(engine_of(make_artifact()), regular(3))
+    assert frame["state"].tolist() == [State.WARMING] * 3
+
+
+def test_a_short_gap_is_unknown_and_keeps_the_window() -> None:
+    readings = reordered(regular(20), np.delete(np.arange(20), [10, 11]))
+    frame = verdicts_of(engine_of(make_artifact()), readings)
+    assert frame["state"][10:12].tolist() == [State.GAP] * 2
+    assert frame["score"][10:12].isna().all()
+    assert frame["score"][12:].notna().all()
+
+
+def test_a_long_gap_empties_the_window_and_recovery_is_not_flagged() -> None:
+    readings = reordered(regular(40), np.delete(np.arange(40), np.arange(15, 25)))
+    frame = verdicts_of(engine_of(make_artifact(threshold=1e-9)), readings)
+    after = frame[frame["time"] >= 25 * 10**9]
+    assert len(frame) == 30
+    assert after["state"][:7].tolist() == [State.WARMING] * 7
+    assert after["state"].iloc[7] == State.ANOMALOUS
+
+
+def test_missing_values_are_masked_not_filled_and_judged() -> None:
+    readings = regular(12)
+    holes = readings.values.copy()
+    holes[9, 1] = np.nan
+    frame = verdicts_of(engine_of(make_artifact()), dataclasses.replace(readings, values=holes))
+    artifact = make_artifact()
+    filled = holes.copy()
+    filled[9, 1] = filled[8, 1]
+    window = torch.tensor(filled[2:10], dtype=torch.float32)[None]
+    with torch.no_grad():
+        residual = (artifact.module(window) - window)[0, -1, 0].item()
+    assert frame["score"][9] == pytest.approx(abs(residual), rel=1e-5)
+
+
+def test_a_row_of_nulls_is_a_gap() -> None:
+    readings = regular(12)
+    readings.values[9] = np.nan
+    assert verdicts_of(engine_of(make_artifact()), readings)["state"][9] == State.GAP
+
+
+def test_a_window_mostly_missing_is_not_judged() -> None:
+    readings = regular(30)
+    readings.values[10:17:2] = np.nan
+    readings.values[11:18:2, 0] = np.nan
+    frame = verdicts_of(engine_of(make_artifact()), readings)
+    assert np.isnan(frame["score"][17])
+    assert frame["state"][17] == State.WARMING
+
+
+def test_a_stuck_channel_is_a_flatline_and_blamed() -> None:
+    readings = regular(40)
+    readings.values[20:, 1] = 0.25
+    engine = engine_of(make_artifact(flatline_rows=6, threshold=1e9))
+    verdicts = engine.step(readings).verdicts
+    stuck = verdicts.state == State.FLATLINE
+    assert np.flatnonzero(stuck).tolist() == list(range(25, 39))
+    np.testing.assert_array_equal(verdicts.contribution[stuck], [[0.0, 1.0]] * 14)
+
+
+def test_values_outside_the_declared_range_are_out_of_range_even_while_warming() -> None:
+    artifact = make_artifact(threshold=1e9)
+    channels = tuple(dataclasses.replace(c, valid_min=-50.0, valid_max=50.0) for c in artifact.spec.channels)
+    artifact = dataclasses.replace(artifact, spec=dataclasses.replace(artifact.spec, channels=channels))
+    readings = regular(20)
+    readings.values[3, 0] = 51.0
+    readings.values[15, 1] = -51.0
+    frame = verdicts_of(engine_of(artifact), readings)
+    assert np.flatnonzero(frame["state"] == State.OUT_OF_RANGE).tolist() == [3, 15]
+
+
+def test_silence_makes_a_series_stale_once_by_the_given_clock() -> None:
+    engine = engine_of(make_artifact(), stale_after_ns=60)
+    engine.step(regular(10), now_ns=1_000)
+    assert len(engine.tick(1_060).verdicts) == 0
+    stale = engine.tick(1_061).verdicts
+    assert (stale.names, stale.state.tolist()) == (("pump-1",), [State.STALE])
+    assert np.isnan(stale.score).all()
+    assert len(engine.tick(2_000).verdicts) == 0
+    assert engine.latest.state.tolist() == [State.STALE]
+
+
+def test_wild_values_keep_scores_finite() -> None:
+    readings = regular(20)
+    readings.values[12] = [1e300, -1e300]
+    frame = verdicts_of(engine_of(make_artifact()), readings)
+    assert np.isfinite(frame["score"][7:]).all()
+    assert frame["state"][12] == State.ANOMALOUS
+
+
+def test_dropped_partitions_are_forgotten_and_the_others_kept() -> None:
+    engine = engine_of(make_artifact())
+    engine.step(regular(20, series=0))
+    engine.step(regular(20, series=1, seed=1))
+    engine.drop(frozenset([0]))
+    assert engine.latest.names == ("pump-2",)
+    again = engine.step(regular(20, series=0, start=5)).verdicts
+    assert again.state[:7].tolist() == [State.WARMING] * 7
+    more = engine.step(regular(3, series=1, start=20, seed=2)).verdicts
+    assert set(more.names) == {"pump-2"}
+    assert np.isfinite(more.score).all()
+
+
+def test_an_empty_step_is_nothing() -> None:
+    engine = engine_of(make_artifact())
+    assert len(engine.step(Readings.empty(2)).verdicts) == 0
+    assert len(engine.flush().verdicts) == 0
+
+
+def test_many_series_in_one_step_equal_each_alone() -> None:
+    each = [regular(30, series=i, seed=i) for i in range(3)]
+    together = readings_of(
+        np.concatenate([r.partition for r in each]),
+        np.concatenate([r.timestamp_ns for r in each]),
+        np.concatenate([r.values for r in each]),
+    )
+    alone = [row for r in each for row in feed(engine_of(make_artifact()), r, [0, 30])[0]]
+    assert feed(engine_of(make_artifact()), together, [0, 90])[0] == sorted(alone)
