@@ -53,7 +53,7 @@ class Report:
 def replay(source: Source, engine: Engine) -> Report:
     """Everything that `source` holds, through `engine`, to its end."""
     sink = Collector()
-    run(source, engine, sink, flush=True)
+    run(source, engine, sink)
     return Report(
         tuple(result.verdicts for result in sink.results),
         tuple(_last_states(sink.results)),

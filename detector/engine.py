@@ -125,26 +125,22 @@ class Engine:
     def step(self, readings: Readings, now_ns: int | None = None) -> StepResult:
         """Take readings in order of arrival; return the verdicts that became final.
 
-        `now_ns` is the service's clock, remembered for staleness only.
+        `now_ns` is the service's time: series not heard of for too long by it become stale, once each.
         """
         self.counters.readings += len(readings)
         slots = self._slots.of(readings.names)
         self._reserve()
         slot = slots[readings.series]
         self._partition.data[slot] = readings.partition
-        if now_ns is not None:
+        parts = self._score_rows(self._grid.add(slot, readings.timestamp_ns, readings.values))
+        if now_ns is not None and self.options.stale_after_ns is not None:
             self._heard_ns.data[slots] = now_ns
-        return self._conclude(self._score_rows(self._grid.add(slot, readings.timestamp_ns, readings.values)))
+            parts.append(self._find_stale(now_ns, self.options.stale_after_ns))
+        return self._conclude(parts)
 
     def tick(self, now_ns: int) -> StepResult:
-        """Tell the service's time; series not heard of for too long become stale, once."""
-        limit = self.options.stale_after_ns
-        known = self._slots.known()
-        if limit is None or len(known) == 0:
-            return StepResult(Verdicts.empty(len(self._center)), ())
-        heard = self._heard_ns.data[known]
-        silent = (heard >= 0) & (now_ns - heard > limit) & (self._state.data[known] != State.STALE)
-        return self._conclude([self._judge.stale(known[silent], self._row.data[known[silent]])])
+        """Tell the service's time when nothing was read; see `step`."""
+        return self.step(Readings.empty(len(self._center)), now_ns)
 
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one: the input has ended."""
@@ -182,6 +178,12 @@ class Engine:
         reconstructed = self._scorer.reconstruct(flat, at[scored], spec.window, self._span)
         self._count(stretch, len(rows), len(scored))
         return self._overlap.judge(stretch, flags, scored, reconstructed)
+
+    def _find_stale(self, now_ns: int, limit_ns: int) -> Scored:
+        known = self._slots.known()
+        heard = self._heard_ns.data[known]
+        silent = (heard >= 0) & (now_ns - heard > limit_ns) & (self._state.data[known] != State.STALE)
+        return self._judge.stale(known[silent], self._row.data[known[silent]])
 
     def _flags(self, stretch: Stretch) -> NDArray[np.uint8]:
         stuck = self._flatline.stuck(stretch)

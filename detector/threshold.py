@@ -22,7 +22,9 @@ from detector.artifact import Threshold
 _SECONDS = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800, "month": 2_629_800}
 _BUDGET = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*([a-z]+?)s?\s*", re.IGNORECASE)
 _SHAPE_BOUNDS = (-0.4, 0.5)
-_MIN_PEAKS = 8
+_MIN_PEAKS = 10
+_LEVEL_QUANTILES = (0.98, 0.95, 0.9, 0.8)
+"""Levels to try: the highest that leaves enough declustered peaks to fit is nearest the limit law."""
 
 
 def parse_budget(text: str) -> float:
@@ -108,13 +110,13 @@ def peaks_over_threshold(
 
 def fit_tail(errors: NDArray[np.float64], segments: NDArray[np.int64], run_rows: int) -> Tail | None:
     """The tail of the declustered errors, or None where too few peaks or no spread exist."""
-    level = float(np.quantile(errors, _level_quantile(len(errors))))
-    peaks = decluster(errors, segments, level, run_rows)
-    excess = peaks - level
-    if len(peaks) < _MIN_PEAKS or not excess.max() > 0:
-        return None
-    shape, scale = _fit_pareto(excess)
-    return Tail(level, shape, scale, len(peaks) / len(errors), len(peaks))
+    for quantile in _LEVEL_QUANTILES:
+        level = float(np.quantile(errors, quantile))
+        peaks = decluster(errors, segments, level, run_rows)
+        if len(peaks) >= _MIN_PEAKS:
+            shape, scale = _fit_pareto(peaks - level)
+            return Tail(level, shape, scale, len(peaks) / len(errors), len(peaks))
+    return None
 
 
 def decluster(
@@ -128,11 +130,6 @@ def decluster(
     starts = np.flatnonzero(np.concatenate([[True], apart]))
     peaks: NDArray[np.float64] = np.maximum.reduceat(errors[above], starts)
     return peaks
-
-
-def _level_quantile(num_rows: int) -> float:
-    """High enough for the tail's limit law, low enough to leave peaks to fit."""
-    return float(np.clip(1.0 - 50.0 / num_rows, 0.9, 0.98))
 
 
 def _fit_pareto(excess: NDArray[np.float64]) -> tuple[float, float]:

@@ -95,7 +95,7 @@ def test_a_truncated_manifest_is_noticed(saved: Path) -> None:
 
 def test_an_edited_threshold_is_noticed(saved: Path) -> None:
     edit_manifest(saved, lambda m: m["spec"]["threshold"].update(value=1e9))
-    with pytest.raises(ArtifactError, match="content does not match its version .* it was edited"):
+    with pytest.raises(ArtifactError, match=r"content does not match its version .* it was edited"):
         artifacts.load(saved)
 
 

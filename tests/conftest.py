@@ -1,0 +1,18 @@
+"""Fixtures for every test."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kafka_broker import kafka_bootstrap, kafka_broker, kafka_topic
+
+__all__ = ["kafka_bootstrap", "kafka_broker", "kafka_topic"]
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs a Kafka is marked so, and runs in one worker: one broker is enough for all."""
+    for item in items:
+        if {"kafka_bootstrap", "kafka_broker"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kafka)
+            item.add_marker(pytest.mark.xdist_group("kafka"))

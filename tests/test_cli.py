@@ -1,0 +1,192 @@
+"""The front door: help without heavy imports, exact refusals, exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import streamgauge
+from connectors.errors import CodecError, ConnectorError, KafkaError, ParquetError
+from detector.errors import ArtifactError, ConfigError
+from detector.models import FAMILIES
+from trainer.errors import TrainerError
+
+ROOT = Path(__file__).parent.parent
+VERBS = [verb.name for verb in streamgauge.VERBS]
+HEAVY = {"torch", "pandas", "numpy", "pyarrow", "kafka", "connectors", "detector", "trainer", "rich"}
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "streamgauge", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What the front door says on standard error as it refuses a command line."""
+    with pytest.raises(SystemExit) as stopped:
+        streamgauge.main(arguments)
+    assert stopped.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err.strip()
+
+
+def examples() -> list[str]:
+    texts = [streamgauge.FOOTER, *(verb.examples for verb in streamgauge.VERBS)]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    return [line.partition("   ")[0] for line in lines if line.startswith("streamgauge ")]
+
+
+HELP_OF_EVERY_VERB = """
+import sys
+import streamgauge
+for arguments in [["--help"], ["--version"], *([verb.name, "--help"] for verb in streamgauge.VERBS)]:
+    try:
+        streamgauge.main(arguments)
+    except SystemExit as stopped:
+        assert stopped.code == 0, arguments
+print("loaded:", sorted(name for name in sys.modules if "." not in name))
+"""
+
+
+def test_help_of_every_verb_imports_nothing_heavy() -> None:
+    outcome = subprocess.run(
+        [sys.executable, "-c", HELP_OF_EVERY_VERB], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(outcome.stdout.rpartition("loaded: ")[2].strip("[]\n").replace("'", "").split(", "))
+    assert "streamgauge" in loaded
+    assert loaded & HEAVY == set()
+
+
+def test_the_help_names_every_verb_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        streamgauge.main(["--help"])
+    text = capsys.readouterr().out
+    assert [verb for verb in VERBS if f"    {verb} " not in text] == []
+    assert "0 done, 1 failed, 2 wrong usage or input, 3 anomalies found" in text
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_verb_ends_with_examples(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        streamgauge.main([verb, "--help"])
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: streamgauge {verb} ")
+    assert f"examples:\n  streamgauge {verb} " in text
+
+
+@pytest.mark.parametrize("line", examples())
+def test_every_example_is_a_valid_command_line(line: str) -> None:
+    arguments = streamgauge._parse(shlex.split(line)[1:])
+    assert arguments.verb == line.split()[1]
+
+
+@pytest.mark.parametrize("line", examples())
+def test_every_verb_leads_to_a_function(line: str) -> None:
+    module, _, function = streamgauge._parse(shlex.split(line)[1:]).handler.partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_the_models_offered_are_the_families_there_are() -> None:
+    assert set(streamgauge.MODELS) == set(FAMILIES)
+
+
+def test_the_version_is_printed() -> None:
+    assert run("--version").stdout == f"streamgauge {streamgauge.__version__}\n"
+
+
+def test_an_unknown_verb_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refusal(capsys, "trian") == (
+        "streamgauge: error: unknown verb `trian`; did you mean `train`? (see `streamgauge --help`)"
+    )
+
+
+def test_an_unknown_verb_that_resembles_none_is_answered_with_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"unknown verb `xyzzy`; there are {', '.join(VERBS)}" in refusal(capsys, "xyzzy")
+
+
+def test_an_unknown_flag_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refusal(capsys, "backtest", "models/pump", "history/", "--fail-on-incidnet") == (
+        "streamgauge: error: unknown argument `--fail-on-incidnet`; did you mean `--fail-on-incident`? "
+        "(see `streamgauge backtest --help`)"
+    )
+
+
+def test_flags_are_not_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "unknown argument `--alarm`" in refusal(
+        capsys, "train", "history/", "--out", "m", "--alarm", "1/day"
+    )
+
+
+def test_a_missing_argument_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refusal(capsys, "train", "history/") == (
+        "streamgauge: error: the following arguments are required: --out (see `streamgauge train --help`)"
+    )
+
+
+def test_no_verb_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "required: VERB" in refusal(capsys)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KafkaError("no broker"), 1),
+        (OSError(28, "No space left on device"), 1),
+        (ConnectorError("x"), 2),
+        (ParquetError("x"), 2),
+        (CodecError("x"), 2),
+        (ArtifactError("x"), 2),
+        (ConfigError("x"), 2),
+        (TrainerError("x"), 2),
+        (ZeroDivisionError("a bug"), None),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_errors_map_to_exit_codes(error: Exception, code: int | None) -> None:
+    assert streamgauge._exit_code(error) == code
+
+
+def test_an_error_is_one_line_without_a_traceback(tmp_path: Path) -> None:
+    outcome = run("inspect", str(tmp_path / "nowhere"))
+    assert outcome.returncode == 2
+    assert outcome.stdout == ""
+    assert outcome.stderr.startswith("streamgauge: error: ")
+    assert outcome.stderr.count("\n") == 1
+    assert str(tmp_path / "nowhere") in outcome.stderr
+
+
+def test_the_debug_variable_adds_the_traceback(tmp_path: Path) -> None:
+    outcome = run("inspect", str(tmp_path / "nowhere"), STREAMGAUGE_DEBUG="1")
+    assert outcome.returncode == 2
+    assert outcome.stderr.startswith("Traceback (most recent call last):")
+    assert "streamgauge: error: " in outcome.stderr.splitlines()[-1]
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with subprocess.Popen(
+        [sys.executable, "-m", "streamgauge", "config", "init"],
+        cwd=ROOT,
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        os.close(write_end)
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (streamgauge.BROKEN_PIPE, "")

@@ -1,0 +1,134 @@
+"""The wheel: what is in it, and that everything works from it, away from the checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.package
+
+HISTORY = """
+import sys
+import numpy as np
+import pandas as pd
+
+rows = np.arange(4000)
+noise = np.random.default_rng(7).normal(size=(2, len(rows)))
+wave = np.sin(2 * np.pi * rows / 96)
+frame = pd.DataFrame({
+    "timestamp": pd.to_datetime(rows * 60, unit="s", utc=True),
+    "flow": 20 + 3 * wave + 0.1 * noise[0],
+    "pressure": 5 - wave + 0.1 * noise[1],
+})
+frame.loc[3900:3909, "pressure"] += 8
+frame[:3600].to_parquet(sys.argv[1])
+frame[3600:].to_parquet(sys.argv[2])
+"""
+
+
+def execute(
+    *command: str | Path, cwd: Path, timeout_seconds: float = 300
+) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        check=False,
+    )
+
+
+def succeed(*command: str | Path, cwd: Path) -> str:
+    outcome = execute(*command, cwd=cwd)
+    assert outcome.returncode == 0, f"{command}\n{outcome.stdout}\n{outcome.stderr}"
+    return outcome.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A clean environment with the wheel and nothing else of ours, and an empty directory to work in."""
+
+    python: Path
+    command: Path
+    directory: Path
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The source archive, and the wheel built from it."""
+    out = tmp_path_factory.mktemp("dist")
+    succeed(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, cwd=ROOT)
+    return sorted(out.iterdir())
+
+
+@pytest.fixture(scope="module")
+def wheel(distributions: list[Path]) -> Path:
+    return next(path for path in distributions if path.suffix == ".whl")
+
+
+@pytest.fixture(scope="module")
+def installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    home = tmp_path_factory.mktemp("installation")
+    environment = home / "environment"
+    uv = (sys.executable, "-m", "uv")
+    succeed(*uv, "venv", "--quiet", "--python", sys.executable, environment, cwd=home)
+    python = environment / "bin" / "python"
+    constraints = ROOT / "constraints.txt"
+    install = (*uv, "pip", "install", "--quiet", "--python", python, "--constraint", constraints)
+    succeed(*install, f"{wheel}[demo]", cwd=home)
+    work = home / "work"
+    work.mkdir()
+    return Installation(python, environment / "bin" / "streamgauge", work)
+
+
+def test_twine_accepts_the_distributions(distributions: list[Path]) -> None:
+    assert len(distributions) == 2
+    succeed(sys.executable, "-m", "twine", "check", "--strict", *distributions, cwd=ROOT)
+
+
+def test_the_wheel_holds_the_three_packages_and_the_front_door(wheel: Path) -> None:
+    names = [Path(name) for name in zipfile.ZipFile(wheel).namelist()]
+    tops = {name.parts[0] for name in names if not name.parts[0].endswith(".dist-info")}
+    assert tops == {"connectors", "detector", "trainer", "streamgauge.py"}
+    packed = {name.as_posix() for name in names if name.suffix == ".py"}
+    sources = {path for top in tops for path in (ROOT / top).rglob("*.py")} | {ROOT / "streamgauge.py"}
+    assert packed == {path.relative_to(ROOT).as_posix() for path in sources}
+
+
+def test_the_command_runs_from_the_wheel_and_not_from_the_checkout(installation: Installation) -> None:
+    assert "usage: streamgauge" in succeed(installation.command, "--help", cwd=installation.directory)
+    code = "import connectors, detector, trainer, streamgauge as s; print(detector.__file__, s.__file__)"
+    places = succeed(installation.python, "-c", code, cwd=installation.directory)
+    assert str(ROOT) not in places
+
+
+def test_training_and_backtest_work_from_the_wheel(installation: Installation) -> None:
+    here = installation.directory
+    command = installation.command
+    succeed(installation.python, "-c", HISTORY, "history.parquet", "present.parquet", cwd=here)
+    train = (command, "train", "history.parquet", "--out", "models/pump", "--window", "16")
+    succeed(*train, "--max-epochs", "3", "--seed", "7", cwd=here)
+    assert "pressure" in succeed(command, "inspect", "models/pump", cwd=here)
+    backtest = (command, "backtest", "models/pump", "present.parquet")
+    outcome = json.loads(succeed(*backtest, "--out", "report", "--json", cwd=here))
+    assert outcome["rows"] == 400
+    assert (here / "report" / "scores.parquet").stat().st_size > 0
+    assert execute(*backtest, "--fail-on-incident", cwd=here).returncode == 3
+
+
+def test_the_demo_works_from_the_wheel(installation: Installation) -> None:
+    outcome = succeed(installation.command, "demo", "--out", "plant", cwd=installation.directory)
+    assert "faults" in outcome
+    assert sorted(path.name for path in installation.directory.iterdir() if path.name == "plant") == ["plant"]

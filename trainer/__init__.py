@@ -1,0 +1,55 @@
+"""The trainer: history in, artifacts out.
+
+from trainer import fit
+artifact = fit("history/", model="lstm", window=64, alarm_budget="1/week", out="models/pump")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from detector.artifact import Artifact
+    from trainer.config import TrainConfig
+
+__all__ = ["fit"]
+
+
+def fit(
+    data: str | Path | pd.DataFrame,
+    model: str | None = None,
+    window: int | None = None,
+    alarm_budget: str | None = None,
+    out: str | Path | None = None,
+    config: TrainConfig | None = None,
+) -> Artifact:
+    """Train and calibrate a model; with `out`, publish it there as the current version.
+
+    data          a Parquet file or directory, or a frame with a DatetimeIndex and a column a channel
+    model         "conv", "lstm" or "linear"
+    window        rows that the model sees at once
+    alarm_budget  false alarms tolerated a series, as "1/week"
+    out           registry entry, such as "models/pump"
+    config        everything else; the parameters before override it
+
+    Raises TrainerError, ParquetError or ArtifactError with what to do about it.
+    """
+    from detector.registry import publish
+    from trainer.config import TrainConfig
+    from trainer.pipeline import fit_source, source_of
+
+    config = config or TrainConfig()
+    given = {"family": model, "window": window}
+    model_options = {**config.model.model_dump(), **{k: v for k, v in given.items() if v is not None}}
+    scoring = config.scoring.model_dump()
+    if alarm_budget is not None:
+        scoring["alarm_budget"] = alarm_budget
+    name = config.name or (Path(out).name if out is not None else None)
+    complete = TrainConfig.model_validate(
+        {**config.model_dump(), "model": model_options, "scoring": scoring, "name": name}
+    )
+    artifact = fit_source(source_of(data, complete.data.channels), complete)
+    return artifact if out is None else publish(artifact, Path(out))
