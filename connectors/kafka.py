@@ -1,4 +1,4 @@
-"""Kafka: the source, the producer and the waiting. The only importer of the Kafka client.
+"""Kafka: the source and the producer. With `connectors.cluster` the only importer of the Kafka client.
 
 A broker that goes away while we run is not an error: the client reconnects, `poll` returns empty
 batches meanwhile and producing waits until its timeout.
@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeAlias
 
 from kafka import (
     ConsumerRebalanceListener,
-    KafkaAdminClient,
     KafkaConsumer,
     KafkaProducer,
     OffsetAndMetadata,
@@ -24,9 +22,8 @@ from kafka import (
     errors,
 )
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from kafka.net.compat import KafkaNetClient
 
-from connectors import waiting
+from connectors.cluster import count_partitions, ensure_topics, sample, say, translated, wait_for_broker
 from connectors.codec import JsonWideCodec
 from connectors.connection import (
     Connection,
@@ -34,7 +31,6 @@ from connectors.connection import (
     ProducerOptions,
     TopicSpec,
     client_settings,
-    creation_settings,
     fetch_settings,
     group_settings,
     producer_settings,
@@ -63,7 +59,7 @@ logger = logging.getLogger(__name__)
 _Records: TypeAlias = "Mapping[TopicPartition, list[Any]]"
 
 _RETRY_SECONDS = 0.2
-_LAG_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
 _CLOSE_SECONDS = 10.0
 _OUSTED = (
     errors.CommitFailedError,
@@ -72,84 +68,6 @@ _OUSTED = (
     errors.IllegalGenerationError,
 )
 """What a commit raises when the group went on without us."""
-
-
-def wait_for_broker(
-    connection: Connection,
-    topic: str | None = None,
-    *,
-    timeout_seconds: float = 60.0,
-    stop: threading.Event | None = None,
-) -> None:
-    """Return when the cluster answers, and has `topic` if one is given; or when `stop` is set.
-
-    Raises KafkaError after `timeout_seconds`, saying what is missing, and at once where waiting cannot
-    help (refused credentials). Every failed attempt is logged.
-    """
-    waiting.wait_until(
-        lambda seconds: _probe(connection, topic, seconds),
-        timeout_seconds,
-        f"is the cluster up, and are bootstrap_servers ({connection.servers}) and security_protocol"
-        f" ({connection.security_protocol}) right?",
-        stop or threading.Event(),
-    )
-
-
-def _probe(connection: Connection, topic: str | None, timeout_seconds: float) -> str | None:
-    """What is wrong with the cluster, or None. A plain connect first: it can say who refused."""
-    reasons = [waiting.connect(server, timeout_seconds / 2) for server in connection.bootstrap_servers]
-    if all(reasons):
-        return "; ".join(str(reason) for reason in reasons)
-    try:
-        with _admin(connection, timeout_seconds) as admin:
-            if topic is None or _partitions(admin, topic):
-                return None
-            return f"{connection.servers} has no topic {topic!r}"
-    except (errors.SaslAuthenticationFailedError, errors.AuthorizationError) as error:
-        raise KafkaError(f"{connection.servers} refused our credentials: {_say(error)}") from error
-    except (errors.KafkaError, OSError) as error:
-        return f"{connection.servers} accepts connections but does not answer as Kafka: {_say(error)}"
-
-
-def ensure_topics(connection: Connection, specs: Sequence[TopicSpec]) -> None:
-    """Create those topics that are missing; what exists stays as it is.
-
-    Raises KafkaError where a topic is missing and cannot be created.
-    """
-    names = [spec.name for spec in specs]
-    with _translated(connection, f"cannot create topics {', '.join(names)}"), _admin(connection) as admin:
-        for spec in specs:
-            if not _partitions(admin, spec.name):
-                with suppress(errors.TopicAlreadyExistsError):  # another process may be faster
-                    admin.create_topics({spec.name: creation_settings(spec)})
-                    logger.info("created topic %s", spec.name)
-        admin.wait_for_topics(names)
-
-
-def count_partitions(connection: Connection, topic: str) -> int:
-    """How many partitions a topic has, 0 where there is no such topic."""
-    with _translated(connection, f"cannot look up topic {topic}"), _admin(connection) as admin:
-        return _partitions(admin, topic)
-
-
-def sample(connection: Connection, topic: str, num_messages: int) -> list[bytes | None]:
-    """The values of the oldest messages of a topic, up to `num_messages`, outside any consumer group."""
-    with _translated(connection, f"cannot read topic {topic}"):
-        consumer = KafkaConsumer(**client_settings(connection), **fetch_settings(ConsumerOptions(topic, "")))
-        try:
-            partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-            if not partitions:
-                raise KafkaError(f"{connection.servers} has no topic {topic!r}")
-            consumer.assign(partitions)
-            consumer.seek_to_beginning(*partitions)
-            ends = consumer.end_offsets(partitions)
-            values: list[bytes | None] = []
-            while len(values) < num_messages and any(consumer.position(tp) < ends[tp] for tp in partitions):
-                polled = consumer.poll(timeout_ms=_LAG_SECONDS * 1000, max_records=num_messages)
-                values.extend(record.value for record in chain.from_iterable(polled.values()))
-            return values[:num_messages]
-        finally:
-            consumer.close(autocommit=False)
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -193,8 +111,8 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 class KafkaSource:
     """A member of a consumer group that reads one topic: batches of readings and the offsets behind them.
 
-    Not thread-safe, but for `lag`, `assignment`, `is_assigned` and `num_rebalances`, which may be read
-    from anywhere. The partitions in a batch's `lost` were lost before its readings were read.
+    Not thread-safe, but for `lag`, `assignment`, `num_rebalances` and `is_...`, which may be read from
+    anywhere. The partitions in a batch's `lost` were lost before its readings were read.
     """
 
     def __init__(self, connection: Connection, options: ConsumerOptions, codec: JsonWideCodec) -> None:
@@ -202,8 +120,9 @@ class KafkaSource:
         self._rebalances = _Rebalances()
         self._uncommitted: dict[TopicPartition, int] = {}
         self._lag: dict[int, int] = {}
-        self._lag_at = 0.0
-        with _translated(connection, f"cannot join group {options.group_id}"):
+        self._looked_at = 0.0
+        self._connected = False
+        with translated(connection, f"cannot join group {options.group_id}"):
             self._consumer = KafkaConsumer(
                 **client_settings(connection),
                 **fetch_settings(options),
@@ -227,7 +146,7 @@ class KafkaSource:
         held = self._consumer.assignment()
         records = {partition: found for partition, found in records.items() if partition in held}
         decoded = self._codec.decode_columns(RawColumns.of_consumed(chain.from_iterable(records.values())))
-        self._watch_lag()
+        self._look_around()
         return Batch(
             decoded.readings,
             decoded.rejects,
@@ -250,7 +169,7 @@ class KafkaSource:
         try:
             self._consumer.commit(offsets, timeout_ms=self._options.commit_timeout_seconds * 1000)
         except (*_OUSTED, errors.RetriableError) as error:
-            logger.warning("offsets not committed, will be later or by a new owner: %s", _say(error))
+            logger.warning("offsets not committed, will be later or by a new owner: %s", say(error))
         except errors.KafkaError as error:
             raise self._refused("cannot commit offsets", error) from error
         else:
@@ -258,7 +177,7 @@ class KafkaSource:
 
     def end(self) -> Position:
         """The present end of each partition that we hold."""
-        with _translated(self._connection, f"cannot look up the end of {self._options.topic}"):
+        with translated(self._connection, f"cannot look up the end of {self._options.topic}"):
             ends = self._consumer.end_offsets(list(self._consumer.assignment()))
         return {(tp.topic, tp.partition): offset for tp, offset in ends.items()}
 
@@ -280,6 +199,11 @@ class KafkaSource:
         return self._rebalances.joined
 
     @property
+    def is_connected(self) -> bool:
+        """Whether any broker of the cluster was connected to us about a second ago."""
+        return self._connected
+
+    @property
     def num_rebalances(self) -> int:
         """How often partitions were assigned to us, the first time included."""
         return self._rebalances.count
@@ -295,26 +219,34 @@ class KafkaSource:
         try:
             self._consumer.close(autocommit=False, timeout_ms=_CLOSE_SECONDS * 1000)
         except errors.KafkaError as error:
-            logger.warning("did not leave group %s properly: %s", self._options.group_id, _say(error))
+            logger.warning("did not leave group %s properly: %s", self._options.group_id, say(error))
 
     def _fetch(self, timeout_seconds: float) -> _Records:
         try:
             records: _Records = self._consumer.poll(timeout_ms=timeout_seconds * 1000)
         except errors.RetriableError as error:
-            logger.warning("Kafka did not answer, trying on: %s", _say(error))
+            logger.warning("Kafka did not answer, trying on: %s", say(error))
             time.sleep(min(timeout_seconds, _RETRY_SECONDS))
             return {}
         except errors.KafkaError as error:
             raise self._refused(f"cannot read {self._options.topic}", error) from error
         return records
 
-    def _watch_lag(self) -> None:
+    def _look_around(self) -> None:
+        """Once a second: how far behind we are, and whether the cluster is there at all."""
         now = time.monotonic()
-        if now - self._lag_at >= _LAG_SECONDS:
-            self._lag_at = now
-            ends = {tp: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
-            known = self._read().items()
-            self._lag = {tp.partition: max(0, ends[tp] - at) for tp, at in known if ends.get(tp) is not None}
+        if now - self._looked_at < _LOOK_SECONDS:
+            return
+        self._looked_at = now
+        ends = {tp: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
+        known = self._read().items()
+        self._lag = {tp.partition: max(0, ends[tp] - at) for tp, at in known if ends.get(tp) is not None}
+        client = self._consumer._client
+        connected = any(client.connected(broker.node_id) for broker in client.cluster.brokers())
+        if connected != self._connected:
+            self._connected = connected
+            servers, state = self._connection.servers, "are connected to" if connected else "have lost"
+            logger.log(logging.INFO if connected else logging.WARNING, "we %s Kafka at %s", state, servers)
 
     def _read(self) -> dict[TopicPartition, int]:
         """The next offset of each partition, where known. The client's public `position` would ask the
@@ -328,7 +260,7 @@ class KafkaSource:
                 f"{doing}: another member of group {self._options.group_id} has our group_instance_id"
                 f" {self._options.group_instance_id!r}; give each member its own"
             )
-        return KafkaError(f"{doing} at {self._connection.servers}: {_say(error)}")
+        return KafkaError(f"{doing} at {self._connection.servers}: {say(error)}")
 
 
 class Producer:
@@ -336,7 +268,7 @@ class Producer:
 
     def __init__(self, connection: Connection, options: ProducerOptions | None = None) -> None:
         self._connection, self._options = connection, options or ProducerOptions()
-        with _translated(connection, "cannot start a producer"):
+        with translated(connection, "cannot start a producer"):
             self._producer = KafkaProducer(**client_settings(connection), **producer_settings(self._options))
 
     def produce(self, messages: Sequence[Message]) -> None:
@@ -355,7 +287,7 @@ class Producer:
                 future.get(timeout=self._options.delivery_timeout_seconds + _CLOSE_SECONDS)
         except errors.KafkaError as error:
             servers = self._connection.servers
-            raise KafkaError(f"cannot deliver to topic {topic} at {servers}: {_say(error)}") from error
+            raise KafkaError(f"cannot deliver to topic {topic} at {servers}: {say(error)}") from error
 
     def close(self) -> None:
         """Close without waiting for what is still on its way."""
@@ -364,40 +296,3 @@ class Producer:
         except errors.KafkaTimeoutError:  # the client gives up closing when something is on its way
             self._producer._sender.force_close()
             self._producer._closed = True
-
-
-@contextmanager
-def _admin(connection: Connection, timeout_seconds: float = 30.0) -> Iterator[KafkaAdminClient]:
-    """An admin client. Its own constructor leaves a thread and sockets behind when it fails, so what it
-    made is closed here."""
-    made: list[KafkaNetClient] = []
-
-    def make(**settings: Any) -> KafkaNetClient:
-        made.append(KafkaNetClient(**settings))
-        return made[-1]
-
-    try:
-        settings = client_settings(connection) | {"bootstrap_timeout_ms": timeout_seconds * 1000}
-        yield KafkaAdminClient(**settings, kafka_client=make)
-    finally:
-        for client in made:
-            client.close()
-
-
-def _partitions(admin: KafkaAdminClient, topic: str) -> int:
-    found = [t for t in admin.describe_topics([topic]) if t["name"] == topic and not t["error_code"]]
-    return len(found[0]["partitions"]) if found else 0
-
-
-@contextmanager
-def _translated(connection: Connection, doing: str) -> Iterator[None]:
-    """The client's errors as ours, with what was tried and where."""
-    try:
-        yield
-    except (errors.KafkaError, OSError) as error:
-        raise KafkaError(f"{doing} at {connection.servers}: {_say(error)}") from error
-
-
-def _say(error: BaseException) -> str:
-    """The error in one line, without the client's numbering."""
-    return " ".join(str(error).split()) or type(error).__name__

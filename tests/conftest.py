@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from tests.kafka_broker import kafka_bootstrap, kafka_broker, kafka_topic
+
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
 
 __all__ = ["kafka_bootstrap", "kafka_broker", "kafka_topic"]
 

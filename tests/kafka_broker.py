@@ -113,6 +113,7 @@ class KafkaBroker:
 
     def __init__(self, directory: Path, properties: dict[str, str] | None = None) -> None:
         self._directory = directory
+        self._log = directory / "broker.log"
         self._classpath = f"{fetch_jars()}/*"
         self._process: subprocess.Popen[bytes] | None = None
         port, sasl_port, controller_port = free_ports(3)
@@ -142,15 +143,22 @@ class KafkaBroker:
 
     def start(self) -> None:
         """Start and return when a client gets an answer."""
-        log = self._directory / "broker.log"
-        with log.open("ab") as output:
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start without waiting. Not from a thread that ends: the broker would end with it."""
+        with self._log.open("ab") as output:
             command = [*WITH_US, *self._java("kafka.Kafka"), self._config]
             self._process = subprocess.Popen(command, stdout=output, stderr=output, cwd=self._directory)
+
+    def wait(self) -> None:
+        """Return when a client gets an answer."""
         deadline = time.monotonic() + START_SECONDS
         while not answers(self.bootstrap):
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                raise RuntimeError(f"Kafka did not start:\n{log.read_text()[-3000:]}")
+                raise RuntimeError(f"Kafka did not start:\n{self._log.read_text()[-3000:]}")
 
     def stop(self) -> None:
         """Shut down in an orderly way."""

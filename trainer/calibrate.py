@@ -70,9 +70,11 @@ def describe_channels(
     statistics: ChannelStatistics,
     residuals: Residuals,
     valid_range: dict[str, tuple[float, float]],
+    plain: bool,
 ) -> tuple[Channel, ...]:
-    """Everything learnt of each channel, as the artifact keeps it."""
-    scale, band = residuals.scale(), residuals.quantile(_BAND_QUANTILE)
+    """Everything learnt of each channel, as the artifact keeps it; `plain`: residuals are not scaled."""
+    scale = np.ones(len(names)) if plain else residuals.scale()
+    band = residuals.quantile(_BAND_QUANTILE)
     return tuple(
         Channel(
             name=name,

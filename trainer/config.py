@@ -65,13 +65,18 @@ class FitOptions(BaseModel):
 
 
 class ScoringOptions(BaseModel):
-    """How residuals become scores, and the threshold. `smooth` None: an eighth of the window."""
+    """How residuals become scores, and the threshold.
+
+    smooth  rows whose errors are averaged; None: an eighth of the window
+    plain   every channel's residual counts as it is, not in units of its held-out residuals
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     alarm_budget: str = "1/week"
     delay: Annotated[int, Field(ge=0)] = 0
     smooth: Positive | None = None
+    plain: bool = False
     batch_size: Positive = 256
 
     @field_validator("alarm_budget")

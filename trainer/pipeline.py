@@ -23,10 +23,10 @@ from trainer.fitting import FitResult, fit_gradient, fit_linear
 from trainer.history import Chunks, History, Shares, build_history
 from trainer.progress import Report, quiet
 from trainer.sampling import Windows
-from trainer.scaling import ChannelStatistics, channel_statistics
+from trainer.scaling import channel_statistics
 
 DEFAULT_WINDOW = 64
-_MIN_WINDOW = 4
+MIN_WINDOW = 4
 _WINDOWS_IN_HISTORY = 10
 
 
@@ -62,7 +62,7 @@ def fit_source(
 
 def _fit_history(history: History, config: TrainConfig, report: Report, checkpoint: Path | None) -> Artifact:
     shares = Shares(config.data.validation_share, config.data.calibration_share)
-    window = config.model.window or default_window(history)
+    window = config.model.window or default_window(_longest_series(history))
     train = history.part("train", shares)
     statistics = channel_statistics(history, train, window)
     training, validation = (
@@ -83,7 +83,9 @@ def _fit_history(history: History, config: TrainConfig, report: Report, checkpoi
         name=config.name or "model",
         family=config.model.family,
         hyperparameters=hyperparameters,
-        channels=describe_channels(history.channels, statistics, residuals, config.data.valid_range),
+        channels=describe_channels(
+            history.channels, statistics, residuals, config.data.valid_range, config.scoring.plain
+        ),
         interval_ns=history.interval_ns,
         window=window,
         stride=config.model.stride,
@@ -97,12 +99,16 @@ def _fit_history(history: History, config: TrainConfig, report: Report, checkpoi
     return replace(artifact, card=model_card(artifact.spec))
 
 
-def default_window(history: History) -> int:
-    """64 rows, or a tenth of the longest series where the history is short; at least 4."""
+def default_window(num_rows: int) -> int:
+    """64 rows, or a tenth of a series of `num_rows` where that is less; at least 4."""
+    return max(MIN_WINDOW, min(DEFAULT_WINDOW, num_rows // _WINDOWS_IN_HISTORY))
+
+
+def _longest_series(history: History) -> int:
     rows: dict[str, int] = {}
     for segment in history.segments:
         rows[segment.series] = rows.get(segment.series, 0) + segment.length
-    return max(_MIN_WINDOW, min(DEFAULT_WINDOW, max(rows.values()) // _WINDOWS_IN_HISTORY))
+    return max(rows.values())
 
 
 def _new_module(
@@ -184,6 +190,3 @@ def _frame_source(frame: pd.DataFrame, channels: tuple[str, ...] | None) -> Sour
     )
     chunks: Callable[[], Any] = lambda: iter([chunk])  # noqa: E731  # a source is a function of nothing
     return Source(chunks, wanted, None)
-
-
-__all__ = ["ChannelStatistics", "Source", "default_window", "fit_source", "source_of"]

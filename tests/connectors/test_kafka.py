@@ -378,7 +378,7 @@ def test_a_broker_that_goes_and_comes_back_is_no_error(kafka_broker: MakeBroker)
         fill(broker.bootstrap, readings("in", 3, start=3))
         again = poll_until(lambda found: num_read(found) >= 3 and 5.0 in values(found), source)
         source.commit({})
-    assert values(again)[-3:] == [3, 4, 5]
+    assert values(again) == [3, 4, 5]
     assert committed(broker.bootstrap, "in", "group") == 3
     assert sample(servers, "out", 5) == [b"before", b"after"]
 

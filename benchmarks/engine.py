@@ -1,0 +1,125 @@
+"""What the engine adds to the model it drives, and what many series cost.
+
+The bare rival is the same module in inference mode over windows that lie ready in memory, in batches
+of the same size; a second line names the size that suits the bare module best. Both sides are measured
+in windows a second, at stride 1 a row is a window, and both use one thread, as the daemon does.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.artifacts import CHANNELS, INTERVAL_NS, WINDOW, conv_artifact
+from benchmarks.measurement import Measurement, alternate
+from connectors.records import Readings
+from detector.artifact import Artifact
+from detector.engine import Engine
+
+BATCH_SIZES = (64, 128, 256, 512)
+POLL_ROWS = 20_000
+"""Readings a step: what a poll of a busy topic brings."""
+
+
+def measure(quick: bool) -> list[Measurement]:
+    """The engine against the bare module, and 10,000 series against 100."""
+    num_polls, num_rounds = (2, 1) if quick else (12, 7)
+    torch.set_num_threads(1)
+    return [*_against_bare(num_polls, num_rounds), _many_series(num_polls, num_rounds)]
+
+
+def _against_bare(num_polls: int, num_rounds: int) -> list[Measurement]:
+    artifact = conv_artifact()
+    size = artifact.spec.batch_size
+    ready = _ready_windows(num_polls * POLL_ROWS // 4)
+    best_size = max(BATCH_SIZES, key=lambda candidate: _bare(artifact.module, ready, candidate))
+    stream = _Stream(artifact, num_series=100)
+    measurements = []
+    for name, bare_size, floor in (("same", size, 0.8), ("its best", best_size, None)):
+        engine, bare = alternate(
+            lambda: stream.rows_per_second(num_polls),
+            lambda bare_size=bare_size: _bare(artifact.module, ready, bare_size),  # type: ignore[misc]
+            num_rounds,
+        )
+        detail = {
+            "engine_rows_per_second": round(engine),
+            "bare_windows_per_second": round(bare),
+            "engine_batch": size,
+            "bare_batch": bare_size,
+        }
+        title = f"engine / bare module, {name} batch size"
+        measurements.append(Measurement(title, engine / bare, "x", floor=floor, detail=detail))
+    return measurements
+
+
+def _many_series(num_polls: int, num_rounds: int) -> Measurement:
+    artifact = conv_artifact()
+    few, many = _Stream(artifact, num_series=100), _Stream(artifact, num_series=10_000)
+    few_rate, many_rate = alternate(
+        lambda: few.rows_per_second(num_polls), lambda: many.rows_per_second(num_polls), num_rounds
+    )
+    detail = {
+        "microseconds_a_row_100": round(1e6 / few_rate, 2),
+        "microseconds_a_row_10000": round(1e6 / many_rate, 2),
+    }
+    return Measurement(
+        "cost a row, 10,000 / 100 series", few_rate / many_rate, "x", ceiling=1.5, detail=detail
+    )
+
+
+class _Stream:
+    """An engine with warm windows, and readings that go on for as long as one asks."""
+
+    def __init__(self, artifact: Artifact, num_series: int) -> None:
+        self._engine = Engine(artifact)
+        self._names = tuple(f"series-{number:05d}" for number in range(num_series))
+        self._next_row = 0
+        random = np.random.default_rng(7)
+        self._values = random.normal(size=(POLL_ROWS, len(CHANNELS)))
+        for _ in range(-(-(WINDOW + 1) * num_series // POLL_ROWS)):
+            self._engine.step(self._poll())
+
+    def rows_per_second(self, num_polls: int) -> float:
+        """Step through `num_polls` polls, made beforehand."""
+        polls = [self._poll() for _ in range(num_polls)]
+        windows = self._engine.counters.windows
+        start = time.perf_counter()
+        for poll in polls:
+            self._engine.step(poll)
+        rate = num_polls * POLL_ROWS / (time.perf_counter() - start)
+        scored = self._engine.counters.windows - windows
+        assert scored == num_polls * POLL_ROWS, f"{scored} windows scored of {num_polls * POLL_ROWS} readings"
+        return rate
+
+    def _poll(self) -> Readings:
+        """Every series' next row in turn, time by time, as a topic of many producers holds them."""
+        number = np.arange(self._next_row, self._next_row + POLL_ROWS)
+        self._next_row += POLL_ROWS
+        return Readings(
+            self._names,
+            (number % len(self._names)).astype(np.int32),
+            (number // len(self._names)) * INTERVAL_NS,
+            self._values,
+            np.zeros(POLL_ROWS, np.int32),
+            number,
+        )
+
+
+def _ready_windows(num_windows: int) -> NDArray[np.float32]:
+    """float32 [num_windows, WINDOW, channels], contiguous."""
+    random = np.random.default_rng(7)
+    return random.normal(size=(num_windows, WINDOW, len(CHANNELS))).astype(np.float32)
+
+
+def _bare(module: torch.nn.Module, ready: NDArray[np.float32], batch_size: int) -> float:
+    """Windows a second of the module alone."""
+    x_BWC = torch.from_numpy(ready)
+    num_batches = len(ready) // batch_size
+    with torch.inference_mode():
+        start = time.perf_counter()
+        for number in range(num_batches):
+            module(x_BWC[number * batch_size : (number + 1) * batch_size])
+        return num_batches * batch_size / (time.perf_counter() - start)

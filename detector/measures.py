@@ -1,0 +1,246 @@
+"""How well scores tell labelled anomalies from the rest.
+
+Ranking measures (VUS-PR, AUC-PR, AUC-ROC) need no threshold; the others look at score > 1. Point-adjusted
+F1 is left out on purpose: random scores reach it (docs/evaluation.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NUM_THRESHOLDS = 250
+_MAX_LAG, _MAX_ACF_ROWS, _MIN_PERIOD, _MAX_PERIOD, _FALLBACK_PERIOD = 400, 20_000, 3, 300, 125
+
+
+def runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First and last index of each maximal run of True, intp [k] each."""
+    edges = np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))
+    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
+
+
+def vus_pr(label: NDArray[np.integer], score: NDArray[np.float64], buffer: int) -> float:
+    """Volume under the precision-recall surface over buffers 0..`buffer` around each event.
+
+    label integer [n], 1 anomalous; score float64 [n], finite, higher is more anomalous. NaN where there
+    is no event. Equal to the authors' implementation with its 250 thresholds, but all thresholds of a
+    buffer are computed at once from counts. Paparrizos et al., "Volume Under the Surface", VLDB 2022.
+    """
+    first, last = runs(label > 0)
+    if len(first) == 0:
+        return float("nan")
+    level = _levels(score)
+    inside = label > 0
+    num_inside = float(inside.sum())
+    predicted = _cumulated(level, None)
+    predicted_inside = _cumulated(level[inside], None)
+    near, pair_row, pair_distance = _neighbourhood(inside, first, last, buffer)
+    found = {half: _existence(level, first, last, half) for half in range(buffer // 2 + 1)}
+    precisions = []
+    for width in range(buffer + 1):
+        weight = _weights(pair_row, pair_distance, width, len(near))
+        partly = _cumulated(level[near], weight)
+        hit = predicted_inside + partly
+        positives = num_inside + partly / 2.0
+        recall = np.minimum(hit / positives, 1.0) * found[width // 2]
+        precisions.append(float(np.dot(np.diff(recall, prepend=0.0), hit / predicted)))
+    return float(np.mean(precisions))
+
+
+def auc_pr(label: NDArray[np.integer], score: NDArray[np.float64]) -> float:
+    """Average precision; NaN without an anomalous row."""
+    hits, flagged = _ranked(label, score)
+    if len(hits) == 0 or hits[-1] == 0:
+        return float("nan")
+    gained = np.diff(hits, prepend=0.0)
+    return float(np.sum(gained * hits / flagged) / hits[-1])
+
+
+def auc_roc(label: NDArray[np.integer], score: NDArray[np.float64]) -> float:
+    """Probability that an anomalous row scores above a normal one, ties half; NaN without both kinds."""
+    hits, flagged = _ranked(label, score)
+    if len(hits) == 0 or hits[-1] in (0, flagged[-1]):
+        return float("nan")
+    false = flagged - hits
+    return float(np.trapezoid(np.append(0.0, hits), np.append(0.0, false)) / (hits[-1] * false[-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmCounts:
+    """What a threshold found on one series; sums of several series are meaningful.
+
+    Events are maximal runs of labelled rows, alarms maximal runs of flagged rows; an alarm is false when
+    it touches no labelled row. `delays` are rows from an event's start to its first flagged row.
+    """
+
+    rows: int
+    true_positives: int
+    flagged: int
+    labelled: int
+    events: int
+    events_found: int
+    false_alarms: int
+    delays: tuple[int, ...]
+
+    @property
+    def precision(self) -> float:
+        return _ratio(self.true_positives, self.flagged)
+
+    @property
+    def recall(self) -> float:
+        return _ratio(self.true_positives, self.labelled)
+
+    @property
+    def f1(self) -> float:
+        return _ratio(2 * self.true_positives, self.flagged + self.labelled)
+
+    @property
+    def event_recall(self) -> float:
+        return _ratio(self.events_found, self.events)
+
+    @property
+    def median_delay_rows(self) -> float:
+        return float(np.median(self.delays)) if self.delays else float("nan")
+
+    @property
+    def false_alarms_per_10k_rows(self) -> float:
+        return _ratio(10_000 * self.false_alarms, self.rows)
+
+    def __add__(self, other: AlarmCounts) -> AlarmCounts:
+        return AlarmCounts(
+            self.rows + other.rows,
+            self.true_positives + other.true_positives,
+            self.flagged + other.flagged,
+            self.labelled + other.labelled,
+            self.events + other.events,
+            self.events_found + other.events_found,
+            self.false_alarms + other.false_alarms,
+            self.delays + other.delays,
+        )
+
+
+NO_ALARMS = AlarmCounts(0, 0, 0, 0, 0, 0, 0, ())
+
+
+def count_alarms(label: NDArray[np.integer], flagged: NDArray[np.bool_]) -> AlarmCounts:
+    """Compare flagged rows with labelled ones; label integer [n], flagged bool [n], in time order."""
+    truth = label > 0
+    delays = []
+    event_first, event_last = runs(truth)
+    for first, last in zip(event_first.tolist(), event_last.tolist(), strict=True):
+        hits = np.flatnonzero(flagged[first : last + 1])
+        if len(hits):
+            delays.append(int(hits[0]))
+    alarm_first, alarm_last = runs(flagged)
+    labelled_before = np.append(0, np.cumsum(truth))
+    touched = labelled_before[alarm_last + 1] - labelled_before[alarm_first]
+    return AlarmCounts(
+        rows=len(label),
+        true_positives=int((truth & flagged).sum()),
+        flagged=int(flagged.sum()),
+        labelled=int(truth.sum()),
+        events=len(event_first),
+        events_found=len(delays),
+        false_alarms=int((touched == 0).sum()),
+        delays=tuple(delays),
+    )
+
+
+def autocorrelation_period(values: NDArray[np.float64]) -> int:
+    """Rows of the dominant period: the highest local maximum of the autocorrelation, 125 where none is.
+
+    values float64 [n]. The rule by which the published benchmarks choose their VUS buffer (TSB-UAD,
+    VLDB 2022): the first 20,000 rows, lags 3 to 400, periods above 300 discarded.
+    """
+    values = np.nan_to_num(values[:_MAX_ACF_ROWS], nan=float(np.nanmean(values)) if len(values) else 0.0)
+    num_lags = min(_MAX_LAG, len(values) - 1)
+    if num_lags <= _MIN_PERIOD + 1 or np.ptp(values) == 0:
+        return _FALLBACK_PERIOD
+    correlation = _autocorrelation(values)[_MIN_PERIOD : num_lags + 1]
+    middle = correlation[1:-1]
+    peaks = np.flatnonzero((middle > correlation[:-2]) & (middle > correlation[2:])) + 1
+    if len(peaks) == 0:
+        return _FALLBACK_PERIOD
+    best = int(peaks[np.argmax(correlation[peaks])])
+    if best < _MIN_PERIOD or best > _MAX_PERIOD:
+        return _FALLBACK_PERIOD
+    return best + _MIN_PERIOD
+
+
+def _autocorrelation(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    centred = values - values.mean()
+    size = 1 << (2 * len(values) - 1).bit_length()
+    power = np.abs(np.fft.rfft(centred, size)) ** 2
+    covariance = np.fft.irfft(power, size)[: len(values)]
+    correlation: NDArray[np.float64] = covariance / covariance[0]
+    return correlation
+
+
+def _levels(score: NDArray[np.float64]) -> NDArray[np.intp]:
+    """For each row the first of the descending thresholds that flags it."""
+    descending = -np.sort(-score)
+    thresholds = descending[np.linspace(0, len(score) - 1, _NUM_THRESHOLDS).astype(int)]
+    return np.searchsorted(-thresholds, -score, side="left")
+
+
+def _cumulated(level: NDArray[np.intp], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Total weight (count) of the rows flagged at each threshold, float64 [thresholds]."""
+    total: NDArray[np.float64] = np.cumsum(np.bincount(level, weight, _NUM_THRESHOLDS), dtype=np.float64)
+    return total
+
+
+def _neighbourhood(
+    inside: NDArray[np.bool_], first: NDArray[np.intp], last: NDArray[np.intp], buffer: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
+    """Rows outside all events but within half the buffer of one, and every such pairing.
+
+    Returns the rows [m], and for each pairing the index into them and the distance to the event.
+    """
+    distance = np.arange(1, buffer // 2 + 1)
+    row = np.concatenate([(last[:, None] + distance).ravel(), (first[:, None] - distance).ravel()])
+    distance = np.tile(distance, 2 * len(first))
+    valid = (row >= 0) & (row < len(inside))
+    valid[valid] &= ~inside[row[valid]]
+    near, index = np.unique(row[valid], return_inverse=True)
+    return near, index, distance[valid]
+
+
+def _weights(
+    row: NDArray[np.intp], distance: NDArray[np.int64], width: int, num_rows: int
+) -> NDArray[np.float64]:
+    """How much each near row counts as anomalous for a buffer of `width`, float64 [num_rows]."""
+    if width < 2:
+        return np.zeros(num_rows)
+    within = distance <= width // 2
+    share = np.sqrt(1.0 - distance[within] / width)
+    return np.minimum(np.bincount(row[within], share, num_rows), 1.0)
+
+
+def _existence(
+    level: NDArray[np.intp], first: NDArray[np.intp], last: NDArray[np.intp], half: int
+) -> NDArray[np.float64]:
+    """Share of the events, widened by `half` rows and merged, that each threshold flags somewhere."""
+    apart = last[:-1] + half < first[1:] - half
+    starts = np.maximum(np.append(first[0], first[1:][apart]) - half, 0)
+    stops = np.minimum(np.append(last[:-1][apart], last[-1]) + half + 1, len(level))
+    bounds = np.column_stack([starts, stops]).ravel()
+    if bounds[-1] == len(level):
+        bounds = bounds[:-1]
+    earliest = np.minimum.reduceat(level, bounds)[::2]
+    return _cumulated(earliest, None) / len(starts)
+
+
+def _ranked(
+    label: NDArray[np.integer], score: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Labelled and all rows at or above each distinct score, from the highest down."""
+    order = np.argsort(-score, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1) if len(score) else order
+    hits = np.cumsum(label[order] > 0, dtype=np.float64)
+    return hits[ends], (ends + 1).astype(np.float64)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")

@@ -1,0 +1,138 @@
+"""What `streamgauge train` and `streamgauge evaluate` do with their flags."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from trainer.errors import TrainerError
+
+
+def train(args: argparse.Namespace) -> int:
+    """`streamgauge train`: fit, calibrate, publish; a short summary on standard output."""
+    from detector.registry import publish
+    from trainer.checkpoint import clear_checkpoint
+    from trainer.config import TrainConfig
+    from trainer.pipeline import fit_source, source_of
+    from trainer.progress import reporting
+
+    config = _train_config(args)
+    assert isinstance(config, TrainConfig)
+    entry = Path(args.out)
+    checkpoint = entry / ".checkpoint"
+    if not args.resume:
+        clear_checkpoint(checkpoint)
+    try:
+        with reporting(f"training {config.name}") as report:
+            artifact = fit_source(source_of(args.data, config.data.channels), config, report, checkpoint)
+    except KeyboardInterrupt:
+        if checkpoint.exists():
+            print("interrupted; go on with the same command and --resume", file=sys.stderr)
+        raise
+    saved = publish(artifact, entry)
+    clear_checkpoint(checkpoint)
+    spec, training = saved.spec, saved.spec.training
+    summary = {
+        "path": str(entry),
+        "version": saved.version,
+        "family": spec.family,
+        "window": spec.window,
+        "channels": list(spec.channel_names),
+        "interval_seconds": spec.interval_ns / 1e9,
+        "rows": training["rows"],
+        "epochs": training["epochs"],
+        "best_epoch": training["best_epoch"],
+        "stopped": training["stopped"],
+        "train_loss": training["train_loss"],
+        "validation_loss": training["validation_loss"],
+        "threshold": spec.threshold.value,
+        "threshold_method": spec.threshold.method,
+        "alarm_budget": spec.threshold.alarm_budget,
+    }
+    if args.json:
+        print(json.dumps(summary))
+    else:
+        _print_summary(summary)
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """`streamgauge evaluate`: the table on standard output, everything in --json; 1 when no file worked."""
+    from trainer.evaluate import EvaluationOptions, as_json
+    from trainer.evaluate import evaluate as run_evaluation
+    from trainer.evaluation_table import print_evaluation
+    from trainer.progress import reporting
+
+    options = EvaluationOptions(
+        family=args.model,
+        train_rows=args.train_rows,
+        causal=args.causal,
+        window=args.window,
+        seed=args.seed or 0,
+        max_epochs=args.max_epochs,
+        alarm_budget=args.alarm_budget or "1/week",
+        scores=Path(args.scores) if args.scores else None,
+    )
+    with reporting(f"evaluating {args.model}") as report:
+        evaluation = run_evaluation(Path(args.data), options, args.jobs, report)
+    console = Console() if sys.stdout.isatty() else Console(width=190)
+    print_evaluation(evaluation, console)
+    if args.json:
+        Path(args.json).write_text(json.dumps(_known(as_json(evaluation)), indent=2) + "\n")
+    return 0 if evaluation.results else 1
+
+
+def _train_config(args: argparse.Namespace) -> Any:
+    """The file's configuration, overridden by the flags given."""
+    from detector.config import load_toml, parse_duration
+    from trainer.config import TrainConfig
+
+    config = load_toml(Path(args.config), TrainConfig) if args.config else TrainConfig()
+    values = config.model_dump()
+    flags = {
+        "model": ("window", "stride", "latent", "layers", "nodes", "activation", "loss", "patch"),
+        "fit": ("max_epochs", "seed", "device"),
+        "scoring": ("alarm_budget",),
+    }
+    for section, names in flags.items():
+        given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+        values[section] = {**values[section], **given}
+    if args.model is not None:
+        values["model"]["family"] = args.model
+    if args.interval is not None:
+        values["data"]["interval_seconds"] = parse_duration(args.interval)
+    values["name"] = args.name or config.name or Path(args.out).name
+    try:
+        return TrainConfig.model_validate(values)
+    except ValueError as error:
+        reason = "; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors())  # type: ignore[attr-defined]  # pydantic's
+        raise TrainerError(f"training options: {reason}") from error
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    print(
+        f"{summary['family']} over {len(summary['channels'])} channels, window {summary['window']},"
+        f" one row every {summary['interval_seconds']:g} s, {summary['rows']:,} rows\n"
+        f"{summary['epochs']} epochs ({summary['stopped']}), best {summary['best_epoch']}:"
+        f" loss {summary['train_loss']:.4g}, validation {summary['validation_loss']:.4g}\n"
+        f"threshold {summary['threshold']:.4g} ({summary['threshold_method'].replace('_', ' ')})"
+        f" for {summary['alarm_budget']} false alarms a series\n"
+        f"published {summary['path']}, version {summary['version']}\n\n"
+        f"next: streamgauge backtest {summary['path']} DATA\n"
+        f"      streamgauge inspect {summary['path']}"
+    )
+
+
+def _known(value: Any) -> Any:
+    """The same with NaN as null: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: _known(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_known(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

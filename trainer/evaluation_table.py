@@ -1,0 +1,102 @@
+"""The evaluation for people: a row a file, the pooled row, and the verdict against the baselines."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from detector.measures import AlarmCounts
+from trainer.evaluate import Evaluation, FileResult, Ranking, mean_ranking, pooled_alarms
+
+_COLUMNS = (
+    "VUS-PR", "linear", "random", "AUC-PR", "AUC-ROC", "prec", "recall", "F1",
+    "events", "ev.rec", "delay", "FA/10k", "FA/day", "fit s", "rows/s",
+)  # fmt: skip
+
+
+def print_evaluation(evaluation: Evaluation, console: Console) -> None:
+    """The table, the files that failed, and whether the model beats its baselines."""
+    mode = "causal" if evaluation.options.causal else "offline"
+    family = evaluation.options.family
+    table = Table(title=f"{family}, {mode}; VUS-PR beside the linear model's and a random score's")
+    table.add_column("file", overflow="fold", max_width=44)
+    for name in _COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in evaluation.results:
+        table.add_row(result.file.removesuffix(".parquet"), *_row(result))
+    if evaluation.results:
+        table.add_section()
+        table.add_row("pooled", *_pooled_row(evaluation), style="bold")
+    console.print(table)
+    for failure in evaluation.failures:
+        console.print(f"not evaluated: {failure.file}: {failure.reason}", highlight=False, soft_wrap=True)
+    console.print(comparison(evaluation), soft_wrap=True)
+
+
+def comparison(evaluation: Evaluation) -> str:
+    """One or two sentences: how the model stands against the random score and the linear model."""
+    results = [r for r in evaluation.results if r.model.vus_pr == r.model.vus_pr]
+    num_failed = len(evaluation.failures)
+    counted = f"{len(evaluation.results)} files evaluated, {num_failed} failed."
+    if not results:
+        return f"{counted} No file has an event: nothing to compare."
+    family = evaluation.options.family
+    words = [counted]
+    for name in ("random", "linear"):
+        if name == family:
+            continue
+        model, other = (mean_ranking([getattr(r, key) for r in results]).vus_pr for key in ("model", name))
+        wins = sum(r.model.vus_pr > getattr(r, name).vus_pr for r in results)
+        verdict = "beats" if model > other else "DOES NOT BEAT"
+        what = "a random score" if name == "random" else "the linear model with plain error"
+        words.append(
+            f"{family} {verdict} {what}: mean VUS-PR {model:.3f} against {other:.3f},"
+            f" better on {wins} of {len(results)} files with events."
+        )
+    return " ".join(words)
+
+
+def _row(result: FileResult) -> list[str]:
+    days = result.test_days
+    return [
+        *_ranking(result.model, result.linear, result.random),
+        *_alarms(result.alarms, days),
+        f"{result.fit_seconds:.1f}",
+        f"{result.score_rows_per_second:,.0f}",
+    ]
+
+
+def _pooled_row(evaluation: Evaluation) -> list[str]:
+    results = evaluation.results
+    rankings = (mean_ranking([getattr(r, key) for r in results]) for key in ("model", "linear", "random"))
+    rows = sum(r.rows for r in results)
+    seconds = sum(r.rows / r.score_rows_per_second for r in results)
+    return [
+        *_ranking(*rankings),
+        *_alarms(pooled_alarms(results), sum(r.test_days for r in results)),
+        f"{sum(r.fit_seconds for r in results):.1f}",
+        f"{rows / seconds:,.0f}",
+    ]
+
+
+def _ranking(model: Ranking, linear: Ranking, random: Ranking) -> list[str]:
+    return [
+        _figure(value) for value in (model.vus_pr, linear.vus_pr, random.vus_pr, model.auc_pr, model.auc_roc)
+    ]
+
+
+def _alarms(alarms: AlarmCounts, days: float) -> list[str]:
+    return [
+        _figure(alarms.precision),
+        _figure(alarms.recall),
+        _figure(alarms.f1),
+        str(alarms.events),
+        _figure(alarms.event_recall),
+        _figure(alarms.median_delay_rows, 0),
+        _figure(alarms.false_alarms_per_10k_rows, 1),
+        _figure(alarms.false_alarms / days if days else float("nan"), 2),
+    ]
+
+
+def _figure(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}f}" if value == value else "-"
