@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from connectors.parquet import Dataset, ParquetSource, TableWriter, discover, read_chunks
 from connectors.records import Batch, Position, Source
-from detector.engine import Engine, StepResult
+from detector.artifact import Artifact
+from detector.engine import Engine, EngineOptions, StepResult
+from detector.errors import DetectorError
 from detector.incidents import Incident
 from detector.loop import run
-from detector.verdicts import Verdicts
+from detector.measures import auc_pr, auc_roc, autocorrelation_period, count_alarms, vus_pr
+from detector.messages import incident_json
+from detector.verdicts import State, Verdicts
+
+_LABELS = np.array([state.label for state in State], dtype=object)
 
 
 class Collector:
@@ -32,22 +42,166 @@ class Collector:
         """Nothing to release."""
 
 
+class TableSink:
+    """A sink that writes verdicts to a Parquet file as they come and keeps incidents and scores."""
+
+    def __init__(self, writer: TableWriter | None, channels: tuple[str, ...]) -> None:
+        self._writer = writer
+        self._channels = channels
+        self.rows = 0
+        self.incidents: dict[str, Incident] = {}
+        self.scores: list[
+            tuple[tuple[str, ...], NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]
+        ] = []
+
+    def write(self, result: StepResult, batch: Batch) -> None:
+        verdicts = result.verdicts
+        self.incidents |= {event.incident.id: event.incident for event in result.incidents}
+        if len(verdicts) == 0:
+            return
+        self.rows += len(verdicts)
+        self.scores.append((verdicts.names, verdicts.series, verdicts.timestamp_ns, verdicts.score))
+        if self._writer is not None:
+            self._writer.write(verdict_columns(verdicts, self._channels))
+
+    def commit(self, position: Position | None) -> None:
+        """The file appears when it is complete: nothing to commit on the way."""
+
+    def close(self) -> None:
+        """The writer belongs to whoever made it."""
+
+
+def verdict_columns(verdicts: Verdicts, channels: tuple[str, ...]) -> dict[str, Any]:
+    """Verdicts as flat columns: series, timestamp, score, state, and three for each channel."""
+    columns: dict[str, Any] = {
+        "series": np.array(verdicts.names, dtype=object)[verdicts.series],
+        "timestamp": verdicts.timestamp_ns,
+        "score": verdicts.score,
+        "state": _LABELS[verdicts.state],
+    }
+    blocks = (
+        ("actual", verdicts.actual),
+        ("expected", verdicts.expected),
+        ("contribution", verdicts.contribution),
+    )
+    for kind, block in blocks:
+        columns |= {f"{kind}_{name}": block[:, at] for at, name in enumerate(channels)}
+    return columns
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestOutcome:
+    """What a backtest found; `measures` only where the data has labels."""
+
+    rows: int
+    incidents: tuple[Incident, ...]
+    measures: dict[str, float | int]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        measures = {name: None if value != value else value for name, value in self.measures.items()}
+        incidents = [incident_json(incident) for incident in self.incidents]
+        return {"rows": self.rows, "incidents": incidents, "measures": measures}
+
+
+def backtest_parquet(
+    artifact: Artifact, data: Path, options: EngineOptions, out: Path | None = None
+) -> BacktestOutcome:
+    """Replay Parquet through the engine; with `out`, write scores.parquet and incidents.json there.
+
+    Raises ParquetError or DetectorError that names the file and what is wrong with it.
+    """
+    dataset = discover(data, artifact.spec.channel_names)
+    writer = TableWriter(out / "scores.parquet") if out is not None else None
+    sink = TableSink(writer, artifact.spec.channel_names)
+    try:
+        run(ParquetSource(dataset), Engine(artifact, options), sink)
+    finally:
+        if writer is not None:
+            writer.close()
+    incidents = tuple(sorted(sink.incidents.values(), key=lambda one: (one.opened_ns, one.series)))
+    measures = _measure(dataset, sink, artifact.spec.interval_ns) if dataset.has_label else {}
+    outcome = BacktestOutcome(sink.rows, incidents, measures)
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "incidents.json").write_text(json.dumps(outcome.as_json(), indent=2) + "\n")
+        except OSError as error:
+            raise DetectorError(f"{out}: cannot be written: {error.strerror}") from error
+    return outcome
+
+
+def _measure(dataset: Dataset, sink: TableSink, interval_ns: int) -> dict[str, float | int]:
+    """Measures over all labelled rows, series after series; unknown scores rank as 0."""
+    found = _scores_by_series(sink)
+    labels, scores = [], []
+    first_channel: list[NDArray[np.float64]] = []
+    for name, (times, label, values) in sorted(_labels_by_series(dataset).items()):
+        first_channel.append(values)
+        times_found, score = found.get(name, (np.empty(0, np.int64), np.empty(0)))
+        at = np.searchsorted(times_found, times // interval_ns * interval_ns)
+        known = at < len(times_found)
+        aligned = np.full(len(times), np.nan)
+        aligned[known] = score[at[known]]
+        labels.append(label)
+        scores.append(np.nan_to_num(aligned, nan=0.0))
+    label, score = np.concatenate(labels), np.concatenate(scores)
+    alarms = count_alarms(label, score > 1.0)
+    buffer = autocorrelation_period(first_channel[0])
+    return {
+        "vus_pr": vus_pr(label, score, buffer),
+        "auc_pr": auc_pr(label, score),
+        "auc_roc": auc_roc(label, score),
+        "precision": alarms.precision,
+        "recall": alarms.recall,
+        "f1": alarms.f1,
+        "events": alarms.events,
+        "event_recall": alarms.event_recall,
+        "median_delay_rows": alarms.median_delay_rows,
+        "false_alarms": alarms.false_alarms,
+    }
+
+
+def _scores_by_series(sink: TableSink) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Times and scores of each series, by time."""
+    parts: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float64]]]] = {}
+    for names, series, times, scores in sink.scores:
+        for code, name in enumerate(names):
+            mine = series == code
+            parts.setdefault(name, []).append((times[mine], scores[mine]))
+    found = {}
+    for name, pieces in parts.items():
+        times = np.concatenate([piece[0] for piece in pieces])
+        order = np.argsort(times, kind="stable")
+        found[name] = (times[order], np.concatenate([piece[1] for piece in pieces])[order])
+    return found
+
+
+def _labels_by_series(
+    dataset: Dataset,
+) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.float64]]]:
+    """Times, labels and the first channel of each series, by time."""
+    parts: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.float64]]]] = {}
+    for chunk in read_chunks(dataset):
+        assert chunk.label is not None
+        for code, name in enumerate(chunk.names):
+            mine = chunk.series == code
+            piece = (chunk.timestamp_ns[mine], chunk.label[mine], chunk.values[mine, 0])
+            parts.setdefault(name, []).append(piece)
+    found = {}
+    for name, pieces in parts.items():
+        times, label, values = (np.concatenate(column) for column in zip(*pieces, strict=True))
+        order = np.argsort(times, kind="stable")
+        found[name] = (times[order], label[order], values[order])
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a replay found. `incidents` hold each incident's last state, by time of opening."""
 
     verdicts: tuple[Verdicts, ...]
     incidents: tuple[Incident, ...]
-
-    def columns(self) -> dict[str, NDArray[np.generic]]:
-        """All verdicts as flat columns: series, timestamp_ns, score, state, and one a channel each."""
-        series = [np.array(v.names, dtype=object)[v.series] for v in self.verdicts]
-        return {
-            "series": _joined(series, np.empty(0, object)),
-            "timestamp_ns": _joined([v.timestamp_ns for v in self.verdicts], np.empty(0, np.int64)),
-            "score": _joined([v.score for v in self.verdicts], np.empty(0)),
-            "state": _joined([v.state for v in self.verdicts], np.empty(0, np.uint8)),
-        }
 
 
 def replay(source: Source, engine: Engine) -> Report:
@@ -66,7 +220,3 @@ def _last_states(results: list[StepResult]) -> Iterator[Incident]:
         for event in result.incidents:
             newest[event.incident.id] = event.incident
     yield from sorted(newest.values(), key=lambda incident: (incident.opened_ns, incident.series))
-
-
-def _joined(parts: list[NDArray[np.generic]], empty: NDArray[np.generic]) -> NDArray[np.generic]:
-    return np.concatenate(parts) if parts else empty

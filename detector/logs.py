@@ -1,0 +1,65 @@
+"""Structured logs: one event a change of state, with keys; text on a terminal, JSON otherwise."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Literal
+
+logger = logging.getLogger("streamgauge")
+
+
+def event(name: str, level: int = logging.INFO, **keys: object) -> None:
+    """Log what happened and its particulars; values are shown as they are, so never pass a secret."""
+    logger.log(level, name, extra={"keys": keys})
+
+
+def configure(style: Literal["auto", "text", "json"], level: str) -> None:
+    """Send all logs to standard error in this style; libraries log from warnings up."""
+    if style == "auto":
+        style = "text" if sys.stderr.isatty() else "json"
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Text() if style == "text" else _Json())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    logger.setLevel(level.upper())
+    for ours in ("connectors", "detector"):
+        logging.getLogger(ours).setLevel(level.upper())
+
+
+class _Json(logging.Formatter):
+    """One JSON object a line: time, level, event, and the event's keys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": _time_of(record),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **_keys_of(record),
+        }
+        if record.name != logger.name:
+            entry["logger"] = record.name
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)
+
+
+class _Text(logging.Formatter):
+    """Time, level, event and key=value pairs, for people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        keys = "".join(f" {name}={value}" for name, value in _keys_of(record).items())
+        line = f"{_time_of(record)[11:19]} {record.levelname.lower():7} {record.getMessage()}{keys}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _time_of(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def _keys_of(record: logging.LogRecord) -> dict[str, object]:
+    keys = getattr(record, "keys", {})
+    return keys if isinstance(keys, dict) else {}
