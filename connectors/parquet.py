@@ -1,17 +1,21 @@
 """Parquet in and out: history as columns, a replay source, and writers. The only importer of pyarrow here.
 
-A data set is one file, or a directory of files at any depth, Hive partitions (`series=pump-7/`) allowed.
-Columns: `timestamp`, optional `series`, `label` and `split`, and one numeric column a channel; the order
-of the columns and of the rows never matters, nulls are missing values.
+A data set is one file, several, or a directory of files at any depth, Hive partitions (`series=pump-7/`)
+allowed. Columns: `timestamp`, optional `series`, `label` and `split`, and one numeric column a channel.
+The order of the columns and of the rows never matters; nulls and infinite values are missing values.
+
+Reading holds one piece of a file in memory. A replay holds a piece of every file that covers the present,
+so files that are sorted by time are replayed in bounded memory however many and large they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +24,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from connectors.errors import ParquetError
+from connectors.merging import TimedRows, merged
 from connectors.records import Batch, Readings
 
 TIMESTAMP, SERIES, LABEL, SPLIT = "timestamp", "series", "label", "split"
 RESERVED = (TIMESTAMP, SERIES, LABEL, SPLIT)
 _CHUNK_ROWS = 1 << 16
+_REPLAY_ROWS = 1 << 20
+_MIN_PIECE_ROWS = 1 << 10
 _NS_PER = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
@@ -68,20 +75,24 @@ class Chunk:
         return len(self.timestamp_ns)
 
 
-def discover(path: str | Path, channels: Sequence[str] | None = None) -> Dataset:
-    """Find and check the files at `path`.
+def discover(path: str | Path | Sequence[str | Path], channels: Sequence[str] | None = None) -> Dataset:
+    """Find and check the files at `path`: a file, a directory, or several of either.
 
     Without `channels` they are the numeric columns of the first file that are not reserved. Raises
     ParquetError that names the file, the field and the remedy.
     """
-    files = _find_files(Path(path))
+    paths = [path] if isinstance(path, str | Path) else list(path)
+    files = list(dict.fromkeys(file for one in paths for file in _find_files(Path(one))))
+    if not files:
+        raise ParquetError("no files given; name a Parquet file or a directory of them")
     schemas = [_schema_of(file) for file in files]
     wanted = tuple(channels) if channels is not None else _numeric_columns(schemas[0], files[0])
     for file, schema in zip(files, schemas, strict=True):
         _check_schema(schema, wanted, file)
     num_rows = sum(pq.read_metadata(file).num_rows for file in files)
     if num_rows == 0:
-        raise ParquetError(f"{path}: no rows; nothing can be learnt from or replayed out of an empty table")
+        shown = ", ".join(str(one) for one in paths)
+        raise ParquetError(f"{shown}: no rows; nothing can be learnt from or replayed out of an empty table")
     metadata = {k.decode(): v.decode(errors="replace") for k, v in (schemas[0].metadata or {}).items()}
     return Dataset(
         tuple(files),
@@ -101,14 +112,14 @@ def read_chunks(dataset: Dataset, chunk_rows: int = _CHUNK_ROWS) -> Iterator[Chu
 
 def read_times(dataset: Dataset) -> Iterator[Chunk]:
     """As `read_chunks`, but without values: float64 [n, 0]."""
-    bare = Dataset(dataset.files, (), dataset.num_rows, dataset.metadata, False, dataset.has_split)
-    return read_chunks(bare, 1 << 18)
+    return read_chunks(replace(dataset, channels=(), has_label=False), 1 << 18)
 
 
 class ParquetSource:
     """A replay of a data set in time order, as readings; ends after the last row.
 
-    Files whose times overlap are sorted together in memory, others one after the other.
+    Ordering: by time; equal times by file, then by place in the file, as if they had arrived so.
+    Offsets count the rows replayed. `poll` never waits.
     """
 
     def __init__(self, dataset: Dataset, batch_rows: int = 16_384) -> None:
@@ -118,7 +129,8 @@ class ParquetSource:
         return next(self._batches, None)
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Release the files that are open."""
+        self._batches.close()
 
 
 class TableWriter:
@@ -145,10 +157,15 @@ class TableWriter:
             raise ParquetError(f"{self._path}: cannot be written: {error}") from error
 
     def close(self) -> None:
-        """Finish the file; nothing is left where nothing was written."""
-        if self._writer is not None:
+        """Finish the file; nothing is left where nothing was written. Raises ParquetError."""
+        if self._writer is None:
+            return
+        try:
             self._writer.close()
             self._scratch.replace(self._path)
+        except (OSError, pa.ArrowException) as error:
+            raise ParquetError(f"{self._path}: cannot be written: {error}") from error
+        finally:
             self._writer = None
 
     def __enter__(self) -> Self:
@@ -164,9 +181,16 @@ class TableWriter:
             self._scratch.unlink(missing_ok=True)
 
 
-def infer_interval(timestamps_ns: NDArray[np.int64]) -> int | None:
-    """The most common step between sorted, distinct timestamps; None where there are fewer than two."""
-    steps = np.diff(np.unique(timestamps_ns))
+def infer_interval(timestamps_ns: NDArray[np.int64], series: NDArray[np.int32] | None = None) -> int | None:
+    """The most common step between the distinct times of a series; None where no series has two.
+
+    Where no step is common (jittered clocks) it is the median step. `series` (codes) tells the rows of
+    several series apart; neither needs an order.
+    """
+    codes = np.zeros(len(timestamps_ns), np.int32) if series is None else series
+    order = np.lexsort((timestamps_ns, codes))
+    steps = np.diff(timestamps_ns[order])
+    steps = steps[(np.diff(codes[order]) == 0) & (steps > 0)]
     if len(steps) == 0:
         return None
     values, counts = np.unique(steps, return_counts=True)
@@ -194,6 +218,8 @@ def _find_files(path: Path) -> list[Path]:
 def _schema_of(file: Path) -> pa.Schema:
     try:
         return pq.read_schema(file)
+    except PermissionError as error:
+        raise ParquetError(f"{file}: cannot be read: {error.strerror}") from error
     except (pa.ArrowException, OSError) as error:
         if file.stat().st_size == 0:
             raise ParquetError(f"{file}: the file is empty (0 bytes), not Parquet") from error
@@ -225,10 +251,18 @@ def _check_schema(schema: pa.Schema, channels: tuple[str, ...], file: Path) -> N
         raise ParquetError(
             f"{file}: no `timestamp` column, found {schema.names}; rename the time column to `timestamp`"
         )
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        raise ParquetError(f"{file}: has the column {twice[0]!r} more than once; rename one of them")
     kind = schema.field(TIMESTAMP).type
     if not (pa.types.is_timestamp(kind) or pa.types.is_integer(kind)):
         raise ParquetError(
             f"{file}: column `timestamp` is {kind}; it must be a timestamp, or integer epoch milliseconds"
+        )
+    if LABEL in schema.names and not _is_numeric(schema.field(LABEL).type):
+        raise ParquetError(
+            f"{file}: column `label` is {schema.field(LABEL).type}; it must be 0 and 1, or boolean;"
+            " rename it if it is something else"
         )
     for name in channels:
         if name not in schema.names:
@@ -242,15 +276,15 @@ def _channel_like(schema: pa.Schema) -> list[str]:
 
 
 def _read_file(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]:
-    names = pq.read_schema(file).names
+    schema = _schema_of(file)
     optional = [
         name
         for name, wanted in ((SERIES, True), (LABEL, dataset.has_label), (SPLIT, dataset.has_split))
-        if wanted and name in names
+        if wanted and name in schema.names
     ]
-    series = _series_of_file(file)
+    series = _series_of_file(file, schema)
     try:
-        with pq.ParquetFile(file) as parquet:
+        with _opened(file) as parquet:
             columns = [TIMESTAMP, *optional, *dataset.channels]
             for batch in parquet.iter_batches(chunk_rows, columns=columns):
                 if batch.num_rows:
@@ -259,20 +293,24 @@ def _read_file(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]
         raise ParquetError(f"{file}: damaged: {str(error).splitlines()[0]}") from error
 
 
-def _series_of_file(file: Path) -> str:
+def _opened(file: Path) -> pq.ParquetFile:
+    """The file, to be read in pieces: without read-ahead a row group never is in memory as a whole."""
+    return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+
+
+def _series_of_file(file: Path, schema: pa.Schema) -> str:
     """The series of a file without a `series` column: its Hive key, its metadata, else its name."""
     for part in reversed(file.parts[:-1]):
         if part.startswith(f"{SERIES}="):
-            return part.removeprefix(f"{SERIES}=")
-    stated = (pq.read_schema(file).metadata or {}).get(SERIES.encode())
+            return unquote(part.removeprefix(f"{SERIES}="))
+    stated = (schema.metadata or {}).get(SERIES.encode())
     return stated.decode() if stated else file.stem
 
 
 def _chunk(batch: pa.RecordBatch, channels: tuple[str, ...], series: str, file: Path) -> Chunk:
     values = np.empty((batch.num_rows, len(channels)))
     for at, name in enumerate(channels):
-        column = batch.column(name).cast(pa.float64())
-        values[:, at] = column.to_numpy(zero_copy_only=False)
+        values[:, at] = _floats(batch.column(name))
     values[np.isinf(values)] = np.nan
     names, codes = _series_codes(batch, series)
     has = batch.schema.names
@@ -281,23 +319,26 @@ def _chunk(batch: pa.RecordBatch, channels: tuple[str, ...], series: str, file: 
         names,
         codes,
         values,
-        batch.column(LABEL).cast(pa.int8()).fill_null(0).to_numpy(zero_copy_only=False)
-        if LABEL in has
-        else None,
+        (np.nan_to_num(_floats(batch.column(LABEL))) != 0).astype(np.int8) if LABEL in has else None,
         batch.column(SPLIT).to_numpy(zero_copy_only=False) if SPLIT in has else None,
     )
+
+
+def _floats(column: pa.Array) -> NDArray[np.float64]:
+    """float64 [n], NaN where null; integers beyond 2^53 lose their last digits."""
+    found: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _series_codes(batch: pa.RecordBatch, series: str) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     if SERIES not in batch.schema.names:
         return (series,), np.zeros(batch.num_rows, np.int32)
     column = batch.column(SERIES)
-    if not pa.types.is_dictionary(column.type):
-        column = pc.dictionary_encode(column.cast(pa.string()).fill_null(series))
-    codes = column.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int32)
-    present, codes = np.unique(codes, return_inverse=True)
-    names = column.dictionary.to_pylist()
-    return tuple(str(names[code]) for code in present), codes.astype(np.int32)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    column = pc.dictionary_encode(column.cast(pa.string()).fill_null(series))
+    codes = column.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+    return tuple(column.dictionary.to_pylist()), codes
 
 
 def _nanoseconds(column: pa.Array, file: Path) -> NDArray[np.int64]:
@@ -306,10 +347,11 @@ def _nanoseconds(column: pa.Array, file: Path) -> NDArray[np.int64]:
             f"{file}: column `timestamp` has {column.null_count} nulls; every row needs its time"
         )
     unit = column.type.unit if pa.types.is_timestamp(column.type) else "ms"
-    raw = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    raw: NDArray[np.int64] = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
     limit = np.iinfo(np.int64).max // _NS_PER[unit]
-    if len(raw) and np.abs(raw).max() > limit:
-        raise ParquetError(f"{file}: column `timestamp` has times outside the years 1678 to 2262")
+    if len(raw) and (raw.max() > limit or raw.min() < -limit):
+        hint = "" if pa.types.is_timestamp(column.type) else "; integers are read as epoch milliseconds"
+        raise ParquetError(f"{file}: column `timestamp` has times outside the years 1678 to 2262{hint}")
     return raw * np.int64(_NS_PER[unit])
 
 
@@ -319,70 +361,29 @@ def _timestamps(values: Any) -> pa.Array:
     return pa.array(values)
 
 
-def _replay(dataset: Dataset, batch_rows: int) -> Iterator[Batch]:
-    """Batches in time order; offsets count the rows replayed."""
-    done = 0
-    for group in _overlapping(dataset.files):
-        part = Dataset(group, dataset.channels, dataset.num_rows, dataset.metadata, False, False)
-        rows = _sorted(list(read_chunks(part)))
-        for at in range(0, len(rows), batch_rows):
-            yield Batch(_readings(rows, slice(at, at + batch_rows), done + at))
-        done += len(rows)
+def _replay(dataset: Dataset, batch_rows: int) -> Generator[Batch, None, None]:
+    """Batches in time order."""
+    piece_rows = max(_MIN_PIECE_ROWS, min(_CHUNK_ROWS, _REPLAY_ROWS // len(dataset.files)))
+    for readings in merged([_timed(file, dataset, piece_rows) for file in dataset.files], batch_rows):
+        yield Batch(readings)
 
 
-def _readings(rows: Chunk, part: slice, first: int) -> Readings:
-    present, codes = np.unique(rows.series[part], return_inverse=True)
-    num = len(codes)
+def _timed(file: Path, dataset: Dataset, piece_rows: int) -> TimedRows:
+    """The rows of a file, opened when its time comes, and how old they can be from each place on."""
+    starts, oldest, at = [], [], 0
+    bare = replace(dataset, channels=(), has_label=False, has_split=False)
+    for chunk in _read_file(file, bare, _CHUNK_ROWS):
+        starts.append(at)
+        oldest.append(chunk.timestamp_ns.min())
+        at += len(chunk)
+    from_here = np.minimum.accumulate(np.array(oldest, np.int64)[::-1])[::-1]
+    part = replace(dataset, has_label=False, has_split=False)
+    pieces = (_readings(chunk) for chunk in _read_file(file, part, piece_rows))
+    return TimedRows(np.array(starts, np.int64), from_here, at, pieces)
+
+
+def _readings(chunk: Chunk) -> Readings:
+    zeros = np.zeros(len(chunk), np.int32)
     return Readings(
-        tuple(rows.names[code] for code in present),
-        codes.astype(np.int32),
-        rows.timestamp_ns[part],
-        rows.values[part],
-        np.zeros(num, np.int32),
-        np.arange(first, first + num),
+        chunk.names, chunk.series, chunk.timestamp_ns, chunk.values, zeros, zeros.astype(np.int64)
     )
-
-
-def _sorted(chunks: list[Chunk]) -> Chunk:
-    """All chunks as one, by time; equal times keep their order."""
-    code_of: dict[str, int] = {}
-    series = [
-        np.array([code_of.setdefault(name, len(code_of)) for name in chunk.names], np.int32)[chunk.series]
-        for chunk in chunks
-    ]
-    timestamp_ns = np.concatenate([chunk.timestamp_ns for chunk in chunks])
-    order = np.argsort(timestamp_ns, kind="stable")
-    return Chunk(
-        timestamp_ns[order],
-        tuple(code_of),
-        np.concatenate(series)[order],
-        np.concatenate([chunk.values for chunk in chunks])[order],
-        None,
-        None,
-    )
-
-
-def _overlapping(files: tuple[Path, ...]) -> Iterator[tuple[Path, ...]]:
-    """Files in groups that must be sorted together, by time."""
-    spans = sorted((*_span_of(file), file) for file in files)
-    group: list[Path] = []
-    end = np.iinfo(np.int64).min
-    for first, last, file in spans:
-        if group and first > end:
-            yield tuple(group)
-            group = []
-        group.append(file)
-        end = max(end, last)
-    if group:
-        yield tuple(group)
-
-
-def _span_of(file: Path) -> tuple[int, int]:
-    """The first and last time of a file, int64 nanoseconds; an empty one spans nothing at time 0."""
-    first, last = np.iinfo(np.int64).max, np.iinfo(np.int64).min
-    with pq.ParquetFile(file) as parquet:
-        for batch in parquet.iter_batches(1 << 20, columns=[TIMESTAMP]):
-            times = _nanoseconds(batch.column(TIMESTAMP), file)
-            if len(times):
-                first, last = min(first, int(times.min())), max(last, int(times.max()))
-    return (first, last) if first <= last else (0, 0)

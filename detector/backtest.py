@@ -50,9 +50,7 @@ class TableSink:
         self._channels = channels
         self.rows = 0
         self.incidents: dict[str, Incident] = {}
-        self.scores: list[
-            tuple[tuple[str, ...], NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]
-        ] = []
+        self.scores: list[Verdicts] = []
 
     def write(self, result: StepResult, batch: Batch) -> None:
         verdicts = result.verdicts
@@ -60,7 +58,7 @@ class TableSink:
         if len(verdicts) == 0:
             return
         self.rows += len(verdicts)
-        self.scores.append((verdicts.names, verdicts.series, verdicts.timestamp_ns, verdicts.score))
+        self.scores.append(verdicts)
         if self._writer is not None:
             self._writer.write(verdict_columns(verdicts, self._channels))
 
@@ -165,10 +163,10 @@ def _measure(dataset: Dataset, sink: TableSink, interval_ns: int) -> dict[str, f
 def _scores_by_series(sink: TableSink) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Times and scores of each series, by time."""
     parts: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float64]]]] = {}
-    for names, series, times, scores in sink.scores:
-        for code, name in enumerate(names):
-            mine = series == code
-            parts.setdefault(name, []).append((times[mine], scores[mine]))
+    for verdicts in sink.scores:
+        for code, name in enumerate(verdicts.names):
+            mine = verdicts.series == code
+            parts.setdefault(name, []).append((verdicts.timestamp_ns[mine], verdicts.score[mine]))
     found = {}
     for name, pieces in parts.items():
         times = np.concatenate([piece[0] for piece in pieces])

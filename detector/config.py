@@ -62,26 +62,36 @@ class ModelSection(Section):
 class KafkaSection(Section):
     """Where readings come from and verdicts go to."""
 
-    bootstrap_servers: tuple[str, ...] = Field(("localhost:9092",), min_length=1, description="some brokers")
-    topic: str = Field(description="topic of the readings, keyed by series")
-    group_id: str = Field("streamgauge", description="consumer group; its members share the partitions")
-    group_instance_id: str | None = Field(None, description="static membership; unique to each member")
-    auto_offset_reset: Literal["earliest", "latest"] = Field(
-        "earliest", description="where a group without committed offsets begins"
+    bootstrap_servers: tuple[str, ...] = Field(
+        default=("localhost:9092",), min_length=1, description="some brokers"
     )
-    startup_timeout: Duration = Field(60.0, description="how long to wait for the cluster and the topic")
+    topic: str = Field(description="topic of the readings, keyed by series")
+    group_id: str = Field(
+        default="streamgauge", description="consumer group; its members share the partitions"
+    )
+    group_instance_id: str | None = Field(
+        default=None, description="static membership; unique to each member"
+    )
+    auto_offset_reset: Literal["earliest", "latest"] = Field(
+        default="earliest", description="where a group without committed offsets begins"
+    )
+    startup_timeout: Duration = Field(
+        default=60.0, description="how long to wait for the cluster and the topic"
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     sasl_username: str | None = None
     sasl_password: SecretStr | None = Field(
-        None, description="only as STREAMGAUGE_KAFKA__SASL_PASSWORD, or use sasl_password_file"
+        default=None, description="only as STREAMGAUGE_KAFKA__SASL_PASSWORD, or use sasl_password_file"
     )
-    sasl_password_file: str | None = Field(None, description="file that holds the password")
+    sasl_password_file: str | None = Field(default=None, description="file that holds the password")
     ssl_cafile: str | None = None
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
-    compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field("none", description="of outputs")
-    check_crcs: bool = Field(True, description="verify checksums of what is read")
+    compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
+        default="none", description="of outputs"
+    )
+    check_crcs: bool = Field(default=True, description="verify checksums of what is read")
 
 
 class InputSection(Section):
@@ -91,25 +101,29 @@ class InputSection(Section):
     timestamp_field: str = "timestamp"
     values_field: str = "values"
     unknown_channels: Literal["ignore", "reject"] = Field(
-        "ignore", description="drop and count such values, or refuse the message"
+        default="ignore", description="drop and count such values, or refuse the message"
     )
-    max_future: Duration = Field(86400.0, description="refuse readings further ahead of their message's time")
+    max_future: Duration = Field(
+        default=86400.0, description="refuse readings further ahead of their message's time"
+    )
 
 
 class GridSection(Section):
     """How readings become rows."""
 
-    lateness: Duration = Field(0.0, description="how long a row waits for readings that come out of order")
+    lateness: Duration = Field(
+        default=0.0, description="how long a row waits for readings that come out of order"
+    )
 
 
 class IncidentsSection(Section):
     """When an incident opens and when it is over (rows whose state is known)."""
 
-    for_rows: int = Field(1, ge=1, description="rows that must be bad ...")
-    of_rows: int = Field(1, ge=1, description="... of the last so many, to open an incident")
-    close_score: float = Field(0.8, gt=0, le=1, description="rows up to this score are quiet")
-    quiet_rows: int = Field(8, ge=1, description="quiet rows in a row that resolve it")
-    critical_score: float = Field(2.0, ge=1, description="peak score from which it is critical")
+    for_rows: int = Field(default=1, ge=1, description="rows that must be bad ...")
+    of_rows: int = Field(default=1, ge=1, description="... of the last so many, to open an incident")
+    close_score: float = Field(default=0.8, gt=0, le=1, description="rows up to this score are quiet")
+    quiet_rows: int = Field(default=8, ge=1, description="quiet rows in a row that resolve it")
+    critical_score: float = Field(default=2.0, ge=1, description="peak score from which it is critical")
 
     @model_validator(mode="after")
     def _m_of_n(self) -> IncidentsSection:
@@ -121,31 +135,37 @@ class IncidentsSection(Section):
 class OutputSection(Section):
     """What is written, and where: PREFIX.scores, PREFIX.alerts, PREFIX.dead-letters."""
 
-    prefix: str = Field("streamgauge", min_length=1, description="of the output topics")
-    scores: Literal["all", "anomalous", "none"] = Field("all", description="rows that go to PREFIX.scores")
-    detail: Literal["scores", "full"] = Field(
-        "scores", description="full adds expected values and contributions a channel"
+    prefix: str = Field(default="streamgauge", min_length=1, description="of the output topics")
+    scores: Literal["all", "anomalous", "none"] = Field(
+        default="all", description="rows that go to PREFIX.scores"
     )
-    create_topics: bool = Field(True, description="create output topics that are missing")
+    detail: Literal["scores", "full"] = Field(
+        default="scores", description="full adds expected values and contributions a channel"
+    )
+    create_topics: bool = Field(default=True, description="create output topics that are missing")
 
 
 class HttpSection(Section):
     """Metrics, probes and the status page."""
 
-    host: str = Field("127.0.0.1", description="address to bind; loopback unless told otherwise")
-    port: int = Field(9108, ge=0, le=65535, description="0: any free port, named in the log")
+    host: str = Field(default="127.0.0.1", description="address to bind; loopback unless told otherwise")
+    port: int = Field(default=9108, ge=0, le=65535, description="0: any free port, named in the log")
 
 
 class MetricsSection(Section):
     """How much is exported."""
 
-    max_series: int = Field(2000, ge=0, description="series with gauges of their own, the worst first")
+    max_series: int = Field(
+        default=2000, ge=0, description="series with gauges of their own, the worst first"
+    )
 
 
 class LogSection(Section):
     """How events are logged, on standard error."""
 
-    format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON")
+    format: Literal["auto", "text", "json"] = Field(
+        default="auto", description="auto: text on a terminal, else JSON"
+    )
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -153,11 +173,11 @@ class ServiceSection(Section):
     """The process itself."""
 
     stale_after: Duration | None = Field(
-        300.0, description="silence, by the service's clock, that makes a series stale"
+        default=300.0, description="silence, by the service's clock, that makes a series stale"
     )
-    max_poll_records: int = Field(20_000, ge=1, description="messages judged at once at most")
+    max_poll_records: int = Field(default=20_000, ge=1, description="messages judged at once at most")
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    threads: int = Field(1, ge=1, description="processor threads of the model")
+    threads: int = Field(default=1, ge=1, description="processor threads of the model")
 
 
 class Config(Section):

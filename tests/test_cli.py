@@ -86,7 +86,7 @@ def test_the_help_of_a_verb_ends_with_examples(verb: str, capsys: pytest.Capture
         streamgauge.main([verb, "--help"])
     text = capsys.readouterr().out
     assert text.startswith(f"usage: streamgauge {verb} ")
-    assert f"examples:\n  streamgauge {verb} " in text
+    assert f"examples:\n  streamgauge {verb}" in text
 
 
 @pytest.mark.parametrize("line", examples())

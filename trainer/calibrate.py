@@ -6,6 +6,7 @@ exactly as it will score the stream, and the tail of those errors is extrapolate
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -41,7 +42,8 @@ class Residuals:
         known = np.isfinite(self.values)
         square = np.where(known, self.values.astype(np.float64) ** 2, 0.0).sum(axis=0)
         rms = np.sqrt(square / np.maximum(known.sum(axis=0), 1))
-        return np.maximum(rms, _MIN_RESIDUAL_SCALE)
+        floored: NDArray[np.float64] = np.maximum(rms, _MIN_RESIDUAL_SCALE)
+        return floored
 
     def quantile(self, level: float) -> NDArray[np.float64]:
         """Quantile of the absolute residual a channel, float64 [C]; 0 where nothing is known."""
@@ -117,23 +119,14 @@ def calibrate(
 def held_out_errors(
     artifact: Artifact, history: History, segments: tuple[Segment, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The engine's score of every row of `segments`, and the number of the segment it belongs to.
+    """The engine's score of every row of `segments`, in their order, and the number of the segment.
 
     Rows before a segment in the history fill its first windows and are left out.
     """
-    spec = artifact.spec
-    before = spec.window - 1 + spec.scoring.smooth
-    errors, numbers = [], []
-    for number, segment in enumerate(segments):
-        engine = Engine(artifact)
-        start = _first_row_before(history, segment, before)
-        results = [engine.step(readings) for readings in _readings(history, segment, start, spec)]
-        for result in (*results, engine.flush()):
-            verdicts = result.verdicts
-            inside = verdicts.timestamp_ns >= segment.row * spec.interval_ns
-            errors.append(verdicts.score[inside])
-            numbers.append(np.full(int(inside.sum()), number))
-    return np.concatenate(errors), np.concatenate(numbers)
+    found = [part for lot in _lots(segments) for part in _lot_errors(artifact, history, lot)]
+    number, row, error = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.lexsort((row, number))
+    return error[order], number[order]
 
 
 def unfitted_threshold(budget: str) -> Threshold:
@@ -149,17 +142,61 @@ def _first_row_before(history: History, segment: Segment, rows: int) -> int:
     return segment.position
 
 
-def _readings(history: History, segment: Segment, start: int, spec: Spec) -> Iterator[Readings]:
-    for at in range(start, segment.stop, _FEED_ROWS):
-        values = history.read(at, min(segment.stop, at + _FEED_ROWS))
-        row = segment.row + np.arange(at, at + len(values)) - segment.position
-        present = ~np.isnan(values).all(axis=1)
-        num = int(present.sum())
-        yield Readings(
-            (segment.series,),
-            np.zeros(num, np.int32),
-            row[present] * spec.interval_ns,
-            values[present],
-            np.zeros(num, np.int32),
-            np.flatnonzero(present),
-        )
+def _lots(segments: tuple[Segment, ...]) -> Iterator[dict[int, Segment]]:
+    """Segments by number, in lots that fill a step or two of the engine; a long one stands alone."""
+    lot: dict[int, Segment] = {}
+    for number, segment in enumerate(segments):
+        lot[number] = segment
+        if sum(one.length for one in lot.values()) >= _FEED_ROWS:
+            yield lot
+            lot = {}
+    if lot:
+        yield lot
+
+
+def _lot_errors(
+    artifact: Artifact, history: History, lot: dict[int, Segment]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
+    """(segment's number, row, error) of the segments' rows, as the engine gives them: no verdict is kept."""
+    spec = artifact.spec
+    engine = Engine(artifact)
+    steps = (engine.step(readings) for readings in _readings(history, lot, spec))
+    for result in itertools.chain(steps, (engine.flush() for _ in range(1))):
+        verdicts = result.verdicts
+        numbers = np.array([int(name) for name in verdicts.names], np.int64)
+        first_row = np.array([lot[number].row for number in numbers.tolist()], np.int64)
+        row = verdicts.timestamp_ns // spec.interval_ns
+        inside = row >= first_row[verdicts.series]
+        yield numbers[verdicts.series][inside], row[inside], verdicts.score[inside]
+
+
+def _readings(history: History, lot: dict[int, Segment], spec: Spec) -> Iterator[Readings]:
+    """The rows of the segments and of those before that fill the first windows; series are numbers."""
+    before = spec.window - 1 + spec.scoring.smooth
+    parts: list[tuple[str, NDArray[np.int64], NDArray[np.float64]]] = []
+    for number, segment in lot.items():
+        start = _first_row_before(history, segment, before)
+        for at in range(start, segment.stop, _FEED_ROWS):
+            values = history.read(at, min(segment.stop, at + _FEED_ROWS))
+            row = segment.row + np.arange(at, at + len(values)) - segment.position
+            present = ~np.isnan(values).all(axis=1)
+            parts.append((str(number), row[present], values[present]))
+            if sum(len(part[1]) for part in parts) >= _FEED_ROWS:
+                yield _joined(parts, spec)
+                parts = []
+    if parts:
+        yield _joined(parts, spec)
+
+
+def _joined(parts: list[tuple[str, NDArray[np.int64], NDArray[np.float64]]], spec: Spec) -> Readings:
+    names = tuple(dict.fromkeys(part[0] for part in parts))
+    series = [np.full(len(row), names.index(name), np.int32) for name, row, _ in parts]
+    row = np.concatenate([part[1] for part in parts])
+    return Readings(
+        names,
+        np.concatenate(series),
+        row * spec.interval_ns,
+        np.concatenate([part[2] for part in parts]),
+        np.zeros(len(row), np.int32),
+        np.arange(len(row)),
+    )

@@ -17,7 +17,7 @@ from trainer.errors import TrainerError
 def train(args: argparse.Namespace) -> int:
     """`streamgauge train`: fit, calibrate, publish; a short summary on standard output."""
     from detector.registry import publish
-    from trainer.checkpoint import clear_checkpoint
+    from trainer.checkpoint import Checkpoints
     from trainer.config import TrainConfig
     from trainer.pipeline import fit_source, source_of
     from trainer.progress import reporting
@@ -25,18 +25,21 @@ def train(args: argparse.Namespace) -> int:
     config = _train_config(args)
     assert isinstance(config, TrainConfig)
     entry = Path(args.out)
-    checkpoint = entry / ".checkpoint"
+    checkpoints = Checkpoints(entry / ".checkpoint")
     if not args.resume:
-        clear_checkpoint(checkpoint)
+        checkpoints.clear()
+    elif not checkpoints.exists():
+        print(f"nothing to resume in {checkpoints.directory}: starting anew", file=sys.stderr)
     try:
         with reporting(f"training {config.name}") as report:
-            artifact = fit_source(source_of(args.data, config.data.channels), config, report, checkpoint)
+            source = source_of(args.data, config.data.channels)
+            artifact = fit_source(source, config, report, checkpoints.directory)
     except KeyboardInterrupt:
-        if checkpoint.exists():
-            print("interrupted; go on with the same command and --resume", file=sys.stderr)
+        if checkpoints.exists():
+            print("the last epoch is saved; go on with the same command and --resume", file=sys.stderr)
         raise
     saved = publish(artifact, entry)
-    clear_checkpoint(checkpoint)
+    checkpoints.clear()
     spec, training = saved.spec, saved.spec.training
     summary = {
         "path": str(entry),

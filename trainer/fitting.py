@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,53 +20,48 @@ from numpy.typing import NDArray
 from detector.models.linear import LinearAutoencoder
 from detector.models.options import masked_loss
 from detector.scoring import fill_missing
-from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from trainer.checkpoint import Checkpoints, FitResult, TrainingState
 from trainer.config import FitOptions
+from trainer.errors import TrainerError
 from trainer.progress import Report
 from trainer.sampling import Windows
 
 _VALIDATION_WINDOWS = 4_096
 _EXACT_CELLS = 4_096
 _LINEAR_WINDOWS = 40_000
+_SAMPLE_CELLS = 1 << 26
 _MIN_GAIN = 0.005
 
 
-@dataclass(slots=True)
-class FitResult:
-    """What the training did; losses by epoch, the best one's epoch (from 0), and the last epoch that
-    was better than those before by more than noise."""
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """The windows that train the weights, and those of later rows that say when to stop."""
 
-    train_losses: list[float] = field(default_factory=list)
-    validation_losses: list[float] = field(default_factory=list)
-    best_epoch: int = 0
-    gain_epoch: int = 0
-    stopped: str = "max_epochs"
-
-    @property
-    def best_loss(self) -> float:
-        return self.validation_losses[self.best_epoch] if self.validation_losses else math.nan
+    train: Windows
+    validation: Windows
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" is CUDA where present, else the CPU."""
+    """ "auto" is CUDA where present, else the CPU. Raises TrainerError for CUDA where there is none."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainerError("device cuda: this machine or this build of torch has no CUDA; use auto or cpu")
     return torch.device(name)
 
 
 def fit_gradient(
     module: torch.nn.Module,
     loss: str,
-    train: Windows,
-    validation: Windows,
+    windows: Halves,
     options: FitOptions,
     report: Report,
-    checkpoint: Path | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> FitResult:
-    """Train `module` in place; it ends with the weights that did best on `validation`.
+    """Train `module` in place; it ends with the weights that did best on the validation windows.
 
-    With `checkpoint` (a directory) the state after each epoch is kept there, and a state found there
-    is gone on from.
+    With `checkpoints` the state after each epoch is kept there, and a state found there is gone on
+    from. Raises TrainerError when the loss stops being a number.
     """
     device = pick_device(options.device)
     module.to(device).train()
@@ -77,20 +71,22 @@ def fit_gradient(
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, factor=0.5, patience=max(1, options.patience // 3)
     )
-    held_out = [_to(device, part) for part in _batches(validation.spread(_VALIDATION_WINDOWS), 256)]
-    state = Checkpoint(module, optimizer, schedule, FitResult(), module.state_dict(), 0)
-    if checkpoint is not None:
-        load_checkpoint(state, checkpoint)
+    spread = windows.validation.spread(_VALIDATION_WINDOWS)
+    held_out = [_to(device, part) for part in _batches(spread, 256)]
+    state = TrainingState(module, optimizer, schedule, FitResult(), module.state_dict(), 0)
+    if checkpoints is not None and checkpoints.load(state):
+        report(state.epoch / options.max_epochs, f"resumed after {_words(state.result)}")
     while state.epoch < options.max_epochs and not _has_converged(state, options):
         rng = np.random.default_rng([options.seed, state.epoch])
         torch.manual_seed(options.seed * 100_003 + state.epoch)
-        train_loss = _epoch(state, loss, _epoch_batches(train, options, rng), options, device)
+        train_loss = _epoch(state, loss, _epoch_batches(windows.train, options, rng), options, device)
         _note(state, train_loss, evaluate_loss(module, loss, held_out))
+        if checkpoints is not None:
+            checkpoints.save(state)
         report(state.epoch / options.max_epochs, _words(state.result))
-        if checkpoint is not None:
-            save_checkpoint(state, checkpoint)
-    report(1.0, _words(state.result))
-    state.result.stopped = "max_epochs" if state.epoch >= options.max_epochs else "early_stopping"
+    if _has_converged(state, options):
+        state.result.stopped = "early_stopping"
+        report(1.0, f"stopped early: {_words(state.result)}")
     module.load_state_dict(state.best)
     module.eval()
     return state.result
@@ -103,8 +99,11 @@ def fit_linear(module: LinearAutoencoder, train: Windows, seed: int) -> None:
     decomposition of a sample above (Halko, Martinsson and Tropp, 2011).
     """
     rng = np.random.default_rng([seed, 0])
-    num_latent = module.encoder.out_features
-    mean, components = _principal(train.shuffled(2_048, rng, _LINEAR_WINDOWS), num_latent)
+    num_latent, num_cells = module.encoder.out_features, module.encoder.in_features
+    at_most = min(_LINEAR_WINDOWS, _SAMPLE_CELLS // num_cells)
+    batches = (torch.from_numpy(fill_missing(x)).flatten(1) for x in train.shuffled(2_048, rng, at_most))
+    is_exact = num_cells <= _EXACT_CELLS
+    mean, components = (_principal if is_exact else _principal_of_sample)(batches, num_latent)
     with torch.no_grad():
         module.encoder.weight.copy_(components.T)
         module.encoder.bias.copy_(-(components.T @ mean))
@@ -125,13 +124,14 @@ def evaluate_loss(
 
 
 def _epoch(
-    state: Checkpoint,
+    state: TrainingState,
     loss: str,
     batches: Iterator[NDArray[np.float32]],
     options: FitOptions,
     device: torch.device,
 ) -> float:
-    total, num = 0.0, 0
+    """One pass of gradient steps; the mean loss of the batches."""
+    total, num = torch.zeros((), dtype=torch.float64, device=device), 0  # there: no wait for each step
     for batch in batches:
         x_BWC, mask = _to(device, batch)
         value = masked_loss(loss, state.module(x_BWC), x_BWC, mask)
@@ -139,8 +139,8 @@ def _epoch(
         value.backward()  # type: ignore[no-untyped-call]  # torch does not type it
         torch.nn.utils.clip_grad_norm_(state.module.parameters(), options.clip_norm)
         state.optimizer.step()
-        total, num = total + value.item(), num + 1
-    return total / max(1, num)
+        total, num = total + value.detach(), num + 1
+    return total.item() / max(1, num)
 
 
 def _epoch_batches(
@@ -154,9 +154,14 @@ def _epoch_batches(
             yield batch
 
 
-def _note(state: Checkpoint, train_loss: float, validation_loss: float) -> None:
+def _note(state: TrainingState, train_loss: float, validation_loss: float) -> None:
     """Book an epoch; keep the weights where they are the best so far."""
     result = state.result
+    if not math.isfinite(train_loss) or not math.isfinite(validation_loss):
+        raise TrainerError(
+            f"training diverged in epoch {state.epoch + 1}: loss {train_loss:g}, validation"
+            f" {validation_loss:g}; lower fit.learning_rate or fit.clip_norm"
+        )
     result.train_losses.append(train_loss)
     result.validation_losses.append(validation_loss)
     before = min(result.validation_losses[:-1], default=math.inf)
@@ -169,7 +174,7 @@ def _note(state: Checkpoint, train_loss: float, validation_loss: float) -> None:
     state.epoch += 1
 
 
-def _has_converged(state: Checkpoint, options: FitOptions) -> bool:
+def _has_converged(state: TrainingState, options: FitOptions) -> bool:
     return state.epoch - 1 - state.result.gain_epoch >= options.patience
 
 
@@ -193,18 +198,23 @@ def _batches(windows: NDArray[np.float32], size: int) -> Iterator[NDArray[np.flo
         yield windows[at : at + size]
 
 
-def _principal(batches: Iterator[NDArray[np.float32]], num_latent: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean [D] and components [D, latent] of flattened windows, float32."""
-    flat = [torch.from_numpy(fill_missing(batch)).flatten(1) for batch in batches]
-    x_ND = torch.cat(flat)
-    mean_D = x_ND.mean(0, dtype=torch.float64)
-    if x_ND.shape[1] > _EXACT_CELLS:
-        torch.manual_seed(0)
-        _, _, components = torch.pca_lowrank(x_ND, q=num_latent, center=True)
-        return mean_D.float(), components
-    covariance = torch.zeros(x_ND.shape[1], x_ND.shape[1], dtype=torch.float64)
-    for part in x_ND.split(4_096):
-        centred = part.double() - mean_D
-        covariance += centred.T @ centred
-    _, vectors = torch.linalg.eigh(covariance)
+def _principal(batches: Iterator[torch.Tensor], num_latent: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean [D] and components [D, latent] of flattened windows [n, D], float32; in one pass."""
+    num, total_D, square_DD = 0, torch.zeros(1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
+    for batch in batches:
+        x_ND = batch.double()
+        num, total_D, square_DD = num + len(x_ND), total_D + x_ND.sum(0), square_DD + x_ND.T @ x_ND
+    mean_D = total_D / num
+    _, vectors = torch.linalg.eigh(square_DD / num - torch.outer(mean_D, mean_D))
     return mean_D.float(), vectors[:, -num_latent:].flip(1).float()
+
+
+def _principal_of_sample(
+    batches: Iterator[torch.Tensor], num_latent: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same, approximately, where a covariance [D, D] would be too large."""
+    x_ND = torch.cat(list(batches))
+    torch.manual_seed(0)
+    _, _, components = torch.pca_lowrank(x_ND, q=min(num_latent, len(x_ND)), center=True)
+    missing = num_latent - components.shape[1]
+    return x_ND.mean(0), torch.nn.functional.pad(components, (0, missing))

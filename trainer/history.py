@@ -2,7 +2,9 @@
 
 Two passes over the data. The first finds, series by series, the stretches without a gap longer than
 `max_gap`; the second writes each value to its place. Values stay on disk: of the data itself only blocks
-are ever in memory. The rules of the grid are the engine's (`detector.grid`).
+are ever in memory. The rules of the grid are the engine's (`detector.grid`): where readings of one row
+came in several chunks, the order of whose times only a look at all of them can tell, more passes settle
+those rows.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from types import TracebackType
 from typing import IO, Literal, Self, TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from connectors.parquet import Chunk, infer_interval
@@ -28,6 +31,7 @@ Part = Literal["train", "validation", "calibration"]
 Chunks: TypeAlias = Callable[[], Iterator[Chunk]]
 _FILL_ROWS = 1 << 16
 _JOIN_ROWS = 1 << 10
+_SETTLED_READINGS = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,9 @@ def build_history(
     try:
         file = tempfile.TemporaryFile(prefix="streamgauge-history-", dir=scratch)  # noqa: SIM115  # History's
         _fill(file, num_rows, len(channels))
-        fingerprint = _write_values(file, chunks, interval_ns, segments, len(channels))
+        places = _Places(interval_ns, segments)
+        fingerprint, num_readings, contested = _write_values(file, chunks, places, len(channels))
+        _settle(file, chunks, places, contested, num_readings / num_rows)
     except OSError as error:
         raise TrainerError(
             f"cannot write the scratch file of the history: {error}; is TMPDIR full?"
@@ -145,10 +151,9 @@ def build_history(
 
 def _interval_of(chunks: Chunks) -> int:
     for chunk in chunks():
-        for code in range(len(chunk.names)):
-            interval_ns = infer_interval(chunk.timestamp_ns[chunk.series == code])
-            if interval_ns is not None:
-                return interval_ns
+        interval_ns = infer_interval(chunk.timestamp_ns, chunk.series)
+        if interval_ns is not None:
+            return interval_ns
     raise TooLittleDataError(
         "the sampling interval cannot be learnt from single rows; state it with --interval"
     )
@@ -159,12 +164,12 @@ def _find_segments(chunks: Chunks, interval_ns: int, max_gap: int) -> tuple[Segm
     spans: dict[str, NDArray[np.int64]] = {}
     for chunk in chunks():
         row = chunk.timestamp_ns // interval_ns
-        for code, name in enumerate(chunk.names):
-            rows = np.unique(row[chunk.series == code])
-            if len(rows):
-                new = _merge(np.column_stack([rows, rows]), max_gap)
-                known = spans.get(name)
-                spans[name] = new if known is None else _merge(np.vstack([known, new]), max_gap)
+        for name, readings in _by_name(chunk):
+            rows = row[readings]
+            rows = rows[starts_of(rows)]
+            new = _merge(np.column_stack([rows, rows]), max_gap)
+            known = spans.get(name)
+            spans[name] = new if known is None else _merge(np.vstack([known, new]), max_gap)
     segments = []
     position = 0
     for name in sorted(spans):
@@ -191,21 +196,91 @@ def _fill(file: IO[bytes], num_rows: int, num_channels: int) -> None:
     file.flush()
 
 
+def _by_name(chunk: Chunk) -> Iterator[tuple[str, NDArray[np.intp]]]:
+    """The readings of each series, by time; equal times in the order they came."""
+    order = np.lexsort((chunk.timestamp_ns, chunk.series))
+    codes = chunk.series[order]
+    starts = starts_of(codes)
+    for code, readings in zip(codes[starts].tolist(), np.split(order, starts[1:]), strict=True):
+        yield chunk.names[code], readings
+
+
+class _Places:
+    """Where in the scratch file a series' row is."""
+
+    def __init__(self, interval_ns: int, segments: tuple[Segment, ...]) -> None:
+        self._interval_ns = interval_ns
+        self.num_rows = segments[-1].stop
+        self._of = {
+            name: (np.array([s.row for s in mine]), np.array([s.position for s in mine]))
+            for name, mine in _by_series(segments).items()
+        }
+
+    def find(self, chunk: Chunk) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """The chunk's readings by series and time, and the position of each."""
+        order, positions = [], []
+        for name, readings in _by_name(chunk):
+            first_row, first_position = self._of[name]
+            row = chunk.timestamp_ns[readings] // self._interval_ns
+            at = np.searchsorted(first_row, row, side="right") - 1
+            order.append(readings)
+            positions.append(first_position[at] + row - first_row[at])
+        return np.concatenate(order), np.concatenate(positions)
+
+
 def _write_values(
-    file: IO[bytes], chunks: Chunks, interval_ns: int, segments: tuple[Segment, ...], num_channels: int
-) -> str:
-    """The second pass. Of several values of a cell within a chunk the newest wins, else the later chunk's."""
+    file: IO[bytes], chunks: Chunks, places: _Places, num_channels: int
+) -> tuple[str, int, NDArray[np.int64]]:
+    """The second pass: each row as its last chunk has it. Returns the data's fingerprint, the number of
+    readings, and the positions that several chunks wrote."""
     digest = hashlib.sha256()
-    by_series = _by_series(segments)
+    written = np.zeros(places.num_rows, np.bool_)
+    contested: list[NDArray[np.int64]] = []
+    num_readings = 0
     for chunk in chunks():
-        digest.update(chunk.timestamp_ns.tobytes())
-        digest.update(chunk.values.tobytes())
-        for code, name in enumerate(chunk.names):
-            rows = np.flatnonzero(chunk.series == code)
-            rows = rows[np.argsort(chunk.timestamp_ns[rows], kind="stable")]
-            row = chunk.timestamp_ns[rows] // interval_ns
-            _overlay(file, _positions(row, by_series[name]), chunk.values[rows], num_channels)
-    return digest.hexdigest()[:16]
+        for part in (repr(chunk.names).encode(), chunk.series, chunk.timestamp_ns, chunk.values):
+            digest.update(np.ascontiguousarray(part).data if isinstance(part, np.ndarray) else part)
+        readings, position = places.find(chunk)
+        position, values = _last_of_each(position, chunk.values[readings])
+        contested.append(position[written[position]])
+        written[position] = True
+        num_readings += len(chunk)
+        _overlay(file, position, values, num_channels)
+    return digest.hexdigest()[:16], num_readings, np.unique(np.concatenate(contested))
+
+
+def _settle(
+    file: IO[bytes], chunks: Chunks, places: _Places, contested: NDArray[np.int64], readings_a_row: float
+) -> None:
+    """Write the rows at the positions `contested` again, from all their readings by time; as many rows
+    a pass as keep the readings within memory."""
+    rows_at_once = max(1, int(_SETTLED_READINGS / readings_a_row))
+    for at in range(0, len(contested), rows_at_once):
+        wanted = np.zeros(places.num_rows, np.bool_)
+        wanted[contested[at : at + rows_at_once]] = True
+        found = []
+        for chunk in chunks():
+            readings, position = places.find(chunk)
+            mine = wanted[position]
+            readings = readings[mine]
+            found.append((position[mine], chunk.timestamp_ns[readings], chunk.values[readings]))
+        position, timestamp_ns, values = (np.concatenate(column) for column in zip(*found, strict=True))
+        order = np.lexsort((timestamp_ns, position))  # stable: of equal times the later chunk's is last
+        position, values = _last_of_each(position[order], values[order])
+        _overlay(file, position, values, values.shape[1])
+
+
+def _last_of_each(
+    position: NDArray[np.int64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """One row a position: the last value a channel that is not NaN. Equal positions are neighbours."""
+    starts = starts_of(position)
+    if len(starts) == len(position):
+        return position, values
+    group = np.zeros(len(position), np.int64)
+    group[starts[1:]] = 1
+    last = pd.DataFrame(values).groupby(np.cumsum(group), sort=False).last()
+    return position[starts], last.to_numpy()
 
 
 def _by_series(segments: tuple[Segment, ...]) -> dict[str, list[Segment]]:
@@ -215,31 +290,19 @@ def _by_series(segments: tuple[Segment, ...]) -> dict[str, list[Segment]]:
     return found
 
 
-def _positions(row: NDArray[np.int64], segments: list[Segment]) -> NDArray[np.int64]:
-    first = np.array([segment.row for segment in segments])
-    position = np.array([segment.position for segment in segments])
-    at = np.searchsorted(first, row, side="right") - 1
-    found: NDArray[np.int64] = position[at] + row - first[at]
-    return found
-
-
 def _overlay(
     file: IO[bytes], position: NDArray[np.int64], values: NDArray[np.float64], num_channels: int
 ) -> None:
-    """Write values over what the file has; NaN overwrites nothing. Positions ascend."""
+    """Write rows over what the file has; NaN overwrites nothing. No position comes twice."""
     if len(position) == 0:
         return
     width = num_channels * 8
-    bounds = [0, *(np.flatnonzero(np.diff(position) > _JOIN_ROWS) + 1).tolist(), len(position)]
+    far = np.abs(np.diff(position)) > _JOIN_ROWS
+    bounds = [0, *(np.flatnonzero(far) + 1).tolist(), len(position)]
     for start, stop in itertools.pairwise(bounds):
-        first, last = int(position[start]), int(position[stop - 1])
+        first, last = int(position[start:stop].min()), int(position[start:stop].max())
         raw = os.pread(file.fileno(), (last - first + 1) * width, first * width)
         block = np.frombuffer(raw, np.float64).reshape(-1, num_channels).copy()
         at, new = position[start:stop] - first, values[start:stop]
-        groups = starts_of(at)
-        if len(groups) == len(at):
-            block[at] = np.where(np.isnan(new), block[at], new)
-        else:  # several readings of one row: the order of writing is that of their times
-            for row, cells in zip(at.tolist(), new, strict=True):
-                block[row] = np.where(np.isnan(cells), block[row], cells)
-        os.pwrite(file.fileno(), block.tobytes(), first * width)
+        block[at] = np.where(np.isnan(new), block[at], new)
+        os.pwrite(file.fileno(), memoryview(block), first * width)

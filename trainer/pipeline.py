@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from detector.artifact import Artifact, Scoring, Spec
 from detector.models.linear import LinearAutoencoder
 from trainer.calibrate import calibrate, describe_channels, held_out_residuals, unfitted_threshold
 from trainer.card import model_card
+from trainer.checkpoint import Checkpoints, FitResult
 from trainer.config import TrainConfig
 from trainer.errors import TooLittleDataError, TrainerError
-from trainer.fitting import FitResult, fit_gradient, fit_linear
+from trainer.fitting import Halves, fit_gradient, fit_linear
 from trainer.history import Chunks, History, Shares, build_history
 from trainer.progress import Report, quiet
 from trainer.sampling import Windows
@@ -39,7 +41,9 @@ class Source:
     interval_ns: int | None
 
 
-def source_of(data: str | Path | pd.DataFrame, channels: tuple[str, ...] | None = None) -> Source:
+def source_of(
+    data: str | Path | Sequence[str | Path] | pd.DataFrame, channels: tuple[str, ...] | None = None
+) -> Source:
     """History from Parquet or from a frame with a DatetimeIndex (and optionally a `series` column)."""
     if isinstance(data, pd.DataFrame):
         return _frame_source(data, channels)
@@ -52,8 +56,10 @@ def fit_source(
 ) -> Artifact:
     """Train, calibrate and describe a model of `source`; nothing is written but the checkpoint.
 
+    `checkpoint` is the directory of the state after each epoch; a state found there is gone on from.
     Raises TooLittleDataError where window and splits do not fit the rows, TrainerError for the rest.
     """
+    report(0.0, "reading the history")
     interval = config.data.interval_seconds
     interval_ns = round(interval * 1e9) if interval is not None else source.interval_ns
     with build_history(source.chunks, source.channels, interval_ns, config.data.max_gap) as history:
@@ -65,20 +71,27 @@ def _fit_history(history: History, config: TrainConfig, report: Report, checkpoi
     window = config.model.window or default_window(_longest_series(history))
     train = history.part("train", shares)
     statistics = channel_statistics(history, train, window)
-    training, validation = (
-        Windows(history, part, statistics.center, statistics.scale, window)
-        for part in (train, history.part("validation", shares))
+    later = history.part("validation", shares)
+    halves = Halves(
+        Windows(history, train, statistics.center, statistics.scale, window),
+        Windows(history, later, statistics.center, statistics.scale, window),
     )
-    if len(training) == 0 or len(validation) == 0:
+    if len(halves.train) == 0 or len(halves.validation) == 0:
         raise TooLittleDataError(
             f"{history.num_rows} rows are too few for a window of {window}: training and validation"
             f" ({shares.validation:.0%} of the rows) each need at least one whole window without a long"
             " gap; use a smaller window, more history or a larger max_gap"
         )
     module, hyperparameters = _new_module(config, window, len(history.channels))
-    result = _train(module, hyperparameters, training, validation, config, report, checkpoint)
+    if isinstance(module, LinearAutoencoder):
+        fit_linear(module, halves.train, config.fit.seed)
+        result = FitResult(stopped="closed_form")
+    else:
+        store = Checkpoints(checkpoint, _identity(history, config, window)) if checkpoint else None
+        result = fit_gradient(module, hyperparameters["loss"], halves, config.fit, report, store)
     module.cpu().eval()
-    residuals = held_out_residuals(module, validation)
+    report(1.0, "calibrating")
+    residuals = held_out_residuals(module, halves.validation)
     spec = Spec(
         name=config.name or "model",
         family=config.model.family,
@@ -124,19 +137,17 @@ def _new_module(
         raise TrainerError(f"model: {error}") from error
 
 
-def _train(
-    module: torch.nn.Module,
-    hyperparameters: dict[str, Any],
-    training: Windows,
-    validation: Windows,
-    config: TrainConfig,
-    report: Report,
-    checkpoint: Path | None,
-) -> FitResult:
-    if isinstance(module, LinearAutoencoder):
-        fit_linear(module, training, config.fit.seed)
-        return FitResult(stopped="closed_form")
-    return fit_gradient(module, hyperparameters["loss"], training, validation, config.fit, report, checkpoint)
+def _identity(history: History, config: TrainConfig, window: int) -> str:
+    """What the weights depend on; epochs may be added and the device changed when training is resumed."""
+    parts = (
+        history.fingerprint,
+        history.interval_ns,
+        window,
+        config.model.model_dump_json(exclude={"window", "stride"}),
+        config.data.model_dump_json(exclude={"valid_range"}),
+        config.fit.model_dump_json(exclude={"max_epochs", "device"}),
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _training_record(

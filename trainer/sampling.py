@@ -1,7 +1,8 @@
 """Windows out of history, shuffled, with a bounded part of it in memory.
 
 An epoch visits blocks of rows in random order, a pool of them at a time, and takes the pool's windows in
-random order; where an epoch is capped, it takes windows of some blocks only.
+random order; where an epoch is capped, it takes windows of some blocks only. A pool holds the rows of
+some 100,000 windows: much more than a batch, so that batches mix series and times, yet a few megabytes.
 
 Letters: B batch, W window, C channels.
 """
@@ -18,8 +19,9 @@ from detector.scoring import scale_rows
 from trainer.history import History, Segment
 
 _BLOCK_WINDOWS = 1 << 14
-_POOL_BLOCKS = 8
+_POOL_WINDOWS = 8 * _BLOCK_WINDOWS
 _CAPPED_SHARE = 0.25
+_SPREAD_CELLS = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +44,34 @@ class Windows:
         """One epoch: batches float32 [B, W, C], NaN where missing; at most about `at_most` windows."""
         blocks = self._blocks()
         share = min(1.0, at_most / max(1, len(self)))
-        block_share = min(1.0, max(share / _CAPPED_SHARE, _POOL_BLOCKS / len(blocks)))
+        block_share = min(1.0, max(share / _CAPPED_SHARE, _POOL_WINDOWS / max(1, len(self))))
         chosen = rng.permutation(len(blocks))[: max(1, round(block_share * len(blocks)))]
-        for at in range(0, len(chosen), _POOL_BLOCKS):
-            pool = [blocks[i] for i in chosen[at : at + _POOL_BLOCKS]]
+        for pool in self._pools([blocks[i] for i in chosen]):
             yield from self._pool_batches(pool, batch_size, rng, min(1.0, share / block_share))
 
     def spread(self, at_most: int) -> NDArray[np.float32]:
-        """Up to `at_most` windows at equal distances over all of them, float32 [N, W, C]."""
-        step = max(1, len(self) // at_most)
-        sparse = Windows(
-            self.history, self.segments, self.center, self.scale, self.window, self.stride * step
-        )
-        found = [sparse._cut(*sparse._load(block)) for block in sparse._blocks()]
-        return np.concatenate(found)[:at_most]
+        """Up to `at_most` windows at equal distances over all of them, float32 [N, W, C]; fewer where
+        they are so large that they would not fit in memory. There must be at least one window."""
+        num_cells = self.window * len(self.center)
+        num = min(at_most, len(self), max(1, _SPREAD_CELLS // num_cells))
+        ends = np.cumsum([self._count(segment.length) for segment in self.segments])
+        wanted = np.linspace(0, len(self) - 1, num).round().astype(np.int64)
+        found = np.empty((num, self.window, len(self.center)), np.float32)
+        for at, number in enumerate(wanted.tolist()):
+            index = int(np.searchsorted(ends, number, side="right"))
+            segment = self.segments[index]
+            start = segment.stop - self.window - self._tail(segment)
+            start -= (int(ends[index]) - 1 - number) * self.stride
+            rows = self.history.read(start, start + self.window)
+            found[at] = scale_rows(rows, self.center, self.scale)
+        return found
 
     def _count(self, length: int) -> int:
         return max(0, (length - self.window) // self.stride + 1)
+
+    def _tail(self, segment: Segment) -> int:
+        """Rows after the last window of a segment: too few for another stride."""
+        return (segment.length - self.window) % self.stride
 
     def _blocks(self) -> list[Segment]:
         """Pieces of the segments, overlapping so that every window lies in exactly one."""
@@ -78,9 +91,18 @@ class Windows:
         rows = scale_rows(self.history.read(block.position, block.stop), self.center, self.scale)
         return rows, np.arange(self._count(block.length)) * self.stride
 
-    def _cut(self, rows: NDArray[np.float32], starts: NDArray[np.intp]) -> NDArray[np.float32]:
-        all_WC = np.lib.stride_tricks.sliding_window_view(rows, self.window, axis=0)
-        return np.ascontiguousarray(all_WC[starts].transpose(0, 2, 1))
+    def _pools(self, blocks: list[Segment]) -> Iterator[list[Segment]]:
+        """The blocks in lots of about as many windows."""
+        pool: list[Segment] = []
+        num = 0
+        for block in blocks:
+            pool.append(block)
+            num += self._count(block.length)
+            if num >= _POOL_WINDOWS:
+                yield pool
+                pool, num = [], 0
+        if pool:
+            yield pool
 
     def _pool_batches(
         self, pool: list[Segment], batch_size: int, rng: np.random.Generator, share: float

@@ -104,4 +104,5 @@ def _first_values(history: History, segments: tuple[Segment, ...]) -> NDArray[np
                 found[channel] = valid[0]
         if not np.isnan(found).any():
             break
-    return np.nan_to_num(found)
+    values: NDArray[np.float64] = np.nan_to_num(found)
+    return values

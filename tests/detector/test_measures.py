@@ -69,7 +69,7 @@ def test_vus_pr_equals_the_reference_at_the_edges(events: list[tuple[int, int]],
 
 
 @pytest.mark.parametrize("path", labelled_files("tsb-nab")[:2], ids=lambda path: path.stem)
-def test_vus_pr_equals_the_reference_on_real_series(path) -> None:  # noqa: ANN001  # a Path
+def test_vus_pr_equals_the_reference_on_real_series(path) -> None:  # a Path
     label, values, buffer = read_labelled(path)
     score = np.abs(values - np.median(values))
     assert vus_pr(label, score, buffer) == pytest.approx(reference_vus_pr(label, score, buffer), abs=1e-6)
@@ -99,7 +99,7 @@ def test_the_period_equals_the_reference(period: int) -> None:
 
 
 @pytest.mark.parametrize("path", labelled_files("tsb-nab"), ids=lambda path: path.stem)
-def test_the_period_equals_the_reference_on_real_series(path) -> None:  # noqa: ANN001  # a Path
+def test_the_period_equals_the_reference_on_real_series(path) -> None:  # a Path
     sliding = pytest.importorskip("vus.utils.slidingWindows", reason="the reference is not installed")
     _, values, _ = read_labelled(path)
     assert autocorrelation_period(values) == sliding.find_length(values)
