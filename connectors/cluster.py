@@ -114,18 +114,25 @@ def sample(connection: Connection, topic: str, num_messages: int) -> list[bytes 
 
 
 class _Watched(KafkaNetClient):  # type: ignore[misc]
-    """Keeps why its connections broke, which the client itself tells to its log alone."""
+    """Keeps why its connections broke, which the client itself tells to its log alone, and gives up
+    when the credentials are refused, which the client takes for a reason to try again."""
 
     def __init__(self, complaints: list[Exception], **settings: Any) -> None:
         super().__init__(**settings)
+        self._complaints = complaints
         connect = self._manager.get_connection
 
         def watched(*args: Any, **options: Any) -> Any:
             made = connect(*args, **options)
-            made.close_future.add_errback(complaints.append)
+            made.close_future.add_errback(self._complain)
             return made
 
         self._manager.get_connection = watched
+
+    def _complain(self, error: Exception) -> None:
+        self._complaints.append(error)
+        if isinstance(error, errors.SaslAuthenticationFailedError):
+            self._manager.close()
 
 
 @contextmanager
@@ -141,8 +148,8 @@ def _admin(
         return made[-1]
 
     try:
-        settings = client_settings(connection) | {"bootstrap_timeout_ms": timeout_seconds * 1000}
-        yield KafkaAdminClient(**settings, kafka_client=make)
+        patience = {"bootstrap_timeout_ms": timeout_seconds * 1000, "reconnect_backoff_max_ms": 500}
+        yield KafkaAdminClient(**(client_settings(connection) | patience), kafka_client=make)
     finally:
         for client in made:
             client.close()

@@ -29,7 +29,15 @@ from connectors.transfer import replay as replay_rows
 
 _SAMPLE_MESSAGES = 1_000
 _REPORT_SECONDS = 5.0
-_SECRETS = {"sasl_password"}
+_LOGIN = (
+    "security_protocol",
+    "sasl_mechanism",
+    "sasl_username",
+    "sasl_password",
+    "ssl_cafile",
+    "ssl_certfile",
+    "ssl_keyfile",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,7 @@ def replay(args: Namespace) -> int:
 
 def place_of(args: Namespace) -> Place:
     """The cluster, topic and field names of the flags, the environment and the daemon's configuration,
-    in this order of precedence. Raises ConnectorError when one is missing."""
+    in this order of precedence. Raises ConnectorError when one is missing or unreadable."""
     values = _configured(Path(args.config)) if args.config else {}
     kafka, given = _overridden(values, "kafka"), _overridden(values, "input")
     servers = args.bootstrap_servers or kafka.get("bootstrap_servers")
@@ -99,21 +107,11 @@ def place_of(args: Namespace) -> Place:
     if not servers or not topic:
         what, flag = ("cluster", "--bootstrap-servers") if not servers else ("topic", "--topic")
         raise ConnectorError(f"no {what} given: use {flag}, or --config with the daemon's configuration")
-    password = kafka.get("sasl_password")
-    if password is None and kafka.get("sasl_password_file"):
-        password = Path(kafka["sasl_password_file"]).read_text().strip()
-    plain = (
-        "security_protocol",
-        "sasl_mechanism",
-        "sasl_username",
-        "ssl_cafile",
-        "ssl_certfile",
-        "ssl_keyfile",
-    )
+    if kafka.get("sasl_password_file"):
+        kafka["sasl_password"] = _text_of(Path(kafka["sasl_password_file"])).strip()
     connection = Connection(
-        tuple(servers.split(",")) if isinstance(servers, str) else tuple(servers),
-        sasl_password=password,
-        **{name: kafka[name] for name in plain if kafka.get(name) is not None},
+        tuple(servers.split(",") if isinstance(servers, str) else map(str, servers)),
+        **{name: kafka[name] for name in _LOGIN if kafka.get(name) is not None},
     )
     names = {name: given.get(f"{name}_field", name) for name in ("series", "timestamp", "values")}
     return Place(connection, topic, FieldNames(**names))
@@ -121,16 +119,31 @@ def place_of(args: Namespace) -> Place:
 
 def _configured(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        values = tomllib.loads(_text_of(path))
     except tomllib.TOMLDecodeError as error:
         raise ConnectorError(f"{path}: not valid TOML: {error}") from error
+    if isinstance(values.get("kafka"), dict) and "sasl_password" in values["kafka"]:
+        raise ConnectorError(
+            f"{path}: [kafka] sasl_password: secrets do not belong in this file; set"
+            " STREAMGAUGE_KAFKA__SASL_PASSWORD or name a file in sasl_password_file"
+        )
+    return values
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise ConnectorError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConnectorError(f"{path}: not a text file in UTF-8: {error}") from error
 
 
 def _overridden(values: dict[str, Any], section: str) -> dict[str, Any]:
     """A section of the configuration with the environment's STREAMGAUGE_SECTION__KEY on top."""
-    table = dict(values.get(section, {}))
-    if _SECRETS & set(table):
-        raise ConnectorError(f"[{section}] {', '.join(_SECRETS)}: secrets do not belong in this file")
+    table = values.get(section, {})
+    if not isinstance(table, dict):
+        raise ConnectorError(f"{section} must be a table: write [{section}] above its keys")
     prefix = f"STREAMGAUGE_{section}__".upper()
     found = {
         name[len(prefix) :].lower(): text for name, text in os.environ.items() if name.startswith(prefix)

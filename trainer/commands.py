@@ -16,6 +16,8 @@ from trainer.errors import TrainerError
 
 def train(args: argparse.Namespace) -> int:
     """`streamgauge train`: fit, calibrate, publish; a short summary on standard output."""
+    import torch
+
     from detector.registry import publish
     from trainer.checkpoint import Checkpoints
     from trainer.config import TrainConfig
@@ -24,6 +26,7 @@ def train(args: argparse.Namespace) -> int:
 
     config = _train_config(args)
     assert isinstance(config, TrainConfig)
+    torch.set_num_threads(config.fit.threads)
     entry = Path(args.out)
     checkpoints = Checkpoints(entry / ".checkpoint")
     if not args.resume:

@@ -48,7 +48,8 @@ class DataOptions(BaseModel):
 
 
 class FitOptions(BaseModel):
-    """The training loop."""
+    """The training loop. `threads`: processor threads; one is best for small models, and on a busy
+    machine more than the free cores are slower by far."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,6 +63,7 @@ class FitOptions(BaseModel):
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     seed: Annotated[int, Field(ge=0)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Positive = 1
 
 
 class ScoringOptions(BaseModel):

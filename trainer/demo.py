@@ -13,12 +13,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
@@ -27,12 +28,12 @@ from connectors.connection import Connection, TopicSpec
 from connectors.encoder import encode
 from connectors.kafka import Producer
 from connectors.parquet import TableWriter
-from connectors.records import Message, Readings
+from connectors.records import Readings
 from connectors.tail import Tail
 from detector.registry import publish
 from trainer.broker import embedded_broker, free_port
 from trainer.config import FitOptions, ModelOptions, TrainConfig
-from trainer.demo_report import Found, Watch, summary
+from trainer.demo_report import Watch, summary
 from trainer.errors import TrainerError
 from trainer.pipeline import fit_source, source_of
 from trainer.plant import CHANNELS, Plant, faults_of_a_day, history_columns
@@ -75,12 +76,35 @@ class Daemon:
     address: str
     log: Path
 
+    def is_ready(self) -> bool:
+        return _get(f"{self.address}/readyz") is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where readings go in, alerts come out, and what is made of them."""
+
+    producer: Producer
+    tail: Tail
+    watch: Watch
+    console: Console
+
+    def tell(self, timeout_seconds: float) -> int:
+        """Tell of the alerts that come within about `timeout_seconds`; how many came."""
+        messages = self.tail.poll(timeout_seconds)
+        for message in messages:
+            line = self.watch.take(message.topic.removesuffix(".alerts"), json.loads(message.value))
+            if line is not None:
+                self.console.print(line, soft_wrap=True)
+        return len(messages)
+
 
 def demo(args: argparse.Namespace) -> int:
     """`streamgauge demo`: train, stream, detect, tell; 0 when all of it worked."""
     console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=120)
     directory = _directory(args.out)
     console.print(f"[bold]Streamgauge demo[/bold]: everything stays in {directory}", soft_wrap=True)
+    torch.set_num_threads(1)  # small models; the broker and the daemons need the other core
     began = time.monotonic()
     end_ns = time.time_ns() // 60_000_000_000 * 60_000_000_000
     start_ns = end_ns - _DAY_NS
@@ -93,11 +117,11 @@ def demo(args: argparse.Namespace) -> int:
         producer = Producer(connection)
         try:
             watch = Watch(plant, _WINDOW)
-            with Tail(connection, [f"{daemon.family}.alerts" for daemon in daemons]) as tail:
-                sent = _stream(
-                    plant, start_ns, args.seconds or _STREAM_SECONDS, producer, tail, watch, console
-                )
-                _drain(daemons, sent, tail, watch, console)
+            topics = [f"{daemon.family}.alerts" for daemon in daemons]
+            with Tail(connection, topics) as tail:
+                stage = Stage(producer, tail, watch, console)
+                sent = _stream(plant, start_ns, args.seconds or _STREAM_SECONDS, stage)
+                _drain(daemons, sent, stage)
             summary(watch, FAMILIES, sent, console)
             console.print(
                 f"took {time.monotonic() - began:.0f} s; history, models, logs: {directory}", soft_wrap=True
@@ -170,54 +194,39 @@ def _service(directory: Path, console: Console) -> Iterator[tuple[Connection, li
             stack.enter_context(started([sys.executable, "-m", "streamgauge", "run", str(config)], log))
             daemons.append(Daemon(family, f"http://127.0.0.1:{port}", log))
         for daemon in daemons:
-            _wait_until(lambda d=daemon: _get(f"{d.address}/readyz") is not None, _READY_SECONDS, daemon.log)
+            _wait_until(daemon.is_ready, _READY_SECONDS, daemon.log)
         console.print(f"broker at {bootstrap}; " + ", ".join(f"{d.family} at {d.address}" for d in daemons))
         yield connection, daemons
 
 
-def _stream(
-    plant: Plant,
-    start_ns: int,
-    seconds: float,
-    producer: Producer,
-    tail: Tail,
-    watch: Watch,
-    console: Console,
-) -> int:
+def _stream(plant: Plant, start_ns: int, seconds: float, stage: Stage) -> int:
     """A day of readings through Kafka in `seconds`, telling what is found meanwhile; messages sent."""
     readings = plant.readings(start_ns, start_ns + _DAY_NS)
     tick_ns = _TICK_ROWS * plant.interval_ns
     num_ticks = _DAY_NS // tick_ns
     bounds = np.searchsorted(readings.timestamp_ns, start_ns + np.arange(num_ticks + 1) * tick_ns)
-    console.print(f"streaming a day, {len(readings):,} readings, with {len(plant.faults)} faults in it")
+    stage.console.print(f"streaming a day, {len(readings):,} readings, with {len(plant.faults)} faults in it")
     began = time.monotonic()
-    with _bar(console) as advance:
+    with _bar(stage.console) as advance:
         for tick in range(num_ticks):
             part = _slice(readings, int(bounds[tick]), int(bounds[tick + 1]))
-            producer.produce(encode(part, CHANNELS, TOPIC))
+            stage.producer.produce(encode(part, CHANNELS, TOPIC))
             due = began + seconds * (tick + 1) / num_ticks
-            _tell(watch, tail.poll(max(0.0, due - time.monotonic())), console)
+            stage.tell(max(0.0, due - time.monotonic()))
             advance((tick + 1) / num_ticks)
     return len(readings)
 
 
-def _drain(daemons: list[Daemon], sent: int, tail: Tail, watch: Watch, console: Console) -> None:
+def _drain(daemons: list[Daemon], sent: int, stage: Stage) -> None:
     """Wait until every daemon has judged everything, and tell the rest."""
 
     def all_read() -> bool:
-        _tell(watch, tail.poll(0.2), console)
+        stage.tell(0.2)
         return all(_readings(daemon) >= sent for daemon in daemons)
 
     _wait_until(all_read, _DRAIN_SECONDS, daemons[0].log)
-    while messages := tail.poll(1.0):
-        _tell(watch, messages, console)
-
-
-def _tell(watch: Watch, messages: list[Message], console: Console) -> None:
-    for message in messages:
-        line = watch.take(message.topic.removesuffix(".alerts"), json.loads(message.value))
-        if line is not None:
-            console.print(line, soft_wrap=True)
+    while stage.tell(1.0):
+        pass
 
 
 def _keep_running(
@@ -251,7 +260,7 @@ def _get(url: str) -> bytes | None:
         return None
 
 
-def _wait_until(condition, seconds: float, log: Path) -> None:  # type: ignore[no-untyped-def]
+def _wait_until(condition: Callable[[], bool], seconds: float, log: Path) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -272,7 +281,7 @@ def _slice(readings: Readings, start: int, stop: int) -> Readings:
 
 
 @contextmanager
-def _bar(console: Console):  # type: ignore[no-untyped-def]
+def _bar(console: Console) -> Iterator[Callable[[float], None]]:
     """A bar below the lines that are told, on a terminal; nothing elsewhere."""
     if not console.is_terminal:
         yield lambda share: None
@@ -280,7 +289,8 @@ def _bar(console: Console):  # type: ignore[no-untyped-def]
     columns = (TextColumn("[bold]event time"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("day", total=1.0)
-        yield lambda share: progress.update(task, completed=share)
 
+        def advance(share: float) -> None:
+            progress.update(task, completed=share)
 
-__all__ = ["Found", "demo"]
+        yield advance

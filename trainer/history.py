@@ -305,4 +305,4 @@ def _overlay(
         block = np.frombuffer(raw, np.float64).reshape(-1, num_channels).copy()
         at, new = position[start:stop] - first, values[start:stop]
         block[at] = np.where(np.isnan(new), block[at], new)
-        os.pwrite(file.fileno(), memoryview(block), first * width)
+        os.pwrite(file.fileno(), block.tobytes(), first * width)

@@ -90,7 +90,7 @@ class Plant:
 
     def values(self, pump: int, row: NDArray[np.int64]) -> NDArray[np.float64]:
         """The sensors of one pump at rows (time / interval), float64 [n, channels], NaN where one is mute."""
-        seconds = row * float(self.interval_seconds)
+        seconds = row.astype(np.float64) * self.interval_seconds
         values = self._healthy(pump, seconds) + NOISE * self._normal(pump, row, 1, len(CHANNELS))
         for fault in self.faults:
             if fault.series == self.series[pump]:
@@ -153,10 +153,11 @@ class Plant:
             row = np.full_like(row, fault.start_ns // self.interval_ns)
         else:
             row = row - round(_SHIFT_SECONDS / self.interval_seconds)
-        seconds = row * float(self.interval_seconds)
+        seconds = row.astype(np.float64) * self.interval_seconds
         channel = CHANNELS.index(fault.channel)
         noise = NOISE[channel] * self._normal(pump, row, 1, len(CHANNELS))[:, channel]
-        return self._healthy(pump, seconds)[:, channel] + noise
+        shown: NDArray[np.float64] = self._healthy(pump, seconds)[:, channel] + noise
+        return shown
 
     def _sent(self, pump: int, row: NDArray[np.int64]) -> NDArray[np.bool_]:
         sent: NDArray[np.bool_] = self._uniform(pump, row, 6, 1)[:, 0] >= _DROPPED_ROWS

@@ -28,7 +28,7 @@ def started(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byte
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  # it takes no lock
         )
     try:
         yield process

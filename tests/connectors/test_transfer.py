@@ -237,6 +237,7 @@ def test_cluster_topic_and_fields_come_from_the_daemons_configuration(
     [
         (["record", "--out", "x"], "no cluster given: use --bootstrap-servers, or --config"),
         (["record", "--out", "x", "--bootstrap-servers", "a:1"], "no topic given: use --topic"),
+        (["record", "--out", "x", "--config", "nowhere.toml"], "nowhere.toml: No such file"),
         (["replay", "nowhere.parquet", "--bootstrap-servers", "a:1", "--topic", "t"], "no such file"),
         (["replay", "x", "--bootstrap-servers", "a:1", "--topic", "t", "--speed", "fast"], "--speed fast"),
         (["replay", "x", "--bootstrap-servers", "a:1", "--topic", "t", "--speed", "0"], "a number above 0"),
