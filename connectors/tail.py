@@ -10,7 +10,7 @@ from typing import Self
 from kafka import KafkaConsumer, TopicPartition
 
 from connectors.connection import Connection, client_settings
-from connectors.records import Message
+from connectors.records import Message, Position
 
 __all__ = ["Tail"]
 
@@ -22,13 +22,13 @@ class Tail:
         self._consumer = KafkaConsumer(
             **client_settings(connection), auto_offset_reset="earliest", enable_auto_commit=False
         )
-        partitions = [
+        self._partitions = [
             TopicPartition(topic, number)
             for topic in topics
             for number in sorted(self._consumer.partitions_for_topic(topic) or ())
         ]
-        self._consumer.assign(partitions)
-        self._consumer.seek_to_beginning(*partitions)
+        self._consumer.assign(self._partitions)
+        self._consumer.seek_to_beginning(*self._partitions)
 
     def poll(self, timeout_seconds: float) -> list[Message]:
         """What has come, after at most about `timeout_seconds`; order holds within a partition."""
@@ -37,6 +37,15 @@ class Tail:
             Message(record.topic, record.key, record.value or b"", tuple(record.headers or ()))
             for record in chain.from_iterable(found.values())
         ]
+
+    def end(self) -> Position:
+        """The present end of every partition."""
+        ends = self._consumer.end_offsets(self._partitions)
+        return {(tp.topic, tp.partition): offset for tp, offset in ends.items()}
+
+    def position(self) -> Position:
+        """The next offset of every partition."""
+        return {(tp.topic, tp.partition): self._consumer.position(tp) for tp in self._partitions}
 
     def close(self) -> None:
         self._consumer.close(autocommit=False)

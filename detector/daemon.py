@@ -31,6 +31,7 @@ from detector.sinks import MessageSink
 from detector.status import Status
 
 _HUNG_SECONDS = 60.0
+_DEAD_LETTER_BYTES = 2 << 20
 
 
 def serve(config: Config) -> None:
@@ -48,7 +49,7 @@ def serve(config: Config) -> None:
     if stop.is_set():
         return
     if config.output.create_topics:
-        ensure_topics(connection, [TopicSpec(t) for t in (topics.scores, topics.alerts, topics.dead_letters)])
+        ensure_topics(connection, _output_topics(topics))
     engine = Engine(artifact, engine_options(config))
     source = KafkaSource(connection, _consumer_options(config), codec_of(config, artifact))
     producer = Producer(connection, ProducerOptions(compression=config.kafka.compression))
@@ -109,6 +110,12 @@ def software_version() -> str:
         return version("streamgauge")
     except PackageNotFoundError:
         return "unknown"
+
+
+def _output_topics(topics: Topics) -> list[TopicSpec]:
+    """Dead letters are as large as what came in, and their headers."""
+    room = {"max.message.bytes": str(_DEAD_LETTER_BYTES)}
+    return [TopicSpec(topics.scores), TopicSpec(topics.alerts), TopicSpec(topics.dead_letters, settings=room)]
 
 
 def _consumer_options(config: Config) -> ConsumerOptions:

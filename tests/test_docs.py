@@ -40,21 +40,16 @@ def links() -> Iterator[tuple[Path, str]]:
 
 def command_lines() -> list[str]:
     """Every line of code that starts with our command, comments and prompts cut off."""
-    lines = [
-        line.strip().removeprefix("$ ") for document in DOCUMENTS for line in text_of(document).splitlines()
-    ]
-    return sorted({line.split("  #")[0].strip() for line in lines if line.startswith("streamgauge ")})
+    lines = "\n".join(map(text_of, DOCUMENTS)).splitlines()
+    commands = [line.strip().removeprefix("$ ") for line in lines]
+    return sorted({line.split("  #")[0].strip() for line in commands if line.startswith("streamgauge ")})
 
 
 def toml_blocks() -> list[str]:
-    return [
-        block for path in DOCUMENTS for block in re.findall(r"```toml\n(.*?)```", text_of(path), re.DOTALL)
-    ]
+    return re.findall(r"```toml\n(.*?)```", "\n".join(map(text_of, DOCUMENTS)), re.DOTALL)
 
 
-@pytest.mark.parametrize(
-    ("document", "target"), links(), ids=lambda value: str(value).removeprefix(f"{ROOT}/")
-)
+@pytest.mark.parametrize(("document", "target"), list(links()), ids=lambda value: Path(value).name)
 def test_every_link_leads_somewhere(document: Path, target: str) -> None:
     assert (document.parent / target).exists()
 
@@ -77,9 +72,8 @@ def test_every_metric_is_documented_and_no_other() -> None:
     exposition = metrics.exposition("text/plain")[0].decode()
     served = dict(re.findall(r"^# TYPE (\S+) (\S+)$", exposition, re.MULTILINE))
     served = {name: kind for name, kind in served.items() if not name.endswith("_created")}
-    documented = dict(
-        re.findall(r"^\| `(streamgauge_\w+)` \| (\w+) \|", text_of(ROOT / "docs/metrics.md"), re.M)
-    )
+    rows = re.findall(r"^\| `(streamgauge_\w+)` \| (\w+) \|", text_of(ROOT / "docs/metrics.md"), re.MULTILINE)
+    documented = dict(rows)
     assert documented == served
 
 
@@ -92,12 +86,12 @@ def test_the_tree_in_the_architecture_names_every_module() -> None:
     tree = text_of(ROOT / "docs/architecture.md").partition("## The tree")[2].partition("## Artifact")[0]
     modules = {relative(path) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     named: set[str] = set()
-    folder = ""
+    folders: list[str] = []
     for line in tree.splitlines():
-        if match := re.match(r"( *)([\w/]+\.py|[\w/]+/) ", line):
-            indent, name = match.groups()
+        if match := re.match(r"( *)(\w+\.py|\w+/) ", line):
+            depth, name = len(match.group(1)) // 2, match.group(2)
             if name.endswith("/"):
-                folder = name if not indent else folder
-            elif indent:
-                named.add(folder + name)
+                folders[depth:] = [name]
+            elif depth:
+                named.add("".join(folders[:depth]) + name)
     assert named == {module for module in modules if not module.endswith("__init__.py")}

@@ -19,7 +19,7 @@ from detector.models.options import ACTIVATIONS, check_shared
 class Config:
     """Hyperparameters.
 
-    latent      numbers a step of the code; None: a quarter of what the step covers, 2 to 16
+    latent      numbers a step of the code; None: an eighth of what the step covers, 2 to 16
     activation  see `detector.models.options.ACTIVATIONS`
     layers      strided convolutions each way; each halves the length
     nodes       filters a layer

@@ -1,9 +1,11 @@
 """The LSTM autoencoder: an encoder reads the window, a decoder writes it again from one code.
 
 Over patches of rows instead of single rows it takes `patch` times fewer steps; `patch = 1` is the
-classic form of Malhotra et al. (2016), decoded in reverse as they do.
+classic form of Malhotra et al. (2016), decoded in reverse as they do. The code is a linear map of the
+encoder's last state; the decoder starts from it and reads it at every step. Without that start a decoder
+takes several times as many steps of training to leave the mean.
 
-Letters: B batch, W window, C channels, P patch, T steps (W / P), N nodes, L latent.
+Letters: B batch, W window, C channels, P patch, T steps (W / P), N nodes, L latent, D layers.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from detector.models.options import ACTIVATIONS, check_shared
 class Config:
     """Hyperparameters.
 
-    latent      numbers of the code of a whole window; None: an eighth of its cells, 4 to 64
-    activation  of the code and of the embedding of a patch
+    latent      numbers of the code of a whole window; None: an eighth of its cells, 4 to 64, but never
+                more than half of them
+    activation  of the embedding of a patch
     layers      LSTM layers each way
     nodes       size of the LSTM's state
     loss        mse, mae or huber
@@ -44,7 +47,8 @@ class Config:
 
     def resolved(self, window: int, num_channels: int) -> Self:
         """The same with every None replaced by a number that fits the data."""
-        latent = self.latent or min(64, max(4, window * num_channels // 8))
+        num_cells = window * num_channels
+        latent = self.latent or max(1, min(64, max(4, num_cells // 8), num_cells // 2))
         return replace(self, latent=latent, patch=self.patch or min(8, max(1, window // 8)))
 
 
@@ -55,12 +59,13 @@ class LstmAutoencoder(nn.Module):
         super().__init__()
         assert config.latent is not None
         assert config.patch is not None
-        self._patch = config.patch
+        self._patch, self._layers = config.patch, config.layers
         num_cells = config.patch * num_channels
         activation = ACTIVATIONS[config.activation]
         self.embed = nn.Sequential(nn.Linear(num_cells, config.nodes), activation())
         self.encoder = nn.LSTM(config.nodes, config.nodes, config.layers, batch_first=True)
-        self.code = nn.Sequential(nn.Linear(config.nodes, config.latent), activation())
+        self.code = nn.Linear(config.nodes, config.latent)
+        self.start = nn.Linear(config.latent, 2 * config.layers * config.nodes)
         self.decoder = nn.LSTM(config.latent, config.nodes, config.layers, batch_first=True)
         self.write = nn.Linear(config.nodes, num_cells)
 
@@ -71,7 +76,9 @@ class LstmAutoencoder(nn.Module):
         patches_BTP = padded.reshape(batch, steps, self._patch * channels)
         _, (state, _) = self.encoder(self.embed(patches_BTP))
         code_BL = self.code(state[-1])
-        hidden_BTN, _ = self.decoder(code_BL[:, None].expand(-1, steps, -1))
+        start_DBN = self.start(code_BL).reshape(batch, 2 * self._layers, -1).transpose(0, 1).contiguous()
+        hidden, cell = start_DBN.chunk(2)
+        hidden_BTN, _ = self.decoder(code_BL[:, None].expand(-1, steps, -1), (hidden.tanh(), cell))
         written_BTP = self.write(hidden_BTN).flip(1)
         y_BWC: torch.Tensor = written_BTP.reshape(batch, -1, channels)[:, -window:]
         return y_BWC

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import FrozenInstanceError, fields
 
 import pytest
@@ -186,14 +187,12 @@ def test_masked_cells_do_not_count(loss: str) -> None:
         (
             "lstm",
             {"activation": "swish"},
-            "activation is 'swish'; it must be one of"
-            " gelu, relu, silu, elu, tanh, sigmoid, leaky_relu, identity",
+            f"activation is 'swish'; it must be one of {', '.join(ACTIVATIONS)}",
         ),
     ],
 )
 def test_wrong_hyperparameters_are_refused_with_what_is_allowed(
     family: str, given: dict, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         resolve(family, given, 16, 2)
-    assert str(caught.value) == message

@@ -1,0 +1,99 @@
+"""The real daemon in a process of its own, for tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from connectors.connection import Connection
+from connectors.tail import Tail
+
+ROOT = Path(__file__).parents[1]
+PATIENCE_SECONDS = 90.0  # a bound on hanging, not an expectation
+
+
+@dataclass
+class Daemon:
+    """A running `streamgauge run`."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    log: Path
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status code and body of an HTTP GET; code 0 while nothing listens."""
+        try:
+            with urllib.request.urlopen(self.address + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def readings(self) -> int:
+        code, body = self.get("/api/status")
+        return json.loads(body)["readings"] if code == 200 else -1
+
+    def terminate(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def events(self) -> list[dict]:
+        """The log so far; every line must be JSON."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    """Return once `condition` holds; fail after a generous bound."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:.0f} s for {what}"
+        time.sleep(0.05)
+
+
+@contextmanager
+def running(config: str, directory: Path, environ: dict[str, str] | None = None) -> Iterator[Daemon]:
+    """`streamgauge run` on this configuration (without [http]) while the context lasts."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    path = directory / f"streamgauge-{port}.toml"
+    path.write_text(f"{config}\n[http]\nport = {port}\n")
+    log = directory / f"daemon-{port}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streamgauge", "run", str(path)],
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **(environ or {})},
+        )
+    daemon = Daemon(process, f"http://127.0.0.1:{port}", log)
+    try:
+        yield daemon
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def read_all(bootstrap: str, topic: str) -> list:
+    """All messages that a topic holds now."""
+    found: list = []
+    with Tail(Connection((bootstrap,)), [topic]) as tail:
+        end = tail.end()
+        while tail.position() != end:
+            found += tail.poll(0.5)
+    return found
