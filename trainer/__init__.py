@@ -33,23 +33,17 @@ def fit(
     window        rows that the model sees at once
     alarm_budget  false alarms tolerated a series, as "1/week"
     out           registry entry, such as "models/pump"
-    config        everything else; the parameters before override it
+    config        everything else (`trainer.config.TrainConfig`); the parameters before override it
 
     Raises TrainerError, ParquetError or ArtifactError with what to do about it.
     """
     from detector.registry import publish
-    from trainer.config import TrainConfig
+    from trainer.config import TrainConfig, override
     from trainer.pipeline import fit_source, source_of
 
     config = config or TrainConfig()
-    given = {"family": model, "window": window}
-    model_options = {**config.model.model_dump(), **{k: v for k, v in given.items() if v is not None}}
-    scoring = config.scoring.model_dump()
-    if alarm_budget is not None:
-        scoring["alarm_budget"] = alarm_budget
-    name = config.name or (Path(out).name if out is not None else None)
-    complete = TrainConfig.model_validate(
-        {**config.model_dump(), "model": model_options, "scoring": scoring, "name": name}
-    )
+    model_changes = {"family": model, "window": window}
+    name = None if out is None or config.name is not None else Path(out).name
+    complete = override(config, name, {"model": model_changes, "scoring": {"alarm_budget": alarm_budget}})
     artifact = fit_source(source_of(data, complete.data.channels), complete)
     return artifact if out is None else publish(artifact, Path(out))

@@ -134,22 +134,16 @@ def unfitted_threshold(budget: str) -> Threshold:
     return Threshold(1.0, "none", budget)
 
 
-def _first_row_before(history: History, segment: Segment, rows: int) -> int:
-    """Position of at most `rows` rows before the segment, within the stretch that it was cut from."""
-    for whole in history.segments:
-        if whole.position <= segment.position < whole.stop:
-            return max(whole.position, segment.position - rows)
-    return segment.position
-
-
 def _lots(segments: tuple[Segment, ...]) -> Iterator[dict[int, Segment]]:
     """Segments by number, in lots that fill a step or two of the engine; a long one stands alone."""
     lot: dict[int, Segment] = {}
+    num_rows = 0
     for number, segment in enumerate(segments):
         lot[number] = segment
-        if sum(one.length for one in lot.values()) >= _FEED_ROWS:
+        num_rows += segment.length
+        if num_rows >= _FEED_ROWS:
             yield lot
-            lot = {}
+            lot, num_rows = {}, 0
     if lot:
         yield lot
 
@@ -174,26 +168,28 @@ def _readings(history: History, lot: dict[int, Segment], spec: Spec) -> Iterator
     """The rows of the segments and of those before that fill the first windows; series are numbers."""
     before = spec.window - 1 + spec.scoring.smooth
     parts: list[tuple[str, NDArray[np.int64], NDArray[np.float64]]] = []
+    num_rows = 0
     for number, segment in lot.items():
-        start = _first_row_before(history, segment, before)
+        start = max(history.whole(segment).position, segment.position - before)
         for at in range(start, segment.stop, _FEED_ROWS):
             values = history.read(at, min(segment.stop, at + _FEED_ROWS))
             row = segment.row + np.arange(at, at + len(values)) - segment.position
             present = ~np.isnan(values).all(axis=1)
             parts.append((str(number), row[present], values[present]))
-            if sum(len(part[1]) for part in parts) >= _FEED_ROWS:
+            num_rows += len(values)
+            if num_rows >= _FEED_ROWS:
                 yield _joined(parts, spec)
-                parts = []
+                parts, num_rows = [], 0
     if parts:
         yield _joined(parts, spec)
 
 
 def _joined(parts: list[tuple[str, NDArray[np.int64], NDArray[np.float64]]], spec: Spec) -> Readings:
-    names = tuple(dict.fromkeys(part[0] for part in parts))
-    series = [np.full(len(row), names.index(name), np.int32) for name, row, _ in parts]
+    code_of = {name: code for code, name in enumerate(dict.fromkeys(part[0] for part in parts))}
+    series = [np.full(len(row), code_of[name], np.int32) for name, row, _ in parts]
     row = np.concatenate([part[1] for part in parts])
     return Readings(
-        names,
+        tuple(code_of),
         np.concatenate(series),
         row * spec.interval_ns,
         np.concatenate([part[2] for part in parts]),

@@ -7,11 +7,14 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from trainer.errors import TrainerError
+
+if TYPE_CHECKING:
+    from trainer.config import TrainConfig
 
 
 def train(args: argparse.Namespace) -> int:
@@ -20,12 +23,10 @@ def train(args: argparse.Namespace) -> int:
 
     from detector.registry import publish
     from trainer.checkpoint import Checkpoints
-    from trainer.config import TrainConfig
     from trainer.pipeline import fit_source, source_of
     from trainer.progress import reporting
 
     config = _train_config(args)
-    assert isinstance(config, TrainConfig)
     torch.set_num_threads(config.fit.threads)
     entry = Path(args.out)
     checkpoints = Checkpoints(entry / ".checkpoint")
@@ -94,31 +95,25 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0 if evaluation.results else 1
 
 
-def _train_config(args: argparse.Namespace) -> Any:
+def _train_config(args: argparse.Namespace) -> TrainConfig:
     """The file's configuration, overridden by the flags given."""
     from detector.config import load_toml, parse_duration
-    from trainer.config import TrainConfig
+    from trainer.config import TrainConfig, override
 
     config = load_toml(Path(args.config), TrainConfig) if args.config else TrainConfig()
-    values = config.model_dump()
     flags = {
         "model": ("window", "stride", "latent", "layers", "nodes", "activation", "loss", "patch"),
         "fit": ("max_epochs", "seed", "device"),
         "scoring": ("alarm_budget",),
+        "data": (),
     }
-    for section, names in flags.items():
-        given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-        values[section] = {**values[section], **given}
-    if args.model is not None:
-        values["model"]["family"] = args.model
-    if args.interval is not None:
-        values["data"]["interval_seconds"] = parse_duration(args.interval)
-    values["name"] = args.name or config.name or Path(args.out).name
+    changes = {section: {name: getattr(args, name) for name in names} for section, names in flags.items()}
+    changes["model"]["family"] = args.model
     try:
-        return TrainConfig.model_validate(values)
+        changes["data"]["interval_seconds"] = parse_duration(args.interval) if args.interval else None
     except ValueError as error:
-        reason = "; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors())  # type: ignore[attr-defined]  # pydantic's
-        raise TrainerError(f"training options: {reason}") from error
+        raise TrainerError(f"--interval: {error}") from error
+    return override(config, args.name or config.name or Path(args.out).name, changes)
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from detector.threshold import parse_budget
+from trainer.errors import TrainerError
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 Positive = Annotated[int, Field(ge=1)]
@@ -107,3 +109,30 @@ class TrainConfig(BaseModel):
         if window is not None and self.model.stride > window:
             raise ValueError(f"model.stride {self.model.stride} must be at most model.window {window}")
         return self
+
+
+def override(config: TrainConfig, name: str | None, changes: Mapping[str, Mapping[str, Any]]) -> TrainConfig:
+    """`config` with some values of its sections replaced; None replaces nothing.
+
+    Raises TrainerError that names each wrong value and what is wrong with it.
+    """
+    values = config.model_dump()
+    if name is not None:
+        values["name"] = name
+    for section, given in changes.items():
+        values[section] = {**values[section], **{k: v for k, v in given.items() if v is not None}}
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        raise TrainerError(
+            f"training options: {'; '.join(_problem(one) for one in error.errors())}"
+        ) from error
+
+
+def _problem(error: Any) -> str:
+    """One of pydantic's errors in a line."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    place = ".".join(str(part) for part in error["loc"])
+    if not place or isinstance(error["input"], dict):
+        return message
+    return f"{place}: {message}, found {error['input']!r}"

@@ -9,6 +9,7 @@ those rows.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import itertools
 import os
@@ -79,10 +80,15 @@ class History:
         self.interval_ns = interval_ns
         self.segments = segments
         self.fingerprint = fingerprint
+        self._positions = [segment.position for segment in segments]
 
     @property
     def num_rows(self) -> int:
         return sum(segment.length for segment in self.segments)
+
+    def whole(self, part: Segment) -> Segment:
+        """The stretch without a long gap that `part` was cut from."""
+        return self.segments[bisect.bisect_right(self._positions, part.position) - 1]
 
     def read(self, start: int, stop: int) -> NDArray[np.float64]:
         """Rows at positions start..stop of the file, float64 [rows, channels], NaN where missing."""

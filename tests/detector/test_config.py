@@ -1,0 +1,123 @@
+"""Configuration: every problem at once, with its place and remedy; secrets never shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detector.config import Config, example, load_config, parse_duration
+from detector.errors import ConfigError
+
+GOOD = '[model]\npath = "models/pump"\n\n[kafka]\ntopic = "readings"\n'
+
+
+def write(directory: Path, text: str) -> Path:
+    path = directory / "streamgauge.toml"
+    path.write_text(text)
+    return path
+
+
+def problems(directory: Path, text: str, environ: dict[str, str] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(directory, text), environ or {})
+    return str(caught.value).replace(str(directory), "")
+
+
+def test_the_example_is_valid_and_states_every_default(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, example()), {}) == load_config(write(tmp_path, GOOD), {})
+
+
+def test_every_commented_default_of_the_example_can_be_uncommented(tmp_path: Path) -> None:
+    lines = [
+        line.removeprefix("# ") if line.startswith("# ") and " = " in line and ' = ""' not in line else line
+        for line in example().splitlines()[2:]
+    ]
+    assert load_config(write(tmp_path, "\n".join(lines)), {}) == load_config(write(tmp_path, GOOD), {})
+
+
+def test_every_key_of_every_section_is_in_the_example_but_the_password() -> None:
+    text = example()
+    for name, section in Config.model_fields.items():
+        assert f"[{name}]" in text
+        for key in section.annotation.model_fields:
+            assert (f"{key} = " in text) == (key != "sasl_password"), f"{name}.{key}"
+
+
+def test_unknown_keys_and_sections_come_with_the_nearest_name(tmp_path: Path) -> None:
+    found = problems(tmp_path, GOOD + 'topik = "x"\n\n[htpp]\nport = 1\n')
+    assert "/streamgauge.toml:6: [kafka] topik: unknown key `topik`; did you mean `topic`?" in found
+    assert "/streamgauge.toml:8: [htpp]: unknown section `htpp`; did you mean `http`?" in found
+
+
+def test_all_problems_are_told_at_once_with_lines(tmp_path: Path) -> None:
+    text = '[model]\n\n[kafka]\ntopic = 5\nstartup_timeout = "soon"\n\n[http]\nport = 70000\n'
+    found = problems(tmp_path, text).splitlines()
+    assert len(found) == 4
+    assert found[0] == "/streamgauge.toml:1: [model] path: missing; this value has no default"
+    assert any("[kafka] startup_timeout: 'soon' is not a duration such as 30s" in line for line in found)
+    assert any(line.startswith("/streamgauge.toml:8: [http] port:") for line in found)
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    environ = {
+        "STREAMGAUGE_KAFKA__TOPIC": "other",
+        "STREAMGAUGE_KAFKA__BOOTSTRAP_SERVERS": "a:1,b:2",
+        "STREAMGAUGE_HTTP__PORT": "0",
+        "STREAMGAUGE_SERVICE__STALE_AFTER": "2m",
+    }
+    config = load_config(write(tmp_path, GOOD), environ)
+    assert config.kafka.topic == "other"
+    assert config.kafka.bootstrap_servers == ("a:1", "b:2")
+    assert (config.http.port, config.service.stale_after) == (0, 120.0)
+
+
+def test_a_problem_of_the_environment_names_the_variable(tmp_path: Path) -> None:
+    found = problems(tmp_path, GOOD, {"STREAMGAUGE_LOG__LEVEL": "loud"})
+    assert found.startswith("STREAMGAUGE_LOG__LEVEL: [log] level:")
+
+
+def test_a_password_in_the_file_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    found = problems(tmp_path, GOOD + 'sasl_password = "hunter2"\n')
+    assert "STREAMGAUGE_KAFKA__SASL_PASSWORD" in found
+    assert "hunter2" not in found
+
+
+def test_a_password_from_the_environment_or_a_file_is_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hunter2\n")
+    named = GOOD + f'sasl_password_file = "{tmp_path / "secret"}"\n'
+    for text, environ in ((GOOD, {"STREAMGAUGE_KAFKA__SASL_PASSWORD": "hunter2"}), (named, {})):
+        config = load_config(write(tmp_path, text), environ)
+        assert config.kafka.sasl_password is not None
+        assert config.kafka.sasl_password.get_secret_value() == "hunter2"
+        assert "hunter2" not in repr(config) + str(config.model_dump())
+
+
+def test_a_missing_password_file_is_named(tmp_path: Path) -> None:
+    assert "sasl_password_file: /nowhere: No such file" in problems(
+        tmp_path, GOOD + 'sasl_password_file = "/nowhere"\n'
+    )
+
+
+def test_a_missing_file_and_bad_toml_are_errors_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nothing\.toml: No such file.*streamgauge config init"):
+        load_config(tmp_path / "nothing.toml", {})
+    assert "not valid TOML" in problems(tmp_path, "[model\n")
+
+
+def test_m_of_n_is_checked_across_keys(tmp_path: Path) -> None:
+    found = problems(tmp_path, GOOD + "\n[incidents]\nfor_rows = 5\nof_rows = 3\n")
+    assert "[incidents]: for_rows 5 must be at most of_rows 3" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("5m", 300), ("1.5h", 5400), ("250ms", 0.25), ("1d", 86400), (7, 7)]
+)
+def test_durations(text: object, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "5 parsecs", "-1s", True])
+def test_other_durations_are_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(text)

@@ -1,0 +1,167 @@
+"""`streamgauge run` as a process, against a real Apache Kafka."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from connectors.connection import Connection
+from connectors.encoder import encode
+from connectors.kafka import Producer
+from connectors.records import Message
+from detector.registry import publish
+from tests.artifacts import make_artifact
+from tests.daemon import Daemon, read_all, running, wait_for
+from tests.strategies import readings_of
+
+CHANNELS = ("flow", "pressure")
+BAD = {
+    "not_json": b"{oops",
+    "missing_field": b'{"series": "pump-1", "values": {"flow": 1}}',
+    "wrong_type": b'{"series": "pump-1", "timestamp": 1700000000000, "values": {"flow": "high"}}',
+    "bad_timestamp": b'{"series": "pump-1", "timestamp": 17, "values": {"flow": 1}}',
+    "not_finite": b'{"series": "pump-1", "timestamp": 1700000000000, "values": {"flow": 1e999}}',
+    "no_known_channel": b'{"series": "pump-1", "timestamp": 1700000000000, "values": {"mood": 1}}',
+}
+ODD = b'{"series": "pump-1", "timestamp": 1700000100000, "values": {"flow": 1, "mood": 2}}'
+
+
+def configuration(entry: Path, bootstrap: str, topic: str, **kafka: str) -> str:
+    more = "\n".join(f"{key} = {value}" for key, value in kafka.items())
+    return f"""
+[model]
+path = "{entry}"
+[kafka]
+bootstrap_servers = ["{bootstrap}"]
+topic = "{topic}"
+group_id = "{topic}"
+{more}
+[output]
+prefix = "out-{topic}"
+"""
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> Path:
+    publish(make_artifact(threshold=0.8), tmp_path / "models" / "pump")
+    return tmp_path / "models" / "pump"
+
+
+def send(bootstrap: str, messages: list[Message]) -> None:
+    producer = Producer(Connection((bootstrap,)))
+    producer.produce(messages)
+    producer.close()
+
+
+def rows(topic: str, first: int, num_rows: int) -> list[Message]:
+    """Readings of three series, one a second."""
+    series = np.tile(np.arange(3), num_rows)
+    times = 1_700_000_000_000_000_000 + (first + np.repeat(np.arange(num_rows), 3)) * 10**9
+    values = np.random.default_rng(first).standard_normal((3 * num_rows, 2))
+    return encode(readings_of(series, times, values), CHANNELS, topic)
+
+
+def samples(daemon: Daemon) -> dict[tuple[str, tuple], float]:
+    code, text = daemon.get("/metrics")
+    assert code == 200
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def scored(bootstrap: str, topic: str) -> Counter:
+    """(series, timestamp) -> how often the scores topic has it."""
+    found: Counter = Counter()
+    for message in read_all(bootstrap, f"out-{topic}.scores"):
+        body = json.loads(message.value)
+        found.update((body["series"], time) for time in body["timestamp"])
+    return found
+
+
+def test_readings_become_scores_alerts_dead_letters_and_metrics(
+    entry: Path, kafka_bootstrap: str, kafka_topic: Callable[..., str], tmp_path: Path
+) -> None:
+    topic = kafka_topic(2)
+    bad = [Message(topic, b"pump-1", value) for value in BAD.values()]
+    good = rows(topic, 0, 40)
+    send(kafka_bootstrap, [*good[:60], *bad, *good[60:], Message(topic, b"pump-1", ODD)])
+    with running(configuration(entry, kafka_bootstrap, topic), tmp_path) as daemon:
+        wait_for(lambda: daemon.readings() == 121, f"121 readings; see {daemon.log}")
+        wait_for(lambda: daemon.get("/readyz")[0] == 200, "readiness")
+        assert daemon.get("/healthz") == (200, "alive\n")
+        assert "pump-2" in daemon.get("/")[1]
+        found = samples(daemon)
+        assert daemon.terminate() == 0
+        events = [entry["event"] for entry in daemon.events()]
+    assert found["streamgauge_readings_total", ()] == 121
+    for reason in BAD:
+        assert found["streamgauge_rejected_messages_total", (("reason", reason),)] == 1, reason
+    assert found["streamgauge_unknown_channel_values_total", ()] == 1
+    assert ("streamgauge_score", (("series", "pump-2"),)) in found
+    assert "started" in events
+    assert events[-1] == "stopped"
+
+    letters = read_all(kafka_bootstrap, f"out-{topic}.dead-letters")
+    assert {dict(m.headers)["reason"].decode(): m.value for m in letters} == BAD
+    assert {dict(m.headers)["topic"].decode() for m in letters} == {topic}
+    times = scored(kafka_bootstrap, topic)
+    assert set(times.values()) == {1}
+    assert sum(series == "pump-3" for series, _ in times) == 39  # the newest row is still open
+    alerts = [json.loads(m.value) for m in read_all(kafka_bootstrap, f"out-{topic}.alerts")]
+    assert {alert["event"] for alert in alerts} >= {"opened"}
+    assert all(alert["model"] == "pump" and alert["channels"] for alert in alerts)
+
+
+def test_a_restart_goes_on_where_it_was_committed(
+    entry: Path, kafka_bootstrap: str, kafka_topic: Callable[..., str], tmp_path: Path
+) -> None:
+    topic = kafka_topic(2)
+    config = configuration(entry, kafka_bootstrap, topic)
+    for first in (0, 30):
+        send(kafka_bootstrap, rows(topic, first, 30))
+        with running(config, tmp_path) as daemon:
+            wait_for(lambda: daemon.readings() == 90, f"90 readings; see {daemon.log}")
+            assert daemon.terminate() == 0
+    assert set(scored(kafka_bootstrap, topic).values()) == {1}
+
+
+def test_two_members_share_the_partitions_and_one_takes_over(
+    entry: Path, kafka_bootstrap: str, kafka_topic: Callable[..., str], tmp_path: Path
+) -> None:
+    topic = kafka_topic(4)
+    config = configuration(entry, kafka_bootstrap, topic)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with running(config, tmp_path / "one") as one, running(config, tmp_path / "two") as two:
+        wait_for(lambda: one.get("/readyz")[0] == two.get("/readyz")[0] == 200, "both members")
+        send(kafka_bootstrap, rows(topic, 0, 20))
+        wait_for(lambda: one.readings() + two.readings() == 60, f"60 readings; see {one.log}")
+        assert one.terminate() == 0
+        before = two.readings()
+        send(kafka_bootstrap, rows(topic, 20, 20))
+        wait_for(lambda: two.readings() == before + 60, f"the other's partitions; see {two.log}")
+        assert two.terminate() == 0
+
+
+def test_an_unreachable_broker_is_waited_for_and_then_an_error(entry: Path, tmp_path: Path) -> None:
+    config = configuration(entry, "127.0.0.1:9", "readings", startup_timeout='"1s"')
+    with running(config, tmp_path) as daemon:
+        assert daemon.process.wait(60) == 1
+        last = daemon.log.read_text().splitlines()[-1]
+    assert last.startswith("streamgauge: error: ")
+    assert "127.0.0.1:9" in last
+    assert "Traceback" not in daemon.log.read_text()
+
+
+def test_a_missing_model_is_an_error_before_anything_starts(tmp_path: Path) -> None:
+    with running(configuration(tmp_path / "nothing", "127.0.0.1:9", "readings"), tmp_path) as daemon:
+        assert daemon.process.wait(60) == 2
+    assert "not an artifact" in daemon.log.read_text().splitlines()[-1]
