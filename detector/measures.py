@@ -24,10 +24,12 @@ def runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 def vus_pr(label: NDArray[np.integer], score: NDArray[np.float64], buffer: int) -> float:
     """Volume under the precision-recall surface over buffers 0..`buffer` around each event.
 
-    label integer [n], 1 anomalous; score float64 [n], finite, higher is more anomalous. NaN where there
-    is no event. Equal to the authors' implementation with its 250 thresholds, but all thresholds of a
-    buffer are computed at once from counts. Paparrizos et al., "Volume Under the Surface", VLDB 2022.
+    label integer [n], 1 anomalous; score float64 [n], higher is more anomalous. NaN where there is no
+    event. Raises ValueError for a NaN score: the caller decides how an unknown one ranks. Equal to the
+    authors' implementation with its 250 thresholds, but all thresholds of a buffer are computed at once
+    from counts. Paparrizos et al., "Volume Under the Surface", VLDB 2022.
     """
+    _check(label, score)
     first, last = runs(label > 0)
     if len(first) == 0:
         return float("nan")
@@ -50,7 +52,7 @@ def vus_pr(label: NDArray[np.integer], score: NDArray[np.float64], buffer: int) 
 
 
 def auc_pr(label: NDArray[np.integer], score: NDArray[np.float64]) -> float:
-    """Average precision; NaN without an anomalous row."""
+    """Average precision; NaN without an anomalous row. Raises ValueError for a NaN score."""
     hits, flagged = _ranked(label, score)
     if len(hits) == 0 or hits[-1] == 0:
         return float("nan")
@@ -59,7 +61,10 @@ def auc_pr(label: NDArray[np.integer], score: NDArray[np.float64]) -> float:
 
 
 def auc_roc(label: NDArray[np.integer], score: NDArray[np.float64]) -> float:
-    """Probability that an anomalous row scores above a normal one, ties half; NaN without both kinds."""
+    """Probability that an anomalous row scores above a normal one, ties half; NaN without both kinds.
+
+    Raises ValueError for a NaN score.
+    """
     hits, flagged = _ranked(label, score)
     if len(hits) == 0 or hits[-1] in (0, flagged[-1]):
         return float("nan")
@@ -151,10 +156,15 @@ def count_alarms(label: NDArray[np.integer], flagged: NDArray[np.bool_]) -> Alar
 def autocorrelation_period(values: NDArray[np.float64]) -> int:
     """Rows of the dominant period: the highest local maximum of the autocorrelation, 125 where none is.
 
-    values float64 [n]. The rule by which the published benchmarks choose their VUS buffer (TSB-UAD,
-    VLDB 2022): the first 20,000 rows, lags 3 to 400, periods above 300 discarded.
+    values float64 [n], NaN (taken as the mean) where missing. The rule by which the published benchmarks
+    choose their VUS buffer (TSB-UAD, VLDB 2022): the first 20,000 rows, lags 3 to 400, periods above 300
+    discarded.
     """
-    values = np.nan_to_num(values[:_MAX_ACF_ROWS], nan=float(np.nanmean(values)) if len(values) else 0.0)
+    values = values[:_MAX_ACF_ROWS]
+    missing = np.isnan(values)
+    if missing.all():
+        return _FALLBACK_PERIOD
+    values = np.where(missing, values[~missing].mean(), values)
     num_lags = min(_MAX_LAG, len(values) - 1)
     if num_lags <= _MIN_PERIOD + 1 or np.ptp(values) == 0:
         return _FALLBACK_PERIOD
@@ -176,6 +186,17 @@ def _autocorrelation(values: NDArray[np.float64]) -> NDArray[np.float64]:
     covariance = np.fft.irfft(power, size)[: len(values)]
     correlation: NDArray[np.float64] = covariance / covariance[0]
     return correlation
+
+
+def _check(label: NDArray[np.integer], score: NDArray[np.float64]) -> None:
+    if len(label) != len(score):
+        raise ValueError(f"{len(label)} labels for {len(score)} scores")
+    unknown = np.flatnonzero(np.isnan(score))
+    if len(unknown):
+        raise ValueError(
+            f"{len(unknown)} of {len(score)} scores are NaN, the first at row {unknown[0]}: leave these"
+            " rows out, or say how they rank, as in np.nan_to_num(score)"
+        )
 
 
 def _levels(score: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -236,6 +257,7 @@ def _ranked(
     label: NDArray[np.integer], score: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Labelled and all rows at or above each distinct score, from the highest down."""
+    _check(label, score)
     order = np.argsort(-score, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1) if len(score) else order
     hits = np.cumsum(label[order] > 0, dtype=np.float64)

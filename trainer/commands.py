@@ -86,6 +86,8 @@ def evaluate(args: argparse.Namespace) -> int:
         alarm_budget=args.alarm_budget or "1/week",
         scores=Path(args.scores) if args.scores else None,
     )
+    if args.json:
+        Path(args.json).parent.mkdir(parents=True, exist_ok=True)  # fails now, not after the work
     with reporting(f"evaluating {args.model}") as report:
         evaluation = run_evaluation(Path(args.data), options, args.jobs, report)
     console = Console() if sys.stdout.isatty() else Console(width=190)

@@ -6,12 +6,12 @@ squared error. What the figures mean: docs/evaluation.md.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +19,21 @@ import torch
 from numpy.typing import NDArray
 
 from connectors.errors import ConnectorError
-from connectors.parquet import Chunk, TableWriter, discover, infer_interval, read_chunks
+from connectors.parquet import TableWriter
 from connectors.records import Readings
 from detector.artifact import Artifact
 from detector.engine import Engine
 from detector.errors import DetectorError
-from detector.measures import AlarmCounts, auc_pr, auc_roc, autocorrelation_period, count_alarms, vus_pr
-from trainer.config import FitOptions, ModelOptions, ScoringOptions, TrainConfig
+from detector.measures import NO_ALARMS, AlarmCounts, auc_pr, auc_roc, count_alarms, vus_pr
+from trainer.config import TrainConfig, override
 from trainer.errors import TooLittleDataError, TrainerError
+from trainer.labelled import Labelled, find_files, read_labelled
 from trainer.pipeline import MIN_WINDOW, Source, default_window, fit_source
+from trainer.pool import in_processes
 from trainer.progress import Report
 
 _FEED_ROWS = 1 << 14
-_RANDOM_SEEDS = 5
+_NUM_RANDOM = 5
 _DAY_SECONDS = 86_400
 
 
@@ -100,68 +102,54 @@ class Evaluation:
     failures: tuple[Failure, ...] = field(default=())
 
 
-@dataclass(frozen=True, slots=True)
-class _Labelled:
-    """One file in memory, rows in the file's order."""
-
-    timestamp_ns: NDArray[np.int64]
-    values: NDArray[np.float64]
-    label: NDArray[np.int8]
-    train: NDArray[np.bool_]
-    split: NDArray[np.object_]
-    channels: tuple[str, ...]
-    interval_ns: int
-    buffer: int
-
-
 def evaluate(directory: Path, options: EvaluationOptions, jobs: int | None, report: Report) -> Evaluation:
     """Evaluate every Parquet file below `directory`, `jobs` at a time (None: one a core).
 
-    Raises TrainerError when there is none; a file that cannot be evaluated becomes a Failure.
+    Raises TrainerError when there is none, and for options that no file can be evaluated with; a file
+    that cannot be evaluated becomes a Failure. The figures do not depend on `jobs`, but for the speeds.
     """
-    files = sorted(directory.rglob("*.parquet")) if directory.is_dir() else [directory]
-    if not files or not files[0].exists():
-        raise TrainerError(f"{directory}: no *.parquet file in this directory or below it")
-    names = {file: str(file.relative_to(directory)) if directory.is_dir() else file.name for file in files}
+    _check(directory, options, jobs)
+    files = find_files(directory)
     results: list[FileResult] = []
     failures: list[Failure] = []
-    for done, outcome in enumerate(_outcomes(files, names, options, jobs), 1):
+    for done, outcome in enumerate(_outcomes(directory, files, options, jobs), 1):
         if isinstance(outcome, FileResult):
             results.append(outcome)
         else:
             failures.append(outcome)
         report(done / len(files), f"{done}/{len(files)} files, {len(failures)} failed: {outcome.file}")
-    by_name = lambda outcome: outcome.file  # noqa: E731  # a sort key
-    return Evaluation(options, tuple(sorted(results, key=by_name)), tuple(sorted(failures, key=by_name)))
+    return Evaluation(
+        options,
+        tuple(sorted(results, key=lambda result: result.file)),
+        tuple(sorted(failures, key=lambda failure: failure.file)),
+    )
 
 
 def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResult:
     """Fit, score and measure one file. Raises the packages' errors with the reason."""
-    data = _read(path, options.train_rows)
-    train_rows = int(data.train.sum())
+    data = read_labelled(path, options.train_rows)
     started = time.perf_counter()
-    artifact = _fit(data, options, train_rows)
-    window = artifact.spec.window
+    artifact = _fit(data, options)
     fitted = time.perf_counter()
     score = score_rows(artifact, data.timestamp_ns, data.values)
     scored = time.perf_counter()
+    window = artifact.spec.window
     linear = fit_source(_training_source(data), _config(options, "linear", window, plain=True))
     linear_score = score_rows(linear, data.timestamp_ns, data.values)
     if options.scores is not None:
         _write_scores(options.scores / name, data, score)
-    test = ~data.train if (~data.train).any() else np.ones(len(data.train), np.bool_)
     return FileResult(
         file=name,
         window=window,
         rows=len(score),
-        train_rows=train_rows,
+        train_rows=int(data.train.sum()),
         buffer=data.buffer,
         model=_rank(data, score),
         linear=_rank(data, linear_score),
-        random=_rank_random(data),
-        alarms=count_alarms(data.label[test], score[test] > 1.0),
-        linear_alarms=count_alarms(data.label[test], linear_score[test] > 1.0),
-        test_days=float(test.sum()) * data.interval_ns / 1e9 / _DAY_SECONDS,
+        random=_rank_random(data, options.seed),
+        alarms=_alarms(data, score),
+        linear_alarms=_alarms(data, linear_score),
+        test_days=float((~data.train).sum()) * data.interval_ns / 1e9 / _DAY_SECONDS,
         fit_seconds=fitted - started,
         score_rows_per_second=len(score) / max(scored - fitted, 1e-9),
     )
@@ -189,16 +177,30 @@ def score_rows(
     score = np.concatenate([*found_score, rest.score])
     by_row = np.argsort(row, kind="stable")
     wanted = timestamp_ns // interval_ns
-    at_row = np.searchsorted(row[by_row], wanted)
-    return score[by_row][np.minimum(at_row, len(row) - 1)]
+    place = np.minimum(np.searchsorted(row[by_row], wanted), len(row) - 1)
+    return np.where(row[by_row][place] == wanted, score[by_row][place], np.nan)
 
 
-def _fit(data: _Labelled, options: EvaluationOptions, train_rows: int) -> Artifact:
+def _check(directory: Path, options: EvaluationOptions, jobs: int | None) -> None:
+    """Refuse at once what would only fail, or mislead, after hours."""
+    _config(options, options.family, MIN_WINDOW if options.window is None else options.window)
+    for name, value in (("--jobs", jobs), ("--train-rows", options.train_rows)):
+        if value is not None and value < 1:
+            raise TrainerError(f"{name} {value}: must be at least 1")
+    scores = options.scores
+    if scores is not None and directory.is_dir() and scores.resolve().is_relative_to(directory.resolve()):
+        raise TrainerError(
+            f"--scores {scores} lies in {directory}, where the next evaluation would take the scores for"
+            " series: choose a directory outside it"
+        )
+
+
+def _fit(data: Labelled, options: EvaluationOptions) -> Artifact:
     """Fit with the window asked for, or with the largest default that the training rows allow.
 
     Where long gaps leave no stretch of the default window, it is halved.
     """
-    window = options.window or default_window(train_rows)
+    window = options.window or default_window(int(data.train.sum()))
     while True:
         try:
             return fit_source(_training_source(data), _config(options, options.family, window))
@@ -209,80 +211,70 @@ def _fit(data: _Labelled, options: EvaluationOptions, train_rows: int) -> Artifa
 
 
 def _outcomes(
-    files: Sequence[Path], names: dict[Path, str], options: EvaluationOptions, jobs: int | None
+    directory: Path, files: Sequence[Path], options: EvaluationOptions, jobs: int | None
 ) -> Iterator[FileResult | Failure]:
     """One outcome a file as they come, the largest files first."""
     jobs = min(jobs or os.cpu_count() or 1, len(files))
     ordered = sorted(files, key=lambda file: -file.stat().st_size)
-    if jobs == 1:
-        yield from (_outcome(file, names[file], options) for file in ordered)
+    work = partial(_outcome, directory=directory, options=options)
+    if jobs > 1:
+        yield from in_processes(work, ordered, jobs, partial(_died, directory=directory))
         return
-    # Spawned, not forked: torch's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        futures = [pool.submit(_outcome, file, names[file], options) for file in ordered]
-        try:
-            yield from (future.result() for future in as_completed(futures))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with _one_thread():
+        yield from (work(file) for file in ordered)
 
 
-def _outcome(path: Path, name: str, options: EvaluationOptions) -> FileResult | Failure:
+def _outcome(file: Path, directory: Path, options: EvaluationOptions) -> FileResult | Failure:
+    name = _name(file, directory)
     try:
-        return evaluate_file(path, name, options)
+        return evaluate_file(file, name, options)
     except (TrainerError, ConnectorError, DetectorError) as error:
         return Failure(name, str(error))
+    except (MemoryError, torch.OutOfMemoryError):
+        return Failure(name, "not enough memory")
 
 
-def _read(path: Path, train_rows: int | None) -> _Labelled:
-    dataset = discover(path)
-    if not dataset.has_label:
-        raise TrainerError(f"{path}: no `label` column; evaluation needs 1 on anomalous rows and 0 elsewhere")
-    if train_rows is None and not dataset.has_split:
-        raise TrainerError(f"{path}: no `split` column; add one (train, test) or give --train-rows")
-    chunks = list(read_chunks(dataset))
-    timestamp_ns = np.concatenate([chunk.timestamp_ns for chunk in chunks])
-    values = np.concatenate([chunk.values for chunk in chunks])
-    label = np.concatenate([chunk.label for chunk in chunks if chunk.label is not None])
-    train = np.arange(len(label)) < (train_rows or 0)
-    split = np.where(train, "train", "test").astype(object)
-    if train_rows is None:
-        split = np.concatenate([chunk.split for chunk in chunks if chunk.split is not None])
-        train = split == "train"
-    interval_ns = dataset.interval_ns or infer_interval(timestamp_ns)
-    if interval_ns is None or not train.any():
-        raise TooLittleDataError(f"{path}: {int(train.sum())} training rows of {len(label)}")
-    stated = dataset.metadata.get("vus_window", "")
-    buffer = int(stated) if stated.isdecimal() else autocorrelation_period(values[:, 0])
-    return _Labelled(timestamp_ns, values, label, train, split, dataset.channels, interval_ns, buffer)
+def _died(file: Path, directory: Path) -> FileResult | Failure:
+    return Failure(_name(file, directory), "its process was killed: not enough memory?")
 
 
-def _training_source(data: _Labelled) -> Source:
-    chunk = Chunk(
-        data.timestamp_ns[data.train],
-        ("series",),
-        np.zeros(int(data.train.sum()), np.int32),
-        data.values[data.train],
-        None,
-        None,
-    )
+def _name(file: Path, directory: Path) -> str:
+    return str(file.relative_to(directory)) if directory.is_dir() else file.name
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One torch thread, as every process of a pool has: more of them change the last bits of a score."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _training_source(data: Labelled) -> Source:
+    chunk = data.training_chunk()
     return Source(lambda: iter([chunk]), data.channels, data.interval_ns)
 
 
 def _config(options: EvaluationOptions, family: str, window: int, plain: bool = False) -> TrainConfig:
-    fit = FitOptions(seed=options.seed)
-    if options.max_epochs is not None:
-        fit = FitOptions(seed=options.seed, max_epochs=options.max_epochs)
-    scoring = ScoringOptions(
-        alarm_budget=options.alarm_budget,
-        delay=0 if options.causal else window - 1,
-        smooth=1 if plain else None,
-        plain=plain,
-    )
-    return TrainConfig(model=ModelOptions(family=family, window=window), fit=fit, scoring=scoring)
+    """Raises TrainerError that names what cannot be."""
+    scoring: dict[str, object] = {
+        "alarm_budget": options.alarm_budget,
+        "delay": 0 if options.causal else max(0, window - 1),
+        "smooth": 1 if plain else None,
+        "plain": plain,
+    }
+    changes: dict[str, dict[str, object]] = {
+        "model": {"family": family, "window": window},
+        "fit": {"seed": options.seed, "max_epochs": options.max_epochs},
+        "scoring": scoring,
+    }
+    return override(TrainConfig(), None, changes)
 
 
-def _rank(data: _Labelled, score: NDArray[np.float64]) -> Ranking:
+def _rank(data: Labelled, score: NDArray[np.float64]) -> Ranking:
     """Unknown scores rank as 0: nobody was alarmed."""
     known = np.nan_to_num(score, nan=0.0)
     return Ranking(
@@ -290,25 +282,32 @@ def _rank(data: _Labelled, score: NDArray[np.float64]) -> Ranking:
     )
 
 
-def _rank_random(data: _Labelled) -> Ranking:
-    found = [
-        _rank(data, np.random.default_rng(seed).random(len(data.label))) for seed in range(_RANDOM_SEEDS)
-    ]
-    means = [float(np.mean([getattr(one, name) for one in found])) for name in Ranking.__slots__]
+def _rank_random(data: Labelled, seed: int) -> Ranking:
+    """The mean of several: one random score alone is a matter of luck."""
+    drawn = [np.random.default_rng([seed, number]).random(len(data.label)) for number in range(_NUM_RANDOM)]
+    rankings = [_rank(data, score) for score in drawn]
+    means = [float(np.mean([getattr(one, name) for one in rankings])) for name in Ranking.__slots__]
     return Ranking(*means)
 
 
-def _write_scores(path: Path, data: _Labelled, score: NDArray[np.float64]) -> None:
+def _alarms(data: Labelled, score: NDArray[np.float64]) -> AlarmCounts:
+    """Alarms among the rows that were not fitted on; none where there are no others."""
+    test = ~data.train
+    return count_alarms(data.label[test], score[test] > 1.0) if test.any() else NO_ALARMS
+
+
+def _write_scores(path: Path, data: Labelled, score: NDArray[np.float64]) -> None:
+    """A row for each row of the file, in the file's order."""
+    columns = {
+        "timestamp": data.timestamp_ns,
+        "score": score,
+        "anomalous": score > 1.0,
+        "label": data.label,
+        "split": data.split.astype(str),
+    }
+    in_file = np.argsort(data.place)
     with TableWriter(path.with_suffix(".parquet")) as writer:
-        writer.write(
-            {
-                "timestamp": data.timestamp_ns,
-                "score": score,
-                "anomalous": score > 1.0,
-                "label": data.label,
-                "split": data.split.astype(str),
-            }
-        )
+        writer.write({name: column[in_file] for name, column in columns.items()})
 
 
 def mean_ranking(rankings: Sequence[Ranking]) -> Ranking:
@@ -318,31 +317,42 @@ def mean_ranking(rankings: Sequence[Ranking]) -> Ranking:
     return Ranking(*(known.mean(axis=0).tolist() if len(known) else [float("nan")] * 3))
 
 
+def pooled_alarms(results: Sequence[FileResult], linear: bool = False) -> AlarmCounts:
+    """The alarms of all files together: the model's, or those of the linear model with plain error."""
+    total = NO_ALARMS
+    for result in results:
+        total = total + (result.linear_alarms if linear else result.alarms)
+    return total
+
+
+def pooled_speed(results: Sequence[FileResult]) -> float:
+    """Rows scored a second over all files."""
+    seconds = sum(result.rows / result.score_rows_per_second for result in results)
+    return sum(result.rows for result in results) / seconds if seconds else float("nan")
+
+
 def as_json(evaluation: Evaluation) -> dict[str, object]:
-    """Everything as plain values; unknown figures are null."""
+    """Everything as plain values, NaN where a figure is unknown."""
     results = evaluation.results
-    options = replace(evaluation.options, scores=None)
+    days = sum(result.test_days for result in results)
     return {
-        "options": {k: v for k, v in asdict(options).items() if k != "scores"},
+        "options": {name: value for name, value in asdict(evaluation.options).items() if name != "scores"},
         "files": [_file_json(result) for result in results],
         "pooled": {
             "files": len(results),
             "failed": len(evaluation.failures),
-            "model": asdict(mean_ranking([r.model for r in results])),
-            "linear": asdict(mean_ranking([r.linear for r in results])),
-            "random": asdict(mean_ranking([r.random for r in results])),
-            **_alarm_json(pooled_alarms(results), sum(r.test_days for r in results)),
+            "fit_seconds": sum(result.fit_seconds for result in results),
+            "score_rows_per_second": pooled_speed(results),
+            "model": asdict(mean_ranking([result.model for result in results])),
+            **_alarm_json(pooled_alarms(results), days),
+            "linear": {
+                **asdict(mean_ranking([result.linear for result in results])),
+                **_alarm_json(pooled_alarms(results, linear=True), days),
+            },
+            "random": asdict(mean_ranking([result.random for result in results])),
         },
         "failures": [asdict(failure) for failure in evaluation.failures],
     }
-
-
-def pooled_alarms(results: Sequence[FileResult]) -> AlarmCounts:
-    """The alarms of all files together."""
-    total = AlarmCounts(0, 0, 0, 0, 0, 0, 0, ())
-    for result in results:
-        total = total + result.alarms
-    return total
 
 
 def _file_json(result: FileResult) -> dict[str, object]:
@@ -350,9 +360,9 @@ def _file_json(result: FileResult) -> dict[str, object]:
     return {
         **{name: getattr(result, name) for name in plain},
         "model": asdict(result.model),
-        "linear": asdict(result.linear),
-        "random": asdict(result.random),
         **_alarm_json(result.alarms, result.test_days),
+        "linear": {**asdict(result.linear), **_alarm_json(result.linear_alarms, result.test_days)},
+        "random": asdict(result.random),
     }
 
 

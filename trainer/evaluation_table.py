@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from detector.measures import AlarmCounts
-from trainer.evaluate import Evaluation, FileResult, Ranking, mean_ranking, pooled_alarms
+from trainer.evaluate import Evaluation, FileResult, Ranking, mean_ranking, pooled_alarms, pooled_speed
 
 _COLUMNS = (
     "VUS-PR", "linear", "random", "AUC-PR", "AUC-ROC", "prec", "recall", "F1",
@@ -26,7 +26,9 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         table.add_row(result.file.removesuffix(".parquet"), *_row(result))
     if evaluation.results:
         table.add_section()
-        table.add_row("pooled", *_pooled_row(evaluation), style="bold")
+        table.add_row(f"pooled: {family}", *_pooled_row(evaluation), style="bold")
+        table.add_row("linear, plain error", *_rival_row(evaluation, "linear"))
+        table.add_row("random score", *_rival_row(evaluation, "random"))
     console.print(table)
     for failure in evaluation.failures:
         console.print(f"not evaluated: {failure.file}: {failure.reason}", highlight=False, soft_wrap=True)
@@ -43,8 +45,6 @@ def comparison(evaluation: Evaluation) -> str:
     family = evaluation.options.family
     words = [counted]
     for name in ("random", "linear"):
-        if name == family:
-            continue
         model, other = (mean_ranking([getattr(r, key) for r in results]).vus_pr for key in ("model", name))
         wins = sum(r.model.vus_pr > getattr(r, name).vus_pr for r in results)
         verdict = "beats" if model > other else "DOES NOT BEAT"
@@ -69,14 +69,22 @@ def _row(result: FileResult) -> list[str]:
 def _pooled_row(evaluation: Evaluation) -> list[str]:
     results = evaluation.results
     rankings = (mean_ranking([getattr(r, key) for r in results]) for key in ("model", "linear", "random"))
-    rows = sum(r.rows for r in results)
-    seconds = sum(r.rows / r.score_rows_per_second for r in results)
     return [
         *_ranking(*rankings),
         *_alarms(pooled_alarms(results), sum(r.test_days for r in results)),
         f"{sum(r.fit_seconds for r in results):.1f}",
-        f"{rows / seconds:,.0f}",
+        f"{pooled_speed(results):,.0f}",
     ]
+
+
+def _rival_row(evaluation: Evaluation, name: str) -> list[str]:
+    """What the model has to beat; a random score is no error, so it has no threshold."""
+    results = evaluation.results
+    mean = mean_ranking([getattr(r, name) for r in results])
+    ranking = [_figure(mean.vus_pr), "", "", _figure(mean.auc_pr), _figure(mean.auc_roc)]
+    if name == "random":
+        return ranking
+    return [*ranking, *_alarms(pooled_alarms(results, linear=True), sum(r.test_days for r in results))]
 
 
 def _ranking(model: Ranking, linear: Ranking, random: Ranking) -> list[str]:

@@ -75,7 +75,7 @@ def fit_gradient(
     held_out = [_to(device, part) for part in _batches(spread, 256)]
     state = TrainingState(module, optimizer, schedule, FitResult(), module.state_dict(), 0)
     if checkpoints is not None and checkpoints.load(state):
-        report(state.epoch / options.max_epochs, f"resumed after {_words(state.result)}")
+        report(state.epoch / options.max_epochs, f"resumed after {_words(state.result)}", notable=True)
     while state.epoch < options.max_epochs and not _has_converged(state, options):
         rng = np.random.default_rng([options.seed, state.epoch])
         torch.manual_seed(options.seed * 100_003 + state.epoch)
@@ -86,7 +86,7 @@ def fit_gradient(
         report(state.epoch / options.max_epochs, _words(state.result))
     if _has_converged(state, options):
         state.result.stopped = "early_stopping"
-        report(1.0, f"stopped early: {_words(state.result)}")
+        report(1.0, f"stopped early: {_words(state.result)}", notable=True)
     module.load_state_dict(state.best)
     module.eval()
     return state.result

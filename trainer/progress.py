@@ -15,12 +15,12 @@ _LINE_SECONDS = 5.0
 
 
 class Report(Protocol):
-    """Takes how far the work is, 0 to 1, and a few words."""
+    """Takes how far the work is, 0 to 1, and a few words; what is notable is always shown."""
 
-    def __call__(self, done: float, words: str) -> None: ...
+    def __call__(self, done: float, words: str, notable: bool = False) -> None: ...
 
 
-def quiet(done: float, words: str) -> None:
+def quiet(done: float, words: str, notable: bool = False) -> None:
     """A report that goes nowhere."""
 
 
@@ -46,23 +46,25 @@ def _bar(title: str) -> Iterator[Report]:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=1.0, words="")
 
-        def report(done: float, words: str) -> None:
+        def report(done: float, words: str, notable: bool = False) -> None:
+            if notable:
+                progress.console.print(f"{title}: {words}", highlight=False, markup=False)
             progress.update(task, completed=done, words=words)
 
         yield report
 
 
 class _Lines:
-    """At most a line every few seconds, and the last word in any case."""
+    """At most a line every few seconds, but the last one and what is notable in any case."""
 
     def __init__(self, title: str) -> None:
         self._title = title
         self._started = time.monotonic()
         self._next = 0.0
 
-    def __call__(self, done: float, words: str) -> None:
+    def __call__(self, done: float, words: str, notable: bool = False) -> None:
         now = time.monotonic()
-        if now < self._next and done < 1.0:
+        if now < self._next and done < 1.0 and not notable:
             return
         self._next = now + _LINE_SECONDS
         spent = now - self._started

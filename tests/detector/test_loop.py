@@ -95,5 +95,9 @@ def test_lost_partitions_are_forgotten_before_the_batch_is_judged() -> None:
 
 def test_an_empty_poll_commits_nothing() -> None:
     outbox = Outbox()
-    run(Script([Batch(Readings.empty(2), position={})]), Engine(make_artifact(threshold=1e9)), sink_into(outbox))
+    run(
+        Script([Batch(Readings.empty(2), position={})]),
+        Engine(make_artifact(threshold=1e9)),
+        sink_into(outbox),
+    )
     assert outbox.delivered == []

@@ -67,9 +67,8 @@ class InterruptAfter:
     def __init__(self, epochs: int) -> None:
         self._left = epochs
 
-    def __call__(self, done: float, words: str) -> None:
-        if not words.startswith("resumed"):
-            self._left -= 1
+    def __call__(self, done: float, words: str, notable: bool = False) -> None:
+        self._left -= not notable
         if self._left == 0:
             raise KeyboardInterrupt
 
@@ -140,7 +139,11 @@ def test_a_finished_training_can_be_given_more_epochs(halves: Halves, tmp_path: 
 def test_it_stops_early_when_nothing_is_gained_and_says_so(halves: Halves) -> None:
     options = QUICK.model_copy(update={"max_epochs": 50, "patience": 2, "learning_rate": 1e-9})
     said = []
-    result = fit_gradient(module_of(), "mse", halves, options, lambda done, words: said.append((done, words)))
+
+    def report(done: float, words: str, notable: bool = False) -> None:
+        said.append((done, words))
+
+    result = fit_gradient(module_of(), "mse", halves, options, report)
     assert result.stopped == "early_stopping"
     assert len(result.train_losses) == 3
     assert said[-1][0] == 1.0
@@ -156,7 +159,7 @@ def test_the_learning_rate_falls_where_the_loss_does_not(halves: Halves, tmp_pat
 
 
 def test_a_training_that_diverges_says_so(halves: Halves) -> None:
-    def explode(done: float, words: str) -> None:
+    def explode(done: float, words: str, notable: bool = False) -> None:
         with torch.no_grad():
             next(module.parameters()).fill_(float("nan"))
 

@@ -193,7 +193,10 @@ def test_resuming_nothing_starts_anew_and_says_so(
         (["--loss", "rmse"], "model: loss is 'rmse'; it must be one of mse, mae, huber"),
         (
             ["--patch", "4"],
-            "model: conv has no hyperparameter 'patch'; it has activation, kernel, latent, layers, loss, nodes",
+            (
+                "model: conv has no hyperparameter 'patch';"
+                " it has activation, kernel, latent, layers, loss, nodes"
+            ),
         ),
         (
             ["--alarm-budget", "often"],
@@ -205,9 +208,9 @@ def test_resuming_nothing_starts_anew_and_says_so(
         (
             ["--window", "200"],
             (
-                "500 rows are too few for a window of 200: training and validation (15% of the rows) each need"
-                " at least one whole window without a long gap; use a smaller window, more history or a"
-                " larger max_gap"
+                "500 rows are too few for a window of 200: training and validation (15% of the rows) each"
+                " need at least one whole window without a long gap; use a smaller window, more history or"
+                " a larger max_gap"
             ),
         ),
     ],

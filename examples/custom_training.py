@@ -1,0 +1,51 @@
+"""Two models of one history with hyperparameters of your own, and which one reconstructs it better.
+
+Run: python examples/custom_training.py
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from connectors.parquet import TableWriter
+from trainer import fit
+from trainer.config import FitOptions, ModelOptions, ScoringOptions, TrainConfig
+from trainer.plant import Plant, history_columns
+
+DAY_NS = 86_400_000_000_000
+END_NS = 1_760_000_400_000_000_000
+
+CONFIGS = {
+    "wide": TrainConfig(
+        model=ModelOptions(family="conv", window=48, layers=2, nodes=32, latent=8, activation="silu"),
+        fit=FitOptions(max_epochs=6, windows_per_epoch=6_000, seed=1),
+    ),
+    "recurrent": TrainConfig(
+        model=ModelOptions(family="lstm", window=48, nodes=32, latent=16, patch=4, loss="huber"),
+        fit=FitOptions(max_epochs=6, windows_per_epoch=6_000, seed=1),
+        scoring=ScoringOptions(alarm_budget="1/month", smooth=4),
+    ),
+}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        history, models = Path(scratch, "history"), Path(scratch, "models")
+        for name, columns in history_columns(
+            Plant(num_pumps=4, interval_seconds=60), END_NS - 2 * DAY_NS, END_NS
+        ):
+            with TableWriter(history / f"{name}.parquet") as writer:
+                writer.write(columns)
+        for name, config in CONFIGS.items():
+            artifact = fit(history, out=models / name, config=config)
+            training, threshold = artifact.spec.training, artifact.spec.threshold
+            print(
+                f"{name}: {artifact.spec.family}, version {artifact.version}, {training['epochs']} epochs,"
+                f" validation loss {training['validation_loss']:.4f},"
+                f" threshold {threshold.value:.2f} for {threshold.alarm_budget}"
+            )
+
+
+if __name__ == "__main__":
+    main()

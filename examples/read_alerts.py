@@ -1,0 +1,38 @@
+"""Read the alerts that a running detector writes to Kafka, as any consumer can.
+
+Run: python examples/read_alerts.py localhost:9092 streamgauge.alerts
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from kafka import KafkaConsumer
+
+
+def main(bootstrap: str, topic: str, idle_ms: float = float("inf")) -> None:
+    """Print one line an alert; ends after `idle_ms` without one, by default never."""
+    consumer = KafkaConsumer(
+        topic,
+        bootstrap_servers=bootstrap,
+        group_id=None,  # a person looking on: everything from the start, nothing committed
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=idle_ms,
+    )
+    for message in consumer:
+        alert = json.loads(message.value)
+        blamed = ", ".join(channel["name"] for channel in alert["channels"])
+        print(
+            f"{alert['at']} {alert['event']:9} {alert['series']} {alert['severity']}"
+            f" score {alert['peak_score']:.2f} {blamed} [{alert['id']}]",
+            flush=True,
+        )
+    consumer.close()
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    if len(arguments) < 2:
+        sys.exit(__doc__)
+    main(arguments[0], arguments[1], *(float(one) for one in arguments[2:]))

@@ -1,0 +1,77 @@
+"""Progress: plain lines where there is no terminal, a bar where there is one, nothing when quiet."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from trainer import progress
+from trainer.progress import reporting
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(progress, "time", found)
+    return found
+
+
+def test_lines_come_every_few_seconds_and_say_how_long_it_will_take(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with reporting("training pump") as report:
+        for seconds, done, words in ((0, 0.0, "reading"), (2, 0.1, "epoch 1"), (10, 0.25, "epoch 2")):
+            clock.now = 100.0 + seconds
+            report(done, words)
+    assert capsys.readouterr().err == (
+        "training pump:   0% reading\ntraining pump:  25% epoch 2, about 30 s left\n"
+    )
+
+
+def test_what_is_notable_and_the_end_are_said_at_once(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with reporting("training") as report:
+        report(0.0, "reading")
+        report(0.5, "resumed", notable=True)
+        report(1.0, "done")
+    assert (
+        capsys.readouterr().err
+        == "training:   0% reading\ntraining:  50% resumed, about 0 s left\ntraining: 100% done\n"
+    )
+
+
+def test_nothing_is_said_when_nothing_shall_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with reporting("training", show=False) as report:
+        report(1.0, "done", notable=True)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    with reporting("training pump") as report:
+        report(0.5, "stopped [early]", notable=True)
+        report(1.0, "epoch 2, loss 0.5")
+    shown = terminal.getvalue()
+    assert "training pump: stopped [early]" in shown
+    assert "100%" in shown
+    assert "epoch 2, loss 0.5" in shown
