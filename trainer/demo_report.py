@@ -76,7 +76,7 @@ def summary(watch: Watch, models: Sequence[str], sent: int, console: Console) ->
     for name in ("fault", "pump", "channel", "at"):
         table.add_column(name)
     for model in models:
-        table.add_column(f"{model}: found after")
+        table.add_column(f"{model} after", justify="right", no_wrap=True)
         table.add_column("blamed")
     for fault in watch.plant.faults:
         cells = [fault.kind, fault.series, fault.channel, _clock(fault.start_ns)]
@@ -107,7 +107,7 @@ def _cells(found: Found | None, fault: Fault, interval_seconds: int) -> list[str
     minutes = found.rows * interval_seconds / 60
     blamed = found.channels[0] if found.channels else "-"
     colour = "green" if blamed == fault.channel else "yellow"
-    return [f"{found.rows} rows, {minutes:.0f} min", f"[{colour}]{blamed}[/{colour}]"]
+    return [f"{minutes:.1f} min", f"[{colour}]{blamed}[/{colour}]"]
 
 
 def _ns(text: str) -> int:

@@ -105,7 +105,7 @@ def _split(chunks: list[Chunk], place: NDArray[np.intp], train_rows: int | None)
 
 def _interval_ns(dataset: Dataset, timestamp_ns: NDArray[np.int64], train: NDArray[np.bool_]) -> int:
     if not train.any():
-        raise TooLittleDataError(f"none of its {len(train)} rows has `split` = train")
+        raise TooLittleDataError(f"0 training rows: none of its {len(train)} rows has `split` = train")
     interval_ns = dataset.interval_ns or infer_interval(timestamp_ns)
     if interval_ns is None:
         raise TooLittleDataError(f"all of its {len(train)} rows have the same time")

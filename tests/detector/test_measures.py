@@ -124,3 +124,19 @@ def test_counts_of_several_series_add_up() -> None:
     both = one + count_alarms(np.array([1, 1]), np.array([False, True]))
     assert (both.rows, both.events, both.events_found, both.false_alarms, both.delays) == (4, 2, 1, 1, (1,))
     assert np.isnan(NO_ALARMS.precision)
+
+
+def test_an_unknown_score_is_refused_and_not_ranked_by_accident() -> None:
+    label, score = np.array([0, 1, 0, 0]), np.array([0.1, np.nan, 0.3, np.nan])
+    for measured in (auc_pr, auc_roc, lambda label, score: vus_pr(label, score, 2)):
+        with pytest.raises(ValueError, match="2 of 4 scores are NaN, the first at row 1"):
+            measured(label, score)
+        with pytest.raises(ValueError, match="3 labels for 4 scores"):
+            measured(label[:3], score)
+
+
+def test_missing_values_count_as_the_mean_for_the_period() -> None:
+    values = np.sin(np.arange(3_000) * 2 * np.pi / 48)
+    values[np.random.default_rng(0).random(3_000) < 0.1] = np.nan
+    assert autocorrelation_period(values) == pytest.approx(48, abs=1)
+    assert autocorrelation_period(np.full(500, np.nan)) == autocorrelation_period(np.empty(0)) == 125

@@ -1,0 +1,202 @@
+"""Training on Parquet larger than memory: its peak memory, and its rate against a bare PyTorch loop.
+
+Memory is that of a whole training in a process of its own: history, two epochs, calibration. The rate
+compares one of our epochs, windows cut from a scratch file, shuffled, masked and clipped, with the loop
+that everybody writes first: the same module, batch size and optimizer over windows that lie ready in
+memory as one tensor. Both use one thread, as `streamgauge train` does.
+
+    python -m benchmarks.train [--rows 20000000] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.artifacts import CHANNELS, WINDOW
+from benchmarks.measurement import Measurement, alternate
+from connectors.parquet import TableWriter, discover, read_chunks
+from detector import models
+from trainer.config import FitOptions, ModelOptions, TrainConfig
+from trainer.fitting import Halves, fit_gradient
+from trainer.history import Shares, build_history
+from trainer.pipeline import fit_source, source_of
+from trainer.progress import quiet
+from trainer.sampling import Windows
+from trainer.scaling import channel_statistics
+
+ROWS, QUICK_ROWS = 20_000_000, 60_000
+NUM_SERIES = 20
+INTERVAL_NS = 1_000_000_000
+START_NS = 1_767_225_600_000_000_000  # 2026-01-01
+PIECE_ROWS = 1 << 18
+MEMORY_MIB = 1_536
+OPTIONS = FitOptions(max_epochs=1, seed=7, device="cpu")
+_CHILD = "--measure-a-training-of"
+
+
+def measure(quick: bool) -> list[Measurement]:
+    """Peak memory and rate, on 20 million rows of 8 channels."""
+    return measure_rows(QUICK_ROWS if quick else ROWS, 1 if quick else 5)
+
+
+def measure_rows(num_rows: int, num_rounds: int) -> list[Measurement]:
+    """The same on so many rows."""
+    torch.set_num_threads(OPTIONS.threads)
+    with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as name:
+        directory = Path(name)
+        write_history(directory, num_rows)
+        return [_memory(directory, num_rows), _rate(directory, num_rows, num_rounds)]
+
+
+def write_history(directory: Path, num_rows: int) -> None:
+    """Parquet of `num_rows` rows in all, a file a series: sines of the series' own with noise."""
+    for number in range(NUM_SERIES):
+        path = directory / f"series-{number:02d}.parquet"
+        with TableWriter(path, {"interval_s": str(INTERVAL_NS / 1e9)}) as writer:
+            for row, values in _pieces(num_rows // NUM_SERIES, seed=number):
+                columns = {name: values[:, at] for at, name in enumerate(CHANNELS)}
+                writer.write({"timestamp": START_NS + row * INTERVAL_NS, **columns})
+
+
+def _pieces(num_rows: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    random = np.random.default_rng(seed)
+    speed = random.uniform(0.01, 0.3, len(CHANNELS))
+    for at in range(0, num_rows, PIECE_ROWS):
+        row = np.arange(at, min(num_rows, at + PIECE_ROWS))
+        yield row, np.sin(row[:, None] * speed) + random.normal(0.0, 0.2, (len(row), len(CHANNELS)))
+
+
+def _memory(directory: Path, num_rows: int) -> Measurement:
+    """Peak resident memory of a training, told by the process that did it."""
+    command = [sys.executable, "-m", "benchmarks.train", _CHILD, str(directory)]
+    root = Path(__file__).parent.parent
+    outcome = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=True)
+    detail = json.loads(outcome.stdout)
+    detail = {"rows": num_rows, "data_mib": _mebibytes(directory), **detail}
+    peak = float(detail.pop("peak_mib"))
+    return Measurement("peak memory of a training", peak, "MiB", ceiling=MEMORY_MIB, detail=detail)
+
+
+def _train_and_tell(directory: Path) -> None:
+    """The whole of a training; prints what it took."""
+    torch.set_num_threads(OPTIONS.threads)
+    stages: dict[str, float] = {}
+
+    def report(done: float, words: str, notable: bool = False) -> None:
+        stages[words.partition(" ")[0]] = time.perf_counter()
+
+    config = TrainConfig(model=ModelOptions(window=WINDOW), fit=OPTIONS.model_copy(update={"max_epochs": 2}))
+    fit_source(source_of(directory), config, report)
+    end = time.perf_counter()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        json.dumps(
+            {
+                "peak_mib": round(peak),
+                "history_and_2_epochs_seconds": round(stages["calibrating"] - stages["reading"], 1),
+                "calibration_seconds": round(end - stages["calibrating"], 1),
+            }
+        )
+    )
+
+
+def _rate(directory: Path, num_rows: int, num_rounds: int) -> Measurement:
+    """Windows a second of our epoch over those of a bare loop."""
+    dataset = discover(directory)
+    with build_history(lambda: read_chunks(dataset), dataset.channels, dataset.interval_ns, 0) as history:
+        train = history.part("train", Shares())
+        statistics = channel_statistics(history, train, WINDOW)
+        windows = Windows(history, train, statistics.center, statistics.scale, WINDOW)
+        # One window is enough to validate on: an epoch is what is measured.
+        one = train[0].cut(train[0].position, train[0].position + WINDOW)
+        assert one is not None
+        held_out = Windows(history, (one,), statistics.center, statistics.scale, WINDOW)
+        ready = torch.from_numpy(windows.spread(OPTIONS.windows_per_epoch))
+        ours, bare = alternate(
+            lambda: _our_epoch(Halves(windows, held_out)), lambda: _bare_epoch(ready), num_rounds
+        )
+    detail = {
+        "rows": num_rows,
+        "our_windows_per_second": round(ours),
+        "bare_windows_per_second": round(bare),
+        "batch": OPTIONS.batch_size,
+    }
+    return Measurement("training / bare PyTorch loop", ours / bare, "x", floor=0.7, detail=detail)
+
+
+def _module() -> torch.nn.Module:
+    torch.manual_seed(OPTIONS.seed)
+    return models.build("conv", {}, WINDOW, len(CHANNELS))
+
+
+class _Counting(torch.nn.Module):
+    """Counts the windows that went through in training: an epoch has about as many as it should."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.num_windows = 0
+
+    def forward(self, x_BWC: torch.Tensor) -> torch.Tensor:
+        self.num_windows += len(x_BWC) if self.training else 0
+        y_BWC: torch.Tensor = self.module(x_BWC)
+        return y_BWC
+
+
+def _our_epoch(halves: Halves) -> float:
+    module = _Counting(_module())
+    start = time.perf_counter()
+    fit_gradient(module, "mse", halves, OPTIONS, quiet)
+    return module.num_windows / (time.perf_counter() - start)
+
+
+def _bare_epoch(ready: torch.Tensor) -> float:
+    module = _module()
+    optimizer = torch.optim.AdamW(module.parameters(), OPTIONS.learning_rate)
+    start = time.perf_counter()
+    order = torch.randperm(len(ready))
+    for at in range(0, len(ready), OPTIONS.batch_size):
+        x_BWC = ready[order[at : at + OPTIONS.batch_size]]
+        loss = torch.nn.functional.mse_loss(module(x_BWC), x_BWC)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return len(ready) / (time.perf_counter() - start)
+
+
+def _mebibytes(directory: Path) -> int:
+    return round(sum(file.stat().st_size for file in directory.iterdir()) / 2**20)
+
+
+def main() -> None:
+    """Measure by itself; `python -m benchmarks.run --only train` does so among the others."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help=f"default: {ROWS:,}")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="alternating runs; default: 5")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements there too")
+    parser.add_argument(_CHILD, type=Path, dest="child", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child is not None:
+        _train_and_tell(arguments.child)
+        return
+    measurements = measure_rows(arguments.rows, arguments.rounds)
+    for m in measurements:
+        print(f"{m.name}: {m.value:,.4g} {m.unit} ({m.bound}) {json.dumps(m.detail)}")
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps([m.as_json() for m in measurements], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
