@@ -25,6 +25,8 @@ def configure(style: Literal["auto", "text", "json"], level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+    # The client's event loop complains of every large fetch that it decodes: not news to an operator.
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
     logger.setLevel(level.upper())
     for ours in ("connectors", "detector"):
         logging.getLogger(ours).setLevel(level.upper())

@@ -113,9 +113,9 @@ def fit_linear(module: LinearAutoencoder, train: Windows, seed: int) -> None:
 
 
 def evaluate_loss(
-    module: torch.nn.Module, loss: str, batches: list[tuple[torch.Tensor, torch.Tensor]]
+    module: torch.nn.Module, loss: str, batches: list[tuple[torch.Tensor, torch.Tensor | None]]
 ) -> float:
-    """Mean loss over batches of (windows [B, W, C], mask [B, W, C])."""
+    """Mean loss over batches of (windows [B, W, C], mask [B, W, C] or None)."""
     module.eval()
     with torch.inference_mode():
         losses = [masked_loss(loss, module(x_BWC), x_BWC, mask).item() for x_BWC, mask in batches]
@@ -187,9 +187,10 @@ def _words(result: FitResult) -> str:
     )
 
 
-def _to(device: torch.device, batch: NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Windows filled as in scoring, and the mask of the cells that have a value."""
-    mask = torch.from_numpy(~np.isnan(batch)).to(device)
+def _to(device: torch.device, batch: NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Windows filled as in scoring, and the mask of the cells that have a value; None where all have."""
+    known = ~np.isnan(batch)
+    mask = None if known.all() else torch.from_numpy(known).to(device)
     return torch.from_numpy(fill_missing(batch)).to(device), mask
 
 

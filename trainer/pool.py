@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
@@ -23,28 +24,38 @@ def in_processes(
     """`work(item)` of every item as they come, started in the order given.
 
     Both are pickled, so `work` is a function of a module or a partial of one. Torch has one thread in
-    each process. When a process is killed (out of memory), the items that were lost with it are done
-    again, each in a process of its own; what kills that one too becomes `died(item)`. What `work` raises
-    is raised here, and the rest is given up.
+    each process. When a process is killed (out of memory), the items in work at that moment are done
+    again, each in a process of its own, and the rest goes on; what kills that one too becomes
+    `died(item)`. What `work` raises is raised here, and the rest is given up.
     """
+    left = deque(items)
+    while left:
+        lost = yield from _until_killed(work, left, min(num_processes, len(left)))
+        for item in lost:
+            yield _alone(work, item, died)
+
+
+def _until_killed(
+    work: Callable[[Item], Result], left: deque[Item], num_processes: int
+) -> Generator[Result, None, list[Item]]:
+    """Takes items off `left` until none is left or a process is killed; returns those then in work."""
     lost: list[Item] = []
-    waiting: dict[Future[Result], Item] = {}
+    working: dict[Future[Result], Item] = {}
     with _pool(num_processes) as pool:
-        try:
-            for item in items:
+        while working or (left and not lost):
+            while left and not lost and len(working) < num_processes:
+                item = left.popleft()
                 try:
-                    waiting[pool.submit(work, item)] = item
+                    working[pool.submit(work, item)] = item
                 except BrokenProcessPool:
                     lost.append(item)
-            for future in as_completed(waiting):
+            for future in wait(working, return_when=FIRST_COMPLETED).done:
+                item = working.pop(future)
                 if isinstance(future.exception(), BrokenProcessPool):
-                    lost.append(waiting[future])
+                    lost.append(item)
                 else:
                     yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-    for item in lost:
-        yield _alone(work, item, died)
+    return lost
 
 
 def _alone(work: Callable[[Item], Result], item: Item, died: Callable[[Item], Result]) -> Result:

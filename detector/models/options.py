@@ -26,8 +26,12 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
 }
 
 
-def masked_loss(name: str, output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean loss over the cells where `mask` is True; all tensors [batch, window, channels]."""
+def masked_loss(
+    name: str, output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Mean loss over the cells where `mask` is True (None: all); all tensors [batch, window, channels]."""
+    if mask is None:
+        return LOSSES[name](output, target)
     per_cell = LOSSES[name](output, target, reduction="none")
     return (per_cell * mask).sum() / mask.sum().clamp(min=1)
 

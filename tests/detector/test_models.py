@@ -153,6 +153,7 @@ def test_masked_cells_do_not_count(loss: str) -> None:
     mask = torch.ones_like(target, dtype=torch.bool)
     whole = masked_loss(loss, output, target, mask)
     torch.testing.assert_close(whole, LOSSES[loss](output, target))
+    torch.testing.assert_close(whole, masked_loss(loss, output, target, None))
     mask[0, 0] = False
     wild = output.clone()
     wild[0, 0] = 1e6

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import streamgauge
-from detector.measures import vus_pr
+from detector.measures import NO_ALARMS, vus_pr
 from tests.data import need
 from trainer.config import FitOptions, ModelOptions, TrainConfig
 from trainer.evaluate import EvaluationOptions, FileResult, evaluate, evaluate_file, score_rows
@@ -161,3 +161,46 @@ def test_a_real_series_is_evaluated() -> None:
     result = evaluate_file(path, path.name, EvaluationOptions(max_epochs=5))
     assert isinstance(result, FileResult)
     assert result.model.vus_pr > result.random.vus_pr
+
+
+def test_the_order_of_the_rows_in_a_file_does_not_matter(tmp_path: Path) -> None:
+    path = labelled(tmp_path / "a.parquet")
+    shuffled = np.random.default_rng(5).permutation(1_200)
+    pq.write_table(pq.read_table(path).take(pa.array(shuffled)), tmp_path / "b.parquet")
+    options = EvaluationOptions(max_epochs=2, window=16, scores=tmp_path / "scores")
+    first, second = (evaluate_file(tmp_path / name, name, options) for name in ("a.parquet", "b.parquet"))
+    assert (first.model, first.alarms, first.buffer) == (second.model, second.alarms, second.buffer)
+    in_order, as_in_file = (pq.read_table(tmp_path / "scores" / f"{name}.parquet") for name in "ab")
+    assert as_in_file.equals(in_order.take(pa.array(shuffled)))
+
+
+def test_rows_that_were_fitted_on_raise_no_counted_alarm(tmp_path: Path) -> None:
+    path = labelled(tmp_path / "a.parquet", split=np.array(["train"] * 1_200))
+    result = evaluate_file(path, "a.parquet", QUICK)
+    assert (result.alarms, result.test_days) == (NO_ALARMS, 0.0)
+    assert np.isfinite(result.model.vus_pr)
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--jobs", "0"], "--jobs 0: must be at least 1"),
+        (["--train-rows", "-3"], "--train-rows -3: must be at least 1"),
+        (["--window", "0"], "model.window: Input should be greater than or equal to 1, found 0"),
+        (["--max-epochs", "0"], "fit.max_epochs: Input should be greater than or equal to 1, found 0"),
+        (["--seed", "-1"], "fit.seed: Input should be greater than or equal to 0, found -1"),
+        (["--alarm-budget", "often"], "alarm budget 'often' is not NUMBER/UNIT, such as 1/week"),
+        (["--scores", "."], "--scores . lies in ."),
+    ],
+)
+def test_flags_that_cannot_be_are_refused_before_the_work(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    labelled(tmp_path / "a.parquet")
+    assert streamgauge.main(["evaluate", ".", *flags]) == 2
+    assert reason in capsys.readouterr().err
