@@ -84,7 +84,7 @@ def _memory(directory: Path, num_rows: int) -> Measurement:
     root = Path(__file__).parent.parent
     outcome = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=True)
     detail = json.loads(outcome.stdout)
-    detail = {"rows": num_rows, "data_mib": _mebibytes(directory), **detail}
+    detail = {"rows": num_rows, "data_mib": _mebibytes(directory)} | detail
     peak = float(detail.pop("peak_mib"))
     return Measurement("peak memory of a training", peak, "MiB", ceiling=MEMORY_MIB, detail=detail)
 
@@ -127,7 +127,7 @@ def _rate(directory: Path, num_rows: int, num_rounds: int) -> Measurement:
         ours, bare = alternate(
             lambda: _our_epoch(Halves(windows, held_out)), lambda: _bare_epoch(ready), num_rounds
         )
-    detail = {
+    detail: dict[str, float | int | str] = {
         "rows": num_rows,
         "our_windows_per_second": round(ours),
         "bare_windows_per_second": round(bare),
@@ -171,7 +171,7 @@ def _bare_epoch(ready: torch.Tensor) -> float:
         x_BWC = ready[order[at : at + OPTIONS.batch_size]]
         loss = torch.nn.functional.mse_loss(module(x_BWC), x_BWC)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
         optimizer.step()
     return len(ready) / (time.perf_counter() - start)
 

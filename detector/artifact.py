@@ -274,5 +274,8 @@ def _table_bytes(columns: Mapping[str, NDArray[np.float64]]) -> bytes:
 
 
 def _read_table(content: bytes) -> dict[str, NDArray[np.float64]]:
-    table = pq.read_table(pa.BufferReader(content))
+    # Not pq.read_table: its scanner's threads may still hold `content` when a short process exits, and
+    # releasing a Python object then aborts the process.
+    with pq.ParquetFile(pa.BufferReader(content)) as file:
+        table = file.read(use_threads=False)
     return {name: table.column(name).to_numpy() for name in table.column_names}

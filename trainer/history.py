@@ -149,8 +149,10 @@ def build_history(
         fingerprint, num_readings, contested = _write_values(file, chunks, places, len(channels))
         _settle(file, chunks, places, contested, num_readings / num_rows)
     except OSError as error:
+        need = num_rows * len(channels) * 8 / 2**20
         raise TrainerError(
-            f"cannot write the scratch file of the history: {error}; is TMPDIR full?"
+            f"cannot write the scratch file of the history: {error.strerror}; it needs {need:,.0f} MiB:"
+            " set TMPDIR to a directory with more room"
         ) from error
     return History(file, channels, interval_ns, segments, fingerprint)
 

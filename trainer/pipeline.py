@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from connectors.parquet import Chunk, Dataset, discover, read_chunks
+from connectors.parquet import RESERVED, Chunk, Dataset, discover, read_chunks
 from detector import models
 from detector.artifact import Artifact, Scoring, Spec
 from detector.models.linear import LinearAutoencoder
@@ -184,18 +184,21 @@ def _frame_source(frame: pd.DataFrame, channels: tuple[str, ...] | None) -> Sour
             f"the frame's index is {type(frame.index).__name__}; it must be a DatetimeIndex:"
             ' try frame.set_index(pd.to_datetime(frame["timestamp"], utc=True))'
         )
-    numeric = [str(c) for c in frame.select_dtypes("number").columns if c not in ("label", "series", "split")]
+    if frame.index.hasnans:
+        raise TrainerError("the frame's index has missing times (NaT); every row needs its time")
+    numeric = [str(c) for c in frame.select_dtypes(["number", "bool"]).columns if c not in RESERVED]
     wanted = channels or tuple(numeric)
     missing = [name for name in wanted if name not in frame.columns]
     if missing or not wanted:
         raise TrainerError(f"the frame lacks numeric channels{': ' + ', '.join(missing) if missing else ''}")
     utc = frame.index.tz_localize("UTC") if frame.index.tz is None else frame.index.tz_convert("UTC")
+    values = frame[list(wanted)].to_numpy(dtype=np.float64)
     codes, names = pd.factorize(frame["series"].astype(str) if "series" in frame else np.zeros(len(frame)))
     chunk = Chunk(
         utc.tz_localize(None).to_numpy().astype("M8[ns]").view(np.int64),
         tuple(str(name) for name in names) if "series" in frame else ("series",),
         codes.astype(np.int32),
-        frame[list(wanted)].to_numpy(dtype=np.float64),
+        np.where(np.isinf(values), np.nan, values),
         None,
         None,
     )

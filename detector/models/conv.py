@@ -65,7 +65,9 @@ class ConvAutoencoder(nn.Module):
 
     def forward(self, x_BWC: torch.Tensor) -> torch.Tensor:
         window = x_BWC.shape[1]
-        x_BCW = F.pad(x_BWC.transpose(1, 2), (-window % self._multiple, 0), mode="replicate")
+        x_BCW = x_BWC.transpose(1, 2)
+        if window % self._multiple:
+            x_BCW = F.pad(x_BCW, (-window % self._multiple, 0), mode="replicate")
         code_BLT = self.encoder(x_BCW)
         y_BCW: torch.Tensor = self.decoder(code_BLT)
         return y_BCW[:, :, -window:].transpose(1, 2)
