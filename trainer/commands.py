@@ -115,7 +115,7 @@ def _train_config(args: argparse.Namespace) -> TrainConfig:
         changes["data"]["interval_seconds"] = parse_duration(args.interval) if args.interval else None
     except ValueError as error:
         raise TrainerError(f"--interval: {error}") from error
-    return override(config, args.name or config.name or Path(args.out).name, changes)
+    return override(config, args.name or config.name or Path(args.out).resolve().name, changes)
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

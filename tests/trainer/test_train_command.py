@@ -276,6 +276,12 @@ def test_channels_can_be_chosen() -> None:
     assert fit(frame_of(), config=config).spec.channel_names == ("pressure",)
 
 
+def test_infinite_values_of_a_frame_are_missing_ones() -> None:
+    frame, infinite = frame_of(), frame_of()
+    frame.iloc[20:25, 0], infinite.iloc[20:25, 0] = np.nan, np.inf
+    assert fit(infinite, config=TINY).spec.channels == fit(frame, config=TINY).spec.channels
+
+
 def test_constant_channels_are_learnt_without_nan() -> None:
     frame = frame_of().assign(valve=7.0, spare=0.0)
     artifact = fit(frame, config=TINY)
@@ -296,6 +302,8 @@ def test_the_order_of_the_channels_of_a_frame_does_not_change_its_scores() -> No
 def test_what_fit_refuses(tmp_path: Path) -> None:
     with pytest.raises(TrainerError, match=r"^the frame's index is RangeIndex; it must be a DatetimeIndex: "):
         fit(frame_of().reset_index(drop=True))
+    with pytest.raises(TrainerError, match=r"^the frame's index has missing times \(NaT\); every row needs"):
+        fit(frame_of().set_index(pd.DatetimeIndex([pd.NaT] * 300)))
     with pytest.raises(TrainerError, match=r"^the frame lacks numeric channels: speed$"):
         fit(frame_of(), config=TrainConfig(data=DataOptions(channels=("speed",))))
     with pytest.raises(TrainerError, match=r"^the frame lacks numeric channels$"):
