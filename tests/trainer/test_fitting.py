@@ -80,13 +80,49 @@ def test_the_loss_falls_and_the_best_weights_are_kept(family: str, halves: Halve
     assert result.validation_losses[-1] < result.validation_losses[0] / 1.5
     assert result.best_loss == min(result.validation_losses)
     assert not module.training
+    assert validation_loss(module, halves) == pytest.approx(result.best_loss, rel=1e-4)
+
+
+def validation_loss(module: torch.nn.Module, halves: Halves) -> float:
+    """Loss over all validation windows, missing values filled for the module and left out of the mean."""
     x_BWC = torch.from_numpy(halves.validation.spread(1000))
     mask = ~torch.isnan(x_BWC)
     assert mask.float().mean() < 1.0
+    filled = torch.from_numpy(_filled(x_BWC.numpy()))
     with torch.inference_mode():
-        filled = torch.from_numpy(_filled(x_BWC.numpy()))
-        found = masked_loss("mse", module(filled), filled, mask).item()
-    assert found == pytest.approx(result.best_loss, rel=1e-4)
+        return masked_loss("mse", module(filled), filled, mask).item()
+
+
+class SpoilAfter:
+    """A report that throws the weights far off after epoch `spoil` and interrupts after `interrupt`."""
+
+    def __init__(self, module: torch.nn.Module, spoil: int, interrupt: int | None = None) -> None:
+        self._last = list(module.parameters())[-1]
+        self._spoil, self._interrupt, self._epoch = spoil, interrupt, 0
+
+    def __call__(self, done: float, words: str, notable: bool = False) -> None:
+        self._epoch += 1
+        if self._epoch == self._spoil:
+            with torch.no_grad():
+                self._last.fill_(50.0)
+        if self._epoch == self._interrupt:
+            raise KeyboardInterrupt
+
+
+def test_the_best_weights_and_the_learning_rate_survive_an_interruption(
+    halves: Halves, tmp_path: Path
+) -> None:
+    options = QUICK.model_copy(update={"max_epochs": 8})
+    undisturbed, cut = module_of(), module_of()
+    expected = fit_gradient(undisturbed, "mse", halves, options, SpoilAfter(undisturbed, 2))
+    assert expected.best_epoch < 2
+    assert validation_loss(undisturbed, halves) == pytest.approx(expected.best_loss, rel=1e-4)
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        fit_gradient(cut, "mse", halves, options, SpoilAfter(cut, 2, interrupt=3), checkpoints)
+    resumed = module_of(seed=99)
+    assert fit_gradient(resumed, "mse", halves, options, quiet, checkpoints) == expected
+    assert equal(weights(resumed), weights(undisturbed))
 
 
 def _filled(x_BWC: np.ndarray) -> np.ndarray:
