@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import shlex
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -190,3 +192,18 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         os.close(write_end)
         _, errors = process.communicate()
     assert (process.returncode, errors) == (streamgauge.BROKEN_PIPE, "")
+
+
+def test_an_interruption_is_said_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
+        port = closed_soon.getsockname()[1]
+    command = ["record", "--bootstrap-servers", f"127.0.0.1:{port}", "--topic", "t", "--out", str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "streamgauge", *command], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert "trying again" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read().splitlines()
+    assert said[-1] == "streamgauge: interrupted"
+    assert process.returncode == streamgauge.INTERRUPTED
