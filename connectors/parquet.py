@@ -228,7 +228,9 @@ def _schema_of(file: Path) -> pa.Schema:
 
 
 def _numeric_columns(schema: pa.Schema, file: Path) -> tuple[str, ...]:
-    found = tuple(f.name for f in schema if f.name not in RESERVED and _is_numeric(f.type))
+    # pandas writes an index that has no name as a column; it counts rows and measures nothing.
+    columns = [f for f in schema if f.name not in RESERVED and not f.name.startswith("__index_level_")]
+    found = tuple(f.name for f in columns if _is_numeric(f.type))
     if not found:
         raise ParquetError(
             f"{file}: no numeric column; a table needs one float or integer column a channel,"

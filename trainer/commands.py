@@ -19,15 +19,12 @@ if TYPE_CHECKING:
 
 def train(args: argparse.Namespace) -> int:
     """`streamgauge train`: fit, calibrate, publish; a short summary on standard output."""
-    import torch
-
     from detector.registry import publish
     from trainer.checkpoint import Checkpoints
     from trainer.pipeline import fit_source, source_of
     from trainer.progress import reporting
 
     config = _train_config(args)
-    torch.set_num_threads(config.fit.threads)
     entry = Path(args.out)
     checkpoints = Checkpoints(entry / ".checkpoint")
     if not args.resume:

@@ -62,8 +62,13 @@ def fit_source(
     report(0.0, "reading the history")
     interval = config.data.interval_seconds
     interval_ns = round(interval * 1e9) if interval is not None else source.interval_ns
-    with build_history(source.chunks, source.channels, interval_ns, config.data.max_gap) as history:
-        return _fit_history(history, config, report, checkpoint)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.fit.threads)
+    try:
+        with build_history(source.chunks, source.channels, interval_ns, config.data.max_gap) as history:
+            return _fit_history(history, config, report, checkpoint)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _fit_history(history: History, config: TrainConfig, report: Report, checkpoint: Path | None) -> Artifact:

@@ -89,6 +89,14 @@ def test_an_interval_that_is_none_is_not_believed(tmp_path: Path, stated: str) -
     assert discover(path).interval_ns is None
 
 
+def test_the_nameless_index_that_pandas_writes_is_no_channel(tmp_path: Path) -> None:
+    when = pd.to_datetime([60, 120, 180, 240], unit="s", utc=True)
+    frame = pd.DataFrame({"timestamp": when, "flow": [1.0, 2.0, 3.0, 4.0]})
+    frame.drop(index=2).to_parquet(tmp_path / "history.parquet")
+    assert "__index_level_0__" in pq.read_schema(tmp_path / "history.parquet").names
+    assert discover(tmp_path / "history.parquet").channels == ("flow",)
+
+
 def test_a_directory_is_searched_and_hidden_files_are_left_alone(tmp_path: Path) -> None:
     columns = {"timestamp": times(0), "x": [1.0]}
     wanted = [
