@@ -18,7 +18,14 @@ from detector.engine import Engine, EngineOptions, StepResult
 from detector.errors import DetectorError
 from detector.incidents import Incident
 from detector.loop import run
-from detector.measures import auc_pr, auc_roc, autocorrelation_period, count_alarms, vus_pr
+from detector.measures import (
+    NO_ALARMS,
+    auc_pr,
+    auc_roc,
+    autocorrelation_period,
+    count_alarms,
+    vus_pr,
+)
 from detector.messages import incident_json
 from detector.verdicts import State, Verdicts
 
@@ -130,22 +137,18 @@ def backtest_parquet(
 
 
 def _measure(dataset: Dataset, sink: TableSink, interval_ns: int) -> dict[str, float | int]:
-    """Measures over all labelled rows, series after series; unknown scores rank as 0."""
+    """Measures over all labelled rows; unknown scores rank as 0, alarms are counted series by series."""
     found = _scores_by_series(sink)
-    labels, scores = [], []
-    first_channel: list[NDArray[np.float64]] = []
-    for name, (times, label, values) in sorted(_labels_by_series(dataset).items()):
-        first_channel.append(values)
-        times_found, score = found.get(name, (np.empty(0, np.int64), np.empty(0)))
-        at = np.searchsorted(times_found, times // interval_ns * interval_ns)
-        known = at < len(times_found)
-        aligned = np.full(len(times), np.nan)
-        aligned[known] = score[at[known]]
+    labels, scores, alarms = [], [], NO_ALARMS
+    truth = sorted(_labels_by_series(dataset).items())
+    for name, (times, label, _) in truth:
+        score = _at_rows(times // interval_ns * interval_ns, *found[name])
         labels.append(label)
-        scores.append(np.nan_to_num(aligned, nan=0.0))
+        scores.append(score)
+        alarms += count_alarms(label, score > 1.0)
     label, score = np.concatenate(labels), np.concatenate(scores)
-    alarms = count_alarms(label, score > 1.0)
-    buffer = autocorrelation_period(first_channel[0])
+    stated = dataset.metadata.get("vus_window", "")
+    buffer = int(stated) if stated.isdecimal() else autocorrelation_period(truth[0][1][2])
     return {
         "vus_pr": vus_pr(label, score, buffer),
         "auc_pr": auc_pr(label, score),
@@ -158,6 +161,14 @@ def _measure(dataset: Dataset, sink: TableSink, interval_ns: int) -> dict[str, f
         "median_delay_rows": alarms.median_delay_rows,
         "false_alarms": alarms.false_alarms,
     }
+
+
+def _at_rows(
+    wanted_ns: NDArray[np.int64], times_ns: NDArray[np.int64], scores: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The score of the row that starts at each wanted time; 0 where it has none or it is unknown."""
+    at = np.minimum(np.searchsorted(times_ns, wanted_ns), len(times_ns) - 1)
+    return np.where(times_ns[at] == wanted_ns, np.nan_to_num(scores[at], nan=0.0), 0.0)
 
 
 def _scores_by_series(sink: TableSink) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
