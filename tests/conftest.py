@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+
 import pytest
 from hypothesis import settings
 
 from tests.kafka_broker import kafka_bootstrap, kafka_broker, kafka_topic
 
+if threading.current_thread() is threading.main_thread():
+    # Whoever runs the tests in the background makes them ignore Ctrl-C, and what they start would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
 
