@@ -3,6 +3,7 @@
 
 PYTHON  ?= python3
 WORKERS ?= 2
+DATA    ?= ../shared/data
 VENV    := .venv
 BIN     := $(VENV)/bin
 UV      := $(BIN)/uv
@@ -12,7 +13,7 @@ VUS     := vus==0.0.6
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench dist dist-check constraints clean
+.PHONY: help setup demo test lint format bench quality dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -37,6 +38,9 @@ format: setup  ## let ruff rewrite what it can
 
 bench: setup  ## speed and memory as ratios: a table, and build/bench.json
 	$(BIN)/python -m benchmarks.run $(BENCH_FLAGS)
+
+quality: setup  ## detection quality on labelled series (DATA=dir): the tables of docs/quality.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality --data $(DATA) --write $(QUALITY_FLAGS)
 
 dist: setup  ## wheel and source archive into dist/
 	rm -rf build/lib dist

@@ -32,7 +32,7 @@ ERROR_TREES = (
     "detector.errors:DetectorError",
     "trainer.errors:TrainerError",
 )
-MODELS = ("conv", "lstm", "linear")
+MODELS = ("ensemble", "linear", "mlp", "deep", "conv", "lstm", "gru", "vae")
 DESCRIPTION = """\
 Streaming anomaly detection for time series: learn what is normal from Parquet,
 judge what arrives through Kafka, alert through Prometheus."""
@@ -97,24 +97,27 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _model_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model (defaults belong to each family)")
-    model.add_argument("--model", choices=MODELS, help="model family; default: conv")
+    model.add_argument("--model", choices=MODELS, help="model family; default: ensemble")
     model.add_argument("--window", type=int, metavar="N", help="rows the model sees at once")
     model.add_argument("--latent", type=int, metavar="N", help="latent dimension")
     model.add_argument("--layers", type=int, metavar="N", help="number of layers")
     model.add_argument("--nodes", type=int, metavar="N", help="nodes per layer")
-    model.add_argument("--patch", type=int, metavar="N", help="rows folded into one step (conv, lstm)")
+    model.add_argument("--patch", type=int, metavar="N", help="rows folded into one step (lstm, gru)")
     model.add_argument("--activation", metavar="NAME", help="activation function")
     model.add_argument("--loss", metavar="NAME", help="loss function")
+    model.add_argument("--beta", type=float, metavar="X", help="weight of the KL divergence (vae)")
+    model.add_argument("--backbone", choices=("dense", "conv"), help="encoder and decoder (vae)")
 
 
 def _training_arguments(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
-    training.add_argument(
-        "--alarm-budget", metavar="N/TIME", help="false alarms tolerated a series, as 1/week"
-    )
+    training.add_argument("--alarm-budget", metavar="N/TIME", help="false alarms a series, as 1/week")
     training.add_argument("--max-epochs", type=int, metavar="N", help="stop after so many at the latest")
     training.add_argument("--seed", type=int, metavar="N", help="same seed, same data: same model")
     training.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: auto")
+    training.add_argument("--noise", type=float, metavar="X", help="denoise: noise on what is seen, scaled")
+    training.add_argument("--mask", type=float, metavar="SHARE", help="denoise: cells hidden, below 1")
+    training.add_argument("--trim", type=float, metavar="SHARE", help="worst windows left out, below 0.5")
     training.add_argument("--resume", action="store_true", help="go on from an interrupted run's checkpoint")
 
 
@@ -123,17 +126,16 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _backtest_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("artifact", metavar="ARTIFACT", help="a registry entry or one version of it")
+    _artifact_arguments(parser)
     parser.add_argument("data", metavar="DATA", help="a Parquet file or directory")
     parser.add_argument("--out", metavar="DIR", help="write scores.parquet and the incidents there")
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     parser.add_argument("--lateness", metavar="TIME", help="how long rows stay open, as 30s; default: 0s")
     parser.add_argument("--fail-on-incident", action="store_true", help="exit with 3 when there is one")
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DIR", help="labelled Parquet files (columns label and split)")
-    parser.add_argument("--model", choices=MODELS, default="conv", help="model family; default: conv")
+    parser.add_argument("--model", choices=MODELS, default="ensemble", help="model family; default: ensemble")
     parser.add_argument("--json", metavar="FILE", help="write the metrics there as JSON")
     parser.add_argument("--scores", metavar="OUT", help="write one Parquet of scores a file there")
     parser.add_argument("--train-rows", type=int, metavar="N", help="fit on the first N rows, not on `split`")
@@ -143,20 +145,57 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="seed of the trainings")
     parser.add_argument("--jobs", type=int, metavar="N", help="files at a time; default: one a core")
     when = parser.add_mutually_exclusive_group()
-    when.add_argument(
-        "--causal",
-        action="store_true",
-        default=True,
-        help="a row is judged without what comes after it, as in the stream (default)",
-    )
-    when.add_argument(
-        "--offline", action="store_false", dest="causal", help="windows that end after a row may judge it"
-    )
+    when.add_argument("--causal", action="store_true", default=True, help="as the stream judges (default)")
+    when.add_argument("--offline", action="store_false", dest="causal", help="later windows may judge a row")
 
 
-def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
+def _encode_arguments(parser: argparse.ArgumentParser) -> None:
+    _pass_arguments(parser)
+    parser.add_argument("--stride", type=int, metavar="N", help="rows between two windows; default: a window")
+
+
+def _reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
+    _pass_arguments(parser)
+    parser.add_argument("--only-gaps", action="store_true", help="keep what was observed, fill the rest")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="refinements of a gap; default: 3")
+
+
+def _pass_arguments(parser: argparse.ArgumentParser) -> None:
+    _artifact_arguments(parser)
+    parser.add_argument("data", metavar="DATA", help="a Parquet file or directory")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the Parquet file to write")
+
+
+def _sample_arguments(parser: argparse.ArgumentParser) -> None:
+    _artifact_arguments(parser)
+    parser.add_argument("--out", required=True, metavar="FILE", help="the Parquet file to write")
+    parser.add_argument("--num", type=int, required=True, metavar="N", help="windows to make up")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="same seed: same windows")
+    parser.add_argument("--start", default="2000-01-01", metavar="TIME", help="of all windows, in ISO 8601")
+
+
+def _artifact_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("artifact", metavar="ARTIFACT", help="a registry entry or one version of it")
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
+def _calibrate_arguments(parser: argparse.ArgumentParser) -> None:
+    _artifact_arguments(parser)
+    parser.add_argument("--alarm-budget", metavar="N/TIME", help="false alarms a series; default: as before")
+    parser.add_argument("--no-feedback", action="store_true", help="leave out what was said of incidents")
+
+
+def _feedback_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("incident", metavar="INCIDENT", help="its id, or how the id begins")
+    parser.add_argument("opinion", choices=("false-alarm", "real"), help="what it was")
+    parser.add_argument("--artifact", required=True, metavar="DIR", help="the registry entry of its model")
+    parser.add_argument(
+        "--incidents",
+        required=True,
+        metavar="FILE",
+        help="a backtest's incidents.json, or alerts as JSON lines",
+    )
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
 def _config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -244,10 +283,46 @@ VERBS = (
         "connectors.commands:replay",
     ),
     _Verb(
+        "encode",
+        "Parquet to codes, one a window: a compression",
+        "  streamgauge encode models/pump history/ --out codes.parquet",
+        _encode_arguments,
+        "detector.autoencoder_commands:encode",
+    ),
+    _Verb(
+        "reconstruct",
+        "Parquet as the model sees it: denoised, gaps filled",
+        "  streamgauge reconstruct models/pump history/ --out filled.parquet --only-gaps",
+        _reconstruct_arguments,
+        "detector.autoencoder_commands:reconstruct",
+    ),
+    _Verb(
+        "sample",
+        "make up windows like those of the history (--model vae)",
+        "  streamgauge sample models/pump-vae --out samples.parquet --num 100 --seed 7 --start 2026-01-01",
+        _sample_arguments,
+        "detector.autoencoder_commands:sample",
+    ),
+    _Verb(
+        "calibrate",
+        "another alarm budget for a model, without training",
+        "  streamgauge calibrate models/pump --alarm-budget 1/day\n"
+        "  streamgauge calibrate models/pump          # use the feedback given since",
+        _calibrate_arguments,
+        "detector.model_commands:calibrate",
+    ),
+    _Verb(
+        "feedback",
+        "say whether an incident was real; calibrate uses it",
+        "  streamgauge feedback 4be1 false-alarm --artifact models/pump --incidents report/incidents.json",
+        _feedback_arguments,
+        "detector.model_commands:feedback",
+    ),
+    _Verb(
         "inspect",
         "what is in an artifact",
         "  streamgauge inspect models/pump\n  streamgauge inspect models/pump --json",
-        _inspect_arguments,
+        _artifact_arguments,
         "detector.commands:inspect",
     ),
     _Verb(
@@ -267,7 +342,7 @@ def _build_parser() -> _Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"streamgauge {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"streamgauge {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
     for verb in VERBS:
         child = verbs.add_parser(
@@ -311,12 +386,7 @@ def _exit_code(error: Exception) -> int | None:
     """The exit code of an error that a person can act on; None for a bug of ours."""
     if isinstance(error, OSError) or _is_a(error, "connectors.errors:KafkaError"):
         return FAILED
-    trees = (
-        "connectors.errors:ConnectorError",
-        "detector.errors:DetectorError",
-        "trainer.errors:TrainerError",
-    )
-    return MISUSED if _is_a(error, *trees) else None
+    return MISUSED if _is_a(error, *ERROR_TREES) else None
 
 
 def _abandon_stdout() -> int:

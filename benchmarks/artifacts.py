@@ -1,7 +1,7 @@
 """The model that the speed benchmarks drive: conv with its defaults, window 64, 8 channels, stride 1.
 
-Batch size and smoothing are the trainer's defaults. Its weights are not trained, which costs the same;
-the threshold is high, as an anomaly is rare in life.
+The batch size is the trainer's default. Its weights and whitening are not trained, which costs the same; the
+threshold is high, as an anomaly is rare in life, and follows the stream as by default.
 """
 
 from __future__ import annotations
@@ -9,7 +9,17 @@ from __future__ import annotations
 import torch
 
 from detector import models
-from detector.artifact import Artifact, Channel, Scoring, Spec, Threshold
+from detector.artifact import (
+    Adaptation,
+    Artifact,
+    Channel,
+    Level,
+    Member,
+    Scoring,
+    Spec,
+    Threshold,
+    build_members,
+)
 from trainer.config import ScoringOptions
 
 WINDOW = 64
@@ -20,17 +30,19 @@ CHANNELS = tuple(f"channel-{number}" for number in range(8))
 def conv_artifact() -> Artifact:
     """The artifact, not saved."""
     torch.manual_seed(7)
+    levels = (Level(), Level())
+    member = Member("conv", models.resolve("conv", {}, WINDOW, len(CHANNELS)), WINDOW, levels, levels)
     spec = Spec(
         name="bench",
-        family="conv",
-        hyperparameters={},
-        channels=tuple(Channel(name, 0.0, 1.0, 1.0, 3.0) for name in CHANNELS),
+        members=(member,),
+        channels=tuple(Channel(name, 0.0, 1.0, 3.0) for name in CHANNELS),
         interval_ns=INTERVAL_NS,
-        window=WINDOW,
         stride=1,
         batch_size=ScoringOptions().batch_size,
-        max_gap=4,
-        scoring=Scoring(smooth=WINDOW // 8),
-        threshold=Threshold(1e6, "fixed", "1/week"),
+        max_gap=WINDOW // 2,
+        scoring=Scoring(),
+        threshold=Threshold(
+            1e6, "fixed", "1/week", adaptation=Adaptation(0.9, 1.35, 1.65, 4.0 / 604_800, 256)
+        ),
     )
-    return Artifact(spec, models.build(spec.family, spec.hyperparameters, WINDOW, len(CHANNELS)).eval())
+    return Artifact(spec, build_members(spec.members, len(CHANNELS)).eval())

@@ -35,13 +35,13 @@ def _against_bare(num_polls: int, num_rounds: int) -> list[Measurement]:
     artifact = conv_artifact()
     size = artifact.spec.batch_size
     ready = _ready_windows(num_polls * POLL_ROWS // 4)
-    best_size = max(BATCH_SIZES, key=lambda candidate: _bare(artifact.module, ready, candidate))
+    best_size = max(BATCH_SIZES, key=lambda candidate: _bare(artifact.module[0].autoencoder, ready, candidate))
     stream = _Stream(artifact, num_series=100)
     measurements = []
     for name, bare_size, floor in (("same", size, 0.8), ("its best", best_size, None)):
         engine, bare = alternate(
             lambda: stream.rows_per_second(num_polls),
-            lambda bare_size=bare_size: _bare(artifact.module, ready, bare_size),  # type: ignore[misc]
+            lambda bare_size=bare_size: _bare(artifact.module[0].autoencoder, ready, bare_size),  # type: ignore[misc]
             num_rounds,
         )
         detail = {

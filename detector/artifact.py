@@ -3,6 +3,7 @@
     model.safetensors    weights (never pickle: an artifact can carry no code)
     artifact.json        everything else that scoring needs, and the SHA-256 of the other files
     calibration.parquet  quantiles of the residual a channel and of the error
+    held_out.parquet     errors of the held-out rows, so that a threshold can be learnt anew
     model_card.md        the same for people
 
 The version is derived from the content, so equal artifacts have equal versions and any change of a
@@ -16,7 +17,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,19 @@ from safetensors.torch import save as save_tensors
 
 from detector import models
 from detector.errors import ArtifactError
+from detector.member import MemberModule, Members
+from detector.whitening import Whitening
 
-FORMAT_VERSION = 1
-WEIGHTS, MANIFEST, CALIBRATION, CARD = (
+FORMAT_VERSION = 2
+WEIGHTS, MANIFEST, CALIBRATION, HELD_OUT, CARD = (
     "model.safetensors",
     "artifact.json",
     "calibration.parquet",
+    "held_out.parquet",
     "model_card.md",
 )
+
+_FILES = {WEIGHTS, CALIBRATION, HELD_OUT, CARD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,6 @@ class Channel:
     """What was learned of one channel (units: the channel's own, unless said otherwise).
 
     center, scale     x -> (x - center) / scale before the model
-    residual_scale    root mean square residual on held-out rows, in units of `scale`
     band              half width of the expected band: a high quantile of |actual - expected|
     flatline_rows     equal values in a row that mean a stuck sensor; 0: never (constant channels)
     valid_min/max     physical range, None where the user gave none
@@ -56,7 +61,6 @@ class Channel:
     name: str
     center: float
     scale: float
-    residual_scale: float
     band: float
     flatline_rows: int = 0
     valid_min: float | None = None
@@ -65,42 +69,102 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """How residuals become a row's error (see `detector.scoring`).
-
-    delay   rows after a row whose windows may still speak for it; 0 is strictly causal
-    smooth  rows whose errors are averaged, the row itself last
-    """
+    """How long a verdict may wait: windows that end up to `delay` rows after a row speak for it too; 0 is
+    strictly causal."""
 
     delay: int = 0
-    smooth: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Where a statistic's logarithm lies on held-out rows: a high quantile of it, and its spread."""
+
+    high: float = 0.0
+    spread: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One autoencoder. `family` and `hyperparameters` build the module; it sees `window` rows.
+
+    settled  a level for each statistic of a final verdict (see `detector.whitening`)
+    fresh    the same for a provisional verdict: by the one window that ends at the row
+    """
+
+    family: str
+    hyperparameters: dict[str, Any]
+    window: int
+    settled: tuple[Level, ...] = ()
+    fresh: tuple[Level, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """How a series' threshold follows its stream (`detector.adaptation`); factors are of the threshold.
+
+    lowest         the threshold never falls below this share of the calibrated one
+    rise           after an alarm that barely exceeded it, the threshold is multiplied by this
+    forgiveness    an alarm whose peak exceeds it by this factor raises it e times less: it was no false alarm
+    alarms_a_row   alarms that pay for one rise are spread over this many a row: the budget
+    learn_after    rows of one alarm after which the new level is learnt
+    """
+
+    lowest: float
+    rise: float
+    forgiveness: float
+    alarms_a_row: float
+    learn_after: int
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The error that is score 1.0, how it was found, and for which alarm budget."""
+    """The error that is score 1.0, how it was found, and for which alarm budget.
+
+    `fresh` is that of provisional verdicts; `adaptation` None: the threshold stays as it is.
+    """
 
     value: float
     method: str
     alarm_budget: str
     parameters: dict[str, float] = field(default_factory=dict)
+    fresh: float | None = None
+    adaptation: Adaptation | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """Everything but the weights. `family` and `hyperparameters` build the module."""
+    """Everything but the weights. The first member sees the longest window; the verdicts' expected values
+    are its own."""
 
     name: str
-    family: str
-    hyperparameters: dict[str, Any]
+    members: tuple[Member, ...]
     channels: tuple[Channel, ...]
     interval_ns: int
-    window: int
     stride: int
     batch_size: int
     max_gap: int
     scoring: Scoring
     threshold: Threshold
     training: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.members or self.window != max(member.window for member in self.members):
+            raise ValueError("the first member must see the longest window")
+
+    @property
+    def family(self) -> str:
+        """The family of the only member, or "ensemble"."""
+        return self.members[0].family if len(self.members) == 1 else "ensemble"
+
+    @property
+    def window(self) -> int:
+        """Rows of the longest window."""
+        return self.members[0].window if self.members else 0
+
+    @property
+    def num_statistics(self) -> int:
+        """Statistics of a window that each member gives."""
+        return 1 if len(self.channels) == 1 else 2
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -117,14 +181,11 @@ class Artifact:
     """A spec, its module in evaluation mode, and what `save` derived from the content."""
 
     spec: Spec
-    module: torch.nn.Module
+    module: Members
     calibration: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    held_out: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     card: str = ""
     version: str = "unsaved"
-
-    def with_scoring(self, scoring: Scoring) -> Artifact:
-        """The same model scored otherwise. The threshold stays and may need calibration."""
-        return replace(self, spec=replace(self.spec, scoring=scoring))
 
 
 def save(artifact: Artifact, directory: Path) -> Artifact:
@@ -135,6 +196,7 @@ def save(artifact: Artifact, directory: Path) -> Artifact:
     files = {
         WEIGHTS: save_tensors({k: v.contiguous().cpu() for k, v in artifact.module.state_dict().items()}),
         CALIBRATION: _table_bytes(artifact.calibration),
+        HELD_OUT: _table_bytes(artifact.held_out),
         CARD: artifact.card.encode(),
     }
     manifest = {
@@ -162,8 +224,8 @@ def load(directory: Path) -> Artifact:
     spec = _spec_from(manifest["spec"], directory / MANIFEST)
     module = _build(spec, directory / MANIFEST)
     _load_weights(module, files[WEIGHTS], directory / WEIGHTS)
-    calibration = _read_table(files[CALIBRATION])
-    return Artifact(spec, module.eval(), calibration, files[CARD].decode(), manifest["version"])
+    calibration, held_out = _read_table(files[CALIBRATION]), _read_table(files[HELD_OUT])
+    return Artifact(spec, module.eval(), calibration, held_out, files[CARD].decode(), manifest["version"])
 
 
 def remove(directory: Path) -> None:
@@ -189,7 +251,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
             f"{path}: artifact format {found!r}; this release reads format {FORMAT_VERSION}: "
             "retrain the model or install the matching release"
         )
-    if not isinstance(manifest.get("files"), dict) or set(manifest["files"]) != {WEIGHTS, CALIBRATION, CARD}:
+    if not isinstance(manifest.get("files"), dict) or set(manifest["files"]) != _FILES:
         raise ArtifactError(f"{path}: damaged: its list of files is not that of an artifact")
     expected = _version_of(manifest)
     if version != expected:
@@ -217,18 +279,40 @@ def _spec_from(raw: Mapping[str, Any], path: Path) -> Spec:
         return Spec(
             **{
                 **raw,
+                "members": tuple(_member_from(member) for member in raw["members"]),
                 "channels": tuple(Channel(**channel) for channel in raw["channels"]),
                 "scoring": Scoring(**raw["scoring"]),
-                "threshold": Threshold(**raw["threshold"]),
+                "threshold": _threshold_from(raw["threshold"]),
             }
         )
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError) as error:
         raise ArtifactError(f"{path}: the description lacks or misnames a field: {error}") from error
 
 
-def _build(spec: Spec, path: Path) -> torch.nn.Module:
+def _member_from(raw: Mapping[str, Any]) -> Member:
+    levels = {kind: tuple(Level(**level) for level in raw[kind]) for kind in ("settled", "fresh")}
+    return Member(**{**raw, **levels})
+
+
+def _threshold_from(raw: Mapping[str, Any]) -> Threshold:
+    adaptation = raw["adaptation"]
+    return Threshold(**{**raw, "adaptation": None if adaptation is None else Adaptation(**adaptation)})
+
+
+def build_members(members: Sequence[Member], num_channels: int) -> Members:
+    """Modules with fresh weights (seed torch before). Raises ValueError for what no family can have."""
+    return Members(
+        MemberModule(
+            models.build(member.family, member.hyperparameters, member.window, num_channels),
+            Whitening(member.window, num_channels),
+        )
+        for member in members
+    )
+
+
+def _build(spec: Spec, path: Path) -> Members:
     try:
-        return models.build(spec.family, spec.hyperparameters, spec.window, len(spec.channels))
+        return build_members(spec.members, len(spec.channels))
     except (ValueError, TypeError) as error:
         raise ArtifactError(f"{path}: cannot build model {spec.family!r}: {error}") from error
 

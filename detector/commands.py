@@ -61,9 +61,11 @@ def inspect(args: argparse.Namespace) -> int:
         print(json.dumps({"version": artifact.version, "parameters": parameters, **spec}))
         return DONE
     print(f"{artifact.card.rstrip() or '# ' + artifact.spec.name}\n")
-    print(f"version {artifact.version}, {parameters:,} weights; hyperparameters:")
-    for name, value in artifact.spec.hyperparameters.items():
-        print(f"  {name} = {value}")
+    print(f"version {artifact.version}, {parameters:,} weights; members:")
+    for member in artifact.spec.members:
+        print(f"  {member.family}, window {member.window}")
+        for name, value in member.hyperparameters.items():
+            print(f"    {name} = {value}")
     print("\nchannel: centre, scale, band (half width), rows of one value that mean stuck")
     for channel in artifact.spec.channels:
         stuck = channel.flatline_rows or "never"

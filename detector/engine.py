@@ -15,18 +15,14 @@ from numpy.typing import NDArray
 
 from connectors.records import Readings
 from detector.artifact import Artifact
+from detector.evidence import Evidence
 from detector.grid import Grid, GridCounters, Rows, lengths_of, starts_of
 from detector.incidents import Incident, IncidentEvent, IncidentRules, Incidents
-from detector.overlap import Judged, Overlap
-from detector.quality import Flatline, out_of_range
-from detector.residuals import OUT_OF_RANGE, STUCK, Judge, Scored
-from detector.scoring import Scorer, scale_rows
+from detector.judge import Judge, Scored
 from detector.slots import SlotArray, Slots
 from detector.verdicts import State, Verdicts
-from detector.windows import Lines, Stretch, Tails
 
 _FLAT_ROWS_AT_ONCE = 1 << 18
-_MIN_VALID_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +56,12 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """Final verdicts and what changed among incidents."""
+    """Final verdicts, what changed among incidents, and provisional verdicts of rows that are not final
+    yet (none where nothing is delayed)."""
 
     verdicts: Verdicts
     incidents: tuple[IncidentEvent, ...]
+    provisional: Verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +79,12 @@ class Engine:
 
     def __init__(self, artifact: Artifact, options: EngineOptions | None = None) -> None:
         spec = artifact.spec
-        num_channels = len(spec.channels)
         self.artifact = artifact
         self.options = options = options or EngineOptions()
-        self._span = max(spec.scoring.delay, spec.stride - 1) + 1
-        self._center, self._scale = spec.column("center"), spec.column("scale")
-        self._valid_min, self._valid_max = spec.column("valid_min"), spec.column("valid_max")
+        self._num_channels = len(spec.channels)
         self._slots = Slots()
-        self._grid = Grid(num_channels, spec.interval_ns, options.lateness_ns)
-        self._lines = Lines(spec.max_gap)
-        self._tails = Tails(spec.window - 1, num_channels)
-        self._flatline = Flatline(spec.column("flatline_rows"))
-        self._overlap = Overlap(self._span, num_channels)
-        self._scorer = Scorer.on(artifact.module, spec.batch_size, options.device)
+        self._grid = Grid(self._num_channels, spec.interval_ns, options.lateness_ns)
+        self._evidence = Evidence(artifact, options.device)
         self._judge = Judge(spec)
         self._incidents = Incidents(
             options.rules, spec.name, artifact.version, spec.channel_names, spec.column("band")
@@ -132,20 +123,20 @@ class Engine:
         self._reserve()
         slot = slots[readings.series]
         self._partition.data[slot] = readings.partition
-        parts = self._score_rows(self._grid.add(slot, readings.timestamp_ns, readings.values))
+        parts, fresh = self._score_rows(self._grid.add(slot, readings.timestamp_ns, readings.values))
         if now_ns is not None and self.options.stale_after_ns is not None:
             self._heard_ns.data[slots] = now_ns
             parts.append(self._find_stale(now_ns, self.options.stale_after_ns))
-        return self._conclude(parts)
+        return self._conclude(parts, fresh)
 
     def tick(self, now_ns: int) -> StepResult:
         """Tell the service's time when nothing was read; see `step`."""
-        return self.step(Readings.empty(len(self._center)), now_ns)
+        return self.step(Readings.empty(self._num_channels), now_ns)
 
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one: the input has ended."""
-        parts = self._score_rows(self._grid.flush())
-        return self._conclude([*parts, self._judge.judge(self._overlap.flush())])
+        parts, _ = self._score_rows(self._grid.flush())
+        return self._conclude([*parts, self._judge.judge(self._evidence.flush())], [])
 
     def drop(self, partitions: frozenset[int]) -> None:
         """Forget the series of partitions that another member reads now."""
@@ -154,30 +145,22 @@ class Engine:
         if len(gone) == 0:
             return
         self._incidents.drop([self._slots.names[slot] for slot in gone.tolist()])
-        for part in (self._grid, self._lines, self._tails, self._flatline, self._overlap, self._judge):
+        for part in (self._grid, self._evidence, self._judge):
             part.drop(gone)
         for array in self._arrays():
             array.reset(gone)
         self._slots.drop(gone.tolist())
 
-    def _score_rows(self, rows: Rows) -> list[Scored]:
-        """Closed rows to verdicts, some series at a time so that memory stays bounded."""
-        parts = _split(rows, self.artifact.spec.window)
-        return [self._judge.judge(self._score_stretch(part)) for part in parts]
-
-    def _score_stretch(self, rows: Rows) -> Judged:
-        """The hot path: rows -> stretch -> windows -> reconstruction -> judged rows."""
-        spec = self.artifact.spec
-        stretch = self._lines.extend(rows)
-        flags = self._flags(stretch)
-        scaled = scale_rows(stretch.values, self._center, self._scale)
-        flat, at = self._tails.flatten(stretch, scaled)
-        due = (stretch.age >= spec.window) & ((stretch.row + 1) % spec.stride == 0)
-        scored = np.flatnonzero(due)
-        scored = scored[_enough_values(flat, at[scored], spec.window)]
-        reconstructed = self._scorer.reconstruct(flat, at[scored], spec.window, self._span)
-        self._count(stretch, len(rows), len(scored))
-        return self._overlap.judge(stretch, flags, scored, reconstructed)
+    def _score_rows(self, rows: Rows) -> tuple[list[Scored], list[Scored]]:
+        """Closed rows to final and provisional verdicts, some series at a time: memory stays bounded."""
+        final, provisional = [], []
+        for part in _split(rows, self.artifact.spec.window):
+            said = self._evidence.add(part)
+            final.append(self._judge.judge(said.settled))
+            if said.fresh is not None:
+                provisional.append(self._judge.judge_fresh(said.fresh))
+        self._count()
+        return final, provisional
 
     def _find_stale(self, now_ns: int, limit_ns: int) -> Scored:
         known = self._slots.known()
@@ -185,44 +168,50 @@ class Engine:
         silent = (heard >= 0) & (now_ns - heard > limit_ns) & (self._state.data[known] != State.STALE)
         return self._judge.stale(known[silent], self._row.data[known[silent]])
 
-    def _flags(self, stretch: Stretch) -> NDArray[np.uint8]:
-        stuck = self._flatline.stuck(stretch)
-        impossible = out_of_range(stretch.values, self._valid_min, self._valid_max)
-        flags: NDArray[np.uint8] = stuck * STUCK | impossible * OUT_OF_RANGE
-        return flags
-
-    def _conclude(self, parts: list[Scored]) -> StepResult:
+    def _conclude(self, parts: list[Scored], fresh: list[Scored]) -> StepResult:
         """Name the series, remember the newest verdict of each, follow the incidents."""
+        provisional = self._named(fresh)
+        verdicts = self._named(parts)
+        for newest in (verdicts, provisional):
+            self._remember(newest)
+        for state, num in enumerate(np.bincount(verdicts.state, minlength=len(State)).tolist()):
+            self.counters.states[state] += num
+        return StepResult(verdicts, self._incidents.judge(verdicts), provisional)
+
+    def _named(self, parts: list[Scored]) -> Verdicts:
         if not any(map(len, parts)):
-            return StepResult(Verdicts.empty(len(self._center)), ())
+            return Verdicts.empty(self._num_channels)
         scored = Scored.joined(parts)
         starts = starts_of(scored.slot)
-        lengths = lengths_of(starts, len(scored))
-        last = starts + lengths - 1
-        present = scored.slot[last]
-        self._score.data[present] = scored.score[last]
-        self._state.data[present] = scored.state[last]
-        self._row.data[present] = scored.row[last]
-        for state, num in enumerate(np.bincount(scored.state, minlength=len(State)).tolist()):
-            self.counters.states[state] += num
-        verdicts = Verdicts(
-            names=tuple(self._slots.names[slot] for slot in present.tolist()),
-            series=np.repeat(np.arange(len(starts), dtype=np.int32), lengths),
+        return Verdicts(
+            names=tuple(self._slots.names[slot] for slot in scored.slot[starts].tolist()),
+            series=np.repeat(np.arange(len(starts), dtype=np.int32), lengths_of(starts, len(scored))),
             timestamp_ns=scored.row * self.artifact.spec.interval_ns,
             score=scored.score,
             state=scored.state,
             actual=scored.actual,
             expected=scored.expected,
             contribution=scored.contribution,
+            threshold=scored.threshold,
         )
-        return StepResult(verdicts, self._incidents.judge(verdicts))
 
-    def _count(self, stretch: Stretch, num_rows: int, num_windows: int) -> None:
-        self.counters.rows += num_rows
-        self.counters.gap_rows += len(stretch) - num_rows
-        self.counters.windows += num_windows
-        self.counters.cells += stretch.values.size
-        self.counters.nan_cells += int(np.count_nonzero(np.isnan(stretch.values)))
+    def _remember(self, verdicts: Verdicts) -> None:
+        """The last verdict of each series, provisional ones too: they are newer."""
+        if len(verdicts) == 0:
+            return
+        present = self._slots.of(verdicts.names)
+        starts = starts_of(verdicts.series)
+        last = starts + lengths_of(starts, len(verdicts)) - 1
+        self._score.data[present] = verdicts.score[last]
+        self._state.data[present] = verdicts.state[last]
+        self._row.data[present] = verdicts.timestamp_ns[last] // self.artifact.spec.interval_ns
+
+    def _count(self) -> None:
+        """Take over what the evidence counted."""
+        seen = self._evidence.counters
+        counters = self.counters
+        counters.rows, counters.gap_rows, counters.windows = seen.rows, seen.gap_rows, seen.windows
+        counters.cells, counters.nan_cells = seen.cells, seen.nan_cells
 
     def _arrays(self) -> tuple[SlotArray, ...]:
         return (self._partition, self._heard_ns, self._score, self._state, self._row)
@@ -242,13 +231,3 @@ def _split(rows: Rows, window: int) -> list[Rows]:
     cuts = ends[:-1][np.diff(part) > 0].tolist()
     bounds = zip([0, *cuts], [*cuts, len(rows)], strict=True)
     return [Rows(rows.slot[a:b], rows.row[a:b], rows.values[a:b]) for a, b in bounds]
-
-
-def _enough_values(flat: NDArray[np.float32], ends: NDArray[np.intp], window: int) -> NDArray[np.bool_]:
-    """Which windows of `flat` hold values in enough of their cells to be judged, bool [N]."""
-    if not np.isnan(flat.sum(dtype=np.float64)):  # one cheap pass where nothing is missing
-        return np.ones(len(ends), np.bool_)
-    valid = np.cumsum((~np.isnan(flat)).sum(axis=1))
-    inside = valid[ends] - np.where(ends >= window, valid[ends - window], 0)
-    enough: NDArray[np.bool_] = inside >= _MIN_VALID_SHARE * window * flat.shape[1]
-    return enough

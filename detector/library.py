@@ -1,4 +1,4 @@
-"""The detector as a library: a pandas frame in, a frame of verdicts out."""
+"""The detector as a library: a pandas frame in, a frame of verdicts, codes or reconstructions out."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from connectors.records import Batch, Readings
 from detector.artifact import Artifact, Spec
+from detector.autoencoder import DEFAULT_ROUNDS
 from detector.backtest import Report, replay
+from detector.codes import Encoder
 from detector.engine import Engine, EngineOptions
 from detector.errors import DetectorError
+from detector.outputs import Columns
 from detector.registry import open_artifact
+from detector.repair import Repairer, RepairOptions
 from detector.verdicts import State, Verdicts
 
 SERIES = "series"
@@ -53,6 +57,32 @@ class Detector:
         Raises DetectorError when the index is not of times or a channel is missing.
         """
         return verdicts_frame(self.replay(frame).verdicts, self.artifact.spec)
+
+    def encode(self, frame: pd.DataFrame, stride: int | None = None) -> pd.DataFrame:
+        """The code of every window of `frame` (as in `score`); `stride` None: windows do not overlap.
+
+        Returns a frame indexed by the time of each window's last row with `series` and float32 `z0`, `z1` and
+        so on, sorted by series and time. Windows with less than half of their values are left out.
+
+        Raises DetectorError as `score` does, and where there is no window.
+        """
+        encoder = Encoder(self.artifact, stride, self.options.device)
+        return _columns_frame(encoder.encode(_FrameSource(frame, self.artifact.spec)))
+
+    def reconstruct(
+        self, frame: pd.DataFrame, only_gaps: bool = False, rounds: int = DEFAULT_ROUNDS
+    ) -> pd.DataFrame:
+        """The rows of `frame` (as in `score`) as the model sees them: each the mean over its windows.
+
+        Returns a frame indexed by the start of each grid row with `series` and the channels in their own
+        units, sorted by series and time; the rows of short gaps are included. NaN is what no window holds.
+        With `only_gaps` every observed value stays and only missing ones are filled; `rounds` is how often
+        the filling is refined.
+
+        Raises DetectorError as `score` does, and where there is no window.
+        """
+        repairer = Repairer(self.artifact, RepairOptions(only_gaps, rounds, self.options.device))
+        return _columns_frame(repairer.repair(_FrameSource(frame, self.artifact.spec)))
 
     def replay(self, frame: pd.DataFrame) -> Report:
         """The verdicts and the incidents of `frame`; see `score`."""
@@ -117,6 +147,13 @@ def verdicts_frame(verdicts: tuple[Verdicts, ...], spec: Spec) -> pd.DataFrame:
     parts = [_frame_of(part, spec.channel_names) for part in verdicts if len(part)]
     frame = pd.concat(parts) if parts else _frame_of(Verdicts.empty(len(spec.channels)), spec.channel_names)
     return frame.sort_values(SERIES, kind="stable")
+
+
+def _columns_frame(blocks: Iterator[Columns]) -> pd.DataFrame:
+    """Blocks of columns, one of them `timestamp`, as one frame; there is at least one block."""
+    frame = pd.concat([pd.DataFrame(block) for block in blocks], ignore_index=True)
+    times = pd.DatetimeIndex(frame.pop("timestamp").to_numpy().view("M8[ns]"), name="timestamp")
+    return frame.set_index(times.tz_localize("UTC")).sort_values(SERIES, kind="stable")
 
 
 def _frame_of(part: Verdicts, channels: tuple[str, ...]) -> pd.DataFrame:

@@ -1,11 +1,12 @@
 """Rows that wait for the windows that end after them.
 
-With a delay of D rows, a row's expected value is the mean over all windows that end within D rows after
-it; with D = 0 it is that of the one window that ends at the row, and nothing waits.
+With a delay of D rows, what is said of a row is the mean over all windows that contain it and end within D
+rows after it; with D = 0 it is what the one window says that ends at the row, and nothing waits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,71 +20,77 @@ _EMPTY = np.iinfo(np.int64).min // 2
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What windows say of their last `span` rows.
+
+    ends    intp [N], the new rows at which the windows end
+    values  [N, S, width], a value a row, the last row last; or [N, 1, width], the same for all
+    """
+
+    ends: NDArray[np.intp]
+    values: NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
-    """Rows whose expected value will not change any more, sorted by slot and row.
+    """Rows of which no more will be said, sorted by slot and row.
 
     slot int32 [n]; row int64 [n]; actual float64 [n, C]; flags uint8 [n, C], of the caller;
-    expected float32 [n, C] in the model's units, NaN where no window covered the row.
+    means, one float64 [n, width] for each kind of `Said`, NaN where no window spoke of the row.
     """
 
     slot: NDArray[np.int32]
     row: NDArray[np.int64]
     actual: NDArray[np.float64]
     flags: NDArray[np.uint8]
-    expected: NDArray[np.float32]
+    means: tuple[NDArray[np.float64], ...]
 
     def __len__(self) -> int:
         return len(self.row)
 
 
-class Overlap:
-    """The waiting rows of every series; `span - 1` is the delay."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of `Said`: numbers a row, and the rows that a window speaks of."""
 
-    def __init__(self, span: int, num_channels: int) -> None:
-        self._wait = span - 1
+    width: int
+    span: int
+
+
+class Overlap:
+    """The waiting rows of every series; the longest span less one is the delay."""
+
+    def __init__(self, num_channels: int, kinds: Sequence[Kind]) -> None:
+        self._spans = [kind.span for kind in kinds]
+        self._wait = max(self._spans) - 1
         self._row = SlotArray((self._wait,), np.int64, _EMPTY)
         self._actual = SlotArray((self._wait, num_channels), np.float64, np.nan)
         self._flags = SlotArray((self._wait, num_channels), np.uint8, 0)
-        self._sum = SlotArray((self._wait, num_channels), np.float32, 0.0)
-        self._count = SlotArray((self._wait,), np.int32, 0)
+        self._sums = [SlotArray((self._wait, kind.width), np.float64, 0.0) for kind in kinds]
+        self._counts = [SlotArray((self._wait,), np.int32, 0) for _ in kinds]
 
-    def judge(
-        self,
-        stretch: Stretch,
-        flags: NDArray[np.uint8],
-        scored: NDArray[np.intp],
-        reconstructed: NDArray[np.float32],
-    ) -> Judged:
-        """Take new rows and the windows that ended at some of them; return the rows now final.
-
-        scored intp [N], the new rows at which a window ended; reconstructed float32 [N, span, C].
-        """
+    def judge(self, stretch: Stretch, flags: NDArray[np.uint8], said: Sequence[Said]) -> Judged:
+        """Take new rows and what the windows that end at some of them say, by kind; return the rows
+        that are final now."""
         if self._wait == 0:
-            expected = np.full(stretch.values.shape, np.nan, np.float32)
-            expected[scored] = reconstructed[:, -1]
-            return Judged(stretch.slot, stretch.row, stretch.values, flags, expected)
+            return self._at_once(stretch, flags, said)
         self._reserve(stretch.slot)
         layout = _layout(stretch, self._wait)
         columns = self._concatenate(stretch, flags, layout)
-        total, count = columns[3], columns[4]
-        for back in range(self._wait + 1):
-            at = layout.new[scored] - back
-            total[at] += reconstructed[:, self._wait - back]
-            count[at] += 1
+        num = len(said)
+        for one, span, total, count in zip(said, self._spans, columns[3:], columns[3 + num :], strict=False):
+            for back in range(span):
+                at = layout.new[one.ends] - back
+                total[at] += one.values[:, max(0, one.values.shape[1] - 1 - back)]
+                count[at] += 1
         self._keep(stretch, columns, layout)
         return self._final(stretch, columns, layout)
 
     def flush(self) -> Judged:
         """Every waiting row, as it stands: the input has ended."""
         slot, at = np.nonzero(self._row.data != _EMPTY)
-        judged = _judged(
-            slot.astype(np.int32),
-            self._row.data[slot, at],
-            self._actual.data[slot, at],
-            self._flags.data[slot, at],
-            self._sum.data[slot, at],
-            self._count.data[slot, at],
-        )
+        columns = [array.data[slot, at] for array in self._arrays()]
+        judged = self._judged(slot.astype(np.int32), columns)
         self.drop(np.unique(slot).astype(np.int32))
         return judged
 
@@ -92,41 +99,56 @@ class Overlap:
         for array in self._arrays():
             array.reset(slots)
 
-    def _arrays(self) -> tuple[SlotArray, ...]:
-        return (self._row, self._actual, self._flags, self._sum, self._count)
+    def _at_once(self, stretch: Stretch, flags: NDArray[np.uint8], said: Sequence[Said]) -> Judged:
+        """Nothing waits: each row has what the one window says that ends at it."""
+        means = []
+        for one in said:
+            mean = np.full((len(stretch), one.values.shape[2]), np.nan)
+            mean[one.ends] = one.values[:, -1]
+            means.append(mean)
+        return Judged(stretch.slot, stretch.row, stretch.values, flags, tuple(means))
+
+    def _arrays(self) -> list[SlotArray]:
+        return [self._row, self._actual, self._flags, *self._sums, *self._counts]
 
     def _reserve(self, slot: NDArray[np.int32]) -> None:
         size = int(slot.max(initial=-1)) + 1
         for array in self._arrays():
             array.reserve(size)
 
-    def _concatenate(
-        self, stretch: Stretch, flags: NDArray[np.uint8], layout: _Layout
-    ) -> tuple[NDArray[Any], ...]:
-        new = (stretch.row, stretch.values, flags, 0.0, 0)
+    def _concatenate(self, stretch: Stretch, flags: NDArray[np.uint8], layout: _Layout) -> list[NDArray[Any]]:
+        arrays = self._arrays()
+        new: list[Any] = [stretch.row, stretch.values, flags, *([0] * (len(arrays) - 3))]
         columns = []
-        for array, fresh in zip(self._arrays(), new, strict=True):
+        for array, fresh in zip(arrays, new, strict=True):
             column = np.empty((layout.size, *array.data.shape[2:]), array.data.dtype)
             column[layout.waiting] = array.data[stretch.present]
             column[layout.new] = fresh
             columns.append(column)
-        return tuple(columns)
+        return columns
 
-    def _keep(self, stretch: Stretch, columns: tuple[NDArray[Any], ...], layout: _Layout) -> None:
+    def _keep(self, stretch: Stretch, columns: list[NDArray[Any]], layout: _Layout) -> None:
         kept = layout.last[:, None] - np.arange(self._wait)[::-1]
         for array, column in zip(self._arrays(), columns, strict=True):
             array.data[stretch.present] = column[kept]
         final = kept < layout.last_restart[:, None]
         self._row.data[stretch.present] = np.where(final, _EMPTY, columns[0][kept])
 
-    def _final(self, stretch: Stretch, columns: tuple[NDArray[Any], ...], layout: _Layout) -> Judged:
+    def _final(self, stretch: Stretch, columns: list[NDArray[Any]], layout: _Layout) -> Judged:
         """Rows with enough rows after them, and rows before a gap so long that none will count."""
         lengths = stretch.lengths + self._wait
         certain = np.maximum(layout.last - self._wait + 1, layout.last_restart)
         final = np.arange(layout.size) < np.repeat(certain, lengths)
         final &= columns[0] != _EMPTY
         slot = np.repeat(stretch.present, lengths)
-        return _judged(slot[final], *(column[final] for column in columns))
+        return self._judged(slot[final], [column[final] for column in columns])
+
+    def _judged(self, slot: NDArray[np.int32], columns: list[NDArray[Any]]) -> Judged:
+        row, actual, flags, *rest = columns
+        num = len(self._spans)
+        counted = [np.where(count > 0, count, np.nan)[:, None] for count in rest[num:]]
+        means = tuple(total / count for total, count in zip(rest[:num], counted, strict=True))
+        return Judged(slot, row, actual, flags, means)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +177,3 @@ def _layout(stretch: Stretch, wait: int) -> _Layout:
     return _Layout(
         len(stretch) + num_series * wait, new, first[:, None] + np.arange(wait), last, last_restart
     )
-
-
-def _judged(
-    slot: NDArray[np.int32],
-    row: NDArray[np.int64],
-    actual: NDArray[np.float64],
-    flags: NDArray[np.uint8],
-    total: NDArray[np.float32],
-    count: NDArray[np.int32],
-) -> Judged:
-    covered = np.where(count > 0, count, np.nan).astype(np.float32)
-    expected = total / covered[:, None]
-    return Judged(slot, row, actual, flags, expected)

@@ -17,12 +17,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact import Threshold
+from detector.artifact import Adaptation, Threshold
 
 _SECONDS = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800, "month": 2_629_800}
 _BUDGET = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*([a-z]+?)s?\s*", re.IGNORECASE)
 _SHAPE_BOUNDS = (-0.4, 0.5)
 _MIN_PEAKS = 10
+_RUN_ROWS = 8  # as many as end an alarm
+_HIGH = 0.9
+_ALARMS_PER_FALSE_ONE = 4.0
+"""An adapting threshold cannot tell true alarms from false ones: it is let alarm more often than the budget
+says, by this factor, so that the false ones keep to it (docs/decisions/0009)."""
+_RISE, _FORGIVENESS, _LEARN_AFTER = 1.35, 1.65, 256
 _LEVEL_QUANTILES = (0.98, 0.95, 0.9, 0.8)
 """Levels to try: the highest that leaves enough declustered peaks to fit is nearest the limit law."""
 
@@ -72,17 +78,18 @@ def peaks_over_threshold(
     segments: NDArray[np.int64],
     budget: str,
     interval_ns: int,
-    run_rows: int,
+    adaptive: bool,
 ) -> Threshold:
     """The threshold that meets `budget` on held-out errors.
 
     errors    float64 [n], rows in time order; NaN (unknown) rows are left out
     segments  int64 [n], rows of one uninterrupted stretch share a number: peaks never join across
-    run_rows  rows below the level that end a peak
+    adaptive  the stream goes on from this threshold by feedback (`detector.adaptation`)
 
-    The budget is usually rarer than the held-out rows are long, so the tail is extrapolated; the
-    threshold is then at least the largest error seen. Static: it cannot follow a drift of the
-    errors after calibration. Raises ValueError when no error is finite.
+    The budget is usually rarer than the held-out rows are long, so the tail is extrapolated; a threshold
+    that stays is then at least the largest error seen, while one that adapts may start below it. Errors that
+    grew within the held-out rows will go on growing: the threshold is raised by as much. Raises ValueError
+    when no error is finite.
     """
     per_event = rows_per_event(budget, interval_ns)
     finite = np.isfinite(errors)
@@ -90,22 +97,40 @@ def peaks_over_threshold(
     if len(errors) == 0:
         raise ValueError("no held-out row has an error: nothing to learn a threshold from")
     largest = float(errors.max())
-    tail = fit_tail(errors, segments, run_rows)
-    floor = largest if len(errors) < per_event else 0.0
+    growth = drift(errors)
+    alarms_a_row = (_ALARMS_PER_FALSE_ONE if adaptive else 1.0) / per_event
+    tail = fit_tail(errors, segments, _RUN_ROWS)
+    parameters = {"rows": float(len(errors)), "largest": largest, "drift": growth}
     if tail is None:
-        value = 1.5 * largest
-        return Threshold(_positive(value), "maximum", budget, {"rows": len(errors), "largest": largest})
-    value = max(tail.quantile(1.0 / per_event), floor)
-    parameters = {
-        "rows": float(len(errors)),
-        "largest": largest,
-        "level": tail.level,
-        "shape": tail.shape,
-        "scale": tail.scale,
-        "peak_rate": tail.peak_rate,
-        "peaks": float(tail.num_peaks),
-    }
-    return Threshold(_positive(value), "peaks_over_threshold", budget, parameters)
+        method, value = "maximum", (1.0 if adaptive else 1.5) * largest
+    else:
+        method, value = "peaks_over_threshold", tail.quantile(alarms_a_row)
+        if not adaptive and len(errors) < per_event:
+            value = max(value, largest)
+        parameters |= {
+            "level": tail.level,
+            "shape": tail.shape,
+            "scale": tail.scale,
+            "peak_rate": tail.peak_rate,
+            "peaks": float(tail.num_peaks),
+        }
+    value = max(value * growth, 1e-9)  # an error of 0 everywhere still needs a threshold above it
+    adaptation = _adaptation(errors, value, alarms_a_row) if adaptive else None
+    return Threshold(value, method, budget, parameters, adaptation=adaptation)
+
+
+def drift(errors: NDArray[np.float64]) -> float:
+    """The factor, 1 to 2, by which the high errors of the later half exceed those of the earlier one."""
+    half = len(errors) // 2
+    if half < _MIN_PEAKS:
+        return 1.0
+    earlier, later = np.quantile(errors[:half], _HIGH), np.quantile(errors[half:], _HIGH)
+    return float(np.clip(later / max(earlier, 1e-12), 1.0, 2.0))
+
+
+def _adaptation(errors: NDArray[np.float64], value: float, alarms_a_row: float) -> Adaptation:
+    lowest = min(1.0, float(np.quantile(errors, _HIGH)) / value)
+    return Adaptation(max(lowest, 1e-6), _RISE, _FORGIVENESS, alarms_a_row, _LEARN_AFTER)
 
 
 def fit_tail(errors: NDArray[np.float64], segments: NDArray[np.int64], run_rows: int) -> Tail | None:
@@ -142,8 +167,3 @@ def _fit_pareto(excess: NDArray[np.float64]) -> tuple[float, float]:
     ratio = mean / max(mean - 2.0 * weighted, 1e-12 * mean)
     shape = float(np.clip(2.0 - ratio, *_SHAPE_BOUNDS))
     return shape, mean * (1.0 - shape)
-
-
-def _positive(value: float) -> float:
-    """Error 0 everywhere (a constant series, perfectly learned) still needs a threshold above 0."""
-    return max(value, 1e-9)

@@ -29,7 +29,7 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """Final verdicts of n rows, sorted by series and, within one, by time.
+    """Verdicts of n rows, all final or all provisional, sorted by series and, within one, by time.
 
     names         the distinct series of these verdicts
     series        int32 [n], index into `names`
@@ -39,6 +39,8 @@ class Verdicts:
     actual        float64 [n, channels], physical units, NaN where none came
     expected      float64 [n, channels], the model's reconstruction in physical units, NaN where unknown
     contribution  float32 [n, channels], share of the error a channel; sums to 1; NaN where unknown
+    threshold     float64 [n], what score 1 stood for at this row, in units of the calibrated threshold: it
+                  adapts to the stream; score * threshold ranks rows of different times
     """
 
     names: tuple[str, ...]
@@ -49,6 +51,7 @@ class Verdicts:
     actual: NDArray[np.float64]
     expected: NDArray[np.float64]
     contribution: NDArray[np.float32]
+    threshold: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.timestamp_ns)
@@ -66,6 +69,7 @@ class Verdicts:
             wide,
             wide,
             wide.astype(np.float32),
+            np.empty(0),
         )
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Self:

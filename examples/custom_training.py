@@ -24,7 +24,7 @@ CONFIGS = {
     "recurrent": TrainConfig(
         model=ModelOptions(family="lstm", window=48, nodes=32, latent=16, patch=4, loss="huber"),
         fit=FitOptions(max_epochs=6, windows_per_epoch=6_000, seed=1),
-        scoring=ScoringOptions(alarm_budget="1/month", smooth=4),
+        scoring=ScoringOptions(alarm_budget="1/month"),
     ),
 }
 

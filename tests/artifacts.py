@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from detector import models
-from detector.artifact import Artifact, Channel, Scoring, Spec, Threshold
+from detector.artifact import (
+    Adaptation,
+    Artifact,
+    Channel,
+    Level,
+    Member,
+    Scoring,
+    Spec,
+    Threshold,
+    build_members,
+)
+
+SMALL = {"latent": 4, "nodes": 8, "layers": 1}
 
 
 def make_artifact(
@@ -13,30 +27,39 @@ def make_artifact(
     *,
     family: str = "conv",
     window: int = 8,
+    more: Sequence[tuple[str, int]] = (),
     stride: int = 1,
     interval_ns: int = 10**9,
     max_gap: int = 3,
     scoring: Scoring | None = None,
     threshold: float = 1.0,
+    adaptation: Adaptation | None = None,
     flatline_rows: int = 0,
     batch_size: int = 16,
     seed: int = 0,
 ) -> Artifact:
-    """An artifact of an untrained model over `channels`, all centred at 0 with scale 1."""
+    """An artifact of an untrained model over `channels`, all centred at 0 with scale 1.
+
+    `more` are further members, (family, window) each, of shorter windows. Whitening is the identity, and
+    every level is 0 with spread 2, so that the error of a single member with one channel is the root mean
+    square residual of the window.
+    """
     torch.manual_seed(seed)
-    hyperparameters = {"latent": 4, "nodes": 8, "layers": 1}
-    module = models.build(family, hyperparameters, window, len(channels))
+    levels = (Level(0.0, 2.0),) * (1 if len(channels) == 1 else 2)
+    members = []
+    for name, rows in ((family, window), *more):
+        given = {key: value for key, value in SMALL.items() if name in ("conv", "lstm", "gru", "deep")}
+        hyperparameters = models.resolve(name, given or {"latent": 4}, rows, len(channels))
+        members.append(Member(name, hyperparameters, rows, levels, levels))
     spec = Spec(
         name="pump",
-        family=family,
-        hyperparameters=hyperparameters,
-        channels=tuple(Channel(name, 0.0, 1.0, 1.0, 2.0, flatline_rows) for name in channels),
+        members=tuple(members),
+        channels=tuple(Channel(name, 0.0, 1.0, 2.0, flatline_rows) for name in channels),
         interval_ns=interval_ns,
-        window=window,
         stride=stride,
         batch_size=batch_size,
         max_gap=max_gap,
         scoring=scoring or Scoring(),
-        threshold=Threshold(threshold, "fixed", "1/week"),
+        threshold=Threshold(threshold, "fixed", "1/week", adaptation=adaptation),
     )
-    return Artifact(spec, module.eval())
+    return Artifact(spec, build_members(spec.members, len(channels)).eval())

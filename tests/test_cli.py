@@ -18,6 +18,7 @@ from connectors.errors import CodecError, ConnectorError, KafkaError, ParquetErr
 from detector.errors import ArtifactError, ConfigError
 from detector.models import FAMILIES
 from trainer.errors import TrainerError
+from trainer.plan import ENSEMBLE
 
 ROOT = Path(__file__).parent.parent
 VERBS = [verb.name for verb in streamgauge.VERBS]
@@ -104,7 +105,7 @@ def test_every_verb_leads_to_a_function(line: str) -> None:
 
 
 def test_the_models_offered_are_the_families_there_are() -> None:
-    assert set(streamgauge.MODELS) == set(FAMILIES)
+    assert set(streamgauge.MODELS) == {ENSEMBLE, *FAMILIES}
 
 
 def test_the_version_is_printed() -> None:

@@ -1,7 +1,7 @@
 """The trainer: history in, artifacts out.
 
 from trainer import fit
-artifact = fit("history/", model="lstm", window=64, alarm_budget="1/week", out="models/pump")
+artifact = fit("history/", alarm_budget="1/week", out="models/pump")
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ def fit(
     """Train and calibrate a model; with `out`, publish it there as the current version.
 
     data          a Parquet file or directory, or a frame with a DatetimeIndex and a column a channel
-    model         "conv", "lstm" or "linear"
-    window        rows that the model sees at once
+    model         "ensemble" (the default), or one family: "linear", "mlp", "deep", "conv", "lstm", "gru" or
+                  "vae"
+    window        rows that the model sees at once; None: what suits the data
     alarm_budget  false alarms tolerated a series, as "1/week"
     out           registry entry, such as "models/pump"
     config        everything else (`trainer.config.TrainConfig`); the parameters before override it

@@ -1,12 +1,11 @@
-"""From trained weights to an artifact: residual scales, bands, and the threshold.
+"""From trained weights to an artifact: levels of the statistics, bands, and the threshold.
 
-The threshold is learnt from rows that trained nothing: the engine itself scores the calibration rows,
-exactly as it will score the stream, and the tail of those errors is extrapolated to the alarm budget.
+All are learnt from rows that trained nothing: the engine's own front half reads the calibration rows as it
+will read the stream, and the tail of the errors is extrapolated to the alarm budget.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -15,8 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from connectors.records import Readings
-from detector.artifact import Artifact, Channel, Spec, Threshold
-from detector.engine import Engine
+from detector.artifact import Artifact, Channel, Level, Member, Spec, Threshold
+from detector.combination import Combination, level_of, log_statistics
+from detector.evidence import Evidence
+from detector.grid import Grid, Rows
+from detector.member import Members
+from detector.models import reconstruct
+from detector.overlap import Judged
 from detector.scoring import fill_missing
 from detector.threshold import peaks_over_threshold
 from trainer.errors import TooLittleDataError
@@ -26,9 +30,9 @@ from trainer.scaling import ChannelStatistics
 
 QUANTILES = np.array([0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1.0])
 _BAND_QUANTILE = 0.99
-_MIN_RESIDUAL_SCALE = 0.02
 _RESIDUAL_WINDOWS = 4_096
 _FEED_ROWS = 1 << 14
+_KEPT_ROWS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +40,6 @@ class Residuals:
     """Held-out residuals in the model's units, float32 [n, C], NaN where missing."""
 
     values: NDArray[np.float32]
-
-    def scale(self) -> NDArray[np.float64]:
-        """Root mean square a channel, float64 [C], never so small that a channel dominates for nothing."""
-        known = np.isfinite(self.values)
-        square = np.where(known, self.values.astype(np.float64) ** 2, 0.0).sum(axis=0)
-        rms = np.sqrt(square / np.maximum(known.sum(axis=0), 1))
-        floored: NDArray[np.float64] = np.maximum(rms, _MIN_RESIDUAL_SCALE)
-        return floored
 
     def quantile(self, level: float) -> NDArray[np.float64]:
         """Quantile of the absolute residual a channel, float64 [C]; 0 where nothing is known."""
@@ -62,7 +58,7 @@ def held_out_residuals(module: torch.nn.Module, windows: Windows) -> Residuals:
     with torch.inference_mode():
         for at in range(0, len(x_BWC), 256):
             part = x_BWC[at : at + 256]
-            y_BWC = module(torch.from_numpy(fill_missing(part))).numpy()
+            y_BWC = reconstruct(module, torch.from_numpy(fill_missing(part)))[0].numpy()
             found.append(part[:, -1] - y_BWC[:, -1])
     return Residuals(np.concatenate(found))
 
@@ -72,17 +68,14 @@ def describe_channels(
     statistics: ChannelStatistics,
     residuals: Residuals,
     valid_range: dict[str, tuple[float, float]],
-    plain: bool,
 ) -> tuple[Channel, ...]:
-    """Everything learnt of each channel, as the artifact keeps it; `plain`: residuals are not scaled."""
-    scale = np.ones(len(names)) if plain else residuals.scale()
+    """Everything learnt of each channel, as the artifact keeps it."""
     band = residuals.quantile(_BAND_QUANTILE)
     return tuple(
         Channel(
             name=name,
             center=float(statistics.center[at]),
             scale=float(statistics.scale[at]),
-            residual_scale=float(scale[at]),
             band=float(band[at] * statistics.scale[at]),
             flatline_rows=int(statistics.flatline_rows[at]),
             valid_min=valid_range.get(name, (None, None))[0],
@@ -92,41 +85,104 @@ def describe_channels(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Statistics of held-out rows in the order of time: float64 [n, statistics of all members] each, NaN
+    where a member did not speak; segment int64 [n], the number of the uninterrupted stretch."""
+
+    segment: NDArray[np.int64]
+    settled: NDArray[np.float64]
+    fresh: NDArray[np.float64]
+
+
 def calibrate(
-    spec: Spec, module: torch.nn.Module, history: History, segments: tuple[Segment, ...], residuals: Residuals
+    spec: Spec, module: Members, history: History, segments: tuple[Segment, ...], adaptive: bool
 ) -> Artifact:
-    """Learn the threshold of `spec` (its value is ignored, its budget kept) on the rows of `segments`.
+    """Learn the levels and the threshold of `spec` (its threshold's budget is kept) on the rows of
+    `segments`.
 
     Raises TooLittleDataError when no row of them has a full window.
     """
-    unit = replace(spec, threshold=replace(spec.threshold, value=1.0))
-    errors, number = held_out_errors(Artifact(unit, module), history, segments)
-    run_rows = max(1, spec.window // 2)
-    if not np.isfinite(errors).any():
+    held_out = held_out_statistics(Artifact(spec, module), history, segments)
+    return calibrated(spec, module, held_out, adaptive)
+
+
+def calibrated(spec: Spec, module: Members, held_out: HeldOut, adaptive: bool) -> Artifact:
+    """The artifact of these statistics of held-out rows."""
+    if not np.isfinite(held_out.settled).all(axis=1).any():
         raise TooLittleDataError(
             f"the calibration part has no full window of {spec.window} rows: give more history or a"
             " smaller window"
         )
-    threshold = peaks_over_threshold(errors, number, spec.threshold.alarm_budget, spec.interval_ns, run_rows)
-    known = errors[np.isfinite(errors)]
-    table = {"quantile": QUANTILES, "error": np.quantile(known, QUANTILES)}
+    settled, fresh = (_levels(spec, part) for part in (held_out.settled, held_out.fresh))
+    members = tuple(
+        replace(member, settled=one, fresh=other)
+        for member, one, other in zip(spec.members, settled, fresh, strict=True)
+    )
+    errors = Combination(members, settled).errors(held_out.settled)
+    threshold = _threshold(spec, errors, held_out, adaptive)
+    if spec.scoring.delay:
+        first = Combination(members, fresh).errors(held_out.fresh)
+        threshold = replace(threshold, fresh=_threshold(spec, first, held_out, adaptive).value)
+    table = {"quantile": QUANTILES, "error": np.quantile(errors[np.isfinite(errors)], QUANTILES)}
+    kept: dict[str, NDArray[np.float64]] = {
+        "segment": held_out.segment[-_KEPT_ROWS:].astype(np.float64),
+        "error": errors[-_KEPT_ROWS:],
+    }
+    if spec.scoring.delay:
+        kept["fresh"] = first[-_KEPT_ROWS:]
+    return Artifact(replace(spec, members=members, threshold=threshold), module, table, kept)
+
+
+def residual_columns(spec: Spec, residuals: Residuals) -> dict[str, NDArray[np.float64]]:
+    """Quantiles of the absolute residual of each channel, in its own unit, for the calibration table."""
     levels = [residuals.quantile(level) for level in QUANTILES]
-    for at, name in enumerate(spec.channel_names):
-        table[f"residual:{name}"] = np.array([level[at] for level in levels]) * spec.channels[at].scale
-    return Artifact(replace(spec, threshold=threshold), module, table)
+    return {
+        f"residual:{name}": np.array([level[at] for level in levels]) * spec.channels[at].scale
+        for at, name in enumerate(spec.channel_names)
+    }
 
 
-def held_out_errors(
-    artifact: Artifact, history: History, segments: tuple[Segment, ...]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The engine's score of every row of `segments`, in their order, and the number of the segment.
+def held_out_statistics(artifact: Artifact, history: History, segments: tuple[Segment, ...]) -> HeldOut:
+    """What the members say of every row of `segments`, in their order.
 
     Rows before a segment in the history fill its first windows and are left out.
     """
-    found = [part for lot in _lots(segments) for part in _lot_errors(artifact, history, lot)]
-    number, row, error = (np.concatenate(column) for column in zip(*found, strict=True))
+    parts = [part for lot in _lots(segments) for part in _lot_statistics(artifact, history, lot)]
+    settled, fresh = ([part for part in parts if part[0] == kind] for kind in ("settled", "fresh"))
+    number, _, statistics = _in_order(settled)
+    first = _in_order(fresh)[2] if fresh else statistics
+    return HeldOut(number, statistics, first)
+
+
+def _in_order(
+    parts: list[_Part],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    number, row, statistics = (np.concatenate([part[at] for part in parts]) for at in (1, 2, 3))
     order = np.lexsort((row, number))
-    return error[order], number[order]
+    return number[order], row[order], statistics[order]
+
+
+def _levels(spec: Spec, statistics: NDArray[np.float64]) -> list[tuple[Level, ...]]:
+    """The levels of each member's statistics."""
+    logarithms = log_statistics(statistics)
+    num = spec.num_statistics
+    return [
+        tuple(level_of(logarithms[:, at * num + one]) for one in range(num))
+        for at in range(len(spec.members))
+    ]
+
+
+def _threshold(spec: Spec, errors: NDArray[np.float64], held_out: HeldOut, adaptive: bool) -> Threshold:
+    return peaks_over_threshold(
+        errors, held_out.segment, spec.threshold.alarm_budget, spec.interval_ns, adaptive
+    )
+
+
+def neutral(members: tuple[Member, ...], num_statistics: int) -> tuple[Member, ...]:
+    """Members whose levels are yet to be learnt."""
+    levels = (Level(),) * num_statistics
+    return tuple(replace(member, settled=levels, fresh=levels) for member in members)
 
 
 def unfitted_threshold(budget: str) -> Threshold:
@@ -148,25 +204,39 @@ def _lots(segments: tuple[Segment, ...]) -> Iterator[dict[int, Segment]]:
         yield lot
 
 
-def _lot_errors(
-    artifact: Artifact, history: History, lot: dict[int, Segment]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
-    """(segment's number, row, error) of the segments' rows, as the engine gives them: no verdict is kept."""
+_Part = tuple[str, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+
+
+def _lot_statistics(artifact: Artifact, history: History, lot: dict[int, Segment]) -> Iterator[_Part]:
+    """("settled" or "fresh", segment's number, row, statistics) of the segments' rows."""
     spec = artifact.spec
-    engine = Engine(artifact)
-    steps = (engine.step(readings) for readings in _readings(history, lot, spec))
-    for result in itertools.chain(steps, (engine.flush() for _ in range(1))):
-        verdicts = result.verdicts
-        numbers = np.array([int(name) for name in verdicts.names], np.int64)
-        first_row = np.array([lot[number].row for number in numbers.tolist()], np.int64)
-        row = verdicts.timestamp_ns // spec.interval_ns
-        inside = row >= first_row[verdicts.series]
-        yield numbers[verdicts.series][inside], row[inside], verdicts.score[inside]
+    evidence = Evidence(artifact, "cpu")
+    grid = Grid(len(spec.channels), spec.interval_ns, 0)
+
+    def part(kind: str, rows: Judged) -> _Part:
+        number = np.array(list(lot), np.int64)[rows.slot]
+        first_row = np.array([segment.row for segment in lot.values()], np.int64)[rows.slot]
+        inside = (rows.row >= first_row) & ~np.isnan(rows.actual).all(axis=1)
+        statistics = np.concatenate(rows.means[1 : 1 + len(spec.members)], axis=1)
+        return kind, number[inside], rows.row[inside], statistics[inside]
+
+    def parts(rows: Rows) -> Iterator[_Part]:
+        heard = evidence.add(rows)
+        yield part("settled", heard.settled)
+        if heard.fresh is not None:
+            yield part("fresh", heard.fresh)
+
+    order = {str(number): at for at, number in enumerate(lot)}
+    for readings in _readings(history, lot, spec):
+        slot = np.array([order[name] for name in readings.names], np.int32)[readings.series]
+        yield from parts(grid.add(slot, readings.timestamp_ns, readings.values))
+    yield from parts(grid.flush())
+    yield part("settled", evidence.flush())
 
 
 def _readings(history: History, lot: dict[int, Segment], spec: Spec) -> Iterator[Readings]:
     """The rows of the segments and of those before that fill the first windows; series are numbers."""
-    before = spec.window - 1 + spec.scoring.smooth
+    before = spec.window - 1
     parts: list[tuple[str, NDArray[np.int64], NDArray[np.float64]]] = []
     num_rows = 0
     for number, segment in lot.items():

@@ -7,8 +7,8 @@ from detector.artifact import Spec
 _TEMPLATE = """\
 # {name}
 
-A {family} autoencoder over windows of {window} rows of {num_channels} channels, one row every
-{interval:g} s. It scores how far a row is from what the window lets it expect; 1.0 is the threshold.
+{members} over {num_channels} channels, one row every {interval:g} s. It scores how far windows are from
+what their own code lets it expect; 1.0 is the threshold.
 
 | | |
 |---|---|
@@ -23,9 +23,13 @@ A {family} autoencoder over windows of {window} rows of {num_channels} channels,
 ## Limits
 
 - It knows what its history showed. What was rare there scores high; what was wrong there counts as normal.
-- The threshold is static: it holds as long as normal errors look like those of the calibration part.
-- A series needs {window} rows before its first score, and again after a gap of more than {max_gap} rows.
+- The threshold {threshold_kind}.
+- A series needs {shortest} rows before its first score, and {window} before all of the model speaks; again
+  after a gap of more than {max_gap} rows.
 """
+
+_STAYS = "is static: it holds as long as normal errors look like those of the calibration part"
+_ADAPTS = "follows each series so that alarms keep to the budget; a level that stays is learnt"
 
 
 def model_card(spec: Spec) -> str:
@@ -33,8 +37,10 @@ def model_card(spec: Spec) -> str:
     training = spec.training
     return _TEMPLATE.format(
         name=spec.name,
-        family=spec.family,
+        members=_members(spec),
         window=spec.window,
+        shortest=min(member.window for member in spec.members),
+        threshold_kind=_ADAPTS if spec.threshold.adaptation else _STAYS,
         num_channels=len(spec.channels),
         interval=spec.interval_ns / 1e9,
         channels=", ".join(spec.channel_names),
@@ -44,3 +50,11 @@ def model_card(spec: Spec) -> str:
         budget=spec.threshold.alarm_budget,
         **training,
     )
+
+
+def _members(spec: Spec) -> str:
+    """The members in words, "A conv autoencoder of 64 rows"."""
+    named = [f"{member.family} ({member.window} rows)" for member in spec.members]
+    if len(named) == 1:
+        return f"A {spec.members[0].family} autoencoder of {spec.window} rows"
+    return f"An ensemble of autoencoders, {', '.join(named)},"

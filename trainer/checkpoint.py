@@ -15,6 +15,7 @@ from safetensors.torch import load, save
 from trainer.errors import TrainerError
 
 _FILE = "state"
+_MEMBER = "member-"
 
 
 @dataclass(slots=True)
@@ -39,7 +40,6 @@ class TrainingState:
 
     module: torch.nn.Module
     optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.ReduceLROnPlateau
     result: FitResult
     best: dict[str, torch.Tensor]
     epoch: int
@@ -57,8 +57,12 @@ class Checkpoints:
     identity: str = ""
 
     def exists(self) -> bool:
-        """Whether there is a state to go on from."""
-        return (self.directory / _FILE).exists()
+        """Whether there is a state to go on from, of this training or of a member's."""
+        return (self.directory / _FILE).exists() or any(self.directory.glob(f"{_MEMBER}*/{_FILE}"))
+
+    def member(self, number: int) -> Checkpoints:
+        """The state of one member's training, in a directory of its own."""
+        return Checkpoints(self.directory / f"{_MEMBER}{number}", self.identity)
 
     def save(self, state: TrainingState) -> None:
         """Replace the state; a kill at any moment leaves the old or the new one. Raises TrainerError."""
@@ -96,7 +100,9 @@ class Checkpoints:
         return True
 
     def clear(self) -> None:
-        """Forget the state: the training is over."""
+        """Forget the state and the members': the training is over."""
+        for member in self.directory.glob(f"{_MEMBER}*"):
+            Checkpoints(member, self.identity).clear()
         for name in (_FILE, f".{_FILE}"):
             (self.directory / name).unlink(missing_ok=True)
         if self.directory.is_dir() and not any(self.directory.iterdir()):
@@ -104,16 +110,7 @@ class Checkpoints:
 
 
 def _description(state: TrainingState, identity: str) -> dict[str, Any]:
-    schedule = {
-        k: v for k, v in state.schedule.state_dict().items() if isinstance(v, int | float | bool | list)
-    }
-    return {
-        "identity": identity,
-        "epoch": state.epoch,
-        "result": asdict(state.result),
-        "learning_rates": [group["lr"] for group in state.optimizer.param_groups],
-        "schedule": schedule,
-    }
+    return {"identity": identity, "epoch": state.epoch, "result": asdict(state.result)}
 
 
 def _tensors(state: TrainingState) -> dict[str, torch.Tensor]:
@@ -135,9 +132,6 @@ def _restore(state: TrainingState, described: dict[str, Any], tensors: dict[str,
         number, name = key.split("/")
         entries.setdefault(int(number), {})[name] = value
     groups = state.optimizer.state_dict()["param_groups"]
-    for group, rate in zip(groups, described["learning_rates"], strict=True):
-        group["lr"] = rate
     state.optimizer.load_state_dict({"state": entries, "param_groups": groups})
-    state.schedule.load_state_dict(described["schedule"])
     state.result = FitResult(**described["result"])
     state.epoch = described["epoch"]

@@ -101,8 +101,11 @@ def _train_config(args: argparse.Namespace) -> TrainConfig:
 
     config = load_toml(Path(args.config), TrainConfig) if args.config else TrainConfig()
     flags = {
-        "model": ("window", "stride", "latent", "layers", "nodes", "activation", "loss", "patch"),
-        "fit": ("max_epochs", "seed", "device"),
+        "model": (
+            *("window", "stride", "latent", "layers", "nodes", "activation", "loss", "patch"),
+            *("beta", "backbone"),
+        ),
+        "fit": ("max_epochs", "seed", "device", "noise", "mask", "trim"),
         "scoring": ("alarm_budget",),
         "data": (),
     }

@@ -15,11 +15,17 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class ModelOptions(BaseModel):
-    """The model and its hyperparameters; None is the family's own default (docs/models.md)."""
+    """The model and its hyperparameters; None is the family's own default (docs/models.md).
+
+    window   None: about 256 cells, 16 to 256 rows (`trainer.plan.default_window`)
+    members  of an ensemble: families, each with its window where it is not the common one, as "conv" or
+             "linear:16"; None: linear, conv and lstm, and linear over a short window
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    family: str = "conv"
+    family: str = "ensemble"
+    members: tuple[str, ...] | None = None
     window: Positive | None = None
     stride: Positive = 1
     latent: Positive | None = None
@@ -29,40 +35,60 @@ class ModelOptions(BaseModel):
     loss: str | None = None
     patch: Positive | None = None
     kernel: Positive | None = None
+    output: str | None = None
+    fit: str | None = None
+    backbone: str | None = None
+    beta: float | None = None
+    score: str | None = None
+    draws: Positive | None = None
 
     def hyperparameters(self) -> dict[str, Any]:
         """What was given, by name."""
-        names = ("latent", "activation", "layers", "nodes", "loss", "patch", "kernel")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        return self.model_dump(exclude={"family", "members", "window", "stride"}, exclude_none=True)
 
 
 class DataOptions(BaseModel):
-    """How history becomes rows. `interval_seconds` None: the most common step of the data."""
+    """How history becomes rows.
+
+    interval_seconds  None: the most common step of the data
+    max_gap           missing rows that a window may bridge; None: half a window
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     interval_seconds: Annotated[float, Field(gt=0)] | None = None
-    max_gap: Annotated[int, Field(ge=0)] = 5
+    max_gap: Annotated[int, Field(ge=0)] | None = None
     channels: tuple[str, ...] | None = None
-    validation_share: Share = 0.15
+    validation_share: Share = 0.05
     calibration_share: Share = 0.2
     valid_range: dict[str, tuple[float, float]] = {}
 
 
 class FitOptions(BaseModel):
-    """The training loop. `threads`: processor threads; one is best for small models, and on a busy
-    machine more than the free cores are slower by far."""
+    """The training loop.
+
+    noise    standard deviation, in scaled units, of the noise added to what the model sees in training
+    mask     share of the cells that the model sees as missing in training
+    trim     share of the windows of a batch, those it reconstructs worst, that teach it nothing
+    refit    once the threshold is learnt, let the model learn from the calibration rows too
+    threads  processor threads; one is best for small models, and on a busy machine more than the free
+             cores are slower by far
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_epochs: Positive = 60
-    patience: Positive = 8
-    batch_size: Positive = 128
-    windows_per_epoch: Positive = 40_000
-    min_steps_per_epoch: Positive = 20
+    max_epochs: Positive = 12
+    patience: Positive = 6
+    batch_size: Positive = 64
+    windows_per_epoch: Positive | None = None
+    min_steps_per_epoch: Positive = 40
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    noise: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    mask: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    trim: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    refit: bool = True
     seed: Annotated[int, Field(ge=0)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Positive = 1
@@ -71,16 +97,18 @@ class FitOptions(BaseModel):
 class ScoringOptions(BaseModel):
     """How residuals become scores, and the threshold.
 
-    smooth  rows whose errors are averaged; None: an eighth of the window
-    plain   every channel's residual counts as it is, not in units of its held-out residuals
+    delay     rows that a final verdict may wait for later windows; more than the window's is cut to it
+    whiten    residuals are measured by the covariance of normal ones (`detector.whitening`); False: every
+              cell's squared residual counts alike
+    adaptive  the threshold follows the stream, so that alarms keep to the budget; False: it stays
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     alarm_budget: str = "1/week"
     delay: Annotated[int, Field(ge=0)] = 0
-    smooth: Positive | None = None
-    plain: bool = False
+    whiten: bool = True
+    adaptive: bool = True
     batch_size: Positive = 256
 
     @field_validator("alarm_budget")
@@ -102,10 +130,8 @@ class TrainConfig(BaseModel):
     scoring: ScoringOptions = ScoringOptions()
 
     @model_validator(mode="after")
-    def _delay_within_window(self) -> TrainConfig:
+    def _stride_within_window(self) -> TrainConfig:
         window = self.model.window
-        if window is not None and self.scoring.delay >= window:
-            raise ValueError(f"scoring.delay {self.scoring.delay} must be less than model.window {window}")
         if window is not None and self.model.stride > window:
             raise ValueError(f"model.stride {self.model.stride} must be at most model.window {window}")
         return self

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,17 +20,21 @@ from numpy.typing import NDArray
 
 from connectors.errors import ConnectorError
 from connectors.parquet import TableWriter
-from connectors.records import Readings
 from detector.artifact import Artifact
-from detector.engine import Engine
 from detector.errors import DetectorError
 from detector.measures import NO_ALARMS, AlarmCounts, auc_pr, auc_roc, count_alarms, vus_pr
+from detector.threshold import parse_budget
+from trainer.baseline import WINDOW as BASELINE_WINDOW
+from trainer.baseline import plain_linear_errors
 from trainer.config import TrainConfig, override
 from trainer.errors import TooLittleDataError, TrainerError
+from trainer.history import build_history
 from trainer.labelled import Labelled, find_files, read_labelled
-from trainer.pipeline import MIN_WINDOW, Source, default_window, fit_source
+from trainer.pipeline import Source, fit_source
+from trainer.plan import ENSEMBLE, MIN_WINDOW, default_window
 from trainer.pool import in_processes
 from trainer.progress import Report
+from trainer.row_scores import RowScores, judge_rows
 
 _FEED_ROWS = 1 << 14
 _NUM_RANDOM = 5
@@ -43,18 +47,22 @@ class EvaluationOptions:
 
     train_rows  fit on the first so many rows; None: on `split = train`
     causal      a row is judged by windows that end at it; else also by those that end after it
-    window      None: 64 rows, or a tenth of the training rows where that is less, halved until it fits
+    delay       rows that such a window may end after it; None: as many as it has
+    window      None: what suits the data (`trainer.plan`), halved until it fits
     scores      directory for a Parquet of scores a file; None: none
+    base        everything else of the training
     """
 
-    family: str = "conv"
+    family: str = ENSEMBLE
     train_rows: int | None = None
     causal: bool = True
+    delay: int | None = None
     window: int | None = None
     seed: int = 0
     max_epochs: int | None = None
     alarm_budget: str = "1/week"
     scores: Path | None = None
+    base: TrainConfig = field(default_factory=TrainConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,8 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """One file. `alarms` count test rows at score > 1; `test_days` is their event time."""
+    """One file. `alarms` count the incidents of the test rows; `test_days` is their event time, and
+    `budgeted` the false alarms that the budget allows in the part of it that is normal."""
 
     file: str
     window: int
@@ -79,7 +88,7 @@ class FileResult:
     linear: Ranking
     random: Ranking
     alarms: AlarmCounts
-    linear_alarms: AlarmCounts
+    budgeted: float
     test_days: float
     fit_seconds: float
     score_rows_per_second: float
@@ -131,59 +140,42 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
     started = time.perf_counter()
     artifact = _fit(data, options)
     fitted = time.perf_counter()
-    score = score_rows(artifact, data.timestamp_ns, data.values)
+    found = judge_rows(artifact, data.timestamp_ns, data.values)
     scored = time.perf_counter()
-    window = artifact.spec.window
-    linear = fit_source(_training_source(data), _config(options, "linear", window, plain=True))
-    linear_score = score_rows(linear, data.timestamp_ns, data.values)
     if options.scores is not None:
-        _write_scores(options.scores / name, data, score)
+        _write_scores(options.scores / name, data, found)
+    test = ~data.train
+    normal_seconds = float((test & (data.label == 0)).sum()) * data.interval_ns / 1e9
     return FileResult(
         file=name,
-        window=window,
-        rows=len(score),
+        window=artifact.spec.window,
+        rows=len(found.score),
         train_rows=int(data.train.sum()),
         buffer=data.buffer,
-        model=_rank(data, score),
-        linear=_rank(data, linear_score),
+        model=_rank(data, found.error),
+        linear=_rank(data, _baseline(data, options.causal)),
         random=_rank_random(data, options.seed),
-        alarms=_alarms(data, score),
-        linear_alarms=_alarms(data, linear_score),
-        test_days=float((~data.train).sum()) * data.interval_ns / 1e9 / _DAY_SECONDS,
+        alarms=count_alarms(data.label[test], found.alarm[test]) if test.any() else NO_ALARMS,
+        budgeted=normal_seconds * parse_budget(options.alarm_budget),
+        test_days=float(test.sum()) * data.interval_ns / 1e9 / _DAY_SECONDS,
         fit_seconds=fitted - started,
-        score_rows_per_second=len(score) / max(scored - fitted, 1e-9),
+        score_rows_per_second=len(found.score) / max(scored - fitted, 1e-9),
     )
 
 
-def score_rows(
-    artifact: Artifact, timestamp_ns: NDArray[np.int64], values: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The score of each row of one series, in the order given, float64 [n]; NaN where unknown.
-
-    Several rows of one interval share the score of their grid row.
-    """
-    engine = Engine(artifact)
-    order = np.argsort(timestamp_ns, kind="stable")
-    found_row, found_score = [], []
-    interval_ns = artifact.spec.interval_ns
-    for at in range(0, len(order), _FEED_ROWS):
-        rows = order[at : at + _FEED_ROWS]
-        zeros = np.zeros(len(rows), np.int32)
-        result = engine.step(Readings(("series",), zeros, timestamp_ns[rows], values[rows], zeros, rows))
-        found_row.append(result.verdicts.timestamp_ns // interval_ns)
-        found_score.append(result.verdicts.score)
-    rest = engine.flush().verdicts
-    row = np.concatenate([*found_row, rest.timestamp_ns // interval_ns])
-    score = np.concatenate([*found_score, rest.score])
-    by_row = np.argsort(row, kind="stable")
-    wanted = timestamp_ns // interval_ns
-    place = np.minimum(np.searchsorted(row[by_row], wanted), len(row) - 1)
-    return np.where(row[by_row][place] == wanted, score[by_row][place], np.nan)
+def _baseline(data: Labelled, causal: bool) -> NDArray[np.float64]:
+    """The linear model's plain errors of the file's rows; it takes them one after the other, whatever
+    their times."""
+    chunk = data.training_chunk()
+    chunk = replace(chunk, timestamp_ns=np.arange(len(chunk)) * data.interval_ns)
+    with build_history(lambda: iter([chunk]), data.channels, data.interval_ns, 0) as history:
+        window = min(BASELINE_WINDOW, max(MIN_WINDOW, history.num_rows // 10))
+        return plain_linear_errors(history, data.values, window, causal)
 
 
 def _check(directory: Path, options: EvaluationOptions, jobs: int | None) -> None:
     """Refuse at once what would only fail, or mislead, after hours."""
-    _config(options, options.family, MIN_WINDOW if options.window is None else options.window)
+    _config(options, MIN_WINDOW if options.window is None else options.window)
     for name, value in (("--jobs", jobs), ("--train-rows", options.train_rows)):
         if value is not None and value < 1:
             raise TrainerError(f"{name} {value}: must be at least 1")
@@ -200,10 +192,10 @@ def _fit(data: Labelled, options: EvaluationOptions) -> Artifact:
 
     Where long gaps leave no stretch of the default window, it is halved.
     """
-    window = options.window or default_window(int(data.train.sum()))
+    window = options.window or default_window(int(data.train.sum()), len(data.channels))
     while True:
         try:
-            return fit_source(_training_source(data), _config(options, options.family, window))
+            return fit_source(_training_source(data), _config(options, window))
         except TooLittleDataError:
             if options.window is not None or window // 2 < MIN_WINDOW:
                 raise
@@ -258,20 +250,17 @@ def _training_source(data: Labelled) -> Source:
     return Source(lambda: iter([chunk]), data.channels, data.interval_ns)
 
 
-def _config(options: EvaluationOptions, family: str, window: int, plain: bool = False) -> TrainConfig:
+def _config(options: EvaluationOptions, window: int) -> TrainConfig:
     """Raises TrainerError that names what cannot be."""
-    scoring: dict[str, object] = {
-        "alarm_budget": options.alarm_budget,
-        "delay": 0 if options.causal else max(0, window - 1),
-        "smooth": 1 if plain else None,
-        "plain": plain,
-    }
     changes: dict[str, dict[str, object]] = {
-        "model": {"family": family, "window": window},
+        "model": {"family": options.family, "window": window},
         "fit": {"seed": options.seed, "max_epochs": options.max_epochs},
-        "scoring": scoring,
+        "scoring": {
+            "alarm_budget": options.alarm_budget,
+            "delay": 0 if options.causal else options.delay if options.delay is not None else window - 1,
+        },
     }
-    return override(TrainConfig(), None, changes)
+    return override(options.base, None, changes)
 
 
 def _rank(data: Labelled, score: NDArray[np.float64]) -> Ranking:
@@ -290,18 +279,14 @@ def _rank_random(data: Labelled, seed: int) -> Ranking:
     return Ranking(*means)
 
 
-def _alarms(data: Labelled, score: NDArray[np.float64]) -> AlarmCounts:
-    """Alarms among the rows that were not fitted on; none where there are no others."""
-    test = ~data.train
-    return count_alarms(data.label[test], score[test] > 1.0) if test.any() else NO_ALARMS
-
-
-def _write_scores(path: Path, data: Labelled, score: NDArray[np.float64]) -> None:
+def _write_scores(path: Path, data: Labelled, found: RowScores) -> None:
     """A row for each row of the file, in the file's order."""
     columns = {
         "timestamp": data.timestamp_ns,
-        "score": score,
-        "anomalous": score > 1.0,
+        "score": found.score,
+        "error": found.error,
+        "anomalous": found.score > 1.0,
+        "alarm": found.alarm,
         "label": data.label,
         "split": data.split.astype(str),
     }
@@ -317,11 +302,11 @@ def mean_ranking(rankings: Sequence[Ranking]) -> Ranking:
     return Ranking(*(known.mean(axis=0).tolist() if len(known) else [float("nan")] * 3))
 
 
-def pooled_alarms(results: Sequence[FileResult], linear: bool = False) -> AlarmCounts:
-    """The alarms of all files together: the model's, or those of the linear model with plain error."""
+def pooled_alarms(results: Sequence[FileResult]) -> AlarmCounts:
+    """The alarms of all files together."""
     total = NO_ALARMS
     for result in results:
-        total = total + (result.linear_alarms if linear else result.alarms)
+        total = total + result.alarms
     return total
 
 
@@ -336,7 +321,11 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
     results = evaluation.results
     days = sum(result.test_days for result in results)
     return {
-        "options": {name: value for name, value in asdict(evaluation.options).items() if name != "scores"},
+        "options": {
+            name: value
+            for name, value in asdict(evaluation.options).items()
+            if name not in ("scores", "base")
+        },
         "files": [_file_json(result) for result in results],
         "pooled": {
             "files": len(results),
@@ -344,11 +333,8 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
             "fit_seconds": sum(result.fit_seconds for result in results),
             "score_rows_per_second": pooled_speed(results),
             "model": asdict(mean_ranking([result.model for result in results])),
-            **_alarm_json(pooled_alarms(results), days),
-            "linear": {
-                **asdict(mean_ranking([result.linear for result in results])),
-                **_alarm_json(pooled_alarms(results, linear=True), days),
-            },
+            **_alarm_json(pooled_alarms(results), days, sum(result.budgeted for result in results)),
+            "linear": asdict(mean_ranking([result.linear for result in results])),
             "random": asdict(mean_ranking([result.random for result in results])),
         },
         "failures": [asdict(failure) for failure in evaluation.failures],
@@ -360,13 +346,13 @@ def _file_json(result: FileResult) -> dict[str, object]:
     return {
         **{name: getattr(result, name) for name in plain},
         "model": asdict(result.model),
-        **_alarm_json(result.alarms, result.test_days),
-        "linear": {**asdict(result.linear), **_alarm_json(result.linear_alarms, result.test_days)},
+        **_alarm_json(result.alarms, result.test_days, result.budgeted),
+        "linear": asdict(result.linear),
         "random": asdict(result.random),
     }
 
 
-def _alarm_json(alarms: AlarmCounts, days: float) -> dict[str, object]:
+def _alarm_json(alarms: AlarmCounts, days: float, budgeted: float) -> dict[str, object]:
     return {
         "precision": alarms.precision,
         "recall": alarms.recall,
@@ -377,5 +363,7 @@ def _alarm_json(alarms: AlarmCounts, days: float) -> dict[str, object]:
         "false_alarms": alarms.false_alarms,
         "false_alarms_per_10k_rows": alarms.false_alarms_per_10k_rows,
         "false_alarms_per_day": alarms.false_alarms / days if days else float("nan"),
+        "budgeted_alarms": budgeted,
+        "realised_to_budgeted": alarms.false_alarms / budgeted if budgeted else float("nan"),
         "test_days": days,
     }

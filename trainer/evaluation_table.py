@@ -10,7 +10,7 @@ from trainer.evaluate import Evaluation, FileResult, Ranking, mean_ranking, pool
 
 _COLUMNS = (
     "VUS-PR", "linear", "random", "AUC-PR", "AUC-ROC", "prec", "recall", "F1",
-    "events", "ev.rec", "delay", "FA/10k", "FA/day", "fit s", "rows/s",
+    "events", "ev.rec", "delay", "FA/10k", "FA/day", "FA/budget", "fit s", "rows/s",
 )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def _row(result: FileResult) -> list[str]:
     days = result.test_days
     return [
         *_ranking(result.model, result.linear, result.random),
-        *_alarms(result.alarms, days),
+        *_alarms(result.alarms, days, result.budgeted),
         f"{result.fit_seconds:.1f}",
         f"{result.score_rows_per_second:,.0f}",
     ]
@@ -71,20 +71,17 @@ def _pooled_row(evaluation: Evaluation) -> list[str]:
     rankings = (mean_ranking([getattr(r, key) for r in results]) for key in ("model", "linear", "random"))
     return [
         *_ranking(*rankings),
-        *_alarms(pooled_alarms(results), sum(r.test_days for r in results)),
+        *_alarms(pooled_alarms(results), sum(r.test_days for r in results), sum(r.budgeted for r in results)),
         f"{sum(r.fit_seconds for r in results):.1f}",
         f"{pooled_speed(results):,.0f}",
     ]
 
 
 def _rival_row(evaluation: Evaluation, name: str) -> list[str]:
-    """What the model has to beat; a random score is no error, so it has no threshold."""
+    """What the model has to beat: rankings without a threshold."""
     results = evaluation.results
     mean = mean_ranking([getattr(r, name) for r in results])
-    ranking = [_figure(mean.vus_pr), "", "", _figure(mean.auc_pr), _figure(mean.auc_roc)]
-    if name == "random":
-        return ranking
-    return [*ranking, *_alarms(pooled_alarms(results, linear=True), sum(r.test_days for r in results))]
+    return [_figure(mean.vus_pr), "", "", _figure(mean.auc_pr), _figure(mean.auc_roc)]
 
 
 def _ranking(model: Ranking, linear: Ranking, random: Ranking) -> list[str]:
@@ -93,7 +90,7 @@ def _ranking(model: Ranking, linear: Ranking, random: Ranking) -> list[str]:
     ]
 
 
-def _alarms(alarms: AlarmCounts, days: float) -> list[str]:
+def _alarms(alarms: AlarmCounts, days: float, budgeted: float) -> list[str]:
     return [
         _figure(alarms.precision),
         _figure(alarms.recall),
@@ -103,6 +100,7 @@ def _alarms(alarms: AlarmCounts, days: float) -> list[str]:
         _figure(alarms.median_delay_rows, 0),
         _figure(alarms.false_alarms_per_10k_rows, 1),
         _figure(alarms.false_alarms / days if days else float("nan"), 2),
+        _figure(alarms.false_alarms / budgeted if budgeted else float("nan"), 2),
     ]
 
 

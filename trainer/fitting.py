@@ -10,35 +10,53 @@ Letters: B batch, W window, C channels, D cells of a flattened window.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from detector.models import training_loss
 from detector.models.linear import LinearAutoencoder
-from detector.models.options import masked_loss
+from detector.models.vae import VariationalAutoencoder
 from detector.scoring import fill_missing
 from trainer.checkpoint import Checkpoints, FitResult, TrainingState
 from trainer.config import FitOptions
+from trainer.denoise import corrupted
 from trainer.errors import TrainerError
 from trainer.progress import Report
 from trainer.sampling import Windows
 
 _VALIDATION_WINDOWS = 4_096
+_SAMPLE_WINDOWS = 4_096
 _EXACT_CELLS = 4_096
 _LINEAR_WINDOWS = 40_000
 _SAMPLE_CELLS = 1 << 26
 _MIN_GAIN = 0.005
+_LAST_RATE = 0.02
+_FEWEST_WINDOWS, _MOST_WINDOWS, _SHARE_OF_WINDOWS = 2_560, 40_000, 8
 
 
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """The windows that train the weights, and those of later rows that say when to stop."""
+    """The windows that train the weights, and those of later rows that say when to stop; `both` for a fit
+    that needs no telling."""
 
     train: Windows
     validation: Windows
+    both: Windows | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What the module sees, what it has to give back, and where that is known (None: everywhere); all
+    [B, W, C]."""
+
+    x: torch.Tensor
+    target: torch.Tensor
+    mask: torch.Tensor | None
 
 
 def pick_device(name: str) -> torch.device:
@@ -48,6 +66,26 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise TrainerError("device cuda: this machine or this build of torch has no CUDA; use auto or cpu")
     return torch.device(name)
+
+
+def fit_module(
+    module: torch.nn.Module,
+    hyperparameters: Mapping[str, Any],
+    windows: Halves,
+    options: FitOptions,
+    report: Report,
+    checkpoints: Checkpoints | None = None,
+) -> FitResult:
+    """Train `module` in place, in closed form where it has one, else by `fit_gradient`.
+
+    The linear family has none for masked cells or trimmed windows: those are trained by gradients whatever
+    its `fit` says.
+    """
+    has_closed_form = hyperparameters.get("fit") == "closed" and options.mask == options.trim == 0
+    if isinstance(module, LinearAutoencoder) and has_closed_form:
+        fit_linear(module, windows.both or windows.train, options.seed, options.noise)
+        return FitResult(stopped="closed_form")
+    return fit_gradient(module, hyperparameters["loss"], windows, options, report, checkpoints)
 
 
 def fit_gradient(
@@ -60,7 +98,10 @@ def fit_gradient(
 ) -> FitResult:
     """Train `module` in place; it ends with the weights that did best on the validation windows.
 
-    With `checkpoints` the state after each epoch is kept there, and a state found there is gone on
+    With `options.noise` or `options.mask` it learns to give back clean windows from corrupted ones, and
+    the validation windows are corrupted too, once and for all: what says when to stop is what is learnt.
+    `options.trim` leaves out the worst windows in training and validation alike, as both come from the same
+    history. With `checkpoints` the state after each epoch is kept there, and a state found there is gone on
     from. Raises TrainerError when the loss stops being a number.
     """
     device = pick_device(options.device)
@@ -68,19 +109,19 @@ def fit_gradient(
     optimizer = torch.optim.AdamW(
         module.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer, factor=0.5, patience=max(1, options.patience // 3)
-    )
     spread = windows.validation.spread(_VALIDATION_WINDOWS)
-    held_out = [_to(device, part) for part in _batches(spread, 256)]
-    state = TrainingState(module, optimizer, schedule, FitResult(), module.state_dict(), 0)
+    fixed = np.random.default_rng([options.seed, 0, 2])
+    held_out = [_example(device, part, options, fixed) for part in _batches(spread, 256)]
+    state = TrainingState(module, optimizer, FitResult(), module.state_dict(), 0)
     if checkpoints is not None and checkpoints.load(state):
         report(state.epoch / options.max_epochs, f"resumed after {_words(state.result)}", notable=True)
     while state.epoch < options.max_epochs and not _has_converged(state, options):
         rng = np.random.default_rng([options.seed, state.epoch])
         torch.manual_seed(options.seed * 100_003 + state.epoch)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(options, state.epoch)
         train_loss = _epoch(state, loss, _epoch_batches(windows.train, options, rng), options, device)
-        _note(state, train_loss, evaluate_loss(module, loss, held_out))
+        _note(state, train_loss, evaluate_loss(module, loss, held_out, options.trim))
         if checkpoints is not None:
             checkpoints.save(state)
         report(state.epoch / options.max_epochs, _words(state.result))
@@ -89,11 +130,24 @@ def fit_gradient(
         report(1.0, f"stopped early: {_words(state.result)}", notable=True)
     module.load_state_dict(state.best)
     module.eval()
+    if isinstance(module, VariationalAutoencoder):
+        x_BWC = fill_missing(windows.train.spread(_SAMPLE_WINDOWS))
+        module.fit_samples(torch.from_numpy(x_BWC).to(device))
     return state.result
 
 
-def fit_linear(module: LinearAutoencoder, train: Windows, seed: int) -> None:
+def learning_rate(options: FitOptions, epoch: int) -> float:
+    """The rate of an epoch (from 0): half a cosine, down to a fiftieth of the first one's after the last."""
+    falling = (1.0 + math.cos(math.pi * epoch / options.max_epochs)) / 2.0
+    return options.learning_rate * (_LAST_RATE + (1.0 - _LAST_RATE) * falling)
+
+
+def fit_linear(module: LinearAutoencoder, train: Windows, seed: int, noise: float = 0.0) -> None:
     """Fit in closed form: the principal components of the windows, missing values filled as in scoring.
+
+    With `noise` of this standard deviation added to what it sees, the best linear map to the clean windows
+    has the same components, each shrunk by variance / (variance + noise^2) (Wiener's filter; the marginalised
+    denoising autoencoder of Chen et al., 2012, at a given rank): no noise has to be drawn.
 
     Exact (an eigendecomposition of the covariance) up to 4,096 cells a window, by a randomised
     decomposition of a sample above (Halko, Martinsson and Tropp, 2011).
@@ -103,22 +157,21 @@ def fit_linear(module: LinearAutoencoder, train: Windows, seed: int) -> None:
     at_most = min(_LINEAR_WINDOWS, _SAMPLE_CELLS // num_cells)
     batches = (torch.from_numpy(fill_missing(x)).flatten(1) for x in train.shuffled(2_048, rng, at_most))
     is_exact = num_cells <= _EXACT_CELLS
-    mean, components = (_principal if is_exact else _principal_of_sample)(batches, num_latent)
+    mean, components, variance = (_principal if is_exact else _principal_of_sample)(batches, num_latent)
+    shrunk = components * (variance / (variance + noise**2)) if noise else components
     with torch.no_grad():
         module.encoder.weight.copy_(components.T)
         module.encoder.bias.copy_(-(components.T @ mean))
-        module.decoder.weight.copy_(components)
+        module.decoder.weight.copy_(shrunk)
         module.decoder.bias.copy_(mean)
     module.eval()
 
 
-def evaluate_loss(
-    module: torch.nn.Module, loss: str, batches: list[tuple[torch.Tensor, torch.Tensor | None]]
-) -> float:
-    """Mean loss over batches of (windows [B, W, C], mask [B, W, C] or None)."""
+def evaluate_loss(module: torch.nn.Module, loss: str, examples: list[Example], trim: float = 0.0) -> float:
+    """Mean loss over batches, in evaluation mode."""
     module.eval()
     with torch.inference_mode():
-        losses = [masked_loss(loss, module(x_BWC), x_BWC, mask).item() for x_BWC, mask in batches]
+        losses = [training_loss(module, loss, e.x, e.target, e.mask, trim).item() for e in examples]
     module.train()
     return float(np.mean(losses)) if losses else math.nan
 
@@ -132,9 +185,10 @@ def _epoch(
 ) -> float:
     """One pass of gradient steps; the mean loss of the batches."""
     total, num = torch.zeros((), dtype=torch.float64, device=device), 0  # there: no wait for each step
+    rng = np.random.default_rng([options.seed, state.epoch, 1])  # its own, so that batches stay the same
     for batch in batches:
-        x_BWC, mask = _to(device, batch)
-        value = masked_loss(loss, state.module(x_BWC), x_BWC, mask)
+        one = _example(device, batch, options, rng)
+        value = training_loss(state.module, loss, one.x, one.target, one.mask, options.trim)
         state.optimizer.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]  # torch does not type it
         torch.nn.utils.clip_grad_norm_(state.module.parameters(), options.clip_norm)
@@ -147,9 +201,11 @@ def _epoch_batches(
     train: Windows, options: FitOptions, rng: np.random.Generator
 ) -> Iterator[NDArray[np.float32]]:
     """One pass, or several where the history is so short that a pass is only a few steps."""
+    share = len(train) // _SHARE_OF_WINDOWS
+    at_most = options.windows_per_epoch or min(_MOST_WINDOWS, max(_FEWEST_WINDOWS, share))
     steps = 0
     while steps < options.min_steps_per_epoch:
-        for batch in train.shuffled(options.batch_size, rng, options.windows_per_epoch):
+        for batch in train.shuffled(options.batch_size, rng, at_most):
             steps += 1
             yield batch
 
@@ -170,7 +226,6 @@ def _note(state: TrainingState, train_loss: float, validation_loss: float) -> No
     if state.epoch == 0 or validation_loss < before:
         result.best_epoch = state.epoch
         state.best = {name: value.detach().clone() for name, value in state.module.state_dict().items()}
-    state.schedule.step(validation_loss)
     state.epoch += 1
 
 
@@ -187,11 +242,17 @@ def _words(result: FitResult) -> str:
     )
 
 
-def _to(device: torch.device, batch: NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Windows filled as in scoring, and the mask of the cells that have a value; None where all have."""
+def _example(
+    device: torch.device, batch: NDArray[np.float32], options: FitOptions, rng: np.random.Generator
+) -> Example:
+    """Windows with NaN where missing, filled as in scoring; corrupted where `options` say so."""
     known = ~np.isnan(batch)
     mask = None if known.all() else torch.from_numpy(known).to(device)
-    return torch.from_numpy(fill_missing(batch)).to(device), mask
+    target_BWC = torch.from_numpy(fill_missing(batch)).to(device)
+    if options.noise == options.mask == 0:
+        return Example(target_BWC, target_BWC, mask)
+    x_BWC = torch.from_numpy(corrupted(batch, options.noise, options.mask, rng)).to(device)
+    return Example(x_BWC, target_BWC, mask)
 
 
 def _batches(windows: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
@@ -199,23 +260,24 @@ def _batches(windows: NDArray[np.float32], size: int) -> Iterator[NDArray[np.flo
         yield windows[at : at + size]
 
 
-def _principal(batches: Iterator[torch.Tensor], num_latent: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean [D] and components [D, latent] of flattened windows [n, D], float32; in one pass."""
+def _principal(batches: Iterator[torch.Tensor], num_latent: int) -> tuple[torch.Tensor, ...]:
+    """Mean [D], components [D, latent] and their variances [latent] of flattened windows [n, D], float32;
+    in one pass."""
     num, total_D, square_DD = 0, torch.zeros(1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
     for batch in batches:
         x_ND = batch.double()
         num, total_D, square_DD = num + len(x_ND), total_D + x_ND.sum(0), square_DD + x_ND.T @ x_ND
     mean_D = total_D / num
-    _, vectors = torch.linalg.eigh(square_DD / num - torch.outer(mean_D, mean_D))
-    return mean_D.float(), vectors[:, -num_latent:].flip(1).float()
+    values, vectors = torch.linalg.eigh(square_DD / num - torch.outer(mean_D, mean_D))
+    largest = values[-num_latent:].flip(0).clamp(min=0)
+    return mean_D.float(), vectors[:, -num_latent:].flip(1).float(), largest.float()
 
 
-def _principal_of_sample(
-    batches: Iterator[torch.Tensor], num_latent: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _principal_of_sample(batches: Iterator[torch.Tensor], num_latent: int) -> tuple[torch.Tensor, ...]:
     """The same, approximately, where a covariance [D, D] would be too large."""
     x_ND = torch.cat(list(batches))
     torch.manual_seed(0)
-    _, _, components = torch.pca_lowrank(x_ND, q=min(num_latent, len(x_ND)), center=True)
+    _, singular, components = torch.pca_lowrank(x_ND, q=min(num_latent, len(x_ND)), center=True)
     missing = num_latent - components.shape[1]
-    return x_ND.mean(0), torch.nn.functional.pad(components, (0, missing))
+    pad = torch.nn.functional.pad
+    return x_ND.mean(0), pad(components, (0, missing)), pad(singular**2 / len(x_ND), (0, missing))

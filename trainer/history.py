@@ -28,7 +28,7 @@ from connectors.parquet import Chunk, infer_interval
 from detector.grid import starts_of
 from trainer.errors import TooLittleDataError, TrainerError
 
-Part = Literal["train", "validation", "calibration"]
+Part = Literal["train", "validation", "calibration", "fit", "all"]
 Chunks: TypeAlias = Callable[[], Iterator[Chunk]]
 _FILL_ROWS = 1 << 16
 _JOIN_ROWS = 1 << 10
@@ -58,9 +58,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How each series' time is divided, oldest first: what is left over trains the weights."""
+    """How each series' time is divided, oldest first: what is left over trains the weights. "fit" is all
+    but the calibration part."""
 
-    validation: float = 0.15
+    validation: float = 0.05
     calibration: float = 0.2
 
 
@@ -96,6 +97,17 @@ class History:
         raw = os.pread(self._file.fileno(), (stop - start) * width, start * width)
         return np.frombuffer(raw, np.float64).reshape(-1, len(self.channels))
 
+    def reaching_back(self, segments: tuple[Segment, ...], rows: int) -> tuple[Segment, ...]:
+        """The segments with up to `rows` rows before each that belong to the same stretch: the first windows
+        that end in a segment begin there."""
+        found = []
+        for segment in segments:
+            back = min(rows, segment.position - self.whole(segment).position)
+            found.append(
+                Segment(segment.series, segment.row - back, segment.position - back, segment.length + back)
+            )
+        return tuple(found)
+
     def part(self, part: Part, shares: Shares) -> tuple[Segment, ...]:
         """The segments of one part: every series' time is cut at the same shares of its own rows."""
         found = []
@@ -107,6 +119,8 @@ class History:
                 "train": (start, validation),
                 "validation": (validation, calibration),
                 "calibration": (calibration, stop),
+                "fit": (start, calibration),
+                "all": (start, stop),
             }
             found += [segment.cut(*bounds[part]) for segment in segments]
         return tuple(segment for segment in found if segment is not None)

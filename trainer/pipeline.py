@@ -13,23 +13,29 @@ import pandas as pd
 import torch
 
 from connectors.parquet import RESERVED, Chunk, Dataset, discover, read_chunks
-from detector import models
-from detector.artifact import Artifact, Scoring, Spec
-from detector.models.linear import LinearAutoencoder
-from trainer.calibrate import calibrate, describe_channels, held_out_residuals, unfitted_threshold
+from detector.artifact import Artifact, Member, Scoring, Spec, build_members
+from detector.member import Members
+from trainer.calibrate import (
+    calibrate,
+    describe_channels,
+    held_out_residuals,
+    neutral,
+    residual_columns,
+    unfitted_threshold,
+)
 from trainer.card import model_card
 from trainer.checkpoint import Checkpoints, FitResult
 from trainer.config import TrainConfig
 from trainer.errors import TooLittleDataError, TrainerError
-from trainer.fitting import Halves, fit_gradient, fit_linear
-from trainer.history import Chunks, History, Shares, build_history
+from trainer.fitting import Halves, fit_module
+from trainer.history import Chunks, History, Segment, Shares, build_history
+from trainer.plan import default_max_gap, plan_members
 from trainer.progress import Report, quiet
 from trainer.sampling import Windows
-from trainer.scaling import channel_statistics
+from trainer.scaling import ChannelStatistics, channel_statistics
+from trainer.whitening import fit_whitening
 
-DEFAULT_WINDOW = 64
-MIN_WINDOW = 4
-_WINDOWS_IN_HISTORY = 10
+_REFIT_EPOCHS, _REFIT_RATE = 3, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,61 +71,140 @@ def fit_source(
     threads = torch.get_num_threads()
     torch.set_num_threads(config.fit.threads)
     try:
-        with build_history(source.chunks, source.channels, interval_ns, config.data.max_gap) as history:
-            return _fit_history(history, config, report, checkpoint)
+        max_gap = config.data.max_gap
+        if max_gap is None:
+            max_gap = default_max_gap(config.model.window, len(source.channels))
+        with build_history(source.chunks, source.channels, interval_ns, max_gap) as history:
+            return _fit_history(history, config, max_gap, report, checkpoint)
     finally:
         torch.set_num_threads(threads)
 
 
-def _fit_history(history: History, config: TrainConfig, report: Report, checkpoint: Path | None) -> Artifact:
+def _fit_history(
+    history: History, config: TrainConfig, max_gap: int, report: Report, checkpoint: Path | None
+) -> Artifact:
     shares = Shares(config.data.validation_share, config.data.calibration_share)
-    window = config.model.window or default_window(_longest_series(history))
-    train = history.part("train", shares)
-    statistics = channel_statistics(history, train, window)
-    later = history.part("validation", shares)
-    halves = Halves(
-        Windows(history, train, statistics.center, statistics.scale, window),
-        Windows(history, later, statistics.center, statistics.scale, window),
-    )
-    if len(halves.train) == 0 or len(halves.validation) == 0:
-        raise TooLittleDataError(
-            f"{history.num_rows} rows are too few for a window of {window}: training and validation"
-            f" ({shares.validation:.0%} of the rows) each need at least one whole window without a long"
-            " gap; use a smaller window, more history or a larger max_gap"
+    num_channels = len(history.channels)
+    members = plan_members(config.model, _longest_series(history), num_channels)
+    fit_part = history.part("fit", shares)
+    statistics = channel_statistics(history, fit_part, members[0].window)
+    store = Checkpoints(checkpoint, _identity(history, config, members)) if checkpoint else None
+    torch.manual_seed(config.fit.seed)
+    module = build_members(members, num_channels)
+    results = []
+    for number, member in enumerate(members):
+        windows = _windows(history, shares, statistics, member.window)
+        told = _member_report(report, number, members)
+        state = store.member(number) if store else None
+        autoencoder = module[number].autoencoder
+        results.append(
+            fit_module(autoencoder, member.hyperparameters, windows.halves, config.fit, told, state)
         )
-    module, hyperparameters = _new_module(config, window, len(history.channels))
-    if isinstance(module, LinearAutoencoder):
-        fit_linear(module, halves.train, config.fit.seed)
-        result = FitResult(stopped="closed_form")
-    else:
-        store = Checkpoints(checkpoint, _identity(history, config, window)) if checkpoint else None
-        result = fit_gradient(module, hyperparameters["loss"], halves, config.fit, report, store)
-    module.cpu().eval()
+        autoencoder.cpu().eval()
+        if config.scoring.whiten:
+            fit_whitening(module[number].whitening, autoencoder, windows.fit)
     report(1.0, "calibrating")
-    residuals = held_out_residuals(module, halves.validation)
+    segments = history.part("calibration", shares)
+    residuals = held_out_residuals(
+        module[0].autoencoder, _reaching(history, segments, statistics, members[0].window)
+    )
     spec = Spec(
         name=config.name or "model",
-        family=config.model.family,
-        hyperparameters=hyperparameters,
-        channels=describe_channels(
-            history.channels, statistics, residuals, config.data.valid_range, config.scoring.plain
-        ),
+        members=neutral(members, 1 if num_channels == 1 else 2),
+        channels=describe_channels(history.channels, statistics, residuals, config.data.valid_range),
         interval_ns=history.interval_ns,
-        window=window,
         stride=config.model.stride,
         batch_size=config.scoring.batch_size,
-        max_gap=config.data.max_gap,
-        scoring=Scoring(config.scoring.delay, config.scoring.smooth or max(1, window // 8)),
+        max_gap=max_gap,
+        scoring=Scoring(min(config.scoring.delay, members[0].window - 1)),
         threshold=unfitted_threshold(config.scoring.alarm_budget),
-        training=_training_record(history, shares, config, result),
+        training=_training_record(history, shares, config, results),
     )
-    artifact = calibrate(spec, module, history, history.part("calibration", shares), residuals)
-    return replace(artifact, card=model_card(artifact.spec))
+    artifact = calibrate(spec, module, history, segments, config.scoring.adaptive)
+    if config.fit.refit:
+        report(1.0, "learning from the newest rows")
+        _refit(module, members, history, shares, statistics, config)
+    table = artifact.calibration | residual_columns(spec, residuals)
+    return replace(artifact, calibration=table, card=model_card(artifact.spec))
 
 
-def default_window(num_rows: int) -> int:
-    """64 rows, or a tenth of a series of `num_rows` where that is less; at least 4."""
-    return max(MIN_WINDOW, min(DEFAULT_WINDOW, num_rows // _WINDOWS_IN_HISTORY))
+@dataclass(frozen=True, slots=True)
+class _MemberWindows:
+    """What one member learns from: `fit` holds the windows of both halves, for what has no validation."""
+
+    halves: Halves
+    fit: Windows
+
+
+def _windows(history: History, shares: Shares, statistics: ChannelStatistics, window: int) -> _MemberWindows:
+    """Windows that end in the validation part may begin in the training part.
+
+    Raises TooLittleDataError where there is no window.
+    """
+    center, scale = statistics.center, statistics.scale
+    train = Windows(history, history.part("train", shares), center, scale, window)
+    validation = _reaching(history, history.part("validation", shares), statistics, window)
+    fit = Windows(history, history.part("fit", shares), center, scale, window)
+    if len(train) == 0 or len(validation) == 0:
+        raise TooLittleDataError(
+            f"{history.num_rows} rows are too few for a window of {window}: training needs at least one"
+            f" whole window without a long gap in the first"
+            f" {1 - shares.validation - shares.calibration:.0%} of the rows, and the {shares.validation:.0%}"
+            " after them one that ends there; use a smaller window, more history or a larger max_gap"
+        )
+    return _MemberWindows(Halves(train, validation, fit), fit)
+
+
+def _refit(
+    module: Members,
+    members: tuple[Member, ...],
+    history: History,
+    shares: Shares,
+    statistics: ChannelStatistics,
+    config: TrainConfig,
+) -> None:
+    """Let trained and calibrated members learn from all rows, the newest of which the stream goes on from.
+
+    The threshold stays that of rows which were held out. A member trained by gradients goes on from its
+    weights for a few gentle epochs; closed forms and whitening are computed anew.
+    """
+    gentle = config.fit.model_copy(
+        update={
+            "max_epochs": min(_REFIT_EPOCHS, config.fit.max_epochs),
+            "learning_rate": config.fit.learning_rate * _REFIT_RATE,
+        }
+    )
+    for number, member in enumerate(members):
+        everything = Windows(
+            history, history.part("all", shares), statistics.center, statistics.scale, member.window
+        )
+        newest = _reaching(history, history.part("calibration", shares), statistics, member.window)
+        autoencoder = module[number].autoencoder
+        halves = Halves(everything, newest, everything)
+        fit_module(autoencoder, member.hyperparameters, halves, gentle, quiet)
+        autoencoder.cpu().eval()
+        if config.scoring.whiten:
+            fit_whitening(module[number].whitening, autoencoder, everything)
+
+
+def _reaching(
+    history: History, segments: tuple[Segment, ...], statistics: ChannelStatistics, window: int
+) -> Windows:
+    """The windows that end in `segments`."""
+    reaching = history.reaching_back(segments, window - 1)
+    return Windows(history, reaching, statistics.center, statistics.scale, window)
+
+
+def _member_report(report: Report, number: int, members: tuple[Member, ...]) -> Report:
+    """The progress of one member as a part of all members'."""
+    if len(members) == 1:
+        return report
+    name = f"{members[number].family} {members[number].window}"
+
+    def told(done: float, words: str, notable: bool = False) -> None:
+        report((number + done) / len(members), f"{name}: {words}", notable)
+
+    return told
 
 
 def _longest_series(history: History) -> int:
@@ -129,25 +214,12 @@ def _longest_series(history: History) -> int:
     return max(rows.values())
 
 
-def _new_module(
-    config: TrainConfig, window: int, num_channels: int
-) -> tuple[torch.nn.Module, dict[str, Any]]:
-    try:
-        hyperparameters = models.resolve(
-            config.model.family, config.model.hyperparameters(), window, num_channels
-        )
-        torch.manual_seed(config.fit.seed)
-        return models.build(config.model.family, hyperparameters, window, num_channels), hyperparameters
-    except ValueError as error:
-        raise TrainerError(f"model: {error}") from error
-
-
-def _identity(history: History, config: TrainConfig, window: int) -> str:
+def _identity(history: History, config: TrainConfig, members: tuple[Member, ...]) -> str:
     """What the weights depend on; epochs may be added and the device changed when training is resumed."""
     parts = (
         history.fingerprint,
         history.interval_ns,
-        window,
+        [(member.family, member.window) for member in members],
         config.model.model_dump_json(exclude={"window", "stride"}),
         config.data.model_dump_json(exclude={"valid_range"}),
         config.fit.model_dump_json(exclude={"max_epochs", "device"}),
@@ -156,10 +228,12 @@ def _identity(history: History, config: TrainConfig, window: int) -> str:
 
 
 def _training_record(
-    history: History, shares: Shares, config: TrainConfig, result: FitResult
+    history: History, shares: Shares, config: TrainConfig, results: list[FitResult]
 ) -> dict[str, Any]:
-    """What the artifact keeps of how it came to be; plain JSON values."""
-    losses = result.train_losses
+    """What the artifact keeps of how it came to be; plain JSON values. Losses are those of the first member
+    that was trained by gradients."""
+    shown = next((result for result in results if result.train_losses), results[0])
+    losses = shown.train_losses
     return {
         "rows": history.num_rows,
         "num_series": len({segment.series for segment in history.segments}),
@@ -168,12 +242,12 @@ def _training_record(
         "validation": round(100 * shares.validation),
         "calibration": round(100 * shares.calibration),
         "epochs": len(losses),
-        "best_epoch": result.best_epoch + 1 if losses else 0,
-        "stopped": result.stopped.replace("_", " "),
-        "train_loss": losses[result.best_epoch] if losses else 0.0,
-        "validation_loss": result.best_loss if losses else 0.0,
+        "best_epoch": shown.best_epoch + 1 if losses else 0,
+        "stopped": shown.stopped.replace("_", " "),
+        "train_loss": losses[shown.best_epoch] if losses else 0.0,
+        "validation_loss": shown.best_loss if losses else 0.0,
         "train_losses": losses,
-        "validation_losses": result.validation_losses,
+        "validation_losses": shown.validation_losses,
         "seed": config.fit.seed,
         "config": config.model_dump(mode="json"),
     }

@@ -1,7 +1,10 @@
 """The linear autoencoder: the principal components of the windows.
 
 With squared error its best encoder and decoder span the same subspace as PCA (Baldi and Hornik,
-1989), so it is fitted in closed form (`trainer.fitting`). It has no activation and one layer.
+1989). It is fitted in closed form, or by gradients to the same subspace (`trainer.fitting`). It has no
+activation and one layer.
+
+Letters: B batch, W window, C channels, L latent.
 """
 
 from __future__ import annotations
@@ -12,14 +15,20 @@ from typing import Self
 import torch
 from torch import nn
 
-from detector.models.options import check_shared
+from detector.models.options import check_one_of, check_shared
+
+FITS = ("closed", "gradient")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Hyperparameters: `latent` components; None: an eighth of the window's cells, 1 to 64.
+    """Hyperparameters.
 
-    activation, layers, nodes and loss exist for all families and have one value here.
+    latent  components; None: an eighth of the window's cells, 1 to 64
+    fit     closed: the principal components themselves; gradient: the training loop of the other families
+    loss    mse; with `fit = "gradient"` also mae or huber
+
+    activation, layers and nodes exist for all families and have one value here.
     """
 
     latent: int | None = None
@@ -27,11 +36,15 @@ class Config:
     layers: int = 1
     nodes: int = 1
     loss: str = "mse"
+    fit: str = "closed"
 
     def __post_init__(self) -> None:
         check_shared(self.latent, self.layers, self.nodes, self.activation, self.loss)
-        if (self.activation, self.layers, self.loss) != ("identity", 1, "mse"):
-            raise ValueError("linear has one layer, no activation and squared error; use another family")
+        check_one_of("fit", self.fit, FITS)
+        if (self.activation, self.layers, self.nodes) != ("identity", 1, 1):
+            raise ValueError("linear has one layer without nodes or activation; use another family")
+        if self.fit == "closed" and self.loss != "mse":
+            raise ValueError(f'loss is {self.loss!r}; the closed form has mse alone: set fit = "gradient"')
 
     def resolved(self, window: int, num_channels: int) -> Self:
         """The same with every None replaced by a number that fits the data."""
@@ -50,7 +63,15 @@ class LinearAutoencoder(nn.Module):
         self.encoder = nn.Linear(num_cells, config.latent)
         self.decoder = nn.Linear(config.latent, num_cells)
 
-    def forward(self, x_BWC: torch.Tensor) -> torch.Tensor:
-        code_BL = self.encoder(x_BWC.flatten(1))
-        y_BWC: torch.Tensor = self.decoder(code_BL).reshape(x_BWC.shape)
+    def encode(self, x_BWC: torch.Tensor) -> torch.Tensor:
+        """The window's principal components, float32 [B, L]."""
+        z_BL: torch.Tensor = self.encoder(x_BWC.flatten(1))
+        return z_BL
+
+    def decode(self, z_BL: torch.Tensor, window: int) -> torch.Tensor:
+        """The window of a code, float32 [B, W, C]; `window` is the one that the module was built for."""
+        y_BWC: torch.Tensor = self.decoder(z_BL).reshape(len(z_BL), window, -1)
         return y_BWC
+
+    def forward(self, x_BWC: torch.Tensor) -> torch.Tensor:
+        return self.decode(self.encode(x_BWC), x_BWC.shape[1])

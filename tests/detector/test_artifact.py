@@ -36,17 +36,20 @@ def test_what_was_saved_is_loaded(saved: Path) -> None:
     original, loaded = make_artifact(), artifacts.load(saved)
     assert loaded.spec == original.spec
     x = torch.randn(3, 8, 2)
-    assert torch.equal(loaded.module(x), original.module(x))
+    for one, other in zip(loaded.module[0](x, None, 8), original.module[0](x, None, 8), strict=True):
+        assert torch.equal(one, other)
     assert not loaded.module.training
 
 
 def test_calibration_and_card_come_back(tmp_path: Path) -> None:
     plain = make_artifact()
-    full = Artifact(plain.spec, plain.module, {"error": np.array([1.0, 2.0])}, "# Pump")
+    kept = {"error": np.array([3.0, np.nan])}
+    full = Artifact(plain.spec, plain.module, {"error": np.array([1.0, 2.0])}, kept, "# Pump")
     artifacts.save(full, tmp_path / "model")
     loaded = artifacts.load(tmp_path / "model")
     assert loaded.card == "# Pump"
     np.testing.assert_array_equal(loaded.calibration["error"], [1.0, 2.0])
+    np.testing.assert_array_equal(loaded.held_out["error"], kept["error"])
 
 
 def test_the_version_is_a_function_of_the_content(tmp_path: Path) -> None:
@@ -64,7 +67,9 @@ def test_no_directory_is_no_artifact(tmp_path: Path) -> None:
         artifacts.load(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", [artifacts.WEIGHTS, artifacts.CALIBRATION, artifacts.CARD])
+@pytest.mark.parametrize(
+    "name", [artifacts.WEIGHTS, artifacts.CALIBRATION, artifacts.HELD_OUT, artifacts.CARD]
+)
 def test_a_changed_byte_is_noticed(saved: Path, name: str) -> None:
     content = bytearray((saved / name).read_bytes() or b"x")
     content[-1] ^= 1
@@ -101,7 +106,7 @@ def test_an_edited_threshold_is_noticed(saved: Path) -> None:
 
 def test_another_format_is_refused_with_the_remedy(saved: Path) -> None:
     edit_manifest(saved, lambda m: m.update(format=99))
-    with pytest.raises(ArtifactError, match=r"artifact format 99; this release reads format 1: retrain"):
+    with pytest.raises(ArtifactError, match=r"artifact format 99; this release reads format 2: retrain"):
         artifacts.load(saved)
 
 
@@ -112,13 +117,13 @@ def test_weights_of_other_channels_are_refused(saved: Path) -> None:
 
 
 def test_an_unknown_family_is_refused(saved: Path) -> None:
-    edit_manifest(saved, lambda m: m["spec"].update(family="oracle"), resign=True)
-    with pytest.raises(ArtifactError, match=r"cannot build model 'oracle'"):
+    edit_manifest(saved, lambda m: m["spec"]["members"][0].update(family="oracle"), resign=True)
+    with pytest.raises(ArtifactError, match=r"unknown model family 'oracle'"):
         artifacts.load(saved)
 
 
 def test_a_missing_field_is_named(saved: Path) -> None:
-    edit_manifest(saved, lambda m: m["spec"].pop("window"), resign=True)
+    edit_manifest(saved, lambda m: m["spec"]["members"][0].pop("window"), resign=True)
     with pytest.raises(ArtifactError, match=r"artifact\.json: .*window"):
         artifacts.load(saved)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.records import Readings
-from detector.artifact import Artifact, Scoring
+from detector.artifact import Adaptation, Artifact, Scoring
 from detector.engine import Engine, EngineOptions, StepResult
 from detector.incidents import IncidentRules
 from detector.verdicts import State
 from tests.artifacts import make_artifact
 from tests.strategies import INTERVAL_NS, cuts_of, order_within, part, readings_of, reordered, streams
 
-SCORINGS = [(Scoring(), 1), (Scoring(delay=3), 1), (Scoring(delay=7, smooth=3), 1), (Scoring(delay=2), 4)]
+SHORT = (("linear", 4),)
+FOLLOWING = Adaptation(lowest=0.5, rise=1.4, forgiveness=1.6, alarms_a_row=0.02, learn_after=12)
+KINDS = [
+    {},
+    {"scoring": Scoring(delay=3)},
+    {"scoring": Scoring(delay=7), "more": SHORT},
+    {"scoring": Scoring(delay=2), "stride": 4},
+    {"threshold": 1.5, "adaptation": FOLLOWING},
+    {"threshold": 1.2, "adaptation": FOLLOWING, "scoring": Scoring(delay=2), "more": SHORT},
+]
 RULES = IncidentRules(for_rows=2, of_rows=3, quiet_rows=2)
 
 
@@ -36,6 +46,7 @@ def outcome(results: Iterable[StepResult]) -> tuple[list[tuple], list[str]]:
         v = result.verdicts
         for i in range(len(v)):
             exact = v.expected[i].tobytes() + v.contribution[i].tobytes() + v.actual[i].tobytes()
+            exact += v.threshold[i].tobytes()
             name = v.names[v.series[i]]
             rows.append((name, int(v.timestamp_ns[i]), float(v.score[i]).hex(), int(v.state[i]), exact))
         events += [f"{e.incident.series} {e.at_ns:09d} {e!r}" for e in result.incidents]
@@ -48,12 +59,12 @@ def feed(engine: Engine, readings: Readings, cuts: list[int]) -> tuple[list[tupl
     return outcome([*results, engine.flush()])
 
 
-@pytest.mark.parametrize(("scoring", "stride"), SCORINGS)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
 @given(data=st.data(), readings=streams(max_rows=200))
 def test_any_cut_gives_bit_equal_verdicts_incidents_and_counters(
-    scoring: Scoring, stride: int, data: st.DataObject, readings: Readings
+    kind: dict[str, Any], data: st.DataObject, readings: Readings
 ) -> None:
-    artifact = make_artifact(scoring=scoring, stride=stride, interval_ns=INTERVAL_NS, flatline_rows=9)
+    artifact = make_artifact(**kind, interval_ns=INTERVAL_NS, flatline_rows=9)
     whole, pieces = engine_of(artifact, 20), engine_of(artifact, 20)
     expected = feed(whole, readings, [0, len(readings)])
     assert feed(pieces, readings, data.draw(cuts_of(len(readings)))) == expected
@@ -93,31 +104,85 @@ def verdicts_of(engine: Engine, readings: Readings) -> pd.DataFrame:
     return pd.concat(parts).sort_values(["series", "time"]).reset_index(drop=True)
 
 
-def test_score_is_the_residual_of_the_windows_last_row() -> None:
+def by_hand(artifact: Artifact, window_WC: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    """The statistics of one window with the identity for whitening: the mean square residual, and the mean
+    over channels of log(1 + the channel's mean square)."""
+    known = np.ones(window_WC.shape, bool) if known is None else known
+    x = torch.tensor(window_WC, dtype=torch.float32)[None]
+    with torch.no_grad():
+        residual = (x - artifact.module[0].autoencoder(x))[0].numpy()
+    rows, square = window_WC.shape[0], np.where(known, window_WC, 0.0) ** 2
+    joint = (np.where(known, residual, 0.0) ** 2).sum() / known.sum()
+    alone = square.sum(axis=0) / rows / (known.sum(axis=0) / rows)
+    return np.array([joint, np.log1p(alone).mean()])
+
+
+def error_of(statistics: np.ndarray) -> float:
+    """Of levels with high 0 and spread 2: the root of the statistics' geometric mean."""
+    return float(np.exp(np.log(statistics + 0.01).mean() / 2))
+
+
+def test_a_score_is_the_windows_whitened_distances_on_a_common_scale() -> None:
     artifact = make_artifact(threshold=0.5)
     readings = regular(12)
     frame = verdicts_of(engine_of(artifact), readings)
-    window = torch.tensor(readings.values[2:10], dtype=torch.float32)[None]
-    with torch.no_grad():
-        residual = (artifact.module(window) - window)[0, -1].numpy()
-    assert frame["score"][9] == pytest.approx((residual**4).mean() ** 0.25 / 0.5, rel=1e-5)
+    expected = error_of(by_hand(artifact, readings.values[2:10])) / 0.5
+    assert frame["score"][9] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_delay_averages_the_expectation_of_all_windows_over_the_row() -> None:
-    artifact = make_artifact(scoring=Scoring(delay=7))
+def test_a_delay_averages_the_distances_of_the_windows_over_the_row() -> None:
+    artifact = make_artifact(scoring=Scoring(delay=5))
     readings = regular(30)
     frame = verdicts_of(engine_of(artifact), readings)
-    x = torch.tensor(readings.values, dtype=torch.float32)
-    with torch.no_grad():
-        expected = [artifact.module(x[None, end - 7 : end + 1])[0, 15 - (end - 7)] for end in range(15, 23)]
-    residual = (torch.stack(expected).mean(0) - x[15]).numpy()
-    assert frame["score"][15] == pytest.approx((residual**4).mean() ** 0.25, rel=1e-4)
+    windows = [readings.values[end - 7 : end + 1] for end in range(15, 21)]
+    expected = error_of(np.mean([by_hand(artifact, one) for one in windows], axis=0))
+    assert frame["score"][15] == pytest.approx(expected, rel=1e-4)
 
 
-def test_smoothing_is_the_trailing_mean_of_the_errors() -> None:
-    plain = verdicts_of(engine_of(make_artifact()), regular(40))["score"]
-    smooth = verdicts_of(engine_of(make_artifact(scoring=Scoring(smooth=4))), regular(40))["score"]
-    np.testing.assert_allclose(smooth[11:], plain.rolling(4).mean()[11:], rtol=1e-12)
+def test_a_provisional_verdict_comes_at_once_and_is_the_causal_one() -> None:
+    readings = regular(30)
+    causal = verdicts_of(engine_of(make_artifact()), readings)
+    engine = engine_of(make_artifact(scoring=Scoring(delay=5)))
+    early = [engine.step(part(readings, at, at + 1)) for at in range(30)]
+    first = [result.provisional for result in early if len(result.provisional)]
+    assert [int(one.timestamp_ns[0]) for one in first] == causal["time"][:29].tolist()
+    np.testing.assert_allclose([one.score[0] for one in first], causal["score"][:29], rtol=1e-12)
+    final = [int(t) for result in early for t in result.verdicts.timestamp_ns]
+    assert final == causal["time"][:24].tolist()  # a row waits for 5 more
+    assert len(verdicts_of(engine_of(make_artifact()), readings)) == 30
+
+
+def test_without_a_delay_nothing_is_provisional() -> None:
+    assert len(engine_of(make_artifact()).step(regular(20)).provisional) == 0
+
+
+def test_of_several_windows_the_worst_counts_and_the_shortest_speaks_first() -> None:
+    readings = regular(20)
+    both, long = make_artifact(more=SHORT), make_artifact()
+    scores = verdicts_of(engine_of(both), readings)["score"]
+    assert scores[:3].isna().all()
+    assert scores[3:].notna().all()
+    assert (scores[7:] >= verdicts_of(engine_of(long), readings)["score"][7:] - 1e-9).all()
+
+
+def test_a_level_shift_is_reported_once_and_then_learnt() -> None:
+    """Never a series stuck in alarm: one incident, resolved, and the next shift is news again."""
+    readings = regular(900)
+    readings.values[300:] *= 6
+    readings.values[700:] *= 6
+    adaptation = dataclasses.replace(FOLLOWING, alarms_a_row=1e-4, learn_after=40)
+    artifact = make_artifact(threshold=1.6, adaptation=adaptation)
+    engine = engine_of(artifact)
+    results = [engine.step(readings), engine.flush()]
+    events = [(e.kind, e.at_ns // 10**9) for r in results for e in r.incidents if e.kind != "escalated"]
+    assert [kind for kind, _ in events] == ["opened", "resolved", "opened", "resolved"]
+    (first, learnt, second, again) = (at for _, at in events)
+    assert 300 <= first < 310
+    assert learnt < 500
+    assert 700 <= second < 710
+    assert again < 900
+    frame = verdicts_of(engine_of(artifact), readings)
+    assert set(frame["state"][500:700]) == {State.OK}
 
 
 def test_a_stride_scores_every_row_once_a_window_ends_after_it() -> None:
@@ -158,14 +223,12 @@ def test_missing_values_are_masked_not_filled_and_judged() -> None:
     readings = regular(12)
     holes = readings.values.copy()
     holes[9, 1] = np.nan
-    frame = verdicts_of(engine_of(make_artifact()), dataclasses.replace(readings, values=holes))
     artifact = make_artifact()
+    frame = verdicts_of(engine_of(artifact), dataclasses.replace(readings, values=holes))
     filled = holes.copy()
-    filled[9, 1] = filled[8, 1]
-    window = torch.tensor(filled[2:10], dtype=torch.float32)[None]
-    with torch.no_grad():
-        residual = (artifact.module(window) - window)[0, -1, 0].item()
-    assert frame["score"][9] == pytest.approx(abs(residual), rel=1e-5)
+    filled[9, 1] = filled[8, 1]  # the window's last row has one neighbour
+    known = ~np.isnan(holes[2:10])
+    assert frame["score"][9] == pytest.approx(error_of(by_hand(artifact, filled[2:10], known)), rel=1e-5)
 
 
 def test_a_row_of_nulls_is_a_gap() -> None:
@@ -176,8 +239,8 @@ def test_a_row_of_nulls_is_a_gap() -> None:
 
 def test_a_window_mostly_missing_is_not_judged() -> None:
     readings = regular(30)
-    readings.values[10:17:2] = np.nan
-    readings.values[11:18:2, 0] = np.nan
+    readings.values[10:16] = np.nan
+    readings.values[16:18, 0] = np.nan
     frame = verdicts_of(engine_of(make_artifact()), readings)
     assert np.isnan(frame["score"][17])
     assert frame["state"][17] == State.WARMING

@@ -24,7 +24,7 @@ def verdicts(
     contribution = np.tile(np.array([0.1, 0.6, 0.3, 0.0], np.float32), (num, 1))
     return Verdicts(
         (series,), np.zeros(num, np.int32), (start + np.arange(num)) * 10, score, judged.astype(np.uint8),
-        actual, actual - 0.5, contribution,
+        actual, actual - 0.5, contribution, np.ones(num),
     )  # fmt: skip
 
 

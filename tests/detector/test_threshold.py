@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from detector.threshold import decluster, fit_tail, parse_budget, peaks_over_threshold, rows_per_event
+from detector.threshold import decluster, drift, fit_tail, parse_budget, peaks_over_threshold, rows_per_event
 
 SECOND_NS = 10**9
 
@@ -46,11 +46,33 @@ def test_the_tail_fit_finds_the_parameters_that_scipy_draws(shape: float) -> Non
 def test_the_budget_is_met_on_data_like_the_calibration() -> None:
     rng = np.random.default_rng(3)
     threshold = peaks_over_threshold(
-        rng.exponential(size=20_000), one_segment(20_000), "1/hour", SECOND_NS, run_rows=4
+        rng.exponential(size=20_000), one_segment(20_000), "1/hour", SECOND_NS, adaptive=False
     )
     later = rng.exponential(size=2_000_000)
     events = len(decluster(later, one_segment(len(later)), threshold.value, 4))
     assert 0.3 < events / (len(later) / 3600) < 3
+
+
+def test_a_threshold_that_adapts_may_start_lower_and_knows_its_budget() -> None:
+    errors = np.random.default_rng(0).exponential(size=2_000)
+    stays, follows = (
+        peaks_over_threshold(errors, one_segment(2_000), "1/week", 60 * SECOND_NS, adaptive)
+        for adaptive in (False, True)
+    )
+    assert stays.value > follows.value
+    assert stays.adaptation is None
+    assert follows.adaptation is not None
+    assert follows.adaptation.alarms_a_row == pytest.approx(4 / 10_080)
+    assert follows.adaptation.lowest * follows.value == pytest.approx(np.quantile(errors, 0.9))
+
+
+def test_errors_that_grew_raise_the_threshold_by_as_much() -> None:
+    errors = np.random.default_rng(0).exponential(size=4_000)
+    grown = errors * np.repeat([1.0, 1.5], 2_000)
+    assert drift(errors) < 1.1
+    assert drift(grown) == pytest.approx(1.5, rel=0.1)
+    assert drift(grown[::-1]) == 1.0
+    assert drift(errors[:10]) == 1.0
 
 
 def test_neighbouring_alarms_are_one_event_and_segments_keep_apart() -> None:
@@ -62,21 +84,21 @@ def test_neighbouring_alarms_are_one_event_and_segments_keep_apart() -> None:
 
 def test_a_budget_rarer_than_the_calibration_never_lies_below_its_largest_error() -> None:
     errors = np.random.default_rng(0).uniform(size=500)
-    threshold = peaks_over_threshold(errors, one_segment(500), "1/month", SECOND_NS, run_rows=4)
+    threshold = peaks_over_threshold(errors, one_segment(500), "1/month", SECOND_NS, adaptive=False)
     assert threshold.value >= errors.max()
 
 
 def test_too_few_peaks_fall_back_on_the_maximum() -> None:
-    threshold = peaks_over_threshold(np.full(30, 2.0), one_segment(30), "1/week", SECOND_NS, run_rows=4)
+    threshold = peaks_over_threshold(np.full(30, 2.0), one_segment(30), "1/week", SECOND_NS, adaptive=False)
     assert (threshold.method, threshold.value) == ("maximum", 3.0)
 
 
 def test_unknown_errors_are_left_out_and_none_at_all_is_refused() -> None:
     errors = np.array([np.nan, 1.0, 2.0, np.nan])
-    assert peaks_over_threshold(errors, one_segment(4), "1/day", SECOND_NS, 1).parameters["rows"] == 2
+    assert peaks_over_threshold(errors, one_segment(4), "1/day", SECOND_NS, False).parameters["rows"] == 2
     with pytest.raises(ValueError, match="no held-out row has an error"):
-        peaks_over_threshold(np.full(4, np.nan), one_segment(4), "1/day", SECOND_NS, 1)
+        peaks_over_threshold(np.full(4, np.nan), one_segment(4), "1/day", SECOND_NS, False)
 
 
 def test_errors_of_zero_still_give_a_positive_threshold() -> None:
-    assert peaks_over_threshold(np.zeros(100), one_segment(100), "1/day", SECOND_NS, 1).value > 0
+    assert peaks_over_threshold(np.zeros(100), one_segment(100), "1/day", SECOND_NS, False).value > 0

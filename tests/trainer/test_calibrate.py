@@ -1,4 +1,4 @@
-"""Calibration: the threshold comes from the engine's own scores of rows that trained nothing."""
+"""Calibration: levels and threshold come from what the engine says of rows that trained nothing."""
 
 from __future__ import annotations
 
@@ -6,31 +6,41 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from connectors.parquet import Chunk
 from connectors.records import Readings
-from detector.artifact import Artifact
+from detector import Detector
+from detector.artifact import Adaptation, Artifact, Scoring, Threshold
+from detector.combination import Combination, level_of, log_statistics
 from detector.engine import Engine
 from detector.threshold import rows_per_event
 from tests.artifacts import make_artifact
+from trainer import fit
 from trainer.calibrate import (
     QUANTILES,
+    HeldOut,
     Residuals,
     calibrate,
+    calibrated,
     describe_channels,
-    held_out_errors,
     held_out_residuals,
+    held_out_statistics,
+    neutral,
+    residual_columns,
     unfitted_threshold,
 )
 from trainer.card import model_card
+from trainer.config import FitOptions, ModelOptions, ScoringOptions, TrainConfig, override
 from trainer.errors import TooLittleDataError
 from trainer.history import History, Segment, Shares, build_history
 from trainer.sampling import Windows
 from trainer.scaling import channel_statistics
 
 SECOND = 10**9
+ADAPTATION = Adaptation(lowest=0.5, rise=1.3, forgiveness=2.0, alarms_a_row=0.01, learn_after=100)
 LENGTHS = {"a": 400, "b": 300, "c": 9, "d": 5}
 
 
@@ -58,13 +68,23 @@ def segments(history: History) -> tuple[Segment, ...]:
     return history.part("calibration", Shares(0.15, 0.2))
 
 
+def artifact_of(delay: int = 0) -> Artifact:
+    """Two members; the levels are not yet learnt."""
+    artifact = make_artifact(interval_ns=SECOND, more=[("linear", 4)], scoring=Scoring(delay))
+    spec = replace(artifact.spec, members=neutral(artifact.spec.members, 2))
+    return replace(artifact, spec=replace(spec, threshold=unfitted_threshold("1/week")))
+
+
 @pytest.fixture
 def artifact() -> Artifact:
-    return make_artifact(interval_ns=SECOND)
+    return artifact_of()
+
+
+# What is said of held-out rows
 
 
 def engine_scores(artifact: Artifact, history: History, series: str) -> dict[int, float]:
-    """Scores of all rows of one series by row, of an engine that saw the whole of it."""
+    """Final scores of all rows of one series by row, of an engine that saw the whole of it."""
     engine, found = Engine(artifact), {}
     for whole in history.segments:
         if whole.series == series:
@@ -79,44 +99,120 @@ def engine_scores(artifact: Artifact, history: History, series: str) -> dict[int
 
 
 @pytest.mark.parametrize("at_once", [7, 100, 1 << 14])
-def test_held_out_errors_are_the_scores_of_an_engine_that_saw_it_all(
-    at_once: int, history: History, segments: tuple[Segment, ...], artifact: Artifact
+@pytest.mark.parametrize("delay", [0, 3])
+def test_held_out_statistics_are_those_of_an_engine_that_saw_it_all(
+    at_once: int, delay: int, history: History, segments: tuple[Segment, ...]
 ) -> None:
+    """But for the rows without any value, which have no verdict; the threshold stays at 1."""
+    artifact = artifact_of(delay)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trainer.calibrate._FEED_ROWS", at_once)
-        errors, numbers = held_out_errors(artifact, history, segments)
-    expected, expected_numbers = [], []
+        held_out = held_out_statistics(artifact, history, segments)
+    members = artifact.spec.members
+    errors = Combination(members, [member.settled for member in members]).errors(held_out.settled)
+    expected, numbers = [], []
     for number, segment in enumerate(segments):
         scores = engine_scores(artifact, history, segment.series)
-        expected += [scores[row] for row in range(segment.row, segment.row + segment.length)]
-        expected_numbers += [number] * segment.length
+        rows = range(segment.row, segment.row + segment.length)
+        values = history.read(segment.position, segment.stop)
+        empty = np.isnan(values).all(axis=1)
+        expected += [scores[row] for row, is_empty in zip(rows, empty, strict=True) if not is_empty]
+        numbers += [number] * int((~empty).sum())
     np.testing.assert_array_equal(errors, expected)
-    np.testing.assert_array_equal(numbers, expected_numbers)
+    np.testing.assert_array_equal(held_out.segment, numbers)
     assert np.isfinite(errors).sum() > 100
 
 
-def calibrated(history: History, artifact: Artifact, budget: str) -> Artifact:
-    everything = Windows(history, history.segments, np.zeros(2), np.ones(2), artifact.spec.window)
-    residuals = held_out_residuals(artifact.module, everything)
+def test_fresh_statistics_are_those_of_an_engine_that_waits_for_nothing(
+    history: History, segments: tuple[Segment, ...]
+) -> None:
+    waiting, causal = (held_out_statistics(artifact_of(delay), history, segments) for delay in (3, 0))
+    np.testing.assert_array_equal(waiting.fresh, causal.settled)
+    np.testing.assert_array_equal(causal.fresh, causal.settled)
+    assert (waiting.settled != waiting.fresh).any()
+
+
+# Levels and threshold
+
+
+def learnt(history: History, artifact: Artifact, budget: str = "1/week", adaptive: bool = False) -> Artifact:
     spec = replace(artifact.spec, threshold=unfitted_threshold(budget))
-    return calibrate(spec, artifact.module, history, history.segments, residuals)
+    return calibrate(spec, artifact.module, history, history.segments, adaptive)
+
+
+def test_levels_are_those_of_each_member_s_statistics(history: History) -> None:
+    artifact = artifact_of(delay=3)
+    held_out = held_out_statistics(artifact, history, history.segments)
+    found = learnt(history, artifact).spec.members
+    for kind, statistics in (("settled", held_out.settled), ("fresh", held_out.fresh)):
+        expected = [level_of(column) for column in log_statistics(statistics).T]
+        assert [level for member in found for level in getattr(member, kind)] == expected
+    assert found[0].settled != found[0].fresh
+
+
+def test_errors_of_held_out_rows_lie_around_the_same_place_whatever_the_member_s_unit(
+    history: History, artifact: Artifact
+) -> None:
+    """Their statistics differ a thousandfold; a hundredth of the rows of each exceeds the error 1."""
+    held_out = held_out_statistics(artifact, history, history.segments)
+    scaled = replace(held_out, settled=held_out.settled * [1.0, 1000.0, 1e-3, 1.0])
+    for one in (held_out, scaled):
+        found = calibrated(artifact.spec, artifact.module, one, adaptive=False)
+        for at, member in enumerate(found.spec.members):
+            alone = Combination((member,), [member.settled])
+            errors = alone.errors(one.settled[:, 2 * at : 2 * at + 2])
+            assert 0.002 <= (errors[np.isfinite(errors)] > 1).mean() <= 0.03
+
+
+def test_a_causal_model_has_no_threshold_of_provisional_verdicts(history: History) -> None:
+    causal, waiting = (learnt(history, artifact_of(delay), "20/hour") for delay in (0, 3))
+    assert causal.spec.threshold.fresh is None
+    assert list(causal.held_out) == ["segment", "error"]
+    assert list(waiting.held_out) == ["segment", "error", "fresh"]
+    members = waiting.spec.members
+    held_out = held_out_statistics(artifact_of(3), history, history.segments)
+    first = Combination(members, [member.fresh for member in members]).errors(held_out.fresh)
+    np.testing.assert_array_equal(waiting.held_out["fresh"], first)
+    assert waiting.spec.threshold.fresh is not None
+    assert np.nanquantile(first, 0.9) < waiting.spec.threshold.fresh < 2 * np.nanmax(first)
+
+
+def test_the_errors_kept_are_those_that_the_threshold_was_learnt_from(
+    history: History, artifact: Artifact
+) -> None:
+    found = learnt(history, artifact, "20/hour")
+    errors = found.held_out["error"]
+    known = errors[np.isfinite(errors)]
+    assert len(known) == found.spec.threshold.parameters["rows"]
+    assert known.max() == found.spec.threshold.parameters["largest"]
+    np.testing.assert_array_equal(found.calibration["error"], np.quantile(known, QUANTILES))
 
 
 def test_a_larger_budget_gives_a_lower_threshold(history: History, artifact: Artifact) -> None:
-    thresholds = [calibrated(history, artifact, f"{n}/hour").spec.threshold for n in (1, 20, 100)]
+    thresholds = [learnt(history, artifact, f"{n}/hour").spec.threshold for n in (1, 20, 100)]
     values = [threshold.value for threshold in thresholds]
     assert values[0] > values[1] > values[2] > 0
     assert {threshold.method for threshold in thresholds} == {"peaks_over_threshold"}
     assert [threshold.alarm_budget for threshold in thresholds] == ["1/hour", "20/hour", "100/hour"]
+    assert {threshold.adaptation for threshold in thresholds} == {None}
+
+
+def test_an_adapting_threshold_starts_lower_and_knows_its_budget(
+    history: History, artifact: Artifact
+) -> None:
+    still, adapting = (learnt(history, artifact, "1/hour", adaptive).spec.threshold for adaptive in (0, 1))
+    assert adapting.value < still.value
+    assert adapting.adaptation is not None
+    assert adapting.adaptation.alarms_a_row >= 1 / rows_per_event("1/hour", SECOND)
 
 
 def test_the_threshold_keeps_the_budget_on_the_rows_it_was_learnt_from(
     history: History, artifact: Artifact
 ) -> None:
-    found = calibrated(history, artifact, "60/hour")
-    errors, _ = held_out_errors(found, history, history.segments)
-    known = errors[np.isfinite(errors)]
-    num_events = np.count_nonzero(np.diff((known > 1.0).astype(int)) == 1)
+    found = learnt(history, artifact, "60/hour")
+    errors = found.held_out["error"]
+    known = errors[np.isfinite(errors)] > found.spec.threshold.value
+    num_events = np.count_nonzero(np.diff(known.astype(int)) == 1)
     allowed = len(known) / rows_per_event("60/hour", SECOND)
     assert 0 < num_events <= 2 * allowed
 
@@ -124,7 +220,9 @@ def test_the_threshold_keeps_the_budget_on_the_rows_it_was_learnt_from(
 def test_the_calibration_table_has_the_quantiles_of_errors_and_residuals(
     history: History, artifact: Artifact
 ) -> None:
-    table = calibrated(history, artifact, "1/week").calibration
+    everything = Windows(history, history.segments, np.zeros(2), np.ones(2), artifact.spec.window)
+    residuals = held_out_residuals(artifact.module[0].autoencoder, everything)
+    table = learnt(history, artifact).calibration | residual_columns(artifact.spec, residuals)
     assert list(table) == ["quantile", "error", "residual:flow", "residual:pressure"]
     np.testing.assert_array_equal(table["quantile"], QUANTILES)
     for name in ("error", "residual:flow", "residual:pressure"):
@@ -135,11 +233,110 @@ def test_the_calibration_table_has_the_quantiles_of_errors_and_residuals(
 def test_no_full_window_in_the_calibration_rows_is_too_little(history: History) -> None:
     artifact = make_artifact(interval_ns=SECOND, window=64)
     short = tuple(segment for segment in history.segments if segment.series in "cd")
-    residuals = Residuals(np.zeros((1, 2), np.float32))
     with pytest.raises(
         TooLittleDataError, match=r"^the calibration part has no full window of 64 rows: give more history"
     ):
-        calibrate(artifact.spec, artifact.module, history, short, residuals)
+        calibrate(artifact.spec, artifact.module, history, short, adaptive=False)
+
+
+def test_rows_where_only_the_short_member_speaks_are_not_enough(artifact: Artifact) -> None:
+    statistics = np.full((50, 4), 1.0)
+    statistics[:, :2] = np.nan
+    with pytest.raises(TooLittleDataError, match="no full window of 8 rows"):
+        calibrated(
+            artifact.spec, artifact.module, HeldOut(np.zeros(50, int), statistics, statistics), adaptive=True
+        )
+
+
+# Of a whole training
+
+LINEAR = TrainConfig(
+    model=ModelOptions(family="linear", window=8),
+    fit=FitOptions(refit=False),
+    scoring=ScoringOptions(alarm_budget="1/hour"),
+)
+
+
+def frame_of(noise: np.ndarray, seed: int = 0) -> pd.DataFrame:
+    """Two sines a second; noise float64 [rows], its standard deviation."""
+    rng = np.random.default_rng(seed)
+    angle = np.arange(len(noise))[:, None] * 0.3 + [0.0, 1.0]
+    values = np.sin(angle) + noise[:, None] * rng.standard_normal(angle.shape)
+    index = pd.date_range("2026-01-01", periods=len(noise), freq="s", tz="UTC")
+    return pd.DataFrame(values, index=index, columns=["flow", "pressure"])
+
+
+def test_levels_and_threshold_come_from_held_out_rows_alone() -> None:
+    """The last fifth: as it is, or noisier by far. What is learnt of the rows before stays the same."""
+    noise = np.full(1_000, 0.05)
+    noisy = np.where(np.arange(1_000) < 800, noise, 0.5)
+    calm, loud = (fit(frame_of(one), config=LINEAR) for one in (noise, noisy))
+    weights, other = calm.module.state_dict(), loud.module.state_dict()
+    assert all(torch.equal(weights[name], other[name]) for name in weights)
+    for before, after in zip(calm.spec.members[0].settled, loud.spec.members[0].settled, strict=True):
+        assert after.high > before.high + 1.0
+    assert loud.spec.channels[0].band > 3 * calm.spec.channels[0].band
+    assert calm.spec.threshold.parameters["rows"] == 200  # the first window begins before the part
+    assert len(calm.held_out["error"]) == 200
+
+
+@pytest.mark.parametrize("family", ["linear", "conv"])
+def test_a_calibrated_model_learns_from_the_held_out_rows_and_its_threshold_does_not(family: str) -> None:
+    noise = np.where(np.arange(1_000) < 800, 0.05, 0.5)
+    changes = {"model": {"family": family}, "fit": {"max_epochs": 1, "min_steps_per_epoch": 2}}
+    config = override(LINEAR, None, changes)
+    before = fit(frame_of(noise), config=config)
+    after = fit(frame_of(noise), config=override(config, None, {"fit": {"refit": True}}))
+    assert after.spec.threshold == before.spec.threshold
+    assert after.spec.members == before.spec.members
+    assert after.spec.channels == before.spec.channels
+    np.testing.assert_array_equal(after.held_out["error"], before.held_out["error"])
+    weights, newer = before.module.state_dict(), after.module.state_dict()
+    taught = [name for name in weights if "autoencoder" in name or name.endswith(("joint", "alone"))]
+    assert not any(torch.equal(weights[name], newer[name]) for name in taught)
+    # What was far from normal is now known.
+    frame = frame_of(noise).iloc[800:]
+    scores = [np.nanmedian(Detector(one).score(frame)["score"]) for one in (before, after)]
+    assert scores[1] < scores[0]
+
+
+def test_a_threshold_that_training_rows_say_nothing_of() -> None:
+    """Wild rows in the training part leave no trace in the errors that the threshold is learnt from."""
+    noise = np.full(1_000, 0.05)
+    noise[300:310] = 3.0
+    artifact = fit(frame_of(noise), config=LINEAR)
+    assert artifact.held_out["error"].max() == artifact.spec.threshold.parameters["largest"] < 3.0
+
+
+def test_errors_that_grow_raise_the_threshold() -> None:
+    """The same errors, in their order of time or shuffled."""
+    artifact = artifact_of()
+    rng = np.random.default_rng(0)
+    statistics = np.exp(np.linspace(0.0, 3.0, 2_000)[:, None] + 0.3 * rng.standard_normal((2_000, 4)))
+    number = np.zeros(2_000, np.int64)
+    shuffled = statistics[rng.permutation(2_000)]
+    growing, steady = (
+        calibrated(artifact.spec, artifact.module, HeldOut(number, one, one), adaptive=True).spec.threshold
+        for one in (statistics, shuffled)
+    )
+    assert steady.parameters["drift"] < 1.1
+    assert growing.parameters["drift"] > 1.3
+    assert growing.value > 1.2 * steady.value
+
+
+def test_delay_gives_provisional_verdicts_levels_of_their_own() -> None:
+    noise = np.full(1_000, 0.05)
+    causal, delayed = (
+        fit(frame_of(noise), config=LINEAR.model_copy(update={"scoring": ScoringOptions(delay=delay)}))
+        for delay in (0, 5)
+    )
+    (one,), (other,) = causal.spec.members, delayed.spec.members
+    assert one.settled == one.fresh == other.fresh
+    assert other.settled != other.fresh
+    # Means over six windows vary less than one window.
+    assert all(a.spread < b.spread for a, b in zip(other.settled, other.fresh, strict=True))
+    assert causal.spec.threshold.fresh is None
+    assert delayed.spec.threshold.fresh is not None
 
 
 # Residuals and channels
@@ -157,13 +354,11 @@ def test_residuals_are_those_of_the_last_row_and_missing_values_stay_missing(his
     residuals = held_out_residuals(Offset(), windows)
     last = windows.spread(10**6)[:, -1]
     np.testing.assert_array_equal(np.isnan(residuals.values), np.isnan(last))
-    np.testing.assert_allclose(residuals.scale(), [0.5, 0.02], rtol=1e-5)
     np.testing.assert_allclose(residuals.quantile(0.99), [0.5, 0.001], atol=1e-6)
 
 
-def test_a_channel_never_seen_has_the_smallest_scale_and_no_band() -> None:
+def test_a_channel_never_seen_has_no_band() -> None:
     residuals = Residuals(np.array([[1.0, np.nan], [-1.0, np.nan]], np.float32))
-    np.testing.assert_allclose(residuals.scale(), [1.0, 0.02])
     np.testing.assert_allclose(residuals.quantile(0.5), [1.0, 0.0])
 
 
@@ -171,13 +366,11 @@ def test_channels_are_described_in_their_own_units(history: History) -> None:
     statistics = channel_statistics(history, history.segments, 8)
     residuals = Residuals(np.array([[0.5, -0.1], [-0.5, 0.1]], np.float32))
     ranges = {"pressure": (-2.0, 9.0)}
-    flow, pressure = describe_channels(("flow", "pressure"), statistics, residuals, ranges, plain=False)
-    assert flow.residual_scale == pytest.approx(0.5)
+    flow, pressure = describe_channels(("flow", "pressure"), statistics, residuals, ranges)
+    assert (flow.center, flow.scale) == (statistics.center[0], statistics.scale[0])
     assert flow.band == pytest.approx(0.5 * statistics.scale[0])
     assert (flow.valid_min, flow.valid_max) == (None, None)
     assert (pressure.valid_min, pressure.valid_max) == (-2.0, 9.0)
-    plain = describe_channels(("flow", "pressure"), statistics, residuals, {}, plain=True)
-    assert [channel.residual_scale for channel in plain] == [1.0, 1.0]
 
 
 def test_the_card_says_what_it_is_and_its_limits(artifact: Artifact) -> None:
@@ -198,10 +391,16 @@ def test_the_card_says_what_it_is_and_its_limits(artifact: Artifact) -> None:
     card = model_card(replace(artifact.spec, training=training))
     for words in (
         "# pump\n",
-        "A conv autoencoder over windows of 8 rows of 2 channels, one row every\n1 s.",
+        "An ensemble of autoencoders, conv (8 rows), linear (4 rows), over 2 channels, one row every 1 s.",
         "| trained on | 1000 rows of 3 series, fingerprint abc |",
         "| epochs | 7 (early stopping), best 5 |",
         "for 1/week false alarms a series |",
         "## Limits",
+        "- The threshold is static: ",
+        "- A series needs 4 rows before its first score, and 8 before all of the model speaks; again",
     ):
         assert words in card
+    only = replace(artifact.spec, members=artifact.spec.members[:1], training=training)
+    adapting = replace(only, threshold=Threshold(1.0, "fixed", "1/week", adaptation=ADAPTATION))
+    assert "A conv autoencoder of 8 rows over 2 channels, one row every 1 s." in model_card(only)
+    assert "- The threshold follows each series so that alarms keep to the budget" in model_card(adapting)

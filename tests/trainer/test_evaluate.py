@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import streamgauge
-from detector.measures import NO_ALARMS, vus_pr
+from connectors.parquet import Chunk
+from detector import Detector
+from detector.artifact import Artifact
+from detector.measures import NO_ALARMS, count_alarms, vus_pr
 from tests.data import need
-from trainer.config import FitOptions, ModelOptions, TrainConfig
-from trainer.evaluate import EvaluationOptions, FileResult, evaluate, evaluate_file, score_rows
+from trainer.config import ModelOptions, TrainConfig, override
+from trainer.evaluate import EvaluationOptions, FileResult, evaluate, evaluate_file, judge_rows
 from trainer.pipeline import Source, fit_source
 from trainer.progress import quiet
 
-QUICK = EvaluationOptions(max_epochs=4, window=16)
+QUICK = EvaluationOptions(family="linear", window=16)
 
 
 def labelled(path: Path, num_rows: int = 1_200, num_channels: int = 2, **columns: object) -> Path:
@@ -41,46 +46,114 @@ def labelled(path: Path, num_rows: int = 1_200, num_channels: int = 2, **columns
     return path
 
 
-@pytest.mark.parametrize("causal", [True, False])
-def test_planted_bursts_are_found_and_random_is_beaten(tmp_path: Path, causal: bool) -> None:
-    options = EvaluationOptions(max_epochs=6, window=16, causal=causal)
+@pytest.mark.parametrize(("family", "causal"), [("ensemble", True), ("linear", True), ("linear", False)])
+def test_planted_bursts_are_found_and_random_is_beaten(tmp_path: Path, family: str, causal: bool) -> None:
+    options = EvaluationOptions(family=family, max_epochs=2, window=16, causal=causal)
     result = evaluate_file(labelled(tmp_path / "a.parquet"), "a.parquet", options)
     assert result.model.vus_pr > 3 * result.random.vus_pr
     assert result.model.auc_roc > 0.85
     assert (result.alarms.events, result.alarms.events_found) == (3, 3)
     assert result.alarms.rows == 600
     assert result.test_days == pytest.approx(600 / 1440)
+    assert result.budgeted == pytest.approx((600 - 36) / 1440 / 7)  # 1/week over the normal rows
 
 
 def test_the_scores_file_reproduces_the_measures(tmp_path: Path) -> None:
     path = labelled(tmp_path / "in" / "deep" / "a.parquet")
-    options = EvaluationOptions(max_epochs=4, window=16, scores=tmp_path / "scores")
+    options = replace(QUICK, scores=tmp_path / "scores")
     evaluation = evaluate(tmp_path / "in", options, 1, quiet)
     table = pq.read_table(tmp_path / "scores" / "deep" / "a.parquet")
-    assert table.column_names == ["timestamp", "score", "anomalous", "label", "split"]
-    score = table["score"].to_numpy()
+    assert table.column_names == ["timestamp", "score", "error", "anomalous", "alarm", "label", "split"]
+    score, error, alarm = (table[name].to_numpy() for name in ("score", "error", "alarm"))
     assert len(score) == pq.read_metadata(path).num_rows
     np.testing.assert_array_equal(table["anomalous"].to_numpy(), score > 1)
     (result,) = evaluation.results
-    known = np.nan_to_num(score, nan=0.0)
-    assert vus_pr(table["label"].to_numpy(), known, result.buffer) == result.model.vus_pr
+    label, test = table["label"].to_numpy(), table["split"].to_numpy() == "test"
+    assert vus_pr(label, np.nan_to_num(error, nan=0.0), result.buffer) == result.model.vus_pr
+    assert count_alarms(label[test], alarm[test]) == result.alarms
 
 
-def test_a_causal_score_does_not_change_when_the_future_does(tmp_path: Path) -> None:
-    path = labelled(tmp_path / "a.parquet")
+def series_of(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The times and the values of a labelled file."""
     table = pq.read_table(path)
     times = table["timestamp"].to_numpy().astype("M8[ns]").view(np.int64)
-    values = np.column_stack([table["c0"].to_numpy(), table["c1"].to_numpy()])
-    from connectors.parquet import discover, read_chunks
+    return times, np.column_stack([table["c0"].to_numpy(), table["c1"].to_numpy()])
 
-    source = Source(lambda: read_chunks(discover(path)), ("c0", "c1"), None)
-    config = TrainConfig(model=ModelOptions(window=16), fit=FitOptions(max_epochs=1))
-    artifact = fit_source(source, config)
-    whole = score_rows(artifact, times, values)
+
+def fitted(path: Path, **changes: dict[str, object]) -> Artifact:
+    """A model of the first 600 rows of a labelled file."""
+    times, values = series_of(path)
+    chunk = Chunk(times[:600], ("s",), np.zeros(600, np.int32), values[:600], None, None)
+    config = override(TrainConfig(model=ModelOptions(family="linear", window=16)), None, changes)
+    return fit_source(Source(lambda: iter([chunk]), ("c0", "c1"), 60 * 10**9), config)
+
+
+@pytest.mark.parametrize("family", ["ensemble", "linear"])
+def test_a_causal_score_does_not_change_when_the_future_does(tmp_path: Path, family: str) -> None:
+    path = labelled(tmp_path / "a.parquet")
+    times, values = series_of(path)
+    artifact = fitted(path, model={"family": family}, fit={"max_epochs": 1, "min_steps_per_epoch": 2})
     changed = values.copy()
     changed[900:] = 1e6
-    np.testing.assert_array_equal(score_rows(artifact, times, changed)[:900], whole[:900])
-    np.testing.assert_array_equal(score_rows(artifact, times[:900], values[:900]), whole[:900])
+    whole, other = (judge_rows(artifact, times, rows) for rows in (values, changed))
+    first = judge_rows(artifact, times[:900], values[:900])
+    for name in ("score", "error"):
+        expected = getattr(whole, name)[:900]
+        np.testing.assert_array_equal(getattr(other, name)[:900], expected)
+        np.testing.assert_array_equal(getattr(first, name), expected)
+
+
+def test_errors_rank_rows_as_if_the_threshold_stood_still(tmp_path: Path) -> None:
+    path = labelled(tmp_path / "a.parquet")
+    times, values = series_of(path)
+    artifact = fitted(path, scoring={"alarm_budget": "1/hour"})
+    threshold = replace(artifact.spec.threshold, adaptation=None)
+    still = replace(artifact, spec=replace(artifact.spec, threshold=threshold))
+    adapting, static = judge_rows(artifact, times, values), judge_rows(still, times, values)
+    np.testing.assert_allclose(adapting.error, static.error, rtol=1e-12)
+    np.testing.assert_array_equal(static.score, static.error)
+    known = np.isfinite(adapting.score)
+    assert (adapting.score[known] != static.score[known]).any()
+
+
+def test_alarms_are_the_rows_of_incidents(tmp_path: Path) -> None:
+    path = labelled(tmp_path / "a.parquet")
+    times, values = series_of(path)
+    artifact = fitted(path)
+    frame = pd.DataFrame(values, index=pd.to_datetime(times, utc=True), columns=["c0", "c1"])
+    expected, row = np.zeros(len(times), bool), times // artifact.spec.interval_ns * artifact.spec.interval_ns
+    incidents = Detector(artifact).replay(frame).incidents
+    for incident in incidents:
+        end_ns = row[-1] if incident.end_ns is None else incident.end_ns
+        expected |= (row >= incident.start_ns) & (row <= end_ns)
+    alarm = judge_rows(artifact, times, values).alarm
+    np.testing.assert_array_equal(alarm, expected)
+    assert expected[[705, 855, 1_005]].all()
+    assert not expected[[650, 800, 950, 1_150]].any()
+    shuffled = np.random.default_rng(0).permutation(len(times))
+    found = judge_rows(artifact, times[shuffled], values[shuffled])
+    np.testing.assert_array_equal(found.alarm, expected[shuffled])
+
+
+def test_the_rest_of_the_training_is_the_base_s(tmp_path: Path) -> None:
+    path = labelled(tmp_path / "a.parquet")
+    base = override(TrainConfig(), None, {"scoring": {"whiten": False}, "model": {"latent": 3, "window": 99}})
+    result = evaluate_file(path, "a.parquet", replace(QUICK, base=base))
+    expected = fitted(path, scoring={"whiten": False}, model={"latent": 3})
+    times, values = series_of(path)
+    error = np.nan_to_num(judge_rows(expected, times, values).error, nan=0.0)
+    assert result.window == 16  # what the options say goes before the base
+    assert result.model.vus_pr == vus_pr(pq.read_table(path)["label"].to_numpy(), error, result.buffer)
+
+
+def test_the_baseline_takes_rows_one_after_the_other_whatever_their_times(tmp_path: Path) -> None:
+    """No stretch of these has a whole window of the baseline's."""
+    steps = np.where(np.arange(1_200) % 7 == 0, 180_000, 60_000)
+    times = pa.array(1_700_000_000_000 + np.cumsum(steps), pa.timestamp("ms", tz="UTC"))
+    irregular = evaluate_file(labelled(tmp_path / "a.parquet", timestamp=times), "a.parquet", QUICK)
+    regular = evaluate_file(labelled(tmp_path / "b.parquet"), "b.parquet", QUICK)
+    assert irregular.linear == regular.linear
+    assert regular.linear.vus_pr > 0.9
 
 
 def test_every_row_has_a_score_however_irregular_its_time(tmp_path: Path) -> None:
@@ -88,7 +161,7 @@ def test_every_row_has_a_score_however_irregular_its_time(tmp_path: Path) -> Non
     steps = rng.choice([60_000, 60_000, 60_000, 0, 61_000, 180_000], 1_200)
     times = pa.array(1_700_000_000_000 + np.cumsum(steps), pa.timestamp("ms", tz="UTC"))
     path = labelled(tmp_path / "a.parquet", timestamp=times)
-    options = EvaluationOptions(max_epochs=2, window=16, scores=tmp_path / "scores")
+    options = replace(QUICK, scores=tmp_path / "scores")
     evaluate_file(path, "a.parquet", options)
     scores = pq.read_table(tmp_path / "scores" / "a.parquet")["score"].to_numpy()
     assert np.isfinite(scores[40:]).mean() > 0.95
@@ -103,6 +176,7 @@ def test_the_order_of_channels_does_not_matter(tmp_path: Path) -> None:
     assert first.model == second.model
 
 
+@pytest.mark.slow  # starts two processes that import torch
 def test_a_file_that_cannot_be_fitted_is_reported_and_the_rest_goes_on(tmp_path: Path) -> None:
     labelled(tmp_path / "good.parquet")
     labelled(tmp_path / "short.parquet", num_rows=1_200, split=np.array(["test"] * 1_200))
@@ -132,7 +206,7 @@ def test_the_vus_buffer_of_the_file_is_used(tmp_path: Path) -> None:
 
 def test_train_rows_override_the_split(tmp_path: Path) -> None:
     path = labelled(tmp_path / "a.parquet")
-    result = evaluate_file(path, "a.parquet", EvaluationOptions(max_epochs=2, window=16, train_rows=400))
+    result = evaluate_file(path, "a.parquet", replace(QUICK, train_rows=400))
     assert (result.train_rows, result.alarms.rows) == (400, 800)
 
 
@@ -141,11 +215,11 @@ def test_the_command_prints_the_table_with_both_baselines_and_writes_json(
 ) -> None:
     labelled(tmp_path / "in" / "a.parquet")
     out = tmp_path / "out.json"
-    arguments = ["evaluate", str(tmp_path / "in"), "--json", str(out), "--max-epochs", "3", "--jobs", "1"]
-    assert streamgauge.main(arguments) == 0
+    arguments = ["evaluate", str(tmp_path / "in"), "--json", str(out), "--max-epochs", "1", "--jobs", "1"]
+    assert streamgauge.main([*arguments, "--window", "16"]) == 0
     printed = capsys.readouterr().out
     assert "linear" in printed
-    assert "conv beats a random score" in printed
+    assert "ensemble beats a random score" in printed
     pooled = json.loads(out.read_text())["pooled"]
     assert pooled["files"] == 1
     assert pooled["model"]["vus_pr"] > pooled["random"]["vus_pr"]
@@ -158,7 +232,7 @@ def test_without_files_the_command_says_so(tmp_path: Path, capsys: pytest.Captur
 
 def test_a_real_series_is_evaluated() -> None:
     path = need("tsb-nab/028_NAB_id_28_Facility_tr_1007_1st_3447.parquet")
-    result = evaluate_file(path, path.name, EvaluationOptions(max_epochs=5))
+    result = evaluate_file(path, path.name, EvaluationOptions(max_epochs=1))
     assert isinstance(result, FileResult)
     assert result.model.vus_pr > result.random.vus_pr
 
@@ -167,7 +241,7 @@ def test_the_order_of_the_rows_in_a_file_does_not_matter(tmp_path: Path) -> None
     path = labelled(tmp_path / "a.parquet")
     shuffled = np.random.default_rng(5).permutation(1_200)
     pq.write_table(pq.read_table(path).take(pa.array(shuffled)), tmp_path / "b.parquet")
-    options = EvaluationOptions(max_epochs=2, window=16, scores=tmp_path / "scores")
+    options = replace(QUICK, scores=tmp_path / "scores")
     first, second = (evaluate_file(tmp_path / name, name, options) for name in ("a.parquet", "b.parquet"))
     assert (first.model, first.alarms, first.buffer) == (second.model, second.alarms, second.buffer)
     in_order, as_in_file = (pq.read_table(tmp_path / "scores" / f"{name}.parquet") for name in "ab")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from detector.measures import NO_ALARMS, count_alarms
+from detector.measures import count_alarms
 from trainer.evaluate import Evaluation, EvaluationOptions, Failure, FileResult, Ranking, as_json
 from trainer.evaluation_table import comparison, print_evaluation
 
@@ -28,7 +28,7 @@ def result(file: str, model: float, linear: float, random: float = 0.1) -> FileR
         linear=Ranking(linear, 0.4, 0.7),
         random=Ranking(random, 0.2, 0.5),
         alarms=FOUND,
-        linear_alarms=NO_ALARMS,
+        budgeted=0.5,
         test_days=2.0,
         fit_seconds=1.5,
         score_rows_per_second=100.0,
@@ -79,11 +79,11 @@ def test_json_has_the_figures_of_the_model_and_of_both_rivals() -> None:
     assert isinstance(pooled, dict)
     assert pooled["model"]["vus_pr"] == pytest.approx(0.4)
     assert pooled["linear"]["vus_pr"] == pytest.approx(0.5)
-    assert pooled["linear"]["false_alarms"] == 0
     assert pooled["random"]["auc_roc"] == pytest.approx(0.5)
     assert (pooled["events"], pooled["event_recall"], pooled["false_alarms"]) == (2, 1.0, 2)
     assert pooled["false_alarms_per_10k_rows"] == pytest.approx(10_000 * 2 / 10)
     assert pooled["false_alarms_per_day"] == pytest.approx(2 / 4)
+    assert (pooled["budgeted_alarms"], pooled["realised_to_budgeted"]) == (1.0, 2.0)
     assert (pooled["fit_seconds"], pooled["score_rows_per_second"]) == (3.0, 100.0)
     files = document["files"]
     assert isinstance(files, list)

@@ -22,11 +22,10 @@ from streamgauge import main
 from trainer import fit
 from trainer.config import DataOptions, FitOptions, ModelOptions, TrainConfig, override
 from trainer.errors import TooLittleDataError, TrainerError
-from trainer.pipeline import default_window
 
 SECOND = 10**9
 TINY = TrainConfig(
-    model=ModelOptions(nodes=8, layers=1, window=8),
+    model=ModelOptions(family="conv", nodes=8, layers=1, window=8),
     fit=FitOptions(max_epochs=2, min_steps_per_epoch=2, batch_size=32),
 )
 
@@ -59,8 +58,9 @@ def history(tmp_path: Path) -> Path:
 
 
 def train(*arguments: object) -> int:
-    quick = ("--max-epochs", "2", "--window", "8", "--nodes", "8", "--layers", "1")
-    return main(["train", *map(str, arguments), *quick])
+    """A quick training; of a small convolutional model where no other family is asked for."""
+    quick = ("--model", "conv", "--max-epochs", "2", "--window", "8", "--nodes", "8", "--layers", "1")
+    return main(["train", *quick, *map(str, arguments)])
 
 
 # The command
@@ -120,11 +120,11 @@ def test_flags_override_the_file_and_the_environment(
 ) -> None:
     config = tmp_path / "train.toml"
     config.write_text(
-        'name = "boiler"\n[model]\nfamily = "lstm"\nwindow = 30\n[scoring]\nalarm_budget = "3/day"\n'
+        'name = "boiler"\n[model]\nfamily = "gru"\nwindow = 30\n[scoring]\nalarm_budget = "3/day"\n'
         "[data.valid_range]\nflow = [-5.0, 5.0]\n"
     )
     monkeypatch.setenv("STREAMGAUGE_SCORING__ALARM_BUDGET", "4/day")
-    assert train(history, "--out", tmp_path / "m", "--config", config) == 0
+    assert train(history, "--out", tmp_path / "m", "--config", config, "--model", "lstm") == 0
     spec = open_artifact(tmp_path / "m").spec
     assert (spec.name, spec.family, spec.window) == ("boiler", "lstm", 8)
     assert spec.threshold.alarm_budget == "4/day"
@@ -137,36 +137,58 @@ import trainer.checkpoint
 from streamgauge import main
 
 save = trainer.checkpoint.Checkpoints.save
+left = int(sys.argv[2])
 
 def save_and_interrupt(self, state):
+    global left
     save(self, state)
-    if state.epoch == 2:
+    left -= 1
+    if left == 0:
         os.kill(os.getpid(), getattr(signal, sys.argv[1]))
 
 trainer.checkpoint.Checkpoints.save = save_and_interrupt
-sys.exit(main(["train", *sys.argv[2:]]))
+sys.exit(main(["train", *sys.argv[3:]]))
 """
+CONV = ("--model", "conv", "--nodes", "8", "--layers", "1")
 
 
 @pytest.mark.parametrize(
-    ("stop", "code"), [("SIGINT", 130), ("SIGKILL", -signal.SIGKILL)], ids=["Ctrl-C", "kill -9"]
+    ("stop", "code", "model", "epochs", "resumed"),
+    [
+        ("SIGINT", 130, CONV, 2, ["resumed after epoch 2, "]),
+        # The convolutional member has done all of its epochs, and the recurrent one after it two.
+        ("SIGKILL", -signal.SIGKILL, (), 5, ["resumed after epoch 3, ", "resumed after epoch 2, "]),
+    ],
+    ids=["Ctrl-C", "kill -9 of an ensemble"],
 )
 def test_an_interrupted_training_goes_on_with_resume_and_gives_the_same_artifact(
-    stop: str, code: int, history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stop: str,
+    code: int,
+    model: tuple[str, ...],
+    epochs: int,
+    resumed: list[str],
+    history: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    arguments = [str(history), "--window", "8", "--nodes", "8", "--layers", "1", "--max-epochs", "4", "--out"]
+    config = tmp_path / "train.toml"
+    config.write_text("[fit]\nmin_steps_per_epoch = 2\n")
+    arguments = [str(history), "--window", "8", *model, "--max-epochs", "3", "--config", str(config), "--out"]
     assert main(["train", *arguments, str(tmp_path / "whole" / "pump")]) == 0
     entry = tmp_path / "cut" / "pump"
-    command = [sys.executable, "-c", INTERRUPTED, stop, *arguments, str(entry)]
+    command = [sys.executable, "-c", INTERRUPTED, stop, str(epochs), *arguments, str(entry)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     stopped = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert stopped.returncode == code, stopped.stderr
     if stop == "SIGINT":
         assert "the last epoch is saved; go on with the same command and --resume\n" in stopped.stderr
     assert not (entry / "current").exists()
-    capsys.readouterr()
+    assert main(["train", *arguments, str(entry), "--resume", "--seed", "5"]) == 2
+    assert "it is of other data or another configuration" in capsys.readouterr().err
     assert main(["train", *arguments, str(entry), "--resume"]) == 0
-    assert "resumed after epoch 2, " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert [words for words in resumed if words in said] == resumed
+    assert said.count("resumed after") == len(resumed)
     assert open_artifact(entry).version == open_artifact(tmp_path / "whole" / "pump").version
     assert not (entry / ".checkpoint").exists()
 
@@ -190,12 +212,22 @@ def test_resuming_nothing_starts_anew_and_says_so(
             "training options: model.stride 9 must be at most model.window 8",
         ),
         (["--interval", "soon"], "--interval: 'soon' is not a duration such as 30s, 5m, 1h or 1d"),
-        (["--loss", "rmse"], "model: loss is 'rmse'; it must be one of mse, mae, huber"),
         (
-            ["--patch", "4"],
+            ["--model", "conv", "--loss", "rmse"],
+            "model: loss is 'rmse'; it must be one of mse, mae, huber",
+        ),
+        (
+            ["--loss", "mae"],
+            (
+                "model: an ensemble takes no 'loss': its members have their own defaults; choose one family"
+                " to set it"
+            ),
+        ),
+        (
+            ["--model", "conv", "--patch", "4"],
             (
                 "model: conv has no hyperparameter 'patch';"
-                " it has activation, kernel, latent, layers, loss, nodes"
+                " it has activation, causal, kernel, latent, layers, loss, nodes"
             ),
         ),
         (
@@ -206,11 +238,11 @@ def test_resuming_nothing_starts_anew_and_says_so(
             ),
         ),
         (
-            ["--window", "200"],
+            ["--window", "230"],
             (
-                "500 rows are too few for a window of 200: training and validation (15% of the rows) each"
-                " need at least one whole window without a long gap; use a smaller window, more history or"
-                " a larger max_gap"
+                "500 rows are too few for a window of 230: training needs at least one whole window without a"
+                " long gap in the first 75% of the rows, and the 5% after them one that ends there; use a"
+                " smaller window, more history or a larger max_gap"
             ),
         ),
     ],
@@ -310,14 +342,9 @@ def test_what_fit_refuses(tmp_path: Path) -> None:
         fit(frame_of()[[]])
     with pytest.raises(ParquetError, match=r"no such file or directory$"):
         fit(tmp_path / "nothing")
-    with pytest.raises(TooLittleDataError, match=r"^20 rows are too few for a window of 8: "):
-        fit(frame_of(20), config=TINY)
+    with pytest.raises(TooLittleDataError, match=r"^9 rows are too few for a window of 8: "):
+        fit(frame_of(9), config=TINY)
     with pytest.raises(
         TrainerError, match=r"^training options: scoring.alarm_budget: alarm budget 'x' is not"
     ):
         fit(frame_of(), alarm_budget="x")
-
-
-@pytest.mark.parametrize(("num_rows", "window"), [(10, 4), (99, 9), (640, 64), (10**6, 64)])
-def test_the_default_window_is_64_rows_or_a_tenth_of_the_history(num_rows: int, window: int) -> None:
-    assert default_window(num_rows) == window

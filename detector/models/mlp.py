@@ -1,0 +1,73 @@
+"""The plain autoencoder: one hidden layer, which is the code (Rumelhart, Hinton and Williams, 1986).
+
+    z = activation(W x + b),  y = output(W' z + b')  over flattened windows
+
+Scaled data is not within the range of a sigmoid, so the output is linear unless told otherwise;
+`activation = "sigmoid", output = "sigmoid"` is the textbook's form, for data between 0 and 1.
+
+Letters: B batch, W window, C channels, L latent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import nn
+
+from detector.models.options import ACTIVATIONS, check_one_of, check_shared
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Hyperparameters.
+
+    latent      hidden nodes, which are the code; None: an eighth of the window's cells, 1 to 64
+    activation  of the hidden nodes; see `detector.models.options.ACTIVATIONS`
+    loss        mse, mae or huber
+    output      activation of what is written; from the same list
+
+    layers and nodes exist for all families and have one value here.
+    """
+
+    latent: int | None = None
+    activation: str = "tanh"
+    layers: int = 1
+    nodes: int = 1
+    loss: str = "mse"
+    output: str = "identity"
+
+    def __post_init__(self) -> None:
+        check_shared(self.latent, self.layers, self.nodes, self.activation, self.loss)
+        check_one_of("output", self.output, ACTIVATIONS)
+        if (self.layers, self.nodes) != (1, 1):
+            raise ValueError("mlp has one layer, whose nodes are its code: set latent, or use deep")
+
+    def resolved(self, window: int, num_channels: int) -> Self:
+        """The same with every None replaced by a number that fits the data."""
+        return replace(self, latent=self.latent or min(64, max(1, window * num_channels // 8)))
+
+
+class MlpAutoencoder(nn.Module):
+    """One dense layer each way."""
+
+    def __init__(self, config: Config, window: int, num_channels: int) -> None:
+        super().__init__()
+        assert config.latent is not None
+        num_cells = window * num_channels
+        self.encoder = nn.Sequential(nn.Linear(num_cells, config.latent), ACTIVATIONS[config.activation]())
+        self.decoder = nn.Sequential(nn.Linear(config.latent, num_cells), ACTIVATIONS[config.output]())
+
+    def encode(self, x_BWC: torch.Tensor) -> torch.Tensor:
+        """The hidden nodes, float32 [B, L]."""
+        z_BL: torch.Tensor = self.encoder(x_BWC.flatten(1))
+        return z_BL
+
+    def decode(self, z_BL: torch.Tensor, window: int) -> torch.Tensor:
+        """The window of a code, float32 [B, W, C]; `window` is the one that the module was built for."""
+        y_BWC: torch.Tensor = self.decoder(z_BL).reshape(len(z_BL), window, -1)
+        return y_BWC
+
+    def forward(self, x_BWC: torch.Tensor) -> torch.Tensor:
+        return self.decode(self.encode(x_BWC), x_BWC.shape[1])

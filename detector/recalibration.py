@@ -1,0 +1,64 @@
+"""Another alarm budget for a trained model: its threshold is learnt anew, its weights stay.
+
+The artifact keeps the errors of its held-out rows, so neither the history nor a training is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from detector.artifact import Adaptation, Artifact, Threshold
+from detector.errors import ArtifactError
+from detector.feedback import Feedback, separating
+from detector.threshold import parse_budget, peaks_over_threshold
+
+
+def recalibrated(
+    artifact: Artifact,
+    alarm_budget: str | None = None,
+    feedback: Iterable[Feedback] = (),
+    adaptive: bool | None = None,
+) -> Artifact:
+    """The same model with its threshold learnt anew; None keeps what it has.
+
+    `feedback` on incidents moves the threshold to where it agrees with most of it: a false alarm's error
+    lies below, a real incident's above. Raises ArtifactError for an artifact without held-out errors, and
+    ValueError for a budget that is none.
+    """
+    spec = artifact.spec
+    held_out = artifact.held_out
+    if "error" not in held_out or len(held_out["error"]) == 0:
+        raise ArtifactError(f"model {spec.name}: keeps no held-out errors to calibrate with; train it again")
+    budget = alarm_budget or spec.threshold.alarm_budget
+    parse_budget(budget)
+    follows = spec.threshold.adaptation is not None if adaptive is None else adaptive
+    segment = held_out["segment"].astype(np.int64)
+
+    def learnt(column: str) -> Threshold:
+        return peaks_over_threshold(held_out[column], segment, budget, spec.interval_ns, follows)
+
+    threshold = learnt("error")
+    value = separating(threshold.value, feedback)
+    if value != threshold.value:
+        threshold = replace(
+            threshold,
+            value=value,
+            method=f"{threshold.method} and feedback",
+            adaptation=_floored(threshold, value),
+        )
+    if spec.scoring.delay:
+        threshold = replace(threshold, fresh=learnt("fresh").value)
+    return replace(artifact, spec=replace(spec, threshold=threshold), version="unsaved")
+
+
+def _floored(threshold: Threshold, value: float) -> Adaptation | None:
+    """The adaptation of a threshold that was moved to `value`: one raised for false alarms never sinks below
+    the old threshold again, of one that was lowered the floor stays the same error."""
+    adaptation = threshold.adaptation
+    if adaptation is None:
+        return None
+    floor = threshold.value if value > threshold.value else adaptation.lowest * threshold.value
+    return replace(adaptation, lowest=min(1.0, floor / value))

@@ -1,0 +1,83 @@
+"""Whitened distances: how far a window is from normal ones.
+
+A plain squared residual counts every cell alike, though neighbouring rows err together and channels err
+by different amounts. Here a window is measured by two Mahalanobis distances, each a mean of squares that is
+near 1 on normal windows:
+
+joint   of the residual, with the covariance over all cells, shrunk towards a multiple of the identity
+        (Ledoit and Wolf, 2004); of windows with more than 1,024 cells the covariance is the Kronecker
+        product of one over rows and one over channels (matrix normal: Dutilleul, 1999)
+alone   of each channel's own rows as they came, with that channel's covariance over rows; of these the mean
+        of log(1 + distance), so that one heavy-tailed channel cannot dominate the others
+
+With one channel the joint distance says it all, and it is the only one. Letters: B batch, W window, C
+channels, K statistics (1 or 2), D cells of a window.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+MOST_JOINT_CELLS = 1_024
+
+
+class Whitening(nn.Module):
+    """The matrices A of x -> x A after which what is normal is uncorrelated with variance 1.
+
+    joint [D, D] over the cells of a window, or `rows` [W, W] and `channels` [C, C] where there are too many;
+    alone [C, W, W] for each channel (none for a single one); scale [C], the root mean square residual of
+    each channel, for its share in a distance. Fresh ones are identities: the plain mean of squares.
+    """
+
+    joint: torch.Tensor
+    rows: torch.Tensor
+    channels: torch.Tensor
+    alone: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, window: int, num_channels: int) -> None:
+        super().__init__()
+        num_cells = window * num_channels
+        self.is_factored = num_cells > MOST_JOINT_CELLS
+        num_alone = num_channels if num_channels > 1 else 0
+        self.register_buffer("joint", torch.eye(0 if self.is_factored else num_cells))
+        self.register_buffer("rows", torch.eye(window if self.is_factored else 0))
+        self.register_buffer("channels", torch.eye(num_channels if self.is_factored else 0))
+        self.register_buffer("alone", torch.eye(window).repeat(num_alone, 1, 1))
+        self.register_buffer("scale", torch.ones(num_channels))
+
+    def forward(
+        self, x_BWC: torch.Tensor, residual_BWC: torch.Tensor, known_BWC: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Statistics [B, K] and each channel's mean squared residual in units of its normal one, [B, C].
+
+        `known_BWC` is False in cells that say nothing (None: all say something); a window counts by the
+        share of its cells that are known, a channel without a known cell not at all.
+        """
+        if known_BWC is not None:
+            x_BWC = torch.where(known_BWC, x_BWC, 0.0)
+            residual_BWC = torch.where(known_BWC, residual_BWC, 0.0)
+        joint_B = self._whitened(residual_BWC).square().mean(dim=1)
+        blame_BC = (residual_BWC / self.scale).square().mean(dim=1)
+        if known_BWC is not None:
+            share_BC = known_BWC.float().mean(dim=1)
+            joint_B = joint_B / share_BC.mean(dim=1)
+            blame_BC = blame_BC / share_BC.clamp(min=1e-6)
+        if len(self.alone) == 0:
+            return joint_B[:, None], blame_BC
+        alone_BC = (x_BWC.permute(2, 0, 1) @ self.alone).square().mean(dim=2).T
+        if known_BWC is None:
+            tamed_B = alone_BC.log1p().mean(dim=1)
+        else:
+            tamed_BC = (alone_BC / share_BC.clamp(min=1e-6)).log1p()
+            present_BC = share_BC > 0
+            tamed_B = (tamed_BC * present_BC).sum(dim=1) / present_BC.sum(dim=1).clamp(min=1)
+        return torch.stack([joint_B, tamed_B], dim=1), blame_BC
+
+    def _whitened(self, residual_BWC: torch.Tensor) -> torch.Tensor:
+        """[B, D]"""
+        if not self.is_factored:
+            return residual_BWC.flatten(1) @ self.joint
+        whitened: torch.Tensor = (residual_BWC.transpose(1, 2) @ self.rows).transpose(1, 2) @ self.channels
+        return whitened.flatten(1)

@@ -1,0 +1,77 @@
+"""Distances of windows: what they equal, what counts and what cannot dominate."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from detector.whitening import MOST_JOINT_CELLS, Whitening
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def windows(num: int = 5, window: int = 6, channels: int = 3) -> torch.Tensor:
+    return torch.randn(num, window, channels, generator=GENERATOR)
+
+
+def test_a_fresh_whitening_is_the_plain_mean_of_squares() -> None:
+    x, residual = windows(), windows()
+    statistics, blame = Whitening(6, 3)(x, residual, None)
+    torch.testing.assert_close(statistics[:, 0], residual.square().mean(dim=(1, 2)))
+    torch.testing.assert_close(statistics[:, 1], x.square().mean(dim=1).log1p().mean(dim=1))
+    torch.testing.assert_close(blame, residual.square().mean(dim=1))
+
+
+def test_one_channel_has_one_statistic() -> None:
+    statistics, _ = Whitening(6, 1)(windows(channels=1), windows(channels=1), None)
+    assert statistics.shape == (5, 1)
+
+
+def test_cells_that_say_nothing_do_not_count() -> None:
+    x, residual = windows(), windows()
+    known = torch.ones_like(x, dtype=torch.bool)
+    known[:, 2:4, 1] = False
+    wild = torch.where(known, residual, 1e6)
+    statistics, blame = Whitening(6, 3)(torch.where(known, x, -1e6), wild, known)
+    square = torch.where(known, residual, 0.0).square()
+    torch.testing.assert_close(statistics[:, 0], square.sum(dim=(1, 2)) / 16)
+    torch.testing.assert_close(blame, square.sum(dim=1) / torch.tensor([6.0, 4.0, 6.0]))
+    known[:, :, 1] = False
+    statistics, blame = Whitening(6, 3)(x, wild, known)
+    assert torch.isfinite(statistics).all()
+    assert (blame[:, 1] == 0).all()
+
+
+def test_one_heavy_tailed_channel_does_not_dominate_the_tamed_distance() -> None:
+    x, wild = windows(1), windows(1)
+    wild[:, :, 0] *= 1e3
+    both = Whitening(6, 3)(torch.cat([x, wild]), torch.cat([x, wild]), None)[0]
+    assert both[1, 0] / both[0, 0] > 1e4
+    assert both[1, 1] / both[0, 1] < 20
+
+
+def test_the_joint_distance_is_mahalanobis() -> None:
+    whitening = Whitening(6, 3)
+    factor = torch.randn(18, 18, generator=GENERATOR)
+    covariance = factor @ factor.T + torch.eye(18)
+    values, vectors = torch.linalg.eigh(covariance)
+    whitening.joint.copy_(vectors / values.sqrt())
+    residual = windows()
+    flat = residual.flatten(1).double().numpy()
+    expected = np.einsum("nd,de,ne->n", flat, np.linalg.inv(covariance.double().numpy()), flat) / 18
+    found = whitening(windows(), residual, None)[0][:, 0]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4)
+
+
+def test_of_many_cells_the_covariance_is_a_product_of_two() -> None:
+    window, channels = 40, 30
+    assert window * channels > MOST_JOINT_CELLS
+    whitening = Whitening(window, channels)
+    rows, across = (torch.randn(n, n, generator=GENERATOR) / n**0.5 for n in (window, channels))
+    whitening.rows.copy_(rows)
+    whitening.channels.copy_(across)
+    residual = windows(3, window, channels)
+    product = np.kron(rows.numpy(), across.numpy())
+    expected = (residual.flatten(1).numpy() @ product) ** 2
+    found = whitening(residual, residual, None)[0][:, 0]
+    np.testing.assert_allclose(found.numpy(), expected.mean(axis=1), rtol=1e-4)

@@ -1,0 +1,93 @@
+"""Learning the whitening of residuals: what it is, see `detector.whitening`.
+
+Letters: N windows, W window, C channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detector import models
+from detector.scoring import fill_missing
+from detector.whitening import Whitening
+from trainer.sampling import Windows
+
+_WINDOWS = 8_192
+_ROW_SHRINKAGE, _CHANNEL_SHRINKAGE = 0.03, 0.01
+_FLOOR = 1e-6
+_MIN_SCALE = 0.02
+_ROUNDS = 2
+_BATCH = 256
+
+
+def fit_whitening(whitening: Whitening, autoencoder: torch.nn.Module, windows: Windows) -> None:
+    """Set `whitening` from windows that are spread over the history. In place; the module is on the CPU."""
+    x_NWC, residual_NWC = _windows_and_residuals(autoencoder, windows)
+    matrices = {"scale": _scale(residual_NWC)}
+    if whitening.is_factored:
+        matrices["rows"], matrices["channels"] = kronecker_factors(residual_NWC)
+    else:
+        moment = _moment(residual_NWC.reshape(len(residual_NWC), -1))
+        single = x_NWC.shape[2] == 1
+        matrices["joint"] = _inverse_root(moment, _ROW_SHRINKAGE if single else _CHANNEL_SHRINKAGE)
+    for channel in range(len(whitening.alone)):
+        matrix = _inverse_root(_moment(x_NWC[:, :, channel]), _ROW_SHRINKAGE)
+        whitening.alone[channel].copy_(torch.from_numpy(matrix))
+    for name, value in matrices.items():
+        getattr(whitening, name).copy_(torch.from_numpy(value))
+
+
+def kronecker_factors(
+    residual_NWC: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Whitening matrices over rows [W, W] and over channels [C, C] of a matrix normal distribution.
+
+    Each factor is estimated given the other, in turn (the flip-flop of Dutilleul, 1999), and shrunk.
+    """
+    num, window, num_channels = residual_NWC.shape
+    rows = np.eye(window)
+    channels = np.eye(num_channels)
+    for _ in range(_ROUNDS):
+        by_row = (residual_NWC.transpose(0, 2, 1) @ rows).reshape(-1, num_channels, window)
+        across = np.einsum("ncw,ndw->cd", by_row, by_row, optimize=True) / (num * window)
+        channels = _inverse_root(across, _CHANNEL_SHRINKAGE)
+        by_channel = residual_NWC @ channels
+        along = np.einsum("nwc,nvc->wv", by_channel, by_channel, optimize=True) / (num * num_channels)
+        rows = _inverse_root(along, _ROW_SHRINKAGE)
+    return rows, channels
+
+
+def _windows_and_residuals(
+    autoencoder: torch.nn.Module, windows: Windows
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Windows and their residuals, float64 [N, W, C] each, 0 where a value is missing."""
+    x_NWC = windows.spread(_WINDOWS)
+    residual_NWC = np.empty(x_NWC.shape)
+    with torch.inference_mode():
+        for at in range(0, len(x_NWC), _BATCH):
+            part = x_NWC[at : at + _BATCH]
+            _, residual_BWC = models.reconstruct(autoencoder, torch.from_numpy(fill_missing(part)))
+            residual_NWC[at : at + _BATCH] = np.where(np.isnan(part), 0.0, residual_BWC.numpy())
+    return np.nan_to_num(x_NWC, nan=0.0).astype(np.float64), residual_NWC
+
+
+def _scale(residual_NWC: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Root mean square residual of each channel, never so small that a channel is blamed for nothing."""
+    scale: NDArray[np.float64] = np.maximum(np.sqrt((residual_NWC**2).mean(axis=(0, 1))), _MIN_SCALE)
+    return scale
+
+
+def _moment(x_NW: NDArray[np.float64]) -> NDArray[np.float64]:
+    moment: NDArray[np.float64] = x_NW.T @ x_NW / len(x_NW)
+    return moment
+
+
+def _inverse_root(moment: NDArray[np.float64], shrinkage: float) -> NDArray[np.float64]:
+    """A with A A^T the inverse of the shrunk `moment`; a moment of 0 is taken as small, not as impossible."""
+    values, vectors = np.linalg.eigh(moment)
+    values = np.maximum(values, 0.0)
+    shrunk = (1.0 - shrinkage) * values + shrinkage * values.mean() + _FLOOR
+    matrix: NDArray[np.float64] = vectors / np.sqrt(shrunk)
+    return matrix
