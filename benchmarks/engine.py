@@ -1,8 +1,9 @@
 """What the engine adds to the model it drives, and what many series cost.
 
-The bare rival is the same module in inference mode over windows that lie ready in memory, in batches
-of the same size; a second line names the size that suits the bare module best. Both sides are measured
-in windows a second, at stride 1 a row is a window, and both use one thread, as the daemon does.
+The bare rival is the same member (autoencoder and whitening) in inference mode over windows that lie
+ready in memory, in batches of the same size; a second line names the size that suits the bare member
+best. Both sides are measured in windows a second, at stride 1 a row is a window, and both use one
+thread, as the daemon does.
 """
 
 from __future__ import annotations
@@ -35,13 +36,14 @@ def _against_bare(num_polls: int, num_rounds: int) -> list[Measurement]:
     artifact = conv_artifact()
     size = artifact.spec.batch_size
     ready = _ready_windows(num_polls * POLL_ROWS // 4)
-    best_size = max(BATCH_SIZES, key=lambda candidate: _bare(artifact.module[0].autoencoder, ready, candidate))
+    module = artifact.module[0]
+    best_size = max(BATCH_SIZES, key=lambda candidate: _bare(module, ready, candidate))
     stream = _Stream(artifact, num_series=100)
     measurements = []
     for name, bare_size, floor in (("same", size, 0.8), ("its best", best_size, None)):
         engine, bare = alternate(
             lambda: stream.rows_per_second(num_polls),
-            lambda bare_size=bare_size: _bare(artifact.module[0].autoencoder, ready, bare_size),  # type: ignore[misc]
+            lambda bare_size=bare_size: _bare(module, ready, bare_size),  # type: ignore[misc]
             num_rounds,
         )
         detail = {
@@ -115,11 +117,11 @@ def _ready_windows(num_windows: int) -> NDArray[np.float32]:
 
 
 def _bare(module: torch.nn.Module, ready: NDArray[np.float32], batch_size: int) -> float:
-    """Windows a second of the module alone."""
+    """Windows a second of the member alone."""
     x_BWC = torch.from_numpy(ready)
     num_batches = len(ready) // batch_size
     with torch.inference_mode():
         start = time.perf_counter()
         for number in range(num_batches):
-            module(x_BWC[number * batch_size : (number + 1) * batch_size])
+            module(x_BWC[number * batch_size : (number + 1) * batch_size], None, 1)
         return num_batches * batch_size / (time.perf_counter() - start)

@@ -29,8 +29,8 @@ def scale_rows(
 
 
 def fill_missing(x_BWC: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Windows that a module can read: NaN is interpolated between the channel's neighbours in the window, takes
-    the only neighbour at an end, and 0 where the channel has no value.
+    """Windows that a module can read: NaN is interpolated between the channel's neighbours in the window,
+    takes the only neighbour at an end, and 0 where the channel has no value.
 
     What was filled is never judged: residuals at those cells are masked by the caller.
     """

@@ -25,7 +25,7 @@ _SHAPE_BOUNDS = (-0.4, 0.5)
 _MIN_PEAKS = 10
 _RUN_ROWS = 8  # as many as end an alarm
 _HIGH = 0.9
-_ALARMS_PER_FALSE_ONE = 4.0
+_ALARMS_PER_FALSE_ONE = 2.0
 """An adapting threshold cannot tell true alarms from false ones: it is let alarm more often than the budget
 says, by this factor, so that the false ones keep to it (docs/decisions/0009)."""
 _RISE, _FORGIVENESS, _LEARN_AFTER = 1.35, 1.65, 256

@@ -23,6 +23,7 @@ from connectors.parquet import TableWriter
 from detector.artifact import Artifact
 from detector.errors import DetectorError
 from detector.measures import NO_ALARMS, AlarmCounts, auc_pr, auc_roc, count_alarms, vus_pr
+from detector.recalibration import recalibrated
 from detector.threshold import parse_budget
 from trainer.baseline import WINDOW as BASELINE_WINDOW
 from trainer.baseline import plain_linear_errors
@@ -50,6 +51,7 @@ class EvaluationOptions:
     delay       rows that such a window may end after it; None: as many as it has
     window      None: what suits the data (`trainer.plan`), halved until it fits
     scores      directory for a Parquet of scores a file; None: none
+    budgets     further alarm budgets, for each of which the fitted model is calibrated and run again
     base        everything else of the training
     """
 
@@ -62,6 +64,7 @@ class EvaluationOptions:
     max_epochs: int | None = None
     alarm_budget: str = "1/week"
     scores: Path | None = None
+    budgets: tuple[str, ...] = ()
     base: TrainConfig = field(default_factory=TrainConfig)
 
 
@@ -75,9 +78,19 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetResult:
+    """The incidents of the test rows at one budget, and the false alarms that it allows in the part of their
+    event time that is normal."""
+
+    budget: str
+    alarms: AlarmCounts
+    budgeted: float
+
+
+@dataclass(frozen=True, slots=True)
 class FileResult:
-    """One file. `alarms` count the incidents of the test rows; `test_days` is their event time, and
-    `budgeted` the false alarms that the budget allows in the part of it that is normal."""
+    """One file. `alarms` and `budgeted` as in `BudgetResult`, for the budget asked for; `further` for the
+    other budgets; `test_days` is the event time of the test rows."""
 
     file: str
     window: int
@@ -92,6 +105,7 @@ class FileResult:
     test_days: float
     fit_seconds: float
     score_rows_per_second: float
+    further: tuple[BudgetResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +158,11 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
     scored = time.perf_counter()
     if options.scores is not None:
         _write_scores(options.scores / name, data, found)
-    test = ~data.train
-    normal_seconds = float((test & (data.label == 0)).sum()) * data.interval_ns / 1e9
+    asked = _at_budget(data, found, options.alarm_budget)
+    further = []
+    for budget in options.budgets:
+        again = recalibrated(artifact, budget)
+        further.append(_at_budget(data, judge_rows(again, data.timestamp_ns, data.values), budget))
     return FileResult(
         file=name,
         window=artifact.spec.window,
@@ -155,12 +172,20 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
         model=_rank(data, found.error),
         linear=_rank(data, _baseline(data, options.causal)),
         random=_rank_random(data, options.seed),
-        alarms=count_alarms(data.label[test], found.alarm[test]) if test.any() else NO_ALARMS,
-        budgeted=normal_seconds * parse_budget(options.alarm_budget),
-        test_days=float(test.sum()) * data.interval_ns / 1e9 / _DAY_SECONDS,
+        alarms=asked.alarms,
+        budgeted=asked.budgeted,
+        test_days=float((~data.train).sum()) * data.interval_ns / 1e9 / _DAY_SECONDS,
         fit_seconds=fitted - started,
         score_rows_per_second=len(found.score) / max(scored - fitted, 1e-9),
+        further=tuple(further),
     )
+
+
+def _at_budget(data: Labelled, found: RowScores, budget: str) -> BudgetResult:
+    test = ~data.train
+    normal_seconds = float((test & (data.label == 0)).sum()) * data.interval_ns / 1e9
+    alarms = count_alarms(data.label[test], found.alarm[test]) if test.any() else NO_ALARMS
+    return BudgetResult(budget, alarms, normal_seconds * parse_budget(budget))
 
 
 def _baseline(data: Labelled, causal: bool) -> NDArray[np.float64]:
@@ -349,6 +374,9 @@ def _file_json(result: FileResult) -> dict[str, object]:
         **_alarm_json(result.alarms, result.test_days, result.budgeted),
         "linear": asdict(result.linear),
         "random": asdict(result.random),
+        "further": {
+            one.budget: _alarm_json(one.alarms, result.test_days, one.budgeted) for one in result.further
+        },
     }
 
 

@@ -62,7 +62,7 @@ def test_a_threshold_that_adapts_may_start_lower_and_knows_its_budget() -> None:
     assert stays.value > follows.value
     assert stays.adaptation is None
     assert follows.adaptation is not None
-    assert follows.adaptation.alarms_a_row == pytest.approx(4 / 10_080)
+    assert follows.adaptation.alarms_a_row == pytest.approx(2 / 10_080)
     assert follows.adaptation.lowest * follows.value == pytest.approx(np.quantile(errors, 0.9))
 
 

@@ -15,7 +15,7 @@ from connectors.encoder import encode
 from connectors.kafka import Producer
 from connectors.parquet import ParquetSource, TableWriter, discover
 from connectors.records import Readings
-from detector.artifact import Artifact, Threshold
+from detector.artifact import Artifact
 from detector.engine import Engine, StepResult
 from detector.messages import incident_json
 from detector.registry import publish
@@ -38,9 +38,10 @@ def replay(artifact: Artifact, data: Path) -> list[StepResult]:
 
 def alarming(artifact: Artifact, data: Path) -> Artifact:
     """The artifact with a threshold that some rows exceed, so that incidents come and go."""
-    scores = np.concatenate([result.verdicts.score for result in replay(artifact, data)])
-    value = artifact.spec.threshold.value * float(np.nanquantile(scores, 0.95))
-    threshold = Threshold(value, "quantile", artifact.spec.threshold.alarm_budget)
+    verdicts = [result.verdicts for result in replay(artifact, data)]
+    errors = np.concatenate([one.score * one.threshold for one in verdicts])
+    value = artifact.spec.threshold.value * float(np.nanquantile(errors, 0.95))
+    threshold = dataclasses.replace(artifact.spec.threshold, value=value)
     return dataclasses.replace(artifact, spec=dataclasses.replace(artifact.spec, threshold=threshold))
 
 

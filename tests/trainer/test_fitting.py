@@ -273,6 +273,18 @@ def test_a_cleared_checkpoint_leaves_no_directory(halves: Halves, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_each_member_has_a_state_of_its_own_that_is_cleared_with_the_others(
+    halves: Halves, tmp_path: Path
+) -> None:
+    checkpoints = Checkpoints(tmp_path / "state")
+    trained(halves, checkpoints.member(1))
+    assert checkpoints.exists()
+    assert checkpoints.member(1).exists()
+    assert not checkpoints.member(0).exists()
+    checkpoints.clear()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_place_that_cannot_be_written_is_named(halves: Halves, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TrainerError, match=r"file/state: cannot write the checkpoint: Not a directory$"):

@@ -16,7 +16,7 @@ from connectors.records import Readings
 from tests.strategies import INTERVAL_NS, NAMES, cuts_of, streams
 from trainer import history as history_module
 from trainer.errors import TooLittleDataError, TrainerError
-from trainer.history import Chunks, History, Shares, build_history
+from trainer.history import Chunks, History, Segment, Shares, build_history
 from trainer.sampling import Windows
 from trainer.scaling import channel_statistics
 
@@ -161,6 +161,10 @@ def test_no_rows_and_single_rows_are_too_little() -> None:
 # Splits
 
 
+def positions(segment: Segment) -> range:
+    return range(segment.position, segment.stop)
+
+
 @settings(max_examples=40)
 @given(readings=streams(), max_gap=st.integers(0, 6))
 def test_the_parts_are_disjoint_in_time_order_and_together_the_history(
@@ -177,6 +181,10 @@ def test_the_parts_are_disjoint_in_time_order_and_together_the_history(
             whole = [s for s in history.segments if s.series == name]
             assert rows == [row for s in whole for row in range(s.row, s.row + s.length)]
             assert all(a.position < b.position for p, q in pairwise(mine) for a in p for b in q)
+            for name_of_all, some in (("fit", parts[:2]), ("all", parts)):
+                joined = [s for s in history.part(name_of_all, shares) if s.series == name]
+                expected = [p for part in some for s in part if s.series == name for p in positions(s)]
+                assert [p for s in joined for p in positions(s)] == expected
 
 
 def test_every_series_is_split_at_the_same_shares_of_its_own_rows() -> None:
@@ -188,6 +196,19 @@ def test_every_series_is_split_at_the_same_shares_of_its_own_rows() -> None:
         calibration = {s.series: s.length for s in history.part("calibration", Shares(0.15, 0.2))}
     assert train == {"long": 65, "short": 26}
     assert calibration == {"long": 20, "short": 8}
+
+
+def test_windows_that_end_in_a_part_may_begin_before_it_but_not_before_a_gap() -> None:
+    """Stretches of 50, 3, 20 and 7 rows; the last quarter begins at the eighth row of the third."""
+    with history_of(gapped()) as history:
+        part = history.part("calibration", Shares(0.2, 0.25))
+        reaching = history.reaching_back(part, 6)
+        values = [history.read(s.position, s.stop)[:, 0].tolist() for s in reaching]
+        assert [(s.row, s.length) for s in part] == [(82, 13), (113, 7)]
+        assert values == [[float(row) for row in range(76, 95)], [float(row) for row in range(113, 120)]]
+        assert [s.row for s in reaching] == [76, 113]
+        assert [s.row for s in history.reaching_back(part, 1_000)] == [75, 113]
+        assert history.reaching_back(part, 0) == part
 
 
 # Windows
