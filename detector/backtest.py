@@ -27,6 +27,7 @@ from detector.measures import (
     vus_pr,
 )
 from detector.messages import incident_json
+from detector.threshold import parse_budget
 from detector.verdicts import State, Verdicts
 
 _LABELS = np.array([state.label for state in State], dtype=object)
@@ -96,7 +97,8 @@ def verdict_columns(verdicts: Verdicts, channels: tuple[str, ...]) -> dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class BacktestOutcome:
-    """What a backtest found; `measures` only where the data has labels."""
+    """What a backtest found; `measures` against labels only where the data has them, and always against the
+    alarm budget."""
 
     rows: int
     incidents: tuple[Incident, ...]
@@ -126,6 +128,7 @@ def backtest_parquet(
             writer.close()
     incidents = tuple(sorted(sink.incidents.values(), key=lambda one: (one.opened_ns, one.series)))
     measures = _measure(dataset, sink, artifact.spec.interval_ns) if dataset.has_label else {}
+    measures |= _against_budget(artifact, sink.rows, measures.get("false_alarms", len(incidents)))
     outcome = BacktestOutcome(sink.rows, incidents, measures)
     if out is not None:
         try:
@@ -134,6 +137,15 @@ def backtest_parquet(
         except OSError as error:
             raise DetectorError(f"{out}: cannot be written: {error.strerror}") from error
     return outcome
+
+
+def _against_budget(artifact: Artifact, rows: int, alarms: float) -> dict[str, float | int]:
+    """The alarms that the budget allows in the time of `rows`, and how many came for each of them: the false
+    ones where there are labels, else all."""
+    seconds = rows * artifact.spec.interval_ns / 1e9
+    budgeted = seconds * parse_budget(artifact.spec.threshold.alarm_budget)
+    ratio = alarms / budgeted if budgeted else float("nan")
+    return {"budgeted_alarms": budgeted, "realised_to_budgeted": ratio}
 
 
 def _measure(dataset: Dataset, sink: TableSink, interval_ns: int) -> dict[str, float | int]:

@@ -42,6 +42,11 @@ def plan_members(options: ModelOptions, num_rows: int, num_channels: int) -> tup
     window = options.window or default_window(num_rows, num_channels)
     given = options.hyperparameters()
     if options.family != ENSEMBLE:
+        if options.members is not None:
+            raise TrainerError(
+                f"model.members belong to an ensemble, and model.family is {options.family!r}: remove one of"
+                " the two"
+            )
         return (_member(options.family, given, window, num_channels),)
     if given:
         raise TrainerError(

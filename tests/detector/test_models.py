@@ -352,8 +352,10 @@ def test_a_window_is_trimmed_by_its_known_cells_alone() -> None:
         (
             "conv",
             {"patch": 2},
-            "conv has no hyperparameter 'patch'; it has activation, causal, kernel, latent, layers, loss,"
-            " nodes",
+            (
+                "conv has no hyperparameter 'patch'; it has activation, causal, kernel, latent, layers,"
+                " loss, nodes"
+            ),
         ),
         (
             "lstm",

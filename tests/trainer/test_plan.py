@@ -141,3 +141,8 @@ def test_an_ensemble_is_trained_saved_loaded_and_scores_as_before(
     assert (before["state"].iloc[:7] == "warming").all()  # then the short member speaks
     assert np.isfinite(before["score"].iloc[7:]).all()
     assert before["score"].iloc[50:55].min() > before["score"].iloc[7:50].max()
+
+
+def test_members_without_an_ensemble_are_refused() -> None:
+    with pytest.raises(TrainerError, match=r"model.members belong to an ensemble, and model.family is 'conv'"):
+        plan_members(ModelOptions(family="conv", members=("linear",)), 1_000, 1)
