@@ -144,5 +144,5 @@ def test_an_ensemble_is_trained_saved_loaded_and_scores_as_before(
 
 
 def test_members_without_an_ensemble_are_refused() -> None:
-    with pytest.raises(TrainerError, match=r"model.members belong to an ensemble, and model.family is 'conv'"):
+    with pytest.raises(TrainerError, match=r"members belong to an ensemble, and model.family is 'conv'"):
         plan_members(ModelOptions(family="conv", members=("linear",)), 1_000, 1)
