@@ -75,6 +75,11 @@ class _Verb:
     handler: str = ""
 
 
+def _rows(text: str) -> int | None:
+    """A number of rows, or None for "auto"."""
+    return None if text == "auto" else int(text)
+
+
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-running", action="store_true", help="stay up when done; print the addresses")
     parser.add_argument("--out", metavar="DIR", help="where to leave history, models and verdicts")
@@ -98,7 +103,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 def _model_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model (defaults belong to each family)")
     model.add_argument("--model", choices=MODELS, help="model family; default: ensemble")
-    model.add_argument("--window", type=int, metavar="N", help="rows the model sees at once")
+    model.add_argument("--window", type=_rows, metavar="N|auto", help="rows the model sees at once")
     model.add_argument("--latent", type=int, metavar="N", help="latent dimension")
     model.add_argument("--layers", type=int, metavar="N", help="number of layers")
     model.add_argument("--nodes", type=int, metavar="N", help="nodes per layer")
@@ -112,6 +117,7 @@ def _model_arguments(parser: argparse.ArgumentParser) -> None:
 def _training_arguments(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
     training.add_argument("--alarm-budget", metavar="N/TIME", help="false alarms a series, as 1/week")
+    training.add_argument("--delay", type=int, metavar="N", help="rows a final verdict may wait; default: 0")
     training.add_argument("--max-epochs", type=int, metavar="N", help="stop after so many at the latest")
     training.add_argument("--seed", type=int, metavar="N", help="same seed, same data: same model")
     training.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: auto")
@@ -139,7 +145,7 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the metrics there as JSON")
     parser.add_argument("--scores", metavar="OUT", help="write one Parquet of scores a file there")
     parser.add_argument("--train-rows", type=int, metavar="N", help="fit on the first N rows, not on `split`")
-    parser.add_argument("--window", type=int, metavar="N", help="rows the model sees at once")
+    parser.add_argument("--window", type=_rows, metavar="N|auto", help="rows the model sees at once")
     parser.add_argument("--alarm-budget", metavar="N/TIME", help="false alarms tolerated a series, as 1/week")
     parser.add_argument("--max-epochs", type=int, metavar="N", help="stop after so many at the latest")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of the trainings")

@@ -106,7 +106,7 @@ def _train_config(args: argparse.Namespace) -> TrainConfig:
             *("beta", "backbone"),
         ),
         "fit": ("max_epochs", "seed", "device", "noise", "mask", "trim"),
-        "scoring": ("alarm_budget",),
+        "scoring": ("alarm_budget", "delay"),
         "data": (),
     }
     changes = {section: {name: getattr(args, name) for name in names} for section, names in flags.items()}

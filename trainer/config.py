@@ -17,7 +17,7 @@ Positive = Annotated[int, Field(ge=1)]
 class ModelOptions(BaseModel):
     """The model and its hyperparameters; None is the family's own default (docs/models.md).
 
-    window   None: about 256 cells, 16 to 256 rows (`trainer.plan.default_window`)
+    window   None or "auto": about 256 cells, 16 to 256 rows (`trainer.plan.default_window`)
     members  of an ensemble: families, each with its window where it is not the common one, as "conv" or
              "linear:16"; None: linear, conv and lstm, and linear over a short window
     """
@@ -41,6 +41,11 @@ class ModelOptions(BaseModel):
     beta: float | None = None
     score: str | None = None
     draws: Positive | None = None
+
+    @field_validator("window", mode="before")
+    @classmethod
+    def _automatic(cls, value: object) -> object:
+        return None if value == "auto" else value
 
     def hyperparameters(self) -> dict[str, Any]:
         """What was given, by name."""

@@ -146,3 +146,9 @@ def test_an_ensemble_is_trained_saved_loaded_and_scores_as_before(
 def test_members_without_an_ensemble_are_refused() -> None:
     with pytest.raises(TrainerError, match=r"members belong to an ensemble, and model.family is 'conv'"):
         plan_members(ModelOptions(family="conv", members=("linear",)), 1_000, 1)
+
+
+def test_an_automatic_window_is_the_default_one() -> None:
+    assert ModelOptions.model_validate({"window": "auto"}) == ModelOptions()
+    with pytest.raises(ValueError, match="window"):
+        ModelOptions.model_validate({"window": "long"})

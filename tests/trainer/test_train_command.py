@@ -124,10 +124,11 @@ def test_flags_override_the_file_and_the_environment(
         "[data.valid_range]\nflow = [-5.0, 5.0]\n"
     )
     monkeypatch.setenv("STREAMGAUGE_SCORING__ALARM_BUDGET", "4/day")
-    assert train(history, "--out", tmp_path / "m", "--config", config, "--model", "lstm") == 0
+    flags = ("--model", "lstm", "--delay", "3")
+    assert train(history, "--out", tmp_path / "m", "--config", config, *flags) == 0
     spec = open_artifact(tmp_path / "m").spec
     assert (spec.name, spec.family, spec.window) == ("boiler", "lstm", 8)
-    assert spec.threshold.alarm_budget == "4/day"
+    assert (spec.threshold.alarm_budget, spec.scoring.delay) == ("4/day", 3)
     assert (spec.channels[0].valid_min, spec.channels[0].valid_max) == (-5.0, 5.0)
 
 
