@@ -77,6 +77,8 @@ class _Verb:
 
 def _rows(text: str) -> int | None:
     """A number of rows, or None for "auto"."""
+    if text != "auto" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of rows nor auto")
     return None if text == "auto" else int(text)
 
 
