@@ -42,7 +42,8 @@ INTERVAL_NS = 1_000_000_000
 START_NS = 1_767_225_600_000_000_000  # 2026-01-01
 PIECE_ROWS = 1 << 18
 MEMORY_MIB = 1_536
-OPTIONS = FitOptions(max_epochs=1, seed=7, device="cpu")
+WINDOWS_PER_EPOCH = 40_000
+OPTIONS = FitOptions(max_epochs=1, windows_per_epoch=WINDOWS_PER_EPOCH, seed=7, device="cpu")
 _CHILD = "--measure-a-training-of"
 
 
@@ -123,7 +124,7 @@ def _rate(directory: Path, num_rows: int, num_rounds: int) -> Measurement:
         one = train[0].cut(train[0].position, train[0].position + WINDOW)
         assert one is not None
         held_out = Windows(history, (one,), statistics.center, statistics.scale, WINDOW)
-        ready = torch.from_numpy(windows.spread(OPTIONS.windows_per_epoch))
+        ready = torch.from_numpy(windows.spread(WINDOWS_PER_EPOCH))
         ours, bare = alternate(
             lambda: _our_epoch(Halves(windows, held_out)), lambda: _bare_epoch(ready), num_rounds
         )

@@ -5,8 +5,9 @@ by different amounts. Here a window is measured by two Mahalanobis distances, ea
 near 1 on normal windows:
 
 joint   of the residual, with the covariance over all cells, shrunk towards a multiple of the identity
-        (Ledoit and Wolf, 2004); of windows with more than 1,024 cells the covariance is the Kronecker
-        product of one over rows and one over channels (matrix normal: Dutilleul, 1999)
+        (Ledoit and Wolf, 2004); of windows of several channels with more than 32 rows or 1,024 cells it is
+        the Kronecker product of one over rows and one over channels (matrix normal: Dutilleul, 1999),
+        which costs W + C multiplications a cell instead of W C
 alone   of each channel's own rows as they came, with that channel's covariance over rows; of these the mean
         of log(1 + distance), so that one heavy-tailed channel cannot dominate the others
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-MOST_JOINT_CELLS = 1_024
+MOST_JOINT_CELLS, MOST_JOINT_ROWS = 1_024, 32
 
 
 class Whitening(nn.Module):
@@ -39,7 +40,7 @@ class Whitening(nn.Module):
     def __init__(self, window: int, num_channels: int) -> None:
         super().__init__()
         num_cells = window * num_channels
-        self.is_factored = num_cells > MOST_JOINT_CELLS
+        self.is_factored = num_channels > 1 and (num_cells > MOST_JOINT_CELLS or window > MOST_JOINT_ROWS)
         num_alone = num_channels if num_channels > 1 else 0
         self.register_buffer("joint", torch.eye(0 if self.is_factored else num_cells))
         self.register_buffer("rows", torch.eye(window if self.is_factored else 0))
