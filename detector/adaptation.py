@@ -25,19 +25,24 @@ from detector.slots import SlotArray
 
 _QUIET_ROWS = 8
 _CLOSE = math.log(0.8)
+"""As that of incidents: the logarithm of the score below which an alarm is over."""
 _CREEP = 0.02
 """Logarithm a row by which the threshold rises while a level is learnt: doubled in 35 rows."""
 _FASTEST = 0.05
+_LOOK_AHEAD = 256
+"""Rows looked at together: what an alarm costs must not depend on how many rows follow it."""
 
 
 class Adaptive:
     """The threshold of every series, relative to the calibrated one.
 
     Outside an alarm it is max(lowest, base - sink * (row - anchor)); in one it stands still, and after
-    `learn_after` rows it rises. `base` and `anchor` change when an alarm ends.
+    `learn_after` rows it rises. `base` and `anchor` change when an alarm ends. Only rows with an error count
+    as rows of an alarm: a feed that fails in the middle of one has learnt nothing meanwhile.
     """
 
-    def __init__(self, adaptation: Adaptation) -> None:
+    def __init__(self, adaptation: Adaptation, sharpness: float = 1.0) -> None:
+        self._close = _CLOSE / sharpness
         self._lowest = math.log(adaptation.lowest)
         self._rise = math.log(adaptation.rise)
         self._forgiveness = math.log(adaptation.forgiveness)
@@ -45,7 +50,7 @@ class Adaptive:
         self._learn_after = adaptation.learn_after
         self._base = SlotArray((), np.float64, 0.0)
         self._anchor = SlotArray((), np.int64, -1)
-        self._opened = SlotArray((), np.int64, -1)
+        self._lasted = SlotArray((), np.int64, -1)
         self._peak = SlotArray((), np.float64, 0.0)
         self._quiet = SlotArray((), np.int64, 0)
 
@@ -69,7 +74,7 @@ class Adaptive:
         logarithm = np.log(np.maximum(error, 1e-300))
         level = self._sinking(slot, row)
         loud = logarithm > level
-        eventful = np.logical_or.reduceat(loud, starts) | (self._opened.data[present] >= 0)
+        eventful = np.logical_or.reduceat(loud, starts) | (self._lasted.data[present] >= 0)
         for at in np.flatnonzero(eventful).tolist():
             part = slice(starts[at], ends[at])
             level[part] = self._follow(int(present[at]), row[part], logarithm[part])
@@ -81,7 +86,7 @@ class Adaptive:
             array.reset(slots)
 
     def _arrays(self) -> tuple[SlotArray, ...]:
-        return (self._base, self._anchor, self._opened, self._peak, self._quiet)
+        return (self._base, self._anchor, self._lasted, self._peak, self._quiet)
 
     def _sinking(self, slot: NDArray[np.int32], row: NDArray[np.int64]) -> NDArray[np.float64]:
         """The level outside alarms; NaN-free."""
@@ -95,11 +100,11 @@ class Adaptive:
         level = np.empty(len(row))
         at = 0
         while at < len(row):
-            if self._opened.data[slot] < 0:
+            if self._lasted.data[slot] < 0:
                 calm = self._calm(slot, row[at:], error[at:], level[at:])
                 at += calm
                 if at < len(row):
-                    self._open(slot, int(row[at]), float(level[at]))
+                    self._open(slot, float(level[at]))
             else:
                 at += self._alarm(slot, row[at:], error[at:], level[at:])
         return level
@@ -108,12 +113,16 @@ class Adaptive:
         self, slot: int, row: NDArray[np.int64], error: NDArray[np.float64], level: NDArray[np.float64]
     ) -> int:
         """Write the level of the rows up to the first that exceeds it (that one too); return its place."""
-        level[:] = self._sinking(np.full(len(row), slot, np.int32), row)
-        loud = np.flatnonzero(error > level)
-        return int(loud[0]) if len(loud) else len(row)
+        for start in range(0, len(row), _LOOK_AHEAD):
+            part = slice(start, start + _LOOK_AHEAD)
+            level[part] = self._sinking(np.full(len(row[part]), slot, np.int32), row[part])
+            loud = np.flatnonzero(error[part] > level[part])
+            if len(loud):
+                return start + int(loud[0])
+        return len(row)
 
-    def _open(self, slot: int, row: int, level: float) -> None:
-        self._opened.data[slot] = row
+    def _open(self, slot: int, level: float) -> None:
+        self._lasted.data[slot] = 0
         self._base.data[slot] = level
         self._peak.data[slot] = -np.inf
         self._quiet.data[slot] = 0
@@ -122,26 +131,29 @@ class Adaptive:
         self, slot: int, row: NDArray[np.int64], error: NDArray[np.float64], level: NDArray[np.float64]
     ) -> int:
         """Write the level of the rows of the alarm; return how many there are. It may end with the last."""
-        opened, base = int(self._opened.data[slot]), float(self._base.data[slot])
+        lasted, base = int(self._lasted.data[slot]), float(self._base.data[slot])
         peak, quiet = float(self._peak.data[slot]), int(self._quiet.data[slot])
         here, done = base, 0
         for at, value in _pairs(row, error):
-            here = base + _CREEP * max(0, at - opened - self._learn_after)
+            here = base + _CREEP * max(0, lasted - self._learn_after)
             level[done] = here
             done += 1
             if value == value:
+                lasted += 1
                 peak = max(peak, value - here)
-                quiet = 0 if value > here + _CLOSE else quiet + 1
+                quiet = 0 if value > here + self._close else quiet + 1
             if quiet >= _QUIET_ROWS:
                 is_learnt = here > base
                 doubt = 1.0 if is_learnt else math.exp(-max(0.0, peak) / self._forgiveness)
                 self._base.data[slot] = here + self._rise * doubt
                 self._anchor.data[slot] = at
-                self._opened.data[slot] = -1
+                self._lasted.data[slot] = -1
                 return done
-        self._peak.data[slot], self._quiet.data[slot] = peak, quiet
+        self._lasted.data[slot], self._peak.data[slot], self._quiet.data[slot] = lasted, peak, quiet
         return done
 
 
 def _pairs(row: NDArray[np.int64], error: NDArray[np.float64]) -> Iterator[tuple[int, float]]:
-    return zip(row.tolist(), error.tolist(), strict=True)
+    for start in range(0, len(row), _LOOK_AHEAD):
+        part = slice(start, start + _LOOK_AHEAD)
+        yield from zip(row[part].tolist(), error[part].tolist(), strict=True)

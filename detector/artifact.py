@@ -120,7 +120,8 @@ class Adaptation:
 class Threshold:
     """The error that is score 1.0, how it was found, and for which alarm budget.
 
-    `fresh` is that of provisional verdicts; `adaptation` None: the threshold stays as it is.
+    `fresh` is that of provisional verdicts; `adaptation` None: the threshold stays as it is. A score is
+    (error / threshold) ** sharpness, so that a usual row scores 1/2 or less wherever its error lies.
     """
 
     value: float
@@ -128,6 +129,7 @@ class Threshold:
     alarm_budget: str
     parameters: dict[str, float] = field(default_factory=dict)
     fresh: float | None = None
+    sharpness: float = 1.0
     adaptation: Adaptation | None = None
 
 

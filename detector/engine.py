@@ -57,7 +57,7 @@ class Counters:
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """Final verdicts, what changed among incidents, and provisional verdicts of rows that are not final
-    yet (none where nothing is delayed)."""
+    yet and at which a window ends (none where nothing is delayed)."""
 
     verdicts: Verdicts
     incidents: tuple[IncidentEvent, ...]
@@ -196,15 +196,18 @@ class Engine:
         )
 
     def _remember(self, verdicts: Verdicts) -> None:
-        """The last verdict of each series, provisional ones too: they are newer."""
+        """The newest verdict of each series, provisional ones too."""
         if len(verdicts) == 0:
             return
         present = self._slots.of(verdicts.names)
         starts = starts_of(verdicts.series)
         last = starts + lengths_of(starts, len(verdicts)) - 1
+        row = verdicts.timestamp_ns[last] // self.artifact.spec.interval_ns
+        newest = row >= self._row.data[present]
+        present, last = present[newest], last[newest]
         self._score.data[present] = verdicts.score[last]
         self._state.data[present] = verdicts.state[last]
-        self._row.data[present] = verdicts.timestamp_ns[last] // self.artifact.spec.interval_ns
+        self._row.data[present] = row[newest]
 
     def _count(self) -> None:
         """Take over what the evidence counted."""

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from detector.artifact import Threshold
 from detector.errors import DetectorError
 
 FILE = "feedback.jsonl"
@@ -33,7 +34,7 @@ class Feedback:
     peak_error: float
 
 
-def feedback_on(incident: Mapping[str, Any], opinion: Opinion, threshold: float) -> Feedback:
+def feedback_on(incident: Mapping[str, Any], opinion: Opinion, threshold: Threshold) -> Feedback:
     """Of an incident as `detector.messages.incident_json` writes it, against the model's `threshold`.
 
     Raises DetectorError where it is no incident of a score.
@@ -50,7 +51,7 @@ def feedback_on(incident: Mapping[str, Any], opinion: Opinion, threshold: float)
             series=str(incident["series"]),
             start=str(incident["start"]),
             version=str(incident["version"]),
-            peak_error=float(incident["peak_score"]) * threshold,
+            peak_error=float(incident["peak_score"]) ** (1.0 / threshold.sharpness) * threshold.value,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DetectorError(f"not an incident as streamgauge writes it: {error!r}") from error

@@ -14,6 +14,8 @@ from detector.evidence import OUT_OF_RANGE, STUCK
 from detector.overlap import Judged
 from detector.verdicts import State
 
+_MOST = 1e30  # its powers stay finite
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -51,12 +53,14 @@ class Judge:
     def __init__(self, spec: Spec) -> None:
         self._center, self._scale = spec.column("center"), spec.column("scale")
         self._num_members = len(spec.members)
+        self._stride = spec.stride
         self._settled = Combination(spec.members, [member.settled for member in spec.members])
         self._fresh = Combination(spec.members, [member.fresh for member in spec.members])
         self._threshold = spec.threshold.value
         self._fresh_threshold = spec.threshold.fresh or spec.threshold.value
         adaptation = spec.threshold.adaptation
-        self._adaptive = None if adaptation is None else Adaptive(adaptation)
+        self._sharpness = spec.threshold.sharpness
+        self._adaptive = None if adaptation is None else Adaptive(adaptation, self._sharpness)
 
     def judge(self, rows: Judged) -> Scored:
         """Final verdicts of `rows`, which must be sorted by slot and row."""
@@ -68,7 +72,10 @@ class Judge:
         return self._scored(rows, error, threshold)
 
     def judge_fresh(self, rows: Judged) -> Scored:
-        """Provisional verdicts: by the windows that end at the rows, against the calibrated threshold."""
+        """Provisional verdicts: by the windows that end at the rows, against the calibrated threshold. Rows
+        between two windows have none: nothing was said of them yet, which is not warming."""
+        if self._stride > 1:
+            rows = rows.take((rows.row + 1) % self._stride == 0)
         error = self._fresh.errors(self._statistics(rows)) / self._fresh_threshold
         return self._scored(rows, error, np.ones(len(rows)))
 
@@ -89,7 +96,8 @@ class Judge:
 
     def _scored(self, rows: Judged, error: NDArray[np.float64], threshold: NDArray[np.float64]) -> Scored:
         error = np.where(np.isnan(rows.actual).all(axis=1), np.nan, error)
-        score = error / threshold
+        threshold = threshold**self._sharpness
+        score = np.minimum(error, _MOST) ** self._sharpness / threshold
         state = _states(rows, score)
         contribution = _shares(
             rows.means[1 + self._num_members :], np.isnan(rows.actual) | np.isnan(score)[:, None]

@@ -63,7 +63,7 @@ def feedback(args: argparse.Namespace) -> int:
     entry = Path(args.artifact)
     incident = find_incident(Path(args.incidents), args.incident)
     model = open_artifact(entry / str(incident.get("version", "")))
-    added = feedback_on(incident, args.opinion, model.spec.threshold.value)
+    added = feedback_on(incident, args.opinion, model.spec.threshold)
     add_feedback(entry, added)
     if args.json:
         print(json.dumps({"incident": added.incident, "opinion": added.opinion, "series": added.series}))

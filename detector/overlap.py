@@ -48,6 +48,11 @@ class Judged:
     def __len__(self) -> int:
         return len(self.row)
 
+    def take(self, rows: NDArray[np.bool_]) -> Judged:
+        """The rows of a mask."""
+        means = tuple(mean[rows] for mean in self.means)
+        return Judged(self.slot[rows], self.row[rows], self.actual[rows], self.flags[rows], means)
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:

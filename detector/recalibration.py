@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detector.artifact import Adaptation, Artifact, Threshold
 from detector.errors import ArtifactError
 from detector.feedback import Feedback, separating
-from detector.threshold import parse_budget, peaks_over_threshold
+from detector.threshold import parse_budget, peaks_over_threshold, sharpness_of
 
 
 def recalibrated(
@@ -46,12 +47,17 @@ def recalibrated(
         threshold = replace(
             threshold,
             value=value,
+            sharpness=sharpness_of(_known(held_out["error"]), value),
             method=f"{threshold.method} and feedback",
             adaptation=_floored(threshold, value),
         )
     if spec.scoring.delay:
         threshold = replace(threshold, fresh=learnt("fresh").value)
     return replace(artifact, spec=replace(spec, threshold=threshold), version="unsaved")
+
+
+def _known(errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    return errors[np.isfinite(errors)]
 
 
 def _floored(threshold: Threshold, value: float) -> Adaptation | None:

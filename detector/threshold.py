@@ -28,6 +28,7 @@ _HIGH = 0.9
 _ALARMS_PER_FALSE_ONE = 2.0
 """An adapting threshold cannot tell true alarms from false ones: it is let alarm more often than the budget
 says, by this factor, so that the false ones keep to it (docs/decisions/0009)."""
+_MOST_SHARPNESS = 8.0
 _RISE, _FORGIVENESS, _LEARN_AFTER = 1.35, 1.65, 256
 _LEVEL_QUANTILES = (0.98, 0.95, 0.9, 0.8)
 """Levels to try: the highest that leaves enough declustered peaks to fit is nearest the limit law."""
@@ -116,7 +117,18 @@ def peaks_over_threshold(
         }
     value = max(value * growth, 1e-9)  # an error of 0 everywhere still needs a threshold above it
     adaptation = _adaptation(errors, value, alarms_a_row) if adaptive else None
-    return Threshold(value, method, budget, parameters, adaptation=adaptation)
+    sharpness = sharpness_of(errors, value)
+    return Threshold(value, method, budget, parameters, adaptation=adaptation, sharpness=sharpness)
+
+
+def sharpness_of(errors: NDArray[np.float64], threshold: float) -> float:
+    """The exponent, 1 to 8, after which the median error lies at half the threshold or below.
+
+    Errors of long windows are means of many squares and hardly vary: without it a usual row may lie at 0.9
+    of the threshold, and no score would tell an alarm that is over.
+    """
+    ratio = threshold / max(float(np.median(errors)), 1e-12)
+    return float(np.clip(np.log(2.0) / np.log(max(ratio, 1.001)), 1.0, _MOST_SHARPNESS))
 
 
 def drift(errors: NDArray[np.float64]) -> float:

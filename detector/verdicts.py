@@ -34,7 +34,8 @@ class Verdicts:
     names         the distinct series of these verdicts
     series        int32 [n], index into `names`
     timestamp_ns  int64 [n], start of the row's interval
-    score         float64 [n], error / threshold; > 1 is anomalous; NaN where unknown
+    score         float64 [n], (error / threshold) ** sharpness (see `detector.artifact.Threshold`); > 1 is
+                  anomalous; NaN where unknown
     state         uint8 [n], a `State`
     actual        float64 [n, channels], physical units, NaN where none came
     expected      float64 [n, channels], the model's reconstruction in physical units, NaN where unknown

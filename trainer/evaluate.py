@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 
 from connectors.errors import ConnectorError
-from connectors.parquet import TableWriter
 from detector.artifact import Artifact
 from detector.errors import DetectorError
 from detector.measures import NO_ALARMS, AlarmCounts, auc_pr, auc_roc, count_alarms, vus_pr
@@ -35,7 +34,7 @@ from trainer.pipeline import Source, fit_source
 from trainer.plan import ENSEMBLE, MIN_WINDOW, default_window
 from trainer.pool import in_processes
 from trainer.progress import Report
-from trainer.row_scores import RowScores, judge_rows
+from trainer.row_scores import judge_rows, write_scores
 
 _FEED_ROWS = 1 << 14
 _NUM_RANDOM = 5
@@ -156,13 +155,13 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
     fitted = time.perf_counter()
     found = judge_rows(artifact, data.timestamp_ns, data.values)
     scored = time.perf_counter()
+    alarm = _alarms(data, artifact)
+    asked = _at_budget(data, alarm, options.alarm_budget)
+    further = [
+        _at_budget(data, _alarms(data, recalibrated(artifact, budget)), budget) for budget in options.budgets
+    ]
     if options.scores is not None:
-        _write_scores(options.scores / name, data, found)
-    asked = _at_budget(data, found, options.alarm_budget)
-    further = []
-    for budget in options.budgets:
-        again = recalibrated(artifact, budget)
-        further.append(_at_budget(data, judge_rows(again, data.timestamp_ns, data.values), budget))
+        write_scores(options.scores / name, data, found, alarm)
     return FileResult(
         file=name,
         window=artifact.spec.window,
@@ -181,10 +180,20 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
     )
 
 
-def _at_budget(data: Labelled, found: RowScores, budget: str) -> BudgetResult:
+def _alarms(data: Labelled, artifact: Artifact) -> NDArray[np.bool_]:
+    """Rows within incidents of a detector that is started, cold, at the first test row, bool [n]: training
+    rows may come from elsewhere, and nobody is to be alarmed by where two recordings were joined."""
+    alarm = np.zeros(len(data.label), np.bool_)
+    test = ~data.train
+    if test.any():
+        alarm[test] = judge_rows(artifact, data.timestamp_ns[test], data.values[test]).alarm
+    return alarm
+
+
+def _at_budget(data: Labelled, alarm: NDArray[np.bool_], budget: str) -> BudgetResult:
     test = ~data.train
     normal_seconds = float((test & (data.label == 0)).sum()) * data.interval_ns / 1e9
-    alarms = count_alarms(data.label[test], found.alarm[test]) if test.any() else NO_ALARMS
+    alarms = count_alarms(data.label[test], alarm[test]) if test.any() else NO_ALARMS
     return BudgetResult(budget, alarms, normal_seconds * parse_budget(budget))
 
 
@@ -302,22 +311,6 @@ def _rank_random(data: Labelled, seed: int) -> Ranking:
     rankings = [_rank(data, score) for score in drawn]
     means = [float(np.mean([getattr(one, name) for one in rankings])) for name in Ranking.__slots__]
     return Ranking(*means)
-
-
-def _write_scores(path: Path, data: Labelled, found: RowScores) -> None:
-    """A row for each row of the file, in the file's order."""
-    columns = {
-        "timestamp": data.timestamp_ns,
-        "score": found.score,
-        "error": found.error,
-        "anomalous": found.score > 1.0,
-        "alarm": found.alarm,
-        "label": data.label,
-        "split": data.split.astype(str),
-    }
-    in_file = np.argsort(data.place)
-    with TableWriter(path.with_suffix(".parquet")) as writer:
-        writer.write({name: column[in_file] for name, column in columns.items()})
 
 
 def mean_ranking(rankings: Sequence[Ranking]) -> Ranking:

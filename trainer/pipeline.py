@@ -102,7 +102,7 @@ def _fit_history(
         )
         autoencoder.cpu().eval()
         if config.scoring.whiten:
-            fit_whitening(module[number].whitening, autoencoder, windows.fit)
+            fit_whitening(module[number].whitening, autoencoder, windows.fit, config.scoring.delay == 0)
     report(1.0, "calibrating")
     segments = history.part("calibration", shares)
     residuals = held_out_residuals(
@@ -184,7 +184,7 @@ def _refit(
         fit_module(autoencoder, member.hyperparameters, halves, gentle, quiet)
         autoencoder.cpu().eval()
         if config.scoring.whiten:
-            fit_whitening(module[number].whitening, autoencoder, everything)
+            fit_whitening(module[number].whitening, autoencoder, everything, config.scoring.delay == 0)
 
 
 def _reaching(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from connectors.parquet import TableWriter
 from connectors.records import Readings
 from detector.artifact import Artifact
 from detector.engine import Engine, StepResult
+from trainer.labelled import Labelled
 
 _FEED_ROWS = 1 << 14
 
@@ -67,3 +70,19 @@ def _in_incidents(results: Sequence[StepResult], timestamp_ns: NDArray[np.int64]
         end_ns = np.iinfo(np.int64).max if incident.end_ns is None else incident.end_ns
         alarm |= (timestamp_ns >= incident.start_ns) & (timestamp_ns <= end_ns)
     return alarm
+
+
+def write_scores(path: Path, data: Labelled, found: RowScores, alarm: NDArray[np.bool_]) -> None:
+    """Write a row for each row of the file, in the file's order; `alarm` bool [n]."""
+    columns = {
+        "timestamp": data.timestamp_ns,
+        "score": found.score,
+        "error": found.error,
+        "anomalous": found.score > 1.0,
+        "alarm": alarm,
+        "label": data.label,
+        "split": data.split.astype(str),
+    }
+    in_file = np.argsort(data.place)
+    with TableWriter(path.with_suffix(".parquet")) as writer:
+        writer.write({name: column[in_file] for name, column in columns.items()})

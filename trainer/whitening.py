@@ -20,23 +20,40 @@ _FLOOR = 1e-6
 _MIN_SCALE = 0.02
 _ROUNDS = 2
 _BATCH = 256
+_MEMORY = 0.25
 
 
-def fit_whitening(whitening: Whitening, autoencoder: torch.nn.Module, windows: Windows) -> None:
-    """Set `whitening` from windows that are spread over the history. In place; the module is on the CPU."""
+def fit_whitening(whitening: Whitening, autoencoder: torch.nn.Module, windows: Windows, fading: bool) -> None:
+    """Set `whitening` from windows that are spread over the history. In place; the module is on the CPU.
+
+    `fading`: the newest rows of a window count most, which suits a causal score; else all count alike.
+    """
     x_NWC, residual_NWC = _windows_and_residuals(autoencoder, windows)
+    _, window, num_channels = x_NWC.shape
+    weight_W = fading_weights(window) if fading else np.ones(window)
     matrices = {"scale": _scale(residual_NWC)}
     if whitening.is_factored:
-        matrices["rows"], matrices["channels"] = kronecker_factors(residual_NWC)
+        rows, matrices["channels"] = kronecker_factors(residual_NWC)
+        matrices["rows"] = rows * np.sqrt(weight_W)
     else:
         moment = _moment(residual_NWC.reshape(len(residual_NWC), -1))
-        single = x_NWC.shape[2] == 1
-        matrices["joint"] = _inverse_root(moment, _ROW_SHRINKAGE if single else _CHANNEL_SHRINKAGE)
+        shrinkage = _ROW_SHRINKAGE if num_channels == 1 else _CHANNEL_SHRINKAGE
+        matrices["joint"] = _inverse_root(moment, shrinkage) * np.sqrt(np.repeat(weight_W, num_channels))
     for channel in range(len(whitening.alone)):
-        matrix = _inverse_root(_moment(x_NWC[:, :, channel]), _ROW_SHRINKAGE)
+        matrix = _inverse_root(_moment(x_NWC[:, :, channel]), _ROW_SHRINKAGE) * np.sqrt(weight_W)
         whitening.alone[channel].copy_(torch.from_numpy(matrix))
     for name, value in matrices.items():
         getattr(whitening, name).copy_(torch.from_numpy(value))
+
+
+def fading_weights(window: int) -> NDArray[np.float64]:
+    """Weights of the rows of a window, mean 1, that fall by e every quarter of it, float64 [W].
+
+    With equal weights an event that is over keeps the score high until it has left the window
+    (docs/decisions/0011).
+    """
+    weight = np.exp(-np.arange(window)[::-1] / (_MEMORY * window))
+    return weight / float(weight.mean())
 
 
 def kronecker_factors(
@@ -85,9 +102,10 @@ def _moment(x_NW: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _inverse_root(moment: NDArray[np.float64], shrinkage: float) -> NDArray[np.float64]:
-    """A with A A^T the inverse of the shrunk `moment`; a moment of 0 is taken as small, not as impossible."""
-    values, vectors = np.linalg.eigh(moment)
-    values = np.maximum(values, 0.0)
-    shrunk = (1.0 - shrinkage) * values + shrinkage * values.mean() + _FLOOR
-    matrix: NDArray[np.float64] = vectors / np.sqrt(shrunk)
+    """A, upper triangular, with A A^T the inverse of the shrunk `moment`: x A are the innovations of x, each
+    what its cell adds to those before it. A moment of 0 is taken as small, not as impossible."""
+    size = len(moment)
+    shrunk = (1.0 - shrinkage) * moment + (shrinkage * float(np.trace(moment)) / size + _FLOOR) * np.eye(size)
+    lower = np.linalg.cholesky(shrunk)
+    matrix: NDArray[np.float64] = np.linalg.inv(lower).T
     return matrix

@@ -11,17 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.records import Readings
-from detector.artifact import Adaptation, Artifact, Scoring
+from detector.artifact import Adaptation, Artifact, Level, Scoring
 from detector.engine import Engine, EngineOptions, StepResult
 from detector.incidents import IncidentRules
 from detector.verdicts import State
 from tests.artifacts import make_artifact
 from tests.strategies import INTERVAL_NS, cuts_of, order_within, part, readings_of, reordered, streams
 
+COLUMNS = ("score", "contribution", "expected")
 SHORT = (("linear", 4),)
 FOLLOWING = Adaptation(lowest=0.5, rise=1.4, forgiveness=1.6, alarms_a_row=0.02, learn_after=12)
 KINDS = [
@@ -71,13 +72,27 @@ def test_any_cut_gives_bit_equal_verdicts_incidents_and_counters(
     assert pieces.counters == whole.counters
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@settings(max_examples=40)
 @given(readings=streams(max_rows=200), seed=st.integers(0, 10**6))
-def test_any_order_within_lateness_gives_the_same_outcome(readings: Readings, seed: int) -> None:
-    artifact = make_artifact(interval_ns=INTERVAL_NS)
+def test_any_order_within_lateness_gives_the_same_outcome(
+    kind: dict[str, Any], readings: Readings, seed: int
+) -> None:
+    artifact = make_artifact(**kind, interval_ns=INTERVAL_NS)
     in_order = reordered(readings, np.argsort(readings.timestamp_ns, kind="stable"))
     shuffled = reordered(in_order, order_within(in_order, 30, seed))
     cuts = [0, len(readings)]
     assert feed(engine_of(artifact, 30), shuffled, cuts) == feed(engine_of(artifact, 30), in_order, cuts)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "adaptation" in kind], ids=str)
+def test_the_adapting_kinds_do_alarm_and_adapt(kind: dict[str, Any]) -> None:
+    """So that the two tests above say something of thresholds that move."""
+    engine = engine_of(make_artifact(**kind))
+    results = [engine.step(regular(400)), engine.flush()]
+    thresholds = np.concatenate([result.verdicts.threshold for result in results])
+    assert sum(event.kind == "opened" for result in results for event in result.incidents) > 2
+    assert len(np.unique(thresholds)) > 20
 
 
 def regular(num_rows: int, series: int = 0, start: int = 0, num_channels: int = 2, seed: int = 0) -> Readings:
@@ -130,6 +145,61 @@ def test_a_score_is_the_windows_whitened_distances_on_a_common_scale() -> None:
     assert frame["score"][9] == pytest.approx(expected, rel=1e-5)
 
 
+def with_random_levels(artifact: Artifact, seed: int) -> Artifact:
+    """Whitening, levels (others for provisional verdicts) and thresholds as no two members have them."""
+    rng = np.random.default_rng(seed)
+    members = []
+    for at, member in enumerate(artifact.spec.members):
+        whitening = artifact.module[at].whitening
+        for matrix in (whitening.joint, whitening.alone, whitening.scale):
+            matrix.copy_(torch.tensor(np.abs(rng.normal(0.2, 0.1, matrix.shape))))
+        settled, fresh = (
+            tuple(Level(*rng.uniform([-1.0, 0.5], [1.0, 2.0])) for _ in range(2)) for _ in range(2)
+        )
+        members.append(dataclasses.replace(member, settled=settled, fresh=fresh))
+    threshold = dataclasses.replace(artifact.spec.threshold, value=0.7, fresh=0.4)
+    spec = dataclasses.replace(artifact.spec, members=tuple(members), threshold=threshold)
+    return dataclasses.replace(artifact, spec=spec)
+
+
+def whitened_by_hand(
+    artifact: Artifact, at: int, window_WC: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The member's statistics [2] of a window, each channel's blame, and the last row it expects."""
+    member = artifact.module[at]
+    x = torch.tensor(window_WC, dtype=torch.float32)[None]
+    with torch.no_grad():
+        y = member.autoencoder(x)[0].double().numpy()
+    joint, alone, scale = (
+        part.double().numpy()
+        for part in (member.whitening.joint, member.whitening.alone, member.whitening.scale)
+    )
+    residual = window_WC - y
+    each = [np.mean((channel @ matrix) ** 2) for channel, matrix in zip(window_WC.T, alone, strict=True)]
+    statistics = np.array([np.mean((residual.ravel() @ joint) ** 2), np.log1p(each).mean()])
+    return statistics, ((residual / scale) ** 2).mean(axis=0), y[-1]
+
+
+def test_an_ensembles_verdict_is_what_a_computation_by_hand_says() -> None:
+    artifact = with_random_levels(make_artifact(more=(("linear", 8), ("linear", 4))), seed=3)
+    readings = regular(12)
+    engine = engine_of(artifact)
+    results = [engine.step(readings), engine.flush()]
+    row = {name: np.concatenate([getattr(r.verdicts, name) for r in results])[9] for name in COLUMNS}
+    scaled, blame, expected = [], np.zeros(2), []
+    for at, member in enumerate(artifact.spec.members):
+        found = whitened_by_hand(artifact, at, readings.values[10 - member.window : 10])
+        blame += found[1]
+        expected.append(found[2])
+        high, spread = np.array([(level.high, level.spread) for level in member.settled]).T
+        scaled.append((np.log(found[0] + 0.01) - high) / spread)
+    worst = max(np.concatenate(scaled[:2]).mean(), scaled[2].mean())
+    unit = np.mean([level.spread for member in artifact.spec.members for level in member.settled]) / 2
+    assert row["score"] == pytest.approx(np.exp(unit * worst) / 0.7, rel=1e-4)
+    np.testing.assert_allclose(row["contribution"], blame / blame.sum(), rtol=1e-4)
+    np.testing.assert_allclose(row["expected"], expected[0], rtol=1e-4)
+
+
 def test_a_delay_averages_the_distances_of_the_windows_over_the_row() -> None:
     artifact = make_artifact(scoring=Scoring(delay=5))
     readings = regular(30)
@@ -150,6 +220,32 @@ def test_a_provisional_verdict_comes_at_once_and_is_the_causal_one() -> None:
     final = [int(t) for result in early for t in result.verdicts.timestamp_ns]
     assert final == causal["time"][:24].tolist()  # a row waits for 5 more
     assert len(verdicts_of(engine_of(make_artifact()), readings)) == 30
+
+
+def test_a_provisional_verdict_goes_by_its_own_levels_and_threshold() -> None:
+    artifact = with_random_levels(make_artifact(scoring=Scoring(delay=3), more=SHORT), seed=5)
+    spec = artifact.spec
+    causal = dataclasses.replace(
+        spec,
+        members=tuple(dataclasses.replace(member, settled=member.fresh) for member in spec.members),
+        scoring=Scoring(),
+        threshold=dataclasses.replace(spec.threshold, value=0.4),
+    )
+    first = engine_of(artifact).step(regular(30)).provisional
+    alone = engine_of(dataclasses.replace(artifact, spec=causal)).step(regular(30)).verdicts
+    np.testing.assert_allclose(first.score, alone.score, rtol=1e-12)
+    np.testing.assert_array_equal(first.state, alone.state)
+
+
+def test_between_two_windows_nothing_is_provisional_and_the_newest_verdict_stays() -> None:
+    readings, engine = regular(40), engine_of(make_artifact(stride=4, scoring=Scoring(delay=2)))
+    provisional, newest = [], []
+    for at in range(40):
+        provisional += (engine.step(part(readings, at, at + 1)).provisional.timestamp_ns // 10**9).tolist()
+        newest.append((int(engine.latest.timestamp_ns[0]) // 10**9, int(engine.latest.state[0])))
+    assert provisional == list(range(3, 39, 4))
+    assert all(state != State.WARMING for _, state in newest[8:])
+    assert newest == sorted(newest, key=lambda one: one[0])
 
 
 def test_without_a_delay_nothing_is_provisional() -> None:
@@ -183,6 +279,34 @@ def test_a_level_shift_is_reported_once_and_then_learnt() -> None:
     assert again < 900
     frame = verdicts_of(engine_of(artifact), readings)
     assert set(frame["state"][500:700]) == {State.OK}
+
+
+def test_a_score_times_its_threshold_ranks_rows_as_if_nothing_adapted() -> None:
+    still, moving = (
+        engine_of(make_artifact(threshold=1.5, adaptation=adaptation)).step(regular(300)).verdicts
+        for adaptation in (None, FOLLOWING)
+    )
+    assert (still.threshold == 1.0).all()
+    assert len(np.unique(moving.threshold)) > 20
+    np.testing.assert_allclose(moving.score * moving.threshold, still.score, rtol=1e-12)
+
+
+def test_series_of_dropped_partitions_start_from_the_calibrated_threshold() -> None:
+    engine = engine_of(make_artifact(threshold=1.5, adaptation=FOLLOWING))
+    assert engine.step(regular(300)).verdicts.threshold[-1] != 1.0
+    engine.drop(frozenset([0]))
+    assert engine.step(regular(3, start=300)).verdicts.threshold[0] == 1.0
+
+
+def test_an_outage_in_the_middle_of_an_alarm_does_not_blind_a_series() -> None:
+    before, after = regular(300), regular(300, start=20_000, seed=1)
+    before.values[290:] *= 6
+    after.values[150:] *= 6
+    engine = engine_of(make_artifact(threshold=1.6, adaptation=FOLLOWING))
+    engine.step(before)
+    verdicts = engine.step(after).verdicts
+    again = verdicts.take(verdicts.timestamp_ns >= 20_150 * 10**9)
+    assert (again.state[:8] == State.ANOMALOUS).any()
 
 
 def test_a_stride_scores_every_row_once_a_window_ends_after_it() -> None:

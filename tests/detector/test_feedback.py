@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from detector.artifact import Artifact
+from detector.artifact import Artifact, Threshold
 from detector.errors import ArtifactError, DetectorError
 from detector.feedback import Feedback, add_feedback, feedback_on, find_incident, read_feedback, separating
 from detector.recalibration import recalibrated
@@ -16,6 +17,7 @@ from detector.registry import open_artifact, publish
 from streamgauge import main
 from tests.artifacts import make_artifact
 
+THRESHOLD = Threshold(4.0, "fixed", "1/week")
 INCIDENT = {
     "id": "4be1c0ffee000000",
     "series": "pump-1",
@@ -70,11 +72,13 @@ def test_an_incident_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None
 
 
 def test_feedback_keeps_the_error_and_refuses_what_no_threshold_can_learn_from() -> None:
-    assert feedback_on(INCIDENT, "real", 4.0).peak_error == 6.0
+    assert feedback_on(INCIDENT, "real", THRESHOLD).peak_error == 6.0
+    sharp = replace(THRESHOLD, sharpness=2.0)
+    assert feedback_on({**INCIDENT, "peak_score": 9.0}, "real", sharp).peak_error == pytest.approx(12.0)
     with pytest.raises(DetectorError, match="raised by the rule 'flatline'"):
-        feedback_on({**INCIDENT, "reason": "flatline"}, "real", 4.0)
+        feedback_on({**INCIDENT, "reason": "flatline"}, "real", THRESHOLD)
     with pytest.raises(DetectorError, match="not an incident"):
-        feedback_on({"id": "x", "reason": "score"}, "real", 4.0)
+        feedback_on({"id": "x", "reason": "score"}, "real", THRESHOLD)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from detector.threshold import decluster, drift, fit_tail, parse_budget, peaks_over_threshold, rows_per_event
+from detector.threshold import (
+    decluster,
+    drift,
+    fit_tail,
+    parse_budget,
+    peaks_over_threshold,
+    rows_per_event,
+    sharpness_of,
+)
 
 SECOND_NS = 10**9
 
@@ -66,6 +74,17 @@ def test_a_threshold_that_adapts_may_start_lower_and_knows_its_budget() -> None:
     assert follows.adaptation.lowest * follows.value == pytest.approx(np.quantile(errors, 0.9))
 
 
+def test_without_a_tail_a_threshold_that_adapts_starts_at_the_largest_error() -> None:
+    threshold = peaks_over_threshold(np.full(30, 2.0), one_segment(30), "1/week", SECOND_NS, adaptive=True)
+    assert (threshold.method, threshold.value) == ("maximum", 2.0)
+
+
+def test_the_floor_of_a_threshold_is_a_share_of_it_and_never_above_it() -> None:
+    threshold = peaks_over_threshold(np.zeros(100), one_segment(100), "1/day", SECOND_NS, adaptive=True)
+    assert threshold.adaptation is not None
+    assert 0 < threshold.adaptation.lowest <= 1
+
+
 def test_errors_that_grew_raise_the_threshold_by_as_much() -> None:
     errors = np.random.default_rng(0).exponential(size=4_000)
     grown = errors * np.repeat([1.0, 1.5], 2_000)
@@ -102,3 +121,14 @@ def test_unknown_errors_are_left_out_and_none_at_all_is_refused() -> None:
 
 def test_errors_of_zero_still_give_a_positive_threshold() -> None:
     assert peaks_over_threshold(np.zeros(100), one_segment(100), "1/day", SECOND_NS, False).value > 0
+
+
+def test_a_usual_row_scores_a_half_or_less() -> None:
+    """However little errors vary: else no score would say that an alarm is over."""
+    rng = np.random.default_rng(0)
+    for errors in (0.8 + 0.02 * rng.standard_normal(4_000), rng.exponential(size=4_000)):
+        threshold = peaks_over_threshold(errors, one_segment(4_000), "1/day", SECOND_NS, adaptive=False)
+        score = (np.median(errors) / threshold.value) ** threshold.sharpness
+        assert score <= 0.5 or threshold.sharpness == 8.0
+    assert sharpness_of(np.ones(10), 1.0) == 8.0
+    assert sharpness_of(np.ones(10), 3.0) == 1.0

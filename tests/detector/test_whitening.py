@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
-from detector.whitening import MOST_JOINT_CELLS, Whitening
+from detector.whitening import MOST_JOINT_CELLS, MOST_JOINT_ROWS, Whitening
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -61,6 +62,63 @@ def test_the_joint_distance_is_mahalanobis() -> None:
     expected = np.einsum("nd,de,ne->n", flat, np.linalg.inv(covariance.double().numpy()), flat) / 18
     found = whitening(windows(), residual, None)[0][:, 0]
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4)
+
+
+def root_of(covariance: np.ndarray) -> torch.Tensor:
+    """A with A A' = the inverse of the covariance."""
+    values, vectors = np.linalg.eigh(covariance)
+    return torch.tensor(vectors / np.sqrt(values), dtype=torch.float32)
+
+
+def covariance_of(size: int, seed: int) -> np.ndarray:
+    factor = np.random.default_rng(seed).standard_normal((size, size))
+    return factor @ factor.T / size + np.eye(size)
+
+
+def test_factors_give_the_mahalanobis_distance_of_the_kronecker_product() -> None:
+    window, channels = MOST_JOINT_ROWS + 1, 2
+    across_rows, across_channels = covariance_of(window, 1), covariance_of(channels, 2)
+    whitening = Whitening(window, channels)
+    whitening.rows.copy_(root_of(across_rows))
+    whitening.channels.copy_(root_of(across_channels))
+    residual = windows(4, window, channels)
+    flat = residual.flatten(1).double().numpy()
+    inverse = np.linalg.inv(np.kron(across_rows, across_channels))
+    expected = np.einsum("nd,de,ne->n", flat, inverse, flat) / flat.shape[1]
+    found = whitening(residual, residual, None)[0][:, 0]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4)
+
+
+def test_the_tamed_distance_is_of_each_channels_own_rows_as_they_came() -> None:
+    whitening = Whitening(6, 3)
+    covariances = [covariance_of(6, seed) for seed in range(3)]
+    whitening.alone.copy_(torch.stack([root_of(one) for one in covariances]))
+    x = windows()
+    rows = x.double().numpy().transpose(2, 0, 1)
+    each = [
+        np.einsum("nd,de,ne->n", one, np.linalg.inv(covariance), one) / 6
+        for one, covariance in zip(rows, covariances, strict=True)
+    ]
+    found = whitening(x, windows(), None)[0][:, 1]
+    np.testing.assert_allclose(found.numpy(), np.log1p(each).mean(axis=0), rtol=1e-4)
+
+
+def test_blame_is_in_units_of_a_channels_normal_residual() -> None:
+    whitening = Whitening(6, 3)
+    whitening.scale.copy_(torch.tensor([1.0, 10.0, 0.5]))
+    residual = windows()
+    _, blame = whitening(windows(), residual, None)
+    torch.testing.assert_close(blame, (residual / whitening.scale).square().mean(dim=1))
+
+
+@pytest.mark.parametrize(
+    ("window", "channels", "is_factored"),
+    [(MOST_JOINT_ROWS, 2, False), (MOST_JOINT_ROWS + 1, 2, True), (8, 200, True), (500, 1, False)],
+)
+def test_long_windows_of_several_channels_and_many_cells_are_factored(
+    window: int, channels: int, is_factored: bool
+) -> None:
+    assert Whitening(window, channels).is_factored is is_factored
 
 
 def test_of_many_cells_the_covariance_is_a_product_of_two() -> None:

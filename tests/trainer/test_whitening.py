@@ -14,7 +14,7 @@ from detector.whitening import Whitening
 from trainer.fitting import fit_linear
 from trainer.history import History, build_history
 from trainer.sampling import Windows
-from trainer.whitening import fit_whitening, kronecker_factors
+from trainer.whitening import fading_weights, fit_whitening, kronecker_factors
 
 WINDOW, CHANNELS = 12, 3
 
@@ -105,7 +105,7 @@ def test_held_out_normal_windows_have_distances_near_1(
     assert whitening.is_factored == (most_cells == 4)
     with history_of(coupled(4_000, 0)) as history:
         module = linear_model(history)
-        fit_whitening(whitening, module, all_windows(history))
+        fit_whitening(whitening, module, all_windows(history), fading=False)
     found = statistics(module, whitening, coupled(2_000, 1)).mean(axis=0)
     assert found[0] == pytest.approx(1.0, abs=0.25)
     assert found[1] == pytest.approx(np.log(2.0), abs=0.1)  # the mean of log(1 + distance)
@@ -118,7 +118,7 @@ def test_a_broken_correlation_is_seen_that_the_plain_error_does_not_see(
     monkeypatch.setattr(whitening_module, "MOST_JOINT_CELLS", most_cells)
     whitening, plain = Whitening(WINDOW, 2), Whitening(WINDOW, 2)
     with history_of(coupled(4_000, 0, 0.05)) as history:
-        fit_whitening(whitening, Nothing(), all_windows(history))
+        fit_whitening(whitening, Nothing(), all_windows(history), fading=False)
     normal, broken = (coupled(2_000, 1, 0.05, broken) for broken in (False, True))
     for one, ratio in ((plain, (0.5, 2.0)), (whitening, (10.0, 1e6))):
         before, after = (np.median(statistics(Nothing(), one, values)[:, 0]) for values in (normal, broken))
@@ -135,7 +135,7 @@ def test_a_constant_channel_gives_finite_matrices(most_cells: int, monkeypatch: 
     whitening = Whitening(WINDOW, 3)
     with history_of(values) as history:
         module = linear_model(history)
-        fit_whitening(whitening, module, all_windows(history))
+        fit_whitening(whitening, module, all_windows(history), fading=False)
     assert all(torch.isfinite(matrix).all() for matrix in whitening.state_dict().values())
     changed = values.copy()
     changed[250:, 2] = 0.5
@@ -148,7 +148,7 @@ def test_one_channel_has_one_statistic() -> None:
     whitening = Whitening(WINDOW, 1)
     with history_of(coupled(2_000, 0)[:, :1]) as history:
         module = linear_model(history)
-        fit_whitening(whitening, module, all_windows(history))
+        fit_whitening(whitening, module, all_windows(history), fading=False)
     found = statistics(module, whitening, coupled(1_000, 1)[:, :1])
     assert found.shape[1] == 1
     assert found.mean() == pytest.approx(1.0, abs=0.25)
@@ -160,7 +160,7 @@ def test_missing_values_leave_the_distance_about_where_it_was() -> None:
     values[np.random.default_rng(2).random(values.shape) < 0.02] = np.nan
     with history_of(values) as history:
         module = linear_model(history)
-        fit_whitening(whitening, module, all_windows(history))
+        fit_whitening(whitening, module, all_windows(history), fading=False)
     assert all(torch.isfinite(matrix).all() for matrix in whitening.state_dict().values())
     found = statistics(module, whitening, coupled(2_000, 1)).mean(axis=0)
     assert found[0] == pytest.approx(1.0, abs=0.5)
@@ -172,6 +172,31 @@ def test_distances_do_not_depend_on_the_unit_of_a_channel() -> None:
     for unit in (1.0, 7.0):
         whitening = Whitening(WINDOW, 2)
         with history_of(unit * coupled(2_000, 0)) as history:
-            fit_whitening(whitening, Nothing(), all_windows(history))
+            fit_whitening(whitening, Nothing(), all_windows(history), fading=False)
         found.append(statistics(Nothing(), whitening, unit * coupled(500, 1)))
     np.testing.assert_allclose(found[1], found[0], rtol=0.01)
+
+
+@pytest.mark.parametrize("num_channels", [1, 2])
+def test_a_fading_distance_soon_forgets_an_event_that_is_over(num_channels: int) -> None:
+    """Whole windows stay loud until the event has left them; fading ones quieten row by row."""
+    values = coupled(4_000, 0)[:, :num_channels]
+    burst = coupled(200, 1)[:, :num_channels]
+    burst[100:102] += 8.0
+    after = slice(102 - WINDOW + 1 + WINDOW // 2, 102)  # windows in whose older half the burst lies
+    loudness = {}
+    for fading in (False, True):
+        whitening = Whitening(WINDOW, num_channels)
+        with history_of(values) as history:
+            module = linear_model(history)
+            fit_whitening(whitening, module, all_windows(history), fading=fading)
+        normal = statistics(module, whitening, coupled(2_000, 2)[:, :num_channels])[:, 0]
+        assert 0.3 < normal.mean() < 1.5
+        loudness[fading] = statistics(module, whitening, burst)[after, 0].mean()
+    assert loudness[True] < 0.5 * loudness[False]
+
+
+def test_fading_weights_fall_by_e_a_quarter_and_average_1() -> None:
+    weight = fading_weights(64)
+    assert weight.mean() == pytest.approx(1.0)
+    np.testing.assert_allclose(weight[16:] / weight[:-16], np.e)
