@@ -61,6 +61,7 @@ class ConsumerOptions:
     start                       where a group without committed offsets begins
     max_poll_records            messages a poll at most; large polls keep the cost of a message low
     max_poll_interval_seconds   a member that does not poll for so long loses its partitions
+    awaits_start                newly assigned partitions wait until they are told from where to read
     check_crcs                  checksums of fetched batches; off saves about a microsecond a message
     """
 
@@ -74,6 +75,7 @@ class ConsumerOptions:
     commit_timeout_seconds: float = 30.0
     fetch_max_bytes: int = 50 << 20
     max_partition_fetch_bytes: int = 8 << 20
+    awaits_start: bool = False
     check_crcs: bool = True
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from connectors.records import Message, Position
+from connectors.errors import TransactionAbortedError
+from connectors.records import Membership, Message, Position
+
+logger = logging.getLogger(__name__)
 
 
 class Produces(Protocol):
@@ -31,10 +35,46 @@ class AtLeastOnce:
     def __init__(self, producer: Produces, source: Commits) -> None:
         self._producer, self._source = producer, source
 
-    def deliver(self, messages: Sequence[Message], position: Position) -> None:
-        """1 produce, 2 wait for every acknowledgement, 3 commit the offsets.
+    def deliver(self, messages: Sequence[Message], position: Position, state: Sequence[Message] = ()) -> None:
+        """1 produce, 2 wait for every acknowledgement, 3 the same for the state, 4 commit the offsets.
 
         Raises KafkaError when a message is not acknowledged; nothing is committed then.
         """
         self._producer.produce(messages)  # 1, 2
-        self._source.commit(position)  # 3
+        if state:  # never before the messages: it says that they are out
+            self._producer.produce(state)  # 3
+        self._source.commit(position)  # 4
+
+
+class Transacts(Protocol):
+    """Commits messages and offsets together, as the member that read them."""
+
+    def deliver(self, messages: Sequence[Message], position: Position, membership: Membership) -> None: ...
+
+
+class StartsOver(Protocol):
+    """A source that can go back to what was committed."""
+
+    @property
+    def membership(self) -> Membership: ...
+
+    def start_over(self) -> None: ...
+
+
+class ExactlyOnce:
+    """Promise: messages, state and offsets of a batch are committed together, once, or not at all.
+
+    When nothing could be committed the source starts over: it reports all partitions as lost and assigned
+    again, so that the state that ran ahead is replaced by the committed one.
+    """
+
+    def __init__(self, transactions: Transacts, source: StartsOver) -> None:
+        self._transactions, self._source = transactions, source
+
+    def deliver(self, messages: Sequence[Message], position: Position, state: Sequence[Message] = ()) -> None:
+        """Raises KafkaError for what trying again cannot heal."""
+        try:
+            self._transactions.deliver([*messages, *state], position, self._source.membership)
+        except TransactionAbortedError as error:
+            logger.warning("transaction aborted, going back to what is committed: %s", error)
+            self._source.start_over()

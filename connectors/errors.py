@@ -24,3 +24,11 @@ class CodecError(ConnectorError):
 
 class KafkaError(ConnectorError):
     """The Kafka cluster cannot be reached or refuses the request; the message names it."""
+
+
+class TransactionAbortedError(KafkaError):
+    """Nothing of a batch is known to be committed; read again from the committed offsets."""
+
+
+class TransactionsUnsupportedError(KafkaError):
+    """The cluster has no transactions, or not for us."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -37,8 +37,9 @@ from connectors.connection import (
 )
 from connectors.delivery import AtLeastOnce
 from connectors.errors import KafkaError
+from connectors.pace import Pace
 from connectors.raw import RawColumns
-from connectors.records import Batch, Message, Position
+from connectors.records import Batch, Membership, Message, Position
 
 __all__ = [
     "AtLeastOnce",
@@ -61,6 +62,7 @@ _Records: TypeAlias = "Mapping[TopicPartition, list[Any]]"
 _RETRY_SECONDS = 0.2
 _LOOK_SECONDS = 1.0
 _CLOSE_SECONDS = 10.0
+_UNSTABLE_SECONDS, _COMMITTED_MS = 180.0, 5_000
 _OUSTED = (
     errors.CommitFailedError,
     errors.RebalanceInProgressError,
@@ -102,6 +104,11 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
             self.count += 1
             self.joined = True
 
+    def lose(self, partitions: set[TopicPartition]) -> None:
+        """Report these as lost: their state is no longer what is committed."""
+        with self._lock:
+            self._lost |= partitions
+
     def take_lost(self) -> set[TopicPartition]:
         with self._lock:
             lost, self._lost = self._lost, set()
@@ -120,6 +127,11 @@ class KafkaSource:
         self._rebalances = _Rebalances()
         self._uncommitted: dict[TopicPartition, int] = {}
         self._lag: dict[int, int] = {}
+        self._started: set[TopicPartition] = set()
+        self._first: dict[TopicPartition, int] = {}
+        self._next: dict[TopicPartition, int] = {}
+        self._pace = Pace(options.max_poll_records)
+        self.membership = Membership(None)
         self._looked_at = 0.0
         self._connected = False
         with translated(connection, f"cannot join group {options.group_id}"):
@@ -139,22 +151,75 @@ class KafkaSource:
 
         Raises KafkaError for what waiting cannot heal: refused access, another member with our name.
         """
+        self._pace.back()
         records = self._fetch(timeout_seconds)
-        lost = self._rebalances.take_lost()
+        held, lost = self._settled()
         for partition in lost:
-            self._uncommitted.pop(partition, None)
-        held = self._consumer.assignment()
-        records = {partition: found for partition, found in records.items() if partition in held}
+            self._started.discard(partition)
+            for known in (self._uncommitted, self._next):
+                known.pop(partition, None)
+            if partition not in held:
+                self._first.pop(partition, None)
+        assigned = held - self._started
+        records = {tp: self._unread(tp, found) for tp, found in records.items() if tp in held}
+        for tp, found in records.items():
+            if found:
+                self._first.setdefault(tp, found[0].offset)
+        if self._options.awaits_start:
+            records = {tp: found for tp, found in records.items() if tp not in assigned}
+        else:
+            self._started |= assigned
+        records = {tp: found for tp, found in records.items() if found}
+        self._next |= {tp: found[-1].offset + 1 for tp, found in records.items()}
+        self._pace.taken(sum(map(len, records.values())))
         decoded = self._codec.decode_columns(RawColumns.of_consumed(chain.from_iterable(records.values())))
         self._look_around()
         return Batch(
             decoded.readings,
             decoded.rejects,
-            {(tp.topic, tp.partition): found[-1].offset + 1 for tp, found in records.items()},
+            {(tp.topic, tp.partition): self._next[tp] for tp in records},
             time.time_ns(),
             frozenset(tp.partition for tp in lost),
+            frozenset(tp.partition for tp in assigned),
             decoded.unknown_values,
         )
+
+    def read_from(self, starts: Mapping[int, int]) -> None:
+        """Start the newly assigned partitions at these offsets; those that are absent, of which nothing was
+        ever committed, where they first were."""
+        for tp in self._consumer.assignment() - self._started:
+            start = starts.get(tp.partition, self._first.get(tp))
+            if start is not None:
+                self._consumer.seek(tp, start)
+                self._next[tp] = start
+            self._started.add(tp)
+
+    def start_over(self) -> None:
+        """Report every partition as lost and assigned again: what was made of them is not committed."""
+        self._rebalances.lose(set(self._started))
+
+    def committed(self, partitions: Collection[int]) -> Mapping[int, int | None]:
+        """The committed offset of each partition, None where there is none. Waits for transactions that
+        may still commit one. Raises KafkaError."""
+        deadline = time.monotonic() + _UNSTABLE_SECONDS
+        while True:
+            try:
+                return {
+                    number: self._consumer.committed(
+                        TopicPartition(self._options.topic, number), timeout_ms=_COMMITTED_MS
+                    )
+                    for number in partitions
+                }
+            except errors.RetriableError as error:
+                if time.monotonic() > deadline:
+                    raise self._refused("cannot look up committed offsets", error) from error
+
+    def earliest(self, partitions: Collection[int]) -> Mapping[int, int]:
+        """The oldest offset that each partition still has."""
+        wanted = [TopicPartition(self._options.topic, number) for number in partitions]
+        with translated(self._connection, f"cannot look up the beginning of {self._options.topic}"):
+            offsets = self._consumer.beginning_offsets(wanted)
+        return {tp.partition: offset for tp, offset in offsets.items()}
 
     def commit(self, position: Position) -> None:
         """Commit these offsets, and those whose commit failed before.
@@ -223,7 +288,9 @@ class KafkaSource:
 
     def _fetch(self, timeout_seconds: float) -> _Records:
         try:
-            records: _Records = self._consumer.poll(timeout_ms=timeout_seconds * 1000)
+            records: _Records = self._consumer.poll(
+                timeout_ms=timeout_seconds * 1000, max_records=self._pace.limit
+            )
         except errors.RetriableError as error:
             logger.warning("Kafka did not answer, trying on: %s", say(error))
             time.sleep(min(timeout_seconds, _RETRY_SECONDS))
@@ -231,6 +298,23 @@ class KafkaSource:
         except errors.KafkaError as error:
             raise self._refused(f"cannot read {self._options.topic}", error) from error
         return records
+
+    def _settled(self) -> tuple[set[TopicPartition], set[TopicPartition]]:
+        """The partitions that we hold and those we have lost, under one membership, which is remembered: a
+        rebalance may go on in the client's own thread."""
+        lost = set()
+        while True:
+            membership = self._consumer.group_metadata()
+            held = set(self._consumer.assignment())
+            lost |= self._rebalances.take_lost()
+            if self._consumer.group_metadata()[:3] == membership[:3]:
+                self.membership = Membership(membership)
+                return held, lost
+
+    def _unread(self, tp: TopicPartition, found: list[Any]) -> list[Any]:
+        """Without what was handed out before: after a rebalance the client goes back to what is committed."""
+        start = self._next.get(tp, 0)
+        return found if found[0].offset >= start else [one for one in found if one.offset >= start]
 
     def _look_around(self) -> None:
         """Once a second: how far behind we are, and whether the cluster is there at all."""
@@ -280,7 +364,11 @@ class Producer:
         try:
             for message in messages:
                 topic = message.topic
-                pending.append(self._producer.send(topic, message.value, message.key, list(message.headers)))
+                pending.append(
+                    self._producer.send(
+                        topic, message.value, message.key, list(message.headers), message.partition
+                    )
+                )
             # Not `flush`: in the client it never returns once a batch had to be split.
             for message, future in zip(messages, pending, strict=True):
                 topic = message.topic

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +85,9 @@ class Batch:
 
     `tick_ns` is the source's clock when the batch was read: the service's wall clock for Kafka,
     None in a replay. `lost` are the partitions that left this member since the batch before:
-    their series' state must be dropped. `unknown_values` counts values of channels nobody knows.
+    their series' state must be dropped. `assigned` are those that came, of which nothing is in the
+    batch: they are read once the source was told from where (`read_from`). `unknown_values` counts
+    values of channels nobody knows.
     """
 
     readings: Readings
@@ -93,6 +95,7 @@ class Batch:
     position: Position | None = None
     tick_ns: int | None = None
     lost: frozenset[int] = frozenset()
+    assigned: frozenset[int] = frozenset()
     unknown_values: int = 0
 
 
@@ -106,10 +109,18 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Membership:
+    """As whom a batch was read: made by the source, told to the broker with the offsets, else opaque."""
+
+    metadata: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One message on its way out; equal keys go to one partition."""
+    """One message on its way out; equal keys go to one partition, or to `partition` where one is given."""
 
     topic: str
     key: bytes | None
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int | None = None

@@ -64,7 +64,7 @@ class Adaptive:
         """
         if len(slot) == 0:
             return np.empty(0)
-        for array in self._arrays():
+        for array in self.arrays():
             array.reserve(int(slot.max()) + 1)
         starts = starts_of(slot)
         ends = starts + lengths_of(starts, len(slot))
@@ -82,11 +82,12 @@ class Adaptive:
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        for array in self._arrays():
+        for array in self.arrays():
             array.reset(slots)
 
-    def _arrays(self) -> tuple[SlotArray, ...]:
-        return (self._base, self._anchor, self._lasted, self._peak, self._quiet)
+    def arrays(self) -> list[SlotArray]:
+        """What is remembered of a series."""
+        return [self._base, self._anchor, self._lasted, self._peak, self._quiet]
 
     def _sinking(self, slot: NDArray[np.int32], row: NDArray[np.int64]) -> NDArray[np.float64]:
         """The level outside alarms; NaN-free."""

@@ -145,6 +145,30 @@ class OutputSection(Section):
     create_topics: bool = Field(default=True, description="create output topics that are missing")
 
 
+class DeliverySection(Section):
+    """How outputs are written: each once, or at least once."""
+
+    mode: Literal["auto", "exactly_once", "at_least_once"] = Field(
+        default="auto", description="auto: exactly once where the cluster has transactions"
+    )
+    transactional_id: str | None = Field(
+        default=None, description="unique to each member; default: of group_instance_id or host and port"
+    )
+    transaction_timeout: Duration = Field(
+        default=10.0, gt=0, description="after which the cluster ends what a killed member left open"
+    )
+
+
+class RecoverySection(Section):
+    """State in PREFIX.state, so that a successor goes on where a member was killed."""
+
+    max_replay_rows: int = Field(
+        default=100_000,
+        ge=0,
+        description="messages of a partition that may have to be read again; 0: no state, windows warm up",
+    )
+
+
 class HttpSection(Section):
     """Metrics, probes and the status page."""
 
@@ -189,6 +213,8 @@ class Config(Section):
     grid: GridSection = GridSection()
     incidents: IncidentsSection = IncidentsSection()
     output: OutputSection = OutputSection()
+    delivery: DeliverySection = DeliverySection()
+    recovery: RecoverySection = RecoverySection()
     http: HttpSection = HttpSection()
     metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()
@@ -335,6 +361,12 @@ def _toml(key: str, default: Any) -> str:
         return str(default).lower()
     if isinstance(default, tuple):
         return "[" + ", ".join(f'"{one}"' for one in default) + "]"
-    if isinstance(default, float) and key in ("startup_timeout", "max_future", "lateness", "stale_after"):
+    if isinstance(default, float) and key in (
+        "startup_timeout",
+        "max_future",
+        "lateness",
+        "stale_after",
+        "transaction_timeout",
+    ):
         return f'"{default:g}s"'
     return f'"{default}"' if isinstance(default, str) else f"{default:g}"

@@ -6,19 +6,22 @@ import logging
 import signal
 import threading
 import time
+from contextlib import closing
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
+from urllib.parse import urlsplit
 
 import torch
 
-from connectors.cluster import ensure_topics, wait_for_broker
+from connectors.cluster import wait_for_broker
 from connectors.codec import FieldNames, JsonWideCodec, Limits
-from connectors.connection import Connection, ConsumerOptions, ProducerOptions, TopicSpec
-from connectors.delivery import AtLeastOnce
-from connectors.kafka import KafkaSource, Producer
+from connectors.connection import Connection, ConsumerOptions
+from connectors.kafka import KafkaSource
 from detector import logs
 from detector.artifact import Artifact
 from detector.config import Config
+from detector.delivery import choose, create_topics, recovery_of
 from detector.engine import Engine, EngineOptions
 from detector.errors import ConfigError
 from detector.http import HttpServer, Response, Route
@@ -31,7 +34,6 @@ from detector.sinks import MessageSink
 from detector.status import Status
 
 _HUNG_SECONDS = 60.0
-_DEAD_LETTER_BYTES = 2 << 20
 
 
 def serve(config: Config) -> None:
@@ -44,20 +46,16 @@ def serve(config: Config) -> None:
     stop = _stop_on_signals()
     artifact = open_artifact(config.model.path)
     connection = connection_of(config)
-    topics = Topics.of(config.output.prefix)
     wait_for_broker(connection, config.kafka.topic, timeout_seconds=config.kafka.startup_timeout, stop=stop)
     if stop.is_set():
         return
-    if config.output.create_topics:
-        ensure_topics(connection, _output_topics(topics))
+    create_topics(connection, config, Topics.of(config.output.prefix))
     engine = Engine(artifact, engine_options(config))
     source = KafkaSource(connection, _consumer_options(config), codec_of(config, artifact))
-    producer = Producer(connection, ProducerOptions(compression=config.kafka.compression))
     try:
-        _judge(config, engine, source, producer, topics, stop)
+        _judge(config, engine, source, connection, stop)
     finally:
         source.close()
-        producer.close()
     logs.event("stopped", readings=engine.counters.readings, rows=engine.counters.rows)
 
 
@@ -112,12 +110,6 @@ def software_version() -> str:
         return "unknown"
 
 
-def _output_topics(topics: Topics) -> list[TopicSpec]:
-    """Dead letters are as large as what came in, and their headers."""
-    room = {"max.message.bytes": str(_DEAD_LETTER_BYTES)}
-    return [TopicSpec(topics.scores), TopicSpec(topics.alerts), TopicSpec(topics.dead_letters, settings=room)]
-
-
 def _consumer_options(config: Config) -> ConsumerOptions:
     kafka = config.kafka
     return ConsumerOptions(
@@ -127,23 +119,25 @@ def _consumer_options(config: Config) -> ConsumerOptions:
         start=kafka.auto_offset_reset,
         max_poll_records=config.service.max_poll_records,
         check_crcs=kafka.check_crcs,
+        awaits_start=config.recovery.max_replay_rows > 0,
     )
 
 
 def _judge(
-    config: Config,
-    engine: Engine,
-    source: KafkaSource,
-    producer: Producer,
-    topics: Topics,
-    stop: threading.Event,
+    config: Config, engine: Engine, source: KafkaSource, connection: Connection, stop: threading.Event
 ) -> None:
     artifact = engine.artifact
+    topics = Topics.of(config.output.prefix)
+    recovery = recovery_of(config, connection, topics)
     metrics = Metrics(
         engine,
         config.metrics.max_series,
         software_version(),
-        Sources(lambda: source.lag, lambda: source.num_rebalances, lambda: source.is_assigned),
+        Sources(
+            lambda: source.lag,
+            lambda: source.num_rebalances,
+            lambda: source.is_assigned and not (recovery and recovery.is_replaying),
+        ),
     )
     encoder = Encoder(
         topics,
@@ -154,23 +148,27 @@ def _judge(
         config.output.detail,
     )
     pulse = _Pulse(metrics)
-    server = _http_server(config, metrics, pulse)
-    try:
-        logs.event(
-            "started",
-            model=artifact.spec.name,
-            version=artifact.version,
-            topic=config.kafka.topic,
-            group=config.kafka.group_id,
-            outputs=f"{config.output.prefix}.*",
-            delivery="at_least_once",
-            reason="transactions are not used: after a crash the last batch's messages may come twice",
-            http=server.address,
-        )
-        sink = MessageSink(encoder, AtLeastOnce(producer, source))
-        run(source, engine, sink, stop.is_set, pulse.turned)
-    finally:
-        server.close()
+    with closing(_http_server(config, metrics, pulse)) as server:
+        way = choose(config, connection, source, urlsplit(server.address).port or 0)
+        with closing(way.client):
+            logs.event(
+                "started",
+                model=artifact.spec.name,
+                version=artifact.version,
+                topic=config.kafka.topic,
+                group=config.kafka.group_id,
+                outputs=f"{config.output.prefix}.*",
+                delivery=way.mode,
+                reason=way.reason,
+                recovery="from saved state" if recovery else "none: windows warm up after a restart",
+                http=server.address,
+            )
+            if recovery is None:
+                run(source, engine, MessageSink(encoder, way.delivery), stop.is_set, pulse.turned)
+            else:
+                sink = MessageSink(encoder, way.delivery, partial(recovery.save, engine))
+                prepare = partial(recovery.prepare, source)
+                run(source, engine, sink, stop.is_set, pulse.turned, prepare)
 
 
 class _Pulse:

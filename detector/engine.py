@@ -8,6 +8,8 @@ order they come within `lateness`, the same verdicts and incidents result.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,9 +22,11 @@ from detector.grid import Grid, GridCounters, Rows, lengths_of, starts_of
 from detector.incidents import Incident, IncidentEvent, IncidentRules, Incidents
 from detector.judge import Judge, Scored
 from detector.slots import SlotArray, Slots
+from detector.snapshot import SeriesState, gather, scatter
 from detector.verdicts import State, Verdicts
 
 _FLAT_ROWS_AT_ONCE = 1 << 18
+_SAVED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,22 @@ class Latest:
     timestamp_ns: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Series whose saved state is old.
+
+    slot       int32 [n]
+    partition  int32 [n]
+    since      int64 [n], the offset of the first reading that the saved state lacks, -1 where none
+    urgent     bool [n], something was said of the series that no reading will make it say again
+    """
+
+    slot: NDArray[np.int32]
+    partition: NDArray[np.int32]
+    since: NDArray[np.int64]
+    urgent: NDArray[np.bool_]
+
+
 class Engine:
     """Scores readings of any number of series with one artifact. Not thread-safe."""
 
@@ -94,6 +114,8 @@ class Engine:
         self._score = SlotArray((), np.float64, np.nan)
         self._state = SlotArray((), np.uint8, int(State.WARMING))
         self._row = SlotArray((), np.int64, -1)
+        self._since = SlotArray((), np.int64, _SAVED)
+        self._urgent = SlotArray((), np.bool_, False)
         self.counters = Counters(grid=self._grid.counters)
 
     @property
@@ -123,6 +145,7 @@ class Engine:
         self._reserve()
         slot = slots[readings.series]
         self._partition.data[slot] = readings.partition
+        self._note_changes(slot, readings.offset)
         parts, fresh = self._score_rows(self._grid.add(slot, readings.timestamp_ns, readings.values))
         if now_ns is not None and self.options.stale_after_ns is not None:
             self._heard_ns.data[slots] = now_ns
@@ -132,6 +155,13 @@ class Engine:
     def tick(self, now_ns: int) -> StepResult:
         """Tell the service's time when nothing was read; see `step`."""
         return self.step(Readings.empty(self._num_channels), now_ns)
+
+    def step_in_silence(self, readings: Readings) -> None:
+        """Take readings that were judged before, by this or another engine: nothing is said or counted."""
+        kept = copy.deepcopy(self.counters), copy.deepcopy(self._evidence.counters)
+        self.step(readings)
+        self.counters, self._evidence.counters = kept
+        self._grid.counters = self.counters.grid
 
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one: the input has ended."""
@@ -151,6 +181,60 @@ class Engine:
             array.reset(gone)
         self._slots.drop(gone.tolist())
 
+    def changed(self) -> Changed:
+        """The series that have changed since they were saved."""
+        known = self._slots.known()
+        urgent = self._urgent.data[known]
+        slot = known[urgent | (self._since.data[known] != _SAVED)]
+        return Changed(slot, self._partition.data[slot], self._since.data[slot], self._urgent.data[slot])
+
+    def save(self, slots: NDArray[np.int32]) -> list[SeriesState]:
+        """The state of these series as it is now; they count as unchanged from here on."""
+        if len(slots) == 0:
+            return []
+        slots = np.sort(slots)
+        cells = gather(self._kept(), slots)
+        self._since.data[slots] = _SAVED
+        self._urgent.data[slots] = False
+        names = [self._slots.names[slot] for slot in slots.tolist()]
+        return [
+            SeriesState(name, row.tobytes(), times, values, self._incidents.track(name))
+            for name, row, (times, values) in zip(names, cells, self._grid.open_readings(slots), strict=True)
+        ]
+
+    def restore(self, states: Sequence[SeriesState], partition: int, now_ns: int | None) -> None:
+        """Take up series of a partition where another member left them; none of them may be known here.
+        States without cells bring their incident only. Raises ValueError for states of another layout."""
+        if not states:
+            return
+        slots = self._slots.of([state.name for state in states])
+        self._reserve()
+        self._partition.data[slots] = partition
+        self._heard_ns.data[slots] = -1 if now_ns is None else now_ns
+        for state in states:
+            if state.track is not None:
+                self._incidents.take_up(state.name, state.track)
+        whole = [state for state in states if state.cells]
+        if not whole:
+            return
+        slots = self._slots.of([state.name for state in whole])
+        scatter(self._kept(), slots, np.stack([np.frombuffer(state.cells, np.uint8) for state in whole]))
+        self._grid.reopen(
+            np.repeat(slots, [len(state.timestamp_ns) for state in whole]),
+            np.concatenate([state.timestamp_ns for state in whole]),
+            np.concatenate([state.values for state in whole]),
+        )
+
+    def _note_changes(self, slot: NDArray[np.int32], offset: NDArray[np.int64]) -> None:
+        """Remember the first reading of each series that no saved state holds."""
+        first = np.flatnonzero(self._since.data[slot] == _SAVED)[::-1]
+        self._since.data[slot[first]] = offset[first]
+
+    def _kept(self) -> list[SlotArray]:
+        """Everything that is remembered of a series in arrays, but for where and when it was heard."""
+        own = [self._score, self._state, self._row]
+        return [*self._grid.arrays(), *self._evidence.arrays(), *self._judge.arrays(), *own]
+
     def _score_rows(self, rows: Rows) -> tuple[list[Scored], list[Scored]]:
         """Closed rows to final and provisional verdicts, some series at a time: memory stays bounded."""
         final, provisional = [], []
@@ -166,7 +250,9 @@ class Engine:
         known = self._slots.known()
         heard = self._heard_ns.data[known]
         silent = (heard >= 0) & (now_ns - heard > limit_ns) & (self._state.data[known] != State.STALE)
-        return self._judge.stale(known[silent], self._row.data[known[silent]])
+        stale = known[silent]
+        self._urgent.data[stale] = True
+        return self._judge.stale(stale, self._row.data[stale])
 
     def _conclude(self, parts: list[Scored], fresh: list[Scored]) -> StepResult:
         """Name the series, remember the newest verdict of each, follow the incidents."""
@@ -217,7 +303,15 @@ class Engine:
         counters.cells, counters.nan_cells = seen.cells, seen.nan_cells
 
     def _arrays(self) -> tuple[SlotArray, ...]:
-        return (self._partition, self._heard_ns, self._score, self._state, self._row)
+        return (
+            self._partition,
+            self._heard_ns,
+            self._score,
+            self._state,
+            self._row,
+            self._since,
+            self._urgent,
+        )
 
     def _reserve(self) -> None:
         for array in self._arrays():

@@ -16,6 +16,7 @@ from detector.grid import Rows
 from detector.overlap import Judged, Kind, Overlap, Said
 from detector.quality import Flatline, out_of_range
 from detector.scoring import Scorer, scale_rows
+from detector.slots import SlotArray
 from detector.windows import Lines, Stretch, Tails
 
 STUCK, OUT_OF_RANGE = np.uint8(1), np.uint8(2)
@@ -84,6 +85,11 @@ class Evidence:
         """Forget these series."""
         for part in (self._lines, self._tails, self._flatline, self._overlap):
             part.drop(slots)
+
+    def arrays(self) -> list[SlotArray]:
+        """What is remembered of a series."""
+        parts = (self._lines, self._tails, self._flatline, self._overlap)
+        return [array for part in parts for array in part.arrays()]
 
     def _kinds(self, spans: list[int]) -> list[Kind]:
         num_channels = len(self._spec.channels)

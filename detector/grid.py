@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.slots import SlotArray
+
 _NEVER = np.iinfo(np.int64).min // 2
 
 
@@ -64,7 +66,7 @@ class Grid:
         self._num_channels = num_channels
         self._interval_ns = interval_ns
         self._lateness_ns = lateness_ns
-        self._newest_ns = np.empty(0, np.int64)
+        self._newest = SlotArray((), np.int64, _NEVER)
         self._pending = self._nothing()
         self.counters = GridCounters()
 
@@ -77,7 +79,7 @@ class Grid:
         """
         if len(slot) == 0:
             return self._emit(self._nothing())
-        self._grow(int(slot.max()) + 1)
+        self._newest.reserve(int(slot.max()) + 1)
         order = np.argsort(slot, kind="stable")
         slot, timestamp_ns, values = slot[order], timestamp_ns[order], values[order]
         kept = self._accept(slot, timestamp_ns)
@@ -96,19 +98,32 @@ class Grid:
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget the open rows and the watermark of some series."""
         self._pending = self._pending.take(~np.isin(self._pending.slot, slots))
-        self._newest_ns[slots[slots < len(self._newest_ns)]] = _NEVER
+        self._newest.reset(slots)
+
+    def arrays(self) -> list[SlotArray]:
+        """What is remembered of a series beside its open rows."""
+        return [self._newest]
+
+    def open_readings(self, slots: NDArray[np.int32]) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """The readings of open rows of each of `slots` (ascending): timestamps [n], values [n, C]."""
+        pending = self._pending
+        first, last = (np.searchsorted(pending.slot, slots, side) for side in ("left", "right"))
+        return [
+            (pending.timestamp_ns[a:b], pending.values[a:b])
+            for a, b in zip(first.tolist(), last.tolist(), strict=True)
+        ]
+
+    def reopen(
+        self, slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> None:
+        """Put back readings of open rows, of series that have none."""
+        self._pending = self._merge(_Pending(slot, timestamp_ns, values))
 
     def _nothing(self) -> _Pending:
         return _Pending(np.empty(0, np.int32), np.empty(0, np.int64), np.empty((0, self._num_channels)))
 
-    def _grow(self, size: int) -> None:
-        missing = size - len(self._newest_ns)
-        if missing > 0:
-            more = np.full(max(missing, len(self._newest_ns)), _NEVER, np.int64)
-            self._newest_ns = np.concatenate([self._newest_ns, more])
-
     def _first_open_row(self, slot: NDArray[np.int32]) -> NDArray[np.int64]:
-        open_from: NDArray[np.int64] = (self._newest_ns[slot] - self._lateness_ns) // self._interval_ns
+        open_from: NDArray[np.int64] = (self._newest.data[slot] - self._lateness_ns) // self._interval_ns
         return open_from
 
     def _accept(self, slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -117,14 +132,14 @@ class Grid:
         before = np.empty_like(newest)
         before[1:] = newest[:-1]
         before[starts_of(slot)] = _NEVER
-        before = np.maximum(before, self._newest_ns[slot])
+        before = np.maximum(before, self._newest.data[slot])
         row = timestamp_ns // self._interval_ns
         kept: NDArray[np.bool_] = row >= (before - self._lateness_ns) // self._interval_ns
         self.counters.late += int(np.count_nonzero(~kept))
         self.counters.out_of_order += int(np.count_nonzero(kept & (timestamp_ns < before)))
         starts = starts_of(slot)
         ends = starts + lengths_of(starts, len(slot)) - 1
-        self._newest_ns[slot[ends]] = np.maximum(self._newest_ns[slot[ends]], newest[ends])
+        self._newest.data[slot[ends]] = np.maximum(self._newest.data[slot[ends]], newest[ends])
         return kept
 
     def _merge(self, new: _Pending) -> _Pending:

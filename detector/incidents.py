@@ -93,7 +93,7 @@ class IncidentEvent:
 
 
 @dataclass(slots=True)
-class _Track:
+class Track:
     """What is remembered of a series that is or was just bad."""
 
     recent: list[tuple[int, bool]] = field(default_factory=list)
@@ -118,7 +118,7 @@ class Incidents:
         self._version = version
         self._channels = channels
         self._band = band
-        self._tracks: dict[str, _Track] = {}
+        self._tracks: dict[str, Track] = {}
 
     @property
     def open(self) -> tuple[Incident, ...]:
@@ -140,13 +140,21 @@ class Incidents:
                 self._follow(series, verdicts, range(start, end), events)
         return tuple(events)
 
+    def track(self, series: str) -> Track | None:
+        """What is remembered of a series, None where nothing."""
+        return self._tracks.get(series)
+
+    def take_up(self, series: str, track: Track) -> None:
+        """Go on from what another member remembered."""
+        self._tracks[series] = track
+
     def drop(self, series: list[str]) -> None:
         """Forget these series; another member carries their incidents on."""
         for name in series:
             self._tracks.pop(name, None)
 
     def _follow(self, series: str, verdicts: Verdicts, rows: range, events: list[IncidentEvent]) -> None:
-        track = self._tracks.setdefault(series, _Track())
+        track = self._tracks.setdefault(series, Track())
         for row in rows:
             state = State(int(verdicts.state[row]))
             if state in _UNKNOWN:
@@ -163,7 +171,7 @@ class Incidents:
         if track.incident is None and not any(bad for _, bad in track.recent):
             del self._tracks[series]
 
-    def _maybe_open(self, track: _Track, series: str, verdicts: Verdicts, row: int, bad: bool) -> Kind | None:
+    def _maybe_open(self, track: Track, series: str, verdicts: Verdicts, row: int, bad: bool) -> Kind | None:
         track.recent.append((int(verdicts.timestamp_ns[row]), bad))
         del track.recent[: -self._rules.of_rows]
         times = [at for at, was_bad in track.recent if was_bad]
@@ -194,7 +202,7 @@ class Incidents:
             channels=self._evidence(verdicts, row),
         )
 
-    def _go_on(self, track: _Track, verdicts: Verdicts, row: int, bad: bool) -> Kind | None:
+    def _go_on(self, track: Track, verdicts: Verdicts, row: int, bad: bool) -> Kind | None:
         incident = _incident_of(track)
         score = _score_at(verdicts, row)
         at_ns = int(verdicts.timestamp_ns[row])
@@ -254,6 +262,6 @@ def _score_at(verdicts: Verdicts, row: int) -> float:
     return score if score == score else 0.0
 
 
-def _incident_of(track: _Track) -> Incident:
+def _incident_of(track: Track) -> Incident:
     assert track.incident is not None
     return track.incident

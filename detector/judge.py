@@ -12,6 +12,7 @@ from detector.artifact import Spec
 from detector.combination import Combination
 from detector.evidence import OUT_OF_RANGE, STUCK
 from detector.overlap import Judged
+from detector.slots import SlotArray
 from detector.verdicts import State
 
 _MOST = 1e30  # its powers stay finite
@@ -90,6 +91,10 @@ class Judge:
         """Forget these series."""
         if self._adaptive is not None:
             self._adaptive.drop(slots)
+
+    def arrays(self) -> list[SlotArray]:
+        """What is remembered of a series."""
+        return [] if self._adaptive is None else self._adaptive.arrays()
 
     def _statistics(self, rows: Judged) -> NDArray[np.float64]:
         return np.concatenate(rows.means[1 : 1 + self._num_members], axis=1)

@@ -53,16 +53,24 @@ def _ignore(turn: Turn) -> None:
     """Nobody watches."""
 
 
+def _drop_lost(engine: Engine, batch: Batch) -> Batch:
+    """Without recovery the series of partitions that come warm up."""
+    engine.drop(batch.lost)
+    return batch
+
+
 def run(
     source: Source,
     engine: Engine,
     sink: Sink,
     should_stop: Callable[[], bool] = _never,
     on_turn: Callable[[Turn], None] = _ignore,
+    prepare: Callable[[Engine, Batch], Batch] = _drop_lost,
 ) -> None:
     """Turn until `should_stop` says so or the input ends; at its end close what is still open.
 
-    `on_turn` is told of every completed turn (for metrics). Raises what source and sink raise.
+    `on_turn` is told of every completed turn (for metrics); `prepare` makes the engine ready for a batch and
+    returns what of it is live (`detector.recovery`). Raises what source and sink raise.
     """
     while not should_stop():
         laps = [time.perf_counter()]
@@ -72,7 +80,7 @@ def run(
             sink.commit(None)
             return
         laps.append(time.perf_counter())
-        engine.drop(batch.lost)  # 2. step
+        batch = prepare(engine, batch)  # 2. step
         result = engine.step(batch.readings, batch.tick_ns)
         laps.append(time.perf_counter())
         sink.write(result, batch)  # 3. write

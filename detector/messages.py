@@ -31,10 +31,11 @@ class Topics:
     scores: str
     alerts: str
     dead_letters: str
+    state: str
 
     @classmethod
     def of(cls, prefix: str) -> Topics:
-        return cls(f"{prefix}.scores", f"{prefix}.alerts", f"{prefix}.dead-letters")
+        return cls(f"{prefix}.scores", f"{prefix}.alerts", f"{prefix}.dead-letters", f"{prefix}.state")
 
 
 @dataclass(frozen=True, slots=True)

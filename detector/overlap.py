@@ -94,14 +94,14 @@ class Overlap:
     def flush(self) -> Judged:
         """Every waiting row, as it stands: the input has ended."""
         slot, at = np.nonzero(self._row.data != _EMPTY)
-        columns = [array.data[slot, at] for array in self._arrays()]
+        columns = [array.data[slot, at] for array in self.arrays()]
         judged = self._judged(slot.astype(np.int32), columns)
         self.drop(np.unique(slot).astype(np.int32))
         return judged
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        for array in self._arrays():
+        for array in self.arrays():
             array.reset(slots)
 
     def _at_once(self, stretch: Stretch, flags: NDArray[np.uint8], said: Sequence[Said]) -> Judged:
@@ -113,16 +113,17 @@ class Overlap:
             means.append(mean)
         return Judged(stretch.slot, stretch.row, stretch.values, flags, tuple(means))
 
-    def _arrays(self) -> list[SlotArray]:
+    def arrays(self) -> list[SlotArray]:
+        """What is remembered of a series."""
         return [self._row, self._actual, self._flags, *self._sums, *self._counts]
 
     def _reserve(self, slot: NDArray[np.int32]) -> None:
         size = int(slot.max(initial=-1)) + 1
-        for array in self._arrays():
+        for array in self.arrays():
             array.reserve(size)
 
     def _concatenate(self, stretch: Stretch, flags: NDArray[np.uint8], layout: _Layout) -> list[NDArray[Any]]:
-        arrays = self._arrays()
+        arrays = self.arrays()
         new: list[Any] = [stretch.row, stretch.values, flags, *([0] * (len(arrays) - 3))]
         columns = []
         for array, fresh in zip(arrays, new, strict=True):
@@ -134,7 +135,7 @@ class Overlap:
 
     def _keep(self, stretch: Stretch, columns: list[NDArray[Any]], layout: _Layout) -> None:
         kept = layout.last[:, None] - np.arange(self._wait)[::-1]
-        for array, column in zip(self._arrays(), columns, strict=True):
+        for array, column in zip(self.arrays(), columns, strict=True):
             array.data[stretch.present] = column[kept]
         final = kept < layout.last_restart[:, None]
         self._row.data[stretch.present] = np.where(final, _EMPTY, columns[0][kept])

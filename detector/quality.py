@@ -37,6 +37,10 @@ class Flatline:
         self._value.reset(slots)
         self._unchanged.reset(slots)
 
+    def arrays(self) -> list[SlotArray]:
+        """What is remembered of a series."""
+        return [self._value, self._unchanged]
+
     def _rows_of_equal_value(self, stretch: Stretch, values: NDArray[np.float64]) -> NDArray[np.int64]:
         size = int(stretch.slot.max()) + 1
         self._value.reserve(size)

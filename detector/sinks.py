@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
 
 from connectors.records import Batch, Message, Position
 from detector.engine import StepResult
 from detector.messages import Encoder
+
+Save: TypeAlias = Callable[[Position], Sequence[Message]]
+"""Gives the state to be written with a batch, when asked behind which position."""
 
 
 class Delivery(Protocol):
     """Writes messages and moves the position, in the order and with the promise of its kind: at least
     once acknowledges every message before the offsets are committed; a transaction does both at once."""
 
-    def deliver(self, messages: Sequence[Message], position: Position) -> None: ...
+    def deliver(
+        self, messages: Sequence[Message], position: Position, state: Sequence[Message] = ()
+    ) -> None: ...
 
 
 class MessageSink:
     """Collects a batch's messages and delivers them with its position."""
 
-    def __init__(self, encoder: Encoder, delivery: Delivery) -> None:
+    def __init__(self, encoder: Encoder, delivery: Delivery, save: Save | None = None) -> None:
         self._encoder = encoder
         self._delivery = delivery
+        self._save = save
         self._messages: list[Message] = []
 
     def write(self, result: StepResult, batch: Batch) -> None:
@@ -31,9 +37,10 @@ class MessageSink:
         self._messages += self._encoder.dead_letters(batch.rejects)
 
     def commit(self, position: Position | None) -> None:
-        if self._messages or position:
-            self._delivery.deliver(self._messages, position or {})
-            self._messages = []
+        state = self._save(position or {}) if self._save else []
+        if self._messages or position or state:
+            messages, self._messages = self._messages, []
+            self._delivery.deliver(messages, position or {}, state)
 
     def close(self) -> None:
         """The delivery belongs to whoever made it."""

@@ -80,6 +80,10 @@ class Lines:
         self._last_row.reset(slots)
         self._age.reset(slots)
 
+    def arrays(self) -> list[SlotArray]:
+        """What is remembered of a series."""
+        return [self._last_row, self._age]
+
     def _reserve(self, slot: NDArray[np.int32]) -> None:
         size = int(slot.max(initial=-1)) + 1
         self._last_row.reserve(size)
@@ -144,3 +148,7 @@ class Tails:
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         self._rows.reset(slots)
+
+    def arrays(self) -> list[SlotArray]:
+        """What is remembered of a series."""
+        return [self._rows]

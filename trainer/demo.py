@@ -59,6 +59,8 @@ group_id = "demo-{family}"
 
 [output]
 prefix = "{family}"
+[delivery]
+mode = "at_least_once"
 
 [incidents]
 quiet_rows = 30

@@ -37,7 +37,8 @@ class Outbox:
         self.delivered: list[tuple[int, dict]] = []
         self.fail_at = fail_at
 
-    def deliver(self, messages: list, position: Position) -> None:
+    def deliver(self, messages: list, position: Position, state: list) -> None:
+        assert not state
         if len(self.delivered) == self.fail_at:
             raise KafkaError("the broker is gone")
         self.delivered.append((len(messages), dict(position)))

@@ -1,0 +1,88 @@
+"""The state topic: compacted, with as many partitions as the input, written in the same transactions.
+
+The state of an input partition lies in the state partition of the same number, so that who takes over a
+partition reads one partition, whole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from kafka import KafkaConsumer, TopicPartition, errors
+
+from connectors.cluster import say
+from connectors.connection import Connection, client_settings
+from connectors.errors import KafkaError
+
+_PATIENCE_SECONDS = 180.0
+_POLL_MS = 200
+
+Records = dict[bytes, bytes]
+"""Key -> newest value; what was deleted is absent."""
+
+
+def read_state(connection: Connection, topic: str, partitions: Iterable[int]) -> dict[int, Records]:
+    """The newest committed record of every key, by partition.
+
+    Waits for transactions that are still open there to end: whoever wrote them is gone or fenced, and the
+    broker ends them at their timeout. Raises KafkaError where that takes unreasonably long.
+    """
+    wanted = [TopicPartition(topic, number) for number in sorted(partitions)]
+    if not wanted:
+        return {}
+    found: dict[int, Records] = {tp.partition: {} for tp in wanted}
+    try:
+        ends = _ends(connection, wanted)
+        reader = KafkaConsumer(**_settings(connection, "read_committed"))
+        try:
+            _read(reader, ends, found)
+        finally:
+            reader.close(autocommit=False)
+    except errors.KafkaError as error:
+        raise KafkaError(f"cannot read {topic} at {connection.servers}: {say(error)}") from error
+    return found
+
+
+def _settings(connection: Connection, isolation: str) -> dict[str, object]:
+    return {
+        **client_settings(connection),
+        "isolation_level": isolation,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "allow_auto_create_topics": False,
+        "metrics_enabled": False,
+        "max_poll_records": 50_000,
+    }
+
+
+def _ends(connection: Connection, wanted: list[TopicPartition]) -> dict[TopicPartition, int]:
+    """The end of what was written, open transactions included."""
+    looker = KafkaConsumer(**_settings(connection, "read_uncommitted"))
+    try:
+        ends: dict[TopicPartition, int] = looker.end_offsets(wanted)
+        return ends
+    finally:
+        looker.close(autocommit=False)
+
+
+def _read(reader: KafkaConsumer, ends: dict[TopicPartition, int], found: dict[int, Records]) -> None:
+    partitions = list(ends)
+    reader.assign(partitions)
+    reader.seek_to_beginning(*partitions)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while any(reader.position(tp) < ends[tp] for tp in partitions):
+        if time.monotonic() > deadline:
+            late = {tp.partition: (reader.position(tp), ends[tp]) for tp in partitions}
+            raise KafkaError(
+                f"a transaction in {partitions[0].topic} has not ended for {_PATIENCE_SECONDS:.0f} s"
+                f" (partition: read, end: {late}); is another member hanging in it?"
+            )
+        for tp, records in reader.poll(timeout_ms=_POLL_MS).items():
+            newest = found[tp.partition]
+            for record in records:
+                key = record.key or b""
+                if record.value is None:
+                    newest.pop(key, None)
+                else:
+                    newest[key] = record.value

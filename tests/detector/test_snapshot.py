@@ -1,0 +1,133 @@
+"""Any cut of any stream: save, restore elsewhere, go on. Nothing may be different."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.records import Readings
+from detector.artifact import Adaptation, Scoring
+from detector.engine import Engine, EngineOptions
+from detector.incidents import IncidentRules
+from detector.snapshot import decode_state, encode_state, layout_of
+from tests.artifacts import make_artifact
+from tests.strategies import INTERVAL_NS, part, streams
+
+FOLLOWING = Adaptation(lowest=0.5, rise=1.4, forgiveness=1.6, alarms_a_row=0.02, learn_after=12)
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"adaptation": FOLLOWING, "threshold": 1.5},
+    {"scoring": Scoring(delay=5), "more": (("linear", 4),), "flatline_rows": 4},
+    {"stride": 3, "adaptation": FOLLOWING, "scoring": Scoring(delay=2)},
+]
+
+
+def engine_of(kind: dict[str, Any], lateness_rows: int = 2) -> Engine:
+    artifact = make_artifact(interval_ns=INTERVAL_NS, **{"threshold": 0.8, **kind})
+    rules = IncidentRules(for_rows=2, of_rows=3, quiet_rows=3)
+    return Engine(artifact, EngineOptions(lateness_ns=lateness_rows * INTERVAL_NS, rules=rules))
+
+
+def outcome(engine: Engine, readings: Readings) -> dict[str, Any]:
+    """What is said of the readings and of the rest, by series."""
+    results = [engine.step(readings), engine.flush()]
+    rows = {}
+    for result in results:
+        verdicts = result.verdicts
+        for at in range(len(verdicts)):
+            key = (verdicts.names[verdicts.series[at]], int(verdicts.timestamp_ns[at]))
+            assert key not in rows
+            cells = (verdicts.score, verdicts.threshold, verdicts.expected, verdicts.contribution)
+            rows[key] = (int(verdicts.state[at]), *(column[at].tobytes() for column in cells))
+    incidents = {event for result in results for event in map(repr, result.incidents)}
+    return {"rows": rows, "incidents": incidents}
+
+
+def moved(engine: Engine, kind: dict[str, Any], through_bytes: bool = True) -> Engine:
+    """A new engine with the state of all series of the old one."""
+    layout = layout_of(engine.artifact.spec, engine.options.lateness_ns)
+    states = engine.save(engine.changed().slot)
+    fresh = engine_of(kind)
+    if through_bytes:
+        num_channels = len(engine.artifact.spec.channels)
+        decoded = [decode_state(s.name, encode_state(s, layout, 7), layout, num_channels) for s in states]
+        assert all(one is not None and one[1] == 7 for one in decoded)
+        states = [one[0] for one in decoded if one is not None]
+    fresh.restore(states, 0, None)
+    return fresh
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@settings(max_examples=60)
+@given(readings=streams(max_rows=150), cut=st.floats(0, 1))
+def test_a_restored_engine_goes_on_bit_by_bit(kind: dict[str, Any], readings: Readings, cut: float) -> None:
+    at = round(cut * len(readings))
+    undisturbed, first = engine_of(kind), engine_of(kind)
+    undisturbed.step(part(readings, 0, at))
+    first.step(part(readings, 0, at))
+    rest = part(readings, at, len(readings))
+    assert outcome(moved(first, kind), rest) == outcome(undisturbed, rest)
+
+
+def regular(num_rows: int, start: int = 0) -> Readings:
+    values = np.random.default_rng(start).standard_normal((num_rows, 2))
+    times = (start + np.arange(num_rows)) * INTERVAL_NS
+    zeros = np.zeros(num_rows, np.int32)
+    return Readings(("pump",), zeros, times, values, zeros, start + np.arange(num_rows))
+
+
+def test_what_changed_since_it_was_saved_is_known() -> None:
+    engine = engine_of({})
+    assert len(engine.changed().slot) == 0
+    engine.step(regular(10))
+    changed = engine.changed()
+    assert (changed.slot.tolist(), changed.since.tolist()) == ([0], [0])
+    engine.save(changed.slot)
+    assert len(engine.changed().slot) == 0
+    engine.step(regular(5, start=10))
+    assert engine.changed().since.tolist() == [10]
+    engine.drop(frozenset([0]))
+    assert len(engine.changed().slot) == 0
+
+
+def test_a_stale_series_is_to_be_saved_at_once() -> None:
+    artifact = make_artifact(interval_ns=INTERVAL_NS)
+    engine = Engine(artifact, EngineOptions(stale_after_ns=10))
+    engine.step(regular(10), now_ns=0)
+    engine.save(engine.changed().slot)
+    assert len(engine.tick(100).verdicts) == 1
+    assert engine.changed().urgent.tolist() == [True]
+    states = engine.save(engine.changed().slot)
+    successor = Engine(artifact, EngineOptions(stale_after_ns=10))
+    successor.restore(states, 0, 100)
+    assert len(successor.tick(200).verdicts) == 0
+
+
+def test_of_another_layout_only_the_incident_is_taken_up() -> None:
+    engine = engine_of({"threshold": 0.01})
+    engine.step(regular(40))
+    assert len(engine.open_incidents) == 1
+    layout = layout_of(engine.artifact.spec, engine.options.lateness_ns)
+    (state,) = engine.save(engine.changed().slot)
+    data = encode_state(state, layout, 3)
+    other = engine_of({"window": 12})
+    other_layout = layout_of(other.artifact.spec, other.options.lateness_ns)
+    assert other_layout != layout
+    found = decode_state("pump", data, other_layout, 2)
+    assert found is not None
+    assert found[0].cells == b""
+    other.restore([found[0]], 0, None)
+    assert [one.id for one in other.open_incidents] == [one.id for one in engine.open_incidents]
+    verdicts = other.step(regular(20, start=40)).verdicts
+    assert verdicts.state[:10].tolist() == [2] * 10  # warming again
+    other.drop(frozenset([0]))
+    assert len(other.open_incidents) == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"garbage", b"\x97\x01\xc0\x00\xc0\xc0\xc0\xc0"])
+def test_a_damaged_record_is_no_state(data: bytes) -> None:
+    assert decode_state("pump", data, b"x", 2) is None
