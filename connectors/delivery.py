@@ -60,6 +60,8 @@ class StartsOver(Protocol):
 
     def start_over(self) -> None: ...
 
+    def delivered(self, position: Position) -> None: ...
+
 
 class ExactlyOnce:
     """Promise: messages, state and offsets of a batch are committed together, once, or not at all.
@@ -78,3 +80,5 @@ class ExactlyOnce:
         except TransactionAbortedError as error:
             logger.warning("transaction aborted, going back to what is committed: %s", error)
             self._source.start_over()
+        else:
+            self._source.delivered(position)

@@ -128,8 +128,10 @@ class KafkaSource:
         self._uncommitted: dict[TopicPartition, int] = {}
         self._lag: dict[int, int] = {}
         self._started: set[TopicPartition] = set()
+        self._offered: set[TopicPartition] = set()
         self._first: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, int | None] = {}
         self._pace = Pace(options.max_poll_records)
         self.membership = Membership(None)
         self._looked_at = 0.0
@@ -153,23 +155,26 @@ class KafkaSource:
         """
         self._pace.back()
         records = self._fetch(timeout_seconds)
-        held, lost = self._settled()
+        held, lost, is_new = self._settled()
+        for tp, found in records.items():
+            self._first.setdefault(tp, found[0].offset)
         for partition in lost:
             self._started.discard(partition)
-            for known in (self._uncommitted, self._next):
+            for known in (self._uncommitted, self._next, self._committed):
                 known.pop(partition, None)
             if partition not in held:
                 self._first.pop(partition, None)
+        if is_new:
+            # The client has gone back to what is committed; these we were reading elsewhere, maybe.
+            records = {}
+            for tp in held & self._started & self._next.keys():
+                self._consumer.seek(tp, self._next[tp])
         assigned = held - self._started
-        records = {tp: self._unread(tp, found) for tp, found in records.items() if tp in held}
-        for tp, found in records.items():
-            if found:
-                self._first.setdefault(tp, found[0].offset)
         if self._options.awaits_start:
-            records = {tp: found for tp, found in records.items() if tp not in assigned}
+            self._offered = assigned
         else:
             self._started |= assigned
-        records = {tp: found for tp, found in records.items() if found}
+        records = {tp: found for tp, found in records.items() if tp in held & self._started}
         self._next |= {tp: found[-1].offset + 1 for tp, found in records.items()}
         self._pace.taken(sum(map(len, records.values())))
         decoded = self._codec.decode_columns(RawColumns.of_consumed(chain.from_iterable(records.values())))
@@ -187,12 +192,13 @@ class KafkaSource:
     def read_from(self, starts: Mapping[int, int]) -> None:
         """Start the newly assigned partitions at these offsets; those that are absent, of which nothing was
         ever committed, where they first were."""
-        for tp in self._consumer.assignment() - self._started:
+        for tp in self._offered & self._consumer.assignment():
             start = starts.get(tp.partition, self._first.get(tp))
             if start is not None:
                 self._consumer.seek(tp, start)
                 self._next[tp] = start
             self._started.add(tp)
+        self._offered = set()
 
     def start_over(self) -> None:
         """Report every partition as lost and assigned again: what was made of them is not committed."""
@@ -201,18 +207,15 @@ class KafkaSource:
     def committed(self, partitions: Collection[int]) -> Mapping[int, int | None]:
         """The committed offset of each partition, None where there is none. Waits for transactions that
         may still commit one. Raises KafkaError."""
-        deadline = time.monotonic() + _UNSTABLE_SECONDS
-        while True:
-            try:
-                return {
-                    number: self._consumer.committed(
-                        TopicPartition(self._options.topic, number), timeout_ms=_COMMITTED_MS
-                    )
-                    for number in partitions
-                }
-            except errors.RetriableError as error:
-                if time.monotonic() > deadline:
-                    raise self._refused("cannot look up committed offsets", error) from error
+        found = self._committed_now(partitions)
+        self._committed |= {
+            TopicPartition(self._options.topic, number): offset for number, offset in found.items()
+        }
+        return found
+
+    def delivered(self, position: Position) -> None:
+        """These offsets were committed, in a transaction."""
+        self._committed |= {TopicPartition(*key): offset for key, offset in position.items()}
 
     def earliest(self, partitions: Collection[int]) -> Mapping[int, int]:
         """The oldest offset that each partition still has."""
@@ -238,6 +241,7 @@ class KafkaSource:
         except errors.KafkaError as error:
             raise self._refused("cannot commit offsets", error) from error
         else:
+            self._committed |= self._uncommitted
             self._uncommitted.clear()
 
     def end(self) -> Position:
@@ -299,22 +303,43 @@ class KafkaSource:
             raise self._refused(f"cannot read {self._options.topic}", error) from error
         return records
 
-    def _settled(self) -> tuple[set[TopicPartition], set[TopicPartition]]:
-        """The partitions that we hold and those we have lost, under one membership, which is remembered: a
-        rebalance may go on in the client's own thread."""
-        lost = set()
+    def _settled(self) -> tuple[set[TopicPartition], set[TopicPartition], bool]:
+        """The partitions that we hold, those we have lost, and whether the group has gone on since the last
+        time: all under one membership, which is remembered. Rebalances go on in the client's own thread."""
+        lost: set[TopicPartition] = set()
         while True:
-            membership = self._consumer.group_metadata()
-            held = set(self._consumer.assignment())
+            member = self._consumer.group_metadata()
+            held = set(self._consumer.assignment()) if member.generation_id >= 0 else set()
             lost |= self._rebalances.take_lost()
-            if self._consumer.group_metadata()[:3] == membership[:3]:
-                self.membership = Membership(membership)
-                return held, lost
+            is_new = self.membership.metadata is None or member[:3] != self.membership.metadata[:3]
+            if is_new:
+                lost |= self._overtaken(held & self._started - lost)
+            if self._consumer.group_metadata()[:3] == member[:3]:
+                if held:
+                    self.membership = Membership(member)
+                return held, lost, is_new
 
-    def _unread(self, tp: TopicPartition, found: list[Any]) -> list[Any]:
-        """Without what was handed out before: after a rebalance the client goes back to what is committed."""
-        start = self._next.get(tp, 0)
-        return found if found[0].offset >= start else [one for one in found if one.offset >= start]
+    def _overtaken(self, kept: set[TopicPartition]) -> set[TopicPartition]:
+        """Those of our partitions that were read by others meanwhile: the committed offset is not ours. The
+        client tells of a rebalance, but not that we were out of the group for a while."""
+        if not kept:
+            return set()
+        found = self._committed_now([tp.partition for tp in kept])
+        return {tp for tp in kept if found[tp.partition] != self._committed.get(tp)}
+
+    def _committed_now(self, partitions: Collection[int]) -> dict[int, int | None]:
+        deadline = time.monotonic() + _UNSTABLE_SECONDS
+        while True:
+            try:
+                return {
+                    number: self._consumer.committed(
+                        TopicPartition(self._options.topic, number), timeout_ms=_COMMITTED_MS
+                    )
+                    for number in partitions
+                }
+            except errors.RetriableError as error:
+                if time.monotonic() > deadline:
+                    raise self._refused("cannot look up committed offsets", error) from error
 
     def _look_around(self) -> None:
         """Once a second: how far behind we are, and whether the cluster is there at all."""

@@ -60,8 +60,8 @@ class Transactions:
         offsets = {TopicPartition(*key): OffsetAndMetadata(at, "", -1) for key, at in position.items()}
         try:
             producer = self._producer = self._producer or self._start()
-            if offsets and membership.metadata.generation_id < 0:
-                raise errors.IllegalGenerationError("not a member of the group")  # the broker would not ask
+            if offsets and not self.is_member(membership):
+                raise errors.IllegalGenerationError("not a member of the group")
             producer.begin_transaction()  # 1
             pending = [producer.send(m.topic, m.value, m.key, list(m.headers), m.partition) for m in messages]
             for future in pending:  # 2
@@ -77,6 +77,11 @@ class Transactions:
             raise KafkaError(str(error)) from error
         else:
             self.committed += 1
+
+    @staticmethod
+    def is_member(membership: Membership) -> bool:
+        """Whether the group had taken us up: of others the broker would not ask."""
+        return bool(membership.metadata.generation_id >= 0)
 
     def close(self) -> None:
         """An open transaction is left to its timeout, or to who comes next with this id."""

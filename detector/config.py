@@ -59,6 +59,14 @@ class ModelSection(Section):
     path: str = Field(description="registry entry (models/pump), one version of it, or the URI of either")
 
 
+_DURATIONS = frozenset(
+    {
+        *("startup_timeout", "max_future", "lateness", "stale_after"),
+        *("transaction_timeout", "session_timeout", "max_poll_interval"),
+    }
+)
+
+
 class KafkaSection(Section):
     """Where readings come from and verdicts go to."""
 
@@ -74,6 +82,12 @@ class KafkaSection(Section):
     )
     auto_offset_reset: Literal["earliest", "latest"] = Field(
         default="earliest", description="where a group without committed offsets begins"
+    )
+    session_timeout: Duration = Field(
+        default=45.0, gt=0, description="silence after which the group gives our partitions to others"
+    )
+    max_poll_interval: Duration = Field(
+        default=300.0, gt=0, description="the same for a member that lives but does not get on"
     )
     startup_timeout: Duration = Field(
         default=60.0, description="how long to wait for the cluster and the topic"
@@ -361,12 +375,6 @@ def _toml(key: str, default: Any) -> str:
         return str(default).lower()
     if isinstance(default, tuple):
         return "[" + ", ".join(f'"{one}"' for one in default) + "]"
-    if isinstance(default, float) and key in (
-        "startup_timeout",
-        "max_future",
-        "lateness",
-        "stale_after",
-        "transaction_timeout",
-    ):
+    if isinstance(default, float) and key in _DURATIONS:
         return f'"{default:g}s"'
     return f'"{default}"' if isinstance(default, str) else f"{default:g}"

@@ -118,6 +118,8 @@ def _consumer_options(config: Config) -> ConsumerOptions:
         kafka.group_instance_id,
         start=kafka.auto_offset_reset,
         max_poll_records=config.service.max_poll_records,
+        session_timeout_seconds=kafka.session_timeout,
+        max_poll_interval_seconds=kafka.max_poll_interval,
         check_crcs=kafka.check_crcs,
         awaits_start=config.recovery.max_replay_rows > 0,
     )

@@ -112,6 +112,8 @@ class Recovery:
             )
             if found is not None:
                 starts[partition] = self._from(partition, found, earliest.get(partition, 0), began)
+            else:
+                logs.event("partition taken up", partition=partition, committed="nothing yet")
         return starts
 
     def split(self, batch: Batch) -> tuple[Readings | None, Batch]:

@@ -43,7 +43,9 @@ PROPERTIES = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT",
+    "listener.security.protocol.map": (
+        "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,PROXIED:PLAINTEXT"
+    ),
     "auto.create.topics.enable": "false",
     "broker.session.timeout.ms": "2000",  # a killed broker may register again after so long
     "broker.heartbeat.interval.ms": "500",
@@ -121,24 +123,29 @@ def answers(bootstrap: str) -> bool:
 class KafkaBroker:
     """A broker whose data survive `stop` and `kill`, until the directory is removed.
 
-    `properties` are added to the broker's own; its ports stay the same over restarts.
+    `properties` are added to the broker's own; its ports stay the same over restarts. With `proxy_port` it
+    also listens at `behind_proxy`, for clients that are told to reach it by that port.
     """
 
-    def __init__(self, directory: Path, properties: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, properties: dict[str, str] | None = None, proxy_port: int | None = None
+    ) -> None:
         self._directory = directory
         self._log = directory / "broker.log"
         self._classpath = f"{fetch_jars()}/*"
         self._process: subprocess.Popen[bytes] | None = None
-        port, sasl_port, controller_port = free_ports(3)
+        port, sasl_port, controller_port, self.behind_proxy = free_ports(4)
         self.bootstrap = f"127.0.0.1:{port}"
         self.sasl_bootstrap = f"127.0.0.1:{sasl_port}"
         listeners = f"PLAINTEXT://127.0.0.1:{port}"
         if any(key.startswith("listener.name.sasl.") for key in properties or {}):
             listeners += f",SASL://127.0.0.1:{sasl_port}"
+        proxied = ",PROXIED://127.0.0.1:%d" if proxy_port else "%.0s"
         settings = {
             **PROPERTIES,
-            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{controller_port}",
-            "advertised.listeners": listeners,
+            "listeners": f"{listeners}{proxied % self.behind_proxy},CONTROLLER://127.0.0.1:{controller_port}",
+            "advertised.listeners": listeners + proxied % (proxy_port or 0),
+            "inter.broker.listener.name": "PLAINTEXT",
             "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
             "log.dirs": str(directory / "data"),
             **(properties or {}),

@@ -1,0 +1,79 @@
+"""Deliberate faults of the daemon itself: with each of them the harness must fail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from connectors import delivery, transactions
+from connectors.records import Batch, Membership, Message, Position
+from detector import recovery
+from detector.engine import Engine
+
+NAMES = ("offsets_outside", "no_replay", "no_fencing", "slow")
+
+
+def apply(name: str) -> None:
+    """Break (or slow down) the daemon of this process."""
+    {
+        "offsets_outside": _offsets_outside,
+        "no_replay": _no_replay,
+        "no_fencing": _no_fencing,
+        "slow": _slow,
+    }[name]()
+
+
+def _offsets_outside() -> None:
+    """The offsets are committed after the transaction, by themselves."""
+
+    def deliver(
+        self: delivery.ExactlyOnce,
+        messages: Sequence[Message],
+        position: Position,
+        state: Sequence[Message] = (),
+    ) -> None:
+        outputs = [message for message in messages]
+        self._transactions.deliver(outputs, {}, Membership(None))
+        time.sleep(0.2)
+        self._transactions.deliver(list(state), position, self._source.membership)
+
+    delivery.ExactlyOnce.deliver = deliver  # type: ignore[method-assign]
+
+
+def _no_replay() -> None:
+    """What is to be replayed is thrown away: windows and thresholds are not what they were."""
+    prepare = recovery.Recovery.prepare
+
+    def without(self: recovery.Recovery, source: recovery.Log, engine: Engine, batch: Batch) -> Batch:
+        engine.step_in_silence = lambda readings: None  # type: ignore[method-assign]
+        return prepare(self, source, engine, batch)
+
+    recovery.Recovery.prepare = without  # type: ignore[method-assign]
+
+
+def _no_fencing() -> None:
+    """Offsets are sent as nobody: the broker does not ask whether the group has gone on."""
+    deliver = transactions.Transactions.deliver
+
+    def anonymous(
+        self: transactions.Transactions,
+        messages: Sequence[Message],
+        position: Position,
+        membership: Membership,
+    ) -> None:
+        nobody = membership.metadata._replace(generation_id=-1, member_id="", group_instance_id=None)
+        deliver(self, messages, position, Membership(nobody))
+
+    transactions.Transactions.deliver = anonymous  # type: ignore[method-assign]
+    transactions.Transactions.is_member = staticmethod(lambda membership: True)  # type: ignore[method-assign]
+
+
+def _slow() -> None:
+    """Judging takes a second longer: a process is usually stopped in the middle of it."""
+    step = Engine.step
+
+    def slowly(self: Engine, *given: object) -> object:
+        time.sleep(1.0)
+        return step(self, *given)  # type: ignore[arg-type]
+
+    Engine.step = slowly  # type: ignore[assignment, method-assign]

@@ -1,0 +1,179 @@
+"""The members of a consumer group as processes, and the broker behind a proxy."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.proxy import Proxy
+from tests.kafka_broker import KafkaBroker, free_ports
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 120.0  # a bound on hanging, not an expectation
+SESSION_SECONDS = 3.0
+PROPERTIES = {
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+    "group.min.session.timeout.ms": "1000",
+}
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """Return once `condition` holds. Raises TimeoutError after a generous bound."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.02)
+
+
+@dataclass
+class Member:
+    """One daemon. `config` and `log` outlive its processes."""
+
+    number: int
+    config: Path
+    log: Path
+    pid: int = 0
+    stopped: bool = False
+
+    @property
+    def is_alive(self) -> bool:
+        return self.pid != 0 and _exists(self.pid)
+
+    def events(self, name: str) -> list[dict]:
+        """The log's events of this name so far."""
+        if not self.log.exists():
+            return []
+        found = []
+        for line in self.log.read_text(errors="replace").splitlines():
+            if f'"{name}"' in line:
+                event = json.loads(line)
+                if event.get("event") == name:
+                    found.append(event)
+        return found
+
+    def lines(self, text: str) -> int:
+        """How many lines of the log contain this."""
+        return self.log.read_text(errors="replace").count(text) if self.log.exists() else 0
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+        self.stopped = number == signal.SIGSTOP
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        wait_for(lambda: not _exists(self.pid), f"the end of member {self.number}")
+        self.pid = 0
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class Zygote:
+    """Forks daemons."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.zygote"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        )
+        if self._line() != "ready":
+            raise RuntimeError("the daemon cannot be imported")
+
+    def start(self, member: Member, breakages: tuple[str, ...] = ()) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(" ".join([str(member.log), str(member.config), *breakages]) + "\n")
+        self._process.stdin.flush()
+        member.pid = int(self._line())
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+
+class Cluster:
+    """A broker that members reach through a proxy; the harness itself reaches it directly."""
+
+    def __init__(self, directory: Path) -> None:
+        self.proxy = Proxy(free_ports(1)[0])
+        self.broker = KafkaBroker(directory, PROPERTIES, self.proxy.port)
+        self.proxy.target = self.broker.behind_proxy
+        self.broker.start()
+        self.zygote = Zygote()
+
+    @property
+    def bootstrap(self) -> str:
+        return self.broker.bootstrap
+
+    def restart_broker(self) -> None:
+        """kill -9, and start on what it left."""
+        self.broker.kill()
+        self.broker.start()
+
+    def close(self) -> None:
+        self.zygote.close()
+        self.proxy.close()
+        self.broker.kill()
+
+
+def member_config(
+    directory: Path, number: int, model: Path, cluster: Cluster, topic: str, mode: str
+) -> Member:
+    """A member of group `topic` that writes to `topic-out.*`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    path = directory / f"member-{number}.toml"
+    path.write_text(f"""
+[model]
+path = "{model}"
+[kafka]
+bootstrap_servers = ["127.0.0.1:{cluster.proxy.port}"]
+topic = "{topic}"
+group_id = "{topic}"
+session_timeout = "{SESSION_SECONDS}s"
+startup_timeout = "120s"
+[grid]
+lateness = "2s"
+[incidents]
+for_rows = 2
+of_rows = 3
+quiet_rows = 4
+[output]
+prefix = "{topic}-out"
+[delivery]
+mode = "{mode}"
+transaction_timeout = "5s"
+[recovery]
+max_replay_rows = 4000
+[service]
+stale_after = "100000s"
+max_poll_records = 2000
+[log]
+format = "json"
+[http]
+port = {port}
+""")
+    return Member(number, path, directory / f"member-{number}.log")

@@ -1,0 +1,147 @@
+"""What an undisturbed run says of a stream: by the engine, in process; and what topics hold, the same way."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from kafka import KafkaConsumer, TopicPartition
+
+from connectors.codec import JsonWideCodec, Raw
+from connectors.connection import Connection, client_settings
+from connectors.records import Message
+from detector.artifact import Artifact
+from detector.engine import Engine, EngineOptions
+from detector.messages import Encoder, Topics
+from tests.faults.stream import Stream
+
+_BATCH = 5_000
+Key = tuple[object, ...]
+
+
+@dataclass
+class Output:
+    """What came out, each with how often: verdicts (series, ms, state) with their scores, incident events
+    (id, kind, time, severity) and dead letters (partition, offset, reason)."""
+
+    verdicts: Counter[Key] = field(default_factory=Counter)
+    scores: dict[Key, float | None] = field(default_factory=dict)
+    incidents: Counter[Key] = field(default_factory=Counter)
+    letters: Counter[Key] = field(default_factory=Counter)
+
+    def add_scores(self, body: dict) -> None:
+        columns = zip(body["timestamp"], body["state"], body["score"], strict=True)
+        for time_ms, state, score in columns:
+            key = (body["series"], time_ms, state)
+            self.verdicts[key] += 1
+            self.scores[key] = score
+
+    def add_incident(self, body: dict) -> None:
+        self.incidents[(body["id"], body["event"], body["at"], body["severity"], body["end"])] += 1
+
+
+def expected_output(stream: Stream, artifact: Artifact, options: EngineOptions) -> Output:
+    """Partition by partition, in the order of offsets; rows that no later reading closed stay open."""
+    output = Output()
+    codec = JsonWideCodec(artifact.spec.channel_names)
+    topics = Topics.of("out")
+    encoder = Encoder(topics, artifact.spec.name, artifact.version, artifact.spec.channel_names)
+    for partition in range(stream.num_partitions):
+        engine = Engine(artifact, options)
+        mine = [m for m in stream.messages if m.partition == partition]
+        for at in range(0, len(mine), _BATCH):
+            raws = [
+                Raw(m.topic, partition, at + number, -1, m.key, m.value)
+                for number, m in enumerate(mine[at : at + _BATCH])
+            ]
+            decoded = codec.decode(raws)
+            result = engine.step(decoded.readings)
+            for message in encoder.verdicts(result.verdicts):
+                output.add_scores(json.loads(message.value))
+            for message in encoder.incidents(result.incidents):
+                output.add_incident(json.loads(message.value))
+            for reject in decoded.rejects:
+                output.letters[(partition, reject.offset, reject.reason)] += 1
+    return output
+
+
+def committed_output(bootstrap: str, prefix: str) -> Output:
+    """What a reader with `read_committed` finds in the output topics."""
+    output = Output()
+    for message in read_committed(bootstrap, f"{prefix}.scores"):
+        output.add_scores(json.loads(message.value))
+    for message in read_committed(bootstrap, f"{prefix}.alerts"):
+        output.add_incident(json.loads(message.value))
+    for message in read_committed(bootstrap, f"{prefix}.dead-letters"):
+        headers = {name: value.decode() for name, value in message.headers}
+        key = (int(headers["partition"]), int(headers["offset"]), headers["reason"])
+        output.letters[key] += 1
+    return output
+
+
+def read_committed(bootstrap: str, topic: str) -> Iterable[Message]:
+    """All committed messages; waits for open transactions to end."""
+    settings = client_settings(Connection((bootstrap,)))
+    ends = _ends(settings, topic)
+    reader = KafkaConsumer(**settings, isolation_level="read_committed", auto_offset_reset="earliest")
+    try:
+        reader.assign(list(ends))
+        reader.seek_to_beginning(*ends)
+        while any(reader.position(tp) < end for tp, end in ends.items()):
+            for records in reader.poll(timeout_ms=200, max_records=10_000).values():
+                for record in records:
+                    yield Message(topic, record.key, record.value or b"", tuple(record.headers or ()))
+    finally:
+        reader.close(autocommit=False)
+
+
+def _ends(settings: dict[str, object], topic: str) -> dict[TopicPartition, int]:
+    looker = KafkaConsumer(**settings, isolation_level="read_uncommitted")
+    try:
+        numbers = looker.partitions_for_topic(topic) or ()
+        return looker.end_offsets([TopicPartition(topic, number) for number in numbers])
+    finally:
+        looker.close(autocommit=False)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Of one kind of output: how many were expected, and what is wrong."""
+
+    expected: int
+    lost: int
+    doubled: int
+    unexpected: int
+    different: int = 0
+
+    @property
+    def is_right(self) -> bool:
+        return not (self.lost or self.doubled or self.unexpected or self.different)
+
+
+def compare(expected: Output, found: Output) -> dict[str, Comparison]:
+    """By kind: verdicts, incidents, dead letters."""
+    return {
+        "verdicts": _compare(expected.verdicts, found.verdicts, _different(expected.scores, found.scores)),
+        "incidents": _compare(expected.incidents, found.incidents),
+        "dead letters": _compare(expected.letters, found.letters),
+    }
+
+
+def _compare(expected: Counter[Key], found: Counter[Key], different: int = 0) -> Comparison:
+    return Comparison(
+        expected=len(expected),
+        lost=len(expected.keys() - found.keys()),
+        doubled=sum(times > 1 for times in found.values()),
+        unexpected=len(found.keys() - expected.keys()),
+        different=different,
+    )
+
+
+def _different(expected: dict[Key, float | None], found: dict[Key, float | None]) -> int:
+    both = expected.keys() & found.keys()
+    a, b = (np.array([one[key] for key in both], np.float64) for one in (expected, found))
+    return int((~np.isclose(a, b, rtol=1e-5, atol=1e-5, equal_nan=True)).sum())

@@ -1,0 +1,150 @@
+"""The faults: each strikes a running schedule and says what it disrupted."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+import numpy as np
+from kafka import KafkaConsumer, TopicPartition
+
+from connectors.connection import Connection, client_settings
+from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, wait_for
+
+Evidence = str
+
+
+class Struck:
+    """What a fault may touch: the cluster, the members of the group and a way to make one more."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        members: list[Member],
+        start: Callable[[Member], None],
+        state_topic: str,
+        rng: np.random.Generator,
+    ) -> None:
+        self.cluster, self.members, self.start = cluster, members, start
+        self.state_topic, self.rng = state_topic, rng
+
+    def someone(self) -> Member:
+        """A living member."""
+        alive = [member for member in self.members if member.is_alive]
+        return alive[int(self.rng.integers(len(alive)))]
+
+
+def kill(struck: Struck) -> Evidence:
+    """SIGKILL at a random moment; it comes back at once."""
+    member = struck.someone()
+    time.sleep(float(struck.rng.random()) * 0.4)  # the moment itself is the parameter
+    member.kill()
+    struck.start(member)
+    return f"member {member.number} killed"
+
+
+def kill_in_transaction(struck: Struck) -> Evidence:
+    """SIGKILL while a transaction is open: between producing and committing."""
+    member = struck.someone()
+    settings = client_settings(Connection((struck.cluster.bootstrap,)))
+    lookers = [
+        KafkaConsumer(**settings, isolation_level=isolation)
+        for isolation in ("read_uncommitted", "read_committed")
+    ]
+    try:
+        numbers = lookers[0].partitions_for_topic(struck.state_topic) or ()
+        partitions = [TopicPartition(struck.state_topic, number) for number in numbers]
+        deadline = time.monotonic() + 3.0
+        found = False
+        while not found and time.monotonic() < deadline:
+            last, stable = (looker.end_offsets(partitions) for looker in lookers)
+            found = any(last[tp] > stable[tp] for tp in partitions)
+        member.kill()
+    finally:
+        for looker in lookers:
+            looker.close(autocommit=False)
+    struck.start(member)
+    return f"member {member.number} killed {'in an open transaction' if found else 'while idle'}"
+
+
+def zombie(struck: Struck) -> Evidence:
+    """SIGSTOP until others have taken over, then SIGCONT: it must be fenced."""
+    if sum(member.is_alive for member in struck.members) < 2:
+        struck.start(next(member for member in struck.members if not member.is_alive))
+    member = struck.someone()
+    others = [one for one in struck.members if one is not member]
+    before = _taken_up(others)
+    member.send(signal.SIGSTOP)
+    forgotten = time.monotonic() + 3 * SESSION_SECONDS  # a member without a partition is not missed
+    wait_for(lambda: _taken_up(others) > before or time.monotonic() > forgotten, "others to take over")
+    time.sleep(SESSION_SECONDS * float(struck.rng.random()) / 3)
+    member.send(signal.SIGCONT)
+    return f"member {member.number} stopped until {_taken_up(others) - before} partitions were taken over"
+
+
+def join(struck: Struck) -> Evidence:
+    """One member more."""
+    idle = [member for member in struck.members if not member.is_alive]
+    if not idle:
+        return leave(struck)
+    struck.start(idle[0])
+    wait_for(lambda: idle[0].events("started"), f"member {idle[0].number} to start")
+    return f"member {idle[0].number} joined"
+
+
+def leave(struck: Struck) -> Evidence:
+    """SIGTERM: a member finishes its batch and leaves."""
+    if sum(member.is_alive for member in struck.members) < 2:
+        return join(struck)
+    member = struck.someone()
+    member.send(signal.SIGTERM)
+    wait_for(lambda: not member.is_alive, f"member {member.number} to leave")
+    member.pid = 0
+    return f"member {member.number} left"
+
+
+def kill_broker(struck: Struck) -> Evidence:
+    """kill -9 of the broker, and its restart on what it left."""
+    struck.cluster.restart_broker()
+    return "broker killed and restarted"
+
+
+def cut(struck: Struck) -> Evidence:
+    """Every connection breaks."""
+    return f"{struck.cluster.proxy.cut()} connections cut"
+
+
+def stall(struck: Struck) -> Evidence:
+    """The network is dead for a while, sometimes for longer than the session."""
+    seconds = SESSION_SECONDS * (0.3 + 1.2 * float(struck.rng.random()))
+    struck.cluster.proxy.stall()
+    time.sleep(seconds)
+    struck.cluster.proxy.flow()
+    return f"network dead for {seconds:.1f} s"
+
+
+def delay(struck: Struck) -> Evidence:
+    """A slow network."""
+    struck.cluster.proxy.delay(0.05)
+    time.sleep(2.0)
+    struck.cluster.proxy.delay(0.0)
+    return "network slow for 2 s"
+
+
+def _taken_up(members: list[Member]) -> int:
+    return sum(len(member.events("partition taken up")) for member in members)
+
+
+FAULTS: dict[str, Callable[[Struck], Evidence]] = {
+    "kill": kill,
+    "kill_in_transaction": kill_in_transaction,
+    "zombie": zombie,
+    "join": join,
+    "leave": leave,
+    "cut": cut,
+    "stall": stall,
+    "delay": delay,
+    "kill_broker": kill_broker,
+}
+WEIGHTS = {"kill": 3.0, "kill_in_transaction": 3.0, "kill_broker": 0.5, "stall": 0.5}

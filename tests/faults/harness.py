@@ -1,0 +1,205 @@
+"""One schedule: a known stream, members under faults, and what came out against what should have."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+
+from connectors.cluster import ensure_topics
+from connectors.connection import Connection, TopicSpec
+from connectors.kafka import Producer
+from detector.artifact import Adaptation, Artifact, Scoring
+from detector.config import load_config
+from detector.daemon import engine_options
+from detector.registry import publish
+from tests.artifacts import make_artifact
+from tests.faults.cluster import Cluster, Member, member_config, wait_for
+from tests.faults.expected import Comparison, committed_output, compare, expected_output
+from tests.faults.faults import FAULTS, WEIGHTS, Struck
+from tests.faults.stream import Stream, make_stream
+
+_FOLLOWING = Adaptation(lowest=0.6, rise=1.3, forgiveness=1.6, alarms_a_row=0.003, learn_after=40)
+_DRAIN_SECONDS, _PROGRESS_SECONDS = 180.0, 15.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a schedule is made of. `faults` None: drawn by the seed."""
+
+    seed: int
+    num_readings: int = 100_000
+    num_series: int = 200
+    num_partitions: int = 4
+    num_members: int = 3
+    num_slices: int = 12
+    num_faults: int = 6
+    faults: tuple[str, ...] | None = None
+    mode: str = "exactly_once"
+    breakages: tuple[str, ...] = ()
+
+
+@dataclass
+class Report:
+    """What happened and what came out."""
+
+    plan: Plan
+    evidence: list[str] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    aborted: int = 0
+    taken_up: int = 0
+    replayed: int = 0
+    seconds: float = 0.0
+    comparison: dict[str, Comparison] = field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def is_right(self) -> bool:
+        return not self.problem and all(one.is_right for one in self.comparison.values())
+
+
+def artifact_of(seed: int) -> Artifact:
+    """Untrained weights, thresholds that follow; every other seed with a delay and a second window."""
+    if seed % 2:
+        return make_artifact(
+            threshold=1.6,
+            adaptation=_FOLLOWING,
+            scoring=Scoring(delay=3),
+            more=(("linear", 4),),
+            flatline_rows=6,
+        )
+    return make_artifact(threshold=1.6, adaptation=_FOLLOWING, window=16)
+
+
+def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
+    """Run it on topics of its own; the directory keeps logs of the members."""
+    began = time.monotonic()
+    report = Report(plan)
+    topic = f"t{plan.seed}-{uuid.uuid4().hex[:6]}"
+    ensure_topics(Connection((cluster.bootstrap,)), [TopicSpec(topic, plan.num_partitions)])
+    artifact = artifact_of(plan.seed)
+    model = directory / "models" / "pump"
+    shutil.rmtree(model, ignore_errors=True)
+    publish(artifact, model)
+    members = [
+        member_config(directory, number, model, cluster, topic, plan.mode)
+        for number in range(plan.num_members)
+    ]
+    stream = make_stream(plan.seed, topic, plan.num_readings, plan.num_series, plan.num_partitions)
+
+    def start(member: Member) -> None:
+        cluster.zygote.start(member, plan.breakages)
+
+    try:
+        for member in members[: max(1, plan.num_members - 1)]:
+            start(member)
+        _strike(cluster, plan, stream, members, start, report)
+        _drain(cluster, stream, topic, members, start)
+    except (TimeoutError, RuntimeError) as error:
+        report.problem = f"{type(error).__name__}: {error}"
+    finally:
+        for member in members:
+            if member.is_alive:
+                member.send(signal.SIGCONT)
+                member.kill()
+    options = engine_options(load_config(members[0].config))
+    if not report.problem:
+        expected = expected_output(stream, artifact, options)
+        report.comparison = compare(expected, committed_output(cluster.bootstrap, f"{topic}-out"))
+    report.aborted = sum(member.lines("transaction aborted") for member in members)
+    report.taken_up = sum(len(member.events("partition taken up")) for member in members)
+    report.replayed = sum(
+        event["replayed"] for member in members for event in member.events("partition live")
+    )
+    report.seconds = time.monotonic() - began
+    _delete(cluster, topic)
+    return report
+
+
+def _strike(
+    cluster: Cluster, plan: Plan, stream: Stream, members: list[Member], start, report: Report
+) -> None:
+    """Write the stream slice by slice, and let the faults strike while the members are busy with it."""
+    rng = np.random.default_rng([plan.seed, 1])
+    names = plan.faults
+    if names is None:
+        weight = np.array([WEIGHTS.get(name, 1.0) for name in FAULTS])
+        names = tuple(rng.choice(list(FAULTS), plan.num_faults, p=weight / weight.sum()).tolist())
+    slices = np.array_split(np.arange(len(stream.messages)), plan.num_slices)
+    before = sorted(
+        rng.choice(np.arange(1, plan.num_slices), len(names), replace=len(names) >= plan.num_slices)
+    )
+    struck = Struck(cluster, members, start, f"{stream.messages[0].topic}-out.state", rng)
+    producer = Producer(Connection((cluster.bootstrap,)))
+    progress = _Progress(cluster, stream.messages[0].topic, plan.num_partitions)
+    try:
+        for number, part in enumerate(slices):
+            if number > 1:
+                progress.wait_for(int(slices[number - 2][-1]))
+            producer.produce([stream.messages[at] for at in part.tolist()])
+            if number == 0:
+                wait_for(lambda: any(m.events("started") for m in members), "a member to start")
+            for name, when in zip(names, before, strict=True):
+                if when == number:
+                    report.evidence.append(FAULTS[name](struck))
+                    report.faults[name] += 1
+            time.sleep(0.3 * float(rng.random()))  # a stream comes over time
+    finally:
+        producer.close()
+        progress.close()
+
+
+class _Progress:
+    """How much of the stream the group has committed."""
+
+    def __init__(self, cluster: Cluster, topic: str, num_partitions: int) -> None:
+        self._looker = KafkaConsumer(
+            bootstrap_servers=cluster.bootstrap, group_id=topic, enable_auto_commit=False
+        )
+        self._partitions = [TopicPartition(topic, number) for number in range(num_partitions)]
+
+    def committed(self) -> int:
+        return sum(self._looker.committed(tp) or 0 for tp in self._partitions)
+
+    def wait_for(self, num_readings: int) -> None:
+        """Faults are to strike members that are busy; yet not wait for ever for some that are not."""
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: self.committed() >= num_readings, "progress", _PROGRESS_SECONDS)
+
+    def close(self) -> None:
+        self._looker.close(autocommit=False)
+
+
+def _drain(cluster: Cluster, stream: Stream, topic: str, members: list[Member], start) -> None:
+    """Wait until everything is committed, then let all leave in order."""
+    counts = Counter(message.partition for message in stream.messages)
+    progress = _Progress(cluster, topic, len(counts))
+
+    def is_done() -> bool:
+        if not any(member.is_alive for member in members):
+            raise RuntimeError(f"every member is gone; see {members[0].log.parent}")
+        return progress.committed() >= len(stream.messages)
+
+    try:
+        wait_for(is_done, f"the group to finish; see {members[0].log.parent}", _DRAIN_SECONDS)
+    finally:
+        progress.close()
+    for member in members:
+        if member.is_alive:
+            member.send(signal.SIGTERM)
+    for member in members:
+        wait_for(lambda member=member: not member.is_alive, f"member {member.number} to end")
+
+
+def _delete(cluster: Cluster, topic: str) -> None:
+    names = [topic, *(f"{topic}-out.{kind}" for kind in ("scores", "alerts", "dead-letters", "state"))]
+    with KafkaAdminClient(bootstrap_servers=cluster.bootstrap) as admin:
+        admin.delete_topics(names)

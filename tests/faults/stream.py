@@ -1,0 +1,75 @@
+"""A known stream: hundreds of series with everything that real ones do, the same for the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from connectors.records import Message
+
+CHANNELS = ("flow", "pressure")
+BAD = (
+    b"{oops",
+    b'{"series": "pump-1", "values": {"flow": 1}}',
+    b'{"series": "pump-1", "timestamp": 1700000000000, "values": {"flow": "high"}}',
+    b'{"series": "pump-1", "timestamp": 17, "values": {"flow": 1}}',
+    b"",
+)
+_START_MS = 1_700_000_000_000
+_BURST, _SLOW_EVERY, _SLOW_SHARE = 4.0, 50, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """`messages` in the order in which they are to be written, each with its partition."""
+
+    messages: list[Message]
+    num_series: int
+    num_partitions: int
+
+
+def make_stream(
+    seed: int, topic: str, num_readings: int, num_series: int = 200, num_partitions: int = 4
+) -> Stream:
+    """Readings of one a second a series (a tenth of the series: one in 50 s), with bursts, gaps, late,
+    repeated and swapped readings, missing values, and messages that are none."""
+    rng = np.random.default_rng(seed)
+    is_slow = rng.random(num_series) < _SLOW_SHARE
+    phase = rng.random(num_series) * 50
+    loud_until = np.zeros(num_series)
+    away_until = np.zeros(num_series)
+    encode = msgspec.json.Encoder().encode
+    messages: list[Message] = []
+    second = 0
+    while len(messages) < num_readings:
+        for one in rng.permutation(num_series).tolist():
+            if second < away_until[one] or (is_slow[one] and (second + one) % _SLOW_EVERY):
+                continue
+            draw = rng.random(6)
+            if draw[0] < 0.002:
+                loud_until[one] = second + 3 + 20 * draw[5]
+            if draw[1] < 0.001:
+                away_until[one] = second + 2 + 20 * draw[5]
+            size = _BURST if second < loud_until[one] else 0.3
+            values = (
+                np.sin((second + phase[one]) / 8.0 + np.arange(2)) + size * rng.standard_normal(2)
+            ).tolist()
+            time_ms = _START_MS + 1_000 * second
+            if draw[2] < 0.01:
+                time_ms -= 60_000  # late
+            elif draw[2] < 0.05:
+                time_ms -= 1_000  # out of order, or a repetition
+            body = {
+                "series": f"pump-{one}",
+                "timestamp": time_ms,
+                "values": {"flow": values[0]} if draw[3] < 0.02 else dict(zip(CHANNELS, values, strict=True)),
+            }
+            partition = one % num_partitions
+            messages.append(Message(topic, f"pump-{one}".encode(), encode(body), (), partition))
+            if draw[4] < 0.003:
+                bad = BAD[int(draw[5] * len(BAD))]
+                messages.append(Message(topic, b"pump-1", bad, (), partition))
+        second += 1
+    return Stream(messages[:num_readings], num_series, num_partitions)
