@@ -13,7 +13,7 @@ VUS     := vus==0.0.6
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench quality dist dist-check constraints clean
+.PHONY: help setup demo test faults lint format bench quality dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,9 @@ setup: $(VENV)/installed-dev  ## everything to work on Streamgauge, into .venv/
 
 demo: $(VENV)/installed-demo  ## install what the demo needs, then run it
 	$(BIN)/streamgauge demo $(DEMO_FLAGS)
+
+faults: setup  ## 100 schedules of kills and broken brokers: nothing lost, nothing doubled (FAULTS_FLAGS=)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.run $(FAULTS_FLAGS)
 
 # One thread a worker: two workers with two threads each would fight over two cores.
 test: setup  ## all tests but those of `make dist-check`

@@ -70,7 +70,7 @@ def family(name: str) -> dict[str, dict[str, Any]]:
 
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "ensemble": ("the default", {}),
-    "no-short": ("without the short window", {"changes": {"model": {"members": ["linear", "conv", "lstm"]}}}),
+    "with-short": ("with a short window as well, as causally", {}),
     "plain": ("plain squared residuals, not whitened", {"changes": {"scoring": {"whiten": False}}}),
     "half-window": ("windows of half the length", {}),
     "linear": ("linear alone", {"changes": family("linear")}),
@@ -84,6 +84,7 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "conv-denoise": ("conv alone, denoising (0.1)", {"changes": {**family("conv"), "fit": {"noise": 0.1}}}),
 }
 HALF_WINDOW = {"tsb-nab": 128, "asd": 8}
+SHORT_WINDOW = {"tsb-nab": 16, "asd": 8}
 DELAYS = (0, 32, 64, 128, 255)
 
 
@@ -96,6 +97,9 @@ def planned() -> list[Run]:
     for dataset in reversed(ABLATION_SETS):
         for name, (_, given) in ABLATIONS.items():
             window = HALF_WINDOW[dataset] if name == "half-window" else None
+            if name == "with-short":
+                short = f"linear:{SHORT_WINDOW[dataset]}"
+                given = {"changes": {"model": {"members": ["linear", "conv", "lstm", short]}}}
             runs.append(Run(dataset, name, False, window=window, **given))
     runs += [Run("tsb-nab", f"delay-{delay}", False, delay=delay) for delay in DELAYS[1:-1]]
     runs += [Run("tsb-nab", causal=causal, seed=1) for causal in (False, True)]

@@ -167,8 +167,8 @@ class KafkaSource:
         if is_new:
             # The client has gone back to what is committed; these we were reading elsewhere, maybe.
             records = {}
-            for tp in held & self._started & self._next.keys():
-                self._consumer.seek(tp, self._next[tp])
+            for tp in held & (self._next.keys() | self._first.keys()):
+                self._consumer.seek(tp, self._next.get(tp, self._first.get(tp)))
         assigned = held - self._started
         if self._options.awaits_start:
             self._offered = assigned

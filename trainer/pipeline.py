@@ -85,7 +85,7 @@ def _fit_history(
 ) -> Artifact:
     shares = Shares(config.data.validation_share, config.data.calibration_share)
     num_channels = len(history.channels)
-    members = plan_members(config.model, _longest_series(history), num_channels)
+    members = plan_members(config.model, _longest_series(history), num_channels, config.scoring.delay)
     fit_part = history.part("fit", shares)
     statistics = channel_statistics(history, fit_part, members[0].window)
     store = Checkpoints(checkpoint, _identity(history, config, members)) if checkpoint else None

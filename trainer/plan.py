@@ -33,11 +33,15 @@ def default_max_gap(window: int | None, num_channels: int) -> int:
     return (window or min(_LONGEST, max(_SHORTEST, _CELLS // num_channels))) // 2
 
 
-def plan_members(options: ModelOptions, num_rows: int, num_channels: int) -> tuple[Member, ...]:
+def plan_members(
+    options: ModelOptions, num_rows: int, num_channels: int, delay: int = 0
+) -> tuple[Member, ...]:
     """The members to fit, the longest window first; every hyperparameter resolved.
 
     Unless told otherwise an ensemble has a linear, a convolutional and a recurrent member over one window,
-    and a linear one over a short window for spikes. Raises TrainerError for what a family cannot have.
+    and a linear one over a short window for spikes: but where verdicts wait (`delay` rows) the windows after
+    a row tell what a spike is, and the short one only adds noise (docs/quality.md). Raises TrainerError for
+    what a family cannot have.
     """
     window = options.window or default_window(num_rows, num_channels)
     given = options.hyperparameters()
@@ -54,7 +58,8 @@ def plan_members(options: ModelOptions, num_rows: int, num_channels: int) -> tup
             " one family to set it"
         )
     short = max(_SHORTEST_SHORT, window // _SHORT_SHARE)
-    wanted = options.members or (*ENSEMBLE_FAMILIES, *([f"linear:{short}"] if window >= 2 * short else []))
+    has_short = delay < short and window >= 2 * short
+    wanted = options.members or (*ENSEMBLE_FAMILIES, *([f"linear:{short}"] if has_short else []))
     members = [_parsed(text, window, num_channels) for text in wanted]
     return tuple(sorted(members, key=lambda member: -member.window))
 

@@ -32,7 +32,7 @@ def _offsets_outside() -> None:
         position: Position,
         state: Sequence[Message] = (),
     ) -> None:
-        outputs = [message for message in messages]
+        outputs = list(messages)
         self._transactions.deliver(outputs, {}, Membership(None))
         time.sleep(0.2)
         self._transactions.deliver(list(state), position, self._source.membership)

@@ -60,6 +60,12 @@ class Member:
                     found.append(event)
         return found
 
+    @property
+    def holds_partitions(self) -> bool:
+        """Whether it has taken up partitions since it was started last."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return text.rfind('"partition taken up"') > text.rfind('"started"')
+
     def lines(self, text: str) -> int:
         """How many lines of the log contain this."""
         return self.log.read_text(errors="replace").count(text) if self.log.exists() else 0

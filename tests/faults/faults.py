@@ -72,7 +72,8 @@ def zombie(struck: Struck) -> Evidence:
     """SIGSTOP until others have taken over, then SIGCONT: it must be fenced."""
     if sum(member.is_alive for member in struck.members) < 2:
         struck.start(next(member for member in struck.members if not member.is_alive))
-    member = struck.someone()
+    holders = [one for one in struck.members if one.is_alive and one.holds_partitions]
+    member = holders[int(struck.rng.integers(len(holders)))] if holders else struck.someone()
     others = [one for one in struck.members if one is not member]
     before = _taken_up(others)
     member.send(signal.SIGSTOP)

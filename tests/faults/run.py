@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def line(report: Report) -> str:
     """A schedule in a line."""
     wrong = {
-        kind: f"{one.lost} lost, {one.doubled} doubled, {one.unexpected} unexpected, {one.different} different"
+        kind: f"{one.lost} lost, {one.doubled} doubled, {one.unexpected} unexpected,"
+        f" {one.different} different"
         for kind, one in report.comparison.items()
         if not one.is_right
     }

@@ -152,3 +152,10 @@ def test_an_automatic_window_is_the_default_one() -> None:
     assert ModelOptions.model_validate({"window": "auto"}) == ModelOptions()
     with pytest.raises(ValueError, match="window"):
         ModelOptions.model_validate({"window": "long"})
+
+
+def test_where_verdicts_wait_there_is_no_short_window() -> None:
+    windows = [
+        [m.window for m in plan_members(ModelOptions(), 10_000, 1, delay)] for delay in (0, 15, 16, 255)
+    ]
+    assert windows == [[256, 256, 256, 16]] * 2 + [[256] * 3] * 2

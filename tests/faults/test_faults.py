@@ -1,0 +1,94 @@
+"""A few schedules of the slow tier (`make faults`), and what would make the harness itself worthless."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from detector.engine import EngineOptions
+from tests.faults.cluster import Cluster
+from tests.faults.expected import Output, compare, expected_output
+from tests.faults.harness import Plan, artifact_of, run_schedule
+from tests.faults.run import line
+from tests.faults.stream import make_stream
+from tests.kafka_broker import need_java
+
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    need_java()
+    made = Cluster(tmp_path_factory.mktemp("broker"))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_under_faults_the_committed_output_is_that_of_an_undisturbed_run(
+    cluster: Cluster, seed: int, tmp_path: Path
+) -> None:
+    report = run_schedule(cluster, Plan(seed, 6_000, num_series=60, num_slices=6, num_faults=4), tmp_path)
+    assert report.is_right, line(report)
+    assert report.comparison["verdicts"].expected > 4_000
+    assert report.comparison["dead letters"].expected > 0
+    # Something was disrupted: whoever was killed, cut off or joined made partitions change hands or a
+    # transaction fail.
+    assert report.taken_up > 4 or report.aborted > 0, line(report)
+
+
+@pytest.mark.parametrize(
+    ("breakages", "faults"),
+    [
+        (("offsets_outside",), ("kill_in_transaction",) * 4),
+        (("no_replay",), ("kill",) * 3),
+        (("no_fencing", "slow"), ("zombie",) * 3),
+    ],
+    ids=lambda given: given[0],
+)
+def test_a_broken_daemon_is_found_out(
+    cluster: Cluster, breakages: tuple[str, ...], faults: tuple[str, ...], tmp_path: Path
+) -> None:
+    plan = Plan(101, 6_000, num_series=60, num_members=2, num_slices=8, faults=faults, breakages=breakages)
+    report = run_schedule(cluster, plan, tmp_path)
+    verdicts = report.comparison["verdicts"]
+    assert verdicts.lost or verdicts.doubled or verdicts.different, line(report)
+
+
+def test_at_least_once_loses_nothing_and_may_double(cluster: Cluster, tmp_path: Path) -> None:
+    """Only what comes twice may differ from an undisturbed run; nothing is missing, nothing is another."""
+    plan = Plan(7, 4_000, num_series=40, num_slices=5, faults=("kill", "kill"), mode="at_least_once")
+    report = run_schedule(cluster, plan, tmp_path)
+    assert not report.problem
+    for one in report.comparison.values():
+        assert (one.lost, one.unexpected, one.different) == (0, 0, 0), line(report)
+
+
+def test_a_stream_is_known_and_has_everything() -> None:
+    stream, again = (make_stream(3, "t", 5_000, num_series=50) for _ in range(2))
+    assert stream == again
+    output = expected_output(stream, artifact_of(3), EngineOptions(lateness_ns=2 * 10**9))
+    assert len(output.verdicts) > 4_000
+    assert {kind for _, kind, *_ in output.incidents} >= {"opened", "resolved"}
+    assert len({reason for *_, reason in output.letters}) >= 4
+    states = {state for *_, state in output.verdicts}
+    assert states >= {"ok", "anomalous", "warming", "gap"}
+
+
+def test_what_is_lost_doubled_or_different_is_seen() -> None:
+    body = {"series": "a", "timestamp": [1, 2, 3], "state": ["ok"] * 3, "score": [0.1, 0.2, None]}
+    expected, found = Output(), Output()
+    expected.add_scores(body)
+    found.add_scores(json.loads(json.dumps(body)))
+    assert compare(expected, found)["verdicts"].is_right
+    found.add_scores({"series": "a", "timestamp": [1], "state": ["ok"], "score": [0.1]})
+    assert compare(expected, found)["verdicts"].doubled == 1
+    other = Output()
+    other.add_scores({**body, "score": [0.1, 0.3, None]})
+    assert compare(expected, other)["verdicts"].different == 1
+    other.add_scores({"series": "b", "timestamp": [1], "state": ["ok"], "score": [0.1]})
+    assert compare(expected, other)["verdicts"].unexpected == 1
+    assert compare(other, expected)["verdicts"].lost == 1
