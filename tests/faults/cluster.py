@@ -110,9 +110,8 @@ class Zygote:
         member.pid = int(self._line())
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(30)
+        with self._process:  # closes its pipes, and waits
+            pass
 
     def _line(self) -> str:
         assert self._process.stdout is not None
