@@ -111,7 +111,8 @@ def test_another_format_is_refused_with_the_remedy(saved: Path) -> None:
 
 
 def test_weights_of_other_channels_are_refused(saved: Path) -> None:
-    edit_manifest(saved, lambda m: m["spec"]["channels"].append(m["spec"]["channels"][0]), resign=True)
+    more = {"name": "level", "center": 0.0, "scale": 1.0, "band": 2.0}
+    edit_manifest(saved, lambda m: m["spec"]["channels"].append(more), resign=True)
     with pytest.raises(ArtifactError, match=r"weights do not fit the described model"):
         artifacts.load(saved)
 

@@ -1,9 +1,9 @@
 """The codec under fire: batches of damaged messages with valid ones between them.
 
-Promises: nothing raises; every message becomes a reading or a reject; a reject has a known reason, words, and
-the message's own bytes, and can be written as a dead letter; a reading has a finite past, a usable name and no
-infinite value; valid messages come out bit-equal whatever surrounds them; how the input is cut into batches
-changes nothing.
+Promises: nothing raises; every message becomes a reading or a reject; a reject has a known reason, words,
+and the message's own bytes, and can be written as a dead letter; a reading has a time that can be true, a
+usable name and no infinite value; valid messages come out bit-equal whatever surrounds them; how the input
+is cut into batches changes nothing.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class CodecTarget:
         self._json = JsonMutator(rng)
         self.counts = Counts()
         self._bodies = [bodies(codec.fields) for codec in CODECS]
-        self._seeds = [[_dumps(body) for body in found] for found in self._bodies]
-        extra = [b"", b"{}", b"[]", b"null", b"1", b'"x"', _dumps({"a": {"b": [1, {"c": None}]}})]
+        self._seeds = [[dumps(body) for body in found] for found in self._bodies]
+        extra = [b"", b"{}", b"[]", b"null", b"1", b'"x"', dumps({"a": {"b": [1, {"c": None}]}})]
         self._mutators = [ByteMutator(rng, [*seeds, *seeds, *extra]) for seeds in self._seeds]
 
     def run(self) -> int:
@@ -83,7 +83,7 @@ class CodecTarget:
                 valid[row] = self._rng.choice(self._seeds[which])
                 values.append(valid[row])
             elif draw < 0.35:
-                values.append(_dumps(self._json(self._rng.choice(self._bodies[which]))))
+                values.append(dumps(self._json(self._rng.choice(self._bodies[which]))))
             else:
                 values.append(self._mutators[which]() if draw < 0.995 else None)
         check_batch(CODECS[which], values, valid, self.counts)
@@ -192,5 +192,5 @@ def _raw(values: list[bytes | None]) -> RawColumns:
     return RawColumns.of([Raw("readings", 0, at, NOW_MS, b"k", value) for at, value in enumerate(values)])
 
 
-def _dumps(value: object) -> bytes:
+def dumps(value: object) -> bytes:
     return json.dumps(value).encode()

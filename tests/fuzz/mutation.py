@@ -1,4 +1,4 @@
-"""Damaged inputs from valid ones: of bytes, and of JSON values. Everything follows from the generator given."""
+"""Damaged inputs from valid ones, bytes and JSON values. Everything follows from the generator given."""
 
 from __future__ import annotations
 
