@@ -295,9 +295,7 @@ def _spec_from(raw: Any, path: Path) -> Spec:
         msgspec.convert(raw, Spec)
         check_description(asdict(spec))
     except (TypeError, KeyError, ValueError, ArithmeticError, msgspec.ValidationError) as error:
-        raise ArtifactError(
-            f"{path}: the description has a wrong or no value for a field: {error}"
-        ) from error
+        raise ArtifactError(f"{path}: the description lacks or misstates a field: {error}") from error
     return spec
 
 

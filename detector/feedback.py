@@ -40,7 +40,8 @@ class Feedback:
             raise ValueError(f"opinion {self.opinion!r} is none of {', '.join(OPINIONS)}")
         if not all(isinstance(one, str) for one in (self.incident, self.series, self.start, self.version)):
             raise ValueError("incident, series, start and version must be texts")
-        if not isinstance(self.peak_error, int | float) or not 0 < self.peak_error <= _MOST_ERROR:
+        peak: object = self.peak_error
+        if not isinstance(peak, int | float) or not 0 < peak <= _MOST_ERROR:
             raise ValueError(f"the error of its peak must be a number above 0 and up to {_MOST_ERROR:g}")
 
 
