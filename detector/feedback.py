@@ -62,10 +62,17 @@ def feedback_on(incident: Mapping[str, Any], opinion: Opinion, threshold: Thresh
             series=str(incident["series"]),
             start=str(incident["start"]),
             version=str(incident["version"]),
-            peak_error=float(incident["peak_score"]) ** (1.0 / threshold.sharpness) * threshold.value,
+            peak_error=_score(incident["peak_score"]) ** (1.0 / threshold.sharpness) * threshold.value,
         )
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise DetectorError(f"not an incident as streamgauge writes it: {error!r}") from error
+
+
+def _score(value: Any) -> float:
+    score = float(value)
+    if not score > 0:
+        raise ValueError(f"the score of its peak is {score:g}")
+    return score
 
 
 def read_feedback(entry: Path) -> tuple[Feedback, ...]:

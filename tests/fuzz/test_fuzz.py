@@ -97,9 +97,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    entries = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    )
+    """The path of every value within a JSON value, its own first."""
+    if not isinstance(value, dict | list):
+        return [path]
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
     return [path, *(place for key, inner in entries for place in places(inner, (*path, key)))]
 
 
