@@ -130,10 +130,12 @@ class GridSection(Section):
 class IncidentsSection(Section):
     """When an incident opens and when it is over (rows whose state is known)."""
 
-    for_rows: int = Field(default=1, ge=1, description="rows that must be bad ...")
-    of_rows: int = Field(default=1, ge=1, description="... of the last so many, to open an incident")
+    for_rows: int = Field(default=1, ge=1, le=10_000, description="rows that must be bad ...")
+    of_rows: int = Field(
+        default=1, ge=1, le=10_000, description="... of the last so many, to open an incident"
+    )
     close_score: float = Field(default=0.8, gt=0, le=1, description="rows up to this score are quiet")
-    quiet_rows: int = Field(default=8, ge=1, description="quiet rows in a row that resolve it")
+    quiet_rows: int = Field(default=8, ge=1, le=1_000_000, description="quiet rows in a row that resolve it")
     critical_score: float = Field(default=2.0, ge=1, description="peak score from which it is critical")
 
     @model_validator(mode="after")
@@ -167,7 +169,7 @@ class MetricsSection(Section):
     """How much is exported."""
 
     max_series: int = Field(
-        default=2000, ge=0, description="series with gauges of their own, the worst first"
+        default=2000, ge=0, le=1_000_000, description="series with gauges of their own, the worst first"
     )
 
 
@@ -186,9 +188,11 @@ class ServiceSection(Section):
     stale_after: Duration | None = Field(
         default=300.0, description="silence, by the service's clock, that makes a series stale"
     )
-    max_poll_records: int = Field(default=20_000, ge=1, description="messages judged at once at most")
+    max_poll_records: int = Field(
+        default=20_000, ge=1, le=10_000_000, description="messages judged at once at most"
+    )
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    threads: int = Field(default=1, ge=1, description="processor threads of the model")
+    threads: int = Field(default=1, ge=1, le=1_024, description="processor threads of the model")
 
 
 class Config(Section):

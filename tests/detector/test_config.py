@@ -168,3 +168,8 @@ def test_a_password_file_that_cannot_be_read_is_named_and_not_shown(
     found = problems(tmp_path, GOOD + f'sasl_password_file = "{name}"\n')
     assert "[kafka] sasl_password_file" in found
     assert "hunter2" not in found
+
+
+def test_counts_that_no_memory_holds_are_refused(tmp_path: Path) -> None:
+    found = problems(tmp_path, GOOD + "[incidents]\nfor_rows = 5\nof_rows = 1000000000000\n")
+    assert "[incidents] of_rows: Input should be less than or equal to 10000, found 1000000000000" in found

@@ -127,6 +127,12 @@ def check_config(path: Path, text: bytes, environ: dict[str, str]) -> None:
         seconds = (outcomes[0].input.max_future, outcomes[0].grid.lateness, outcomes[0].service.stale_after)
         usable = all(0 <= value * 1e9 < 2**63 for value in seconds if value is not None)
         require(usable, f"durations {seconds} fit no clock", text)
+        counts = (
+            outcomes[0].incidents.of_rows,
+            outcomes[0].incidents.quiet_rows,
+            outcomes[0].service.threads,
+        )
+        require(max(counts) < 2**31, f"counts {counts} fit no array", text)
 
 
 class ArtifactTarget:

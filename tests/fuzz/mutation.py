@@ -120,7 +120,7 @@ class ByteMutator:
         data = bytearray(self._rng.choice(self._corpus))
         for _ in range(self._rng.choice((1, 1, 1, 2, 2, 3, 4))):
             self._rng.choice(self._steps)(data)
-        if self._rng.random() < 0.001:
+        if self._rng.random() < 0.004:
             at = self._at(data)
             data[at:at] = self._rng.choice(_DEEP)
         return bytes(data)
