@@ -13,7 +13,7 @@ VUS     := vus==0.0.6
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults lint format bench quality dist dist-check constraints clean
+.PHONY: help setup demo test faults fuzz lint format bench quality dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ faults: setup  ## 100 schedules of kills and broken brokers: nothing lost, nothi
 # One thread a worker: two workers with two threads each would fight over two cores.
 test: setup  ## all tests but those of `make dist-check`
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not package" $(PYTEST_FLAGS)
+
+fuzz: setup  ## a million damaged inputs; FUZZ_FLAGS="--inputs 100000 --minutes 5 --seed 7"
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run $(FUZZ_FLAGS)
 
 lint: setup  ## ruff and mypy --strict
 	$(BIN)/ruff check .

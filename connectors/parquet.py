@@ -93,7 +93,8 @@ def discover(path: str | Path | Sequence[str | Path], channels: Sequence[str] | 
     if num_rows == 0:
         shown = ", ".join(str(one) for one in paths)
         raise ParquetError(f"{shown}: no rows; nothing can be learnt from or replayed out of an empty table")
-    metadata = {k.decode(): v.decode(errors="replace") for k, v in (schemas[0].metadata or {}).items()}
+    found = (schemas[0].metadata or {}).items()
+    metadata = {k.decode(errors="replace"): v.decode(errors="replace") for k, v in found}
     return Dataset(
         tuple(files),
         wanted,
@@ -217,14 +218,16 @@ def _find_files(path: Path) -> list[Path]:
 
 def _schema_of(file: Path) -> pa.Schema:
     try:
-        return pq.read_schema(file)
+        schema = pq.read_schema(file)
+        _ = schema.names  # raises where one is not UTF-8
     except PermissionError as error:
         raise ParquetError(f"{file}: cannot be read: {error.strerror}") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if file.stat().st_size == 0:
             raise ParquetError(f"{file}: the file is empty (0 bytes), not Parquet") from error
         reason = str(error).splitlines()[0]
         raise ParquetError(f"{file}: not a Parquet file, or truncated: {reason}") from error
+    return schema
 
 
 def _numeric_columns(schema: pa.Schema, file: Path) -> tuple[str, ...]:
@@ -291,7 +294,7 @@ def _read_file(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]
             for batch in parquet.iter_batches(chunk_rows, columns=columns):
                 if batch.num_rows:
                     yield _chunk(batch, dataset.channels, series, file)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ParquetError(f"{file}: damaged: {str(error).splitlines()[0]}") from error
 
 
@@ -306,7 +309,7 @@ def _series_of_file(file: Path, schema: pa.Schema) -> str:
         if part.startswith(f"{SERIES}="):
             return unquote(part.removeprefix(f"{SERIES}="))
     stated = (schema.metadata or {}).get(SERIES.encode())
-    return stated.decode() if stated else file.stem
+    return stated.decode(errors="replace") if stated else file.stem
 
 
 def _chunk(batch: pa.RecordBatch, channels: tuple[str, ...], series: str, file: Path) -> Chunk:
@@ -380,8 +383,12 @@ def _timed(file: Path, dataset: Dataset, piece_rows: int) -> TimedRows:
         at += len(chunk)
     from_here = np.minimum.accumulate(np.array(oldest, np.int64)[::-1])[::-1]
     part = replace(dataset, has_label=False, has_split=False)
-    pieces = (_readings(chunk) for chunk in _read_file(file, part, piece_rows))
-    return TimedRows(np.array(starts, np.int64), from_here, at, pieces)
+    return TimedRows(np.array(starts, np.int64), from_here, at, _pieces(file, part, piece_rows))
+
+
+def _pieces(file: Path, dataset: Dataset, piece_rows: int) -> Iterator[Readings]:
+    yield from (_readings(chunk) for chunk in _read_file(file, dataset, piece_rows))
+    raise ParquetError(f"{file}: damaged: its channels have fewer rows than its times")  # who asks for more
 
 
 def _readings(chunk: Chunk) -> Readings:

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,6 +33,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from detector import models
+from detector.description import check_description
 from detector.errors import ArtifactError
 from detector.member import MemberModule, Members
 from detector.whitening import Whitening
@@ -223,11 +225,14 @@ def load(directory: Path) -> Artifact:
     """
     manifest = _read_manifest(directory)
     files = {name: _read_checked(directory / name, digest) for name, digest in manifest["files"].items()}
-    spec = _spec_from(manifest["spec"], directory / MANIFEST)
-    module = _build(spec, directory / MANIFEST)
-    _load_weights(module, files[WEIGHTS], directory / WEIGHTS)
-    calibration, held_out = _read_table(files[CALIBRATION]), _read_table(files[HELD_OUT])
-    return Artifact(spec, module.eval(), calibration, held_out, files[CARD].decode(), manifest["version"])
+    spec = _spec_from(manifest.get("spec"), directory / MANIFEST)
+    module = _build(spec, "meta", directory / MANIFEST)  # sizes alone, of which only the file's are allocated
+    tensors = _read_weights(module, files[WEIGHTS], directory / WEIGHTS)
+    module = _build(spec, "cpu", directory / MANIFEST)
+    module.load_state_dict(tensors)
+    calibration, held_out = (_read_table(files[name], directory / name) for name in (CALIBRATION, HELD_OUT))
+    card = files[CARD].decode(errors="replace")
+    return Artifact(spec, module.eval(), calibration, held_out, card, manifest["version"])
 
 
 def remove(directory: Path) -> None:
@@ -244,7 +249,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_bytes())
         version, found = manifest.pop("version"), manifest["format"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise ArtifactError(
             f"{path}: damaged (truncated or edited): {error}; restore or retrain it"
         ) from error
@@ -276,9 +281,9 @@ def _read_checked(path: Path, digest: str) -> bytes:
     return content
 
 
-def _spec_from(raw: Mapping[str, Any], path: Path) -> Spec:
+def _spec_from(raw: Any, path: Path) -> Spec:
     try:
-        return Spec(
+        spec = Spec(
             **{
                 **raw,
                 "members": tuple(_member_from(member) for member in raw["members"]),
@@ -287,8 +292,11 @@ def _spec_from(raw: Mapping[str, Any], path: Path) -> Spec:
                 "threshold": _threshold_from(raw["threshold"]),
             }
         )
-    except (TypeError, KeyError, ValueError) as error:
-        raise ArtifactError(f"{path}: the description lacks or misnames a field: {error}") from error
+        msgspec.convert(raw, Spec)
+        check_description(asdict(spec))
+    except (TypeError, KeyError, ValueError, ArithmeticError, msgspec.ValidationError) as error:
+        raise ArtifactError(f"{path}: the description lacks or misstates a field: {error}") from error
+    return spec
 
 
 def _member_from(raw: Mapping[str, Any]) -> Member:
@@ -312,19 +320,29 @@ def build_members(members: Sequence[Member], num_channels: int) -> Members:
     )
 
 
-def _build(spec: Spec, path: Path) -> Members:
+def _build(spec: Spec, device: str, path: Path) -> Members:
     try:
-        return build_members(spec.members, len(spec.channels))
-    except (ValueError, TypeError) as error:
+        with torch.device(device):
+            return build_members(spec.members, len(spec.channels))
+    except (ValueError, TypeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise ArtifactError(f"{path}: cannot build model {spec.family!r}: {error}") from error
 
 
-def _load_weights(module: torch.nn.Module, content: bytes, path: Path) -> None:
+def _read_weights(module: torch.nn.Module, content: bytes, path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of the file, which are those that `module` has by name, shape and type."""
     try:
-        module.load_state_dict(load_tensors(content))
-    except (SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ArtifactError(f"{path}: weights do not fit the described model: {reason}") from error
+        tensors = load_tensors(content)
+    except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{path}: cannot be read as weights: {error}") from error
+    needed = {name: (tensor.shape, tensor.dtype) for name, tensor in module.state_dict().items()}
+    found = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+    wrong = sorted(name for name in {*needed, *found} if needed.get(name) != found.get(name))
+    if wrong:
+        raise ArtifactError(
+            f"{path}: weights do not fit the described model: {wrong[0]!r} is {found.get(wrong[0])},"
+            f" needed {needed.get(wrong[0])}"
+        )
+    return tensors
 
 
 def _write_atomically(files: Mapping[str, bytes], directory: Path) -> None:
@@ -359,9 +377,12 @@ def _table_bytes(columns: Mapping[str, NDArray[np.float64]]) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _read_table(content: bytes) -> dict[str, NDArray[np.float64]]:
-    # Not pq.read_table: its scanner's threads may still hold `content` when a short process exits, and
-    # releasing a Python object then aborts the process.
-    with pq.ParquetFile(pa.BufferReader(content)) as file:
-        table = file.read(use_threads=False)
-    return {name: table.column(name).to_numpy() for name in table.column_names}
+def _read_table(content: bytes, path: Path) -> dict[str, NDArray[np.float64]]:
+    try:
+        # Not pq.read_table: its scanner's threads may still hold `content` when a short process exits, and
+        # releasing a Python object then aborts the process.
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
+            table = file.read(use_threads=False)
+        return {name: table.column(name).cast(pa.float64()).to_numpy() for name in table.column_names}
+    except (pa.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
+        raise ArtifactError(f"{path}: damaged: {error}") from error

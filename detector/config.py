@@ -29,19 +29,30 @@ from detector.errors import ConfigError
 PREFIX = "STREAMGAUGE_"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)\s*")
+_LONGEST_SECONDS = 100 * 365.25 * 86400.0
+"""Times and their sums with this fit into int64 nanoseconds."""
 _SECTION = re.compile(r"^\s*\[\s*([\w.\-]+)\s*\]")
+
+_MOST_SHOWN = 200
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def parse_duration(value: object) -> float:
-    """Seconds of "30s", "5m", "1.5h", "1d", "250ms", or of a plain number. Raises ValueError."""
+    """Seconds of "30s", "5m", "1.5h", "1d", "250ms", or of a plain number; at most a century.
+
+    Raises ValueError.
+    """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    match = _DURATION.fullmatch(str(value))
-    if match is None:
-        raise ValueError(f"{value!r} is not a duration such as 30s, 5m, 1h or 1d")
-    return float(match.group(1)) * _UNITS[match.group(2)]
+        seconds: int | float = value
+    else:
+        match = _DURATION.fullmatch(str(value))
+        if match is None:
+            raise ValueError(f"{_shown(value)} is not a duration such as 30s, 5m, 1h or 1d")
+        seconds = float(match.group(1)) * _UNITS[match.group(2)]
+    if not seconds <= _LONGEST_SECONDS:  # so also where it is not a number
+        raise ValueError(f"{_shown(value)} is no duration of at most 100 years")
+    return float(seconds)
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
@@ -133,10 +144,12 @@ class GridSection(Section):
 class IncidentsSection(Section):
     """When an incident opens and when it is over (rows whose state is known)."""
 
-    for_rows: int = Field(default=1, ge=1, description="rows that must be bad ...")
-    of_rows: int = Field(default=1, ge=1, description="... of the last so many, to open an incident")
+    for_rows: int = Field(default=1, ge=1, le=10_000, description="rows that must be bad ...")
+    of_rows: int = Field(
+        default=1, ge=1, le=10_000, description="... of the last so many, to open an incident"
+    )
     close_score: float = Field(default=0.8, gt=0, le=1, description="rows up to this score are quiet")
-    quiet_rows: int = Field(default=8, ge=1, description="quiet rows in a row that resolve it")
+    quiet_rows: int = Field(default=8, ge=1, le=1_000_000, description="quiet rows in a row that resolve it")
     critical_score: float = Field(default=2.0, ge=1, description="peak score from which it is critical")
 
     @model_validator(mode="after")
@@ -194,7 +207,7 @@ class MetricsSection(Section):
     """How much is exported."""
 
     max_series: int = Field(
-        default=2000, ge=0, description="series with gauges of their own, the worst first"
+        default=2000, ge=0, le=1_000_000, description="series with gauges of their own, the worst first"
     )
 
 
@@ -213,9 +226,11 @@ class ServiceSection(Section):
     stale_after: Duration | None = Field(
         default=300.0, description="silence, by the service's clock, that makes a series stale"
     )
-    max_poll_records: int = Field(default=20_000, ge=1, description="messages judged at once at most")
+    max_poll_records: int = Field(
+        default=20_000, ge=1, le=10_000_000, description="messages judged at once at most"
+    )
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    threads: int = Field(default=1, ge=1, description="processor threads of the model")
+    threads: int = Field(default=1, ge=1, le=1_024, description="processor threads of the model")
 
 
 class Config(Section):
@@ -241,11 +256,15 @@ def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     if config.kafka.sasl_password_file is None:
         return config
     try:
-        password = Path(config.kafka.sasl_password_file).read_text().strip()
-    except OSError as error:
+        password = Path(config.kafka.sasl_password_file).read_text(encoding="utf-8").strip()
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # ValueError: no UTF-8 (its words would show the secret), or no path
+        reason = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
         raise ConfigError(
-            f"{path}: [kafka] sasl_password_file: {error.filename}: {error.strerror}"
-        ) from error
+            f"{path}: [kafka] sasl_password_file: {config.kafka.sasl_password_file}: {reason}"
+        ) from (error if isinstance(error, OSError) else None)
     return config.model_copy(
         update={"kafka": config.kafka.model_copy(update={"sasl_password": SecretStr(password)})}
     )
@@ -259,7 +278,7 @@ def load_toml(path: Path, model: type[ModelT], environ: Mapping[str, str] | None
     text = _read(path)
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: its syntax, or a number of too many digits
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     if isinstance(values.get("kafka"), dict) and "sasl_password" in values["kafka"]:
         raise ConfigError(
@@ -296,7 +315,7 @@ def example(model: type[BaseModel] = Config) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}; write an example with `streamgauge config init {path}`"
@@ -314,6 +333,8 @@ def _override(values: dict[str, Any], model: type[BaseModel], environ: Mapping[s
             text = environ.get(f"{PREFIX}{name}__{key}".upper())
             if text is not None:
                 table = values.setdefault(name, {})
+                if not isinstance(table, dict):
+                    continue  # what the file has in the place of a section is told as its error
                 table[key] = text.split(",") if "tuple" in str(field.annotation) else text
                 found.add(f"{name}.{key}")
     return found
@@ -345,8 +366,16 @@ def _explain(error: Any, where: list[str], model: type[BaseModel]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     if isinstance(error["input"], dict):
         return message
-    shown = "***" if "password" in where[-1] else repr(error["input"])
-    return f"{message}, found {shown}"
+    return f"{message}, found {'***' if 'password' in where[-1] else _shown(error['input'])}"
+
+
+def _shown(value: object) -> str:
+    """A value in an error, in a length for people."""
+    try:
+        shown = repr(value)
+    except (ValueError, RecursionError):  # numbers of thousands of digits, and what is nested as deeply
+        return "a value too long to show"
+    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."
 
 
 def _line_of(text: str, section: str, key: str | None) -> int | None:

@@ -19,12 +19,14 @@ from detector.errors import DetectorError
 FILE = "feedback.jsonl"
 Opinion = Literal["false-alarm", "real"]
 OPINIONS: tuple[Opinion, ...] = get_args(Opinion)
+_MOST_ERROR = 1e300
+"""A threshold learnt from it is finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
     """A person's verdict on an incident. `peak_error` is in units of an error of 1 of `version`, so that it
-    can be compared with that version's threshold."""
+    can be compared with that version's threshold. Raises ValueError for what no verdict can be."""
 
     incident: str
     opinion: Opinion
@@ -32,6 +34,15 @@ class Feedback:
     start: str
     version: str
     peak_error: float
+
+    def __post_init__(self) -> None:
+        if self.opinion not in OPINIONS:
+            raise ValueError(f"opinion {self.opinion!r} is none of {', '.join(OPINIONS)}")
+        if not all(isinstance(one, str) for one in (self.incident, self.series, self.start, self.version)):
+            raise ValueError("incident, series, start and version must be texts")
+        peak: object = self.peak_error
+        if not isinstance(peak, int | float) or not 0 < peak <= _MOST_ERROR:
+            raise ValueError(f"the error of its peak must be a number above 0 and up to {_MOST_ERROR:g}")
 
 
 def feedback_on(incident: Mapping[str, Any], opinion: Opinion, threshold: Threshold) -> Feedback:
@@ -51,10 +62,17 @@ def feedback_on(incident: Mapping[str, Any], opinion: Opinion, threshold: Thresh
             series=str(incident["series"]),
             start=str(incident["start"]),
             version=str(incident["version"]),
-            peak_error=float(incident["peak_score"]) ** (1.0 / threshold.sharpness) * threshold.value,
+            peak_error=_score(incident["peak_score"]) ** (1.0 / threshold.sharpness) * threshold.value,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise DetectorError(f"not an incident as streamgauge writes it: {error!r}") from error
+
+
+def _score(value: Any) -> float:
+    score = float(value)
+    if not score > 0:
+        raise ValueError(f"the score of its peak is {score:g}")
+    return score
 
 
 def read_feedback(entry: Path) -> tuple[Feedback, ...]:
@@ -63,12 +81,10 @@ def read_feedback(entry: Path) -> tuple[Feedback, ...]:
     if not path.exists():
         return ()
     found: dict[str, Feedback] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_text_of(path).splitlines(), 1):
         try:
             one = Feedback(**json.loads(line))
-            if one.opinion not in OPINIONS:
-                raise ValueError(f"opinion {one.opinion!r} is none of {', '.join(OPINIONS)}")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise DetectorError(f"{path}, line {number}: damaged: {error}; delete the line") from error
         found[one.incident] = one
     return tuple(found.values())
@@ -120,18 +136,24 @@ def separating(value: float, feedback: Iterable[Feedback]) -> float:
 
 
 def _incidents_of(path: Path) -> list[Mapping[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DetectorError(f"{path}: cannot be read: {error.strerror or error}") from error
+    text = _text_of(path)
     try:
         whole = json.loads(text)
         incidents = whole.get("incidents", [whole]) if isinstance(whole, dict) else whole
-    except ValueError:
-        try:
-            incidents = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError as error:
+    except (ValueError, RecursionError):
+        try:  # not splitlines: a series' name may hold what Unicode calls the end of a line
+            incidents = [json.loads(line) for line in text.split("\n") if line.strip()]
+        except (ValueError, RecursionError) as error:
             raise DetectorError(f"{path}: neither JSON nor a JSON a line: {error}") from error
-    if not isinstance(incidents, list) or not all(isinstance(one, dict) for one in incidents):
-        raise DetectorError(f"{path}: holds no incidents; give a backtest's incidents.json")
-    return [one.get("incident", one) for one in incidents]
+    if isinstance(incidents, list) and all(isinstance(one, dict) for one in incidents):
+        found = [one.get("incident", one) for one in incidents]
+        if all(isinstance(one, dict) for one in found):
+            return found
+    raise DetectorError(f"{path}: holds no incidents; give a backtest's incidents.json")
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DetectorError(f"{path}: cannot be read: {error}") from error

@@ -26,6 +26,9 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
 }
 
 
+_MOST_LAYERS = 64
+
+
 def masked_loss(
     name: str, output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None
 ) -> torch.Tensor:
@@ -55,6 +58,8 @@ def check_shared(latent: int | None, layers: int, nodes: int, activation: str, l
     for name, value in (("latent", latent), ("layers", layers), ("nodes", nodes)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
+    if layers > _MOST_LAYERS:
+        raise ValueError(f"layers is {layers}; it must be at most {_MOST_LAYERS}")
     check_one_of("activation", activation, ACTIVATIONS)
     check_one_of("loss", loss, LOSSES)
 

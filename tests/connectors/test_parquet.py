@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors import parquet
 from connectors.errors import ParquetError
 from connectors.parquet import (
     Chunk,
+    Dataset,
     ParquetSource,
     TableWriter,
     discover,
@@ -227,6 +230,43 @@ def test_chunks_are_small_and_together_the_file(tmp_path: Path) -> None:
     bare = list(read_times(discover(path)))
     assert sum(len(chunk) for chunk in bare) == 1000
     assert bare[0].values.shape == (len(bare[0]), 0)
+
+
+def test_a_column_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    columns = {"timestamp": times(0, 1), "xyzxyz": [0.0, 1.0]}
+    path = write(tmp_path / "a.parquet", columns, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"xyzxyz", b"xyzxy\xff"))
+    with pytest.raises(ParquetError, match=r"a\.parquet: not a Parquet file, or truncated"):
+        discover(path)
+
+
+def test_metadata_that_is_no_text_is_shown_as_it_can_be(tmp_path: Path) -> None:
+    columns = {"timestamp": times(0, 1), "x": [0.0, 1.0]}
+    dataset = discover(write(tmp_path / "a.parquet", columns, {b"key\xff": b"1", b"series": b"pump\xff"}))
+    assert dataset.metadata["key\ufffd"] == "1"
+    assert [chunk.names for chunk in read_chunks(dataset)] == [("pump\ufffd",)]
+
+
+def test_a_series_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    names = pa.array([b"pump\xff", b"pump"], pa.binary()).view(pa.string())
+    path = write(tmp_path / "a.parquet", {"timestamp": times(0, 1), "x": [0.0, 1.0], "series": names})
+    with pytest.raises(ParquetError, match=r"a\.parquet: damaged: .*utf-8"):
+        list(read_chunks(discover(path)))
+
+
+def test_channels_with_fewer_rows_than_the_times_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replay reads the times first; a damaged file may then end early."""
+    dataset = discover(write(tmp_path / "a.parquet", {"timestamp": times(0, 1), "x": [0.0, 1.0]}))
+    real = parquet._read_file
+
+    def cut(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]:
+        return iter(()) if dataset.channels else real(file, dataset, chunk_rows)
+
+    monkeypatch.setattr(parquet, "_read_file", cut)
+    with pytest.raises(ParquetError, match=r"a\.parquet: damaged: its channels have fewer rows"):
+        replayed(ParquetSource(dataset))
 
 
 # Sampling interval

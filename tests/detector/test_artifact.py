@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,7 +113,8 @@ def test_another_format_is_refused_with_the_remedy(saved: Path) -> None:
 
 
 def test_weights_of_other_channels_are_refused(saved: Path) -> None:
-    edit_manifest(saved, lambda m: m["spec"]["channels"].append(m["spec"]["channels"][0]), resign=True)
+    more = {"name": "level", "center": 0.0, "scale": 1.0, "band": 2.0}
+    edit_manifest(saved, lambda m: m["spec"]["channels"].append(more), resign=True)
     with pytest.raises(ArtifactError, match=r"weights do not fit the described model"):
         artifacts.load(saved)
 
@@ -173,3 +176,71 @@ def test_a_pointer_cannot_lead_out_of_the_registry(tmp_path: Path) -> None:
     (tmp_path / "pump" / "current").write_text("../../etc")
     with pytest.raises(ArtifactError, match=r"'\.\./\.\./etc' is not a version"):
         registry.open_artifact(tmp_path / "pump")
+
+
+def edit_spec(*path: object, value: object) -> Callable[[dict[str, Any]], None]:
+    def change(manifest: dict[str, Any]) -> None:
+        holder = manifest["spec"]
+        for key in path[:-1]:
+            holder = holder[key]
+        holder[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("interval_ns",), 0),
+        (("interval_ns",), "1000000000"),
+        (("interval_ns",), 2**70),
+        (("stride",), 0),
+        (("batch_size",), 10**12),
+        (("max_gap",), -1),
+        (("scoring", "delay"), None),
+        (("threshold", "value"), float("nan")),
+        (("threshold", "sharpness"), 0),
+        (("threshold", "value"), 10**30),
+        (("channels", 0, "scale"), 0.0),
+        (("channels", 0, "center"), [1.0]),
+        (("channels", 0, "name"), "pressure"),
+        (("channels",), []),
+        (("members", 0, "settled"), []),
+        (("members", 0, "window"), 10**12),
+        (("members", 0, "window"), 2**62),
+        (("members", 0, "hyperparameters", "layers"), 10**9),
+        (("members", 0, "hyperparameters", "nodes"), 10**15),
+        (("members", 0, "hyperparameters", "latent"), "4"),
+    ],
+)
+def test_a_description_that_no_stream_can_be_scored_with_is_refused(
+    saved: Path, path: tuple[object, ...], value: object
+) -> None:
+    edit_manifest(saved, edit_spec(*path, value=value), resign=True)
+    with pytest.raises(ArtifactError, match=r"model/(artifact\.json|model\.safetensors): "):
+        artifacts.load(saved)
+
+
+def test_a_model_that_would_not_fit_into_memory_is_refused_before_it_is_built(saved: Path) -> None:
+    """Four terabytes of whitening, were they allocated; the file is a few kilobytes."""
+    edit_manifest(saved, edit_spec("members", 0, "window", value=1_000_000), resign=True)
+    with pytest.raises(
+        ArtifactError, match=r"weights do not fit the described model: .* needed \(torch\.Size"
+    ):
+        artifacts.load(saved)
+
+
+@pytest.mark.parametrize("name", [artifacts.CALIBRATION, artifacts.HELD_OUT, artifacts.WEIGHTS])
+@pytest.mark.parametrize("content", [b"", b"PAR1PAR1", b"\xff" * 64])
+def test_damage_under_a_hash_that_is_right_is_refused(saved: Path, name: str, content: bytes) -> None:
+    (saved / name).write_bytes(content)
+    digest = artifacts._sha256(content)
+    edit_manifest(saved, lambda manifest: manifest["files"].update({name: digest}), resign=True)
+    with pytest.raises(ArtifactError, match=rf"{name}: (damaged|cannot be read as weights)"):
+        artifacts.load(saved)
+
+
+def test_a_manifest_nested_without_end_is_refused(saved: Path) -> None:
+    (saved / artifacts.MANIFEST).write_text("[" * 100_000)
+    with pytest.raises(ArtifactError, match=r"artifact\.json: damaged"):
+        artifacts.load(saved)

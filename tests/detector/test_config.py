@@ -121,3 +121,55 @@ def test_durations(text: object, seconds: float) -> None:
 def test_other_durations_are_refused(text: object) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD + "startup_timeout = " + "9" * 5_000,
+        GOOD + "startup_timeout = 0x" + "f" * 5_000,
+        GOOD + "group_id = 0x" + "f" * 5_000,
+        GOOD + "group_id = " + "[" * 5_000 + "]" * 5_000,
+        GOOD + "group_id = \xff",
+    ],
+    ids=["digits", "hexadecimal duration", "hexadecimal text", "nesting", "not UTF-8"],
+)
+def test_what_python_cannot_show_or_nest_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "streamgauge.toml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"streamgauge\.toml") as caught:
+        load_config(path, {})
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "duration", [1e300, float("inf"), float("nan"), 10**400, "9" * 400 + "s", "5200000w"]
+)
+def test_a_duration_is_at_most_a_century(duration: object) -> None:
+    assert parse_duration("36525d") == 100 * 365.25 * 86400
+    with pytest.raises(ValueError, match="at most 100 years"):
+        parse_duration(duration)
+
+
+def test_an_override_does_not_hide_that_a_section_is_no_table(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path, "kafka = [1]\n" + GOOD.split("\n[kafka]", maxsplit=1)[0], {"STREAMGAUGE_KAFKA__TOPIC": "x"}
+    )
+    assert "[kafka]" in found
+
+
+@pytest.mark.parametrize("content", [b"hunter2\xff", None], ids=["not UTF-8", "no path at all"])
+def test_a_password_file_that_cannot_be_read_is_named_and_not_shown(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(content or b"")
+    name = str(secret) if content else "a\\u0000b"
+    found = problems(tmp_path, GOOD + f'sasl_password_file = "{name}"\n')
+    assert "[kafka] sasl_password_file" in found
+    assert "hunter2" not in found
+
+
+def test_counts_that_no_memory_holds_are_refused(tmp_path: Path) -> None:
+    found = problems(tmp_path, GOOD + "[incidents]\nfor_rows = 5\nof_rows = 1000000000000\n")
+    assert "[incidents] of_rows: Input should be less than or equal to 10000, found 1000000000000" in found

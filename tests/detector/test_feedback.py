@@ -157,3 +157,58 @@ def test_wrong_calibrations_are_refused(
     target = entry if arguments else entry / saved.version
     assert main(["calibrate", str(target), *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+GOOD_LINE = {"incident": "i", "opinion": "real", "series": "a", "start": "", "version": "", "peak_error": 1.5}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"peak_error": "high"},
+        {"peak_error": None},
+        {"peak_error": float("nan")},
+        {"peak_error": -1.0},
+        {"peak_error": 10**400},
+        {"incident": ["i"]},
+        {"version": 1},
+    ],
+)
+def test_feedback_that_no_threshold_can_be_learnt_from_is_refused_when_read(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    (tmp_path / "feedback.jsonl").write_text(
+        json.dumps(GOOD_LINE) + "\n" + json.dumps({**GOOD_LINE, **change})
+    )
+    with pytest.raises(DetectorError, match=r"feedback.jsonl, line 2: damaged"):
+        read_feedback(tmp_path)
+
+
+def test_feedback_that_is_no_text_or_nested_without_end_is_refused(tmp_path: Path) -> None:
+    for content, words in ((b"\xff\xfe", "cannot be read"), (b"[" * 100_000, "line 1: damaged")):
+        (tmp_path / "feedback.jsonl").write_bytes(content)
+        with pytest.raises(DetectorError, match=words):
+            read_feedback(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"incident": "x"}', b"[1]", b"\xff", b"[" * 100_000, b'{"incidents": 1}']
+)
+def test_a_file_without_incidents_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "incidents.json").write_bytes(content)
+    with pytest.raises(DetectorError, match=r"incidents\.json"):
+        find_incident(tmp_path / "incidents.json", "4be1")
+
+
+def test_a_line_of_alerts_may_hold_what_unicode_calls_the_end_of_a_line(tmp_path: Path) -> None:
+    lines = tmp_path / "alerts.jsonl"
+    texts = [json.dumps({**INCIDENT, "series": "a\u2028b", "id": one}, ensure_ascii=False) for one in "xy"]
+    lines.write_text("\n".join(texts), encoding="utf-8")
+    assert find_incident(lines, "y")["series"] == "a\u2028b"
+
+
+@pytest.mark.parametrize("peak", [-4.0, float("nan"), 1e308, 10**400, 0])
+def test_a_peak_that_is_no_score_is_refused(peak: float) -> None:
+    flat = replace(THRESHOLD, sharpness=0.5)
+    with pytest.raises(DetectorError, match="not an incident"):
+        feedback_on({**INCIDENT, "peak_score": peak}, "real", flat)
