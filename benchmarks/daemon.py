@@ -26,7 +26,7 @@ from benchmarks.measurement import Measurement, alternate
 from connectors.cluster import ensure_topics
 from connectors.connection import Connection, ConsumerOptions, TopicSpec, client_settings, fetch_settings
 from connectors.encoder import encode
-from connectors.kafka import Producer
+from connectors.producer import Producer
 from connectors.records import Readings
 from detector.registry import publish
 from tests.kafka_broker import KafkaBroker

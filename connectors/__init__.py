@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from connectors.errors import KafkaError as KafkaError
     from connectors.errors import ParquetError as ParquetError
     from connectors.kafka import KafkaSource as KafkaSource
-    from connectors.kafka import Producer as Producer
     from connectors.parquet import ParquetSource as ParquetSource
+    from connectors.producer import Producer as Producer
     from connectors.records import Batch as Batch
     from connectors.records import Message as Message
     from connectors.records import Position as Position
@@ -54,7 +54,7 @@ _HOME = {
     "ParquetError": "errors",
     "ParquetSource": "parquet",
     "Position": "records",
-    "Producer": "kafka",
+    "Producer": "producer",
     "ProducerOptions": "connection",
     "Readings": "records",
     "Reject": "records",

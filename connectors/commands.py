@@ -21,8 +21,9 @@ from connectors.codec import JsonWideCodec
 from connectors.connection import Connection, ConsumerOptions, TopicSpec
 from connectors.encoder import FieldNames, infer_channels
 from connectors.errors import ConnectorError
-from connectors.kafka import KafkaSource, Producer
+from connectors.kafka import KafkaSource
 from connectors.parquet import ParquetSource, discover
+from connectors.producer import Producer
 from connectors.transfer import Destination, Recorded, Recorder
 from connectors.transfer import record as record_topic
 from connectors.transfer import replay as replay_rows

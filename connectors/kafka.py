@@ -1,4 +1,4 @@
-"""Kafka: the source and the producer. With `connectors.cluster` the only importer of the Kafka client.
+"""Kafka: the source. With `connectors.cluster` the only importer of the Kafka client.
 
 A broker that goes away while we run is not an error: the client reconnects, `poll` returns empty
 batches meanwhile and producing waits until its timeout.
@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from itertools import chain
 from typing import Any, TypeAlias
 
 from kafka import (
     ConsumerRebalanceListener,
     KafkaConsumer,
-    KafkaProducer,
     OffsetAndMetadata,
     TopicPartition,
     errors,
@@ -28,26 +27,22 @@ from connectors.codec import JsonWideCodec
 from connectors.connection import (
     Connection,
     ConsumerOptions,
-    ProducerOptions,
     TopicSpec,
     client_settings,
     fetch_settings,
     group_settings,
-    producer_settings,
 )
 from connectors.delivery import AtLeastOnce
 from connectors.errors import KafkaError
 from connectors.pace import Pace
 from connectors.raw import RawColumns
-from connectors.records import Batch, Membership, Message, Position
+from connectors.records import Batch, Membership, Position
 
 __all__ = [
     "AtLeastOnce",
     "Connection",
     "ConsumerOptions",
     "KafkaSource",
-    "Producer",
-    "ProducerOptions",
     "TopicSpec",
     "count_partitions",
     "ensure_topics",
@@ -370,42 +365,3 @@ class KafkaSource:
                 f" {self._options.group_instance_id!r}; give each member its own"
             )
         return KafkaError(f"{doing} at {self._connection.servers}: {say(error)}")
-
-
-class Producer:
-    """Produces messages: all acknowledged by all in-sync replicas, or KafkaError."""
-
-    def __init__(self, connection: Connection, options: ProducerOptions | None = None) -> None:
-        self._connection, self._options = connection, options or ProducerOptions()
-        with translated(connection, "cannot start a producer"):
-            self._producer = KafkaProducer(**client_settings(connection), **producer_settings(self._options))
-
-    def produce(self, messages: Sequence[Message]) -> None:
-        """Send the messages in order and wait until every one is acknowledged.
-
-        Raises KafkaError for the first that is not; others may have been written all the same.
-        """
-        pending, topic = [], ""
-        try:
-            for message in messages:
-                topic = message.topic
-                pending.append(
-                    self._producer.send(
-                        topic, message.value, message.key, list(message.headers), message.partition
-                    )
-                )
-            # Not `flush`: in the client it never returns once a batch had to be split.
-            for message, future in zip(messages, pending, strict=True):
-                topic = message.topic
-                future.get(timeout=self._options.delivery_timeout_seconds + _CLOSE_SECONDS)
-        except errors.KafkaError as error:
-            servers = self._connection.servers
-            raise KafkaError(f"cannot deliver to topic {topic} at {servers}: {say(error)}") from error
-
-    def close(self) -> None:
-        """Close without waiting for what is still on its way."""
-        try:
-            self._producer.close(timeout=0)
-        except errors.KafkaTimeoutError:  # the client gives up closing when something is on its way
-            self._producer._sender.force_close()
-            self._producer._closed = True

@@ -12,7 +12,8 @@ from connectors.cluster import count_partitions, ensure_topics
 from connectors.connection import Connection, ProducerOptions, TopicSpec
 from connectors.delivery import AtLeastOnce, ExactlyOnce
 from connectors.errors import TransactionsUnsupportedError
-from connectors.kafka import KafkaSource, Producer
+from connectors.kafka import KafkaSource
+from connectors.producer import Producer
 from connectors.state_topic import read_state
 from connectors.transactions import Transactions
 from detector.config import Config

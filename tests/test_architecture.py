@@ -20,7 +20,7 @@ SOURCES = [*MODULES, ROOT / "streamgauge.py"]
 OWNERS = {
     "kafka": {
         *("connectors/kafka.py", "connectors/cluster.py", "connectors/tail.py"),
-        *("connectors/transactions.py", "connectors/state_topic.py"),
+        *("connectors/producer.py", "connectors/transactions.py", "connectors/state_topic.py"),
     },
     "prometheus_client": {"detector/metrics.py"},
     "pyarrow": {"connectors/parquet.py", "detector/artifact.py", "detector/registry.py"},

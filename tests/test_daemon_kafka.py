@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from connectors.connection import Connection
 from connectors.encoder import encode
-from connectors.kafka import Producer
+from connectors.producer import Producer
 from connectors.records import Message
 from detector.registry import publish
 from tests.artifacts import make_artifact

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from connectors.connection import Connection
-from connectors.kafka import Producer
+from connectors.producer import Producer
 from detector.engine import Engine
 from detector.messages import Encoder, Topics
 from tests.artifacts import make_artifact

@@ -26,8 +26,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from connectors.cluster import ensure_topics
 from connectors.connection import Connection, TopicSpec
 from connectors.encoder import encode
-from connectors.kafka import Producer
 from connectors.parquet import TableWriter
+from connectors.producer import Producer
 from connectors.records import Readings
 from connectors.tail import Tail
 from detector.registry import publish

@@ -20,12 +20,12 @@ from connectors.errors import KafkaError
 from connectors.kafka import (
     AtLeastOnce,
     KafkaSource,
-    Producer,
     count_partitions,
     ensure_topics,
     sample,
     wait_for_broker,
 )
+from connectors.producer import Producer
 from connectors.records import Batch, Message
 from tests.kafka_broker import KafkaBroker, free_ports
 

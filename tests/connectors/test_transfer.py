@@ -20,8 +20,9 @@ from connectors.cluster import count_partitions, sample
 from connectors.codec import JsonWideCodec
 from connectors.connection import Connection, ConsumerOptions
 from connectors.encoder import encode
-from connectors.kafka import KafkaSource, Producer
+from connectors.kafka import KafkaSource
 from connectors.parquet import TableWriter, discover, read_chunks
+from connectors.producer import Producer
 from connectors.records import Message, Readings
 from connectors.transfer import Recorder, Rolling, due_seconds, record
 from streamgauge import main

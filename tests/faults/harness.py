@@ -16,7 +16,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from connectors.cluster import ensure_topics
 from connectors.connection import Connection, TopicSpec
-from connectors.kafka import Producer
+from connectors.producer import Producer
 from detector.artifact import Adaptation, Artifact, Scoring
 from detector.config import load_config
 from detector.daemon import engine_options

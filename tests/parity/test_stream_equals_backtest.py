@@ -12,8 +12,8 @@ import pytest
 
 from connectors.connection import Connection
 from connectors.encoder import encode
-from connectors.kafka import Producer
 from connectors.parquet import ParquetSource, TableWriter, discover
+from connectors.producer import Producer
 from connectors.records import Readings
 from detector.artifact import Artifact
 from detector.engine import Engine, StepResult

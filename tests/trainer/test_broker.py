@@ -18,7 +18,8 @@ from connectors.cluster import ensure_topics, sample, wait_for_broker
 from connectors.codec import JsonWideCodec
 from connectors.connection import Connection, ConsumerOptions, TopicSpec
 from connectors.delivery import AtLeastOnce
-from connectors.kafka import KafkaSource, Producer
+from connectors.kafka import KafkaSource
+from connectors.producer import Producer
 from connectors.records import Batch, Message
 from trainer.broker import embedded_broker
 from trainer.errors import TrainerError
