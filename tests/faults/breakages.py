@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Sequence
 
 from connectors import delivery, transactions
 from connectors.records import Batch, Membership, Message, Position
 from detector import recovery
-from detector.engine import Engine
+from detector.engine import Engine, StepResult
+from detector.sinks import MessageSink
 
 NAMES = ("offsets_outside", "no_replay", "no_fencing", "slow")
+JUDGED = "judged, not written yet"
 
 
 def apply(name: str) -> None:
@@ -69,11 +73,13 @@ def _no_fencing() -> None:
 
 
 def _slow() -> None:
-    """Judging takes a second longer: a process is usually stopped in the middle of it."""
-    step = Engine.step
+    """Between judging and writing passes a second, and the log says so: a process can be stopped in it."""
+    write = MessageSink.write
 
-    def slowly(self: Engine, *given: object) -> object:
-        time.sleep(1.0)
-        return step(self, *given)  # type: ignore[arg-type]
+    def slowly(self: MessageSink, result: StepResult, batch: Batch) -> None:
+        if len(batch.readings):
+            print(json.dumps({"event": JUDGED, "readings": len(batch.readings)}), file=sys.stderr, flush=True)
+            time.sleep(1.0)
+        write(self, result, batch)
 
-    Engine.step = slowly  # type: ignore[assignment, method-assign]
+    MessageSink.write = slowly  # type: ignore[method-assign]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 
 from connectors.connection import Connection, client_settings
+from tests.faults.breakages import JUDGED
 from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, wait_for
 
 Evidence = str
@@ -76,12 +78,21 @@ def zombie(struck: Struck) -> Evidence:
     member = holders[int(struck.rng.integers(len(holders)))] if holders else struck.someone()
     others = [one for one in struck.members if one is not member]
     before = _taken_up(others)
+    _catch_in_a_batch(member)
     member.send(signal.SIGSTOP)
     forgotten = time.monotonic() + 3 * SESSION_SECONDS  # a member without a partition is not missed
     wait_for(lambda: _taken_up(others) > before or time.monotonic() > forgotten, "others to take over")
     time.sleep(SESSION_SECONDS * float(struck.rng.random()) / 3)
     member.send(signal.SIGCONT)
     return f"member {member.number} stopped until {_taken_up(others) - before} partitions were taken over"
+
+
+def _catch_in_a_batch(member: Member) -> None:
+    """Wait until a slow member holds a batch that it has not written; others are stopped anywhere."""
+    caught = len(member.events(JUDGED))
+    if caught:
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: len(member.events(JUDGED)) > caught, "a batch", 3 * SESSION_SECONDS)
 
 
 def join(struck: Struck) -> Evidence:
