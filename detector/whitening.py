@@ -25,7 +25,8 @@ import torch
 from torch import nn
 
 MOST_JOINT_CELLS, MOST_JOINT_ROWS = 1_024, 32
-_STEPS = 12
+_STEPS = 6
+_TINY = 1e-12
 Linear = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -65,7 +66,7 @@ class Whitening(nn.Module):
         blamed_BWC = residual_BWC
         if known_BWC is not None:
             blamed_BWC = torch.where(known_BWC, residual_BWC, 0.0)
-            residual_BWC = least_distant(blamed_BWC, known_BWC, self._whitened, self._transposed)
+            residual_BWC = least_distant(blamed_BWC, known_BWC, self._precision, (1, 2))
             x_BWC = self._least_distant_alone(torch.where(known_BWC, x_BWC, 0.0), known_BWC)
         joint_B = self._whitened(residual_BWC).square().mean(dim=1)
         blame_BC = (blamed_BWC / self.scale).square().mean(dim=1)
@@ -91,53 +92,42 @@ class Whitening(nn.Module):
         whitened: torch.Tensor = (residual_BWC.transpose(1, 2) @ self.rows).transpose(1, 2) @ self.channels
         return whitened.flatten(1)
 
-    def _transposed(self, whitened_BD: torch.Tensor) -> torch.Tensor:
-        """The transpose of `_whitened`, [B, D] -> [B, W, C]."""
-        num_channels = len(self.scale)
+    def _precision(self, residual_BWC: torch.Tensor) -> torch.Tensor:
+        """The gradient of half the joint distance, [B, W, C]."""
         if not self.is_factored:
-            return (whitened_BD @ self.joint.T).unflatten(1, (-1, num_channels))
-        whitened_BWC = whitened_BD.unflatten(1, (-1, num_channels)) @ self.channels.T
-        return (whitened_BWC.transpose(1, 2) @ self.rows.T).transpose(1, 2)
+            return (residual_BWC.flatten(1) @ self.joint @ self.joint.T).view_as(residual_BWC)
+        by_row_BCW = residual_BWC.transpose(1, 2) @ self.rows @ self.rows.T
+        return by_row_BCW.transpose(1, 2) @ self.channels @ self.channels.T
 
     def _least_distant_alone(self, x_BWC: torch.Tensor, known_BWC: torch.Tensor) -> torch.Tensor:
         """`least_distant` of each channel's own rows."""
         if len(self.alone) == 0:
             return x_BWC
         x_CBW, known_CBW = x_BWC.permute(2, 0, 1), known_BWC.permute(2, 0, 1)
-        size = x_CBW.shape[:2]
-        found = least_distant(
-            x_CBW.flatten(0, 1),
-            known_CBW.flatten(0, 1),
-            lambda x_NW: (x_NW.unflatten(0, size) @ self.alone).flatten(0, 1),
-            lambda w_NW: (w_NW.unflatten(0, size) @ self.alone.mT).flatten(0, 1),
-        )
-        return found.unflatten(0, size).permute(1, 2, 0)
+        return least_distant(x_CBW, known_CBW, self._precision_alone, (2,)).permute(1, 2, 0)
+
+    def _precision_alone(self, x_CBW: torch.Tensor) -> torch.Tensor:
+        return x_CBW @ self.alone @ self.alone.mT
 
 
-def least_distant(x: torch.Tensor, known: torch.Tensor, whiten: Linear, transposed: Linear) -> torch.Tensor:
-    """`x` with values in its unknown cells (0 when given) that bring the sum of squares of `whiten(x)` to its
-    least: what a normal distribution expects there, so that the distance is that of the known cells.
+def least_distant(
+    x: torch.Tensor, known: torch.Tensor, precision: Linear, axes: tuple[int, ...]
+) -> torch.Tensor:
+    """`x` with values in its unknown cells (0 when given) that bring its distance to the least: what a normal
+    distribution expects there, so that the distance is that of the known cells.
 
-    x, known float and bool [N, ...]; `whiten` is linear [N, ...] -> [N, D], `transposed` its transpose. A few
-    steps of conjugate gradients (Hestenes and Stiefel, 1952), each row of `x` by itself; stopping early gives
-    a greater distance, never a smaller one.
+    x, known float and bool [..., cells]; `precision` applies a positive definite matrix over the `axes`
+    of the cells. A few steps of conjugate gradients (Hestenes and Stiefel, 1952), each window by itself;
+    stopping early leaves a greater distance, never a smaller one.
     """
     unknown = (~known).to(x.dtype)
-    slope = -transposed(whiten(x)) * unknown
-    direction, size = slope, _squares(slope)
+    slope = -precision(x) * unknown
+    direction, size = slope, (slope * slope).sum(axes, keepdim=True)
     for _ in range(_STEPS):
-        moved = whiten(direction)
-        step = size / _squares(moved).clamp(min=1e-12)
-        x = x + _spread(step, x) * direction
-        slope = slope - _spread(step, x) * transposed(moved) * unknown
-        size, before = _squares(slope), size
-        direction = slope + _spread(size / before.clamp(min=1e-12), x) * direction
+        bent = precision(direction) * unknown
+        step = size / (direction * bent).sum(axes, keepdim=True).clamp_(min=_TINY)
+        x = torch.addcmul(x, step, direction)
+        slope = torch.addcmul(slope, step, bent, value=-1.0)
+        size, before = (slope * slope).sum(axes, keepdim=True), size
+        direction = torch.addcmul(slope, size / before.clamp_(min=_TINY), direction)
     return x
-
-
-def _squares(x: torch.Tensor) -> torch.Tensor:
-    return x.square().flatten(1).sum(dim=1)
-
-
-def _spread(value_N: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    return value_N.view(-1, *[1] * (like.dim() - 1))

@@ -179,6 +179,7 @@ class KafkaBroker:
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"Kafka did not start:\n{self._log.read_text()[-3000:]}")
+            time.sleep(0.1)
 
     def stop(self) -> None:
         """Shut down in an orderly way."""

@@ -25,13 +25,16 @@ PROPERTIES = {
 }
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    """Return once `condition` holds. Raises TimeoutError after a generous bound."""
+def wait_for(
+    condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS, every: float = 0.05
+) -> None:
+    """Return once `condition` holds, asked `every` so many seconds. Raises TimeoutError after a generous
+    bound."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds:.0f} s for {what}")
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 @dataclass

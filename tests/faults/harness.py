@@ -172,7 +172,7 @@ class _Progress:
     def wait_for(self, num_readings: int) -> None:
         """Faults are to strike members that are busy; yet not wait for ever for some that are not."""
         with contextlib.suppress(TimeoutError):
-            wait_for(lambda: self.committed() >= num_readings, "progress", _PROGRESS_SECONDS)
+            wait_for(lambda: self.committed() >= num_readings, "progress", _PROGRESS_SECONDS, every=0.25)
 
     def close(self) -> None:
         self._looker.close(autocommit=False)
@@ -189,7 +189,7 @@ def _drain(cluster: Cluster, stream: Stream, topic: str, members: list[Member], 
         return progress.committed() >= len(stream.messages)
 
     try:
-        wait_for(is_done, f"the group to finish; see {members[0].log.parent}", _DRAIN_SECONDS)
+        wait_for(is_done, f"the group to finish; see {members[0].log.parent}", _DRAIN_SECONDS, every=0.5)
     finally:
         progress.close()
     for member in members:
