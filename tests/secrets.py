@@ -18,7 +18,7 @@ MARKER = "dontleakme"
 ENVIRONMENT = {
     # Read by every daemon and command of the suite, though most have no use for them.
     f"STREAMGAUGE_{name}": f"{MARKER}-{name.lower().replace('_', '-')}"
-    for name in ("KAFKA__SASL_PASSWORD", "KAFKA__SSL_KEY_PASSWORD")
+    for name in ("KAFKA__SASL_PASSWORD", "KAFKA__SSL_KEY_PASSWORD", "PLANTED__TOKEN")
 }
 _LOGS = "STREAMGAUGE_TEST_LOGS"
 """Names the directory of the session's lists of logs, for this process and those that it starts."""

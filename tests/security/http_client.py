@@ -33,7 +33,19 @@ def get(
     server: HttpServer, path: str, context: ssl.SSLContext | None = None, **headers: str
 ) -> tuple[int, str]:
     """Status and body. Raises OSError where there is no answer."""
-    request = urllib.request.Request(server.address + path, headers=headers)
+    return _read(server.address + path, context, headers)
+
+
+def fetch(url: str, context: ssl.SSLContext | None = None, **headers: str) -> tuple[int, str]:
+    """Status and body; status 0 while nothing listens."""
+    try:
+        return _read(url, context, headers)
+    except OSError:
+        return 0, ""
+
+
+def _read(url: str, context: ssl.SSLContext | None, headers: dict[str, str]) -> tuple[int, str]:
+    request = urllib.request.Request(url, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS, context=context) as answer:
             return answer.status, answer.read().decode()

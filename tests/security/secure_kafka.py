@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from kafka import KafkaAdminClient
 
 from tests.certificates import Authority, Files
 from tests.kafka_broker import KafkaBroker, need_java
@@ -32,6 +33,11 @@ class SecureKafka:
     broker: KafkaBroker
     authority: Authority
     client: Files
+
+    def create_topic(self, name: str, num_partitions: int = 1) -> None:
+        with KafkaAdminClient(bootstrap_servers=self.broker.bootstrap) as admin:
+            admin.create_topics({name: {"num_partitions": num_partitions}})
+            admin.wait_for_topics([name])
 
 
 def properties(server: Path, misnamed: Path, authority: Path) -> dict[str, str]:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kafka import KafkaAdminClient
 
 from connectors.connection import Connection
 from connectors.encoder import encode
@@ -41,9 +40,7 @@ def topic(secure_kafka: SecureKafka) -> str:
     """A topic with readings of two series, written over the plain listener."""
     name = f"secure-{uuid.uuid4().hex[:8]}"
     bootstrap = secure_kafka.broker.bootstrap
-    with KafkaAdminClient(bootstrap_servers=bootstrap) as admin:
-        admin.create_topics({name: {"num_partitions": 2}})
-        admin.wait_for_topics([name])
+    secure_kafka.create_topic(name, 2)
     series = np.tile(np.arange(2), NUM_ROWS)
     times = 1_700_000_000_000_000_000 + np.repeat(np.arange(NUM_ROWS), 2) * 10**9
     values = np.random.default_rng(0).standard_normal((2 * NUM_ROWS, 2))
