@@ -6,8 +6,7 @@ _CURES = (
     # As OpenSSL and the Kafka client say it, the first that fits.
     (
         ("Hostname mismatch", "IP address mismatch"),
-        "its certificate is for another name: use a name of the certificate in [kafka] bootstrap_servers, and"
-        " in the brokers' advertised.listeners",
+        "its certificate is for another name: check [kafka] bootstrap_servers and what brokers advertise",
     ),
     (
         ("certificate has expired", "certificate is not yet valid"),
@@ -31,8 +30,7 @@ _CURES = (
     ),
     (
         ("SaslAuthenticationFailed",),
-        "it refused our credentials: check [kafka] sasl_username and the password"
-        " (STREAMGAUGE_KAFKA__SASL_PASSWORD or sasl_password_file)",
+        "it refused our credentials: check [kafka] sasl_username and the password, sasl_password_file",
     ),
 )
 

@@ -90,9 +90,7 @@ class KafkaSection(Section):
         default=None, description="only as STREAMGAUGE_KAFKA__SASL_PASSWORD, or use sasl_password_file"
     )
     sasl_password_file: str | None = Field(default=None, description="file that holds the password")
-    ssl_cafile: str | None = Field(
-        default=None, description="who signed the brokers' certificates"
-    )
+    ssl_cafile: str | None = Field(default=None, description="who signed the brokers' certificates")
     ssl_certfile: str | None = Field(default=None, description="our certificate, where brokers ask for one")
     ssl_keyfile: str | None = Field(default=None, description="its key; default: in ssl_certfile")
     ssl_key_password: SecretStr | None = Field(

@@ -125,7 +125,7 @@ class KafkaBroker:
 
     `properties` are added to the broker's own; its ports stay the same over restarts. With `proxy_port` it
     also listens at `behind_proxy`, for clients that are told to reach it by that port. `listeners` (name to
-    security protocol) are further ones, reached at `address_of`; `scram` are credentials as `format` takes them.
+    security protocol) are further ones, reached at `address_of`; `scram` are logins as `format` takes them.
     """
 
     def __init__(

@@ -86,5 +86,3 @@ def secure_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKaf
     broker.start()
     yield SecureKafka(broker, authority, authority.issue("member.example.org"))
     broker.kill()
-
-

@@ -26,13 +26,11 @@ ENVIRONMENT = {
     "STREAMGAUGE_HTTP__PASSWORD": HTTP,
 }
 GOOD = '[model]\npath = "models/pump"\n[kafka]\ntopic = "readings"\n[http]\nusername = "ops"\n'
+LOGIN = 'security_protocol = "SASL_SSL"\nsasl_mechanism = "PLAIN"\nsasl_username = "me"'
 OUTCOMES = {
     "fine": (GOOD, 0),
     "fine with a login": (
-        GOOD.replace(
-            'topic = "readings"',
-            'topic = "readings"\nsecurity_protocol = "SASL_SSL"\nsasl_mechanism = "PLAIN"\nsasl_username = "me"',
-        ),
+        GOOD.replace("[kafka]", f"[kafka]\n{LOGIN}"),
         0,
     ),
     "half a login": (GOOD.replace('username = "ops"', "port = 1"), 2),
