@@ -42,7 +42,7 @@ def wait_for_broker(
     """Return when the cluster answers, and has `topic` if one is given; or when `stop` is set.
 
     Raises KafkaError after `timeout_seconds`, saying what is missing, and at once where waiting cannot
-    help (refused credentials). Every failed attempt is logged.
+    help (refused credentials or certificates). Every failed attempt is logged.
     """
     waiting.wait_until(
         lambda seconds: _probe(connection, topic, seconds),

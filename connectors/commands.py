@@ -113,6 +113,9 @@ def place_of(args: Namespace) -> Place:
     for secret in _SECRETS:
         if kafka.get(f"{secret}_file"):
             kafka[secret] = _text_of(Path(kafka[f"{secret}_file"])).strip()
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        if kafka.get(name):
+            _check_readable(f"[kafka] {name}", Path(kafka[name]))
     connection = Connection(
         tuple(servers.split(",") if isinstance(servers, str) else map(str, servers)),
         **{name: kafka[name] for name in _LOGIN if kafka.get(name) is not None},
@@ -133,6 +136,14 @@ def _configured(path: Path) -> dict[str, Any]:
                 f" STREAMGAUGE_KAFKA__{secret.upper()} or name a file in {secret}_file"
             )
     return values
+
+
+def _check_readable(setting: str, path: Path) -> None:
+    """The client would say that a file is missing, and not which."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ConnectorError(f"{setting}: {path}: {error.strerror}") from error
 
 
 def _text_of(path: Path) -> str:

@@ -154,8 +154,9 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away, is too slow or speaks something else is no error of ours."""
         error = sys.exc_info()[1]
-        if isinstance(error, ssl.SSLError) and error.reason in _REFUSED:
-            self.refusals.note("certificate_refused", str(client_address[0]))
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+            reason = "certificate_refused" if error.reason in _REFUSED else "handshake_failed"
+            self.refusals.note(reason, str(client_address[0]))
         elif not isinstance(error, OSError):
             logger.error("a request failed", exc_info=error)
 

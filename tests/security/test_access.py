@@ -276,3 +276,13 @@ def test_the_log_warns_of_a_port_that_others_can_reach(
     warn_of_exposure(section(**values), host)
     assert [record.message for record in caplog.records] == events
     assert all("set [http] " in record.keys["remedy"] for record in caplog.records)
+
+
+def test_a_client_that_does_not_trust_our_certificate_is_told_in_the_log(
+    serve: Serve, foreign: Authority, own: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(**tls(own))
+    with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+        get(server, "/metrics", trusting(foreign.file))
+    wait_for(lambda: caplog.records, "the log")
+    assert [record.keys for record in caplog.records] == [{"last": "127.0.0.1", "handshake_failed": 1}]
