@@ -19,12 +19,13 @@ from connectors.codec import FieldNames, JsonWideCodec, Limits
 from connectors.connection import Connection, ConsumerOptions
 from connectors.kafka import KafkaSource
 from detector import logs
+from detector.access import warn_of_exposure
 from detector.artifact import Artifact
 from detector.config import Config
 from detector.delivery import choose, create_topics, recovery_of
 from detector.engine import Engine, EngineOptions
 from detector.errors import ConfigError
-from detector.http import HttpServer, Response, Route
+from detector.http import HttpServer, Protection, Response, Route
 from detector.incidents import IncidentRules
 from detector.loop import Turn, run
 from detector.messages import Encoder, Topics
@@ -71,6 +72,7 @@ def connection_of(config: Config) -> Connection:
         ssl_cafile=kafka.ssl_cafile,
         ssl_certfile=kafka.ssl_certfile,
         ssl_keyfile=kafka.ssl_keyfile,
+        ssl_key_password=kafka.ssl_key_password.get_secret_value() if kafka.ssl_key_password else None,
     )
 
 
@@ -229,12 +231,14 @@ def _http_server(config: Config, metrics: Metrics, pulse: _Pulse) -> HttpServer:
         "/": lambda accept: Response(200, "text/html; charset=utf-8", status.page().encode()),
     }
     try:
-        return HttpServer(config.http.host, config.http.port, routes)
+        server = HttpServer(config.http.host, config.http.port, routes, Protection.of(config.http))
     except OSError as error:
         raise ConfigError(
             f"[http] host, port: cannot bind {config.http.host}:{config.http.port}: {error.strerror};"
             " choose another port, or 0 for any free one"
         ) from error
+    warn_of_exposure(config.http, server.host)
+    return server
 
 
 def _stop_on_signals() -> threading.Event:

@@ -54,9 +54,11 @@ def open_artifact(location: str | Path) -> Artifact:
     """
     text = str(location)
     if "://" not in text:
-        return artifacts.load(resolve(Path(text)))
+        directory = resolve(Path(text))
+        return _as_named(artifacts.load(directory), str(directory))
     with tempfile.TemporaryDirectory(prefix="streamgauge-artifact-") as scratch:
-        return artifacts.load(_download(text, Path(scratch)))
+        path = _download(text, Path(scratch))
+        return _as_named(artifacts.load(Path(scratch)), path)
 
 
 def resolve(location: Path) -> Path:
@@ -71,7 +73,18 @@ def resolve(location: Path) -> Path:
     return location / _checked(version, str(pointer))
 
 
-def _download(uri: str, scratch: Path) -> Path:
+def _as_named(artifact: Artifact, path: str) -> Artifact:
+    """The artifact, which is the version that its directory is called by, where that is called by one."""
+    name = path.rstrip("/").rpartition("/")[2]
+    if _VERSION.fullmatch(name) and name != artifact.version:
+        raise ArtifactError(
+            f"{path}: holds version {artifact.version} and not {name}: it was exchanged; publish it anew"
+        )
+    return artifact
+
+
+def _download(uri: str, scratch: Path) -> str:
+    """Copy the version that `uri` stands for into `scratch`; returns its path on the remote side."""
     try:
         filesystem, path = pafs.FileSystem.from_uri(uri)
         pointer = f"{path}/{CURRENT}"
@@ -82,7 +95,7 @@ def _download(uri: str, scratch: Path) -> Path:
         pafs.copy_files(path, str(scratch), source_filesystem=filesystem)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ArtifactError(f"{uri}: cannot be read: {error}") from error
-    return scratch
+    return str(path)
 
 
 def _checked(version: str, pointer: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.faults.proxy import Proxy
 from tests.kafka_broker import KafkaBroker, free_ports
+from tests.secrets import remember
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120.0  # a bound on hanging, not an expectation
@@ -108,6 +109,7 @@ class Zygote:
 
     def start(self, member: Member, breakages: tuple[str, ...] = ()) -> None:
         assert self._process.stdin is not None
+        remember(member.log)
         self._process.stdin.write(" ".join([str(member.log), str(member.config), *breakages]) + "\n")
         self._process.stdin.flush()
         member.pid = int(self._line())
