@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import json
 import threading
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
 _IDLE_SECONDS = 10.0
+_WORTH_BYTES = 1024
+_FAST, _GZIP = 1, 31
+"""Of `zlib.compress`: the level, and the size of the window that means gzip's header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,19 @@ class HttpServer:
         self._server.server_close()
 
 
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip.
+
+    >>> takes_gzip("br, gzip;q=0.8"), takes_gzip("gzip;q=0"), takes_gzip("")
+    (True, False, False)
+    """
+    for one in accept_encoding.lower().split(","):
+        name, _, weight = one.replace(" ", "").partition(";q=")
+        if name in ("gzip", "*"):
+            return weight.strip("0.") != "" if weight else True
+    return False
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
@@ -74,12 +91,17 @@ def _handler(routes: dict[str, Route]) -> type[BaseHTTPRequestHandler]:
         do_HEAD = do_GET  # noqa: N815  # the library's name
 
         def _answer(self, response: Response) -> None:
+            body = response.body
             self.send_response(response.code)
             self.send_header("Content-Type", response.content_type)
-            self.send_header("Content-Length", str(len(response.body)))
+            self.send_header("Vary", "Accept, Accept-Encoding")
+            if len(body) >= _WORTH_BYTES and takes_gzip(self.headers.get("Accept-Encoding", "")):
+                body = zlib.compress(body, _FAST, _GZIP)
+                self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(response.body)
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the library's name
             """Probes and scrapes come every few seconds: not logged."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,9 @@ from detector.exporter.gauges import Labels, channel_gauges, firing, incident_ga
 from detector.exporter.sources import Sources
 
 _END = b"# EOF\n"
+_LONG = 1 << 16
+_REST_SECONDS = 0.002
+"""As long as a text of a thousand lines or a few takes."""
 
 
 class Exposition:
@@ -44,14 +49,22 @@ class Exposition:
         if names != self._channels:
             self._channels, self._labels = names, Labels(names)
         shown = firing(snapshot.open_incidents, self._max_incidents)
-        parts = (
+        families = chain(
             series_gauges(snapshot, self._labels, peaks),
             channel_gauges(snapshot, self._labels),
-            incident_gauges(shown),
+            (incident_gauges(shown),),
         )
         end = _END if body.endswith(_END) else b""
-        return b"".join((body.removesuffix(end), *(part.encode() for part in parts), end)), content_type
+        return b"".join((body.removesuffix(end), *_unhurried(families), end)), content_type
 
     def _now(self) -> View:
         assert self._view is not None
         return self._view
+
+
+def _unhurried(texts: Iterable[str]) -> Iterator[bytes]:
+    """As bytes, with a rest after each long one: the loop, which needs the same interpreter, gets on."""
+    for text in texts:
+        yield text.encode()
+        if len(text) > _LONG:
+            time.sleep(_REST_SECONDS)

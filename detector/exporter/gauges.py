@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ class Labels:
         return [label for name in names for label in known[name]]
 
 
-def series_gauges(snapshot: Snapshot, labels: Labels, highest: NDArray[np.float64]) -> str:
+def series_gauges(snapshot: Snapshot, labels: Labels, highest: NDArray[np.float64]) -> Iterator[str]:
     """The families of `SERIES`; `highest` is the highest score of each shown series since the last scrape."""
     view = snapshot.series
     latest, shown = view.latest, view.shown
@@ -55,17 +55,19 @@ def series_gauges(snapshot: Snapshot, labels: Labels, highest: NDArray[np.float6
         latest.threshold[shown],
         np.where(when < 0, np.nan, when),
     )
-    return "".join(gauge(spec, texts, column) for spec, column in zip(SERIES, columns, strict=True))
+    for spec, column in zip(SERIES, columns, strict=True):
+        yield gauge(spec, texts, column)
 
 
-def channel_gauges(snapshot: Snapshot, labels: Labels) -> str:
+def channel_gauges(snapshot: Snapshot, labels: Labels) -> Iterator[str]:
     """The families of `CHANNELS`."""
     view = snapshot.series
     texts = labels.channels([view.latest.names[at] for at in view.detailed.tolist()])
     actual, expected, contribution = (view.channels[:, at] for at in range(3))
     band = snapshot.artifact.spec.column("band")
     columns = (actual, expected, expected - band, expected + band, contribution)
-    return "".join(gauge(spec, texts, column.ravel()) for spec, column in zip(CHANNELS, columns, strict=True))
+    for spec, column in zip(CHANNELS, columns, strict=True):
+        yield gauge(spec, texts, column.ravel())
 
 
 def firing(incidents: Sequence[Incident], most: int) -> list[Incident]:
