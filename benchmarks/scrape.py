@@ -38,7 +38,7 @@ PAUSE_SECONDS = 0.1
 def measure(quick: bool) -> list[Measurement]:
     """Milliseconds of a scrape, and the p99 of a turn while scrapes last over that without them."""
     torch.set_num_threads(1)
-    num_turns, num_rounds = (3, 1) if quick else (200, 5)
+    num_turns, num_rounds = (3, 1) if quick else (100, 3)
     loop = _Loop()
     turns: dict[bool, list[float]] = {False: [], True: []}
     scrapes: list[float] = []

@@ -106,6 +106,13 @@ def test_readings_become_scores_alerts_dead_letters_and_metrics(
         assert found["streamgauge_rejected_messages_total", (("reason", reason),)] == 1, reason
     assert found["streamgauge_unknown_channel_values_total", ()] == 1
     assert ("streamgauge_score", (("series", "pump-2"),)) in found
+    assert ("streamgauge_expected_value", (("channel", CHANNELS[0]), ("series", "pump-2"))) in found
+    assert found["streamgauge_transactions_total", (("outcome", "committed"),)] >= 1
+    assert found["streamgauge_transaction_seconds_count", ()] >= 1
+    assert found["streamgauge_turn_seconds_sum", (("step", "decode"),)] > 0
+    assert found["streamgauge_consumer_lag_seconds", (("partition", "0"),)] == 0
+    assert found["streamgauge_replaying", ()] == 0
+    assert found["streamgauge_model_trained_timestamp_seconds", ()] > 1e9
     assert "started" in events
     assert events[-1] == "stopped"
 
