@@ -104,7 +104,7 @@ def _tiles(status: Mapping[str, Any]) -> dict[str, str]:
     return {
         "ready": "yes" if status["ready"] else "not yet",
         "open incidents": str(sum(status["open_incidents"].values())),
-        "lag": f"{status['lag_messages']:,}",
+        "messages behind": f"{status['lag_messages']:,}",
         **({} if status["lag_seconds"] is None else {"seconds behind": f"{status['lag_seconds']:,}"}),
         **({"partitions replaying": str(status["replaying"])} if status["replaying"] else {}),
         "readings": f"{status['readings']:,}",
@@ -165,6 +165,6 @@ def _row(entry: Mapping[str, Any]) -> str:
     when = np.datetime64(entry["timestamp_ms"], "ms") if entry["timestamp_ms"] >= 0 else "-"
     return (
         f"<tr><td>{html.escape(entry['series'])}<td{' class=bad' if bad else ''}>"
-        f"{'-' if score is None else score}<td>{entry['state'].replace('_', ' ')}<td>{when}"
+        f"{'-' if score is None else f'{score:.3f}'}<td>{entry['state'].replace('_', ' ')}<td>{when}"
         f'<td><div class="bar{"" if bad else " ok"}" style="width:{share}%"></div></tr>'
     )
