@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NUM_BINS = 10
-MEMORY_ROWS = 20_000
-"""Rows after which a row counts e times less."""
+LEAST_MEMORY_ROWS = 20_000
 ENOUGH_ROWS = 2_000
 """Rows below which the index would tell of chance: with 10 bins its mean is then about 9 / 2,000."""
 _LEAST_SHARE = 1e-4
@@ -30,14 +29,15 @@ def stability_index(expected: NDArray[np.float64], found: NDArray[np.float64]) -
 class Drift:
     """The index of a stream of errors. Not thread-safe."""
 
-    def __init__(self, held_out: NDArray[np.float64], memory: int = MEMORY_ROWS) -> None:
+    def __init__(self, held_out: NDArray[np.float64], memory: float = LEAST_MEMORY_ROWS) -> None:
         """`held_out` float64 [n], NaN where unknown; where all are equal nothing can be said."""
         known = held_out[np.isfinite(held_out)]
         levels = np.linspace(0, 1, NUM_BINS + 1)[1:-1]
         self._edges = np.unique(np.quantile(known, levels)) if len(known) else np.empty(0)
         self._expected = self._counted(known)
         self._counts = np.zeros(len(self._expected))
-        self._memory = memory
+        self.memory = memory
+        """Rows after which a row counts e times less."""
         self._num_rows = 0
 
     def add(self, errors: NDArray[np.float64]) -> None:
@@ -46,8 +46,8 @@ class Drift:
         if len(known) == 0:
             return
         age = np.arange(len(known) - 1, -1, -1)
-        self._counts *= np.exp(-len(known) / self._memory)
-        self._counts += self._counted(known, np.exp(-age / self._memory))
+        self._counts *= np.exp(-len(known) / self.memory)
+        self._counts += self._counted(known, np.exp(-age / self.memory))
         self._num_rows += len(known)
 
     @property

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact import Artifact
-from detector.drift import Drift
+from detector.drift import LEAST_MEMORY_ROWS, Drift
 from detector.engine import Engine
 from detector.exporter.collector import View
 from detector.exporter.exposition import Exposition
@@ -29,6 +29,9 @@ from detector.threshold import rows_per_event
 from detector.verdicts import Verdicts
 
 __all__ = ["Metrics", "NotifierStats", "Sources"]
+
+_DAY_NS = 86_400 * 10**9
+"""What drift remembers: a whole round of what changes with the time of day."""
 
 
 class Metrics:
@@ -68,6 +71,7 @@ class Metrics:
         self._loaded_at = time.time()
         self._peaks.clear()
         self._drift = Drift(_scaled(engine.artifact))
+        self._rows_a_day = _DAY_NS / spec.interval_ns
         self._alarms_a_row = 1 / rows_per_event(spec.threshold.alarm_budget, spec.interval_ns)
         self.snapshot = Snapshot.of(engine, SeriesView.of(engine, self._selections))
 
@@ -79,6 +83,7 @@ class Metrics:
         if turn.batch.lost:
             self._peaks.clear()
         self._rise(verdicts)
+        self._drift.memory = max(LEAST_MEMORY_ROWS, self._rows_a_day * len(self.snapshot.latest.names))
         self._drift.add(verdicts.score * verdicts.threshold)
         self.snapshot = Snapshot.of(self.engine, self._series(turn), time.time(), self._drift.index)
 
