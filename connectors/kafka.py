@@ -113,8 +113,8 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 class KafkaSource:
     """A member of a consumer group that reads one topic: batches of readings and the offsets behind them.
 
-    Not thread-safe, but for `lag`, `assignment`, `num_rebalances` and `is_...`, which may be read from
-    anywhere. The partitions in a batch's `lost` were lost before its readings were read.
+    Not thread-safe, but for `lag`, `lag_seconds`, `assignment`, `num_rebalances` and `is_...`, which may be
+    read from anywhere. The partitions in a batch's `lost` were lost before its readings were read.
     """
 
     def __init__(self, connection: Connection, options: ConsumerOptions, codec: JsonWideCodec) -> None:
@@ -122,6 +122,7 @@ class KafkaSource:
         self._rebalances = _Rebalances()
         self._uncommitted: dict[TopicPartition, int] = {}
         self._lag: dict[int, int] = {}
+        self._newest_ms: dict[TopicPartition, int] = {}
         self._started: set[TopicPartition] = set()
         self._offered: set[TopicPartition] = set()
         self._first: dict[TopicPartition, int] = {}
@@ -155,7 +156,7 @@ class KafkaSource:
             self._first.setdefault(tp, found[0].offset)
         for partition in lost:
             self._started.discard(partition)
-            for known in (self._uncommitted, self._next, self._committed):
+            for known in (self._uncommitted, self._next, self._committed, self._newest_ms):
                 known.pop(partition, None)
             if partition not in held:
                 self._first.pop(partition, None)
@@ -172,7 +173,10 @@ class KafkaSource:
         records = {tp: found for tp, found in records.items() if tp in held & self._started}
         self._next |= {tp: found[-1].offset + 1 for tp, found in records.items()}
         self._pace.taken(sum(map(len, records.values())))
+        self._newest_ms = self._newest_ms | {tp: found[-1].timestamp for tp, found in records.items()}
+        began = time.perf_counter()
         decoded = self._codec.decode_columns(RawColumns.of_consumed(chain.from_iterable(records.values())))
+        decode_seconds = time.perf_counter() - began
         self._look_around()
         return Batch(
             decoded.readings,
@@ -182,6 +186,7 @@ class KafkaSource:
             frozenset(tp.partition for tp in lost),
             frozenset(tp.partition for tp in assigned),
             decoded.unknown_values,
+            decode_seconds,
         )
 
     def read_from(self, starts: Mapping[int, int]) -> None:
@@ -277,6 +282,19 @@ class KafkaSource:
         """Partition -> messages between our position and its end, as of about a second ago at most. A
         partition that was not fetched yet is absent."""
         return self._lag
+
+    @property
+    def lag_seconds(self) -> Mapping[int, float]:
+        """Partition -> age of the newest record that we have read, by the broker's timestamp and our clock; 0
+        where nothing is left to read. A partition of which nothing was read yet is absent, unless it has
+        nothing to read."""
+        newest = {tp.partition: at for tp, at in list(self._newest_ms.items())}
+        now_ms = time.time_ns() / 1e6
+        return {
+            number: max(0.0, now_ms - newest[number]) / 1e3 if messages else 0.0
+            for number, messages in self._lag.items()
+            if not messages or newest.get(number, -1) >= 0
+        }
 
     def close(self) -> None:
         """Leave the group; nothing is committed. A static member stays in it until its session ends."""

@@ -141,7 +141,12 @@ def _judge(
             lambda: source.lag,
             lambda: source.num_rebalances,
             lambda: source.is_assigned and not (recovery and recovery.is_replaying),
+            lambda: source.lag_seconds,
+            lambda: recovery.num_replaying if recovery else 0,
+            lambda: recovery.replayed if recovery else 0,
         ),
+        config.metrics.max_channel_series,
+        config.metrics.series,
     )
     encoder = Encoder(
         topics,
@@ -153,7 +158,7 @@ def _judge(
     )
     pulse = _Pulse(metrics)
     with closing(_http_server(config, metrics, pulse)) as server:
-        way = choose(config, connection, source, urlsplit(server.address).port or 0)
+        way = choose(config, connection, source, urlsplit(server.address).port or 0, metrics.transaction)
         with closing(way.client):
             logs.event(
                 "started",

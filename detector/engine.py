@@ -70,12 +70,20 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The newest verdict of every series known, as arrays over series (for metrics)."""
+    """The newest verdict of every series known, as arrays over series (for metrics).
+
+    threshold  float64 [n], in units of the calibrated one; NaN where unknown
+    is_full    bool [n], whether the window is full
+    slot       int32 [n], the series' number, for `Engine.channels_at`
+    """
 
     names: tuple[str, ...]
     score: NDArray[np.float64]
     state: NDArray[np.uint8]
     timestamp_ns: NDArray[np.int64]
+    threshold: NDArray[np.float64]
+    is_full: NDArray[np.bool_]
+    slot: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,8 @@ class Engine:
         self._score = SlotArray((), np.float64, np.nan)
         self._state = SlotArray((), np.uint8, int(State.WARMING))
         self._row = SlotArray((), np.int64, -1)
+        self._threshold = SlotArray((), np.float64, np.nan)
+        self._channels = SlotArray((3, self._num_channels), np.float64, np.nan)
         self._since = SlotArray((), np.int64, _SAVED)
         self._urgent = SlotArray((), np.bool_, False)
         self.counters = Counters(grid=self._grid.counters)
@@ -133,7 +143,20 @@ class Engine:
             self._score.data[known],
             self._state.data[known],
             self._row.data[known] * self.artifact.spec.interval_ns,
+            self._threshold.data[known],
+            self._evidence.ages(known) >= self.artifact.spec.window,
+            known,
         )
+
+    def channels_at(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Of the newest verdict of these series the actual values, expected values (both physical units) and
+        contributions, [n, 3, channels]; NaN where unknown."""
+        found: NDArray[np.float64] = self._channels.data[slots]
+        return found
+
+    def slots_of(self, names: Sequence[str]) -> NDArray[np.int32]:
+        """The numbers of known series, int32 [len(names)]."""
+        return self._slots.of(names)
 
     def step(self, readings: Readings, now_ns: int | None = None) -> StepResult:
         """Take readings in order of arrival; return the verdicts that became final.
@@ -294,6 +317,9 @@ class Engine:
         self._score.data[present] = verdicts.score[last]
         self._state.data[present] = verdicts.state[last]
         self._row.data[present] = row[newest]
+        self._threshold.data[present] = verdicts.threshold[last]
+        columns = (verdicts.actual[last], verdicts.expected[last], verdicts.contribution[last])
+        self._channels.data[present] = np.stack(columns, axis=1)
 
     def _count(self) -> None:
         """Take over what the evidence counted."""
@@ -309,6 +335,8 @@ class Engine:
             self._score,
             self._state,
             self._row,
+            self._threshold,
+            self._channels,
             self._since,
             self._urgent,
         )

@@ -86,6 +86,10 @@ class Evidence:
         for part in (self._lines, self._tails, self._flatline, self._overlap):
             part.drop(slots)
 
+    def ages(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Rows since the window of each of these series was empty, int64 [n]."""
+        return self._lines.ages(slots)
+
     def arrays(self) -> list[SlotArray]:
         """What is remembered of a series."""
         parts = (self._lines, self._tails, self._flatline, self._overlap)

@@ -9,6 +9,7 @@ import socket
 import ssl
 import sys
 import threading
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS, _ANSWER_SECONDS = 10.0, 60.0
 _LOOK_SECONDS = 0.1
+_WORTH_BYTES = 1024
+_FAST, _GZIP = 1, 31
+"""Of `zlib.compress`: the level, and the size of the window that means gzip's header."""
 _HEAD_BYTES = 16 << 10
 _REFUSED = ("CERTIFICATE_VERIFY_FAILED", "PEER_DID_NOT_RETURN_A_CERTIFICATE")
 _HEADERS = {
@@ -107,6 +111,19 @@ class HttpServer:
         self._server.shutdown()
         self._server.server_close()
         self._server.connections.close()
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip.
+
+    >>> takes_gzip("br, gzip;q=0.8"), takes_gzip("gzip;q=0"), takes_gzip("")
+    (True, False, False)
+    """
+    for one in accept_encoding.lower().split(","):
+        name, _, weight = one.replace(" ", "").partition(";q=")
+        if name in ("gzip", "*"):
+            return weight.strip("0.") != "" if weight else True
+    return False
 
 
 class _Server(ThreadingHTTPServer):
@@ -225,16 +242,21 @@ class _Handler(BaseHTTPRequestHandler):
         return isinstance(self.request, ssl.SSLSocket) and bool(self.request.getpeercert(binary_form=True))
 
     def _answer(self, response: Response, headers: dict[str, str]) -> None:
+        body = response.body
         self.send_response(response.code)
         self.send_header("Content-Type", response.content_type)
-        self.send_header("Content-Length", str(len(response.body)))
+        self.send_header("Vary", "Accept, Accept-Encoding")
+        if len(body) >= _WORTH_BYTES and takes_gzip(self.headers.get("Accept-Encoding", "")):
+            body = zlib.compress(body, _FAST, _GZIP)
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
         for name, value in (_HEADERS | headers).items():
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(response.body)
+            self.wfile.write(body)
 
     def finish(self) -> None:
         with suppress(OSError, ValueError):

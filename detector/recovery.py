@@ -80,6 +80,11 @@ class Recovery:
         """Whether some partition is not live yet."""
         return bool(self._replays)
 
+    @property
+    def num_replaying(self) -> int:
+        """Partitions that are not live yet."""
+        return len(self._replays)
+
     def prepare(self, source: Log, engine: Engine, batch: Batch) -> Batch:
         """Forget what the member has lost, take up what it was assigned, judge in silence what was judged
         before; return the part of the batch that is live."""

@@ -93,6 +93,9 @@ def _download(uri: str, scratch: Path) -> str:
                 version = stream.read(64).decode(errors="replace").strip()
             path = f"{path}/{_checked(version, pointer)}"
         pafs.copy_files(path, str(scratch), source_filesystem=filesystem)
+        written_at = filesystem.get_file_info(f"{path}/{artifacts.MANIFEST}").mtime
+        if written_at is not None:
+            os.utime(scratch / artifacts.MANIFEST, (written_at.timestamp(),) * 2)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ArtifactError(f"{uri}: cannot be read: {error}") from error
     return str(path)

@@ -235,6 +235,12 @@ class MetricsSection(Section):
     max_series: int = Field(
         default=2000, ge=0, le=1_000_000, description="series with gauges of their own, the worst first"
     )
+    max_channel_series: int = Field(
+        default=200, ge=0, le=1_000_000, description="series with five gauges a channel, the worst first"
+    )
+    series: tuple[str, ...] = Field(
+        default=(), description="patterns such as pump-*: these series come before the worst"
+    )
 
 
 class LogSection(Section):

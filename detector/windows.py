@@ -80,6 +80,12 @@ class Lines:
         self._last_row.reset(slots)
         self._age.reset(slots)
 
+    def ages(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Rows since the window of each of these series was empty, int64 [n]."""
+        self._reserve(slots)
+        ages: NDArray[np.int64] = self._age.data[slots]
+        return ages
+
     def arrays(self) -> list[SlotArray]:
         """What is remembered of a series."""
         return [self._last_row, self._age]
