@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from connectors.records import Batch, Message, Readings
 from detector import logs
 from detector.engine import Changed, Engine
-from detector.snapshot import SeriesState, decode_state, encode_state, layout_of
+from detector.snapshot import SeriesState, decode_state, encode_state
 
 _FEWEST = 16
 MARK = b""
@@ -146,11 +146,10 @@ class Recovery:
         changed = engine.changed()
         due = self._due(changed, position)
         messages = []
-        layout = layout_of(engine.artifact.spec, engine.options.lateness_ns)
         order = np.argsort(changed.slot[due])
         partitions = changed.partition[due][order].tolist()
         for state, partition in zip(engine.save(changed.slot[due]), partitions, strict=True):
-            value = encode_state(state, layout, self._next[partition])
+            value = encode_state(state, self._next[partition])
             messages.append(Message(self._topic, state.name.encode(), value, (), partition))
         rest = _oldest(changed, ~due)
         for (_, partition), at in position.items():
@@ -204,15 +203,14 @@ class Recovery:
     def _decoded(
         self, engine: Engine, records: Mapping[bytes, bytes]
     ) -> tuple[list[SeriesState], dict[str, int]]:
-        spec = engine.artifact.spec
-        layout = layout_of(spec, engine.options.lateness_ns)
         states, holds = [], {}
         for key, value in records.items():
             name = key.decode(errors="replace")
-            found = decode_state(name, value, layout, len(spec.channels))
+            found = decode_state(name, value)
             if found is not None:
                 states.append(found[0])
-                holds[name] = found[1]
+                if found[0].origin.grid == engine.origin.grid:  # else nothing of its readings is taken up
+                    holds[name] = found[1]
         return states, holds
 
     def _from(
