@@ -104,6 +104,10 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         with self._lock:
             self._lost |= partitions
 
+    @property
+    def has_lost(self) -> bool:
+        return bool(self._lost)
+
     def take_lost(self) -> set[TopicPartition]:
         with self._lock:
             lost, self._lost = self._lost, set()
@@ -194,6 +198,15 @@ class KafkaSource:
                 self._next[tp] = start
             self._started.add(tp)
         self._offered = set()
+
+    def use_codec(self, codec: JsonWideCodec) -> None:
+        """Decode what is polled from now on with another codec."""
+        self._codec = codec
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether partitions were lost, or are started over, of which the next batch will tell."""
+        return self._rebalances.has_lost
 
     def start_over(self) -> None:
         """Report every partition as lost and assigned again: what was made of them is not committed."""

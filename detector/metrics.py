@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -57,6 +57,10 @@ class Snapshot:
         )
 
 
+def _no_reloads() -> Mapping[str, int]:
+    return {"loaded": 0, "refused": 0}
+
+
 @dataclass(slots=True)
 class Sources:
     """Where figures that are not the engine's come from, asked at each scrape."""
@@ -64,6 +68,8 @@ class Sources:
     lag: Callable[[], Mapping[int, int]] = dict
     rebalances: Callable[[], int] = int
     ready: Callable[[], bool] = bool
+    reloads: Callable[[], Mapping[str, int]] = _no_reloads
+    config_reloads: Callable[[], Mapping[str, int]] = _no_reloads
 
 
 _TOTALS = {
@@ -150,9 +156,6 @@ class Metrics:
             self._seconds.labels(step)
 
     def _describe(self) -> None:
-        spec, version = self.engine.artifact.spec, self.engine.artifact.version
-        model = {"name": spec.name, "version": version, "family": spec.family}
-        Info("streamgauge_model", "The model in use", registry=self.registry).info(model)
         build = {"version": self._software_version, "python": platform.python_version()}
         Info("streamgauge_build", "The software", registry=self.registry).info(build)
 
@@ -178,8 +181,12 @@ class _EngineCollector(Collector):
             peak.add_metric([], value)
         yield peak
         yield from _stream(self._metrics.sources)
-        threshold = self._metrics.engine.artifact.spec.threshold.value
+        yield from _reloads(self._metrics.sources)
+        artifact = self._metrics.engine.artifact
+        threshold = artifact.spec.threshold.value
         yield GaugeMetricFamily("streamgauge_threshold", "The error that is score 1", value=threshold)
+        model = {"name": artifact.spec.name, "version": artifact.version, "family": artifact.spec.family}
+        yield InfoMetricFamily("streamgauge_model", "The model in use", value=model)
 
 
 def _totals(snapshot: Snapshot) -> Iterable[Metric]:
@@ -218,6 +225,17 @@ def _series(latest: Latest, max_series: int) -> Iterable[Metric]:
             when.add_metric(label, latest.timestamp_ns[at] / 1e9)
     yield score
     yield when
+
+
+def _reloads(sources: Sources) -> Iterable[Metric]:
+    for name, words, counts in (
+        ("reloads", "Models taken up while running, or refused", sources.reloads()),
+        ("config_reloads", "Configurations read again on SIGHUP, or refused", sources.config_reloads()),
+    ):
+        family = CounterMetricFamily(f"streamgauge_{name}", words, labels=["outcome"])
+        for outcome, count in counts.items():
+            family.add_metric([outcome], count)
+        yield family
 
 
 def _stream(sources: Sources) -> Iterable[Metric]:

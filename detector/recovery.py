@@ -67,8 +67,9 @@ class _Replay:
 class Recovery:
     """Saves the engine's state to a topic and restores it from there. Not thread-safe."""
 
-    def __init__(self, read_state: ReadState, topic: str, max_replay_rows: int) -> None:
-        self._read_state, self._topic = read_state, topic
+    def __init__(self, read_state: ReadState, topic: str, source: str, max_replay_rows: int) -> None:
+        """`topic` holds the state, `source` is the input topic."""
+        self._read_state, self._topic, self._input = read_state, topic, source
         self._stride = max(1, max_replay_rows // 2)
         self._replays: dict[int, _Replay] = {}
         self._next: dict[int, int] = {}
@@ -79,6 +80,11 @@ class Recovery:
     def is_replaying(self) -> bool:
         """Whether some partition is not live yet."""
         return bool(self._replays)
+
+    def standing(self) -> dict[tuple[str, int], int]:
+        """Where each partition that is live stands."""
+        live = self._next.keys() - self._replays.keys()
+        return {(self._input, partition): self._next[partition] for partition in live}
 
     def prepare(self, source: Log, engine: Engine, batch: Batch) -> Batch:
         """Forget what the member has lost, take up what it was assigned, judge in silence what was judged
