@@ -40,6 +40,15 @@ def test_under_faults_the_committed_output_is_that_of_an_undisturbed_run(
     assert report.taken_up > 4 or report.aborted > 0, line(report)
 
 
+def test_models_loaded_under_way_and_members_killed_meanwhile_change_nothing(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    plan = Plan(11, 6_000, num_series=60, num_slices=8, faults=("reload",) * 4)
+    report = run_schedule(cluster, plan, tmp_path)
+    assert report.is_right, line(report)
+    assert sum("loaded by 0" not in one for one in report.evidence) >= 2, line(report)
+
+
 @pytest.mark.parametrize(
     ("breakages", "faults"),
     [
