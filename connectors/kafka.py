@@ -131,7 +131,7 @@ class KafkaSource:
         self._first: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int | None] = {}
-        self._pace = Pace(options.max_poll_records)
+        self._pace = Pace(options.max_poll_records, options.max_poll_interval_seconds)
         self.membership = Membership(None)
         self._looked_at = 0.0
         self._connected = False

@@ -6,11 +6,12 @@ import time
 from collections.abc import Sequence
 
 from connectors import delivery, transactions
-from connectors.records import Batch, Membership, Message, Position
+from connectors.records import Batch, Membership, Message, Position, Readings
 from detector import recovery
-from detector.engine import Engine
+from detector.engine import Engine, StepResult
 
-NAMES = ("offsets_outside", "no_replay", "no_fencing", "slow")
+NAMES = ("offsets_outside", "no_replay", "no_fencing", "slow", "hundredfold", "hang_once")
+HANG_SECONDS = 9.0
 
 
 def apply(name: str) -> None:
@@ -20,6 +21,8 @@ def apply(name: str) -> None:
         "no_replay": _no_replay,
         "no_fencing": _no_fencing,
         "slow": _slow,
+        "hundredfold": _hundredfold,
+        "hang_once": _hang_once,
     }[name]()
 
 
@@ -77,3 +80,31 @@ def _slow() -> None:
         return step(self, *given)  # type: ignore[arg-type]
 
     Engine.step = slowly  # type: ignore[assignment, method-assign]
+
+
+def _hundredfold() -> None:
+    """Judging takes a hundred times as long, and two milliseconds a reading at least."""
+    step = Engine.step
+
+    def slowly(self: Engine, readings: Readings, now_ns: int | None = None) -> StepResult:
+        began = time.monotonic()
+        result = step(self, readings, now_ns)
+        time.sleep(max(99 * (time.monotonic() - began), 0.002 * len(readings)))
+        return result
+
+    Engine.step = slowly  # type: ignore[method-assign]
+
+
+def _hang_once() -> None:
+    """The third batch takes longer than the group waits for it."""
+    step = Engine.step
+    seen = [0]
+
+    def hanging(self: Engine, readings: Readings, now_ns: int | None = None) -> StepResult:
+        seen[0] += len(readings) > 0
+        if seen[0] == 3:
+            seen[0] += 1
+            time.sleep(HANG_SECONDS)
+        return step(self, readings, now_ns)
+
+    Engine.step = hanging  # type: ignore[method-assign]

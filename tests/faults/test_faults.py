@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,8 @@ from tests.faults.expected import Output, compare, expected_output
 from tests.faults.harness import Plan, artifact_of, run_schedule
 from tests.faults.run import line
 from tests.faults.stream import make_stream
-from tests.kafka_broker import need_java
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    need_java()
-    made = Cluster(tmp_path_factory.mktemp("broker"))
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("seed", range(5))
