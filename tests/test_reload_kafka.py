@@ -34,7 +34,7 @@ def configured(entry: Path, bootstrap: str, topic: str, more: str = "") -> str:
 
 
 def logged(daemon: Daemon, event: str) -> list[dict]:
-    return [json.loads(line) for line in daemon.log.read_text().splitlines() if f'"{event}"' in line]
+    return [json.loads(line) for line in daemon.log.read_text().splitlines() if f'"event": "{event}' in line]
 
 
 def scores(bootstrap: str, topic: str) -> list[dict]:
@@ -116,7 +116,8 @@ def test_a_bad_model_is_refused_with_the_reason_and_the_old_one_stays(
         send(kafka_bootstrap, rows(topic, 0, 20))
         wait_for(lambda: daemon.readings() == 60, f"60 readings; see {daemon.log}")
         found = samples(daemon)
-        assert found["streamgauge_reloads_total", (("outcome", "refused"),)] == 3, "no hot loop"
+        refused = found["streamgauge_reloads_total", (("outcome", "refused"),)]
+        assert 3 <= refused < 10, "no hot loop"
         assert json.loads(daemon.get("/api/status")[1])["version"] == old
         good = publish(make_artifact(threshold=0.75), entry).version
         wait_for(lambda: logged(daemon, "model loaded"), f"the good one; see {daemon.log}")
