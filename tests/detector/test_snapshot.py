@@ -22,6 +22,14 @@ KINDS: list[dict[str, Any]] = [
     {},
     {"adaptation": FOLLOWING, "threshold": 1.5},
     {"scoring": Scoring(delay=5), "more": (("linear", 4),), "flatline_rows": 4},
+    {
+        "causal": True,
+        "window": 16,
+        "more": (("conv", 8), ("gru", 4)),
+        "adaptation": FOLLOWING,
+        "threshold": 0.6,
+        "flatline_rows": 3,
+    },
     {"stride": 3, "adaptation": FOLLOWING, "scoring": Scoring(delay=2)},
 ]
 
@@ -63,7 +71,7 @@ def moved(engine: Engine, kind: dict[str, Any]) -> Engine:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(readings=streams(max_rows=150), cut=st.floats(0, 1))
 def test_a_restored_engine_goes_on_bit_by_bit(kind: dict[str, Any], readings: Readings, cut: float) -> None:
     at = round(cut * len(readings))
@@ -72,6 +80,17 @@ def test_a_restored_engine_goes_on_bit_by_bit(kind: dict[str, Any], readings: Re
     first.step(part(readings, 0, at))
     rest = part(readings, at, len(readings))
     assert outcome(moved(first, kind), rest) == outcome(undisturbed, rest)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_cut_in_an_open_incident_is_among_them(kind: dict[str, Any]) -> None:
+    """The streams above are random; this one is cut where an incident is open and rows wait."""
+    undisturbed, first = (engine_of({**kind, "threshold": 0.05}) for _ in range(2))
+    for engine in (undisturbed, first):
+        engine.step(regular(50))
+        assert len(engine.open_incidents) == 1
+    rest = regular(60, start=50)
+    assert outcome(moved(first, {**kind, "threshold": 0.05}), rest) == outcome(undisturbed, rest)
 
 
 def regular(num_rows: int, start: int = 0) -> Readings:
