@@ -7,10 +7,12 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kafka import KafkaConsumer, TopicPartition
 
 from detector.artifact import WEIGHTS
 from detector.registry import publish
@@ -48,6 +50,11 @@ def rows_said(bootstrap: str, topic: str) -> Counter:
     return found
 
 
+def committed(bootstrap: str, topic: str) -> int:
+    with closing(KafkaConsumer(bootstrap_servers=bootstrap, group_id=topic)) as consumer:
+        return sum(consumer.committed(TopicPartition(topic, number)) or 0 for number in range(2))
+
+
 @pytest.mark.parametrize("window", [8, 12], ids=["the same window", "another window"])
 def test_a_new_model_takes_over_between_two_batches_and_survives_a_kill(
     entry: Path, kafka_bootstrap: str, kafka_topic: MakeTopic, tmp_path: Path, window: int
@@ -72,10 +79,7 @@ def test_a_new_model_takes_over_between_two_batches_and_survives_a_kill(
         daemon.process.wait()
     send(kafka_bootstrap, rows(topic, 43, 40))
     with running(config, tmp_path) as daemon:
-        wait_for(
-            lambda: sum(rows_said(kafka_bootstrap, topic).values()) >= 3 * 82,
-            f"the rest; see {daemon.log}",
-        )
+        wait_for(lambda: committed(kafka_bootstrap, topic) == 3 * 83, f"the rest; see {daemon.log}")
         assert daemon.terminate() == 0
     said = rows_said(kafka_bootstrap, topic)
     assert set(said.values()) == {1}
