@@ -134,7 +134,7 @@ class KafkaSource:
         self._pace = Pace(options.max_poll_records, options.max_poll_interval_seconds)
         self.membership = Membership(None)
         self._looked_at = 0.0
-        self._connected = False
+        self._connected = self._is_resting = False
         with translated(connection, f"cannot join group {options.group_id}"):
             self._consumer = KafkaConsumer(
                 **client_settings(connection),
@@ -355,6 +355,7 @@ class KafkaSource:
         if now - self._looked_at < _LOOK_SECONDS:
             return
         self._looked_at = now
+        self._look_for_twin()
         ends = {tp: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
         known = self._read().items()
         self._lag = {tp.partition: max(0, ends[tp] - at) for tp, at in known if ends.get(tp) is not None}
@@ -364,6 +365,16 @@ class KafkaSource:
             self._connected = connected
             servers, state = self._connection.servers, "are connected to" if connected else "have lost"
             logger.log(logging.INFO if connected else logging.WARNING, "we %s Kafka at %s", state, servers)
+
+    def _look_for_twin(self) -> None:
+        """A member whose instance id another one has taken is told so by the answer to a heartbeat: the
+        client logs it, stops its heartbeats and says nothing. Twice, for they rest after joining, too."""
+        coordinator = self._consumer._coordinator
+        rests = coordinator.stable() and not coordinator._heartbeat_enabled
+        if rests and self._is_resting and self._options.group_instance_id is not None:
+            error = errors.FencedInstanceIdError()
+            raise self._refused("cannot stay in the group", error)
+        self._is_resting = rests
 
     def _read(self) -> dict[TopicPartition, int]:
         """The next offset of each partition, where known. The client's public `position` would ask the

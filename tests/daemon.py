@@ -20,7 +20,7 @@ from connectors.connection import Connection
 from connectors.tail import Tail
 
 ROOT = Path(__file__).parents[1]
-PATIENCE_SECONDS = 90.0  # a bound on hanging, not an expectation
+PATIENCE_SECONDS = 180.0  # a bound on hanging, not an expectation
 
 
 @dataclass
