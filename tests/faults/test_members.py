@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
@@ -176,23 +175,6 @@ def test_of_two_members_with_one_instance_id_the_older_ends_with_a_clear_message
     group.assert_each_row_once()
 
 
-def test_members_with_one_transactional_id_fence_each_other_until_one_says_so_and_ends(group: Group) -> None:
-    twins = [group.member(delivery='transactional_id = "same"') for _ in range(2)]
-    wait_for(lambda: all(one.holds_partitions for one in twins), "both members")
-
-    def one_ended() -> bool:
-        group.write(5)
-        return not all(one.is_alive for one in twins)
-
-    wait_for(one_ended, f"one to give up; see {group.directory}")
-    (ended,) = [one for one in twins if not one.is_alive]
-    last = ended.log.read_text().splitlines()[-1]
-    assert "another member uses our transactional id 'same'" in last
-    assert "delivery.transactional_id" in last
-    group.wait()
-    group.assert_each_row_once()
-
-
 @pytest.mark.parametrize(
     ("until", "event"),
     [
@@ -219,38 +201,3 @@ def test_what_retention_deleted_is_reported_and_survived(group: Group, until: in
     assert set(output.verdicts.values()) == {1}
     newest = 1_700_000_000_000 + 116_000
     assert {time for _, time, _ in output.verdicts} >= set(range(newest - 30_000, newest + 1, 1_000))
-
-
-def test_memory_stays_flat_while_the_sink_is_slow(group: Group) -> None:
-    """Much more waits in the topic than may be held: what is not judged yet stays with the broker."""
-    padded = 64_000
-    group.write(2)
-    filler = [
-        Message(group.topic, b"pump-1-0", b'{"pad": "%s"}' % (b"x" * padded), (), number % 2)
-        for number in range(4_000)
-    ]
-    member = group.member()
-    process = psutil.Process(member.pid)
-    group.wait()
-    producer = Producer(Connection((group.cluster.bootstrap,)))
-    producer.produce(filler)
-    producer.close()
-    group.cluster.proxy.delay(0.02)
-    try:
-        most = process.memory_info().rss
-        progress = _Progress(group.cluster, group.topic, 2)
-        try:
-            start = most
-            end = group.num_messages + len(filler)
-
-            def watched() -> bool:
-                nonlocal most
-                most = max(most, process.memory_info().rss)
-                return progress.committed() >= min(end, group.num_messages + 1_000)
-
-            wait_for(watched, f"some of the backlog; see {member.log}")
-        finally:
-            progress.close()
-    finally:
-        group.cluster.proxy.delay(0.0)
-    assert most - start < 200 << 20
