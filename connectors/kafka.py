@@ -104,6 +104,10 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         with self._lock:
             self._lost |= partitions
 
+    @property
+    def has_lost(self) -> bool:
+        return bool(self._lost)
+
     def take_lost(self) -> set[TopicPartition]:
         with self._lock:
             lost, self._lost = self._lost, set()
@@ -128,10 +132,10 @@ class KafkaSource:
         self._first: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int | None] = {}
-        self._pace = Pace(options.max_poll_records)
+        self._pace = Pace(options.max_poll_records, options.max_poll_interval_seconds)
         self.membership = Membership(None)
         self._looked_at = 0.0
-        self._connected = False
+        self._connected = self._is_resting = False
         with translated(connection, f"cannot join group {options.group_id}"):
             self._consumer = KafkaConsumer(
                 **client_settings(connection),
@@ -199,6 +203,15 @@ class KafkaSource:
                 self._next[tp] = start
             self._started.add(tp)
         self._offered = set()
+
+    def use_codec(self, codec: JsonWideCodec) -> None:
+        """Decode what is polled from now on with another codec."""
+        self._codec = codec
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether partitions were lost, or are started over, of which the next batch will tell."""
+        return self._rebalances.has_lost
 
     def start_over(self) -> None:
         """Report every partition as lost and assigned again: what was made of them is not committed."""
@@ -360,6 +373,7 @@ class KafkaSource:
         if now - self._looked_at < _LOOK_SECONDS:
             return
         self._looked_at = now
+        self._look_for_twin()
         ends = {tp: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
         known = self._read().items()
         self._lag = {tp.partition: max(0, ends[tp] - at) for tp, at in known if ends.get(tp) is not None}
@@ -369,6 +383,16 @@ class KafkaSource:
             self._connected = connected
             servers, state = self._connection.servers, "are connected to" if connected else "have lost"
             logger.log(logging.INFO if connected else logging.WARNING, "we %s Kafka at %s", state, servers)
+
+    def _look_for_twin(self) -> None:
+        """A member whose instance id another one has taken is told so by the answer to a heartbeat: the
+        client logs it, stops its heartbeats and says nothing. Twice, for they rest after joining, too."""
+        coordinator = self._consumer._coordinator
+        rests = coordinator.stable() and not coordinator._heartbeat_enabled
+        if rests and self._is_resting and self._options.group_instance_id is not None:
+            error = errors.FencedInstanceIdError()
+            raise self._refused("cannot stay in the group", error)
+        self._is_resting = rests
 
     def _read(self) -> dict[TopicPartition, int]:
         """The next offset of each partition, where known. The client's public `position` would ask the

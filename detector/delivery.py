@@ -107,6 +107,5 @@ def recovery_of(config: Config, connection: Connection, topics: Topics) -> Recov
     """Saved state, None where it is turned off."""
     if not config.recovery.max_replay_rows:
         return None
-    return Recovery(
-        partial(read_state, connection, topics.state), topics.state, config.recovery.max_replay_rows
-    )
+    read = partial(read_state, connection, topics.state)
+    return Recovery(read, topics.state, config.kafka.topic, config.recovery.max_replay_rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from connectors.records import Readings
 from detector.artifact import Artifact
 from detector.evidence import Evidence
-from detector.grid import Grid, GridCounters, Rows, lengths_of, starts_of
+from detector.grid import Grid, GridCounters, Rows, lengths_of, split_rows, starts_of
 from detector.incidents import Incident, IncidentEvent, IncidentRules, Incidents
 from detector.judge import Judge, Scored
 from detector.slots import SlotArray, Slots
-from detector.snapshot import SeriesState, gather, scatter
+from detector.snapshot import Origin, SeriesState, gather, scatter
 from detector.verdicts import State, Verdicts
 
-_FLAT_ROWS_AT_ONCE = 1 << 18
 _SAVED = -1
 
 
@@ -126,6 +125,9 @@ class Engine:
         self._channels = SlotArray((3, self._num_channels), np.float64, np.nan)
         self._since = SlotArray((), np.int64, _SAVED)
         self._urgent = SlotArray((), np.bool_, False)
+        self._inherited: set[str] = set()
+        self._is_silent = False
+        self._origin: Origin | None = None
         self.counters = Counters(grid=self._grid.counters)
 
     @property
@@ -180,9 +182,14 @@ class Engine:
         return self.step(Readings.empty(self._num_channels), now_ns)
 
     def step_in_silence(self, readings: Readings) -> None:
-        """Take readings that were judged before, by this or another engine: nothing is said or counted."""
+        """Take readings that were judged before, by this or another engine: nothing is said or counted.
+
+        Of series whose state another model or other rules left, the incidents stay as they were left: what
+        that one said of them is known, what this one would have said never was."""
         kept = copy.deepcopy(self.counters), copy.deepcopy(self._evidence.counters)
+        self._is_silent = True
         self.step(readings)
+        self._is_silent = False
         self.counters, self._evidence.counters = kept
         self._grid.counters = self.counters.grid
 
@@ -197,7 +204,9 @@ class Engine:
         gone = known[np.isin(self._partition.data[known], list(partitions))]
         if len(gone) == 0:
             return
-        self._incidents.drop([self._slots.names[slot] for slot in gone.tolist()])
+        names = [self._slots.names[slot] for slot in gone.tolist()]
+        self._incidents.drop(names)
+        self._inherited -= set(names)
         for part in (self._grid, self._evidence, self._judge):
             part.drop(gone)
         for array in self._arrays():
@@ -221,32 +230,96 @@ class Engine:
         self._urgent.data[slots] = False
         names = [self._slots.names[slot] for slot in slots.tolist()]
         return [
-            SeriesState(name, row.tobytes(), times, values, self._incidents.track(name))
+            SeriesState(name, self.origin, row.tobytes(), times, values, self._incidents.track(name))
             for name, row, (times, values) in zip(names, cells, self._grid.open_readings(slots), strict=True)
         ]
 
     def restore(self, states: Sequence[SeriesState], partition: int, now_ns: int | None) -> None:
         """Take up series of a partition where another member left them; none of them may be known here.
-        States without cells bring their incident only. Raises ValueError for states of another layout."""
+
+        Those of another layout bring their open incident and, on the same grid, the readings of open rows.
+        Those that another model or other rules left are to be saved at once. Raises ValueError for cells
+        that are not those of their layout."""
         if not states:
             return
         slots = self._slots.of([state.name for state in states])
         self._reserve()
         self._partition.data[slots] = partition
         self._heard_ns.data[slots] = -1 if now_ns is None else now_ns
-        for state in states:
+        for slot, state in zip(slots.tolist(), states, strict=True):
             if state.track is not None:
                 self._incidents.take_up(state.name, state.track)
-        whole = [state for state in states if state.cells]
-        if not whole:
-            return
-        slots = self._slots.of([state.name for state in whole])
-        scatter(self._kept(), slots, np.stack([np.frombuffer(state.cells, np.uint8) for state in whole]))
-        self._grid.reopen(
-            np.repeat(slots, [len(state.timestamp_ns) for state in whole]),
-            np.concatenate([state.timestamp_ns for state in whole]),
-            np.concatenate([state.values for state in whole]),
+            if not state.origin.judges_like(self.origin):
+                self._inherited.add(state.name)
+                self._urgent.data[slot] = True
+        whole = [state for state in states if state.origin.layout == self.origin.layout]
+        self._restore_cells(whole)
+        others = [state for state in states if state.origin.layout != self.origin.layout]
+        self._restore_open(whole + [state for state in others if state.origin.grid == self.origin.grid])
+
+    def settle(self) -> StepResult:
+        """Finish every waiting row as it stands: who comes next cannot go on with them."""
+        judged = self._evidence.flush()
+        self._urgent.data[judged.slot] = True
+        return self._conclude([self._judge.judge(judged)], [])
+
+    def use_rules(self, rules: IncidentRules) -> None:
+        """Other rules for incidents from the next row on; those that are open stay so."""
+        self.options = replace(self.options, rules=rules)
+        self._incidents.use_rules(rules)
+        self._origin = None
+        self._urgent.data[self._slots.known()] = True
+
+    def become(self, other: Engine) -> None:
+        """Go on with another artifact: everything of the fresh engine `other`, and all series as they are.
+
+        All of them are to be saved at once: from readings judged before, the new model would make another
+        state than the one that it takes over here."""
+        known = self._slots.known()
+        partition, heard, since = (
+            array.data[known] for array in (self._partition, self._heard_ns, self._since)
         )
+        names = [self._slots.names[slot] for slot in known.tolist()]
+        states = self.save(known)
+        for number in np.unique(partition).tolist():
+            other.restore([states[at] for at in np.flatnonzero(partition == number).tolist()], number, None)
+        slots = other._slots.of(names)
+        other._heard_ns.data[slots], other._since.data[slots] = heard, since
+        other._urgent.data[slots] = True
+        other._inherited.clear()
+        other.counters = self.counters
+        other._grid.counters, other._evidence.counters = self.counters.grid, self._evidence.counters
+        vars(self).update(vars(other))  # whoever holds this engine goes on with the new one
+
+    @property
+    def origin(self) -> Origin:
+        """As whom this engine leaves states."""
+        if self._origin is None:
+            self._origin = Origin.of(self.artifact, self.options.lateness_ns, self.options.rules)
+        return self._origin
+
+    def _restore_cells(self, states: list[SeriesState]) -> None:
+        if not states:
+            return
+        slots = self._slots.of([state.name for state in states])
+        scatter(self._kept(), slots, np.stack([np.frombuffer(state.cells, np.uint8) for state in states]))
+        for origin in {state.origin for state in states} - {self.origin}:
+            theirs = slots[[state.origin == origin for state in states]]
+            self._evidence.rescale(theirs, *origin.scaling())
+            if origin.model != self.origin.model:
+                self._evidence.unsay(theirs)
+
+    def _restore_open(self, states: list[SeriesState]) -> None:
+        if not states:
+            return
+        channels = self.artifact.spec.channel_names
+        slots = self._slots.of([state.name for state in states])
+        self._grid.reopen(
+            np.repeat(slots, [len(state.timestamp_ns) for state in states]),
+            np.concatenate([state.timestamp_ns for state in states]),
+            np.concatenate([state.values_of(channels) for state in states]),
+        )
+        self._grid.resume(slots, np.array([state.watermark_ns for state in states], np.int64))
 
     def _note_changes(self, slot: NDArray[np.int32], offset: NDArray[np.int64]) -> None:
         """Remember the first reading of each series that no saved state holds."""
@@ -261,7 +334,7 @@ class Engine:
     def _score_rows(self, rows: Rows) -> tuple[list[Scored], list[Scored]]:
         """Closed rows to final and provisional verdicts, some series at a time: memory stays bounded."""
         final, provisional = [], []
-        for part in _split(rows, self.artifact.spec.window):
+        for part in split_rows(rows, self.artifact.spec.window):
             said = self._evidence.add(part)
             final.append(self._judge.judge(said.settled))
             if said.fresh is not None:
@@ -285,7 +358,9 @@ class Engine:
             self._remember(newest)
         for state, num in enumerate(np.bincount(verdicts.state, minlength=len(State)).tolist()):
             self.counters.states[state] += num
-        return StepResult(verdicts, self._incidents.judge(verdicts), provisional)
+        events = self._incidents.judge(verdicts, self._inherited if self._is_silent else ())
+        self._urgent.data[self._slots.of([event.incident.series for event in events])] = True
+        return StepResult(verdicts, events, provisional)
 
     def _named(self, parts: list[Scored]) -> Verdicts:
         if not any(map(len, parts)):
@@ -344,15 +419,3 @@ class Engine:
     def _reserve(self) -> None:
         for array in self._arrays():
             array.reserve(self._slots.size)
-
-
-def _split(rows: Rows, window: int) -> list[Rows]:
-    """Rows in parts of whole series; each part and its windows' history stay within a bound."""
-    if len(rows) == 0:
-        return []
-    starts = starts_of(rows.slot)
-    ends = starts + lengths_of(starts, len(rows))
-    part = (ends + np.arange(1, len(starts) + 1) * window) // _FLAT_ROWS_AT_ONCE
-    cuts = ends[:-1][np.diff(part) > 0].tolist()
-    bounds = zip([0, *cuts], [*cuts, len(rows)], strict=True)
-    return [Rows(rows.slot[a:b], rows.row[a:b], rows.values[a:b]) for a, b in bounds]

@@ -8,6 +8,7 @@ bad nor above `close_score`. Rows of unknown state (warming, gap) neither open n
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -125,8 +126,13 @@ class Incidents:
         """The incidents that are firing."""
         return tuple(t.incident for t in self._tracks.values() if t.incident is not None)
 
-    def judge(self, verdicts: Verdicts) -> tuple[IncidentEvent, ...]:
-        """Take verdicts sorted by series and time; return what changed, in their order."""
+    def use_rules(self, rules: IncidentRules) -> None:
+        """Go on by other rules."""
+        self._rules = rules
+
+    def judge(self, verdicts: Verdicts, but: Collection[str] = ()) -> tuple[IncidentEvent, ...]:
+        """Take verdicts sorted by series and time; return what changed, in their order. The series in `but`
+        are left as they are."""
         bad = np.isin(verdicts.state, _BAD)
         if not bad.any() and not self._tracks:
             return ()
@@ -136,7 +142,7 @@ class Incidents:
         bad_series = np.logical_or.reduceat(bad, starts) if len(starts) else bad
         for start, end, has_bad in zip(starts.tolist(), ends.tolist(), bad_series.tolist(), strict=True):
             series = verdicts.names[verdicts.series[start]]
-            if has_bad or series in self._tracks:
+            if (has_bad or series in self._tracks) and series not in but:
                 self._follow(series, verdicts, range(start, end), events)
         return tuple(events)
 

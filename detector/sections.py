@@ -48,11 +48,14 @@ class ModelSection(Section):
     """Which model judges the stream."""
 
     path: str = Field(description="registry entry (models/pump), one version of it, or the URI of either")
+    reload_every: Duration = Field(
+        default=5.0, description="how often to look for a new version; 0: only on SIGHUP"
+    )
 
 
 DURATIONS = frozenset(
     {
-        *("startup_timeout", "max_future", "lateness", "stale_after"),
+        *("reload_every", "startup_timeout", "max_future", "lateness", "stale_after"),
         *("transaction_timeout", "session_timeout", "max_poll_interval"),
     }
 )

@@ -46,9 +46,17 @@ th, td {{ text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px sol
 class Status:
     """Answers for the HTTP server, from the metrics' snapshot."""
 
-    spec: Spec
-    version: str
     metrics: Metrics
+
+    @property
+    def spec(self) -> Spec:
+        """That of the model in use."""
+        return self.metrics.engine.artifact.spec
+
+    @property
+    def version(self) -> str:
+        """That of the model in use."""
+        return self.metrics.engine.artifact.version
 
     def json(self) -> dict[str, Any]:
         """Plain values; an unknown score is null."""

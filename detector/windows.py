@@ -151,6 +151,12 @@ class Tails:
         self._rows.data[stretch.present] = flat[last[:, None] - np.arange(self._length)[::-1]]
         return flat, at
 
+    def rescale(
+        self, slots: NDArray[np.int32], factor: NDArray[np.float64], offset: NDArray[np.float64]
+    ) -> None:
+        """Put kept rows of some series into other units: x * factor + offset, a channel each."""
+        self._rows.data[slots] = self._rows.data[slots] * factor + offset
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         self._rows.reset(slots)

@@ -21,7 +21,7 @@ from connectors.tail import Tail
 from tests.secrets import remember
 
 ROOT = Path(__file__).parents[1]
-PATIENCE_SECONDS = 90.0  # a bound on hanging, not an expectation
+PATIENCE_SECONDS = 180.0  # a bound on hanging, not an expectation
 
 
 @dataclass

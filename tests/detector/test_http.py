@@ -116,7 +116,7 @@ def test_the_status_page_escapes_what_comes_from_outside() -> None:
     readings = readings_of(np.zeros(12, int), np.arange(12) * 10**9, np.random.default_rng(0).random((12, 2)))
     engine.step(dataclasses.replace(readings, names=("<script>alert(1)</script>",)))
     metrics = Metrics(engine, 10, "1", Sources(dict, int, lambda: True))
-    status = Status(engine.artifact.spec, "v1", metrics)
+    status = Status(metrics)
     page = status.page()
     assert "<script>alert" not in page
     assert "&lt;script&gt;" in page

@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 
 from connectors import delivery, transactions
-from connectors.records import Batch, Membership, Message, Position
+from connectors.records import Batch, Membership, Message, Position, Readings
 from detector import recovery
 from detector.engine import Engine, StepResult
 from detector.sinks import MessageSink
 
-NAMES = ("offsets_outside", "no_replay", "no_fencing", "slow")
+NAMES = ("offsets_outside", "no_replay", "no_fencing", "slow", "hundredfold", "hang_once")
+HANG_SECONDS, _SLOW_SECONDS = 9.0, 0.005
 JUDGED = "judged, not written yet"
 
 
@@ -24,6 +25,8 @@ def apply(name: str) -> None:
         "no_replay": _no_replay,
         "no_fencing": _no_fencing,
         "slow": _slow,
+        "hundredfold": _hundredfold,
+        "hang_once": _hang_once,
     }[name]()
 
 
@@ -83,3 +86,29 @@ def _slow() -> None:
         write(self, result, batch)
 
     MessageSink.write = slowly  # type: ignore[method-assign]
+
+
+def _hundredfold() -> None:
+    """Judging a reading takes a hundred times as long as it does at some 20,000 readings a second."""
+    step = Engine.step
+
+    def slowly(self: Engine, readings: Readings, now_ns: int | None = None) -> StepResult:
+        time.sleep(_SLOW_SECONDS * len(readings))
+        return step(self, readings, now_ns)
+
+    Engine.step = slowly  # type: ignore[method-assign]
+
+
+def _hang_once() -> None:
+    """The third batch takes longer than the group waits for it."""
+    step = Engine.step
+    seen = [0]
+
+    def hanging(self: Engine, readings: Readings, now_ns: int | None = None) -> StepResult:
+        seen[0] += len(readings) > 0
+        if seen[0] == 3:
+            seen[0] += 1
+            time.sleep(HANG_SECONDS)
+        return step(self, readings, now_ns)
+
+    Engine.step = hanging  # type: ignore[method-assign]

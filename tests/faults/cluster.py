@@ -159,6 +159,7 @@ def member_config(
     path.write_text(f"""
 [model]
 path = "{model}"
+reload_every = "300ms"
 [kafka]
 bootstrap_servers = ["127.0.0.1:{cluster.proxy.port}"]
 topic = "{topic}"
