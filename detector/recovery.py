@@ -85,6 +85,7 @@ class Recovery:
     def num_replaying(self) -> int:
         """Partitions that are not live yet."""
         return len(self._replays)
+
     def standing(self) -> dict[tuple[str, int], int]:
         """Where each partition that is live stands."""
         live = self._next.keys() - self._replays.keys()
