@@ -22,14 +22,14 @@ from detector import logs
 from detector.artifact import Artifact
 from detector.config import Config
 from detector.delivery import choose, create_topics, recovery_of
-from detector.engine import Engine, EngineOptions
+from detector.engine import Engine
 from detector.errors import ConfigError
 from detector.http import HttpServer, Response, Route
-from detector.incidents import IncidentRules
 from detector.loop import Turn, run
 from detector.messages import Encoder, Topics
 from detector.metrics import Metrics, Sources
 from detector.registry import open_artifact
+from detector.rules_config import engine_options
 from detector.sinks import MessageSink
 from detector.status import Status
 
@@ -45,12 +45,13 @@ def serve(config: Config) -> None:
     torch.set_num_threads(config.service.threads)
     stop = _stop_on_signals()
     artifact = open_artifact(config.model.path)
+    options = engine_options(config, artifact.spec.channel_names)
     connection = connection_of(config)
     wait_for_broker(connection, config.kafka.topic, timeout_seconds=config.kafka.startup_timeout, stop=stop)
     if stop.is_set():
         return
     create_topics(connection, config, Topics.of(config.output.prefix))
-    engine = Engine(artifact, engine_options(config))
+    engine = Engine(artifact, options)
     source = KafkaSource(connection, _consumer_options(config), codec_of(config, artifact))
     try:
         _judge(config, engine, source, connection, stop)
@@ -71,24 +72,6 @@ def connection_of(config: Config) -> Connection:
         ssl_cafile=kafka.ssl_cafile,
         ssl_certfile=kafka.ssl_certfile,
         ssl_keyfile=kafka.ssl_keyfile,
-    )
-
-
-def engine_options(config: Config) -> EngineOptions:
-    """What the configuration says of judging."""
-    incidents = config.incidents
-    stale = config.service.stale_after
-    return EngineOptions(
-        lateness_ns=round(config.grid.lateness * 1e9),
-        stale_after_ns=round(stale * 1e9) if stale is not None else None,
-        device=config.service.device,
-        rules=IncidentRules(
-            for_rows=incidents.for_rows,
-            of_rows=incidents.of_rows,
-            close_score=incidents.close_score,
-            quiet_rows=incidents.quiet_rows,
-            critical_score=incidents.critical_score,
-        ),
     )
 
 

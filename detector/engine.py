@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectors.records import Readings
-from detector.artifact import Artifact
+from detector.artifact import Artifact, Spec
 from detector.evidence import Evidence
 from detector.grid import Grid, GridCounters, Rows, lengths_of, starts_of
-from detector.incidents import Incident, IncidentEvent, IncidentRules, Incidents
+from detector.incidents import Incident, IncidentEvent, Incidents
 from detector.judge import Judge, Scored
+from detector.rules import SUPPRESSIONS, ChannelRule, IncidentRules, Suppression
+from detector.settling import Settling
 from detector.slots import SlotArray, Slots
 from detector.snapshot import SeriesState, gather, scatter
 from detector.verdicts import State, Verdicts
+from detector.watchdog import Watchdog
 
 _FLAT_ROWS_AT_ONCE = 1 << 18
 _SAVED = -1
@@ -46,7 +49,8 @@ class EngineOptions:
 
 @dataclass(slots=True)
 class Counters:
-    """Totals since the start; `readings` are the accepted and the dropped ones together."""
+    """Totals since the start; `readings` are the accepted and the dropped ones together, `suppressed` bad
+    rows by the rule that kept them from opening an incident."""
 
     readings: int = 0
     rows: int = 0
@@ -56,6 +60,7 @@ class Counters:
     nan_cells: int = 0
     states: list[int] = field(default_factory=lambda: [0] * len(State))
     grid: GridCounters = field(default_factory=GridCounters)
+    suppressed: dict[Suppression, int] = field(default_factory=lambda: dict.fromkeys(SUPPRESSIONS, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +114,16 @@ class Engine:
         self._incidents = Incidents(
             options.rules, spec.name, artifact.version, spec.channel_names, spec.column("band")
         )
+        self._settling = Settling()
+        self._watchdog = Watchdog(options.rules, self._incidents, self._slots.names)
+        self._evidence.use_ranges(*_ranges(spec, options.rules))
         self._partition = SlotArray((), np.int32, -1)
-        self._heard_ns = SlotArray((), np.int64, -1)
         self._score = SlotArray((), np.float64, np.nan)
         self._state = SlotArray((), np.uint8, int(State.WARMING))
         self._row = SlotArray((), np.int64, -1)
         self._since = SlotArray((), np.int64, _SAVED)
         self._urgent = SlotArray((), np.bool_, False)
-        self.counters = Counters(grid=self._grid.counters)
+        self.counters = Counters(grid=self._grid.counters, suppressed=self._incidents.suppressed)
 
     @property
     def open_incidents(self) -> tuple[Incident, ...]:
@@ -147,10 +154,12 @@ class Engine:
         self._partition.data[slot] = readings.partition
         self._note_changes(slot, readings.offset)
         parts, fresh = self._score_rows(self._grid.add(slot, readings.timestamp_ns, readings.values))
-        if now_ns is not None and self.options.stale_after_ns is not None:
-            self._heard_ns.data[slots] = now_ns
+        if now_ns is None:
+            return self._conclude(parts, fresh)
+        noticed = self._watch(slots, readings, now_ns)
+        if self.options.stale_after_ns is not None:
             parts.append(self._find_stale(now_ns, self.options.stale_after_ns))
-        return self._conclude(parts, fresh)
+        return self._conclude(parts, fresh, noticed)
 
     def tick(self, now_ns: int) -> StepResult:
         """Tell the service's time when nothing was read; see `step`."""
@@ -162,6 +171,19 @@ class Engine:
         self.step(readings)
         self.counters, self._evidence.counters = kept
         self._grid.counters = self.counters.grid
+        self._incidents.suppressed = self.counters.suppressed
+
+    def use_rules(self, rules: IncidentRules) -> None:
+        """Judge by other rules from the next row on; what is open stays. All series are to be saved at once,
+        so that nothing is replayed by rules that it was not judged by.
+
+        Raises ValueError for rules of channels that the model does not know; the old rules are kept then.
+        """
+        self._incidents.use_rules(rules)
+        self.options = replace(self.options, rules=rules)
+        self._watchdog.use_rules(rules)
+        self._evidence.use_ranges(*_ranges(self.artifact.spec, rules))
+        self._urgent.data[self._slots.known()] = True
 
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one: the input has ended."""
@@ -175,7 +197,7 @@ class Engine:
         if len(gone) == 0:
             return
         self._incidents.drop([self._slots.names[slot] for slot in gone.tolist()])
-        for part in (self._grid, self._evidence, self._judge):
+        for part in (self._grid, self._evidence, self._judge, self._settling, self._watchdog):
             part.drop(gone)
         for array in self._arrays():
             array.reset(gone)
@@ -210,10 +232,10 @@ class Engine:
         slots = self._slots.of([state.name for state in states])
         self._reserve()
         self._partition.data[slots] = partition
-        self._heard_ns.data[slots] = -1 if now_ns is None else now_ns
         for state in states:
             if state.track is not None:
                 self._incidents.take_up(state.name, state.track)
+        self._watchdog.begin(slots, now_ns)
         whole = [state for state in states if state.cells]
         if not whole:
             return
@@ -232,7 +254,7 @@ class Engine:
 
     def _kept(self) -> list[SlotArray]:
         """Everything that is remembered of a series in arrays, but for where and when it was heard."""
-        own = [self._score, self._state, self._row]
+        own = [self._score, self._state, self._row, *self._settling.arrays()]
         return [*self._grid.arrays(), *self._evidence.arrays(), *self._judge.arrays(), *own]
 
     def _score_rows(self, rows: Rows) -> tuple[list[Scored], list[Scored]]:
@@ -246,15 +268,23 @@ class Engine:
         self._count()
         return final, provisional
 
-    def _find_stale(self, now_ns: int, limit_ns: int) -> Scored:
+    def _watch(self, slots: NDArray[np.int32], readings: Readings, now_ns: int) -> tuple[IncidentEvent, ...]:
+        """What the watchdog says; no reading will make it say so again, so it is to be saved at once."""
+        back = self._watchdog.hear(slots, readings, now_ns)
         known = self._slots.known()
-        heard = self._heard_ns.data[known]
-        silent = (heard >= 0) & (now_ns - heard > limit_ns) & (self._state.data[known] != State.STALE)
-        stale = known[silent]
+        gone = self._watchdog.watch(known, self._grid.newest(known), now_ns)
+        self._urgent.data[[*back.changed, *gone.changed]] = True
+        return back.events + gone.events
+
+    def _find_stale(self, now_ns: int, limit_ns: int) -> Scored:
+        late = self._watchdog.stale(self._slots.known(), now_ns, limit_ns)
+        stale = late[self._state.data[late] != State.STALE]
         self._urgent.data[stale] = True
         return self._judge.stale(stale, self._row.data[stale])
 
-    def _conclude(self, parts: list[Scored], fresh: list[Scored]) -> StepResult:
+    def _conclude(
+        self, parts: list[Scored], fresh: list[Scored], noticed: tuple[IncidentEvent, ...] = ()
+    ) -> StepResult:
         """Name the series, remember the newest verdict of each, follow the incidents."""
         provisional = self._named(fresh)
         verdicts = self._named(parts)
@@ -262,7 +292,8 @@ class Engine:
             self._remember(newest)
         for state, num in enumerate(np.bincount(verdicts.state, minlength=len(State)).tolist()):
             self.counters.states[state] += num
-        return StepResult(verdicts, self._incidents.judge(verdicts), provisional)
+        since_gap = self._settling.since_gap(verdicts, self._slots.of(verdicts.names))
+        return StepResult(verdicts, noticed + self._incidents.judge(verdicts, since_gap), provisional)
 
     def _named(self, parts: list[Scored]) -> Verdicts:
         if not any(map(len, parts)):
@@ -305,7 +336,7 @@ class Engine:
     def _arrays(self) -> tuple[SlotArray, ...]:
         return (
             self._partition,
-            self._heard_ns,
+            *self._watchdog.arrays(),
             self._score,
             self._state,
             self._row,
@@ -316,6 +347,14 @@ class Engine:
     def _reserve(self) -> None:
         for array in self._arrays():
             array.reserve(self._slots.size)
+
+
+def _ranges(spec: Spec, rules: IncidentRules) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The least and greatest possible value of each channel, by the rules or else the model."""
+    known = [(rules.channels.get(c.name, ChannelRule()), c) for c in spec.channels]
+    least = [c.valid_min if rule.valid_min is None else rule.valid_min for rule, c in known]
+    greatest = [c.valid_max if rule.valid_max is None else rule.valid_max for rule, c in known]
+    return np.array(least, np.float64), np.array(greatest, np.float64)
 
 
 def _split(rows: Rows, window: int) -> list[Rows]:

@@ -21,7 +21,7 @@ from detector.artifact import Spec
 from detector.incidents import Track
 from detector.slots import SlotArray
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ def test_every_commented_default_of_the_example_can_be_uncommented(tmp_path: Pat
 def test_every_key_of_every_section_is_in_the_example_but_the_password() -> None:
     text = example()
     for name, section in Config.model_fields.items():
+        if not hasattr(section.annotation, "model_fields"):
+            continue  # any number of tables: see below
         assert f"[{name}]" in text
         for key in section.annotation.model_fields:
             assert (f"{key} = " in text) == (key != "sasl_password"), f"{name}.{key}"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from connectors.records import Readings
 from detector.artifact import Adaptation, Scoring
 from detector.engine import Engine, EngineOptions
-from detector.incidents import IncidentRules
+from detector.rules import IncidentRules
 from detector.snapshot import decode_state, encode_state, layout_of
 from tests.artifacts import make_artifact
 from tests.strategies import INTERVAL_NS, part, streams

@@ -19,8 +19,8 @@ from connectors.connection import Connection, TopicSpec
 from connectors.producer import Producer
 from detector.artifact import Adaptation, Artifact, Scoring
 from detector.config import load_config
-from detector.daemon import engine_options
 from detector.registry import publish
+from detector.rules_config import engine_options
 from tests.artifacts import make_artifact
 from tests.faults.cluster import Cluster, Member, member_config, wait_for
 from tests.faults.expected import Comparison, committed_output, compare, expected_output
