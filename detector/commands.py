@@ -54,13 +54,10 @@ def _backtest_options(args: argparse.Namespace, channels: tuple[str, ...]) -> En
 
     options = engine_options(load_config(Path(args.config)), channels) if args.config else EngineOptions()
     try:
-        return (
-            replace(options, lateness_ns=round(parse_duration(args.lateness) * 1e9))
-            if args.lateness
-            else options
-        )
+        lateness = parse_duration(args.lateness) if args.lateness else None
     except ValueError as error:
         raise ConfigError(f"--lateness: {error}") from error
+    return options if lateness is None else replace(options, lateness_ns=round(lateness * 1e9))
 
 
 def inspect(args: argparse.Namespace) -> int:

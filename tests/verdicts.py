@@ -23,7 +23,7 @@ def verdicts(
     contribution: tuple[float, float] = (0.1, 0.9),
     state: State | None = None,
 ) -> Verdicts:
-    """One series' verdicts from `start_s` seconds on; NaN is a gap, above 1 anomalous unless `state` is given."""
+    """One series' verdicts from `start_s` seconds on; NaN is a gap, above 1 anomalous, but for a `state`."""
     score = np.array(scores)
     judged = np.where(np.isnan(score), State.GAP, np.where(score > 1, State.ANOMALOUS, State.OK))
     if state is not None:

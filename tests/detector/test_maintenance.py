@@ -64,24 +64,22 @@ def test_zones_a_day_ahead_and_behind(zone: str) -> None:
     minute=st.integers(0, 1439),
     hours=st.sampled_from([0.5, 3.0, 25.0, 168.0]),
     zone=st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Chatham"]),
-    moments=st.lists(st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)), min_size=1, max_size=5),
+    moments=st.lists(st.integers(0, 365 * 86_400), min_size=1, max_size=5),
 )
 def test_windows_agree_with_a_search_through_the_days(
-    days: set[int], minute: int, hours: float, zone: str, moments: list[datetime]
+    days: set[int], minute: int, hours: float, zone: str, moments: list[int]
 ) -> None:
     window = every(days, time(minute // 60, minute % 60), hours, zone)
+    times = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=one) for one in moments]
     expected = []
-    for moment in moments:
-        now = moment.replace(tzinfo=UTC)
+    for now in times:
         starts = [
             datetime.combine(now.date() - timedelta(days=back), window.at, ZoneInfo(zone)).astimezone(UTC)
             for back in range(-2, 10)
             if (now.date() - timedelta(days=back)).weekday() in days
         ]
         expected.append(any(start <= now < start + timedelta(hours=hours) for start in starts))
-    assert (
-        covers(window, *(one.replace(tzinfo=UTC, microsecond=0).isoformat() for one in moments)) == expected
-    )
+    assert covers(window, *(one.isoformat() for one in times)) == expected
 
 
 def test_impossible_windows_are_refused() -> None:
