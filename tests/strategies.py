@@ -6,8 +6,23 @@ import numpy as np
 from hypothesis import strategies as st
 
 from connectors.records import Readings
+from detector.maintenance import Maintenance, OneOff
+from detector.rules import ChannelRule, IncidentRules
 
 INTERVAL_NS = 10
+EVERY_RULE = IncidentRules(
+    for_rows=2,
+    of_rows=3,
+    quiet_rows=1,
+    min_duration_ns=20,
+    cooldown_ns=60,
+    flap_incidents=2,
+    flap_window_ns=300,
+    settle_rows=2,
+    channels={"flow": ChannelRule("above", 0.5, 0.05), "pressure": ChannelRule(valid_max=2.5)},
+    maintenance=tuple(Maintenance(OneOff(at, at + 40), ("pump-[12]",)) for at in range(1_200, 3_000, 170)),
+)
+"""Every rule that needs no clock, at the pace of `streams`."""
 NAMES = ("pump-1", "pump-2", "pump-3")
 
 

@@ -15,7 +15,7 @@ from detector.engine import Engine, EngineOptions
 from detector.rules import IncidentRules
 from detector.snapshot import decode_state, encode_state, layout_of
 from tests.artifacts import make_artifact
-from tests.strategies import INTERVAL_NS, part, streams
+from tests.strategies import EVERY_RULE, INTERVAL_NS, part, streams
 
 FOLLOWING = Adaptation(lowest=0.5, rise=1.4, forgiveness=1.6, alarms_a_row=0.02, learn_after=12)
 KINDS: list[dict[str, Any]] = [
@@ -23,12 +23,14 @@ KINDS: list[dict[str, Any]] = [
     {"adaptation": FOLLOWING, "threshold": 1.5},
     {"scoring": Scoring(delay=5), "more": (("linear", 4),), "flatline_rows": 4},
     {"stride": 3, "adaptation": FOLLOWING, "scoring": Scoring(delay=2)},
+    {"rules": EVERY_RULE, "scoring": Scoring(delay=2)},
 ]
 
 
 def engine_of(kind: dict[str, Any], lateness_rows: int = 2) -> Engine:
-    artifact = make_artifact(interval_ns=INTERVAL_NS, **{"threshold": 0.8, **kind})
-    rules = IncidentRules(for_rows=2, of_rows=3, quiet_rows=3)
+    rules = kind.get("rules", IncidentRules(for_rows=2, of_rows=3, quiet_rows=3))
+    given = {key: value for key, value in kind.items() if key != "rules"}
+    artifact = make_artifact(interval_ns=INTERVAL_NS, **{"threshold": 0.8, **given})
     return Engine(artifact, EngineOptions(lateness_ns=lateness_rows * INTERVAL_NS, rules=rules))
 
 
@@ -61,7 +63,7 @@ def moved(engine: Engine, kind: dict[str, Any], through_bytes: bool = True) -> E
     return fresh
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "every rule" if "rules" in kind else str(kind))
 @settings(max_examples=60)
 @given(readings=streams(max_rows=150), cut=st.floats(0, 1))
 def test_a_restored_engine_goes_on_bit_by_bit(kind: dict[str, Any], readings: Readings, cut: float) -> None:
