@@ -24,6 +24,7 @@ from detector.config import Config
 from detector.delivery import choose, create_topics, recovery_of
 from detector.engine import Engine
 from detector.errors import ConfigError
+from detector.folding import Folding, log_fold
 from detector.http import HttpServer, Response, Route
 from detector.loop import Turn, run
 from detector.messages import Encoder, Topics
@@ -161,13 +162,18 @@ class _Pulse:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._folding = Folding(metrics.engine.options.rules.fold)
         self._beat = time.monotonic()
 
     def turned(self, turn: Turn) -> None:
         """Called by the loop after each turn."""
         self._beat = time.monotonic()
         self._metrics.observe(turn)
-        for change in turn.result.incidents:
+        self._folding.rules = self._metrics.engine.options.rules.fold
+        single, folds = self._folding.take(turn.result.incidents)
+        for fold in folds:
+            log_fold(fold)
+        for change in single:
             incident = change.incident
             logs.event(
                 f"incident {change.kind}",

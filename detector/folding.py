@@ -7,12 +7,16 @@ question about all partitions, and no member sees them all (docs/decisions/0014-
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from detector import logs
 from detector.incidents import Incident, IncidentEvent, Severity
 from detector.rules import FoldRules
+
+_MOST_LOGGED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +163,16 @@ def _folded(incidents: Sequence[Incident]) -> Fold:
 def _renewed(fold: Fold, incidents: Sequence[Incident]) -> Fold:
     """The same fold of these incidents."""
     return replace(_folded(incidents), id=fold.id, start_ns=fold.start_ns)
+
+
+def log_fold(event: FoldEvent) -> None:
+    """One line for a change of a fold."""
+    fold = event.fold
+    logs.event(
+        f"incidents of several series {event.kind}",
+        logging.INFO if event.kind == "resolved" else logging.WARNING,
+        id=fold.id,
+        series=",".join(fold.series[:_MOST_LOGGED]),
+        num_series=len(fold.series),
+        severity=fold.severity,
+    )

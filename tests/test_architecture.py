@@ -40,6 +40,7 @@ PURE_CORE = (
         "evidence",
     ),
     *("combination", "adaptation", "judge", "incidents", "threshold", "verdicts"),
+    *("rules", "admission", "maintenance", "settling", "watchdog"),
 )
 OUTSIDE_WORLD = {"time", "os", "logging", "random", "socket", "threading", "subprocess"}
 JUNK_DRAWERS = {"utils", "util", "common", "helpers", "base", "misc"}
