@@ -271,7 +271,7 @@ class Engine:
     def _watch(self, slots: NDArray[np.int32], readings: Readings, now_ns: int) -> tuple[IncidentEvent, ...]:
         """What the watchdog says; no reading will make it say so again, so it is to be saved at once."""
         back = self._watchdog.hear(slots, readings, now_ns)
-        known = self._slots.known()
+        known = self._slots.known() if self._watchdog.is_on else np.empty(0, np.int32)
         gone = self._watchdog.watch(known, self._grid.newest(known), now_ns)
         self._urgent.data[[*back.changed, *gone.changed]] = True
         return back.events + gone.events

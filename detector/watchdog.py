@@ -44,6 +44,11 @@ class Watchdog:
         self._silent = SlotArray((), np.bool_, False)
         self._carriers: set[int] = set()
 
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is watched."""
+        return bool(self._rules.watchdog.series_after_ns or self._rules.watchdog.stream_after_ns)
+
     def use_rules(self, rules: IncidentRules) -> None:
         """Judge by other rules; what is open stays."""
         self._rules = rules
@@ -95,8 +100,7 @@ class Watchdog:
     def watch(self, known: NDArray[np.int32], newest_ns: NDArray[np.int64], now_ns: int) -> Watched:
         """What has fallen silent by now. `newest_ns`: int64 [known], each series' newest event time, below 0
         where it is not known."""
-        limits = self._rules.watchdog
-        if len(known) == 0 or not (limits.series_after_ns or limits.stream_after_ns):
+        if len(known) == 0 or not self.is_on:
             return Watched()
         newest_ns = np.where(newest_ns > 0, newest_ns, np.maximum(self._heard_ns.data[known], 0))
         stopped = self._watch_stream(known, newest_ns, now_ns)

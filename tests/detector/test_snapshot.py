@@ -65,7 +65,7 @@ def moved(engine: Engine, kind: dict[str, Any], through_bytes: bool = True) -> E
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "every rule" if "rules" in kind else str(kind))
 @settings(max_examples=60)
-@given(readings=st.one_of(streams(max_rows=150), st.just(restless(450))), cut=st.floats(0, 1))
+@given(readings=st.one_of(streams(max_rows=150), st.just(restless(240))), cut=st.floats(0, 1))
 def test_a_restored_engine_goes_on_bit_by_bit(kind: dict[str, Any], readings: Readings, cut: float) -> None:
     at = round(cut * len(readings))
     undisturbed, first = engine_of(kind), engine_of(kind)
