@@ -25,6 +25,7 @@ from connectors.connection import (
     fetch_settings,
 )
 from connectors.errors import KafkaError
+from connectors.refusals import cure_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def wait_for_broker(
     """Return when the cluster answers, and has `topic` if one is given; or when `stop` is set.
 
     Raises KafkaError after `timeout_seconds`, saying what is missing, and at once where waiting cannot
-    help (refused credentials). Every failed attempt is logged.
+    help (refused credentials or certificates). Every failed attempt is logged.
     """
     waiting.wait_until(
         lambda seconds: _probe(connection, topic, seconds),
@@ -65,9 +66,8 @@ def _probe(connection: Connection, topic: str | None, timeout_seconds: float) ->
             return f"{connection.servers} has no topic {topic!r}"
     except (errors.KafkaError, OSError) as error:
         for complaint in complaints:
-            if isinstance(complaint, errors.SaslAuthenticationFailedError):
-                refusal = f"{connection.servers} refused our credentials: {say(complaint)}"
-                raise KafkaError(refusal) from complaint
+            if cure := cure_of(say(complaint)):
+                raise KafkaError(f"{connection.servers}: {cure} ({say(complaint)})") from complaint
         why = say(complaints[-1] if complaints else error)
         return f"{connection.servers} accepts connections but does not answer as Kafka: {why}"
 
@@ -115,7 +115,7 @@ def sample(connection: Connection, topic: str, num_messages: int) -> list[bytes 
 
 class _Watched(KafkaNetClient):  # type: ignore[misc]
     """Keeps why its connections broke, which the client itself tells to its log alone, and gives up
-    when the credentials are refused, which the client takes for a reason to try again."""
+    where waiting cannot help, which the client takes for a reason to try again."""
 
     def __init__(self, complaints: list[Exception], **settings: Any) -> None:
         super().__init__(**settings)
@@ -131,7 +131,7 @@ class _Watched(KafkaNetClient):  # type: ignore[misc]
 
     def _complain(self, error: Exception) -> None:
         self._complaints.append(error)
-        if isinstance(error, errors.SaslAuthenticationFailedError):
+        if cure_of(say(error)):
             self._manager.close()
 
 

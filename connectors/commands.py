@@ -38,7 +38,9 @@ _LOGIN = (
     "ssl_cafile",
     "ssl_certfile",
     "ssl_keyfile",
+    "ssl_key_password",
 )
+_SECRETS = ("sasl_password", "ssl_key_password")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,12 @@ def place_of(args: Namespace) -> Place:
     if not servers or not topic:
         what, flag = ("cluster", "--bootstrap-servers") if not servers else ("topic", "--topic")
         raise ConnectorError(f"no {what} given: use {flag}, or --config with the daemon's configuration")
-    if kafka.get("sasl_password_file"):
-        kafka["sasl_password"] = _text_of(Path(kafka["sasl_password_file"])).strip()
+    for secret in _SECRETS:
+        if kafka.get(f"{secret}_file"):
+            kafka[secret] = _text_of(Path(kafka[f"{secret}_file"])).strip()
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        if kafka.get(name):
+            _check_readable(f"[kafka] {name}", Path(kafka[name]))
     connection = Connection(
         tuple(servers.split(",") if isinstance(servers, str) else map(str, servers)),
         **{name: kafka[name] for name in _LOGIN if kafka.get(name) is not None},
@@ -123,12 +129,21 @@ def _configured(path: Path) -> dict[str, Any]:
         values = tomllib.loads(_text_of(path))
     except tomllib.TOMLDecodeError as error:
         raise ConnectorError(f"{path}: not valid TOML: {error}") from error
-    if isinstance(values.get("kafka"), dict) and "sasl_password" in values["kafka"]:
-        raise ConnectorError(
-            f"{path}: [kafka] sasl_password: secrets do not belong in this file; set"
-            " STREAMGAUGE_KAFKA__SASL_PASSWORD or name a file in sasl_password_file"
-        )
+    for secret in _SECRETS:
+        if isinstance(values.get("kafka"), dict) and secret in values["kafka"]:
+            raise ConnectorError(
+                f"{path}: [kafka] {secret}: secrets do not belong in this file; set"
+                f" STREAMGAUGE_KAFKA__{secret.upper()} or name a file in {secret}_file"
+            )
     return values
+
+
+def _check_readable(setting: str, path: Path) -> None:
+    """The client would say that a file is missing, and not which."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ConnectorError(f"{setting}: {path}: {error.strerror}") from error
 
 
 def _text_of(path: Path) -> str:
@@ -137,7 +152,7 @@ def _text_of(path: Path) -> str:
     except OSError as error:
         raise ConnectorError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConnectorError(f"{path}: not a text file in UTF-8: {error}") from error
+        raise ConnectorError(f"{path}: not a text file in UTF-8") from error
 
 
 def _overridden(values: dict[str, Any], section: str) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Protocol
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol, TypeAlias
 
 from connectors.errors import TransactionAbortedError
 from connectors.records import Membership, Message, Position
@@ -52,6 +53,15 @@ class Transacts(Protocol):
     def deliver(self, messages: Sequence[Message], position: Position, membership: Membership) -> None: ...
 
 
+Outcome: TypeAlias = Literal["committed", "aborted", "fenced"]
+Watch: TypeAlias = Callable[[Outcome, float], None]
+"""Told of the end of every transaction, and of the seconds that it took."""
+
+
+def _unwatched(outcome: Outcome, seconds: float) -> None:
+    """Nobody counts."""
+
+
 class StartsOver(Protocol):
     """A source that can go back to what was committed."""
 
@@ -70,15 +80,21 @@ class ExactlyOnce:
     again, so that the state that ran ahead is replaced by the committed one.
     """
 
-    def __init__(self, transactions: Transacts, source: StartsOver) -> None:
-        self._transactions, self._source = transactions, source
+    def __init__(self, transactions: Transacts, source: StartsOver, watch: Watch = _unwatched) -> None:
+        self._transactions, self._source, self._watch = transactions, source, watch
 
     def deliver(self, messages: Sequence[Message], position: Position, state: Sequence[Message] = ()) -> None:
         """Raises KafkaError for what trying again cannot heal."""
+        began = time.perf_counter()
+        outcome: Outcome = "aborted"
         try:
             self._transactions.deliver([*messages, *state], position, self._source.membership)
         except TransactionAbortedError as error:
+            outcome = "fenced" if error.is_fenced else "aborted"
             logger.warning("transaction aborted, going back to what is committed: %s", error)
             self._source.start_over()
         else:
+            outcome = "committed"
             self._source.delivered(position)
+        finally:
+            self._watch(outcome, time.perf_counter() - began)

@@ -27,7 +27,12 @@ class KafkaError(ConnectorError):
 
 
 class TransactionAbortedError(KafkaError):
-    """Nothing of a batch is known to be committed; read again from the committed offsets."""
+    """Nothing of a batch is known to be committed; read again from the committed offsets. `is_fenced` when
+    the broker took us for an older producer of our transactional id."""
+
+    def __init__(self, message: str, *, is_fenced: bool = False) -> None:
+        super().__init__(message)
+        self.is_fenced = is_fenced
 
 
 class TransactionsUnsupportedError(KafkaError):

@@ -104,6 +104,10 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         with self._lock:
             self._lost |= partitions
 
+    @property
+    def has_lost(self) -> bool:
+        return bool(self._lost)
+
     def take_lost(self) -> set[TopicPartition]:
         with self._lock:
             lost, self._lost = self._lost, set()
@@ -113,8 +117,8 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 class KafkaSource:
     """A member of a consumer group that reads one topic: batches of readings and the offsets behind them.
 
-    Not thread-safe, but for `lag`, `assignment`, `num_rebalances` and `is_...`, which may be read from
-    anywhere. The partitions in a batch's `lost` were lost before its readings were read.
+    Not thread-safe, but for `lag`, `lag_seconds`, `assignment`, `num_rebalances` and `is_...`, which may be
+    read from anywhere. The partitions in a batch's `lost` were lost before its readings were read.
     """
 
     def __init__(self, connection: Connection, options: ConsumerOptions, codec: JsonWideCodec) -> None:
@@ -122,15 +126,16 @@ class KafkaSource:
         self._rebalances = _Rebalances()
         self._uncommitted: dict[TopicPartition, int] = {}
         self._lag: dict[int, int] = {}
+        self._newest_ms: dict[TopicPartition, int] = {}
         self._started: set[TopicPartition] = set()
         self._offered: set[TopicPartition] = set()
         self._first: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int | None] = {}
-        self._pace = Pace(options.max_poll_records)
+        self._pace = Pace(options.max_poll_records, options.max_poll_interval_seconds)
         self.membership = Membership(None)
         self._looked_at = 0.0
-        self._connected = False
+        self._connected = self._is_resting = False
         with translated(connection, f"cannot join group {options.group_id}"):
             self._consumer = KafkaConsumer(
                 **client_settings(connection),
@@ -155,7 +160,7 @@ class KafkaSource:
             self._first.setdefault(tp, found[0].offset)
         for partition in lost:
             self._started.discard(partition)
-            for known in (self._uncommitted, self._next, self._committed):
+            for known in (self._uncommitted, self._next, self._committed, self._newest_ms):
                 known.pop(partition, None)
             if partition not in held:
                 self._first.pop(partition, None)
@@ -172,7 +177,10 @@ class KafkaSource:
         records = {tp: found for tp, found in records.items() if tp in held & self._started}
         self._next |= {tp: found[-1].offset + 1 for tp, found in records.items()}
         self._pace.taken(sum(map(len, records.values())))
+        self._newest_ms = self._newest_ms | {tp: found[-1].timestamp for tp, found in records.items()}
+        began = time.perf_counter()
         decoded = self._codec.decode_columns(RawColumns.of_consumed(chain.from_iterable(records.values())))
+        decode_seconds = time.perf_counter() - began
         self._look_around()
         return Batch(
             decoded.readings,
@@ -182,6 +190,7 @@ class KafkaSource:
             frozenset(tp.partition for tp in lost),
             frozenset(tp.partition for tp in assigned),
             decoded.unknown_values,
+            decode_seconds,
         )
 
     def read_from(self, starts: Mapping[int, int]) -> None:
@@ -194,6 +203,15 @@ class KafkaSource:
                 self._next[tp] = start
             self._started.add(tp)
         self._offered = set()
+
+    def use_codec(self, codec: JsonWideCodec) -> None:
+        """Decode what is polled from now on with another codec."""
+        self._codec = codec
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether partitions were lost, or are started over, of which the next batch will tell."""
+        return self._rebalances.has_lost
 
     def start_over(self) -> None:
         """Report every partition as lost and assigned again: what was made of them is not committed."""
@@ -278,6 +296,19 @@ class KafkaSource:
         partition that was not fetched yet is absent."""
         return self._lag
 
+    @property
+    def lag_seconds(self) -> Mapping[int, float]:
+        """Partition -> age of the newest record that we have read, by the broker's timestamp and our clock; 0
+        where nothing is left to read. A partition of which nothing was read yet is absent, unless it has
+        nothing to read."""
+        newest = {tp.partition: at for tp, at in list(self._newest_ms.items())}
+        now_ms = time.time_ns() / 1e6
+        return {
+            number: max(0.0, now_ms - newest[number]) / 1e3 if messages else 0.0
+            for number, messages in self._lag.items()
+            if not messages or newest.get(number, -1) >= 0
+        }
+
     def close(self) -> None:
         """Leave the group; nothing is committed. A static member stays in it until its session ends."""
         try:
@@ -342,6 +373,7 @@ class KafkaSource:
         if now - self._looked_at < _LOOK_SECONDS:
             return
         self._looked_at = now
+        self._look_for_twin()
         ends = {tp: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
         known = self._read().items()
         self._lag = {tp.partition: max(0, ends[tp] - at) for tp, at in known if ends.get(tp) is not None}
@@ -351,6 +383,16 @@ class KafkaSource:
             self._connected = connected
             servers, state = self._connection.servers, "are connected to" if connected else "have lost"
             logger.log(logging.INFO if connected else logging.WARNING, "we %s Kafka at %s", state, servers)
+
+    def _look_for_twin(self) -> None:
+        """A member whose instance id another one has taken is told so by the answer to a heartbeat: the
+        client logs it, stops its heartbeats and says nothing. Twice, for they rest after joining, too."""
+        coordinator = self._consumer._coordinator
+        rests = coordinator.stable() and not coordinator._heartbeat_enabled
+        if rests and self._is_resting and self._options.group_instance_id is not None:
+            error = errors.FencedInstanceIdError()
+            raise self._refused("cannot stay in the group", error)
+        self._is_resting = rests
 
     def _read(self) -> dict[TopicPartition, int]:
         """The next offset of each partition, where known. The client's public `position` would ask the

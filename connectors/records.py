@@ -87,7 +87,7 @@ class Batch:
     None in a replay. `lost` are the partitions that left this member since the batch before:
     their series' state must be dropped. `assigned` are those that came, of which nothing is in the
     batch: they are read once the source was told from where (`read_from`). `unknown_values` counts
-    values of channels nobody knows.
+    values of channels nobody knows, `decode_seconds` is the part of the poll that decoding took.
     """
 
     readings: Readings
@@ -97,6 +97,7 @@ class Batch:
     lost: frozenset[int] = frozenset()
     assigned: frozenset[int] = frozenset()
     unknown_values: int = 0
+    decode_seconds: float = 0.0
 
 
 class Source(Protocol):

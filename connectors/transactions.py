@@ -126,7 +126,7 @@ class Transactions:
             raise KafkaError(f"cannot commit a transaction as {self._id}: {say(error)}") from error
         if isinstance(error, _FENCED):
             self._count_fencing(error)
-        raise TransactionAbortedError(say(error)) from error
+        raise TransactionAbortedError(say(error), is_fenced=isinstance(error, _FENCED)) from error
 
     def _count_fencing(self, error: errors.KafkaError) -> None:
         """A transaction that timed out looks like a twin; a twin comes back at once."""

@@ -182,7 +182,8 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A spec, its module in evaluation mode, and what `save` derived from the content."""
+    """A spec, its module in evaluation mode, and what `save` derived from the content. `written_at` is when
+    the loaded files were written, seconds since the epoch."""
 
     spec: Spec
     module: Members
@@ -190,6 +191,7 @@ class Artifact:
     held_out: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     card: str = ""
     version: str = "unsaved"
+    written_at: float | None = None
 
 
 def save(artifact: Artifact, directory: Path) -> Artifact:
@@ -232,7 +234,8 @@ def load(directory: Path) -> Artifact:
     module.load_state_dict(tensors)
     calibration, held_out = (_read_table(files[name], directory / name) for name in (CALIBRATION, HELD_OUT))
     card = files[CARD].decode(errors="replace")
-    return Artifact(spec, module.eval(), calibration, held_out, card, manifest["version"])
+    written_at = (directory / MANIFEST).stat().st_mtime
+    return Artifact(spec, module.eval(), calibration, held_out, card, manifest["version"], written_at)
 
 
 def remove(directory: Path) -> None:

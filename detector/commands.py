@@ -22,10 +22,11 @@ def run(args: argparse.Namespace) -> int:
     """`streamgauge run`: the daemon, until it is told to stop."""
     from detector.config import load_config
 
-    config = load_config(Path(args.config))
+    path = Path(args.config)
+    config = load_config(path)
     from detector.daemon import serve
 
-    serve(config)
+    serve(config, lambda: load_config(path))
     return DONE
 
 

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from detector.certificates import check_files
 from detector.errors import ConfigError
 from detector.incident_sections import CHANNEL_EXAMPLE, MAINTENANCE_EXAMPLE
 from detector.located import Place, heading, line_of, section_in, table_of
+from detector.secrets import read_secrets, refuse_secrets, secrets_of
 from detector.section import parse_duration, shown
 from detector.sections import DURATIONS, Config
 
@@ -32,22 +34,9 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     """Read, override and check the daemon's configuration. Raises ConfigError listing every problem."""
-    config = load_toml(path, Config, environ)
-    if config.kafka.sasl_password_file is None:
-        return config
-    try:
-        password = Path(config.kafka.sasl_password_file).read_text(encoding="utf-8").strip()
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # ValueError: no UTF-8 (its words would show the secret), or no path
-        reason = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
-        raise ConfigError(
-            f"{path}: [kafka] sasl_password_file: {config.kafka.sasl_password_file}: {reason}"
-        ) from (error if isinstance(error, OSError) else None)
-    return config.model_copy(
-        update={"kafka": config.kafka.model_copy(update={"sasl_password": SecretStr(password)})}
-    )
+    config = read_secrets(path, load_toml(path, Config, environ))
+    check_files(path, config)
+    return config
 
 
 def load_toml(path: Path, model: type[ModelT], environ: Mapping[str, str] | None = None) -> ModelT:
@@ -60,11 +49,7 @@ def load_toml(path: Path, model: type[ModelT], environ: Mapping[str, str] | None
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: its syntax, or a number of too many digits
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    if isinstance(values.get("kafka"), dict) and "sasl_password" in values["kafka"]:
-        raise ConfigError(
-            f"{path}: [kafka] sasl_password: secrets do not belong in this file; set"
-            f" {PREFIX}KAFKA__SASL_PASSWORD or name a file in sasl_password_file"
-        )
+    refuse_secrets(path, values, model, PREFIX)
     overridden = _override(values, model, os.environ if environ is None else environ)
     try:
         return model.model_validate(values)
@@ -80,13 +65,14 @@ def example(model: type[BaseModel] = Config) -> str:
         "# Streamgauge: configuration of the daemon. Every value can be overridden by an environment",
         f"# variable {PREFIX}SECTION__KEY, as {PREFIX}KAFKA__TOPIC. Commented values are the defaults.",
     ]
+    hidden = set(secrets_of(model))
     for name, section in model.model_fields.items():
         if name in _EXAMPLES:
             lines += ["", _EXAMPLES[name]]
             continue
         lines += ["", f"[{name}]  # {(section.annotation.__doc__ or '').strip()}"]
         for key, field in section.annotation.model_fields.items():  # type: ignore[union-attr]  # a Section
-            if key == "sasl_password":
+            if (name, key) in hidden:
                 continue
             words = f"  # {field.description}" if field.description else _choices(field.annotation)
             if (name, key) in required:
@@ -148,8 +134,8 @@ def _explain(error: Any, table: Place, rest: list[str], model: type[BaseModel]) 
     message = str(error["msg"]).removeprefix("Value error, ")
     if isinstance(error["input"], dict):
         return message
-    secret = "password" in (rest[-1] if rest else str(table[-1]))
-    return f"{message}, found {'***' if secret else shown(error['input'])}"
+    is_secret = (str(table[0]), str(rest[-1] if rest else table[-1])) in set(secrets_of(model))
+    return f"{message}, found {'***' if is_secret else shown(error['input'])}"
 
 
 def _choices(annotation: Any) -> str:

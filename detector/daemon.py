@@ -6,7 +6,9 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
@@ -18,33 +20,40 @@ from connectors.cluster import wait_for_broker
 from connectors.codec import FieldNames, JsonWideCodec, Limits
 from connectors.connection import Connection, ConsumerOptions
 from connectors.kafka import KafkaSource
+from connectors.records import Batch, Readings
 from detector import logs
+from detector.access import warn_of_exposure
 from detector.artifact import Artifact
 from detector.config import Config
-from detector.delivery import choose, create_topics, recovery_of
-from detector.engine import Engine
+from detector.delivery import Way, choose, create_topics, recovery_of
+from detector.engine import Engine, StepResult
 from detector.errors import ConfigError
 from detector.folding import Folding, log_fold
-from detector.http import HttpServer, Response, Route
+from detector.http import HttpServer, Protection, Response, Route
 from detector.loop import Turn, run
 from detector.messages import Encoder, Topics
 from detector.metrics import Metrics, Sources
+from detector.recovery import Recovery
 from detector.registry import open_artifact
-from detector.rules_config import engine_options
+from detector.reload import Candidate, Reloader, Running, Settings, use_settings
+from detector.rules_config import engine_options, rules_of
 from detector.sinks import MessageSink
 from detector.status import Status
+from detector.watch import Watch
 
 _HUNG_SECONDS = 60.0
 
 
-def serve(config: Config) -> None:
+def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
     """Judge the stream until SIGTERM or SIGINT; the batch in hand is finished, delivered and committed.
 
+    On SIGHUP the model is looked for at once and the configuration is read again by `read`.
     Raises ConfigError, ArtifactError or KafkaError with what to do about it.
     """
     logs.configure(config.log.format, config.log.level)
     torch.set_num_threads(config.service.threads)
     stop = _stop_on_signals()
+    hang_up = _HangUp()
     artifact = open_artifact(config.model.path)
     options = engine_options(config, artifact.spec.channel_names)
     connection = connection_of(config)
@@ -55,7 +64,7 @@ def serve(config: Config) -> None:
     engine = Engine(artifact, options)
     source = KafkaSource(connection, _consumer_options(config), codec_of(config, artifact))
     try:
-        _judge(config, engine, source, connection, stop)
+        _judge(config, engine, source, connection, Signals(stop, hang_up, read or (lambda: config)))
     finally:
         source.close()
     logs.event("stopped", readings=engine.counters.readings, rows=engine.counters.rows)
@@ -73,6 +82,7 @@ def connection_of(config: Config) -> Connection:
         ssl_cafile=kafka.ssl_cafile,
         ssl_certfile=kafka.ssl_certfile,
         ssl_keyfile=kafka.ssl_keyfile,
+        ssl_key_password=kafka.ssl_key_password.get_secret_value() if kafka.ssl_key_password else None,
     )
 
 
@@ -110,51 +120,98 @@ def _consumer_options(config: Config) -> ConsumerOptions:
 
 
 def _judge(
-    config: Config, engine: Engine, source: KafkaSource, connection: Connection, stop: threading.Event
+    config: Config, engine: Engine, source: KafkaSource, connection: Connection, signals: Signals
 ) -> None:
-    artifact = engine.artifact
     topics = Topics.of(config.output.prefix)
     recovery = recovery_of(config, connection, topics)
+    sources = Sources(
+        lambda: source.lag,
+        lambda: source.num_rebalances,
+        lambda: source.is_assigned and not (recovery and recovery.is_replaying),
+        lambda: source.lag_seconds,
+        lambda: recovery.num_replaying if recovery else 0,
+        lambda: recovery.replayed if recovery else 0,
+    )
     metrics = Metrics(
         engine,
         config.metrics.max_series,
         software_version(),
-        Sources(
-            lambda: source.lag,
-            lambda: source.num_rebalances,
-            lambda: source.is_assigned and not (recovery and recovery.is_replaying),
-        ),
+        sources,
+        config.metrics.max_channel_series,
+        config.metrics.series,
     )
+    pulse = _Pulse(metrics)
+    with closing(_http_server(config, metrics, pulse)) as server:
+        way = choose(config, connection, source, urlsplit(server.address).port or 0, metrics.transaction)
+        with closing(way.client):
+            _log_start(config, engine, way, recovery is not None, server.address)
+            sink = _sink_of(config, engine, way, recovery)
+            running = Running(engine, source, sink, recovery, pulse.heard)
+            with closing(_watch_of(config, engine)) as watch:
+                reloader, settings = Reloader(running, watch), _settings_of(config, running, signals.read)
+                sources.reloads, sources.config_reloads = (
+                    lambda: reloader.counts,
+                    lambda: settings.counts,
+                )
+                signals.hang_up.call(settings.ask, watch.ask)
+                watch.start()
+
+                def turned(turn: Turn) -> None:
+                    pulse.turned(turn)
+                    settings.turned()
+                    if reloader.turned():
+                        metrics.follow(engine)
+
+                if recovery is None:
+                    run(source, engine, sink, signals.stop.is_set, turned)
+                else:
+                    run(source, engine, sink, signals.stop.is_set, turned, partial(recovery.prepare, source))
+
+
+def _sink_of(config: Config, engine: Engine, way: Way, recovery: Recovery | None) -> MessageSink:
+    artifact = engine.artifact
     encoder = Encoder(
-        topics,
+        Topics.of(config.output.prefix),
         artifact.spec.name,
         artifact.version,
         artifact.spec.channel_names,
         config.output.scores,
         config.output.detail,
     )
-    pulse = _Pulse(metrics)
-    with closing(_http_server(config, metrics, pulse)) as server:
-        way = choose(config, connection, source, urlsplit(server.address).port or 0)
-        with closing(way.client):
-            logs.event(
-                "started",
-                model=artifact.spec.name,
-                version=artifact.version,
-                topic=config.kafka.topic,
-                group=config.kafka.group_id,
-                outputs=f"{config.output.prefix}.*",
-                delivery=way.mode,
-                reason=way.reason,
-                recovery="from saved state" if recovery else "none: windows warm up after a restart",
-                http=server.address,
-            )
-            if recovery is None:
-                run(source, engine, MessageSink(encoder, way.delivery), stop.is_set, pulse.turned)
-            else:
-                sink = MessageSink(encoder, way.delivery, partial(recovery.save, engine))
-                prepare = partial(recovery.prepare, source)
-                run(source, engine, sink, stop.is_set, pulse.turned, prepare)
+    if recovery is None:
+        return MessageSink(encoder, way.delivery)
+    return MessageSink(encoder, way.delivery, partial(recovery.save, engine), recovery.standing)
+
+
+def _watch_of(config: Config, engine: Engine) -> Watch[Candidate]:
+    def make(artifact: Artifact) -> Candidate:
+        return Candidate(Engine(artifact, engine.options), codec_of(config, artifact))
+
+    return Watch(config.model.path, config.model.reload_every, engine.artifact, make)
+
+
+def _settings_of(config: Config, running: Running, read: Callable[[], Config]) -> Settings:
+    def checked() -> Config:
+        found = read()
+        rules_of(found, running.engine.artifact.spec.channel_names)
+        return found
+
+    return Settings(config, checked, lambda found: use_settings(found, running, rules_of(found)))
+
+
+def _log_start(config: Config, engine: Engine, way: Way, has_recovery: bool, http: str) -> None:
+    logs.event(
+        "started",
+        model=engine.artifact.spec.name,
+        version=engine.artifact.version,
+        topic=config.kafka.topic,
+        group=config.kafka.group_id,
+        outputs=f"{config.output.prefix}.*",
+        delivery=way.mode,
+        reason=way.reason,
+        recovery="from saved state" if has_recovery else "none: windows warm up after a restart",
+        http=http,
+    )
 
 
 class _Pulse:
@@ -169,8 +226,16 @@ class _Pulse:
         """Called by the loop after each turn."""
         self._beat = time.monotonic()
         self._metrics.observe(turn)
+        self._log(turn.result)
+
+    def heard(self, result: StepResult) -> None:
+        """Results of no batch: the last ones of a model."""
+        no_readings = Batch(Readings.empty(0))
+        self.turned(Turn(no_readings, result, 0.0, 0.0, 0.0, 0.0))
+
+    def _log(self, result: StepResult) -> None:
         self._folding.rules = self._metrics.engine.options.rules.fold
-        single, folds = self._folding.take(turn.result.incidents)
+        single, folds = self._folding.take(result.incidents)
         for fold in folds:
             log_fold(fold)
         for change in single:
@@ -193,8 +258,7 @@ class _Pulse:
 
 
 def _http_server(config: Config, metrics: Metrics, pulse: _Pulse) -> HttpServer:
-    artifact = metrics.engine.artifact
-    status = Status(artifact.spec, artifact.version, metrics)
+    status = Status(metrics)
 
     def scrape(accept: str) -> Response:
         body, content_type = metrics.exposition(accept)
@@ -218,12 +282,44 @@ def _http_server(config: Config, metrics: Metrics, pulse: _Pulse) -> HttpServer:
         "/": lambda accept: Response(200, "text/html; charset=utf-8", status.page().encode()),
     }
     try:
-        return HttpServer(config.http.host, config.http.port, routes)
+        server = HttpServer(config.http.host, config.http.port, routes, Protection.of(config.http))
     except OSError as error:
         raise ConfigError(
             f"[http] host, port: cannot bind {config.http.host}:{config.http.port}: {error.strerror};"
             " choose another port, or 0 for any free one"
         ) from error
+    warn_of_exposure(config.http, server.host)
+    return server
+
+
+class _HangUp:
+    """SIGHUP, from the very start: it must not end the process before there is something to reload."""
+
+    def __init__(self) -> None:
+        self._wanted: tuple[Callable[[], None], ...] = ()
+        self._came_early = False
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, self._handle)
+
+    def call(self, *wanted: Callable[[], None]) -> None:
+        """Whom to tell of it; at once where it came before."""
+        self._wanted = wanted
+        if self._came_early:
+            self._handle(0, None)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._came_early = not self._wanted
+        for each in self._wanted:
+            each()
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What people may tell a running daemon; `read` gives the configuration as it is now."""
+
+    stop: threading.Event
+    hang_up: _HangUp
+    read: Callable[[], Config]
 
 
 def _stop_on_signals() -> threading.Event:

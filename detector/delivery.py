@@ -10,7 +10,7 @@ from functools import partial
 
 from connectors.cluster import count_partitions, ensure_topics
 from connectors.connection import Connection, ProducerOptions, TopicSpec
-from connectors.delivery import AtLeastOnce, ExactlyOnce
+from connectors.delivery import AtLeastOnce, ExactlyOnce, Watch
 from connectors.errors import TransactionsUnsupportedError
 from connectors.kafka import KafkaSource
 from connectors.producer import Producer
@@ -69,8 +69,9 @@ def create_topics(connection: Connection, config: Config, topics: Topics) -> Non
             )
 
 
-def choose(config: Config, connection: Connection, source: KafkaSource, http_port: int) -> Way:
-    """Start the producer that `delivery.mode` asks for; `auto` tries transactions first.
+def choose(config: Config, connection: Connection, source: KafkaSource, http_port: int, watch: Watch) -> Way:
+    """Start the producer that `delivery.mode` asks for; `auto` tries transactions first. `watch` is told of
+    every transaction.
 
     Raises KafkaError, TransactionsUnsupportedError for mode `exactly_once` where there are none.
     """
@@ -86,7 +87,7 @@ def choose(config: Config, connection: Connection, source: KafkaSource, http_por
             reason = f"no transactions: {error}"
         else:
             reason = "as configured" if mode == "exactly_once" else "the cluster has transactions"
-            return Way("exactly_once", reason, ExactlyOnce(transactions, source), transactions)
+            return Way("exactly_once", reason, ExactlyOnce(transactions, source, watch), transactions)
     producer = Producer(connection, options)
     return Way("at_least_once", reason, AtLeastOnce(producer, source), producer)
 
@@ -106,6 +107,5 @@ def recovery_of(config: Config, connection: Connection, topics: Topics) -> Recov
     """Saved state, None where it is turned off."""
     if not config.recovery.max_replay_rows:
         return None
-    return Recovery(
-        partial(read_state, connection, topics.state), topics.state, config.recovery.max_replay_rows
-    )
+    read = partial(read_state, connection, topics.state)
+    return Recovery(read, topics.state, config.kafka.topic, config.recovery.max_replay_rows)

@@ -18,17 +18,16 @@ from numpy.typing import NDArray
 from connectors.records import Readings
 from detector.artifact import Artifact, Spec
 from detector.evidence import Evidence
-from detector.grid import Grid, GridCounters, Rows, lengths_of, starts_of
+from detector.grid import Grid, GridCounters, Rows, lengths_of, split_rows, starts_of
 from detector.incidents import Incident, IncidentEvent, Incidents
 from detector.judge import Judge, Scored
 from detector.rules import SUPPRESSIONS, ChannelRule, IncidentRules, Suppression
 from detector.settling import Settling
 from detector.slots import SlotArray, Slots
-from detector.snapshot import SeriesState, gather, scatter
+from detector.snapshot import Origin, SeriesState, gather, scatter
 from detector.verdicts import State, Verdicts
 from detector.watchdog import Watchdog
 
-_FLAT_ROWS_AT_ONCE = 1 << 18
 _SAVED = -1
 
 
@@ -75,12 +74,20 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The newest verdict of every series known, as arrays over series (for metrics)."""
+    """The newest verdict of every series known, as arrays over series (for metrics).
+
+    threshold  float64 [n], in units of the calibrated one; NaN where unknown
+    is_full    bool [n], whether the window is full
+    slot       int32 [n], the series' number, for `Engine.channels_at`
+    """
 
     names: tuple[str, ...]
     score: NDArray[np.float64]
     state: NDArray[np.uint8]
     timestamp_ns: NDArray[np.int64]
+    threshold: NDArray[np.float64]
+    is_full: NDArray[np.bool_]
+    slot: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +128,13 @@ class Engine:
         self._score = SlotArray((), np.float64, np.nan)
         self._state = SlotArray((), np.uint8, int(State.WARMING))
         self._row = SlotArray((), np.int64, -1)
+        self._threshold = SlotArray((), np.float64, np.nan)
+        self._channels = SlotArray((3, self._num_channels), np.float64, np.nan)
         self._since = SlotArray((), np.int64, _SAVED)
         self._urgent = SlotArray((), np.bool_, False)
+        self._inherited: set[str] = set()
+        self._is_silent = False
+        self._origin: Origin | None = None
         self.counters = Counters(grid=self._grid.counters, suppressed=self._incidents.suppressed)
 
     @property
@@ -140,7 +152,20 @@ class Engine:
             self._score.data[known],
             self._state.data[known],
             self._row.data[known] * self.artifact.spec.interval_ns,
+            self._threshold.data[known],
+            self._evidence.ages(known) >= self.artifact.spec.window,
+            known,
         )
+
+    def channels_at(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Of the newest verdict of these series the actual values, expected values (both physical units) and
+        contributions, [n, 3, channels]; NaN where unknown."""
+        found: NDArray[np.float64] = self._channels.data[slots]
+        return found
+
+    def slots_of(self, names: Sequence[str]) -> NDArray[np.int32]:
+        """The numbers of known series, int32 [len(names)]."""
+        return self._slots.of(names)
 
     def step(self, readings: Readings, now_ns: int | None = None) -> StepResult:
         """Take readings in order of arrival; return the verdicts that became final.
@@ -166,9 +191,14 @@ class Engine:
         return self.step(Readings.empty(self._num_channels), now_ns)
 
     def step_in_silence(self, readings: Readings) -> None:
-        """Take readings that were judged before, by this or another engine: nothing is said or counted."""
+        """Take readings that were judged before, by this or another engine: nothing is said or counted.
+
+        Of series whose state another model or other rules left, the incidents stay as they were left: what
+        that one said of them is known, what this one would have said never was."""
         kept = copy.deepcopy(self.counters), copy.deepcopy(self._evidence.counters)
+        self._is_silent = True
         self.step(readings)
+        self._is_silent = False
         self.counters, self._evidence.counters = kept
         self._grid.counters = self.counters.grid
         self._incidents.suppressed = self.counters.suppressed
@@ -181,6 +211,7 @@ class Engine:
         """
         self._incidents.use_rules(rules)
         self.options = replace(self.options, rules=rules)
+        self._origin = None
         self._watchdog.use_rules(rules)
         self._evidence.use_ranges(*_ranges(self.artifact.spec, rules))
         self._urgent.data[self._slots.known()] = True
@@ -196,7 +227,9 @@ class Engine:
         gone = known[np.isin(self._partition.data[known], list(partitions))]
         if len(gone) == 0:
             return
-        self._incidents.drop([self._slots.names[slot] for slot in gone.tolist()])
+        names = [self._slots.names[slot] for slot in gone.tolist()]
+        self._incidents.drop(names)
+        self._inherited -= set(names)
         for part in (self._grid, self._evidence, self._judge, self._settling, self._watchdog):
             part.drop(gone)
         for array in self._arrays():
@@ -220,32 +253,88 @@ class Engine:
         self._urgent.data[slots] = False
         names = [self._slots.names[slot] for slot in slots.tolist()]
         return [
-            SeriesState(name, row.tobytes(), times, values, self._incidents.track(name))
+            SeriesState(name, self.origin, row.tobytes(), times, values, self._incidents.track(name))
             for name, row, (times, values) in zip(names, cells, self._grid.open_readings(slots), strict=True)
         ]
 
     def restore(self, states: Sequence[SeriesState], partition: int, now_ns: int | None) -> None:
         """Take up series of a partition where another member left them; none of them may be known here.
-        States without cells bring their incident only. Raises ValueError for states of another layout."""
+
+        Those of another layout bring their open incident and, on the same grid, the readings of open rows.
+        Those that another model or other rules left are to be saved at once. Raises ValueError for cells
+        that are not those of their layout."""
         if not states:
             return
         slots = self._slots.of([state.name for state in states])
         self._reserve()
         self._partition.data[slots] = partition
-        for state in states:
+        for slot, state in zip(slots.tolist(), states, strict=True):
             if state.track is not None:
                 self._incidents.take_up(state.name, state.track)
+            if not state.origin.judges_like(self.origin):
+                self._inherited.add(state.name)
+                self._urgent.data[slot] = True
         self._watchdog.begin(slots, now_ns)
-        whole = [state for state in states if state.cells]
-        if not whole:
+        whole = [state for state in states if state.origin.layout == self.origin.layout]
+        self._restore_cells(whole)
+        others = [state for state in states if state.origin.layout != self.origin.layout]
+        self._restore_open(whole + [state for state in others if state.origin.grid == self.origin.grid])
+
+    def settle(self) -> StepResult:
+        """Finish every waiting row as it stands: who comes next cannot go on with them."""
+        judged = self._evidence.flush()
+        self._urgent.data[judged.slot] = True
+        return self._conclude([self._judge.judge(judged)], [])
+
+    def become(self, other: Engine) -> None:
+        """Go on with another artifact: everything of the fresh engine `other`, and all series as they are.
+
+        All of them are to be saved at once: from readings judged before, the new model would make another
+        state than the one that it takes over here."""
+        known = self._slots.known()
+        partition, since = (array.data[known] for array in (self._partition, self._since))
+        names = [self._slots.names[slot] for slot in known.tolist()]
+        states = self.save(known)
+        for number in np.unique(partition).tolist():
+            other.restore([states[at] for at in np.flatnonzero(partition == number).tolist()], number, None)
+        slots = other._slots.of(names)
+        other._watchdog.go_on(self._watchdog, known, slots)
+        other._since.data[slots], other._urgent.data[slots] = since, True
+        other._inherited.clear()
+        other.counters = self.counters
+        other._grid.counters, other._evidence.counters = self.counters.grid, self._evidence.counters
+        other._incidents.suppressed = self.counters.suppressed
+        vars(self).update(vars(other))  # whoever holds this engine goes on with the new one
+
+    @property
+    def origin(self) -> Origin:
+        """As whom this engine leaves states."""
+        if self._origin is None:
+            self._origin = Origin.of(self.artifact, self.options.lateness_ns, self.options.rules)
+        return self._origin
+
+    def _restore_cells(self, states: list[SeriesState]) -> None:
+        if not states:
             return
-        slots = self._slots.of([state.name for state in whole])
-        scatter(self._kept(), slots, np.stack([np.frombuffer(state.cells, np.uint8) for state in whole]))
+        slots = self._slots.of([state.name for state in states])
+        scatter(self._kept(), slots, np.stack([np.frombuffer(state.cells, np.uint8) for state in states]))
+        for origin in {state.origin for state in states} - {self.origin}:
+            theirs = slots[[state.origin == origin for state in states]]
+            self._evidence.rescale(theirs, *origin.scaling())
+            if origin.model != self.origin.model:
+                self._evidence.unsay(theirs)
+
+    def _restore_open(self, states: list[SeriesState]) -> None:
+        if not states:
+            return
+        channels = self.artifact.spec.channel_names
+        slots = self._slots.of([state.name for state in states])
         self._grid.reopen(
-            np.repeat(slots, [len(state.timestamp_ns) for state in whole]),
-            np.concatenate([state.timestamp_ns for state in whole]),
-            np.concatenate([state.values for state in whole]),
+            np.repeat(slots, [len(state.timestamp_ns) for state in states]),
+            np.concatenate([state.timestamp_ns for state in states]),
+            np.concatenate([state.values_of(channels) for state in states]),
         )
+        self._grid.resume(slots, np.array([state.watermark_ns for state in states], np.int64))
 
     def _note_changes(self, slot: NDArray[np.int32], offset: NDArray[np.int64]) -> None:
         """Remember the first reading of each series that no saved state holds."""
@@ -260,7 +349,7 @@ class Engine:
     def _score_rows(self, rows: Rows) -> tuple[list[Scored], list[Scored]]:
         """Closed rows to final and provisional verdicts, some series at a time: memory stays bounded."""
         final, provisional = [], []
-        for part in _split(rows, self.artifact.spec.window):
+        for part in split_rows(rows, self.artifact.spec.window):
             said = self._evidence.add(part)
             final.append(self._judge.judge(said.settled))
             if said.fresh is not None:
@@ -293,7 +382,10 @@ class Engine:
         for state, num in enumerate(np.bincount(verdicts.state, minlength=len(State)).tolist()):
             self.counters.states[state] += num
         since_gap = self._settling.since_gap(verdicts, self._slots.of(verdicts.names))
-        return StepResult(verdicts, noticed + self._incidents.judge(verdicts, since_gap), provisional)
+        but = self._inherited if self._is_silent else ()
+        events = self._incidents.judge(verdicts, since_gap, but)
+        self._urgent.data[self._slots.of([event.incident.series for event in events])] = True
+        return StepResult(verdicts, noticed + events, provisional)
 
     def _named(self, parts: list[Scored]) -> Verdicts:
         if not any(map(len, parts)):
@@ -325,6 +417,9 @@ class Engine:
         self._score.data[present] = verdicts.score[last]
         self._state.data[present] = verdicts.state[last]
         self._row.data[present] = row[newest]
+        self._threshold.data[present] = verdicts.threshold[last]
+        columns = (verdicts.actual[last], verdicts.expected[last], verdicts.contribution[last])
+        self._channels.data[present] = np.stack(columns, axis=1)
 
     def _count(self) -> None:
         """Take over what the evidence counted."""
@@ -340,6 +435,8 @@ class Engine:
             self._score,
             self._state,
             self._row,
+            self._threshold,
+            self._channels,
             self._since,
             self._urgent,
         )
@@ -355,15 +452,3 @@ def _ranges(spec: Spec, rules: IncidentRules) -> tuple[NDArray[np.float64], NDAr
     least = [c.valid_min if rule.valid_min is None else rule.valid_min for rule, c in known]
     greatest = [c.valid_max if rule.valid_max is None else rule.valid_max for rule, c in known]
     return np.array(least, np.float64), np.array(greatest, np.float64)
-
-
-def _split(rows: Rows, window: int) -> list[Rows]:
-    """Rows in parts of whole series; each part and its windows' history stay within a bound."""
-    if len(rows) == 0:
-        return []
-    starts = starts_of(rows.slot)
-    ends = starts + lengths_of(starts, len(rows))
-    part = (ends + np.arange(1, len(starts) + 1) * window) // _FLAT_ROWS_AT_ONCE
-    cuts = ends[:-1][np.diff(part) > 0].tolist()
-    bounds = zip([0, *cuts], [*cuts, len(rows)], strict=True)
-    return [Rows(rows.slot[a:b], rows.row[a:b], rows.values[a:b]) for a, b in bounds]

@@ -90,10 +90,26 @@ class Evidence:
         for part in (self._lines, self._tails, self._flatline, self._overlap):
             part.drop(slots)
 
+    def ages(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Rows since the window of each of these series was empty, int64 [n]."""
+        return self._lines.ages(slots)
+
     def arrays(self) -> list[SlotArray]:
         """What is remembered of a series."""
         parts = (self._lines, self._tails, self._flatline, self._overlap)
         return [array for part in parts for array in part.arrays()]
+
+    def rescale(
+        self, slots: NDArray[np.int32], center: NDArray[np.float64], scale: NDArray[np.float64]
+    ) -> None:
+        """What is kept of these series is in units of another center and scale, float64 [C]: make it ours."""
+        if not (np.array_equal(center, self._center) and np.array_equal(scale, self._scale)):
+            self._tails.rescale(slots, (scale / self._scale), (center - self._center) / self._scale)
+
+    def unsay(self, slots: NDArray[np.int32]) -> None:
+        """What was said of the waiting rows of these series another model has said: forget it. Each of them
+        has a window to come, or it would not wait."""
+        self._overlap.unsay(slots)
 
     def _kinds(self, spans: list[int]) -> list[Kind]:
         num_channels = len(self._spec.channels)

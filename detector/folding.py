@@ -1,7 +1,7 @@
 """Many series that turn at once are told as one: incidents folded where people are told of them.
 
 Folding follows the events of incidents; it is no part of the engine, for which series turn at once is a
-question about all partitions, and no member sees them all (docs/decisions/0014-folding-where-people-read.md).
+question about all partitions, and no member sees them all (docs/decisions/0015-folding-where-people-read.md).
 """
 
 from __future__ import annotations

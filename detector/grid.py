@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from detector.slots import SlotArray
 
 _NEVER = np.iinfo(np.int64).min // 2
+_FLAT_ROWS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,11 @@ class Grid:
         """Put back readings of open rows, of series that have none."""
         self._pending = self._merge(_Pending(slot, timestamp_ns, values))
 
+    def resume(self, slots: NDArray[np.int32], newest_ns: NDArray[np.int64]) -> None:
+        """Go on behind the newest timestamps, int64 [len(slots)], that others have seen."""
+        self._newest.reserve(int(slots.max(initial=-1)) + 1)
+        self._newest.data[slots] = newest_ns
+
     def _nothing(self) -> _Pending:
         return _Pending(np.empty(0, np.int32), np.empty(0, np.int64), np.empty((0, self._num_channels)))
 
@@ -184,6 +190,18 @@ def starts_of(*keys: NDArray[np.generic]) -> NDArray[np.intp]:
 def lengths_of(starts: NDArray[np.intp], num: int) -> NDArray[np.intp]:
     """How long the runs that begin at `starts` are, in an array of `num` rows."""
     return np.diff(np.append(starts, num))
+
+
+def split_rows(rows: Rows, window: int) -> list[Rows]:
+    """Rows in parts of whole series; each part and its windows' history stay within a bound."""
+    if len(rows) == 0:
+        return []
+    starts = starts_of(rows.slot)
+    ends = starts + lengths_of(starts, len(rows))
+    part = (ends + np.arange(1, len(starts) + 1) * window) // _FLAT_ROWS_AT_ONCE
+    cuts = ends[:-1][np.diff(part) > 0].tolist()
+    bounds = zip([0, *cuts], [*cuts, len(rows)], strict=True)
+    return [Rows(rows.slot[a:b], rows.row[a:b], rows.values[a:b]) for a, b in bounds]
 
 
 def _running_max(slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64]) -> NDArray[np.int64]:

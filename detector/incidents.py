@@ -9,6 +9,7 @@ rules say which rows count (`detector.admission`) and hold an opening back; docs
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -134,9 +135,13 @@ class Incidents:
         self._rules = rules
 
     def judge(
-        self, verdicts: Verdicts, since_gap: NDArray[np.int64] | None = None
+        self,
+        verdicts: Verdicts,
+        since_gap: NDArray[np.int64] | None = None,
+        but: Collection[str] = (),
     ) -> tuple[IncidentEvent, ...]:
-        """Take verdicts sorted by series and time; return what changed, in their order.
+        """Take verdicts sorted by series and time; return what changed, in their order. The series in `but`
+        are left as they are.
 
         `since_gap`: int64 [n], known rows since the last unknown one, the row itself included; None: many.
         """
@@ -151,7 +156,7 @@ class Incidents:
         bad_series = np.logical_or.reduceat(rows.bad, starts) if len(starts) else rows.bad
         for start, end, has_bad in zip(starts.tolist(), ends.tolist(), bad_series.tolist(), strict=True):
             series = verdicts.names[verdicts.series[start]]
-            if has_bad or series in self._tracks:
+            if (has_bad or series in self._tracks) and series not in but:
                 self._follow(series, verdicts, rows, range(start, end), events)
         return tuple(events)
 

@@ -29,8 +29,11 @@ class MemberModule(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Expected values of the last `span` rows [B, S, C], statistics [B, K], blame a channel [B, C].
 
-        `x_BWC` has no NaN; `known_BWC` says which of its cells were filled (None: none).
+        `x_BWC` has no NaN; `known_BWC` is False in cells that were filled (None: none was). These take what
+        the model makes of them before it is asked again: a crude filling would disturb their neighbours.
         """
+        if known_BWC is not None:
+            x_BWC = torch.where(known_BWC, x_BWC, models.reconstruct(self.autoencoder, x_BWC)[0])
         y_BWC, residual_BWC = models.reconstruct(self.autoencoder, x_BWC)
         statistics_BK, blame_BC = self.whitening(x_BWC, residual_BWC, known_BWC)
         return y_BWC[:, y_BWC.shape[1] - span :], statistics_BK, blame_BC

@@ -1,237 +1,128 @@
-"""Prometheus metrics of the daemon; docs/metrics.md lists them. The only importer of the client library.
+"""Prometheus metrics of the daemon; docs/metrics.md lists them, `detector.exporter` has the parts.
 
-Totals are kept by the engine and the loop and are read when Prometheus asks. An unknown score is absent,
-never 0. Series are exported one by one up to a bound, the worst first; the rest is counted.
+The loop's thread counts each turn and leaves a snapshot; whoever scrapes reads that. An unknown value is
+absent, never 0. Series are exported one by one up to a bound; the rest is counted.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import threading
+import time
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
+from numpy.typing import NDArray
 
-from connectors.records import REASONS
-from detector.engine import Engine, Latest
+from detector.artifact import Artifact
+from detector.drift import LEAST_MEMORY_ROWS, Drift
+from detector.engine import Engine
+from detector.exporter.collector import View
+from detector.exporter.exposition import Exposition
+from detector.exporter.instruments import Instruments
+from detector.exporter.peaks import Peaks
+from detector.exporter.selection import Selection
+from detector.exporter.snapshot import Selections, SeriesView, Snapshot
+from detector.exporter.sources import NotifierStats, Sources
+from detector.grid import starts_of
 from detector.loop import Turn
-from detector.verdicts import State
+from detector.threshold import rows_per_event
+from detector.verdicts import Verdicts
 
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_STEPS = ("poll", "step", "write", "commit")
+__all__ = ["Metrics", "NotifierStats", "Sources"]
 
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What the scraping thread sees: replaced as a whole after each turn, never changed."""
-
-    latest: Latest
-    open_by_severity: Mapping[str, int]
-    totals: Mapping[str, float]
-    states: tuple[int, ...]
-
-    @classmethod
-    def of(cls, engine: Engine) -> Snapshot:
-        """Copies of the engine's arrays and totals; called between turns by the loop's thread."""
-        counters = engine.counters
-        severities = [incident.severity for incident in engine.open_incidents]
-        return cls(
-            engine.latest,
-            {name: severities.count(name) for name in ("warning", "critical")},
-            {
-                "readings": counters.readings,
-                "rows": counters.rows,
-                "gap_rows": counters.gap_rows,
-                "windows": counters.windows,
-                "late": counters.grid.late,
-                "duplicate": counters.grid.duplicate,
-                "out_of_order": counters.grid.out_of_order,
-                "cells": counters.cells,
-                "nan_cells": counters.nan_cells,
-            },
-            tuple(counters.states),
-        )
-
-
-@dataclass(slots=True)
-class Sources:
-    """Where figures that are not the engine's come from, asked at each scrape."""
-
-    lag: Callable[[], Mapping[int, int]] = dict
-    rebalances: Callable[[], int] = int
-    ready: Callable[[], bool] = bool
-
-
-_TOTALS = {
-    "readings": ("readings", "Readings taken, late ones included"),
-    "rows": ("rows", "Rows closed that held at least one reading"),
-    "gap_rows": ("gap_rows", "Rows without a reading, put into short gaps"),
-    "windows": ("windows", "Windows scored by the model"),
-    "late": ("late_readings", "Readings dropped because their row was closed"),
-    "duplicate": ("duplicate_readings", "Readings that replaced a value of the same series and time"),
-    "out_of_order": ("out_of_order_readings", "Readings older than the newest of their series, kept"),
-    "cells": ("cells", "Values that rows have room for"),
-    "nan_cells": ("missing_cells", "Values that were missing"),
-}
+_DAY_NS = 86_400 * 10**9
+"""What drift remembers: a whole round of what changes with the time of day."""
 
 
 class Metrics:
-    """All metrics of one daemon, on a registry of its own."""
+    """All metrics of one daemon, on a registry of its own.
 
-    def __init__(self, engine: Engine, max_series: int, software_version: str, sources: Sources) -> None:
-        self.engine = engine
-        self.max_series = max_series
+    `observe`, `follow` and `transaction` are for the loop's thread, the rest may be called from any.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        max_series: int,
+        software_version: str,
+        sources: Sources,
+        max_channel_series: int = 200,
+        patterns: tuple[str, ...] = (),
+    ) -> None:
+        """At most `max_series` series have gauges, and `max_channel_series` gauges a channel: those whose
+        name matches one of `patterns`, then the highest scores."""
         self.sources = sources
-        self.registry = registry = CollectorRegistry()
-        self.snapshot = Snapshot.of(engine)
-        self._software_version = software_version
-        self._rejected = Counter(
-            "streamgauge_rejected_messages",
-            "Messages sent to the dead letters",
-            ["reason"],
-            registry=registry,
+        self._max_series = max_series
+        self._selections = Selections(
+            Selection(max_series, patterns), Selection(max_channel_series, patterns)
         )
-        self._unknown = Counter(
-            "streamgauge_unknown_channel_values",
-            "Values of channels the model does not know",
-            registry=registry,
-        )
-        self._incidents = Counter(
-            "streamgauge_incident_events", "Changes of incidents", ["event", "severity"], registry=registry
-        )
-        self._seconds = Histogram(
-            "streamgauge_turn_seconds", "Time spent in a step of the loop, a batch each", ["step"],
-            buckets=_BUCKETS, registry=registry,
-        )  # fmt: skip
-        self._peak = float("nan")
-        self._born_at_zero()
-        self._describe()
-        registry.register(_EngineCollector(self))
+        self._peaks = Peaks()
+        self._scraping = threading.Lock()
+        build = {"version": software_version, "python": platform.python_version()}
+        self._exposition = Exposition(sources, build, max_series)
+        self._instruments = Instruments(self._exposition.registry)
+        self._exposition.register(self._instruments.scores.family)
+        self.follow(engine)
+
+    def follow(self, engine: Engine) -> None:
+        """Speak of this engine from here on: at the start, and after a reload of the model."""
+        spec = engine.artifact.spec
+        self.engine = engine
+        self._loaded_at = time.time()
+        self._peaks.clear()
+        self._drift = Drift(_scaled(engine.artifact))
+        self._rows_a_day = _DAY_NS / spec.interval_ns
+        self._alarms_a_row = 1 / rows_per_event(spec.threshold.alarm_budget, spec.interval_ns)
+        self.snapshot = Snapshot.of(engine, SeriesView.of(engine, self._selections))
 
     def observe(self, turn: Turn) -> None:
-        """Take in one turn of the loop; called by the loop's thread."""
-        seconds = (turn.poll_seconds, turn.step_seconds, turn.write_seconds, turn.commit_seconds)
-        for step, spent in zip(_STEPS, seconds, strict=True):
-            self._seconds.labels(step).observe(spent)
-        for reject in turn.batch.rejects:
-            self._rejected.labels(reject.reason).inc()
-        if turn.batch.unknown_values:
-            self._unknown.inc(turn.batch.unknown_values)
-        for event in turn.result.incidents:
-            self._incidents.labels(event.kind, event.incident.severity).inc()
-        scores = turn.result.verdicts.score
-        known = scores[~np.isnan(scores)]
-        if len(known):
-            self._peak = float(np.fmax(self._peak, known.max()))
-        self.snapshot = Snapshot.of(self.engine)
+        """Take in one turn of the loop."""
+        verdicts = turn.result.verdicts
+        known = int(np.count_nonzero(~np.isnan(verdicts.score)))
+        self._instruments.turn(turn, known * self._alarms_a_row)
+        if turn.batch.lost:
+            self._peaks.clear()
+        self._rise(verdicts)
+        self._drift.memory = max(LEAST_MEMORY_ROWS, self._rows_a_day * len(self.snapshot.latest.names))
+        self._drift.add(verdicts.score * verdicts.threshold)
+        self.snapshot = Snapshot.of(self.engine, self._series(turn), time.time(), self._drift.index)
 
-    def take_peak(self) -> float:
-        """The highest score since this was last asked; NaN when none was known."""
-        peak, self._peak = self._peak, float("nan")
-        return peak
+    def transaction(self, outcome: str, seconds: float) -> None:
+        """Take in the end of a Kafka transaction (see `connectors.delivery.Watch`)."""
+        self._instruments.transaction(outcome, seconds)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """The metrics in the format that the Accept header asks for, and its content type."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self.registry), content_type
+        with self._scraping:
+            snapshot = self.snapshot
+            series = snapshot.series
+            highest, peaks = self._peaks.take(snapshot.latest.slot[series.shown])
+            left_out = max(0, len(snapshot.open_incidents) - self._max_series)
+            view = View(snapshot, highest, self._loaded_at, left_out)
+            return self._exposition.encode(accept, view, peaks)
 
-    def _born_at_zero(self) -> None:
-        """A counter that appears at 1 hides its first event from `increase()`."""
-        for reason in REASONS:
-            self._rejected.labels(reason)
-        for event in ("opened", "escalated", "resolved"):
-            for severity in ("warning", "critical"):
-                self._incidents.labels(event, severity)
-        for step in _STEPS:
-            self._seconds.labels(step)
+    @property
+    def loaded_at(self) -> float:
+        """When the model was taken up, seconds since the epoch."""
+        return self._loaded_at
 
-    def _describe(self) -> None:
-        spec, version = self.engine.artifact.spec, self.engine.artifact.version
-        model = {"name": spec.name, "version": version, "family": spec.family}
-        Info("streamgauge_model", "The model in use", registry=self.registry).info(model)
-        build = {"version": self._software_version, "python": platform.python_version()}
-        Info("streamgauge_build", "The software", registry=self.registry).info(build)
+    def _series(self, turn: Turn) -> SeriesView:
+        """The newest of every series; the one before where nothing can have changed."""
+        said = len(turn.result.verdicts) + len(turn.result.provisional) + len(turn.batch.readings)
+        if said or turn.batch.lost or turn.batch.assigned or self.sources.replaying():
+            return SeriesView.of(self.engine, self._selections)
+        return self.snapshot.series
 
-
-class _EngineCollector(Collector):
-    """The engine's arrays and totals as metric families."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        snapshot = self._metrics.snapshot
-        yield from _totals(snapshot)
-        yield from _series(snapshot.latest, self._metrics.max_series)
-        open_now = GaugeMetricFamily("streamgauge_open_incidents", "Incidents firing", labels=["severity"])
-        for severity, num in snapshot.open_by_severity.items():
-            open_now.add_metric([severity], num)
-        yield open_now
-        peak = GaugeMetricFamily(
-            "streamgauge_max_score", "Highest score since the last scrape; absent when none"
-        )
-        if (value := self._metrics.take_peak()) == value:
-            peak.add_metric([], value)
-        yield peak
-        yield from _stream(self._metrics.sources)
-        threshold = self._metrics.engine.artifact.spec.threshold.value
-        yield GaugeMetricFamily("streamgauge_threshold", "The error that is score 1", value=threshold)
+    def _rise(self, verdicts: Verdicts) -> None:
+        if len(verdicts) == 0:
+            return
+        highest = np.fmax.reduceat(verdicts.score, starts_of(verdicts.series))
+        self._peaks.add(self.engine.slots_of(verdicts.names), highest)
 
 
-def _totals(snapshot: Snapshot) -> Iterable[Metric]:
-    for key, (name, words) in _TOTALS.items():
-        yield CounterMetricFamily(f"streamgauge_{name}", words, value=snapshot.totals[key])
-    verdicts = CounterMetricFamily("streamgauge_verdicts", "Final verdicts by state", labels=["state"])
-    for state, num in zip(State, snapshot.states, strict=True):
-        verdicts.add_metric([state.label], num)
-    yield verdicts
-
-
-def _series(latest: Latest, max_series: int) -> Iterable[Metric]:
-    """Score and state of each series, at most `max_series` of them: the highest scores, then the rest."""
-    count = GaugeMetricFamily(
-        "streamgauge_series", "Series by the state of their newest row", labels=["state"]
-    )
-    for state, num in zip(State, np.bincount(latest.state, minlength=len(State)).tolist(), strict=True):
-        count.add_metric([state.label], num)
-    yield count
-    shown = np.arange(len(latest.names))
-    if len(shown) > max_series:
-        shown = np.argsort(-np.nan_to_num(latest.score, nan=-1.0), kind="stable")[:max_series]
-    left_out = len(latest.names) - len(shown)
-    yield GaugeMetricFamily(
-        "streamgauge_series_left_out", "Series without gauges of their own", value=left_out
-    )
-    score = GaugeMetricFamily("streamgauge_score", "Newest score; above 1 is anomalous", labels=["series"])
-    when = GaugeMetricFamily(
-        "streamgauge_last_row_timestamp_seconds", "Event time of the newest verdict", labels=["series"]
-    )
-    for at in shown.tolist():
-        label = [latest.names[at]]
-        if latest.score[at] == latest.score[at]:
-            score.add_metric(label, float(latest.score[at]))
-        if latest.timestamp_ns[at] >= 0:
-            when.add_metric(label, latest.timestamp_ns[at] / 1e9)
-    yield score
-    yield when
-
-
-def _stream(sources: Sources) -> Iterable[Metric]:
-    lag = GaugeMetricFamily(
-        "streamgauge_consumer_lag_messages", "Messages not read yet, about a second ago", labels=["partition"]
-    )
-    for partition, messages in sorted(sources.lag().items()):
-        lag.add_metric([str(partition)], messages)
-    yield lag
-    yield CounterMetricFamily(
-        "streamgauge_rebalances",
-        "Times that partitions were assigned to this member",
-        value=sources.rebalances(),
-    )
-    yield GaugeMetricFamily(
-        "streamgauge_ready", "1 when partitions are assigned", value=float(sources.ready())
-    )
+def _scaled(artifact: Artifact) -> NDArray[np.float64]:
+    """The held-out errors on the scale of a verdict's `score * threshold`; none where they are not kept."""
+    threshold = artifact.spec.threshold
+    errors = artifact.held_out.get("error", np.empty(0))
+    scaled: NDArray[np.float64] = (errors / threshold.value) ** threshold.sharpness
+    return scaled

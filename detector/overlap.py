@@ -104,6 +104,11 @@ class Overlap:
         for array in self.arrays():
             array.reset(slots)
 
+    def unsay(self, slots: NDArray[np.int32]) -> None:
+        """Forget what windows have said of the waiting rows of these series; the rows go on waiting."""
+        for array in (*self._sums, *self._counts):
+            array.reset(slots)
+
     def _at_once(self, stretch: Stretch, flags: NDArray[np.uint8], said: Sequence[Said]) -> Judged:
         """Nothing waits: each row has what the one window says that ends at it."""
         means = []

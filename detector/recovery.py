@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from connectors.records import Batch, Message, Readings
 from detector import logs
 from detector.engine import Changed, Engine
-from detector.snapshot import SeriesState, decode_state, encode_state, layout_of
+from detector.snapshot import SeriesState, decode_state, encode_state
 
 _FEWEST = 16
 MARK = b""
@@ -67,8 +67,9 @@ class _Replay:
 class Recovery:
     """Saves the engine's state to a topic and restores it from there. Not thread-safe."""
 
-    def __init__(self, read_state: ReadState, topic: str, max_replay_rows: int) -> None:
-        self._read_state, self._topic = read_state, topic
+    def __init__(self, read_state: ReadState, topic: str, source: str, max_replay_rows: int) -> None:
+        """`topic` holds the state, `source` is the input topic."""
+        self._read_state, self._topic, self._input = read_state, topic, source
         self._stride = max(1, max_replay_rows // 2)
         self._replays: dict[int, _Replay] = {}
         self._next: dict[int, int] = {}
@@ -79,6 +80,16 @@ class Recovery:
     def is_replaying(self) -> bool:
         """Whether some partition is not live yet."""
         return bool(self._replays)
+
+    @property
+    def num_replaying(self) -> int:
+        """Partitions that are not live yet."""
+        return len(self._replays)
+
+    def standing(self) -> dict[tuple[str, int], int]:
+        """Where each partition that is live stands."""
+        live = self._next.keys() - self._replays.keys()
+        return {(self._input, partition): self._next[partition] for partition in live}
 
     def prepare(self, source: Log, engine: Engine, batch: Batch) -> Batch:
         """Forget what the member has lost, take up what it was assigned, judge in silence what was judged
@@ -146,11 +157,10 @@ class Recovery:
         changed = engine.changed()
         due = self._due(changed, position)
         messages = []
-        layout = layout_of(engine.artifact.spec, engine.options.lateness_ns)
         order = np.argsort(changed.slot[due])
         partitions = changed.partition[due][order].tolist()
         for state, partition in zip(engine.save(changed.slot[due]), partitions, strict=True):
-            value = encode_state(state, layout, self._next[partition])
+            value = encode_state(state, self._next[partition])
             messages.append(Message(self._topic, state.name.encode(), value, (), partition))
         rest = _oldest(changed, ~due)
         for (_, partition), at in position.items():
@@ -204,15 +214,14 @@ class Recovery:
     def _decoded(
         self, engine: Engine, records: Mapping[bytes, bytes]
     ) -> tuple[list[SeriesState], dict[str, int]]:
-        spec = engine.artifact.spec
-        layout = layout_of(spec, engine.options.lateness_ns)
         states, holds = [], {}
         for key, value in records.items():
             name = key.decode(errors="replace")
-            found = decode_state(name, value, layout, len(spec.channels))
+            found = decode_state(name, value)
             if found is not None:
                 states.append(found[0])
-                holds[name] = found[1]
+                if found[0].origin.grid == engine.origin.grid:  # else nothing of its readings is taken up
+                    holds[name] = found[1]
         return states, holds
 
     def _from(

@@ -9,6 +9,7 @@ of a remote entry the version is copied to a local directory and loaded from the
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
@@ -54,9 +55,31 @@ def open_artifact(location: str | Path) -> Artifact:
     """
     text = str(location)
     if "://" not in text:
-        return artifacts.load(resolve(Path(text)))
+        directory = resolve(Path(text))
+        return _as_named(artifacts.load(directory), str(directory))
     with tempfile.TemporaryDirectory(prefix="streamgauge-artifact-") as scratch:
-        return artifacts.load(_download(text, Path(scratch)))
+        path = _download(text, Path(scratch))
+        return _as_named(artifacts.load(Path(scratch)), path)
+
+
+def look(location: str | Path) -> str:
+    """What changes when `open_artifact` would load another artifact: the pointer's text, or the digest of the
+    description of the one version at `location`. Raises ArtifactError where there is nothing to look at."""
+    text = str(location)
+    try:
+        if "://" not in text:
+            pointer = Path(text, CURRENT)
+            if pointer.exists() and not Path(text, artifacts.MANIFEST).exists():
+                return _checked(pointer.read_text().strip(), str(pointer))
+            return hashlib.sha256(Path(text, artifacts.MANIFEST).read_bytes()).hexdigest()
+        filesystem, path = pafs.FileSystem.from_uri(text)
+        pointer_at = f"{path}/{CURRENT}"
+        if filesystem.get_file_info(pointer_at).type == pafs.FileType.File:
+            return _checked(_read_pointer(filesystem, pointer_at), pointer_at)
+        with filesystem.open_input_stream(f"{path}/{artifacts.MANIFEST}") as stream:
+            return hashlib.sha256(stream.read()).hexdigest()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ArtifactError(f"{text}: cannot be read: {error}") from error
 
 
 def resolve(location: Path) -> Path:
@@ -71,18 +94,36 @@ def resolve(location: Path) -> Path:
     return location / _checked(version, str(pointer))
 
 
-def _download(uri: str, scratch: Path) -> Path:
+def _as_named(artifact: Artifact, path: str) -> Artifact:
+    """The artifact, which is the version that its directory is called by, where that is called by one."""
+    name = path.rstrip("/").rpartition("/")[2]
+    if _VERSION.fullmatch(name) and name != artifact.version:
+        raise ArtifactError(
+            f"{path}: holds version {artifact.version} and not {name}: it was exchanged; publish it anew"
+        )
+    return artifact
+
+
+def _download(uri: str, scratch: Path) -> str:
+    """Copy the version that `uri` stands for into `scratch`; returns its path on the remote side."""
     try:
         filesystem, path = pafs.FileSystem.from_uri(uri)
         pointer = f"{path}/{CURRENT}"
         if filesystem.get_file_info(pointer).type == pafs.FileType.File:
-            with filesystem.open_input_stream(pointer) as stream:
-                version = stream.read(64).decode(errors="replace").strip()
-            path = f"{path}/{_checked(version, pointer)}"
+            path = f"{path}/{_checked(_read_pointer(filesystem, pointer), pointer)}"
         pafs.copy_files(path, str(scratch), source_filesystem=filesystem)
+        written_at = filesystem.get_file_info(f"{path}/{artifacts.MANIFEST}").mtime
+        if written_at is not None:
+            os.utime(scratch / artifacts.MANIFEST, (written_at.timestamp(),) * 2)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ArtifactError(f"{uri}: cannot be read: {error}") from error
-    return scratch
+    return str(path)
+
+
+def _read_pointer(filesystem: pafs.FileSystem, pointer: str) -> str:
+    with filesystem.open_input_stream(pointer) as stream:
+        text: str = stream.read(64).decode(errors="replace").strip()
+        return text
 
 
 def _checked(version: str, pointer: str) -> str:

@@ -51,7 +51,8 @@ Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
 class Section(BaseModel):
     """A table of the file: immutable, and no key is ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # An error shows no input by itself, in which there may be a secret: `detector.config` shows what may be.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def shown(value: object) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from detector.incident_sections import ChannelSection, IncidentsSection, MaintenanceSection, WatchdogSection
 from detector.section import Duration, Section
@@ -17,11 +17,14 @@ class ModelSection(Section):
     """Which model judges the stream."""
 
     path: str = Field(description="registry entry (models/pump), one version of it, or the URI of either")
+    reload_every: Duration = Field(
+        default=5.0, description="how often to look for a new version; 0: only on SIGHUP"
+    )
 
 
 DURATIONS = frozenset(
     {
-        *("startup_timeout", "max_future", "lateness", "stale_after"),
+        *("reload_every", "startup_timeout", "max_future", "lateness", "stale_after"),
         *("transaction_timeout", "session_timeout", "max_poll_interval"),
         *("min_duration", "cooldown", "flap_window", "fold_window", "series_after", "stream_after"),
     }
@@ -60,13 +63,30 @@ class KafkaSection(Section):
         default=None, description="only as STREAMGAUGE_KAFKA__SASL_PASSWORD, or use sasl_password_file"
     )
     sasl_password_file: str | None = Field(default=None, description="file that holds the password")
-    ssl_cafile: str | None = None
-    ssl_certfile: str | None = None
-    ssl_keyfile: str | None = None
+    ssl_cafile: str | None = Field(default=None, description="who signed the brokers' certificates")
+    ssl_certfile: str | None = Field(default=None, description="our certificate, where brokers ask for one")
+    ssl_keyfile: str | None = Field(default=None, description="its key; default: in ssl_certfile")
+    ssl_key_password: SecretStr | None = Field(
+        default=None, description="only as STREAMGAUGE_KAFKA__SSL_KEY_PASSWORD, or use ssl_key_password_file"
+    )
+    ssl_key_password_file: str | None = Field(default=None, description="file that holds the key's password")
     compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
         default="none", description="of outputs"
     )
     check_crcs: bool = Field(default=True, description="verify checksums of what is read")
+
+    @model_validator(mode="after")
+    def _complete(self) -> KafkaSection:
+        if self.ssl_keyfile and not self.ssl_certfile:
+            raise ValueError("ssl_keyfile needs ssl_certfile")
+        if self.security_protocol.startswith("SASL"):
+            password = self.sasl_password or self.sasl_password_file
+            if not (self.sasl_mechanism and self.sasl_username and password):
+                raise ValueError(
+                    f"security_protocol {self.security_protocol} needs sasl_mechanism, sasl_username and a"
+                    " password, as STREAMGAUGE_KAFKA__SASL_PASSWORD or in the file sasl_password_file"
+                )
+        return self
 
 
 class InputSection(Section):
@@ -133,6 +153,35 @@ class HttpSection(Section):
 
     host: str = Field(default="127.0.0.1", description="address to bind; loopback unless told otherwise")
     port: int = Field(default=9108, ge=0, le=65535, description="0: any free port, named in the log")
+    tls_certfile: str | None = Field(default=None, description="HTTPS; read anew when it changes")
+    tls_keyfile: str | None = Field(default=None, description="the certificate's key, not encrypted")
+    tls_client_cafile: str | None = Field(
+        default=None, description="clients need a certificate of this authority"
+    )
+    username: str | None = Field(default=None, description="clients need this name and the password")
+    password: SecretStr | None = Field(
+        default=None, description="only as STREAMGAUGE_HTTP__PASSWORD, or use password_file"
+    )
+    password_file: str | None = Field(default=None, description="file that holds the password")
+    open_probes: bool = Field(default=True, description="/healthz and /readyz need neither of them")
+    max_connections: int = Field(
+        default=64, ge=4, le=1_000, description="the one that waits longest makes room for the next"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> HttpSection:
+        if (self.tls_certfile is None) != (self.tls_keyfile is None):
+            raise ValueError("tls_certfile and tls_keyfile need each other")
+        if self.tls_client_cafile is not None and self.tls_certfile is None:
+            raise ValueError("tls_client_cafile needs tls_certfile and tls_keyfile")
+        if (self.username is None) != (self.password is None and self.password_file is None):
+            raise ValueError(
+                "username and password need each other; the password comes as STREAMGAUGE_HTTP__PASSWORD or"
+                " from the file password_file"
+            )
+        if self.username is not None and ":" in self.username:
+            raise ValueError("username must have no colon")
+        return self
 
 
 class MetricsSection(Section):
@@ -140,6 +189,12 @@ class MetricsSection(Section):
 
     max_series: int = Field(
         default=2000, ge=0, le=1_000_000, description="series with gauges of their own, the worst first"
+    )
+    max_channel_series: int = Field(
+        default=200, ge=0, le=1_000_000, description="series with five gauges a channel, the worst first"
+    )
+    series: tuple[str, ...] = Field(
+        default=(), description="patterns such as pump-*: these series come before the worst"
     )
 
 

@@ -67,6 +67,11 @@ class Watchdog:
             if track is not None and track.stream is not None:
                 self._carriers.add(slot)
 
+    def go_on(self, other: Watchdog, theirs: NDArray[np.int32], ours: NDArray[np.int32]) -> None:
+        """Go on from where another watchdog heard its series `theirs`, here `ours`."""
+        self._stream_ns = other._stream_ns
+        self._heard_ns.data[ours] = other._heard_ns.data[theirs]
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series; their arrays are reset by the engine."""
         self._carriers -= set(slots.tolist())

@@ -80,6 +80,12 @@ class Lines:
         self._last_row.reset(slots)
         self._age.reset(slots)
 
+    def ages(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Rows since the window of each of these series was empty, int64 [n]."""
+        self._reserve(slots)
+        ages: NDArray[np.int64] = self._age.data[slots]
+        return ages
+
     def arrays(self) -> list[SlotArray]:
         """What is remembered of a series."""
         return [self._last_row, self._age]
@@ -144,6 +150,12 @@ class Tails:
         last = at[stretch.ends]
         self._rows.data[stretch.present] = flat[last[:, None] - np.arange(self._length)[::-1]]
         return flat, at
+
+    def rescale(
+        self, slots: NDArray[np.int32], factor: NDArray[np.float64], offset: NDArray[np.float64]
+    ) -> None:
+        """Put kept rows of some series into other units: x * factor + offset, a channel each."""
+        self._rows.data[slots] = self._rows.data[slots] * factor + offset
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""

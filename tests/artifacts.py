@@ -37,18 +37,20 @@ def make_artifact(
     flatline_rows: int = 0,
     batch_size: int = 16,
     seed: int = 0,
+    causal: bool = False,
 ) -> Artifact:
     """An artifact of an untrained model over `channels`, all centred at 0 with scale 1.
 
-    `more` are further members, (family, window) each, of shorter windows. Whitening is the identity, and
-    every level is 0 with spread 2, so that the error of a single member with one channel is the root mean
-    square residual of the window.
+    `causal` conv members look at no later row. `more` are further members, (family, window) each, of
+    shorter windows. Whitening is the identity, and every level is 0 with spread 2, so that the error of a
+    single member with one channel is the root mean square residual of the window.
     """
     torch.manual_seed(seed)
     levels = (Level(0.0, 2.0),) * (1 if len(channels) == 1 else 2)
     members = []
     for name, rows in ((family, window), *more):
         given = {key: value for key, value in SMALL.items() if name in ("conv", "lstm", "gru", "deep")}
+        given |= {"causal": True} if causal and name == "conv" else {}
         hyperparameters = models.resolve(name, given or {"latent": 4}, rows, len(channels))
         members.append(Member(name, hyperparameters, rows, levels, levels))
     spec = Spec(

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from connectors.connection import Connection
 from connectors.tail import Tail
+from tests.secrets import remember
 
 ROOT = Path(__file__).parents[1]
-PATIENCE_SECONDS = 90.0  # a bound on hanging, not an expectation
+PATIENCE_SECONDS = 180.0  # a bound on hanging, not an expectation
 
 
 @dataclass
@@ -72,6 +73,7 @@ def running(config: str, directory: Path, environ: dict[str, str] | None = None)
     path = directory / f"streamgauge-{port}.toml"
     path.write_text(f"{config}\n[http]\nport = {port}\n")
     log = directory / f"daemon-{port}.log"
+    remember(log)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "streamgauge", "run", str(path)],

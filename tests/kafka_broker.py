@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -124,11 +124,17 @@ class KafkaBroker:
     """A broker whose data survive `stop` and `kill`, until the directory is removed.
 
     `properties` are added to the broker's own; its ports stay the same over restarts. With `proxy_port` it
-    also listens at `behind_proxy`, for clients that are told to reach it by that port.
+    also listens at `behind_proxy`, for clients that are told to reach it by that port. `listeners` (name to
+    security protocol) are further ones, reached at `address_of`; `scram` are logins as `format` takes them.
     """
 
     def __init__(
-        self, directory: Path, properties: dict[str, str] | None = None, proxy_port: int | None = None
+        self,
+        directory: Path,
+        properties: dict[str, str] | None = None,
+        proxy_port: int | None = None,
+        listeners: Mapping[str, str] | None = None,
+        scram: Sequence[str] = (),
     ) -> None:
         self._directory = directory
         self._log = directory / "broker.log"
@@ -137,14 +143,21 @@ class KafkaBroker:
         port, sasl_port, controller_port, self.behind_proxy = free_ports(4)
         self.bootstrap = f"127.0.0.1:{port}"
         self.sasl_bootstrap = f"127.0.0.1:{sasl_port}"
-        listeners = f"PLAINTEXT://127.0.0.1:{port}"
+        offered = f"PLAINTEXT://127.0.0.1:{port}"
         if any(key.startswith("listener.name.sasl.") for key in properties or {}):
-            listeners += f",SASL://127.0.0.1:{sasl_port}"
+            offered += f",SASL://127.0.0.1:{sasl_port}"
+        protocols = listeners or {}
+        self._ports = dict(zip(protocols, free_ports(len(protocols)), strict=True))
+        offered += "".join(f",{name}://127.0.0.1:{number}" for name, number in self._ports.items())
+        protocol_map = PROPERTIES["listener.security.protocol.map"]
         proxied = ",PROXIED://127.0.0.1:%d" if proxy_port else "%.0s"
         settings = {
             **PROPERTIES,
-            "listeners": f"{listeners}{proxied % self.behind_proxy},CONTROLLER://127.0.0.1:{controller_port}",
-            "advertised.listeners": listeners + proxied % (proxy_port or 0),
+            "listener.security.protocol.map": ",".join(
+                [protocol_map, *(f"{name}:{protocol}" for name, protocol in protocols.items())]
+            ),
+            "listeners": f"{offered}{proxied % self.behind_proxy},CONTROLLER://127.0.0.1:{controller_port}",
+            "advertised.listeners": offered + proxied % (proxy_port or 0),
             "inter.broker.listener.name": "PLAINTEXT",
             "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
             "log.dirs": str(directory / "data"),
@@ -152,7 +165,13 @@ class KafkaBroker:
         }
         self._properties = directory / "server.properties"
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        run([*self._java("kafka.tools.StorageTool"), "format", "-t", str(uuid.uuid4()), "-c", self._config])
+        logins = [word for login in scram for word in ("--add-scram", login)]
+        tool = self._java("kafka.tools.StorageTool")
+        run([*tool, "format", "-t", str(uuid.uuid4()), "-c", self._config, *logins])
+
+    def address_of(self, listener: str) -> str:
+        """host:port of one of the further listeners."""
+        return f"127.0.0.1:{self._ports[listener]}"
 
     @property
     def _config(self) -> str:
@@ -179,6 +198,7 @@ class KafkaBroker:
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"Kafka did not start:\n{self._log.read_text()[-3000:]}")
+            time.sleep(0.1)
 
     def stop(self) -> None:
         """Shut down in an orderly way."""

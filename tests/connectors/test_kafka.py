@@ -298,18 +298,26 @@ def test_a_member_that_was_expelled_commits_nothing_and_reports_all_as_lost(
             assert frozenset({0, 1}) in lost
 
 
-def test_lag_is_told_in_messages_and_the_end_is_recognised(
-    kafka_bootstrap: str, kafka_topic: MakeTopic
+def test_lag_is_told_in_messages_and_seconds_and_the_end_is_recognised(
+    kafka_bootstrap: str, kafka_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("connectors.kafka._LOOK_SECONDS", 0.0)
     topic = kafka_topic(2)
+    sent_at = time.time()
     fill(kafka_bootstrap, readings(topic, 50))
     with member(kafka_bootstrap, topic, new_group(), max_poll_records=20) as source:
-        poll_until(lambda found: num_read(found) == 20, source)
+        assert source.lag_seconds == {}
+        batches = poll_until(lambda found: num_read(found) == 20, source)
+        assert max(source.lag.values()) == 30
+        (behind,) = {number for number, messages in source.lag.items() if messages}
+        assert 0 < source.lag_seconds[behind] <= time.time() - sent_at + 1
+        assert any(batch.decode_seconds > 0 for batch in batches)
         end = source.end()
         assert sorted(end.values()) == [0, 50]
         assert not source.has_reached(end)
         poll_until(lambda _: source.has_reached(end), source)
         poll_until(lambda _: dict(source.lag) == {0: 0, 1: 0}, source)
+        assert source.lag_seconds == {0: 0.0, 1: 0.0}
         fill(kafka_bootstrap, readings(topic, 1))
         assert not source.has_reached(source.end())
 

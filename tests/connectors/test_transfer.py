@@ -263,3 +263,13 @@ def test_a_configuration_with_a_secret_in_it_is_refused(
     said = capsys.readouterr().err
     assert "secrets do not belong in this file" in said
     assert "hush" not in said
+
+
+@pytest.mark.parametrize("setting", ["ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_key_password_file"])
+def test_a_file_that_cannot_be_read_is_named_with_its_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: str
+) -> None:
+    config = tmp_path / "streamgauge.toml"
+    config.write_text(f'[kafka]\nbootstrap_servers = ["a:1"]\ntopic = "t"\n{setting} = "/nowhere"\n')
+    assert main(["record", "--config", str(config), "--out", str(tmp_path / "out")]) == 2
+    assert "/nowhere: No such file or directory" in capsys.readouterr().err

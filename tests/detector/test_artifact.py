@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,16 @@ def test_an_unwritable_place_is_an_error_with_the_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="file/model: cannot write the artifact"):
         artifacts.save(make_artifact(), tmp_path / "file" / "model")
+
+
+@pytest.mark.parametrize("as_uri", [False, True])
+def test_when_an_artifact_was_written_is_known_wherever_it_lies(tmp_path: Path, as_uri: bool) -> None:
+    assert make_artifact().written_at is None
+    saved = registry.publish(make_artifact(), tmp_path / "pump")
+    manifest = tmp_path / "pump" / saved.version / artifacts.MANIFEST
+    os.utime(manifest, (1.7e9, 1.7e9))
+    entry = tmp_path / "pump"
+    assert registry.open_artifact(entry.as_uri() if as_uri else entry).written_at == 1.7e9
 
 
 def test_the_registry_opens_the_current_version(tmp_path: Path) -> None:

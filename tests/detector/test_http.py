@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import urllib.error
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from detector.engine import Engine
-from detector.http import HttpServer, Response
+from detector.http import HttpServer, Response, takes_gzip
 from detector.metrics import Metrics, Sources
 from detector.status import Status
 from tests.artifacts import make_artifact
@@ -23,6 +24,7 @@ def server() -> Iterator[HttpServer]:
         "/healthz": lambda accept: Response.text(200, "alive"),
         "/readyz": lambda accept: Response.text(503, "waiting"),
         "/accept": lambda accept: Response.text(200, accept),
+        "/long": lambda accept: Response.text(200, "streamgauge " * 1000),
     }
     server = HttpServer("127.0.0.1", 0, routes)
     yield server
@@ -50,6 +52,35 @@ def test_routes_answer_and_others_are_not_found(server: HttpServer) -> None:
     assert get(server, "/readyz?verbose=1") == (503, "waiting\n")
     assert get(server, "/accept", Accept="text/plain") == (200, "text/plain\n")
     assert get(server, "/../etc/passwd")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("header", "taken"),
+    [
+        ("gzip", True),
+        ("identity, GZIP ;q=0.5", True),
+        ("*", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("br, identity", False),
+        ("", False),
+        (";;,q=,gzip;q=rubbish", True),
+    ],
+)
+def test_what_is_long_is_compressed_where_the_client_takes_it(
+    server: HttpServer, header: str, taken: bool
+) -> None:
+    assert takes_gzip(header) is taken
+    asked = urllib.request.Request(server.address + "/long", headers={"Accept-Encoding": header})
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        body = answer.read()
+        assert (answer.headers["Content-Encoding"] == "gzip") is taken
+        assert int(answer.headers["Content-Length"]) == len(body)
+    assert (gzip.decompress(body) if taken else body) == b"streamgauge " * 1000 + b"\n"
+
+
+def test_what_is_short_is_not_compressed(server: HttpServer) -> None:
+    assert get(server, "/healthz", **{"Accept-Encoding": "gzip"}) == (200, "alive\n")
 
 
 def test_silent_clients_keep_nobody_waiting(server: HttpServer) -> None:
@@ -85,8 +116,43 @@ def test_the_status_page_escapes_what_comes_from_outside() -> None:
     readings = readings_of(np.zeros(12, int), np.arange(12) * 10**9, np.random.default_rng(0).random((12, 2)))
     engine.step(dataclasses.replace(readings, names=("<script>alert(1)</script>",)))
     metrics = Metrics(engine, 10, "1", Sources(dict, int, lambda: True))
-    status = Status(engine.artifact.spec, "v1", metrics)
+    status = Status(metrics)
     page = status.page()
     assert "<script>alert" not in page
     assert "&lt;script&gt;" in page
     assert json.loads(json.dumps(status.json()))["series"]["ok"] == 1
+
+
+def test_the_status_page_shows_incidents_lag_age_and_drift() -> None:
+    import dataclasses
+    import time
+
+    import numpy as np
+
+    from connectors.records import Batch
+    from detector.loop import Turn
+    from tests.strategies import readings_of
+
+    artifact = dataclasses.replace(make_artifact(threshold=1e-9), written_at=time.time() - 3 * 86400)
+    engine = Engine(artifact)
+    sources = Sources(lambda: {0: 4}, ready=lambda: True, lag_seconds=lambda: {0: 7.25}, replaying=lambda: 1)
+    metrics = Metrics(engine, 10, "1", sources)
+    status = Status(artifact.spec, "v1", metrics)
+    before = status.json()
+    assert before["firing"] == []
+    assert before["error_psi"] is None
+    assert "Open incidents" not in status.page()
+    readings = readings_of(np.zeros(12, int), np.arange(12) * 10**9, np.random.default_rng(0).random((12, 2)))
+    readings = dataclasses.replace(readings, names=("<b>pump</b>",))
+    metrics.observe(Turn(Batch(readings), engine.step(readings), 0.0, 0.0, 0.0, 0.0))
+    found = json.loads(json.dumps(status.json()))
+    (incident,) = engine.open_incidents
+    assert [(one["id"], one["channel"]) for one in found["firing"]] == [
+        (incident.id, incident.channels[0].name)
+    ]
+    assert (found["lag_seconds"], found["replaying"]) == (7.2, 1)
+    assert found["model_age_seconds"] == pytest.approx(3 * 86400, abs=60)
+    page = status.page()
+    for words in ("Open incidents", "&lt;b&gt;pump", incident.channels[0].name, "seconds behind", "3.0 d"):
+        assert words in page
+    assert "<b>pump" not in page

@@ -133,3 +133,58 @@ def test_of_many_cells_the_covariance_is_a_product_of_two() -> None:
     expected = (residual.flatten(1).numpy() @ product) ** 2
     found = whitening(residual, residual, None)[0][:, 0]
     np.testing.assert_allclose(found.numpy(), expected.mean(axis=1), rtol=1e-4)
+
+
+def smooth(size: int, memory: float) -> np.ndarray:
+    """Covariance of residuals whose neighbours err together, shrunk as in training."""
+    lag = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
+    return 0.97 * np.exp(-lag / memory) + 0.03 * np.eye(size)
+
+
+def innovations(covariance: np.ndarray) -> torch.Tensor:
+    """A with A A' = the inverse of the covariance, upper triangular as in training."""
+    return torch.tensor(np.linalg.inv(np.linalg.cholesky(covariance)).T, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("hole", [3, 12, 60])
+def test_the_distance_of_a_window_with_a_hole_is_that_of_its_known_cells(hole: int) -> None:
+    """Oracle: the Mahalanobis distance under the marginal distribution of the known cells."""
+    window = 256
+    covariance = smooth(window, 20.0)
+    whitening = Whitening(window, 1)
+    whitening.joint.copy_(innovations(covariance))
+    residual = np.random.default_rng(hole).multivariate_normal(np.zeros(window), covariance, 4)
+    known = np.ones(window, bool)
+    known[150 : 150 + hole] = False
+    marginal = np.linalg.inv(covariance[np.ix_(known, known)])
+    expected = np.einsum("nd,de,ne->n", residual[:, known], marginal, residual[:, known]) / known.sum()
+    x = torch.tensor(residual, dtype=torch.float32)[:, :, None]
+    found = whitening(x, x, torch.tensor(known)[None, :, None].expand_as(x))[0][:, 0].numpy()
+    np.testing.assert_allclose(found, expected, rtol=0.02)
+
+
+def test_holes_of_single_channels_are_left_out_of_both_distances() -> None:
+    """The same oracle where the joint distance is factored, and for a channel's own distance."""
+    window, channels = MOST_JOINT_ROWS + 8, 2
+    rows, between = smooth(window, 5.0), np.array([[1.0, 0.8], [0.8, 1.0]])
+    whitening = Whitening(window, channels)
+    whitening.rows.copy_(innovations(rows))
+    whitening.channels.copy_(innovations(between))
+    whitening.alone.copy_(innovations(rows).repeat(channels, 1, 1))
+    covariance = np.kron(rows, between)
+    flat = np.random.default_rng(0).multivariate_normal(np.zeros(window * channels), covariance, 3)
+    known = np.ones((window, channels), bool)
+    known[10:14], known[20:23, 1] = False, False
+    cells = known.ravel()
+    marginal = np.linalg.inv(covariance[np.ix_(cells, cells)])
+    joint = np.einsum("nd,de,ne->n", flat[:, cells], marginal, flat[:, cells]) / cells.sum()
+    x = torch.tensor(flat.reshape(3, window, channels), dtype=torch.float32)
+    found = whitening(x, x, torch.tensor(known)[None].expand_as(x))[0].numpy()
+    np.testing.assert_allclose(found[:, 0], joint, rtol=0.02)
+    own = []
+    for channel in range(channels):
+        there = known[:, channel]
+        values = x[:, there, channel].double().numpy()
+        inverse = np.linalg.inv(rows[np.ix_(there, there)])
+        own.append(np.log1p(np.einsum("nd,de,ne->n", values, inverse, values) / there.sum()))
+    np.testing.assert_allclose(found[:, 1], np.mean(own, axis=0), rtol=0.02)

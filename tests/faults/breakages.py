@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Sequence
 
 from connectors import delivery, transactions
-from connectors.records import Batch, Membership, Message, Position
+from connectors.records import Batch, Membership, Message, Position, Readings
 from detector import recovery
-from detector.engine import Engine
+from detector.engine import Engine, StepResult
+from detector.sinks import MessageSink
 
-NAMES = ("offsets_outside", "no_replay", "no_fencing", "slow")
+NAMES = ("offsets_outside", "no_replay", "no_fencing", "slow", "hundredfold", "hang_once")
+HANG_SECONDS, _SLOW_SECONDS = 9.0, 0.005
+JUDGED = "judged, not written yet"
 
 
 def apply(name: str) -> None:
@@ -20,6 +25,8 @@ def apply(name: str) -> None:
         "no_replay": _no_replay,
         "no_fencing": _no_fencing,
         "slow": _slow,
+        "hundredfold": _hundredfold,
+        "hang_once": _hang_once,
     }[name]()
 
 
@@ -69,11 +76,39 @@ def _no_fencing() -> None:
 
 
 def _slow() -> None:
-    """Judging takes a second longer: a process is usually stopped in the middle of it."""
+    """Between judging and writing passes a second, and the log says so: a process can be stopped in it."""
+    write = MessageSink.write
+
+    def slowly(self: MessageSink, result: StepResult, batch: Batch) -> None:
+        if len(batch.readings):
+            print(json.dumps({"event": JUDGED, "readings": len(batch.readings)}), file=sys.stderr, flush=True)
+            time.sleep(1.0)
+        write(self, result, batch)
+
+    MessageSink.write = slowly  # type: ignore[method-assign]
+
+
+def _hundredfold() -> None:
+    """Judging a reading takes a hundred times as long as it does at some 20,000 readings a second."""
     step = Engine.step
 
-    def slowly(self: Engine, *given: object) -> object:
-        time.sleep(1.0)
-        return step(self, *given)  # type: ignore[arg-type]
+    def slowly(self: Engine, readings: Readings, now_ns: int | None = None) -> StepResult:
+        time.sleep(_SLOW_SECONDS * len(readings))
+        return step(self, readings, now_ns)
 
-    Engine.step = slowly  # type: ignore[assignment, method-assign]
+    Engine.step = slowly  # type: ignore[method-assign]
+
+
+def _hang_once() -> None:
+    """The third batch takes longer than the group waits for it."""
+    step = Engine.step
+    seen = [0]
+
+    def hanging(self: Engine, readings: Readings, now_ns: int | None = None) -> StepResult:
+        seen[0] += len(readings) > 0
+        if seen[0] == 3:
+            seen[0] += 1
+            time.sleep(HANG_SECONDS)
+        return step(self, readings, now_ns)
+
+    Engine.step = hanging  # type: ignore[method-assign]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.faults.proxy import Proxy
 from tests.kafka_broker import KafkaBroker, free_ports
+from tests.secrets import remember
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120.0  # a bound on hanging, not an expectation
@@ -25,13 +26,16 @@ PROPERTIES = {
 }
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    """Return once `condition` holds. Raises TimeoutError after a generous bound."""
+def wait_for(
+    condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS, every: float = 0.05
+) -> None:
+    """Return once `condition` holds, asked `every` so many seconds. Raises TimeoutError after a generous
+    bound."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds:.0f} s for {what}")
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 @dataclass
@@ -105,6 +109,7 @@ class Zygote:
 
     def start(self, member: Member, breakages: tuple[str, ...] = ()) -> None:
         assert self._process.stdin is not None
+        remember(member.log)
         self._process.stdin.write(" ".join([str(member.log), str(member.config), *breakages]) + "\n")
         self._process.stdin.flush()
         member.pid = int(self._line())
@@ -187,6 +192,7 @@ def member_config(
     path.write_text(f"""
 [model]
 path = "{model}"
+reload_every = "300ms"
 [kafka]
 bootstrap_servers = ["127.0.0.1:{cluster.proxy.port}"]
 topic = "{topic}"

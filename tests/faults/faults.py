@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 
 from connectors.connection import Connection, client_settings
+from tests.faults.breakages import JUDGED
 from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, wait_for
 
 Evidence = str
@@ -24,10 +26,12 @@ class Struck:
         members: list[Member],
         start: Callable[[Member], None],
         state_topic: str,
+        publish: Callable[[], str],
         rng: np.random.Generator,
     ) -> None:
+        """`publish` makes another version of the model the current one, and returns it."""
         self.cluster, self.members, self.start = cluster, members, start
-        self.state_topic, self.rng = state_topic, rng
+        self.state_topic, self.publish, self.rng = state_topic, publish, rng
 
     def someone(self) -> Member:
         """A living member."""
@@ -76,12 +80,21 @@ def zombie(struck: Struck) -> Evidence:
     member = holders[int(struck.rng.integers(len(holders)))] if holders else struck.someone()
     others = [one for one in struck.members if one is not member]
     before = _taken_up(others)
+    _catch_in_a_batch(member)
     member.send(signal.SIGSTOP)
     forgotten = time.monotonic() + 3 * SESSION_SECONDS  # a member without a partition is not missed
     wait_for(lambda: _taken_up(others) > before or time.monotonic() > forgotten, "others to take over")
     time.sleep(SESSION_SECONDS * float(struck.rng.random()) / 3)
     member.send(signal.SIGCONT)
     return f"member {member.number} stopped until {_taken_up(others) - before} partitions were taken over"
+
+
+def _catch_in_a_batch(member: Member) -> None:
+    """Wait until a slow member holds a batch that it has not written; others are stopped anywhere."""
+    caught = len(member.events(JUDGED))
+    if caught:
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: len(member.events(JUDGED)) > caught, "a batch", 3 * SESSION_SECONDS)
 
 
 def join(struck: Struck) -> Evidence:
@@ -133,6 +146,24 @@ def delay(struck: Struck) -> Evidence:
     return "network slow for 2 s"
 
 
+def reload(struck: Struck) -> Evidence:
+    """A new version of the model, which some members take up before others; one is killed meanwhile."""
+    version = struck.publish()
+    alive = [member for member in struck.members if member.is_alive]
+
+    def loaded() -> list[Member]:
+        return [one for one in alive if any(e["version"] == version for e in one.events("model loaded"))]
+
+    forgotten = time.monotonic() + 3 * SESSION_SECONDS  # who was started meanwhile has it from the start
+    wait_for(lambda: loaded() or time.monotonic() > forgotten, "a member to load the new model")
+    members = loaded() or alive
+    member = members[int(struck.rng.integers(len(members)))]
+    time.sleep(float(struck.rng.random()) * 0.2)  # before, in or after the first transaction with it
+    member.kill()
+    struck.start(member)
+    return f"model {version} loaded by {len(loaded())}, member {member.number} killed then"
+
+
 def _taken_up(members: list[Member]) -> int:
     return sum(len(member.events("partition taken up")) for member in members)
 
@@ -147,5 +178,6 @@ FAULTS: dict[str, Callable[[Struck], Evidence]] = {
     "stall": stall,
     "delay": delay,
     "kill_broker": kill_broker,
+    "reload": reload,
 }
 WEIGHTS = {"kill": 3.0, "kill_in_transaction": 3.0, "kill_broker": 0.5, "stall": 0.5}

@@ -8,7 +8,8 @@ import signal
 import time
 import uuid
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -100,10 +101,19 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
     def start(member: Member) -> None:
         cluster.zygote.start(member, plan.breakages)
 
+    notes = count()
+
+    def publish_next() -> str:
+        """A version that judges alike, so that it is known what must come out."""
+        spec = replace(artifact.spec, training={"note": next(notes)})
+        return publish(replace(artifact, spec=spec), model).version
+
     try:
         for member in members[: max(1, plan.num_members - 1)]:
             start(member)
-        _strike(cluster, plan, stream, members, start, report)
+        rng = np.random.default_rng([plan.seed, 1])
+        struck = Struck(cluster, members, start, f"{topic}-out.state", publish_next, rng)
+        _strike(struck, plan, stream, report)
         _drain(cluster, stream, topic, members, start)
     except (TimeoutError, RuntimeError) as error:
         report.problem = f"{type(error).__name__}: {error}"
@@ -126,11 +136,9 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
     return report
 
 
-def _strike(
-    cluster: Cluster, plan: Plan, stream: Stream, members: list[Member], start, report: Report
-) -> None:
+def _strike(struck: Struck, plan: Plan, stream: Stream, report: Report) -> None:
     """Write the stream slice by slice, and let the faults strike while the members are busy with it."""
-    rng = np.random.default_rng([plan.seed, 1])
+    rng, cluster, members = struck.rng, struck.cluster, struck.members
     names = plan.faults
     if names is None:
         weight = np.array([WEIGHTS.get(name, 1.0) for name in FAULTS])
@@ -139,7 +147,6 @@ def _strike(
     before = sorted(
         rng.choice(np.arange(1, plan.num_slices), len(names), replace=len(names) >= plan.num_slices)
     )
-    struck = Struck(cluster, members, start, f"{stream.messages[0].topic}-out.state", rng)
     producer = Producer(Connection((cluster.bootstrap,)))
     progress = _Progress(cluster, stream.messages[0].topic, plan.num_partitions)
     try:
@@ -174,7 +181,7 @@ class _Progress:
     def wait_for(self, num_readings: int) -> None:
         """Faults are to strike members that are busy; yet not wait for ever for some that are not."""
         with contextlib.suppress(TimeoutError):
-            wait_for(lambda: self.committed() >= num_readings, "progress", _PROGRESS_SECONDS)
+            wait_for(lambda: self.committed() >= num_readings, "progress", _PROGRESS_SECONDS, every=0.25)
 
     def close(self) -> None:
         self._looker.close(autocommit=False)
@@ -191,7 +198,7 @@ def _drain(cluster: Cluster, stream: Stream, topic: str, members: list[Member], 
         return progress.committed() >= len(stream.messages)
 
     try:
-        wait_for(is_done, f"the group to finish; see {members[0].log.parent}", _DRAIN_SECONDS)
+        wait_for(is_done, f"the group to finish; see {members[0].log.parent}", _DRAIN_SECONDS, every=0.5)
     finally:
         progress.close()
     for member in members:

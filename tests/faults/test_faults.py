@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,17 +16,8 @@ from tests.faults.expected import Output, compare, expected_output
 from tests.faults.harness import Plan, artifact_of, run_schedule
 from tests.faults.run import line
 from tests.faults.stream import make_stream
-from tests.kafka_broker import need_java
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    need_java()
-    made = Cluster(tmp_path_factory.mktemp("broker"))
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -41,6 +31,15 @@ def test_under_faults_the_committed_output_is_that_of_an_undisturbed_run(
     # Something was disrupted: whoever was killed, cut off or joined made partitions change hands or a
     # transaction fail.
     assert report.taken_up > 4 or report.aborted > 0, line(report)
+
+
+def test_models_loaded_under_way_and_members_killed_meanwhile_change_nothing(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    plan = Plan(11, 6_000, num_series=60, num_slices=8, faults=("reload",) * 4)
+    report = run_schedule(cluster, plan, tmp_path)
+    assert report.is_right, line(report)
+    assert sum("loaded by 0" not in one for one in report.evidence) >= 2, line(report)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,161 @@
+"""What a scrape costs, and what it costs the loop: 10,000 series, all of them exported.
+
+    python -m benchmarks.scrape
+
+The loop polls, scores and observes as the daemon's does, without Kafka; another process scrapes, about ten
+times a second, through the very HTTP server, with gzip, as Prometheus does. Rounds with and without it
+alternate on one engine.
+"""
+
+from __future__ import annotations
+
+import gzip
+import multiprocessing
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from multiprocessing.connection import Connection
+
+import numpy as np
+import torch
+
+from benchmarks.artifacts import CHANNELS, INTERVAL_NS, WINDOW, conv_artifact
+from benchmarks.measurement import Measurement
+from connectors.records import Batch, Readings
+from detector.engine import Engine
+from detector.http import HttpServer, Response
+from detector.loop import Turn
+from detector.metrics import Metrics, Sources
+
+NUM_SERIES = 10_000
+POLL_ROWS = 1_000
+WARMING_ROWS = 20_000
+PAUSE_SECONDS = 0.1
+
+
+def measure(quick: bool) -> list[Measurement]:
+    """Milliseconds of a scrape, and the p99 of a turn while scrapes last over that without them."""
+    torch.set_num_threads(1)
+    num_turns, num_rounds = (3, 1) if quick else (100, 3)
+    loop = _Loop()
+    turns: dict[bool, list[float]] = {False: [], True: []}
+    scrapes: list[float] = []
+    with closing(loop.server):
+        for number in range(2 * num_rounds):
+            is_scraped = number % 2 == 1
+            with _scraping(loop.server.address) if is_scraped else _nothing() as seconds:
+                turns[is_scraped] += [loop.turn() for _ in range(num_turns)]
+            scrapes += seconds
+        alone, num_bytes = _alone(loop.server.address, num_rounds)
+    calm, scraped = (float(np.quantile(turns[kind], 0.99)) for kind in (False, True))
+    detail = {
+        "samples_bytes": num_bytes,
+        "scrape_ms_beside_the_loop": round(1e3 * float(np.median(scrapes)), 1),
+    }
+    p99 = {"turn_p99_ms": round(1e3 * calm, 1), "turn_p99_ms_scraped": round(1e3 * scraped, 1)}
+    medians = {
+        f"turn_median_ms{name}": round(1e3 * float(np.median(turns[kind])), 1)
+        for kind, name in ((False, ""), (True, "_scraped"))
+    }
+    return [
+        Measurement("scrape of 10,000 series", 1e3 * alone, "ms", ceiling=150.0, detail=detail),
+        Measurement(
+            "p99 of a turn, scraped / not", scraped / calm, "x", ceiling=2.0, detail={**p99, **medians}
+        ),
+    ]
+
+
+class _Loop:
+    """An engine with warm windows, its metrics, and polls of a tenth of the series' next rows."""
+
+    def __init__(self) -> None:
+        self._engine = Engine(conv_artifact())
+        self._names = tuple(f"series-{number:05d}" for number in range(NUM_SERIES))
+        self._values = np.random.default_rng(7).normal(size=(WARMING_ROWS, len(CHANNELS)))
+        self._next = 0
+        self._metrics = Metrics(self._engine, NUM_SERIES, "benchmark", Sources())
+        for _ in range((WINDOW + 2) * NUM_SERIES // WARMING_ROWS):
+            self._engine.step(self._poll(WARMING_ROWS))
+
+        def scrape(accept: str) -> Response:
+            body, content_type = self._metrics.exposition(accept)
+            return Response(200, content_type, body)
+
+        self.server = HttpServer("127.0.0.1", 0, {"/metrics": scrape})
+
+    def turn(self) -> float:
+        """Seconds from the poll to the end of what is observed."""
+        batch = Batch(self._poll())
+        start = time.perf_counter()
+        result = self._engine.step(batch.readings)
+        self._metrics.observe(Turn(batch, result, 0.0, time.perf_counter() - start, 0.0, 0.0))
+        return time.perf_counter() - start
+
+    def _poll(self, num_rows: int = POLL_ROWS) -> Readings:
+        number = np.arange(self._next, self._next + num_rows)
+        self._next += num_rows
+        return Readings(
+            self._names,
+            (number % NUM_SERIES).astype(np.int32),
+            (number // NUM_SERIES) * INTERVAL_NS,
+            self._values[:num_rows],
+            np.zeros(num_rows, np.int32),
+            number,
+        )
+
+
+def _alone(address: str, num_rounds: int) -> tuple[float, int]:
+    """Median seconds of a scrape while the loop stands still, and the bytes of its text."""
+    seconds, num_bytes = zip(*(_scrape(address) for _ in range(5 * num_rounds)), strict=True)
+    return float(np.median(seconds)), num_bytes[-1]
+
+
+def _scrape(address: str) -> tuple[float, int]:
+    asked = urllib.request.Request(
+        f"{address}/metrics",
+        headers={"Accept-Encoding": "gzip", "Accept": "application/openmetrics-text; version=1.0.0"},
+    )
+    start = time.perf_counter()
+    with urllib.request.urlopen(asked) as answer:
+        body = answer.read()
+    spent = time.perf_counter() - start
+    text = gzip.decompress(body)
+    assert text.count(b"streamgauge_score{") == NUM_SERIES
+    return spent, len(text)
+
+
+@contextmanager
+def _scraping(address: str) -> Iterator[list[float]]:
+    """Scrape from another process; gives the seconds of each scrape once that has ended."""
+    seconds: list[float] = []
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_scrape_until_told, args=(address, theirs))
+    process.start()
+    ours.recv()  # it has begun
+    try:
+        yield seconds
+    finally:
+        ours.send(None)
+        seconds += ours.recv()
+        process.join()
+
+
+def _scrape_until_told(address: str, told: Connection) -> None:
+    seconds = [_scrape(address)[0]]
+    told.send(None)
+    while not told.poll(PAUSE_SECONDS):
+        seconds.append(_scrape(address)[0])
+    told.send(seconds)
+
+
+@contextmanager
+def _nothing() -> Iterator[list[float]]:
+    yield []
+
+
+if __name__ == "__main__":
+    for one in measure("--quick" in sys.argv):
+        print(f"{one.name}: {one.value:.3g} {one.unit} ({one.bound}: {one.kept}) {one.detail}")

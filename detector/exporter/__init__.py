@@ -1,0 +1,1 @@
+"""What Prometheus reads: the table of metrics, and the exposition. Alone imports its client."""

@@ -1,0 +1,42 @@
+"""Where figures come from that are not the engine's: asked at each scrape, on the scraping thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierStats:
+    """Totals of one notifier since the start. `last_success` is in seconds since the epoch, None: never."""
+
+    name: str
+    delivered: int = 0
+    failed: int = 0
+    dropped: int = 0
+    backlog: int = 0
+    last_success: float | None = None
+
+
+@dataclass(slots=True)
+class Sources:
+    """lag            partition -> messages not read yet
+    rebalances     times that partitions were assigned
+    ready          whether partitions are assigned and none is being replayed
+    lag_seconds    partition -> age of the newest message read
+    replaying      partitions being replayed
+    replayed       readings judged again
+    notifiers      one entry a notifier
+    reloads        outcome ("loaded", "refused") -> reloads of the model
+    config_reloads the same for the configuration
+    """
+
+    lag: Callable[[], Mapping[int, int]] = dict
+    rebalances: Callable[[], int] = int
+    ready: Callable[[], bool] = bool
+    lag_seconds: Callable[[], Mapping[int, float]] = dict
+    replaying: Callable[[], int] = int
+    replayed: Callable[[], int] = int
+    notifiers: Callable[[], Sequence[NotifierStats]] = tuple
+    reloads: Callable[[], Mapping[str, int]] = dict
+    config_reloads: Callable[[], Mapping[str, int]] = dict
