@@ -19,7 +19,7 @@ SOURCES = [*MODULES, ROOT / "streamgauge.py"]
 
 OWNERS = {
     "kafka": {
-        *("connectors/kafka.py", "connectors/cluster.py", "connectors/tail.py"),
+        *("connectors/kafka.py", "connectors/rebalances.py", "connectors/cluster.py", "connectors/tail.py"),
         *("connectors/producer.py", "connectors/transactions.py", "connectors/state_topic.py"),
     },
     "prometheus_client": {

@@ -9,7 +9,7 @@ from connectors.records import Readings
 from detector.engine import Engine, EngineOptions, StepResult
 from detector.maintenance import Maintenance, OneOff
 from detector.rules import IncidentRules, WatchdogRules
-from detector.snapshot import SeriesState, decode_state, encode_state, layout_of
+from detector.snapshot import SeriesState, decode_state, encode_state
 from detector.verdicts import State
 from tests.artifacts import make_artifact
 from tests.strategies import INTERVAL_NS
@@ -133,10 +133,9 @@ def test_a_series_of_a_lost_partition_is_watched_by_another_member() -> None:
 
 def handed_over(engine: Engine, partition: int, now_ns: int) -> Engine:
     """A successor with what the engine saved of its series, through bytes."""
-    layout = layout_of(engine.artifact.spec, 0)
     states: list[SeriesState] = []
     for state in engine.save(engine.changed().slot):
-        found = decode_state(state.name, encode_state(state, layout, 0), layout, 2)
+        found = decode_state(state.name, encode_state(state, 0))
         assert found is not None
         states.append(found[0])
     successor = Engine(engine.artifact, engine.options)
