@@ -83,7 +83,7 @@ class Snapshot:
             series,
             _totals(counters),
             tuple(counters.states),
-            dict(counters.suppressed),
+            {str(name): num for name, num in counters.suppressed.items()},
             engine.open_incidents,
             turned_at,
             psi,
