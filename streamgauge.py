@@ -137,6 +137,9 @@ def _backtest_arguments(parser: argparse.ArgumentParser) -> None:
     _artifact_arguments(parser)
     parser.add_argument("data", metavar="DATA", help="a Parquet file or directory")
     parser.add_argument("--out", metavar="DIR", help="write scores.parquet and the incidents there")
+    parser.add_argument(
+        "--config", metavar="FILE", help="the daemon's configuration: its incident rules and lateness"
+    )
     parser.add_argument("--lateness", metavar="TIME", help="how long rows stay open, as 30s; default: 0s")
     parser.add_argument("--fail-on-incident", action="store_true", help="exit with 3 when there is one")
 

@@ -7,14 +7,12 @@ batches meanwhile and producing waits until its timeout.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Collection, Mapping
 from itertools import chain
 from typing import Any, TypeAlias
 
 from kafka import (
-    ConsumerRebalanceListener,
     KafkaConsumer,
     OffsetAndMetadata,
     TopicPartition,
@@ -36,6 +34,7 @@ from connectors.delivery import AtLeastOnce
 from connectors.errors import KafkaError
 from connectors.pace import Pace
 from connectors.raw import RawColumns
+from connectors.rebalances import Rebalances
 from connectors.records import Batch, Membership, Position
 
 __all__ = [
@@ -67,53 +66,6 @@ _OUSTED = (
 """What a commit raises when the group went on without us."""
 
 
-class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Remembers what happened and does nothing else: it is called on the client's network thread, where
-    any blocking call would stop the heartbeats.
-
-    The assignment is eager: all partitions are revoked first and most of them are given back. Lost are
-    those that were not given back, and all of a member that was expelled: others may have read on.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._in_doubt: set[TopicPartition] = set()
-        self._lost: set[TopicPartition] = set()
-        self.count = 0
-        self.joined = False
-
-    def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        with self._lock:
-            self._in_doubt |= set(revoked)
-            self.joined = False
-
-    def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
-        with self._lock:
-            self._lost |= set(lost)
-            self.joined = False
-
-    def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        with self._lock:
-            self._lost |= self._in_doubt - set(assigned)
-            self._in_doubt = set()
-            self.count += 1
-            self.joined = True
-
-    def lose(self, partitions: set[TopicPartition]) -> None:
-        """Report these as lost: their state is no longer what is committed."""
-        with self._lock:
-            self._lost |= partitions
-
-    @property
-    def has_lost(self) -> bool:
-        return bool(self._lost)
-
-    def take_lost(self) -> set[TopicPartition]:
-        with self._lock:
-            lost, self._lost = self._lost, set()
-            return lost
-
-
 class KafkaSource:
     """A member of a consumer group that reads one topic: batches of readings and the offsets behind them.
 
@@ -123,7 +75,7 @@ class KafkaSource:
 
     def __init__(self, connection: Connection, options: ConsumerOptions, codec: JsonWideCodec) -> None:
         self._connection, self._options, self._codec = connection, options, codec
-        self._rebalances = _Rebalances()
+        self._rebalances = Rebalances()
         self._uncommitted: dict[TopicPartition, int] = {}
         self._lag: dict[int, int] = {}
         self._newest_ms: dict[TopicPartition, int] = {}

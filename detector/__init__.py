@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from detector.errors import ConfigError as ConfigError
     from detector.errors import DetectorError as DetectorError
     from detector.incidents import Incident as Incident
-    from detector.incidents import IncidentRules as IncidentRules
     from detector.library import Detector as Detector
     from detector.registry import open_artifact as open_artifact
+    from detector.rules import IncidentRules as IncidentRules
     from detector.verdicts import State as State
     from detector.verdicts import Verdicts as Verdicts
 
@@ -35,7 +35,7 @@ _HOME = {
     "Engine": "engine",
     "EngineOptions": "engine",
     "Incident": "incidents",
-    "IncidentRules": "incidents",
+    "IncidentRules": "rules",
     "Report": "backtest",
     "State": "verdicts",
     "Verdicts": "verdicts",

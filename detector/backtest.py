@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from connectors.records import Batch, Position, Source
 from detector.artifact import Artifact
 from detector.engine import Engine, EngineOptions, StepResult
 from detector.errors import DetectorError
+from detector.folding import Fold, fold_all
 from detector.incidents import Incident
 from detector.loop import run
 from detector.measures import (
@@ -26,7 +27,8 @@ from detector.measures import (
     count_alarms,
     vus_pr,
 )
-from detector.messages import incident_json
+from detector.messages import fold_json, incident_json
+from detector.rules import Suppression
 from detector.threshold import parse_budget
 from detector.verdicts import State, Verdicts
 
@@ -98,17 +100,23 @@ def verdict_columns(verdicts: Verdicts, channels: tuple[str, ...]) -> dict[str, 
 @dataclass(frozen=True, slots=True)
 class BacktestOutcome:
     """What a backtest found; `measures` against labels only where the data has them, and always against the
-    alarm budget."""
+    alarm budget. `suppressed`: bad rows by the rule that kept them from opening an incident."""
 
     rows: int
     incidents: tuple[Incident, ...]
     measures: dict[str, float | int]
+    folds: tuple[Fold, ...] = ()
+    suppressed: dict[Suppression, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         measures = {name: None if value != value else value for name, value in self.measures.items()}
         incidents = [incident_json(incident) for incident in self.incidents]
-        return {"rows": self.rows, "incidents": incidents, "measures": measures}
+        found = {"rows": self.rows, "incidents": incidents, "measures": measures}
+        return found | {
+            "folds": [fold_json(fold) for fold in self.folds],
+            "suppressed_rows": {reason: num for reason, num in self.suppressed.items() if num},
+        }
 
 
 def backtest_parquet(
@@ -122,14 +130,16 @@ def backtest_parquet(
     writer = TableWriter(out / "scores.parquet") if out is not None else None
     sink = TableSink(writer, artifact.spec.channel_names)
     try:
-        run(ParquetSource(dataset), Engine(artifact, options), sink)
+        engine = Engine(artifact, options)
+        run(ParquetSource(dataset), engine, sink)
     finally:
         if writer is not None:
             writer.close()
     incidents = tuple(sorted(sink.incidents.values(), key=lambda one: (one.opened_ns, one.series)))
     measures = _measure(dataset, sink, artifact.spec.interval_ns) if dataset.has_label else {}
     measures |= _against_budget(artifact, sink.rows, measures.get("false_alarms", len(incidents)))
-    outcome = BacktestOutcome(sink.rows, incidents, measures)
+    folds = fold_all(options.rules.fold, incidents)
+    outcome = BacktestOutcome(sink.rows, incidents, measures, folds, engine.counters.suppressed)
     if out is not None:
         try:
             out.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from detector.errors import ConfigError
 
 if TYPE_CHECKING:
     from detector.backtest import BacktestOutcome
+    from detector.engine import EngineOptions
 
 DONE, FOUND = 0, 3
 
@@ -33,22 +34,31 @@ def backtest(args: argparse.Namespace) -> int:
     """`streamgauge backtest`: incidents on standard output, everything in --out; 3 with
     --fail-on-incident where there is one."""
     from detector.backtest import backtest_parquet
-    from detector.config import parse_duration
-    from detector.engine import EngineOptions
     from detector.registry import open_artifact
 
-    try:
-        lateness = parse_duration(args.lateness) if args.lateness else 0.0
-    except ValueError as error:
-        raise ConfigError(f"--lateness: {error}") from error
-    options = EngineOptions(lateness_ns=round(lateness * 1e9))
+    artifact = open_artifact(args.artifact)
+    options = _backtest_options(args, artifact.spec.channel_names)
     out = Path(args.out) if args.out else None
-    outcome = backtest_parquet(open_artifact(args.artifact), Path(args.data), options, out)
+    outcome = backtest_parquet(artifact, Path(args.data), options, out)
     if args.json:
         print(json.dumps(outcome.as_json()))
     else:
         _print_backtest(outcome, out)
     return FOUND if args.fail_on_incident and outcome.incidents else DONE
+
+
+def _backtest_options(args: argparse.Namespace, channels: tuple[str, ...]) -> EngineOptions:
+    """Those of the daemon's configuration, where one is named; --lateness wins."""
+    from detector.config import load_config, parse_duration
+    from detector.engine import EngineOptions
+    from detector.rules_config import engine_options
+
+    options = engine_options(load_config(Path(args.config)), channels) if args.config else EngineOptions()
+    try:
+        lateness = parse_duration(args.lateness) if args.lateness else None
+    except ValueError as error:
+        raise ConfigError(f"--lateness: {error}") from error
+    return options if lateness is None else replace(options, lateness_ns=round(lateness * 1e9))
 
 
 def inspect(args: argparse.Namespace) -> int:
@@ -126,6 +136,11 @@ def _print_backtest(outcome: BacktestOutcome, out: Path | None) -> None:
             incident.id,
         )
     console.print(table)
+    for fold in outcome.folds:
+        console.print(f"at once from {iso(fold.start_ns)}: {', '.join(fold.series)}", highlight=False)
+    for reason, num in outcome.suppressed.items():
+        if num:
+            console.print(f"bad rows suppressed by {reason}: {num:,}", highlight=False)
     for name, value in outcome.measures.items():
         console.print(f"{name.replace('_', ' ')}: {_shown(value)}", highlight=False)
     if out is not None:

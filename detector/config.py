@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,13 +17,17 @@ from pydantic import BaseModel, ValidationError
 
 from detector.certificates import check_files
 from detector.errors import ConfigError
+from detector.incident_sections import CHANNEL_EXAMPLE, MAINTENANCE_EXAMPLE
+from detector.located import Place, heading, line_of, section_in, table_of
 from detector.secrets import read_secrets, refuse_secrets, secrets_of
-from detector.sections import DURATIONS, Config, parse_duration, shown
+from detector.section import parse_duration, shown
+from detector.sections import DURATIONS, Config
 
 __all__ = ["Config", "example", "load_config", "load_toml", "parse_duration"]
 
 PREFIX = "STREAMGAUGE_"
-_SECTION = re.compile(r"^\s*\[\s*([\w.\-]+)\s*\]")
+_EXAMPLES = {"channels": CHANNEL_EXAMPLE, "maintenance": MAINTENANCE_EXAMPLE}
+"""Of tables that there may be any number of."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -64,6 +67,9 @@ def example(model: type[BaseModel] = Config) -> str:
     ]
     hidden = set(secrets_of(model))
     for name, section in model.model_fields.items():
+        if name in _EXAMPLES:
+            lines += ["", _EXAMPLES[name]]
+            continue
         lines += ["", f"[{name}]  # {(section.annotation.__doc__ or '').strip()}"]
         for key, field in section.annotation.model_fields.items():  # type: ignore[union-attr]  # a Section
             if (name, key) in hidden:
@@ -104,46 +110,32 @@ def _override(values: dict[str, Any], model: type[BaseModel], environ: Mapping[s
 
 
 def _problem(path: Path, text: str, error: Any, model: type[BaseModel], overridden: set[str]) -> str:
-    where = [str(part) for part in error["loc"]]
-    section, key = where[0] if where else "", ".".join(where[1:])
-    named = f"[{section}] {key}".strip() if key else f"[{section}]"
-    if ".".join(where[:2]) in overridden:
-        place = f"{PREFIX}{section}__{key}".upper()
+    table = table_of(error["loc"], model)
+    rest = [str(part) for part in error["loc"][len(table) :]]
+    key = ".".join(rest)
+    named = f"{heading(table)} {key}".strip()
+    if ".".join(str(part) for part in error["loc"][:2]) in overridden:
+        place = f"{PREFIX}{table[0]}__{key}".upper()
     else:
-        line = _line_of(text, section, where[1] if len(where) > 1 else None)
+        line = line_of(text, table, rest[0] if rest else None)
         place = f"{path}:{line}" if line else str(path)
-    return f"{place}: {named}: {_explain(error, where, model)}"
+    return f"{place}: {named}: {_explain(error, table, rest, model)}"
 
 
-def _explain(error: Any, where: list[str], model: type[BaseModel]) -> str:
+def _explain(error: Any, table: Place, rest: list[str], model: type[BaseModel]) -> str:
     if error["type"] == "missing":
         return "missing; this value has no default"
     if error["type"] == "extra_forbidden":
-        fields = model.model_fields
-        known = list(fields)
-        if len(where) > 1:
-            known = list(getattr(fields[where[0]].annotation, "model_fields", {}))
-        nearest = difflib.get_close_matches(where[-1], known, n=1)
+        known = list(getattr(section_in(table, model), "model_fields", {}) if rest else model.model_fields)
+        name = rest[-1] if rest else str(table[-1])
+        nearest = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean `{nearest[0]}`?" if nearest else f"known: {', '.join(known)}"
-        return f"unknown {'key' if len(where) > 1 else 'section'} `{where[-1]}`; {hint}"
+        return f"unknown {'key' if rest else 'section'} `{name}`; {hint}"
     message = str(error["msg"]).removeprefix("Value error, ")
     if isinstance(error["input"], dict):
         return message
-    is_secret = (where[0], where[-1]) in set(secrets_of(model))
+    is_secret = (str(table[0]), str(rest[-1] if rest else table[-1])) in set(secrets_of(model))
     return f"{message}, found {'***' if is_secret else shown(error['input'])}"
-
-
-def _line_of(text: str, section: str, key: str | None) -> int | None:
-    """The line of a key (or of its section), counted from 1; None where it is not in the file."""
-    current, section_line = "", None
-    for number, line in enumerate(text.splitlines(), 1):
-        if match := _SECTION.match(line):
-            current = match.group(1)
-            if current == section:
-                section_line = number
-        elif current == section and key is not None and re.match(rf"\s*\"?{re.escape(key)}\"?\s*=", line):
-            return number
-    return section_line
 
 
 def _choices(annotation: Any) -> str:

@@ -26,16 +26,17 @@ from detector.access import warn_of_exposure
 from detector.artifact import Artifact
 from detector.config import Config
 from detector.delivery import Way, choose, create_topics, recovery_of
-from detector.engine import Engine, EngineOptions, StepResult
+from detector.engine import Engine, StepResult
 from detector.errors import ConfigError
+from detector.folding import Folding, log_fold
 from detector.http import HttpServer, Protection, Response, Route
-from detector.incidents import IncidentRules
 from detector.loop import Turn, run
 from detector.messages import Encoder, Topics
 from detector.metrics import Metrics, Sources
 from detector.recovery import Recovery
 from detector.registry import open_artifact
 from detector.reload import Candidate, Reloader, Running, Settings, use_settings
+from detector.rules_config import engine_options, rules_of
 from detector.sinks import MessageSink
 from detector.status import Status
 from detector.watch import Watch
@@ -54,12 +55,13 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
     stop = _stop_on_signals()
     hang_up = _HangUp()
     artifact = open_artifact(config.model.path)
+    options = engine_options(config, artifact.spec.channel_names)
     connection = connection_of(config)
     wait_for_broker(connection, config.kafka.topic, timeout_seconds=config.kafka.startup_timeout, stop=stop)
     if stop.is_set():
         return
     create_topics(connection, config, Topics.of(config.output.prefix))
-    engine = Engine(artifact, engine_options(config))
+    engine = Engine(artifact, options)
     source = KafkaSource(connection, _consumer_options(config), codec_of(config, artifact))
     try:
         _judge(config, engine, source, connection, Signals(stop, hang_up, read or (lambda: config)))
@@ -81,24 +83,6 @@ def connection_of(config: Config) -> Connection:
         ssl_certfile=kafka.ssl_certfile,
         ssl_keyfile=kafka.ssl_keyfile,
         ssl_key_password=kafka.ssl_key_password.get_secret_value() if kafka.ssl_key_password else None,
-    )
-
-
-def engine_options(config: Config) -> EngineOptions:
-    """What the configuration says of judging."""
-    incidents = config.incidents
-    stale = config.service.stale_after
-    return EngineOptions(
-        lateness_ns=round(config.grid.lateness * 1e9),
-        stale_after_ns=round(stale * 1e9) if stale is not None else None,
-        device=config.service.device,
-        rules=IncidentRules(
-            for_rows=incidents.for_rows,
-            of_rows=incidents.of_rows,
-            close_score=incidents.close_score,
-            quiet_rows=incidents.quiet_rows,
-            critical_score=incidents.critical_score,
-        ),
     )
 
 
@@ -207,7 +191,12 @@ def _watch_of(config: Config, engine: Engine) -> Watch[Candidate]:
 
 
 def _settings_of(config: Config, running: Running, read: Callable[[], Config]) -> Settings:
-    return Settings(config, read, lambda found: use_settings(found, running, engine_options(found).rules))
+    def checked() -> Config:
+        found = read()
+        rules_of(found, running.engine.artifact.spec.channel_names)
+        return found
+
+    return Settings(config, checked, lambda found: use_settings(found, running, rules_of(found)))
 
 
 def _log_start(config: Config, engine: Engine, way: Way, has_recovery: bool, http: str) -> None:
@@ -230,6 +219,7 @@ class _Pulse:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._folding = Folding(metrics.engine.options.rules.fold)
         self._beat = time.monotonic()
 
     def turned(self, turn: Turn) -> None:
@@ -244,7 +234,11 @@ class _Pulse:
         self.turned(Turn(no_readings, result, 0.0, 0.0, 0.0, 0.0))
 
     def _log(self, result: StepResult) -> None:
-        for change in result.incidents:
+        self._folding.rules = self._metrics.engine.options.rules.fold
+        single, folds = self._folding.take(result.incidents)
+        for fold in folds:
+            log_fold(fold)
+        for change in single:
             incident = change.incident
             logs.event(
                 f"incident {change.kind}",

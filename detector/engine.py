@@ -10,95 +10,28 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectors.records import Readings
-from detector.artifact import Artifact
+from detector.artifact import Artifact, Spec
+from detector.engine_values import Changed, Counters, EngineOptions, Latest, StepResult
 from detector.evidence import Evidence
-from detector.grid import Grid, GridCounters, Rows, lengths_of, split_rows, starts_of
-from detector.incidents import Incident, IncidentEvent, IncidentRules, Incidents
+from detector.grid import Grid, Rows, lengths_of, split_rows, starts_of
+from detector.incidents import Incident, IncidentEvent, Incidents
 from detector.judge import Judge, Scored
+from detector.rules import ChannelRule, IncidentRules
+from detector.settling import Settling
 from detector.slots import SlotArray, Slots
 from detector.snapshot import Origin, SeriesState, gather, scatter
 from detector.verdicts import State, Verdicts
+from detector.watchdog import Watchdog
+
+__all__ = ["Changed", "Counters", "Engine", "EngineOptions", "Latest", "StepResult"]
 
 _SAVED = -1
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """What the artifact leaves open.
-
-    lateness_ns     how long a row waits for readings that come out of order
-    stale_after_ns  silence, by the clock of `tick`, after which a series is stale; None: never
-    device          "auto", "cpu" or "cuda"
-    """
-
-    lateness_ns: int = 0
-    stale_after_ns: int | None = None
-    device: str = "cpu"
-    rules: IncidentRules = field(default_factory=IncidentRules)
-
-
-@dataclass(slots=True)
-class Counters:
-    """Totals since the start; `readings` are the accepted and the dropped ones together."""
-
-    readings: int = 0
-    rows: int = 0
-    gap_rows: int = 0
-    windows: int = 0
-    cells: int = 0
-    nan_cells: int = 0
-    states: list[int] = field(default_factory=lambda: [0] * len(State))
-    grid: GridCounters = field(default_factory=GridCounters)
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """Final verdicts, what changed among incidents, and provisional verdicts of rows that are not final
-    yet and at which a window ends (none where nothing is delayed)."""
-
-    verdicts: Verdicts
-    incidents: tuple[IncidentEvent, ...]
-    provisional: Verdicts
-
-
-@dataclass(frozen=True, slots=True)
-class Latest:
-    """The newest verdict of every series known, as arrays over series (for metrics).
-
-    threshold  float64 [n], in units of the calibrated one; NaN where unknown
-    is_full    bool [n], whether the window is full
-    slot       int32 [n], the series' number, for `Engine.channels_at`
-    """
-
-    names: tuple[str, ...]
-    score: NDArray[np.float64]
-    state: NDArray[np.uint8]
-    timestamp_ns: NDArray[np.int64]
-    threshold: NDArray[np.float64]
-    is_full: NDArray[np.bool_]
-    slot: NDArray[np.int32]
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """Series whose saved state is old.
-
-    slot       int32 [n]
-    partition  int32 [n]
-    since      int64 [n], the offset of the first reading that the saved state lacks, -1 where none
-    urgent     bool [n], something was said of the series that no reading will make it say again
-    """
-
-    slot: NDArray[np.int32]
-    partition: NDArray[np.int32]
-    since: NDArray[np.int64]
-    urgent: NDArray[np.bool_]
 
 
 class Engine:
@@ -116,8 +49,10 @@ class Engine:
         self._incidents = Incidents(
             options.rules, spec.name, artifact.version, spec.channel_names, spec.column("band")
         )
+        self._settling = Settling()
+        self._watchdog = Watchdog(options.rules, self._incidents, self._slots.names)
+        self._evidence.use_ranges(*_ranges(spec, options.rules))
         self._partition = SlotArray((), np.int32, -1)
-        self._heard_ns = SlotArray((), np.int64, -1)
         self._score = SlotArray((), np.float64, np.nan)
         self._state = SlotArray((), np.uint8, int(State.WARMING))
         self._row = SlotArray((), np.int64, -1)
@@ -128,7 +63,7 @@ class Engine:
         self._inherited: set[str] = set()
         self._is_silent = False
         self._origin: Origin | None = None
-        self.counters = Counters(grid=self._grid.counters)
+        self.counters = Counters(grid=self._grid.counters, suppressed=self._incidents.suppressed)
 
     @property
     def open_incidents(self) -> tuple[Incident, ...]:
@@ -172,10 +107,12 @@ class Engine:
         self._partition.data[slot] = readings.partition
         self._note_changes(slot, readings.offset)
         parts, fresh = self._score_rows(self._grid.add(slot, readings.timestamp_ns, readings.values))
-        if now_ns is not None and self.options.stale_after_ns is not None:
-            self._heard_ns.data[slots] = now_ns
+        if now_ns is None:
+            return self._conclude(parts, fresh)
+        noticed = self._watch(slots, readings, now_ns)
+        if self.options.stale_after_ns is not None:
             parts.append(self._find_stale(now_ns, self.options.stale_after_ns))
-        return self._conclude(parts, fresh)
+        return self._conclude(parts, fresh, noticed)
 
     def tick(self, now_ns: int) -> StepResult:
         """Tell the service's time when nothing was read; see `step`."""
@@ -192,6 +129,20 @@ class Engine:
         self._is_silent = False
         self.counters, self._evidence.counters = kept
         self._grid.counters = self.counters.grid
+        self._incidents.suppressed = self.counters.suppressed
+
+    def use_rules(self, rules: IncidentRules) -> None:
+        """Judge by other rules from the next row on; what is open stays. All series are to be saved at once,
+        so that nothing is replayed by rules that it was not judged by.
+
+        Raises ValueError for rules of channels that the model does not know; the old rules are kept then.
+        """
+        self._incidents.use_rules(rules)
+        self.options = replace(self.options, rules=rules)
+        self._origin = None
+        self._watchdog.use_rules(rules)
+        self._evidence.use_ranges(*_ranges(self.artifact.spec, rules))
+        self._urgent.data[self._slots.known()] = True
 
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one: the input has ended."""
@@ -207,7 +158,7 @@ class Engine:
         names = [self._slots.names[slot] for slot in gone.tolist()]
         self._incidents.drop(names)
         self._inherited -= set(names)
-        for part in (self._grid, self._evidence, self._judge):
+        for part in (self._grid, self._evidence, self._judge, self._settling, self._watchdog):
             part.drop(gone)
         for array in self._arrays():
             array.reset(gone)
@@ -245,13 +196,13 @@ class Engine:
         slots = self._slots.of([state.name for state in states])
         self._reserve()
         self._partition.data[slots] = partition
-        self._heard_ns.data[slots] = -1 if now_ns is None else now_ns
         for slot, state in zip(slots.tolist(), states, strict=True):
             if state.track is not None:
                 self._incidents.take_up(state.name, state.track)
             if not state.origin.judges_like(self.origin):
                 self._inherited.add(state.name)
                 self._urgent.data[slot] = True
+        self._watchdog.begin(slots, now_ns)
         whole = [state for state in states if state.origin.layout == self.origin.layout]
         self._restore_cells(whole)
         others = [state for state in states if state.origin.layout != self.origin.layout]
@@ -263,32 +214,24 @@ class Engine:
         self._urgent.data[judged.slot] = True
         return self._conclude([self._judge.judge(judged)], [])
 
-    def use_rules(self, rules: IncidentRules) -> None:
-        """Other rules for incidents from the next row on; those that are open stay so."""
-        self.options = replace(self.options, rules=rules)
-        self._incidents.use_rules(rules)
-        self._origin = None
-        self._urgent.data[self._slots.known()] = True
-
     def become(self, other: Engine) -> None:
         """Go on with another artifact: everything of the fresh engine `other`, and all series as they are.
 
         All of them are to be saved at once: from readings judged before, the new model would make another
         state than the one that it takes over here."""
         known = self._slots.known()
-        partition, heard, since = (
-            array.data[known] for array in (self._partition, self._heard_ns, self._since)
-        )
+        partition, since = (array.data[known] for array in (self._partition, self._since))
         names = [self._slots.names[slot] for slot in known.tolist()]
         states = self.save(known)
         for number in np.unique(partition).tolist():
             other.restore([states[at] for at in np.flatnonzero(partition == number).tolist()], number, None)
         slots = other._slots.of(names)
-        other._heard_ns.data[slots], other._since.data[slots] = heard, since
-        other._urgent.data[slots] = True
+        other._watchdog.go_on(self._watchdog, known, slots)
+        other._since.data[slots], other._urgent.data[slots] = since, True
         other._inherited.clear()
         other.counters = self.counters
         other._grid.counters, other._evidence.counters = self.counters.grid, self._evidence.counters
+        other._incidents.suppressed = self.counters.suppressed
         vars(self).update(vars(other))  # whoever holds this engine goes on with the new one
 
     @property
@@ -328,7 +271,7 @@ class Engine:
 
     def _kept(self) -> list[SlotArray]:
         """Everything that is remembered of a series in arrays, but for where and when it was heard."""
-        own = [self._score, self._state, self._row]
+        own = [self._score, self._state, self._row, *self._settling.arrays()]
         return [*self._grid.arrays(), *self._evidence.arrays(), *self._judge.arrays(), *own]
 
     def _score_rows(self, rows: Rows) -> tuple[list[Scored], list[Scored]]:
@@ -342,15 +285,23 @@ class Engine:
         self._count()
         return final, provisional
 
+    def _watch(self, slots: NDArray[np.int32], readings: Readings, now_ns: int) -> tuple[IncidentEvent, ...]:
+        """What the watchdog says; no reading will make it say so again, so it is to be saved at once."""
+        back = self._watchdog.hear(slots, readings, now_ns)
+        known = self._slots.known() if self._watchdog.is_on else np.empty(0, np.int32)
+        gone = self._watchdog.watch(known, self._grid.newest(known), now_ns)
+        self._urgent.data[[*back.changed, *gone.changed]] = True
+        return back.events + gone.events
+
     def _find_stale(self, now_ns: int, limit_ns: int) -> Scored:
-        known = self._slots.known()
-        heard = self._heard_ns.data[known]
-        silent = (heard >= 0) & (now_ns - heard > limit_ns) & (self._state.data[known] != State.STALE)
-        stale = known[silent]
+        late = self._watchdog.stale(self._slots.known(), now_ns, limit_ns)
+        stale = late[self._state.data[late] != State.STALE]
         self._urgent.data[stale] = True
         return self._judge.stale(stale, self._row.data[stale])
 
-    def _conclude(self, parts: list[Scored], fresh: list[Scored]) -> StepResult:
+    def _conclude(
+        self, parts: list[Scored], fresh: list[Scored], noticed: tuple[IncidentEvent, ...] = ()
+    ) -> StepResult:
         """Name the series, remember the newest verdict of each, follow the incidents."""
         provisional = self._named(fresh)
         verdicts = self._named(parts)
@@ -358,9 +309,11 @@ class Engine:
             self._remember(newest)
         for state, num in enumerate(np.bincount(verdicts.state, minlength=len(State)).tolist()):
             self.counters.states[state] += num
-        events = self._incidents.judge(verdicts, self._inherited if self._is_silent else ())
+        since_gap = self._settling.since_gap(verdicts, self._slots.of(verdicts.names))
+        but = self._inherited if self._is_silent else ()
+        events = self._incidents.judge(verdicts, since_gap, but)
         self._urgent.data[self._slots.of([event.incident.series for event in events])] = True
-        return StepResult(verdicts, events, provisional)
+        return StepResult(verdicts, noticed + events, provisional)
 
     def _named(self, parts: list[Scored]) -> Verdicts:
         if not any(map(len, parts)):
@@ -406,7 +359,7 @@ class Engine:
     def _arrays(self) -> tuple[SlotArray, ...]:
         return (
             self._partition,
-            self._heard_ns,
+            *self._watchdog.arrays(),
             self._score,
             self._state,
             self._row,
@@ -419,3 +372,11 @@ class Engine:
     def _reserve(self) -> None:
         for array in self._arrays():
             array.reserve(self._slots.size)
+
+
+def _ranges(spec: Spec, rules: IncidentRules) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The least and greatest possible value of each channel, by the rules or else the model."""
+    known = [(rules.channels.get(c.name, ChannelRule()), c) for c in spec.channels]
+    least = [c.valid_min if rule.valid_min is None else rule.valid_min for rule, c in known]
+    greatest = [c.valid_max if rule.valid_max is None else rule.valid_max for rule, c in known]
+    return np.array(least, np.float64), np.array(greatest, np.float64)

@@ -81,6 +81,10 @@ class Evidence:
         """Every waiting row, as it stands: the input has ended."""
         return self._overlap.flush()
 
+    def use_ranges(self, valid_min: NDArray[np.float64], valid_max: NDArray[np.float64]) -> None:
+        """Other ranges of the possible from the next row on, float64 [C], NaN: no bound."""
+        self._valid_min, self._valid_max = valid_min, valid_max
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         for part in (self._lines, self._tails, self._flatline, self._overlap):

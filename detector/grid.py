@@ -105,6 +105,12 @@ class Grid:
         """What is remembered of a series beside its open rows."""
         return [self._newest]
 
+    def newest(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
+        """The newest timestamp seen of each of `slots`, far below 0 where there is none; int64 [n]."""
+        self._newest.reserve(int(slots.max(initial=-1)) + 1)
+        newest: NDArray[np.int64] = self._newest.data[slots]
+        return newest
+
     def open_readings(self, slots: NDArray[np.int32]) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
         """The readings of open rows of each of `slots` (ascending): timestamps [n], values [n, C]."""
         pending = self._pending

@@ -2,7 +2,8 @@
 
 An incident opens when `for_rows` of the last `of_rows` known rows of a series were bad (score above 1,
 stuck channel, impossible value) and resolves after `quiet_rows` known rows in a row that were neither
-bad nor above `close_score`. Rows of unknown state (warming, gap) neither open nor resolve anything.
+bad nor above `close_score`. Rows of unknown state (warming, gap) neither open nor resolve anything. Further
+rules say which rows count (`detector.admission`) and hold an opening back; docs/incidents.md has them all.
 """
 
 from __future__ import annotations
@@ -15,38 +16,20 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.admission import Admission, Admitted
 from detector.grid import lengths_of, starts_of
+from detector.rules import SUPPRESSIONS, IncidentRules, Suppression
 from detector.verdicts import State, Verdicts
 
-_BAD = (State.ANOMALOUS, State.FLATLINE, State.OUT_OF_RANGE)
-_UNKNOWN = (State.WARMING, State.GAP, State.STALE)
 _REASONS: dict[State, Reason] = {
     State.ANOMALOUS: "score",
     State.FLATLINE: "flatline",
     State.OUT_OF_RANGE: "out_of_range",
 }
 
-Reason = Literal["score", "flatline", "out_of_range"]
+Reason = Literal["score", "flatline", "out_of_range", "silent", "stream_silent"]
 Severity = Literal["warning", "critical"]
 Kind = Literal["opened", "escalated", "resolved"]
-
-
-@dataclass(frozen=True, slots=True)
-class IncidentRules:
-    """When an incident opens, how bad it is, and when it is over (rows are known rows)."""
-
-    for_rows: int = 1
-    of_rows: int = 1
-    close_score: float = 0.8
-    quiet_rows: int = 8
-    critical_score: float = 2.0
-    top_channels: int = 3
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.for_rows <= self.of_rows:
-            raise ValueError(f"for_rows {self.for_rows} must lie between 1 and of_rows {self.of_rows}")
-        if self.quiet_rows < 1 or not 0 < self.close_score <= 1:
-            raise ValueError("quiet_rows must be at least 1 and close_score within (0, 1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +49,8 @@ class Incident:
     """An alert and its life so far.
 
     start_ns is the first bad row, opened_ns the row that completed the rule, end_ns the last row that
-    was not quiet once resolved. `channels` are the greatest contributions at the worst row.
+    was not quiet once resolved. `channels` are the greatest contributions at the worst row. `held_by` are the
+    rules that held its opening back, `flapping` whether it stays open because the series keeps turning.
     """
 
     id: str
@@ -82,6 +66,8 @@ class Incident:
     peak_score: float
     peak_ns: int
     channels: tuple[ChannelEvidence, ...]
+    held_by: tuple[Suppression, ...] = ()
+    flapping: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +81,31 @@ class IncidentEvent:
 
 @dataclass(slots=True)
 class Track:
-    """What is remembered of a series that is or was just bad."""
+    """What is remembered of a series that is or was just bad, or is silent.
+
+    recent    the last known rows while none is open: (time, bad)
+    since_ns  the first bad row of the spell for which m of n has held ever since; held: what kept it shut
+    resolved_ns, openings   when the last incident was over, and when the latest ones opened
+    silence, stream         the watchdog's incidents, kept with this series
+    """
 
     recent: list[tuple[int, bool]] = field(default_factory=list)
     incident: Incident | None = None
     quiet: int = 0
     last_loud_ns: int = 0
+    since_ns: int | None = None
+    held: list[Suppression] = field(default_factory=list)
+    resolved_ns: int | None = None
+    openings: list[int] = field(default_factory=list)
+    silence: Incident | None = None
+    stream: Incident | None = None
 
 
 class Incidents:
-    """The incident rules over all series. Only series with something bad cost anything."""
+    """The incident rules over all series. Only series with something bad cost anything.
+
+    Raises ValueError for rules of channels that there are not.
+    """
 
     def __init__(
         self,
@@ -114,41 +115,58 @@ class Incidents:
         channels: tuple[str, ...],
         band: NDArray[np.float64],
     ) -> None:
-        self._rules = rules
-        self._model = model
-        self._version = version
+        self.model, self.version = model, version
         self._channels = channels
         self._band = band
         self._tracks: dict[str, Track] = {}
+        self.suppressed: dict[Suppression, int] = dict.fromkeys(SUPPRESSIONS, 0)
+        self.use_rules(rules)
 
     @property
     def open(self) -> tuple[Incident, ...]:
         """The incidents that are firing."""
-        return tuple(t.incident for t in self._tracks.values() if t.incident is not None)
+        tracks = self._tracks.values()
+        return tuple(one for t in tracks for one in (t.incident, t.silence, t.stream) if one is not None)
 
     def use_rules(self, rules: IncidentRules) -> None:
-        """Go on by other rules."""
+        """Judge by other rules from the next row on; what is open stays. Raises ValueError for rules of
+        channels that there are not; the old ones are kept then."""
+        self._admission = Admission(rules, self._channels)
         self._rules = rules
 
-    def judge(self, verdicts: Verdicts, but: Collection[str] = ()) -> tuple[IncidentEvent, ...]:
+    def judge(
+        self,
+        verdicts: Verdicts,
+        since_gap: NDArray[np.int64] | None = None,
+        but: Collection[str] = (),
+    ) -> tuple[IncidentEvent, ...]:
         """Take verdicts sorted by series and time; return what changed, in their order. The series in `but`
-        are left as they are."""
-        bad = np.isin(verdicts.state, _BAD)
-        if not bad.any() and not self._tracks:
+        are left as they are.
+
+        `since_gap`: int64 [n], known rows since the last unknown one, the row itself included; None: many.
+        """
+        if since_gap is None:
+            since_gap = np.full(len(verdicts), np.iinfo(np.int64).max)
+        rows = self._admission.admit(verdicts, since_gap, self.suppressed)
+        if not rows.bad.any() and not self._tracks:
             return ()
         events: list[IncidentEvent] = []
         starts = starts_of(verdicts.series)
         ends = starts + lengths_of(starts, len(verdicts))
-        bad_series = np.logical_or.reduceat(bad, starts) if len(starts) else bad
+        bad_series = np.logical_or.reduceat(rows.bad, starts) if len(starts) else rows.bad
         for start, end, has_bad in zip(starts.tolist(), ends.tolist(), bad_series.tolist(), strict=True):
             series = verdicts.names[verdicts.series[start]]
             if (has_bad or series in self._tracks) and series not in but:
-                self._follow(series, verdicts, range(start, end), events)
+                self._follow(series, verdicts, rows, range(start, end), events)
         return tuple(events)
 
     def track(self, series: str) -> Track | None:
         """What is remembered of a series, None where nothing."""
         return self._tracks.get(series)
+
+    def track_of(self, series: str) -> Track:
+        """The same, made where there was none."""
+        return self._tracks.setdefault(series, Track())
 
     def take_up(self, series: str, track: Track) -> None:
         """Go on from what another member remembered."""
@@ -159,43 +177,89 @@ class Incidents:
         for name in series:
             self._tracks.pop(name, None)
 
-    def _follow(self, series: str, verdicts: Verdicts, rows: range, events: list[IncidentEvent]) -> None:
-        track = self._tracks.setdefault(series, Track())
-        for row in rows:
-            state = State(int(verdicts.state[row]))
-            if state in _UNKNOWN:
+    def _follow(
+        self, series: str, verdicts: Verdicts, rows: Admitted, span: range, events: list[IncidentEvent]
+    ) -> None:
+        track = self.track_of(series)
+        at_ns = 0
+        for row in span:
+            if not rows.known[row]:
                 continue
             at_ns = int(verdicts.timestamp_ns[row])
             if track.incident is None:
-                event = self._maybe_open(track, series, verdicts, row, state in _BAD)
+                event = self._maybe_open(track, series, verdicts, rows, row)
             else:
-                event = self._go_on(track, verdicts, row, state in _BAD)
+                event = self._go_on(track, verdicts, rows, row)
             if event is not None:
                 events.append(IncidentEvent(event, at_ns, _incident_of(track)))
                 if event == "resolved":
                     track.incident = None
-        if track.incident is None and not any(bad for _, bad in track.recent):
+        if self._is_over(track, at_ns):
             del self._tracks[series]
 
-    def _maybe_open(self, track: Track, series: str, verdicts: Verdicts, row: int, bad: bool) -> Kind | None:
-        track.recent.append((int(verdicts.timestamp_ns[row]), bad))
+    def _is_over(self, track: Track, at_ns: int) -> bool:
+        """Whether nothing that is remembered can matter to a later row."""
+        if (track.incident or track.silence or track.stream) is not None:
+            return False
+        if any(bad for _, bad in track.recent) or self._cools(track, at_ns):
+            return False
+        return not track.openings or at_ns - track.openings[-1] >= self._rules.flap_window_ns
+
+    def _maybe_open(
+        self, track: Track, series: str, verdicts: Verdicts, rows: Admitted, row: int
+    ) -> Kind | None:
+        at_ns, bad = int(verdicts.timestamp_ns[row]), bool(rows.bad[row])
+        track.recent.append((at_ns, bad))
         del track.recent[: -self._rules.of_rows]
         times = [at for at, was_bad in track.recent if was_bad]
         if len(times) < self._rules.for_rows:
+            track.since_ns = None
+            track.held.clear()
             return None
-        track.recent.clear()
-        track.quiet = 0
-        track.last_loud_ns = times[-1]
-        track.incident = self._open(series, verdicts, row, times[0])
+        if track.since_ns is None:
+            track.since_ns = times[0]
+        if not bad or at_ns - track.since_ns < self._rules.min_duration_ns:
+            return None
+        if self._is_held_back(track, at_ns, bool(rows.held[row])):
+            return None
+        self._opened(track, at_ns)
+        track.incident = self._open(series, verdicts, rows, row, track)
+        track.since_ns = None
+        track.held.clear()
         return "opened"
 
-    def _open(self, series: str, verdicts: Verdicts, row: int, start_ns: int) -> Incident:
-        score = _score_at(verdicts, row)
+    def _is_held_back(self, track: Track, at_ns: int, in_maintenance: bool) -> bool:
+        """Whether a rule keeps an incident shut that would open now; which one is remembered."""
+        if in_maintenance:
+            rule: Suppression = "maintenance"
+        elif self._cools(track, at_ns):
+            rule = "cooldown"
+            self.suppressed["cooldown"] += 1
+        else:
+            return False
+        if rule not in track.held:
+            track.held.append(rule)
+        return True
+
+    def _cools(self, track: Track, at_ns: int) -> bool:
+        return track.resolved_ns is not None and at_ns - track.resolved_ns < self._rules.cooldown_ns
+
+    def _opened(self, track: Track, at_ns: int) -> None:
+        track.recent.clear()
+        track.quiet = 0
+        track.last_loud_ns = at_ns
+        if self._rules.flap_incidents:
+            recent = [at for at in track.openings if at_ns - at < self._rules.flap_window_ns]
+            track.openings = [*recent, at_ns][-self._rules.flap_incidents :]
+
+    def _open(self, series: str, verdicts: Verdicts, rows: Admitted, row: int, track: Track) -> Incident:
+        score = float(rows.score[row])
         at_ns = int(verdicts.timestamp_ns[row])
+        start_ns = at_ns if track.since_ns is None else track.since_ns
         return Incident(
-            id=incident_id(self._model, series, start_ns),
-            model=self._model,
-            version=self._version,
+            id=incident_id(self.model, series, start_ns),
+            model=self.model,
+            version=self.version,
             series=series,
             state="firing",
             reason=_REASONS.get(State(int(verdicts.state[row])), "score"),
@@ -206,21 +270,26 @@ class Incidents:
             peak_score=score,
             peak_ns=at_ns,
             channels=self._evidence(verdicts, row),
+            held_by=tuple(track.held),
+            flapping=0 < self._rules.flap_incidents <= len(track.openings),
         )
 
-    def _go_on(self, track: Track, verdicts: Verdicts, row: int, bad: bool) -> Kind | None:
+    def _go_on(self, track: Track, verdicts: Verdicts, rows: Admitted, row: int) -> Kind | None:
         incident = _incident_of(track)
-        score = _score_at(verdicts, row)
+        score = float(rows.score[row])
         at_ns = int(verdicts.timestamp_ns[row])
-        if bad or score > self._rules.close_score:
+        if rows.bad[row] or score > self._rules.close_score:
+            if track.quiet >= self._rules.quiet_rows and rows.bad[row]:
+                self.suppressed["flapping"] += 1
             track.quiet = 0
             track.last_loud_ns = at_ns
         else:
             track.quiet += 1
-        if track.quiet >= self._rules.quiet_rows:
+        if self._is_quiet(track, incident, at_ns):
             track.incident = replace(incident, state="resolved", end_ns=track.last_loud_ns)
+            track.resolved_ns = at_ns if self._rules.cooldown_ns else None
             return "resolved"
-        if score <= incident.peak_score:
+        if score <= incident.peak_score or rows.held[row]:
             return None
         severity = self._severity(score)
         track.incident = replace(
@@ -231,6 +300,13 @@ class Incidents:
             channels=self._evidence(verdicts, row),
         )
         return "escalated" if severity != incident.severity else None
+
+    def _is_quiet(self, track: Track, incident: Incident, at_ns: int) -> bool:
+        """Whether the incident is over; a flapping one only when it has been quiet for the whole window."""
+        if track.quiet < self._rules.quiet_rows:
+            return False
+        flaps = incident.flapping and self._rules.flap_incidents > 0
+        return not flaps or at_ns - track.last_loud_ns >= self._rules.flap_window_ns
 
     def _severity(self, score: float) -> Severity:
         return "critical" if score >= self._rules.critical_score else "warning"
@@ -257,15 +333,11 @@ class Incidents:
         return tuple(found)
 
 
-def incident_id(model: str, series: str, start_ns: int) -> str:
-    """The same incident has the same id wherever and however often it is computed."""
-    return hashlib.sha256(f"{model}\0{series}\0{start_ns}".encode()).hexdigest()[:16]
-
-
-def _score_at(verdicts: Verdicts, row: int) -> float:
-    """The row's score, 0 where only a rule without the model speaks (its score is unknown)."""
-    score = float(verdicts.score[row])
-    return score if score == score else 0.0
+def incident_id(model: str, series: str, start_ns: int, watchdog: str = "") -> str:
+    """The same incident has the same id wherever and however often it is computed; `watchdog`: its reason,
+    where no row is it."""
+    parts = [model, series, str(start_ns), *([watchdog] if watchdog else [])]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _incident_of(track: Track) -> Incident:

@@ -16,6 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from connectors.records import Message, Reject
+from detector.folding import Fold
 from detector.grid import lengths_of, starts_of
 from detector.incidents import Incident, IncidentEvent
 from detector.verdicts import State, Verdicts
@@ -115,6 +116,8 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "state": incident.state,
         "reason": incident.reason,
         "severity": incident.severity,
+        "flapping": incident.flapping,
+        "held_by": list(incident.held_by),
         "start": iso(incident.start_ns),
         "opened": iso(incident.opened_ns),
         "end": iso(incident.end_ns) if incident.end_ns is not None else None,
@@ -131,6 +134,18 @@ def incident_json(incident: Incident) -> dict[str, Any]:
             }
             for channel in incident.channels
         ],
+    }
+
+
+def fold_json(fold: Fold) -> dict[str, Any]:
+    """A fold as plain values; its incidents by id."""
+    return {
+        "id": fold.id,
+        "state": fold.state,
+        "severity": fold.severity,
+        "start": iso(fold.start_ns),
+        "series": list(fold.series),
+        "incidents": [incident.id for incident in fold.incidents],
     }
 
 

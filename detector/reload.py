@@ -22,12 +22,15 @@ from detector import logs
 from detector.config import Config
 from detector.engine import Engine, StepResult
 from detector.errors import DetectorError
-from detector.incidents import IncidentRules
 from detector.recovery import Recovery
+from detector.rules import IncidentRules
+from detector.section import Section
 from detector.sinks import MessageSink
 from detector.watch import Watch
 
-LIVE = frozenset({"incidents", "log.level", "output.scores", "output.detail"})
+LIVE = frozenset(
+    {"incidents", "channels", "maintenance", "watchdog", "log.level", "output.scores", "output.detail"}
+)
 """Sections and keys that take effect without a restart."""
 
 
@@ -148,13 +151,16 @@ class Settings:
 
 
 def changes(old: Config, new: Config) -> set[str]:
-    """The keys, section.key, in which the two differ."""
-    return {
-        f"{name}.{key}"
-        for name in Config.model_fields
-        for key in type(getattr(old, name)).model_fields
-        if getattr(getattr(old, name), key) != getattr(getattr(new, name), key)
-    }
+    """The keys, section.key, in which the two differ; of tables of tables their name alone."""
+    found = set()
+    for name in Config.model_fields:
+        ours, theirs = getattr(old, name), getattr(new, name)
+        if isinstance(ours, Section):
+            keys = type(ours).model_fields
+            found |= {f"{name}.{key}" for key in keys if getattr(ours, key) != getattr(theirs, key)}
+        elif ours != theirs:
+            found.add(name)
+    return found
 
 
 def merged(old: Config, new: Config, keys: set[str]) -> Config:
@@ -162,6 +168,9 @@ def merged(old: Config, new: Config, keys: set[str]) -> Config:
     sections = {}
     for name in {key.partition(".")[0] for key in keys}:
         theirs = getattr(new, name)
+        if name in keys:
+            sections[name] = theirs
+            continue
         update = {
             key.partition(".")[2]: getattr(theirs, key.partition(".")[2])
             for key in keys

@@ -5,43 +5,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)\s*")
-_LONGEST_SECONDS = 100 * 365.25 * 86400.0
-"""Times and their sums with this fit into int64 nanoseconds."""
-_MOST_SHOWN = 200
-
-
-def parse_duration(value: object) -> float:
-    """Seconds of "30s", "5m", "1.5h", "1d", "250ms", or of a plain number; at most a century.
-
-    Raises ValueError.
-    """
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds: int | float = value
-    else:
-        match = _DURATION.fullmatch(str(value))
-        if match is None:
-            raise ValueError(f"{shown(value)} is not a duration such as 30s, 5m, 1h or 1d")
-        seconds = float(match.group(1)) * _UNITS[match.group(2)]
-    if not seconds <= _LONGEST_SECONDS:  # so also where it is not a number
-        raise ValueError(f"{shown(value)} is no duration of at most 100 years")
-    return float(seconds)
-
-
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
-
-
-class Section(BaseModel):
-    """A table of the file: immutable, and no key is ignored."""
-
-    # An error shows no input by itself, in which there may be a secret: `detector.config` shows what may be.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+from detector.incident_sections import ChannelSection, IncidentsSection, MaintenanceSection, WatchdogSection
+from detector.section import Duration, Section
 
 
 class ModelSection(Section):
@@ -57,6 +26,7 @@ DURATIONS = frozenset(
     {
         *("reload_every", "startup_timeout", "max_future", "lateness", "stale_after"),
         *("transaction_timeout", "session_timeout", "max_poll_interval"),
+        *("min_duration", "cooldown", "flap_window", "fold_window", "series_after", "stream_after"),
     }
 )
 
@@ -139,24 +109,6 @@ class GridSection(Section):
     lateness: Duration = Field(
         default=0.0, description="how long a row waits for readings that come out of order"
     )
-
-
-class IncidentsSection(Section):
-    """When an incident opens and when it is over (rows whose state is known)."""
-
-    for_rows: int = Field(default=1, ge=1, le=10_000, description="rows that must be bad ...")
-    of_rows: int = Field(
-        default=1, ge=1, le=10_000, description="... of the last so many, to open an incident"
-    )
-    close_score: float = Field(default=0.8, gt=0, le=1, description="rows up to this score are quiet")
-    quiet_rows: int = Field(default=8, ge=1, le=1_000_000, description="quiet rows in a row that resolve it")
-    critical_score: float = Field(default=2.0, ge=1, description="peak score from which it is critical")
-
-    @model_validator(mode="after")
-    def _m_of_n(self) -> IncidentsSection:
-        if self.for_rows > self.of_rows:
-            raise ValueError(f"for_rows {self.for_rows} must be at most of_rows {self.of_rows}")
-        return self
 
 
 class OutputSection(Section):
@@ -276,6 +228,9 @@ class Config(Section):
     input: InputSection = InputSection()
     grid: GridSection = GridSection()
     incidents: IncidentsSection = IncidentsSection()
+    watchdog: WatchdogSection = WatchdogSection()
+    channels: dict[str, ChannelSection] = Field(default_factory=dict)
+    maintenance: tuple[MaintenanceSection, ...] = ()
     output: OutputSection = OutputSection()
     delivery: DeliverySection = DeliverySection()
     recovery: RecoverySection = RecoverySection()
@@ -283,12 +238,3 @@ class Config(Section):
     metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()
     service: ServiceSection = ServiceSection()
-
-
-def shown(value: object) -> str:
-    """A value in an error, in a length for people."""
-    try:
-        shown = repr(value)
-    except (ValueError, RecursionError):  # numbers of thousands of digits, and what is nested as deeply
-        return "a value too long to show"
-    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."

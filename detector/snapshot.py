@@ -19,7 +19,8 @@ import orjson
 from numpy.typing import NDArray
 
 from detector.artifact import Artifact, Spec
-from detector.incidents import IncidentRules, Track
+from detector.incidents import Track
+from detector.rules import IncidentRules
 from detector.slots import SlotArray
 
 FORMAT = 2

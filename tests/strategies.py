@@ -6,8 +6,23 @@ import numpy as np
 from hypothesis import strategies as st
 
 from connectors.records import Readings
+from detector.maintenance import Maintenance, OneOff
+from detector.rules import ChannelRule, IncidentRules
 
 INTERVAL_NS = 10
+EVERY_RULE = IncidentRules(
+    for_rows=2,
+    of_rows=3,
+    quiet_rows=1,
+    min_duration_ns=20,
+    cooldown_ns=60,
+    flap_incidents=2,
+    flap_window_ns=150,
+    settle_rows=2,
+    channels={"flow": ChannelRule("above", 0.5, 0.05), "pressure": ChannelRule(valid_max=2.5)},
+    maintenance=tuple(Maintenance(OneOff(at, at + 40), ("pump-[12]",)) for at in range(1_200, 9_000, 170)),
+)
+"""Every rule that needs no clock, at the pace of `streams`."""
 NAMES = ("pump-1", "pump-2", "pump-3")
 
 
@@ -48,6 +63,18 @@ def streams(draw: st.DrawFn, max_rows: int = 120, num_channels: int = 2) -> Read
     values = rng.integers(-3, 4, (num, num_channels)).astype(float)
     values[rng.random((num, num_channels)) < missing] = np.nan
     return readings_of(rng.integers(0, len(NAMES), num), timestamp_ns, values)
+
+
+def restless(num: int = 3000) -> Readings:
+    """Three series that turn bad and good again, for spells of any length, mostly upwards."""
+    rng = np.random.default_rng(3)
+    series = np.arange(num) % 3
+    turns = rng.random(num) < 0.05
+    is_bad = np.column_stack([np.cumsum(turns[at::3]) % 2 for at in range(3)]).ravel()
+    sign = rng.choice([-1.0, 1.0], num, p=[0.1, 0.9])
+    values = rng.normal(0, 0.3, (num, 2)) + (is_bad * 2.2 * sign)[:, None]
+    steps = np.arange(num) // 3 + 8 * (np.arange(num) // 300)
+    return readings_of(series, 1_000 + steps * INTERVAL_NS, values)
 
 
 def cuts_of(num_rows: int) -> st.SearchStrategy[list[int]]:

@@ -19,7 +19,7 @@ SOURCES = [*MODULES, ROOT / "streamgauge.py"]
 
 OWNERS = {
     "kafka": {
-        *("connectors/kafka.py", "connectors/cluster.py", "connectors/tail.py"),
+        *("connectors/kafka.py", "connectors/rebalances.py", "connectors/cluster.py", "connectors/tail.py"),
         *("connectors/producer.py", "connectors/transactions.py", "connectors/state_topic.py"),
     },
     "prometheus_client": {
@@ -42,6 +42,7 @@ PURE_CORE = (
         "evidence",
     ),
     *("combination", "adaptation", "judge", "incidents", "threshold", "verdicts"),
+    *("rules", "admission", "maintenance", "settling", "watchdog"),
 )
 OUTSIDE_WORLD = {"time", "os", "logging", "random", "socket", "threading", "subprocess"}
 JUNK_DRAWERS = {"utils", "util", "common", "helpers", "base", "misc"}

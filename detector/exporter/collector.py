@@ -81,6 +81,8 @@ def _incidents(view: View) -> Iterator[Metric]:
     by_severity = view.snapshot.open_by_severity
     yield _labelled("open_incidents", {(severity,): num for severity, num in by_severity.items()})
     yield _plain("incidents_left_out", view.num_left_out)
+    suppressed = view.snapshot.suppressed.items()
+    yield _labelled("suppressed_rows_total", {(reason,): num for reason, num in suppressed})
 
 
 def _stream(snapshot: Snapshot) -> Iterator[Metric]:

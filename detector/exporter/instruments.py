@@ -67,9 +67,9 @@ class Instruments:
         incident = event.incident
         exemplar = exemplar_labels(incident)
         self._events.labels(event.kind, incident.severity).inc(exemplar=exemplar)
-        if event.kind == "opened":
+        if event.kind == "opened" and incident.reason == "score":
             self._alarms.inc(exemplar=exemplar)
-        if event.kind != "resolved":
+        if event.kind != "resolved" and incident.reason == "score":
             self.scores.mark(incident.peak_score, exemplar)
 
 

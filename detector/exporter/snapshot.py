@@ -56,6 +56,7 @@ class Snapshot:
     series: SeriesView
     totals: Mapping[str, float]
     states: tuple[int, ...]
+    suppressed: Mapping[str, int]
     open_incidents: tuple[Incident, ...]
     turned_at: float | None = None
     psi: float = float("nan")
@@ -82,6 +83,7 @@ class Snapshot:
             series,
             _totals(counters),
             tuple(counters.states),
+            {str(name): num for name, num in counters.suppressed.items()},
             engine.open_incidents,
             turned_at,
             psi,

@@ -76,8 +76,11 @@ INCIDENTS = (
     ),
     _gauge("incidents_left_out", "Incidents firing without a gauge of their own"),
     _counter("incident_events", "Changes of incidents: opened, escalated, resolved", "event severity"),
-    _counter("alarms", "Incidents opened"),
+    _counter("alarms", "Incidents opened by a score"),
     _counter("budgeted_alarms", "Incidents that the alarm budget allows for the rows judged"),
+    _counter(
+        "suppressed_rows", "Rows that an incident rule held back, by rule (docs/incidents.md)", "reason"
+    ),
 )
 
 STREAM = (

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+import streamgauge
 from detector.backtest import backtest_parquet
 from detector.engine import EngineOptions
+from detector.registry import publish
 from tests.artifacts import make_artifact
 
 
@@ -45,3 +48,45 @@ def test_the_tables_hold_every_row_and_incident(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "out" / "incidents.json").read_text())
     assert [incident["series"] for incident in written["incidents"]] == ["a", "b"]
     assert len(outcome.incidents) == 2
+
+
+CONFIG = """
+[model]
+path = "unused by a backtest"
+[kafka]
+topic = "unused"
+[incidents]
+fold_series = 2
+[[maintenance]]
+series = ["a"]
+start = 2023-11-14T22:13:20Z
+end = 2023-11-14T22:14:00Z
+"""
+
+
+def test_a_backtest_takes_the_rules_of_the_daemons_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, data, config = tmp_path / "models" / "pump", tmp_path / "a.parquet", tmp_path / "streamgauge.toml"
+    publish(make_artifact(threshold=1e-9), model)
+    write(data)
+    config.write_text(CONFIG)
+    command = ["backtest", str(model), str(data), "--json"]
+    assert streamgauge.main(command) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert streamgauge.main([*command, "--config", str(config)]) == 0
+    ruled = json.loads(capsys.readouterr().out)
+    assert [one["held_by"] for one in plain["incidents"]] == [[], []]
+    held = {one["series"]: (one["opened"], one["held_by"]) for one in ruled["incidents"]}
+    assert held == {
+        "a": ("2023-11-14T22:14:00.000Z", ["maintenance"]),
+        "b": ("2023-11-14T22:13:27.000Z", []),
+    }
+    assert (plain["folds"], plain["suppressed_rows"]) == ([], {})
+    assert ruled["suppressed_rows"] == {"maintenance": 33}  # 40 rows in the window, 7 of them warming
+    assert [fold["series"] for fold in ruled["folds"]] == [["a", "b"]]
+    config.write_text(CONFIG + '[channels.presure]\ndirection = "above"\n')
+    assert streamgauge.main([*command, "--config", str(config)]) != 0
+    assert "[channels.presure]: the model has no channel `presure`; did you mean `pressure`?" in (
+        capsys.readouterr().err
+    )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from connectors.records import Readings
 from detector.artifact import Adaptation, Artifact, Level, Scoring
 from detector.engine import Engine, EngineOptions, StepResult
-from detector.incidents import IncidentRules
+from detector.rules import IncidentRules
 from detector.verdicts import State
 from tests.artifacts import make_artifact
 from tests.strategies import INTERVAL_NS, cuts_of, order_within, part, readings_of, reordered, streams

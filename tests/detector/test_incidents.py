@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detector.incidents import IncidentEvent, IncidentRules, Incidents, incident_id
+from detector.incidents import IncidentEvent, Incidents, incident_id
+from detector.rules import IncidentRules
 from detector.verdicts import State, Verdicts
 
 CHANNELS = ("flow", "pressure", "current", "speed")

@@ -7,8 +7,9 @@ import json
 import numpy as np
 
 from connectors.records import Reject
-from detector.incidents import IncidentRules, Incidents
+from detector.incidents import Incidents
 from detector.messages import Encoder, Topics, iso
+from detector.rules import IncidentRules
 from detector.verdicts import State, Verdicts
 
 MS = 1_000_000

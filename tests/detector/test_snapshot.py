@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from connectors.records import Readings
 from detector.artifact import Adaptation, Scoring
 from detector.engine import Engine, EngineOptions
-from detector.incidents import IncidentRules
+from detector.rules import IncidentRules
 from detector.snapshot import SeriesState, decode_state, encode_state
 from tests.artifacts import make_artifact
-from tests.strategies import INTERVAL_NS, part, streams
+from tests.strategies import EVERY_RULE, INTERVAL_NS, part, restless, streams
 
 FOLLOWING = Adaptation(lowest=0.5, rise=1.4, forgiveness=1.6, alarms_a_row=0.02, learn_after=12)
 KINDS: list[dict[str, Any]] = [
@@ -31,12 +31,14 @@ KINDS: list[dict[str, Any]] = [
         "flatline_rows": 3,
     },
     {"stride": 3, "adaptation": FOLLOWING, "scoring": Scoring(delay=2)},
+    {"rules": EVERY_RULE, "scoring": Scoring(delay=2)},
 ]
 
 
 def engine_of(kind: dict[str, Any], lateness_rows: int = 2) -> Engine:
-    artifact = make_artifact(interval_ns=INTERVAL_NS, **{"threshold": 0.8, **kind})
-    rules = IncidentRules(for_rows=2, of_rows=3, quiet_rows=3)
+    rules = kind.get("rules", IncidentRules(for_rows=2, of_rows=3, quiet_rows=3))
+    given = {key: value for key, value in kind.items() if key != "rules"}
+    artifact = make_artifact(interval_ns=INTERVAL_NS, **{"threshold": 0.8, **given})
     return Engine(artifact, EngineOptions(lateness_ns=lateness_rows * INTERVAL_NS, rules=rules))
 
 
@@ -70,9 +72,9 @@ def moved(engine: Engine, kind: dict[str, Any]) -> Engine:
     return fresh
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-@settings(max_examples=40)
-@given(readings=streams(max_rows=150), cut=st.floats(0, 1))
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "every rule" if "rules" in kind else str(kind))
+@settings(max_examples=60)
+@given(readings=st.one_of(streams(max_rows=150), st.just(restless(240))), cut=st.floats(0, 1))
 def test_a_restored_engine_goes_on_bit_by_bit(kind: dict[str, Any], readings: Readings, cut: float) -> None:
     at = round(cut * len(readings))
     undisturbed, first = engine_of(kind), engine_of(kind)

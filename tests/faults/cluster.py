@@ -148,10 +148,43 @@ class Cluster:
         self.broker.kill()
 
 
+PLAIN_RULES = """
+[incidents]
+for_rows = 2
+of_rows = 3
+quiet_rows = 4
+"""
+EVERY_RULE = """
+[incidents]
+for_rows = 2
+of_rows = 4
+quiet_rows = 2
+min_duration = "2s"
+cooldown = "6s"
+flap_incidents = 2
+flap_window = "40s"
+settle_rows = 2
+[channels.flow]
+direction = "above"
+min_absolute = 0.5
+[channels.pressure]
+min_relative = 0.05
+valid_max = 8
+[[maintenance]]
+series = ["*[02468]"]
+start = 2023-11-14T22:14:00Z
+end = 2023-11-14T22:14:15Z
+[[maintenance]]
+time = "22:14:30"
+duration = "4s"
+"""
+"""At the pace of the streams here, which start at 22:13:20."""
+
+
 def member_config(
-    directory: Path, number: int, model: Path, cluster: Cluster, topic: str, mode: str
+    directory: Path, number: int, model: Path, cluster: Cluster, topic: str, mode: str, rules: str
 ) -> Member:
-    """A member of group `topic` that writes to `topic-out.*`."""
+    """A member of group `topic` that writes to `topic-out.*`, by these incident rules."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -168,10 +201,7 @@ session_timeout = "{SESSION_SECONDS}s"
 startup_timeout = "120s"
 [grid]
 lateness = "2s"
-[incidents]
-for_rows = 2
-of_rows = 3
-quiet_rows = 4
+{rules}
 [output]
 prefix = "{topic}-out"
 [delivery]

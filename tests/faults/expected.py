@@ -25,7 +25,7 @@ Key = tuple[object, ...]
 @dataclass
 class Output:
     """What came out, each with how often: verdicts (series, ms, state) with their scores, incident events
-    (id, kind, time, severity) and dead letters (partition, offset, reason)."""
+    (id, kind, time, severity, end, what held it) and dead letters (partition, offset, reason)."""
 
     verdicts: Counter[Key] = field(default_factory=Counter)
     scores: dict[Key, float | None] = field(default_factory=dict)
@@ -40,7 +40,8 @@ class Output:
             self.scores[key] = score
 
     def add_incident(self, body: dict) -> None:
-        self.incidents[(body["id"], body["event"], body["at"], body["severity"], body["end"])] += 1
+        fate = (body["event"], body["at"], body["severity"], body["end"])
+        self.incidents[(body["id"], *fate, body["flapping"], *body["held_by"])] += 1
 
 
 def expected_output(stream: Stream, artifact: Artifact, options: EngineOptions) -> Output:

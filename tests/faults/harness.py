@@ -20,10 +20,10 @@ from connectors.connection import Connection, TopicSpec
 from connectors.producer import Producer
 from detector.artifact import Adaptation, Artifact, Scoring
 from detector.config import load_config
-from detector.daemon import engine_options
 from detector.registry import publish
+from detector.rules_config import engine_options
 from tests.artifacts import make_artifact
-from tests.faults.cluster import Cluster, Member, member_config, wait_for
+from tests.faults.cluster import EVERY_RULE, PLAIN_RULES, Cluster, Member, member_config, wait_for
 from tests.faults.expected import Comparison, committed_output, compare, expected_output
 from tests.faults.faults import FAULTS, WEIGHTS, Struck
 from tests.faults.stream import Stream, make_stream
@@ -68,7 +68,8 @@ class Report:
 
 
 def artifact_of(seed: int) -> Artifact:
-    """Untrained weights, thresholds that follow; every other seed with a delay and a second window."""
+    """Untrained weights, thresholds that follow; every other seed with a delay and a second window (and the
+    others with every incident rule)."""
     if seed % 2:
         return make_artifact(
             threshold=1.6,
@@ -90,8 +91,9 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
     model = directory / "models" / "pump"
     shutil.rmtree(model, ignore_errors=True)
     publish(artifact, model)
+    rules = PLAIN_RULES if plan.seed % 2 else EVERY_RULE
     members = [
-        member_config(directory, number, model, cluster, topic, plan.mode)
+        member_config(directory, number, model, cluster, topic, plan.mode, rules)
         for number in range(plan.num_members)
     ]
     stream = make_stream(plan.seed, topic, plan.num_readings, plan.num_series, plan.num_partitions)

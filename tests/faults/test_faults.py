@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from detector.config import load_config
 from detector.engine import EngineOptions
-from tests.faults.cluster import Cluster
+from detector.rules_config import engine_options
+from tests.faults.cluster import EVERY_RULE, Cluster
 from tests.faults.expected import Output, compare, expected_output
 from tests.faults.harness import Plan, artifact_of, run_schedule
 from tests.faults.run import line
@@ -75,6 +78,24 @@ def test_a_stream_is_known_and_has_everything() -> None:
     assert len({reason for *_, reason in output.letters}) >= 4
     states = {state for *_, state in output.verdicts}
     assert states >= {"ok", "anomalous", "warming", "gap"}
+
+
+def test_every_incident_rule_has_something_to_say_of_such_a_stream(tmp_path: Path) -> None:
+    path = tmp_path / "member.toml"
+    path.write_text(f'[model]\npath = "x"\n[kafka]\ntopic = "t"\n[grid]\nlateness = "2s"\n{EVERY_RULE}')
+    options = engine_options(load_config(path, {}))
+    stream = make_stream(2, "t", 6_000, num_series=60)
+    with_rules = expected_output(stream, artifact_of(2), options).incidents
+    held_by = {rule for _, _, _, _, _, _, *rules in with_rules for rule in rules}
+    assert held_by == {"maintenance", "cooldown"}
+    assert {flapping for _, _, _, _, _, flapping, *_ in with_rules} == {False, True}
+    for rules in (
+        {"settle_rows": 0},
+        {"channels": {}},
+        {"min_duration_ns": 0},
+    ):
+        others = replace(options, rules=replace(options.rules, **rules))
+        assert expected_output(stream, artifact_of(2), others).incidents != with_rules, rules
 
 
 def test_what_is_lost_doubled_or_different_is_seen() -> None:

@@ -1,0 +1,46 @@
+"""Verdicts written by hand, on an event clock: a row every 10 s."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detector.incidents import IncidentEvent, Incidents
+from detector.rules import IncidentRules
+from detector.verdicts import State, Verdicts
+
+CHANNELS = ("flow", "pressure")
+SECOND = 1_000_000_000
+ROW = 10 * SECOND
+BAD, GOOD = 1.5, 0.2
+
+
+def verdicts(
+    scores: list[float],
+    series: str = "pump-1",
+    start_s: int = 0,
+    deviation: tuple[float, float] = (0.0, 1.0),
+    expected: tuple[float, float] = (4.0, 8.0),
+    contribution: tuple[float, float] = (0.1, 0.9),
+    state: State | None = None,
+) -> Verdicts:
+    """One series' verdicts from `start_s` seconds on; NaN is a gap, above 1 anomalous, but for a `state`."""
+    score = np.array(scores)
+    judged = np.where(np.isnan(score), State.GAP, np.where(score > 1, State.ANOMALOUS, State.OK))
+    if state is not None:
+        judged[:] = state
+    num = len(score)
+    wanted = np.tile(expected, (num, 1)).astype(float)
+    return Verdicts(
+        (series,), np.zeros(num, np.int32), start_s * SECOND + np.arange(num) * ROW, score,
+        judged.astype(np.uint8), wanted + deviation, wanted, np.tile(np.float32(contribution), (num, 1)),
+        np.ones(num),
+    )  # fmt: skip
+
+
+def incidents_with(rules: IncidentRules) -> Incidents:
+    return Incidents(rules, "pump", "v1", CHANNELS, np.full(2, 0.25))
+
+
+def seconds(events: tuple[IncidentEvent, ...]) -> list[tuple[str, int]]:
+    """What happened, and when in seconds."""
+    return [(event.kind, event.at_ns // SECOND) for event in events]
