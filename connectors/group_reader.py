@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 _CLOSE_SECONDS = 2.0
 _LOOK_UP_MS = 10_000
 _PAUSE_SECONDS = 0.25
+_LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Read:
     """A message that was read, and what it is to the group.
 
     age        `old`: before the committed position, so dealt with by whoever was here before us;
-               `found`: nothing was ever committed, and it is older than the group's first member;
+               `found`: nothing was ever committed, and it is older than the group;
                `new`: everything else
     time_ms    epoch milliseconds, by whoever produced it
     """
@@ -79,16 +80,20 @@ class _Changes(ConsumerRebalanceListener):  # type: ignore[misc]
 class GroupReader:
     """Promise: every message after the committed position is read, again if need be. Not thread-safe.
 
-    `num_back` bounds the messages of a partition that are read back. Methods raise KafkaError for what the
+    `num_back` bounds the messages of a partition that are read back; `since_ms` is when the group began, for
+    partitions of which nothing is committed. Methods raise KafkaError for what the
     client does not heal by itself: close this reader then, and make another.
     """
 
-    def __init__(self, connection: Connection, options: ConsumerOptions, num_back: int) -> None:
-        self._connection, self._options, self._num_back = connection, options, num_back
-        self._born_ms = time.time_ns() // 1_000_000
+    def __init__(
+        self, connection: Connection, options: ConsumerOptions, num_back: int, since_ms: int
+    ) -> None:
+        self._connection, self._options = connection, options
+        self._num_back, self._since_ms = num_back, since_ms
         self._changes = _Changes()
         self._settled = 0
         self._committed: dict[TopicPartition, int | None] = {}
+        self._had_position: set[TopicPartition] = set()
         self._back_until: dict[TopicPartition, int] = {}
         self._polled_at = time.monotonic()
         with translated(connection, f"cannot join group {options.group_id}"):
@@ -103,12 +108,9 @@ class GroupReader:
 
     def poll(self, timeout_seconds: float, room: int) -> Polled:
         """What has come, after at most about `timeout_seconds`; at most `room` messages. Without room the
-        partitions are paused: the topic keeps what comes, and the membership goes on."""
+        topic keeps what comes, and the membership goes on."""
         with translated(self._connection, f"cannot read {self._options.topic}"):
-            held = self._consumer.assignment()
-            (self._consumer.resume if room > 0 else self._consumer.pause)(*held)
-            records = self._consumer.poll(timeout_ms=timeout_seconds * 1000, max_records=max(room, 1))
-            self._polled_at = time.monotonic()
+            records = self._fetch(timeout_seconds, room)
             if self._changes.count != self._settled:
                 return Polled(is_reassigned=self._settle())
             messages = [self._classified(tp, record) for tp in records for record in records[tp]]
@@ -157,6 +159,25 @@ class GroupReader:
         except errors.KafkaError as error:
             logger.warning("did not leave group %s properly: %s", self._options.group_id, say(error))
 
+    def _fetch(self, timeout_seconds: float, room: int) -> dict[TopicPartition, list[object]]:
+        """Without room the client's `pause` would be the obvious way; it can lose sight of records that it
+        had fetched (kafka-python 3.0: the parked ones of one partition stay parked while those of another
+        are used up). So one record is looked at now and then, for the group's sake, and put back."""
+        now = time.monotonic()
+        if room <= 0 and now - self._polled_at < _LOOK_SECONDS:
+            time.sleep(timeout_seconds)
+            return {}
+        found: dict[TopicPartition, list[object]] = self._consumer.poll(
+            timeout_ms=timeout_seconds * 1000, max_records=max(room, 1)
+        )
+        self._polled_at = time.monotonic()
+        if room > 0:
+            return found
+        for tp, records in found.items():
+            if tp in self._consumer.assignment():
+                self._consumer.seek(tp, records[0].offset)  # type: ignore[attr-defined]  # of the client
+        return {}
+
     def _settle(self) -> bool:
         """Start every partition that we hold now some messages before its committed position; whether that
         worked. Rebalances go on in the client's own thread: then again at the next poll."""
@@ -174,6 +195,7 @@ class GroupReader:
             time.sleep(_PAUSE_SECONDS)
             return True
         self._committed = committed
+        self._had_position = {tp for tp, at in committed.items() if at is not None}
         self._back_until = {tp: ends[tp] if at is None else min(at, ends[tp]) for tp, at in committed.items()}
         self._settled = count
         return True
@@ -189,10 +211,9 @@ class GroupReader:
         offset, time_ms = record.offset, record.timestamp  # type: ignore[attr-defined]  # of the client
         age: Literal["old", "found", "new"] = "new"
         if offset < self._back_until.get(tp, 0):
-            committed = self._committed.get(tp)
-            if committed is not None:
+            if tp in self._had_position:
                 age = "old"
-            elif time_ms < self._born_ms:
+            elif time_ms < self._since_ms:
                 age = "found"
         value: bytes = record.value or b""  # type: ignore[attr-defined]
         return Read(tp.partition, offset, value, time_ms, age)

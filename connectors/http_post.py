@@ -149,7 +149,7 @@ def _pool(endpoint: Endpoint) -> urllib3.PoolManager:
         raise EndpointError("the url is not of the form http://host:port/path or https://host/path") from None
     context = _tls(endpoint) if parts.scheme == "https" else None
     proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy is None or urllib.request.proxy_bypass(parts.hostname):
+    if proxy is None or urllib.request.proxy_bypass(parts.hostname or ""):
         return urllib3.PoolManager(ssl_context=context)
     user, _, _ = urlsplit(proxy).netloc.rpartition("@")
     login = urllib3.make_headers(proxy_basic_auth=unquote(user)) if user else None

@@ -59,8 +59,8 @@ def retry_pace(attempt: int) -> float:
 
 
 class Notifier:
-    """Tells one receiver; `connect` makes its reader, in its own thread. Only `stats`, `start` and `stop`
-    may be called from elsewhere."""
+    """Tells one receiver; `connect` makes its reader, in its own thread; `bound` changes wait in memory at
+    most. Only `stats`, `start`, `stop` and `join` may be called from elsewhere."""
 
     def __init__(
         self,
@@ -69,12 +69,13 @@ class Notifier:
         poster: Poster,
         connect: Callable[[], GroupReader],
         pace: Pace = retry_pace,
+        bound: int = MOST_PENDING,
     ) -> None:
         self._section, self._sender, self._poster = section, sender, poster
         self._connect, self._pace = connect, pace
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"notify-{section.name}", daemon=True)
-        self._backlog: Backlog[tuple[Notice, int]] = Backlog(MOST_PENDING)
+        self._backlog: Backlog[tuple[Notice, int]] = Backlog(bound)
         self._found: dict[int, dict[str, tuple[Notice, Read]]] = {}
         self._told: OrderedDict[str, None] = OrderedDict()
         self._counts: dict[Outcome, int] = {"delivered": 0, "failed": 0, "dropped": 0}

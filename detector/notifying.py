@@ -27,8 +27,9 @@ class Notifiers:
 
     def __init__(self, config: Config, connection: Connection) -> None:
         """Raises ConfigError for a template, URL or file that cannot be used."""
+        now_ms = time.time_ns() // 1_000_000
         self._notifiers = [
-            Notifier(section, sender, poster, partial(reader_of, config, connection, section.name))
+            Notifier(section, sender, poster, partial(reader_of, config, connection, section.name, now_ms))
             for section, sender, poster in parts_of(config)
         ]
 
@@ -61,8 +62,9 @@ def parts_of(config: Config) -> list[tuple[NotifySection, Sender, Poster]]:
     return made
 
 
-def reader_of(config: Config, connection: Connection, name: str) -> GroupReader:
-    """A member of the notifier's own group on the alerts topic. Raises KafkaError."""
+def reader_of(config: Config, connection: Connection, name: str, since_ms: int) -> GroupReader:
+    """A member of the notifier's own group on the alerts topic; of a new group what is older than `since_ms`
+    is the past. Raises KafkaError."""
     kafka = config.kafka
     options = ConsumerOptions(
         Topics.of(config.output.prefix).alerts,
@@ -74,4 +76,4 @@ def reader_of(config: Config, connection: Connection, name: str) -> GroupReader:
         max_partition_fetch_bytes=_FETCH_BYTES,
         check_crcs=kafka.check_crcs,
     )
-    return GroupReader(connection, options, _READ_BACK)
+    return GroupReader(connection, options, _READ_BACK, since_ms)

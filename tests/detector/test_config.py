@@ -175,3 +175,65 @@ def test_a_password_file_that_cannot_be_read_is_named_and_not_shown(
 def test_counts_that_no_memory_holds_are_refused(tmp_path: Path) -> None:
     found = problems(tmp_path, GOOD + "[incidents]\nfor_rows = 5\nof_rows = 1000000000000\n")
     assert "[incidents] of_rows: Input should be less than or equal to 10000, found 1000000000000" in found
+
+
+NOTIFY = GOOD + '\n[[notify]]\nname = "a"\nkind = "webhook"\nurl = "http://x"\n'
+
+
+def test_a_notifier_is_named_by_its_number_and_line(tmp_path: Path) -> None:
+    text = (
+        NOTIFY
+        + '\n[[notify]]\nname = "b"\nkind = "webhook"\nurl = "http://y"\ntimeout = "soon"\ntimeot = 1\n'
+    )
+    found = problems(tmp_path, text)
+    assert "/streamgauge.toml:16: [[notify]] #2 timeout: 'soon' is not a duration" in found
+    assert (
+        "/streamgauge.toml:17: [[notify]] #2 timeot: unknown key `timeot`; did you mean `timeout`?" in found
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('kind = "slack"', "set STREAMGAUGE_NOTIFY__ON_CALL__URL"),
+        ('kind = "pagerduty"', "set STREAMGAUGE_NOTIFY__ON_CALL__ROUTING_KEY".removeprefix("set ")),
+        ('kind = "alertmanager"\nurl = "http://x"\nsend_resolved = false', "send_resolved"),
+        ('kind = "webhook"\nurl = "http://x"\nlabels = { severity = "x" }', "labels: severity"),
+        ('kind = "webhook"\nurl = "http://x"\nheaders = { Authorization = "hunter2" }', "bearer_token_file"),
+        ('kind = "webhook"\nurl = "http://us:hunter2@x"', "secrets do not belong in this file"),
+        ('kind = "webhook"\nurl = "http://x/?token=hunter2"', "secrets do not belong in this file"),
+        (
+            'kind = "slack"\nurl = "http://x/hunter2"',
+            "STREAMGAUGE_NOTIFY__ON_CALL__URL or name a file in url_file",
+        ),
+        ('kind = "pagerduty"\nrouting_key = "hunter2"', "name a file in routing_key_file"),
+        ('kind = "webhook"\nurl = ["hunter2"]', "[[notify]] #1 url"),
+        ('kind = "webhook"\nurl = "http://x"\nheaders = { X = ["hunter2"] }', "[[notify]] #1 headers.X"),
+    ],
+)
+def test_what_a_notifier_lacks_or_must_not_have_is_told_without_secrets(
+    tmp_path: Path, lines: str, words: str
+) -> None:
+    found = problems(tmp_path, f'{GOOD}\n[[notify]]\nname = "on-call"\n{lines}\n')
+    assert words in found
+    assert "[[notify]] #1" in found
+    assert "hunter2" not in found
+
+
+def test_secrets_of_a_notifier_come_from_files_or_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("http://x/hunter2\n")
+    text = f'{GOOD}\n[[notify]]\nname = "on.call"\nkind = "slack"\nurl_file = "{tmp_path / "url"}"\n'
+    environ = {
+        "STREAMGAUGE_NOTIFY__ON_CALL__BEARER_TOKEN": "hunter2",
+        "STREAMGAUGE_NOTIFY__ON_CALL__SERIES": "a,b",
+    }
+    [made] = load_config(write(tmp_path, text), environ).notify
+    assert made.url is not None
+    assert made.bearer_token is not None
+    assert (made.url.get_secret_value(), made.series) == ("http://x/hunter2", ("a", "b"))
+    assert made.bearer_token.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(made)
+
+
+def test_two_notifiers_of_one_name_are_refused(tmp_path: Path) -> None:
+    assert "two of them are called so" in problems(tmp_path, NOTIFY + NOTIFY.removeprefix(GOOD))
