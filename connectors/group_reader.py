@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition, errors
@@ -52,11 +52,12 @@ class Read:
 @dataclass(frozen=True, slots=True)
 class Polled:
     """What a poll brought. After `is_reassigned` everything that is not committed is read again, by us or by
-    others: forget it. `read_back` are the partitions whose old messages are all read by now."""
+    others: forget it. `read_back` are the partitions whose old messages are all read by now, and the offsets
+    where those ended."""
 
     messages: tuple[Read, ...] = ()
     is_reassigned: bool = False
-    read_back: frozenset[int] = frozenset()
+    read_back: Mapping[int, int] = field(default_factory=dict)
 
 
 class _Changes(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -218,11 +219,9 @@ class GroupReader:
         value: bytes = record.value or b""  # type: ignore[attr-defined]
         return Read(tp.partition, offset, value, time_ms, age)
 
-    def _now_read_back(self) -> frozenset[int]:
+    def _now_read_back(self) -> dict[int, int]:
         """The partitions that have got to where their old messages end, since this was last asked."""
         consumed = self._consumer._subscription.all_consumed_offsets()
         at = {tp: position.offset for tp, position in consumed.items()}
         done = {tp for tp, until in self._back_until.items() if at.get(tp, -1) >= until}
-        for tp in done:
-            del self._back_until[tp]
-        return frozenset(tp.partition for tp in done)
+        return {tp.partition: self._back_until.pop(tp) for tp in done}

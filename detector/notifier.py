@@ -127,14 +127,17 @@ class Notifier:
             reader.close()
 
     def _turn(self, reader: GroupReader) -> None:
-        """1 read, 2 deliver, 3 commit, 4 repeat."""
+        """1 read, 2 deliver, 3 commit, 4 repeat. A new group also commits before it delivers: killed in its
+        first request, it must not begin anew and take for the past what happened meanwhile."""
         polled = reader.poll(self._patience(), self._backlog.room)  # 1
         if polled.is_reassigned:
             self._forget()
         for message in polled.messages:
             self._take(message)
-        for partition in polled.read_back:
+        for partition, until in polled.read_back.items():
             self._tell_found(partition)
+            self._backlog.passed(partition, until - 1)
+        reader.commit(self._backlog.position())
         self._unread = reader.lag if not self._backlog.room else 0
         self._deliver()  # 2
         reader.commit(self._backlog.position())  # 3
@@ -167,7 +170,8 @@ class Notifier:
             open_now.pop(notice.id, None)
             if not notice.is_resolved:
                 open_now[notice.id] = (notice, message)
-        self._backlog.passed(message.partition, message.offset)
+        if message.age == "new":
+            self._backlog.passed(message.partition, message.offset)
 
     def _tell_found(self, partition: int) -> None:
         """A new group tells of what is open already, before anything newer."""

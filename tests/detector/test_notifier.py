@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count, groupby
@@ -55,8 +55,10 @@ class Stream:
         return message(*args, topic=f"{self.prefix}.alerts", **options)
 
     @contextmanager
-    def notifier(self, url: str, kind: str = "webhook", **options: Any) -> Iterator[Notifier]:
-        """A running notifier; left without a word when the context ends."""
+    def notifier(
+        self, url: str, kind: str = "webhook", before: Sequence[Message] = (), **options: Any
+    ) -> Iterator[Notifier]:
+        """A running notifier; `before` are sent once it is made and before it starts."""
         config = Config.model_validate(
             {
                 "model": {"path": "x"},
@@ -71,6 +73,7 @@ class Stream:
         [(section, sender, poster)] = parts_of(config)
         connect = partial(reader_of, config, self._connection, "n", time.time_ns() // 1_000_000)
         made = Notifier(section, sender, poster, connect, lambda attempt: 0.05, BOUND)
+        self.send(*before)
         made.start()
         try:
             yield made
@@ -201,8 +204,8 @@ def test_a_change_that_the_topic_repeats_is_told_once(stream: Stream, receiver: 
 def test_the_backlog_in_memory_is_bounded_and_the_rest_is_counted(stream: Stream, receiver: Receiver) -> None:
     receiver.answer = lambda _: Reply(503)
     num = 3 * BOUND
-    with stream.notifier(receiver.url) as notifier:
-        stream.send(*(stream.told("opened", f"pump-{n}") for n in range(num)))
+    waiting = [stream.told("opened", f"pump-{n}") for n in range(num)]
+    with stream.notifier(receiver.url, before=waiting) as notifier:
         wait_for(lambda: notifier.stats.backlog >= num, f"a backlog of {num}")
         assert len(notifier._backlog) == BOUND
         receiver.answer = lambda _: Reply()
