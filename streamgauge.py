@@ -210,10 +210,17 @@ def _feedback_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _config_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="check|init", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="check|test-notify|init", required=True)
     check = actions.add_parser("check", help="say what is wrong with a configuration, and where")
     check.add_argument("file", metavar="FILE")
     check.set_defaults(handler="detector.commands:config_check")
+    tell = actions.add_parser("test-notify", help="send a test incident and its end to each [[notify]]")
+    tell.add_argument("file", metavar="FILE")
+    tell.add_argument("--only", metavar="NAME", help="this one alone")
+    tell.add_argument(
+        "--hold", type=float, default=0.0, metavar="SECONDS", help="between the two; default: 0"
+    )
+    tell.set_defaults(handler="detector.notify_commands:test_notify")
     init = actions.add_parser("init", help="write a commented example")
     init.add_argument("file", metavar="FILE", nargs="?", help="default: standard output")
     init.set_defaults(handler="detector.commands:config_init")

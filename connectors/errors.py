@@ -3,6 +3,7 @@
     ConnectorError
     ├── ParquetError      a file, its schema or its rows cannot be used
     ├── CodecError        the codec itself is misconfigured (a bad message is a `Reject`, not an error)
+    ├── EndpointError     the URL or the TLS files of a receiver cannot be used
     └── KafkaError        the broker cannot be reached or refuses us
 
 Every message says where (file, field, topic), what was found and what to do about it; the front
@@ -20,6 +21,10 @@ class ParquetError(ConnectorError):
 
 class CodecError(ConnectorError):
     """The codec was configured in a way that cannot decode anything."""
+
+
+class EndpointError(ConnectorError):
+    """A receiver's URL or TLS files cannot be used; the message holds no secret."""
 
 
 class KafkaError(ConnectorError):

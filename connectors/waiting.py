@@ -30,6 +30,12 @@ class Backoff:
         return random.uniform(longest / 2, longest)
 
 
+def full_jitter(attempt: int, first_seconds: float, max_seconds: float) -> float:
+    """Seconds to wait after the given attempt (0 is the first): anything up to a bound that doubles, so that
+    many who failed together do not come back together."""
+    return random.uniform(0.0, min(max_seconds, first_seconds * 2 ** min(attempt, 30)))
+
+
 def wait_until(
     probe: Callable[[float], str | None],
     timeout_seconds: float,

@@ -87,11 +87,14 @@ def inspect(args: argparse.Namespace) -> int:
 def config_check(args: argparse.Namespace) -> int:
     """`streamgauge config check`: every problem of a file at once, or that it is fine."""
     from detector.config import load_config
+    from detector.notifying import parts_of
 
     config = load_config(Path(args.file))
+    told = [f"{section.name} ({section.kind} at {poster.shown})" for section, _, poster in parts_of(config)]
     print(
         f"{args.file}: fine; reads {config.kafka.topic} at {', '.join(config.kafka.bootstrap_servers)}"
         f" as {config.kafka.group_id}, judges with {config.model.path}, writes {config.output.prefix}.*"
+        + (f", tells {', '.join(told)}" if told else "")
     )
     return DONE
 

@@ -16,17 +16,24 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from detector.certificates import check_files
+from detector.config_tables import PREFIX, fields_of, override
 from detector.errors import ConfigError
 from detector.incident_sections import CHANNEL_EXAMPLE, MAINTENANCE_EXAMPLE
 from detector.located import Place, heading, line_of, section_in, table_of
-from detector.secrets import read_secrets, refuse_secrets, secrets_of
+from detector.secrets import is_secret, read_secrets, refuse_secrets, refused_in
 from detector.section import parse_duration, shown
 from detector.sections import DURATIONS, Config
 
 __all__ = ["Config", "example", "load_config", "load_toml", "parse_duration"]
 
-PREFIX = "STREAMGAUGE_"
-_EXAMPLES = {"channels": CHANNEL_EXAMPLE, "maintenance": MAINTENANCE_EXAMPLE}
+_EXAMPLES = {
+    ("model", "path"): '"models/pump"',
+    ("kafka", "topic"): '"readings"',
+    ("notify", "name"): '"on-call"',
+    ("notify", "kind"): '"alertmanager"',
+    ("notify", "url"): '"http://localhost:9093"',
+}
+_TABLES = {"channels": CHANNEL_EXAMPLE, "maintenance": MAINTENANCE_EXAMPLE}
 """Of tables that there may be any number of."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -49,8 +56,8 @@ def load_toml(path: Path, model: type[ModelT], environ: Mapping[str, str] | None
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: its syntax, or a number of too many digits
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    refuse_secrets(path, values, model, PREFIX)
-    overridden = _override(values, model, os.environ if environ is None else environ)
+    refuse_secrets(path, values, model)
+    overridden = override(values, model, os.environ if environ is None else environ)
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -60,25 +67,25 @@ def load_toml(path: Path, model: type[ModelT], environ: Mapping[str, str] | None
 
 def example(model: type[BaseModel] = Config) -> str:
     """A commented file of every key with its default; required ones have an example's value."""
-    required = {("model", "path"): '"models/pump"', ("kafka", "topic"): '"readings"'}
     lines = [
         "# Streamgauge: configuration of the daemon. Every value can be overridden by an environment",
         f"# variable {PREFIX}SECTION__KEY, as {PREFIX}KAFKA__TOPIC. Commented values are the defaults.",
     ]
-    hidden = set(secrets_of(model))
     for name, section in model.model_fields.items():
-        if name in _EXAMPLES:
-            lines += ["", _EXAMPLES[name]]
+        if name in _TABLES:
+            lines += ["", _TABLES[name]]
             continue
-        lines += ["", f"[{name}]  # {(section.annotation.__doc__ or '').strip()}"]
-        for key, field in section.annotation.model_fields.items():  # type: ignore[union-attr]  # a Section
-            if (name, key) in hidden:
+        fields, is_array = fields_of(section.annotation)
+        words = section.description or (section.annotation.__doc__ or "").strip()
+        lines += ["", f"#[[{name}]]  # {words}" if is_array else f"[{name}]  # {words}"]
+        for key, field in fields.items():
+            if refused_in(name, key, field):
                 continue
             words = f"  # {field.description}" if field.description else _choices(field.annotation)
-            if (name, key) in required:
-                lines.append(f"{key} = {required[name, key]}{words}")
-            else:
-                lines.append(f"# {key} = {_toml(key, field.default)}{words}")
+            value = _EXAMPLES.get((name, key)) or _toml(key, field.default)
+            # What may be there many times is commented out as a whole.
+            mark = "#" if is_array else "" if (name, key) in _EXAMPLES else "# "
+            lines.append(f"{mark}{key} = {value}{words}")
     return "\n".join(lines) + "\n"
 
 
@@ -93,33 +100,16 @@ def _read(path: Path) -> str:
         raise ConfigError(f"{path}: not a text file in UTF-8: {error}") from error
 
 
-def _override(values: dict[str, Any], model: type[BaseModel], environ: Mapping[str, str]) -> set[str]:
-    """Put the environment's values in place; returns the dotted keys that came from there."""
-    found = set()
-    for name, section in model.model_fields.items():
-        fields = getattr(section.annotation, "model_fields", {})
-        for key, field in fields.items():
-            text = environ.get(f"{PREFIX}{name}__{key}".upper())
-            if text is not None:
-                table = values.setdefault(name, {})
-                if not isinstance(table, dict):
-                    continue  # what the file has in the place of a section is told as its error
-                table[key] = text.split(",") if "tuple" in str(field.annotation) else text
-                found.add(f"{name}.{key}")
-    return found
-
-
-def _problem(path: Path, text: str, error: Any, model: type[BaseModel], overridden: set[str]) -> str:
+def _problem(path: Path, text: str, error: Any, model: type[BaseModel], overridden: dict[Place, str]) -> str:
     table = table_of(error["loc"], model)
     rest = [str(part) for part in error["loc"][len(table) :]]
-    key = ".".join(rest)
-    named = f"{heading(table)} {key}".strip()
-    if ".".join(str(part) for part in error["loc"][:2]) in overridden:
-        place = f"{PREFIX}{table[0]}__{key}".upper()
-    else:
+    named = f"{heading(table)} {'.'.join(rest)}".strip() if table else ""
+    place = overridden.get(tuple(error["loc"][: len(table) + 1]))
+    if place is None:
         line = line_of(text, table, rest[0] if rest else None)
         place = f"{path}:{line}" if line else str(path)
-    return f"{place}: {named}: {_explain(error, table, rest, model)}"
+    said = _explain(error, table, rest, model)
+    return f"{place}: {named}: {said}" if named else f"{place}: {said}"
 
 
 def _explain(error: Any, table: Place, rest: list[str], model: type[BaseModel]) -> str:
@@ -134,8 +124,8 @@ def _explain(error: Any, table: Place, rest: list[str], model: type[BaseModel]) 
     message = str(error["msg"]).removeprefix("Value error, ")
     if isinstance(error["input"], dict):
         return message
-    is_secret = (str(table[0]), str(rest[-1] if rest else table[-1])) in set(secrets_of(model))
-    return f"{message}, found {'***' if is_secret else shown(error['input'])}"
+    hides = bool(rest) and is_secret(section_in(table, model), rest[0])
+    return f"{message}, found {'***' if hides else shown(error['input'])}"
 
 
 def _choices(annotation: Any) -> str:
@@ -147,6 +137,8 @@ def _choices(annotation: Any) -> str:
 def _toml(key: str, default: Any) -> str:
     if default is None:
         return '""'
+    if isinstance(default, dict):
+        return "{}"
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, tuple):

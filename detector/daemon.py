@@ -33,6 +33,7 @@ from detector.http import HttpServer, Protection, Response, Route
 from detector.loop import Turn, run
 from detector.messages import Encoder, Topics
 from detector.metrics import Metrics, Sources
+from detector.notifying import Notifiers
 from detector.recovery import Recovery
 from detector.registry import open_artifact
 from detector.reload import Candidate, Reloader, Running, Settings, use_settings
@@ -57,6 +58,7 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
     artifact = open_artifact(config.model.path)
     options = engine_options(config, artifact.spec.channel_names)
     connection = connection_of(config)
+    notifiers = Notifiers(config, connection)
     wait_for_broker(connection, config.kafka.topic, timeout_seconds=config.kafka.startup_timeout, stop=stop)
     if stop.is_set():
         return
@@ -64,9 +66,12 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
     engine = Engine(artifact, options)
     source = KafkaSource(connection, _consumer_options(config), codec_of(config, artifact))
     try:
-        _judge(config, engine, source, connection, Signals(stop, hang_up, read or (lambda: config)))
+        notifiers.start()
+        signals = Signals(stop, hang_up, read or (lambda: config))
+        _judge(config, engine, source, connection, signals, notifiers)
     finally:
         source.close()
+        notifiers.close()
     logs.event("stopped", readings=engine.counters.readings, rows=engine.counters.rows)
 
 
@@ -120,7 +125,12 @@ def _consumer_options(config: Config) -> ConsumerOptions:
 
 
 def _judge(
-    config: Config, engine: Engine, source: KafkaSource, connection: Connection, signals: Signals
+    config: Config,
+    engine: Engine,
+    source: KafkaSource,
+    connection: Connection,
+    signals: Signals,
+    notifiers: Notifiers,
 ) -> None:
     topics = Topics.of(config.output.prefix)
     recovery = recovery_of(config, connection, topics)
@@ -131,6 +141,7 @@ def _judge(
         lambda: source.lag_seconds,
         lambda: recovery.num_replaying if recovery else 0,
         lambda: recovery.replayed if recovery else 0,
+        notifiers.stats,
     )
     metrics = Metrics(
         engine,

@@ -32,9 +32,9 @@ def section_in(table: Place, model: type[BaseModel]) -> type[BaseModel] | None:
 
 
 def heading(table: Place) -> str:
-    """A table as the file writes it."""
+    """A table as the file writes it, of an array with its number: [kafka], [channels.flow], [[notify]] #2."""
     if len(table) == 2 and isinstance(table[1], int):
-        return f"[[{table[0]}]]"
+        return f"[[{table[0]}]] #{table[1] + 1}"
     return f"[{'.'.join(str(part) for part in table)}]"
 
 

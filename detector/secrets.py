@@ -1,50 +1,93 @@
 """Secrets of a configuration: from the environment or from files, never from the configuration itself.
 
 A secret is a key of type SecretStr. The key with `_file` behind its name, where there is one, names the file
-that holds it.
+that holds it. Urls of notifiers are secrets that a file may hold as long as no token is in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
 
+from detector.config_tables import fields_of, tables
 from detector.errors import ConfigError
+from detector.located import heading
+from detector.section import Section
+from detector.sections import NotifySection
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+SectionT = TypeVar("SectionT", bound=Section)
+
+_MAY_BE_SECRET = frozenset({"headers"})
+"""Keys of free text whose values no error repeats either."""
 
 
 def secrets_of(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
     """(section, key) of every secret."""
     for section, field in model.model_fields.items():
-        for key, inner in getattr(field.annotation, "model_fields", {}).items():
-            if "SecretStr" in str(inner.annotation):
+        for key, inner in fields_of(field.annotation)[0].items():
+            if _holds_secret(inner):
                 yield section, key
 
 
-def refuse_secrets(path: Path, values: Mapping[str, Any], model: type[BaseModel], prefix: str) -> None:
+def is_secret(section: type[BaseModel] | None, key: str) -> bool:
+    """Whether errors may not repeat the value of a section's key."""
+    field = section.model_fields.get(key) if section is not None else None
+    return field is not None and (_holds_secret(field) or key in _MAY_BE_SECRET)
+
+
+def refused_in(section: str, key: str, field: FieldInfo) -> bool:
+    """Whether no file may have the key, whatever its value."""
+    return _holds_secret(field) and (section, key) != ("notify", "url")
+
+
+def refuse_secrets(path: Path, values: dict[str, Any], model: type[BaseModel]) -> None:
     """Raises ConfigError where what `path` holds has a secret in it, without repeating it."""
-    for section, key in secrets_of(model):
-        table = values.get(section)
-        if isinstance(table, dict) and key in table:
+    for table in tables(values, model):
+        refused = [
+            key
+            for key in table.values.keys() & table.fields
+            if refused_in(table.section, key, table.fields[key])
+        ]
+        if table.section == "notify" and NotifySection.has_secret_url(table.values):
+            refused.append("url")
+        if refused:
+            key = min(refused)
             raise ConfigError(
-                f"{path}: [{section}] {key}: secrets do not belong in this file; set"
-                f" {prefix}{section.upper()}__{key.upper()} or name a file in {key}_file"
+                f"{path}: {table.shown} {key}: secrets do not belong in this file; set"
+                f" {table.variables}{key.upper()} or name a file in {key}_file"
             )
 
 
 def read_secrets(path: Path, config: ModelT) -> ModelT:
     """The configuration with the secrets of its `_file` keys. Raises ConfigError that names the file."""
-    for section, key in secrets_of(type(config)):
-        table = getattr(config, section)
-        file = getattr(table, f"{key}_file", None)
-        if file is not None:
-            secret = SecretStr(_read(file, f"{path}: [{section}] {key}_file"))
-            config = config.model_copy(update={section: table.model_copy(update={key: secret})})
-    return config
+    update: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        found = getattr(config, name)
+        if isinstance(found, Section):
+            update[name] = _filled(found, f"{path}: {heading((name,))}")
+        elif isinstance(found, tuple):
+            update[name] = tuple(
+                _filled(one, f"{path}: {heading((name, number))}") for number, one in enumerate(found)
+            )
+    return config.model_copy(update=update)
+
+
+def _filled(section: SectionT, place: str) -> SectionT:
+    update = {}
+    for key, field in type(section).model_fields.items():
+        file = getattr(section, f"{key}_file", None)
+        if _holds_secret(field) and file is not None:
+            update[key] = SecretStr(_read(file, f"{place} {key}_file"))
+    return section.model_copy(update=update) if update else section
+
+
+def _holds_secret(field: FieldInfo) -> bool:
+    return "SecretStr" in str(field.annotation)
 
 
 def _read(file: str, place: str) -> str:

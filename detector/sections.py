@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, SecretStr, model_validator
@@ -27,6 +28,7 @@ DURATIONS = frozenset(
         *("reload_every", "startup_timeout", "max_future", "lateness", "stale_after"),
         *("transaction_timeout", "session_timeout", "max_poll_interval"),
         *("min_duration", "cooldown", "flap_window", "fold_window", "series_after", "stream_after"),
+        *("timeout", "give_up_after", "repeat", "expire_after"),
     }
 )
 
@@ -220,6 +222,89 @@ class ServiceSection(Section):
     threads: int = Field(default=1, ge=1, le=1_024, description="processor threads of the model")
 
 
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OWN_LABELS = {"series", "incident", "model", "reason", "severity", "channel"}
+_TELLING = re.compile(r"(?i)(token|key|secret|sig|pass|auth|code)[^=&]*=|//[^/]*@")
+
+
+class NotifySection(Section):
+    """Who is told of incidents, beside the alerts topic; one table for each (docs/notifications.md)."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="in metrics, logs and its consumer group"
+    )
+    kind: Literal["alertmanager", "webhook", "slack", "pagerduty"]
+    url: SecretStr | None = Field(
+        default=None, description="of Alertmanager, or where to POST; with a token only from url_file"
+    )
+    url_file: str | None = Field(default=None, description="file that holds the url")
+    routing_key: SecretStr | None = Field(default=None, description="only from the environment or a file")
+    routing_key_file: str | None = Field(default=None, description="file that holds PagerDuty's routing key")
+    bearer_token: SecretStr | None = Field(default=None, description="only from the environment or a file")
+    bearer_token_file: str | None = Field(default=None, description="file that holds a bearer token")
+    basic_username: str | None = Field(default=None, description="of HTTP basic authentication")
+    basic_password: SecretStr | None = Field(default=None, description="only from the environment or a file")
+    basic_password_file: str | None = Field(default=None, description="file that holds its password")
+    headers: dict[str, str] = Field(default={}, description="further headers, without secrets")
+    headers_file: str | None = Field(default=None, description="further ones with secrets: Name: value lines")
+    template_file: str | None = Field(default=None, description="JSON body of a webhook with $names")
+    send_resolved: bool = Field(default=True, description="tell of the end of incidents, too")
+    min_severity: Literal["warning", "critical"] = Field(default="warning", description="tell from here up")
+    series: tuple[str, ...] = Field(default=("*",), min_length=1, description="patterns such as pump-*")
+    labels: dict[str, str] = Field(default={}, description="added to each alert and body")
+    link: str = Field(default="", description="page to look at; {series} and {id} are filled in")
+    timeout: Duration = Field(default=10.0, gt=0, le=60, description="to connect, and to answer")
+    give_up_after: Duration = Field(default=86400.0, description="age from which a failed one is given up")
+    repeat: Duration = Field(default=60.0, ge=1, description="how often Alertmanager is told what fires")
+    expire_after: Duration = Field(
+        default=3600.0, gt=0, description="without us, Alertmanager ends an alert after so long"
+    )
+    ssl_cafile: str | None = Field(default=None, description="whom to trust, PEM; default: the system's")
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+
+    @property
+    def env_name(self) -> str:
+        """How environment variables call it."""
+        return re.sub(r"\W", "_", self.name).upper()
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> NotifySection:
+        named = f"STREAMGAUGE_NOTIFY__{self.env_name}__"
+        wrong_labels = [n for n in self.labels if n in _OWN_LABELS or not _LABEL.fullmatch(n)]
+        for is_wrong, words in (
+            (
+                self.kind != "pagerduty" and not (self.url or self.url_file),
+                f"url is missing: name a file that holds it in url_file, or set {named}URL",
+            ),
+            (
+                self.kind == "pagerduty" and not (self.routing_key or self.routing_key_file),
+                f"PagerDuty needs routing_key_file, or {named}ROUTING_KEY",
+            ),
+            (
+                self.kind in {"alertmanager", "pagerduty"} and self.template_file is not None,
+                f"template_file is for webhook and slack, and this is {self.kind}",
+            ),
+            (
+                self.kind == "alertmanager" and not self.send_resolved,
+                "send_resolved: Alertmanager must know of the end; its own receivers have send_resolved",
+            ),
+            (self.expire_after < 2 * self.repeat, "expire_after must be at least twice repeat"),
+            (bool(self.ssl_keyfile) > bool(self.ssl_certfile), "ssl_keyfile needs ssl_certfile"),
+            ("authorization" in map(str.lower, self.headers), "headers: use bearer_token_file for a token"),
+            (bool(wrong_labels), f"labels: {', '.join(wrong_labels)}: ours, or no name of a label"),
+        ):
+            if is_wrong:
+                raise ValueError(words)
+        return self
+
+    @staticmethod
+    def has_secret_url(table: dict[str, object]) -> bool:
+        """Whether a table of the file has a url that holds a secret, as far as one can tell."""
+        url = table.get("url")
+        return isinstance(url, str) and (table.get("kind") == "slack" or _TELLING.search(url) is not None)
+
+
 class Config(Section):
     """Everything that `streamgauge run` can be told."""
 
@@ -238,3 +323,13 @@ class Config(Section):
     metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()
     service: ServiceSection = ServiceSection()
+    notify: tuple[NotifySection, ...] = Field(
+        default=(), description="who is told of incidents: a table for each (docs/notifications.md)"
+    )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Config:
+        names = [section.env_name for section in self.notify]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"[[notify]] name: {', '.join(twice)}: two of them are called so")
+        return self

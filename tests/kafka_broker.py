@@ -266,8 +266,8 @@ def kafka_broker(tmp_path: Path) -> Iterator[Callable[..., KafkaBroker]]:
 def kafka_topic(kafka_bootstrap: str) -> Callable[..., str]:
     """Makes topics with names of their own on the shared broker."""
 
-    def make(num_partitions: int = 1, **configs: str) -> str:
-        name = f"test-{uuid.uuid4().hex[:12]}"
+    def make(num_partitions: int = 1, suffix: str = "", **configs: str) -> str:
+        name = f"test-{uuid.uuid4().hex[:12]}{suffix}"
         with KafkaAdminClient(bootstrap_servers=kafka_bootstrap) as admin:
             spec = {"num_partitions": num_partitions, "configs": configs}
             admin.create_topics({name: spec})

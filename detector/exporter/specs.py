@@ -139,7 +139,9 @@ MODEL = (
 )
 
 NOTIFIERS = (
-    _counter("notifications", "Notifications by outcome: delivered, failed, dropped", "notifier outcome"),
+    _counter(
+        "notifications", "Changes delivered, attempts failed, changes dropped for good", "notifier outcome"
+    ),
     _gauge("notifier_backlog", "Incident events that are committed and not delivered yet", "notifier"),
     _gauge("notifier_last_success_timestamp_seconds", "When a notification was last delivered", "notifier"),
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from detector.config import Config, example, load_config, parse_duration
+from detector.config_tables import fields_of
 from detector.engine import EngineOptions
 from detector.errors import ConfigError
 from detector.incident_sections import (
@@ -21,7 +22,10 @@ from detector.maintenance import Maintenance, OneOff, Recurring
 from detector.rules import ChannelRule, FoldRules, WatchdogRules
 from detector.rules_config import engine_options, rules_of
 
-SECRETS = {"sasl_password", "ssl_key_password", "password"}
+SECRETS = {
+    *(("kafka", "sasl_password"), ("kafka", "ssl_key_password"), ("http", "password")),
+    *(("notify", "routing_key"), ("notify", "bearer_token"), ("notify", "basic_password")),
+}
 GOOD = '[model]\npath = "models/pump"\n\n[kafka]\ntopic = "readings"\n'
 
 
@@ -55,9 +59,9 @@ def test_every_key_of_every_section_is_in_the_example_but_the_secrets() -> None:
         if not hasattr(section.annotation, "model_fields"):
             continue  # any number of tables: see below
         assert f"[{name}]" in text
-        for key in section.annotation.model_fields:
-            shown = re.search(rf"^(# )?{key} = ", text, re.MULTILINE)
-            assert bool(shown) == (key not in SECRETS), f"{name}.{key}"
+        for key in fields_of(section.annotation)[0]:
+            shown = re.search(rf"^(# ?)?{key} = ", text, re.MULTILINE)
+            assert bool(shown) == ((name, key) not in SECRETS), f"{name}.{key}"
 
 
 def test_unknown_keys_and_sections_come_with_the_nearest_name(tmp_path: Path) -> None:
@@ -275,21 +279,21 @@ def test_a_channel_that_the_model_does_not_know_is_named_with_the_nearest(tmp_pa
         ("[channels.'a b']\nmin_absolute = -1\n", ":7: [channels.a b] min_absolute: Input should be greater"),
         ("[channels.flow]\nvalid_min = 3\nvalid_max = 3\n", ":6: [channels.flow]: valid_min 3 must be below"),
         ("[channels.flow]\nmin_relative = nan\n", ":7: [channels.flow] min_relative: Input should be"),
-        ('[[maintenance]]\ntime = "2:00"\n', ":6: [[maintenance]]: needs start and end, or time"),
-        ('[[maintenance]]\ntime = "25:00"\n', ":7: [[maintenance]] time: '25:00' is not a time of day"),
+        ('[[maintenance]]\ntime = "2:00"\n', ":6: [[maintenance]] #1: needs start and end, or time"),
+        ('[[maintenance]]\ntime = "25:00"\n', ":7: [[maintenance]] #1 time: '25:00' is not a time of day"),
         (
             '[[maintenance]]\ntime = "2:00"\nduration = "1h"\n[[maintenance]]\nduration = "8d"\n',
-            ":10: [[maintenance]] duration: Input should be less than or equal to 604800",
+            ":10: [[maintenance]] #2 duration: Input should be less than or equal to 604800",
         ),
-        ('[[maintenance]]\nzone = "Europe/Berln"\n', ":7: [[maintenance]] zone: is no IANA time zone;"),
-        ('[[maintenance]]\nweekdays = ["Sat"]\n', ":7: [[maintenance]] weekdays.0: Input should be 'mon',"),
+        ('[[maintenance]]\nzone = "Europe/Berln"\n', ":7: [[maintenance]] #1 zone: is no IANA time zone;"),
+        ('[[maintenance]]\nweekdays = ["Sat"]\n', ":7: [[maintenance]] #1 weekdays.0: Input should be 'mon'"),
         (
             "[[maintenance]]\nstart = 2026-10-01T06:00:00Z\nend = 2026-10-01T06:00:00Z\n",
-            ":6: [[maintenance]]: end must be after start",
+            ":6: [[maintenance]] #1: end must be after start",
         ),
         (
             '[[maintenance]]\nstart = 2026-10-01T06:00:00Z\ntime = "2:00"\nduration = "1h"\n',
-            ":6: [[maintenance]]: has both start or end and time or duration; make it two windows",
+            ":6: [[maintenance]] #1: has both start or end and time or duration; make it two windows",
         ),
         ("[maintenance]\nname = 'x'\n", ":6: [maintenance]: "),
         ("[watchdog]\nseries_afer = '1m'\n", ":7: [watchdog] series_afer: unknown key"),
@@ -297,3 +301,65 @@ def test_a_channel_that_the_model_does_not_know_is_named_with_the_nearest(tmp_pa
 )  # fmt: skip
 def test_what_is_wrong_with_a_rule_is_told_with_its_line(tmp_path: Path, text: str, found: str) -> None:
     assert found in problems(tmp_path, GOOD + text)
+
+
+NOTIFY = GOOD + '\n[[notify]]\nname = "a"\nkind = "webhook"\nurl = "http://x"\n'
+
+
+def test_a_notifier_is_named_by_its_number_and_line(tmp_path: Path) -> None:
+    text = (
+        NOTIFY
+        + '\n[[notify]]\nname = "b"\nkind = "webhook"\nurl = "http://y"\ntimeout = "soon"\ntimeot = 1\n'
+    )
+    found = problems(tmp_path, text)
+    assert "/streamgauge.toml:16: [[notify]] #2 timeout: 'soon' is not a duration" in found
+    assert (
+        "/streamgauge.toml:17: [[notify]] #2 timeot: unknown key `timeot`; did you mean `timeout`?" in found
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('kind = "slack"', "set STREAMGAUGE_NOTIFY__ON_CALL__URL"),
+        ('kind = "pagerduty"', "set STREAMGAUGE_NOTIFY__ON_CALL__ROUTING_KEY".removeprefix("set ")),
+        ('kind = "alertmanager"\nurl = "http://x"\nsend_resolved = false', "send_resolved"),
+        ('kind = "webhook"\nurl = "http://x"\nlabels = { severity = "x" }', "labels: severity"),
+        ('kind = "webhook"\nurl = "http://x"\nheaders = { Authorization = "hunter2" }', "bearer_token_file"),
+        ('kind = "webhook"\nurl = "http://us:hunter2@x"', "secrets do not belong in this file"),
+        ('kind = "webhook"\nurl = "http://x/?token=hunter2"', "secrets do not belong in this file"),
+        (
+            'kind = "slack"\nurl = "http://x/hunter2"',
+            "STREAMGAUGE_NOTIFY__ON_CALL__URL or name a file in url_file",
+        ),
+        ('kind = "pagerduty"\nrouting_key = "hunter2"', "name a file in routing_key_file"),
+        ('kind = "webhook"\nurl = ["hunter2"]', "[[notify]] #1 url"),
+        ('kind = "webhook"\nurl = "http://x"\nheaders = { X = ["hunter2"] }', "[[notify]] #1 headers.X"),
+    ],
+)
+def test_what_a_notifier_lacks_or_must_not_have_is_told_without_secrets(
+    tmp_path: Path, lines: str, words: str
+) -> None:
+    found = problems(tmp_path, f'{GOOD}\n[[notify]]\nname = "on-call"\n{lines}\n')
+    assert words in found
+    assert "[[notify]] #1" in found
+    assert "hunter2" not in found
+
+
+def test_secrets_of_a_notifier_come_from_files_or_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("http://x/hunter2\n")
+    text = f'{GOOD}\n[[notify]]\nname = "on.call"\nkind = "slack"\nurl_file = "{tmp_path / "url"}"\n'
+    environ = {
+        "STREAMGAUGE_NOTIFY__ON_CALL__BEARER_TOKEN": "hunter2",
+        "STREAMGAUGE_NOTIFY__ON_CALL__SERIES": "a,b",
+    }
+    [made] = load_config(write(tmp_path, text), environ).notify
+    assert made.url is not None
+    assert made.bearer_token is not None
+    assert (made.url.get_secret_value(), made.series) == ("http://x/hunter2", ("a", "b"))
+    assert made.bearer_token.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(made)
+
+
+def test_two_notifiers_of_one_name_are_refused(tmp_path: Path) -> None:
+    assert "two of them are called so" in problems(tmp_path, NOTIFY + NOTIFY.removeprefix(GOOD))
