@@ -217,9 +217,7 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
     tell = actions.add_parser("test-notify", help="send a test incident and its end to each [[notify]]")
     tell.add_argument("file", metavar="FILE")
     tell.add_argument("--only", metavar="NAME", help="this one alone")
-    tell.add_argument(
-        "--hold", type=float, default=0.0, metavar="SECONDS", help="between the two; default: 0"
-    )
+    tell.add_argument("--hold", type=float, default=0.0, metavar="S", help="seconds between the two (0)")
     tell.set_defaults(handler="detector.notify_commands:test_notify")
     init = actions.add_parser("init", help="write a commented example")
     init.add_argument("file", metavar="FILE", nargs="?", help="default: standard output")
