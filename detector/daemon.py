@@ -18,7 +18,7 @@ from connectors.cluster import wait_for_broker
 from connectors.codec import FieldNames, JsonWideCodec, Limits
 from connectors.connection import Connection, ConsumerOptions
 from connectors.kafka import KafkaSource
-from detector import logs
+from detector import logs, systemd
 from detector.artifact import Artifact
 from detector.config import Config
 from detector.delivery import choose, create_topics, recovery_of
@@ -46,6 +46,7 @@ def serve(config: Config) -> None:
     stop = _stop_on_signals()
     artifact = open_artifact(config.model.path)
     connection = connection_of(config)
+    systemd.notify(f"STATUS=waiting for Kafka at {', '.join(config.kafka.bootstrap_servers)}")
     wait_for_broker(connection, config.kafka.topic, timeout_seconds=config.kafka.startup_timeout, stop=stop)
     if stop.is_set():
         return
@@ -178,12 +179,14 @@ class _Pulse:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._supervision = systemd.Supervision()
         self._beat = time.monotonic()
 
     def turned(self, turn: Turn) -> None:
         """Called by the loop after each turn."""
         self._beat = time.monotonic()
         self._metrics.observe(turn)
+        self._supervision.turned(self._metrics.sources.ready(), self._status())
         for change in turn.result.incidents:
             incident = change.incident
             logs.event(
@@ -196,6 +199,13 @@ class _Pulse:
                 peak_score=round(incident.peak_score, 2),
                 channels=",".join(channel.name for channel in incident.channels),
             )
+
+    def _status(self) -> str:
+        if not self._metrics.sources.ready():
+            return "waiting for partitions and their state"
+        snapshot = self._metrics.snapshot
+        num_open = sum(snapshot.open_by_severity.values())
+        return f"{snapshot.totals['readings']:,} readings judged, {num_open} incidents open"
 
     @property
     def is_alive(self) -> bool:
@@ -243,6 +253,7 @@ def _stop_on_signals() -> threading.Event:
 
     def handle(number: int, frame: FrameType | None) -> None:
         logs.event("stopping", signal=signal.Signals(number).name)
+        systemd.stopping()
         stop.set()
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_DFL)
