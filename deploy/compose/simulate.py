@@ -1,4 +1,4 @@
-"""The simulated plant for `compose.yml`: its past as Parquet, and its present into Kafka, for as long as it runs.
+"""The simulated plant for `compose.yml`: its past as Parquet, its present into Kafka.
 
     python simulate.py history DIR                                two healthy days that end now
     python simulate.py stream HOST:PORT TOPIC [--seconds N]       a reading a pump every ten seconds
