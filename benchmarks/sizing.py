@@ -81,8 +81,8 @@ def running(model: Path, connection: Connection, directory: Path) -> Iterator[ps
         _wait_until_ready(f"http://127.0.0.1:{port}/readyz", daemon, directory / "daemon.log")
         yield psutil.Process(daemon.pid)
     finally:
-        daemon.terminate()
-        daemon.wait(60)
+        daemon.kill()  # what it judged is of no interest
+        daemon.wait()
 
 
 def _wait_until_ready(url: str, daemon: subprocess.Popen[bytes], log: Path) -> None:
