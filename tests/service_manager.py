@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from types import TracebackType
 
+SILENCE_SECONDS = 180.0  # a bound on hanging, not an expectation
+
 
 class ServiceManager:
     """Listens at `address`: a path, or an abstract name that begins with @."""
@@ -13,7 +15,7 @@ class ServiceManager:
         self.environ = {"NOTIFY_SOCKET": address}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
-        self._socket.settimeout(60.0)
+        self._socket.settimeout(SILENCE_SECONDS)
         self._heard: list[str] = []
 
     def __enter__(self) -> ServiceManager:
@@ -25,7 +27,7 @@ class ServiceManager:
         self._socket.close()
 
     def wait_for(self, beginning: str) -> str:
-        """The first assignment from here on that begins so; fails after a minute of silence."""
+        """The first assignment from here on that begins so; fails after a long silence."""
         while True:
             while self._heard:
                 said = self._heard.pop(0)
@@ -43,4 +45,4 @@ class ServiceManager:
         except TimeoutError:
             return said
         finally:
-            self._socket.settimeout(60.0)
+            self._socket.settimeout(SILENCE_SECONDS)

@@ -86,10 +86,15 @@ def build(directory: Path) -> Image:
         *("--ignorefile", DEPLOY / "Dockerfile.dockerignore", "--file", DEPLOY / "Dockerfile"),
         *("--build-arg", f"PYTHON_IMAGE={BASE}", "--build-arg", "TORCH=system", "--tag", TAG, ROOT),
     )
+    return opened(directory)
+
+
+def opened(directory: Path) -> Image:
+    """The image that was built under `directory` last."""
     container = _buildah(directory, "from", "--pull-never", TAG)
     root = Path(_buildah(directory, "mount", container))
     inspected = json.loads(_buildah(directory, "inspect", "--type", "image", TAG))
-    return Image(root, inspected["Docker"]["config"], _size(root), _size(base))
+    return Image(root, inspected["Docker"]["config"], _size(root), _size(directory / "base"))
 
 
 def _import(directory: Path, base: Path) -> None:

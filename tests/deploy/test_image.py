@@ -19,7 +19,7 @@ import pytest
 
 from tests.daemon import PATIENCE_SECONDS, wait_for
 from tests.deploy.files import DEPLOY, ROOT, compose
-from tests.deploy.image import Image, build
+from tests.deploy.image import Image, build, opened
 from tests.kafka_broker import KafkaBroker, free_ports, need_java
 
 pytestmark = pytest.mark.deployment
@@ -30,7 +30,7 @@ MEMORY_LIMIT = 2**30  # of the detector in compose.yml and in Kubernetes
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    return build(WORK)
+    return opened(WORK) if os.environ.get("STREAMGAUGE_BUILT_IMAGE") else build(WORK)
 
 
 def test_the_image_says_who_it_runs_as_and_how_it_is(image: Image) -> None:

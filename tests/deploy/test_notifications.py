@@ -17,7 +17,7 @@ from tests.daemon import running, wait_for
 from tests.service_manager import ServiceManager
 from tests.strategies import readings_of
 
-CONFIG = """
+_CONFIG = """
 [model]
 path = "{model}"
 [kafka]
@@ -29,26 +29,34 @@ prefix = "{topic}-out"
 """
 
 
+def configuration(model: Path, bootstrap: str, topic: str) -> str:
+    """Of a daemon with topics and a group of its own."""
+    return _CONFIG.format(model=model, bootstrap=bootstrap, topic=topic)
+
+
+def send(bootstrap: str, topic: str, num_readings: int) -> None:
+    """A reading a second of one series."""
+    times = 1_700_000_000_000_000_000 + np.arange(num_readings) * 10**9
+    readings = readings_of(np.zeros(num_readings, int), times, np.zeros((num_readings, 2)))
+    producer = Producer(Connection((bootstrap,)))
+    producer.produce(encode(readings, ("flow", "pressure"), topic))
+    producer.close()
+
+
 def test_systemd_hears_of_the_start_of_work_and_of_the_end(
     kafka_bootstrap: str, kafka_topic: Callable[..., str], tmp_path: Path
 ) -> None:
     topic = kafka_topic(1)
     model = tmp_path / "models" / "pump"
     publish(make_artifact(), model)
-    config = CONFIG.format(model=model, bootstrap=kafka_bootstrap, topic=topic)
+    config = configuration(model, kafka_bootstrap, topic)
     with ServiceManager(str(tmp_path / "notify")) as manager:
         environ = {**manager.environ, "WATCHDOG_USEC": "4000000"}
         with running(config, tmp_path, environ) as daemon:
             assert kafka_bootstrap in manager.wait_for("STATUS=waiting for Kafka")
             manager.wait_for("READY=1")
             assert daemon.get("/readyz")[0] == 200  # it was no promise
-            times = 1_700_000_000_000_000_000 + np.arange(30) * 10**9
-            producer = Producer(Connection((kafka_bootstrap,)))
-            values = np.zeros((30, 2))
-            producer.produce(
-                encode(readings_of(np.zeros(30, int), times, values), ("flow", "pressure"), topic)
-            )
-            producer.close()
+            send(kafka_bootstrap, topic, 30)
             wait_for(lambda: daemon.readings() == 30, f"30 readings; see {daemon.log}")
             manager.wait_for("STATUS=30 readings judged")
             for _ in range(3):

@@ -13,6 +13,7 @@ packages=()
 for pair in "${wanted[@]}"; do
     command -v "${pair%%:*}" >/dev/null || packages+=("${pair##*:}")
 done
+[[ $slice ]] || /usr/bin/python3 -c 'import seccomp' 2>/dev/null || packages+=(python3-seccomp)
 if ((${#packages[@]})); then
     apt-get -qq update
     apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends "${packages[@]}" </dev/null
