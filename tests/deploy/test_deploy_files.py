@@ -20,7 +20,10 @@ import pytest
 import streamgauge
 from detector import daemon
 from detector.config import Config
+from detector.engine import Engine
+from detector.metrics import Metrics, Sources
 from tests import kafka_broker
+from tests.artifacts import make_artifact
 from tests.deploy.files import (
     CONFIGS,
     DEPLOY,
@@ -192,6 +195,16 @@ def test_no_secret_lies_in_a_file(path: Path) -> None:
         r"(?i)(password|secret|token)\s*[:=]\s*[\"']?[A-Za-z0-9+/]{8,}[\"']?\s*$", text, re.MULTILINE
     )
     assert "PRIVATE KEY" not in text
+
+
+def test_the_commands_for_trouble_find_what_they_look_for() -> None:
+    """Every `curl .../metrics | grep WORD` of docs/operate.md matches a metric that the daemon serves."""
+    exposition = Metrics(Engine(make_artifact()), 10, "0", Sources()).exposition("text/plain")[0].decode()
+    text = (ROOT / "docs/operate.md").read_text().replace("\\|", "|")
+    words = re.findall(r"/metrics \| grep (?:-E )?'?([\w|]+)'?`", text)
+    assert len(words) >= 5
+    for word in [one for group in words for one in group.split("|")]:
+        assert word in exposition
 
 
 @pytest.fixture(scope="module")
