@@ -13,7 +13,7 @@ VUS     := vus==0.0.6
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults fuzz lint format bench quality dist dist-check constraints clean
+.PHONY: help setup demo test deployment faults fuzz lint format bench quality dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -27,8 +27,14 @@ faults: setup  ## 100 schedules of kills and broken brokers: nothing lost, nothi
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.run $(FAULTS_FLAGS)
 
 # One thread a worker: two workers with two threads each would fight over two cores.
-test: setup  ## all tests but those of `make dist-check`
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not package" $(PYTEST_FLAGS)
+test: setup  ## all tests but those of `make dist-check` and `make deployment`
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not package and not deployment" $(PYTEST_FLAGS)
+
+# The image takes minutes and 4 GB; the slice, which CI runs, leaves it out, and Helm with it.
+deployment: setup  ## deploy/ against the tools that use it, the image built and run; DEPLOYMENT=slice: less
+	bash tests/deploy/tools.sh build/deployment $(DEPLOYMENT)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/deploy -s --durations=5 -m deployment \
+		$(if $(DEPLOYMENT),-k "not image and not helm and not chart and not both and not confined and not right") $(PYTEST_FLAGS)
 
 fuzz: setup  ## a million damaged inputs; FUZZ_FLAGS="--inputs 100000 --minutes 5 --seed 7"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run $(FUZZ_FLAGS)

@@ -21,7 +21,7 @@ from connectors.codec import FieldNames, JsonWideCodec, Limits
 from connectors.connection import Connection, ConsumerOptions
 from connectors.kafka import KafkaSource
 from connectors.records import Batch, Readings
-from detector import logs
+from detector import logs, systemd
 from detector.access import warn_of_exposure
 from detector.artifact import Artifact
 from detector.config import Config
@@ -59,6 +59,7 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
     options = engine_options(config, artifact.spec.channel_names)
     connection = connection_of(config)
     notifiers = Notifiers(config, connection)
+    systemd.notify(f"STATUS=waiting for Kafka at {', '.join(config.kafka.bootstrap_servers)}")
     wait_for_broker(connection, config.kafka.topic, timeout_seconds=config.kafka.startup_timeout, stop=stop)
     if stop.is_set():
         return
@@ -169,7 +170,8 @@ def _judge(
 
                 def turned(turn: Turn) -> None:
                     pulse.turned(turn)
-                    settings.turned()
+                    if settings.is_asked:
+                        pulse.reload(settings)
                     if reloader.turned():
                         metrics.follow(engine)
 
@@ -231,13 +233,21 @@ class _Pulse:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._folding = Folding(metrics.engine.options.rules.fold)
+        self._supervision = systemd.Supervision()
         self._beat = time.monotonic()
 
     def turned(self, turn: Turn) -> None:
         """Called by the loop after each turn."""
         self._beat = time.monotonic()
         self._metrics.observe(turn)
+        self._supervision.turned(self._metrics.sources.ready(), self._status())
         self._log(turn.result)
+
+    def reload(self, settings: Settings) -> None:
+        """Read the configuration again, and tell systemd when that begins and ends."""
+        systemd.reloading()
+        settings.turned()
+        self._supervision.reloaded()
 
     def heard(self, result: StepResult) -> None:
         """Results of no batch: the last ones of a model."""
@@ -261,6 +271,13 @@ class _Pulse:
                 peak_score=round(incident.peak_score, 2),
                 channels=",".join(channel.name for channel in incident.channels),
             )
+
+    def _status(self) -> str:
+        if not self._metrics.sources.ready():
+            return "waiting for partitions and their state"
+        snapshot = self._metrics.snapshot
+        num_open = sum(snapshot.open_by_severity.values())
+        return f"{snapshot.totals['readings']:,} readings judged, {num_open} incidents open"
 
     @property
     def is_alive(self) -> bool:
@@ -339,6 +356,7 @@ def _stop_on_signals() -> threading.Event:
 
     def handle(number: int, frame: FrameType | None) -> None:
         logs.event("stopping", signal=signal.Signals(number).name)
+        systemd.stopping()
         stop.set()
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_DFL)

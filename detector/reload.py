@@ -122,6 +122,11 @@ class Settings:
         self._asked = threading.Event()
         self.counts = {"loaded": 0, "refused": 0}
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether the next turn is to read it again."""
+        return self._asked.is_set()
+
     def ask(self) -> None:
         """Read it again; may be called from a signal handler."""
         self._asked.set()

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +65,10 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
 
 
 @contextmanager
-def running(config: str, directory: Path, environ: dict[str, str] | None = None) -> Iterator[Daemon]:
-    """`streamgauge run` on this configuration (without [http]) while the context lasts."""
+def running(
+    config: str, directory: Path, environ: dict[str, str] | None = None, prefix: Sequence[str] = ()
+) -> Iterator[Daemon]:
+    """`streamgauge run` on a configuration without [http] while the context lasts; `prefix` starts it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -76,7 +78,7 @@ def running(config: str, directory: Path, environ: dict[str, str] | None = None)
     remember(log)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamgauge", "run", str(path)],
+            [*prefix, sys.executable, "-m", "streamgauge", "run", str(path)],
             cwd=ROOT,
             stdout=output,
             stderr=output,

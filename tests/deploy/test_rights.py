@@ -1,0 +1,128 @@
+"""The rights that docs/operate.md lists, and no other, are enough: on a real Kafka that checks them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePattern,
+    ResourceType,
+)
+
+from detector.registry import publish
+from tests.artifacts import make_artifact
+from tests.daemon import read_all, running, wait_for
+from tests.deploy.test_notifications import configuration, send
+from tests.kafka_broker import KafkaBroker
+
+pytestmark = pytest.mark.deployment
+LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+PROPERTIES = {
+    "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN",
+    "listener.name.sasl.plain.sasl.jaas.config": f'{LOGIN} user_gauge="right";',
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS",
+}
+TOPIC, PREFIX, IDENTITY = "readings", "readings-out", "streamgauge.streamgauge-0"
+Right = tuple[ResourceType, str, bool, tuple[ACLOperation, ...]]
+READ, WRITE, DESCRIBE, CREATE = (
+    ACLOperation.READ,
+    ACLOperation.WRITE,
+    ACLOperation.DESCRIBE,
+    ACLOperation.CREATE,
+)
+RIGHTS: tuple[Right, ...] = (
+    (ResourceType.TOPIC, TOPIC, False, (READ,)),
+    (ResourceType.GROUP, TOPIC, False, (READ,)),
+    (ResourceType.TOPIC, f"{PREFIX}.", True, (WRITE, DESCRIBE, CREATE)),
+    (ResourceType.TOPIC, f"{PREFIX}.state", False, (READ,)),
+    (ResourceType.TRANSACTIONAL_ID, IDENTITY, False, (WRITE, DESCRIBE)),
+)
+
+
+def grant(bootstrap: str, rights: tuple[Right, ...]) -> None:
+    acls = [
+        ACL(
+            "User:gauge",
+            "*",
+            operation,
+            ACLPermissionType.ALLOW,
+            ResourcePattern(
+                kind,
+                name,
+                ACLResourcePatternType.PREFIXED if is_prefix else ACLResourcePatternType.LITERAL,
+            ),
+        )
+        for kind, name, is_prefix, operations in rights
+        for operation in operations
+    ]
+    with KafkaAdminClient(bootstrap_servers=bootstrap) as admin:
+        outcome = admin.create_acls(acls)
+        assert not outcome["failed"], outcome
+
+
+@pytest.fixture
+def login(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "password").write_text("right\n")
+    return {
+        "STREAMGAUGE_KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "STREAMGAUGE_KAFKA__SASL_MECHANISM": "PLAIN",
+        "STREAMGAUGE_KAFKA__SASL_USERNAME": "gauge",
+        "STREAMGAUGE_KAFKA__SASL_PASSWORD_FILE": str(tmp_path / "password"),
+        "STREAMGAUGE_KAFKA__GROUP_INSTANCE_ID": "streamgauge-0",
+        "STREAMGAUGE_DELIVERY__TRANSACTIONAL_ID": IDENTITY,
+        "STREAMGAUGE_DELIVERY__MODE": "exactly_once",
+        "STREAMGAUGE_KAFKA__STARTUP_TIMEOUT": "20s",
+    }
+
+
+def prepared(make: Callable[..., KafkaBroker], tmp_path: Path) -> tuple[KafkaBroker, str]:
+    """A broker with readings on it, and the configuration of a member that logs in."""
+    broker = make(PROPERTIES)
+    with KafkaAdminClient(bootstrap_servers=broker.bootstrap) as admin:
+        admin.create_topics({TOPIC: {"num_partitions": 1}})
+        admin.wait_for_topics([TOPIC])
+    publish(make_artifact(), tmp_path / "models/pump")
+    send(broker.bootstrap, TOPIC, 30)
+    return broker, configuration(tmp_path / "models/pump", broker.sasl_bootstrap, TOPIC)
+
+
+def test_the_rights_in_the_document_are_enough(
+    kafka_broker: Callable[..., KafkaBroker], login: dict[str, str], tmp_path: Path
+) -> None:
+    broker, config = prepared(kafka_broker, tmp_path)
+    grant(broker.bootstrap, RIGHTS)
+    for _ in range(2):  # the second time state is read and recovered
+        with running(config, tmp_path, login) as daemon:
+            wait_for(lambda: daemon.readings() >= 30, f"30 readings; see {daemon.log}")
+            wait_for(lambda: daemon.get("/readyz")[0] == 200, f"readiness; see {daemon.log}")
+            assert daemon.terminate() == 0
+        send(broker.bootstrap, TOPIC, 30)
+    assert read_all(broker.bootstrap, f"{PREFIX}.scores")
+    assert read_all(broker.bootstrap, f"{PREFIX}.state")
+
+
+@pytest.mark.parametrize("missing", range(len(RIGHTS)), ids=[f"{r[0].name}-{r[1]}" for r in RIGHTS])
+def test_none_of_the_rights_can_be_left_out(
+    missing: int, kafka_broker: Callable[..., KafkaBroker], login: dict[str, str], tmp_path: Path
+) -> None:
+    broker, config = prepared(kafka_broker, tmp_path)
+    grant(broker.bootstrap, RIGHTS[:missing] + RIGHTS[missing + 1 :])
+    if RIGHTS[missing][1].endswith(".state"):  # a right that is missed once there is state to be read
+        with running(config, tmp_path, login) as daemon:
+            wait_for(lambda: daemon.readings() == 30, f"30 readings; see {daemon.log}")
+            assert daemon.terminate() == 0
+    with running(config, tmp_path, login) as daemon:
+        assert daemon.process.wait(120) == 1
+        last = daemon.log.read_text().splitlines()[-1]
+    print(last)
+    assert last.startswith("streamgauge: error: ")
+    assert os.linesep not in last
