@@ -26,6 +26,9 @@ demo: $(VENV)/installed-demo  ## install what the demo needs, then run it
 faults: setup  ## 100 schedules of kills and broken brokers: nothing lost, nothing doubled (FAULTS_FLAGS=)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.run $(FAULTS_FLAGS)
 
+soak: setup  ## half an hour at half of the capacity with a kill every minute (SOAK_FLAGS=)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.soak $(SOAK_FLAGS)
+
 # One thread a worker: two workers with two threads each would fight over two cores.
 test: setup  ## all tests but those of `make dist-check` and `make deployment`
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not package and not deployment" $(PYTEST_FLAGS)

@@ -148,7 +148,7 @@ def _strike(struck: Struck, plan: Plan, stream: Stream, report: Report) -> None:
         rng.choice(np.arange(1, plan.num_slices), len(names), replace=len(names) >= plan.num_slices)
     )
     producer = Producer(Connection((cluster.bootstrap,)))
-    progress = _Progress(cluster, stream.messages[0].topic, plan.num_partitions)
+    progress = Progress(cluster, stream.messages[0].topic, plan.num_partitions)
     try:
         for number, part in enumerate(slices):
             if number > 1:
@@ -166,7 +166,7 @@ def _strike(struck: Struck, plan: Plan, stream: Stream, report: Report) -> None:
         progress.close()
 
 
-class _Progress:
+class Progress:
     """How much of the stream the group has committed."""
 
     def __init__(self, cluster: Cluster, topic: str, num_partitions: int) -> None:
@@ -176,7 +176,19 @@ class _Progress:
         self._partitions = [TopicPartition(topic, number) for number in range(num_partitions)]
 
     def committed(self) -> int:
-        return sum(self._looker.committed(tp) or 0 for tp in self._partitions)
+        return sum(self._by_partition())
+
+    def ends(self) -> list[int]:
+        """The end of each partition."""
+        found = self._looker.end_offsets(self._partitions)
+        return [found[tp] for tp in self._partitions]
+
+    def has_reached(self, ends: list[int]) -> bool:
+        """Whether each partition is committed up to there."""
+        return all(at >= end for at, end in zip(self._by_partition(), ends, strict=True))
+
+    def _by_partition(self) -> list[int]:
+        return [self._looker.committed(tp) or 0 for tp in self._partitions]
 
     def wait_for(self, num_readings: int) -> None:
         """Faults are to strike members that are busy; yet not wait for ever for some that are not."""
@@ -190,7 +202,7 @@ class _Progress:
 def _drain(cluster: Cluster, stream: Stream, topic: str, members: list[Member], start) -> None:
     """Wait until everything is committed, then let all leave in order."""
     counts = Counter(message.partition for message in stream.messages)
-    progress = _Progress(cluster, topic, len(counts))
+    progress = Progress(cluster, topic, len(counts))
 
     def is_done() -> bool:
         if not any(member.is_alive for member in members):

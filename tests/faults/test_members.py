@@ -21,7 +21,7 @@ from detector.registry import publish
 from tests.artifacts import make_artifact
 from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, member_config, wait_for
 from tests.faults.expected import committed_output
-from tests.faults.harness import _Progress
+from tests.faults.harness import Progress
 from tests.strategies import readings_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
@@ -86,7 +86,7 @@ class Group:
 
     def wait(self) -> None:
         """Until everything written is committed."""
-        progress = _Progress(self.cluster, self.topic, self.num_partitions)
+        progress = Progress(self.cluster, self.topic, self.num_partitions)
         try:
             wait_for(lambda: progress.committed() >= self.num_messages, f"progress; see {self.directory}")
         finally:
