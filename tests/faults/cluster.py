@@ -182,7 +182,13 @@ duration = "4s"
 
 
 def member_config(
-    directory: Path, number: int, model: Path, cluster: Cluster, topic: str, mode: str, rules: str
+    directory: Path,
+    number: int,
+    model: Path,
+    cluster: Cluster,
+    topic: str,
+    mode: str,
+    rules: str = PLAIN_RULES,
 ) -> Member:
     """A member of group `topic` that writes to `topic-out.*`, by these incident rules."""
     with socket.socket() as probe:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
@@ -201,3 +202,48 @@ def test_what_retention_deleted_is_reported_and_survived(group: Group, until: in
     assert set(output.verdicts.values()) == {1}
     newest = 1_700_000_000_000 + 116_000
     assert {time for _, time, _ in output.verdicts} >= set(range(newest - 30_000, newest + 1, 1_000))
+
+
+def test_members_with_one_transactional_id_fence_each_other_until_one_says_so_and_ends(group: Group) -> None:
+    twins = [group.member(delivery='transactional_id = "same"') for _ in range(2)]
+
+    def one_ended() -> bool:
+        group.write(5)
+        return not all(one.is_alive for one in twins)
+
+    wait_for(one_ended, f"one to give up; see {group.directory}", every=0.5)
+    (ended,) = [one for one in twins if not one.is_alive]
+    last = ended.log.read_text().splitlines()[-1]
+    assert "another member uses our transactional id 'same'" in last
+    assert "delivery.transactional_id" in last
+    group.wait()
+    group.assert_each_row_once()
+
+
+def test_memory_stays_flat_while_the_sink_is_slow(group: Group) -> None:
+    """Of 160 MB that wait in the topic and go out again as dead letters, a part alone is ever in memory."""
+    group.write(2)
+    member = group.member()
+    group.wait()
+    process = psutil.Process(member.pid)
+    start = most = process.memory_info().rss
+    padded = b'{"pad": "%s"}' % (b"x" * 8_000)
+    filler = [Message(group.topic, b"pump-1-0", padded, (), number % 2) for number in range(20_000)]
+    producer = Producer(Connection((group.cluster.bootstrap,)))
+    progress = Progress(group.cluster, group.topic, 2)
+    group.cluster.proxy.delay(0.02)
+    try:
+        before = progress.committed()
+        producer.produce(filler)
+
+        def watched() -> bool:
+            nonlocal most
+            most = max(most, process.memory_info().rss)
+            return progress.committed() >= before + 2_000
+
+        wait_for(watched, f"some of the backlog; see {member.log}")
+    finally:
+        group.cluster.proxy.delay(0.0)
+        producer.close()
+        progress.close()
+    assert most - start < 100 << 20
