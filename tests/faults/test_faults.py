@@ -17,8 +17,6 @@ from tests.faults.harness import Plan, artifact_of, run_schedule
 from tests.faults.run import line
 from tests.faults.stream import make_stream
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
-
 
 @pytest.mark.parametrize("seed", range(5))
 def test_under_faults_the_committed_output_is_that_of_an_undisturbed_run(

@@ -25,7 +25,6 @@ from tests.faults.expected import committed_output
 from tests.faults.harness import Progress
 from tests.strategies import readings_of
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
 CHANNELS = ("flow", "pressure")
 
 
