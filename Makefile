@@ -13,7 +13,7 @@ VUS     := vus==0.0.6
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults fuzz lint format bench quality dist dist-check constraints clean
+.PHONY: help setup demo test dashboards dashboards-json faults fuzz lint format bench quality dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -27,8 +27,14 @@ faults: setup  ## 100 schedules of kills and broken brokers: nothing lost, nothi
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.run $(FAULTS_FLAGS)
 
 # One thread a worker: two workers with two threads each would fight over two cores.
-test: setup  ## all tests but those of `make dist-check`
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not package" $(PYTEST_FLAGS)
+test: setup  ## all tests but those of `make dist-check` and `make dashboards`
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not package and not dashboards" $(PYTEST_FLAGS)
+
+dashboards: setup  ## every query of deploy/grafana against a live Kafka, daemon and Prometheus (3 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/dashboards -s --durations=3 -m dashboards $(PYTEST_FLAGS)
+
+dashboards-json: setup  ## write deploy/grafana/dashboards anew from its source
+	$(BIN)/python -m deploy.grafana.generate
 
 fuzz: setup  ## a million damaged inputs; FUZZ_FLAGS="--inputs 100000 --minutes 5 --seed 7"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run $(FUZZ_FLAGS)

@@ -68,6 +68,7 @@ def _now() -> Section:
             ),
             {1.0: panels.WARN},
             Query(f"sum({of('series_left_out')})", "series", now=True),
+            Query(f"sum({of('channel_series_left_out')})", "channels of series", now=True),
             Query(f"sum({of('incidents_left_out')})", "incidents", now=True),
         ),
     )
