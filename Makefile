@@ -30,7 +30,7 @@ faults: setup  ## 100 schedules of kills and broken brokers: nothing lost, nothi
 test: setup  ## all tests but those of `make dist-check` and `make dashboards`
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not package and not dashboards" $(PYTEST_FLAGS)
 
-dashboards: setup  ## every query of deploy/grafana against a live Kafka, daemon and Prometheus (3 minutes)
+dashboards: setup  ## every query of deploy/grafana against a live Kafka, daemon and Prometheus (2 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/dashboards -s --durations=3 -m dashboards $(PYTEST_FLAGS)
 
 dashboards-json: setup  ## write deploy/grafana/dashboards anew from its source

@@ -18,7 +18,7 @@ from trainer import fit
 from trainer.plant import CHANNELS, Fault, Plant, history_columns
 
 HOUR_NS = 3_600_000_000_000
-HISTORY_HOURS, PRESENT_HOURS = 60, 6  # 2,880 rows of the present: enough for a figure of drift
+HISTORY_HOURS, PRESENT_HOURS, LATE_HOURS = 60, 6, 2  # 2,880 rows of the present: enough for a figure of drift
 BROKEN, BLAMED = "pump-02", "bearing_temp"
 HEALTHY = Plant(num_pumps=4)
 
@@ -38,12 +38,13 @@ def train(directory: Path) -> Path:
 
 @contextmanager
 def streaming(bootstrap: str, topic: str) -> Iterator[None]:
-    """Six hours at once, something that is no message, and then half a minute every half second.
+    """Six hours at once, something that is no message, and then half a minute every two seconds.
 
-    From a quarter of an hour before the end of those hours the bearing gets hotter and hotter.
+    Some 200 rows before the end of those hours the bearing begins to run hot, and gets ever hotter: late
+    enough that the threshold does not follow it within the minutes that a test takes.
     """
     live_ns = _present_ns() + PRESENT_HOURS * HOUR_NS
-    begin_ns = live_ns - HOUR_NS // 4
+    begin_ns = live_ns - 5 * HOUR_NS // 3
     fault = Fault("drift", BROKEN, BLAMED, begin_ns, begin_ns + 12 * HOUR_NS, 600.0)
     plant = replace(HEALTHY, faults=(fault,))
     stop = threading.Event()
@@ -53,7 +54,7 @@ def streaming(bootstrap: str, topic: str) -> Iterator[None]:
 
     def go_on() -> None:
         producer, at = Producer(Connection((bootstrap,))), live_ns
-        while not stop.wait(0.5):
+        while not stop.wait(2.0):
             producer.produce(messages(at, at + plant.interval_ns))
             at += plant.interval_ns
         producer.close()
@@ -72,7 +73,7 @@ def streaming(bootstrap: str, topic: str) -> Iterator[None]:
 
 def _present_ns() -> int:
     """Where the past ends: some hours ago, on a full hour, and the same within a test."""
-    return _STARTED_NS - _STARTED_NS % HOUR_NS - PRESENT_HOURS * HOUR_NS
+    return _STARTED_NS - _STARTED_NS % HOUR_NS - (PRESENT_HOURS + LATE_HOURS) * HOUR_NS
 
 
 _STARTED_NS = time.time_ns()

@@ -30,10 +30,11 @@ FILLED = {"__rate_interval": "20s", "__range": f"{SPAN_SECONDS}s", "__interval":
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A series of a result: its labels and its values that are numbers."""
+    """A series of a result: its labels and, where they are numbers, its values and their times in seconds."""
 
     labels: dict[str, str]
     values: list[float]
+    times: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,14 @@ class Prometheus:
     def now(self, expr: str) -> list[Found]:
         """An instant query."""
         result = self.ask("query", query=expr)["result"]
-        return _with_numbers([Found(one["metric"], [float(one["value"][1])]) for one in result])
+        return _with_numbers([(one["metric"], [one["value"]]) for one in result])
 
     def over_time(self, expr: str) -> list[Found]:
         """A range query over the last minutes."""
         end = time.time()
         span = {"start": end - SPAN_SECONDS, "end": end, "step": STEP_SECONDS}
         result = self.ask("query_range", query=expr, **span)["result"]
-        return _with_numbers([Found(one["metric"], [float(v) for _, v in one["values"]]) for one in result])
+        return _with_numbers([(one["metric"], one["values"]) for one in result])
 
     def label_values(self, selector: str, label: str) -> list[str]:
         """What a variable of a dashboard offers."""
@@ -75,9 +76,13 @@ class Prometheus:
             return False
 
 
-def _with_numbers(results: list[Found]) -> list[Found]:
-    finite = [Found(one.labels, [v for v in one.values if math.isfinite(v)]) for one in results]
-    return [one for one in finite if one.values]
+def _with_numbers(results: list[tuple[dict[str, str], list[tuple[float, str]]]]) -> list[Found]:
+    found = []
+    for labels, samples in results:
+        numbers = [(at, float(value)) for at, value in samples if math.isfinite(float(value))]
+        if numbers:
+            found.append(Found(labels, [value for _, value in numbers], [at for at, _ in numbers]))
+    return found
 
 
 def needed(program: str) -> str:

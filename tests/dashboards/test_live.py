@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient
@@ -17,8 +19,9 @@ from kafka import KafkaAdminClient
 from detector.config import Config
 from tests.daemon import PATIENCE_SECONDS, Daemon, running, wait_for
 from tests.dashboards.broken_pump import BLAMED, BROKEN, streaming, train
-from tests.dashboards.prometheus_server import FILLED, JOB, Found, Prometheus, scraping
-from tests.dashboards.reading import Question, all_questions
+from tests.dashboards.prometheus_server import FILLED, JOB, SPAN_SECONDS, Found, Prometheus, scraping
+from tests.dashboards.reading import FILES, ROOT, Question, all_questions, board
+from tests.dashboards.sketch import sketch
 from trainer.plant import CHANNELS
 
 HAS_NOTIFIERS = "notify" in Config.model_fields
@@ -128,16 +131,17 @@ def test_fleet_shows_which_series_misbehaves_and_its_channel(live: Live) -> None
         (question,) = [q for q in all_questions() if q.where == f"Streamgauge / Fleet: {title}"]
         return live.prometheus.now(question.filled(SEVERAL))
 
-    wait_for(
-        lambda: {one.labels["channel"] for one in shown("Incidents that are open, A")} == {BLAMED},
-        f"an incident that blames {BLAMED}",
-    )
-    (incident,) = shown("Incidents that are open, A")
-    assert incident.labels["series"] == BROKEN
-    scores = {one.labels["series"]: one.values[0] for one in shown("Series by score, A")}
-    assert max(scores, key=scores.__getitem__) == BROKEN
-    assert scores[BROKEN] > 1
-    assert {one.labels["series"] for one in shown("Series by score, B")} == set(scores)
+    def blamed() -> set[str]:
+        found = shown("Incidents that are open, A")
+        return {one.labels["channel"] for one in found if one.labels["series"] == BROKEN}
+
+    def scores() -> dict[str, float]:
+        return {one.labels["series"]: one.values[0] for one in shown("Series by score, A")}
+
+    wait_for(lambda: blamed() == {BLAMED}, f"an incident that blames {BLAMED}")
+    wait_for(lambda: scores().get(BROKEN, 0.0) > 1, f"an anomalous {BROKEN}")
+    wait_for(lambda: max(now := scores(), key=now.__getitem__) == BROKEN, f"{BROKEN} at the top")
+    assert {one.labels["series"] for one in shown("Series by score, B")} == set(scores())
 
 
 def test_series_shows_the_channel_outside_its_band_while_the_incident_is_marked(live: Live) -> None:
@@ -152,7 +156,11 @@ def test_series_shows_the_channel_outside_its_band_while_the_incident_is_marked(
     wait_for(lambda: newest("$channel, A") > newest("$channel, C"), "a bearing hotter than its band")
     assert newest("$channel, D") < newest("$channel, B") < newest("$channel, C")
     (marked,) = [q for q in of_one if q.kind == "annotation" and "incident" in q.expr]
-    assert {BLAMED} <= {one.labels["channel"] for one in live.prometheus.over_time(marked.filled(values))}
+
+    def marks() -> set[str]:
+        return {one.labels["channel"] for one in live.prometheus.over_time(marked.filled(values))}
+
+    wait_for(lambda: BLAMED in marks(), f"a mark that names {BLAMED}")
 
 
 def test_variables_offer_what_there_is(live: Live) -> None:
@@ -161,3 +169,23 @@ def test_variables_offer_what_there_is(live: Live) -> None:
     assert offered["instance"] == [live.daemon.address.removeprefix("http://")]
     assert offered["series"] == [f"pump-0{number}" for number in range(1, 5)]
     assert offered["channel"] == sorted(CHANNELS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_dashboard_can_be_drawn(live: Live, path: Path) -> None:
+    """Into build/dashboards; with DASHBOARDS_SECONDS=180 when there is so much to see."""
+    seconds = float(os.environ.get("DASHBOARDS_SECONDS", "0"))
+    picture = ROOT / "build/dashboards" / f"{path.stem}.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    picture.unlink(missing_ok=True)
+    up = f"count_over_time(up[{SPAN_SECONDS}s])"
+    deadline = time.monotonic() + seconds + PATIENCE_SECONDS
+    while live.prometheus.now(up)[0].values[0] < seconds and time.monotonic() < deadline:
+        time.sleep(1.0)
+
+    def answer(question: Question, channel: str) -> list[Found]:
+        expr = question.filled({**SEVERAL, "channel": channel})
+        return live.prometheus.now(expr) if question.now else live.prometheus.over_time(expr)
+
+    sketch(board(path), answer, picture)
+    assert picture.stat().st_size > 10_000

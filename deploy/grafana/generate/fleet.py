@@ -27,7 +27,6 @@ def _now() -> Section:
     def face(title: str, description: str, unit: str = "short") -> Face:
         return Face(title, description, unit, width=4, height=4)
 
-    budget = f"sum({increase_shown('budgeted_alarms_total')})"
     shown = (
         panels.stat(
             face("Open incidents", "Incidents that fire now, by severity. None should, for long."),
@@ -51,15 +50,14 @@ def _now() -> Section:
         ),
         panels.stat(
             face(
-                "Alarm budget used",
-                "Incidents opened in the time shown, as a share of what the alarm budget allows for the rows "
-                "judged in it. Above 100 % for weeks: calibrate again. A day of true alarms may well be "
-                "above.",
-                "percentunit",
+                "Alarms in the time shown",
+                "Incidents opened, and how many the alarm budget allows for the rows judged meanwhile. "
+                "Compare them over weeks: in a day on which little is allowed, one true alarm is above it.",
             ),
-            {1.0: panels.WARN, 3.0: panels.BAD},
-            Query(f"sum({increase_shown('alarms_total')}) / ({budget} > 0)", "used", now=True),
-        ),
+            NEUTRAL,
+            Query(f"sum({increase_shown('alarms_total')})", "opened", now=True),
+            Query(f"sum({increase_shown('budgeted_alarms_total')})", "allowed", now=True),
+        ).decimals(1),
         panels.stat(
             face(
                 "Left out",
