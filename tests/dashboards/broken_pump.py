@@ -1,4 +1,4 @@
-"""A plant of pumps, a model trained on its past, and its present with a bearing that runs hot."""
+"""A plant of pumps, a model trained on its past, and its present with a pump whose pressure oscillates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainer.plant import CHANNELS, Fault, Plant, history_columns
 
 HOUR_NS = 3_600_000_000_000
 HISTORY_HOURS, PRESENT_HOURS, LATE_HOURS = 60, 6, 2  # 2,880 rows of the present: enough for a figure of drift
-BROKEN, BLAMED = "pump-02", "bearing_temp"
+BROKEN, BLAMED = "pump-02", "pressure"
 HEALTHY = Plant(num_pumps=4)
 
 
@@ -40,12 +40,11 @@ def train(directory: Path) -> Path:
 def streaming(bootstrap: str, topic: str) -> Iterator[None]:
     """Six hours at once, something that is no message, and then half a minute every two seconds.
 
-    Some 200 rows before the end of those hours the bearing begins to run hot, and gets ever hotter: late
-    enough that the threshold does not follow it within the minutes that a test takes.
+    From an hour before the end of those hours the pressure of one pump oscillates, for as long as it goes on.
     """
     live_ns = _present_ns() + PRESENT_HOURS * HOUR_NS
-    begin_ns = live_ns - 5 * HOUR_NS // 3
-    fault = Fault("drift", BROKEN, BLAMED, begin_ns, begin_ns + 12 * HOUR_NS, 600.0)
+    begin_ns = live_ns - HOUR_NS
+    fault = Fault("oscillation", BROKEN, BLAMED, begin_ns, begin_ns + 12 * HOUR_NS, 2.0)
     plant = replace(HEALTHY, faults=(fault,))
     stop = threading.Event()
 

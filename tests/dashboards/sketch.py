@@ -49,7 +49,7 @@ def _placed(board: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str, in
     for panel in panels(board):
         at = panel["gridPos"]
         if panel.get("repeat"):
-            found.append((panel, at, "bearing_temp"))
+            found.append((panel, at, "pressure"))
             found.append((panel, {**at, "x": at["x"] + at["w"]}, "vibration"))
         else:
             found.append((panel, at, ".+"))
