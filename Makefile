@@ -10,10 +10,13 @@ UV      := $(BIN)/uv
 # The reference implementation that our metrics are tested against. It declares TensorFlow and a dozen
 # others as requirements; the two modules we use import only what the extra `dev` lists.
 VUS     := vus==0.0.6
+# Tiers of their own: slow, or in need of tools that not every machine has.
+FAST    := not package and not deployment and not dashboards
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test deployment faults fuzz lint format bench quality dist dist-check constraints clean
+.PHONY: help setup demo test deployment dashboards dashboards-json faults soak fuzz lint format bench quality
+.PHONY: dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -30,14 +33,20 @@ soak: setup  ## half an hour at half of the capacity with a kill every minute (S
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.soak $(SOAK_FLAGS)
 
 # One thread a worker: two workers with two threads each would fight over two cores.
-test: setup  ## all tests but those of `make dist-check` and `make deployment`
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not package and not deployment" $(PYTEST_FLAGS)
+test: setup  ## all tests but those of the tiers that have a target of their own
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "$(FAST)" $(PYTEST_FLAGS)
 
 # The image takes minutes and 4 GB; the slice, which CI runs, leaves it out, and Helm with it.
 deployment: setup  ## deploy/ against the tools that use it, the image built and run; DEPLOYMENT=slice: less
 	bash tests/deploy/tools.sh build/deployment $(DEPLOYMENT)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/deploy -s --durations=5 -m deployment \
 		$(if $(DEPLOYMENT),-k "not image and not helm and not chart and not both and not confined and not right") $(PYTEST_FLAGS)
+
+dashboards: setup  ## every query of deploy/grafana against a live Kafka, daemon and Prometheus (2 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/dashboards -s --durations=3 -m dashboards $(PYTEST_FLAGS)
+
+dashboards-json: setup  ## write deploy/grafana/dashboards anew from its source
+	$(BIN)/python -m deploy.grafana.generate
 
 fuzz: setup  ## a million damaged inputs; FUZZ_FLAGS="--inputs 100000 --minutes 5 --seed 7"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run $(FUZZ_FLAGS)

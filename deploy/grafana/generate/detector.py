@@ -1,0 +1,280 @@
+"""Detector: does the service itself keep up, and where does it lose time, messages or members?"""
+
+from __future__ import annotations
+
+from deploy.grafana.generate import panels
+from deploy.grafana.generate.layout import DETECTOR, Section, json_of, loads, new
+from deploy.grafana.generate.panels import NEUTRAL, Face
+from deploy.grafana.generate.queries import Query, increase, of, quantile, rate
+
+_BY_INSTANCE = "{{instance}}"
+
+
+def board() -> str:
+    """The dashboard as JSON."""
+    words = "Does the detector keep up, and where does it lose time, messages or members?"
+    detector = new(DETECTOR, "Streamgauge / Detector", words).annotation(loads())
+    sections = [_now(), _throughput(), _latencies(), _errors(), _kafka(), _process(), _notifiers()]
+    return json_of(detector, sections)
+
+
+def _now() -> Section:
+    def face(title: str, description: str, unit: str = "short", width: int = 4) -> Face:
+        return Face(title, description, unit, width=width, height=4)
+
+    shown = (
+        panels.stat(
+            face("Ready", "Members that hold partitions and replay none. 0: nobody judges."),
+            {0.0: panels.BAD, 1.0: panels.GOOD},
+            Query(f"sum({of('ready')})", "ready", now=True),
+        ),
+        panels.stat(
+            face(
+                "Messages behind",
+                "Messages of all partitions that were not read yet. A trend matters, not a size.",
+            ),
+            NEUTRAL,
+            Query(f"sum({of('consumer_lag_messages')})", "behind", now=True),
+        ),
+        panels.stat(
+            face(
+                "Time behind", "Age of the newest message read of the slowest partition; 0 at the end.", "s"
+            ),
+            {60.0: panels.WARN, 300.0: panels.BAD},
+            Query(f"max({of('consumer_lag_seconds')})", "behind", now=True),
+        ),
+        panels.stat(
+            face("Since the last turn", "Time since a member's loop last turned. Minutes: it hangs.", "s"),
+            {60.0: panels.WARN, 300.0: panels.BAD},
+            Query(f"max(time() - {of('last_turn_timestamp_seconds')})", "since", now=True),
+        ),
+        panels.stat(
+            face("Warmed up", "Share of the known series whose window is full.", "percentunit"),
+            NEUTRAL,
+            Query(f"min({of('warmup_ratio')})", "warm", now=True),
+        ),
+        panels.stat(
+            face(
+                "Replaying", "Partitions being read again after a restart or a rebalance; silent until done."
+            ),
+            {1.0: panels.WARN},
+            Query(f"sum({of('replaying')})", "replaying", now=True),
+        ),
+    )
+    return Section("", shown)
+
+
+def _throughput() -> Section:
+    return Section(
+        "Throughput and lag",
+        (
+            panels.lines(
+                Face(
+                    "Throughput",
+                    "Readings taken, rows closed and windows scored, all members together.",
+                    "ops",
+                ),
+                Query(f"sum({rate('readings_total')})", "readings"),
+                Query(f"sum({rate('rows_total')})", "rows"),
+                Query(f"sum({rate('windows_total')})", "windows"),
+                Query(f"sum({rate('replayed_readings_total')})", "replayed"),
+            ),
+            panels.lines(
+                Face("Readings a member", "Uneven members: uneven partitions, or one that is slow.", "ops"),
+                Query(f"sum by (instance) ({rate('readings_total')})", _BY_INSTANCE),
+            ),
+            panels.lines(
+                Face(
+                    "Messages behind, by partition", "Falls after a burst. What only rises does not keep up."
+                ),
+                Query(f"max by (partition) ({of('consumer_lag_messages')})", "{{partition}}"),
+            ),
+            panels.lines(
+                Face(
+                    "Time behind, by partition",
+                    "Age of the newest message read; 0 where nothing is left. This is how late an alarm "
+                    "comes.",
+                    "s",
+                ),
+                Query(f"max by (partition) ({of('consumer_lag_seconds')})", "{{partition}}"),
+            ),
+        ),
+    )
+
+
+def _latencies() -> Section:
+    return Section(
+        "Where the time goes",
+        (
+            panels.lines(
+                Face("Steps of a turn, median", "A batch's time in each step; poll waits for messages.", "s"),
+                Query(quantile(0.5, "turn_seconds", "step"), "{{step}}"),
+            ),
+            panels.lines(
+                Face("Steps of a turn, 99th percentile", "The same for the slowest batches.", "s"),
+                Query(quantile(0.99, "turn_seconds", "step"), "{{step}}"),
+            ),
+            panels.stacked(
+                Face(
+                    "Share of the time, by step",
+                    "Of the wall clock, all members together. No poll left: more members are needed.",
+                    "percentunit",
+                ),
+                Query(
+                    f"sum by (step) ({rate('turn_seconds_sum')}) / ignoring (step) group_left () "
+                    f"sum({of('build_info')})",
+                    "{{step}}",
+                ),
+            ),
+            panels.lines(
+                Face(
+                    "Kafka transactions",
+                    "Time from begin to end of a transaction, whatever its outcome.",
+                    "s",
+                ),
+                Query(quantile(0.5, "transaction_seconds"), "median"),
+                Query(quantile(0.99, "transaction_seconds"), "99th percentile"),
+            ),
+        ),
+    )
+
+
+def _errors() -> Section:
+    return Section(
+        "What is wrong with the input",
+        (
+            panels.bars(
+                Face(
+                    "Rejected messages",
+                    "Messages that went to the dead letters between two points, by reason.",
+                ),
+                Query(f"sum by (reason) ({increase('rejected_messages_total')})", "{{reason}}"),
+            ),
+            panels.bars(
+                Face(
+                    "Odd readings",
+                    "Late: dropped, their row was closed. Duplicate: replaced a value. Out of order: kept. "
+                    "Unknown channel: a value that the model does not know.",
+                ),
+                Query(f"sum({increase('late_readings_total')})", "late"),
+                Query(f"sum({increase('duplicate_readings_total')})", "duplicate"),
+                Query(f"sum({increase('out_of_order_readings_total')})", "out of order"),
+                Query(f"sum({increase('unknown_channel_values_total')})", "unknown channel"),
+            ),
+            panels.lines(
+                Face(
+                    "Missing values",
+                    "Share of the values that rows have room for and that did not come.",
+                    "percentunit",
+                ),
+                Query(f"sum({rate('missing_cells_total')}) / (sum({rate('cells_total')}) > 0)", "missing"),
+            ),
+            panels.bars(
+                Face("Rows without a reading", "Rows put into short gaps between two points."),
+                Query(f"sum({increase('gap_rows_total')})", "gap rows"),
+            ),
+        ),
+    )
+
+
+def _kafka() -> Section:
+    return Section(
+        "Kafka",
+        (
+            panels.bars(
+                Face(
+                    "Transactions",
+                    "By outcome between two points. Aborted ones are done again; fenced: another member with "
+                    "the same transactional_id.",
+                    width=8,
+                ),
+                Query(f"sum by (outcome) ({increase('transactions_total')})", "{{outcome}}"),
+            ),
+            panels.bars(
+                Face(
+                    "Rebalances",
+                    "Times that partitions were assigned, by member. Many: members come and go.",
+                    width=8,
+                ),
+                Query(f"sum by (instance) ({increase('rebalances_total')})", _BY_INSTANCE),
+            ),
+            panels.lines(
+                Face("Ready members", "1 while a member holds partitions and replays none.", width=8),
+                Query(f"max by (instance) ({of('ready')})", _BY_INSTANCE),
+            ),
+        ),
+    )
+
+
+def _process() -> Section:
+    return Section(
+        "Process",
+        (
+            panels.lines(
+                Face(
+                    "Memory", "Resident memory. It grows with the series known, then stays.", "bytes", width=8
+                ),
+                Query(f"max by (instance) ({of('process_resident_memory_bytes')})", _BY_INSTANCE),
+            ),
+            panels.lines(
+                Face("Processor", "Processor seconds a second: 1 is one core.", width=8),
+                Query(f"max by (instance) ({rate('process_cpu_seconds_total')})", _BY_INSTANCE),
+            ),
+            panels.with_limits(
+                panels.lines(
+                    Face(
+                        "Open files",
+                        "Share of the file descriptors that the process may open.",
+                        "percentunit",
+                        width=8,
+                    ),
+                    Query(
+                        f"max by (instance) ({of('process_open_fds')} / {of('process_max_fds')})",
+                        _BY_INSTANCE,
+                    ),
+                ),
+                {0.8: panels.BAD},
+            ),
+        ),
+    )
+
+
+def _notifiers() -> Section:
+    return Section(
+        "Notifiers",
+        (
+            panels.bars(
+                Face(
+                    "Notifications",
+                    "By notifier and outcome, between two points. Empty where no notifier is configured.",
+                    width=8,
+                ),
+                Query(
+                    f"sum by (notifier, outcome) ({increase('notifications_total')})",
+                    "{{notifier}}, {{outcome}}",
+                ),
+            ),
+            panels.lines(
+                Face(
+                    "Notifications waiting",
+                    "Incident events that are committed and not delivered yet.",
+                    width=8,
+                ),
+                Query(f"sum by (notifier) ({of('notifier_backlog')})", "{{notifier}}"),
+            ),
+            panels.stat(
+                Face(
+                    "Last delivered",
+                    "When each notifier last delivered something.",
+                    "dateTimeFromNow",
+                    width=8,
+                ),
+                NEUTRAL,
+                Query(
+                    f"max by (notifier) ({of('notifier_last_success_timestamp_seconds')}) * 1000",
+                    "{{notifier}}",
+                    now=True,
+                ),
+            ),
+        ),
+    )

@@ -1,0 +1,163 @@
+"""Fleet: which series misbehave now, and whether alarms keep to their budget."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import table as table_panel
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from deploy.grafana.generate import panels
+from deploy.grafana.generate.layout import FLEET, TO_SERIES, Section, json_of, loads, new
+from deploy.grafana.generate.panels import FROM_ONE, NEUTRAL, Face
+from deploy.grafana.generate.queries import Query, among_highest, increase, increase_shown, of, peak
+
+_LINK = {"title": "Show ${__value.text}", "url": f"{TO_SERIES}${{__value.raw:percentencode}}"}
+_BAD = 'state=~"anomalous|flatline|out_of_range"'
+_OPENED = 'event="opened"'
+
+
+def board() -> str:
+    """The dashboard as JSON."""
+    fleet = new(
+        FLEET, "Streamgauge / Fleet", "Which series misbehave now, and do alarms keep to their budget?"
+    )
+    return json_of(fleet.annotation(loads()), [_now(), _series(), _over_time()])
+
+
+def _now() -> Section:
+    def face(title: str, description: str, unit: str = "short") -> Face:
+        return Face(title, description, unit, width=4, height=4)
+
+    shown = (
+        panels.stat(
+            face("Open incidents", "Incidents that fire now, by severity. None should, for long."),
+            FROM_ONE,
+            Query(f"sum by (severity) ({of('open_incidents')})", "{{severity}}", now=True),
+        ),
+        panels.stat(
+            face("Anomalous series", "Series whose newest row is anomalous, stuck or out of range."),
+            FROM_ONE,
+            Query(f"sum({of('series', _BAD)})", "anomalous", now=True),
+        ),
+        panels.stat(
+            face("Silent series", "Series of which nothing came for [service] stale_after."),
+            FROM_ONE,
+            Query(f"sum({of('series_silent')})", "silent", now=True),
+        ),
+        panels.stat(
+            face("Known series", "All series that were seen, whatever their state."),
+            NEUTRAL,
+            Query(f"sum({of('series')})", "known", now=True),
+        ),
+        panels.stat(
+            face(
+                "Alarms in the time shown",
+                "Incidents opened, and how many the alarm budget allows for the rows judged meanwhile. "
+                "Compare them over weeks: in a day on which little is allowed, one true alarm is above it.",
+            ),
+            NEUTRAL,
+            Query(f"sum({increase_shown('alarms_total')})", "opened", now=True),
+            Query(f"sum({increase_shown('budgeted_alarms_total')})", "allowed", now=True),
+        ).decimals(1),
+        panels.stat(
+            face(
+                "Left out",
+                "Series and incidents without gauges of their own, beyond [metrics] max_series: what the "
+                "tables below cannot show. The worst have gauges.",
+            ),
+            {1.0: panels.WARN},
+            Query(f"sum({of('series_left_out')})", "series", now=True),
+            Query(f"sum({of('channel_series_left_out')})", "channels of series", now=True),
+            Query(f"sum({of('incidents_left_out')})", "incidents", now=True),
+        ),
+    )
+    return Section("", shown)
+
+
+def _series() -> Section:
+    firing = of("incident_firing")
+    incidents = panels.table(
+        Face(
+            "Incidents that are open",
+            "One row an incident, with the channel that contributed most. A click on a series shows it.",
+        ),
+        {"severity": "severity", "series": "series", "channel": "channel", "reason": "reason"},
+        Query(f"max by (series, severity, reason, channel) ({firing})", now=True),
+    )
+    return Section("Series", (_worst(), _linked(incidents), _heat()))
+
+
+def _worst() -> table_panel.Panel:
+    score = of("score")
+    panel = panels.table(
+        Face(
+            "Series by score",
+            "The 25 with the highest newest score; above 1 is anomalous. The threshold follows each series' "
+            "stream: 2 is twice the calibrated one. A click on a series shows it.",
+        ),
+        {"series": "series", "Value #A": "score", "Value #B": "threshold", "Value #C": "newest row"},
+        Query(f"topk(25, max by (series) ({score}))", now=True),
+        Query(among_highest(of("series_threshold"), 25, "series", score), now=True),
+        Query(among_highest(f"{of('last_row_timestamp_seconds')} * 1000", 25, "series", score), now=True),
+    )
+    worst_first = panels.sorted_by("score")
+    panel.sort_by([worst_first]).decimals(2)
+    panel.override_by_name("score", panels.column(panels.coloured({0.8: panels.WARN, 1.0: panels.BAD})))
+    panel.override_by_name("newest row", panels.column({"unit": "dateTimeFromNow"}))
+    return _linked(panel)
+
+
+def _linked(panel: table_panel.Panel) -> table_panel.Panel:
+    return panel.override_by_name("series", panels.column({"links": [_LINK]}))
+
+
+def _heat() -> panels.HeatMap:
+    worst = f"max_over_time({of('score_max')}[$__range] @ end())"
+    return panels.heat_map(
+        Face(
+            "Scores of the worst series",
+            "A row a series, the 30 with the highest peak in the time shown; colour is the highest score "
+            "between two points. One row dark: a machine. All rows dark at once: the plant, or the feed.",
+            width=24,
+            height=12,
+        ),
+        PromQueryFormat.TIME_SERIES,
+        Query(among_highest(peak("score_max"), 30, "series", worst), "{{series}}"),
+    )
+
+
+def _over_time() -> Section:
+    states = panels.stacked(
+        Face("Series by state", "The state of each series' newest row. Unknown is a state, never score 0."),
+        Query(f"sum by (state) ({of('series')})", "{{state}}"),
+    )
+    opened = panels.bars(
+        Face("Incidents opened", "Incidents opened between two points, by severity."),
+        Query(f"sum by (severity) ({increase('incident_events_total', _OPENED)})", "{{severity}}"),
+    )
+    held = panels.stacked(
+        Face(
+            "Rows held back by rules",
+            "Bad rows that opened no incident because of a rule, between two points. Much of it: the rules "
+            "hide what the model sees.",
+        ),
+        Query(f"sum by (reason) ({increase('suppressed_rows_total')})", "{{reason}}"),
+    )
+    alarms = panels.lines(
+        Face(
+            "Alarms and their budget",
+            "Each point sums a span as long as what is shown: choose four weeks to see whether the budget "
+            "holds. True alarms count as well.",
+        ),
+        Query(f"sum({increase_shown('alarms_total')})", "opened"),
+        Query(f"sum({increase_shown('budgeted_alarms_total')})", "allowed"),
+    )
+    peaks = panels.with_limits(
+        panels.lines(
+            Face(
+                "Highest score", "The highest score of all series between two points; above 1 is anomalous."
+            ),
+            Query(f"max({peak('max_score')})", "all series"),
+        ),
+        FROM_ONE,
+    )
+    return Section("Over time", (states, opened, held, alarms, peaks))

@@ -1,0 +1,134 @@
+"""Series: what one series did, what was expected instead, and which channel is to blame."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import timeseries
+from grafana_foundation_sdk.models import common
+
+from deploy.grafana.generate import layout, panels
+from deploy.grafana.generate.layout import ONE_SERIES, Section, json_of, new
+from deploy.grafana.generate.panels import FROM_ONE, NEUTRAL, Face
+from deploy.grafana.generate.queries import CHANNEL, SERIES, Query, of, peak
+
+
+def board() -> str:
+    """The dashboard as JSON."""
+    words = "What did this series do, what was expected instead, and which channel is to blame?"
+    one = new(ONE_SERIES, "Streamgauge / Series", words)
+    one.with_variable(layout.one_series()).with_variable(layout.channels())
+    one.annotation(layout.incidents()).annotation(layout.loads())
+    return json_of(one, [_now(), _scores(), _channels()])
+
+
+def _now() -> Section:
+    def face(title: str, description: str, unit: str = "short") -> Face:
+        return Face(title, description, unit, width=6, height=4)
+
+    shown = (
+        panels.stat(
+            face("Score", "Of the newest row; above 1 is anomalous. None: it is not known now."),
+            FROM_ONE,
+            Query(f"max({of('score', SERIES)})", "score", now=True),
+        ).decimals(2),
+        panels.stat(
+            face("Open incidents", "Incidents of this series that fire now, with reason and top channel."),
+            FROM_ONE,
+            Query(
+                f"sum by (reason, channel) ({of('incident_firing', SERIES)})",
+                "{{reason}}, {{channel}}",
+                now=True,
+            ),
+        ),
+        panels.stat(
+            face(
+                "Channel to blame",
+                "The channel with the largest share of the newest row's error.",
+                "percentunit",
+            ),
+            NEUTRAL,
+            Query(f"topk(1, max by (channel) ({of('contribution_ratio', SERIES)}))", "{{channel}}", now=True),
+        ),
+        panels.stat(
+            face("Newest row", "Event time of the newest row that was judged.", "dateTimeFromNow"),
+            NEUTRAL,
+            Query(f"max({of('last_row_timestamp_seconds', SERIES)}) * 1000", "newest row", now=True),
+        ),
+    )
+    return Section("", shown)
+
+
+def _scores() -> Section:
+    threshold = f"max({of('series_threshold', SERIES)})"
+    score = panels.with_limits(
+        panels.lines(
+            Face(
+                "Score",
+                "The newest score at each scrape, and the highest since the scrape before: readings that "
+                "arrive between two scrapes are not lost. Above the dashed line at 1 the series is "
+                "anomalous.",
+            ),
+            Query(f"max({of('score', SERIES)})", "newest"),
+            Query(f"max({peak('score_max', SERIES)})", "highest"),
+        ),
+        FROM_ONE,
+    )
+    error = panels.lines(
+        Face(
+            "Error against the threshold in force",
+            "Both in units of the calibrated threshold. The threshold rises where a level stays, so that it "
+            "is reported once, and falls where the series is calmer than in its past.",
+        ),
+        Query(f"max({of('score', SERIES)}) * {threshold}", "error"),
+        Query(threshold, "threshold in force"),
+    ).override_by_name(
+        "threshold in force", panels.column({"custom.lineStyle": {"fill": "dash", "dash": [8, 8]}})
+    )
+    shares = panels.stacked(
+        Face(
+            "Contributions",
+            "Each channel's share of the error of the newest row: where an incident is marked, the widest "
+            "band names the channel to look at.",
+            "percentunit",
+            width=24,
+        ),
+        Query(f"max by (channel) ({of('contribution_ratio', SERIES)})", "{{channel}}"),
+    ).max(1)
+    return Section("Score", (score, error, shares))
+
+
+def _channels() -> Section:
+    return Section("Channels: actual against expected", (_channel(),))
+
+
+def _channel() -> timeseries.Panel:
+    """Repeated for each channel that is chosen."""
+
+    def of_channel(metric: str, legend: str) -> Query:
+        return Query(f"max by (channel) ({of(metric, SERIES, CHANNEL)})", legend)
+
+    face = Face(
+        "$channel",
+        "The value of the newest row at each scrape, in the channel's own unit, what the model expected "
+        "instead, and the band around it that is normal.",
+    )
+    edge = {"custom.lineWidth": 0, "custom.hideFrom": {"legend": True, "tooltip": False, "viz": False}}
+    band = {"custom.fillBelowTo": "lower", "custom.fillOpacity": 15, **edge}
+    grey = {"color": {"mode": "fixed", "fixedColor": "blue"}}
+    dashed = {"custom.lineStyle": {"fill": "dash", "dash": [8, 8]}}
+    return (
+        panels.lines(
+            face,
+            of_channel("actual_value", "actual"),
+            of_channel("expected_value", "expected"),
+            of_channel("expected_upper", "upper"),
+            of_channel("expected_lower", "lower"),
+        )
+        .repeat("channel")
+        .repeat_direction("h")
+        .max_per_row(2)
+        .override_by_name("actual", panels.column({"color": {"mode": "fixed", "fixedColor": "orange"}}))
+        .override_by_name("expected", panels.column({**grey, **dashed}))
+        .override_by_name("upper", panels.column({**grey, **band}))
+        .override_by_name("lower", panels.column({**grey, **edge}))
+        .line_interpolation(common.LineInterpolation.LINEAR)
+    )
