@@ -11,12 +11,12 @@ UV      := $(BIN)/uv
 # others as requirements; the two modules we use import only what the extra `dev` lists.
 VUS     := vus==0.0.6
 # Tiers of their own: slow, or in need of tools that not every machine has.
-FAST    := not package and not deployment and not dashboards
+FAST    := not package and not deployment and not dashboards and not operations
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test deployment dashboards dashboards-json faults soak fuzz lint format bench quality
-.PHONY: dist dist-check constraints clean
+.PHONY: help setup demo test deployment dashboards dashboards-json operations faults soak fuzz lint format
+.PHONY: bench quality dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -32,9 +32,10 @@ faults: setup  ## 100 schedules of kills and broken brokers: nothing lost, nothi
 soak: setup  ## half an hour at half of the capacity with a kill every minute (SOAK_FLAGS=)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.soak $(SOAK_FLAGS)
 
-# One thread a worker: two workers with two threads each would fight over two cores.
+# One thread a worker: two workers with two threads each would fight over two cores. A file to a worker: what a
+# module and its broker need is made once.
 test: setup  ## all tests but those of the tiers that have a target of their own
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "$(FAST)" $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(FAST)" $(PYTEST_FLAGS)
 
 # The image takes minutes and 4 GB; the slice, which CI runs, leaves it out, and Helm with it.
 deployment: setup  ## deploy/ against the tools that use it, the image built and run; DEPLOYMENT=slice: less
@@ -47,6 +48,9 @@ dashboards: setup  ## every query of deploy/grafana against a live Kafka, daemon
 
 dashboards-json: setup  ## write deploy/grafana/dashboards anew from its source
 	$(BIN)/python -m deploy.grafana.generate
+
+operations: setup  ## faults in front of Prometheus, Alertmanager and a pager, timed; OPERATIONS_FLAGS="-k 'not lag'"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/operations -s -m operations $(OPERATIONS_FLAGS)
 
 fuzz: setup  ## a million damaged inputs; FUZZ_FLAGS="--inputs 100000 --minutes 5 --seed 7"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run $(FUZZ_FLAGS)

@@ -43,22 +43,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"a secret in a log: {leak}", red=True)
 
 
-_BROKERS = {
-    "broker behind a proxy": "cluster",
-    "broker with logins": "secure_kafka",
-    "broker of their own": "kafka_broker",
-    "broker": "kafka_bootstrap",
-}
-"""Groups of tests, and the fixture that tells them."""
+_BROKERS = {"cluster", "secure_kafka", "kafka_broker", "kafka_bootstrap"}
+"""Fixtures that start a Kafka."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever needs a Kafka is marked so, and all that needs the same one runs in one worker."""
+    """Whatever needs a Kafka is marked so."""
     for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        for broker, fixture in _BROKERS.items():
-            if fixture in fixtures:
-                item.add_marker(pytest.mark.kafka)
-                item.add_marker(pytest.mark.xdist_group(broker))
-                break
+        if _BROKERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kafka)

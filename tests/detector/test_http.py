@@ -137,7 +137,7 @@ def test_the_status_page_shows_incidents_lag_age_and_drift() -> None:
     engine = Engine(artifact)
     sources = Sources(lambda: {0: 4}, ready=lambda: True, lag_seconds=lambda: {0: 7.25}, replaying=lambda: 1)
     metrics = Metrics(engine, 10, "1", sources)
-    status = Status(artifact.spec, "v1", metrics)
+    status = Status(metrics)
     before = status.json()
     assert before["firing"] == []
     assert before["error_psi"] is None
