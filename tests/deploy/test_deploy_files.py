@@ -39,7 +39,6 @@ from tests.deploy.files import (
 from trainer.plant import Plant
 
 TEXTS = [path for path in sorted(DEPLOY.rglob("*")) if path.is_file()]
-MIXIN = ("./prometheus", "./alertmanager", "./grafana")
 UNIT = DEPLOY / "systemd/streamgauge.service"
 WORKLOADS = [
     (path, spec)
@@ -119,8 +118,6 @@ def test_what_compose_mounts_is_there_or_a_volume() -> None:
     for name, service in compose()["services"].items():
         for mount in service.get("volumes", []):
             source = mount.partition(":")[0]
-            if source.startswith(MIXIN) and not (DEPLOY / source).exists():
-                continue  # dashboards and rules are optional for whoever runs the detector alone
             assert (DEPLOY / source).exists() if source.startswith(".") else source in declared, (name, mount)
 
 
