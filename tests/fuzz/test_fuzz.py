@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from detector import artifact as artifacts
 from detector.config import Config
+from detector.config_tables import fields_of
 from tests.artifacts import make_artifact
 from tests.fuzz import run
 from tests.fuzz.codec_target import CODECS, NOW_MS, CodecTarget, bodies, check_batch, dumps
@@ -70,7 +71,13 @@ def test_messages_become_readings_or_rejects_and_take_no_valid_one_along(
 
 
 def keys() -> list[tuple[str, str]]:
-    return [(name, key) for name, part in Config.model_fields.items() for key in part.annotation.model_fields]
+    """(a table's heading, key) of every table that there may be."""
+    found = []
+    for name, part in Config.model_fields.items():
+        fields, is_array = fields_of(part.annotation)
+        heading = f"[{name}.flow]" if name == "channels" else f"[[{name}]]" if is_array else f"[{name}]"
+        found += [(heading, key) for key in fields]
+    return found
 
 
 def toml(value: Any) -> str:
@@ -85,7 +92,7 @@ def toml(value: Any) -> str:
 def test_a_configuration_is_usable_or_refused_with_its_place(
     tmp_path: Path, changes: list[tuple[tuple[str, str], Any]]
 ) -> None:
-    text = GOOD + "".join(f"\n[{name}]\n{key} = {toml(value)}\n" for (name, key), value in changes)
+    text = GOOD + "".join(f"\n{heading}\n{key} = {toml(value)}\n" for (heading, key), value in changes)
     check_config(tmp_path / "streamgauge.toml", text.encode(), {})
 
 
