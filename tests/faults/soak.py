@@ -172,7 +172,9 @@ def _minute(
     victim = members[1 + minute % (_MEMBERS - 1)]
     victim.kill()
     cluster.zygote.start(victim)
-    killed, written = time.monotonic(), progress.ends()
+    killed = time.monotonic()
+    stream.write(1)  # of every partition, the victim's too: what shows that it is served again
+    written = progress.ends()
     recovered = None
     while recovered is None:
         _write_for(stream, rate, 0.5)
