@@ -141,7 +141,10 @@ def test_fleet_shows_which_series_misbehaves_and_its_channel(live: Live) -> None
     wait_for(lambda: blamed() == {BLAMED}, f"an incident that blames {BLAMED}")
     wait_for(lambda: scores().get(BROKEN, 0.0) > 1, f"an anomalous {BROKEN}")
     wait_for(lambda: max(now := scores(), key=now.__getitem__) == BROKEN, f"{BROKEN} at the top")
-    assert {one.labels["series"] for one in shown("Series by score, B")} == set(scores())
+    wait_for(
+        lambda: {one.labels["series"] for one in shown("Series by score, B")} == set(scores()),
+        "both columns to know the same series",
+    )
 
 
 def test_series_shows_the_channel_outside_its_band_while_the_incident_is_marked(live: Live) -> None:
@@ -171,11 +174,19 @@ def test_series_shows_the_channel_outside_its_band_while_the_incident_is_marked(
 
 
 def test_variables_offer_what_there_is(live: Live) -> None:
-    offered = {q.where.rpartition("$")[2]: live.answer(q) for q in all_questions() if q.kind == "variable"}
-    assert offered["job"] == [JOB]
-    assert offered["instance"] == [live.daemon.address.removeprefix("http://")]
-    assert offered["series"] == [f"pump-0{number}" for number in range(1, 5)]
-    assert offered["channel"] == sorted(CHANNELS)
+    expected = {
+        "job": [JOB],
+        "instance": [live.daemon.address.removeprefix("http://")],
+        "series": [f"pump-0{number}" for number in range(1, 5)],
+        "channel": sorted(CHANNELS),
+    }
+    asked = [q for q in all_questions() if q.kind == "variable"]
+
+    def offered() -> dict[str, list[object]]:
+        return {q.where.rpartition("$")[2]: live.answer(q) for q in asked}
+
+    # A series that has no score yet is offered with its first one.
+    wait_for(lambda: expected.items() <= offered().items(), f"the variables to offer {expected}")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
