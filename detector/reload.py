@@ -59,12 +59,12 @@ class Reloader:
     def __init__(self, running: Running, watch: Watch[Candidate]) -> None:
         self._running, self._watch = running, watch
         self._next: Candidate | None = None
-        self.loaded = 0
+        self.loaded = self._refused = 0
 
     @property
     def counts(self) -> dict[str, int]:
         """Outcome -> how often, for the metrics."""
-        return {"loaded": self.loaded, "refused": self._watch.refused}
+        return {"loaded": self.loaded, "refused": self._watch.refused + self._refused}
 
     def turned(self) -> bool:
         """Take up what is ready, if this is a moment for it; else at a later turn. Whether it was."""
@@ -73,6 +73,9 @@ class Reloader:
         if self._next is None or is_replaying or self._running.source.has_lost:
             return False
         candidate = self._next
+        if not self._takes_our_rules(candidate):
+            self._next = None
+            return False
         is_same = candidate.engine.origin.layout == self._running.engine.origin.layout
         if not (is_same or self._finish()):
             return False
@@ -92,11 +95,21 @@ class Reloader:
         running.announce(said)
         return not running.source.has_lost
 
+    def _takes_our_rules(self, candidate: Candidate) -> bool:
+        """Whether it knows the channels of the rules: they may have been read again since it was made."""
+        rules = self._running.engine.options.rules
+        try:
+            if candidate.engine.options.rules != rules:
+                candidate.engine.use_rules(rules)
+        except ValueError as error:
+            self._refused += 1
+            logs.event("model refused, going on with the old one", logging.ERROR, error=str(error))
+            return False
+        return True
+
     def _use(self, candidate: Candidate, keeps_windows: bool) -> None:
         running = self._running
         before = running.engine.artifact.version
-        if candidate.engine.options.rules != running.engine.options.rules:
-            candidate.engine.use_rules(running.engine.options.rules)
         running.engine.become(candidate.engine)
         artifact = running.engine.artifact
         running.source.use_codec(candidate.codec)

@@ -14,6 +14,8 @@ from connectors.records import Readings
 from detector.artifact import Artifact, Scoring
 from detector.engine import Engine, EngineOptions, StepResult
 from detector.incidents import IncidentRules
+from detector.reload import Candidate, Reloader, Running
+from detector.rules import ChannelRule
 from detector.verdicts import State
 from tests.artifacts import make_artifact
 from tests.detector.test_snapshot import FOLLOWING, KINDS, engine_of, outcome, through_bytes
@@ -234,3 +236,37 @@ def test_following_thresholds_are_carried_over() -> None:
     after = engine.step(regular(1, start=61)).verdicts.threshold[-1]
     assert before != 1.0
     assert after == pytest.approx(before, rel=0.1)
+
+
+class Ready:
+    """A watch that has a model ready, once."""
+
+    refused = 0
+
+    def __init__(self, candidate: Candidate) -> None:
+        self._candidate: Candidate | None = candidate
+
+    def take(self) -> Candidate | None:
+        candidate, self._candidate = self._candidate, None
+        return candidate
+
+
+class Holding:
+    """A source that has lost nothing."""
+
+    has_lost = False
+
+
+def test_a_model_without_a_channel_that_rules_were_made_of_meanwhile_is_refused_and_the_old_one_stays() -> (
+    None
+):
+    old = Engine(make_artifact(interval_ns=INTERVAL_NS))
+    new = Engine(make_artifact(interval_ns=INTERVAL_NS, channels=("flow", "level")))
+    old.use_rules(IncidentRules(channels={"pressure": ChannelRule(min_absolute=1.0)}))
+    running = Running(old, Holding(), None, None, lambda said: None)  # type: ignore[arg-type]  # nothing is written
+    reloader = Reloader(running, Ready(Candidate(new, None)))  # type: ignore[arg-type]  # nothing is decoded
+    version = old.artifact.version
+    assert not reloader.turned()
+    assert not reloader.turned()
+    assert reloader.counts == {"loaded": 0, "refused": 1}
+    assert (old.artifact.version, old.artifact.spec.channel_names) == (version, ("flow", "pressure"))
