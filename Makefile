@@ -14,6 +14,9 @@ VUS     := vus==0.0.6
 FAST    := not package and not deployment and not dashboards and not operations
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 
+# Without its bytecode torch takes seconds longer to import, in every process that the tests start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test deployment dashboards dashboards-json operations faults soak fuzz lint format
 .PHONY: bench quality dist dist-check constraints clean

@@ -24,6 +24,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from detector.identity import identities
+
 MOST_JOINT_CELLS, MOST_JOINT_ROWS = 1_024, 32
 _STEPS = 6
 _TINY = 1e-12
@@ -49,10 +51,11 @@ class Whitening(nn.Module):
         num_cells = window * num_channels
         self.is_factored = num_channels > 1 and (num_cells > MOST_JOINT_CELLS or window > MOST_JOINT_ROWS)
         num_alone = num_channels if num_channels > 1 else 0
-        self.register_buffer("joint", torch.eye(0 if self.is_factored else num_cells))
-        self.register_buffer("rows", torch.eye(window if self.is_factored else 0))
-        self.register_buffer("channels", torch.eye(num_channels if self.is_factored else 0))
-        self.register_buffer("alone", torch.eye(window).repeat(num_alone, 1, 1))
+        joint, rows, channels = (0, window, num_channels) if self.is_factored else (num_cells, 0, 0)
+        self.register_buffer("joint", identities(joint, joint))
+        self.register_buffer("rows", identities(rows, rows))
+        self.register_buffer("channels", identities(channels, channels))
+        self.register_buffer("alone", identities(num_alone, window, window))
         self.register_buffer("scale", torch.ones(num_channels))
 
     def forward(

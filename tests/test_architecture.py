@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from detector.models import FAMILIES
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("connectors", "detector", "trainer")  # each may import itself and those before it
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -161,6 +163,21 @@ def test_connectors_work_without_torch() -> None:
 def test_the_daemon_loads_no_training_code() -> None:
     code = "import sys, detector.daemon; print(sorted({'trainer', 'pandas'} & set(sys.modules)))"
     assert in_fresh_python(code) == "[]"
+
+
+@pytest.mark.parametrize(
+    "family", sorted(FAMILIES.keys() - {"vae"})
+)  # which runs its backbone to size itself
+def test_building_a_model_without_weights_loads_no_compiler(family: str) -> None:
+    """torch._dynamo is imported by whatever is Python on the meta device, and takes seconds."""
+    code = (
+        "import sys, torch; from detector.artifact import build_members\n"
+        "from tests.artifacts import make_artifact\n"
+        f"members = make_artifact(family={family!r}).spec.members\n"
+        "with torch.device('meta'): build_members(members, 2)\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    assert in_fresh_python(code) == "False"
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -25,6 +25,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from detector.identity import identities
 from detector.models import conv, deep
 from detector.models.options import ACTIVATIONS, check_one_of, check_shared
 
@@ -97,7 +98,7 @@ class VariationalAutoencoder(nn.Module):
         self.log_variance = nn.Parameter(torch.full((num_channels,), _START_LOG_VARIANCE))
         self.register_buffer("noise", _antithetic(config.draws, config.latent))
         self.register_buffer("code_mean", torch.zeros(config.latent))
-        self.register_buffer("code_factor", torch.eye(config.latent))
+        self.register_buffer("code_factor", identities(config.latent, config.latent))
         self.register_buffer("noise_memory", torch.zeros(num_channels))
 
     def encode(self, x_BWC: torch.Tensor) -> torch.Tensor:
