@@ -51,9 +51,11 @@ def _backtest_options(args: argparse.Namespace, channels: tuple[str, ...]) -> En
     """Those of the daemon's configuration, where one is named; --lateness wins."""
     from detector.config import load_config, parse_duration
     from detector.engine import EngineOptions
-    from detector.rules_config import engine_options
+    from detector.rules_config import default_threads, engine_options
 
-    options = engine_options(load_config(Path(args.config)), channels) if args.config else EngineOptions()
+    options = EngineOptions(threads=default_threads())
+    if args.config:
+        options = engine_options(load_config(Path(args.config)), channels)
     try:
         lateness = parse_duration(args.lateness) if args.lateness else None
     except ValueError as error:

@@ -52,7 +52,7 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
     Raises ConfigError, ArtifactError or KafkaError with what to do about it.
     """
     logs.configure(config.log.format, config.log.level)
-    torch.set_num_threads(config.service.threads)
+    torch.set_num_threads(1)  # `service.threads` are ours: see `detector.scoring`
     stop = _stop_on_signals()
     hang_up = _HangUp()
     artifact = open_artifact(config.model.path)

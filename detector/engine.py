@@ -44,7 +44,7 @@ class Engine:
         self._num_channels = len(spec.channels)
         self._slots = Slots()
         self._grid = Grid(self._num_channels, spec.interval_ns, options.lateness_ns)
-        self._evidence = Evidence(artifact, options.device)
+        self._evidence = Evidence(artifact, options.device, options.threads)
         self._judge = Judge(spec)
         self._incidents = Incidents(
             options.rules, spec.name, artifact.version, spec.channel_names, spec.column("band")

@@ -20,11 +20,13 @@ class EngineOptions:
     lateness_ns     how long a row waits for readings that come out of order
     stale_after_ns  silence, by the clock of `tick`, after which a series is stale; None: never
     device          "auto", "cpu" or "cuda"
+    threads         batches of windows scored at once; scores do not depend on it
     """
 
     lateness_ns: int = 0
     stale_after_ns: int | None = None
     device: str = "cpu"
+    threads: int = 1
     rules: IncidentRules = field(default_factory=IncidentRules)
 
 

@@ -15,7 +15,7 @@ from detector.artifact import Artifact, Member
 from detector.grid import Rows
 from detector.overlap import Judged, Kind, Overlap, Said
 from detector.quality import Flatline, out_of_range
-from detector.scoring import Scorer, scale_rows
+from detector.scoring import Scorer, Threads, scale_rows
 from detector.slots import SlotArray
 from detector.windows import Lines, Stretch, Tails
 
@@ -51,7 +51,7 @@ class Heard:
 class Evidence:
     """Of any number of series. Deterministic, whatever the cut of the rows. Not thread-safe."""
 
-    def __init__(self, artifact: Artifact, device: str) -> None:
+    def __init__(self, artifact: Artifact, device: str, num_threads: int = 1) -> None:
         spec = artifact.spec
         self._spec = spec
         num_channels = len(spec.channels)
@@ -60,8 +60,10 @@ class Evidence:
         self._lines = Lines(spec.max_gap)
         self._tails = Tails(spec.window - 1, num_channels)
         self._flatline = Flatline(spec.column("flatline_rows"))
+        threads = Threads(num_threads)
         self._scorers = [
-            Scorer.on(artifact.module[at], spec.batch_size, device) for at in range(len(spec.members))
+            Scorer.on(artifact.module[at], spec.batch_size, device, threads)
+            for at in range(len(spec.members))
         ]
         self._spans = [_span(spec.scoring.delay, spec.stride, member) for member in spec.members]
         self._overlap = Overlap(num_channels, self._kinds(self._spans))

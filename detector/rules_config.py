@@ -1,7 +1,8 @@
-"""The incident rules that a configuration asks for, checked against the model's channels."""
+"""What a configuration asks of the engine: incident rules, checked against the model's channels, and more."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from difflib import get_close_matches
@@ -21,8 +22,16 @@ def engine_options(config: Config, channels: Sequence[str] | None = None) -> Eng
         lateness_ns=_ns(config.grid.lateness),
         stale_after_ns=_ns(stale) if stale is not None else None,
         device=config.service.device,
+        threads=config.service.threads or default_threads(),
         rules=rules_of(config, channels),
     )
+
+
+def default_threads() -> int:
+    """As many as there are cores that this process may use, at most 4: the client and the codec, which are
+    one thread, cannot feed more."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 4)
 
 
 def rules_of(config: Config, channels: Sequence[str] | None = None) -> IncidentRules:

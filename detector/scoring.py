@@ -1,13 +1,17 @@
 """Windows through a member, in padded batches of one fixed size.
 
 The fixed size makes a window's result independent of which windows happen to be scored with it, to the
-last bit (natural batch sizes change the last bits of some convolutions).
+last bit (natural batch sizes change the last bits of some convolutions). Whole batches are what threads
+share, each with one torch thread: no result depends on how many there are, and on a busy machine they wait
+for no one, while the threads inside torch's operations spin for one another.
 
 Letters: N windows, B batch, W window, S span, C channels, K statistics.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +83,20 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+class Threads:
+    """So many threads for batches; with one, the caller's."""
+
+    def __init__(self, number: int) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        if number > 1:
+            self._pool = ThreadPoolExecutor(number, "scoring", torch.set_num_threads, (1,))
+
+    def each(self, work: Callable[[int], None], items: Iterable[int]) -> None:
+        """`work` on each item, in any order; raises what it raises."""
+        for _ in map(work, items) if self._pool is None else self._pool.map(work, items):
+            pass
+
+
 @dataclass(frozen=True, slots=True)
 class Scorer:
     """A member behind its fixed batch size, on one device."""
@@ -86,14 +104,15 @@ class Scorer:
     member: MemberModule
     batch_size: int
     device: torch.device
+    threads: Threads
 
     @classmethod
-    def on(cls, member: MemberModule, batch_size: int, device: str) -> Scorer:
+    def on(cls, member: MemberModule, batch_size: int, device: str, threads: Threads) -> Scorer:
         """`device` as for `pick_device`."""
         where = pick_device(device)
         if where.type == "cuda":  # by default convolutions and LSTM round to 10 bits there: scores 5e-4 apart
             torch.backends.cudnn.allow_tf32 = False
-        return cls(member.eval().to(where), batch_size, where)
+        return cls(member.eval().to(where), batch_size, where, threads)
 
     def assess(self, flat: NDArray[np.float32], ends: NDArray[np.intp], window: int, span: int) -> Assessed:
         """Judge the windows of `flat` that end at `ends`.
@@ -110,15 +129,17 @@ class Scorer:
             np.empty((len(ends), num_statistics)),
             np.empty((len(ends), num_channels), np.float32),
         )
-        x_BWC = np.zeros((self.batch_size, window, num_channels), np.float32)
-        for at in range(0, len(ends), self.batch_size):
+        columns: tuple[NDArray[np.floating], ...] = (found.expected, found.statistics, found.blame)
+
+        def judge(at: int) -> None:
             starts = ends[at : at + self.batch_size] - (window - 1)
+            x_BWC = np.zeros((self.batch_size, window, num_channels), np.float32)
             x_BWC[: len(starts)] = windows[starts]
-            x_BWC[len(starts) :] = 0.0
             here = slice(at, at + len(starts))
-            columns: tuple[NDArray[np.floating], ...] = (found.expected, found.statistics, found.blame)
             for column, part in zip(columns, self._forward(x_BWC, span), strict=True):
                 column[here] = part[: len(starts)]
+
+        self.threads.each(judge, range(0, len(ends), self.batch_size))
         return found
 
     def _forward(self, x_BWC: NDArray[np.float32], span: int) -> tuple[NDArray[np.float32], ...]:

@@ -219,7 +219,12 @@ class ServiceSection(Section):
         default=20_000, ge=1, le=10_000_000, description="messages judged at once at most"
     )
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    threads: int = Field(default=1, ge=1, le=1_024, description="processor threads of the model")
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_024,
+        description="batches of windows judged at once; none: as many as there are cores, at most 4",
+    )
 
 
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -18,6 +18,7 @@ from connectors.records import Readings
 from detector.artifact import Adaptation, Artifact, Level, Scoring
 from detector.engine import Engine, EngineOptions, StepResult
 from detector.rules import IncidentRules
+from detector.scoring import Threads
 from detector.verdicts import State
 from tests.artifacts import make_artifact
 from tests.strategies import INTERVAL_NS, cuts_of, order_within, part, readings_of, reordered, streams
@@ -441,3 +442,20 @@ def test_many_series_in_one_step_equal_each_alone() -> None:
     )
     alone = [row for r in each for row in feed(engine_of(make_artifact()), r, [0, 30])[0]]
     assert feed(engine_of(make_artifact()), together, [0, 90])[0] == sorted(alone)
+
+
+@pytest.mark.parametrize("kind", [{"more": (("linear", 4), ("lstm", 6))}, {"family": "vae"}], ids=str)
+def test_any_number_of_threads_gives_bit_equal_verdicts(kind: dict[str, Any]) -> None:
+    readings = regular(300)  # 19 batches of 16
+    artifact = make_artifact(**kind)
+    one, four = (feed(engine_of(artifact, threads=number), readings, [0, 300]) for number in (1, 4))
+    assert one == four
+
+
+def test_a_failure_in_a_thread_is_raised_to_the_caller() -> None:
+    def fail(item: int) -> None:
+        if item == 7:
+            raise MemoryError(item)
+
+    with pytest.raises(MemoryError):
+        Threads(3).each(fail, range(10))

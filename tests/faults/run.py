@@ -15,12 +15,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from tests.faults.cluster import Cluster
 from tests.faults.harness import Plan, Report, run_schedule
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(argv)
+    torch.set_num_threads(1)  # what is expected is computed beside brokers and members
     first, _, last = arguments.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
     directory = Path(tempfile.mkdtemp(prefix="streamgauge-faults-"))
