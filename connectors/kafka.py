@@ -32,10 +32,12 @@ from connectors.connection import (
 )
 from connectors.delivery import AtLeastOnce
 from connectors.errors import KafkaError
+from connectors.out_of_range import OutOfRange
 from connectors.pace import Pace
 from connectors.raw import RawColumns
 from connectors.rebalances import Rebalances
 from connectors.records import Batch, Membership, Position
+from connectors.stuck import Stuck
 
 __all__ = [
     "AtLeastOnce",
@@ -97,6 +99,8 @@ class KafkaSource:
                 partition_assignment_strategy=(StickyPartitionAssignor,),
             )
             self._consumer.subscribe([options.topic], listener=self._rebalances)
+            self._out_of_range = OutOfRange(self._consumer._subscription)
+            self._stuck = Stuck(self._consumer)
             # A leader that joins without knowing the topic assigns nothing to anyone, then all again.
             self._consumer.partitions_for_topic(options.topic)
 
@@ -114,6 +118,7 @@ class KafkaSource:
             self._started.discard(partition)
             for known in (self._uncommitted, self._next, self._committed, self._newest_ms):
                 known.pop(partition, None)
+            self._out_of_range.forget(partition)
             if partition not in held:
                 self._first.pop(partition, None)
         if is_new:
@@ -127,6 +132,9 @@ class KafkaSource:
         else:
             self._started |= assigned
         records = {tp: found for tp, found in records.items() if tp in held & self._started}
+        positions = {tp: at for tp, at in self._read().items() if tp in self._started}
+        deleted = self._out_of_range.passed(positions, records)
+        self._next |= {tp: at for tp, (_, at) in deleted.items()}
         self._next |= {tp: found[-1].offset + 1 for tp, found in records.items()}
         self._pace.taken(sum(map(len, records.values())))
         self._newest_ms = self._newest_ms | {tp: found[-1].timestamp for tp, found in records.items()}
@@ -143,6 +151,7 @@ class KafkaSource:
             frozenset(tp.partition for tp in assigned),
             decoded.unknown_values,
             decode_seconds,
+            {tp.partition: offsets for tp, offsets in deleted.items()},
         )
 
     def read_from(self, starts: Mapping[int, int]) -> None:
@@ -153,6 +162,7 @@ class KafkaSource:
             if start is not None:
                 self._consumer.seek(tp, start)
                 self._next[tp] = start
+            self._out_of_range.forget(tp)
             self._started.add(tp)
         self._offered = set()
 
@@ -326,11 +336,14 @@ class KafkaSource:
             return
         self._looked_at = now
         self._look_for_twin()
-        ends = {tp: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
-        known = self._read().items()
-        self._lag = {tp.partition: max(0, ends[tp] - at) for tp, at in known if ends.get(tp) is not None}
         client = self._consumer._client
         connected = any(client.connected(broker.node_id) for broker in client.cluster.brokers())
+        known = self._read()
+        if connected:
+            self._stuck.look({tp: at for tp, at in known.items() if tp in self._started}, now)
+        ends = {tp: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
+        ends = {tp: max(end, self._stuck.ends.get(tp, 0)) for tp, end in ends.items() if end is not None}
+        self._lag = {tp.partition: max(0, ends[tp] - at) for tp, at in known.items() if tp in ends}
         if connected != self._connected:
             self._connected = connected
             servers, state = self._connection.servers, "are connected to" if connected else "have lost"

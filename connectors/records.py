@@ -6,7 +6,7 @@ Nothing here knows of windows, models or thresholds; everything is a value or a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -87,7 +87,8 @@ class Batch:
     None in a replay. `lost` are the partitions that left this member since the batch before:
     their series' state must be dropped. `assigned` are those that came, of which nothing is in the
     batch: they are read once the source was told from where (`read_from`). `unknown_values` counts
-    values of channels nobody knows, `decode_seconds` is the part of the poll that decoding took.
+    values of channels nobody knows, `decode_seconds` is the part of the poll that decoding took. `deleted`
+    are partitions of which something was deleted before it was read: (offset wanted, offset read instead).
     """
 
     readings: Readings
@@ -98,6 +99,7 @@ class Batch:
     assigned: frozenset[int] = frozenset()
     unknown_values: int = 0
     decode_seconds: float = 0.0
+    deleted: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
 class Source(Protocol):

@@ -25,6 +25,7 @@ from detector import logs, systemd
 from detector.access import warn_of_exposure
 from detector.artifact import Artifact
 from detector.config import Config
+from detector.deletion import Deletions
 from detector.delivery import Way, choose, create_topics, recovery_of
 from detector.engine import Engine, StepResult
 from detector.errors import ConfigError
@@ -134,7 +135,8 @@ def _judge(
     notifiers: Notifiers,
 ) -> None:
     topics = Topics.of(config.output.prefix)
-    recovery = recovery_of(config, connection, topics)
+    deletions = Deletions()
+    recovery = recovery_of(config, connection, topics, deletions)
     sources = Sources(
         lambda: source.lag,
         lambda: source.num_rebalances,
@@ -143,6 +145,7 @@ def _judge(
         lambda: recovery.num_replaying if recovery else 0,
         lambda: recovery.replayed if recovery else 0,
         notifiers.stats,
+        deleted=lambda: deletions.messages,
     )
     metrics = Metrics(
         engine,
@@ -175,10 +178,8 @@ def _judge(
                     if reloader.turned():
                         metrics.follow(engine)
 
-                if recovery is None:
-                    run(source, engine, sink, signals.stop.is_set, turned)
-                else:
-                    run(source, engine, sink, signals.stop.is_set, turned, partial(recovery.prepare, source))
+                prepare = partial(recovery.prepare, source) if recovery else deletions.prepare
+                run(source, engine, sink, signals.stop.is_set, turned, prepare)
 
 
 def _sink_of(config: Config, engine: Engine, way: Way, recovery: Recovery | None) -> MessageSink:

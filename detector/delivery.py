@@ -17,6 +17,7 @@ from connectors.producer import Producer
 from connectors.state_topic import read_state
 from connectors.transactions import Transactions
 from detector.config import Config
+from detector.deletion import Deletions
 from detector.errors import ConfigError
 from detector.messages import Topics
 from detector.recovery import Recovery
@@ -103,9 +104,11 @@ def transactional_id(config: Config, http_port: int) -> str:
     return f"{config.kafka.group_id}-{own}"
 
 
-def recovery_of(config: Config, connection: Connection, topics: Topics) -> Recovery | None:
+def recovery_of(
+    config: Config, connection: Connection, topics: Topics, deletions: Deletions
+) -> Recovery | None:
     """Saved state, None where it is turned off."""
     if not config.recovery.max_replay_rows:
         return None
     read = partial(read_state, connection, topics.state)
-    return Recovery(read, topics.state, config.kafka.topic, config.recovery.max_replay_rows)
+    return Recovery(read, topics.state, config.kafka.topic, config.recovery.max_replay_rows, deletions)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from connectors.records import Batch, Message, Readings
 from detector import logs
+from detector.deletion import Deletions
 from detector.engine import Changed, Engine
 from detector.snapshot import SeriesState, decode_state, encode_state
 
@@ -67,14 +68,22 @@ class _Replay:
 class Recovery:
     """Saves the engine's state to a topic and restores it from there. Not thread-safe."""
 
-    def __init__(self, read_state: ReadState, topic: str, source: str, max_replay_rows: int) -> None:
+    def __init__(
+        self,
+        read_state: ReadState,
+        topic: str,
+        source: str,
+        max_replay_rows: int,
+        deletions: Deletions | None = None,
+    ) -> None:
         """`topic` holds the state, `source` is the input topic."""
+        self._deletions = deletions or Deletions()
         self._read_state, self._topic, self._input = read_state, topic, source
         self._stride = max(1, max_replay_rows // 2)
         self._replays: dict[int, _Replay] = {}
         self._next: dict[int, int] = {}
         self._before: dict[int, int] = {}
-        self.replayed = self.truncated = 0
+        self.replayed = 0
 
     @property
     def is_replaying(self) -> bool:
@@ -94,6 +103,7 @@ class Recovery:
     def prepare(self, source: Log, engine: Engine, batch: Batch) -> Batch:
         """Forget what the member has lost, take up what it was assigned, judge in silence what was judged
         before; return the part of the batch that is live."""
+        self._deletions.notice(batch.deleted, {number: one.until for number, one in self._replays.items()})
         engine.drop(batch.lost)
         for partition in batch.lost:
             self._forget(partition)
@@ -230,17 +240,7 @@ class Recovery:
         """Remember the replay; notice what retention has deleted."""
         start, until, holds = found
         if earliest > start:
-            lost = max(0, earliest - until)
-            self.truncated += 1
-            logs.event(
-                "the input was deleted before it was read" if lost else "the input to be replayed is deleted",
-                logging.ERROR if lost else logging.WARNING,
-                partition=partition,
-                unread_messages=lost,
-                wanted=start,
-                earliest=earliest,
-                remedy="raise retention.ms of the input topic above the longest outage",
-            )
+            self._deletions.notice({partition: (start, earliest)}, {partition: until})
             start = earliest
         if start < until:
             self._replays[partition] = _Replay(until, began, holds)

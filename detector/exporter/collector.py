@@ -100,6 +100,7 @@ def _loop(snapshot: Snapshot, sources: Sources) -> Iterator[Metric]:
     yield _plain("ready", sources.ready())
     yield _plain("replaying", sources.replaying())
     yield _plain("replayed_readings_total", sources.replayed())
+    yield _plain("deleted_messages_total", sources.deleted())
 
 
 def _model(view: View, sources: Sources) -> Iterator[Metric]:

@@ -31,6 +31,7 @@ class Sources:
     lag_seconds    partition -> age of the newest message read
     replaying      partitions being replayed
     replayed       readings judged again
+    deleted        messages that were deleted before they were read
     notifiers      one entry a notifier
     reloads        outcome ("loaded", "refused") -> reloads of the model
     config_reloads the same for the configuration
@@ -45,3 +46,4 @@ class Sources:
     notifiers: Callable[[], Sequence[NotifierStats]] = tuple
     reloads: Callable[[], Mapping[str, int]] = dict
     config_reloads: Callable[[], Mapping[str, int]] = dict
+    deleted: Callable[[], int] = int

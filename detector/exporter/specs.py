@@ -117,6 +117,7 @@ LOOP = (
     _gauge("ready", "1 when partitions are assigned and none is being replayed"),
     _gauge("replaying", "Partitions being read again after a restart or a rebalance"),
     _counter("replayed_readings", "Readings judged again in silence"),
+    _counter("deleted_messages", "Messages that the input topic's retention deleted before they were read"),
     _counter(
         "transactions",
         "Kafka transactions by outcome: committed, aborted, fenced",

@@ -13,8 +13,9 @@ from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
+from connectors import stuck
 from connectors.codec import JsonWideCodec
 from connectors.connection import Connection, ConsumerOptions, ProducerOptions, TopicSpec
 from connectors.errors import KafkaError
@@ -333,6 +334,50 @@ def test_a_new_group_may_start_at_the_end(kafka_bootstrap: str, kafka_topic: Mak
         poll_until(lambda _: source.has_reached({(topic, 0): 10}), source)
         fill(kafka_bootstrap, readings(topic, 1, start=10))
         assert values(poll_until(lambda found: num_read(found) == 1, source)) == [10]
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_what_is_deleted_under_a_running_member_is_told_and_the_rest_is_read(
+    kafka_bootstrap: str, kafka_topic: MakeTopic, start: str
+) -> None:
+    """The client alone would say nothing, and by `latest` pass over what is left."""
+    topic = kafka_topic()
+    small = {"max_poll_records": 5, "max_partition_fetch_bytes": 500, "fetch_max_bytes": 500}
+    with member(kafka_bootstrap, topic, new_group(), start=start, **small) as source:
+        poll_until(lambda _: source.has_reached({(topic, 0): 0}), source)
+        for at in range(0, 200, 5):  # a batch each: one is the least that a fetch brings
+            fill(kafka_bootstrap, readings(topic, 5, start=at))
+        before = values(poll_until(lambda found: num_read(found) >= 5, source))
+        with closing(KafkaAdminClient(bootstrap_servers=kafka_bootstrap)) as admin:
+            admin.delete_records({TopicPartition(topic, 0): 150})
+        after = poll_until(lambda found: 199.0 in values(found), source)
+    read = before + values(after)
+    (told,) = [batch.deleted for batch in after if batch.deleted]
+    wanted, earliest = told[0]
+    assert earliest == 150
+    assert wanted < 150
+    assert read == [float(n) for n in (*range(wanted), *range(150, 200))]
+
+
+def test_a_partition_for_which_the_client_waits_in_vain_is_asked_for_anew(
+    kafka_bootstrap: str,
+    kafka_topic: MakeTopic,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(stuck, "_PATIENCE_SECONDS", 1.0)
+    topic = kafka_topic()
+    fill(kafka_bootstrap, readings(topic, 5))
+    with member(kafka_bootstrap, topic, new_group()) as source:
+        before = poll_until(lambda found: num_read(found) == 5, source)
+        state = source._consumer._subscription.assignment[TopicPartition(topic, 0)]
+        state._awaiting_validation, state.next_allowed_retry_time = True, float("inf")
+        fill(kafka_bootstrap, readings(topic, 5, start=5))
+        after = poll_until(lambda found: num_read(found) == 5, source)
+    assert values(before + after) == [float(n) for n in range(10)]
+    assert [r.message for r in caplog.records if r.name == "connectors.stuck"] == [
+        f"partition 0 of {topic} stands at 5 and its end is 10: asking for it anew"
+    ]
 
 
 def test_a_static_member_comes_back_without_a_rebalance(kafka_bootstrap: str, kafka_topic: MakeTopic) -> None:

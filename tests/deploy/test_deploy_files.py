@@ -38,7 +38,7 @@ from tests.deploy.files import (
 )
 from trainer.plant import Plant
 
-TEXTS = [path for path in sorted(DEPLOY.rglob("*")) if path.is_file()]
+TEXTS = [path for path in sorted(DEPLOY.rglob("*")) if path.is_file() and path.parent.name != "__pycache__"]
 UNIT = DEPLOY / "systemd/streamgauge.service"
 WORKLOADS = [
     (path, spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -201,6 +202,26 @@ def test_what_retention_deleted_is_reported_and_survived(group: Group, until: in
     assert set(output.verdicts.values()) == {1}
     newest = 1_700_000_000_000 + 116_000
     assert {time for _, time, _ in output.verdicts} >= set(range(newest - 30_000, newest + 1, 1_000))
+
+
+def test_what_retention_deletes_under_a_running_member_is_reported_and_survived(group: Group) -> None:
+    """It is held up for less than its session: no rebalance tells it where to go on."""
+    member = group.member(session="30s")
+    group.write(20)
+    group.wait()
+    member.send(signal.SIGSTOP)
+    group.write(1)  # answers the fetch that waits at the broker; the next one comes after the deletion
+    group.write(300)
+    with KafkaAdminClient(bootstrap_servers=group.cluster.bootstrap) as admin:
+        admin.delete_records({TopicPartition(group.topic, number): 800 for number in range(2)})
+    member.send(signal.SIGCONT)
+    group.wait()
+    assert len(member.events("partition taken up")) == 2
+    events = member.events("the input was deleted before it was read")
+    assert sorted(one["partition"] for one in events) == [0, 1]
+    assert all(one["earliest"] == 800 and one["unread_messages"] == 800 - one["wanted"] for one in events)
+    output = committed_output(group.cluster.bootstrap, f"{group.topic}-out")
+    assert set(output.verdicts.values()) == {1}
 
 
 def test_members_with_one_transactional_id_fence_each_other_until_one_says_so_and_ends(group: Group) -> None:

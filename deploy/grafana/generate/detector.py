@@ -170,6 +170,13 @@ def _errors() -> Section:
                 Query(f"sum({rate('missing_cells_total')}) / (sum({rate('cells_total')}) > 0)", "missing"),
             ),
             panels.bars(
+                Face(
+                    "Deleted before it was read",
+                    "Messages that the input topic's retention deleted before they were read: never judged.",
+                ),
+                Query(f"sum({increase('deleted_messages_total')})", "deleted"),
+            ),
+            panels.bars(
                 Face("Rows without a reading", "Rows put into short gaps between two points."),
                 Query(f"sum({increase('gap_rows_total')})", "gap rows"),
             ),
