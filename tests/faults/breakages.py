@@ -16,6 +16,7 @@ from detector.sinks import MessageSink
 NAMES = ("offsets_outside", "no_replay", "no_fencing", "slow", "hundredfold", "hang_once")
 HANG_SECONDS, _SLOW_SECONDS = 9.0, 0.005
 JUDGED = "judged, not written yet"
+HANGING = "hanging"
 
 
 def apply(name: str) -> None:
@@ -108,6 +109,7 @@ def _hang_once() -> None:
         seen[0] += len(readings) > 0
         if seen[0] == 3:
             seen[0] += 1
+            print(json.dumps({"event": HANGING, "readings": len(readings)}), file=sys.stderr, flush=True)
             time.sleep(HANG_SECONDS)
         return step(self, readings, now_ns)
 

@@ -21,6 +21,7 @@ from connectors.producer import Producer
 from connectors.records import Message
 from detector.registry import publish
 from tests.artifacts import make_artifact
+from tests.faults.breakages import HANGING
 from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, member_config, wait_for
 from tests.faults.expected import committed_output
 from tests.faults.harness import Progress
@@ -122,6 +123,26 @@ def test_a_model_slowed_a_hundredfold_keeps_its_membership(group: Group) -> None
     group.wait()
     assert sorted(taken_up(member)) == [0, 1], "nothing was taken from it"
     assert member.lines("transaction aborted") == 0
+    group.assert_each_row_once()
+
+
+def test_a_rebalance_in_the_middle_of_a_batch_waits_for_it_and_nothing_is_judged_twice(group: Group) -> None:
+    """The client rejoins when it polls, so partitions are revoked between batches; a member that takes longer
+    than `max_poll_interval` is expelled in the middle of one, as the next test has it."""
+    slow = group.member("hang_once")
+    wait_for(lambda: slow.holds_partitions, "the first")
+
+    def is_hanging() -> bool:
+        group.write(5)
+        return bool(slow.events(HANGING))
+
+    wait_for(is_hanging, f"a batch to take long; see {slow.log}", every=0.5)
+    other = group.member()
+    wait_for(lambda: other.holds_partitions, f"the other to be given partitions; see {other.log}")
+    group.write(20)
+    group.wait()
+    assert slow.lines("transaction aborted") == 0
+    assert len(taken_up(other)) == 1
     group.assert_each_row_once()
 
 
