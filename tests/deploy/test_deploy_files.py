@@ -43,7 +43,7 @@ UNIT = DEPLOY / "systemd/streamgauge.service"
 WORKLOADS = [
     (path, spec)
     for path, manifest in manifests()
-    if "kustomize" not in manifest.get("apiVersion", "") and "sasl" not in path.parts
+    if "kustomize" not in manifest.get("apiVersion", "") and not {"sasl", "https"} & {*path.parts}
     for spec in pod_specs(manifest)
 ]
 

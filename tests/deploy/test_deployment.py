@@ -140,7 +140,7 @@ def test_the_custom_resources_point_at_what_is_there() -> None:
     service = of_kind(manifests, "Service")
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
-    known = {"port", "path", "interval", "scrapeTimeout", "relabelings"}
+    known = {"port", "path", "interval", "scrapeTimeout", "relabelings", "scheme", "tlsConfig"}
     assert set(monitor) == {"selector", "endpoints"}
     assert set(monitor["endpoints"][0]) <= known
     stateful = of_kind(manifests, "StatefulSet")
@@ -171,7 +171,8 @@ def test_every_reader_of_kafka_logs_in_where_login_is_asked_for() -> None:
 def test_the_chart_is_clean_and_valid(tmp_path: Path) -> None:
     output([tool("helm"), "lint", "--strict", DEPLOY / "helm/streamgauge"])
     assert refused(chart(), tmp_path) == ""
-    more = ("saslSecret=streamgauge-kafka", "serviceMonitor.enabled=true", "storage.existingClaim=models")
+    secrets = ("saslSecret=streamgauge-kafka", "httpSecret=streamgauge-http")
+    more = (*secrets, "serviceMonitor.enabled=true", "storage.existingClaim=models")
     everything = chart(*more)
     assert refused(everything, tmp_path) == ""
     (spec,) = pod_specs(of_kind(documents(everything), "StatefulSet"))
@@ -198,16 +199,27 @@ def test_helm_and_kustomize_make_the_same(kind: str) -> None:
     assert without_names(of_kind(documents(chart()), kind)) == without_names(of_kind(ours, kind))
 
 
-def test_helm_and_kustomize_log_in_the_same_way() -> None:
+def test_helm_and_kustomize_log_in_and_serve_in_the_same_way() -> None:
     (ours,) = pod_specs(of_kind(documents(rendered("production")), "StatefulSet"))
-    (theirs,) = pod_specs(of_kind(documents(chart("saslSecret=streamgauge-kafka")), "StatefulSet"))
+    secrets = ("saslSecret=streamgauge-kafka", "httpSecret=streamgauge-http")
+    (theirs,) = pod_specs(of_kind(documents(chart(*secrets)), "StatefulSet"))
 
     def login(spec: dict[str, Any]) -> Any:
         (one,) = spec["containers"]
         names = {variable["name"]: variable for variable in one["env"]}
-        return names, [volume for volume in spec["volumes"] if volume["name"] == "kafka"]
+        probes = [one[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")]
+        assert {probe["scheme"] for probe in probes} == {"HTTPS"}
+        return names, [volume for volume in spec["volumes"] if volume["name"] in ("kafka", "http")], probes
 
     assert login(theirs) == login(ours)
+
+
+def test_who_is_read_over_https_is_scraped_so() -> None:
+    ours = of_kind(documents(rendered("production")), "ServiceMonitor")["spec"]["endpoints"][0]
+    flags = ("httpSecret=streamgauge-http", "serviceMonitor.enabled=true")
+    theirs = of_kind(documents(chart(*flags)), "ServiceMonitor")["spec"]["endpoints"][0]
+    assert ours == theirs
+    assert (ours["scheme"], ours["tlsConfig"]["serverName"]) == ("https", "streamgauge")
 
 
 def test_the_configuration_reaches_both(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from detector import probe
 from detector.certificates import Certificates, TlsFiles
 from detector.http import HttpServer, Protection, Response, Route
 from tests.certificates import Authority
@@ -204,6 +206,16 @@ def test_only_reading_is_allowed(target: Target, method: str) -> None:
     answer = target.exchange(f"{method} / HTTP/1.1\r\nContent-Length: 0\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 501 ")
     assert target.calls == {}
+
+
+def test_the_probe_finds_out_what_is_spoken(target: Target, capfd: pytest.CaptureFixture[str]) -> None:
+    port = str(urlsplit(target.server.address).port)
+    assert probe.main(["/healthz", port]) == 0
+    assert probe.main(["/broken", port]) == 1
+    assert f"/broken of port {port}: status 500" in capfd.readouterr().err
+    target.server.close()
+    assert probe.main(["/healthz", port]) == 1
+    assert "refused" in capfd.readouterr().err
 
 
 def test_head_has_no_body(target: Target) -> None:
