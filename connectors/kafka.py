@@ -37,7 +37,6 @@ from connectors.pace import Pace
 from connectors.raw import RawColumns
 from connectors.rebalances import Rebalances
 from connectors.records import Batch, Membership, Position
-from connectors.stuck import Stuck
 
 __all__ = [
     "AtLeastOnce",
@@ -100,7 +99,6 @@ class KafkaSource:
             )
             self._consumer.subscribe([options.topic], listener=self._rebalances)
             self._out_of_range = OutOfRange(self._consumer._subscription)
-            self._stuck = Stuck(self._consumer)
             # A leader that joins without knowing the topic assigns nothing to anyone, then all again.
             self._consumer.partitions_for_topic(options.topic)
 
@@ -336,14 +334,11 @@ class KafkaSource:
             return
         self._looked_at = now
         self._look_for_twin()
+        ends = {tp: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
+        known = self._read().items()
+        self._lag = {tp.partition: max(0, ends[tp] - at) for tp, at in known if ends.get(tp) is not None}
         client = self._consumer._client
         connected = any(client.connected(broker.node_id) for broker in client.cluster.brokers())
-        known = self._read()
-        if connected:
-            self._stuck.look({tp: at for tp, at in known.items() if tp in self._started}, now)
-        ends = {tp: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
-        ends = {tp: max(end, self._stuck.ends.get(tp, 0)) for tp, end in ends.items() if end is not None}
-        self._lag = {tp.partition: max(0, ends[tp] - at) for tp, at in known.items() if tp in ends}
         if connected != self._connected:
             self._connected = connected
             servers, state = self._connection.servers, "are connected to" if connected else "have lost"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition, errors
 
@@ -16,7 +15,7 @@ from connectors.cluster import say
 from connectors.connection import Connection, client_settings
 from connectors.errors import KafkaError
 
-_PATIENCE_SECONDS, _STILL_SECONDS = 180.0, 5.0
+_PATIENCE_SECONDS = 180.0
 _POLL_MS = 200
 
 Records = dict[bytes, bytes]
@@ -35,12 +34,11 @@ def read_state(connection: Connection, topic: str, partitions: Iterable[int]) ->
     found: dict[int, Records] = {tp.partition: {} for tp in wanted}
     try:
         ends = _ends(connection, wanted)
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        starts: dict[TopicPartition, int] = {}
-        while any(starts.get(tp, 0) < end for tp, end in ends.items()):
-            if time.monotonic() > deadline:
-                raise _unended(topic, starts, ends)
-            starts = _read(connection, starts, ends, found)
+        reader = KafkaConsumer(**_settings(connection, "read_committed"))
+        try:
+            _read(reader, ends, found)
+        finally:
+            reader.close(autocommit=False)
     except errors.KafkaError as error:
         raise KafkaError(f"cannot read {topic} at {connection.servers}: {say(error)}") from error
     return found
@@ -68,49 +66,33 @@ def _ends(connection: Connection, wanted: list[TopicPartition]) -> dict[TopicPar
         looker.close(autocommit=False)
 
 
-def _read(
-    connection: Connection,
-    starts: Mapping[TopicPartition, int],
-    ends: Mapping[TopicPartition, int],
-    found: dict[int, Records],
-) -> dict[TopicPartition, int]:
-    """Read on from `starts` (absent: the beginning) to `ends` or until nothing has come for a while, in which
-    a transaction may be open or the client stuck; returns where to go on, with a client of its own again."""
-    reader = KafkaConsumer(**_settings(connection, "read_committed"))
-    try:
-        reader.assign(list(ends))
-        reader.seek_to_beginning(*(tp for tp in ends if tp not in starts))
-        for tp, start in starts.items():
-            reader.seek(tp, start)
-        positions, moved_at = dict(starts), time.monotonic()
-        while any(positions.get(tp, 0) < end for tp, end in ends.items()):
-            if time.monotonic() - moved_at > _STILL_SECONDS:
-                break
-            _take(reader.poll(timeout_ms=_POLL_MS), found)
-            now = {tp: at for tp in ends if (at := reader.position(tp, timeout_ms=_POLL_MS)) is not None}
-            if now != positions:
-                positions, moved_at = positions | now, time.monotonic()
-        return positions
-    finally:
-        reader.close(autocommit=False)
+def _read(reader: KafkaConsumer, ends: dict[TopicPartition, int], found: dict[int, Records]) -> None:
+    partitions = list(ends)
+    reader.assign(partitions)
+    reader.seek_to_beginning(*partitions)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while any(reader.position(tp) < ends[tp] for tp in partitions):
+        if time.monotonic() > deadline:
+            late = {tp: at for tp in partitions if (at := reader.position(tp)) < ends[tp]}
+            raise KafkaError(_unended(late))
+        for tp, records in reader.poll(timeout_ms=_POLL_MS).items():
+            newest = found[tp.partition]
+            for record in records:
+                key = record.key or b""
+                if record.value is None:
+                    newest.pop(key, None)
+                else:
+                    newest[key] = record.value
 
 
-def _take(polled: Mapping[TopicPartition, list[Any]], found: dict[int, Records]) -> None:
-    for tp, records in polled.items():
-        newest = found[tp.partition]
-        for record in records:
-            key = record.key or b""
-            if record.value is None:
-                newest.pop(key, None)
-            else:
-                newest[key] = record.value
-
-
-def _unended(
-    topic: str, positions: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
-) -> KafkaError:
-    late = {tp.partition: (positions.get(tp), end) for tp, end in ends.items()}
-    return KafkaError(
-        f"a transaction in {topic} has not ended for {_PATIENCE_SECONDS:.0f} s"
-        f" (partition: read, end: {late}); is another member hanging in it?"
+def _unended(late: Mapping[TopicPartition, int]) -> str:
+    """Apache Kafka 4 forgets to end a transaction in a partition that has no leader at that moment, and takes
+    it for ended (KAFKA-20734): then nobody but an operator can."""
+    tp, at = next(iter(late.items()))
+    places = ", ".join(f"partition {tp.partition} at offset {at}" for tp, at in late.items())
+    return (
+        f"a transaction in {tp.topic} has not ended for {_PATIENCE_SECONDS:.0f} s ({places}): another member"
+        " hangs in it, or the broker was killed and has lost its end; then abort it with"
+        f" `kafka-transactions.sh --bootstrap-server SERVER abort --topic {tp.topic}"
+        f" --partition {tp.partition} --start-offset {at}`"
     )

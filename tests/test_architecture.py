@@ -25,7 +25,7 @@ OWNERS = {
         *("connectors/kafka.py", "connectors/rebalances.py", "connectors/cluster.py", "connectors/tail.py"),
         *("connectors/producer.py", "connectors/transactions.py", "connectors/state_topic.py"),
         "connectors/group_reader.py",
-        *("connectors/out_of_range.py", "connectors/stuck.py"),
+        "connectors/out_of_range.py",
     },
     "prometheus_client": {
         f"detector/exporter/{name}.py" for name in ("text", "collector", "exposition", "instruments")

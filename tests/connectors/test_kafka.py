@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from connectors import stuck
 from connectors.codec import JsonWideCodec
 from connectors.connection import Connection, ConsumerOptions, ProducerOptions, TopicSpec
 from connectors.errors import KafkaError
@@ -357,27 +356,6 @@ def test_what_is_deleted_under_a_running_member_is_told_and_the_rest_is_read(
     assert earliest == 150
     assert wanted < 150
     assert read == [float(n) for n in (*range(wanted), *range(150, 200))]
-
-
-def test_a_partition_for_which_the_client_waits_in_vain_is_asked_for_anew(
-    kafka_bootstrap: str,
-    kafka_topic: MakeTopic,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setattr(stuck, "_PATIENCE_SECONDS", 1.0)
-    topic = kafka_topic()
-    fill(kafka_bootstrap, readings(topic, 5))
-    with member(kafka_bootstrap, topic, new_group()) as source:
-        before = poll_until(lambda found: num_read(found) == 5, source)
-        state = source._consumer._subscription.assignment[TopicPartition(topic, 0)]
-        state._awaiting_validation, state.next_allowed_retry_time = True, float("inf")
-        fill(kafka_bootstrap, readings(topic, 5, start=5))
-        after = poll_until(lambda found: num_read(found) == 5, source)
-    assert values(before + after) == [float(n) for n in range(10)]
-    assert [r.message for r in caplog.records if r.name == "connectors.stuck"] == [
-        f"partition 0 of {topic} stands at 5 and its end is 10: asking for it anew"
-    ]
 
 
 def test_a_static_member_comes_back_without_a_rebalance(kafka_bootstrap: str, kafka_topic: MakeTopic) -> None:
