@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120.0  # a bound on hanging, not an expectation
 SESSION_SECONDS = 3.0
 PROPERTIES = {
-    # Sooner than by default (10 s), yet not before a restarted broker leads its partitions again: Kafka 4 takes
-    # a transaction for ended in a partition without a leader, where it then hangs for ever (KAFKA-20734).
+    # Sooner than by default (10 s), yet not before a restarted broker leads its partitions again: Kafka 4
+    # takes a transaction for ended in a partition without a leader, where it then hangs (KAFKA-20734).
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "4000",
     "group.min.session.timeout.ms": "1000",
 }
