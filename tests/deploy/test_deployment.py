@@ -209,7 +209,8 @@ def test_helm_and_kustomize_log_in_and_serve_in_the_same_way() -> None:
         names = {variable["name"]: variable for variable in one["env"]}
         probes = [one[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")]
         assert {probe["scheme"] for probe in probes} == {"HTTPS"}
-        return names, [volume for volume in spec["volumes"] if volume["name"] in ("kafka", "http")], probes
+        volumes = {one["name"]: one for one in spec["volumes"] if one["name"] in ("kafka", "http")}
+        return names, volumes, probes
 
     assert login(theirs) == login(ours)
 
