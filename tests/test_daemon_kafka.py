@@ -165,6 +165,35 @@ def test_two_members_share_the_partitions_and_one_takes_over(
         assert two.terminate() == 0
 
 
+def test_silence_by_the_services_clock_opens_an_incident_and_the_next_reading_resolves_it(
+    entry: Path, kafka_bootstrap: str, kafka_topic: Callable[..., str], tmp_path: Path
+) -> None:
+    """Also over a restart: who comes next knows that the series was silent, and tells it once."""
+    topic = kafka_topic()
+    one = [message for message in rows(topic, 0, 20) if json.loads(message.value)["series"] == "pump-1"]
+    others = [message for message in rows(topic, 0, 20) if message not in one]
+    config = configuration(entry, kafka_bootstrap, topic) + '[watchdog]\nseries_after = "3s"\n'
+
+    def told() -> list[tuple[str, str]]:
+        """Events of silence, in order."""
+        bodies = [json.loads(message.value) for message in read_all(kafka_bootstrap, f"out-{topic}.alerts")]
+        return [(body["event"], body["series"]) for body in bodies if body["reason"] == "silent"]
+
+    send(kafka_bootstrap, [*one, *others])
+    with running(config, tmp_path) as daemon:
+        wait_for(lambda: daemon.get("/readyz")[0] == 200, "readiness")
+        wait_for(lambda: len(told()) == 3, f"three silent series; see {daemon.log}")
+        daemon.process.kill()
+    with running(config, tmp_path) as daemon:
+        wait_for(lambda: daemon.get("/readyz")[0] == 200, "readiness")
+        send(kafka_bootstrap, [m for m in rows(topic, 20, 1) if json.loads(m.value)["series"] == "pump-1"])
+        wait_for(lambda: ("resolved", "pump-1") in told(), f"its return; see {daemon.log}")
+        assert daemon.terminate() == 0
+    names = [f"pump-{number}" for number in (1, 2, 3)]
+    assert sorted(told()[:3]) == [("opened", name) for name in names]
+    assert told()[3] == ("resolved", "pump-1")
+
+
 def test_an_unreachable_broker_is_waited_for_and_then_an_error(entry: Path, tmp_path: Path) -> None:
     config = configuration(entry, "127.0.0.1:9", "readings", startup_timeout='"1s"')
     with running(config, tmp_path) as daemon:
