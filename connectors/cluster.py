@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition, errors
 from kafka.net.compat import KafkaNetClient
@@ -29,7 +30,10 @@ from connectors.refusals import cure_of
 
 logger = logging.getLogger(__name__)
 
-_POLL_SECONDS = 1.0
+_POLL_SECONDS, _RETRY_SECONDS = 1.0, 0.2
+PATIENCE_SECONDS = 180.0
+
+Answer = TypeVar("Answer")
 
 
 def wait_for_broker(
@@ -167,6 +171,20 @@ def translated(connection: Connection, doing: str) -> Iterator[None]:
         yield
     except (errors.KafkaError, OSError) as error:
         raise KafkaError(f"{doing} at {connection.servers}: {say(error)}") from error
+
+
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """What `ask` returns once it can: what passes by itself, as a broker that is away, is tried again for
+    three minutes. Raises what it raised last, and anything else at once."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return ask()
+        except errors.RetriableError as error:
+            if time.monotonic() > deadline:
+                raise
+            logger.warning("Kafka did not answer, trying on: %s", say(error))
+            time.sleep(_RETRY_SECONDS)
 
 
 def say(error: BaseException) -> str:

@@ -20,7 +20,15 @@ from kafka import (
 )
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
-from connectors.cluster import count_partitions, ensure_topics, sample, say, translated, wait_for_broker
+from connectors.cluster import (
+    count_partitions,
+    ensure_topics,
+    patiently,
+    sample,
+    say,
+    translated,
+    wait_for_broker,
+)
 from connectors.codec import JsonWideCodec
 from connectors.connection import (
     Connection,
@@ -57,7 +65,7 @@ _Records: TypeAlias = "Mapping[TopicPartition, list[Any]]"
 _RETRY_SECONDS = 0.2
 _LOOK_SECONDS = 1.0
 _CLOSE_SECONDS = 10.0
-_UNSTABLE_SECONDS, _COMMITTED_MS = 180.0, 5_000
+_COMMITTED_MS = 5_000
 _OUSTED = (
     errors.CommitFailedError,
     errors.RebalanceInProgressError,
@@ -194,7 +202,7 @@ class KafkaSource:
         """The oldest offset that each partition still has."""
         wanted = [TopicPartition(self._options.topic, number) for number in partitions]
         with translated(self._connection, f"cannot look up the beginning of {self._options.topic}"):
-            offsets = self._consumer.beginning_offsets(wanted)
+            offsets = patiently(lambda: self._consumer.beginning_offsets(wanted))
         return {tp.partition: offset for tp, offset in offsets.items()}
 
     def commit(self, position: Position) -> None:
@@ -314,18 +322,17 @@ class KafkaSource:
         return {tp for tp in kept if found[tp.partition] != self._committed.get(tp)}
 
     def _committed_now(self, partitions: Collection[int]) -> dict[int, int | None]:
-        deadline = time.monotonic() + _UNSTABLE_SECONDS
-        while True:
-            try:
-                return {
-                    number: self._consumer.committed(
-                        TopicPartition(self._options.topic, number), timeout_ms=_COMMITTED_MS
-                    )
-                    for number in partitions
-                }
-            except errors.RetriableError as error:
-                if time.monotonic() > deadline:
-                    raise self._refused("cannot look up committed offsets", error) from error
+        def ask() -> dict[int, int | None]:
+            wanted = {number: TopicPartition(self._options.topic, number) for number in partitions}
+            return {
+                number: self._consumer.committed(tp, timeout_ms=_COMMITTED_MS)
+                for number, tp in wanted.items()
+            }
+
+        try:
+            return patiently(ask)
+        except errors.RetriableError as error:
+            raise self._refused("cannot look up committed offsets", error) from error
 
     def _look_around(self) -> None:
         """Once a second: how far behind we are, and whether the cluster is there at all."""

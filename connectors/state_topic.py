@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from kafka import KafkaConsumer, TopicPartition, errors
 
-from connectors.cluster import say
+from connectors.cluster import patiently, say
 from connectors.connection import Connection, client_settings
 from connectors.errors import KafkaError
 
@@ -31,16 +31,20 @@ def read_state(connection: Connection, topic: str, partitions: Iterable[int]) ->
     wanted = [TopicPartition(topic, number) for number in sorted(partitions)]
     if not wanted:
         return {}
-    found: dict[int, Records] = {tp.partition: {} for tp in wanted}
     try:
-        ends = _ends(connection, wanted)
-        reader = KafkaConsumer(**_settings(connection, "read_committed"))
-        try:
-            _read(reader, ends, found)
-        finally:
-            reader.close(autocommit=False)
+        return patiently(lambda: _read_all(connection, wanted))
     except errors.KafkaError as error:
         raise KafkaError(f"cannot read {topic} at {connection.servers}: {say(error)}") from error
+
+
+def _read_all(connection: Connection, wanted: list[TopicPartition]) -> dict[int, Records]:
+    found: dict[int, Records] = {tp.partition: {} for tp in wanted}
+    ends = _ends(connection, wanted)
+    reader = KafkaConsumer(**_settings(connection, "read_committed"))
+    try:
+        _read(reader, ends, found)
+    finally:
+        reader.close(autocommit=False)
     return found
 
 

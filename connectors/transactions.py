@@ -53,7 +53,11 @@ class Transactions:
         self._id, self._timeout_seconds = transactional_id, timeout_seconds
         self._fencings: list[float] = []
         self.committed = self.aborted = 0
-        self._producer: KafkaProducer | None = self._start()
+        self._producer: KafkaProducer | None = None
+        try:
+            self._producer = self._start()
+        except errors.RetriableError as error:
+            raise self._not_started(error) from error
 
     def deliver(self, messages: Sequence[Message], position: Position, membership: Membership) -> None:
         """1 begin, 2 produce and wait for every acknowledgement, 3 send the offsets, 4 commit."""
@@ -90,6 +94,7 @@ class Transactions:
             self._producer = None
 
     def _start(self) -> KafkaProducer:
+        """Raises the client's error where trying again may heal it, else ours."""
         settings = {
             **client_settings(self._connection),
             **producer_settings(self._options),
@@ -103,12 +108,18 @@ class Transactions:
         except (errors.UnsupportedVersionError, errors.TransactionalIdAuthorizationFailedError) as error:
             self._discard(producer)
             raise TransactionsUnsupportedError(f"{self._connection.servers}: {say(error)}") from error
+        except errors.RetriableError:
+            self._discard(producer)
+            raise
         except errors.KafkaError as error:
             self._discard(producer)
-            raise KafkaError(
-                f"cannot start transactions as {self._id} at {self._connection.servers}: {say(error)}"
-            ) from error
+            raise self._not_started(error) from error
         return producer
+
+    def _not_started(self, error: errors.KafkaError) -> KafkaError:
+        return KafkaError(
+            f"cannot start transactions as {self._id} at {self._connection.servers}: {say(error)}"
+        )
 
     def _wait(self, result: Any) -> None:
         """The client's own methods wait without an end when the broker is away."""

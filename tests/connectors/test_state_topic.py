@@ -7,11 +7,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaProducer, errors
 
-from connectors import state_topic
+from connectors import cluster, state_topic
 from connectors.connection import Connection
 from connectors.errors import KafkaError
 from connectors.producer import Producer
@@ -46,6 +47,42 @@ def test_the_newest_value_of_each_key_counts_and_a_deleted_key_is_absent(
     write(kafka_bootstrap, topic, (b"a", b"1"), (b"b", b"1"), (b"a", b"2"), (b"b", None), (b"c", b"3"))
     found = read_state(Connection((kafka_bootstrap,)), topic, [0, 1])
     assert found == {0: {b"a": b"2", b"c": b"3"}, 1: {}}
+
+
+def test_a_broker_that_is_away_for_a_moment_is_asked_again(
+    kafka_bootstrap: str, kafka_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = kafka_topic()
+    write(kafka_bootstrap, topic, (b"a", b"1"))
+    real, failures = state_topic._read, [errors.KafkaConnectionError("cut"), errors.NodeNotReadyError()]
+
+    def cut_off(*arguments: Any) -> None:
+        real(*arguments)
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(state_topic, "_read", cut_off)
+    assert read_state(Connection((kafka_bootstrap,)), topic, [0]) == {0: {b"a": b"1"}}
+    assert failures == []
+
+
+@pytest.mark.parametrize(
+    ("error", "patience"),
+    [(errors.KafkaConnectionError("cut"), 0.5), (errors.TopicAuthorizationFailedError("not yours"), 60.0)],
+)
+def test_what_does_not_pass_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, error: errors.KafkaError, patience: float
+) -> None:
+    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", patience)
+    asked = []
+
+    def fail() -> None:
+        asked.append(time.monotonic())
+        raise error
+
+    with pytest.raises(type(error)):
+        cluster.patiently(fail)
+    assert (len(asked) > 1) == error.retriable
 
 
 @pytest.mark.parametrize("end", ["commit", "abort"])

@@ -36,6 +36,8 @@ class Struck:
     def someone(self) -> Member:
         """A living member."""
         alive = [member for member in self.members if member.is_alive]
+        if not alive:
+            raise RuntimeError(f"every member is gone; see {self.members[0].log.parent}")
         return alive[int(self.rng.integers(len(alive)))]
 
 
