@@ -166,9 +166,7 @@ def test_the_daemon_loads_no_training_code() -> None:
     assert in_fresh_python(code) == "[]"
 
 
-@pytest.mark.parametrize(
-    "family", sorted(FAMILIES.keys() - {"vae"})
-)  # which runs its backbone to size itself
+@pytest.mark.parametrize("family", FAMILIES)
 def test_building_a_model_without_weights_loads_no_compiler(family: str) -> None:
     """torch._dynamo is imported by whatever is Python on the meta device, and takes seconds."""
     code = (

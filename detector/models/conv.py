@@ -60,15 +60,17 @@ class Config:
 class ConvAutoencoder(nn.Module):
     """Any window: it is padded in front to a multiple of 2^layers and cut again.
 
-    `receptive_field` is the number of rows that the reconstruction of the newest row depends on where the
-    network is causal, else None: it depends on the window. The causal form takes a window for one that had
-    its first row for ever before, so a window shorter than that is judged as if it were such a longer one.
+    `num_codes` are the numbers in the code of a window of the given length. `receptive_field` is the number
+    of rows that the reconstruction of the newest row depends on where the network is causal, else None: it
+    depends on the window. The causal form takes a window for one that had its first row for ever before, so
+    a window shorter than that is judged as if it were such a longer one.
     """
 
     def __init__(self, config: Config, window: int, num_channels: int) -> None:
         super().__init__()
         assert config.latent is not None
         self._multiple = 2**config.layers
+        self.num_codes = config.latent * -(-window // self._multiple)
         self.receptive_field = 1 + (config.kernel - 1) * (self._multiple - 1) if config.causal else None
         activation = ACTIVATIONS[config.activation]
         down: list[nn.Module] = []

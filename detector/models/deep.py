@@ -46,11 +46,12 @@ class Config:
 
 
 class DeepAutoencoder(nn.Module):
-    """Several dense layers each way."""
+    """Several dense layers each way. `num_codes` are the numbers in the code of a window."""
 
     def __init__(self, config: Config, window: int, num_channels: int) -> None:
         super().__init__()
         assert config.latent is not None
+        self.num_codes = config.latent
         num_cells = window * num_channels
         widths = [max(config.latent, config.nodes >> layer) for layer in range(config.layers)]
         self.encoder = _stack([num_cells, *widths, config.latent], config.activation)

@@ -90,8 +90,7 @@ class VariationalAutoencoder(nn.Module):
         assert config.latent is not None
         self._score, self._beta = config.score, config.beta
         self.backbone = _backbone(config, window, num_channels)
-        with torch.no_grad():
-            num_features = self.backbone.encode(torch.zeros(1, window, num_channels)).shape[1]
+        num_features = self.backbone.num_codes
         activation = ACTIVATIONS[config.activation]
         self.posterior = nn.Sequential(activation(), nn.Linear(num_features, 2 * config.latent))
         self.features = nn.Sequential(nn.Linear(config.latent, num_features), activation())
@@ -215,5 +214,7 @@ def _antithetic(num: int, num_latent: int) -> torch.Tensor:
     With both moments exact, `num` draws estimate an expectation better than as many independent ones.
     """
     half_KL = torch.randn(num // 2, num_latent)
+    if half_KL.is_meta:  # it has a shape and nothing else: see `detector.identity`
+        return half_KL.new_empty(num, num_latent)
     half_KL = half_KL / half_KL.square().mean(0).sqrt().clamp(min=1e-6)
     return torch.cat([half_KL, -half_KL])

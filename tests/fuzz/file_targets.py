@@ -130,7 +130,7 @@ def check_config(path: Path, text: bytes, environ: dict[str, str]) -> None:
         counts = (
             outcomes[0].incidents.of_rows,
             outcomes[0].incidents.quiet_rows,
-            outcomes[0].service.threads,
+            outcomes[0].service.threads or 1,
         )
         require(max(counts) < 2**31, f"counts {counts} fit no array", text)
 
