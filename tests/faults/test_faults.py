@@ -54,6 +54,9 @@ def test_a_broken_daemon_is_found_out(
 ) -> None:
     plan = Plan(101, 6_000, num_series=60, num_members=2, num_slices=8, faults=faults, breakages=breakages)
     report = run_schedule(cluster, plan, tmp_path)
+    if "the group to finish" in report.problem:  # a zombie has set back what the group had committed
+        assert breakages[0] == "no_fencing", line(report)
+        return
     verdicts = report.comparison["verdicts"]
     assert verdicts.lost or verdicts.doubled or verdicts.different, line(report)
 
