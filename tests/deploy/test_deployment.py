@@ -215,7 +215,7 @@ def test_helm_and_kustomize_log_in_and_serve_in_the_same_way() -> None:
     assert login(theirs) == login(ours)
 
 
-def test_who_is_read_over_https_is_scraped_so() -> None:
+def test_helm_and_kustomize_scrape_over_https_in_the_same_way() -> None:
     ours = of_kind(documents(rendered("production")), "ServiceMonitor")["spec"]["endpoints"][0]
     flags = ("httpSecret=streamgauge-http", "serviceMonitor.enabled=true")
     theirs = of_kind(documents(chart(*flags)), "ServiceMonitor")["spec"]["endpoints"][0]
