@@ -29,7 +29,7 @@ def engine_options(config: Config, channels: Sequence[str] | None = None) -> Eng
 
 def default_threads() -> int:
     """As many as there are cores that this process may use, at most 4: the client and the codec, which are
-    one thread, cannot feed more."""
+    one thread, soon cannot feed more."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, 4)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,8 +13,6 @@ from tests import secrets
 from tests.kafka_broker import kafka_bootstrap, kafka_broker, kafka_topic
 from tests.security.secure_kafka import secure_kafka
 
-# Threads inside torch's operations spin for one another: beside a second worker they take many times as long.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 if threading.current_thread() is threading.main_thread():
     # Whoever runs the tests in the background makes them ignore Ctrl-C, and what they start would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -15,15 +15,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from tests.faults.cluster import Cluster
 from tests.faults.harness import Plan, Report, run_schedule
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(argv)
-    torch.set_num_threads(1)  # what is expected is computed beside brokers and members
     first, _, last = arguments.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
     directory = Path(tempfile.mkdtemp(prefix="streamgauge-faults-"))
@@ -41,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if reports[-1].is_right:
                 shutil.rmtree(place)
             else:
-                print(f"  run it alone: python -m tests.faults.run --seeds {seed}; logs: {place}", flush=True)
+                print(f'  run it alone: make faults FAULTS_FLAGS="--seeds {seed}"; logs: {place}', flush=True)
     finally:
         cluster.close()
     summary = summarise(reports)
