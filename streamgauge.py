@@ -213,15 +213,15 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="check|test-notify|init", required=True)
     check = actions.add_parser("check", help="say what is wrong with a configuration, and where")
     check.add_argument("file", metavar="FILE")
-    check.set_defaults(handler="detector.commands:config_check")
+    check.set_defaults(handler="detector.commands.run:config_check")
     tell = actions.add_parser("test-notify", help="send a test incident and its end to each [[notify]]")
     tell.add_argument("file", metavar="FILE")
     tell.add_argument("--only", metavar="NAME", help="this one alone")
     tell.add_argument("--hold", type=float, default=0.0, metavar="S", help="seconds between the two (0)")
-    tell.set_defaults(handler="detector.notify_commands:test_notify")
+    tell.set_defaults(handler="detector.commands.notify:test_notify")
     init = actions.add_parser("init", help="write a commented example")
     init.add_argument("file", metavar="FILE", nargs="?", help="default: standard output")
-    init.set_defaults(handler="detector.commands:config_init")
+    init.set_defaults(handler="detector.commands.run:config_init")
 
 
 def _record_arguments(parser: argparse.ArgumentParser) -> None:
@@ -249,7 +249,7 @@ VERBS = (
         "watch a simulated plant break and be caught",
         "  streamgauge demo\n  streamgauge demo --keep-running --out plant/",
         _demo_arguments,
-        "trainer.demo:demo",
+        "trainer.demo.demo:demo",
     ),
     _Verb(
         "train",
@@ -265,7 +265,7 @@ VERBS = (
         "the daemon: judge a Kafka topic, alert, serve metrics",
         "  streamgauge run streamgauge.toml",
         _run_arguments,
-        "detector.commands:run",
+        "detector.commands.run:run",
     ),
     _Verb(
         "backtest",
@@ -273,7 +273,7 @@ VERBS = (
         "  streamgauge backtest models/pump history/may.parquet\n"
         "  streamgauge backtest models/pump history/ --out report/ --fail-on-incident",
         _backtest_arguments,
-        "detector.commands:backtest",
+        "detector.commands.run:backtest",
     ),
     _Verb(
         "evaluate",
@@ -289,35 +289,35 @@ VERBS = (
         "  streamgauge record --config streamgauge.toml --out history/\n"
         "  streamgauge record --bootstrap-servers localhost:9092 --topic readings --out history/ --until-end",
         _record_arguments,
-        "connectors.commands:record",
+        "detector.commands.transfer:record",
     ),
     _Verb(
         "replay",
         "Parquet history to a Kafka topic, at a chosen speed",
         "  streamgauge replay history/ --bootstrap-servers localhost:9092 --topic readings --speed 60",
         _replay_arguments,
-        "connectors.commands:replay",
+        "detector.commands.transfer:replay",
     ),
     _Verb(
         "encode",
         "Parquet to codes, one a window: a compression",
         "  streamgauge encode models/pump history/ --out codes.parquet",
         _encode_arguments,
-        "detector.autoencoder_commands:encode",
+        "detector.commands.autoencoder:encode",
     ),
     _Verb(
         "reconstruct",
         "Parquet as the model sees it: denoised, gaps filled",
         "  streamgauge reconstruct models/pump history/ --out filled.parquet --only-gaps",
         _reconstruct_arguments,
-        "detector.autoencoder_commands:reconstruct",
+        "detector.commands.autoencoder:reconstruct",
     ),
     _Verb(
         "sample",
         "make up windows like those of the history (--model vae)",
         "  streamgauge sample models/pump-vae --out samples.parquet --num 100 --seed 7 --start 2026-01-01",
         _sample_arguments,
-        "detector.autoencoder_commands:sample",
+        "detector.commands.autoencoder:sample",
     ),
     _Verb(
         "calibrate",
@@ -325,21 +325,21 @@ VERBS = (
         "  streamgauge calibrate models/pump --alarm-budget 1/day\n"
         "  streamgauge calibrate models/pump          # use the feedback given since",
         _calibrate_arguments,
-        "detector.model_commands:calibrate",
+        "detector.commands.model:calibrate",
     ),
     _Verb(
         "feedback",
         "say whether an incident was real; calibrate uses it",
         "  streamgauge feedback 4be1 false-alarm --artifact models/pump --incidents report/incidents.json",
         _feedback_arguments,
-        "detector.model_commands:feedback",
+        "detector.commands.model:feedback",
     ),
     _Verb(
         "inspect",
         "what is in an artifact",
         "  streamgauge inspect models/pump\n  streamgauge inspect models/pump --json",
         _artifact_arguments,
-        "detector.commands:inspect",
+        "detector.commands.run:inspect",
     ),
     _Verb(
         "config",

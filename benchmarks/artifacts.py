@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from detector import models
-from detector.artifact import (
+from detector.artifact.modules import build_members
+from detector.artifact.spec import (
     Adaptation,
     Artifact,
     Channel,
@@ -18,8 +18,8 @@ from detector.artifact import (
     Scoring,
     Spec,
     Threshold,
-    build_members,
 )
+from detector.models import families as models
 from trainer.config import ScoringOptions
 
 WINDOW = 64

@@ -23,12 +23,18 @@ from kafka import KafkaConsumer, TopicPartition
 
 from benchmarks.artifacts import CHANNELS, INTERVAL_NS, conv_artifact
 from benchmarks.measurement import Measurement, alternate
-from connectors.cluster import ensure_topics
-from connectors.connection import Connection, ConsumerOptions, TopicSpec, client_settings, fetch_settings
-from connectors.encoder import encode
-from connectors.producer import Producer
+from connectors.kafka.cluster import ensure_topics
+from connectors.kafka.connection import (
+    Connection,
+    ConsumerOptions,
+    TopicSpec,
+    client_settings,
+    fetch_settings,
+)
+from connectors.kafka.producer import Producer
 from connectors.records import Readings
-from detector.registry import publish
+from connectors.wide_json.encoder import encode
+from detector.artifact.registry import publish
 from tests.kafka_broker import KafkaBroker
 
 TOPIC = "readings"

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from benchmarks.artifacts import CHANNELS, INTERVAL_NS, WINDOW, conv_artifact
 from benchmarks.measurement import Measurement, alternate
 from connectors.records import Readings
-from detector.artifact import Artifact
-from detector.engine import Engine
+from detector.artifact.spec import Artifact
+from detector.engine.engine import Engine
 
 BATCH_SIZES = (64, 128, 256, 512)
 POLL_ROWS = 20_000

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from benchmarks.artifacts import CHANNELS, WINDOW
 from benchmarks.measurement import Measurement, alternate
-from detector import models
-from detector.incremental import Incremental
+from detector.models import families as models
+from detector.models.incremental_conv import Incremental
 from trainer.config import ScoringOptions
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality --data DIR [--only NAME,...] [--jobs N] [--out build/quality] [--write]
 
-DIR holds a directory a data set and `published/`. Each run is one `trainer.evaluate`, kept as JSON in --out
+DIR holds a directory a data set and `published/`. Each run is one `trainer.evaluation.evaluate`, kept as JSON in --out
 and not done again (delete it to do so); --write puts the tables into docs/quality.md. `--files N` takes the
 first N files of each data set and writes nothing: it answers only whether everything runs.
 """
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from trainer.config import TrainConfig
-from trainer.evaluate import EvaluationOptions, as_json, evaluate
+from trainer.evaluation.evaluate import EvaluationOptions, as_json, evaluate
 from trainer.progress import quiet, reporting
 
 PAGE = Path(__file__).parent.parent / "docs" / "quality.md"

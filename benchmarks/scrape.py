@@ -24,10 +24,10 @@ import torch
 from benchmarks.artifacts import CHANNELS, INTERVAL_NS, WINDOW, conv_artifact
 from benchmarks.measurement import Measurement
 from connectors.records import Batch, Readings
-from detector.engine import Engine
-from detector.http import HttpServer, Response
-from detector.loop import Turn
-from detector.metrics import Metrics, Sources
+from detector.engine.engine import Engine
+from detector.engine.loop import Turn
+from detector.http.server import HttpServer, Response
+from detector.metrics.recorder import Metrics, Sources
 
 NUM_SERIES = 10_000
 POLL_ROWS = 1_000

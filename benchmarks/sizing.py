@@ -23,14 +23,14 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from connectors.cluster import ensure_topics
-from connectors.connection import Connection, TopicSpec
-from connectors.encoder import encode
-from connectors.producer import Producer
+from connectors.kafka.cluster import ensure_topics
+from connectors.kafka.connection import Connection, TopicSpec
+from connectors.kafka.producer import Producer
 from connectors.records import Readings
-from detector.registry import open_artifact
+from connectors.wide_json.encoder import encode
+from detector.artifact.registry import open_artifact
 from tests.kafka_broker import KafkaBroker, free_ports
-from trainer.plant import CHANNELS, Plant
+from trainer.demo.plant import CHANNELS, Plant
 
 TOPIC, PARTITIONS = "readings", 4
 TICK_SECONDS = 0.5

@@ -26,15 +26,17 @@ from numpy.typing import NDArray
 
 from benchmarks.artifacts import CHANNELS, WINDOW
 from benchmarks.measurement import Measurement, alternate
-from connectors.parquet import TableWriter, discover, read_chunks
-from detector import models
+from connectors.parquet.dataset import discover
+from connectors.parquet.reader import read_chunks
+from connectors.parquet.writer import TableWriter
+from detector.models import families as models
 from trainer.config import FitOptions, ModelOptions, TrainConfig
-from trainer.fitting import Halves, fit_gradient
-from trainer.history import Shares, build_history
+from trainer.data.channel_statistics import channel_statistics
+from trainer.data.history import Shares, build_history
+from trainer.data.training_windows import Windows
+from trainer.fitting.gradient import Halves, fit_gradient
 from trainer.pipeline import fit_source, source_of
 from trainer.progress import quiet
-from trainer.sampling import Windows
-from trainer.scaling import channel_statistics
 
 ROWS, QUICK_ROWS = 20_000_000, 60_000
 NUM_SERIES = 20

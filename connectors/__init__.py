@@ -13,56 +13,56 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from connectors.cluster import ensure_topics as ensure_topics
-    from connectors.cluster import wait_for_broker as wait_for_broker
-    from connectors.codec import JsonWideCodec as JsonWideCodec
-    from connectors.codec import Limits as Limits
-    from connectors.connection import Connection as Connection
-    from connectors.connection import ConsumerOptions as ConsumerOptions
-    from connectors.connection import ProducerOptions as ProducerOptions
-    from connectors.connection import TopicSpec as TopicSpec
-    from connectors.delivery import AtLeastOnce as AtLeastOnce
-    from connectors.encoder import FieldNames as FieldNames
-    from connectors.encoder import encode as encode
     from connectors.errors import CodecError as CodecError
     from connectors.errors import ConnectorError as ConnectorError
     from connectors.errors import KafkaError as KafkaError
     from connectors.errors import ParquetError as ParquetError
-    from connectors.kafka import KafkaSource as KafkaSource
-    from connectors.parquet import ParquetSource as ParquetSource
-    from connectors.producer import Producer as Producer
+    from connectors.kafka.cluster import ensure_topics as ensure_topics
+    from connectors.kafka.cluster import wait_for_broker as wait_for_broker
+    from connectors.kafka.connection import Connection as Connection
+    from connectors.kafka.connection import ConsumerOptions as ConsumerOptions
+    from connectors.kafka.connection import ProducerOptions as ProducerOptions
+    from connectors.kafka.connection import TopicSpec as TopicSpec
+    from connectors.kafka.delivery import AtLeastOnce as AtLeastOnce
+    from connectors.kafka.producer import Producer as Producer
+    from connectors.kafka.source import KafkaSource as KafkaSource
+    from connectors.parquet.replay_source import ParquetSource as ParquetSource
     from connectors.records import Batch as Batch
     from connectors.records import Message as Message
     from connectors.records import Position as Position
     from connectors.records import Readings as Readings
     from connectors.records import Reject as Reject
     from connectors.records import Source as Source
+    from connectors.wide_json.decoder import JsonWideCodec as JsonWideCodec
+    from connectors.wide_json.decoder import Limits as Limits
+    from connectors.wide_json.encoder import FieldNames as FieldNames
+    from connectors.wide_json.encoder import encode as encode
 
 _HOME = {
-    "AtLeastOnce": "delivery",
+    "AtLeastOnce": "kafka.delivery",
     "Batch": "records",
     "CodecError": "errors",
-    "Connection": "connection",
+    "Connection": "kafka.connection",
     "ConnectorError": "errors",
-    "ConsumerOptions": "connection",
-    "FieldNames": "encoder",
-    "JsonWideCodec": "codec",
+    "ConsumerOptions": "kafka.connection",
+    "FieldNames": "wide_json.encoder",
+    "JsonWideCodec": "wide_json.decoder",
     "KafkaError": "errors",
-    "KafkaSource": "kafka",
-    "Limits": "codec",
+    "KafkaSource": "kafka.source",
+    "Limits": "wide_json.decoder",
     "Message": "records",
     "ParquetError": "errors",
-    "ParquetSource": "parquet",
+    "ParquetSource": "parquet.replay_source",
     "Position": "records",
-    "Producer": "producer",
-    "ProducerOptions": "connection",
+    "Producer": "kafka.producer",
+    "ProducerOptions": "kafka.connection",
     "Readings": "records",
     "Reject": "records",
     "Source": "records",
-    "TopicSpec": "connection",
-    "encode": "encoder",
-    "ensure_topics": "cluster",
-    "wait_for_broker": "cluster",
+    "TopicSpec": "kafka.connection",
+    "encode": "wide_json.encoder",
+    "ensure_topics": "kafka.cluster",
+    "wait_for_broker": "kafka.cluster",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605  # one list of names, kept with where they live

@@ -21,9 +21,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from connectors.encoder import FieldNames, encode
-from connectors.parquet import TableWriter
+from connectors.parquet.writer import TableWriter
 from connectors.records import Batch, Message, Position, Readings, Source
+from connectors.wide_json.encoder import FieldNames, encode
 
 logger = logging.getLogger(__name__)
 

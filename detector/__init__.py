@@ -12,34 +12,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from detector.artifact import Artifact as Artifact
-    from detector.backtest import Report as Report
-    from detector.engine import Engine as Engine
-    from detector.engine import EngineOptions as EngineOptions
+    from detector.api import Detector as Detector
+    from detector.artifact.registry import open_artifact as open_artifact
+    from detector.artifact.spec import Artifact as Artifact
+    from detector.engine.engine import Engine as Engine
+    from detector.engine.engine import EngineOptions as EngineOptions
     from detector.errors import ArtifactError as ArtifactError
     from detector.errors import ConfigError as ConfigError
     from detector.errors import DetectorError as DetectorError
-    from detector.incidents import Incident as Incident
-    from detector.library import Detector as Detector
-    from detector.registry import open_artifact as open_artifact
-    from detector.rules import IncidentRules as IncidentRules
-    from detector.verdicts import State as State
-    from detector.verdicts import Verdicts as Verdicts
+    from detector.incidents.lifecycle import Incident as Incident
+    from detector.incidents.rules import IncidentRules as IncidentRules
+    from detector.offline.backtest import Report as Report
+    from detector.scoring.verdicts import State as State
+    from detector.scoring.verdicts import Verdicts as Verdicts
 
 _HOME = {
-    "Artifact": "artifact",
+    "Artifact": "artifact.spec",
     "ArtifactError": "errors",
     "ConfigError": "errors",
-    "Detector": "library",
+    "Detector": "api",
     "DetectorError": "errors",
-    "Engine": "engine",
-    "EngineOptions": "engine",
-    "Incident": "incidents",
-    "IncidentRules": "rules",
-    "Report": "backtest",
-    "State": "verdicts",
-    "Verdicts": "verdicts",
-    "open_artifact": "registry",
+    "Engine": "engine.engine",
+    "EngineOptions": "engine.engine",
+    "Incident": "incidents.lifecycle",
+    "IncidentRules": "incidents.rules",
+    "Report": "offline.backtest",
+    "State": "scoring.verdicts",
+    "Verdicts": "scoring.verdicts",
+    "open_artifact": "artifact.registry",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605  # one list of names, kept with where they live

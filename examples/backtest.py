@@ -10,7 +10,7 @@ import pandas as pd
 from detector import Detector, EngineOptions, IncidentRules
 from trainer import fit
 from trainer.config import FitOptions, TrainConfig
-from trainer.plant import CHANNELS, Plant, faults_of_a_day
+from trainer.demo.plant import CHANNELS, Plant, faults_of_a_day
 
 DAY_NS = 86_400_000_000_000
 START_NS = 1_760_000_400_000_000_000

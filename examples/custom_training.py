@@ -8,10 +8,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from connectors.parquet import TableWriter
+from connectors.parquet.writer import TableWriter
 from trainer import fit
 from trainer.config import FitOptions, ModelOptions, ScoringOptions, TrainConfig
-from trainer.plant import Plant, history_columns
+from trainer.demo.plant import Plant, history_columns
 
 DAY_NS = 86_400_000_000_000
 END_NS = 1_760_000_400_000_000_000

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from detector import models
-from detector.artifact import (
+from detector.artifact.modules import build_members
+from detector.artifact.spec import (
     Adaptation,
     Artifact,
     Channel,
@@ -16,8 +16,8 @@ from detector.artifact import (
     Scoring,
     Spec,
     Threshold,
-    build_members,
 )
+from detector.models import families as models
 
 SMALL = {"latent": 4, "nodes": 8, "layers": 1}
 

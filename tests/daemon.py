@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from connectors.connection import Connection
-from connectors.tail import Tail
+from connectors.kafka.connection import Connection
+from connectors.kafka.topic_tail import Tail
 from tests.secrets import remember
 
 ROOT = Path(__file__).parents[1]

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from detector.artifact import Artifact
+from detector.artifact.spec import Artifact
 from trainer import fit
 from trainer.config import DataOptions, ModelOptions, TrainConfig
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from connectors.records import Readings
-from detector.maintenance import Maintenance, OneOff
-from detector.rules import ChannelRule, IncidentRules
+from detector.incidents.maintenance import Maintenance, OneOff
+from detector.incidents.rules import ChannelRule, IncidentRules
 
 INTERVAL_NS = 10
 EVERY_RULE = IncidentRules(

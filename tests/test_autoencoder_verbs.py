@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.registry import publish
+from detector.artifact.registry import publish
 from streamgauge import main
 from tests.artifacts import make_artifact
 from tests.sines import CHANNELS, WINDOW, frame_of, linear_artifact, write

@@ -16,9 +16,9 @@ import pytest
 import streamgauge
 from connectors.errors import CodecError, ConnectorError, KafkaError, ParquetError
 from detector.errors import ArtifactError, ConfigError
-from detector.models import FAMILIES
+from detector.models.families import FAMILIES
 from trainer.errors import TrainerError
-from trainer.plan import ENSEMBLE
+from trainer.fitting.members import ENSEMBLE
 
 ROOT = Path(__file__).parent.parent
 VERBS = [verb.name for verb in streamgauge.VERBS]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from connectors.connection import Connection
-from connectors.encoder import encode
-from connectors.producer import Producer
+from connectors.kafka.connection import Connection
+from connectors.kafka.producer import Producer
 from connectors.records import Message
-from detector.registry import publish
+from connectors.wide_json.encoder import encode
+from detector.artifact.registry import publish
 from tests.artifacts import make_artifact
 from tests.daemon import Daemon, read_all, running, wait_for
 from tests.strategies import readings_of

@@ -13,10 +13,10 @@ import pytest
 
 import streamgauge
 from connectors.records import REASONS
-from detector.config import Config
-from detector.engine import Engine
-from detector.exporter.table import with_tables
-from detector.metrics import Metrics, Sources
+from detector.config.load import Config
+from detector.engine.engine import Engine
+from detector.metrics.docs_table import with_tables
+from detector.metrics.recorder import Metrics, Sources
 from tests.artifacts import make_artifact
 from trainer.config import TrainConfig
 
@@ -86,7 +86,7 @@ def test_every_metric_is_documented_and_no_other() -> None:
 
 def test_the_tables_of_metrics_are_those_that_the_code_makes() -> None:
     document = text_of(ROOT / "docs/metrics.md")
-    remedy = "run python -m detector.exporter.table --write docs/metrics.md"
+    remedy = "run python -m detector.metrics.docs_table --write docs/metrics.md"
     assert document == with_tables(document), remedy
 
 

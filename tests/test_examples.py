@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from connectors.connection import Connection
-from connectors.producer import Producer
-from detector.engine import Engine
-from detector.messages import Encoder, Topics
+from connectors.kafka.connection import Connection
+from connectors.kafka.producer import Producer
+from detector.delivery.messages import Encoder, Topics
+from detector.engine.engine import Engine
 from tests.artifacts import make_artifact
 from tests.strategies import readings_of
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from connectors.codec import JsonWideCodec, Raw
+from connectors.wide_json.decoder import JsonWideCodec, Raw
 from detector import Detector, State
-from detector.artifact import Artifact
+from detector.artifact.spec import Artifact
 from trainer import fit
 from trainer.config import FitOptions, TrainConfig
 
@@ -117,7 +117,7 @@ def test_recovery_after_a_silence_is_not_flagged(trained: Artifact) -> None:
 
 
 def test_an_artifact_holds_no_pickle(trained: Artifact, tmp_path: Path) -> None:
-    from detector.registry import publish
+    from detector.artifact.registry import publish
 
     saved = publish(trained, tmp_path / "pump")
     names = {path.name for path in (tmp_path / "pump" / saved.version).iterdir()}

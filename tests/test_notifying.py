@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from connectors.connection import Connection
-from connectors.encoder import encode
-from connectors.producer import Producer
-from detector.notifications import parse
-from detector.registry import publish
+from connectors.kafka.connection import Connection
+from connectors.kafka.producer import Producer
+from connectors.wide_json.encoder import encode
+from detector.artifact.registry import publish
+from detector.notify.notice import parse
 from tests.artifacts import make_artifact
 from tests.daemon import Daemon, read_all, running, wait_for
 from tests.receiver import Got, Receiver, Reply, receiving

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from detector.artifact import WEIGHTS
-from detector.registry import publish
+from detector.artifact.registry import publish
+from detector.artifact.storage import WEIGHTS
 from tests.artifacts import make_artifact
 from tests.daemon import Daemon, read_all, running, wait_for
 from tests.test_daemon_kafka import configuration, rows, samples, send

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from detector.incidents import IncidentEvent, Incidents
-from detector.rules import IncidentRules
-from detector.verdicts import State, Verdicts
+from detector.incidents.lifecycle import IncidentEvent, Incidents
+from detector.incidents.rules import IncidentRules
+from detector.scoring.verdicts import State, Verdicts
 
 CHANNELS = ("flow", "pressure")
 SECOND = 1_000_000_000

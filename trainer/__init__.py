@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from detector.artifact import Artifact
+    from detector.artifact.spec import Artifact
     from trainer.config import TrainConfig
 
 __all__ = ["fit"]
@@ -38,7 +38,7 @@ def fit(
 
     Raises TrainerError, ParquetError or ArtifactError with what to do about it.
     """
-    from detector.registry import publish
+    from detector.artifact.registry import publish
     from trainer.config import TrainConfig, override
     from trainer.pipeline import fit_source, source_of
 

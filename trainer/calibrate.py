@@ -14,19 +14,19 @@ import torch
 from numpy.typing import NDArray
 
 from connectors.records import Readings
-from detector.artifact import Artifact, Channel, Level, Member, Spec, Threshold
-from detector.combination import Combination, level_of, log_statistics
-from detector.evidence import Evidence
-from detector.grid import Grid, Rows
-from detector.member import Members
-from detector.models import reconstruct
-from detector.overlap import Judged
-from detector.scoring import fill_missing
-from detector.threshold import peaks_over_threshold
+from detector.artifact.spec import Artifact, Channel, Level, Member, Spec, Threshold
+from detector.calibration.peaks_over_threshold import peaks_over_threshold
+from detector.models.ensemble import Members
+from detector.models.families import reconstruct
+from detector.rows.grid import Grid, Rows
+from detector.scoring.ensemble_error import Combination, level_of, log_statistics
+from detector.scoring.overlap import Judged
+from detector.scoring.preprocessing import fill_missing
+from detector.scoring.window_scorer import Evidence
+from trainer.data.channel_statistics import ChannelStatistics
+from trainer.data.history import History, Segment
+from trainer.data.training_windows import Windows
 from trainer.errors import TooLittleDataError
-from trainer.history import History, Segment
-from trainer.sampling import Windows
-from trainer.scaling import ChannelStatistics
 
 QUANTILES = np.array([0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1.0])
 _BAND_QUANTILE = 0.99

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def train(args: argparse.Namespace) -> int:
     """`streamgauge train`: fit, calibrate, publish; a short summary on standard output."""
-    from detector.registry import publish
-    from trainer.checkpoint import Checkpoints
+    from detector.artifact.registry import publish
+    from trainer.fitting.checkpoint import Checkpoints
     from trainer.pipeline import fit_source, source_of
     from trainer.progress import reporting
 
@@ -68,9 +68,9 @@ def train(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """`streamgauge evaluate`: the table on standard output, everything in --json; 1 when no file worked."""
-    from trainer.evaluate import EvaluationOptions, as_json
-    from trainer.evaluate import evaluate as run_evaluation
-    from trainer.evaluation_table import print_evaluation
+    from trainer.evaluation.evaluate import EvaluationOptions, as_json
+    from trainer.evaluation.evaluate import evaluate as run_evaluation
+    from trainer.evaluation.table import print_evaluation
     from trainer.progress import reporting
 
     options = EvaluationOptions(
@@ -96,7 +96,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def _train_config(args: argparse.Namespace) -> TrainConfig:
     """The file's configuration, overridden by the flags given."""
-    from detector.config import load_toml, parse_duration
+    from detector.config.load import load_toml, parse_duration
     from trainer.config import TrainConfig, override
 
     config = load_toml(Path(args.config), TrainConfig) if args.config else TrainConfig()

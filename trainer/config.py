@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from detector.threshold import parse_budget
+from detector.calibration.alarm_budget import parse_budget
 from trainer.errors import TrainerError
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
@@ -17,7 +17,7 @@ Positive = Annotated[int, Field(ge=1)]
 class ModelOptions(BaseModel):
     """The model and its hyperparameters; None is the family's own default (docs/models.md).
 
-    window   None or "auto": about 256 cells, 16 to 256 rows (`trainer.plan.default_window`)
+    window   None or "auto": about 256 cells, 16 to 256 rows (`trainer.fitting.members.default_window`)
     members  of an ensemble: families, each with its window where it is not the common one, as "conv" or
              "linear:16"; None: linear, conv and lstm, and linear over a short window
     """
@@ -103,7 +103,7 @@ class ScoringOptions(BaseModel):
     """How residuals become scores, and the threshold.
 
     delay     rows that a final verdict may wait for later windows; more than the window's is cut to it
-    whiten    residuals are measured by the covariance of normal ones (`detector.whitening`); False: every
+    whiten    residuals are measured by the covariance of normal ones (`detector.models.whitening`); False: every
               cell's squared residual counts alike
     adaptive  the threshold follows the stream, so that alarms keep to the budget; False: it stays
     """

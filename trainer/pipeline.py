@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from connectors.parquet import RESERVED, Chunk, Dataset, discover, read_chunks
-from detector.artifact import Artifact, Member, Scoring, Spec, build_members
-from detector.member import Members
+from connectors.parquet.dataset import RESERVED, Dataset, discover
+from connectors.parquet.reader import Chunk, read_chunks
+from detector.artifact.modules import build_members
+from detector.artifact.spec import Artifact, Member, Scoring, Spec
+from detector.models.ensemble import Members
 from trainer.calibrate import (
     calibrate,
     describe_channels,
@@ -23,17 +25,17 @@ from trainer.calibrate import (
     residual_columns,
     unfitted_threshold,
 )
-from trainer.card import model_card
-from trainer.checkpoint import Checkpoints, FitResult
 from trainer.config import TrainConfig
+from trainer.data.channel_statistics import ChannelStatistics, channel_statistics
+from trainer.data.history import Chunks, History, Segment, Shares, build_history
+from trainer.data.training_windows import Windows
 from trainer.errors import TooLittleDataError, TrainerError
-from trainer.fitting import Halves, fit_module
-from trainer.history import Chunks, History, Segment, Shares, build_history
-from trainer.plan import default_max_gap, plan_members
+from trainer.fitting.checkpoint import Checkpoints, FitResult
+from trainer.fitting.gradient import Halves, fit_module
+from trainer.fitting.members import default_max_gap, plan_members
+from trainer.fitting.whitening import fit_whitening
+from trainer.model_card import model_card
 from trainer.progress import Report, quiet
-from trainer.sampling import Windows
-from trainer.scaling import ChannelStatistics, channel_statistics
-from trainer.whitening import fit_whitening
 
 _REFIT_EPOCHS, _REFIT_RATE = 3, 0.2
 

@@ -16,12 +16,12 @@ import threading
 import time
 from pathlib import Path
 
-from connectors.cluster import ensure_topics, wait_for_broker
-from connectors.connection import Connection, TopicSpec
-from connectors.encoder import encode
-from connectors.parquet import TableWriter
-from connectors.producer import Producer
-from trainer.plant import CHANNELS, Fault, Kind, Plant, history_columns
+from connectors.kafka.cluster import ensure_topics, wait_for_broker
+from connectors.kafka.connection import Connection, TopicSpec
+from connectors.kafka.producer import Producer
+from connectors.parquet.writer import TableWriter
+from connectors.wide_json.encoder import encode
+from trainer.demo.plant import CHANNELS, Fault, Kind, Plant, history_columns
 
 INTERVAL_SECONDS = 10
 HISTORY_DAYS = 2

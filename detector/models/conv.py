@@ -6,7 +6,7 @@ its rows again: each row would rather be copied, but the code has room for fewer
 cells. So what the newest row is said to be is a function of the last `receptive_field` rows, the same in
 every window that ends there, and can be computed without a window: the strided network, evaluated at
 every row, is a dilated one (the algorithme a trous: Holschneider et al., 1989). That is
-`detector.incremental`.
+`detector.models.incremental_conv`.
 
 Letters: B batch, W window, C channels, N nodes, L latent, T steps of the code.
 """
@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from detector.models.options import ACTIVATIONS, check_shared
+from detector.models.blocks import ACTIVATIONS, check_shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Config:
     """Hyperparameters.
 
     latent      numbers a step of the code; None: an eighth of what the step covers, 2 to 16
-    activation  see `detector.models.options.ACTIVATIONS`
+    activation  see `detector.models.blocks.ACTIVATIONS`
     layers      strided convolutions each way; each halves the length
     nodes       filters a layer
     loss        mse, mae or huber

@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import nn
 
-from detector.models.options import ACTIVATIONS, check_one_of, check_shared
+from detector.models.blocks import ACTIVATIONS, check_one_of, check_shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Config:
     """Hyperparameters.
 
     latent      numbers of the code; None: an eighth of the window's cells, 1 to 64
-    activation  of every layer but the code; see `detector.models.options.ACTIVATIONS`
+    activation  of every layer but the code; see `detector.models.blocks.ACTIVATIONS`
     layers      dense layers between window and code, each way
     nodes       of the layer next to the window; each further one has half as many, `latent` at least
     loss        mse, mae or huber

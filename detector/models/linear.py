@@ -1,7 +1,7 @@
 """The linear autoencoder: the principal components of the windows.
 
 With squared error its best encoder and decoder span the same subspace as PCA (Baldi and Hornik,
-1989). It is fitted in closed form, or by gradients to the same subspace (`trainer.fitting`). It has no
+1989). It is fitted in closed form, or by gradients to the same subspace (`trainer.fitting.gradient`). It has no
 activation and one layer.
 
 Letters: B batch, W window, C channels, L latent.
@@ -15,7 +15,7 @@ from typing import Self
 import torch
 from torch import nn
 
-from detector.models.options import check_one_of, check_shared
+from detector.models.blocks import check_one_of, check_shared
 
 FITS = ("closed", "gradient")
 

@@ -16,7 +16,7 @@ from typing import Self
 import torch
 from torch import nn
 
-from detector.models.options import ACTIVATIONS, check_one_of, check_shared
+from detector.models.blocks import ACTIVATIONS, check_one_of, check_shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Config:
     """Hyperparameters.
 
     latent      hidden nodes, which are the code; None: an eighth of the window's cells, 1 to 64
-    activation  of the hidden nodes; see `detector.models.options.ACTIVATIONS`
+    activation  of the hidden nodes; see `detector.models.blocks.ACTIVATIONS`
     loss        mse, mae or huber
     output      activation of what is written; from the same list
 

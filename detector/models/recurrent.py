@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from detector.models.options import ACTIVATIONS, check_shared
+from detector.models.blocks import ACTIVATIONS, check_shared
 
 
 @dataclass(frozen=True, slots=True)

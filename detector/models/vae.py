@@ -25,9 +25,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from detector.identity import identities
 from detector.models import conv, deep
-from detector.models.options import ACTIVATIONS, check_one_of, check_shared
+from detector.models.blocks import ACTIVATIONS, check_one_of, check_shared
+from detector.models.identity import identities
 
 BACKBONES = ("dense", "conv")
 SCORES = ("expected", "probability", "mean")
@@ -214,7 +214,7 @@ def _antithetic(num: int, num_latent: int) -> torch.Tensor:
     With both moments exact, `num` draws estimate an expectation better than as many independent ones.
     """
     half_KL = torch.randn(num // 2, num_latent)
-    if half_KL.is_meta:  # it has a shape and nothing else: see `detector.identity`
+    if half_KL.is_meta:  # it has a shape and nothing else: see `detector.models.identity`
         return half_KL.new_empty(num, num_latent)
     half_KL = half_KL / half_KL.square().mean(0).sqrt().clamp(min=1e-6)
     return torch.cat([half_KL, -half_KL])

@@ -16,15 +16,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from connectors.cluster import count_partitions, sample
-from connectors.codec import JsonWideCodec
-from connectors.connection import Connection, ConsumerOptions
-from connectors.encoder import encode
-from connectors.kafka import KafkaSource
-from connectors.parquet import TableWriter, discover, read_chunks
-from connectors.producer import Producer
+from connectors.kafka.cluster import count_partitions, sample
+from connectors.kafka.connection import Connection, ConsumerOptions
+from connectors.kafka.producer import Producer
+from connectors.kafka.source import KafkaSource
+from connectors.parquet.dataset import discover
+from connectors.parquet.reader import read_chunks
+from connectors.parquet.writer import TableWriter
 from connectors.records import Message, Readings
 from connectors.transfer import Recorder, Rolling, due_seconds, record
+from connectors.wide_json.decoder import JsonWideCodec
+from connectors.wide_json.encoder import encode
 from streamgauge import main
 
 ROOT = Path(__file__).parent.parent.parent

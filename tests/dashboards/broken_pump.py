@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from connectors.connection import Connection
-from connectors.encoder import encode
-from connectors.parquet import TableWriter
-from connectors.producer import Producer
+from connectors.kafka.connection import Connection
+from connectors.kafka.producer import Producer
+from connectors.parquet.writer import TableWriter
 from connectors.records import Message
+from connectors.wide_json.encoder import encode
 from trainer import fit
-from trainer.plant import CHANNELS, Fault, Plant, history_columns
+from trainer.demo.plant import CHANNELS, Fault, Plant, history_columns
 
 HOUR_NS = 3_600_000_000_000
 HISTORY_HOURS, PRESENT_HOURS, LATE_HOURS = 60, 6, 2  # 2,880 rows of the present: enough for a figure of drift

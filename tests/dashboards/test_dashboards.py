@@ -17,7 +17,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.generate.__main__ import BOARDS
-from detector.exporter.specs import BY_NAME
+from detector.metrics.catalogue import BY_NAME
 from tests.dashboards.lint import RULES, excluded, violations
 from tests.dashboards.prometheus_server import needed
 from tests.dashboards.reading import (

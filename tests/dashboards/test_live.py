@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 
-from detector.config import Config
+from detector.config.load import Config
 from tests.daemon import PATIENCE_SECONDS, Daemon, running, wait_for
 from tests.dashboards.broken_pump import BLAMED, BROKEN, streaming, train
 from tests.dashboards.prometheus_server import FILLED, JOB, SPAN_SECONDS, Found, Prometheus, scraping
 from tests.dashboards.reading import FILES, ROOT, Question, all_questions, board
 from tests.dashboards.sketch import sketch
-from trainer.plant import CHANNELS
+from trainer.demo.plant import CHANNELS
 
 HAS_NOTIFIERS = "notify" in Config.model_fields
 pytestmark = [pytest.mark.dashboards, pytest.mark.slow]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.registry import publish
+from detector.artifact.registry import publish
 from tests.artifacts import make_artifact
 from tests.daemon import running, wait_for
 from tests.deploy.files import DEPLOY

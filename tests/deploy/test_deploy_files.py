@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 import streamgauge
-from detector import daemon
-from detector.config import Config
-from detector.engine import Engine
-from detector.metrics import Metrics, Sources
+from detector.config.load import Config
+from detector.engine.engine import Engine
+from detector.metrics.recorder import Metrics, Sources
+from detector.service import daemon
 from tests import kafka_broker
 from tests.artifacts import make_artifact
 from tests.deploy.files import (
@@ -36,7 +36,7 @@ from tests.deploy.files import (
     unit_lines,
     violations,
 )
-from trainer.plant import Plant
+from trainer.demo.plant import Plant
 
 TEXTS = [path for path in sorted(DEPLOY.rglob("*")) if path.is_file() and path.parent.name != "__pycache__"]
 UNIT = DEPLOY / "systemd/streamgauge.service"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from connectors.connection import Connection
-from connectors.encoder import encode
-from connectors.producer import Producer
-from detector.registry import publish
+from connectors.kafka.connection import Connection
+from connectors.kafka.producer import Producer
+from connectors.wide_json.encoder import encode
+from detector.artifact.registry import publish
 from tests.artifacts import make_artifact
 from tests.daemon import running, wait_for
 from tests.service_manager import ServiceManager

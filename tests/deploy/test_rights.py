@@ -17,7 +17,7 @@ from kafka.admin import (
     ResourceType,
 )
 
-from detector.registry import publish
+from detector.artifact.registry import publish
 from tests.artifacts import make_artifact
 from tests.daemon import read_all, running, wait_for
 from tests.deploy.test_notifications import configuration, send

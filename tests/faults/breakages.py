@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Sequence
 
-from connectors import delivery, transactions
+from connectors.kafka import delivery, transactions
 from connectors.records import Batch, Membership, Message, Position, Readings
-from detector import recovery
-from detector.engine import Engine, StepResult
-from detector.sinks import MessageSink
+from detector.delivery import recovery
+from detector.delivery.sink import MessageSink
+from detector.engine.engine import Engine, StepResult
 
 NAMES = ("offsets_outside", "no_replay", "no_fencing", "slow", "hundredfold", "hang_once")
 HANG_SECONDS, _SLOW_SECONDS = 9.0, 0.005

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 
-from connectors.codec import JsonWideCodec, Raw
-from connectors.connection import Connection, client_settings
+from connectors.kafka.connection import Connection, client_settings
 from connectors.records import Message
-from detector.artifact import Artifact
-from detector.engine import Engine, EngineOptions
-from detector.messages import Encoder, Topics
+from connectors.wide_json.decoder import JsonWideCodec, Raw
+from detector.artifact.spec import Artifact
+from detector.delivery.messages import Encoder, Topics
+from detector.engine.engine import Engine, EngineOptions
 from tests.faults.stream import Stream
 
 _BATCH = 5_000

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 
-from connectors.connection import Connection, client_settings
+from connectors.kafka.connection import Connection, client_settings
 from tests.faults.breakages import JUDGED
 from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, wait_for
 

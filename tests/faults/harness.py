@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from connectors.cluster import ensure_topics
-from connectors.connection import Connection, TopicSpec
-from connectors.producer import Producer
-from detector.artifact import Adaptation, Artifact, Scoring
-from detector.config import load_config
-from detector.registry import publish
-from detector.rules_config import engine_options
+from connectors.kafka.cluster import ensure_topics
+from connectors.kafka.connection import Connection, TopicSpec
+from connectors.kafka.producer import Producer
+from detector.artifact.registry import publish
+from detector.artifact.spec import Adaptation, Artifact, Scoring
+from detector.config.engine_options import engine_options
+from detector.config.load import load_config
 from tests.artifacts import make_artifact
 from tests.faults.cluster import EVERY_RULE, PLAIN_RULES, Cluster, Member, member_config, wait_for
 from tests.faults.expected import Comparison, committed_output, compare, expected_output

@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from connectors.cluster import ensure_topics
-from connectors.connection import Connection, TopicSpec
-from connectors.producer import Producer
+from connectors.kafka.cluster import ensure_topics
+from connectors.kafka.connection import Connection, TopicSpec
+from connectors.kafka.producer import Producer
 from connectors.records import Message
-from detector.registry import publish
+from detector.artifact.registry import publish
 from tests.artifacts import make_artifact
 from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, member_config, wait_for
 from tests.faults.expected import read_committed

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from detector.config import load_config
-from detector.engine import EngineOptions
-from detector.rules_config import engine_options
+from detector.config.engine_options import engine_options
+from detector.config.load import load_config
+from detector.engine.engine import EngineOptions
 from tests.faults.cluster import EVERY_RULE, Cluster
 from tests.faults.expected import Output, compare, expected_output
 from tests.faults.harness import Plan, artifact_of, run_schedule

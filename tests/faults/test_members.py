@@ -14,12 +14,12 @@ import psutil
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
-from connectors.cluster import ensure_topics
-from connectors.connection import Connection, TopicSpec
-from connectors.encoder import encode
-from connectors.producer import Producer
+from connectors.kafka.cluster import ensure_topics
+from connectors.kafka.connection import Connection, TopicSpec
+from connectors.kafka.producer import Producer
 from connectors.records import Message
-from detector.registry import publish
+from connectors.wide_json.encoder import encode
+from detector.artifact.registry import publish
 from tests.artifacts import make_artifact
 from tests.faults.breakages import HANGING
 from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, member_config, wait_for

@@ -12,7 +12,7 @@ import sys
 
 
 def main() -> None:
-    import detector.daemon  # noqa: F401  # what takes long, once
+    import detector.service.daemon  # noqa: F401  # what takes long, once
     from streamgauge import main as streamgauge
     from tests.faults.breakages import apply
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from connectors.codec import Decoded, FieldNames, JsonWideCodec, Limits
-from connectors.raw import Raw, RawColumns
 from connectors.records import REASONS
-from detector.messages import Encoder, Topics
+from connectors.wide_json.decoder import Decoded, FieldNames, JsonWideCodec, Limits
+from connectors.wide_json.raw_messages import Raw, RawColumns
+from detector.delivery.messages import Encoder, Topics
 from tests.fuzz.finding import Finding, require
 from tests.fuzz.mutation import ByteMutator, JsonMutator
 

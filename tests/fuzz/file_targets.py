@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from connectors.errors import ConnectorError
-from connectors.parquet import ParquetSource, TableWriter, discover
+from connectors.parquet.dataset import discover
+from connectors.parquet.replay_source import ParquetSource
+from connectors.parquet.writer import TableWriter
 from connectors.records import Readings
-from detector import artifact as artifacts
-from detector.artifact import Adaptation, Artifact, Threshold
-from detector.config import Config, example, load_config, load_toml
-from detector.engine import Engine
-from detector.errors import ArtifactError, ConfigError, DetectorError
-from detector.feedback import (
+from detector.artifact import storage as artifacts
+from detector.artifact.registry import open_artifact
+from detector.artifact.spec import Adaptation, Artifact, Threshold
+from detector.calibration.feedback import (
     FILE,
     Feedback,
     add_feedback,
@@ -34,7 +34,9 @@ from detector.feedback import (
     read_feedback,
     separating,
 )
-from detector.registry import open_artifact
+from detector.config.load import Config, example, load_config, load_toml
+from detector.engine.engine import Engine
+from detector.errors import ArtifactError, ConfigError, DetectorError
 from tests.artifacts import make_artifact
 from tests.fuzz.finding import Finding, require
 from tests.fuzz.mutation import ByteMutator, JsonMutator

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detector import artifact as artifacts
-from detector.config import Config
-from detector.config_tables import fields_of
+from detector.artifact import storage as artifacts
+from detector.config.load import Config
+from detector.config.tables import fields_of
 from tests.artifacts import make_artifact
 from tests.fuzz import run
 from tests.fuzz.codec_target import CODECS, NOW_MS, CodecTarget, bodies, check_batch, dumps

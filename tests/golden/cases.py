@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from connectors.records import Readings
-from detector.artifact import Adaptation, Artifact, Scoring
-from detector.engine import Engine, EngineOptions, StepResult
-from detector.models import FAMILIES
-from detector.rules import IncidentRules
-from detector.snapshot import encode_state
+from detector.artifact.spec import Adaptation, Artifact, Scoring
+from detector.engine.engine import Engine, EngineOptions, StepResult
+from detector.engine.snapshot import encode_state
+from detector.incidents.rules import IncidentRules
+from detector.models.families import FAMILIES
 from tests.artifacts import make_artifact
 from tests.strategies import EVERY_RULE, INTERVAL_NS, part, readings_of, restless
 

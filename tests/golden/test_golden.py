@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detector.snapshot import decode_state
+from detector.engine.snapshot import decode_state
 from tests.golden.cases import CASES, engine_for, halves, second, summary
 
 VERDICTS = Path(__file__).parent / "verdicts.json"

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from connectors.connection import Connection
-from connectors.encoder import encode
-from connectors.producer import Producer
-from trainer.plant import CHANNELS, Plant
+from connectors.kafka.connection import Connection
+from connectors.kafka.producer import Producer
+from connectors.wide_json.encoder import encode
+from trainer.demo.plant import CHANNELS, Plant
 
 
 class Pumps:

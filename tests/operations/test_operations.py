@@ -25,7 +25,7 @@ from tests.monitoring.files import ROOT, RUNBOOK_BASE, RUNBOOKS, need
 from tests.operations.pumps import Pumps
 from tests.operations.stack import FACTOR, Detector, Monitoring, fetch, monitoring, seconds_until
 from trainer import fit
-from trainer.plant import CHANNELS, Plant
+from trainer.demo.plant import CHANNELS, Plant
 
 pytestmark = pytest.mark.operations
 DAY_NS = 86_400_000_000_000

@@ -10,20 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from connectors.connection import Connection
-from connectors.encoder import encode
-from connectors.parquet import ParquetSource, TableWriter, discover
-from connectors.producer import Producer
+from connectors.kafka.connection import Connection
+from connectors.kafka.producer import Producer
+from connectors.parquet.dataset import discover
+from connectors.parquet.replay_source import ParquetSource
+from connectors.parquet.writer import TableWriter
 from connectors.records import Readings
-from detector.artifact import Artifact
-from detector.engine import Engine, StepResult
-from detector.messages import incident_json
-from detector.registry import publish
+from connectors.wide_json.encoder import encode
+from detector.artifact.registry import publish
+from detector.artifact.spec import Artifact
+from detector.delivery.messages import incident_json
+from detector.engine.engine import Engine, StepResult
 from tests.daemon import read_all, running, wait_for
 from tests.data import need
 from trainer.config import FitOptions, ModelOptions, TrainConfig
+from trainer.demo.plant import CHANNELS, Plant, faults_of_a_day
 from trainer.pipeline import fit_source, source_of
-from trainer.plant import CHANNELS, Plant, faults_of_a_day
 
 HOUR_NS = 3_600_000_000_000
 
@@ -47,7 +49,7 @@ def alarming(artifact: Artifact, data: Path) -> Artifact:
 
 def scores_of(results: list[StepResult]) -> dict[tuple[str, int], tuple[str, float]]:
     """(series, timestamp in ms) -> state and score."""
-    from detector.verdicts import State
+    from detector.scoring.verdicts import State
 
     found = {}
     for verdicts in (result.verdicts for result in results):

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from detector.http import HttpServer
+from detector.http.server import HttpServer
 from tests.certificates import Files
 
 PATIENCE_SECONDS = 60.0  # a bound on hanging, not an expectation

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.access import Access, warn_of_exposure
-from detector.config import load_config
+from detector.config.load import load_config
+from detector.config.schema import HttpSection
 from detector.errors import ConfigError
-from detector.http import HttpServer, Protection, Response, Route
-from detector.sections import HttpSection
+from detector.http.access import Access, warn_of_exposure
+from detector.http.server import HttpServer, Protection, Response, Route
 from tests.certificates import Authority, Files
 from tests.secrets import planted
 from tests.security.http_client import exchange, get, login, trusting, wait_for

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from detector import probe
-from detector.certificates import Certificates, TlsFiles
-from detector.http import HttpServer, Protection, Response, Route
+from detector.http.certificates import Certificates, TlsFiles
+from detector.http.server import HttpServer, Protection, Response, Route
 from tests.certificates import Authority
 from tests.security.http_client import connect, exchange, get, read_all, trusting, wait_for
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from detector import artifact as artifacts
-from detector import registry
+from detector.artifact import registry
+from detector.artifact import storage as artifacts
 from detector.errors import ArtifactError
 from tests.artifacts import make_artifact
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import streamgauge
-from detector.registry import publish
+from detector.artifact.registry import publish
 from tests.artifacts import make_artifact
 from tests.certificates import Authority
 from tests.daemon import ROOT, running, wait_for

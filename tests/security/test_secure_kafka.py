@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from connectors.connection import Connection
-from connectors.encoder import encode
-from connectors.producer import Producer
-from detector.registry import publish
+from connectors.kafka.connection import Connection
+from connectors.kafka.producer import Producer
+from connectors.wide_json.encoder import encode
+from detector.artifact.registry import publish
 from tests.artifacts import make_artifact
 from tests.certificates import Authority
 from tests.daemon import PATIENCE_SECONDS, ROOT, read_all, running, wait_for

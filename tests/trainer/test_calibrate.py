@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import torch
 
-from connectors.parquet import Chunk
+from connectors.parquet.reader import Chunk
 from connectors.records import Readings
 from detector import Detector
-from detector.artifact import Adaptation, Artifact, Scoring, Threshold
-from detector.combination import Combination, level_of, log_statistics
-from detector.engine import Engine
-from detector.threshold import rows_per_event
+from detector.artifact.spec import Adaptation, Artifact, Scoring, Threshold
+from detector.calibration.alarm_budget import rows_per_event
+from detector.engine.engine import Engine
+from detector.scoring.ensemble_error import Combination, level_of, log_statistics
 from tests.artifacts import make_artifact
 from trainer import fit
 from trainer.calibrate import (
@@ -32,12 +32,12 @@ from trainer.calibrate import (
     residual_columns,
     unfitted_threshold,
 )
-from trainer.card import model_card
 from trainer.config import FitOptions, ModelOptions, ScoringOptions, TrainConfig, override
+from trainer.data.channel_statistics import channel_statistics
+from trainer.data.history import History, Segment, Shares, build_history
+from trainer.data.training_windows import Windows
 from trainer.errors import TooLittleDataError
-from trainer.history import History, Segment, Shares, build_history
-from trainer.sampling import Windows
-from trainer.scaling import channel_statistics
+from trainer.model_card import model_card
 
 SECOND = 10**9
 ADAPTATION = Adaptation(lowest=0.5, rise=1.3, forgiveness=2.0, alarms_a_row=0.01, learn_after=100)

@@ -17,7 +17,7 @@ import pytest
 
 from connectors.errors import ParquetError
 from detector import Detector
-from detector.registry import open_artifact
+from detector.artifact.registry import open_artifact
 from streamgauge import main
 from trainer import fit
 from trainer.config import DataOptions, FitOptions, ModelOptions, TrainConfig, override
@@ -137,7 +137,7 @@ import os, signal, sys
 import trainer.checkpoint
 from streamgauge import main
 
-save = trainer.checkpoint.Checkpoints.save
+save = trainer.fitting.checkpoint.Checkpoints.save
 left = int(sys.argv[2])
 
 def save_and_interrupt(self, state):
@@ -147,7 +147,7 @@ def save_and_interrupt(self, state):
     if left == 0:
         os.kill(os.getpid(), getattr(signal, sys.argv[1]))
 
-trainer.checkpoint.Checkpoints.save = save_and_interrupt
+trainer.fitting.checkpoint.Checkpoints.save = save_and_interrupt
 sys.exit(main(["train", *sys.argv[3:]]))
 """
 CONV = ("--model", "conv", "--nodes", "8", "--layers", "1")

@@ -1,0 +1,227 @@
+"""A member of a consumer group that reads messages as they are, with what it has read before.
+
+For whoever carries a topic on to the outside: positions are committed when the caller says so, and a newly
+assigned partition is first read back from before its position, so that the caller knows again what it knew.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition, errors
+from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+
+from connectors.kafka.cluster import say, translated
+from connectors.kafka.connection import (
+    Connection,
+    ConsumerOptions,
+    client_settings,
+    fetch_settings,
+    group_settings,
+)
+
+logger = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 2.0
+_LOOK_UP_MS = 10_000
+_PAUSE_SECONDS = 0.25
+_LOOK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A message that was read, and what it is to the group.
+
+    age        `old`: before the committed position, so dealt with by whoever was here before us;
+               `found`: nothing was ever committed, and it is older than the group;
+               `new`: everything else
+    time_ms    epoch milliseconds, by whoever produced it
+    """
+
+    partition: int
+    offset: int
+    value: bytes
+    time_ms: int
+    age: Literal["old", "found", "new"]
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What a poll brought. After `is_reassigned` everything that is not committed is read again, by us or by
+    others: forget it. `read_back` are the partitions whose old messages are all read by now, and the offsets
+    where those ended."""
+
+    messages: tuple[Read, ...] = ()
+    is_reassigned: bool = False
+    read_back: Mapping[int, int] = field(default_factory=dict)
+
+
+class _Changes(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Counts assignments and does nothing else: it is called on the client's network thread."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.joined = False
+
+    def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        self.joined = False
+
+    def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
+        self.joined = False
+
+    def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self.count += 1
+        self.joined = True
+
+
+class GroupReader:
+    """Promise: every message after the committed position is read, again if need be. Not thread-safe.
+
+    `num_back` bounds the messages of a partition that are read back; `since_ms` is when the group began, for
+    partitions of which nothing is committed. Methods raise KafkaError for what the
+    client does not heal by itself: close this reader then, and make another.
+    """
+
+    def __init__(
+        self, connection: Connection, options: ConsumerOptions, num_back: int, since_ms: int
+    ) -> None:
+        self._connection, self._options = connection, options
+        self._num_back, self._since_ms = num_back, since_ms
+        self._changes = _Changes()
+        self._settled = 0
+        self._committed: dict[TopicPartition, int | None] = {}
+        self._had_position: set[TopicPartition] = set()
+        self._back_until: dict[TopicPartition, int] = {}
+        self._polled_at = time.monotonic()
+        with translated(connection, f"cannot join group {options.group_id}"):
+            self._consumer = KafkaConsumer(
+                **client_settings(connection),
+                **fetch_settings(options),
+                **group_settings(options),
+                partition_assignment_strategy=(StickyPartitionAssignor,),
+            )
+            self._consumer.subscribe([options.topic], listener=self._changes)
+            self._consumer.partitions_for_topic(options.topic)
+
+    def poll(self, timeout_seconds: float, room: int) -> Polled:
+        """What has come, after at most about `timeout_seconds`; at most `room` messages. Without room the
+        topic keeps what comes, and the membership goes on."""
+        with translated(self._connection, f"cannot read {self._options.topic}"):
+            records = self._fetch(timeout_seconds, room)
+            if self._changes.count != self._settled:
+                return Polled(is_reassigned=self._settle())
+            messages = [self._classified(tp, record) for tp in records for record in records[tp]]
+            return Polled(tuple(messages), read_back=self._now_read_back())
+
+    def commit(self, position: Mapping[int, int]) -> None:
+        """Commit these offsets where they are news. Where the group went on without us that is logged: what
+        is not committed is read again."""
+        offsets = {TopicPartition(self._options.topic, number): at for number, at in position.items()}
+        offsets = {tp: at for tp, at in offsets.items() if self._committed.get(tp) != at}
+        if not offsets or not self.is_member:
+            return
+        with translated(self._connection, f"cannot commit positions of {self._options.group_id}"):
+            try:
+                self._consumer.commit(
+                    {tp: OffsetAndMetadata(at, "", -1) for tp, at in offsets.items()}, timeout_ms=_LOOK_UP_MS
+                )
+            except (errors.CommitFailedError, errors.RetriableError) as error:
+                logger.warning("positions not committed, will be later or by others: %s", say(error))
+            else:
+                self._committed |= offsets
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the group counts us in and we have been in touch with it: not after we were frozen."""
+        quiet = time.monotonic() - self._polled_at
+        settled = self._changes.joined and self._changes.count == self._settled
+        return settled and quiet < self._options.session_timeout_seconds
+
+    @property
+    def is_reading_back(self) -> bool:
+        """Whether old messages are still to come."""
+        return bool(self._back_until)
+
+    @property
+    def lag(self) -> int:
+        """Messages of our partitions that were not read yet, as far as known."""
+        consumed = self._consumer._subscription.all_consumed_offsets()
+        ends = ((self._consumer.highwater(tp), position.offset) for tp, position in consumed.items())
+        return sum(max(0, end - at) for end, at in ends if end is not None)
+
+    def close(self) -> None:
+        """Leave the group; nothing is committed."""
+        try:
+            self._consumer.close(autocommit=False, timeout_ms=_CLOSE_SECONDS * 1000)
+        except errors.KafkaError as error:
+            logger.warning("did not leave group %s properly: %s", self._options.group_id, say(error))
+
+    def _fetch(self, timeout_seconds: float, room: int) -> dict[TopicPartition, list[object]]:
+        """Without room the client's `pause` would be the obvious way; it can lose sight of records that it
+        had fetched (kafka-python 3.0: the parked ones of one partition stay parked while those of another
+        are used up). So one record is looked at now and then, for the group's sake, and put back."""
+        now = time.monotonic()
+        if room <= 0 and now - self._polled_at < _LOOK_SECONDS:
+            time.sleep(timeout_seconds)
+            return {}
+        found: dict[TopicPartition, list[object]] = self._consumer.poll(
+            timeout_ms=timeout_seconds * 1000, max_records=max(room, 1)
+        )
+        self._polled_at = time.monotonic()
+        if room > 0:
+            return found
+        for tp, records in found.items():
+            if tp in self._consumer.assignment():
+                self._consumer.seek(tp, records[0].offset)  # type: ignore[attr-defined]  # of the client
+        return {}
+
+    def _settle(self) -> bool:
+        """Start every partition that we hold now some messages before its committed position; whether that
+        worked. Rebalances go on in the client's own thread: then again at the next poll."""
+        count, held = self._changes.count, self._consumer.assignment()
+        try:
+            committed = {tp: self._consumer.committed(tp, timeout_ms=_LOOK_UP_MS) for tp in held}
+            begins = self._consumer.beginning_offsets(list(held)) if held else {}
+            ends = self._consumer.end_offsets(list(held)) if held else {}
+            for tp in held:
+                self._lament(tp, committed[tp], begins[tp])
+                until = min(ends[tp] if committed[tp] is None else committed[tp], ends[tp])
+                self._consumer.seek(tp, max(begins[tp], until - self._num_back))
+        except (errors.RetriableError, ValueError) as error:  # ValueError: no longer ours
+            logger.warning("cannot look up positions of %s yet: %s", self._options.group_id, error)
+            time.sleep(_PAUSE_SECONDS)
+            return True
+        self._committed = committed
+        self._had_position = {tp for tp, at in committed.items() if at is not None}
+        self._back_until = {tp: ends[tp] if at is None else min(at, ends[tp]) for tp, at in committed.items()}
+        self._settled = count
+        return True
+
+    def _lament(self, tp: TopicPartition, committed: int | None, begin: int) -> None:
+        if committed is not None and committed < begin:
+            logger.error(
+                "retention of %s has deleted %d messages of partition %d that %s had not read",
+                tp.topic, begin - committed, tp.partition, self._options.group_id,
+            )  # fmt: skip
+
+    def _classified(self, tp: TopicPartition, record: object) -> Read:
+        offset, time_ms = record.offset, record.timestamp  # type: ignore[attr-defined]  # of the client
+        age: Literal["old", "found", "new"] = "new"
+        if offset < self._back_until.get(tp, 0):
+            if tp in self._had_position:
+                age = "old"
+            elif time_ms < self._since_ms:
+                age = "found"
+        value: bytes = record.value or b""  # type: ignore[attr-defined]
+        return Read(tp.partition, offset, value, time_ms, age)
+
+    def _now_read_back(self) -> dict[int, int]:
+        """The partitions that have got to where their old messages end, since this was last asked."""
+        consumed = self._consumer._subscription.all_consumed_offsets()
+        at = {tp: position.offset for tp, position in consumed.items()}
+        done = {tp for tp, until in self._back_until.items() if at.get(tp, -1) >= until}
+        return {tp.partition: self._back_until.pop(tp) for tp in done}

@@ -1,0 +1,58 @@
+"""A producer that waits: what it was given is acknowledged by all in-sync replicas, or it raises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kafka import KafkaProducer, errors
+
+from connectors.errors import KafkaError
+from connectors.kafka.cluster import say, translated
+from connectors.kafka.connection import (
+    Connection,
+    ProducerOptions,
+    client_settings,
+    producer_settings,
+)
+from connectors.records import Message
+
+_CLOSE_SECONDS = 10.0
+
+
+class Producer:
+    """Produces messages: all acknowledged by all in-sync replicas, or KafkaError."""
+
+    def __init__(self, connection: Connection, options: ProducerOptions | None = None) -> None:
+        self._connection, self._options = connection, options or ProducerOptions()
+        with translated(connection, "cannot start a producer"):
+            self._producer = KafkaProducer(**client_settings(connection), **producer_settings(self._options))
+
+    def produce(self, messages: Sequence[Message]) -> None:
+        """Send the messages in order and wait until every one is acknowledged.
+
+        Raises KafkaError for the first that is not; others may have been written all the same.
+        """
+        pending, topic = [], ""
+        try:
+            for message in messages:
+                topic = message.topic
+                pending.append(
+                    self._producer.send(
+                        topic, message.value, message.key, list(message.headers), message.partition
+                    )
+                )
+            # Not `flush`: in the client it never returns once a batch had to be split.
+            for message, future in zip(messages, pending, strict=True):
+                topic = message.topic
+                future.get(timeout=self._options.delivery_timeout_seconds + _CLOSE_SECONDS)
+        except errors.KafkaError as error:
+            servers = self._connection.servers
+            raise KafkaError(f"cannot deliver to topic {topic} at {servers}: {say(error)}") from error
+
+    def close(self) -> None:
+        """Close without waiting for what is still on its way."""
+        try:
+            self._producer.close(timeout=0)
+        except errors.KafkaTimeoutError:  # the client gives up closing when something is on its way
+            self._producer._sender.force_close()
+            self._producer._closed = True

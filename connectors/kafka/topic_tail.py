@@ -1,0 +1,59 @@
+"""Reading topics from outside any consumer group: for people, demos and tests that watch outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from types import TracebackType
+from typing import Self
+
+from kafka import KafkaConsumer, TopicPartition
+
+from connectors.kafka.connection import Connection, client_settings
+from connectors.records import Message, Position
+
+__all__ = ["Tail"]
+
+
+class Tail:
+    """All messages of some existing topics, from their beginning. Promise: none; nothing is committed."""
+
+    def __init__(self, connection: Connection, topics: Sequence[str]) -> None:
+        self._consumer = KafkaConsumer(
+            **client_settings(connection), auto_offset_reset="earliest", enable_auto_commit=False
+        )
+        self._partitions = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in sorted(self._consumer.partitions_for_topic(topic) or ())
+        ]
+        self._consumer.assign(self._partitions)
+        self._consumer.seek_to_beginning(*self._partitions)
+
+    def poll(self, timeout_seconds: float) -> list[Message]:
+        """What has come, after at most about `timeout_seconds`; order holds within a partition."""
+        found = self._consumer.poll(timeout_ms=timeout_seconds * 1000, max_records=5_000)
+        return [
+            Message(record.topic, record.key, record.value or b"", tuple(record.headers or ()))
+            for record in chain.from_iterable(found.values())
+        ]
+
+    def end(self) -> Position:
+        """The present end of every partition."""
+        ends = self._consumer.end_offsets(self._partitions)
+        return {(tp.topic, tp.partition): offset for tp, offset in ends.items()}
+
+    def position(self) -> Position:
+        """The next offset of every partition."""
+        return {(tp.topic, tp.partition): self._consumer.position(tp) for tp in self._partitions}
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,343 @@
+"""Bytes to readings: the JSON wide codec.
+
+    {"series": "pump-17", "timestamp": 1767225600000, "values": {"temperature": 21.3, "pressure": null}}
+
+`timestamp` is epoch milliseconds (a number) or an ISO 8601 string (no zone means UTC, resolution one
+microsecond). A channel that is absent or null is missing (NaN). Field names are configurable.
+
+A message that cannot become a reading becomes a `Reject`: decoding never raises, and one bad message
+takes nothing valid around it. Decoding is deterministic: any cut of a stream into batches gives the
+same readings and rejects.
+
+The hot path is one typed decode a message: a strict structure that knows exactly the configured
+channels. Whatever does not fit it takes the slow path, which decides what is wrong, if anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, cast
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from connectors.errors import CodecError
+from connectors.records import Readings, Reject
+from connectors.wide_json.encoder import FieldNames, iso_time
+from connectors.wide_json.raw_messages import Raw, RawColumns
+
+__all__ = ["Decoded", "FieldNames", "JsonWideCodec", "Limits", "Raw", "RawColumns"]
+
+_MS = 1_000_000
+"""Nanoseconds in a millisecond."""
+_MAX_MS = (2**63 - 1) // _MS
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INVALID = np.iinfo(np.int64).min
+_MAX_DETAIL_LENGTH = 300
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_SECONDS_LOOK_LIKE_MS = 10_000_000_000
+"""Epoch seconds of this century are below it, epoch milliseconds are above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is refused.
+
+    unknown_channels   a channel that the model does not know: `ignore` (drop the value, count it) or
+                       `reject` (the whole message)
+    min_timestamp_ns   older readings are refused: usually seconds sent as milliseconds
+    max_future_ns      how far a reading may lie ahead of the broker's timestamp of its message
+    max_bytes          larger messages are refused unread
+    max_series_length  in characters; series names become metric labels and message keys
+    """
+
+    unknown_channels: Literal["ignore", "reject"] = "ignore"
+    min_timestamp_ns: int = 631_152_000_000_000_000  # 1990-01-01
+    max_future_ns: int = 86_400_000_000_000  # one day
+    max_bytes: int = 1 << 20
+    max_series_length: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What became of a batch: `len(readings) + len(rejects)` is the number of messages.
+
+    `unknown_values` counts values of unknown channels that were ignored.
+    """
+
+    readings: Readings
+    rejects: tuple[Reject, ...]
+    unknown_values: int
+
+
+class _Message(Protocol):
+    """The structure that `JsonWideCodec` builds for its fields and channels."""
+
+    series: str
+    timestamp: int | float | str
+    values: msgspec.Struct
+
+
+class _Refusal(NamedTuple):
+    reason: str
+    detail: str
+
+
+class _Parsed(NamedTuple):
+    """Messages with their cells (float64 [messages, channels]), refusals by row of the batch."""
+
+    messages: list[_Message]
+    values: NDArray[np.float64]
+    refusals: dict[int, _Refusal]
+    unknown_values: int
+
+
+class JsonWideCodec:
+    """Decodes wide JSON into columns of the given channels, in the given order.
+
+    >>> codec = JsonWideCodec(("temperature",))
+    >>> value = b'{"series": "pump-17", "timestamp": 1767225600000, "values": {"temperature": 21.3}}'
+    >>> decoded = codec.decode([Raw("readings", 0, 7, 1767225600000, b"pump-17", value)])
+    >>> decoded.readings.names, decoded.readings.values.tolist()
+    (('pump-17',), [[21.3]])
+
+    Raises CodecError for channels or field names that cannot decode anything.
+    """
+
+    def __init__(
+        self, channels: tuple[str, ...], fields: FieldNames | None = None, limits: Limits | None = None
+    ) -> None:
+        self.channels = channels
+        self.fields = fields or FieldNames()
+        self.limits = limits or Limits()
+        _check_names(self.channels, self.fields)
+        self._known = frozenset(channels)
+        self._no_cells = (None,) * len(channels)
+        try:
+            self._decode_strict = self._decoder(_values_type(channels, strict=True))
+            self._decode_lenient = self._decoder(_values_type(channels, strict=False))
+            self._decode_keys = self._decoder(dict[str, msgspec.Raw])
+        except ValueError as error:  # msgspec: a name that needs escaping in JSON
+            raise CodecError(f"a channel or field name cannot be used in JSON messages: {error}") from error
+
+    def decode(self, records: Sequence[Raw]) -> Decoded:
+        """Decode messages in order of arrival. Never raises for anything that a message contains."""
+        return self.decode_columns(RawColumns.of(records))
+
+    def decode_columns(self, raw: RawColumns) -> Decoded:
+        """Decode messages that are already columns."""
+        parsed = self._parse_all(raw) or self._parse_each(raw)
+        messages, values, refusals = parsed.messages, parsed.values, parsed.refusals
+        index = _without(len(raw), refusals)
+        timestamp_ns = _timestamps([message.timestamp for message in messages])
+        bad_times = self._refuse_timestamps(raw.timestamp_ms[index], messages, timestamp_ns)
+        if bad_times:
+            refusals |= {int(index[row]): refusal for row, refusal in bad_times.items()}
+            keep = _without(len(messages), bad_times)
+            messages = [messages[row] for row in keep]
+            index, values, timestamp_ns = index[keep], values[keep], timestamp_ns[keep]
+        names, series = _encode_names([message.series for message in messages])
+        readings = Readings(names, series, timestamp_ns, values, raw.partition[index], raw.offset[index])
+        rejects = tuple(_reject(raw, row, refusals[row]) for row in sorted(refusals))
+        return Decoded(readings, rejects, parsed.unknown_values)
+
+    def _decoder(self, values: Any) -> Callable[[bytes], _Message]:
+        name = msgspec.Meta(min_length=1, max_length=self.limits.max_series_length)
+        message = msgspec.defstruct(
+            "Message",
+            [
+                ("series", Annotated[str, name], msgspec.field(name=self.fields.series)),
+                ("timestamp", int | float | str, msgspec.field(name=self.fields.timestamp)),
+                ("values", values, msgspec.field(name=self.fields.values)),
+            ],
+            gc=False,
+        )
+        decode: Any = msgspec.json.Decoder(message).decode
+        return cast(Callable[[bytes], _Message], decode)
+
+    def _parse_all(self, raw: RawColumns) -> _Parsed | None:
+        """The hot path: every message has known channels only and at least one value; else None."""
+        values: Any = raw.value
+        try:
+            if max(map(len, values), default=0) > self.limits.max_bytes:
+                return None
+            messages = list(map(self._decode_strict, values))
+        except (TypeError, *_UNREADABLE):
+            return None
+        cells = self._cells(messages)
+        return None if np.isnan(cells).all(axis=1).any() else _Parsed(messages, cells, {}, 0)
+
+    def _parse_each(self, raw: RawColumns) -> _Parsed:
+        """The slow path: some message of the batch is unusual, so look at each. The strict structure is
+        the cheaper guess as long as the message before fitted it."""
+        messages: list[_Message] = []
+        refusals: dict[int, _Refusal] = {}
+        unknown_values = 0
+        usual = True
+        for row, value in enumerate(raw.value):
+            message: _Message | _Refusal | None = self._parse_usual(value) if usual else None
+            if message is None:
+                message, num_unknown = self._parse_unusual(value)
+                usual = num_unknown == 0
+                unknown_values += num_unknown
+            if isinstance(message, _Refusal):
+                refusals[row] = message
+            else:
+                messages.append(message)
+        return _Parsed(messages, self._cells(messages), refusals, unknown_values)
+
+    def _parse_usual(self, value: bytes | None) -> _Message | None:
+        """The message if the hot path would take it."""
+        if value is None or len(value) > self.limits.max_bytes:
+            return None
+        try:
+            message = self._decode_strict(value)
+        except _UNREADABLE:
+            return None
+        return None if msgspec.structs.astuple(message.values) == self._no_cells else message
+
+    def _parse_unusual(self, value: bytes | None) -> tuple[_Message | _Refusal, int]:
+        """The message, or why not, and how many values of unknown channels it has."""
+        if value is None:
+            return _Refusal("not_json", "the message has no value (a tombstone)"), 0
+        if len(value) > self.limits.max_bytes:
+            return _Refusal("too_large", f"{len(value)} bytes, the limit is {self.limits.max_bytes}"), 0
+        try:
+            message = self._decode_lenient(value)
+            cells: Any = self._decode_keys(value).values
+        except _UNREADABLE as error:
+            return self._classify(error), 0
+        unknown = cells.keys() - self._known
+        if unknown and self.limits.unknown_channels == "reject":
+            return _Refusal("unknown_channel", f"channel {min(unknown)!r} is not configured"), 0
+        if len(unknown) == len(cells):
+            found = f"only channels such as {min(unknown)!r}" if unknown else "no values"
+            return _Refusal("no_known_channel", f"{found}, expected such as {self.channels[0]!r}"), 0
+        return message, len(unknown)
+
+    def _classify(self, error: Exception) -> _Refusal:
+        """The reason for a metric label, and the decoder's own words for people."""
+        text = str(error)
+        if isinstance(error, RecursionError):
+            return _Refusal("not_json", "nested too deeply")
+        if not isinstance(error, msgspec.ValidationError):
+            return _Refusal("not_json", text)
+        if "missing required field" in text or "of length >=" in text:
+            return _Refusal("missing_field", text)
+        if "of length <=" in text:
+            return _Refusal("too_large", text)
+        if "out of range" in text:
+            is_timestamp = text.endswith(f"`$.{self.fields.timestamp}`")
+            return _Refusal("bad_timestamp" if is_timestamp else "not_finite", text)
+        return _Refusal("wrong_type", text)
+
+    def _cells(self, messages: Sequence[_Message]) -> NDArray[np.float64]:
+        """float64 [messages, channels], NaN for absent and null."""
+        as_tuple = msgspec.structs.astuple
+        cells = list(chain.from_iterable([as_tuple(message.values) for message in messages]))
+        return np.array(cells, np.float64).reshape(len(messages), len(self.channels))
+
+    def _refuse_timestamps(
+        self, broker_ms: NDArray[np.int64], messages: Sequence[_Message], timestamp_ns: NDArray[np.int64]
+    ) -> dict[int, _Refusal]:
+        """Refusals by row of `messages` whose time cannot be true."""
+        has_limit = (broker_ms >= 0) & (broker_ms <= _MAX_MS - self.limits.max_future_ns // _MS)
+        limit_ns = np.where(has_limit, broker_ms, 0) * _MS + self.limits.max_future_ns
+        too_late = has_limit & (timestamp_ns > limit_ns)
+        refused = np.flatnonzero(too_late | (timestamp_ns < self.limits.min_timestamp_ns)).tolist()
+        return {
+            row: self._refuse_timestamp(messages[row].timestamp, int(timestamp_ns[row])) for row in refused
+        }
+
+    def _refuse_timestamp(self, stamp: int | float | str, timestamp_ns: int) -> _Refusal:
+        if timestamp_ns == _INVALID:
+            return _Refusal("bad_timestamp", f"{stamp!r} is neither epoch milliseconds nor an ISO 8601 time")
+        when = f"{stamp!r} is {iso_time(timestamp_ns)}"
+        if timestamp_ns >= self.limits.min_timestamp_ns:
+            return _Refusal("bad_timestamp", f"{when}, too far ahead of the broker's time")
+        in_seconds = isinstance(stamp, int | float) and 0 < stamp < _SECONDS_LOOK_LIKE_MS
+        hint = "; are these seconds? milliseconds are expected" if in_seconds else ""
+        return _Refusal("bad_timestamp", f"{when}, too long ago{hint}")
+
+
+def _check_names(channels: tuple[str, ...], fields: FieldNames) -> None:
+    if not channels:
+        raise CodecError("no channels: a codec needs at least one channel to decode")
+    repeated = sorted({channel for channel in channels if channels.count(channel) > 1})
+    if repeated:
+        raise CodecError(f"channel {repeated[0]!r} is listed twice")
+    if len({fields.series, fields.timestamp, fields.values}) < 3:
+        raise CodecError(
+            f"the fields series, timestamp and values need three different names, found {fields}"
+        )
+
+
+def _values_type(channels: tuple[str, ...], strict: bool) -> type[msgspec.Struct]:
+    """A structure with a field a channel; strict: any other name is an error."""
+    fields = [
+        (f"c{number}", float | None, msgspec.field(name=channel, default=None))
+        for number, channel in enumerate(channels)
+    ]
+    return msgspec.defstruct("Values", fields, gc=False, forbid_unknown_fields=strict)
+
+
+def _without(num_rows: int, refused: dict[int, _Refusal]) -> NDArray[np.intp]:
+    rows = np.arange(num_rows)
+    return np.delete(rows, list(refused)) if refused else rows
+
+
+def _encode_names(series: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """The distinct names in order of first appearance and each row's index into them."""
+    code = {name: number for number, name in enumerate(dict.fromkeys(series))}
+    return tuple(code), np.fromiter(map(code.__getitem__, series), np.int32, len(series))
+
+
+def _timestamps(stamps: Sequence[int | float | str]) -> NDArray[np.int64]:
+    """UTC nanoseconds; `_INVALID` where a stamp means no time. Equal strings are parsed once."""
+    if set(map(type, stamps)) <= {int}:
+        try:
+            ms = np.array(stamps, np.int64)
+        except OverflowError:
+            pass
+        else:
+            is_time = (ms >= -_MAX_MS) & (ms <= _MAX_MS)
+            return np.where(is_time, np.where(is_time, ms, 0) * _MS, _INVALID)
+    parsed: dict[tuple[type, int | float | str], int] = {}
+    for stamp in stamps:
+        if (type(stamp), stamp) not in parsed:
+            parsed[type(stamp), stamp] = _parse_timestamp(stamp)
+    return np.array([parsed[type(stamp), stamp] for stamp in stamps], np.int64)
+
+
+def _parse_timestamp(stamp: int | float | str) -> int:
+    if isinstance(stamp, str):
+        return _parse_iso(stamp)
+    return round(stamp * 1_000) * 1_000 if abs(stamp) <= _MAX_MS else int(_INVALID)
+
+
+def _parse_iso(text: str) -> int:
+    if text.isdecimal():  # "20260101" is ISO 8601, but a number in quotes is a mistake far more often
+        return int(_INVALID)
+    try:
+        when = datetime.fromisoformat(text)
+        since = (when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH
+    except (ValueError, OverflowError):
+        return int(_INVALID)
+    nanoseconds = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+    return nanoseconds if abs(nanoseconds) <= _MAX_MS * _MS else int(_INVALID)
+
+
+def _reject(raw: RawColumns, row: int, refusal: _Refusal) -> Reject:
+    return Reject(
+        refusal.reason,
+        refusal.detail[:_MAX_DETAIL_LENGTH],
+        raw.topic[row],
+        int(raw.partition[row]),
+        int(raw.offset[row]),
+        raw.key[row],
+        raw.value[row] or b"",
+    )

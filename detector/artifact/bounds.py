@@ -1,0 +1,71 @@
+"""What an artifact's description may say: bounds within which a stream can be scored.
+
+A file's hash tells that it is as it was written, not that what was written makes sense: whoever edits a
+description and signs it again gets an error here, not in the middle of a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_MOST = 1e300
+_LEAST = 1e-300
+_COUNT = 2**31 - 1
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "interval_ns": (1, 10**18),
+    "stride": (1, _COUNT),
+    "batch_size": (1, 2**20),
+    "max_gap": (0, 10**6),
+    "delay": (0, _COUNT),
+    "window": (1, _COUNT),
+    "flatline_rows": (0, _COUNT),
+    "learn_after": (1, 2**53),
+    "center": (-_MOST, _MOST),
+    "scale": (_LEAST, _MOST),
+    "band": (0, _MOST),
+    "high": (-_MOST, _MOST),
+    "spread": (1e-9, _MOST),
+    "value": (_LEAST, _MOST),
+    "fresh": (_LEAST, _MOST),
+    "sharpness": (1e-9, _MOST),
+    "lowest": (_LEAST, _MOST),
+    "rise": (_LEAST, _MOST),
+    "forgiveness": (_LEAST, _MOST),
+    "alarms_a_row": (_LEAST, _MOST),
+}
+"""Least and most of every number that scoring uses, both allowed; NaN never is."""
+_FREE = {"hyperparameters", "parameters", "training"}
+"""Families check the first themselves, the others are for people."""
+
+
+def check_description(spec: Mapping[str, Any]) -> None:
+    """Check a description as plain values (`detector.artifact.spec.Spec` through `asdict`), of the right types.
+
+    Raises ValueError that names the field, its value and what it may be.
+    """
+    for name, number in _numbers(spec):
+        least, most = BOUNDS[name]
+        if not least <= number <= most or (isinstance(number, int) and number.bit_length() > 63):
+            raise ValueError(f"{name} is {number!r:.40}; it must be between {least:g} and {most:g}")
+    channels = [channel["name"] for channel in spec["channels"]]
+    if not channels or "" in channels or len(set(channels)) < len(channels):
+        raise ValueError(f"channels need different names, found {channels}")
+    num_statistics = 1 if len(channels) == 1 else 2
+    for member in spec["members"]:
+        for kind in ("settled", "fresh"):
+            if len(member[kind]) != num_statistics:
+                raise ValueError(f"a member has {len(member[kind])} {kind} levels, needed {num_statistics}")
+
+
+def _numbers(value: Any) -> Iterator[tuple[str, float]]:
+    """Every number that has bounds, with its name, at any depth."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name in BOUNDS and isinstance(inner, int | float):
+                yield name, inner
+            elif name not in _FREE:
+                yield from _numbers(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _numbers(inner)

@@ -1,0 +1,236 @@
+"""The artifact: the directory that the trainer writes and the detector reads.
+
+    model.safetensors    weights (never pickle: an artifact can carry no code)
+    artifact.json        everything else that scoring needs, and the SHA-256 of the other files
+    calibration.parquet  quantiles of the residual a channel and of the error
+    held_out.parquet     errors of the held-out rows, so that a threshold can be learnt anew
+    model_card.md        the same for people
+
+The version is derived from the content, so equal artifacts have equal versions and any change of a
+byte is noticed when the artifact is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from detector.artifact.bounds import check_description
+from detector.artifact.modules import build_members
+from detector.artifact.spec import Adaptation, Artifact, Channel, Level, Member, Scoring, Spec, Threshold
+from detector.errors import ArtifactError
+from detector.models.ensemble import Members
+
+FORMAT_VERSION = 2
+WEIGHTS, MANIFEST, CALIBRATION, HELD_OUT, CARD = (
+    "model.safetensors",
+    "artifact.json",
+    "calibration.parquet",
+    "held_out.parquet",
+    "model_card.md",
+)
+
+_FILES = {WEIGHTS, CALIBRATION, HELD_OUT, CARD}
+
+
+def save(artifact: Artifact, directory: Path) -> Artifact:
+    """Write the artifact to `directory`, whole or not at all; returns it with its version.
+
+    A directory that exists is replaced. Raises ArtifactError where it cannot be written.
+    """
+    files = {
+        WEIGHTS: save_tensors({k: v.contiguous().cpu() for k, v in artifact.module.state_dict().items()}),
+        CALIBRATION: _table_bytes(artifact.calibration),
+        HELD_OUT: _table_bytes(artifact.held_out),
+        CARD: artifact.card.encode(),
+    }
+    manifest = {
+        "format": FORMAT_VERSION,
+        "spec": asdict(artifact.spec),
+        "files": {name: _sha256(content) for name, content in files.items()},
+    }
+    version = _version_of(manifest)
+    files[MANIFEST] = json.dumps({"version": version, **manifest}, indent=2).encode()
+    try:
+        _write_atomically(files, directory)
+    except OSError as error:
+        raise ArtifactError(f"{directory}: cannot write the artifact: {error.strerror or error}") from error
+    return replace(artifact, version=version)
+
+
+def load(directory: Path) -> Artifact:
+    """Read and check an artifact; the module is in evaluation mode on the CPU.
+
+    Raises ArtifactError that names the file and what is wrong with it: missing, truncated, tampered
+    with, of another format, or of other shapes than its own description.
+    """
+    manifest = _read_manifest(directory)
+    files = {name: _read_checked(directory / name, digest) for name, digest in manifest["files"].items()}
+    spec = _spec_from(manifest.get("spec"), directory / MANIFEST)
+    module = _build(spec, "meta", directory / MANIFEST)  # sizes alone, of which only the file's are allocated
+    tensors = _read_weights(module, files[WEIGHTS], directory / WEIGHTS)
+    module = _build(spec, "cpu", directory / MANIFEST)
+    module.load_state_dict(tensors)
+    calibration, held_out = (_read_table(files[name], directory / name) for name in (CALIBRATION, HELD_OUT))
+    card = files[CARD].decode(errors="replace")
+    written_at = (directory / MANIFEST).stat().st_mtime
+    return Artifact(spec, module.eval(), calibration, held_out, card, manifest["version"], written_at)
+
+
+def remove(directory: Path) -> None:
+    """Delete an artifact's directory."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _read_manifest(directory: Path) -> dict[str, Any]:
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise ArtifactError(
+            f"{directory}: not an artifact: no {MANIFEST} there; write one with `streamgauge train`"
+        )
+    try:
+        manifest = json.loads(path.read_bytes())
+        version, found = manifest.pop("version"), manifest["format"]
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+        raise ArtifactError(
+            f"{path}: damaged (truncated or edited): {error}; restore or retrain it"
+        ) from error
+    if found != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path}: artifact format {found!r}; this release reads format {FORMAT_VERSION}: "
+            "retrain the model or install the matching release"
+        )
+    if not isinstance(manifest.get("files"), dict) or set(manifest["files"]) != _FILES:
+        raise ArtifactError(f"{path}: damaged: its list of files is not that of an artifact")
+    expected = _version_of(manifest)
+    if version != expected:
+        raise ArtifactError(
+            f"{path}: content does not match its version {version!r} (computed {expected!r}): it was edited"
+        )
+    manifest["version"] = version
+    return manifest  # type: ignore[no-any-return]  # checked piece by piece above and in _spec_from
+
+
+def _read_checked(path: Path, digest: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if _sha256(content) != digest:
+        raise ArtifactError(
+            f"{path}: content does not match its hash in {MANIFEST}: truncated or tampered with"
+        )
+    return content
+
+
+def _spec_from(raw: Any, path: Path) -> Spec:
+    try:
+        spec = Spec(
+            **{
+                **raw,
+                "members": tuple(_member_from(member) for member in raw["members"]),
+                "channels": tuple(Channel(**channel) for channel in raw["channels"]),
+                "scoring": Scoring(**raw["scoring"]),
+                "threshold": _threshold_from(raw["threshold"]),
+            }
+        )
+        msgspec.convert(raw, Spec)
+        check_description(asdict(spec))
+    except (TypeError, KeyError, ValueError, ArithmeticError, msgspec.ValidationError) as error:
+        raise ArtifactError(f"{path}: the description lacks or misstates a field: {error}") from error
+    return spec
+
+
+def _member_from(raw: Mapping[str, Any]) -> Member:
+    levels = {kind: tuple(Level(**level) for level in raw[kind]) for kind in ("settled", "fresh")}
+    return Member(**{**raw, **levels})
+
+
+def _threshold_from(raw: Mapping[str, Any]) -> Threshold:
+    adaptation = raw["adaptation"]
+    return Threshold(**{**raw, "adaptation": None if adaptation is None else Adaptation(**adaptation)})
+
+
+def _build(spec: Spec, device: str, path: Path) -> Members:
+    try:
+        with torch.device(device):
+            return build_members(spec.members, len(spec.channels))
+    except (ValueError, TypeError, RuntimeError, ArithmeticError, MemoryError) as error:
+        raise ArtifactError(f"{path}: cannot build model {spec.family!r}: {error}") from error
+
+
+def _read_weights(module: torch.nn.Module, content: bytes, path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of the file, which are those that `module` has by name, shape and type."""
+    try:
+        tensors = load_tensors(content)
+    except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{path}: cannot be read as weights: {error}") from error
+    needed = {name: (tensor.shape, tensor.dtype) for name, tensor in module.state_dict().items()}
+    found = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+    wrong = sorted(name for name in {*needed, *found} if needed.get(name) != found.get(name))
+    if wrong:
+        raise ArtifactError(
+            f"{path}: weights do not fit the described model: {wrong[0]!r} is {found.get(wrong[0])},"
+            f" needed {needed.get(wrong[0])}"
+        )
+    return tensors
+
+
+def _write_atomically(files: Mapping[str, bytes], directory: Path) -> None:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        for name, content in files.items():
+            with (scratch / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        scratch.chmod(0o755)
+        if directory.exists():
+            shutil.rmtree(directory)
+        scratch.replace(directory)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _version_of(manifest: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits of the hash of everything that the manifest describes."""
+    return _sha256(json.dumps(manifest, sort_keys=True).encode())[:12]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _table_bytes(columns: Mapping[str, NDArray[np.float64]]) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(dict(columns)), sink)
+    return bytes(sink.getvalue())
+
+
+def _read_table(content: bytes, path: Path) -> dict[str, NDArray[np.float64]]:
+    try:
+        # Not pq.read_table: its scanner's threads may still hold `content` when a short process exits, and
+        # releasing a Python object then aborts the process.
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
+            table = file.read(use_threads=False)
+        return {name: table.column(name).cast(pa.float64()).to_numpy() for name in table.column_names}
+    except (pa.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
+        raise ArtifactError(f"{path}: damaged: {error}") from error

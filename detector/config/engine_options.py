@@ -1,0 +1,90 @@
+"""What a configuration asks of the engine: incident rules, checked against the model's channels, and more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from difflib import get_close_matches
+
+from detector.config.incident_schema import WEEKDAYS, MaintenanceSection
+from detector.config.load import Config
+from detector.engine.engine import EngineOptions
+from detector.errors import ConfigError
+from detector.incidents.maintenance import Maintenance, OneOff, Recurring
+from detector.incidents.rules import ChannelRule, FoldRules, IncidentRules, WatchdogRules
+
+
+def engine_options(config: Config, channels: Sequence[str] | None = None) -> EngineOptions:
+    """What the configuration says of judging; see `rules_of`."""
+    stale = config.service.stale_after
+    return EngineOptions(
+        lateness_ns=_ns(config.grid.lateness),
+        stale_after_ns=_ns(stale) if stale is not None else None,
+        device=config.service.device,
+        threads=config.service.threads or default_threads(),
+        rules=rules_of(config, channels),
+    )
+
+
+def default_threads() -> int:
+    """As many as there are cores that this process may use, at most 4: the client and the codec, which are
+    one thread, soon cannot feed more."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 4)
+
+
+def rules_of(config: Config, channels: Sequence[str] | None = None) -> IncidentRules:
+    """The incident rules. Raises ConfigError for a table of a channel that the model does not know, where its
+    `channels` are given."""
+    if channels is not None:
+        _check_channels(config.channels, channels)
+    given = config.incidents
+    return IncidentRules(
+        for_rows=given.for_rows,
+        of_rows=given.of_rows,
+        close_score=given.close_score,
+        quiet_rows=given.quiet_rows,
+        critical_score=given.critical_score,
+        min_duration_ns=_ns(given.min_duration),
+        cooldown_ns=_ns(given.cooldown),
+        flap_incidents=given.flap_incidents,
+        flap_window_ns=_ns(given.flap_window),
+        settle_rows=given.settle_rows,
+        channels={name: ChannelRule(**dict(section)) for name, section in config.channels.items()},
+        maintenance=tuple(_window(section) for section in config.maintenance),
+        watchdog=WatchdogRules(_ns(config.watchdog.series_after), _ns(config.watchdog.stream_after)),
+        fold=FoldRules(given.fold_series, _ns(given.fold_window)),
+    )
+
+
+def _check_channels(named: Iterable[str], channels: Sequence[str]) -> None:
+    problems = []
+    for name in named:
+        if name not in channels:
+            near = get_close_matches(name, channels, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(channels)}"
+            problems.append(f"[channels.{name}]: the model has no channel `{name}`; {hint}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _window(section: MaintenanceSection) -> Maintenance:
+    if section.start is not None and section.end is not None:
+        when: OneOff | Recurring = OneOff(
+            _epoch_ns(section.instant(section.start)), _epoch_ns(section.instant(section.end))
+        )
+    else:
+        assert section.time is not None
+        assert section.duration is not None
+        days = frozenset(WEEKDAYS.index(day) for day in section.weekdays)
+        when = Recurring(days, section.time, _ns(section.duration), section.zone)
+    return Maintenance(when, section.series, section.name)
+
+
+def _epoch_ns(when: datetime) -> int:
+    return round(when.timestamp() * 1e6) * 1_000
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)

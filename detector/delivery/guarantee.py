@@ -1,0 +1,114 @@
+"""How results and state leave the daemon: exactly once where the cluster has transactions, else at least
+once; and which of them it is, and why."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from dataclasses import dataclass
+from functools import partial
+
+from connectors.errors import TransactionsUnsupportedError
+from connectors.kafka.cluster import count_partitions, ensure_topics
+from connectors.kafka.compacted_topic import read_state
+from connectors.kafka.connection import Connection, ProducerOptions, TopicSpec
+from connectors.kafka.delivery import AtLeastOnce, ExactlyOnce, Watch
+from connectors.kafka.producer import Producer
+from connectors.kafka.source import KafkaSource
+from connectors.kafka.transactions import Transactions
+from detector.config.load import Config
+from detector.delivery.deleted_input import Deletions
+from detector.delivery.messages import Topics
+from detector.delivery.recovery import Recovery
+from detector.delivery.sink import Delivery
+from detector.errors import ConfigError
+
+_DEAD_LETTER_BYTES = 2 << 20
+_STATE_BYTES = 16 << 20
+_STATE_SETTINGS = {
+    "cleanup.policy": "compact",
+    "max.message.bytes": str(_STATE_BYTES),
+    "segment.ms": "600000",  # only closed segments are compacted, and a successor reads what is not
+    "min.cleanable.dirty.ratio": "0.2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The delivery in force: its `mode`, the `reason` for the log, and the client behind it."""
+
+    mode: str
+    reason: str
+    delivery: Delivery
+    client: Transactions | Producer
+
+
+def create_topics(connection: Connection, config: Config, topics: Topics) -> None:
+    """Create the output topics that are missing. Dead letters are as large as what came in, and their
+    headers; the state topic has the input's partitions.
+
+    Raises ConfigError where an existing state topic has fewer partitions than the input.
+    """
+    room = {"max.message.bytes": str(_DEAD_LETTER_BYTES)}
+    wanted = [
+        TopicSpec(topics.scores),
+        TopicSpec(topics.alerts),
+        TopicSpec(topics.dead_letters, settings=room),
+    ]
+    num_partitions = count_partitions(connection, config.kafka.topic)
+    if config.recovery.max_replay_rows:
+        wanted.append(TopicSpec(topics.state, num_partitions, settings=_STATE_SETTINGS))
+    if config.output.create_topics:
+        ensure_topics(connection, wanted)
+    if config.recovery.max_replay_rows:
+        found = count_partitions(connection, topics.state)
+        if found < num_partitions:
+            raise ConfigError(
+                f"[recovery] topic {topics.state} has {found} partitions, {config.kafka.topic} has"
+                f" {num_partitions}: add partitions to it (compacted, cleanup.policy=compact), or set"
+                " max_replay_rows = 0 to do without saved state"
+            )
+
+
+def choose(config: Config, connection: Connection, source: KafkaSource, http_port: int, watch: Watch) -> Way:
+    """Start the producer that `delivery.mode` asks for; `auto` tries transactions first. `watch` is told of
+    every transaction.
+
+    Raises KafkaError, TransactionsUnsupportedError for mode `exactly_once` where there are none.
+    """
+    options = ProducerOptions(compression=config.kafka.compression, max_message_bytes=_STATE_BYTES)
+    mode, reason = config.delivery.mode, "as configured"
+    if mode != "at_least_once":
+        timeout = config.delivery.transaction_timeout
+        try:
+            transactions = Transactions(connection, options, transactional_id(config, http_port), timeout)
+        except TransactionsUnsupportedError as error:
+            if mode == "exactly_once":
+                raise
+            reason = f"no transactions: {error}"
+        else:
+            reason = "as configured" if mode == "exactly_once" else "the cluster has transactions"
+            return Way("exactly_once", reason, ExactlyOnce(transactions, source, watch), transactions)
+    producer = Producer(connection, options)
+    return Way("at_least_once", reason, AtLeastOnce(producer, source), producer)
+
+
+def transactional_id(config: Config, http_port: int) -> str:
+    """The same after a restart, so that what was left open is ended at once; never that of another member:
+    the instance id is a member's own, and so is a port of a host."""
+    if config.delivery.transactional_id:
+        return config.delivery.transactional_id
+    own = config.kafka.group_instance_id
+    if own is None:
+        own = f"{socket.gethostname()}-{http_port}" if config.http.port else uuid.uuid4().hex
+    return f"{config.kafka.group_id}-{own}"
+
+
+def recovery_of(
+    config: Config, connection: Connection, topics: Topics, deletions: Deletions
+) -> Recovery | None:
+    """Saved state, None where it is turned off."""
+    if not config.recovery.max_replay_rows:
+        return None
+    read = partial(read_state, connection, topics.state)
+    return Recovery(read, topics.state, config.kafka.topic, config.recovery.max_replay_rows, deletions)

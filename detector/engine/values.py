@@ -1,0 +1,90 @@
+"""What the engine is told, and what it tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.incidents.lifecycle import IncidentEvent
+from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
+from detector.rows.grid import GridCounters
+from detector.scoring.verdicts import State, Verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What the artifact leaves open.
+
+    lateness_ns     how long a row waits for readings that come out of order
+    stale_after_ns  silence, by the clock of `tick`, after which a series is stale; None: never
+    device          "auto", "cpu" or "cuda"
+    threads         batches of windows scored at once; scores do not depend on it
+    """
+
+    lateness_ns: int = 0
+    stale_after_ns: int | None = None
+    device: str = "cpu"
+    threads: int = 1
+    rules: IncidentRules = field(default_factory=IncidentRules)
+
+
+@dataclass(slots=True)
+class Counters:
+    """Totals since the start; `readings` are the accepted and the dropped ones together, `suppressed` bad
+    rows by the rule that kept them from opening an incident."""
+
+    readings: int = 0
+    rows: int = 0
+    gap_rows: int = 0
+    windows: int = 0
+    cells: int = 0
+    nan_cells: int = 0
+    states: list[int] = field(default_factory=lambda: [0] * len(State))
+    grid: GridCounters = field(default_factory=GridCounters)
+    suppressed: dict[Suppression, int] = field(default_factory=lambda: dict.fromkeys(SUPPRESSIONS, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """Final verdicts, what changed among incidents, and provisional verdicts of rows that are not final
+    yet and at which a window ends (none where nothing is delayed)."""
+
+    verdicts: Verdicts
+    incidents: tuple[IncidentEvent, ...]
+    provisional: Verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The newest verdict of every series known, as arrays over series (for metrics).
+
+    threshold  float64 [n], in units of the calibrated one; NaN where unknown
+    is_full    bool [n], whether the window is full
+    slot       int32 [n], the series' number, for `Engine.channels_at`
+    """
+
+    names: tuple[str, ...]
+    score: NDArray[np.float64]
+    state: NDArray[np.uint8]
+    timestamp_ns: NDArray[np.int64]
+    threshold: NDArray[np.float64]
+    is_full: NDArray[np.bool_]
+    slot: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Series whose saved state is old.
+
+    slot       int32 [n]
+    partition  int32 [n]
+    since      int64 [n], the offset of the first reading that the saved state lacks, -1 where none
+    urgent     bool [n], something was said of the series that no reading will make it say again
+    """
+
+    slot: NDArray[np.int32]
+    partition: NDArray[np.int32]
+    since: NDArray[np.int64]
+    urgent: NDArray[np.bool_]

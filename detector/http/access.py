@@ -1,0 +1,100 @@
+"""Who may read what over HTTP: passwords, client certificates, and a word where nobody is kept out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import logging
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from http import HTTPStatus
+from ipaddress import ip_address
+
+from detector import logs
+from detector.config.schema import HttpSection
+
+PROBES = frozenset({"/healthz", "/readyz"})
+_QUIET_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Access:
+    """What a request needs. The password is kept as the hash of username:password, which all have one
+    length, so that a comparison takes the same time whatever is sent."""
+
+    login_digest: bytes | None = None
+    certificate: bool = False
+    open_paths: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, http: HttpSection) -> Access:
+        login = None
+        if http.username is not None and http.password is not None:
+            login = _digest(f"{http.username}:{http.password.get_secret_value()}".encode())
+        return cls(login, http.tls_client_cafile is not None, PROBES if http.open_probes else frozenset())
+
+    def refusal(self, path: str, authorization: str, certified: bool) -> HTTPStatus | None:
+        """The status that keeps a request out, or None. `certified`: its client showed a certificate."""
+        if path in self.open_paths:
+            return None
+        if self.certificate and not certified:
+            return HTTPStatus.FORBIDDEN
+        if self.login_digest is None:
+            return None
+        known = hmac.compare_digest(_digest(_login_in(authorization)), self.login_digest)
+        return None if known else HTTPStatus.UNAUTHORIZED
+
+
+class Refusals:
+    """Refused clients in the log: at once, and then at most one event a minute, with counts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._said = -_QUIET_SECONDS
+
+    def note(self, reason: str, address: str) -> None:
+        """Count a refusal; `reason` and `address` must not come from the client's own words."""
+        with self._lock:
+            self._counts[reason] += 1
+            now = time.monotonic()
+            if now - self._said < _QUIET_SECONDS:
+                return
+            counts, self._counts, self._said = self._counts, Counter(), now
+        logs.event("http clients refused", logging.WARNING, last=address, **counts)
+
+
+def warn_of_exposure(http: HttpSection, host: str) -> None:
+    """Say in the log that whoever reaches `host`, the address that is bound, can read or listen."""
+    if _is_loopback(host):
+        return
+    if http.tls_certfile is None:
+        remedy = "set [http] tls_certfile and tls_keyfile, or bind 127.0.0.1 behind a proxy"
+        logs.event("http is in plain text on the network", logging.WARNING, host=host, remedy=remedy)
+    if http.username is None and http.tls_client_cafile is None:
+        remedy = "set [http] username and password_file, or tls_client_cafile"
+        logs.event("http is open to the network", logging.WARNING, host=host, remedy=remedy)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _digest(login: bytes) -> bytes:
+    return hashlib.sha256(login).digest()
+
+
+def _login_in(authorization: str) -> bytes:
+    """username:password as sent, or nothing."""
+    scheme, _, encoded = authorization.partition(" ")
+    try:
+        return base64.b64decode(encoded.strip(), validate=True) if scheme.lower() == "basic" else b""
+    except (binascii.Error, ValueError):
+        return b""

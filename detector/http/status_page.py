@@ -1,0 +1,178 @@
+"""What the status page and its API say, and the page itself."""
+
+from __future__ import annotations
+
+import html
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from detector.artifact.spec import Spec
+from detector.incidents.lifecycle import Incident
+from detector.metrics.recorder import Metrics
+from detector.metrics.series_gauges import firing
+from detector.scoring.verdicts import State
+
+_WORST = 12
+_MUCH_DRIFT = 0.25
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="3">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>Streamgauge: {model}</title>
+<style>
+:root {{ color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); }}
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 56rem; padding: 0 1rem; }}
+h1 {{ font-size: 1.4rem; margin: 0; }} h2 {{ font-size: 1rem; margin: 1.8rem 0 .4rem; }}
+.sub {{ opacity: .7; }} .tiles {{ display: flex; flex-wrap: wrap; gap: .6rem; margin-top: 1.2rem; }}
+.tile {{ border: 1px solid var(--line); border-radius: .5rem; padding: .5rem .9rem; min-width: 6rem; }}
+.tile b {{ display: block; font-size: 1.3rem; font-variant-numeric: tabular-nums; }}
+table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
+th, td {{ text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); }}
+.bad {{ color: #c62828; font-weight: 600; }} .bar {{ background: #c62828; height: .5rem; border-radius: 3px; }}
+.ok {{ background: #2e7d32; }}
+</style></head><body>
+<h1>{model} <span class="sub">{version}</span></h1>
+<div class="sub">{family}, window {window} rows of {interval:g} s, {channels} channels; score 1 is the threshold</div>
+<div class="tiles">{tiles}</div>
+{incidents}<h2>Highest scores</h2><table><tr><th>series<th>score<th>state<th>row<th style="width:30%"></tr>{worst}</table>
+<p class="sub">refreshes every 3 s; <a href="/metrics">metrics</a>, <a href="/api/status">the same as JSON</a></p>
+</body></html>"""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Answers for the HTTP server, from the metrics' snapshot."""
+
+    metrics: Metrics
+
+    @property
+    def spec(self) -> Spec:
+        """That of the model in use."""
+        return self.metrics.engine.artifact.spec
+
+    @property
+    def version(self) -> str:
+        """That of the model in use."""
+        return self.metrics.engine.artifact.version
+
+    def json(self) -> dict[str, Any]:
+        """Plain values; an unknown score is null."""
+        snapshot = self.metrics.snapshot
+        latest = snapshot.latest
+        counts = np.bincount(latest.state, minlength=len(State)).tolist()
+        written_at = snapshot.artifact.written_at
+        lag_seconds = self.metrics.sources.lag_seconds().values()
+        order = np.argsort(-np.nan_to_num(latest.score, nan=-1.0), kind="stable")[:_WORST]
+        return {
+            "model": self.spec.name,
+            "version": self.version,
+            "ready": self.metrics.sources.ready(),
+            "lag_messages": sum(self.metrics.sources.lag().values()),
+            "lag_seconds": round(max(lag_seconds), 1) if lag_seconds else None,
+            "replaying": self.metrics.sources.replaying(),
+            "model_age_seconds": None if written_at is None else round(max(0.0, time.time() - written_at)),
+            "error_psi": None if math.isnan(snapshot.psi) else round(snapshot.psi, 3),
+            "readings": snapshot.totals["readings"],
+            "open_incidents": dict(snapshot.open_by_severity),
+            "firing": [_firing(incident) for incident in firing(snapshot.open_incidents, _WORST)],
+            "series": {state.label: num for state, num in zip(State, counts, strict=True)},
+            "worst": [
+                {
+                    "series": latest.names[at],
+                    "score": None if np.isnan(latest.score[at]) else round(float(latest.score[at]), 3),
+                    "state": State(int(latest.state[at])).label,
+                    "timestamp_ms": int(latest.timestamp_ns[at]) // 1_000_000,
+                }
+                for at in order.tolist()
+            ],
+        }
+
+    def page(self) -> str:
+        """The same for people; every name from outside is escaped."""
+        status = self.json()
+        spec = self.spec
+        return _PAGE.format(
+            model=html.escape(spec.name),
+            version=html.escape(self.version),
+            family=html.escape(spec.family),
+            window=spec.window,
+            interval=spec.interval_ns / 1e9,
+            channels=len(spec.channels),
+            tiles="".join(_tile(name, value) for name, value in _tiles(status).items()),
+            incidents=_incidents(status["firing"]),
+            worst="".join(_row(entry) for entry in status["worst"]) or "<tr><td>no series yet</tr>",
+        )
+
+
+def _tiles(status: Mapping[str, Any]) -> dict[str, str]:
+    series = {name: num for name, num in status["series"].items() if num}
+    return {
+        "ready": "yes" if status["ready"] else "not yet",
+        "open incidents": str(sum(status["open_incidents"].values())),
+        "messages behind": f"{status['lag_messages']:,}",
+        **({} if status["lag_seconds"] is None else {"seconds behind": f"{status['lag_seconds']:,}"}),
+        **({"partitions replaying": str(status["replaying"])} if status["replaying"] else {}),
+        "readings": f"{status['readings']:,}",
+        **_about_model(status),
+        **{f"series {name.replace('_', ' ')}": f"{num:,}" for name, num in series.items()},
+    }
+
+
+def _about_model(status: Mapping[str, Any]) -> dict[str, str]:
+    """What is known of its age and of drift."""
+    age, psi = status["model_age_seconds"], status["error_psi"]
+    found = {}
+    if age is not None:
+        found["model age"] = f"{age / 86400:.1f} d" if age >= 86400 else f"{age / 3600:.1f} h"
+    if psi is not None:
+        found["drift (psi)"] = f"{psi:.2f}"
+        if psi > _MUCH_DRIFT:
+            found["drift (psi)"] += " high"
+    return found
+
+
+def _firing(incident: Incident) -> dict[str, Any]:
+    return {
+        "id": incident.id,
+        "series": incident.series,
+        "severity": incident.severity,
+        "reason": incident.reason,
+        "channel": incident.channels[0].name if incident.channels else None,
+        "peak_score": round(incident.peak_score, 3),
+        "start_ms": incident.start_ns // 1_000_000,
+    }
+
+
+def _incidents(firing: Sequence[Mapping[str, Any]]) -> str:
+    """A table of the worst, nothing where none is open."""
+    if not firing:
+        return ""
+    rows = "".join(
+        f"<tr><td>{html.escape(one['series'])}<td{' class=bad' if one['severity'] == 'critical' else ''}>"
+        f"{one['severity']}<td>{html.escape(one['reason'].replace('_', ' '))}"
+        f"<td>{html.escape(one['channel'] or '-')}<td>{one['peak_score']}"
+        f"<td>{np.datetime64(one['start_ms'], 'ms')}</tr>"
+        for one in firing
+    )
+    head = "<tr><th>series<th>severity<th>reason<th>channel<th>peak score<th>since</tr>"
+    return f"<h2>Open incidents</h2><table>{head}{rows}</table>\n"
+
+
+def _tile(name: str, value: str) -> str:
+    bad = ' class="bad"' if name in ("series anomalous", "series flatline") or value.endswith(" high") else ""
+    return f'<div class="tile"><b{bad}>{html.escape(value)}</b>{html.escape(name)}</div>'
+
+
+def _row(entry: Mapping[str, Any]) -> str:
+    score = entry["score"]
+    share = 0 if score is None else min(100, round(50 * score))
+    bad = score is not None and score > 1
+    when = np.datetime64(entry["timestamp_ms"], "ms") if entry["timestamp_ms"] >= 0 else "-"
+    return (
+        f"<tr><td>{html.escape(entry['series'])}<td{' class=bad' if bad else ''}>"
+        f"{'-' if score is None else f'{score:.3f}'}<td>{entry['state'].replace('_', ' ')}<td>{when}"
+        f'<td><div class="bar{"" if bad else " ok"}" style="width:{share}%"></div></tr>'
+    )

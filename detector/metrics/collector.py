@@ -1,0 +1,158 @@
+"""The few samples that do not grow with the number of series, as the client library's families."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from detector.metrics.catalogue import spec_of
+from detector.metrics.engine_view import Snapshot
+from detector.metrics.sources import NotifierStats, Sources
+from detector.scoring.verdicts import State
+
+_RELOADS = ("loaded", "refused")
+_NOTIFICATIONS = ("delivered", "failed", "dropped")
+_Values: TypeAlias = dict[tuple[str, ...], float]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One moment, for one scrape. `highest` is the highest score since the last; NaN where none was known."""
+
+    snapshot: Snapshot
+    highest: float
+    loaded_at: float
+    num_left_out: int
+
+
+class OverviewCollector(Collector):
+    """Reads `view` at each scrape."""
+
+    def __init__(
+        self,
+        view: Callable[[], View],
+        sources: Sources,
+        scores: Callable[[], HistogramMetricFamily],
+        build: Mapping[str, str],
+    ) -> None:
+        self._view, self._sources, self._scores, self._build = view, sources, scores, dict(build)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not ask for a view."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        view = self._view()
+        yield from _overview(view)
+        yield from _incidents(view)
+        yield from _stream(view.snapshot)
+        yield self._scores()
+        yield from _loop(view.snapshot, self._sources)
+        yield from _model(view, self._sources)
+        yield from _notifiers(self._sources.notifiers())
+        yield _info("build_info", self._build)
+
+
+def _overview(view: View) -> Iterator[Metric]:
+    series = view.snapshot.series
+    latest = series.latest
+    num = len(latest.names)
+    yield _plain("max_score", view.highest)
+    counts = np.bincount(latest.state, minlength=len(State)).tolist()
+    yield _labelled("series", {(state.label,): n for state, n in zip(State, counts, strict=True)})
+    yield _plain("series_left_out", num - len(series.shown))
+    yield _plain("channel_series_left_out", num - len(series.detailed))
+    yield _plain("series_silent", counts[State.STALE])
+    yield _plain("warmup_ratio", float(latest.is_full.mean()) if num else float("nan"))
+
+
+def _incidents(view: View) -> Iterator[Metric]:
+    by_severity = view.snapshot.open_by_severity
+    yield _labelled("open_incidents", {(severity,): num for severity, num in by_severity.items()})
+    yield _plain("incidents_left_out", view.num_left_out)
+    suppressed = view.snapshot.suppressed.items()
+    yield _labelled("suppressed_rows_total", {(reason,): num for reason, num in suppressed})
+
+
+def _stream(snapshot: Snapshot) -> Iterator[Metric]:
+    for name, value in snapshot.totals.items():
+        yield _plain(f"{name}_total", value)
+    states = zip(State, snapshot.states, strict=True)
+    yield _labelled("verdicts_total", {(state.label,): num for state, num in states})
+
+
+def _loop(snapshot: Snapshot, sources: Sources) -> Iterator[Metric]:
+    yield _plain("last_turn_timestamp_seconds", _or_nan(snapshot.turned_at))
+    yield _labelled("consumer_lag_messages", _by_partition(sources.lag()))
+    yield _labelled("consumer_lag_seconds", _by_partition(sources.lag_seconds()))
+    yield _plain("rebalances_total", sources.rebalances())
+    yield _plain("ready", sources.ready())
+    yield _plain("replaying", sources.replaying())
+    yield _plain("replayed_readings_total", sources.replayed())
+    yield _plain("deleted_messages_total", sources.deleted())
+
+
+def _model(view: View, sources: Sources) -> Iterator[Metric]:
+    artifact = view.snapshot.artifact
+    spec = artifact.spec
+    named = {"name": spec.name, "version": artifact.version, "family": spec.family}
+    yield _info("model_info", named)
+    yield _plain("model_trained_timestamp_seconds", _or_nan(artifact.written_at))
+    yield _plain("model_loaded_timestamp_seconds", view.loaded_at)
+    yield _plain("threshold", spec.threshold.value)
+    yield _plain("error_psi", view.snapshot.psi)
+    for name, found in (("reloads", sources.reloads()), ("config_reloads", sources.config_reloads())):
+        yield _labelled(f"{name}_total", {(outcome,): found.get(outcome, 0) for outcome in _RELOADS})
+
+
+def _notifiers(notifiers: Iterable[NotifierStats]) -> Iterator[Metric]:
+    stats = list(notifiers)
+    totals: _Values = {(one.name, word): getattr(one, word) for one in stats for word in _NOTIFICATIONS}
+    backlog: _Values = {(one.name,): one.backlog for one in stats}
+    successes: _Values = {(one.name,): _or_nan(one.last_success) for one in stats}
+    yield _labelled("notifications_total", totals)
+    yield _labelled("notifier_backlog", backlog)
+    yield _labelled("notifier_last_success_timestamp_seconds", successes)
+
+
+def _by_partition(found: Mapping[int, float]) -> _Values:
+    return {(str(partition),): value for partition, value in sorted(found.items())}
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _plain(name: str, value: float) -> Metric:
+    """A metric without labels; NaN is unknown, and absent."""
+    return _labelled(name, {(): value})
+
+
+def _labelled(name: str, values: Mapping[tuple[str, ...], float]) -> Metric:
+    """A counter or a gauge with a sample for each combination of labels; NaN is unknown, and absent."""
+    spec = spec_of(name)
+    family: CounterMetricFamily | GaugeMetricFamily
+    make = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}[spec.kind]
+    family = make(spec.family, spec.help, labels=spec.labels)
+    for labels, value in values.items():
+        if value == value:
+            family.add_metric([label.encode("utf-8", "replace").decode() for label in labels], float(value))
+    return family
+
+
+def _info(name: str, labels: Mapping[str, str]) -> Metric:
+    spec = spec_of(name)
+    family = InfoMetricFamily(spec.family, spec.help)
+    family.add_metric([], dict(labels))
+    return family

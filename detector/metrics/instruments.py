@@ -1,0 +1,131 @@
+"""Counters and histograms of what turns of the loop bring. Each is born at 0 with all its labels: a counter
+that appears at 1 hides its first event from `increase()`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.samples import Exemplar
+from prometheus_client.utils import floatToGoString
+
+from connectors.records import REASONS
+from detector.engine.loop import Turn
+from detector.incidents.lifecycle import Incident, IncidentEvent
+from detector.metrics.catalogue import spec_of
+from detector.metrics.engine_view import SEVERITIES
+
+STEPS = ("poll", "decode", "step", "write", "commit")
+OUTCOMES = ("committed", "aborted", "fenced")
+EVENTS = ("opened", "escalated", "resolved")
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SCORES = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 100.0])
+_EXEMPLAR_CHARACTERS = 128
+"""Most that names and values of an exemplar's labels may have together (OpenMetrics)."""
+
+
+class Instruments:
+    """Written by the loop's thread alone."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # all are born with the process, whose start is a metric of its own
+        self._rejected = _counter("rejected_messages_total", registry, REASONS)
+        self._unknown = _counter("unknown_channel_values_total", registry)
+        self._events = _counter("incident_events_total", registry, EVENTS, SEVERITIES)
+        self._alarms = _counter("alarms_total", registry)
+        self._budgeted = _counter("budgeted_alarms_total", registry)
+        self._transactions = _counter("transactions_total", registry, OUTCOMES)
+        self._transaction_seconds = _histogram("transaction_seconds", registry)
+        self._turn_seconds = _histogram("turn_seconds", registry, STEPS)
+        self.scores = ScoreHistogram()
+
+    def turn(self, turn: Turn, budgeted_alarms: float) -> None:
+        """Count one turn; `budgeted_alarms` is what the budget allows for its rows."""
+        decode = turn.batch.decode_seconds
+        spent = (turn.poll_seconds - decode, decode, turn.step_seconds, turn.write_seconds)
+        for step, seconds in zip(STEPS, (*spent, turn.commit_seconds), strict=True):
+            self._turn_seconds.labels(step).observe(max(0.0, seconds))
+        for reject in turn.batch.rejects:
+            self._rejected.labels(reject.reason).inc()
+        self._unknown.inc(turn.batch.unknown_values)
+        self._budgeted.inc(budgeted_alarms)
+        self.scores.add(turn.result.verdicts.score)
+        for event in turn.result.incidents:
+            self._event(event)
+
+    def transaction(self, outcome: str, seconds: float) -> None:
+        """The end of a transaction."""
+        self._transactions.labels(outcome).inc()
+        self._transaction_seconds.observe(seconds)
+
+    def _event(self, event: IncidentEvent) -> None:
+        incident = event.incident
+        exemplar = exemplar_labels(incident)
+        self._events.labels(event.kind, incident.severity).inc(exemplar=exemplar)
+        if event.kind == "opened" and incident.reason == "score":
+            self._alarms.inc(exemplar=exemplar)
+        if event.kind != "resolved" and incident.reason == "score":
+            self.scores.mark(incident.peak_score, exemplar)
+
+
+class ScoreHistogram:
+    """Final scores by bucket, counted as arrays; an exemplar is the newest incident's peak in its bucket."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(len(_SCORES) + 1, np.int64)
+        self._sum = 0.0
+        self._exemplars: dict[int, Exemplar] = {}
+
+    def add(self, scores: NDArray[np.float64]) -> None:
+        """Scores, NaN where unknown."""
+        known = scores[~np.isnan(scores)]
+        at = np.searchsorted(_SCORES, known, side="left")
+        self._counts = self._counts + np.bincount(at, minlength=len(_SCORES) + 1)
+        self._sum += float(known.sum())
+
+    def mark(self, score: float, labels: dict[str, str]) -> None:
+        """Remember whose score this is."""
+        at = int(np.searchsorted(_SCORES, score, side="left"))
+        self._exemplars[at] = Exemplar(labels, score, time.time())
+
+    def family(self) -> HistogramMetricFamily:
+        """As it is now."""
+        bounds = [*map(floatToGoString, _SCORES.tolist()), "+Inf"]
+        below = np.cumsum(self._counts).tolist()
+        marks = self._exemplars.copy()
+        buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = [
+            (bound, num, marks[at]) if at in marks else (bound, num)
+            for at, (bound, num) in enumerate(zip(bounds, below, strict=True))
+        ]
+        spec = spec_of("score_distribution")
+        return HistogramMetricFamily(spec.family, spec.help, buckets, self._sum)
+
+
+def exemplar_labels(incident: Incident) -> dict[str, str]:
+    """The incident's id, and its series as far as there is room."""
+    labels = {"incident_id": incident.id}
+    room = _EXEMPLAR_CHARACTERS - sum(map(len, ("incident_id", incident.id, "series")))
+    text = incident.series.encode("utf-8", "replace").decode()
+    return labels | {"series": text[:room]}
+
+
+def _counter(name: str, registry: CollectorRegistry, *values: Sequence[str]) -> Counter:
+    """With a child at 0 for each combination of its labels' values."""
+    spec = spec_of(name)
+    counter = Counter(spec.family, spec.help, spec.labels, registry=registry)
+    for labels in product(*values) if values else ():
+        counter.labels(*labels)
+    return counter
+
+
+def _histogram(name: str, registry: CollectorRegistry, *values: Sequence[str]) -> Histogram:
+    spec = spec_of(name)
+    histogram = Histogram(spec.family, spec.help, spec.labels, buckets=_SECONDS, registry=registry)
+    for labels in product(*values) if values else ():
+        histogram.labels(*labels)
+    return histogram

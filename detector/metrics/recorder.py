@@ -1,0 +1,128 @@
+"""Prometheus metrics of the daemon; docs/metrics.md lists them, `detector.exporter` has the parts.
+
+The loop's thread counts each turn and leaves a snapshot; whoever scrapes reads that. An unknown value is
+absent, never 0. Series are exported one by one up to a bound; the rest is counted.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.artifact.spec import Artifact
+from detector.calibration.alarm_budget import rows_per_event
+from detector.engine.engine import Engine
+from detector.engine.loop import Turn
+from detector.metrics.collector import View
+from detector.metrics.drift import LEAST_MEMORY_ROWS, Drift
+from detector.metrics.engine_view import Selections, SeriesView, Snapshot
+from detector.metrics.exposition import Exposition
+from detector.metrics.instruments import Instruments
+from detector.metrics.peaks import Peaks
+from detector.metrics.series_selection import Selection
+from detector.metrics.sources import NotifierStats, Sources
+from detector.rows.series_arrays import starts_of
+from detector.scoring.verdicts import Verdicts
+
+__all__ = ["Metrics", "NotifierStats", "Sources"]
+
+_DAY_NS = 86_400 * 10**9
+"""What drift remembers: a whole round of what changes with the time of day."""
+
+
+class Metrics:
+    """All metrics of one daemon, on a registry of its own.
+
+    `observe`, `follow` and `transaction` are for the loop's thread, the rest may be called from any.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        max_series: int,
+        software_version: str,
+        sources: Sources,
+        max_channel_series: int = 200,
+        patterns: tuple[str, ...] = (),
+    ) -> None:
+        """At most `max_series` series have gauges, and `max_channel_series` gauges a channel: those whose
+        name matches one of `patterns`, then the highest scores."""
+        self.sources = sources
+        self._max_series = max_series
+        self._selections = Selections(
+            Selection(max_series, patterns), Selection(max_channel_series, patterns)
+        )
+        self._peaks = Peaks()
+        self._scraping = threading.Lock()
+        build = {"version": software_version, "python": platform.python_version()}
+        self._exposition = Exposition(sources, build, max_series)
+        self._instruments = Instruments(self._exposition.registry)
+        self._exposition.register(self._instruments.scores.family)
+        self.follow(engine)
+
+    def follow(self, engine: Engine) -> None:
+        """Speak of this engine from here on: at the start, and after a reload of the model."""
+        spec = engine.artifact.spec
+        self.engine = engine
+        self._loaded_at = time.time()
+        self._peaks.clear()
+        self._drift = Drift(_scaled(engine.artifact))
+        self._rows_a_day = _DAY_NS / spec.interval_ns
+        self._alarms_a_row = 1 / rows_per_event(spec.threshold.alarm_budget, spec.interval_ns)
+        self.snapshot = Snapshot.of(engine, SeriesView.of(engine, self._selections))
+
+    def observe(self, turn: Turn) -> None:
+        """Take in one turn of the loop."""
+        verdicts = turn.result.verdicts
+        known = int(np.count_nonzero(~np.isnan(verdicts.score)))
+        self._instruments.turn(turn, known * self._alarms_a_row)
+        if turn.batch.lost:
+            self._peaks.clear()
+        self._rise(verdicts)
+        self._drift.memory = max(LEAST_MEMORY_ROWS, self._rows_a_day * len(self.snapshot.latest.names))
+        self._drift.add(verdicts.score * verdicts.threshold)
+        self.snapshot = Snapshot.of(self.engine, self._series(turn), time.time(), self._drift.index)
+
+    def transaction(self, outcome: str, seconds: float) -> None:
+        """Take in the end of a Kafka transaction (see `connectors.kafka.delivery.Watch`)."""
+        self._instruments.transaction(outcome, seconds)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """The metrics in the format that the Accept header asks for, and its content type."""
+        with self._scraping:
+            snapshot = self.snapshot
+            series = snapshot.series
+            highest, peaks = self._peaks.take(snapshot.latest.slot[series.shown])
+            left_out = max(0, len(snapshot.open_incidents) - self._max_series)
+            view = View(snapshot, highest, self._loaded_at, left_out)
+            return self._exposition.encode(accept, view, peaks)
+
+    @property
+    def loaded_at(self) -> float:
+        """When the model was taken up, seconds since the epoch."""
+        return self._loaded_at
+
+    def _series(self, turn: Turn) -> SeriesView:
+        """The newest of every series; the one before where nothing can have changed."""
+        said = len(turn.result.verdicts) + len(turn.result.provisional) + len(turn.batch.readings)
+        if said or turn.batch.lost or turn.batch.assigned or self.sources.replaying():
+            return SeriesView.of(self.engine, self._selections)
+        return self.snapshot.series
+
+    def _rise(self, verdicts: Verdicts) -> None:
+        if len(verdicts) == 0:
+            return
+        highest = np.fmax.reduceat(verdicts.score, starts_of(verdicts.series))
+        self._peaks.add(self.engine.slots_of(verdicts.names), highest)
+
+
+def _scaled(artifact: Artifact) -> NDArray[np.float64]:
+    """The held-out errors on the scale of a verdict's `score * threshold`; none where they are not kept."""
+    threshold = artifact.spec.threshold
+    errors = artifact.held_out.get("error", np.empty(0))
+    scaled: NDArray[np.float64] = (errors / threshold.value) ** threshold.sharpness
+    return scaled

@@ -1,0 +1,88 @@
+"""The gauges that grow with the number of series, channels and incidents, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.incidents.lifecycle import Incident
+from detector.metrics.catalogue import CHANNELS, SERIES, spec_of
+from detector.metrics.engine_view import Snapshot
+from detector.metrics.fast_text import escaped, gauge, labels_of
+
+
+class Labels:
+    """Escaped labels of series and channels, kept from scrape to scrape while the series is known."""
+
+    def __init__(self, channels: Sequence[str]) -> None:
+        self._channels = [escaped(channel) for channel in channels]
+        self._of_series: dict[str, str] = {}
+        self._of_channels: dict[str, list[str]] = {}
+
+    def series(self, names: Sequence[str]) -> list[str]:
+        """One a series."""
+        known = self._of_series
+        if len(known) > 2 * len(names):
+            known.clear()
+        for name in names:
+            if name not in known:
+                known[name] = f'{{series="{escaped(name)}"}}'
+        return [known[name] for name in names]
+
+    def channels(self, names: Sequence[str]) -> list[str]:
+        """One a series and channel."""
+        known = self._of_channels
+        if len(known) > 2 * len(names):
+            known.clear()
+        for name in names:
+            if name not in known:
+                text = escaped(name)
+                known[name] = [f'{{channel="{channel}",series="{text}"}}' for channel in self._channels]
+        return [label for name in names for label in known[name]]
+
+
+def series_gauges(snapshot: Snapshot, labels: Labels, highest: NDArray[np.float64]) -> Iterator[str]:
+    """The families of `SERIES`; `highest` is the highest score of each shown series since the last scrape."""
+    view = snapshot.series
+    latest, shown = view.latest, view.shown
+    texts = labels.series([latest.names[at] for at in shown.tolist()])
+    when = latest.timestamp_ns[shown] / 1e9
+    columns = (
+        latest.score[shown],
+        highest,
+        latest.threshold[shown],
+        np.where(when < 0, np.nan, when),
+    )
+    for spec, column in zip(SERIES, columns, strict=True):
+        yield gauge(spec, texts, column)
+
+
+def channel_gauges(snapshot: Snapshot, labels: Labels) -> Iterator[str]:
+    """The families of `CHANNELS`."""
+    view = snapshot.series
+    texts = labels.channels([view.latest.names[at] for at in view.detailed.tolist()])
+    actual, expected, contribution = (view.channels[:, at] for at in range(3))
+    band = snapshot.artifact.spec.column("band")
+    columns = (actual, expected, expected - band, expected + band, contribution)
+    for spec, column in zip(CHANNELS, columns, strict=True):
+        yield gauge(spec, texts, column.ravel())
+
+
+def firing(incidents: Sequence[Incident], most: int) -> list[Incident]:
+    """The incidents with gauges of their own, the worst first."""
+    return sorted(incidents, key=lambda one: (one.severity != "critical", -one.peak_score))[:most]
+
+
+def incident_gauges(incidents: Sequence[Incident]) -> str:
+    """1 for each of them."""
+    spec = spec_of("incident_firing")
+    texts = [
+        labels_of(
+            spec.labels,
+            (one.series, one.severity, one.reason, one.channels[0].name if one.channels else ""),
+        )
+        for one in incidents
+    ]
+    return gauge(spec, texts, np.ones(len(texts)))

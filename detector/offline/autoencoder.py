@@ -1,0 +1,120 @@
+"""A trained model as an autoencoder: windows to codes, and windows to their reconstructions.
+
+Letters: N windows, B batch, W window, C channels, L latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detector.artifact.spec import Artifact
+from detector.models.families import Autoencoder
+from detector.rows.windows import Stretch, Tails
+from detector.scoring.inference import pick_device
+from detector.scoring.preprocessing import fill_missing, scale_rows
+
+DEFAULT_ROUNDS = 3
+_MIN_KNOWN_SHARE = 0.25  # the engine's: what is too empty to judge is too empty to encode
+
+
+def module_of(artifact: Artifact) -> torch.nn.Module:
+    """The module that encodes and decodes for an artifact: its first member's."""
+    return artifact.module[0].autoencoder
+
+
+@dataclass(frozen=True, slots=True)
+class Coder:
+    """A module in padded batches of one fixed size: what a window becomes does not depend on the others."""
+
+    module: torch.nn.Module
+    batch_size: int
+    device: torch.device
+
+    @classmethod
+    def of(cls, artifact: Artifact, device: str = "cpu") -> Coder:
+        """`device` is "cpu", "cuda" or "auto"."""
+        where = pick_device(device)
+        return cls(module_of(artifact).eval().to(where), artifact.spec.batch_size, where)
+
+    def encode(self, x_NWC: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Windows without NaN to codes, float32 [N, L]."""
+        return self._batched(self._autoencoder.encode, x_NWC)
+
+    def decode(self, z_NL: NDArray[np.float32], window: int) -> NDArray[np.float32]:
+        """Codes to windows, float32 [N, W, C]."""
+        return self._batched(lambda z_BL: self._autoencoder.decode(z_BL, window), z_NL)
+
+    def reconstruct(self, x_NWC: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Windows without NaN to what the module makes of them, float32 [N, W, C]."""
+        return self._batched(self.module, x_NWC)
+
+    def complete(self, x_NWC: NDArray[np.float32], rounds: int) -> NDArray[np.float32]:
+        """The windows with a value in every cell; what was known stays as it is.
+
+        Missing cells begin as the engine fills them and take, `rounds` times over, what the module makes of
+        them: expectation maximization where the module projects, as the linear one does (Dempster, Laird
+        and Rubin, 1977; Roweis, 1998).
+        """
+        holed = np.flatnonzero(np.isnan(x_NWC).any(axis=(1, 2)))
+        filled_NWC = fill_missing(x_NWC)
+        if len(holed) == 0:
+            return filled_NWC
+        missing, part = np.isnan(x_NWC[holed]), filled_NWC[holed]
+        for _ in range(rounds):
+            part = np.where(missing, self.reconstruct(part), part)
+        filled_NWC[holed] = part
+        return filled_NWC
+
+    @property
+    def _autoencoder(self) -> Autoencoder:
+        return cast(Autoencoder, self.module)
+
+    def _batched(
+        self, function: Callable[[torch.Tensor], torch.Tensor], values: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        size = self.batch_size
+        batch = np.zeros((size, *values.shape[1:]), np.float32)
+        parts = []
+        for at in range(0, max(1, len(values)), size):
+            num = min(size, len(values) - at)
+            batch[:num], batch[num:] = values[at : at + num], 0.0
+            with torch.inference_mode():
+                result = function(torch.from_numpy(batch).to(self.device)).cpu().numpy()
+            parts.append(result[:num].copy())
+        return np.concatenate(parts)
+
+
+class Windows:
+    """The windows of stretches, in the model's units, across the stretches' borders."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        spec = artifact.spec
+        self._center, self._scale = spec.column("center"), spec.column("scale")
+        self._window = spec.window
+        self._tails = Tails(spec.window - 1, len(spec.channels))
+
+    def ending(
+        self, stretch: Stretch, due: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """The windows that end at the rows where `due` [n], of those the ones with enough known values.
+
+        Returns the numbers of their last rows in the stretch, intp [N], and float32 [N, W, C], NaN where
+        missing. `due` must be False where `age` is below the window. Call it once for every stretch.
+        """
+        flat, at = self._tails.flatten(stretch, scale_rows(stretch.values, self._center, self._scale))
+        ends = np.flatnonzero(due)
+        rows_RCW = np.lib.stride_tricks.sliding_window_view(flat, self._window, axis=0)
+        x_NWC = np.ascontiguousarray(rows_RCW[at[ends] - (self._window - 1)].transpose(0, 2, 1))
+        enough = np.isnan(x_NWC).mean(axis=(1, 2)) <= 1 - _MIN_KNOWN_SHARE
+        return (ends, x_NWC) if enough.all() else (ends[enough], x_NWC[enough])
+
+    def physical(self, scaled: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The model's units to each channel's own: float32 [..., C] -> float64 [..., C]."""
+        values: NDArray[np.float64] = scaled.astype(np.float64) * self._scale + self._center
+        return values

@@ -1,0 +1,72 @@
+"""`streamgauge sample`: windows that a generative model makes up, in physical units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+
+from connectors.parquet.writer import TableWriter
+from detector.artifact.spec import Artifact
+from detector.errors import DetectorError
+from detector.offline.aligned_rows import Tell, untold
+from detector.offline.autoencoder import module_of
+from detector.offline.output_files import Columns, gathered, output_file
+
+_Sample = Callable[[int, int, torch.Generator], torch.Tensor]
+
+
+def sampled(artifact: Artifact, num: int, seed: int = 0, start_ns: int = 0) -> Iterator[Columns]:
+    """Columns of `num` windows, some at a time: `timestamp` int64 nanoseconds, `series` (sample-0, ...), the
+    channels float64 in their own units.
+
+    Every window begins at the row of the grid in which `start_ns` lies. Equal seeds give equal windows, and
+    the first ones are the same however many are asked for. Raises DetectorError where the family cannot
+    generate, `num` is less than 1 or the seed is not one.
+    """
+    sample = _generator_of(artifact)
+    if num < 1:
+        raise DetectorError(f"the number of windows is {num}; it must be at least 1")
+    if not 0 <= seed < 2**63:
+        raise DetectorError(f"the seed is {seed}; it must be at least 0 and less than 2^63")
+    spec = artifact.spec
+    center, scale = spec.column("center"), spec.column("scale")
+    noise = torch.Generator().manual_seed(seed)
+    row = start_ns // spec.interval_ns + np.arange(spec.window)
+    for first in range(0, num, spec.batch_size):
+        with torch.inference_mode():  # always a full batch: one size, one sequence of random numbers
+            x_BWC = sample(spec.batch_size, spec.window, noise).cpu().numpy().astype(np.float64)
+        kept = min(spec.batch_size, num - first)
+        values = (x_BWC[:kept] * scale + center).reshape(kept * spec.window, -1)
+        names = np.array([f"sample-{number}" for number in range(first, first + kept)], dtype=object)
+        yield {
+            "timestamp": np.tile(row * spec.interval_ns, kept),
+            "series": np.repeat(names, spec.window),
+            **{name: values[:, at] for at, name in enumerate(spec.channel_names)},
+        }
+
+
+def sample_parquet(
+    artifact: Artifact, out: Path, num: int, seed: int = 0, start_ns: int = 0, tell: Tell = untold
+) -> int:
+    """Write `num` windows to one Parquet file, in bounded memory; returns the number of rows.
+
+    `tell` is called with the rows of each block. Raises DetectorError or ParquetError.
+    """
+    rows = 0
+    with TableWriter(output_file(out)) as writer:
+        for columns in gathered(sampled(artifact, num, seed, start_ns)):
+            writer.write(columns)
+            rows += len(columns["timestamp"])
+            tell(len(columns["timestamp"]))
+    return rows
+
+
+def _generator_of(artifact: Artifact) -> _Sample:
+    sample = getattr(module_of(artifact), "sample", None)
+    if sample is None:
+        raise DetectorError(f"family {artifact.spec.family} cannot generate: train one with --model vae")
+    return cast(_Sample, sample)

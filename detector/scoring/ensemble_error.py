@@ -1,0 +1,56 @@
+"""What the members say of a row, as one error.
+
+Each statistic is a distance near 1 on normal rows, whatever its family and window. Its logarithm is put on
+a common scale: high quantile 0 and spread 1 on held-out rows. Members of one window length are averaged,
+which evens out their chance; of different lengths the worst counts, so that a spike that only a short
+window sees and a change of pattern that only a long one sees both raise the alarm
+(docs/decisions/0008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.artifact.spec import Level, Member
+
+SPREAD_FLOOR = 0.3
+"""Added to every spread: few held-out rows may vary less than what comes."""
+_TINY = 1e-2
+
+
+def log_statistics(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The logarithm of distances, any shape; 0 (a constant series) stays finite."""
+    logarithm: NDArray[np.float64] = np.log(statistics + _TINY)
+    return logarithm
+
+
+def level_of(logarithms: NDArray[np.float64]) -> Level:
+    """The level of one statistic on held-out rows, float64 [n]; NaN rows are left out, one must be known."""
+    known = logarithms[np.isfinite(logarithms)]
+    return Level(float(np.quantile(known, 0.99)), float(known.std()) + SPREAD_FLOOR)
+
+
+class Combination:
+    """Statistics of a row to its error, with one level a statistic."""
+
+    def __init__(self, members: Sequence[Member], levels: Sequence[tuple[Level, ...]]) -> None:
+        flat = [level for member in levels for level in member]
+        self._high = np.array([level.high for level in flat])
+        self._spread = np.array([level.spread for level in flat])
+        # Half: statistics are squares, and an error is in units of a residual.
+        self._unit = float(self._spread.mean()) / 2.0
+        windows = np.repeat([member.window for member in members], [len(one) for one in levels])
+        self._groups = [np.flatnonzero(windows == window) for window in np.unique(windows)]
+
+    def errors(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """float64 [n, statistics], NaN where a member did not speak -> float64 [n]; NaN where none did."""
+        scaled = (log_statistics(statistics) - self._high) / self._spread
+        by_window = [scaled[:, group].mean(axis=1) for group in self._groups]
+        worst = by_window[0]
+        for other in by_window[1:]:
+            worst = np.fmax(worst, other)
+        errors: NDArray[np.float64] = np.exp(np.minimum(self._unit * worst, 300.0))
+        return errors

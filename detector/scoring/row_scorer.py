@@ -1,0 +1,153 @@
+"""What the members say of a row to its error, score, state and contributions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.artifact.spec import Spec
+from detector.rows.series_arrays import SlotArray
+from detector.scoring.adaptive_threshold import Adaptive
+from detector.scoring.ensemble_error import Combination
+from detector.scoring.overlap import Judged
+from detector.scoring.verdicts import State
+from detector.scoring.window_scorer import OUT_OF_RANGE, STUCK
+
+_MOST = 1e30  # its powers stay finite
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Verdicts by slot and row, columns as in `detector.scoring.verdicts.Verdicts`."""
+
+    slot: NDArray[np.int32]
+    row: NDArray[np.int64]
+    score: NDArray[np.float64]
+    state: NDArray[np.uint8]
+    actual: NDArray[np.float64]
+    expected: NDArray[np.float64]
+    contribution: NDArray[np.float32]
+    threshold: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @staticmethod
+    def joined(parts: list[Scored]) -> Scored:
+        """Several parts (at least one) as one, sorted by slot and row."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = [np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Scored)]
+        order = np.lexsort((columns[1], columns[0]))
+        return Scored(*(column[order] for column in columns))
+
+
+class Judge:
+    """Turns rows of which everything is said into verdicts.
+
+    The means of a row are those of the engine: the expected values, each member's statistics, and each
+    member's blame of each channel.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self._center, self._scale = spec.column("center"), spec.column("scale")
+        self._num_members = len(spec.members)
+        self._stride = spec.stride
+        self._settled = Combination(spec.members, [member.settled for member in spec.members])
+        self._fresh = Combination(spec.members, [member.fresh for member in spec.members])
+        self._threshold = spec.threshold.value
+        self._fresh_threshold = spec.threshold.fresh or spec.threshold.value
+        adaptation = spec.threshold.adaptation
+        self._sharpness = spec.threshold.sharpness
+        self._adaptive = None if adaptation is None else Adaptive(adaptation, self._sharpness)
+
+    def judge(self, rows: Judged) -> Scored:
+        """Final verdicts of `rows`, which must be sorted by slot and row."""
+        error = self._settled.errors(self._statistics(rows)) / self._threshold
+        if self._adaptive is None:
+            threshold = np.ones(len(rows))
+        else:
+            threshold = self._adaptive.thresholds(rows.slot, rows.row, error)
+        return self._scored(rows, error, threshold)
+
+    def judge_fresh(self, rows: Judged) -> Scored:
+        """Provisional verdicts: by the windows that end at the rows, against the calibrated threshold. Rows
+        between two windows have none: nothing was said of them yet, which is not warming."""
+        if self._stride > 1:
+            rows = rows.take((rows.row + 1) % self._stride == 0)
+        error = self._fresh.errors(self._statistics(rows)) / self._fresh_threshold
+        return self._scored(rows, error, np.ones(len(rows)))
+
+    def stale(self, slot: NDArray[np.int32], row: NDArray[np.int64]) -> Scored:
+        """Verdicts that say that nothing came any more, at each series' last row."""
+        unknown = np.full((len(slot), len(self._center)), np.nan)
+        nothing = np.full(len(slot), np.nan)
+        state = np.full(len(slot), int(State.STALE), np.uint8)
+        return Scored(slot, row, nothing, state, unknown, unknown, unknown.astype(np.float32), nothing)
+
+    def drop(self, slots: NDArray[np.int32]) -> None:
+        """Forget these series."""
+        if self._adaptive is not None:
+            self._adaptive.drop(slots)
+
+    def arrays(self) -> list[SlotArray]:
+        """What is remembered of a series."""
+        return [] if self._adaptive is None else self._adaptive.arrays()
+
+    def _statistics(self, rows: Judged) -> NDArray[np.float64]:
+        return np.concatenate(rows.means[1 : 1 + self._num_members], axis=1)
+
+    def _scored(self, rows: Judged, error: NDArray[np.float64], threshold: NDArray[np.float64]) -> Scored:
+        error = np.where(np.isnan(rows.actual).all(axis=1), np.nan, error)
+        threshold = threshold**self._sharpness
+        score = np.minimum(error, _MOST) ** self._sharpness / threshold
+        state = _states(rows, score)
+        contribution = _shares(
+            rows.means[1 + self._num_members :], np.isnan(rows.actual) | np.isnan(score)[:, None]
+        )
+        _blame_flagged(contribution, rows.flags, state)
+        expected = rows.means[0] * self._scale + self._center
+        return Scored(rows.slot, rows.row, score, state, rows.actual, expected, contribution, threshold)
+
+
+def _shares(distances: tuple[NDArray[np.float64], ...], unknown: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Each channel's share of the members' blame together, float32 [n, C]; NaN where unknown."""
+    total = np.zeros(unknown.shape)
+    for one in distances:
+        total += np.nan_to_num(one, nan=0.0)
+    total[unknown] = 0.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares: NDArray[np.float32] = (total / total.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares[unknown] = np.nan
+    return shares
+
+
+def _states(rows: Judged, score: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The first that applies: gap, warming, out of range, flatline, anomalous, ok."""
+    num = len(rows)
+    empty = np.isnan(rows.actual).all(axis=1)
+    conditions = [
+        empty,
+        (rows.flags & OUT_OF_RANGE).any(axis=1),
+        (rows.flags & STUCK).any(axis=1),
+        np.isnan(score),
+        score > 1.0,
+    ]
+    choices = [State.GAP, State.OUT_OF_RANGE, State.FLATLINE, State.WARMING, State.ANOMALOUS]
+    state: NDArray[np.uint8] = np.select(
+        conditions, [np.full(num, int(choice), np.uint8) for choice in choices], np.uint8(State.OK)
+    )
+    return state
+
+
+def _blame_flagged(
+    contribution: NDArray[np.float32], flags: NDArray[np.uint8], state: NDArray[np.uint8]
+) -> None:
+    """Where a rule without the model speaks, the channels that broke it share the blame alone."""
+    for kind, bit in ((State.FLATLINE, STUCK), (State.OUT_OF_RANGE, OUT_OF_RANGE)):
+        rows = np.flatnonzero(state == kind)
+        if len(rows):
+            guilty = (flags[rows] & bit) > 0
+            contribution[rows] = guilty / guilty.sum(axis=1, keepdims=True)

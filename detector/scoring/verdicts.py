@@ -1,0 +1,79 @@
+"""Verdicts as columns: what the engine says of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class State(IntEnum):
+    """What a verdict says beside its score. Unknown is never `OK` and never score 0."""
+
+    OK = 0
+    ANOMALOUS = 1
+    WARMING = 2
+    GAP = 3
+    FLATLINE = 4
+    OUT_OF_RANGE = 5
+    STALE = 6
+
+    @property
+    def label(self) -> str:
+        """The state's name in messages, metrics and files."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Verdicts of n rows, all final or all provisional, sorted by series and, within one, by time.
+
+    names         the distinct series of these verdicts
+    series        int32 [n], index into `names`
+    timestamp_ns  int64 [n], start of the row's interval
+    score         float64 [n], (error / threshold) ** sharpness (see `detector.artifact.spec.Threshold`); > 1 is
+                  anomalous; NaN where unknown
+    state         uint8 [n], a `State`
+    actual        float64 [n, channels], physical units, NaN where none came
+    expected      float64 [n, channels], the model's reconstruction in physical units, NaN where unknown
+    contribution  float32 [n, channels], share of the error a channel; sums to 1; NaN where unknown
+    threshold     float64 [n], what score 1 stood for at this row, in units of the calibrated threshold: it
+                  adapts to the stream; score * threshold ranks rows of different times
+    """
+
+    names: tuple[str, ...]
+    series: NDArray[np.int32]
+    timestamp_ns: NDArray[np.int64]
+    score: NDArray[np.float64]
+    state: NDArray[np.uint8]
+    actual: NDArray[np.float64]
+    expected: NDArray[np.float64]
+    contribution: NDArray[np.float32]
+    threshold: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.timestamp_ns)
+
+    @classmethod
+    def empty(cls, num_channels: int) -> Self:
+        """No verdicts, of series with `num_channels` channels."""
+        wide = np.empty((0, num_channels))
+        return cls(
+            (),
+            np.empty(0, np.int32),
+            np.empty(0, np.int64),
+            np.empty(0),
+            np.empty(0, np.uint8),
+            wide,
+            wide,
+            wide.astype(np.float32),
+            np.empty(0),
+        )
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Self:
+        """The verdicts at `rows` (an index or a mask)."""
+        columns = [getattr(self, f.name)[rows] for f in fields(self) if f.name != "names"]
+        return type(self)(self.names, *columns)

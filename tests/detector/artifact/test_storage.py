@@ -1,0 +1,257 @@
+"""Artifacts: written whole, read back equal, and refused by name and reason when anything is off."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from detector.artifact import registry
+from detector.artifact import storage as artifacts
+from detector.artifact.spec import Artifact
+from detector.errors import ArtifactError
+from tests.artifacts import make_artifact
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    artifacts.save(make_artifact(), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def edit_manifest(directory: Path, change: object, *, resign: bool = False) -> None:
+    path = directory / artifacts.MANIFEST
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    if resign:
+        manifest.pop("version")
+        manifest = {"version": artifacts._version_of(manifest), **manifest}
+    path.write_text(json.dumps(manifest))
+
+
+def test_what_was_saved_is_loaded(saved: Path) -> None:
+    original, loaded = make_artifact(), artifacts.load(saved)
+    assert loaded.spec == original.spec
+    x = torch.randn(3, 8, 2)
+    for one, other in zip(loaded.module[0](x, None, 8), original.module[0](x, None, 8), strict=True):
+        assert torch.equal(one, other)
+    assert not loaded.module.training
+
+
+def test_calibration_and_card_come_back(tmp_path: Path) -> None:
+    plain = make_artifact()
+    kept = {"error": np.array([3.0, np.nan])}
+    full = Artifact(plain.spec, plain.module, {"error": np.array([1.0, 2.0])}, kept, "# Pump")
+    artifacts.save(full, tmp_path / "model")
+    loaded = artifacts.load(tmp_path / "model")
+    assert loaded.card == "# Pump"
+    np.testing.assert_array_equal(loaded.calibration["error"], [1.0, 2.0])
+    np.testing.assert_array_equal(loaded.held_out["error"], kept["error"])
+
+
+def test_the_version_is_a_function_of_the_content(tmp_path: Path) -> None:
+    versions = [
+        artifacts.save(make_artifact(seed=seed), tmp_path / f"m{i}").version
+        for i, seed in enumerate([0, 0, 1])
+    ]
+    assert versions[0] == versions[1] != versions[2]
+
+
+def test_no_directory_is_no_artifact(tmp_path: Path) -> None:
+    with pytest.raises(
+        ArtifactError, match=r"nowhere: not an artifact: no artifact\.json.*streamgauge train"
+    ):
+        artifacts.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "name", [artifacts.WEIGHTS, artifacts.CALIBRATION, artifacts.HELD_OUT, artifacts.CARD]
+)
+def test_a_changed_byte_is_noticed(saved: Path, name: str) -> None:
+    content = bytearray((saved / name).read_bytes() or b"x")
+    content[-1] ^= 1
+    (saved / name).write_bytes(bytes(content))
+    with pytest.raises(ArtifactError, match=rf"{name}: content does not match its hash"):
+        artifacts.load(saved)
+
+
+def test_a_truncated_weights_file_is_noticed(saved: Path) -> None:
+    path = saved / artifacts.WEIGHTS
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ArtifactError, match=r"model\.safetensors: .*truncated or tampered with"):
+        artifacts.load(saved)
+
+
+def test_a_missing_file_is_named(saved: Path) -> None:
+    (saved / artifacts.WEIGHTS).unlink()
+    with pytest.raises(ArtifactError, match=r"model\.safetensors: cannot be read: No such file"):
+        artifacts.load(saved)
+
+
+def test_a_truncated_manifest_is_noticed(saved: Path) -> None:
+    path = saved / artifacts.MANIFEST
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(ArtifactError, match=r"artifact\.json: damaged"):
+        artifacts.load(saved)
+
+
+def test_an_edited_threshold_is_noticed(saved: Path) -> None:
+    edit_manifest(saved, lambda m: m["spec"]["threshold"].update(value=1e9))
+    with pytest.raises(ArtifactError, match=r"content does not match its version .* it was edited"):
+        artifacts.load(saved)
+
+
+def test_another_format_is_refused_with_the_remedy(saved: Path) -> None:
+    edit_manifest(saved, lambda m: m.update(format=99))
+    with pytest.raises(ArtifactError, match=r"artifact format 99; this release reads format 2: retrain"):
+        artifacts.load(saved)
+
+
+def test_weights_of_other_channels_are_refused(saved: Path) -> None:
+    more = {"name": "level", "center": 0.0, "scale": 1.0, "band": 2.0}
+    edit_manifest(saved, lambda m: m["spec"]["channels"].append(more), resign=True)
+    with pytest.raises(ArtifactError, match=r"weights do not fit the described model"):
+        artifacts.load(saved)
+
+
+def test_an_unknown_family_is_refused(saved: Path) -> None:
+    edit_manifest(saved, lambda m: m["spec"]["members"][0].update(family="oracle"), resign=True)
+    with pytest.raises(ArtifactError, match=r"unknown model family 'oracle'"):
+        artifacts.load(saved)
+
+
+def test_a_missing_field_is_named(saved: Path) -> None:
+    edit_manifest(saved, lambda m: m["spec"]["members"][0].pop("window"), resign=True)
+    with pytest.raises(ArtifactError, match=r"artifact\.json: .*window"):
+        artifacts.load(saved)
+
+
+def test_saving_over_an_artifact_replaces_it_and_leaves_no_scratch(saved: Path) -> None:
+    artifacts.save(make_artifact(seed=7), saved)
+    assert [path.name for path in saved.parent.iterdir()] == ["model"]
+    assert torch.equal(
+        next(artifacts.load(saved).module.parameters()), next(make_artifact(seed=7).module.parameters())
+    )
+
+
+def test_an_unwritable_place_is_an_error_with_the_path(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="file/model: cannot write the artifact"):
+        artifacts.save(make_artifact(), tmp_path / "file" / "model")
+
+
+@pytest.mark.parametrize("as_uri", [False, True])
+def test_when_an_artifact_was_written_is_known_wherever_it_lies(tmp_path: Path, as_uri: bool) -> None:
+    assert make_artifact().written_at is None
+    saved = registry.publish(make_artifact(), tmp_path / "pump")
+    manifest = tmp_path / "pump" / saved.version / artifacts.MANIFEST
+    os.utime(manifest, (1.7e9, 1.7e9))
+    entry = tmp_path / "pump"
+    assert registry.open_artifact(entry.as_uri() if as_uri else entry).written_at == 1.7e9
+
+
+def test_the_registry_opens_the_current_version(tmp_path: Path) -> None:
+    old = registry.publish(make_artifact(seed=0), tmp_path / "pump")
+    new = registry.publish(make_artifact(seed=1), tmp_path / "pump")
+    assert registry.open_artifact(tmp_path / "pump").version == new.version
+    assert registry.open_artifact(tmp_path / "pump" / old.version).version == old.version
+    assert sorted(p.name for p in (tmp_path / "pump").iterdir()) == sorted(
+        [old.version, new.version, "current"]
+    )
+
+
+def test_publishing_twice_is_one_version(tmp_path: Path) -> None:
+    for _ in range(2):
+        registry.publish(make_artifact(), tmp_path / "pump")
+    assert len(list((tmp_path / "pump").iterdir())) == 2
+
+
+def test_a_registry_at_a_uri_is_read(tmp_path: Path) -> None:
+    published = registry.publish(make_artifact(), tmp_path / "pump")
+    assert registry.open_artifact((tmp_path / "pump").as_uri()).version == published.version
+
+
+def test_an_unreadable_uri_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        registry.open_artifact((tmp_path / "nothing").as_uri())
+
+
+def test_a_pointer_cannot_lead_out_of_the_registry(tmp_path: Path) -> None:
+    registry.publish(make_artifact(), tmp_path / "pump")
+    (tmp_path / "pump" / "current").write_text("../../etc")
+    with pytest.raises(ArtifactError, match=r"'\.\./\.\./etc' is not a version"):
+        registry.open_artifact(tmp_path / "pump")
+
+
+def edit_spec(*path: object, value: object) -> Callable[[dict[str, Any]], None]:
+    def change(manifest: dict[str, Any]) -> None:
+        holder = manifest["spec"]
+        for key in path[:-1]:
+            holder = holder[key]
+        holder[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("interval_ns",), 0),
+        (("interval_ns",), "1000000000"),
+        (("interval_ns",), 2**70),
+        (("stride",), 0),
+        (("batch_size",), 10**12),
+        (("max_gap",), -1),
+        (("scoring", "delay"), None),
+        (("threshold", "value"), float("nan")),
+        (("threshold", "sharpness"), 0),
+        (("threshold", "value"), 10**30),
+        (("channels", 0, "scale"), 0.0),
+        (("channels", 0, "center"), [1.0]),
+        (("channels", 0, "name"), "pressure"),
+        (("channels",), []),
+        (("members", 0, "settled"), []),
+        (("members", 0, "window"), 10**12),
+        (("members", 0, "window"), 2**62),
+        (("members", 0, "hyperparameters", "layers"), 10**9),
+        (("members", 0, "hyperparameters", "nodes"), 10**15),
+        (("members", 0, "hyperparameters", "latent"), "4"),
+    ],
+)
+def test_a_description_that_no_stream_can_be_scored_with_is_refused(
+    saved: Path, path: tuple[object, ...], value: object
+) -> None:
+    edit_manifest(saved, edit_spec(*path, value=value), resign=True)
+    with pytest.raises(ArtifactError, match=r"model/(artifact\.json|model\.safetensors): "):
+        artifacts.load(saved)
+
+
+def test_a_model_that_would_not_fit_into_memory_is_refused_before_it_is_built(saved: Path) -> None:
+    """Four terabytes of whitening, were they allocated; the file is a few kilobytes."""
+    edit_manifest(saved, edit_spec("members", 0, "window", value=1_000_000), resign=True)
+    with pytest.raises(
+        ArtifactError, match=r"weights do not fit the described model: .* needed \(torch\.Size"
+    ):
+        artifacts.load(saved)
+
+
+@pytest.mark.parametrize("name", [artifacts.CALIBRATION, artifacts.HELD_OUT, artifacts.WEIGHTS])
+@pytest.mark.parametrize("content", [b"", b"PAR1PAR1", b"\xff" * 64])
+def test_damage_under_a_hash_that_is_right_is_refused(saved: Path, name: str, content: bytes) -> None:
+    (saved / name).write_bytes(content)
+    digest = artifacts._sha256(content)
+    edit_manifest(saved, lambda manifest: manifest["files"].update({name: digest}), resign=True)
+    with pytest.raises(ArtifactError, match=rf"{name}: (damaged|cannot be read as weights)"):
+        artifacts.load(saved)
+
+
+def test_a_manifest_nested_without_end_is_refused(saved: Path) -> None:
+    (saved / artifacts.MANIFEST).write_text("[" * 100_000)
+    with pytest.raises(ArtifactError, match=r"artifact\.json: damaged"):
+        artifacts.load(saved)

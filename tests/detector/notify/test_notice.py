@@ -1,0 +1,204 @@
+"""What receivers are told: bodies, keys, words, templates; no secret and no code in them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from detector.config.schema import NotifySection
+from detector.errors import ConfigError
+from detector.notify.alertmanager import Alertmanager
+from detector.notify.notice import Notice, description, parse, summary
+from detector.notify.receivers import sender_of
+from detector.notify.templates import parse_template, render
+from tests.detector.notify.notices import START_NS, message
+
+NOW = START_NS / 1e9 + 7200
+
+
+def notice(*args: Any, **options: Any) -> Notice:
+    return parse(message(*args, **options).value)
+
+
+def section(kind: str = "webhook", **options: Any) -> NotifySection:
+    return NotifySection(name="n", kind=kind, url="http://x", **options)
+
+
+def body_of(made: NotifySection, told: Notice) -> Any:
+    return json.loads(sender_of(made).request(told)[0])
+
+
+def alerts_of(sender: Alertmanager, told: Notice) -> list[dict]:
+    return json.loads(sender.request(told)[0])
+
+
+def test_a_message_of_the_alerts_topic_is_told_in_words() -> None:
+    opened = notice("opened")
+    assert summary(opened) == "pump-1: flow is 7.764, expected 5.081 to 5.61"
+    assert "peak score 1.5 (1 is the threshold)" in description(opened)
+    assert summary(notice("resolved")).startswith("pump-1 is as it should be again (warning since 20")
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"[]", b"{oops", b"\xff", b'{"event": 1}', b"null"])
+def test_what_is_no_incident_is_a_value_error(value: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # whichever the decoder says
+        parse(value)
+
+
+def test_the_key_is_the_same_for_the_same_change_and_differs_for_others() -> None:
+    kinds = ("opened", "escalated", "resolved")
+    keys = {notice(kind, f"pump-{n}").key for kind in kinds for n in range(3)}
+    assert len(keys) == 9
+    assert notice("opened").key == notice("opened").key
+
+
+def test_patterns_and_severities_choose_what_is_told() -> None:
+    warning, critical = notice(series="pump-1"), notice(series="fan-1", severity="critical")
+    assert warning.is_of(("pump-*",), "warning")
+    assert not warning.is_of(("pump-*",), "critical")
+    assert not critical.is_of(("pump-*", "valve-?"), "critical")
+    assert critical.is_of(("pump-*", "f*"), "critical")
+
+
+def test_the_default_body_holds_the_message_its_words_and_labels() -> None:
+    body = body_of(section(labels={"team": "water"}, link="http://g/{series}"), notice(series="pump 1/a"))
+    assert body["link"] == "http://g/pump%201%2Fa"
+    assert (body["event"], body["severity"], body["labels"]) == ("opened", "warning", {"team": "water"})
+    assert body["channels"][0]["actual"] == 7.764
+    assert body["end"] is None
+
+
+def test_slack_gets_no_commands_from_a_series_name() -> None:
+    body = body_of(section("slack"), notice(series="<!channel> & co"))
+    assert "&lt;!channel&gt; &amp; co" in body["text"]
+    assert "<!" not in json.dumps(body)
+    assert (
+        body["attachments"][0]["color"]
+        != body_of(section("slack"), notice("resolved"))["attachments"][0]["color"]
+    )
+
+
+def test_pagerduty_triggers_and_resolves_under_one_key_within_its_bounds() -> None:
+    pagerduty = NotifySection(name="p", kind="pagerduty", routing_key="R0UTE")
+    bodies = [body_of(pagerduty, notice(kind, "p" * 2000)) for kind in ("opened", "escalated", "resolved")]
+    assert [body["event_action"] for body in bodies] == ["trigger", "trigger", "resolve"]
+    assert len({body["dedup_key"] for body in bodies}) == 1
+    assert {body["routing_key"] for body in bodies} == {"R0UTE"}
+    assert all(len(body["payload"]["summary"]) <= 1024 for body in bodies)
+    assert "client_url" not in bodies[0]
+    assert bodies[0]["payload"]["custom_details"]["actual"] == 7.764
+
+
+def test_a_template_of_ones_own_keeps_types_and_cannot_be_broken_out_of(tmp_path: Path) -> None:
+    file = tmp_path / "body.json"
+    file.write_text('{"a": "$series", "b": "$peak_score", "c": ["<$series> $$5 ${end}"], "d": 7, "e": null}')
+    body = body_of(section(template_file=str(file)), notice(series='x", "admin": true, "y": "$id'))
+    name = 'x", "admin": true, "y": "$id'
+    assert body == {"a": name, "b": 1.5, "c": [f"<{name}> $5 "], "d": 7, "e": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "line 1: not JSON"),
+        ('{"a":\n "$serie"}', "did you mean $series?"),
+        ('{"a": "5$"}', "a dollar sign is written"),
+        ('{"a": "$routing_key"}', "unknown $routing_key"),
+        ("[" * 100_000, ""),
+    ],
+)
+def test_a_template_that_cannot_be_is_refused_with_its_place(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "body.json"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match="template_file") as caught:
+        sender_of(section(template_file=str(file)))
+    assert words in str(caught.value)
+
+
+@given(st.text(), st.text())
+def test_a_value_comes_back_from_a_template_as_it_was(value: str, other: str) -> None:
+    template = parse_template('{"one": "$a", "in": "[${a}|$b]"}', {"a": 0, "b": 0})
+    found = json.loads(json.dumps(render(template, {"a": value, "b": other})))
+    assert found == {"one": value, "in": f"[{value}|{other}]"}
+
+
+def alertmanager() -> Alertmanager:
+    return Alertmanager({"team": "water"}, "", 3600, clock=lambda: NOW)
+
+
+def test_labels_are_identity_and_values_are_annotations() -> None:
+    [alert] = alerts_of(alertmanager(), notice("opened"))
+    assert alert["labels"] == {
+        "alertname": "StreamgaugeAnomaly", "team": "water", "series": "pump-1", "model": "pump",
+        "incident": notice().id, "reason": "score", "severity": "warning", "channel": "flow",
+    }  # fmt: skip
+    assert alert["annotations"]["peak_score"] == "1.5"
+    assert alert["annotations"]["actual"] == "7.764"
+    assert datetime.fromisoformat(alert["endsAt"]) == datetime.fromtimestamp(NOW + 3600, UTC)
+
+
+def test_an_escalation_ends_the_alert_of_the_lower_severity_in_the_same_request() -> None:
+    sender = alertmanager()
+    sender.told(notice("opened"), NOW)
+    alerts = alerts_of(sender, notice("escalated", severity="critical", channel="pressure"))
+    assert [(a["labels"]["severity"], a["labels"]["channel"]) for a in alerts] == [
+        ("warning", "flow"),
+        ("critical", "pressure"),
+    ]
+    ends = [datetime.fromisoformat(alert["endsAt"]).timestamp() for alert in alerts]
+    assert ends == [NOW, NOW + 3600]
+
+
+def repeated(sender: Alertmanager) -> list[tuple[str, str, bool]]:
+    """Series, severity and whether it fires, of what is told again."""
+    alerts = [alert for body, _ in sender.repeats() for alert in json.loads(body)]
+    return [
+        (
+            a["labels"]["series"],
+            a["labels"]["severity"],
+            datetime.fromisoformat(a["endsAt"]).timestamp() > NOW,
+        )
+        for a in alerts
+    ]
+
+
+def test_what_fires_is_told_again_and_what_ended_for_a_quarter_of_an_hour() -> None:
+    sender = alertmanager()
+    for series in ("pump-1", "pump-2", "pump-3"):
+        sender.told(notice("opened", series), NOW)
+    sender.told(notice("escalated", "pump-1", severity="critical"), NOW)
+    sender.told(notice("resolved", "pump-2"), NOW)
+    sender.told(notice("resolved", "pump-3"), NOW - 1000)
+    assert repeated(sender) == [
+        ("pump-1", "critical", True),
+        ("pump-1", "warning", False),
+        ("pump-2", "warning", False),
+    ]
+    sender.forget()
+    assert repeated(sender) == []
+
+
+def test_times_ahead_of_our_clock_do_not_keep_an_ended_alert_firing() -> None:
+    early = Alertmanager({}, "", 3600, clock=lambda: START_NS / 1e9 - 500)
+    [alert] = alerts_of(early, notice("resolved"))
+    now = datetime.fromtimestamp(START_NS / 1e9 - 500, UTC)
+    assert datetime.fromisoformat(alert["startsAt"]) == datetime.fromisoformat(alert["endsAt"]) == now
+
+
+def test_many_alerts_go_out_in_requests_of_bounded_size() -> None:
+    sender = alertmanager()
+    for number in range(1201):
+        sender.told(notice("opened", f"pump-{number}"), NOW)
+    assert [len(json.loads(body)) for body, _ in sender.repeats()] == [500, 500, 201]
+
+
+def test_a_sender_never_shows_its_secrets() -> None:
+    made = section(bearer_token="hunter2", basic_password=SecretStr("hunter2"))
+    assert "hunter2" not in repr(made) + str(made.model_dump()) + str(made.model_dump_json())

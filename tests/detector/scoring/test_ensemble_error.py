@@ -1,0 +1,55 @@
+"""Statistics of several members as one error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from detector.artifact.spec import Level, Member
+from detector.scoring.ensemble_error import SPREAD_FLOOR, Combination, level_of, log_statistics
+
+NAN = float("nan")
+UNIT = (Level(0.0, 2.0),)
+
+
+def members(*windows: int) -> list[Member]:
+    return [Member("linear", {}, window) for window in windows]
+
+
+def errors(windows: tuple[int, ...], statistics: list[list[float]]) -> np.ndarray:
+    return Combination(members(*windows), [UNIT] * len(windows)).errors(np.array(statistics))
+
+
+def test_a_single_distance_gives_its_root() -> None:
+    assert errors((8,), [[4.0], [9.0]]) == pytest.approx([2.0, 3.0], rel=0.01)
+
+
+def test_members_of_one_window_are_averaged_and_of_several_the_worst_counts() -> None:
+    low, high = 1.0, 100.0
+    same = errors((8, 8), [[low, high]])[0]
+    assert same == pytest.approx((low * high) ** 0.25, rel=0.02)
+    assert errors((8, 4), [[low, high]])[0] == pytest.approx(10.0, rel=0.02)
+    assert errors((8, 4), [[high, low]])[0] == pytest.approx(10.0, rel=0.02)
+
+
+def test_a_member_that_did_not_speak_is_left_out_and_none_is_unknown() -> None:
+    found = errors((8, 4), [[NAN, 4.0], [4.0, NAN], [NAN, NAN]])
+    assert found[:2] == pytest.approx([2.0, 2.0], rel=0.01)
+    assert np.isnan(found[2])
+
+
+def test_a_greater_distance_is_never_a_smaller_error() -> None:
+    grid = np.sort(np.random.default_rng(0).exponential(size=(50, 3)), axis=0)
+    assert (np.diff(errors((8, 8, 4), grid.tolist())) >= 0).all()
+
+
+def test_levels_put_statistics_on_a_common_scale() -> None:
+    rng = np.random.default_rng(0)
+    held_out = np.exp(rng.standard_normal((5_000, 2)) * [0.2, 1.0] + [3.0, -1.0])
+    levels = [(level_of(log_statistics(held_out[:, at])),) for at in range(2)]
+    assert levels[1][0].spread == pytest.approx(1.0 + SPREAD_FLOOR, abs=0.05)
+    combination = Combination(members(8, 4), levels)
+    each = [np.where(mask, held_out, NAN) for mask in ([True, False], [False, True])]
+    for one in each:
+        above = combination.errors(one) > 1.0
+        assert 0.005 < above.mean() < 0.03

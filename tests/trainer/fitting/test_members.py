@@ -1,0 +1,162 @@
+"""The plan: windows that suit the data, the members of an ensemble, and an ensemble from end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from detector import Detector
+from detector.artifact.registry import open_artifact
+from detector.models import families as models
+from streamgauge import main
+from trainer import fit
+from trainer.config import FitOptions, ModelOptions, TrainConfig
+from trainer.errors import TrainerError
+from trainer.fitting.members import default_max_gap, default_window, plan_members
+
+HOUR = TrainConfig(fit=FitOptions(max_epochs=1, min_steps_per_epoch=2))
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "num_channels", "window"),
+    [
+        (10**6, 1, 256),
+        (10**6, 2, 128),
+        (10**6, 7, 36),
+        (10**6, 16, 16),
+        (10**6, 400, 16),  # never shorter, however wide
+        (300, 1, 100),  # a third of the rows
+        (40, 20, 13),
+        (5, 1, 4),
+    ],
+)
+def test_a_window_has_about_256_cells_and_a_third_of_the_rows_at_most(
+    num_rows: int, num_channels: int, window: int
+) -> None:
+    assert default_window(num_rows, num_channels) == window
+
+
+def test_gaps_of_half_a_window_are_bridged() -> None:
+    assert default_max_gap(40, 3) == 20
+    assert [default_max_gap(None, num_channels) for num_channels in (1, 2, 400)] == [128, 64, 8]
+
+
+def sizes(options: ModelOptions, num_rows: int = 10**6, num_channels: int = 1) -> list[tuple[str, int]]:
+    return [(member.family, member.window) for member in plan_members(options, num_rows, num_channels)]
+
+
+def test_an_ensemble_has_three_families_over_one_window_and_a_short_one_for_spikes() -> None:
+    assert sizes(ModelOptions()) == [("linear", 256), ("conv", 256), ("lstm", 256), ("linear", 16)]
+    assert sizes(ModelOptions(window=40))[3:] == [("linear", 8)]
+    assert sizes(ModelOptions(), num_rows=30) == [("linear", 10), ("conv", 10), ("lstm", 10)]
+
+
+def test_the_members_of_an_ensemble_can_be_chosen_and_the_longest_window_stands_first() -> None:
+    chosen = ModelOptions(members=("deep:12", "conv", "gru:48"), window=24)
+    assert sizes(chosen) == [("gru", 48), ("conv", 24), ("deep", 12)]
+    assert sizes(ModelOptions(members=("vae",))) == [("vae", 256)]
+
+
+def test_one_family_is_one_member_with_the_hyperparameters_given() -> None:
+    (member,) = plan_members(ModelOptions(family="conv", window=32, nodes=6, latent=3), 1_000, 2)
+    assert (member.family, member.window) == ("conv", 32)
+    assert (member.hyperparameters["nodes"], member.hyperparameters["latent"]) == (6, 3)
+    assert member.hyperparameters == models.resolve("conv", {"nodes": 6, "latent": 3}, 32, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ModelOptions(nodes=8, latent=4),
+            r"^model: an ensemble takes no 'latent': its members have their own defaults; choose one family",
+        ),
+        (ModelOptions(family="tree"), r"^model: .*'tree'.*linear"),
+        (ModelOptions(family="linear", patch=4), r"^model: linear has no hyperparameter 'patch'"),
+        (ModelOptions(members=("tree:8",)), r"^model: .*'tree'.*linear"),
+        (
+            ModelOptions(members=("conv:wide",)),
+            r"^model.members: 'conv:wide' is not FAMILY or FAMILY:WINDOW, such as \"linear:16\"$",
+        ),
+        (ModelOptions(members=("conv:0",)), r"^model.members: 'conv:0' is not FAMILY or FAMILY:WINDOW"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(options: ModelOptions, message: str) -> None:
+    with pytest.raises(TrainerError, match=message):
+        plan_members(options, 1_000, 2)
+
+
+# From end to end
+
+
+def frame_of(num_rows: int = 300, seed: int = 0) -> pd.DataFrame:
+    """Two channels a minute, indexed by time."""
+    rng = np.random.default_rng(seed)
+    angle = np.arange(num_rows)[:, None] * 0.2 + np.array([0.0, 1.0])
+    values = np.sin(angle) + rng.normal(0, 0.05, angle.shape)
+    index = pd.date_range("2026-01-01", periods=num_rows, freq="min", tz="UTC", name="timestamp")
+    return pd.DataFrame(values, index=index, columns=["flow", "pressure"])
+
+
+def test_fit_trains_an_ensemble_unless_told_otherwise() -> None:
+    spec = fit(frame_of(), config=HOUR).spec
+    assert spec.family == "ensemble"
+    assert [member.family for member in spec.members] == ["linear", "conv", "lstm", "linear"]
+    assert spec.window == 100
+    assert spec.max_gap == 64
+    assert all(len(member.settled) == len(member.fresh) == 2 for member in spec.members)
+
+
+def test_fit_names_every_family() -> None:
+    assert fit.__doc__ is not None
+    assert [name for name in ("ensemble", *models.FAMILIES) if f'"{name}"' not in fit.__doc__] == []
+
+
+def test_an_ensemble_is_trained_saved_loaded_and_scores_as_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, entry = tmp_path / "history.parquet", tmp_path / "models" / "pump"
+    pq.write_table(pa.Table.from_pandas(frame_of().reset_index(), preserve_index=False), data)
+    flags = ["--model", "ensemble", "--window", "16", "--max-epochs", "1", "--json"]
+    assert main(["train", str(data), "--out", str(entry), *flags]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["family"], summary["window"]) == ("ensemble", 16)
+    loaded = open_artifact(entry)
+    assert [member.window for member in loaded.spec.members] == [16, 16, 16, 8]
+    config = HOUR.model_copy(
+        update={"name": "pump", "model": ModelOptions(window=16), "fit": FitOptions(max_epochs=1)}
+    )
+    trained = fit(data, config=config)
+    assert trained.spec.members == loaded.spec.members
+    assert trained.spec.threshold == loaded.spec.threshold
+    fresh = frame_of(100, seed=1)
+    fresh.iloc[50:55] += 3.0
+    before, after = Detector(trained).score(fresh), Detector(loaded).score(fresh)
+    pd.testing.assert_frame_equal(before, after)
+    assert (before["state"].iloc[:7] == "warming").all()  # then the short member speaks
+    assert np.isfinite(before["score"].iloc[7:]).all()
+    assert before["score"].iloc[50:55].min() > before["score"].iloc[7:50].max()
+
+
+def test_members_without_an_ensemble_are_refused() -> None:
+    with pytest.raises(TrainerError, match=r"members belong to an ensemble, and model.family is 'conv'"):
+        plan_members(ModelOptions(family="conv", members=("linear",)), 1_000, 1)
+
+
+def test_an_automatic_window_is_the_default_one() -> None:
+    assert ModelOptions.model_validate({"window": "auto"}) == ModelOptions()
+    with pytest.raises(ValueError, match="window"):
+        ModelOptions.model_validate({"window": "long"})
+
+
+def test_where_verdicts_wait_there_is_no_short_window() -> None:
+    windows = [
+        [m.window for m in plan_members(ModelOptions(), 10_000, 1, delay)] for delay in (0, 15, 16, 255)
+    ]
+    assert windows == [[256, 256, 256, 16]] * 2 + [[256] * 3] * 2

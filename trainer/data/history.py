@@ -1,0 +1,331 @@
+"""History: rows of all series on their grids, in a scratch file, however much larger than memory.
+
+Two passes over the data. The first finds, series by series, the stretches without a gap longer than
+`max_gap`; the second writes each value to its place. Values stay on disk: of the data itself only blocks
+are ever in memory. The rules of the grid are the engine's (`detector.rows.grid`): where readings of one row
+came in several chunks, the order of whose times only a look at all of them can tell, more passes settle
+those rows.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Literal, Self, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from connectors.parquet.dataset import infer_interval
+from connectors.parquet.reader import Chunk
+from detector.rows.series_arrays import starts_of
+from trainer.errors import TooLittleDataError, TrainerError
+
+Part = Literal["train", "validation", "calibration", "fit", "all"]
+Chunks: TypeAlias = Callable[[], Iterator[Chunk]]
+_FILL_ROWS = 1 << 16
+_JOIN_ROWS = 1 << 10
+_SETTLED_READINGS = 1 << 21
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Consecutive rows of one series: `length` rows from row number `row`, at `position` in the file."""
+
+    series: str
+    row: int
+    position: int
+    length: int
+
+    @property
+    def stop(self) -> int:
+        return self.position + self.length
+
+    def cut(self, start: int, stop: int) -> Segment | None:
+        """What lies between two positions of the file; None where nothing does."""
+        start, stop = max(start, self.position), min(stop, self.stop)
+        if start >= stop:
+            return None
+        return replace(self, row=self.row + start - self.position, position=start, length=stop - start)
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How each series' time is divided, oldest first: what is left over trains the weights. "fit" is all
+    but the calibration part."""
+
+    validation: float = 0.05
+    calibration: float = 0.2
+
+
+class History:
+    """Gridded rows of all series. Use as a context manager: the scratch file goes with it."""
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        channels: tuple[str, ...],
+        interval_ns: int,
+        segments: tuple[Segment, ...],
+        fingerprint: str,
+    ) -> None:
+        self._file = file
+        self.channels = channels
+        self.interval_ns = interval_ns
+        self.segments = segments
+        self.fingerprint = fingerprint
+        self._positions = [segment.position for segment in segments]
+
+    @property
+    def num_rows(self) -> int:
+        return sum(segment.length for segment in self.segments)
+
+    def whole(self, part: Segment) -> Segment:
+        """The stretch without a long gap that `part` was cut from."""
+        return self.segments[bisect.bisect_right(self._positions, part.position) - 1]
+
+    def read(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Rows at positions start..stop of the file, float64 [rows, channels], NaN where missing."""
+        width = len(self.channels) * 8
+        raw = os.pread(self._file.fileno(), (stop - start) * width, start * width)
+        return np.frombuffer(raw, np.float64).reshape(-1, len(self.channels))
+
+    def reaching_back(self, segments: tuple[Segment, ...], rows: int) -> tuple[Segment, ...]:
+        """The segments with up to `rows` rows before each that belong to the same stretch: the first windows
+        that end in a segment begin there."""
+        found = []
+        for segment in segments:
+            back = min(rows, segment.position - self.whole(segment).position)
+            found.append(
+                Segment(segment.series, segment.row - back, segment.position - back, segment.length + back)
+            )
+        return tuple(found)
+
+    def part(self, part: Part, shares: Shares) -> tuple[Segment, ...]:
+        """The segments of one part: every series' time is cut at the same shares of its own rows."""
+        found = []
+        for segments in _by_series(self.segments).values():
+            start, stop = segments[0].position, segments[-1].stop
+            validation = start + round((stop - start) * (1 - shares.validation - shares.calibration))
+            calibration = start + round((stop - start) * (1 - shares.calibration))
+            bounds = {
+                "train": (start, validation),
+                "validation": (validation, calibration),
+                "calibration": (calibration, stop),
+                "fit": (start, calibration),
+                "all": (start, stop),
+            }
+            found += [segment.cut(*bounds[part]) for segment in segments]
+        return tuple(segment for segment in found if segment is not None)
+
+    def close(self) -> None:
+        """Remove the scratch file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def build_history(
+    chunks: Chunks,
+    channels: tuple[str, ...],
+    interval_ns: int | None,
+    max_gap: int,
+    scratch: Path | None = None,
+) -> History:
+    """Grid all rows of `chunks`, which is called twice and must give the same both times.
+
+    interval_ns  None: the most common step of the data. Raises TooLittleDataError where there is none.
+    max_gap      missing rows that a window may bridge as NaN
+    scratch      directory of the scratch file, 8 bytes a value; None: the system's
+    """
+    interval_ns = interval_ns or _interval_of(chunks)
+    segments = _find_segments(chunks, interval_ns, max_gap)
+    num_rows = segments[-1].stop if segments else 0
+    if num_rows == 0:
+        raise TooLittleDataError("the history has no rows")
+    try:
+        file = tempfile.TemporaryFile(prefix="streamgauge-history-", dir=scratch)  # noqa: SIM115  # History's
+        _fill(file, num_rows, len(channels))
+        places = _Places(interval_ns, segments)
+        fingerprint, num_readings, contested = _write_values(file, chunks, places, len(channels))
+        _settle(file, chunks, places, contested, num_readings / num_rows)
+    except OSError as error:
+        need = num_rows * len(channels) * 8 / 2**20
+        raise TrainerError(
+            f"cannot write the scratch file of the history: {error.strerror}; it needs {need:,.0f} MiB:"
+            " set TMPDIR to a directory with more room"
+        ) from error
+    return History(file, channels, interval_ns, segments, fingerprint)
+
+
+def _interval_of(chunks: Chunks) -> int:
+    for chunk in chunks():
+        interval_ns = infer_interval(chunk.timestamp_ns, chunk.series)
+        if interval_ns is not None:
+            return interval_ns
+    raise TooLittleDataError(
+        "the sampling interval cannot be learnt from single rows; state it with --interval"
+    )
+
+
+def _find_segments(chunks: Chunks, interval_ns: int, max_gap: int) -> tuple[Segment, ...]:
+    """The first pass: unions of intervals of rows, merged where the gap is short enough."""
+    spans: dict[str, NDArray[np.int64]] = {}
+    for chunk in chunks():
+        row = chunk.timestamp_ns // interval_ns
+        for name, readings in _by_name(chunk):
+            rows = row[readings]
+            rows = rows[starts_of(rows)]
+            new = _merge(np.column_stack([rows, rows]), max_gap)
+            known = spans.get(name)
+            spans[name] = new if known is None else _merge(np.vstack([known, new]), max_gap)
+    segments = []
+    position = 0
+    for name in sorted(spans):
+        for first, last in spans[name].tolist():
+            segments.append(Segment(name, first, position, last - first + 1))
+            position = segments[-1].stop
+    return tuple(segments)
+
+
+def _merge(spans: NDArray[np.int64], max_gap: int) -> NDArray[np.int64]:
+    """Spans [first, last] of rows, joined where at most `max_gap` rows are missing between them."""
+    spans = spans[np.argsort(spans[:, 0], kind="stable")]
+    reach = np.maximum.accumulate(spans[:, 1])
+    apart = np.concatenate([[True], spans[1:, 0] - reach[:-1] - 1 > max_gap])
+    starts = np.flatnonzero(apart)
+    return np.column_stack([spans[starts, 0], np.maximum.reduceat(spans[:, 1], starts)])
+
+
+def _fill(file: IO[bytes], num_rows: int, num_channels: int) -> None:
+    block = np.full((min(num_rows, _FILL_ROWS), num_channels), np.nan).tobytes()
+    width = num_channels * 8
+    for at in range(0, num_rows, _FILL_ROWS):
+        file.write(block[: (min(num_rows, at + _FILL_ROWS) - at) * width])
+    file.flush()
+
+
+def _by_name(chunk: Chunk) -> Iterator[tuple[str, NDArray[np.intp]]]:
+    """The readings of each series, by time; equal times in the order they came."""
+    order = np.lexsort((chunk.timestamp_ns, chunk.series))
+    codes = chunk.series[order]
+    starts = starts_of(codes)
+    for code, readings in zip(codes[starts].tolist(), np.split(order, starts[1:]), strict=True):
+        yield chunk.names[code], readings
+
+
+class _Places:
+    """Where in the scratch file a series' row is."""
+
+    def __init__(self, interval_ns: int, segments: tuple[Segment, ...]) -> None:
+        self._interval_ns = interval_ns
+        self.num_rows = segments[-1].stop
+        self._of = {
+            name: (np.array([s.row for s in mine]), np.array([s.position for s in mine]))
+            for name, mine in _by_series(segments).items()
+        }
+
+    def find(self, chunk: Chunk) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """The chunk's readings by series and time, and the position of each."""
+        order, positions = [], []
+        for name, readings in _by_name(chunk):
+            first_row, first_position = self._of[name]
+            row = chunk.timestamp_ns[readings] // self._interval_ns
+            at = np.searchsorted(first_row, row, side="right") - 1
+            order.append(readings)
+            positions.append(first_position[at] + row - first_row[at])
+        return np.concatenate(order), np.concatenate(positions)
+
+
+def _write_values(
+    file: IO[bytes], chunks: Chunks, places: _Places, num_channels: int
+) -> tuple[str, int, NDArray[np.int64]]:
+    """The second pass: each row as its last chunk has it. Returns the data's fingerprint, the number of
+    readings, and the positions that several chunks wrote."""
+    digest = hashlib.sha256()
+    written = np.zeros(places.num_rows, np.bool_)
+    contested: list[NDArray[np.int64]] = []
+    num_readings = 0
+    for chunk in chunks():
+        for part in (repr(chunk.names).encode(), chunk.series, chunk.timestamp_ns, chunk.values):
+            digest.update(np.ascontiguousarray(part).data if isinstance(part, np.ndarray) else part)
+        readings, position = places.find(chunk)
+        position, values = _last_of_each(position, chunk.values[readings])
+        contested.append(position[written[position]])
+        written[position] = True
+        num_readings += len(chunk)
+        _overlay(file, position, values, num_channels)
+    return digest.hexdigest()[:16], num_readings, np.unique(np.concatenate(contested))
+
+
+def _settle(
+    file: IO[bytes], chunks: Chunks, places: _Places, contested: NDArray[np.int64], readings_a_row: float
+) -> None:
+    """Write the rows at the positions `contested` again, from all their readings by time; as many rows
+    a pass as keep the readings within memory."""
+    rows_at_once = max(1, int(_SETTLED_READINGS / readings_a_row))
+    for at in range(0, len(contested), rows_at_once):
+        wanted = np.zeros(places.num_rows, np.bool_)
+        wanted[contested[at : at + rows_at_once]] = True
+        found = []
+        for chunk in chunks():
+            readings, position = places.find(chunk)
+            mine = wanted[position]
+            readings = readings[mine]
+            found.append((position[mine], chunk.timestamp_ns[readings], chunk.values[readings]))
+        position, timestamp_ns, values = (np.concatenate(column) for column in zip(*found, strict=True))
+        order = np.lexsort((timestamp_ns, position))  # stable: of equal times the later chunk's is last
+        position, values = _last_of_each(position[order], values[order])
+        _overlay(file, position, values, values.shape[1])
+
+
+def _last_of_each(
+    position: NDArray[np.int64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """One row a position: the last value a channel that is not NaN. Equal positions are neighbours."""
+    starts = starts_of(position)
+    if len(starts) == len(position):
+        return position, values
+    group = np.zeros(len(position), np.int64)
+    group[starts[1:]] = 1
+    last = pd.DataFrame(values).groupby(np.cumsum(group), sort=False).last()
+    return position[starts], last.to_numpy()
+
+
+def _by_series(segments: tuple[Segment, ...]) -> dict[str, list[Segment]]:
+    found: dict[str, list[Segment]] = {}
+    for segment in segments:
+        found.setdefault(segment.series, []).append(segment)
+    return found
+
+
+def _overlay(
+    file: IO[bytes], position: NDArray[np.int64], values: NDArray[np.float64], num_channels: int
+) -> None:
+    """Write rows over what the file has; NaN overwrites nothing. No position comes twice."""
+    if len(position) == 0:
+        return
+    width = num_channels * 8
+    far = np.abs(np.diff(position)) > _JOIN_ROWS
+    bounds = [0, *(np.flatnonzero(far) + 1).tolist(), len(position)]
+    for start, stop in itertools.pairwise(bounds):
+        first, last = int(position[start:stop].min()), int(position[start:stop].max())
+        raw = os.pread(file.fileno(), (last - first + 1) * width, first * width)
+        block = np.frombuffer(raw, np.float64).reshape(-1, num_channels).copy()
+        at, new = position[start:stop] - first, values[start:stop]
+        block[at] = np.where(np.isnan(new), block[at], new)
+        os.pwrite(file.fileno(), block.tobytes(), first * width)

@@ -1,0 +1,123 @@
+"""Windows out of history, shuffled, with a bounded part of it in memory.
+
+An epoch visits blocks of rows in random order, a pool of them at a time, and takes the pool's windows in
+random order; where an epoch is capped, it takes windows of some blocks only. A pool holds the rows of
+some 100,000 windows: much more than a batch, so that batches mix series and times, yet a few megabytes.
+
+Letters: B batch, W window, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.scoring.preprocessing import scale_rows
+from trainer.data.history import History, Segment
+
+_BLOCK_WINDOWS = 1 << 14
+_POOL_WINDOWS = 8 * _BLOCK_WINDOWS
+_CAPPED_SHARE = 0.25
+_SPREAD_CELLS = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """All windows of some segments, `stride` rows apart, in the model's units."""
+
+    history: History
+    segments: tuple[Segment, ...]
+    center: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    window: int
+    stride: int = 1
+
+    def __len__(self) -> int:
+        return sum(self._count(segment.length) for segment in self.segments)
+
+    def shuffled(
+        self, batch_size: int, rng: np.random.Generator, at_most: int
+    ) -> Iterator[NDArray[np.float32]]:
+        """One epoch: batches float32 [B, W, C], NaN where missing; at most about `at_most` windows."""
+        blocks = self._blocks()
+        share = min(1.0, at_most / max(1, len(self)))
+        block_share = min(1.0, max(share / _CAPPED_SHARE, _POOL_WINDOWS / max(1, len(self))))
+        chosen = rng.permutation(len(blocks))[: max(1, round(block_share * len(blocks)))]
+        for pool in self._pools([blocks[i] for i in chosen]):
+            yield from self._pool_batches(pool, batch_size, rng, min(1.0, share / block_share))
+
+    def spread(self, at_most: int) -> NDArray[np.float32]:
+        """Up to `at_most` windows at equal distances over all of them, float32 [N, W, C]; fewer where
+        they are so large that they would not fit in memory. There must be at least one window."""
+        num_cells = self.window * len(self.center)
+        num = min(at_most, len(self), max(1, _SPREAD_CELLS // num_cells))
+        ends = np.cumsum([self._count(segment.length) for segment in self.segments])
+        wanted = np.linspace(0, len(self) - 1, num).round().astype(np.int64)
+        found = np.empty((num, self.window, len(self.center)), np.float32)
+        for at, number in enumerate(wanted.tolist()):
+            index = int(np.searchsorted(ends, number, side="right"))
+            segment = self.segments[index]
+            start = segment.stop - self.window - self._tail(segment)
+            start -= (int(ends[index]) - 1 - number) * self.stride
+            rows = self.history.read(start, start + self.window)
+            found[at] = scale_rows(rows, self.center, self.scale)
+        return found
+
+    def _count(self, length: int) -> int:
+        return max(0, (length - self.window) // self.stride + 1)
+
+    def _tail(self, segment: Segment) -> int:
+        """Rows after the last window of a segment: too few for another stride."""
+        return (segment.length - self.window) % self.stride
+
+    def _blocks(self) -> list[Segment]:
+        """Pieces of the segments, overlapping so that every window lies in exactly one."""
+        span = max(1, _BLOCK_WINDOWS // self.stride) * self.stride
+        found = []
+        for segment in self.segments:
+            last = segment.position + (self._count(segment.length) - 1) * self.stride
+            for start in range(segment.position, last + 1, span):
+                stop = min(last, start + span - self.stride) + self.window
+                piece = segment.cut(start, stop)
+                assert piece is not None
+                found.append(piece)
+        return found
+
+    def _load(self, block: Segment) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+        """The block's rows, float32 [rows, C], and where its windows start."""
+        rows = scale_rows(self.history.read(block.position, block.stop), self.center, self.scale)
+        return rows, np.arange(self._count(block.length)) * self.stride
+
+    def _pools(self, blocks: list[Segment]) -> Iterator[list[Segment]]:
+        """The blocks in lots of about as many windows."""
+        pool: list[Segment] = []
+        num = 0
+        for block in blocks:
+            pool.append(block)
+            num += self._count(block.length)
+            if num >= _POOL_WINDOWS:
+                yield pool
+                pool, num = [], 0
+        if pool:
+            yield pool
+
+    def _pool_batches(
+        self, pool: list[Segment], batch_size: int, rng: np.random.Generator, share: float
+    ) -> Iterator[NDArray[np.float32]]:
+        rows, starts, offset = [], [], 0
+        for block in pool:
+            block_rows, block_starts = self._load(block)
+            rows.append(block_rows)
+            starts.append(block_starts + offset)
+            offset += len(block_rows)
+        flat = np.concatenate(rows)
+        order = rng.permutation(np.concatenate(starts))
+        order = order[: max(1, round(share * len(order)))]
+        stride = flat.strides
+        shape = (len(flat) - self.window + 1, self.window, flat.shape[1])
+        windows = np.lib.stride_tricks.as_strided(flat, shape, (stride[0], *stride), writeable=False)
+        for at in range(0, len(order), batch_size):
+            yield windows[order[at : at + batch_size]]

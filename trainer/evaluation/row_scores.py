@@ -1,0 +1,88 @@
+"""What the engine says of every row of one series, in the order of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectors.parquet.writer import TableWriter
+from connectors.records import Readings
+from detector.artifact.spec import Artifact
+from detector.engine.engine import Engine, StepResult
+from trainer.evaluation.labelled import Labelled
+
+_FEED_ROWS = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class RowScores:
+    """What was said of each row, in the order given; NaN where unknown.
+
+    score  float64 [n], in units of the threshold in force
+    error  float64 [n], in units of the calibrated threshold: it ranks rows of different times
+    alarm  bool [n], the row lies in an incident
+    """
+
+    score: NDArray[np.float64]
+    error: NDArray[np.float64]
+    alarm: NDArray[np.bool_]
+
+
+def judge_rows(artifact: Artifact, timestamp_ns: NDArray[np.int64], values: NDArray[np.float64]) -> RowScores:
+    """Score the rows of one series through the engine.
+
+    Several rows of one interval share what is said of their grid row.
+    """
+    engine = Engine(artifact)
+    order = np.argsort(timestamp_ns, kind="stable")
+    results = []
+    for at in range(0, len(order), _FEED_ROWS):
+        rows = order[at : at + _FEED_ROWS]
+        zeros = np.zeros(len(rows), np.int32)
+        results.append(
+            engine.step(Readings(("series",), zeros, timestamp_ns[rows], values[rows], zeros, rows))
+        )
+    results.append(engine.flush())
+    interval_ns = artifact.spec.interval_ns
+    row = np.concatenate([result.verdicts.timestamp_ns // interval_ns for result in results])
+    score = np.concatenate([result.verdicts.score for result in results])
+    error = score * np.concatenate([result.verdicts.threshold for result in results])
+    by_row = np.argsort(row, kind="stable")
+    wanted = timestamp_ns // interval_ns
+    place = by_row[np.minimum(np.searchsorted(row[by_row], wanted), len(row) - 1)]
+    known = row[place] == wanted
+    return RowScores(
+        np.where(known, score[place], np.nan),
+        np.where(known, error[place], np.nan),
+        _in_incidents(results, wanted * interval_ns),
+    )
+
+
+def _in_incidents(results: Sequence[StepResult], timestamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which times lie within an incident, from its first bad row to its last."""
+    newest = {event.incident.id: event.incident for result in results for event in result.incidents}
+    alarm = np.zeros(len(timestamp_ns), np.bool_)
+    for incident in newest.values():
+        end_ns = np.iinfo(np.int64).max if incident.end_ns is None else incident.end_ns
+        alarm |= (timestamp_ns >= incident.start_ns) & (timestamp_ns <= end_ns)
+    return alarm
+
+
+def write_scores(path: Path, data: Labelled, found: RowScores, alarm: NDArray[np.bool_]) -> None:
+    """Write a row for each row of the file, in the file's order; `alarm` bool [n]."""
+    columns = {
+        "timestamp": data.timestamp_ns,
+        "score": found.score,
+        "error": found.error,
+        "anomalous": found.score > 1.0,
+        "alarm": alarm,
+        "label": data.label,
+        "split": data.split.astype(str),
+    }
+    in_file = np.argsort(data.place)
+    with TableWriter(path.with_suffix(".parquet")) as writer:
+        writer.write({name: column[in_file] for name, column in columns.items()})

@@ -1,0 +1,115 @@
+"""The evaluation for people: a row a file, the pooled row, and the verdict against the baselines."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from detector.offline.measures import AlarmCounts
+from trainer.evaluation.evaluate import (
+    Evaluation,
+    FileResult,
+    Ranking,
+    mean_ranking,
+    pooled_alarms,
+    pooled_speed,
+)
+
+_COLUMNS = (
+    "VUS-PR", "linear", "random", "AUC-PR", "AUC-ROC", "prec", "recall", "F1",
+    "events", "ev.rec", "delay", "FA/10k", "FA/day", "FA/budget", "fit s", "rows/s",
+)  # fmt: skip
+
+
+def print_evaluation(evaluation: Evaluation, console: Console) -> None:
+    """The table, the files that failed, and whether the model beats its baselines."""
+    mode = "causal" if evaluation.options.causal else "offline"
+    family = evaluation.options.family
+    table = Table(title=f"{family}, {mode}; VUS-PR beside the linear model's and a random score's")
+    table.add_column("file", overflow="fold", max_width=44)
+    for name in _COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in evaluation.results:
+        table.add_row(result.file.removesuffix(".parquet"), *_row(result))
+    if evaluation.results:
+        table.add_section()
+        table.add_row(f"pooled: {family}", *_pooled_row(evaluation), style="bold")
+        table.add_row("linear, plain error", *_rival_row(evaluation, "linear"))
+        table.add_row("random score", *_rival_row(evaluation, "random"))
+    console.print(table)
+    for failure in evaluation.failures:
+        console.print(f"not evaluated: {failure.file}: {failure.reason}", highlight=False, soft_wrap=True)
+    console.print(comparison(evaluation), soft_wrap=True)
+
+
+def comparison(evaluation: Evaluation) -> str:
+    """One or two sentences: how the model stands against the random score and the linear model."""
+    results = [r for r in evaluation.results if r.model.vus_pr == r.model.vus_pr]
+    num_failed = len(evaluation.failures)
+    counted = f"{len(evaluation.results)} files evaluated, {num_failed} failed."
+    if not results:
+        return f"{counted} No file has an event: nothing to compare."
+    family = evaluation.options.family
+    words = [counted]
+    for name in ("random", "linear"):
+        model, other = (mean_ranking([getattr(r, key) for r in results]).vus_pr for key in ("model", name))
+        wins = sum(r.model.vus_pr > getattr(r, name).vus_pr for r in results)
+        verdict = "beats" if model > other else "DOES NOT BEAT"
+        what = "a random score" if name == "random" else "the linear model with plain error"
+        words.append(
+            f"{family} {verdict} {what}: mean VUS-PR {model:.3f} against {other:.3f},"
+            f" better on {wins} of {len(results)} files with events."
+        )
+    return " ".join(words)
+
+
+def _row(result: FileResult) -> list[str]:
+    days = result.test_days
+    return [
+        *_ranking(result.model, result.linear, result.random),
+        *_alarms(result.alarms, days, result.budgeted),
+        f"{result.fit_seconds:.1f}",
+        f"{result.score_rows_per_second:,.0f}",
+    ]
+
+
+def _pooled_row(evaluation: Evaluation) -> list[str]:
+    results = evaluation.results
+    rankings = (mean_ranking([getattr(r, key) for r in results]) for key in ("model", "linear", "random"))
+    return [
+        *_ranking(*rankings),
+        *_alarms(pooled_alarms(results), sum(r.test_days for r in results), sum(r.budgeted for r in results)),
+        f"{sum(r.fit_seconds for r in results):.1f}",
+        f"{pooled_speed(results):,.0f}",
+    ]
+
+
+def _rival_row(evaluation: Evaluation, name: str) -> list[str]:
+    """What the model has to beat: rankings without a threshold."""
+    results = evaluation.results
+    mean = mean_ranking([getattr(r, name) for r in results])
+    return [_figure(mean.vus_pr), "", "", _figure(mean.auc_pr), _figure(mean.auc_roc)]
+
+
+def _ranking(model: Ranking, linear: Ranking, random: Ranking) -> list[str]:
+    return [
+        _figure(value) for value in (model.vus_pr, linear.vus_pr, random.vus_pr, model.auc_pr, model.auc_roc)
+    ]
+
+
+def _alarms(alarms: AlarmCounts, days: float, budgeted: float) -> list[str]:
+    return [
+        _figure(alarms.precision),
+        _figure(alarms.recall),
+        _figure(alarms.f1),
+        str(alarms.events),
+        _figure(alarms.event_recall),
+        _figure(alarms.median_delay_rows, 0),
+        _figure(alarms.false_alarms_per_10k_rows, 1),
+        _figure(alarms.false_alarms / days if days else float("nan"), 2),
+        _figure(alarms.false_alarms / budgeted if budgeted else float("nan"), 2),
+    ]
+
+
+def _figure(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}f}" if value == value else "-"

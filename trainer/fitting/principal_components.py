@@ -1,0 +1,73 @@
+"""Linear autoencoders in closed form: principal components of the windows.
+
+Letters: B batch, W window, C channels, D cells of a flattened window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detector.models.linear import LinearAutoencoder
+from detector.scoring.preprocessing import fill_missing
+from trainer.data.training_windows import Windows
+
+_SAMPLE_WINDOWS = 4_096
+_EXACT_CELLS = 4_096
+_LINEAR_WINDOWS = 40_000
+_SAMPLE_CELLS = 1 << 26
+
+
+def fit_linear(module: LinearAutoencoder, train: Windows, seed: int, noise: float = 0.0) -> None:
+    """Fit in closed form: the principal components of the windows, missing values filled as in scoring.
+
+    With `noise` of this standard deviation added to what it sees, the best linear map to the clean windows
+    has the same components, each shrunk by variance / (variance + noise^2) (Wiener's filter; the marginalised
+    denoising autoencoder of Chen et al., 2012, at a given rank): no noise has to be drawn.
+
+    Exact (an eigendecomposition of the covariance) up to 4,096 cells a window, by a randomised
+    decomposition of a sample above (Halko, Martinsson and Tropp, 2011).
+    """
+    rng = np.random.default_rng([seed, 0])
+    num_latent, num_cells = module.encoder.out_features, module.encoder.in_features
+    at_most = min(_LINEAR_WINDOWS, _SAMPLE_CELLS // num_cells)
+    batches = (torch.from_numpy(fill_missing(x)).flatten(1) for x in train.shuffled(2_048, rng, at_most))
+    is_exact = num_cells <= _EXACT_CELLS
+    mean, components, variance = (_principal if is_exact else _principal_of_sample)(batches, num_latent)
+    shrunk = components * (variance / (variance + noise**2)) if noise else components
+    with torch.no_grad():
+        module.encoder.weight.copy_(components.T)
+        module.encoder.bias.copy_(-(components.T @ mean))
+        module.decoder.weight.copy_(shrunk)
+        module.decoder.bias.copy_(mean)
+    module.eval()
+
+
+def _batches(windows: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
+    for at in range(0, len(windows), size):
+        yield windows[at : at + size]
+
+
+def _principal(batches: Iterator[torch.Tensor], num_latent: int) -> tuple[torch.Tensor, ...]:
+    """Mean [D], components [D, latent] and their variances [latent] of flattened windows [n, D], float32;
+    in one pass."""
+    num, total_D, square_DD = 0, torch.zeros(1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
+    for batch in batches:
+        x_ND = batch.double()
+        num, total_D, square_DD = num + len(x_ND), total_D + x_ND.sum(0), square_DD + x_ND.T @ x_ND
+    mean_D = total_D / num
+    values, vectors = torch.linalg.eigh(square_DD / num - torch.outer(mean_D, mean_D))
+    largest = values[-num_latent:].flip(0).clamp(min=0)
+    return mean_D.float(), vectors[:, -num_latent:].flip(1).float(), largest.float()
+
+
+def _principal_of_sample(batches: Iterator[torch.Tensor], num_latent: int) -> tuple[torch.Tensor, ...]:
+    """The same, approximately, where a covariance [D, D] would be too large."""
+    x_ND = torch.cat(list(batches))
+    torch.manual_seed(0)
+    _, singular, components = torch.pca_lowrank(x_ND, q=min(num_latent, len(x_ND)), center=True)
+    missing = num_latent - components.shape[1]
+    pad = torch.nn.functional.pad
+    return x_ND.mean(0), pad(components, (0, missing)), pad(singular**2 / len(x_ND), (0, missing))

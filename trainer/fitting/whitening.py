@@ -1,0 +1,111 @@
+"""Learning the whitening of residuals: what it is, see `detector.models.whitening`.
+
+Letters: N windows, W window, C channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detector.models import families as models
+from detector.models.whitening import Whitening
+from detector.scoring.preprocessing import fill_missing
+from trainer.data.training_windows import Windows
+
+_WINDOWS = 8_192
+_ROW_SHRINKAGE, _CHANNEL_SHRINKAGE = 0.03, 0.01
+_FLOOR = 1e-6
+_MIN_SCALE = 0.02
+_ROUNDS = 2
+_BATCH = 256
+_MEMORY = 0.25
+
+
+def fit_whitening(whitening: Whitening, autoencoder: torch.nn.Module, windows: Windows, fading: bool) -> None:
+    """Set `whitening` from windows that are spread over the history. In place; the module is on the CPU.
+
+    `fading`: the newest rows of a window count most, which suits a causal score; else all count alike.
+    """
+    x_NWC, residual_NWC = _windows_and_residuals(autoencoder, windows)
+    _, window, num_channels = x_NWC.shape
+    weight_W = fading_weights(window) if fading else np.ones(window)
+    matrices = {"scale": _scale(residual_NWC)}
+    if whitening.is_factored:
+        rows, matrices["channels"] = kronecker_factors(residual_NWC)
+        matrices["rows"] = rows * np.sqrt(weight_W)
+    else:
+        moment = _moment(residual_NWC.reshape(len(residual_NWC), -1))
+        shrinkage = _ROW_SHRINKAGE if num_channels == 1 else _CHANNEL_SHRINKAGE
+        matrices["joint"] = _inverse_root(moment, shrinkage) * np.sqrt(np.repeat(weight_W, num_channels))
+    for channel in range(len(whitening.alone)):
+        matrix = _inverse_root(_moment(x_NWC[:, :, channel]), _ROW_SHRINKAGE) * np.sqrt(weight_W)
+        whitening.alone[channel].copy_(torch.from_numpy(matrix))
+    for name, value in matrices.items():
+        getattr(whitening, name).copy_(torch.from_numpy(value))
+
+
+def fading_weights(window: int) -> NDArray[np.float64]:
+    """Weights of the rows of a window, mean 1, that fall by e every quarter of it, float64 [W].
+
+    With equal weights an event that is over keeps the score high until it has left the window
+    (docs/decisions/0011).
+    """
+    weight = np.exp(-np.arange(window)[::-1] / (_MEMORY * window))
+    return weight / float(weight.mean())
+
+
+def kronecker_factors(
+    residual_NWC: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Whitening matrices over rows [W, W] and over channels [C, C] of a matrix normal distribution.
+
+    Each factor is estimated given the other, in turn (the flip-flop of Dutilleul, 1999), and shrunk.
+    """
+    num, window, num_channels = residual_NWC.shape
+    rows = np.eye(window)
+    channels = np.eye(num_channels)
+    for _ in range(_ROUNDS):
+        by_row = (residual_NWC.transpose(0, 2, 1) @ rows).reshape(-1, num_channels, window)
+        across = np.einsum("ncw,ndw->cd", by_row, by_row, optimize=True) / (num * window)
+        channels = _inverse_root(across, _CHANNEL_SHRINKAGE)
+        by_channel = residual_NWC @ channels
+        along = np.einsum("nwc,nvc->wv", by_channel, by_channel, optimize=True) / (num * num_channels)
+        rows = _inverse_root(along, _ROW_SHRINKAGE)
+    return rows, channels
+
+
+def _windows_and_residuals(
+    autoencoder: torch.nn.Module, windows: Windows
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Windows and their residuals, float64 [N, W, C] each, 0 where a value is missing."""
+    x_NWC = windows.spread(_WINDOWS)
+    residual_NWC = np.empty(x_NWC.shape)
+    with torch.inference_mode():
+        for at in range(0, len(x_NWC), _BATCH):
+            part = x_NWC[at : at + _BATCH]
+            _, residual_BWC = models.reconstruct(autoencoder, torch.from_numpy(fill_missing(part)))
+            residual_NWC[at : at + _BATCH] = np.where(np.isnan(part), 0.0, residual_BWC.numpy())
+    return np.nan_to_num(x_NWC, nan=0.0).astype(np.float64), residual_NWC
+
+
+def _scale(residual_NWC: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Root mean square residual of each channel, never so small that a channel is blamed for nothing."""
+    scale: NDArray[np.float64] = np.maximum(np.sqrt((residual_NWC**2).mean(axis=(0, 1))), _MIN_SCALE)
+    return scale
+
+
+def _moment(x_NW: NDArray[np.float64]) -> NDArray[np.float64]:
+    moment: NDArray[np.float64] = x_NW.T @ x_NW / len(x_NW)
+    return moment
+
+
+def _inverse_root(moment: NDArray[np.float64], shrinkage: float) -> NDArray[np.float64]:
+    """A, upper triangular, with A A^T the inverse of the shrunk `moment`: x A are the innovations of x, each
+    what its cell adds to those before it. A moment of 0 is taken as small, not as impossible."""
+    size = len(moment)
+    shrunk = (1.0 - shrinkage) * moment + (shrinkage * float(np.trace(moment)) / size + _FLOOR) * np.eye(size)
+    lower = np.linalg.cholesky(shrunk)
+    matrix: NDArray[np.float64] = np.linalg.inv(lower).T
+    return matrix
