@@ -35,7 +35,7 @@ from connectors.kafka.producer import Producer
 from connectors.records import Readings
 from connectors.wide_json.encoder import encode
 from detector.artifact.registry import publish
-from tests.kafka_broker import KafkaBroker
+from tests.support.kafka_broker import KafkaBroker
 
 TOPIC = "readings"
 NUM_PARTITIONS = 4

@@ -29,7 +29,7 @@ from connectors.kafka.producer import Producer
 from connectors.records import Readings
 from connectors.wide_json.encoder import encode
 from detector.artifact.registry import open_artifact
-from tests.kafka_broker import KafkaBroker, free_ports
+from tests.support.kafka_broker import KafkaBroker, free_ports
 from trainer.demo.plant import CHANNELS, Plant
 
 TOPIC, PARTITIONS = "readings", 4

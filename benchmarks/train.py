@@ -33,7 +33,7 @@ from detector.models import families as models
 from trainer.config import FitOptions, ModelOptions, TrainConfig
 from trainer.data.channel_statistics import channel_statistics
 from trainer.data.history import Shares, build_history
-from trainer.data.training_windows import Windows
+from trainer.data.training_windows import TrainingWindows
 from trainer.fitting.gradient import Halves, fit_gradient
 from trainer.pipeline import fit_source, source_of
 from trainer.progress import quiet
@@ -121,11 +121,11 @@ def _rate(directory: Path, num_rows: int, num_rounds: int) -> Measurement:
     with build_history(lambda: read_chunks(dataset), dataset.channels, dataset.interval_ns, 0) as history:
         train = history.part("train", Shares())
         statistics = channel_statistics(history, train, WINDOW)
-        windows = Windows(history, train, statistics.center, statistics.scale, WINDOW)
+        windows = TrainingWindows(history, train, statistics.center, statistics.scale, WINDOW)
         # One window is enough to validate on: an epoch is what is measured.
         one = train[0].cut(train[0].position, train[0].position + WINDOW)
         assert one is not None
-        held_out = Windows(history, (one,), statistics.center, statistics.scale, WINDOW)
+        held_out = TrainingWindows(history, (one,), statistics.center, statistics.scale, WINDOW)
         ready = torch.from_numpy(windows.spread(WINDOWS_PER_EPOCH))
         ours, bare = alternate(
             lambda: _our_epoch(Halves(windows, held_out)), lambda: _bare_epoch(ready), num_rounds

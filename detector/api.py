@@ -18,9 +18,9 @@ from detector.engine.engine import Engine, EngineOptions
 from detector.errors import DetectorError
 from detector.offline.autoencoder import DEFAULT_ROUNDS
 from detector.offline.backtest import Report, replay
-from detector.offline.encode import Encoder
+from detector.offline.encode import WindowEncoder
 from detector.offline.output_files import Columns
-from detector.offline.reconstruct import Repairer, RepairOptions
+from detector.offline.reconstruct import ReconstructOptions, Reconstructor
 from detector.scoring.verdicts import State, Verdicts
 
 SERIES = "series"
@@ -66,7 +66,7 @@ class Detector:
 
         Raises DetectorError as `score` does, and where there is no window.
         """
-        encoder = Encoder(self.artifact, stride, self.options.device)
+        encoder = WindowEncoder(self.artifact, stride, self.options.device)
         return _columns_frame(encoder.encode(_FrameSource(frame, self.artifact.spec)))
 
     def reconstruct(
@@ -81,7 +81,7 @@ class Detector:
 
         Raises DetectorError as `score` does, and where there is no window.
         """
-        repairer = Repairer(self.artifact, RepairOptions(only_gaps, rounds, self.options.device))
+        repairer = Reconstructor(self.artifact, ReconstructOptions(only_gaps, rounds, self.options.device))
         return _columns_frame(repairer.repair(_FrameSource(frame, self.artifact.spec)))
 
     def replay(self, frame: pd.DataFrame) -> Report:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests import secrets
-from tests.kafka_broker import kafka_bootstrap, kafka_broker, kafka_topic
 from tests.security.secure_kafka import secure_kafka
+from tests.support import secrets
+from tests.support.kafka_broker import kafka_bootstrap, kafka_broker, kafka_topic
 
 if threading.current_thread() is threading.main_thread():
     # Whoever runs the tests in the background makes them ignore Ctrl-C, and what they start would inherit it.

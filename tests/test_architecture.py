@@ -23,7 +23,7 @@ SOURCES = [*MODULES, ROOT / "streamgauge.py", *GENERATORS]
 
 LAYERS = (  # each may import those before it, and of its own line only itself
     {"connectors.records", "connectors.errors"},
-    {"connectors.retry", "connectors.http_post", "connectors.wide_json", "connectors.memory"},
+    {"connectors.retry", "connectors.http_post", "connectors.wide_json"},
     {"connectors.parquet"},
     {"connectors.kafka"},
     {"connectors.transfer"},
@@ -40,7 +40,8 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"detector.http"},
     {"detector.service"},
     {"detector.commands"},
-    {"trainer.errors", "trainer.progress", "trainer.config", "trainer.model_card"},
+    {"trainer.errors", "trainer.progress"},
+    {"trainer.config", "trainer.model_card"},
     {"trainer.data"},
     {"trainer.fitting", "trainer.calibrate"},
     {"trainer.pipeline"},
@@ -117,6 +118,7 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
             yield node
 
 
+@cache
 def module_edges() -> set[tuple[str, str]]:
     """(importer, imported) over our own modules."""
     known = {dotted(path) for path in MODULES}
@@ -262,7 +264,7 @@ def test_building_a_model_without_weights_loads_no_compiler(family: str) -> None
     """torch._dynamo is imported by whatever is Python on the meta device, and takes seconds."""
     code = (
         "import sys, torch; from detector.artifact.storage import build_members\n"
-        "from tests.artifacts import make_artifact\n"
+        "from tests.support.artifacts import make_artifact\n"
         f"members = make_artifact(family={family!r}).spec.members\n"
         "with torch.device('meta'): build_members(members, 2)\n"
         "print('torch._dynamo' in sys.modules)"

@@ -13,8 +13,8 @@ import pytest
 
 from detector.artifact.registry import publish
 from streamgauge import main
-from tests.artifacts import make_artifact
-from tests.sines import CHANNELS, WINDOW, frame_of, linear_artifact, write
+from tests.support.artifacts import make_artifact
+from tests.support.sines import CHANNELS, WINDOW, frame_of, linear_artifact, write
 
 
 @pytest.fixture

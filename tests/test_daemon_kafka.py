@@ -16,9 +16,9 @@ from connectors.kafka.producer import Producer
 from connectors.records import Message
 from connectors.wide_json.encoder import encode
 from detector.artifact.registry import publish
-from tests.artifacts import make_artifact
-from tests.daemon import Daemon, read_all, running, wait_for
-from tests.strategies import readings_of
+from tests.support.artifacts import make_artifact
+from tests.support.daemon import Daemon, read_all, running, wait_for
+from tests.support.strategies import readings_of
 
 CHANNELS = ("flow", "pressure")
 BAD = {

@@ -17,7 +17,7 @@ from detector.config.load import Config
 from detector.engine.engine import Engine
 from detector.metrics.docs_table import with_tables
 from detector.metrics.recorder import Metrics, Sources
-from tests.artifacts import make_artifact
+from tests.support.artifacts import make_artifact
 from trainer.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent

@@ -12,10 +12,10 @@ import pytest
 
 from connectors.kafka.connection import Connection
 from connectors.kafka.producer import Producer
-from detector.delivery.messages import Encoder, Topics
+from detector.delivery.messages import MessageEncoder, Topics
 from detector.engine.engine import Engine
-from tests.artifacts import make_artifact
-from tests.strategies import readings_of
+from tests.support.artifacts import make_artifact
+from tests.support.strategies import readings_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,7 +48,7 @@ def test_read_alerts_prints_each_alert(kafka_bootstrap: str, kafka_topic: Callab
     engine = Engine(make_artifact(threshold=1e-9))
     values = np.random.default_rng(0).standard_normal((20, 2))
     result = engine.step(readings_of(np.zeros(20, int), np.arange(20) * 10**9, values))
-    encoder = Encoder(Topics("", topic, "", ""), "pump", "v1", ("flow", "pressure"))
+    encoder = MessageEncoder(Topics("", topic, "", ""), "pump", "v1", ("flow", "pressure"))
     producer = Producer(Connection((kafka_bootstrap,)))
     producer.produce(list(encoder.incidents(result.incidents)))
     producer.close()

@@ -16,10 +16,10 @@ from connectors.kafka.producer import Producer
 from connectors.wide_json.encoder import encode
 from detector.artifact.registry import publish
 from detector.notify.notice import parse
-from tests.artifacts import make_artifact
-from tests.daemon import Daemon, read_all, running, wait_for
-from tests.receiver import Got, Receiver, Reply, receiving
-from tests.strategies import readings_of
+from tests.support.artifacts import make_artifact
+from tests.support.daemon import Daemon, read_all, running, wait_for
+from tests.support.receiver import Got, Receiver, Reply, receiving
+from tests.support.strategies import readings_of
 
 CHANNELS = ("flow", "pressure")
 NUM_SERIES = 3

@@ -16,8 +16,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from detector.artifact.registry import publish
 from detector.artifact.storage import WEIGHTS
-from tests.artifacts import make_artifact
-from tests.daemon import Daemon, read_all, running, wait_for
+from tests.support.artifacts import make_artifact
+from tests.support.daemon import Daemon, read_all, running, wait_for
 from tests.test_daemon_kafka import configuration, rows, samples, send
 
 MakeTopic = Callable[..., str]

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from connectors.records import Readings
 from detector.artifact.spec import Artifact, Channel, Level, Member, Spec, Threshold
 from detector.calibration.peaks_over_threshold import peaks_over_threshold
-from detector.models.ensemble import Members
+from detector.models.ensemble import Ensemble
 from detector.models.families import reconstruct
 from detector.rows.grid import Grid, Rows
-from detector.scoring.ensemble_error import Combination, level_of, log_statistics
-from detector.scoring.overlap import Judged
+from detector.scoring.ensemble_error import EnsembleError, level_of, log_statistics
+from detector.scoring.overlap import RowOutput
 from detector.scoring.preprocessing import fill_missing
-from detector.scoring.window_scorer import Evidence
+from detector.scoring.window_scorer import WindowScorer
 from trainer.data.channel_statistics import ChannelStatistics
 from trainer.data.history import History, Segment
-from trainer.data.training_windows import Windows
+from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TooLittleDataError
 
 QUANTILES = np.array([0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1.0])
@@ -51,7 +51,7 @@ class Residuals:
         return found
 
 
-def held_out_residuals(module: torch.nn.Module, windows: Windows) -> Residuals:
+def held_out_residuals(module: torch.nn.Module, windows: TrainingWindows) -> Residuals:
     """Residuals of the last rows of windows, as a causal score sees them. `module` is on the CPU."""
     x_BWC = windows.spread(_RESIDUAL_WINDOWS)
     found = []
@@ -96,7 +96,7 @@ class HeldOut:
 
 
 def calibrate(
-    spec: Spec, module: Members, history: History, segments: tuple[Segment, ...], adaptive: bool
+    spec: Spec, module: Ensemble, history: History, segments: tuple[Segment, ...], adaptive: bool
 ) -> Artifact:
     """Learn the levels and the threshold of `spec` (its threshold's budget is kept) on the rows of
     `segments`.
@@ -107,7 +107,7 @@ def calibrate(
     return calibrated(spec, module, held_out, adaptive)
 
 
-def calibrated(spec: Spec, module: Members, held_out: HeldOut, adaptive: bool) -> Artifact:
+def calibrated(spec: Spec, module: Ensemble, held_out: HeldOut, adaptive: bool) -> Artifact:
     """The artifact of these statistics of held-out rows."""
     if not np.isfinite(held_out.settled).all(axis=1).any():
         raise TooLittleDataError(
@@ -119,10 +119,10 @@ def calibrated(spec: Spec, module: Members, held_out: HeldOut, adaptive: bool) -
         replace(member, settled=one, fresh=other)
         for member, one, other in zip(spec.members, settled, fresh, strict=True)
     )
-    errors = Combination(members, settled).errors(held_out.settled)
+    errors = EnsembleError(members, settled).errors(held_out.settled)
     threshold = _threshold(spec, errors, held_out, adaptive)
     if spec.scoring.delay:
-        first = Combination(members, fresh).errors(held_out.fresh)
+        first = EnsembleError(members, fresh).errors(held_out.fresh)
         threshold = replace(threshold, fresh=_threshold(spec, first, held_out, adaptive).value)
     table = {"quantile": QUANTILES, "error": np.quantile(errors[np.isfinite(errors)], QUANTILES)}
     kept: dict[str, NDArray[np.float64]] = {
@@ -210,10 +210,10 @@ _Part = tuple[str, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 def _lot_statistics(artifact: Artifact, history: History, lot: dict[int, Segment]) -> Iterator[_Part]:
     """("settled" or "fresh", segment's number, row, statistics) of the segments' rows."""
     spec = artifact.spec
-    evidence = Evidence(artifact, "cpu")
+    evidence = WindowScorer(artifact, "cpu")
     grid = Grid(len(spec.channels), spec.interval_ns, 0)
 
-    def part(kind: str, rows: Judged) -> _Part:
+    def part(kind: str, rows: RowOutput) -> _Part:
         number = np.array(list(lot), np.int64)[rows.slot]
         first_row = np.array([segment.row for segment in lot.values()], np.int64)[rows.slot]
         inside = (rows.row >= first_row) & ~np.isnan(rows.actual).all(axis=1)

@@ -16,7 +16,7 @@ from connectors.parquet.dataset import RESERVED, Dataset, discover
 from connectors.parquet.reader import Chunk, read_chunks
 from detector.artifact.modules import build_members
 from detector.artifact.spec import Artifact, Member, Scoring, Spec
-from detector.models.ensemble import Members
+from detector.models.ensemble import Ensemble
 from trainer.calibrate import (
     calibrate,
     describe_channels,
@@ -28,20 +28,20 @@ from trainer.calibrate import (
 from trainer.config import TrainConfig
 from trainer.data.channel_statistics import ChannelStatistics, channel_statistics
 from trainer.data.history import Chunks, History, Segment, Shares, build_history
-from trainer.data.training_windows import Windows
+from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
 from trainer.fitting.gradient import Halves, fit_module
 from trainer.fitting.members import default_max_gap, plan_members
 from trainer.fitting.whitening import fit_whitening
 from trainer.model_card import model_card
-from trainer.progress import Report, quiet
+from trainer.progress import ProgressReport, quiet
 
 _REFIT_EPOCHS, _REFIT_RATE = 3, 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class TrainingData:
     """Rows to learn from: `chunks` is called twice and gives the same rows both times."""
 
     chunks: Chunks
@@ -51,16 +51,16 @@ class Source:
 
 def source_of(
     data: str | Path | Sequence[str | Path] | pd.DataFrame, channels: tuple[str, ...] | None = None
-) -> Source:
+) -> TrainingData:
     """History from Parquet or from a frame with a DatetimeIndex (and optionally a `series` column)."""
     if isinstance(data, pd.DataFrame):
         return _frame_source(data, channels)
     dataset = discover(data, channels)
-    return Source(_chunks_of(dataset), dataset.channels, dataset.interval_ns)
+    return TrainingData(_chunks_of(dataset), dataset.channels, dataset.interval_ns)
 
 
 def fit_source(
-    source: Source, config: TrainConfig, report: Report = quiet, checkpoint: Path | None = None
+    source: TrainingData, config: TrainConfig, report: ProgressReport = quiet, checkpoint: Path | None = None
 ) -> Artifact:
     """Train, calibrate and describe a model of `source`; nothing is written but the checkpoint.
 
@@ -83,7 +83,7 @@ def fit_source(
 
 
 def _fit_history(
-    history: History, config: TrainConfig, max_gap: int, report: Report, checkpoint: Path | None
+    history: History, config: TrainConfig, max_gap: int, report: ProgressReport, checkpoint: Path | None
 ) -> Artifact:
     shares = Shares(config.data.validation_share, config.data.calibration_share)
     num_channels = len(history.channels)
@@ -135,7 +135,7 @@ class _MemberWindows:
     """What one member learns from: `fit` holds the windows of both halves, for what has no validation."""
 
     halves: Halves
-    fit: Windows
+    fit: TrainingWindows
 
 
 def _windows(history: History, shares: Shares, statistics: ChannelStatistics, window: int) -> _MemberWindows:
@@ -144,9 +144,9 @@ def _windows(history: History, shares: Shares, statistics: ChannelStatistics, wi
     Raises TooLittleDataError where there is no window.
     """
     center, scale = statistics.center, statistics.scale
-    train = Windows(history, history.part("train", shares), center, scale, window)
+    train = TrainingWindows(history, history.part("train", shares), center, scale, window)
     validation = _reaching(history, history.part("validation", shares), statistics, window)
-    fit = Windows(history, history.part("fit", shares), center, scale, window)
+    fit = TrainingWindows(history, history.part("fit", shares), center, scale, window)
     if len(train) == 0 or len(validation) == 0:
         raise TooLittleDataError(
             f"{history.num_rows} rows are too few for a window of {window}: training needs at least one"
@@ -158,7 +158,7 @@ def _windows(history: History, shares: Shares, statistics: ChannelStatistics, wi
 
 
 def _refit(
-    module: Members,
+    module: Ensemble,
     members: tuple[Member, ...],
     history: History,
     shares: Shares,
@@ -177,7 +177,7 @@ def _refit(
         }
     )
     for number, member in enumerate(members):
-        everything = Windows(
+        everything = TrainingWindows(
             history, history.part("all", shares), statistics.center, statistics.scale, member.window
         )
         newest = _reaching(history, history.part("calibration", shares), statistics, member.window)
@@ -191,13 +191,13 @@ def _refit(
 
 def _reaching(
     history: History, segments: tuple[Segment, ...], statistics: ChannelStatistics, window: int
-) -> Windows:
+) -> TrainingWindows:
     """The windows that end in `segments`."""
     reaching = history.reaching_back(segments, window - 1)
-    return Windows(history, reaching, statistics.center, statistics.scale, window)
+    return TrainingWindows(history, reaching, statistics.center, statistics.scale, window)
 
 
-def _member_report(report: Report, number: int, members: tuple[Member, ...]) -> Report:
+def _member_report(report: ProgressReport, number: int, members: tuple[Member, ...]) -> ProgressReport:
     """The progress of one member as a part of all members'."""
     if len(members) == 1:
         return report
@@ -259,7 +259,7 @@ def _chunks_of(dataset: Dataset) -> Chunks:
     return lambda: read_chunks(dataset)
 
 
-def _frame_source(frame: pd.DataFrame, channels: tuple[str, ...] | None) -> Source:
+def _frame_source(frame: pd.DataFrame, channels: tuple[str, ...] | None) -> TrainingData:
     if not isinstance(frame.index, pd.DatetimeIndex):
         raise TrainerError(
             f"the frame's index is {type(frame.index).__name__}; it must be a DatetimeIndex:"
@@ -284,4 +284,4 @@ def _frame_source(frame: pd.DataFrame, channels: tuple[str, ...] | None) -> Sour
         None,
     )
     chunks: Callable[[], Any] = lambda: iter([chunk])  # noqa: E731  # a source is a function of nothing
-    return Source(chunks, wanted, None)
+    return TrainingData(chunks, wanted, None)

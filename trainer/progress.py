@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 _LINE_SECONDS = 5.0
 
 
-class Report(Protocol):
+class ProgressReport(Protocol):
     """Takes how far the work is, 0 to 1, and a few words; what is notable is always shown."""
 
     def __call__(self, done: float, words: str, notable: bool = False) -> None: ...
@@ -25,7 +25,7 @@ def quiet(done: float, words: str, notable: bool = False) -> None:
 
 
 @contextmanager
-def reporting(title: str, show: bool = True) -> Iterator[Report]:
+def reporting(title: str, show: bool = True) -> Iterator[ProgressReport]:
     """A report shown on standard error while the context lasts."""
     if not show:
         yield quiet
@@ -35,7 +35,7 @@ def reporting(title: str, show: bool = True) -> Iterator[Report]:
         yield _Lines(title)
 
 
-def _bar(title: str) -> Iterator[Report]:
+def _bar(title: str) -> Iterator[ProgressReport]:
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(),

@@ -23,7 +23,7 @@ _REMEMBERED, _SURPRISE = 8, 4.0
 _LEAST = 1e-9
 
 
-class Pace:
+class BatchSizer:
     """The size of the next batch, from how long the last ones took. `most` is the configured bound; the group
     waits `interval_seconds` for us to come back."""
 

@@ -26,7 +26,7 @@ from connectors.kafka.connection import (
     creation_settings,
     fetch_settings,
 )
-from connectors.kafka.error_remedies import cure_of
+from connectors.kafka.error_remedies import remedy_for
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def _probe(connection: Connection, topic: str | None, timeout_seconds: float) ->
             return f"{connection.servers} has no topic {topic!r}"
     except (errors.KafkaError, OSError) as error:
         for complaint in complaints:
-            if cure := cure_of(say(complaint)):
+            if cure := remedy_for(say(complaint)):
                 raise KafkaError(f"{connection.servers}: {cure} ({say(complaint)})") from complaint
         why = say(complaints[-1] if complaints else error)
         return f"{connection.servers} accepts connections but does not answer as Kafka: {why}"
@@ -135,7 +135,7 @@ class _Watched(KafkaNetClient):  # type: ignore[misc]
 
     def _complain(self, error: Exception) -> None:
         self._complaints.append(error)
-        if cure_of(say(error)):
+        if remedy_for(say(error)):
             self._manager.close()
 
 

@@ -10,7 +10,7 @@ from kafka import TopicPartition
 from kafka.protocol.consumer import OffsetResetStrategy
 
 
-class OutOfRange:
+class DeletedOffsets:
     """Notices when a consumer asks for an offset that the log does not hold any more, and lets it go on at
     the oldest one: by `auto_offset_reset = latest`, which is meant for groups that begin, the client would
     pass over everything that is left. The client itself says nothing of it but in its log.

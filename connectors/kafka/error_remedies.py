@@ -35,7 +35,7 @@ _CURES = (
 )
 
 
-def cure_of(problem: str) -> str | None:
+def remedy_for(problem: str) -> str | None:
     """What to do about the problem in these words, or None where waiting may help."""
     for signs, cure in _CURES:
         if any(sign in problem for sign in signs):

@@ -21,7 +21,7 @@ from kafka import (
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 from connectors.errors import KafkaError
-from connectors.kafka.batch_size import Pace
+from connectors.kafka.batch_size import BatchSizer
 from connectors.kafka.cluster import (
     count_partitions,
     ensure_topics,
@@ -39,7 +39,7 @@ from connectors.kafka.connection import (
     fetch_settings,
     group_settings,
 )
-from connectors.kafka.deleted_offsets import OutOfRange
+from connectors.kafka.deleted_offsets import DeletedOffsets
 from connectors.kafka.delivery import AtLeastOnce
 from connectors.kafka.rebalances import Rebalances
 from connectors.records import Batch, Membership, Position
@@ -93,7 +93,7 @@ class KafkaSource:
         self._first: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int | None] = {}
-        self._pace = Pace(options.max_poll_records, options.max_poll_interval_seconds)
+        self._pace = BatchSizer(options.max_poll_records, options.max_poll_interval_seconds)
         self.membership = Membership(None)
         self._looked_at = 0.0
         self._connected = self._is_resting = False
@@ -106,7 +106,7 @@ class KafkaSource:
                 partition_assignment_strategy=(StickyPartitionAssignor,),
             )
             self._consumer.subscribe([options.topic], listener=self._rebalances)
-            self._out_of_range = OutOfRange(self._consumer._subscription)
+            self._out_of_range = DeletedOffsets(self._consumer._subscription)
             # A leader that joins without knowing the topic assigns nothing to anyone, then all again.
             self._consumer.partitions_for_topic(options.topic)
 

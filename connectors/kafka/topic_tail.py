@@ -12,10 +12,10 @@ from kafka import KafkaConsumer, TopicPartition
 from connectors.kafka.connection import Connection, client_settings
 from connectors.records import Message, Position
 
-__all__ = ["Tail"]
+__all__ = ["TopicTail"]
 
 
-class Tail:
+class TopicTail:
     """All messages of some existing topics, from their beginning. Promise: none; nothing is committed."""
 
     def __init__(self, connection: Connection, topics: Sequence[str]) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from detector.artifact.spec import Member
 from detector.models import families as models
-from detector.models.ensemble import MemberModule, Members
+from detector.models.ensemble import Ensemble, EnsembleMember
 from detector.models.whitening import Whitening
 
 
-def build_members(members: Sequence[Member], num_channels: int) -> Members:
+def build_members(members: Sequence[Member], num_channels: int) -> Ensemble:
     """Modules with fresh weights (seed torch before). Raises ValueError for what no family can have."""
-    return Members(
-        MemberModule(
+    return Ensemble(
+        EnsembleMember(
             models.build(member.family, member.hyperparameters, member.window, num_channels),
             Whitening(member.window, num_channels),
         )

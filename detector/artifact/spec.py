@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from detector.models.ensemble import Members
+    from detector.models.ensemble import Ensemble
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Artifact:
     the loaded files were written, seconds since the epoch."""
 
     spec: Spec
-    module: Members
+    module: Ensemble
     calibration: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     held_out: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     card: str = ""

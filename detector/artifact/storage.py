@@ -36,7 +36,7 @@ from detector.artifact.bounds import check_description
 from detector.artifact.modules import build_members
 from detector.artifact.spec import Adaptation, Artifact, Channel, Level, Member, Scoring, Spec, Threshold
 from detector.errors import ArtifactError
-from detector.models.ensemble import Members
+from detector.models.ensemble import Ensemble
 
 FORMAT_VERSION = 2
 WEIGHTS, MANIFEST, CALIBRATION, HELD_OUT, CARD = (
@@ -168,7 +168,7 @@ def _threshold_from(raw: Mapping[str, Any]) -> Threshold:
     return Threshold(**{**raw, "adaptation": None if adaptation is None else Adaptation(**adaptation)})
 
 
-def _build(spec: Spec, device: str, path: Path) -> Members:
+def _build(spec: Spec, device: str, path: Path) -> Ensemble:
     try:
         with torch.device(device):
             return build_members(spec.members, len(spec.channels))

@@ -33,7 +33,7 @@ _LEVEL_QUANTILES = (0.98, 0.95, 0.9, 0.8)
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
+class ParetoTail:
     """A generalised Pareto tail over `level`; `peak_rate` is declustered peaks a row."""
 
     level: float
@@ -121,14 +121,14 @@ def _adaptation(errors: NDArray[np.float64], value: float, alarms_a_row: float) 
     return Adaptation(max(lowest, 1e-6), _RISE, _FORGIVENESS, alarms_a_row, _LEARN_AFTER)
 
 
-def fit_tail(errors: NDArray[np.float64], segments: NDArray[np.int64], run_rows: int) -> Tail | None:
+def fit_tail(errors: NDArray[np.float64], segments: NDArray[np.int64], run_rows: int) -> ParetoTail | None:
     """The tail of the declustered errors, or None where too few peaks or no spread exist."""
     for quantile in _LEVEL_QUANTILES:
         level = float(np.quantile(errors, quantile))
         peaks = decluster(errors, segments, level, run_rows)
         if len(peaks) >= _MIN_PEAKS:
             shape, scale = _fit_pareto(peaks - level)
-            return Tail(level, shape, scale, len(peaks) / len(errors), len(peaks))
+            return ParetoTail(level, shape, scale, len(peaks) / len(errors), len(peaks))
     return None
 
 

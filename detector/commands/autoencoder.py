@@ -15,8 +15,8 @@ from detector.errors import ConfigError
 
 if TYPE_CHECKING:
     from detector.offline.encode import Encoded
-    from detector.offline.reconstruct import Repaired
-    from detector.offline.reconstruction_error import Fidelity
+    from detector.offline.reconstruct import Reconstructed
+    from detector.offline.reconstruction_error import ReconstructionError
 
 DONE = 0
 
@@ -39,10 +39,10 @@ def encode(args: argparse.Namespace) -> int:
 def reconstruct(args: argparse.Namespace) -> int:
     """`streamgauge reconstruct`: the same rows as the model sees them, or only their gaps filled."""
     from detector.artifact.registry import open_artifact
-    from detector.offline.reconstruct import RepairOptions, reconstruct_parquet
+    from detector.offline.reconstruct import ReconstructOptions, reconstruct_parquet
 
     artifact = open_artifact(args.artifact)
-    options = RepairOptions(only_gaps=args.only_gaps, rounds=args.rounds)
+    options = ReconstructOptions(only_gaps=args.only_gaps, rounds=args.rounds)
     with _progress("reconstruct", _num_rows(args.data, artifact.spec.channel_names)) as tell:
         outcome = reconstruct_parquet(artifact, Path(args.data), Path(args.out), options, tell)
     if args.json:
@@ -112,7 +112,7 @@ def _print_encoded(outcome: Encoded, out: str) -> None:
     print(f"written: {out}")
 
 
-def _print_repaired(outcome: Repaired, max_gap: int, out: str) -> None:
+def _print_repaired(outcome: Reconstructed, max_gap: int, out: str) -> None:
     print(f"{outcome.rows:,} rows, each the mean over the windows that hold it ({outcome.windows:,} windows)")
     print(f"filled: {outcome.filled:,} missing cells")
     _print_fidelity("difference to what was observed", outcome.fidelity)
@@ -125,7 +125,7 @@ def _print_repaired(outcome: Repaired, max_gap: int, out: str) -> None:
     print(f"written: {out}")
 
 
-def _print_fidelity(title: str, fidelity: Fidelity) -> None:
+def _print_fidelity(title: str, fidelity: ReconstructionError) -> None:
     found = fidelity.as_json()
     print(f"{title}: R^2 {_shown(found['r2'])}; root mean square (share of the standard deviation):")
     for name, errors in found["channels"].items():

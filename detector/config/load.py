@@ -20,9 +20,9 @@ from detector.config.incident_schema import CHANNEL_EXAMPLE, MAINTENANCE_EXAMPLE
 from detector.config.schema import DURATIONS, Config
 from detector.config.secrets import is_secret, read_secrets, refuse_secrets, refused_in
 from detector.config.tables import PREFIX, fields_of, override
+from detector.config.tls_files import check_files
 from detector.config.types import parse_duration, shown
 from detector.errors import ConfigError
-from detector.http.certificates import check_files
 
 __all__ = ["Config", "example", "load_config", "load_toml", "parse_duration"]
 

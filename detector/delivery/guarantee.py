@@ -34,7 +34,7 @@ _STATE_SETTINGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class ChosenGuarantee:
     """The delivery in force: its `mode`, the `reason` for the log, and the client behind it."""
 
     mode: str
@@ -70,7 +70,9 @@ def create_topics(connection: Connection, config: Config, topics: Topics) -> Non
             )
 
 
-def choose(config: Config, connection: Connection, source: KafkaSource, http_port: int, watch: Watch) -> Way:
+def choose(
+    config: Config, connection: Connection, source: KafkaSource, http_port: int, watch: Watch
+) -> ChosenGuarantee:
     """Start the producer that `delivery.mode` asks for; `auto` tries transactions first. `watch` is told of
     every transaction.
 
@@ -88,9 +90,11 @@ def choose(config: Config, connection: Connection, source: KafkaSource, http_por
             reason = f"no transactions: {error}"
         else:
             reason = "as configured" if mode == "exactly_once" else "the cluster has transactions"
-            return Way("exactly_once", reason, ExactlyOnce(transactions, source, watch), transactions)
+            return ChosenGuarantee(
+                "exactly_once", reason, ExactlyOnce(transactions, source, watch), transactions
+            )
     producer = Producer(connection, options)
-    return Way("at_least_once", reason, AtLeastOnce(producer, source), producer)
+    return ChosenGuarantee("at_least_once", reason, AtLeastOnce(producer, source), producer)
 
 
 def transactional_id(config: Config, http_port: int) -> str:

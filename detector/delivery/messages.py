@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from connectors.records import Message, Reject
-from detector.incidents.grouping import Fold
+from detector.incidents.grouping import IncidentGroup
 from detector.incidents.lifecycle import Incident, IncidentEvent
 from detector.rows.series_arrays import lengths_of, starts_of
 from detector.scoring.verdicts import State, Verdicts
@@ -40,7 +40,7 @@ class Topics:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoder:
+class MessageEncoder:
     """How this service's messages look. `scores` and `detail` as in the configuration."""
 
     topics: Topics
@@ -137,7 +137,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
     }
 
 
-def fold_json(fold: Fold) -> dict[str, Any]:
+def fold_json(fold: IncidentGroup) -> dict[str, Any]:
     """A fold as plain values; its incidents by id."""
     return {
         "id": fold.id,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from connectors.records import Batch, Message, Position
-from detector.delivery.messages import Encoder
+from detector.delivery.messages import MessageEncoder
 from detector.engine.engine import StepResult
 
 Save: TypeAlias = Callable[[Position], Sequence[Message]]
@@ -36,7 +36,7 @@ class MessageSink:
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: MessageEncoder,
         delivery: Delivery,
         save: Save | None = None,
         standing: Callable[[], Position] = _nowhere,

@@ -20,14 +20,14 @@ from detector.artifact.spec import Artifact, Spec
 from detector.engine.snapshot import Origin, SeriesState, gather, scatter
 from detector.engine.values import Changed, Counters, EngineOptions, Latest, StepResult
 from detector.incidents.lifecycle import Incident, IncidentEvent, Incidents
-from detector.incidents.rows_since_gap import Settling
+from detector.incidents.rows_since_gap import RowsSinceGap
 from detector.incidents.rules import ChannelRule, IncidentRules
-from detector.incidents.silence import Watchdog
+from detector.incidents.silence import SilenceWatch
 from detector.rows.grid import Grid, Rows, split_rows
-from detector.rows.series_arrays import SlotArray, Slots, lengths_of, starts_of
-from detector.scoring.row_scorer import Judge, Scored
+from detector.rows.series_arrays import SeriesArray, SeriesIndex, lengths_of, starts_of
+from detector.scoring.row_scorer import RowScorer, RowVerdicts
 from detector.scoring.verdicts import State, Verdicts
-from detector.scoring.window_scorer import Evidence
+from detector.scoring.window_scorer import WindowScorer
 
 __all__ = ["Changed", "Counters", "Engine", "EngineOptions", "Latest", "StepResult"]
 
@@ -42,24 +42,24 @@ class Engine:
         self.artifact = artifact
         self.options = options = options or EngineOptions()
         self._num_channels = len(spec.channels)
-        self._slots = Slots()
+        self._slots = SeriesIndex()
         self._grid = Grid(self._num_channels, spec.interval_ns, options.lateness_ns)
-        self._evidence = Evidence(artifact, options.device, options.threads)
-        self._judge = Judge(spec)
+        self._evidence = WindowScorer(artifact, options.device, options.threads)
+        self._judge = RowScorer(spec)
         self._incidents = Incidents(
             options.rules, spec.name, artifact.version, spec.channel_names, spec.column("band")
         )
-        self._settling = Settling()
-        self._watchdog = Watchdog(options.rules, self._incidents, self._slots.names)
+        self._settling = RowsSinceGap()
+        self._watchdog = SilenceWatch(options.rules, self._incidents, self._slots.names)
         self._evidence.use_ranges(*_ranges(spec, options.rules))
-        self._partition = SlotArray((), np.int32, -1)
-        self._score = SlotArray((), np.float64, np.nan)
-        self._state = SlotArray((), np.uint8, int(State.WARMING))
-        self._row = SlotArray((), np.int64, -1)
-        self._threshold = SlotArray((), np.float64, np.nan)
-        self._channels = SlotArray((3, self._num_channels), np.float64, np.nan)
-        self._since = SlotArray((), np.int64, _SAVED)
-        self._urgent = SlotArray((), np.bool_, False)
+        self._partition = SeriesArray((), np.int32, -1)
+        self._score = SeriesArray((), np.float64, np.nan)
+        self._state = SeriesArray((), np.uint8, int(State.WARMING))
+        self._row = SeriesArray((), np.int64, -1)
+        self._threshold = SeriesArray((), np.float64, np.nan)
+        self._channels = SeriesArray((3, self._num_channels), np.float64, np.nan)
+        self._since = SeriesArray((), np.int64, _SAVED)
+        self._urgent = SeriesArray((), np.bool_, False)
         self._inherited: set[str] = set()
         self._is_silent = False
         self._origin: Origin | None = None
@@ -269,12 +269,12 @@ class Engine:
         first = np.flatnonzero(self._since.data[slot] == _SAVED)[::-1]
         self._since.data[slot[first]] = offset[first]
 
-    def _kept(self) -> list[SlotArray]:
+    def _kept(self) -> list[SeriesArray]:
         """Everything that is remembered of a series in arrays, but for where and when it was heard."""
         own = [self._score, self._state, self._row, *self._settling.arrays()]
         return [*self._grid.arrays(), *self._evidence.arrays(), *self._judge.arrays(), *own]
 
-    def _score_rows(self, rows: Rows) -> tuple[list[Scored], list[Scored]]:
+    def _score_rows(self, rows: Rows) -> tuple[list[RowVerdicts], list[RowVerdicts]]:
         """Closed rows to final and provisional verdicts, some series at a time: memory stays bounded."""
         final, provisional = [], []
         for part in split_rows(rows, self.artifact.spec.window):
@@ -293,14 +293,14 @@ class Engine:
         self._urgent.data[[*back.changed, *gone.changed]] = True
         return back.events + gone.events
 
-    def _find_stale(self, now_ns: int, limit_ns: int) -> Scored:
+    def _find_stale(self, now_ns: int, limit_ns: int) -> RowVerdicts:
         late = self._watchdog.stale(self._slots.known(), now_ns, limit_ns)
         stale = late[self._state.data[late] != State.STALE]
         self._urgent.data[stale] = True
         return self._judge.stale(stale, self._row.data[stale])
 
     def _conclude(
-        self, parts: list[Scored], fresh: list[Scored], noticed: tuple[IncidentEvent, ...] = ()
+        self, parts: list[RowVerdicts], fresh: list[RowVerdicts], noticed: tuple[IncidentEvent, ...] = ()
     ) -> StepResult:
         """Name the series, remember the newest verdict of each, follow the incidents."""
         provisional = self._named(fresh)
@@ -315,10 +315,10 @@ class Engine:
         self._urgent.data[self._slots.of([event.incident.series for event in events])] = True
         return StepResult(verdicts, noticed + events, provisional)
 
-    def _named(self, parts: list[Scored]) -> Verdicts:
+    def _named(self, parts: list[RowVerdicts]) -> Verdicts:
         if not any(map(len, parts)):
             return Verdicts.empty(self._num_channels)
-        scored = Scored.joined(parts)
+        scored = RowVerdicts.joined(parts)
         starts = starts_of(scored.slot)
         return Verdicts(
             names=tuple(self._slots.names[slot] for slot in scored.slot[starts].tolist()),
@@ -356,7 +356,7 @@ class Engine:
         counters.rows, counters.gap_rows, counters.windows = seen.rows, seen.gap_rows, seen.windows
         counters.cells, counters.nan_cells = seen.cells, seen.nan_cells
 
-    def _arrays(self) -> tuple[SlotArray, ...]:
+    def _arrays(self) -> tuple[SeriesArray, ...]:
         return (
             self._partition,
             *self._watchdog.arrays(),

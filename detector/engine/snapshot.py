@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from detector.artifact.spec import Artifact, Spec
 from detector.incidents.lifecycle import Track
 from detector.incidents.rules import IncidentRules
-from detector.rows.series_arrays import SlotArray
+from detector.rows.series_arrays import SeriesArray
 
 FORMAT = 2
 
@@ -164,7 +164,7 @@ def _digest(*parts: bytes) -> bytes:
     return digest.digest()[:12]
 
 
-def gather(arrays: Sequence[SlotArray], slots: NDArray[np.int32]) -> NDArray[np.uint8]:
+def gather(arrays: Sequence[SeriesArray], slots: NDArray[np.int32]) -> NDArray[np.uint8]:
     """The entries of `slots` in all arrays, as bytes: uint8 [len(slots), bytes]."""
     size = int(slots.max(initial=-1)) + 1
     columns = []
@@ -177,7 +177,7 @@ def gather(arrays: Sequence[SlotArray], slots: NDArray[np.int32]) -> NDArray[np.
     return np.concatenate(columns, axis=1)
 
 
-def scatter(arrays: Sequence[SlotArray], slots: NDArray[np.int32], cells: NDArray[np.uint8]) -> None:
+def scatter(arrays: Sequence[SeriesArray], slots: NDArray[np.int32], cells: NDArray[np.uint8]) -> None:
     """Undo `gather`. Raises ValueError where the bytes are not those of these arrays."""
     size = int(slots.max(initial=-1)) + 1
     at = 0

@@ -1,88 +1,13 @@
-"""Certificates: TLS contexts from files, with errors that name the file, made anew when the files change."""
+"""The server's TLS context, which is made again when its files change."""
 
 from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 from detector import logs
-from detector.config.schema import Config, HttpSection, KafkaSection
+from detector.config.tls_files import TlsFiles
 from detector.errors import ConfigError
-
-_SIGNS = {"certificate": b"-----BEGIN CERTIFICATE-----", "private key": b"PRIVATE KEY-----"}
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class TlsFiles:
-    """PEM files, and what the configuration calls them: `section`, and `prefix` before `certfile`,
-    `keyfile` and `cafile`."""
-
-    section: str
-    prefix: str
-    certfile: str | None = None
-    keyfile: str | None = None
-    cafile: str | None = None
-    key_password: str | None = None
-    ca_key: str = "cafile"
-
-    @classmethod
-    def of_http(cls, http: HttpSection) -> TlsFiles:
-        files = (http.tls_certfile, http.tls_keyfile, http.tls_client_cafile)
-        return cls("http", "tls_", *files, ca_key="client_cafile")
-
-    @classmethod
-    def of_kafka(cls, kafka: KafkaSection) -> TlsFiles:
-        password = kafka.ssl_key_password.get_secret_value() if kafka.ssl_key_password else None
-        return cls("kafka", "ssl_", kafka.ssl_certfile, kafka.ssl_keyfile, kafka.ssl_cafile, password)
-
-    def load_into(self, context: ssl.SSLContext) -> None:
-        """Raises ConfigError that names section, key and file."""
-        if self.cafile is not None:
-            self._check(self.ca_key, self.cafile, "certificate")
-            self._try(self.ca_key, self.cafile, lambda: context.load_verify_locations(self.cafile))
-        if self.certfile is not None:
-            self._check("certfile", self.certfile, "certificate")
-            self._check("keyfile", self.keyfile or self.certfile, "private key")
-            self._try("keyfile", self.keyfile or self.certfile, lambda: self._load_chain(context))
-
-    def _load_chain(self, context: ssl.SSLContext) -> None:
-        """Without a password an encrypted key would ask for one on the terminal, and wait."""
-        assert self.certfile is not None
-        context.load_cert_chain(self.certfile, self.keyfile, lambda: self.key_password or "")
-
-    def _check(self, key: str, file: str, what: str) -> None:
-        try:
-            found = _SIGNS[what] in Path(file).read_bytes()
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a path"
-            remedy = "it must be a file that this user may read"
-            raise ConfigError(f"{self._place(key)}: {file}: {reason}; {remedy}") from error
-        if not found:
-            raise ConfigError(f"{self._place(key)}: {file}: no {what} in PEM format in it")
-
-    def _try(self, key: str, file: str, load: Callable[[], None]) -> None:
-        try:
-            load()
-        except (ssl.SSLError, OSError, ValueError) as error:
-            reason = getattr(error, "reason", None)
-            if reason == "KEY_VALUES_MISMATCH":
-                say = f"does not belong to the certificate in {self.prefix}certfile, {self.certfile}"
-            elif key == "keyfile" and b"ENCRYPTED" in Path(file).read_bytes():
-                say = "the key is encrypted, and the password for it is missing or wrong"
-            else:
-                say = f"cannot be used ({reason or error}); is it complete, and in PEM format?"
-            raise ConfigError(f"{self._place(key)}: {file}: {say}") from error
-
-    def _place(self, key: str) -> str:
-        return f"[{self.section}] {self.prefix}{key}"
-
-    @property
-    def stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
-        """Changes when a file does, or what a link leads to."""
-        return tuple(_stamp(file) for file in (self.certfile, self.keyfile, self.cafile) if file)
 
 
 class Certificates:
@@ -117,23 +42,3 @@ class Certificates:
         if self._files.cafile is not None:
             context.verify_mode = ssl.CERT_REQUIRED if self._required else ssl.CERT_OPTIONAL
         return context
-
-
-def check_files(path: Path, config: Config) -> None:
-    """Read every certificate and key that the configuration names. Raises ConfigError with all problems."""
-    problems = []
-    for files in (TlsFiles.of_kafka(config.kafka), TlsFiles.of_http(config.http)):
-        try:
-            files.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-        except ConfigError as error:
-            problems.append(f"{path}: {error}")
-    if problems:
-        raise ConfigError("\n".join(problems))
-
-
-def _stamp(file: str) -> tuple[int, int, int] | None:
-    try:
-        found = Path(file).stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -20,8 +20,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
 from detector.config.schema import HttpSection
+from detector.config.tls_files import TlsFiles
 from detector.http.access import Access, Refusals
-from detector.http.certificates import Certificates, TlsFiles
+from detector.http.certificates import Certificates
 from detector.http.connections import Connections
 
 logger = logging.getLogger(__name__)

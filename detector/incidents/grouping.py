@@ -7,20 +7,16 @@ question about all partitions, and no member sees them all (docs/decisions/0015-
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from detector import logs
 from detector.incidents.lifecycle import Incident, IncidentEvent, Severity
 from detector.incidents.rules import FoldRules
 
-_MOST_LOGGED = 20
-
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class IncidentGroup:
     """Several series' incidents as one.
 
     id         of its first incident, so that it stays while others join
@@ -43,14 +39,14 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True)
-class FoldEvent:
+class GroupEvent:
     """A change of a fold: opened, joined by others, escalated, resolved."""
 
     kind: Literal["opened", "joined", "escalated", "resolved"]
-    fold: Fold
+    fold: IncidentGroup
 
 
-def fold_all(rules: FoldRules, incidents: Iterable[Incident]) -> tuple[Fold, ...]:
+def group_all(rules: FoldRules, incidents: Iterable[Incident]) -> tuple[IncidentGroup, ...]:
     """The folds among incidents that are all known, in whatever order they are given."""
     if rules.num_series == 0:
         return ()
@@ -59,18 +55,18 @@ def fold_all(rules: FoldRules, incidents: Iterable[Incident]) -> tuple[Fold, ...
 
 
 @dataclass(slots=True)
-class Folding:
+class Grouping:
     """Folds events as they come. An incident that was told by itself before its fold opened is resolved by
     itself too; whoever joins a fold is told by the fold alone."""
 
     rules: FoldRules
     _open: dict[str, Incident] = field(default_factory=dict)
-    _folds: list[Fold] = field(default_factory=list)
+    _folds: list[IncidentGroup] = field(default_factory=list)
     _alone: set[str] = field(default_factory=set)
 
     def take(
         self, events: Sequence[IncidentEvent]
-    ) -> tuple[tuple[IncidentEvent, ...], tuple[FoldEvent, ...]]:
+    ) -> tuple[tuple[IncidentEvent, ...], tuple[GroupEvent, ...]]:
         """The next events together; returns those to be told by themselves, and what the folds do."""
         if self.rules.num_series == 0:
             return tuple(events), ()
@@ -86,21 +82,21 @@ class Folding:
                 self._alone.discard(event.incident.id)
         return tuple(single), tuple(changes)
 
-    def _joined(self) -> list[FoldEvent]:
+    def _joined(self) -> list[GroupEvent]:
         """Open incidents that start near enough to an open fold."""
         changes = []
         for at, fold in enumerate(self._folds):
             near = [one for one in self._loose() if abs(one.start_ns - fold.start_ns) <= self.rules.window_ns]
             if near:
                 self._folds[at] = _renewed(fold, [*fold.incidents, *near])
-                changes.append(FoldEvent("joined", self._folds[at]))
+                changes.append(GroupEvent("joined", self._folds[at]))
         return changes
 
-    def _opened(self) -> list[FoldEvent]:
+    def _opened(self) -> list[GroupEvent]:
         """Folds among the open incidents that belong to none."""
-        new = fold_all(self.rules, self._loose())
+        new = group_all(self.rules, self._loose())
         self._folds += new
-        return [FoldEvent("opened", fold) for fold in new]
+        return [GroupEvent("opened", fold) for fold in new]
 
     def _loose(self) -> list[Incident]:
         """The open incidents in no fold."""
@@ -118,7 +114,7 @@ class Folding:
             self._alone.add(identifier)
         return True
 
-    def _went_on(self, newest: dict[str, Incident]) -> list[FoldEvent]:
+    def _went_on(self, newest: dict[str, Incident]) -> list[GroupEvent]:
         """Folds whose incidents escalated or are over."""
         changes = []
         for at, fold in enumerate(self._folds):
@@ -127,9 +123,9 @@ class Folding:
             now = _renewed(fold, [newest.get(one.id, one) for one in fold.incidents])
             self._folds[at] = now
             if now.severity != fold.severity:
-                changes.append(FoldEvent("escalated", now))
+                changes.append(GroupEvent("escalated", now))
             if now.state == "resolved":
-                changes.append(FoldEvent("resolved", now))
+                changes.append(GroupEvent("resolved", now))
         self._folds = [fold for fold in self._folds if fold.state == "firing"]
         return changes
 
@@ -145,13 +141,13 @@ def _groups(rules: FoldRules, incidents: Iterable[Incident]) -> list[list[Incide
     return groups
 
 
-def _folded(incidents: Sequence[Incident]) -> Fold:
+def _folded(incidents: Sequence[Incident]) -> IncidentGroup:
     ordered = tuple(sorted(incidents, key=lambda one: (one.start_ns, one.series, one.id)))
     first = ordered[0]
     identifier = hashlib.sha256(f"fold\0{first.id}".encode()).hexdigest()[:16]
     firing = any(one.state == "firing" for one in ordered)
     worst = any(one.severity == "critical" for one in ordered)
-    return Fold(
+    return IncidentGroup(
         identifier,
         "firing" if firing else "resolved",
         "critical" if worst else "warning",
@@ -160,19 +156,6 @@ def _folded(incidents: Sequence[Incident]) -> Fold:
     )
 
 
-def _renewed(fold: Fold, incidents: Sequence[Incident]) -> Fold:
+def _renewed(fold: IncidentGroup, incidents: Sequence[Incident]) -> IncidentGroup:
     """The same fold of these incidents."""
     return replace(_folded(incidents), id=fold.id, start_ns=fold.start_ns)
-
-
-def log_fold(event: FoldEvent) -> None:
-    """One line for a change of a fold."""
-    fold = event.fold
-    logs.event(
-        f"incidents of several series {event.kind}",
-        logging.INFO if event.kind == "resolved" else logging.WARNING,
-        id=fold.id,
-        series=",".join(fold.series[:_MOST_LOGGED]),
-        num_series=len(fold.series),
-        severity=fold.severity,
-    )

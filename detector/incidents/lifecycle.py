@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.incidents.row_filter import Admission, Admitted
+from detector.incidents.row_filter import FilteredRows, RowFilter
 from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
 from detector.rows.series_arrays import lengths_of, starts_of
 from detector.scoring.verdicts import State, Verdicts
@@ -131,7 +131,7 @@ class Incidents:
     def use_rules(self, rules: IncidentRules) -> None:
         """Judge by other rules from the next row on; what is open stays. Raises ValueError for rules of
         channels that there are not; the old ones are kept then."""
-        self._admission = Admission(rules, self._channels)
+        self._admission = RowFilter(rules, self._channels)
         self._rules = rules
 
     def judge(
@@ -178,7 +178,7 @@ class Incidents:
             self._tracks.pop(name, None)
 
     def _follow(
-        self, series: str, verdicts: Verdicts, rows: Admitted, span: range, events: list[IncidentEvent]
+        self, series: str, verdicts: Verdicts, rows: FilteredRows, span: range, events: list[IncidentEvent]
     ) -> None:
         track = self.track_of(series)
         at_ns = 0
@@ -206,7 +206,7 @@ class Incidents:
         return not track.openings or at_ns - track.openings[-1] >= self._rules.flap_window_ns
 
     def _maybe_open(
-        self, track: Track, series: str, verdicts: Verdicts, rows: Admitted, row: int
+        self, track: Track, series: str, verdicts: Verdicts, rows: FilteredRows, row: int
     ) -> Kind | None:
         at_ns, bad = int(verdicts.timestamp_ns[row]), bool(rows.bad[row])
         track.recent.append((at_ns, bad))
@@ -252,7 +252,7 @@ class Incidents:
             recent = [at for at in track.openings if at_ns - at < self._rules.flap_window_ns]
             track.openings = [*recent, at_ns][-self._rules.flap_incidents :]
 
-    def _open(self, series: str, verdicts: Verdicts, rows: Admitted, row: int, track: Track) -> Incident:
+    def _open(self, series: str, verdicts: Verdicts, rows: FilteredRows, row: int, track: Track) -> Incident:
         score = float(rows.score[row])
         at_ns = int(verdicts.timestamp_ns[row])
         start_ns = at_ns if track.since_ns is None else track.since_ns
@@ -274,7 +274,7 @@ class Incidents:
             flapping=0 < self._rules.flap_incidents <= len(track.openings),
         )
 
-    def _go_on(self, track: Track, verdicts: Verdicts, rows: Admitted, row: int) -> Kind | None:
+    def _go_on(self, track: Track, verdicts: Verdicts, rows: FilteredRows, row: int) -> Kind | None:
         incident = _incident_of(track)
         score = float(rows.score[row])
         at_ns = int(verdicts.timestamp_ns[row])

@@ -20,7 +20,7 @@ _UNKNOWN = (State.WARMING, State.GAP, State.STALE)
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class FilteredRows:
     """Rows as the rules of a series see them.
 
     known  bool [n], the state is known
@@ -35,7 +35,7 @@ class Admitted:
     score: NDArray[np.float64]
 
 
-class Admission:
+class RowFilter:
     """Channel rules, settling after gaps, maintenance. Raises ValueError for rules of unknown channels."""
 
     def __init__(self, rules: IncidentRules, channels: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ class Admission:
 
     def admit(
         self, verdicts: Verdicts, since_gap: NDArray[np.int64], suppressed: dict[Suppression, int]
-    ) -> Admitted:
+    ) -> FilteredRows:
         """`since_gap`: int64 [n], known rows since the last unknown one, the row itself included."""
         score = np.nan_to_num(verdicts.score, nan=0.0)
         bad = np.isin(verdicts.state, _BAD)
@@ -69,7 +69,7 @@ class Admission:
                 self._rules.maintenance, verdicts.names, verdicts.series[rows], verdicts.timestamp_ns[rows]
             )
             suppressed["maintenance"] += int(np.count_nonzero(held))
-        return Admitted(~np.isin(verdicts.state, _UNKNOWN), bad, held, score)
+        return FilteredRows(~np.isin(verdicts.state, _UNKNOWN), bad, held, score)
 
     def _ask_channels(
         self,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.rows.series_arrays import SlotArray, lengths_of, starts_of
+from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.scoring.verdicts import State, Verdicts
 
 
-class Settling:
+class RowsSinceGap:
     """Known rows since the last gap or warming row, of every series."""
 
     def __init__(self) -> None:
-        self._since = SlotArray((), np.int64, 0)
+        self._since = SeriesArray((), np.int64, 0)
 
     def since_gap(self, verdicts: Verdicts, slots: NDArray[np.int32]) -> NDArray[np.int64]:
         """The count at each row, itself included, int64 [n]: 0 at a gap. `slots` are those of the verdicts'
@@ -37,6 +37,6 @@ class Settling:
         """Forget these series."""
         self._since.reset(slots)
 
-    def arrays(self) -> list[SlotArray]:
+    def arrays(self) -> list[SeriesArray]:
         """What is remembered of a series."""
         return [self._since]

@@ -1,7 +1,7 @@
 """The watchdog: series that fall silent, and a stream that stops, by the service's clock.
 
 What it finds is not in the input, so no replay finds it again: every change must be saved with the batch in
-which it is told (`Watched.changed`), and replays pass it by. Its incidents are kept with a series' track;
+which it is told (`SilenceEvents.changed`), and replays pass it by. Its incidents are kept with a series' track;
 that of the stream with one series of it, which carries it to whoever takes that series over.
 """
 
@@ -24,7 +24,7 @@ from detector.incidents.lifecycle import (
 )
 from detector.incidents.maintenance import in_maintenance
 from detector.incidents.rules import IncidentRules
-from detector.rows.series_arrays import SlotArray
+from detector.rows.series_arrays import SeriesArray
 
 STREAM = "*"
 """The series of an incident of the whole stream."""
@@ -32,14 +32,14 @@ _NEVER = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class SilenceEvents:
     """What the watchdog says: events, and the slots that must be saved for it."""
 
     events: tuple[IncidentEvent, ...] = ()
     changed: tuple[int, ...] = ()
 
 
-class Watchdog:
+class SilenceWatch:
     """When each series was heard last by the service's clock, and what follows. Not thread-safe."""
 
     def __init__(self, rules: IncidentRules, incidents: Incidents, names: Sequence[str]) -> None:
@@ -47,8 +47,8 @@ class Watchdog:
         self._incidents = incidents
         self._names = names
         self._stream_ns = _NEVER
-        self._heard_ns = SlotArray((), np.int64, _NEVER)
-        self._silent = SlotArray((), np.bool_, False)
+        self._heard_ns = SeriesArray((), np.int64, _NEVER)
+        self._silent = SeriesArray((), np.bool_, False)
         self._carriers: set[int] = set()
 
     @property
@@ -60,7 +60,7 @@ class Watchdog:
         """Judge by other rules; what is open stays."""
         self._rules = rules
 
-    def arrays(self) -> tuple[SlotArray, ...]:
+    def arrays(self) -> tuple[SeriesArray, ...]:
         """What is remembered of a series, for the engine to make room in and reset."""
         return (self._heard_ns, self._silent)
 
@@ -74,7 +74,7 @@ class Watchdog:
             if track is not None and track.stream is not None:
                 self._carriers.add(slot)
 
-    def go_on(self, other: Watchdog, theirs: NDArray[np.int32], ours: NDArray[np.int32]) -> None:
+    def go_on(self, other: SilenceWatch, theirs: NDArray[np.int32], ours: NDArray[np.int32]) -> None:
         """Go on from where another watchdog heard its series `theirs`, here `ours`."""
         self._stream_ns = other._stream_ns
         self._heard_ns.data[ours] = other._heard_ns.data[theirs]
@@ -88,11 +88,11 @@ class Watchdog:
         heard = self._heard_ns.data[known]
         return known[(heard >= 0) & (now_ns - heard > limit_ns)]
 
-    def hear(self, slots: NDArray[np.int32], readings: Readings, now_ns: int) -> Watched:
+    def hear(self, slots: NDArray[np.int32], readings: Readings, now_ns: int) -> SilenceEvents:
         """Note what came, of the series in `slots`; what was silent is over, at the event time of its first
         reading."""
         if len(readings) == 0:
-            return Watched()
+            return SilenceEvents()
         if self._stream_ns != _NEVER and now_ns - self._stream_ns > self._shortest():
             everybody = self._heard_ns.data
             everybody[everybody >= 0] = now_ns  # while the stream paused nobody could be heard
@@ -100,52 +100,56 @@ class Watchdog:
         self._heard_ns.data[slots] = now_ns
         over = np.flatnonzero(self._silent.data[slots])
         if not self._carriers and len(over) == 0:
-            return Watched()
+            return SilenceEvents()
         codes, first = np.unique(readings.series, return_index=True)
         first_ns = dict(zip(codes.tolist(), readings.timestamp_ns[first].tolist(), strict=True))
         carriers = sorted(self._carriers)
         self._carriers.clear()
         events = [self._stream_over(slot, max(first_ns.values())) for slot in carriers]
         events += [self._silence_over(int(slots[code]), first_ns[code]) for code in over.tolist()]
-        return Watched(tuple(events), (*carriers, *slots[over].tolist()))
+        return SilenceEvents(tuple(events), (*carriers, *slots[over].tolist()))
 
-    def watch(self, known: NDArray[np.int32], newest_ns: NDArray[np.int64], now_ns: int) -> Watched:
+    def watch(self, known: NDArray[np.int32], newest_ns: NDArray[np.int64], now_ns: int) -> SilenceEvents:
         """What has fallen silent by now. `newest_ns`: int64 [known], each series' newest event time, below 0
         where it is not known."""
         if len(known) == 0 or not self.is_on:
-            return Watched()
+            return SilenceEvents()
         newest_ns = np.where(newest_ns > 0, newest_ns, np.maximum(self._heard_ns.data[known], 0))
         stopped = self._watch_stream(known, newest_ns, now_ns)
         silent = self._watch_series(known, newest_ns, now_ns)
-        return Watched(stopped.events + silent.events, stopped.changed + silent.changed)
+        return SilenceEvents(stopped.events + silent.events, stopped.changed + silent.changed)
 
     def _shortest(self) -> int:
         limits = (self._rules.watchdog.series_after_ns, self._rules.watchdog.stream_after_ns)
         return min((limit for limit in limits if limit), default=np.iinfo(np.int64).max)
 
-    def _watch_stream(self, known: NDArray[np.int32], newest_ns: NDArray[np.int64], now_ns: int) -> Watched:
+    def _watch_stream(
+        self, known: NDArray[np.int32], newest_ns: NDArray[np.int64], now_ns: int
+    ) -> SilenceEvents:
         limit_ns = self._rules.watchdog.stream_after_ns
         if not limit_ns or self._carriers or self._stream_ns == _NEVER:
-            return Watched()
+            return SilenceEvents()
         if now_ns - self._stream_ns <= limit_ns or self._mutes((STREAM,), now_ns)[0]:
-            return Watched()
+            return SilenceEvents()
         carrier = min(known.tolist(), key=lambda slot: self._names[slot])
         start_ns = int(newest_ns.max())
         incident = self._incident(STREAM, "stream_silent", "critical", start_ns, now_ns)
         self._incidents.track_of(self._names[carrier]).stream = incident
         self._carriers.add(carrier)
-        return Watched((IncidentEvent("opened", now_ns, incident),), (carrier,))
+        return SilenceEvents((IncidentEvent("opened", now_ns, incident),), (carrier,))
 
-    def _watch_series(self, known: NDArray[np.int32], newest_ns: NDArray[np.int64], now_ns: int) -> Watched:
+    def _watch_series(
+        self, known: NDArray[np.int32], newest_ns: NDArray[np.int64], now_ns: int
+    ) -> SilenceEvents:
         limits = self._rules.watchdog
         if not limits.series_after_ns:
-            return Watched()
+            return SilenceEvents()
         heard = self._heard_ns.data[known]
         until_ns = self._stream_ns if limits.stream_after_ns else now_ns  # while others go on
         late = (heard >= 0) & (until_ns - heard > limits.series_after_ns) & ~self._silent.data[known]
         fallen = np.flatnonzero(late)
         if len(fallen) == 0:
-            return Watched()
+            return SilenceEvents()
         muted = self._mutes(tuple(self._names[slot] for slot in known[fallen].tolist()), now_ns)
         events, changed = [], []
         for at in fallen[~muted].tolist():
@@ -156,7 +160,7 @@ class Watchdog:
             self._silent.data[slot] = True
             events.append(IncidentEvent("opened", now_ns, incident))
             changed.append(slot)
-        return Watched(tuple(events), tuple(changed))
+        return SilenceEvents(tuple(events), tuple(changed))
 
     def _mutes(self, names: tuple[str, ...], now_ns: int) -> NDArray[np.bool_]:
         """Which names are in maintenance by the service's clock, bool [names]."""

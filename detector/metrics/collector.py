@@ -17,8 +17,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from detector.metrics.catalogue import spec_of
-from detector.metrics.engine_view import Snapshot
-from detector.metrics.sources import NotifierStats, Sources
+from detector.metrics.engine_view import EngineView
+from detector.metrics.sources import Sources
+from detector.notify.stats import NotifierStats
 from detector.scoring.verdicts import State
 
 _RELOADS = ("loaded", "refused")
@@ -30,7 +31,7 @@ _Values: TypeAlias = dict[tuple[str, ...], float]
 class View:
     """One moment, for one scrape. `highest` is the highest score since the last; NaN where none was known."""
 
-    snapshot: Snapshot
+    snapshot: EngineView
     highest: float
     loaded_at: float
     num_left_out: int
@@ -85,14 +86,14 @@ def _incidents(view: View) -> Iterator[Metric]:
     yield _labelled("suppressed_rows_total", {(reason,): num for reason, num in suppressed})
 
 
-def _stream(snapshot: Snapshot) -> Iterator[Metric]:
+def _stream(snapshot: EngineView) -> Iterator[Metric]:
     for name, value in snapshot.totals.items():
         yield _plain(f"{name}_total", value)
     states = zip(State, snapshot.states, strict=True)
     yield _labelled("verdicts_total", {(state.label,): num for state, num in states})
 
 
-def _loop(snapshot: Snapshot, sources: Sources) -> Iterator[Metric]:
+def _loop(snapshot: EngineView, sources: Sources) -> Iterator[Metric]:
     yield _plain("last_turn_timestamp_seconds", _or_nan(snapshot.turned_at))
     yield _labelled("consumer_lag_messages", _by_partition(sources.lag()))
     yield _labelled("consumer_lag_seconds", _by_partition(sources.lag_seconds()))

@@ -49,7 +49,7 @@ class SeriesView:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class EngineView:
     """Replaced as a whole after each turn."""
 
     artifact: Artifact
@@ -75,7 +75,7 @@ class Snapshot:
     @classmethod
     def of(
         cls, engine: Engine, series: SeriesView, turned_at: float | None = None, psi: float = float("nan")
-    ) -> Snapshot:
+    ) -> EngineView:
         """The engine as it is now; called between turns by the loop's thread."""
         counters = engine.counters
         return cls(

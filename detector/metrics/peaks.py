@@ -7,7 +7,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.rows.series_arrays import SlotArray
+from detector.rows.series_arrays import SeriesArray
 
 
 class Peaks:
@@ -15,7 +15,7 @@ class Peaks:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._peak = SlotArray((), np.float64, np.nan)
+        self._peak = SeriesArray((), np.float64, np.nan)
         self._highest = float("nan")
 
     def add(self, slots: NDArray[np.int32], highest: NDArray[np.float64]) -> None:

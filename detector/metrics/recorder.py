@@ -19,12 +19,13 @@ from detector.engine.engine import Engine
 from detector.engine.loop import Turn
 from detector.metrics.collector import View
 from detector.metrics.drift import LEAST_MEMORY_ROWS, Drift
-from detector.metrics.engine_view import Selections, SeriesView, Snapshot
+from detector.metrics.engine_view import EngineView, Selections, SeriesView
 from detector.metrics.exposition import Exposition
 from detector.metrics.instruments import Instruments
 from detector.metrics.peaks import Peaks
 from detector.metrics.series_selection import Selection
-from detector.metrics.sources import NotifierStats, Sources
+from detector.metrics.sources import Sources
+from detector.notify.stats import NotifierStats
 from detector.rows.series_arrays import starts_of
 from detector.scoring.verdicts import Verdicts
 
@@ -73,7 +74,7 @@ class Metrics:
         self._drift = Drift(_scaled(engine.artifact))
         self._rows_a_day = _DAY_NS / spec.interval_ns
         self._alarms_a_row = 1 / rows_per_event(spec.threshold.alarm_budget, spec.interval_ns)
-        self.snapshot = Snapshot.of(engine, SeriesView.of(engine, self._selections))
+        self.snapshot = EngineView.of(engine, SeriesView.of(engine, self._selections))
 
     def observe(self, turn: Turn) -> None:
         """Take in one turn of the loop."""
@@ -85,7 +86,7 @@ class Metrics:
         self._rise(verdicts)
         self._drift.memory = max(LEAST_MEMORY_ROWS, self._rows_a_day * len(self.snapshot.latest.names))
         self._drift.add(verdicts.score * verdicts.threshold)
-        self.snapshot = Snapshot.of(self.engine, self._series(turn), time.time(), self._drift.index)
+        self.snapshot = EngineView.of(self.engine, self._series(turn), time.time(), self._drift.index)
 
     def transaction(self, outcome: str, seconds: float) -> None:
         """Take in the end of a Kafka transaction (see `connectors.kafka.delivery.Watch`)."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detector.incidents.lifecycle import Incident
 from detector.metrics.catalogue import CHANNELS, SERIES, spec_of
-from detector.metrics.engine_view import Snapshot
+from detector.metrics.engine_view import EngineView
 from detector.metrics.fast_text import escaped, gauge, labels_of
 
 
@@ -43,7 +43,7 @@ class Labels:
         return [label for name in names for label in known[name]]
 
 
-def series_gauges(snapshot: Snapshot, labels: Labels, highest: NDArray[np.float64]) -> Iterator[str]:
+def series_gauges(snapshot: EngineView, labels: Labels, highest: NDArray[np.float64]) -> Iterator[str]:
     """The families of `SERIES`; `highest` is the highest score of each shown series since the last scrape."""
     view = snapshot.series
     latest, shown = view.latest, view.shown
@@ -59,7 +59,7 @@ def series_gauges(snapshot: Snapshot, labels: Labels, highest: NDArray[np.float6
         yield gauge(spec, texts, column)
 
 
-def channel_gauges(snapshot: Snapshot, labels: Labels) -> Iterator[str]:
+def channel_gauges(snapshot: EngineView, labels: Labels) -> Iterator[str]:
     """The families of `CHANNELS`."""
     view = snapshot.series
     texts = labels.channels([view.latest.names[at] for at in view.detailed.tolist()])

@@ -9,7 +9,7 @@ from fnmatch import translate
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.rows.series_arrays import SlotArray
+from detector.rows.series_arrays import SeriesArray
 
 
 class Selection:
@@ -22,7 +22,7 @@ class Selection:
         self.most = most
         self._pattern = re.compile("|".join(map(translate, patterns))) if patterns else None
         self._names: dict[int, str] = {}
-        self._is_named = SlotArray((), np.bool_, False)
+        self._is_named = SeriesArray((), np.bool_, False)
 
     def choose(
         self, names: Sequence[str], slots: NDArray[np.int32], score: NDArray[np.float64]

@@ -5,22 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class NotifierStats:
-    """What a scrape sees of a notifier.
-
-    delivered, failed, dropped   changes delivered; attempts that failed; changes given up for good
-    backlog                      committed changes not delivered yet
-    last_success                 epoch seconds of the newest success; None before the first
-    """
-
-    name: str
-    delivered: int = 0
-    failed: int = 0
-    dropped: int = 0
-    backlog: int = 0
-    last_success: float | None = None
+from detector.notify.stats import NotifierStats
 
 
 @dataclass(slots=True)

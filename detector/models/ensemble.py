@@ -16,7 +16,7 @@ from detector.models import families as models
 from detector.models.whitening import Whitening
 
 
-class MemberModule(nn.Module):
+class EnsembleMember(nn.Module):
     """Windows in; expected values, distances and what each channel is to blame for out."""
 
     def __init__(self, autoencoder: nn.Module, whitening: Whitening) -> None:
@@ -39,15 +39,15 @@ class MemberModule(nn.Module):
         return y_BWC[:, y_BWC.shape[1] - span :], statistics_BK, blame_BC
 
 
-class Members(nn.Module):
+class Ensemble(nn.Module):
     """All members of an artifact, in the order of its spec."""
 
-    def __init__(self, members: Iterable[MemberModule]) -> None:
+    def __init__(self, members: Iterable[EnsembleMember]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
     def __len__(self) -> int:
         return len(self.members)
 
-    def __getitem__(self, at: int) -> MemberModule:
-        return cast(MemberModule, self.members[at])
+    def __getitem__(self, at: int) -> EnsembleMember:
+        return cast(EnsembleMember, self.members[at])

@@ -20,10 +20,10 @@ from connectors.kafka.group_reader import GroupReader, Read
 from connectors.retry import full_jitter
 from detector import logs
 from detector.config.schema import NotifySection
-from detector.metrics.sources import NotifierStats
 from detector.notify.backlog import Backlog, Pending
 from detector.notify.notice import Notice, parse
 from detector.notify.receivers import Sender
+from detector.notify.stats import NotifierStats
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from detector.config.load import Config
 from detector.config.schema import NotifySection
 from detector.delivery.messages import Topics
 from detector.errors import ConfigError
-from detector.metrics.sources import NotifierStats
 from detector.notify.notifier import Notifier
 from detector.notify.receivers import Sender, poster_of, sender_of
+from detector.notify.stats import NotifierStats
 
 _GRACE_SECONDS = 5.0
 _READ_BACK = 100_000

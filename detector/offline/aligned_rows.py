@@ -12,8 +12,8 @@ from connectors.records import Source
 from detector.artifact.spec import Spec
 from detector.errors import DetectorError
 from detector.rows.grid import Grid, Rows
-from detector.rows.series_arrays import Slots, starts_of
-from detector.rows.windows import Lines, Stretch
+from detector.rows.series_arrays import SeriesIndex, starts_of
+from detector.rows.windows import GapFiller, NewRows
 
 Tell = Callable[[int], None]
 _BLOCK_CELLS = 1 << 21  # of the windows of a stretch; 8 MiB as float32
@@ -34,9 +34,9 @@ class Alignment:
         self._source = source
         self._spec = spec
         self._tell = tell
-        self._slots = Slots()
+        self._slots = SeriesIndex()
         self._grid = Grid(len(spec.channels), spec.interval_ns, 0)
-        self._lines = Lines(spec.max_gap)
+        self._lines = GapFiller(spec.max_gap)
         self._num_restarts = 0
         self.rows = 0
 
@@ -49,7 +49,7 @@ class Alignment:
     def long_gaps(self) -> int:
         return self._num_restarts - len(self._slots)
 
-    def stretches(self) -> Iterator[Stretch]:
+    def stretches(self) -> Iterator[NewRows]:
         """All rows, each once, as their rows close; a window at every row of a stretch stays within a bound.
 
         `tell` is called with the number of readings after each batch. Raises what the source raises.
@@ -70,7 +70,7 @@ class Alignment:
             f" sampled every {spec.interval_ns / 1e9:g} s as the model's was"
         )
 
-    def _extended(self, rows: Rows) -> Iterator[Stretch]:
+    def _extended(self, rows: Rows) -> Iterator[NewRows]:
         if len(rows) == 0:
             return
         stretch = self._lines.extend(rows)
@@ -80,7 +80,7 @@ class Alignment:
         for at in range(0, len(stretch), step):
             part = slice(at, at + step)
             slot = stretch.slot[part]
-            yield Stretch(
+            yield NewRows(
                 slot,
                 stretch.row[part],
                 stretch.values[part],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact
 from detector.models.families import Autoencoder
-from detector.rows.windows import Stretch, Tails
+from detector.rows.windows import NewRows, WindowBuffer
 from detector.scoring.inference import pick_device
 from detector.scoring.preprocessing import fill_missing, scale_rows
 
@@ -90,17 +90,17 @@ class Coder:
         return np.concatenate(parts)
 
 
-class Windows:
+class WindowReader:
     """The windows of stretches, in the model's units, across the stretches' borders."""
 
     def __init__(self, artifact: Artifact) -> None:
         spec = artifact.spec
         self._center, self._scale = spec.column("center"), spec.column("scale")
         self._window = spec.window
-        self._tails = Tails(spec.window - 1, len(spec.channels))
+        self._tails = WindowBuffer(spec.window - 1, len(spec.channels))
 
     def ending(
-        self, stretch: Stretch, due: NDArray[np.bool_]
+        self, stretch: NewRows, due: NDArray[np.bool_]
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """The windows that end at the rows where `due` [n], of those the ones with enough known values.
 

@@ -22,7 +22,7 @@ from detector.delivery.messages import fold_json, incident_json
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.engine.loop import run
 from detector.errors import DetectorError
-from detector.incidents.grouping import Fold, fold_all
+from detector.incidents.grouping import IncidentGroup, group_all
 from detector.incidents.lifecycle import Incident
 from detector.incidents.rules import Suppression
 from detector.offline.measures import (
@@ -108,7 +108,7 @@ class BacktestOutcome:
     rows: int
     incidents: tuple[Incident, ...]
     measures: dict[str, float | int]
-    folds: tuple[Fold, ...] = ()
+    folds: tuple[IncidentGroup, ...] = ()
     suppressed: dict[Suppression, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def backtest_parquet(
     incidents = tuple(sorted(sink.incidents.values(), key=lambda one: (one.opened_ns, one.series)))
     measures = _measure(dataset, sink, artifact.spec.interval_ns) if dataset.has_label else {}
     measures |= _against_budget(artifact, sink.rows, measures.get("false_alarms", len(incidents)))
-    folds = fold_all(options.rules.fold, incidents)
+    folds = group_all(options.rules.fold, incidents)
     outcome = BacktestOutcome(sink.rows, incidents, measures, folds, engine.counters.suppressed)
     if out is not None:
         try:

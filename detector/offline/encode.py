@@ -18,11 +18,11 @@ from connectors.records import Source
 from detector.artifact.spec import Artifact
 from detector.errors import DetectorError
 from detector.offline.aligned_rows import Alignment, Tell, untold
-from detector.offline.autoencoder import DEFAULT_ROUNDS, Coder, Windows
+from detector.offline.autoencoder import DEFAULT_ROUNDS, Coder, WindowReader
 from detector.offline.output_files import Columns, gathered, output_file
-from detector.offline.reconstruction_error import Fidelity
-from detector.rows.series_arrays import SlotArray
-from detector.rows.windows import Stretch
+from detector.offline.reconstruction_error import ReconstructionError
+from detector.rows.series_arrays import SeriesArray
+from detector.rows.windows import NewRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Encoded:
     left_over: dict[str, int]
     latent: int
     cells: int
-    fidelity: Fidelity
+    fidelity: ReconstructionError
     input_bytes: int = 0
     output_bytes: int = 0
 
@@ -73,7 +73,7 @@ class Encoded:
         }
 
 
-class Encoder:
+class WindowEncoder:
     """One pass over a source, window by window. `outcome` says at any time what it came to so far."""
 
     def __init__(self, artifact: Artifact, stride: int | None = None, device: str = "cpu") -> None:
@@ -86,11 +86,11 @@ class Encoder:
         if self._stride < 1:
             raise DetectorError(f"the stride is {stride}; it must be at least 1 row")
         self._coder = Coder.of(artifact, device)
-        self._windows = Windows(artifact)
-        self._left_over = SlotArray((), np.int64, 0)
+        self._windows = WindowReader(artifact)
+        self._left_over = SeriesArray((), np.int64, 0)
         self._names: list[str] = []
         self._num_windows = self._num_empty = self._latent = 0
-        self._fidelity = Fidelity(spec.channel_names, spec.column("scale"))
+        self._fidelity = ReconstructionError(spec.channel_names, spec.column("scale"))
 
     def encode(self, source: Source, tell: Tell = untold) -> Iterator[Columns]:
         """Columns of the codes, a block at a time: `timestamp` int64 nanoseconds (of a window's last row),
@@ -125,7 +125,7 @@ class Encoder:
             fidelity=self._fidelity,
         )
 
-    def _codes(self, stretch: Stretch) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    def _codes(self, stretch: NewRows) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """The rows at which windows end, intp [N], and their codes, float32 [N, L]."""
         window = self._spec.window
         due = (stretch.age >= window) & ((stretch.age - window) % self._stride == 0)
@@ -143,7 +143,7 @@ class Encoder:
         self._fidelity.add(actual.reshape(-1, num_channels), approximate.reshape(-1, num_channels))
         return ends, z_NL
 
-    def _count(self, stretch: Stretch, due: NDArray[np.bool_]) -> None:
+    def _count(self, stretch: NewRows, due: NDArray[np.bool_]) -> None:
         """Rows less those that their windows cover for the first time."""
         window = self._spec.window
         first_covered = np.where(stretch.age == window, window, min(window, self._stride))
@@ -158,7 +158,7 @@ def encode_parquet(
 
     Raises ParquetError or DetectorError that names the file and what is wrong with it.
     """
-    encoder = Encoder(artifact, stride)
+    encoder = WindowEncoder(artifact, stride)
     dataset = discover(data, artifact.spec.channel_names)
     output_file(out, dataset.files)
     with closing(ParquetSource(dataset)) as source, TableWriter(out) as writer:

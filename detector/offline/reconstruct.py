@@ -17,15 +17,15 @@ from connectors.records import Source
 from detector.artifact.spec import Artifact
 from detector.errors import DetectorError
 from detector.offline.aligned_rows import Alignment, Tell, untold
-from detector.offline.autoencoder import DEFAULT_ROUNDS, Coder, Windows
+from detector.offline.autoencoder import DEFAULT_ROUNDS, Coder, WindowReader
 from detector.offline.output_files import Columns, gathered, output_file
-from detector.offline.reconstruction_error import Fidelity
-from detector.rows.windows import Stretch
-from detector.scoring.overlap import Judged, Kind, Overlap, Said
+from detector.offline.reconstruction_error import ReconstructionError
+from detector.rows.windows import NewRows
+from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
 
 
 @dataclass(frozen=True, slots=True)
-class RepairOptions:
+class ReconstructOptions:
     """How rows are reconstructed.
 
     only_gaps  keep every value that was observed; fill only what is missing
@@ -43,7 +43,7 @@ class RepairOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Repaired:
+class Reconstructed:
     """What a reconstruction came to.
 
     rows       rows written, those of short gaps included
@@ -60,7 +60,7 @@ class Repaired:
     missing: int
     uncovered: int
     long_gaps: int
-    fidelity: Fidelity
+    fidelity: ReconstructionError
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -75,17 +75,17 @@ class Repaired:
         }
 
 
-class Repairer:
+class Reconstructor:
     """One pass over a source, row by row. `outcome` says at any time what it came to so far."""
 
-    def __init__(self, artifact: Artifact, options: RepairOptions | None = None) -> None:
+    def __init__(self, artifact: Artifact, options: ReconstructOptions | None = None) -> None:
         self._spec = spec = artifact.spec
         self._window = spec.window
-        self._options = options or RepairOptions()
+        self._options = options or ReconstructOptions()
         self._coder = Coder.of(artifact, self._options.device)
-        self._windows = Windows(artifact)
-        self._overlap = Overlap(len(spec.channels), [Kind(len(spec.channels), self._window)])
-        self._fidelity = Fidelity(spec.channel_names, spec.column("scale"))
+        self._windows = WindowReader(artifact)
+        self._overlap = OverlapAverager(len(spec.channels), [OutputSpec(len(spec.channels), self._window)])
+        self._fidelity = ReconstructionError(spec.channel_names, spec.column("scale"))
         self._num_windows = self._num_rows = 0
         self._filled = self._missing = self._uncovered = self._long_gaps = 0
 
@@ -105,9 +105,9 @@ class Repairer:
         if self._num_windows == 0:
             raise alignment.no_window()
 
-    def outcome(self) -> Repaired:
+    def outcome(self) -> Reconstructed:
         """What was reconstructed so far."""
-        return Repaired(
+        return Reconstructed(
             rows=self._num_rows,
             windows=self._num_windows,
             filled=self._filled,
@@ -117,16 +117,16 @@ class Repairer:
             fidelity=self._fidelity,
         )
 
-    def _judged(self, stretch: Stretch) -> Judged:
+    def _judged(self, stretch: NewRows) -> RowOutput:
         """Rows that no further window will hold, with the mean over those that did."""
         ends, x_NWC = self._windows.ending(stretch, stretch.age >= self._window)
         if len(ends):
             x_NWC = self._coder.reconstruct(self._coder.complete(x_NWC, self._options.rounds))
         self._num_windows += len(ends)
         unused = np.zeros(stretch.values.shape, np.uint8)
-        return self._overlap.judge(stretch, unused, [Said(ends, x_NWC)])
+        return self._overlap.judge(stretch, unused, [WindowOutput(ends, x_NWC)])
 
-    def _columns(self, judged: Judged, names: list[str]) -> Iterator[Columns]:
+    def _columns(self, judged: RowOutput, names: list[str]) -> Iterator[Columns]:
         if len(judged) == 0:
             return
         expected = self._windows.physical(judged.means[0].astype(np.float32))
@@ -145,13 +145,13 @@ class Repairer:
 
 
 def reconstruct_parquet(
-    artifact: Artifact, data: Path, out: Path, options: RepairOptions | None = None, tell: Tell = untold
-) -> Repaired:
+    artifact: Artifact, data: Path, out: Path, options: ReconstructOptions | None = None, tell: Tell = untold
+) -> Reconstructed:
     """Reconstruct Parquet into one Parquet file, in bounded memory; `out` appears when it is complete.
 
     Raises ParquetError or DetectorError that names the file and what is wrong with it.
     """
-    repairer = Repairer(artifact, options)
+    repairer = Reconstructor(artifact, options)
     dataset = discover(data, artifact.spec.channel_names)
     output_file(out, dataset.files)
     with closing(ParquetSource(dataset)) as source, TableWriter(out) as writer:

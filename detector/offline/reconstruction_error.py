@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Fidelity:
+class ReconstructionError:
     """Running sums over rows; a cell counts where both sides know it.
 
     Spreads are merged block by block (Chan, Golub and LeVeque, 1983): no digit is lost to a large mean.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.rows.series_arrays import SlotArray, lengths_of, starts_of
+from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 
 _NEVER = np.iinfo(np.int64).min // 2
 _FLAT_ROWS_AT_ONCE = 1 << 18
@@ -67,7 +67,7 @@ class Grid:
         self._num_channels = num_channels
         self._interval_ns = interval_ns
         self._lateness_ns = lateness_ns
-        self._newest = SlotArray((), np.int64, _NEVER)
+        self._newest = SeriesArray((), np.int64, _NEVER)
         self._pending = self._nothing()
         self.counters = GridCounters()
 
@@ -101,7 +101,7 @@ class Grid:
         self._pending = self._pending.take(~np.isin(self._pending.slot, slots))
         self._newest.reset(slots)
 
-    def arrays(self) -> list[SlotArray]:
+    def arrays(self) -> list[SeriesArray]:
         """What is remembered of a series beside its open rows."""
         return [self._newest]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.rows.series_arrays import SlotArray
-from detector.rows.windows import Stretch
+from detector.rows.series_arrays import SeriesArray
+from detector.rows.windows import NewRows
 
 
 class Flatline:
@@ -20,10 +20,10 @@ class Flatline:
         self._watched = limit_rows > 0
         self._limit = limit_rows[self._watched].astype(np.int64)
         num_watched = len(self._limit)
-        self._value = SlotArray((num_watched,), np.float64, np.nan)
-        self._unchanged = SlotArray((num_watched,), np.int64, 0)
+        self._value = SeriesArray((num_watched,), np.float64, np.nan)
+        self._unchanged = SeriesArray((num_watched,), np.int64, 0)
 
-    def stuck(self, stretch: Stretch) -> NDArray[np.bool_]:
+    def stuck(self, stretch: NewRows) -> NDArray[np.bool_]:
         """Mask of stuck channels, bool [n, C]."""
         mask = np.zeros(stretch.values.shape, np.bool_)
         if self._watched.any() and len(stretch):
@@ -37,11 +37,11 @@ class Flatline:
         self._value.reset(slots)
         self._unchanged.reset(slots)
 
-    def arrays(self) -> list[SlotArray]:
+    def arrays(self) -> list[SeriesArray]:
         """What is remembered of a series."""
         return [self._value, self._unchanged]
 
-    def _rows_of_equal_value(self, stretch: Stretch, values: NDArray[np.float64]) -> NDArray[np.int64]:
+    def _rows_of_equal_value(self, stretch: NewRows, values: NDArray[np.float64]) -> NDArray[np.int64]:
         size = int(stretch.slot.max()) + 1
         self._value.reserve(size)
         self._unchanged.reserve(size)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Slots:
+class SeriesIndex:
     """Names of series to small numbers that stay theirs until they are dropped."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Slots:
         return slot
 
 
-class SlotArray:
+class SeriesArray:
     """One value of a fixed shape and fill for every slot; grows by doubling."""
 
     def __init__(self, shape: tuple[int, ...], dtype: type[np.generic], fill: float) -> None:

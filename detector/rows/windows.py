@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.rows.grid import Rows
-from detector.rows.series_arrays import SlotArray, lengths_of, starts_of
+from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 
 _NO_ROW = np.iinfo(np.int64).min // 2
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class NewRows:
     """The new rows of a step, gaps included, sorted by slot and row.
 
     slot      int32 [n]
@@ -55,15 +55,15 @@ class Stretch:
         return self.starts + self.lengths - 1
 
 
-class Lines:
+class GapFiller:
     """The time line of every series: its last row and how long it has been without a long gap."""
 
     def __init__(self, max_gap: int) -> None:
         self._max_gap = max_gap
-        self._last_row = SlotArray((), np.int64, _NO_ROW)
-        self._age = SlotArray((), np.int64, 0)
+        self._last_row = SeriesArray((), np.int64, _NO_ROW)
+        self._age = SeriesArray((), np.int64, 0)
 
-    def extend(self, rows: Rows) -> Stretch:
+    def extend(self, rows: Rows) -> NewRows:
         """Put the missing rows between `rows`; decide where a gap was too long."""
         self._reserve(rows.slot)
         starts = starts_of(rows.slot)
@@ -86,7 +86,7 @@ class Lines:
         ages: NDArray[np.int64] = self._age.data[slots]
         return ages
 
-    def arrays(self) -> list[SlotArray]:
+    def arrays(self) -> list[SeriesArray]:
         """What is remembered of a series."""
         return [self._last_row, self._age]
 
@@ -95,7 +95,7 @@ class Lines:
         self._last_row.reserve(size)
         self._age.reserve(size)
 
-    def _spread(self, rows: Rows, missing: NDArray[np.int64], restart: NDArray[np.bool_]) -> Stretch:
+    def _spread(self, rows: Rows, missing: NDArray[np.int64], restart: NDArray[np.bool_]) -> NewRows:
         if missing.any():
             at = np.cumsum(missing + 1) - 1
             source = np.repeat(np.arange(len(rows)), missing + 1)
@@ -113,7 +113,7 @@ class Lines:
         ends = starts + lengths_of(starts, len(slot)) - 1
         self._last_row.data[slot[ends]] = row[ends]
         self._age.data[slot[ends]] = age[ends]
-        return Stretch(slot, row, values, age, restarted, starts)
+        return NewRows(slot, row, values, age, restarted, starts)
 
     def _ages(
         self, slot: NDArray[np.int32], restart: NDArray[np.bool_], starts: NDArray[np.intp]
@@ -127,15 +127,15 @@ class Lines:
         return ages
 
 
-class Tails:
+class WindowBuffer:
     """The last `length` rows of every series in the model's units, float32 [slots, length, C]."""
 
     def __init__(self, length: int, num_channels: int) -> None:
         self._length = length
-        self._rows = SlotArray((length, num_channels), np.float32, np.nan)
+        self._rows = SeriesArray((length, num_channels), np.float32, np.nan)
 
     def flatten(
-        self, stretch: Stretch, scaled: NDArray[np.float32]
+        self, stretch: NewRows, scaled: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         """Kept rows and new ones in one array [rows, C], and where in it the new ones are, intp [n]."""
         self._rows.reserve(int(stretch.slot.max(initial=-1)) + 1)
@@ -161,6 +161,6 @@ class Tails:
         """Forget these series."""
         self._rows.reset(slots)
 
-    def arrays(self) -> list[SlotArray]:
+    def arrays(self) -> list[SeriesArray]:
         """What is remembered of a series."""
         return [self._rows]

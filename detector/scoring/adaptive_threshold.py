@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.spec import Adaptation
-from detector.rows.series_arrays import SlotArray, lengths_of, starts_of
+from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 
 _QUIET_ROWS = 8
 _CLOSE = math.log(0.8)
@@ -32,7 +32,7 @@ _LOOK_AHEAD = 256
 """Rows looked at together: what an alarm costs must not depend on how many rows follow it."""
 
 
-class Adaptive:
+class AdaptiveThreshold:
     """The threshold of every series, relative to the calibrated one.
 
     Outside an alarm it is max(lowest, base - sink * (row - anchor)); in one it stands still, and after
@@ -47,11 +47,11 @@ class Adaptive:
         self._forgiveness = math.log(adaptation.forgiveness)
         self._sink = self._rise * min(adaptation.alarms_a_row, _FASTEST)
         self._learn_after = adaptation.learn_after
-        self._base = SlotArray((), np.float64, 0.0)
-        self._anchor = SlotArray((), np.int64, -1)
-        self._lasted = SlotArray((), np.int64, -1)
-        self._peak = SlotArray((), np.float64, 0.0)
-        self._quiet = SlotArray((), np.int64, 0)
+        self._base = SeriesArray((), np.float64, 0.0)
+        self._anchor = SeriesArray((), np.int64, -1)
+        self._lasted = SeriesArray((), np.int64, -1)
+        self._peak = SeriesArray((), np.float64, 0.0)
+        self._quiet = SeriesArray((), np.int64, 0)
 
     def thresholds(
         self, slot: NDArray[np.int32], row: NDArray[np.int64], error: NDArray[np.float64]
@@ -84,7 +84,7 @@ class Adaptive:
         for array in self.arrays():
             array.reset(slots)
 
-    def arrays(self) -> list[SlotArray]:
+    def arrays(self) -> list[SeriesArray]:
         """What is remembered of a series."""
         return [self._base, self._anchor, self._lasted, self._peak, self._quiet]
 

@@ -33,7 +33,7 @@ def level_of(logarithms: NDArray[np.float64]) -> Level:
     return Level(float(np.quantile(known, 0.99)), float(known.std()) + SPREAD_FLOOR)
 
 
-class Combination:
+class EnsembleError:
     """Statistics of a row to its error, with one level a statistic."""
 
     def __init__(self, members: Sequence[Member], levels: Sequence[tuple[Level, ...]]) -> None:

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detector.models.ensemble import MemberModule
+from detector.models.ensemble import EnsembleMember
 from detector.scoring.preprocessing import fill_missing
 
 
 @dataclass(frozen=True, slots=True)
-class Assessed:
+class WindowStatistics:
     """What a member says of N windows.
 
     expected    float32 [N, S, C], of their last rows, in the model's units
@@ -61,20 +61,22 @@ class Threads:
 class Scorer:
     """A member behind its fixed batch size, on one device."""
 
-    member: MemberModule
+    member: EnsembleMember
     batch_size: int
     device: torch.device
     threads: Threads
 
     @classmethod
-    def on(cls, member: MemberModule, batch_size: int, device: str, threads: Threads) -> Scorer:
+    def on(cls, member: EnsembleMember, batch_size: int, device: str, threads: Threads) -> Scorer:
         """`device` as for `pick_device`."""
         where = pick_device(device)
         if where.type == "cuda":  # by default convolutions and LSTM round to 10 bits there: scores 5e-4 apart
             torch.backends.cudnn.allow_tf32 = False
         return cls(member.eval().to(where), batch_size, where, threads)
 
-    def assess(self, flat: NDArray[np.float32], ends: NDArray[np.intp], window: int, span: int) -> Assessed:
+    def assess(
+        self, flat: NDArray[np.float32], ends: NDArray[np.intp], window: int, span: int
+    ) -> WindowStatistics:
         """Judge the windows of `flat` that end at `ends`.
 
         flat float32 [rows, C], NaN where missing; ends intp [N].
@@ -84,7 +86,7 @@ class Scorer:
         shape = (len(flat) - window + 1, window, num_channels)
         windows = np.lib.stride_tricks.as_strided(flat, shape, (rows, rows, width), writeable=False)
         num_statistics = 1 if num_channels == 1 else 2
-        found = Assessed(
+        found = WindowStatistics(
             np.empty((len(ends), span, num_channels), np.float32),
             np.empty((len(ends), num_statistics)),
             np.empty((len(ends), num_channels), np.float32),

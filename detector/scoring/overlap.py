@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.rows.series_arrays import SlotArray
-from detector.rows.windows import Stretch
+from detector.rows.series_arrays import SeriesArray
+from detector.rows.windows import NewRows
 
 _EMPTY = np.iinfo(np.int64).min // 2
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class WindowOutput:
     """What windows say of their last `span` rows.
 
     ends    intp [N], the new rows at which the windows end
@@ -32,11 +32,11 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class RowOutput:
     """Rows of which no more will be said, sorted by slot and row.
 
     slot int32 [n]; row int64 [n]; actual float64 [n, C]; flags uint8 [n, C], of the caller;
-    means, one float64 [n, width] for each kind of `Said`, NaN where no window spoke of the row.
+    means, one float64 [n, width] for each kind of `WindowOutput`, NaN where no window spoke of the row.
     """
 
     slot: NDArray[np.int32]
@@ -48,33 +48,33 @@ class Judged:
     def __len__(self) -> int:
         return len(self.row)
 
-    def take(self, rows: NDArray[np.bool_]) -> Judged:
+    def take(self, rows: NDArray[np.bool_]) -> RowOutput:
         """The rows of a mask."""
         means = tuple(mean[rows] for mean in self.means)
-        return Judged(self.slot[rows], self.row[rows], self.actual[rows], self.flags[rows], means)
+        return RowOutput(self.slot[rows], self.row[rows], self.actual[rows], self.flags[rows], means)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of `Said`: numbers a row, and the rows that a window speaks of."""
+class OutputSpec:
+    """One kind of `WindowOutput`: numbers a row, and the rows that a window speaks of."""
 
     width: int
     span: int
 
 
-class Overlap:
+class OverlapAverager:
     """The waiting rows of every series; the longest span less one is the delay."""
 
-    def __init__(self, num_channels: int, kinds: Sequence[Kind]) -> None:
+    def __init__(self, num_channels: int, kinds: Sequence[OutputSpec]) -> None:
         self._spans = [kind.span for kind in kinds]
         self._wait = max(self._spans) - 1
-        self._row = SlotArray((self._wait,), np.int64, _EMPTY)
-        self._actual = SlotArray((self._wait, num_channels), np.float64, np.nan)
-        self._flags = SlotArray((self._wait, num_channels), np.uint8, 0)
-        self._sums = [SlotArray((self._wait, kind.width), np.float64, 0.0) for kind in kinds]
-        self._counts = [SlotArray((self._wait,), np.int32, 0) for _ in kinds]
+        self._row = SeriesArray((self._wait,), np.int64, _EMPTY)
+        self._actual = SeriesArray((self._wait, num_channels), np.float64, np.nan)
+        self._flags = SeriesArray((self._wait, num_channels), np.uint8, 0)
+        self._sums = [SeriesArray((self._wait, kind.width), np.float64, 0.0) for kind in kinds]
+        self._counts = [SeriesArray((self._wait,), np.int32, 0) for _ in kinds]
 
-    def judge(self, stretch: Stretch, flags: NDArray[np.uint8], said: Sequence[Said]) -> Judged:
+    def judge(self, stretch: NewRows, flags: NDArray[np.uint8], said: Sequence[WindowOutput]) -> RowOutput:
         """Take new rows and what the windows that end at some of them say, by kind; return the rows
         that are final now."""
         if self._wait == 0:
@@ -91,7 +91,7 @@ class Overlap:
         self._keep(stretch, columns, layout)
         return self._final(stretch, columns, layout)
 
-    def flush(self) -> Judged:
+    def flush(self) -> RowOutput:
         """Every waiting row, as it stands: the input has ended."""
         slot, at = np.nonzero(self._row.data != _EMPTY)
         columns = [array.data[slot, at] for array in self.arrays()]
@@ -109,16 +109,16 @@ class Overlap:
         for array in (*self._sums, *self._counts):
             array.reset(slots)
 
-    def _at_once(self, stretch: Stretch, flags: NDArray[np.uint8], said: Sequence[Said]) -> Judged:
+    def _at_once(self, stretch: NewRows, flags: NDArray[np.uint8], said: Sequence[WindowOutput]) -> RowOutput:
         """Nothing waits: each row has what the one window says that ends at it."""
         means = []
         for one in said:
             mean = np.full((len(stretch), one.values.shape[2]), np.nan)
             mean[one.ends] = one.values[:, -1]
             means.append(mean)
-        return Judged(stretch.slot, stretch.row, stretch.values, flags, tuple(means))
+        return RowOutput(stretch.slot, stretch.row, stretch.values, flags, tuple(means))
 
-    def arrays(self) -> list[SlotArray]:
+    def arrays(self) -> list[SeriesArray]:
         """What is remembered of a series."""
         return [self._row, self._actual, self._flags, *self._sums, *self._counts]
 
@@ -127,7 +127,7 @@ class Overlap:
         for array in self.arrays():
             array.reserve(size)
 
-    def _concatenate(self, stretch: Stretch, flags: NDArray[np.uint8], layout: _Layout) -> list[NDArray[Any]]:
+    def _concatenate(self, stretch: NewRows, flags: NDArray[np.uint8], layout: _Layout) -> list[NDArray[Any]]:
         arrays = self.arrays()
         new: list[Any] = [stretch.row, stretch.values, flags, *([0] * (len(arrays) - 3))]
         columns = []
@@ -138,14 +138,14 @@ class Overlap:
             columns.append(column)
         return columns
 
-    def _keep(self, stretch: Stretch, columns: list[NDArray[Any]], layout: _Layout) -> None:
+    def _keep(self, stretch: NewRows, columns: list[NDArray[Any]], layout: _Layout) -> None:
         kept = layout.last[:, None] - np.arange(self._wait)[::-1]
         for array, column in zip(self.arrays(), columns, strict=True):
             array.data[stretch.present] = column[kept]
         final = kept < layout.last_restart[:, None]
         self._row.data[stretch.present] = np.where(final, _EMPTY, columns[0][kept])
 
-    def _final(self, stretch: Stretch, columns: list[NDArray[Any]], layout: _Layout) -> Judged:
+    def _final(self, stretch: NewRows, columns: list[NDArray[Any]], layout: _Layout) -> RowOutput:
         """Rows with enough rows after them, and rows before a gap so long that none will count."""
         lengths = stretch.lengths + self._wait
         certain = np.maximum(layout.last - self._wait + 1, layout.last_restart)
@@ -154,12 +154,12 @@ class Overlap:
         slot = np.repeat(stretch.present, lengths)
         return self._judged(slot[final], [column[final] for column in columns])
 
-    def _judged(self, slot: NDArray[np.int32], columns: list[NDArray[Any]]) -> Judged:
+    def _judged(self, slot: NDArray[np.int32], columns: list[NDArray[Any]]) -> RowOutput:
         row, actual, flags, *rest = columns
         num = len(self._spans)
         counted = [np.where(count > 0, count, np.nan)[:, None] for count in rest[num:]]
         means = tuple(total / count for total, count in zip(rest[:num], counted, strict=True))
-        return Judged(slot, row, actual, flags, means)
+        return RowOutput(slot, row, actual, flags, means)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class _Layout:
     last_restart: NDArray[np.intp]
 
 
-def _layout(stretch: Stretch, wait: int) -> _Layout:
+def _layout(stretch: NewRows, wait: int) -> _Layout:
     num_series = len(stretch.starts)
     segment = np.repeat(np.arange(num_series), stretch.lengths)
     new = np.arange(len(stretch)) + (segment + 1) * wait

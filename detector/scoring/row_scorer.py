@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
-from detector.rows.series_arrays import SlotArray
-from detector.scoring.adaptive_threshold import Adaptive
-from detector.scoring.ensemble_error import Combination
-from detector.scoring.overlap import Judged
+from detector.rows.series_arrays import SeriesArray
+from detector.scoring.adaptive_threshold import AdaptiveThreshold
+from detector.scoring.ensemble_error import EnsembleError
+from detector.scoring.overlap import RowOutput
 from detector.scoring.verdicts import State
 from detector.scoring.window_scorer import OUT_OF_RANGE, STUCK
 
@@ -19,7 +19,7 @@ _MOST = 1e30  # its powers stay finite
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class RowVerdicts:
     """Verdicts by slot and row, columns as in `detector.scoring.verdicts.Verdicts`."""
 
     slot: NDArray[np.int32]
@@ -35,16 +35,16 @@ class Scored:
         return len(self.row)
 
     @staticmethod
-    def joined(parts: list[Scored]) -> Scored:
+    def joined(parts: list[RowVerdicts]) -> RowVerdicts:
         """Several parts (at least one) as one, sorted by slot and row."""
         if len(parts) == 1:
             return parts[0]
-        columns = [np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Scored)]
+        columns = [np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(RowVerdicts)]
         order = np.lexsort((columns[1], columns[0]))
-        return Scored(*(column[order] for column in columns))
+        return RowVerdicts(*(column[order] for column in columns))
 
 
-class Judge:
+class RowScorer:
     """Turns rows of which everything is said into verdicts.
 
     The means of a row are those of the engine: the expected values, each member's statistics, and each
@@ -55,15 +55,15 @@ class Judge:
         self._center, self._scale = spec.column("center"), spec.column("scale")
         self._num_members = len(spec.members)
         self._stride = spec.stride
-        self._settled = Combination(spec.members, [member.settled for member in spec.members])
-        self._fresh = Combination(spec.members, [member.fresh for member in spec.members])
+        self._settled = EnsembleError(spec.members, [member.settled for member in spec.members])
+        self._fresh = EnsembleError(spec.members, [member.fresh for member in spec.members])
         self._threshold = spec.threshold.value
         self._fresh_threshold = spec.threshold.fresh or spec.threshold.value
         adaptation = spec.threshold.adaptation
         self._sharpness = spec.threshold.sharpness
-        self._adaptive = None if adaptation is None else Adaptive(adaptation, self._sharpness)
+        self._adaptive = None if adaptation is None else AdaptiveThreshold(adaptation, self._sharpness)
 
-    def judge(self, rows: Judged) -> Scored:
+    def judge(self, rows: RowOutput) -> RowVerdicts:
         """Final verdicts of `rows`, which must be sorted by slot and row."""
         error = self._settled.errors(self._statistics(rows)) / self._threshold
         if self._adaptive is None:
@@ -72,7 +72,7 @@ class Judge:
             threshold = self._adaptive.thresholds(rows.slot, rows.row, error)
         return self._scored(rows, error, threshold)
 
-    def judge_fresh(self, rows: Judged) -> Scored:
+    def judge_fresh(self, rows: RowOutput) -> RowVerdicts:
         """Provisional verdicts: by the windows that end at the rows, against the calibrated threshold. Rows
         between two windows have none: nothing was said of them yet, which is not warming."""
         if self._stride > 1:
@@ -80,26 +80,28 @@ class Judge:
         error = self._fresh.errors(self._statistics(rows)) / self._fresh_threshold
         return self._scored(rows, error, np.ones(len(rows)))
 
-    def stale(self, slot: NDArray[np.int32], row: NDArray[np.int64]) -> Scored:
+    def stale(self, slot: NDArray[np.int32], row: NDArray[np.int64]) -> RowVerdicts:
         """Verdicts that say that nothing came any more, at each series' last row."""
         unknown = np.full((len(slot), len(self._center)), np.nan)
         nothing = np.full(len(slot), np.nan)
         state = np.full(len(slot), int(State.STALE), np.uint8)
-        return Scored(slot, row, nothing, state, unknown, unknown, unknown.astype(np.float32), nothing)
+        return RowVerdicts(slot, row, nothing, state, unknown, unknown, unknown.astype(np.float32), nothing)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         if self._adaptive is not None:
             self._adaptive.drop(slots)
 
-    def arrays(self) -> list[SlotArray]:
+    def arrays(self) -> list[SeriesArray]:
         """What is remembered of a series."""
         return [] if self._adaptive is None else self._adaptive.arrays()
 
-    def _statistics(self, rows: Judged) -> NDArray[np.float64]:
+    def _statistics(self, rows: RowOutput) -> NDArray[np.float64]:
         return np.concatenate(rows.means[1 : 1 + self._num_members], axis=1)
 
-    def _scored(self, rows: Judged, error: NDArray[np.float64], threshold: NDArray[np.float64]) -> Scored:
+    def _scored(
+        self, rows: RowOutput, error: NDArray[np.float64], threshold: NDArray[np.float64]
+    ) -> RowVerdicts:
         error = np.where(np.isnan(rows.actual).all(axis=1), np.nan, error)
         threshold = threshold**self._sharpness
         score = np.minimum(error, _MOST) ** self._sharpness / threshold
@@ -109,7 +111,7 @@ class Judge:
         )
         _blame_flagged(contribution, rows.flags, state)
         expected = rows.means[0] * self._scale + self._center
-        return Scored(rows.slot, rows.row, score, state, rows.actual, expected, contribution, threshold)
+        return RowVerdicts(rows.slot, rows.row, score, state, rows.actual, expected, contribution, threshold)
 
 
 def _shares(distances: tuple[NDArray[np.float64], ...], unknown: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -124,7 +126,7 @@ def _shares(distances: tuple[NDArray[np.float64], ...], unknown: NDArray[np.bool
     return shares
 
 
-def _states(rows: Judged, score: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _states(rows: RowOutput, score: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The first that applies: gap, warming, out of range, flatline, anomalous, ok."""
     num = len(rows)
     empty = np.isnan(rows.actual).all(axis=1)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from detector.artifact.spec import Artifact, Member
 from detector.rows.grid import Rows
 from detector.rows.sensor_checks import Flatline, out_of_range
-from detector.rows.series_arrays import SlotArray
-from detector.rows.windows import Lines, Stretch, Tails
+from detector.rows.series_arrays import SeriesArray
+from detector.rows.windows import GapFiller, NewRows, WindowBuffer
 from detector.scoring.inference import Scorer, Threads
-from detector.scoring.overlap import Judged, Kind, Overlap, Said
+from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
 from detector.scoring.preprocessing import scale_rows
 
 STUCK, OUT_OF_RANGE = np.uint8(1), np.uint8(2)
@@ -26,7 +26,7 @@ _MIN_VALID_SHARE = 0.25
 
 
 @dataclass(slots=True)
-class EvidenceCounters:
+class WindowCounters:
     """Totals since the start; `windows` are those of all members."""
 
     rows: int = 0
@@ -37,7 +37,7 @@ class EvidenceCounters:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class RowOutputs:
     """What is said of rows; `means` of both: the expected values, each member's statistics, and each
     member's blame of each channel.
 
@@ -45,11 +45,11 @@ class Heard:
     fresh    the new rows, by the windows that end at them; None where nothing waits
     """
 
-    settled: Judged
-    fresh: Judged | None
+    settled: RowOutput
+    fresh: RowOutput | None
 
 
-class Evidence:
+class WindowScorer:
     """Of any number of series. Deterministic, whatever the cut of the rows. Not thread-safe."""
 
     def __init__(self, artifact: Artifact, device: str, num_threads: int = 1) -> None:
@@ -58,8 +58,8 @@ class Evidence:
         num_channels = len(spec.channels)
         self._center, self._scale = spec.column("center"), spec.column("scale")
         self._valid_min, self._valid_max = spec.column("valid_min"), spec.column("valid_max")
-        self._lines = Lines(spec.max_gap)
-        self._tails = Tails(spec.window - 1, num_channels)
+        self._lines = GapFiller(spec.max_gap)
+        self._tails = WindowBuffer(spec.window - 1, num_channels)
         self._flatline = Flatline(spec.column("flatline_rows"))
         threads = Threads(num_threads)
         self._scorers = [
@@ -67,20 +67,20 @@ class Evidence:
             for at in range(len(spec.members))
         ]
         self._spans = [_span(spec.scoring.delay, spec.stride, member) for member in spec.members]
-        self._overlap = Overlap(num_channels, self._kinds(self._spans))
+        self._overlap = OverlapAverager(num_channels, self._kinds(self._spans))
         self._has_delay = spec.scoring.delay > 0
-        self.counters = EvidenceCounters()
+        self.counters = WindowCounters()
 
-    def add(self, rows: Rows) -> Heard:
+    def add(self, rows: Rows) -> RowOutputs:
         """The next closed rows of some series."""
         stretch = self._lines.extend(rows)
         flags = self._flags(stretch)
         said = self._said(stretch)
         self._count(stretch, len(rows))
         settled = self._overlap.judge(stretch, flags, said)
-        return Heard(settled, self._fresh(stretch, flags, said) if self._has_delay else None)
+        return RowOutputs(settled, self._fresh(stretch, flags, said) if self._has_delay else None)
 
-    def flush(self) -> Judged:
+    def flush(self) -> RowOutput:
         """Every waiting row, as it stands: the input has ended."""
         return self._overlap.flush()
 
@@ -97,7 +97,7 @@ class Evidence:
         """Rows since the window of each of these series was empty, int64 [n]."""
         return self._lines.ages(slots)
 
-    def arrays(self) -> list[SlotArray]:
+    def arrays(self) -> list[SeriesArray]:
         """What is remembered of a series."""
         parts = (self._lines, self._tails, self._flatline, self._overlap)
         return [array for part in parts for array in part.arrays()]
@@ -114,46 +114,50 @@ class Evidence:
         has a window to come, or it would not wait."""
         self._overlap.unsay(slots)
 
-    def _kinds(self, spans: list[int]) -> list[Kind]:
+    def _kinds(self, spans: list[int]) -> list[OutputSpec]:
         num_channels = len(self._spec.channels)
-        statistics = [Kind(self._spec.num_statistics, span) for span in spans]
-        return [Kind(num_channels, spans[0]), *statistics, *(Kind(num_channels, span) for span in spans)]
+        statistics = [OutputSpec(self._spec.num_statistics, span) for span in spans]
+        return [
+            OutputSpec(num_channels, spans[0]),
+            *statistics,
+            *(OutputSpec(num_channels, span) for span in spans),
+        ]
 
-    def _said(self, stretch: Stretch) -> list[Said]:
+    def _said(self, stretch: NewRows) -> list[WindowOutput]:
         """What every member's windows say, in the order of `_kinds`."""
         scaled = scale_rows(stretch.values, self._center, self._scale)
         flat, at = self._tails.flatten(stretch, scaled)
-        expected: list[Said] = []
+        expected: list[WindowOutput] = []
         statistics, blame = [], []
         for member, scorer, span in zip(self._spec.members, self._scorers, self._spans, strict=True):
             ends = self._due(stretch, flat, at, member.window)
             assessed = scorer.assess(flat, at[ends], member.window, span if not expected else 0)
-            expected = expected or [Said(ends, assessed.expected)]
-            statistics.append(Said(ends, assessed.statistics[:, None]))
-            blame.append(Said(ends, assessed.blame[:, None]))
+            expected = expected or [WindowOutput(ends, assessed.expected)]
+            statistics.append(WindowOutput(ends, assessed.statistics[:, None]))
+            blame.append(WindowOutput(ends, assessed.blame[:, None]))
             self.counters.windows += len(ends)
         return [*expected, *statistics, *blame]
 
     def _due(
-        self, stretch: Stretch, flat: NDArray[np.float32], at: NDArray[np.intp], window: int
+        self, stretch: NewRows, flat: NDArray[np.float32], at: NDArray[np.intp], window: int
     ) -> NDArray[np.intp]:
         """The new rows at which a window ends that can be judged."""
         due = (stretch.age >= window) & ((stretch.row + 1) % self._spec.stride == 0)
         ends = np.flatnonzero(due)
         return ends[_enough_values(flat, at[ends], window)]
 
-    def _fresh(self, stretch: Stretch, flags: NDArray[np.uint8], said: list[Said]) -> Judged:
+    def _fresh(self, stretch: NewRows, flags: NDArray[np.uint8], said: list[WindowOutput]) -> RowOutput:
         """The new rows as they look now."""
-        fresh = Overlap(len(self._center), self._kinds([1] * len(self._spans)))
+        fresh = OverlapAverager(len(self._center), self._kinds([1] * len(self._spans)))
         return fresh.judge(stretch, flags, said)
 
-    def _flags(self, stretch: Stretch) -> NDArray[np.uint8]:
+    def _flags(self, stretch: NewRows) -> NDArray[np.uint8]:
         stuck = self._flatline.stuck(stretch)
         impossible = out_of_range(stretch.values, self._valid_min, self._valid_max)
         flags: NDArray[np.uint8] = stuck * STUCK | impossible * OUT_OF_RANGE
         return flags
 
-    def _count(self, stretch: Stretch, num_rows: int) -> None:
+    def _count(self, stretch: NewRows, num_rows: int) -> None:
         self.counters.rows += num_rows
         self.counters.gap_rows += len(stretch) - num_rows
         self.counters.cells += stretch.values.size

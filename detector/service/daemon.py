@@ -27,8 +27,8 @@ from detector.artifact.spec import Artifact
 from detector.config.engine_options import engine_options, rules_of
 from detector.config.load import Config
 from detector.delivery.deleted_input import Deletions
-from detector.delivery.guarantee import Way, choose, create_topics, recovery_of
-from detector.delivery.messages import Encoder, Topics
+from detector.delivery.guarantee import ChosenGuarantee, choose, create_topics, recovery_of
+from detector.delivery.messages import MessageEncoder, Topics
 from detector.delivery.recovery import Recovery
 from detector.delivery.sink import MessageSink
 from detector.engine.engine import Engine, StepResult
@@ -37,12 +37,13 @@ from detector.errors import ConfigError
 from detector.http.access import warn_of_exposure
 from detector.http.server import HttpServer, Protection, Response, Route
 from detector.http.status_page import Status
-from detector.incidents.grouping import Folding, log_fold
+from detector.incidents.grouping import Grouping
 from detector.metrics.recorder import Metrics, Sources
 from detector.notify.notifiers import Notifiers
 from detector.service import systemd
+from detector.service.incident_log import log_group
 from detector.service.model_reload import Candidate, Reloader, Running, Settings, use_settings
-from detector.service.model_watcher import Watch
+from detector.service.model_watcher import ModelWatcher
 
 _HUNG_SECONDS = 60.0
 
@@ -156,7 +157,7 @@ def _judge(
         config.metrics.max_channel_series,
         config.metrics.series,
     )
-    pulse = _Pulse(metrics)
+    pulse = TurnObserver(metrics)
     with closing(_http_server(config, metrics, pulse)) as server:
         way = choose(config, connection, source, urlsplit(server.address).port or 0, metrics.transaction)
         with closing(way.client):
@@ -183,9 +184,9 @@ def _judge(
                 run(source, engine, sink, signals.stop.is_set, turned, prepare)
 
 
-def _sink_of(config: Config, engine: Engine, way: Way, recovery: Recovery | None) -> MessageSink:
+def _sink_of(config: Config, engine: Engine, way: ChosenGuarantee, recovery: Recovery | None) -> MessageSink:
     artifact = engine.artifact
-    encoder = Encoder(
+    encoder = MessageEncoder(
         Topics.of(config.output.prefix),
         artifact.spec.name,
         artifact.version,
@@ -198,11 +199,11 @@ def _sink_of(config: Config, engine: Engine, way: Way, recovery: Recovery | None
     return MessageSink(encoder, way.delivery, partial(recovery.save, engine), recovery.standing)
 
 
-def _watch_of(config: Config, engine: Engine) -> Watch[Candidate]:
+def _watch_of(config: Config, engine: Engine) -> ModelWatcher[Candidate]:
     def make(artifact: Artifact) -> Candidate:
         return Candidate(Engine(artifact, engine.options), codec_of(config, artifact))
 
-    return Watch(config.model.path, config.model.reload_every, engine.artifact, make)
+    return ModelWatcher(config.model.path, config.model.reload_every, engine.artifact, make)
 
 
 def _settings_of(config: Config, running: Running, read: Callable[[], Config]) -> Settings:
@@ -214,7 +215,7 @@ def _settings_of(config: Config, running: Running, read: Callable[[], Config]) -
     return Settings(config, checked, lambda found: use_settings(found, running, rules_of(found)))
 
 
-def _log_start(config: Config, engine: Engine, way: Way, has_recovery: bool, http: str) -> None:
+def _log_start(config: Config, engine: Engine, way: ChosenGuarantee, has_recovery: bool, http: str) -> None:
     logs.event(
         "started",
         model=engine.artifact.spec.name,
@@ -229,12 +230,12 @@ def _log_start(config: Config, engine: Engine, way: Way, has_recovery: bool, htt
     )
 
 
-class _Pulse:
+class TurnObserver:
     """Follows the loop: feeds the metrics, logs incidents, remembers that it turns."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._folding = Folding(metrics.engine.options.rules.fold)
+        self._folding = Grouping(metrics.engine.options.rules.fold)
         self._supervision = systemd.Supervision()
         self._beat = time.monotonic()
 
@@ -260,7 +261,7 @@ class _Pulse:
         self._folding.rules = self._metrics.engine.options.rules.fold
         single, folds = self._folding.take(result.incidents)
         for fold in folds:
-            log_fold(fold)
+            log_group(fold)
         for change in single:
             incident = change.incident
             logs.event(
@@ -287,7 +288,7 @@ class _Pulse:
         return time.monotonic() - self._beat < _HUNG_SECONDS
 
 
-def _http_server(config: Config, metrics: Metrics, pulse: _Pulse) -> HttpServer:
+def _http_server(config: Config, metrics: Metrics, pulse: TurnObserver) -> HttpServer:
     status = Status(metrics)
 
     def scrape(accept: str) -> Response:

@@ -26,7 +26,7 @@ from detector.delivery.sink import MessageSink
 from detector.engine.engine import Engine, StepResult
 from detector.errors import DetectorError
 from detector.incidents.rules import IncidentRules
-from detector.service.model_watcher import Watch
+from detector.service.model_watcher import ModelWatcher
 
 LIVE = frozenset(
     {"incidents", "channels", "maintenance", "watchdog", "log.level", "output.scores", "output.detail"}
@@ -56,7 +56,7 @@ class Running:
 class Reloader:
     """Called between turns by the loop's thread; `ask` may be called from a signal handler."""
 
-    def __init__(self, running: Running, watch: Watch[Candidate]) -> None:
+    def __init__(self, running: Running, watch: ModelWatcher[Candidate]) -> None:
         self._running, self._watch = running, watch
         self._next: Candidate | None = None
         self.loaded = self._refused = 0

@@ -39,7 +39,7 @@ def check_compatible(running: Spec, found: Spec) -> None:
         )
 
 
-class Watch(Generic[Made]):
+class ModelWatcher(Generic[Made]):
     """Looks at `location` every `seconds` (0: only when asked to) for another artifact than the running one,
     and makes of it what the loop needs: `make` runs in the watching thread."""
 

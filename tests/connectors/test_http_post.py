@@ -16,7 +16,7 @@ import pytest
 
 from connectors.errors import EndpointError
 from connectors.http_post import Endpoint, Poster, basic_auth
-from tests.receiver import Receiver, Reply, receiving
+from tests.support.receiver import Receiver, Reply, receiving
 
 SECRET = "T0KEN-hunter2"
 

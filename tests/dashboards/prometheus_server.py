@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.daemon import Daemon, wait_for
-from tests.kafka_broker import WITH_US, free_ports
+from tests.support.daemon import Daemon, wait_for
+from tests.support.kafka_broker import WITH_US, free_ports
 
 JOB = "streamgauge"
 SPAN_SECONDS, STEP_SECONDS = 240, 5

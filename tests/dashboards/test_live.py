@@ -17,11 +17,11 @@ import pytest
 from kafka import KafkaAdminClient
 
 from detector.config.load import Config
-from tests.daemon import PATIENCE_SECONDS, Daemon, running, wait_for
 from tests.dashboards.broken_pump import BLAMED, BROKEN, streaming, train
 from tests.dashboards.prometheus_server import FILLED, JOB, SPAN_SECONDS, Found, Prometheus, scraping
 from tests.dashboards.reading import FILES, ROOT, Question, all_questions, board
 from tests.dashboards.sketch import sketch
+from tests.support.daemon import PATIENCE_SECONDS, Daemon, running, wait_for
 from trainer.demo.plant import CHANNELS
 
 HAS_NOTIFIERS = "notify" in Config.model_fields

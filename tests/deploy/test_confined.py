@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from detector.artifact.registry import publish
-from tests.artifacts import make_artifact
-from tests.daemon import running, wait_for
 from tests.deploy.files import DEPLOY
 from tests.deploy.test_deployment import run
 from tests.deploy.test_notifications import configuration, send
-from tests.service_manager import ServiceManager
+from tests.support.artifacts import make_artifact
+from tests.support.daemon import running, wait_for
+from tests.support.service_manager import ServiceManager
 
 pytestmark = pytest.mark.deployment
 CONFINED = (

@@ -22,8 +22,6 @@ from detector.config.load import Config
 from detector.engine.engine import Engine
 from detector.metrics.recorder import Metrics, Sources
 from detector.service import daemon
-from tests import kafka_broker
-from tests.artifacts import make_artifact
 from tests.deploy.files import (
     CONFIGS,
     DEPLOY,
@@ -36,6 +34,8 @@ from tests.deploy.files import (
     unit_lines,
     violations,
 )
+from tests.support import kafka_broker
+from tests.support.artifacts import make_artifact
 from trainer.demo.plant import Plant
 
 TEXTS = [path for path in sorted(DEPLOY.rglob("*")) if path.is_file() and path.parent.name != "__pycache__"]

@@ -17,10 +17,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.daemon import PATIENCE_SECONDS, wait_for
 from tests.deploy.files import DEPLOY, ROOT, compose
 from tests.deploy.image import Image, build, opened
-from tests.kafka_broker import KafkaBroker, free_ports, need_java
+from tests.support.daemon import PATIENCE_SECONDS, wait_for
+from tests.support.kafka_broker import KafkaBroker, free_ports, need_java
 
 pytestmark = pytest.mark.deployment
 WORK = ROOT / "build/deployment/image"

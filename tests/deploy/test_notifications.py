@@ -12,10 +12,10 @@ from connectors.kafka.connection import Connection
 from connectors.kafka.producer import Producer
 from connectors.wide_json.encoder import encode
 from detector.artifact.registry import publish
-from tests.artifacts import make_artifact
-from tests.daemon import running, wait_for
-from tests.service_manager import ServiceManager
-from tests.strategies import readings_of
+from tests.support.artifacts import make_artifact
+from tests.support.daemon import running, wait_for
+from tests.support.service_manager import ServiceManager
+from tests.support.strategies import readings_of
 
 _CONFIG = """
 [model]

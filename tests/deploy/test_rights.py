@@ -18,10 +18,10 @@ from kafka.admin import (
 )
 
 from detector.artifact.registry import publish
-from tests.artifacts import make_artifact
-from tests.daemon import read_all, running, wait_for
 from tests.deploy.test_notifications import configuration, send
-from tests.kafka_broker import KafkaBroker
+from tests.support.artifacts import make_artifact
+from tests.support.daemon import read_all, running, wait_for
+from tests.support.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.deployment
 LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.proxy import Proxy
-from tests.kafka_broker import KafkaBroker, free_ports
-from tests.secrets import remember
+from tests.support.kafka_broker import KafkaBroker, free_ports
+from tests.support.secrets import remember
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120.0  # a bound on hanging, not an expectation

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.cluster import Cluster
-from tests.kafka_broker import need_java
+from tests.support.kafka_broker import need_java
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from connectors.kafka.connection import Connection, client_settings
 from connectors.records import Message
 from connectors.wide_json.decoder import JsonWideCodec, Raw
 from detector.artifact.spec import Artifact
-from detector.delivery.messages import Encoder, Topics
+from detector.delivery.messages import MessageEncoder, Topics
 from detector.engine.engine import Engine, EngineOptions
 from tests.faults.stream import Stream
 
@@ -49,7 +49,7 @@ def expected_output(stream: Stream, artifact: Artifact, options: EngineOptions) 
     output = Output()
     codec = JsonWideCodec(artifact.spec.channel_names)
     topics = Topics.of("out")
-    encoder = Encoder(topics, artifact.spec.name, artifact.version, artifact.spec.channel_names)
+    encoder = MessageEncoder(topics, artifact.spec.name, artifact.version, artifact.spec.channel_names)
     for partition in range(stream.num_partitions):
         engine = Engine(artifact, options)
         mine = [m for m in stream.messages if m.partition == partition]

@@ -22,11 +22,11 @@ from detector.artifact.registry import publish
 from detector.artifact.spec import Adaptation, Artifact, Scoring
 from detector.config.engine_options import engine_options
 from detector.config.load import load_config
-from tests.artifacts import make_artifact
 from tests.faults.cluster import EVERY_RULE, PLAIN_RULES, Cluster, Member, member_config, wait_for
 from tests.faults.expected import Comparison, committed_output, compare, expected_output
 from tests.faults.faults import FAULTS, WEIGHTS, Struck
 from tests.faults.stream import Stream, make_stream
+from tests.support.artifacts import make_artifact
 
 _FOLLOWING = Adaptation(lowest=0.6, rise=1.3, forgiveness=1.6, alarms_a_row=0.003, learn_after=40)
 _DRAIN_SECONDS, _PROGRESS_SECONDS = 180.0, 15.0

@@ -28,10 +28,10 @@ from connectors.kafka.connection import Connection, TopicSpec
 from connectors.kafka.producer import Producer
 from connectors.records import Message
 from detector.artifact.registry import publish
-from tests.artifacts import make_artifact
 from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, member_config, wait_for
 from tests.faults.expected import read_committed
 from tests.faults.harness import Progress
+from tests.support.artifacts import make_artifact
 
 _SERIES, _PARTITIONS, _MEMBERS = 200, 4, 3
 _START_MS = 1_700_000_000_000

@@ -20,12 +20,12 @@ from connectors.kafka.producer import Producer
 from connectors.records import Message
 from connectors.wide_json.encoder import encode
 from detector.artifact.registry import publish
-from tests.artifacts import make_artifact
 from tests.faults.breakages import HANGING
 from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, member_config, wait_for
 from tests.faults.expected import committed_output
 from tests.faults.harness import Progress
-from tests.strategies import readings_of
+from tests.support.artifacts import make_artifact
+from tests.support.strategies import readings_of
 
 CHANNELS = ("flow", "pressure")
 

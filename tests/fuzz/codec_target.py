@@ -18,7 +18,7 @@ import numpy as np
 from connectors.records import REASONS
 from connectors.wide_json.decoder import Decoded, FieldNames, JsonWideCodec, Limits
 from connectors.wide_json.raw_messages import Raw, RawColumns
-from detector.delivery.messages import Encoder, Topics
+from detector.delivery.messages import MessageEncoder, Topics
 from tests.fuzz.finding import Finding, require
 from tests.fuzz.mutation import ByteMutator, JsonMutator
 
@@ -29,7 +29,7 @@ MOST_SECONDS = 5.0
 """For one batch; a usual one takes a millisecond."""
 _LATEST_NS = (NOW_MS + 86_400_000) * 1_000_000
 _EARLIEST_NS = Limits().min_timestamp_ns
-_DEAD_LETTERS = Encoder(Topics.of("fuzz"), "pump", "0" * 12, CHANNELS)
+_DEAD_LETTERS = MessageEncoder(Topics.of("fuzz"), "pump", "0" * 12, CHANNELS)
 _OTHER_NAMES = FieldNames("s", "t", "v")
 CODECS = (
     JsonWideCodec(CHANNELS),

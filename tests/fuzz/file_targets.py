@@ -37,9 +37,9 @@ from detector.calibration.feedback import (
 from detector.config.load import Config, example, load_config, load_toml
 from detector.engine.engine import Engine
 from detector.errors import ArtifactError, ConfigError, DetectorError
-from tests.artifacts import make_artifact
 from tests.fuzz.finding import Finding, require
 from tests.fuzz.mutation import ByteMutator, JsonMutator
+from tests.support.artifacts import make_artifact
 from trainer.config import TrainConfig
 
 MOST_SECONDS = 10.0

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from detector.artifact import storage as artifacts
 from detector.config.load import Config
 from detector.config.tables import fields_of
-from tests.artifacts import make_artifact
 from tests.fuzz import run
 from tests.fuzz.codec_target import CODECS, NOW_MS, CodecTarget, bodies, check_batch, dumps
 from tests.fuzz.file_targets import GOOD, check_artifact, check_config, check_feedback, sign
 from tests.fuzz.finding import Finding
+from tests.support.artifacts import make_artifact
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numbers at the edge overflow to infinity
 some = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

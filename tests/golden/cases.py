@@ -15,8 +15,8 @@ from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.engine.snapshot import encode_state
 from detector.incidents.rules import IncidentRules
 from detector.models.families import FAMILIES
-from tests.artifacts import make_artifact
-from tests.strategies import EVERY_RULE, INTERVAL_NS, part, readings_of, restless
+from tests.support.artifacts import make_artifact
+from tests.support.strategies import EVERY_RULE, INTERVAL_NS, part, readings_of, restless
 
 CUTS = 7
 ADAPTATION = Adaptation(lowest=0.5, rise=1.35, forgiveness=1.65, alarms_a_row=0.002, learn_after=60)

@@ -17,10 +17,10 @@ from typing import Any
 
 import yaml
 
-from tests.kafka_broker import WITH_US, free_ports
 from tests.monitoring.files import ALERTMANAGER, PROMETHEUS, ROOT, RULES, need
 from tests.operations.receiver import Pager, paging
 from tests.operations.scaling import scaled
+from tests.support.kafka_broker import WITH_US, free_ports
 
 FACTOR = 15  # every duration of the shipped files is divided by it
 PATIENCE_SECONDS = 240.0  # a bound on hanging, not an expectation

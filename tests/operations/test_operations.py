@@ -20,10 +20,10 @@ import pandas as pd
 import pytest
 from kafka import KafkaAdminClient
 
-from tests.kafka_broker import free_ports
 from tests.monitoring.files import ROOT, RUNBOOK_BASE, RUNBOOKS, need
 from tests.operations.pumps import Pumps
 from tests.operations.stack import FACTOR, Detector, Monitoring, fetch, monitoring, seconds_until
+from tests.support.kafka_broker import free_ports
 from trainer import fit
 from trainer.demo.plant import CHANNELS, Plant
 

@@ -21,8 +21,8 @@ from detector.artifact.registry import publish
 from detector.artifact.spec import Artifact
 from detector.delivery.messages import incident_json
 from detector.engine.engine import Engine, StepResult
-from tests.daemon import read_all, running, wait_for
-from tests.data import need
+from tests.support.daemon import read_all, running, wait_for
+from tests.support.data import need
 from trainer.config import FitOptions, ModelOptions, TrainConfig
 from trainer.demo.plant import CHANNELS, Plant, faults_of_a_day
 from trainer.pipeline import fit_source, source_of

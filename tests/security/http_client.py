@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from detector.http.server import HttpServer
-from tests.certificates import Files
+from tests.support.certificates import Files
 
 PATIENCE_SECONDS = 60.0  # a bound on hanging, not an expectation
 

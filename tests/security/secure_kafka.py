@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 
-from tests.certificates import Authority, Files
-from tests.kafka_broker import KafkaBroker, need_java
-from tests.secrets import planted
+from tests.support.certificates import Authority, Files
+from tests.support.kafka_broker import KafkaBroker, need_java
+from tests.support.secrets import planted
 
 USER = "gauge"
 PASSWORD = planted("sasl-password")

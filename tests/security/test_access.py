@@ -18,9 +18,9 @@ from detector.config.schema import HttpSection
 from detector.errors import ConfigError
 from detector.http.access import Access, warn_of_exposure
 from detector.http.server import HttpServer, Protection, Response, Route
-from tests.certificates import Authority, Files
-from tests.secrets import planted
 from tests.security.http_client import exchange, get, login, trusting, wait_for
+from tests.support.certificates import Authority, Files
+from tests.support.secrets import planted
 
 PASSWORD = planted("http-password")
 ROUTES: dict[str, Route] = {

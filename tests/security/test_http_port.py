@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from detector import probe
-from detector.http.certificates import Certificates, TlsFiles
+from detector.config.tls_files import TlsFiles
+from detector.http.certificates import Certificates
 from detector.http.server import HttpServer, Protection, Response, Route
-from tests.certificates import Authority
 from tests.security.http_client import connect, exchange, get, read_all, trusting, wait_for
+from tests.support.certificates import Authority
 
 MOST = 8
 PATIENCE, IMPATIENCE = 60.0, 2.0

@@ -14,7 +14,7 @@ import torch
 from detector.artifact import registry
 from detector.artifact import storage as artifacts
 from detector.errors import ArtifactError
-from tests.artifacts import make_artifact
+from tests.support.artifacts import make_artifact
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import pytest
 
 import streamgauge
 from detector.artifact.registry import publish
-from tests.artifacts import make_artifact
-from tests.certificates import Authority
-from tests.daemon import ROOT, running, wait_for
-from tests.secrets import MARKER, leaks, planted
 from tests.security.http_client import fetch, login, trusting
 from tests.security.secure_kafka import PASSWORD, USER, SecureKafka
+from tests.support.artifacts import make_artifact
+from tests.support.certificates import Authority
+from tests.support.daemon import ROOT, running, wait_for
+from tests.support.secrets import MARKER, leaks, planted
 
 KAFKA, HTTP, KEY = PASSWORD, planted("http-password"), planted("key-password")
 ENVIRONMENT = {
@@ -144,7 +144,7 @@ def test_the_search_finds_a_secret_however_it_is_wrapped(written: bytes) -> None
 def test_a_session_whose_daemons_logged_a_secret_fails(tmp_path: Path, written: str, code: int) -> None:
     log = tmp_path / "daemon.log"
     (tmp_path / "test_one.py").write_text(
-        "from pathlib import Path\nfrom tests.secrets import remember\n"
+        "from pathlib import Path\nfrom tests.support.secrets import remember\n"
         f"def test_one():\n    log = Path({str(log)!r})\n    remember(log)\n    log.write_text({written!r})\n"
     )
     environ = {name: value for name, value in os.environ.items() if "TEST_LOGS" not in name}

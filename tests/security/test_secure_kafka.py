@@ -19,14 +19,14 @@ from connectors.kafka.connection import Connection
 from connectors.kafka.producer import Producer
 from connectors.wide_json.encoder import encode
 from detector.artifact.registry import publish
-from tests.artifacts import make_artifact
-from tests.certificates import Authority
-from tests.daemon import PATIENCE_SECONDS, ROOT, read_all, running, wait_for
 from tests.faults.cluster import Member, Zygote
-from tests.secrets import leaks, planted
 from tests.security.http_client import fetch
 from tests.security.secure_kafka import PASSWORD, USER, SecureKafka
-from tests.strategies import readings_of
+from tests.support.artifacts import make_artifact
+from tests.support.certificates import Authority
+from tests.support.daemon import PATIENCE_SECONDS, ROOT, read_all, running, wait_for
+from tests.support.secrets import leaks, planted
+from tests.support.strategies import readings_of
 
 STARTUP_SECONDS = 400
 NUM_ROWS = 30

@@ -16,8 +16,8 @@ from detector import Detector
 from detector.artifact.spec import Adaptation, Artifact, Scoring, Threshold
 from detector.calibration.alarm_budget import rows_per_event
 from detector.engine.engine import Engine
-from detector.scoring.ensemble_error import Combination, level_of, log_statistics
-from tests.artifacts import make_artifact
+from detector.scoring.ensemble_error import EnsembleError, level_of, log_statistics
+from tests.support.artifacts import make_artifact
 from trainer import fit
 from trainer.calibrate import (
     QUANTILES,
@@ -35,7 +35,7 @@ from trainer.calibrate import (
 from trainer.config import FitOptions, ModelOptions, ScoringOptions, TrainConfig, override
 from trainer.data.channel_statistics import channel_statistics
 from trainer.data.history import History, Segment, Shares, build_history
-from trainer.data.training_windows import Windows
+from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TooLittleDataError
 from trainer.model_card import model_card
 
@@ -109,7 +109,7 @@ def test_held_out_statistics_are_those_of_an_engine_that_saw_it_all(
         patch.setattr("trainer.calibrate._FEED_ROWS", at_once)
         held_out = held_out_statistics(artifact, history, segments)
     members = artifact.spec.members
-    errors = Combination(members, [member.settled for member in members]).errors(held_out.settled)
+    errors = EnsembleError(members, [member.settled for member in members]).errors(held_out.settled)
     expected, numbers = [], []
     for number, segment in enumerate(segments):
         scores = engine_scores(artifact, history, segment.series)
@@ -159,7 +159,7 @@ def test_errors_of_held_out_rows_lie_around_the_same_place_whatever_the_member_s
     for one in (held_out, scaled):
         found = calibrated(artifact.spec, artifact.module, one, adaptive=False)
         for at, member in enumerate(found.spec.members):
-            alone = Combination((member,), [member.settled])
+            alone = EnsembleError((member,), [member.settled])
             errors = alone.errors(one.settled[:, 2 * at : 2 * at + 2])
             assert 0.002 <= (errors[np.isfinite(errors)] > 1).mean() <= 0.03
 
@@ -171,7 +171,7 @@ def test_a_causal_model_has_no_threshold_of_provisional_verdicts(history: Histor
     assert list(waiting.held_out) == ["segment", "error", "fresh"]
     members = waiting.spec.members
     held_out = held_out_statistics(artifact_of(3), history, history.segments)
-    first = Combination(members, [member.fresh for member in members]).errors(held_out.fresh)
+    first = EnsembleError(members, [member.fresh for member in members]).errors(held_out.fresh)
     np.testing.assert_array_equal(waiting.held_out["fresh"], first)
     assert waiting.spec.threshold.fresh is not None
     assert np.nanquantile(first, 0.9) < waiting.spec.threshold.fresh < 2 * np.nanmax(first)
@@ -220,7 +220,7 @@ def test_the_threshold_keeps_the_budget_on_the_rows_it_was_learnt_from(
 def test_the_calibration_table_has_the_quantiles_of_errors_and_residuals(
     history: History, artifact: Artifact
 ) -> None:
-    everything = Windows(history, history.segments, np.zeros(2), np.ones(2), artifact.spec.window)
+    everything = TrainingWindows(history, history.segments, np.zeros(2), np.ones(2), artifact.spec.window)
     residuals = held_out_residuals(artifact.module[0].autoencoder, everything)
     table = learnt(history, artifact).calibration | residual_columns(artifact.spec, residuals)
     assert list(table) == ["quantile", "error", "residual:flow", "residual:pressure"]
@@ -350,7 +350,7 @@ class Offset(torch.nn.Module):
 
 
 def test_residuals_are_those_of_the_last_row_and_missing_values_stay_missing(history: History) -> None:
-    windows = Windows(history, history.segments[:1], np.zeros(2), np.ones(2), 6)
+    windows = TrainingWindows(history, history.segments[:1], np.zeros(2), np.ones(2), 6)
     residuals = held_out_residuals(Offset(), windows)
     last = windows.spread(10**6)[:, -1]
     np.testing.assert_array_equal(np.isnan(residuals.values), np.isnan(last))

@@ -25,7 +25,7 @@ _SPREAD_CELLS = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
+class TrainingWindows:
     """All windows of some segments, `stride` rows apart, in the model's units."""
 
     history: History

@@ -26,7 +26,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from connectors.kafka.cluster import ensure_topics
 from connectors.kafka.connection import Connection, TopicSpec
 from connectors.kafka.producer import Producer
-from connectors.kafka.topic_tail import Tail
+from connectors.kafka.topic_tail import TopicTail
 from connectors.parquet.writer import TableWriter
 from connectors.records import Readings
 from connectors.wide_json.encoder import encode
@@ -35,7 +35,7 @@ from trainer.config import FitOptions, ModelOptions, TrainConfig
 from trainer.demo.broker import embedded_broker, free_port
 from trainer.demo.plant import CHANNELS, Plant, faults_of_a_day, history_columns
 from trainer.demo.processes import started
-from trainer.demo.report import Watch, summary
+from trainer.demo.report import AlertFeed, summary
 from trainer.errors import TrainerError
 from trainer.pipeline import fit_source, source_of
 from trainer.progress import reporting
@@ -87,8 +87,8 @@ class Stage:
     """Where readings go in, alerts come out, and what is made of them."""
 
     producer: Producer
-    tail: Tail
-    watch: Watch
+    tail: TopicTail
+    watch: AlertFeed
     console: Console
 
     def tell(self, timeout_seconds: float) -> int:
@@ -118,9 +118,9 @@ def demo(args: argparse.Namespace) -> int:
     with _service(directory, console) as (connection, daemons):
         producer = Producer(connection)
         try:
-            watch = Watch(plant, _WINDOW)
+            watch = AlertFeed(plant, _WINDOW)
             topics = [f"{daemon.family}.alerts" for daemon in daemons]
-            with Tail(connection, topics) as tail:
+            with TopicTail(connection, topics) as tail:
                 stage = Stage(producer, tail, watch, console)
                 sent = _stream(plant, start_ns, args.seconds or _STREAM_SECONDS, stage)
                 _drain(daemons, sent, stage)

@@ -25,7 +25,7 @@ class Found:
 
 
 @dataclass(slots=True)
-class Watch:
+class AlertFeed:
     """Matches incidents with faults. An incident belongs to a fault of its series when it starts within
     it, or within a window after its end (the way back is a change too); any other is a false alarm."""
 
@@ -70,7 +70,7 @@ class Watch:
         return None
 
 
-def summary(watch: Watch, models: Sequence[str], sent: int, console: Console) -> None:
+def summary(watch: AlertFeed, models: Sequence[str], sent: int, console: Console) -> None:
     """The table of all faults and models, and the false alarms against the budget."""
     table = Table(title="What was found")
     for name in ("fault", "pump", "channel", "at"):

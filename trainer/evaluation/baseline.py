@@ -15,7 +15,7 @@ from detector.models.linear import LinearAutoencoder
 from detector.scoring.preprocessing import fill_missing, scale_rows
 from trainer.data.channel_statistics import channel_statistics
 from trainer.data.history import History, Shares
-from trainer.data.training_windows import Windows
+from trainer.data.training_windows import TrainingWindows
 from trainer.fitting.principal_components import fit_linear
 
 WINDOW = 64
@@ -32,7 +32,7 @@ def plain_linear_errors(
     """
     segments = history.part("fit", Shares())
     statistics = channel_statistics(history, segments, window)
-    windows = Windows(history, segments, statistics.center, statistics.scale, window)
+    windows = TrainingWindows(history, segments, statistics.center, statistics.scale, window)
     module = models.build("linear", {}, window, values.shape[1])
     assert isinstance(module, LinearAutoencoder)
     fit_linear(module, windows, 0)

@@ -33,8 +33,8 @@ from trainer.evaluation.labelled import Labelled, find_files, read_labelled
 from trainer.evaluation.process_pool import in_processes
 from trainer.evaluation.row_scores import judge_rows, write_scores
 from trainer.fitting.members import ENSEMBLE, MIN_WINDOW, default_window
-from trainer.pipeline import Source, fit_source
-from trainer.progress import Report
+from trainer.pipeline import TrainingData, fit_source
+from trainer.progress import ProgressReport
 
 _FEED_ROWS = 1 << 14
 _NUM_RANDOM = 5
@@ -124,7 +124,9 @@ class Evaluation:
     failures: tuple[Failure, ...] = field(default=())
 
 
-def evaluate(directory: Path, options: EvaluationOptions, jobs: int | None, report: Report) -> Evaluation:
+def evaluate(
+    directory: Path, options: EvaluationOptions, jobs: int | None, report: ProgressReport
+) -> Evaluation:
     """Evaluate every Parquet file below `directory`, `jobs` at a time (None: one a core).
 
     Raises TrainerError when there is none, and for options that no file can be evaluated with; a file
@@ -279,9 +281,9 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _training_source(data: Labelled) -> Source:
+def _training_source(data: Labelled) -> TrainingData:
     chunk = data.training_chunk()
-    return Source(lambda: iter([chunk]), data.channels, data.interval_ns)
+    return TrainingData(lambda: iter([chunk]), data.channels, data.interval_ns)
 
 
 def _config(options: EvaluationOptions, window: int) -> TrainConfig:

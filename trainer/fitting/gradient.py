@@ -23,12 +23,12 @@ from detector.models.linear import LinearAutoencoder
 from detector.models.vae import VariationalAutoencoder
 from detector.scoring.preprocessing import fill_missing
 from trainer.config import FitOptions
-from trainer.data.training_windows import Windows
+from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult, TrainingState
 from trainer.fitting.denoise import corrupted
 from trainer.fitting.principal_components import _SAMPLE_WINDOWS, _batches, fit_linear
-from trainer.progress import Report
+from trainer.progress import ProgressReport
 
 _VALIDATION_WINDOWS = 4_096
 _MIN_GAIN = 0.005
@@ -41,9 +41,9 @@ class Halves:
     """The windows that train the weights, and those of later rows that say when to stop; `both` for a fit
     that needs no telling."""
 
-    train: Windows
-    validation: Windows
-    both: Windows | None = None
+    train: TrainingWindows
+    validation: TrainingWindows
+    both: TrainingWindows | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def fit_module(
     hyperparameters: Mapping[str, Any],
     windows: Halves,
     options: FitOptions,
-    report: Report,
+    report: ProgressReport,
     checkpoints: Checkpoints | None = None,
 ) -> FitResult:
     """Train `module` in place, in closed form where it has one, else by `fit_gradient`.
@@ -90,7 +90,7 @@ def fit_gradient(
     loss: str,
     windows: Halves,
     options: FitOptions,
-    report: Report,
+    report: ProgressReport,
     checkpoints: Checkpoints | None = None,
 ) -> FitResult:
     """Train `module` in place; it ends with the weights that did best on the validation windows.
@@ -170,7 +170,7 @@ def _epoch(
 
 
 def _epoch_batches(
-    train: Windows, options: FitOptions, rng: np.random.Generator
+    train: TrainingWindows, options: FitOptions, rng: np.random.Generator
 ) -> Iterator[NDArray[np.float32]]:
     """One pass, or several where the history is so short that a pass is only a few steps."""
     share = len(train) // _SHARE_OF_WINDOWS

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detector.models.linear import LinearAutoencoder
 from detector.scoring.preprocessing import fill_missing
-from trainer.data.training_windows import Windows
+from trainer.data.training_windows import TrainingWindows
 
 _SAMPLE_WINDOWS = 4_096
 _EXACT_CELLS = 4_096
@@ -20,7 +20,7 @@ _LINEAR_WINDOWS = 40_000
 _SAMPLE_CELLS = 1 << 26
 
 
-def fit_linear(module: LinearAutoencoder, train: Windows, seed: int, noise: float = 0.0) -> None:
+def fit_linear(module: LinearAutoencoder, train: TrainingWindows, seed: int, noise: float = 0.0) -> None:
     """Fit in closed form: the principal components of the windows, missing values filled as in scoring.
 
     With `noise` of this standard deviation added to what it sees, the best linear map to the clean windows

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from detector.models import families as models
 from detector.models.whitening import Whitening
 from detector.scoring.preprocessing import fill_missing
-from trainer.data.training_windows import Windows
+from trainer.data.training_windows import TrainingWindows
 
 _WINDOWS = 8_192
 _ROW_SHRINKAGE, _CHANNEL_SHRINKAGE = 0.03, 0.01
@@ -23,7 +23,9 @@ _BATCH = 256
 _MEMORY = 0.25
 
 
-def fit_whitening(whitening: Whitening, autoencoder: torch.nn.Module, windows: Windows, fading: bool) -> None:
+def fit_whitening(
+    whitening: Whitening, autoencoder: torch.nn.Module, windows: TrainingWindows, fading: bool
+) -> None:
     """Set `whitening` from windows that are spread over the history. In place; the module is on the CPU.
 
     `fading`: the newest rows of a window count most, which suits a causal score; else all count alike.
@@ -77,7 +79,7 @@ def kronecker_factors(
 
 
 def _windows_and_residuals(
-    autoencoder: torch.nn.Module, windows: Windows
+    autoencoder: torch.nn.Module, windows: TrainingWindows
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Windows and their residuals, float64 [N, W, C] each, 0 where a value is missing."""
     x_NWC = windows.spread(_WINDOWS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.kafka.batch_size import Pace
+from connectors.kafka.batch_size import BatchSizer
 
 
 class Clock:
@@ -18,7 +18,7 @@ class Clock:
 def sizes_at(each: float, fixed: float, num: int = 30, interval: float = 300.0) -> list[int]:
     """The sizes of so many batches where there is always enough to read."""
     clock = Clock()
-    pace = Pace(20_000, interval, clock)
+    pace = BatchSizer(20_000, interval, clock)
     found = []
     for _ in range(num):
         found.append(pace.limit)
@@ -52,7 +52,7 @@ def test_what_each_batch_costs_does_not_make_batches_smaller_and_smaller() -> No
 
 def test_a_model_that_becomes_a_hundred_times_slower_is_noticed_with_the_next_batch() -> None:
     clock = Clock()
-    pace = Pace(20_000, 300.0, clock)
+    pace = BatchSizer(20_000, 300.0, clock)
     for each in (*[1e-4] * 20, 1e-2):
         pace.taken(pace.limit)
         took = 0.1 + each * pace.limit
@@ -64,7 +64,7 @@ def test_a_model_that_becomes_a_hundred_times_slower_is_noticed_with_the_next_ba
 
 def test_small_batches_for_want_of_messages_change_nothing() -> None:
     clock = Clock()
-    pace = Pace(20_000, 300.0, clock)
+    pace = BatchSizer(20_000, 300.0, clock)
     before = pace.limit
     for _ in range(10):
         pace.taken(1)

@@ -28,7 +28,7 @@ from connectors.kafka.source import (
 )
 from connectors.records import Batch, Message
 from connectors.wide_json.decoder import JsonWideCodec
-from tests.kafka_broker import KafkaBroker, free_ports
+from tests.support.kafka_broker import KafkaBroker, free_ports
 
 MakeTopic = Callable[..., str]
 MakeBroker = Callable[..., KafkaBroker]

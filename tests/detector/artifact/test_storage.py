@@ -16,7 +16,7 @@ from detector.artifact import registry
 from detector.artifact import storage as artifacts
 from detector.artifact.spec import Artifact
 from detector.errors import ArtifactError
-from tests.artifacts import make_artifact
+from tests.support.artifacts import make_artifact
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from detector.calibration.feedback import (
 from detector.calibration.recalibrate import recalibrated
 from detector.errors import ArtifactError, DetectorError
 from streamgauge import main
-from tests.artifacts import make_artifact
+from tests.support.artifacts import make_artifact
 
 THRESHOLD = Threshold(4.0, "fixed", "1/week")
 INCIDENT = {

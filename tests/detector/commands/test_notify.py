@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import streamgauge
-from tests.receiver import Reply, receiving
+from tests.support.receiver import Reply, receiving
 
 CONFIG = (
     '[model]\npath = "x"\n[kafka]\ntopic = "x"\n[[notify]]\nname = "good"\nkind = "webhook"\nurl = "{}"\n'

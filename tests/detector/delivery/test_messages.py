@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from connectors.records import Reject
-from detector.delivery.messages import Encoder, Topics, iso
+from detector.delivery.messages import MessageEncoder, Topics, iso
 from detector.incidents.lifecycle import Incidents
 from detector.incidents.rules import IncidentRules
 from detector.scoring.verdicts import State, Verdicts
@@ -15,8 +15,8 @@ from detector.scoring.verdicts import State, Verdicts
 MS = 1_000_000
 
 
-def encoder(**options: str) -> Encoder:
-    return Encoder(Topics.of("plant"), "pump", "v1", ("flow", "pressure"), **options)
+def encoder(**options: str) -> MessageEncoder:
+    return MessageEncoder(Topics.of("plant"), "pump", "v1", ("flow", "pressure"), **options)
 
 
 def verdicts() -> Verdicts:

@@ -20,8 +20,8 @@ from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.incidents.rules import IncidentRules
 from detector.scoring.inference import Threads
 from detector.scoring.verdicts import State
-from tests.artifacts import make_artifact
-from tests.strategies import INTERVAL_NS, cuts_of, order_within, part, readings_of, reordered, streams
+from tests.support.artifacts import make_artifact
+from tests.support.strategies import INTERVAL_NS, cuts_of, order_within, part, readings_of, reordered, streams
 
 COLUMNS = ("score", "contribution", "expected")
 SHORT = (("linear", 4),)

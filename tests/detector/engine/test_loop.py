@@ -7,12 +7,12 @@ import pytest
 
 from connectors.errors import KafkaError
 from connectors.records import Batch, Position, Readings
-from detector.delivery.messages import Encoder, Topics
+from detector.delivery.messages import MessageEncoder, Topics
 from detector.delivery.sink import MessageSink
 from detector.engine.engine import Engine, StepResult
 from detector.engine.loop import Turn, run
-from tests.artifacts import make_artifact
-from tests.strategies import readings_of
+from tests.support.artifacts import make_artifact
+from tests.support.strategies import readings_of
 
 TOPIC = "readings"
 
@@ -51,7 +51,7 @@ def batch(start: int, num_rows: int, offset: int, **more: object) -> Batch:
 
 
 def sink_into(outbox: Outbox) -> MessageSink:
-    return MessageSink(Encoder(Topics.of("out"), "pump", "v1", ("flow", "pressure")), outbox)
+    return MessageSink(MessageEncoder(Topics.of("out"), "pump", "v1", ("flow", "pressure")), outbox)
 
 
 def test_each_batch_is_delivered_with_its_position_and_the_end_flushes() -> None:

@@ -14,8 +14,8 @@ from detector.engine.engine import Engine, EngineOptions
 from detector.incidents.lifecycle import IncidentEvent
 from detector.incidents.rules import SUPPRESSIONS, ChannelRule, IncidentRules
 from detector.scoring.verdicts import State
-from tests.artifacts import make_artifact
-from tests.strategies import (
+from tests.support.artifacts import make_artifact
+from tests.support.strategies import (
     EVERY_RULE,
     INTERVAL_NS,
     NAMES,
@@ -25,7 +25,7 @@ from tests.strategies import (
     restless,
     streams,
 )
-from tests.verdicts import incidents_with, verdicts
+from tests.support.verdicts import incidents_with, verdicts
 
 
 def engine_of(rules: IncidentRules, threshold: float = 0.8) -> Engine:

@@ -14,8 +14,8 @@ from detector.artifact.spec import Adaptation, Scoring
 from detector.engine.engine import Engine, EngineOptions
 from detector.engine.snapshot import SeriesState, decode_state, encode_state
 from detector.incidents.rules import IncidentRules
-from tests.artifacts import make_artifact
-from tests.strategies import EVERY_RULE, INTERVAL_NS, part, restless, streams
+from tests.support.artifacts import make_artifact
+from tests.support.strategies import EVERY_RULE, INTERVAL_NS, part, restless, streams
 
 FOLLOWING = Adaptation(lowest=0.5, rise=1.4, forgiveness=1.6, alarms_a_row=0.02, learn_after=12)
 KINDS: list[dict[str, Any]] = [

@@ -15,7 +15,7 @@ from detector.engine.engine import Engine
 from detector.http.server import HttpServer, Response, takes_gzip
 from detector.http.status_page import Status
 from detector.metrics.recorder import Metrics, Sources
-from tests.artifacts import make_artifact
+from tests.support.artifacts import make_artifact
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_the_status_page_escapes_what_comes_from_outside() -> None:
 
     import numpy as np
 
-    from tests.strategies import readings_of
+    from tests.support.strategies import readings_of
 
     engine = Engine(make_artifact())
     readings = readings_of(np.zeros(12, int), np.arange(12) * 10**9, np.random.default_rng(0).random((12, 2)))
@@ -131,7 +131,7 @@ def test_the_status_page_shows_incidents_lag_age_and_drift() -> None:
 
     from connectors.records import Batch
     from detector.engine.loop import Turn
-    from tests.strategies import readings_of
+    from tests.support.strategies import readings_of
 
     artifact = dataclasses.replace(make_artifact(threshold=1e-9), written_at=time.time() - 3 * 86400)
     engine = Engine(artifact)

@@ -8,7 +8,7 @@ from itertools import pairwise, permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.incidents.grouping import Folding, fold_all
+from detector.incidents.grouping import Grouping, group_all
 from detector.incidents.lifecycle import Incident, IncidentEvent, incident_id
 from detector.incidents.rules import FoldRules
 
@@ -38,18 +38,18 @@ A, B, C, D = incident("a", 0), incident("b", 30), incident("c", 60), incident("d
 
 def test_series_that_turn_within_the_window_are_one_fold_in_whatever_order_they_come() -> None:
     for order in permutations([A, B, C, D]):
-        (fold,) = fold_all(THREE, order)
+        (fold,) = group_all(THREE, order)
         assert (fold.series, fold.start_ns, fold.state) == (("a", "b", "c"), 0, "firing")
-    assert fold_all(THREE, [A, B, D]) == ()
-    assert fold_all(FoldRules(), [A, B, C]) == ()
+    assert group_all(THREE, [A, B, D]) == ()
+    assert group_all(FoldRules(), [A, B, C]) == ()
 
 
 def test_one_series_that_turns_three_times_is_no_fold() -> None:
-    assert fold_all(THREE, [incident("a", 0), incident("a", 20), incident("a", 40)]) == ()
+    assert group_all(THREE, [incident("a", 0), incident("a", 20), incident("a", 40)]) == ()
 
 
 def test_a_batch_of_incidents_is_told_once_and_resolved_once() -> None:
-    folding = Folding(THREE)
+    folding = Grouping(THREE)
     single, changes = folding.take(opened(A, B, C))
     assert (single, [(one.kind, one.fold.series) for one in changes]) == ((), [("opened", ("a", "b", "c"))])
     assert folding.take(resolved(A, B)) == ((), ())
@@ -59,7 +59,7 @@ def test_a_batch_of_incidents_is_told_once_and_resolved_once() -> None:
 
 
 def test_what_was_told_by_itself_before_the_fold_is_resolved_by_itself() -> None:
-    folding = Folding(THREE)
+    folding = Grouping(THREE)
     assert folding.take(opened(A)) == (tuple(opened(A)), ())
     assert folding.take(opened(B)) == (tuple(opened(B)), ())
     single, (fold,) = folding.take(opened(C))
@@ -70,7 +70,7 @@ def test_what_was_told_by_itself_before_the_fold_is_resolved_by_itself() -> None
 
 
 def test_others_join_an_open_fold_and_a_worse_one_escalates_it() -> None:
-    folding = Folding(THREE)
+    folding = Grouping(THREE)
     first = folding.take(opened(A, B, C))[1][0].fold
     single, (joined,) = folding.take(opened(incident("e", 50)))
     assert (single, joined.kind, joined.fold.id) == ((), "joined", first.id)
@@ -82,7 +82,7 @@ def test_others_join_an_open_fold_and_a_worse_one_escalates_it() -> None:
 
 def test_without_the_rule_every_event_is_told_as_it_is() -> None:
     events = opened(A, B, C)
-    assert Folding(FoldRules()).take(events) == (tuple(events), ())
+    assert Grouping(FoldRules()).take(events) == (tuple(events), ())
 
 
 @given(
@@ -95,7 +95,7 @@ def test_whatever_is_told_as_open_is_told_as_resolved_once_all_is_over(
     incidents = [incident(f"s{at}", start) for at, start in enumerate(starts)]
     events = opened(*incidents) + resolved(*incidents)
     bounds = [0, *sorted(min(cut, len(events)) for cut in cuts), len(events)]
-    folding = Folding(THREE)
+    folding = Grouping(THREE)
     told: dict[str, list[str]] = {}
     for start, stop in pairwise(bounds):
         single, changes = folding.take(events[start:stop])

@@ -10,7 +10,7 @@ import pytest
 from detector.incidents.maintenance import Maintenance, OneOff, Recurring
 from detector.incidents.rules import ChannelRule, IncidentRules
 from detector.scoring.verdicts import State, Verdicts
-from tests.verdicts import BAD, GOOD, ROW, SECOND, incidents_with, seconds, verdicts
+from tests.support.verdicts import BAD, GOOD, ROW, SECOND, incidents_with, seconds, verdicts
 
 NAN = float("nan")
 

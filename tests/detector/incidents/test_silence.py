@@ -11,8 +11,8 @@ from detector.engine.snapshot import SeriesState, decode_state, encode_state
 from detector.incidents.maintenance import Maintenance, OneOff
 from detector.incidents.rules import IncidentRules, WatchdogRules
 from detector.scoring.verdicts import State
-from tests.artifacts import make_artifact
-from tests.strategies import INTERVAL_NS
+from tests.support.artifacts import make_artifact
+from tests.support.strategies import INTERVAL_NS
 
 MINUTE = 60 * 10**9
 NOON = 1_800_000_000 * 10**9

@@ -17,9 +17,10 @@ from connectors.records import Batch, Reject
 from detector.calibration.alarm_budget import rows_per_event
 from detector.engine.engine import Engine, EngineOptions
 from detector.engine.loop import Turn
-from detector.metrics.recorder import Metrics, NotifierStats, Sources
-from tests.artifacts import make_artifact
-from tests.strategies import NAMES, readings_of
+from detector.metrics.recorder import Metrics, Sources
+from detector.notify.stats import NotifierStats
+from tests.support.artifacts import make_artifact
+from tests.support.strategies import NAMES, readings_of
 
 
 def scrape(metrics: Metrics) -> dict[tuple[str, tuple], float]:

@@ -190,7 +190,7 @@ def test_more_layers_and_nodes_make_a_larger_model(family: str) -> None:
 
 @every_family
 def test_the_documented_number_of_parameters_is_the_true_one(family: str) -> None:
-    text = (Path(__file__).parents[2] / "docs/models.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs/models.md").read_text(encoding="utf-8")
     documented = re.search(rf"^\| `{family}` \|.*\| ([\d,]+) \|", text, re.MULTILINE)
     assert documented
     assert int(documented[1].replace(",", "")) == size_of(family, 64, 8)

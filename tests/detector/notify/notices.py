@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Literal
 
 from connectors.records import Message
-from detector.delivery.messages import Encoder, Topics
+from detector.delivery.messages import MessageEncoder, Topics
 from detector.incidents.lifecycle import ChannelEvidence, Incident, IncidentEvent, Kind, incident_id
 
-ENCODER = Encoder(Topics("scores", "alerts", "dead-letters", "state"), "pump", "v1", ("flow", "pressure"))
+ENCODER = MessageEncoder(
+    Topics("scores", "alerts", "dead-letters", "state"), "pump", "v1", ("flow", "pressure")
+)
 START_NS = 1_790_000_000_000_000_000
 SECOND_NS = 10**9
 

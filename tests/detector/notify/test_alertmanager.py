@@ -17,9 +17,9 @@ from connectors.http_post import Poster
 from detector.config.schema import NotifySection
 from detector.notify.notice import parse
 from detector.notify.receivers import poster_of, sender_of
-from tests.daemon import wait_for
 from tests.detector.notify.notices import message
-from tests.kafka_broker import free_ports
+from tests.support.daemon import wait_for
+from tests.support.kafka_broker import free_ports
 
 PROGRAM = "prometheus-alertmanager"
 

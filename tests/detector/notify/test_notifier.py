@@ -19,9 +19,9 @@ from connectors.records import Message
 from detector.config.load import Config
 from detector.notify.notifier import Notifier
 from detector.notify.notifiers import parts_of, reader_of
-from tests.daemon import wait_for
 from tests.detector.notify.notices import message
-from tests.receiver import Got, Receiver, Reply, receiving
+from tests.support.daemon import wait_for
+from tests.support.receiver import Got, Receiver, Reply, receiving
 
 BOUND = 40
 LIVES = ("opened", "escalated", "resolved")

@@ -14,7 +14,7 @@ import streamgauge
 from detector.artifact.registry import publish
 from detector.engine.engine import EngineOptions
 from detector.offline.backtest import backtest_parquet
-from tests.artifacts import make_artifact
+from tests.support.artifacts import make_artifact
 
 
 def write(path: Path, num_rows: int = 60) -> Path:

@@ -17,8 +17,8 @@ from detector import Detector
 from detector.errors import DetectorError
 from detector.models import families as models
 from detector.offline.encode import encode_parquet
-from tests.artifacts import make_artifact
-from tests.sines import CHANNELS, LATENT, WINDOW, clean, frame_of, linear_artifact, write
+from tests.support.artifacts import make_artifact
+from tests.support.sines import CHANNELS, LATENT, WINDOW, clean, frame_of, linear_artifact, write
 from trainer import fit
 from trainer.config import ModelOptions, TrainConfig
 

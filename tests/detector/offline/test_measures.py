@@ -16,7 +16,7 @@ from detector.offline.measures import (
     count_alarms,
     vus_pr,
 )
-from tests.data import labelled_files, read_labelled
+from tests.support.data import labelled_files, read_labelled
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::SyntaxWarning")
 

@@ -12,9 +12,9 @@ import torch
 
 from detector import Detector
 from detector.errors import DetectorError
-from detector.offline.reconstruct import RepairOptions, reconstruct_parquet
-from tests.artifacts import make_artifact
-from tests.sines import CHANNELS, WINDOW, clean, frame_of, linear_artifact, write
+from detector.offline.reconstruct import ReconstructOptions, reconstruct_parquet
+from tests.support.artifacts import make_artifact
+from tests.support.sines import CHANNELS, WINDOW, clean, frame_of, linear_artifact, write
 
 
 def error(frame: pd.DataFrame, cells: np.ndarray | None = None) -> float:
@@ -93,7 +93,7 @@ def test_short_gaps_get_rows_and_long_ones_none(tmp_path: Path) -> None:
     frame = frame.drop(frame.index[[*range(30, 35), *range(60, 66)]])  # max_gap is 5
     frame.iloc[3, 0] = np.nan
     data = write(tmp_path / "data.parquet", frame)
-    options = RepairOptions(only_gaps=True)
+    options = ReconstructOptions(only_gaps=True)
     outcome = reconstruct_parquet(linear_artifact(), data, tmp_path / "filled.parquet", options)
     written = pd.read_parquet(tmp_path / "filled.parquet").set_index("timestamp")
     assert list(written.index) == list(frame_of(120).index.delete(range(60, 66)))

@@ -15,8 +15,8 @@ from detector.artifact.spec import Artifact, Channel
 from detector.errors import DetectorError
 from detector.models import families as models
 from detector.offline.sample import sample_parquet, sampled
-from tests.artifacts import make_artifact
-from tests.sines import CHANNELS, frame_of
+from tests.support.artifacts import make_artifact
+from tests.support.sines import CHANNELS, frame_of
 from trainer import fit
 from trainer.config import FitOptions, ModelOptions, TrainConfig
 

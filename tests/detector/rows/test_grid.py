@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from connectors.records import Readings
 from detector.rows.grid import Grid, Rows
-from detector.rows.windows import Lines, Tails
-from tests.strategies import INTERVAL_NS, cuts_of, order_within, part, reordered, streams
+from detector.rows.windows import GapFiller, WindowBuffer
+from tests.support.strategies import INTERVAL_NS, cuts_of, order_within, part, reordered, streams
 
 LATENESS = st.sampled_from([0, 10, 25, 60])
 
@@ -152,7 +152,7 @@ def test_windows_equal_the_reference(
 ) -> None:
     rows, _ = reference_rows(readings, 0)
     emitted, _ = grid_rows(readings, 0, data.draw(cuts_of(len(readings))))
-    lines, tails = Lines(max_gap), Tails(window - 1, 2)
+    lines, tails = GapFiller(max_gap), WindowBuffer(window - 1, 2)
     found = {}
     for emitted_part in emitted:
         stretch = lines.extend(emitted_part)

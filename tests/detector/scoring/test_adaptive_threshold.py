@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.artifact.spec import Adaptation
-from detector.scoring.adaptive_threshold import Adaptive
-from tests.strategies import cuts_of
+from detector.scoring.adaptive_threshold import AdaptiveThreshold
+from tests.support.strategies import cuts_of
 
 PLAIN = Adaptation(lowest=0.5, rise=1.35, forgiveness=1.65, alarms_a_row=1e-3, learn_after=100)
 
@@ -21,7 +21,7 @@ def thresholds(
     error: np.ndarray, adaptation: Adaptation = PLAIN, cuts: list[int] | None = None
 ) -> np.ndarray:
     """The threshold at each row of one series."""
-    adaptive = Adaptive(adaptation)
+    adaptive = AdaptiveThreshold(adaptation)
     slot, row = np.zeros(len(error), np.int32), np.arange(len(error))
     bounds = itertools.pairwise(cuts or [0, len(error)])
     return np.concatenate([adaptive.thresholds(slot[a:b], row[a:b], error[a:b]) for a, b in bounds])
@@ -82,7 +82,7 @@ def test_a_feed_that_fails_during_an_alarm_has_learnt_no_level() -> None:
     error[100:110] = 5.0
     went_on = thresholds(error)
     row = np.arange(400) + np.repeat([0, 5_000], [110, 290])
-    absent = Adaptive(PLAIN).thresholds(np.zeros(400, np.int32), row, error)
+    absent = AdaptiveThreshold(PLAIN).thresholds(np.zeros(400, np.int32), row, error)
     unknown = thresholds(np.insert(error, 110, np.full(5_000, np.nan)))
     np.testing.assert_array_equal(absent, went_on)
     np.testing.assert_array_equal(np.delete(unknown, np.arange(110, 5_110)), went_on)
@@ -98,7 +98,7 @@ def test_any_cut_gives_bit_equal_thresholds(data: st.DataObject, seed: int, num:
 
 
 def test_series_do_not_mix_and_dropped_ones_start_anew() -> None:
-    adaptive = Adaptive(PLAIN)
+    adaptive = AdaptiveThreshold(PLAIN)
     slot = np.repeat(np.array([0, 1], np.int32), 50)
     row = np.tile(np.arange(50), 2)
     error = np.full(100, 0.5)

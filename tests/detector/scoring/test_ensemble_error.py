@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detector.artifact.spec import Level, Member
-from detector.scoring.ensemble_error import SPREAD_FLOOR, Combination, level_of, log_statistics
+from detector.scoring.ensemble_error import SPREAD_FLOOR, EnsembleError, level_of, log_statistics
 
 NAN = float("nan")
 UNIT = (Level(0.0, 2.0),)
@@ -17,7 +17,7 @@ def members(*windows: int) -> list[Member]:
 
 
 def errors(windows: tuple[int, ...], statistics: list[list[float]]) -> np.ndarray:
-    return Combination(members(*windows), [UNIT] * len(windows)).errors(np.array(statistics))
+    return EnsembleError(members(*windows), [UNIT] * len(windows)).errors(np.array(statistics))
 
 
 def test_a_single_distance_gives_its_root() -> None:
@@ -48,7 +48,7 @@ def test_levels_put_statistics_on_a_common_scale() -> None:
     held_out = np.exp(rng.standard_normal((5_000, 2)) * [0.2, 1.0] + [3.0, -1.0])
     levels = [(level_of(log_statistics(held_out[:, at])),) for at in range(2)]
     assert levels[1][0].spread == pytest.approx(1.0 + SPREAD_FLOOR, abs=0.05)
-    combination = Combination(members(8, 4), levels)
+    combination = EnsembleError(members(8, 4), levels)
     each = [np.where(mask, held_out, NAN) for mask in ([True, False], [False, True])]
     for one in each:
         above = combination.errors(one) > 1.0

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.rows.grid import Rows
-from detector.rows.windows import Lines, Stretch
-from detector.scoring.overlap import Judged, Kind, Overlap, Said
+from detector.rows.windows import GapFiller, NewRows
+from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
 
 MAX_GAP = 2
 NUM_ROWS = 80
@@ -36,18 +36,18 @@ def word(slot: np.ndarray, end: np.ndarray, back: np.ndarray) -> np.ndarray:
     return np.sin(5.0 * slot + 3.0 * end + back)
 
 
-def said_of(stretch: Stretch, window: int, span: int) -> Said:
+def said_of(stretch: NewRows, window: int, span: int) -> WindowOutput:
     ends = np.flatnonzero(stretch.age >= window)
     back = np.arange(span)[::-1]
-    return Said(ends, word(stretch.slot[ends, None], stretch.row[ends, None], back)[:, :, None])
+    return WindowOutput(ends, word(stretch.slot[ends, None], stretch.row[ends, None], back)[:, :, None])
 
 
 class Run:
     """One Overlap with two kinds of words, and every row that it gave back."""
 
     def __init__(self) -> None:
-        self.lines = Lines(MAX_GAP)
-        self.overlap = Overlap(2, [Kind(1, span) for span in SPANS])
+        self.lines = GapFiller(MAX_GAP)
+        self.overlap = OverlapAverager(2, [OutputSpec(1, span) for span in SPANS])
         self.age: dict[tuple[int, int], int] = {}
         self.found: dict[tuple[int, int], tuple[float, ...]] = {}
 
@@ -60,7 +60,7 @@ class Run:
         said = [said_of(stretch, *one) for one in zip(WINDOWS, SPANS, strict=True)]
         self.take(self.overlap.judge(stretch, np.zeros(stretch.values.shape, np.uint8), said))
 
-    def take(self, judged: Judged) -> None:
+    def take(self, judged: RowOutput) -> None:
         keys = list(zip(judged.slot.tolist(), judged.row.tolist(), strict=True))
         assert keys == sorted(keys)
         assert not self.found.keys() & set(keys), "a row was final twice"
@@ -110,9 +110,9 @@ def test_rows_before_a_long_gap_are_final_when_it_ends() -> None:
 
 def test_actual_values_and_flags_stay_with_their_row() -> None:
     rows = rows_of(1, 0.0)
-    stretch = Lines(MAX_GAP).extend(rows)
+    stretch = GapFiller(MAX_GAP).extend(rows)
     flags = np.random.default_rng(0).integers(0, 4, rows.values.shape, dtype=np.uint8)
-    overlap = Overlap(2, [Kind(1, span) for span in SPANS])
+    overlap = OverlapAverager(2, [OutputSpec(1, span) for span in SPANS])
     said = [said_of(stretch, *one) for one in zip(WINDOWS, SPANS, strict=True)]
     for judged in (overlap.judge(stretch, flags, said), overlap.flush()):
         at = judged.slot * NUM_ROWS + judged.row
@@ -121,11 +121,11 @@ def test_actual_values_and_flags_stay_with_their_row() -> None:
 
 
 def test_one_value_of_a_window_is_said_of_every_row_it_speaks_of() -> None:
-    stretch = Lines(MAX_GAP).extend(within(rows_of(0, 0.0), 0, 10))
+    stretch = GapFiller(MAX_GAP).extend(within(rows_of(0, 0.0), 0, 10))
     ends = np.flatnonzero(stretch.age >= 4)
-    overlap = Overlap(2, [Kind(2, 3)])
+    overlap = OverlapAverager(2, [OutputSpec(2, 3)])
     values = np.stack([stretch.row[ends], -stretch.row[ends]], axis=1)[:, None, :].astype(float)
-    judged = overlap.judge(stretch, np.zeros((20, 2), np.uint8), [Said(ends, values)])
+    judged = overlap.judge(stretch, np.zeros((20, 2), np.uint8), [WindowOutput(ends, values)])
     assert judged.row[:8].tolist() == list(range(8))
     np.testing.assert_array_equal(judged.means[0][3:8, 0], [4.0, 5.0, 6.0, 7.0, 8.0])
     np.testing.assert_array_equal(judged.means[0][1:3, 0], [3.0, 3.5])
@@ -134,8 +134,8 @@ def test_one_value_of_a_window_is_said_of_every_row_it_speaks_of() -> None:
 
 @pytest.mark.parametrize("spans", [(1, 1), SPANS])
 def test_dropped_series_are_forgotten_and_the_others_kept(spans: tuple[int, int]) -> None:
-    rows, overlap = rows_of(0, 0.0), Overlap(2, [Kind(1, span) for span in spans])
-    stretch = Lines(MAX_GAP).extend(within(rows, 0, 20))
+    rows, overlap = rows_of(0, 0.0), OverlapAverager(2, [OutputSpec(1, span) for span in spans])
+    stretch = GapFiller(MAX_GAP).extend(within(rows, 0, 20))
     said = [said_of(stretch, *one) for one in zip(WINDOWS, spans, strict=True)]
     overlap.judge(stretch, np.zeros((40, 2), np.uint8), said)
     overlap.drop(np.array([0], np.int32))

@@ -17,9 +17,9 @@ from detector.incidents.lifecycle import IncidentRules
 from detector.incidents.rules import ChannelRule
 from detector.scoring.verdicts import State
 from detector.service.model_reload import Candidate, Reloader, Running
-from tests.artifacts import make_artifact
 from tests.detector.test_snapshot import FOLLOWING, KINDS, engine_of, outcome, through_bytes
-from tests.strategies import INTERVAL_NS, part, streams
+from tests.support.artifacts import make_artifact
+from tests.support.strategies import INTERVAL_NS, part, streams
 
 RULES = IncidentRules(for_rows=2, of_rows=3, quiet_rows=3)
 Key = tuple[str, int]

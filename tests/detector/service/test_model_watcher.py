@@ -11,8 +11,8 @@ from detector.artifact.registry import look, open_artifact, publish
 from detector.artifact.spec import Artifact, Spec
 from detector.artifact.storage import MANIFEST, load
 from detector.errors import ArtifactError
-from detector.service.model_watcher import Watch, check_compatible
-from tests.artifacts import make_artifact
+from detector.service.model_watcher import ModelWatcher, check_compatible
+from tests.support.artifacts import make_artifact
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def entry(tmp_path: Path) -> Path:
     return tmp_path / "pump"
 
 
-def watching(location: Path | str) -> Watch[Artifact]:
-    return Watch(str(location), 0, open_artifact(location), lambda artifact: artifact)
+def watching(location: Path | str) -> ModelWatcher[Artifact]:
+    return ModelWatcher(str(location), 0, open_artifact(location), lambda artifact: artifact)
 
 
 def spec_with(**more: object) -> Spec:
@@ -124,6 +124,6 @@ def test_a_pointer_leads_to_nowhere_but_a_version(entry: Path) -> None:
     (entry / "current").write_text("../../etc")
     with pytest.raises(ArtifactError, match="is not a version"):
         look(entry)
-    watch = Watch(str(entry), 0, make_artifact(), lambda artifact: artifact)
+    watch = ModelWatcher(str(entry), 0, make_artifact(), lambda artifact: artifact)
     watch.look_once()
     assert watch.take() is None

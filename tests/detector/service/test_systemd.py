@@ -17,9 +17,9 @@ from detector.engine.engine import Engine
 from detector.engine.loop import run
 from detector.service import systemd
 from detector.service.systemd import Supervision, notify, watchdog_seconds
-from tests.artifacts import make_artifact
-from tests.service_manager import ServiceManager
-from tests.strategies import readings_of
+from tests.support.artifacts import make_artifact
+from tests.support.service_manager import ServiceManager
+from tests.support.strategies import readings_of
 
 
 @pytest.fixture

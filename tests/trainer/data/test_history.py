@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from connectors.parquet.reader import Chunk
 from connectors.records import Readings
-from tests.strategies import INTERVAL_NS, NAMES, cuts_of, streams
+from tests.support.strategies import INTERVAL_NS, NAMES, cuts_of, streams
 from trainer.data import history as history_module
 from trainer.data.channel_statistics import channel_statistics
 from trainer.data.history import Chunks, History, Segment, Shares, build_history
-from trainer.data.training_windows import Windows
+from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TooLittleDataError, TrainerError
 
 
@@ -214,9 +214,9 @@ def test_windows_that_end_in_a_part_may_begin_before_it_but_not_before_a_gap() -
 # Windows
 
 
-def windows_of(history: History, window: int, stride: int = 1) -> Windows:
+def windows_of(history: History, window: int, stride: int = 1) -> TrainingWindows:
     channels = len(history.channels)
-    return Windows(history, history.segments, np.zeros(channels), np.ones(channels), window, stride)
+    return TrainingWindows(history, history.segments, np.zeros(channels), np.ones(channels), window, stride)
 
 
 def gapped() -> np.ndarray:

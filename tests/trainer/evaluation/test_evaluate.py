@@ -17,7 +17,7 @@ from connectors.parquet.reader import Chunk
 from detector import Detector
 from detector.artifact.spec import Artifact
 from detector.offline.measures import NO_ALARMS, count_alarms, vus_pr
-from tests.data import need
+from tests.support.data import need
 from trainer.config import ModelOptions, TrainConfig, override
 from trainer.evaluation.evaluate import (
     EvaluationOptions,
@@ -26,7 +26,7 @@ from trainer.evaluation.evaluate import (
     evaluate_file,
     judge_rows,
 )
-from trainer.pipeline import Source, fit_source
+from trainer.pipeline import TrainingData, fit_source
 from trainer.progress import quiet
 
 QUICK = EvaluationOptions(family="linear", window=16)
@@ -91,7 +91,7 @@ def fitted(path: Path, **changes: dict[str, object]) -> Artifact:
     times, values = series_of(path)
     chunk = Chunk(times[:600], ("s",), np.zeros(600, np.int32), values[:600], None, None)
     config = override(TrainConfig(model=ModelOptions(family="linear", window=16)), None, changes)
-    return fit_source(Source(lambda: iter([chunk]), ("c0", "c1"), 60 * 10**9), config)
+    return fit_source(TrainingData(lambda: iter([chunk]), ("c0", "c1"), 60 * 10**9), config)
 
 
 @pytest.mark.parametrize("family", ["ensemble", "linear"])

@@ -15,7 +15,7 @@ from detector.models import families as models
 from trainer.commands import _train_config
 from trainer.config import FitOptions, ModelOptions, TrainConfig, override
 from trainer.data.history import History, Shares, build_history
-from trainer.data.training_windows import Windows
+from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TrainerError
 from trainer.fitting.denoise import corrupted
 from trainer.fitting.gradient import Halves, fit_module
@@ -49,7 +49,7 @@ def windows_of(values: np.ndarray) -> torch.Tensor:
 def trained(family: str, history: History, options: FitOptions, **given: object) -> torch.nn.Module:
     halves = Halves(
         *(
-            Windows(history, history.part(name, Shares(0.2, 0.2)), np.zeros(2), np.ones(2), WINDOW)
+            TrainingWindows(history, history.part(name, Shares(0.2, 0.2)), np.zeros(2), np.ones(2), WINDOW)
             for name in ("train", "validation")
         )
     )

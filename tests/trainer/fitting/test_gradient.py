@@ -13,7 +13,7 @@ from connectors.parquet.reader import Chunk
 from detector.models import families as models
 from trainer.config import FitOptions
 from trainer.data.history import History, Shares, build_history
-from trainer.data.training_windows import Windows
+from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
 from trainer.fitting.gradient import Halves, fit_gradient, learning_rate, pick_device
@@ -43,7 +43,7 @@ def history_of(values: np.ndarray) -> History:
 def halves() -> Iterator[Halves]:
     with history_of(waves()) as history:
         parts = [history.part(name, Shares(0.2, 0.2)) for name in ("train", "validation")]
-        yield Halves(*(Windows(history, part, np.zeros(2), np.ones(2), WINDOW) for part in parts))
+        yield Halves(*(TrainingWindows(history, part, np.zeros(2), np.ones(2), WINDOW) for part in parts))
 
 
 def module_of(family: str = "conv", seed: int = 0) -> torch.nn.Module:

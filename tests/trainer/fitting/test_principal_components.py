@@ -14,7 +14,7 @@ from connectors.parquet.reader import Chunk
 from detector.models import families as models
 from trainer.config import FitOptions
 from trainer.data.history import History, build_history
-from trainer.data.training_windows import Windows
+from trainer.data.training_windows import TrainingWindows
 from trainer.fitting.gradient import Halves, fit_module
 from trainer.fitting.principal_components import fit_linear
 from trainer.progress import quiet
@@ -37,12 +37,12 @@ def series(num_rows: int = 500) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def windows() -> Iterator[Windows]:
+def windows() -> Iterator[TrainingWindows]:
     with history_of(series()) as history:
-        yield Windows(history, history.segments, np.zeros(2), np.ones(2), WINDOW)
+        yield TrainingWindows(history, history.segments, np.zeros(2), np.ones(2), WINDOW)
 
 
-def flat(windows: Windows) -> np.ndarray:
+def flat(windows: TrainingWindows) -> np.ndarray:
     """All windows, float64 [n, cells]."""
     x_BWC = windows.spread(100_000)
     assert len(x_BWC) == len(windows)
@@ -60,7 +60,7 @@ def angle(module: torch.nn.Module, pca: PCA) -> float:
     return float(subspace_angles(module.decoder.weight.detach().double().numpy(), pca.components_.T).max())
 
 
-def test_linear_closed_form_equals_pca(windows: Windows) -> None:
+def test_linear_closed_form_equals_pca(windows: TrainingWindows) -> None:
     x_ND = flat(windows)
     pca = PCA(LATENT, svd_solver="full").fit(x_ND)
     module = models.build("linear", {"latent": LATENT}, WINDOW, CHANNELS)
@@ -75,7 +75,7 @@ def test_linear_closed_form_equals_pca(windows: Windows) -> None:
     np.testing.assert_allclose(np.abs(z_BL), np.abs(pca.transform(x_ND)), atol=5e-6)
 
 
-def test_linear_trained_by_gradient_spans_the_subspace_of_pca(windows: Windows) -> None:
+def test_linear_trained_by_gradient_spans_the_subspace_of_pca(windows: TrainingWindows) -> None:
     """Through the training loop of every other family: no closed form, batches of all windows."""
     x_ND = flat(windows)
     pca = PCA(LATENT, svd_solver="full").fit(x_ND)
@@ -94,7 +94,7 @@ def test_linear_trained_by_gradient_spans_the_subspace_of_pca(windows: Windows) 
     assert np.mean((x_ND - reconstructed(module, x_ND)) ** 2) == pytest.approx(best, rel=1e-3)
 
 
-def test_without_noise_no_shrinkage_and_with_it_the_best_linear_denoiser(windows: Windows) -> None:
+def test_without_noise_no_shrinkage_and_with_it_the_best_linear_denoiser(windows: TrainingWindows) -> None:
     """Against least squares of clean windows on many noisy copies, at full rank: no closed form there."""
     x_ND, noise = flat(windows), 0.7
     rank = WINDOW * CHANNELS
@@ -108,7 +108,7 @@ def test_without_noise_no_shrinkage_and_with_it_the_best_linear_denoiser(windows
     np.testing.assert_allclose(found, expected.T, atol=0.01)
 
 
-def test_a_low_rank_denoiser_is_the_best_of_its_rank(windows: Windows) -> None:
+def test_a_low_rank_denoiser_is_the_best_of_its_rank(windows: TrainingWindows) -> None:
     """Gradients on the exact expected error find none better, wherever they start."""
     noise = 0.7
     module = models.build("linear", {"latent": 2}, WINDOW, CHANNELS)
@@ -138,7 +138,9 @@ def test_a_low_rank_denoiser_is_the_best_of_its_rank(windows: Windows) -> None:
 
 
 @pytest.mark.parametrize("options", [{"mask": 0.2}, {"trim": 0.1}])
-def test_masked_cells_and_trimmed_windows_are_learnt_by_gradients(windows: Windows, options: dict) -> None:
+def test_masked_cells_and_trimmed_windows_are_learnt_by_gradients(
+    windows: TrainingWindows, options: dict
+) -> None:
     hyperparameters = models.resolve("linear", {}, WINDOW, CHANNELS)
     module = models.build("linear", hyperparameters, WINDOW, CHANNELS)
     chosen = FitOptions(max_epochs=1, min_steps_per_epoch=1, device="cpu", **options)
@@ -147,7 +149,7 @@ def test_masked_cells_and_trimmed_windows_are_learnt_by_gradients(windows: Windo
 
 
 def test_a_linear_model_too_wide_for_an_exact_fit_is_fitted_from_a_sample(
-    windows: Windows, monkeypatch: pytest.MonkeyPatch
+    windows: TrainingWindows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact, approximate = (models.build("linear", {"latent": 2}, WINDOW, CHANNELS) for _ in range(2))
     fit_linear(exact, windows, 0, noise=0.5)

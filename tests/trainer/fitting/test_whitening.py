@@ -12,7 +12,7 @@ from detector.models import families as models
 from detector.models import whitening as whitening_module
 from detector.models.whitening import Whitening
 from trainer.data.history import History, build_history
-from trainer.data.training_windows import Windows
+from trainer.data.training_windows import TrainingWindows
 from trainer.fitting.principal_components import fit_linear
 from trainer.fitting.whitening import fading_weights, fit_whitening, kronecker_factors
 
@@ -32,9 +32,9 @@ def history_of(values: np.ndarray) -> History:
     return build_history(lambda: iter([chunk]), names, 1, 0)
 
 
-def all_windows(history: History, window: int = WINDOW) -> Windows:
+def all_windows(history: History, window: int = WINDOW) -> TrainingWindows:
     num_channels = len(history.channels)
-    return Windows(history, history.segments, np.zeros(num_channels), np.ones(num_channels), window)
+    return TrainingWindows(history, history.segments, np.zeros(num_channels), np.ones(num_channels), window)
 
 
 def coupled(num_rows: int, seed: int, noise: float = 0.4, broken: bool = False) -> np.ndarray:

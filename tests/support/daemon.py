@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.kafka.connection import Connection
-from connectors.kafka.topic_tail import Tail
-from tests.secrets import remember
+from connectors.kafka.topic_tail import TopicTail
+from tests.support.secrets import remember
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 180.0  # a bound on hanging, not an expectation
 
 
@@ -96,7 +96,7 @@ def running(
 def read_all(bootstrap: str, topic: str) -> list:
     """All messages that a topic holds now, and maybe some that come meanwhile."""
     found: list = []
-    with Tail(Connection((bootstrap,)), [topic]) as tail:
+    with TopicTail(Connection((bootstrap,)), [topic]) as tail:
         end = tail.end()
         while any(tail.position()[place] < at for place, at in end.items()):
             found += tail.poll(0.5)

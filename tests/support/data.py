@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-DATA = Path(os.environ.get("STREAMGAUGE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("STREAMGAUGE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def labelled_files(dataset: str) -> list:
