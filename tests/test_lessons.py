@@ -131,14 +131,14 @@ def test_an_artifact_holds_no_pickle(trained: Artifact, tmp_path: Path) -> None:
 
 
 WHERE_ELSE = """
-look-ahead                       tests/trainer/test_evaluate.py
-warming is not normal            tests/detector/test_engine.py
-unreadable artifact              tests/detector/test_artifact.py
-unknown is absent in metrics     tests/detector/test_metrics.py
-unbounded labels                 tests/detector/test_metrics.py
-credentials shown                tests/detector/test_config.py
-silence is staleness             tests/detector/test_engine.py
-late readings counted            tests/detector/test_grid.py
+look-ahead                       tests/trainer/evaluation/test_evaluate.py
+warming is not normal            tests/detector/engine/test_engine.py
+unreadable artifact              tests/detector/artifact/test_storage.py
+unknown is absent in metrics     tests/detector/metrics/test_recorder.py
+unbounded labels                 tests/detector/metrics/test_recorder.py
+credentials shown                tests/detector/config/test_load.py
+silence is staleness             tests/detector/engine/test_engine.py
+late readings counted            tests/detector/rows/test_grid.py
 """
 
 

@@ -16,7 +16,7 @@ class DeletedOffsets:
     pass over everything that is left. The client itself says nothing of it but in its log.
 
     The client may call on its network thread. It takes its state's method from the instance (kafka-python
-    3.0.12, which is pinned; tests/connectors/test_kafka.py would notice another).
+    3.0.12, which is pinned; tests/connectors/kafka/test_source.py would notice another).
     """
 
     def __init__(self, subscription: Any) -> None:
