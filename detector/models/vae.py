@@ -26,8 +26,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from detector.models import conv, deep
-from detector.models.blocks import ACTIVATIONS, check_one_of, check_shared
-from detector.models.identity import identities
+from detector.models.blocks import ACTIVATIONS, check_one_of, check_shared, identities
 
 BACKBONES = ("dense", "conv")
 SCORES = ("expected", "probability", "mean")
@@ -214,7 +213,7 @@ def _antithetic(num: int, num_latent: int) -> torch.Tensor:
     With both moments exact, `num` draws estimate an expectation better than as many independent ones.
     """
     half_KL = torch.randn(num // 2, num_latent)
-    if half_KL.is_meta:  # it has a shape and nothing else: see `detector.models.identity`
+    if half_KL.is_meta:  # it has a shape and no values
         return half_KL.new_empty(num, num_latent)
     half_KL = half_KL / half_KL.square().mean(0).sqrt().clamp(min=1e-6)
     return torch.cat([half_KL, -half_KL])

@@ -24,7 +24,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from detector.models.identity import identities
+from detector.models.blocks import identities
 
 MOST_JOINT_CELLS, MOST_JOINT_ROWS = 1_024, 32
 _STEPS = 6
