@@ -1,4 +1,4 @@
-"""Write structured logs: one event with keys for each change of state, as text on a terminal, else as JSON."""
+"""Write structured logs: one event with keys for each change of state, as text or as JSON."""
 
 from __future__ import annotations
 
