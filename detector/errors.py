@@ -1,19 +1,21 @@
-"""Errors of the detector.
+"""Define the errors that the detector raises.
 
     DetectorError
-    ├── ArtifactError     an artifact or registry entry cannot be trusted or read
-    └── ConfigError       a configuration value is wrong; the message names file, field and remedy
+    ├── ArtifactError     an artifact or registry entry cannot be read or trusted
+    └── ConfigError       a configuration value is wrong
 
-Bad messages are values (`connectors.records.Reject`), not errors; see also `connectors.errors`.
+Each message names the place, what was found, what was expected, and a remedy where there is one. A message
+of the input that cannot be decoded is not an error but a value (`connectors.records.Reject`). Errors of the
+connectors are in `connectors.errors`.
 """
 
 
 class DetectorError(Exception):
-    """The detector cannot start or go on."""
+    """The detector cannot start or continue."""
 
 
 class ArtifactError(DetectorError):
-    """An artifact is missing, damaged, of another format or for other channels."""
+    """An artifact is missing, is damaged, has another format or is for other channels."""
 
 
 class ConfigError(DetectorError):

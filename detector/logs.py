@@ -1,4 +1,4 @@
-"""Structured logs: one event a change of state, with keys; text on a terminal, JSON otherwise."""
+"""Write structured logs: one event with keys for each change of state, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -12,12 +12,26 @@ logger = logging.getLogger("streamgauge")
 
 
 def event(name: str, level: int = logging.INFO, **keys: object) -> None:
-    """Log what happened and its particulars; values are shown as they are, so never pass a secret."""
+    """Log an event. Values are written as they are, so never pass a secret.
+
+    Args:
+        name: What happened, in a few words that never change.
+        level: A level of `logging`.
+        keys: Details of the event, by name.
+    """
     logger.log(level, name, extra={"keys": keys})
 
 
 def configure(style: Literal["auto", "text", "json"], level: str) -> None:
-    """Send all logs to standard error in this style; libraries log from warnings up."""
+    """Send all logs to standard error. Libraries log only warnings and errors.
+
+    Args:
+        style: text for people, json for machines; auto is text on a terminal and json otherwise.
+        level: Least level of the project's own events, such as "info".
+
+    Raises:
+        ValueError: There is no such level.
+    """
     if style == "auto":
         style = "text" if sys.stderr.isatty() else "json"
     handler = logging.StreamHandler(sys.stderr)
@@ -25,7 +39,7 @@ def configure(style: Literal["auto", "text", "json"], level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    # The client's event loop complains of every large fetch that it decodes: not news to an operator.
+    # The Kafka client warns about every large fetch that it decodes, which is of no use to an operator.
     logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
     logger.setLevel(level.upper())
     for ours in ("connectors", "detector"):
@@ -33,7 +47,7 @@ def configure(style: Literal["auto", "text", "json"], level: str) -> None:
 
 
 class _Json(logging.Formatter):
-    """One JSON object a line: time, level, event, and the event's keys."""
+    """Format an event as one JSON object on a line: time, level, event and the keys of the event."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -50,7 +64,7 @@ class _Json(logging.Formatter):
 
 
 class _Text(logging.Formatter):
-    """Time, level, event and key=value pairs, for people."""
+    """Format an event for people: time, level, event and key=value pairs."""
 
     def format(self, record: logging.LogRecord) -> str:
         keys = "".join(f" {name}={value}" for name, value in _keys_of(record).items())

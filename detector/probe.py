@@ -1,8 +1,11 @@
-"""`python -m detector.probe [PATH] [PORT]`: exit status 0 where the daemon on this machine answers 200.
+"""Check the health of the daemon on this machine, for health checks that can only start a process.
 
-For health checks that can only start a process, as a container's. Over HTTP or HTTPS, whichever is spoken
-there; the certificate is not verified, for nobody is between. Nothing is imported that takes long. Neither
-client certificates nor passwords are asked of probes, unless `[http] open_probes = false`.
+    python -m detector.probe [PATH] [PORT]     # exit status 0: healthy, 1: not
+
+A container's health check is of that kind. The probe uses HTTP or HTTPS, whichever the daemon serves. It
+does not verify the certificate, because the connection never leaves the machine. The daemon asks probes
+neither for a client certificate nor for a password, unless `[http] open_probes = false`. This module imports
+only the standard library, so that it starts quickly.
 """
 
 from __future__ import annotations
@@ -18,7 +21,14 @@ DEFAULT_PATH, DEFAULT_PORT = "/healthz", "9108"
 
 
 def main(argv: Sequence[str]) -> int:
-    """0: healthy, 1: not, with a line on standard error that says why."""
+    """Return the exit status, and write a line to standard error if the daemon is not healthy.
+
+    Args:
+        argv: Up to two arguments, path and port. Their defaults are /healthz and the configured port.
+
+    Returns:
+        0 if the daemon answered 200, else 1.
+    """
     path = argv[0] if argv else DEFAULT_PATH
     port = argv[1] if len(argv) > 1 else os.environ.get("STREAMGAUGE_HTTP__PORT", DEFAULT_PORT)
     try:
@@ -32,7 +42,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 def answer(path: str, port: int) -> int:
-    """The status of a GET, by TLS where HTTP is not understood; raises OSError or HTTPException."""
+    """Return the status of a GET request to this machine; use TLS if the server does not understand HTTP.
+
+    Args:
+        path: Path of the request, such as /healthz.
+        port: TCP port of the server.
+
+    Raises:
+        OSError: There was no connection or no answer in time.
+        http.client.HTTPException: The answer is not HTTP.
+    """
     try:
         return _status(http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS), path)
     except (http.client.BadStatusLine, ConnectionResetError):

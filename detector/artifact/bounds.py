@@ -1,7 +1,7 @@
-"""What an artifact's description may say: bounds within which a stream can be scored.
+"""Check that the numbers of an artifact's description lie within bounds that scoring can work with.
 
-A file's hash tells that it is as it was written, not that what was written makes sense: whoever edits a
-description and signs it again gets an error here, not in the middle of a stream.
+The hash of a file shows that it was not changed, but not that its content makes sense. A description that
+was edited and hashed again is therefore refused here, when it is loaded, and not in the middle of a stream.
 """
 
 from __future__ import annotations
@@ -34,15 +34,19 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "forgiveness": (_LEAST, _MOST),
     "alarms_a_row": (_LEAST, _MOST),
 }
-"""Least and most of every number that scoring uses, both allowed; NaN never is."""
+"""Least and greatest allowed value of every number that scoring uses. NaN is never allowed."""
 _FREE = {"hyperparameters", "parameters", "training"}
-"""Families check the first themselves, the others are for people."""
+"""Fields without bounds: families check their hyperparameters themselves, and people read the others."""
 
 
 def check_description(spec: Mapping[str, Any]) -> None:
-    """Check a description as plain values (`detector.artifact.spec.Spec` through `asdict`), of the right types.
+    """Check the description of an artifact.
 
-    Raises ValueError that names the field, its value and what it may be.
+    Args:
+        spec: A `detector.artifact.spec.Spec` as plain values (`asdict`) of the right types.
+
+    Raises:
+        ValueError: A value is not allowed. The message names the field, its value and what it may be.
     """
     for name, number in _numbers(spec):
         least, most = BOUNDS[name]
@@ -59,7 +63,7 @@ def check_description(spec: Mapping[str, Any]) -> None:
 
 
 def _numbers(value: Any) -> Iterator[tuple[str, float]]:
-    """Every number that has bounds, with its name, at any depth."""
+    """Yield the name and value of every number that has bounds, at any depth."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             if name in BOUNDS and isinstance(inner, int | float):

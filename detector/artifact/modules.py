@@ -1,4 +1,4 @@
-"""The modules that a specification describes, with fresh weights."""
+"""Build the networks that the description of an artifact names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from detector.models.whitening import Whitening
 
 
 def build_members(members: Sequence[Member], num_channels: int) -> Ensemble:
-    """Modules with fresh weights (seed torch before). Raises ValueError for what no family can have."""
+    """Return the ensemble with new random weights; seed torch before.
+
+    Args:
+        members: Description of each member.
+        num_channels: Number of channels of the model.
+
+    Raises:
+        ValueError: A family is unknown, or has no such hyperparameter or value.
+    """
     return Ensemble(
         EnsembleMember(
             models.build(member.family, member.hyperparameters, member.window, num_channels),

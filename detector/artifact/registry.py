@@ -1,10 +1,11 @@
-"""The registry: a directory of models, each with its versions and a pointer to the current one.
+"""Publish models in a registry, and open them.
 
-    REGISTRY/NAME/<version>/   artifacts (see `detector.artifact.storage`)
+    REGISTRY/NAME/<version>/   an artifact (see `detector.artifact.storage`)
     REGISTRY/NAME/current      the version to use, one line of text, replaced atomically
 
-An entry is REGISTRY/NAME. It may be a local path or any URI that `pyarrow.fs` reads (s3://, gs://, ...);
-of a remote entry the version is copied to a local directory and loaded from there.
+An entry is REGISTRY/NAME: one model with its versions and a pointer to the current one. It may be a local
+path or any URI that `pyarrow.fs` reads (s3://, gs://, ...). A remote version is copied to a local temporary
+directory and loaded from there.
 """
 
 from __future__ import annotations
@@ -27,10 +28,20 @@ _VERSION = re.compile(r"[0-9a-f]{12}")
 
 
 def publish(artifact: Artifact, entry: Path) -> Artifact:
-    """Save a new version under `entry` and make it the current one; returns it with its version.
+    """Save a new version and make it the current one.
 
-    The pointer moves after the version is complete, so a reader never meets half of one. Equal
-    artifacts have equal versions: publishing one twice changes nothing. Raises ArtifactError.
+    Promise: the pointer moves after the version is complete, so no reader finds an incomplete version.
+    Equal artifacts have equal versions: to publish one twice changes nothing.
+
+    Args:
+        artifact: The model to save.
+        entry: Local directory of the model in the registry; created if it does not exist.
+
+    Returns:
+        The artifact with its version.
+
+    Raises:
+        ArtifactError: The entry cannot be written.
     """
     scratch = entry / f".{os.getpid()}.new"
     saved = artifacts.save(artifact, scratch)
@@ -49,9 +60,13 @@ def publish(artifact: Artifact, entry: Path) -> Artifact:
 
 
 def open_artifact(location: str | Path) -> Artifact:
-    """Load the artifact at `location`: a version's directory, an entry, or the URI of either.
+    """Load an artifact.
 
-    Raises ArtifactError that names the location and what is wrong with it.
+    Args:
+        location: Directory of a version, an entry (its current version is loaded), or the URI of either.
+
+    Raises:
+        ArtifactError: It cannot be loaded. The message names the location and the fault.
     """
     text = str(location)
     if "://" not in text:
@@ -62,9 +77,18 @@ def open_artifact(location: str | Path) -> Artifact:
         return _as_named(artifacts.load(Path(scratch)), path)
 
 
-def look(location: str | Path) -> str:
-    """What changes when `open_artifact` would load another artifact: the pointer's text, or the digest of the
-    description of the one version at `location`. Raises ArtifactError where there is nothing to look at."""
+def fingerprint_of(location: str | Path) -> str:
+    """Return a text that changes when `open_artifact` would load another artifact.
+
+    Of an entry it is the current version, of a version's directory the digest of its description. Nothing
+    else is read, so this is cheap to call often.
+
+    Args:
+        location: As for `open_artifact`.
+
+    Raises:
+        ArtifactError: There is no artifact, or it cannot be read.
+    """
     text = str(location)
     try:
         if "://" not in text:
@@ -83,7 +107,14 @@ def look(location: str | Path) -> str:
 
 
 def resolve(location: Path) -> Path:
-    """The version's directory that a local `location` (a version or an entry) stands for."""
+    """Return the directory of the version that a local `location` names.
+
+    Args:
+        location: Directory of a version, which is returned as it is, or an entry.
+
+    Raises:
+        ArtifactError: The pointer of the entry cannot be read, or does not name a version.
+    """
     pointer = location / CURRENT
     if (location / artifacts.MANIFEST).exists() or not pointer.exists():
         return location
@@ -95,17 +126,17 @@ def resolve(location: Path) -> Path:
 
 
 def _as_named(artifact: Artifact, path: str) -> Artifact:
-    """The artifact, which is the version that its directory is called by, where that is called by one."""
+    """Return the artifact; refuse it if its directory has the name of another version."""
     name = path.rstrip("/").rpartition("/")[2]
     if _VERSION.fullmatch(name) and name != artifact.version:
         raise ArtifactError(
-            f"{path}: holds version {artifact.version} and not {name}: it was exchanged; publish it anew"
+            f"{path}: holds version {artifact.version} and not {name}: it was exchanged; publish it again"
         )
     return artifact
 
 
 def _download(uri: str, scratch: Path) -> str:
-    """Copy the version that `uri` stands for into `scratch`; returns its path on the remote side."""
+    """Copy the version that `uri` names into `scratch`, and return its path on the remote side."""
     try:
         filesystem, path = pafs.FileSystem.from_uri(uri)
         pointer = f"{path}/{CURRENT}"
@@ -127,7 +158,7 @@ def _read_pointer(filesystem: pafs.FileSystem, pointer: str) -> str:
 
 
 def _checked(version: str, pointer: str) -> str:
-    """A pointer names a version and nothing else: no path leads out of the entry."""
+    """Return the version if it is one; otherwise a pointer could name a path outside of the entry."""
     if not _VERSION.fullmatch(version):
         raise ArtifactError(f"{pointer}: {version[:40]!r} is not a version (12 hexadecimal digits)")
     return version

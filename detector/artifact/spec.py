@@ -1,7 +1,11 @@
-"""What an artifact holds, as values: channels, members, scoring, threshold. Needs numpy alone."""
+"""Describe a trained model as values: channels, members of the ensemble, scoring and threshold.
+
+This module needs only numpy, so that the core can read a description without torch or pyarrow.
+"""
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What was learned of one channel (units: the channel's own, unless said otherwise).
+    """Hold what training learned about one channel, in the units of the channel.
 
-    center, scale     x -> (x - center) / scale before the model
+    center, scale     the model sees (x - center) / scale
     band              half width of the expected band: a high quantile of |actual - expected|
-    flatline_rows     equal values in a row that mean a stuck sensor; 0: never (constant channels)
-    valid_min/max     physical range, None where the user gave none
+    flatline_rows     equal values in sequence that mean a stuck sensor; 0: no check (constant channels)
+    valid_min/max     physical range, None where the user gave no bound
     """
 
     name: str
@@ -33,15 +37,17 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """How long a verdict may wait: windows that end up to `delay` rows after a row speak for it too; 0 is
-    strictly causal."""
+    """Set how long the verdict on a row may wait.
+
+    delay   windows that end up to so many rows after a row contribute to its score; 0 is strictly causal
+    """
 
     delay: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Where a statistic's logarithm lies on held-out rows: a high quantile of it, and its spread."""
+    """Hold a high quantile and the spread of the logarithm of a statistic on held-out rows."""
 
     high: float = 0.0
     spread: float = 1.0
@@ -49,10 +55,12 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One autoencoder. `family` and `hyperparameters` build the module; it sees `window` rows.
+    """Describe one member of the ensemble: an autoencoder over windows of `window` rows.
 
-    settled  a level for each statistic of a final verdict (see `detector.models.whitening`)
-    fresh    the same for a provisional verdict: by the one window that ends at the row
+    family           one of `detector.models.families.FAMILIES`
+    hyperparameters  of that family, complete
+    settled          one level for each statistic, for final verdicts (see `detector.models.whitening`)
+    fresh            the same for provisional verdicts, which use only the window that ends at the row
     """
 
     family: str
@@ -64,13 +72,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Adaptation:
-    """How a series' threshold follows its stream (`detector.scoring.adaptive_threshold`); factors are of the threshold.
+    """Set how the threshold of a series adapts to its stream (`detector.scoring.adaptive_threshold`).
 
-    lowest         the threshold never falls below this share of the calibrated one
-    rise           after an alarm that barely exceeded it, the threshold is multiplied by this
-    forgiveness    an alarm whose peak exceeds it by this factor raises it e times less: it was no false alarm
-    alarms_a_row   alarms that pay for one rise are spread over this many a row: the budget
-    learn_after    rows of one alarm after which the new level is learnt
+    lowest         the threshold never falls below this share of the calibrated threshold
+    rise           an alarm that barely exceeds the threshold multiplies it by this factor
+    forgiveness    an alarm that exceeds the threshold by this factor raises it e times less, as it is
+                   probably real
+    alarms_a_row   alarms a row that the budget allows; the decay of the threshold balances so many alarms
+    learn_after    after so many rows of one alarm the new level is accepted as normal
     """
 
     lowest: float
@@ -82,10 +91,17 @@ class Adaptation:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The error that is score 1.0, how it was found, and for which alarm budget.
+    """Hold the error at which the score is 1, and how it was found.
 
-    `fresh` is that of provisional verdicts; `adaptation` None: the threshold stays as it is. A score is
-    (error / threshold) ** sharpness, so that a usual row scores 1/2 or less wherever its error lies.
+    A score is (error / value) ** sharpness, so that a usual row scores 1/2 or less.
+
+    value         the error at which the score is 1
+    method        name of the calibration method
+    alarm_budget  the budget that it meets, such as 1/week
+    parameters    numbers of the calibration, for people
+    fresh         the same as `value` for provisional verdicts; None if there are none
+    sharpness     exponent of the score
+    adaptation    how the threshold adapts to each series; None if it stays constant
     """
 
     value: float
@@ -99,8 +115,22 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """Everything but the weights. The first member sees the longest window; the verdicts' expected values
-    are its own."""
+    """Describe a model completely, except its weights.
+
+    name         name of the model
+    members      of the ensemble; the first has the longest window and gives the expected values of a verdict
+    channels     in the order of the model's inputs
+    interval_ns  length of a row in nanoseconds
+    stride       a window is scored every so many rows
+    batch_size   windows that go through the network at once, always the same number
+    max_gap      missing rows up to which a gap is filled
+    scoring      how long a verdict may wait
+    threshold    the error at which the score is 1
+    training     facts about the training, for people
+
+    Raises:
+        ValueError: There is no member, or the first does not have the longest window.
+    """
 
     name: str
     members: tuple[Member, ...]
@@ -113,39 +143,51 @@ class Spec:
     threshold: Threshold
     training: dict[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Spec(name={self.name!r}, {_summary(self)})"
+
     def __post_init__(self) -> None:
         if not self.members or self.window != max(member.window for member in self.members):
             raise ValueError("the first member must see the longest window")
 
     @property
     def family(self) -> str:
-        """The family of the only member, or "ensemble"."""
+        """Return the family of the only member, or "ensemble" if there are several."""
         return self.members[0].family if len(self.members) == 1 else "ensemble"
 
     @property
     def window(self) -> int:
-        """Rows of the longest window."""
+        """Return the number of rows of the longest window."""
         return self.members[0].window if self.members else 0
 
     @property
     def num_statistics(self) -> int:
-        """Statistics of a window that each member gives."""
+        """Return the number of statistics that each member computes for a window, 1 or 2."""
         return 1 if len(self.channels) == 1 else 2
 
     @property
     def channel_names(self) -> tuple[str, ...]:
+        """Return the names of the channels in the order of the model's inputs."""
         return tuple(channel.name for channel in self.channels)
 
     def column(self, attribute: str) -> NDArray[np.float64]:
-        """One attribute of all channels, float64 [channels]; None becomes NaN."""
+        """Return one attribute of all channels, float64 [channels]; None becomes NaN."""
         values = [getattr(channel, attribute) for channel in self.channels]
         return np.array(values, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A spec, its module in evaluation mode, and what `save` derived from the content. `written_at` is when
-    the loaded files were written, seconds since the epoch."""
+    """Hold a trained model: its description, its networks and what calibration needs.
+
+    spec         description of the model
+    module       networks of all members, in evaluation mode
+    calibration  quantiles of the residual of each channel and of the error
+    held_out     errors of the held-out rows, to calibrate the threshold again without training
+    card         the model card, Markdown
+    version      12 hexadecimal digits that `detector.artifact.storage.save` derives from the content
+    written_at   when the loaded files were written, seconds since the epoch
+    """
 
     spec: Spec
     module: Ensemble
@@ -154,3 +196,15 @@ class Artifact:
     card: str = ""
     version: str = "unsaved"
     written_at: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Artifact(name={self.spec.name!r}, version={self.version!r}, {_summary(self.spec)})"
+
+
+def _summary(spec: Spec) -> str:
+    """Return what a reader first asks about a model, for `repr`."""
+    return (
+        f"family={spec.family!r}, members={len(spec.members)}, channels={reprlib.repr(spec.channel_names)},"
+        f" window={spec.window}, interval='{spec.interval_ns / 1e9:.12g} s',"
+        f" alarm_budget={spec.threshold.alarm_budget!r}"
+    )

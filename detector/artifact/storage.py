@@ -1,13 +1,13 @@
-"""The artifact: the directory that the trainer writes and the detector reads.
+"""Save and load artifacts. An artifact is the directory that the trainer writes and the detector reads.
 
-    model.safetensors    weights (never pickle: an artifact can carry no code)
+    model.safetensors    weights (never pickle: an artifact cannot carry code)
     artifact.json        everything else that scoring needs, and the SHA-256 of the other files
-    calibration.parquet  quantiles of the residual a channel and of the error
-    held_out.parquet     errors of the held-out rows, so that a threshold can be learnt anew
-    model_card.md        the same for people
+    calibration.parquet  quantiles of the residual of each channel and of the error
+    held_out.parquet     errors of the held-out rows, to calibrate the threshold again without training
+    model_card.md        a summary for people
 
-The version is derived from the content, so equal artifacts have equal versions and any change of a
-byte is noticed when the artifact is loaded.
+The version is derived from the content. Equal artifacts have equal versions, and a change of any byte is
+noticed when the artifact is loaded.
 """
 
 from __future__ import annotations
@@ -51,9 +51,19 @@ _FILES = {WEIGHTS, CALIBRATION, HELD_OUT, CARD}
 
 
 def save(artifact: Artifact, directory: Path) -> Artifact:
-    """Write the artifact to `directory`, whole or not at all; returns it with its version.
+    """Write an artifact to a directory.
 
-    A directory that exists is replaced. Raises ArtifactError where it cannot be written.
+    Promise: the directory holds the whole artifact, or is not there.
+
+    Args:
+        artifact: The model to save.
+        directory: Where to save it. A directory that exists is replaced.
+
+    Returns:
+        The artifact with its version.
+
+    Raises:
+        ArtifactError: The directory cannot be written.
     """
     files = {
         WEIGHTS: save_tensors({k: v.contiguous().cpu() for k, v in artifact.module.state_dict().items()}),
@@ -76,15 +86,20 @@ def save(artifact: Artifact, directory: Path) -> Artifact:
 
 
 def load(directory: Path) -> Artifact:
-    """Read and check an artifact; the module is in evaluation mode on the CPU.
+    """Read and check an artifact. Its module is in evaluation mode on the CPU.
 
-    Raises ArtifactError that names the file and what is wrong with it: missing, truncated, tampered
-    with, of another format, or of other shapes than its own description.
+    Args:
+        directory: The directory that `save` wrote.
+
+    Raises:
+        ArtifactError: A file is missing, truncated, edited or of another format, or does not fit the
+            description. The message names the file and the fault.
     """
     manifest = _read_manifest(directory)
     files = {name: _read_checked(directory / name, digest) for name, digest in manifest["files"].items()}
     spec = _spec_from(manifest.get("spec"), directory / MANIFEST)
-    module = _build(spec, "meta", directory / MANIFEST)  # sizes alone, of which only the file's are allocated
+    # First without memory: a description of a huge model is refused before anything is allocated for it.
+    module = _build(spec, "meta", directory / MANIFEST)
     tensors = _read_weights(module, files[WEIGHTS], directory / WEIGHTS)
     module = _build(spec, "cpu", directory / MANIFEST)
     module.load_state_dict(tensors)
@@ -95,7 +110,7 @@ def load(directory: Path) -> Artifact:
 
 
 def remove(directory: Path) -> None:
-    """Delete an artifact's directory."""
+    """Delete the directory of an artifact; do nothing if it does not exist."""
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -177,7 +192,7 @@ def _build(spec: Spec, device: str, path: Path) -> Ensemble:
 
 
 def _read_weights(module: torch.nn.Module, content: bytes, path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of the file, which are those that `module` has by name, shape and type."""
+    """Return the tensors of the file; refuse those that differ from `module` in name, shape or type."""
     try:
         tensors = load_tensors(content)
     except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
@@ -211,7 +226,7 @@ def _write_atomically(files: Mapping[str, bytes], directory: Path) -> None:
 
 
 def _version_of(manifest: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits of the hash of everything that the manifest describes."""
+    """Return the first 12 hexadecimal digits of the hash of the manifest, which holds all other hashes."""
     return _sha256(json.dumps(manifest, sort_keys=True).encode())[:12]
 
 
@@ -227,8 +242,8 @@ def _table_bytes(columns: Mapping[str, NDArray[np.float64]]) -> bytes:
 
 def _read_table(content: bytes, path: Path) -> dict[str, NDArray[np.float64]]:
     try:
-        # Not pq.read_table: its scanner's threads may still hold `content` when a short process exits, and
-        # releasing a Python object then aborts the process.
+        # Not pq.read_table: its threads may still hold `content` when a short process exits. To release a
+        # Python object at that moment aborts the process.
         with pq.ParquetFile(pa.BufferReader(content)) as file:
             table = file.read(use_threads=False)
         return {name: table.column(name).cast(pa.float64()).to_numpy() for name in table.column_names}

@@ -1,15 +1,16 @@
-"""What people said of incidents: kept with the model, used when its threshold is calibrated again.
+"""Keep people's feedback on incidents, and find the threshold that agrees with it.
 
-A registry entry keeps them in `feedback.jsonl`, one line a verdict, beside the versions: they outlive
-each version. Saying something again of an incident replaces what was said before.
+A registry entry keeps feedback in `feedback.jsonl`, one line for each opinion, next to its versions. It
+therefore stays valid when a new version is published. A newer opinion on an incident replaces the older.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,13 +21,24 @@ FILE = "feedback.jsonl"
 Opinion = Literal["false-alarm", "real"]
 OPINIONS: tuple[Opinion, ...] = get_args(Opinion)
 _MOST_ERROR = 1e300
-"""A threshold learnt from it is finite."""
+"""Greatest error of a peak: a threshold that is learnt from it stays finite."""
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """A person's verdict on an incident. `peak_error` is in units of an error of 1 of `version`, so that it
-    can be compared with that version's threshold. Raises ValueError for what no verdict can be."""
+    """Hold one person's opinion on one incident.
+
+    incident    id of the incident
+    opinion     false-alarm or real
+    series      name of its series
+    start       its first row, ISO 8601
+    version     version of the model that raised it
+    peak_error  its greatest error, in the same units as the threshold of that version
+
+    Raises:
+        ValueError: A field has a value that feedback cannot have.
+    """
 
     incident: str
     opinion: Opinion
@@ -37,7 +49,7 @@ class Feedback:
 
     def __post_init__(self) -> None:
         if self.opinion not in OPINIONS:
-            raise ValueError(f"opinion {self.opinion!r} is none of {', '.join(OPINIONS)}")
+            raise ValueError(f"opinion {self.opinion!r} must be one of {', '.join(OPINIONS)}")
         if not all(isinstance(one, str) for one in (self.incident, self.series, self.start, self.version)):
             raise ValueError("incident, series, start and version must be texts")
         peak: object = self.peak_error
@@ -46,9 +58,15 @@ class Feedback:
 
 
 def feedback_on(incident: Mapping[str, Any], opinion: Opinion, threshold: Threshold) -> Feedback:
-    """Of an incident as `detector.delivery.messages.incident_json` writes it, against the model's `threshold`.
+    """Return feedback on an incident, with the error of its peak.
 
-    Raises DetectorError where it is no incident of a score.
+    Args:
+        incident: The incident as `detector.delivery.messages.incident_json` writes it.
+        opinion: false-alarm or real.
+        threshold: The threshold of the version that raised the incident; it turns the score into an error.
+
+    Raises:
+        DetectorError: It is not an incident, or a rule raised it instead of a score.
     """
     try:
         if incident["reason"] != "score":
@@ -76,7 +94,14 @@ def _score(value: Any) -> float:
 
 
 def read_feedback(entry: Path) -> tuple[Feedback, ...]:
-    """All that was said of a model's incidents, the newest opinion on each. Raises DetectorError."""
+    """Return the newest opinion on each incident of a model; empty if there is none.
+
+    Args:
+        entry: Directory of the model in the registry.
+
+    Raises:
+        DetectorError: The file cannot be read, or one of its lines is damaged.
+    """
     path = entry / FILE
     if not path.exists():
         return ()
@@ -91,7 +116,17 @@ def read_feedback(entry: Path) -> tuple[Feedback, ...]:
 
 
 def add_feedback(entry: Path, feedback: Feedback) -> None:
-    """Append; on disk when this returns. Raises DetectorError where it cannot be written."""
+    """Append feedback to the file of a registry entry.
+
+    Promise: the line is on disk when this returns.
+
+    Args:
+        entry: Directory of the model in the registry.
+        feedback: The opinion to add.
+
+    Raises:
+        DetectorError: The file cannot be written.
+    """
     path = entry / FILE
     try:
         with path.open("a", encoding="utf-8") as file:
@@ -103,23 +138,40 @@ def add_feedback(entry: Path, feedback: Feedback) -> None:
 
 
 def find_incident(path: Path, identifier: str) -> Mapping[str, Any]:
-    """The incident in a backtest's incidents.json, or in a file of alert messages, one JSON a line; its last
-    state. Raises DetectorError that says which incidents there are."""
+    """Return the newest state of an incident.
+
+    Args:
+        path: A backtest's incidents.json, or a file with one alert message, as JSON, on each line.
+        identifier: The id of the incident, or the beginning of it.
+
+    Raises:
+        DetectorError: The file cannot be read, or not exactly one incident begins with `identifier`. The
+            message lists the ids that match, or the ids that are most alike.
+    """
     incidents = _incidents_of(path)
-    found = [one for one in incidents if str(one.get("id", "")).startswith(identifier)]
-    matching = {str(one["id"]) for one in found}
-    if len(matching) != 1:
-        known = ", ".join(sorted({str(one.get("id")) for one in incidents})[:5]) or "none"
-        what = "several incidents begin" if matching else "no incident begins"
-        raise DetectorError(f"{path}: {what} with {identifier!r}; there are: {known}")
-    return found[-1]
+    known = {str(one["id"]) for one in incidents if "id" in one}
+    matching = {identifier} & known or {one for one in known if one.startswith(identifier)}
+    if len(matching) > 1:
+        raise DetectorError(
+            f"{path}: {len(matching)} incidents begin with {identifier!r}: {_shown(sorted(matching))};"
+            " give more characters of the id"
+        )
+    if not matching:
+        alike = sorted(known, key=lambda one: (-_num_common(one, identifier), one))
+        there = f"the file has {_shown(alike)}" if alike else "the file holds no incident"
+        raise DetectorError(f"{path}: no incident begins with {identifier!r}; {there}")
+    return next(one for one in reversed(incidents) if str(one.get("id")) in matching)
 
 
 def separating(value: float, feedback: Iterable[Feedback]) -> float:
-    """The threshold nearest to `value` that agrees with the most opinions.
+    """Return the threshold nearest to `value` that agrees with the most opinions.
 
-    One false alarm less is worth one real incident: errors of false alarms should lie at or below it, those
-    of real ones above.
+    An opinion agrees if the error of a false alarm lies at or below the threshold, or the error of a real
+    incident above it. Both kinds of opinion count the same.
+
+    Args:
+        value: The threshold that the alarm budget gave.
+        feedback: Opinions; without any, `value` is returned.
     """
     opinions = list(feedback)
     if not opinions:
@@ -135,16 +187,28 @@ def separating(value: float, feedback: Iterable[Feedback]) -> float:
     return min(candidates, key=lambda threshold: (disagreements(threshold), abs(threshold - value)))
 
 
+def _num_common(one: str, other: str) -> int:
+    """Return how many characters the beginnings of two texts have in common."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _shown(identifiers: Sequence[str]) -> str:
+    """Join the first ids for a message, and count the others."""
+    more = len(identifiers) - _MOST_SHOWN
+    return ", ".join(identifiers[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
 def _incidents_of(path: Path) -> list[Mapping[str, Any]]:
+    """Return all incidents of a report or of a file of alert messages, in the order of the file."""
     text = _text_of(path)
     try:
         whole = json.loads(text)
         incidents = whole.get("incidents", [whole]) if isinstance(whole, dict) else whole
     except (ValueError, RecursionError):
-        try:  # not splitlines: a series' name may hold what Unicode calls the end of a line
+        try:  # not splitlines: the name of a series may hold a Unicode line separator
             incidents = [json.loads(line) for line in text.split("\n") if line.strip()]
         except (ValueError, RecursionError) as error:
-            raise DetectorError(f"{path}: neither JSON nor a JSON a line: {error}") from error
+            raise DetectorError(f"{path}: neither JSON nor JSON lines: {error}") from error
     if isinstance(incidents, list) and all(isinstance(one, dict) for one in incidents):
         found = [one.get("incident", one) for one in incidents]
         if all(isinstance(one, dict) for one in found):

@@ -1,8 +1,8 @@
-"""Thresholds from held-out errors: peaks over threshold, to an alarm budget.
+"""Calibrate a threshold on held-out errors, so that it meets an alarm budget (peaks over threshold).
 
-A row is an alarm when its error exceeds the threshold; neighbouring alarms are one event. The tail of
-the declustered errors is modelled by a generalised Pareto distribution, and the threshold is put where
-that model expects as many events as the user tolerates.
+A row is an alarm if its error exceeds the threshold; neighbouring alarms are one event. A generalised
+Pareto distribution models the tail of the declustered errors. The threshold is set where that model expects
+as many events as the budget allows.
 
 Sources: Pickands (1975) and Balkema and de Haan (1974) for the tail; Hosking and Wallis (1987) for the
 fit by probability weighted moments; Ferro and Segers (2003) on declustering by runs; Siffer et al.
@@ -21,20 +21,27 @@ from detector.calibration.alarm_budget import rows_per_event
 
 _SHAPE_BOUNDS = (-0.4, 0.5)
 _MIN_PEAKS = 10
-_RUN_ROWS = 8  # as many as end an alarm
+_RUN_ROWS = 8  # an alarm ends after as many normal rows
 _HIGH = 0.9
 _ALARMS_PER_FALSE_ONE = 2.0
-"""An adapting threshold cannot tell true alarms from false ones: it is let alarm more often than the budget
-says, by this factor, so that the false ones keep to it (docs/decisions/0009)."""
+"""How many alarms an adaptive threshold may raise for each false alarm of the budget. It cannot distinguish
+real from false alarms, and only the false ones must keep to the budget (docs/decisions/0009)."""
 _MOST_SHARPNESS = 8.0
 _RISE, _FORGIVENESS, _LEARN_AFTER = 1.35, 1.65, 256
 _LEVEL_QUANTILES = (0.98, 0.95, 0.9, 0.8)
-"""Levels to try: the highest that leaves enough declustered peaks to fit is nearest the limit law."""
+"""Levels to try, in this order: the limit law holds best at the highest that leaves enough peaks to fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParetoTail:
-    """A generalised Pareto tail over `level`; `peak_rate` is declustered peaks a row."""
+    """Model the errors above `level` by a generalised Pareto distribution.
+
+    level      the error at which the tail begins
+    shape      of the distribution; 0 is the exponential one
+    scale      of the distribution, in units of the error
+    peak_rate  declustered peaks above `level` a row
+    num_peaks  number of peaks that were fitted
+    """
 
     level: float
     shape: float
@@ -43,7 +50,7 @@ class ParetoTail:
     num_peaks: int
 
     def quantile(self, events_per_row: float) -> float:
-        """The error that is exceeded by so many events a row; at least `level`."""
+        """Return the error that so many events a row exceed; at least `level`."""
         survival = min(1.0, events_per_row / self.peak_rate)
         if abs(self.shape) < 1e-6:
             return self.level - self.scale * float(np.log(survival))
@@ -57,22 +64,27 @@ def peaks_over_threshold(
     interval_ns: int,
     adaptive: bool,
 ) -> Threshold:
-    """The threshold that meets `budget` on held-out errors.
+    """Return the threshold that meets an alarm budget on held-out errors.
 
-    errors    float64 [n], rows in time order; NaN (unknown) rows are left out
-    segments  int64 [n], rows of one uninterrupted stretch share a number: peaks never join across
-    adaptive  the stream goes on from this threshold by feedback (`detector.scoring.adaptive_threshold`)
+    A budget usually allows less than one alarm in the held-out rows, so the tail is extrapolated. A constant
+    threshold is then at least the largest error, while an adaptive one may start below it. If errors grew
+    within the held-out rows, the threshold is raised by the same factor, because they may grow further.
 
-    The budget is usually rarer than the held-out rows are long, so the tail is extrapolated; a threshold
-    that stays is then at least the largest error seen, while one that adapts may start below it. Errors that
-    grew within the held-out rows will go on growing: the threshold is raised by as much. Raises ValueError
-    when no error is finite.
+    Args:
+        errors: Errors of the held-out rows in the order of time, float64 [n]; NaN is left out.
+        segments: Number of the uninterrupted segment of each row, int64 [n]. Events never span segments.
+        budget: Alarm budget of one series, such as "1/week".
+        interval_ns: Length of a row in nanoseconds.
+        adaptive: Whether the threshold adapts to each series (`detector.scoring.adaptive_threshold`).
+
+    Raises:
+        ValueError: No error is finite, or the budget cannot be read.
     """
     per_event = rows_per_event(budget, interval_ns)
     finite = np.isfinite(errors)
     errors, segments = errors[finite], segments[finite]
     if len(errors) == 0:
-        raise ValueError("no held-out row has an error: nothing to learn a threshold from")
+        raise ValueError("no held-out row has an error, so no threshold can be calibrated")
     largest = float(errors.max())
     growth = drift(errors)
     alarms_a_row = (_ALARMS_PER_FALSE_ONE if adaptive else 1.0) / per_event
@@ -98,17 +110,32 @@ def peaks_over_threshold(
 
 
 def sharpness_of(errors: NDArray[np.float64], threshold: float) -> float:
-    """The exponent, 1 to 8, after which the median error lies at half the threshold or below.
+    """Return the exponent, 1 to 8, with which the median row scores 1/2 or less.
 
-    Errors of long windows are means of many squares and hardly vary: without it a usual row may lie at 0.9
-    of the threshold, and no score would tell an alarm that is over.
+    Errors of long windows are means of many squares and vary little. Without the exponent a usual row could
+    score 0.9, and no score would show that an alarm has ended.
+
+    Args:
+        errors: Finite errors of held-out rows, float64 [n], n > 0.
+        threshold: The error at which the score is 1.
+
+    >>> sharpness_of(np.array([0.9, 1.0, 1.1]), threshold=2.0)
+    1.0
+    >>> round(sharpness_of(np.array([0.9, 1.0, 1.1]), threshold=1.2), 2)
+    3.8
     """
     ratio = threshold / max(float(np.median(errors)), 1e-12)
     return float(np.clip(np.log(2.0) / np.log(max(ratio, 1.001)), 1.0, _MOST_SHARPNESS))
 
 
 def drift(errors: NDArray[np.float64]) -> float:
-    """The factor, 1 to 2, by which the high errors of the later half exceed those of the earlier one."""
+    """Return the factor, 1 to 2, by which high errors of the later half exceed those of the earlier half.
+
+    High is the 0.9 quantile. Fewer than 20 errors are too few to compare, and the factor is 1.
+
+    >>> drift(np.repeat([1.0, 1.5], 50))
+    1.5
+    """
     half = len(errors) // 2
     if half < _MIN_PEAKS:
         return 1.0
@@ -117,12 +144,19 @@ def drift(errors: NDArray[np.float64]) -> float:
 
 
 def _adaptation(errors: NDArray[np.float64], value: float, alarms_a_row: float) -> Adaptation:
+    """Return how the threshold `value` adapts; it never falls below the 0.9 quantile of the errors."""
     lowest = min(1.0, float(np.quantile(errors, _HIGH)) / value)
     return Adaptation(max(lowest, 1e-6), _RISE, _FORGIVENESS, alarms_a_row, _LEARN_AFTER)
 
 
 def fit_tail(errors: NDArray[np.float64], segments: NDArray[np.int64], run_rows: int) -> ParetoTail | None:
-    """The tail of the declustered errors, or None where too few peaks or no spread exist."""
+    """Return the tail of the declustered errors, or None if there are too few peaks to fit.
+
+    Args:
+        errors: Finite errors in the order of time, float64 [n], n > 0.
+        segments: Number of the uninterrupted segment of each row, int64 [n].
+        run_rows: Normal rows after which an event ends.
+    """
     for quantile in _LEVEL_QUANTILES:
         level = float(np.quantile(errors, quantile))
         peaks = decluster(errors, segments, level, run_rows)
@@ -135,7 +169,17 @@ def fit_tail(errors: NDArray[np.float64], segments: NDArray[np.int64], run_rows:
 def decluster(
     errors: NDArray[np.float64], segments: NDArray[np.int64], level: float, run_rows: int
 ) -> NDArray[np.float64]:
-    """The largest error of each cluster; clusters are `run_rows` rows or a segment apart."""
+    """Return the largest error of each cluster of errors above `level`, float64 [clusters].
+
+    Args:
+        errors: Finite errors in the order of time, float64 [n].
+        segments: Number of the uninterrupted segment of each row, int64 [n].
+        level: Errors above it belong to a cluster.
+        run_rows: Errors more than so many rows apart, or in different segments, are different clusters.
+
+    >>> decluster(np.array([0.0, 5.0, 6.0, 0.0, 0.0, 7.0]), np.zeros(6, np.int64), level=1.0, run_rows=2)
+    array([6., 7.])
+    """
     above = np.flatnonzero(errors > level)
     if len(above) == 0:
         return np.empty(0)
@@ -146,7 +190,7 @@ def decluster(
 
 
 def _fit_pareto(excess: NDArray[np.float64]) -> tuple[float, float]:
-    """Shape and scale by probability weighted moments; the shape kept within credible bounds."""
+    """Return shape and scale by probability weighted moments; the shape is kept within credible bounds."""
     ordered = np.sort(excess)
     num = len(ordered)
     mean = float(ordered.mean())

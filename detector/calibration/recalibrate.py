@@ -1,6 +1,7 @@
-"""Another alarm budget for a trained model: its threshold is learnt anew, its weights stay.
+"""Calibrate the threshold of a trained model again, for another alarm budget or with feedback.
 
-The artifact keeps the errors of its held-out rows, so neither the history nor a training is needed.
+The weights stay. The artifact keeps the errors of its held-out rows, so neither the training data nor a
+new training is needed.
 """
 
 from __future__ import annotations
@@ -24,11 +25,20 @@ def recalibrated(
     feedback: Iterable[Feedback] = (),
     adaptive: bool | None = None,
 ) -> Artifact:
-    """The same model with its threshold learnt anew; None keeps what it has.
+    """Return the same model with a threshold that is calibrated again.
 
-    `feedback` on incidents moves the threshold to where it agrees with most of it: a false alarm's error
-    lies below, a real incident's above. Raises ArtifactError for an artifact without held-out errors, and
-    ValueError for a budget that is none.
+    Args:
+        artifact: The trained model.
+        alarm_budget: The new alarm budget, such as "1/week"; None keeps the budget of the model.
+        feedback: Opinions on incidents. The threshold moves to the nearest value that agrees with most.
+        adaptive: Whether the threshold adapts to each series; None keeps what the model has.
+
+    Returns:
+        The model, its version "unsaved".
+
+    Raises:
+        ArtifactError: The artifact keeps no held-out errors.
+        ValueError: The budget cannot be read.
     """
     spec = artifact.spec
     held_out = artifact.held_out
@@ -36,34 +46,37 @@ def recalibrated(
         raise ArtifactError(f"model {spec.name}: keeps no held-out errors to calibrate with; train it again")
     budget = alarm_budget or spec.threshold.alarm_budget
     parse_budget(budget)
-    follows = spec.threshold.adaptation is not None if adaptive is None else adaptive
+    adapts = spec.threshold.adaptation is not None if adaptive is None else adaptive
     segment = held_out["segment"].astype(np.int64)
 
-    def learnt(column: str) -> Threshold:
-        return peaks_over_threshold(held_out[column], segment, budget, spec.interval_ns, follows)
+    def calibrated(column: str) -> Threshold:
+        return peaks_over_threshold(held_out[column], segment, budget, spec.interval_ns, adapts)
 
-    threshold = learnt("error")
+    threshold = calibrated("error")
     value = separating(threshold.value, feedback)
     if value != threshold.value:
         threshold = replace(
             threshold,
             value=value,
-            sharpness=sharpness_of(_known(held_out["error"]), value),
+            sharpness=sharpness_of(_finite(held_out["error"]), value),
             method=f"{threshold.method} and feedback",
             adaptation=_floored(threshold, value),
         )
     if spec.scoring.delay:
-        threshold = replace(threshold, fresh=learnt("fresh").value)
+        threshold = replace(threshold, fresh=calibrated("fresh").value)
     return replace(artifact, spec=replace(spec, threshold=threshold), version="unsaved")
 
 
-def _known(errors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _finite(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     return errors[np.isfinite(errors)]
 
 
 def _floored(threshold: Threshold, value: float) -> Adaptation | None:
-    """The adaptation of a threshold that was moved to `value`: one raised for false alarms never sinks below
-    the old threshold again, of one that was lowered the floor stays the same error."""
+    """Return the adaptation of a threshold that feedback moved to `value`.
+
+    After a false alarm raised the threshold, it must not decay below its old value again. If it was lowered,
+    the error that it never falls below stays the same.
+    """
     adaptation = threshold.adaptation
     if adaptation is None:
         return None

@@ -1,4 +1,4 @@
-"""Choices that all families share: activations, losses and the checks of hyperparameters."""
+"""Share activations, losses, identity matrices and checks of hyperparameters among all families."""
 
 from __future__ import annotations
 
@@ -25,14 +25,34 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "huber": F.huber_loss,
 }
 
-
 _MOST_LAYERS = 64
+
+
+def identities(*shape: int) -> torch.Tensor:
+    """Return identity matrices over the last two axes of `shape`, which are of one length, float32 [*shape].
+
+    Use this in the constructors of modules, instead of `torch.eye` and `Tensor.repeat`. On the meta device
+    those run in Python and import torch's compiler, which delays the start of the daemon by two seconds.
+
+    >>> identities(2, 2).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    matrices = torch.zeros(*shape)
+    matrices.diagonal(dim1=-2, dim2=-1).fill_(1.0)
+    return matrices
 
 
 def masked_loss(
     name: str, output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None
 ) -> torch.Tensor:
-    """Mean loss over the cells where `mask` is True (None: all); all tensors [batch, window, channels]."""
+    """Return the mean loss over the known cells, a scalar.
+
+    Args:
+        name: One of `LOSSES`.
+        output: What the module returned, float32 [batch, window, channels].
+        target: What it should have returned, of the same shape.
+        mask: True in the cells that count, bool of the same shape; None if all count.
+    """
     if mask is None:
         return LOSSES[name](output, target)
     per_cell = LOSSES[name](output, target, reduction="none")
@@ -40,11 +60,16 @@ def masked_loss(
 
 
 def mean_of_cells(loss_BWC: torch.Tensor, mask: torch.Tensor | None, trim: float = 0.0) -> torch.Tensor:
-    """Mean over the cells where `mask` is True (None: all), the worst windows left out.
+    """Return the mean over the known cells of the batch without its worst windows, a scalar.
 
-    `trim` is the share of the windows of the batch, rounded down, that is left out: those with the
-    largest mean. Their gradient is zero, so what a batch holds of anomalies teaches nothing (least
-    trimmed squares, Rousseeuw, 1984; in steps of a gradient, Shen and Sanghavi, 2019).
+    The windows with the largest mean are left out, and their gradient is zero. Anomalies within the training
+    data therefore have little influence (least trimmed squares: Rousseeuw, 1984; in steps of a gradient:
+    Shen and Sanghavi, 2019).
+
+    Args:
+        loss_BWC: The loss of each cell, float32 [batch, window, channels].
+        mask: True in the cells that count, bool of the same shape; None if all count.
+        trim: Share of the windows that is left out, 0 to below 1; their number is rounded down.
     """
     known = torch.ones_like(loss_BWC) if mask is None else mask.to(loss_BWC.dtype)
     total_B, num_B = (loss_BWC * known).flatten(1).sum(1), known.flatten(1).sum(1)
@@ -54,7 +79,11 @@ def mean_of_cells(loss_BWC: torch.Tensor, mask: torch.Tensor | None, trim: float
 
 
 def check_shared(latent: int | None, layers: int, nodes: int, activation: str, loss: str) -> None:
-    """Raises ValueError, naming the hyperparameter and what it may be."""
+    """Check the hyperparameters that every family has.
+
+    Raises:
+        ValueError: A value is not allowed. The message names the hyperparameter and what it may be.
+    """
     for name, value in (("latent", latent), ("layers", layers), ("nodes", nodes)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
@@ -65,6 +94,10 @@ def check_shared(latent: int | None, layers: int, nodes: int, activation: str, l
 
 
 def check_one_of(name: str, choice: str, known: Collection[str]) -> None:
-    """Raises ValueError, naming the hyperparameter and its values, where `choice` is none of them."""
+    """Check that the hyperparameter `name` has one of its `known` values.
+
+    Raises:
+        ValueError: `choice` is none of them. The message names the hyperparameter and its values.
+    """
     if choice not in known:
         raise ValueError(f"{name} is {choice!r}; it must be one of {', '.join(known)}")

@@ -1,12 +1,13 @@
-"""The convolutional autoencoder: strided convolutions down to a narrow code, transposed ones back.
+"""The convolutional autoencoder: strided convolutions to a narrow code, transposed convolutions back.
 
-The causal form pads in front only, and its strides are counted back from the window's end. A step of the
-code is made of its own 2^layers rows and of those before them, never of later ones, and it alone writes
-its rows again: each row would rather be copied, but the code has room for fewer numbers than the step has
-cells. So what the newest row is said to be is a function of the last `receptive_field` rows, the same in
-every window that ends there, and can be computed without a window: the strided network, evaluated at
-every row, is a dilated one (the algorithme a trous: Holschneider et al., 1989). That is
-`detector.models.incremental_conv`.
+The causal form pads only in front, and counts its strides back from the end of the window. A step of the
+code depends on its own 2^layers rows and on earlier rows, never on later ones. Only that step reconstructs
+these rows. It cannot simply copy them, because it has fewer numbers than they have cells.
+
+The reconstruction of the newest row therefore depends on the last `receptive_field` rows only. It is the
+same in every window that ends there, and needs no window: the strided network, evaluated at every row, is a
+dilated one (the algorithme a trous: Holschneider et al., 1989). `detector.models.incremental_conv` computes
+it in this way, but the detector does not use that module yet: it scores windows with either form.
 
 Letters: B batch, W window, C channels, N nodes, L latent, T steps of the code.
 """
@@ -25,15 +26,15 @@ from detector.models.blocks import ACTIVATIONS, check_shared
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Hyperparameters.
+    """Hold the hyperparameters of the family.
 
-    latent      numbers a step of the code; None: an eighth of what the step covers, 2 to 16
+    latent      numbers in a step of the code; None: an eighth of the cells of the step, 2 to 16
     activation  see `detector.models.blocks.ACTIVATIONS`
     layers      strided convolutions each way; each halves the length
-    nodes       filters a layer
+    nodes       filters of a layer
     loss        mse, mae or huber
     kernel      rows that a convolution sees
-    causal      no row is judged by later ones, and a stream is scored without windows
+    causal      the reconstruction of the newest row of a window depends on `receptive_field` rows only
     """
 
     latent: int | None = None
@@ -52,18 +53,26 @@ class Config:
             raise ValueError(f"kernel is {self.kernel}; with causal it must be at least 3, to see every row")
 
     def resolved(self, window: int, num_channels: int) -> Self:
-        """The same with every None replaced by a number that fits the data."""
+        """Return the same hyperparameters with every None replaced by a number that suits the data.
+
+        Args:
+            window: Rows of a window.
+            num_channels: Channels of the model.
+        """
         covered = num_channels * 2**self.layers
         return replace(self, latent=self.latent or min(16, max(2, covered // 8)))
 
 
 class ConvAutoencoder(nn.Module):
-    """Any window: it is padded in front to a multiple of 2^layers and cut again.
+    """Encode and decode windows of any length by convolutions.
 
-    `num_codes` are the numbers in the code of a window of the given length. `receptive_field` is the number
-    of rows that the reconstruction of the newest row depends on where the network is causal, else None: it
-    depends on the window. The causal form takes a window for one that had its first row for ever before, so
-    a window shorter than that is judged as if it were such a longer one.
+    A window is padded in front to a multiple of 2^layers, and its reconstruction is cut to its length again.
+    The causal form assumes that the first row was constant before the window. It therefore scores a window
+    shorter than `receptive_field` as if such rows came before it.
+
+    num_codes        length of the code of a window of the constructor's length
+    receptive_field  rows that the reconstruction of the newest row depends on; None if it is not causal,
+                     because then it depends on the whole window
     """
 
     def __init__(self, config: Config, window: int, num_channels: int) -> None:
@@ -84,13 +93,13 @@ class ConvAutoencoder(nn.Module):
         self.decoder = nn.Sequential(nn.Conv1d(config.latent, config.nodes, 1), *up)
 
     def encode(self, x_BWC: torch.Tensor) -> torch.Tensor:
-        """The flat code of each window, [B, latent * T]."""
+        """Return the flat code of each window, float32 [B, latent * T]."""
         x_BCW = x_BWC.transpose(1, 2)
         missing = -x_BWC.shape[1] % self._multiple
         if self.receptive_field is not None:
-            missing += (
-                1  # each layer then begins with what it says of the first row for ever, and pads by that
-            )
+            # One extra step in front, so that the left padding of each causal layer is its own output for
+            # a constant input.
+            missing += 1
         if missing:
             x_BCW = F.pad(x_BCW, (missing, 0), mode="replicate")
         code_BLT: torch.Tensor = self.encoder(x_BCW)
@@ -99,17 +108,18 @@ class ConvAutoencoder(nn.Module):
         return code_BLT.flatten(1)
 
     def decode(self, z_BL: torch.Tensor, window: int) -> torch.Tensor:
-        """The windows of the codes, [B, window, C]."""
+        """Return the window of each code, float32 [B, window, C]."""
         steps = -(-window // self._multiple)
         y_BCW: torch.Tensor = self.decoder(z_BL.reshape(len(z_BL), -1, steps))
         return y_BCW[:, :, -window:].transpose(1, 2)
 
     def forward(self, x_BWC: torch.Tensor) -> torch.Tensor:
+        """Return the reconstruction of each window, float32 [B, W, C]."""
         return self.decode(self.encode(x_BWC), x_BWC.shape[1])
 
 
 def _halve(num_in: int, config: Config) -> list[nn.Module]:
-    """[B, num_in, 2 T] -> [B, nodes, T]; causal: [B, num_in, 1 + 2 T] -> [B, nodes, 1 + T]."""
+    """Return a layer [B, num_in, 2 T] -> [B, nodes, T]; causal: [B, num_in, 1 + 2 T] -> [B, nodes, 1 + T]."""
     if config.causal:
         pad = nn.ReplicationPad1d((config.kernel - 1, 0))
         return [pad, nn.Conv1d(num_in, config.nodes, config.kernel, 2)]
@@ -117,7 +127,7 @@ def _halve(num_in: int, config: Config) -> list[nn.Module]:
 
 
 def _double(num_out: int, config: Config) -> nn.ConvTranspose1d:
-    """[B, nodes, T] -> [B, num_out, 2 T]; causal: each step by itself."""
+    """Return a layer [B, nodes, T] -> [B, num_out, 2 T]; the causal one maps each step alone."""
     if config.causal:
         return nn.ConvTranspose1d(config.nodes, num_out, 2, 2)
     return nn.ConvTranspose1d(config.nodes, num_out, 4, 2, 1)

@@ -1,6 +1,6 @@
 """The deep dense autoencoder: a funnel of dense layers to a code, and back (Hinton and Salakhutdinov, 2006).
 
-The code itself is linear, so that its numbers are not bound to an activation's range.
+The code has no activation, so that its numbers may have any value.
 
 Letters: B batch, W window, C channels, L latent.
 """
@@ -19,14 +19,14 @@ from detector.models.blocks import ACTIVATIONS, check_one_of, check_shared
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Hyperparameters.
+    """Hold the hyperparameters of the family.
 
     latent      numbers of the code; None: an eighth of the window's cells, 1 to 64
-    activation  of every layer but the code; see `detector.models.blocks.ACTIVATIONS`
+    activation  of every layer except the code; see `detector.models.blocks.ACTIVATIONS`
     layers      dense layers between window and code, each way
-    nodes       of the layer next to the window; each further one has half as many, `latent` at least
+    nodes       of the layer next to the window; each further layer has half as many, at least `latent`
     loss        mse, mae or huber
-    output      activation of what is written
+    output      activation of the output, from the same list
     """
 
     latent: int | None = None
@@ -41,12 +41,17 @@ class Config:
         check_one_of("output", self.output, ACTIVATIONS)
 
     def resolved(self, window: int, num_channels: int) -> Self:
-        """The same with every None replaced by a number that fits the data."""
+        """Return the same hyperparameters with every None replaced by a number that suits the data.
+
+        Args:
+            window: Rows of a window.
+            num_channels: Channels of the model.
+        """
         return replace(self, latent=self.latent or min(64, max(1, window * num_channels // 8)))
 
 
 class DeepAutoencoder(nn.Module):
-    """Several dense layers each way. `num_codes` are the numbers in the code of a window."""
+    """Encode and decode windows by several dense layers. `num_codes` is the length of a window's code."""
 
     def __init__(self, config: Config, window: int, num_channels: int) -> None:
         super().__init__()
@@ -59,21 +64,22 @@ class DeepAutoencoder(nn.Module):
         self.output = ACTIVATIONS[config.output]()
 
     def encode(self, x_BWC: torch.Tensor) -> torch.Tensor:
-        """The code, float32 [B, L]."""
+        """Return the code of each window, float32 [B, L]."""
         z_BL: torch.Tensor = self.encoder(x_BWC.flatten(1))
         return z_BL
 
     def decode(self, z_BL: torch.Tensor, window: int) -> torch.Tensor:
-        """The window of a code, float32 [B, W, C]; `window` is the one that the module was built for."""
+        """Return the window of each code, float32 [B, W, C]; `window` is that of the constructor."""
         y_BWC: torch.Tensor = self.output(self.decoder(z_BL)).reshape(len(z_BL), window, -1)
         return y_BWC
 
     def forward(self, x_BWC: torch.Tensor) -> torch.Tensor:
+        """Return the reconstruction of each window, float32 [B, W, C]."""
         return self.decode(self.encode(x_BWC), x_BWC.shape[1])
 
 
 def _stack(widths: list[int], activation: str) -> nn.Sequential:
-    """Dense layers of these widths, an activation between each two."""
+    """Return dense layers of these widths with an activation between each two."""
     layers: list[nn.Module] = []
     for num_in, num_out in pairwise(widths):
         layers += [nn.Linear(num_in, num_out), ACTIVATIONS[activation]()]

@@ -1,6 +1,7 @@
-"""A member of an artifact: an autoencoder and the whitening of its residuals.
+"""Combine autoencoders and the whitening of their residuals into the network of an artifact.
 
-Most artifacts have one member; an ensemble has several, of different families and window lengths.
+An artifact has one member or several, of different families and window lengths.
+
 Letters: B batch, W window, S span, C channels, K statistics.
 """
 
@@ -17,7 +18,7 @@ from detector.models.whitening import Whitening
 
 
 class EnsembleMember(nn.Module):
-    """Windows in; expected values, distances and what each channel is to blame for out."""
+    """Compute expected values, distances and the contribution of each channel for windows."""
 
     def __init__(self, autoencoder: nn.Module, whitening: Whitening) -> None:
         super().__init__()
@@ -27,20 +28,29 @@ class EnsembleMember(nn.Module):
     def forward(
         self, x_BWC: torch.Tensor, known_BWC: torch.Tensor | None, span: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Expected values of the last `span` rows [B, S, C], statistics [B, K], blame a channel [B, C].
+        """Run the member on a batch of windows.
 
-        `x_BWC` has no NaN; `known_BWC` is False in cells that were filled (None: none was). These take what
-        the model makes of them before it is asked again: a crude filling would disturb their neighbours.
+        If cells were filled, the autoencoder runs twice: its first reconstruction replaces the filled cells,
+        because a crude filling would disturb the reconstruction of their neighbours.
+
+        Args:
+            x_BWC: Windows in the units of the model, float32, without NaN.
+            known_BWC: False in cells that were filled, bool; None if no cell was.
+            span: Number of the newest rows whose expected values are returned, 1 to W.
+
+        Returns:
+            Expected values of the last `span` rows [B, S, C], statistics of each window [B, K], and the
+            contribution of each channel to its error [B, C]; all float32.
         """
         if known_BWC is not None:
             x_BWC = torch.where(known_BWC, x_BWC, models.reconstruct(self.autoencoder, x_BWC)[0])
         y_BWC, residual_BWC = models.reconstruct(self.autoencoder, x_BWC)
-        statistics_BK, blame_BC = self.whitening(x_BWC, residual_BWC, known_BWC)
-        return y_BWC[:, y_BWC.shape[1] - span :], statistics_BK, blame_BC
+        statistics_BK, contribution_BC = self.whitening(x_BWC, residual_BWC, known_BWC)
+        return y_BWC[:, y_BWC.shape[1] - span :], statistics_BK, contribution_BC
 
 
 class Ensemble(nn.Module):
-    """All members of an artifact, in the order of its spec."""
+    """Hold all members of an artifact, in the order of its spec."""
 
     def __init__(self, members: Iterable[EnsembleMember]) -> None:
         super().__init__()

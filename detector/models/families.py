@@ -1,12 +1,14 @@
-"""The model family: every member is a module of windows to windows, through a code.
+"""List the families of autoencoders, build their modules, and compute their residuals and losses.
 
-`forward(x_BWC) -> x_BWC`, float32, any batch; B batch, W window, C channels, L numbers of a code. It is
-`decode(encode(x_BWC), W)`, where the code is flat. NaN never reaches a module: the caller fills and masks
-(see `detector.scoring.inference`). A family is a frozen `Config` dataclass of hyperparameters plus a module on one
-page, listed here; a new one is covered by the contract tests as soon as it is listed.
+A module maps windows to windows through a code: `forward(x_BWC)` is `decode(encode(x_BWC), W)`, float32.
+NaN never reaches a module: the caller fills and masks such cells (see `detector.scoring.preprocessing`).
 
-A member may judge windows by residuals of its own (`OwnResidual`) and learn by a loss of its own
-(`OwnLoss`); `reconstruct` and `training_loss` ask it then, so that no caller has to know.
+A family is one file with a frozen `Config` dataclass of hyperparameters and a module, and one line in
+`FAMILIES`. The contract tests cover a new family as soon as it is listed. A family may define its own
+residual (`OwnResidual`) and its own loss (`OwnLoss`). Callers need not know: they use `reconstruct` and
+`training_loss`.
+
+Letters: B batch, W window, C channels, L numbers of a code.
 """
 
 from __future__ import annotations
@@ -34,36 +36,39 @@ __all__ = [
 
 
 class Autoencoder(Protocol):
-    """What every member can do."""
+    """Encode windows and decode codes: what every module can do."""
 
     def encode(self, x_BWC: torch.Tensor) -> torch.Tensor:
-        """The flat code of each window, float32 [B, L]."""
+        """Return the flat code of each window, float32 [B, L]."""
 
     def decode(self, z_BL: torch.Tensor, window: int) -> torch.Tensor:
-        """The window of each code, float32 [B, window, C]."""
+        """Return the window of each code, float32 [B, window, C]."""
 
 
 @runtime_checkable
 class OwnResidual(Protocol):
-    """A member that judges a window by more than one reconstruction."""
+    """Compute residuals from more than one reconstruction: what only some modules do."""
 
     def residual(self, x_BWC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Expected values and signed residuals, each [B, W, C]."""
+        """Return expected values and signed residuals, each float32 [B, W, C]."""
 
 
 @runtime_checkable
 class OwnLoss(Protocol):
-    """A member that learns by a loss of its own."""
+    """Compute a special training loss: what only some modules do."""
 
     def cell_losses(
         self, x_BWC: torch.Tensor, target_BWC: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """The loss of each cell, [B, W, C]; its mean over the known cells is what training lowers."""
+        """Return the loss of each cell, float32 [B, W, C]; training lowers the mean over the known cells."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A member: its hyperparameters and how its module is built from them."""
+    """Hold how to build a family: the class of its hyperparameters and the class of its module.
+
+    `module` is called with a `config`, the rows of a window and the number of channels.
+    """
 
     config: Callable[..., Any]
     module: Callable[[Any, int, int], torch.nn.Module]
@@ -81,9 +86,19 @@ FAMILIES: dict[str, Family] = {
 
 
 def resolve(family: str, given: Mapping[str, Any], window: int, num_channels: int) -> dict[str, Any]:
-    """All hyperparameters of a family, what was not given (or None) set by its defaults.
+    """Return all hyperparameters of a family, with defaults for those that are not given or None.
 
-    Raises ValueError for an unknown family or hyperparameter, or a value that it cannot have.
+    Args:
+        family: One of `FAMILIES`.
+        given: Some of its hyperparameters, by name.
+        window: Rows of a window.
+        num_channels: Channels of the model.
+
+    Raises:
+        ValueError: The family or a hyperparameter is unknown, or a value is not allowed.
+
+    >>> resolve("linear", {"fit": "gradient"}, window=16, num_channels=2)["latent"]
+    4
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown model family {family!r}; known: {', '.join(FAMILIES)}")
@@ -97,16 +112,30 @@ def resolve(family: str, given: Mapping[str, Any], window: int, num_channels: in
 
 
 def build(family: str, hyperparameters: Mapping[str, Any], window: int, num_channels: int) -> torch.nn.Module:
-    """A module with fresh weights (seed torch before). Raises ValueError as `resolve` does."""
+    """Return a module with new random weights; seed torch before.
+
+    Args:
+        family: One of `FAMILIES`.
+        hyperparameters: Some or all of its hyperparameters, by name.
+        window: Rows of a window.
+        num_channels: Channels of the model.
+
+    Raises:
+        ValueError: The family or a hyperparameter is unknown, or a value is not allowed.
+    """
     complete = resolve(family, hyperparameters, window, num_channels)
-    member = FAMILIES[family]
-    return member.module(member.config(**complete), window, num_channels)
+    made_of = FAMILIES[family]
+    return made_of.module(made_of.config(**complete), window, num_channels)
 
 
 def reconstruct(module: torch.nn.Module, x_BWC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a score is made of: expected values and signed residuals, each float32 [B, W, C].
+    """Return expected values and signed residuals of windows, each float32 [B, W, C].
 
-    The residual is `x - expected`, unless the module has a `residual` of its own.
+    The residual is `x - expected`, unless the module defines its own `residual`.
+
+    Args:
+        module: A module that `build` returned, in evaluation mode.
+        x_BWC: Windows in the units of the model, float32, without NaN.
     """
     if isinstance(module, OwnResidual):
         return module.residual(x_BWC)
@@ -122,11 +151,15 @@ def training_loss(
     mask: torch.Tensor | None,
     trim: float = 0.0,
 ) -> torch.Tensor:
-    """What training lowers: the mean loss of the cells of `target_BWC` where `mask` is True (None: all).
+    """Return the loss that training lowers: the mean over the known cells, a scalar.
 
-    The module sees `x_BWC`, which a denoising training has corrupted. `loss` names one of `LOSSES`; a module
-    with `cell_losses` of its own is asked instead. `trim` is the share of the windows, the worst, that is
-    left out (`detector.models.blocks.mean_of_cells`).
+    Args:
+        module: A module that `build` returned.
+        loss: One of `LOSSES`; ignored if the module defines its own `cell_losses`.
+        x_BWC: Windows that the module sees, float32; denoising training has corrupted them.
+        target_BWC: Windows that it should return, float32.
+        mask: True in the cells of `target_BWC` that count, bool [B, W, C]; None if all count.
+        trim: Share of the worst windows that is left out (`detector.models.blocks.mean_of_cells`).
     """
     if isinstance(module, OwnLoss):
         return mean_of_cells(module.cell_losses(x_BWC, target_BWC, mask), mask, trim)

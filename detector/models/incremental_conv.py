@@ -1,14 +1,21 @@
-"""The causal convolutional autoencoder over streams: a row at a time, no windows.
+"""Run the causal convolutional autoencoder row by row, without windows.
 
-Between rows, each convolution of the encoder keeps only the inputs that it will need again: that of
-layer l the last (kernel - 1) * 2^l, in a ring. So a new row costs the same few multiplications whatever
-the window (the algorithme a trous: Holschneider et al., 1989; rings as in Paine et al., 2016), and what
-comes out is what the module says of the last rows of any window of at least `receptive_field` rows that
-ends there, to rounding. A series is taken to have had its first row for ever before, as the module takes a
-window: of its first rows, this says what the module says of the window of all rows so far.
+Status: nothing in the detector, trainer or connectors uses this module yet. It is meant to score a causal
+`conv` without windows, which costs less. Today the detector scores windows with every family. The module is
+tested against the windows (tests/detector/models/test_incremental_conv.py) and measured
+(benchmarks/incremental.py).
 
-As in `detector.scoring.inference`, all arithmetic runs in batches of one fixed size: a row's result does not depend on
-how the rows were cut into calls, nor on the other series.
+Each convolution of the encoder keeps only the inputs that it will need again: layer l keeps the last
+(kernel - 1) * 2^l in a ring. A new row therefore costs the same few multiplications for any window (the
+algorithme a trous: Holschneider et al., 1989; rings as in Paine et al., 2016). A series is assumed to have
+been constant before its first row, as the module assumes of a window.
+
+Promise: except for rounding, the outputs equal those of the module for the newest rows of any window of at
+least `receptive_field` rows that ends there. For the first rows of a series they equal those of the window
+of all rows so far.
+
+Promise: the outputs of a row do not depend on how rows are cut into calls, nor on other series. As in
+`detector.scoring.inference`, all arithmetic runs in batches of one fixed size.
 
 Letters: N rows, B rows of a padded batch, C channels, I and O inputs and outputs of a layer, K kernel,
 P newest positions kept of a layer, S span, Z slots, T rows in a ring.
@@ -29,16 +36,20 @@ from detector.models.conv import ConvAutoencoder
 from detector.rows.series_arrays import lengths_of, starts_of
 
 _SPARE = 0
-"""The slot of the rows that only fill a batch; series s has slot s + 1."""
+"""Slot of the rows that only fill a batch; series s has slot s + 1."""
 
 
 class Incremental:
-    """The state of many series under one module. Not thread-safe.
+    """Reconstruct the newest rows of many series, one new row at a time. Not thread-safe.
 
-    The weights and their device are those that the module has now. `span` is how many of the newest rows
-    are said anew at each row, 1 to the 2^layers that a step of the code writes.
+    Args:
+        module: A causal `conv`. Its weights and their device must not change later.
+        num_series: Number of series to make room for.
+        span: Number of the newest rows to reconstruct at each row, 1 to 2^layers, the rows of a code's step.
+        batch_size: Rows that go through the network at once, always the same number.
 
-    Raises ValueError for a module that is not a causal `conv`, and for a span that it cannot have.
+    Raises:
+        ValueError: The module is not a causal `conv`, or it cannot have this span.
     """
 
     def __init__(self, module: nn.Module, num_series: int = 0, span: int = 1, batch_size: int = 256) -> None:
@@ -59,7 +70,7 @@ class Incremental:
         self.reserve(num_series)
 
     def reserve(self, num_series: int) -> None:
-        """Make room for the series 0 to num_series - 1; those that are there stay as they are."""
+        """Make room for the series 0 to num_series - 1, and keep the state of those that exist."""
         missing = num_series + 1 - len(self._num_seen)
         if missing > 0:
             more = max(missing, len(self._num_seen))
@@ -68,16 +79,21 @@ class Incremental:
                 layer.grow(more)
 
     def reset(self, series: NDArray[np.integer]) -> None:
-        """Forget these series: the next row of each is its first."""
+        """Forget these series, so that the next row of each is its first."""
         self._num_seen[series + 1] = 0
 
     def extend(self, series: NDArray[np.integer], x_NC: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take new rows; return what is said, at each, of the `span` newest of its series, [N, S, C].
+        """Add new rows, and return the reconstruction of the newest rows of their series at each of them.
 
-        series [N], x_NC in the model's units, without NaN: one row each of many series, many rows of one, or
-        any mixture, where the rows of a series stand together in the order of time.
+        Args:
+            series: Number of the series of each row, [N]. Rows of one series stand together, oldest first.
+            x_NC: Rows in the units of the model, float32, without NaN.
 
-        Raises ValueError where they do not stand together.
+        Returns:
+            The `span` newest rows of the series at each row, oldest first, float32 [N, S, C].
+
+        Raises:
+            ValueError: The rows of a series do not stand together.
         """
         starts = starts_of(series)
         if len(np.unique(series[starts])) < len(starts):
@@ -91,7 +107,7 @@ class Incremental:
         return y_NSC
 
     def _extend(self, series: NDArray[np.integer], x_NC: NDArray[np.float32]) -> NDArray[np.float32]:
-        """At most a batch of rows."""
+        """Reconstruct at most a batch of rows."""
         device = self._code.weight.device
         batch = self._place(series).to(device)
         x_BC = np.zeros((self._batch_size, x_NC.shape[1]), np.float32)
@@ -100,11 +116,11 @@ class Incremental:
         for layer in self._layers:
             h_BI = layer.extend(batch, h_BI)
         z_BL = F.linear(h_BI, self._code.weight[:, :, 0], self._code.bias)
-        said: NDArray[np.float32] = self._decoder.newest(z_BL)[: len(x_NC)].cpu().numpy()
-        return said
+        newest_NSC: NDArray[np.float32] = self._decoder.newest(z_BL)[: len(x_NC)].cpu().numpy()
+        return newest_NSC
 
     def _place(self, series: NDArray[np.integer]) -> _Batch:
-        """Where the rows stand in their series; counts them as seen."""
+        """Return the places of the rows in their series, and count the rows as seen."""
         num = len(series)
         starts = starts_of(series)
         lengths = lengths_of(starts, num)
@@ -120,13 +136,13 @@ class Incremental:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """A padded batch of rows, int64.
+    """Hold the places of a padded batch of rows, int64.
 
-    slot   [B], of the row's series
-    seen   [B], rows of its series before it
-    since  [B], those of them that are in the batch
-    after  [B], rows of its series after it in the batch; without bound for rows that only fill
-    first  [n], where series begin that had no row yet
+    slot   [B], slot of the series of the row
+    seen   [B], number of earlier rows of the series
+    since  [B], number of earlier rows of the series within the batch
+    after  [B], number of later rows of the series within the batch; the greatest int64 for filling rows
+    first  [n], indices of rows that are the first of their series
     """
 
     slot: torch.Tensor
@@ -141,7 +157,7 @@ class _Batch:
 
 
 class _Layer:
-    """A strided convolution, evaluated at every row: its kernel then reaches back in steps of `dilation`."""
+    """Evaluate a strided convolution at every row, where its taps are `dilation` rows apart."""
 
     def __init__(self, convolution: nn.Conv1d, activation: nn.Module, dilation: int) -> None:
         weight_OIK = convolution.weight.detach()
@@ -154,12 +170,12 @@ class _Layer:
         self._ring_ZTI = weight_OIK.new_zeros((0, self._size, num_in))
 
     def grow(self, num_slots: int) -> None:
-        """Make room for so many more."""
+        """Make room for so many more slots."""
         more = self._ring_ZTI.new_zeros((num_slots, *self._ring_ZTI.shape[1:]))
         self._ring_ZTI = torch.cat([self._ring_ZTI, more])
 
     def extend(self, batch: _Batch, h_BI: torch.Tensor) -> torch.Tensor:
-        """Inputs of the layer at new rows to its outputs there, [B, O]."""
+        """Return the outputs of the layer at the new rows, [B, O], for its inputs there, [B, I]."""
         ring_ZTI = self._ring_ZTI
         ring_ZTI[batch.slot[batch.first]] = h_BI[batch.first, None]
         taps_BKI = self._taps(batch, h_BI)
@@ -169,7 +185,10 @@ class _Layer:
         return outputs
 
     def _taps(self, batch: _Batch, h_BI: torch.Tensor) -> torch.Tensor:
-        """What the kernel sees at each row, the oldest first: from the ring, or from the batch itself."""
+        """Return the inputs of the kernel at each row, oldest first, [B, K, I].
+
+        Inputs of earlier batches come from the ring, the others from the batch itself.
+        """
         place = (batch.seen[:, None] - self._back) % self._size
         place += batch.slot[:, None] * self._size
         found = self._ring_ZTI.flatten(0, 1).index_select(0, place.flatten())
@@ -180,7 +199,7 @@ class _Layer:
 
 
 class _Decoder:
-    """A code to the newest rows that it writes; older ones are left out as early as can be."""
+    """Decode a code to its newest rows only; older rows are left out in every layer."""
 
     def __init__(self, decoder: nn.Sequential, span: int) -> None:
         first, *up = decoder
@@ -194,7 +213,7 @@ class _Decoder:
         self._num_kept = [-(-span // 2**coarser) for coarser in reversed(range(len(doubling)))]
 
     def newest(self, z_BL: torch.Tensor) -> torch.Tensor:
-        """[B, S, C], the newest row last."""
+        """Return the newest rows of each code, oldest first, [B, S, C]."""
         h_BPI = F.linear(z_BL, self._first.weight[:, :, 0], self._first.bias)[:, None]
         for activation, weight, bias, num_kept in zip(
             self._activations, self._weights, self._biases, self._num_kept, strict=True

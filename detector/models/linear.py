@@ -1,8 +1,8 @@
-"""The linear autoencoder: the principal components of the windows.
+"""The linear autoencoder: it projects windows on their principal components.
 
-With squared error its best encoder and decoder span the same subspace as PCA (Baldi and Hornik,
-1989). It is fitted in closed form, or by gradients to the same subspace (`trainer.fitting.gradient`). It has no
-activation and one layer.
+With squared error its best encoder and decoder span the same subspace as PCA (Baldi and Hornik, 1989). It
+is solved in closed form (`trainer.fitting.principal_components`), or trained by gradients to the same
+subspace (`trainer.fitting.gradient`). It has one layer and no activation.
 
 Letters: B batch, W window, C channels, L latent.
 """
@@ -22,13 +22,13 @@ FITS = ("closed", "gradient")
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Hyperparameters.
+    """Hold the hyperparameters of the family.
 
-    latent  components; None: an eighth of the window's cells, 1 to 64
-    fit     closed: the principal components themselves; gradient: the training loop of the other families
+    latent  number of components; None: an eighth of the window's cells, 1 to 64
+    fit     closed: compute the principal components; gradient: use the training loop of the other families
     loss    mse; with `fit = "gradient"` also mae or huber
 
-    activation, layers and nodes exist for all families and have one value here.
+    All families have activation, layers and nodes; here each has only one allowed value.
     """
 
     latent: int | None = None
@@ -44,17 +44,22 @@ class Config:
         if (self.activation, self.layers, self.nodes) != ("identity", 1, 1):
             raise ValueError("linear has one layer without nodes or activation; use another family")
         if self.fit == "closed" and self.loss != "mse":
-            raise ValueError(f'loss is {self.loss!r}; the closed form has mse alone: set fit = "gradient"')
+            raise ValueError(f'loss is {self.loss!r}; the closed form needs mse: set fit = "gradient"')
 
     def resolved(self, window: int, num_channels: int) -> Self:
-        """The same with every None replaced by a number that fits the data."""
+        """Return the same hyperparameters with every None replaced by a number that suits the data.
+
+        Args:
+            window: Rows of a window.
+            num_channels: Channels of the model.
+        """
         num_cells = window * num_channels
         latent = self.latent or min(64, max(1, num_cells // 8))
         return replace(self, latent=min(latent, num_cells))
 
 
 class LinearAutoencoder(nn.Module):
-    """x -> (x - mean) @ components @ components^T + mean over flattened windows."""
+    """Map flattened windows x to (x - mean) @ components @ components^T + mean."""
 
     def __init__(self, config: Config, window: int, num_channels: int) -> None:
         super().__init__()
@@ -64,14 +69,15 @@ class LinearAutoencoder(nn.Module):
         self.decoder = nn.Linear(config.latent, num_cells)
 
     def encode(self, x_BWC: torch.Tensor) -> torch.Tensor:
-        """The window's principal components, float32 [B, L]."""
+        """Return the coordinates of each window along the components, float32 [B, L]."""
         z_BL: torch.Tensor = self.encoder(x_BWC.flatten(1))
         return z_BL
 
     def decode(self, z_BL: torch.Tensor, window: int) -> torch.Tensor:
-        """The window of a code, float32 [B, W, C]; `window` is the one that the module was built for."""
+        """Return the window of each code, float32 [B, W, C]; `window` is that of the constructor."""
         y_BWC: torch.Tensor = self.decoder(z_BL).reshape(len(z_BL), window, -1)
         return y_BWC
 
     def forward(self, x_BWC: torch.Tensor) -> torch.Tensor:
+        """Return the reconstruction of each window, float32 [B, W, C]."""
         return self.decode(self.encode(x_BWC), x_BWC.shape[1])

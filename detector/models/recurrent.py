@@ -1,10 +1,10 @@
 """Recurrent autoencoders, LSTM and GRU: an encoder reads the window, a decoder writes it from one code.
 
-Over patches of rows instead of single rows they take `patch` times fewer steps; the LSTM with
-`patch = 1` is the classic form of Malhotra et al. (2016), decoded in reverse as they do. The GRU (Cho et
-al., 2014) has three gates' weights where the LSTM has four, and no cell beside its state. The code is a
-linear map of the encoder's last state; the decoder starts from it and reads it at every step. Without
-that start a decoder takes several times as many steps of training to leave the mean.
+A step reads or writes a patch of several rows, so that a window takes `patch` times fewer steps. The LSTM
+with `patch = 1` is the classic form of Malhotra et al. (2016), which also decodes in reverse. The GRU (Cho
+et al., 2014) has the weights of three gates where the LSTM has four, and no cell in addition to its state.
+The code is a linear map of the encoder's last state. The decoder starts from the code and reads it at every
+step. Without that start, training takes several times as many steps to learn more than the mean.
 
 Letters: B batch, W window, C channels, P patch, T steps (W / P), N nodes, L latent, D layers.
 """
@@ -24,15 +24,15 @@ from detector.models.blocks import ACTIVATIONS, check_shared
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Hyperparameters.
+    """Hold the hyperparameters of the family.
 
-    latent      numbers of the code of a whole window; None: an eighth of its cells, 4 to 64, but never
-                more than half of them
+    latent      length of the code of a window; None: an eighth of its cells, 4 to 64, but never more
+                than half of them
     activation  of the embedding of a patch
     layers      recurrent layers each way
     nodes       size of a layer's state
     loss        mse, mae or huber
-    patch       rows read and written at once; None: an eighth of the window, 1 to 8
+    patch       rows that a step reads or writes; None: an eighth of the window, 1 to 8
     """
 
     latent: int | None = None
@@ -48,16 +48,22 @@ class Config:
             raise ValueError(f"patch is {self.patch}; it must be at least 1")
 
     def resolved(self, window: int, num_channels: int) -> Self:
-        """The same with every None replaced by a number that fits the data."""
+        """Return the same hyperparameters with every None replaced by a number that suits the data.
+
+        Args:
+            window: Rows of a window.
+            num_channels: Channels of the model.
+        """
         num_cells = window * num_channels
         latent = self.latent or max(1, min(64, max(4, num_cells // 8), num_cells // 2))
         return replace(self, latent=latent, patch=self.patch or min(8, max(1, window // 8)))
 
 
 class RecurrentAutoencoder(nn.Module):
-    """Any window: it is padded in front to a multiple of the patch and cut again.
+    """Encode and decode windows of any length by recurrent layers.
 
-    A subclass says which cell it has, and how many states of `nodes` numbers a layer of it starts from.
+    A window is padded in front to a multiple of the patch, and its reconstruction is cut to its length again.
+    A subclass sets `cell`, the class of its layers, and `num_states`, the number of state vectors of a layer.
     """
 
     cell: Callable[..., nn.RNNBase]
@@ -78,7 +84,7 @@ class RecurrentAutoencoder(nn.Module):
         self.write = nn.Linear(config.nodes, num_cells)
 
     def encode(self, x_BWC: torch.Tensor) -> torch.Tensor:
-        """The code of the window, float32 [B, L]."""
+        """Return the code of each window, float32 [B, L]."""
         batch, window, _ = x_BWC.shape
         padded = F.pad(x_BWC.transpose(1, 2), (-window % self._patch, 0), mode="replicate").transpose(1, 2)
         patches_BTP = padded.reshape(batch, -1, self._patch * self._channels)
@@ -87,7 +93,7 @@ class RecurrentAutoencoder(nn.Module):
         return code_BL
 
     def decode(self, z_BL: torch.Tensor, window: int) -> torch.Tensor:
-        """The window of a code, float32 [B, W, C]; written from its last patch to its first."""
+        """Return the window of each code, float32 [B, W, C]; the last patch is written first."""
         steps = -(-window // self._patch)
         start_DBN = self.start(z_BL).reshape(len(z_BL), self.num_states * self._layers, -1).transpose(0, 1)
         hidden, *cell = start_DBN.contiguous().chunk(self.num_states)
@@ -98,16 +104,17 @@ class RecurrentAutoencoder(nn.Module):
         return y_BWC
 
     def forward(self, x_BWC: torch.Tensor) -> torch.Tensor:
+        """Return the reconstruction of each window, float32 [B, W, C]."""
         return self.decode(self.encode(x_BWC), x_BWC.shape[1])
 
 
 class LstmAutoencoder(RecurrentAutoencoder):
-    """Long short-term memory (Hochreiter and Schmidhuber, 1997): a hidden state and a cell."""
+    """Use long short-term memory (Hochreiter and Schmidhuber, 1997): a hidden state and a cell."""
 
     cell, num_states = nn.LSTM, 2
 
 
 class GruAutoencoder(RecurrentAutoencoder):
-    """Gated recurrent units: a hidden state only."""
+    """Use gated recurrent units: a hidden state only."""
 
     cell, num_states = nn.GRU, 1

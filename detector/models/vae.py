@@ -1,17 +1,19 @@
-"""The variational autoencoder (Kingma and Welling, 2014): a window's code is a distribution.
+"""The variational autoencoder (Kingma and Welling, 2014): the code of a window is a distribution.
 
-    q(z | x) = N(mean(x), var(x)),  p(x | z) = N(decode(z), decoder variance a channel),  p(z) = N(0, 1)
+    q(z | x) = N(mean(x), var(x)),  p(x | z) = N(decode(z), variance of the channel),  p(z) = N(0, 1)
 
-Training draws one code a window and lowers the negative evidence lower bound, its KL divergence weighted
-by `beta` (Higgins et al., 2017). Scoring draws from the same noise for every window and for ever: the
-noise is a buffer, saved with the weights, so that a score depends on nothing but the window.
+Training draws one code for each window and lowers the negative evidence lower bound, with `beta` as the
+weight of its KL divergence (Higgins et al., 2017). Scoring uses the same draws for every window. They are a
+buffer that is saved with the weights.
 
-`score` says what the residual of a cell is (`residual`):
+Promise: a score depends only on the weights and the window.
 
-- expected: its square is the expected squared error over the draws, its sign that of the mean's error
+The hyperparameter `score` selects the residual of a cell (`residual`):
+
+- expected: its square is the expected squared error over the draws; it has the sign of the mean error
 - probability: the same in units of the decoder's standard deviation of the channel. Half its square is
   the cell's part of the negative log of the reconstruction probability (An and Cho, 2015), less a constant
-- mean: the error of what the mean code gives; no draws, and the cheapest
+- mean: the error of the reconstruction from the mean code; it needs no draws and is the cheapest
 
 Letters: B batch, W window, C channels, H features of the backbone, L latent, K draws.
 """
@@ -26,29 +28,28 @@ from torch import nn
 from torch.nn import functional as F
 
 from detector.models import conv, deep
-from detector.models.blocks import ACTIVATIONS, check_one_of, check_shared
-from detector.models.identity import identities
+from detector.models.blocks import ACTIVATIONS, check_one_of, check_shared, identities
 
 BACKBONES = ("dense", "conv")
 SCORES = ("expected", "probability", "mean")
-_START_LOG_VARIANCE = -2.0  # from 0, small windows lose their code to the prior before they have learnt any
+_START_LOG_VARIANCE = -2.0  # with 0, codes of small windows collapse to the prior early in training
 _LOG_VARIANCE = (-8.0, 4.0)
 _CODE_LOG_VARIANCE = (-12.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Hyperparameters.
+    """Hold the hyperparameters of the family.
 
-    latent      numbers of the code; None: an eighth of the window's cells, 1 to 64
+    latent      length of the code; None: an eighth of the window's cells, 1 to 64
     activation  of the backbone, and between it and the code
     layers      of the backbone
     nodes       of the backbone
     loss        mse: the decoder is Gaussian
     backbone    dense (`deep`) or conv
-    beta        weight of the KL divergence; less copies more, more forgets more
+    beta        weight of the KL divergence; a greater one keeps less of a window in its code
     score       expected, probability or mean: see the top of this file
-    draws       codes a window is judged by; even, as they come in pairs of opposite sign
+    draws       number of codes that score a window; even, as they come in pairs of opposite sign
     """
 
     latent: int | None = None
@@ -73,17 +74,28 @@ class Config:
             raise ValueError(f"draws is {self.draws}; it must be even and at least 2")
 
     def resolved(self, window: int, num_channels: int) -> Self:
-        """The same with every None replaced by a number that fits the data."""
+        """Return the same hyperparameters with every None replaced by a number that suits the data.
+
+        Args:
+            window: Rows of a window.
+            num_channels: Channels of the model.
+        """
         return replace(self, latent=self.latent or min(64, max(1, window * num_channels // 8)))
 
 
 class VariationalAutoencoder(nn.Module):
-    """A distribution of codes between the two halves of a backbone. `forward` decodes the mean code."""
+    """Encode windows to distributions of codes, between the two halves of a backbone.
 
-    noise: torch.Tensor  # [K, L]
-    code_mean: torch.Tensor  # [L]
-    code_factor: torch.Tensor  # [L, L], lower triangular
-    noise_memory: torch.Tensor  # [C]
+    noise         [K, L], the draws that scoring uses
+    code_mean     [L], mean of the codes of real windows, for `sample`
+    code_factor   [L, L], lower triangular factor of their covariance, for `sample`
+    noise_memory  [C], lag-1 autocorrelation of the decoder's errors, for `sample`
+    """
+
+    noise: torch.Tensor
+    code_mean: torch.Tensor
+    code_factor: torch.Tensor
+    noise_memory: torch.Tensor
 
     def __init__(self, config: Config, window: int, num_channels: int) -> None:
         super().__init__()
@@ -101,35 +113,36 @@ class VariationalAutoencoder(nn.Module):
         self.register_buffer("noise_memory", torch.zeros(num_channels))
 
     def encode(self, x_BWC: torch.Tensor) -> torch.Tensor:
-        """The mean code, float32 [B, L]."""
+        """Return the mean code of each window, float32 [B, L]."""
         return self.distribution(x_BWC)[0]
 
     def distribution(self, x_BWC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and log-variance of the code, each float32 [B, L]."""
+        """Return mean and log-variance of the code of each window, each float32 [B, L]."""
         mean_BL, log_variance_BL = self.posterior(self.backbone.encode(x_BWC)).chunk(2, dim=1)
         return mean_BL, log_variance_BL.clamp(*_CODE_LOG_VARIANCE)
 
     def decode(self, z_BL: torch.Tensor, window: int) -> torch.Tensor:
-        """The mean window of a code, float32 [B, W, C]; `window` is the one it was built for."""
+        """Return the mean window of each code, float32 [B, W, C]; `window` is that of the constructor."""
         return self.backbone.decode(self.features(z_BL), window)
 
     def forward(self, x_BWC: torch.Tensor) -> torch.Tensor:
+        """Return the window of the mean code, float32 [B, W, C]."""
         return self.decode(self.encode(x_BWC), x_BWC.shape[1])
 
     @property
     def variance(self) -> torch.Tensor:
-        """The decoder's variance of each channel, [C], in the model's units squared."""
+        """Return the decoder's variance of each channel, [C], in the squared units of the model."""
         return self.log_variance.clamp(*_LOG_VARIANCE).exp()
 
     def residual(self, x_BWC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Expected values and signed residuals, each float32 [B, W, C]; see `score` above."""
+        """Return expected values and signed residuals, each float32 [B, W, C], as `score` selects."""
         if self._score == "mean":
             y_BWC = self(x_BWC)
             return y_BWC, x_BWC - y_BWC
         mean_BL, log_variance_BL = self.distribution(x_BWC)
         spread_BL = (0.5 * log_variance_BL).exp()
         y_BWC, square_BWC = torch.zeros_like(x_BWC), torch.zeros_like(x_BWC)
-        for noise_L in self.noise:  # one at a time: a draw needs no more memory than a batch
+        for noise_L in self.noise:  # one draw at a time needs less memory
             drawn_BWC = self.decode(mean_BL + spread_BL * noise_L, x_BWC.shape[1])
             y_BWC = y_BWC + drawn_BWC / len(self.noise)
             square_BWC = square_BWC + (x_BWC - drawn_BWC) ** 2 / len(self.noise)
@@ -139,10 +152,18 @@ class VariationalAutoencoder(nn.Module):
     def cell_losses(
         self, x_BWC: torch.Tensor, target_BWC: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """The negative evidence lower bound of each window, spread over its known cells, [B, W, C].
+        """Return the negative evidence lower bound of each window, spread over its known cells.
 
-        Without the constant log(2 pi) / 2 a cell. In training mode one code is drawn; in evaluation mode
-        the buffered draws are taken, so that the same weights always have the same loss.
+        In training mode one code is drawn. In evaluation mode the saved draws are used, so that the same
+        weights always have the same loss.
+
+        Args:
+            x_BWC: Windows that the module sees, float32.
+            target_BWC: Windows that it should return, float32.
+            mask: True in the known cells, bool [B, W, C]; None if all are known.
+
+        Returns:
+            float32 [B, W, C], without the constant log(2 pi) / 2 of each cell.
         """
         mean_BL, log_variance_BL = self.distribution(x_BWC)
         spread_BL = (0.5 * log_variance_BL).exp()
@@ -158,10 +179,13 @@ class VariationalAutoencoder(nn.Module):
         return 0.5 * (square_BWC / variance_C + variance_C.log()) + kl_B[:, None, None]
 
     def fit_samples(self, x_BWC: torch.Tensor) -> None:
-        """Learn from real windows what `sample` needs beside the weights; called when those are final.
+        """Learn what `sample` needs in addition to the weights. Call this after training.
 
-        The codes' mean and covariance are those of the posteriors of all windows together (the aggregate
-        posterior); the decoder's noise gets the lag-1 autocorrelation that the errors of each channel have.
+        The mean and covariance of codes are those of the posteriors of all windows together (the aggregate
+        posterior). The decoder's noise gets the lag-1 autocorrelation of the errors of each channel.
+
+        Args:
+            x_BWC: Windows of the training data in the units of the model, float32.
         """
         with torch.no_grad():
             parts = [self.distribution(part) for part in torch.split(x_BWC, 256)]
@@ -178,27 +202,34 @@ class VariationalAutoencoder(nn.Module):
             self.noise_memory.copy_(lagged_C / square_C.clamp(min=1e-12))
 
     def sample(self, num: int, window: int, generator: torch.Generator) -> torch.Tensor:
-        """Windows that could have been history, float32 [num, W, C], in the model's units.
+        """Return random windows that resemble the training data.
 
-        Codes come from a Gaussian with the mean and covariance of the aggregate posterior rather than from
-        N(0, 1): the two often differ, and the decoder knows only codes of the first (Tomczak and Welling,
-        2018). The decoder's noise is added, autoregressive of order one: what a narrow code leaves over is
-        seldom white. A module that was not trained yet draws codes from N(0, 1) and white noise. The
-        generator is on the module's device.
+        Codes come from a Gaussian with the mean and covariance of the aggregate posterior, not from N(0, 1).
+        The two often differ, and the decoder was trained on codes of the former (Tomczak and Welling, 2018).
+        Noise of the decoder is added. It is autoregressive of order one, because errors are seldom white.
+        Before `fit_samples`, codes come from N(0, 1) and the noise is white.
+
+        Args:
+            num: Number of windows.
+            window: Rows of a window, as in the constructor.
+            generator: Source of the random numbers, on the device of the module.
+
+        Returns:
+            float32 [num, W, C], in the units of the model.
         """
         device = self.code_mean.device
         with torch.no_grad():
             noise_BL = torch.randn(num, len(self.code_mean), generator=generator, device=device)
             y_BWC = self.decode(self.code_mean + noise_BL @ self.code_factor.T, window)
             noise_BWC = torch.randn(y_BWC.shape, generator=generator, device=device)
-            fresh_C = (1 - self.noise_memory**2).clamp(min=0).sqrt()
+            new_C = (1 - self.noise_memory**2).clamp(min=0).sqrt()
             for row in range(1, window):
-                noise_BWC[:, row] = self.noise_memory * noise_BWC[:, row - 1] + fresh_C * noise_BWC[:, row]
+                noise_BWC[:, row] = self.noise_memory * noise_BWC[:, row - 1] + new_C * noise_BWC[:, row]
             return y_BWC + noise_BWC * self.variance.sqrt()
 
 
 def _backbone(config: Config, window: int, num_channels: int) -> deep.DeepAutoencoder | conv.ConvAutoencoder:
-    """Encoder and decoder between windows and features; the code is added between them."""
+    """Return an encoder and decoder between windows and features; the code stands between the two."""
     if config.backbone == "conv":
         strided = conv.Config(activation=config.activation, layers=config.layers, nodes=config.nodes)
         return conv.ConvAutoencoder(strided.resolved(window, num_channels), window, num_channels)
@@ -209,12 +240,13 @@ def _backbone(config: Config, window: int, num_channels: int) -> deep.DeepAutoen
 
 
 def _antithetic(num: int, num_latent: int) -> torch.Tensor:
-    """Normal vectors in pairs of opposite sign, float32 [num, num_latent], each column's variance one.
+    """Return normal vectors in pairs of opposite sign, float32 [num, num_latent].
 
-    With both moments exact, `num` draws estimate an expectation better than as many independent ones.
+    The mean of each column is exactly 0 and its variance exactly 1. Such draws estimate an expectation
+    better than the same number of independent draws.
     """
     half_KL = torch.randn(num // 2, num_latent)
-    if half_KL.is_meta:  # it has a shape and nothing else: see `detector.models.identity`
+    if half_KL.is_meta:  # it has a shape and no values
         return half_KL.new_empty(num, num_latent)
     half_KL = half_KL / half_KL.square().mean(0).sqrt().clamp(min=1e-6)
     return torch.cat([half_KL, -half_KL])

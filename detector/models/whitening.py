@@ -1,20 +1,21 @@
-"""Whitened distances: how far a window is from normal ones.
+"""Measure how far a window is from normal windows, by whitened distances.
 
-A plain squared residual counts every cell alike, though neighbouring rows err together and channels err
-by different amounts. Here a window is measured by two Mahalanobis distances, each a mean of squares that is
-near 1 on normal windows:
+A plain squared residual gives every cell the same weight. But residuals of neighbouring rows are
+correlated, and those of different channels differ in size. Two Mahalanobis distances take this into
+account. Each is a mean of squares that is near 1 on normal windows:
 
 joint   of the residual, with the covariance over all cells, shrunk towards a multiple of the identity
-        (Ledoit and Wolf, 2004); of windows of several channels with more than 32 rows or 1,024 cells it is
-        the Kronecker product of one over rows and one over channels (matrix normal: Dutilleul, 1999),
-        which costs W + C multiplications a cell instead of W C
-alone   of each channel's own rows as they came, with that channel's covariance over rows; of these the mean
-        of log(1 + distance), so that one heavy-tailed channel cannot dominate the others
+        (Ledoit and Wolf, 2004). For windows of several channels with more than 32 rows or 1,024 cells, the
+        covariance is the Kronecker product of one over rows and one over channels (matrix normal:
+        Dutilleul, 1999). This costs W + C multiplications a cell instead of W C.
+alone   of the measured rows of each channel, with the covariance of that channel over rows. The statistic is
+        the mean of log(1 + distance) over channels, so that one heavy-tailed channel cannot dominate.
 
-With one channel the joint distance says it all, and it is the only one. Cells without a value are left out as
-a normal distribution leaves them out: the distance is that of the known cells alone, which is the least that
-any values in the others could give. Letters: B batch, W window, C
-channels, K statistics (1 or 2), D cells of a window.
+A model with one channel has only the joint distance. Cells without a value are left out: the distance is
+that of the known cells under the marginal normal distribution. It is also the least distance that any
+values in the unknown cells could give.
+
+Letters: B batch, W window, C channels, K statistics (1 or 2), D cells of a window.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from detector.models.identity import identities
+from detector.models.blocks import identities
 
 MOST_JOINT_CELLS, MOST_JOINT_ROWS = 1_024, 32
 _STEPS = 6
@@ -33,11 +34,19 @@ Linear = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Whitening(nn.Module):
-    """The matrices A of x -> x A after which what is normal is uncorrelated with variance 1.
+    """Hold matrices A that whiten: x A is uncorrelated with variance 1 on normal windows.
 
-    joint [D, D] over the cells of a window, or `rows` [W, W] and `channels` [C, C] where there are too many;
-    alone [C, W, W] for each channel (none for a single one); scale [C], the root mean square residual of
-    each channel, for its share in a distance. Fresh ones are identities: the plain mean of squares.
+    A new module holds identity matrices, with which the joint distance is the plain mean of squares.
+
+    joint     [D, D], over the cells of a window; [0, 0] if the window has too many cells
+    rows      [W, W], over rows, instead of `joint`; else [0, 0]
+    channels  [C, C], over channels, instead of `joint`; else [0, 0]
+    alone     [C, W, W], over the rows of each channel; [0, W, W] for a single channel
+    scale     [C], the root mean square residual of each channel on normal windows
+
+    Args:
+        window: Rows of a window.
+        num_channels: Channels of the model.
     """
 
     joint: torch.Tensor
@@ -61,49 +70,58 @@ class Whitening(nn.Module):
     def forward(
         self, x_BWC: torch.Tensor, residual_BWC: torch.Tensor, known_BWC: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Statistics [B, K] and each channel's mean squared residual in units of its normal one, [B, C].
+        """Return the statistics of each window and the contribution of each channel to its error.
 
-        `known_BWC` is False in cells that say nothing (None: all say something); a window counts by the
-        share of its cells that are known, a channel without a known cell not at all.
+        Sums over the known cells are divided by their number, so that windows with unknown cells stay
+        comparable. A channel without any known cell contributes nothing.
+
+        Args:
+            x_BWC: Windows in the units of the model, float32.
+            residual_BWC: Their residuals, float32.
+            known_BWC: False in cells without a value, bool; None if all cells have one.
+
+        Returns:
+            Statistics, float32 [B, K], and the mean squared residual of each channel in units of its normal
+            mean squared residual, float32 [B, C].
         """
-        blamed_BWC = residual_BWC
+        masked_BWC = residual_BWC
         if known_BWC is not None:
-            blamed_BWC = torch.where(known_BWC, residual_BWC, 0.0)
-            residual_BWC = least_distant(blamed_BWC, known_BWC, self._precision, (1, 2))
+            masked_BWC = torch.where(known_BWC, residual_BWC, 0.0)
+            residual_BWC = least_distant(masked_BWC, known_BWC, self._precision, (1, 2))
             x_BWC = self._least_distant_alone(torch.where(known_BWC, x_BWC, 0.0), known_BWC)
         joint_B = self._whitened(residual_BWC).square().mean(dim=1)
-        blame_BC = (blamed_BWC / self.scale).square().mean(dim=1)
+        contribution_BC = (masked_BWC / self.scale).square().mean(dim=1)
         if known_BWC is not None:
             share_BC = known_BWC.float().mean(dim=1)
             joint_B = joint_B / share_BC.mean(dim=1)
-            blame_BC = blame_BC / share_BC.clamp(min=1e-6)
+            contribution_BC = contribution_BC / share_BC.clamp(min=1e-6)
         if len(self.alone) == 0:
-            return joint_B[:, None], blame_BC
+            return joint_B[:, None], contribution_BC
         alone_BC = (x_BWC.permute(2, 0, 1) @ self.alone).square().mean(dim=2).T
         if known_BWC is None:
-            tamed_B = alone_BC.log1p().mean(dim=1)
+            log_alone_B = alone_BC.log1p().mean(dim=1)
         else:
-            tamed_BC = (alone_BC / share_BC.clamp(min=1e-6)).log1p()
+            log_alone_BC = (alone_BC / share_BC.clamp(min=1e-6)).log1p()
             present_BC = share_BC > 0
-            tamed_B = (tamed_BC * present_BC).sum(dim=1) / present_BC.sum(dim=1).clamp(min=1)
-        return torch.stack([joint_B, tamed_B], dim=1), blame_BC
+            log_alone_B = (log_alone_BC * present_BC).sum(dim=1) / present_BC.sum(dim=1).clamp(min=1)
+        return torch.stack([joint_B, log_alone_B], dim=1), contribution_BC
 
     def _whitened(self, residual_BWC: torch.Tensor) -> torch.Tensor:
-        """[B, D]"""
+        """Return the residuals after the joint whitening, [B, D]."""
         if not self.is_factored:
             return residual_BWC.flatten(1) @ self.joint
         whitened: torch.Tensor = (residual_BWC.transpose(1, 2) @ self.rows).transpose(1, 2) @ self.channels
         return whitened.flatten(1)
 
     def _precision(self, residual_BWC: torch.Tensor) -> torch.Tensor:
-        """The gradient of half the joint distance, [B, W, C]."""
+        """Return the gradient of half the joint distance, [B, W, C]."""
         if not self.is_factored:
             return (residual_BWC.flatten(1) @ self.joint @ self.joint.T).view_as(residual_BWC)
         by_row_BCW = residual_BWC.transpose(1, 2) @ self.rows @ self.rows.T
         return by_row_BCW.transpose(1, 2) @ self.channels @ self.channels.T
 
     def _least_distant_alone(self, x_BWC: torch.Tensor, known_BWC: torch.Tensor) -> torch.Tensor:
-        """`least_distant` of each channel's own rows."""
+        """Fill the unknown rows of each channel by `least_distant`, [B, W, C]."""
         if len(self.alone) == 0:
             return x_BWC
         x_CBW, known_CBW = x_BWC.permute(2, 0, 1), known_BWC.permute(2, 0, 1)
@@ -116,12 +134,17 @@ class Whitening(nn.Module):
 def least_distant(
     x: torch.Tensor, known: torch.Tensor, precision: Linear, axes: tuple[int, ...]
 ) -> torch.Tensor:
-    """`x` with values in its unknown cells (0 when given) that bring its distance to the least: what a normal
-    distribution expects there, so that the distance is that of the known cells.
+    """Return `x` with the values in its unknown cells that make its distance least.
 
-    x, known float and bool [..., cells]; `precision` applies a positive definite matrix over the `axes`
-    of the cells. A few steps of conjugate gradients (Hestenes and Stiefel, 1952), each window by itself;
-    stopping early leaves a greater distance, never a smaller one.
+    These are the values that a normal distribution expects there, so that the distance is that of the known
+    cells. They are found by a few steps of conjugate gradients (Hestenes and Stiefel, 1952), separately for
+    each window. As only a few steps are made, the distance may be greater than the least, but never smaller.
+
+    Args:
+        x: Windows with 0 in their unknown cells, float [..., cells].
+        known: False in the unknown cells, bool of the same shape.
+        precision: Multiplies windows by a positive definite matrix over their cells.
+        axes: The axes of the cells.
     """
     unknown = (~known).to(x.dtype)
     slope = -precision(x) * unknown

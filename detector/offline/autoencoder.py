@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact
 from detector.models.families import Autoencoder
-from detector.rows.windows import NewRows, WindowBuffer
+from detector.rows.windows import MIN_KNOWN_SHARE, NewRows, WindowBuffer
 from detector.scoring.inference import pick_device
 from detector.scoring.preprocessing import fill_missing, scale_rows
 
 DEFAULT_ROUNDS = 3
-_MIN_KNOWN_SHARE = 0.25  # the engine's: what is too empty to judge is too empty to encode
 
 
 def module_of(artifact: Artifact) -> torch.nn.Module:
@@ -111,7 +110,7 @@ class WindowReader:
         ends = np.flatnonzero(due)
         rows_RCW = np.lib.stride_tricks.sliding_window_view(flat, self._window, axis=0)
         x_NWC = np.ascontiguousarray(rows_RCW[at[ends] - (self._window - 1)].transpose(0, 2, 1))
-        enough = np.isnan(x_NWC).mean(axis=(1, 2)) <= 1 - _MIN_KNOWN_SHARE
+        enough = np.isnan(x_NWC).mean(axis=(1, 2)) <= 1 - MIN_KNOWN_SHARE
         return (ends, x_NWC) if enough.all() else (ends[enough], x_NWC[enough])
 
     def physical(self, scaled: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,12 +1,12 @@
-"""Readings of any order become closed rows of every series' grid.
+"""Sort readings that arrive in any order into rows of fixed length, and close the rows.
 
 Row k of a series covers [k * interval, (k + 1) * interval) of epoch time. It closes when the newest
-reading of the series, less `lateness`, has reached the row's end; a reading whose row was closed when
-it arrived is late and dropped. Within a row the value with the newest timestamp wins for each channel,
-and of equal timestamps the one that arrived last.
+timestamp of the series, minus `lateness`, has reached the end of the row. A reading is late if its row
+was already closed when it arrived; late readings are dropped. Within a row each channel keeps the value
+with the newest timestamp. If timestamps are equal, it keeps the value that arrived last.
 
-Everything is decided reading by reading in order of arrival, so how the input is cut into batches
-never matters; yet all of it is computed for a whole batch at once, over arrays of all series.
+Promise: the rows depend on the order of arrival only, not on how the input is cut into batches. Each
+batch is nevertheless computed at once, over arrays of all series.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _FLAT_ROWS_AT_ONCE = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Closed rows that hold at least one reading, sorted by slot and row.
+    """Hold closed rows with at least one reading each, sorted by slot and row.
 
-    slot    int32 [n], the series' number
-    row     int64 [n], the row's number: its start divided by the interval
-    values  float64 [n, channels], NaN where none came
+    slot    int32 [n], number of the series
+    row     int64 [n], number of the row: its start divided by the interval
+    values  float64 [n, channels], NaN where no value arrived
     """
 
     slot: NDArray[np.int32]
@@ -41,7 +41,12 @@ class Rows:
 
 @dataclass(slots=True)
 class GridCounters:
-    """Readings by what became of them; `late` ones were dropped, the others kept."""
+    """Count readings since the start. Late readings were dropped; the others were kept.
+
+    late          arrived after their row had closed
+    duplicate     overwrote a value of the same series, timestamp and channel
+    out_of_order  were older than the newest reading of their series, but in time
+    """
 
     late: int = 0
     duplicate: int = 0
@@ -50,36 +55,53 @@ class GridCounters:
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """Readings of rows still open, unique by (slot, timestamp) and sorted by them."""
+    """Hold the readings of open rows, unique by (slot, timestamp) and sorted by them."""
 
     slot: NDArray[np.int32]
     timestamp_ns: NDArray[np.int64]
     values: NDArray[np.float64]
 
-    def take(self, rows: NDArray[np.bool_]) -> _Pending:
-        return _Pending(self.slot[rows], self.timestamp_ns[rows], self.values[rows])
+    def take(self, mask: NDArray[np.bool_]) -> _Pending:
+        return _Pending(self.slot[mask], self.timestamp_ns[mask], self.values[mask])
 
 
 class Grid:
-    """The open rows of all series. Not thread-safe; a pure function of what it was given."""
+    """Collect readings into rows and emit the rows that close. Not thread-safe.
+
+    Args:
+        num_channels: Number of channels of a reading.
+        interval_ns: Length of a row in nanoseconds, above 0.
+        lateness_ns: How long a row stays open after its end, in nanoseconds of event time.
+
+    >>> grid = Grid(num_channels=1, interval_ns=10, lateness_ns=0)
+    >>> slot, timestamp_ns = np.zeros(3, np.int32), np.array([3, 7, 12])
+    >>> rows = grid.add(slot, timestamp_ns, np.array([[1.0], [2.0], [3.0]]))
+    >>> rows.row.tolist(), rows.values.tolist()
+    ([0], [[2.0]])
+    >>> grid.flush().row.tolist()
+    [1]
+    """
 
     def __init__(self, num_channels: int, interval_ns: int, lateness_ns: int) -> None:
         self._num_channels = num_channels
         self._interval_ns = interval_ns
         self._lateness_ns = lateness_ns
         self._newest = SeriesArray((), np.int64, _NEVER)
-        self._pending = self._nothing()
+        self._pending = self._no_readings()
         self.counters = GridCounters()
 
     def add(
         self, slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64], values: NDArray[np.float64]
     ) -> Rows:
-        """Take readings in order of arrival; return the rows that they closed.
+        """Add readings in order of arrival and return the rows that they close.
 
-        slot int32 [n], timestamp_ns int64 [n], values float64 [n, channels].
+        Args:
+            slot: Number of the series of each reading, int32 [n].
+            timestamp_ns: Event time of each reading, int64 [n], nanoseconds since the epoch.
+            values: One value for each channel, float64 [n, channels]; NaN where a reading has none.
         """
         if len(slot) == 0:
-            return self._emit(self._nothing())
+            return self._emit(self._no_readings())
         self._newest.reserve(int(slot.max()) + 1)
         order = np.argsort(slot, kind="stable")
         slot, timestamp_ns, values = slot[order], timestamp_ns[order], values[order]
@@ -92,27 +114,34 @@ class Grid:
         return self._emit(merged.take(closed))
 
     def flush(self) -> Rows:
-        """Close every open row: the input has ended."""
-        pending, self._pending = self._pending, self._nothing()
+        """Close and return every open row, because the input has ended."""
+        pending, self._pending = self._pending, self._no_readings()
         return self._emit(pending)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
-        """Forget the open rows and the watermark of some series."""
+        """Discard the open rows and the newest timestamp of the series in `slots`."""
         self._pending = self._pending.take(~np.isin(self._pending.slot, slots))
         self._newest.reset(slots)
 
     def arrays(self) -> list[SeriesArray]:
-        """What is remembered of a series beside its open rows."""
+        """Return the state of every series, except its open rows, for a snapshot."""
         return [self._newest]
 
     def newest(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
-        """The newest timestamp seen of each of `slots`, far below 0 where there is none; int64 [n]."""
+        """Return the newest timestamp of each of `slots`, int64 [n]; far below 0 where there is none."""
         self._newest.reserve(int(slots.max(initial=-1)) + 1)
         newest: NDArray[np.int64] = self._newest.data[slots]
         return newest
 
     def open_readings(self, slots: NDArray[np.int32]) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """The readings of open rows of each of `slots` (ascending): timestamps [n], values [n, C]."""
+        """Return the readings in open rows of each series, for a snapshot.
+
+        Args:
+            slots: Numbers of series, int32, ascending.
+
+        Returns:
+            For each slot its timestamps, int64 [n], and its values, float64 [n, channels].
+        """
         pending = self._pending
         first, last = (np.searchsorted(pending.slot, slots, side) for side in ("left", "right"))
         return [
@@ -123,15 +152,26 @@ class Grid:
     def reopen(
         self, slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64], values: NDArray[np.float64]
     ) -> None:
-        """Put back readings of open rows, of series that have none."""
+        """Restore readings of open rows, as `open_readings` returned them, for series that have none.
+
+        Args:
+            slot: Number of the series of each reading, int32 [n].
+            timestamp_ns: Event time of each reading, int64 [n].
+            values: float64 [n, channels].
+        """
         self._pending = self._merge(_Pending(slot, timestamp_ns, values))
 
     def resume(self, slots: NDArray[np.int32], newest_ns: NDArray[np.int64]) -> None:
-        """Go on behind the newest timestamps, int64 [len(slots)], that others have seen."""
+        """Set the newest timestamps that were seen before a restart.
+
+        Args:
+            slots: Numbers of series, int32 [n].
+            newest_ns: Newest timestamp of each, int64 [n], as `newest` returned it.
+        """
         self._newest.reserve(int(slots.max(initial=-1)) + 1)
         self._newest.data[slots] = newest_ns
 
-    def _nothing(self) -> _Pending:
+    def _no_readings(self) -> _Pending:
         return _Pending(np.empty(0, np.int32), np.empty(0, np.int64), np.empty((0, self._num_channels)))
 
     def _first_open_row(self, slot: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -139,7 +179,10 @@ class Grid:
         return open_from
 
     def _accept(self, slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Mask of the readings, sorted by slot, that are not late; moves the watermarks on."""
+        """Return the mask of readings that are not late, and advance the newest timestamps.
+
+        The readings are sorted by slot, and within a slot by arrival.
+        """
         newest = _running_max(slot, timestamp_ns)
         before = np.empty_like(newest)
         before[1:] = newest[:-1]
@@ -155,7 +198,7 @@ class Grid:
         return kept
 
     def _merge(self, new: _Pending) -> _Pending:
-        """Open readings and new ones together, one for each (slot, timestamp)."""
+        """Join open and new readings into one for each (slot, timestamp)."""
         old = self._pending
         slot = np.concatenate([old.slot, new.slot])
         timestamp_ns = np.concatenate([old.timestamp_ns, new.timestamp_ns])
@@ -178,7 +221,15 @@ class Grid:
 
 
 def split_rows(rows: Rows, window: int) -> list[Rows]:
-    """Rows in parts of whole series; each part and its windows' history stay within a bound."""
+    """Split rows into parts of whole series, so that each part needs a bounded amount of memory.
+
+    Args:
+        rows: Rows of many series, sorted by slot and row.
+        window: Rows of a window: each series of a part needs as many more.
+
+    Returns:
+        The parts in order; together they are `rows`. Empty if there are no rows.
+    """
     if len(rows) == 0:
         return []
     starts = starts_of(rows.slot)
@@ -190,11 +241,11 @@ def split_rows(rows: Rows, window: int) -> list[Rows]:
 
 
 def _running_max(slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The greatest timestamp so far of each reading's slot, itself included (sorted by slot)."""
+    """Return the greatest timestamp so far within each slot, itself included (sorted by slot)."""
     ascending = (timestamp_ns[1:] >= timestamp_ns[:-1]) | (slot[1:] != slot[:-1])
     if ascending.all():
         return timestamp_ns
-    # Ranks keep slot * span far from overflow, whatever the timestamps are.
+    # Timestamps are replaced by their ranks, so that segment * span cannot overflow.
     distinct, rank = np.unique(timestamp_ns, return_inverse=True)
     span = len(distinct)
     _, segment = np.unique(slot, return_inverse=True)
@@ -204,7 +255,7 @@ def _running_max(slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64]) -> ND
 
 
 def _last_valid(values: NDArray[np.float64], starts: NDArray[np.intp]) -> NDArray[np.float64]:
-    """For each group of rows the last value a channel that is not NaN; float64 [groups, channels]."""
+    """Return the last value of each channel that is not NaN in each group, float64 [groups, channels]."""
     index = np.arange(len(values))[:, None]
     last = np.maximum.reduceat(np.where(np.isnan(values), -1, index), starts, axis=0)
     merged: NDArray[np.float64] = np.take_along_axis(values, np.maximum(last, 0), axis=0)
@@ -213,7 +264,7 @@ def _last_valid(values: NDArray[np.float64], starts: NDArray[np.intp]) -> NDArra
 
 
 def _count_overwriting(values: NDArray[np.float64], starts: NDArray[np.intp]) -> int:
-    """Readings that bring a value for a channel which an earlier one of their group had given."""
+    """Count readings with a value for a channel that an earlier reading of their group already had."""
     valid = ~np.isnan(values)
     seen = np.cumsum(valid, axis=0) - valid
     seen_in_group = seen - np.repeat(seen[starts], lengths_of(starts, len(values)), axis=0)

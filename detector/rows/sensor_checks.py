@@ -1,4 +1,4 @@
-"""What can be said of a row without a model: stuck channels and impossible values."""
+"""Check rows without a model: find channels that are stuck and values that are impossible."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from detector.rows.windows import NewRows
 
 
 class Flatline:
-    """How long each channel of each series has not changed.
+    """Find channels whose value has not changed for a long time.
 
-    A channel is stuck when it has shown one value for `limit_rows` rows (0: never looked at). Rows
-    without a value neither end nor prove it.
+    A channel is stuck when it had one value for its limit of rows. A row without a value does not end the
+    run of equal values and is itself never stuck. A long gap ends the run.
+
+    Args:
+        limit_rows: The limit of each channel in rows, float64 [C]; 0 means that it is not checked.
     """
 
     def __init__(self, limit_rows: NDArray[np.float64]) -> None:
@@ -23,48 +26,49 @@ class Flatline:
         self._value = SeriesArray((num_watched,), np.float64, np.nan)
         self._unchanged = SeriesArray((num_watched,), np.int64, 0)
 
-    def stuck(self, stretch: NewRows) -> NDArray[np.bool_]:
-        """Mask of stuck channels, bool [n, C]."""
-        mask = np.zeros(stretch.values.shape, np.bool_)
-        if self._watched.any() and len(stretch):
-            values = stretch.values[:, self._watched]
-            equal_rows = self._rows_of_equal_value(stretch, values)
+    def stuck(self, new_rows: NewRows) -> NDArray[np.bool_]:
+        """Return the mask of stuck channels, bool [n, C], and update the runs of equal values."""
+        mask = np.zeros(new_rows.values.shape, np.bool_)
+        if self._watched.any() and len(new_rows):
+            values = new_rows.values[:, self._watched]
+            equal_rows = self._rows_of_equal_value(new_rows, values)
             mask[:, self._watched] = (equal_rows >= self._limit) & ~np.isnan(values)
         return mask
 
     def drop(self, slots: NDArray[np.int32]) -> None:
-        """Forget these series."""
+        """Forget the series in `slots`."""
         self._value.reset(slots)
         self._unchanged.reset(slots)
 
     def arrays(self) -> list[SeriesArray]:
-        """What is remembered of a series."""
+        """Return the state of every series, for a snapshot."""
         return [self._value, self._unchanged]
 
-    def _rows_of_equal_value(self, stretch: NewRows, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        size = int(stretch.slot.max()) + 1
+    def _rows_of_equal_value(self, new_rows: NewRows, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return how many rows, this one included, each channel has had its value, int64 [n, watched]."""
+        size = int(new_rows.slot.max()) + 1
         self._value.reserve(size)
         self._unchanged.reserve(size)
         index = np.arange(len(values))[:, None]
-        first = np.repeat(stretch.starts, stretch.lengths)[:, None]
-        kept_value = self._value.data[stretch.slot]
+        first = np.repeat(new_rows.starts, new_rows.lengths)[:, None]
+        kept_value = self._value.data[new_rows.slot]
         last_valid = np.maximum.accumulate(np.where(np.isnan(values), -1, index), axis=0)
         before = np.vstack([np.full((1, values.shape[1]), -1), last_valid[:-1]])
         previous = np.where(
             before >= first, np.take_along_axis(values, np.maximum(before, 0), axis=0), kept_value
         )
-        changed = (~np.isnan(values) & (values != previous)) | stretch.restart[:, None]
+        changed = (~np.isnan(values) & (values != previous)) | new_rows.restart[:, None]
         last_change = np.maximum.accumulate(np.where(changed, index, -1), axis=0)
-        carried = self._unchanged.data[stretch.slot]
+        carried = self._unchanged.data[new_rows.slot]
         equal: NDArray[np.int64] = np.where(
             last_change >= first, index - last_change + 1, carried + (index - first + 1)
         )
-        newest = last_valid[stretch.ends]
-        self._unchanged.data[stretch.present] = equal[stretch.ends]
-        self._value.data[stretch.present] = np.where(
-            newest >= stretch.starts[:, None],
+        newest = last_valid[new_rows.ends]
+        self._unchanged.data[new_rows.present] = equal[new_rows.ends]
+        self._value.data[new_rows.present] = np.where(
+            newest >= new_rows.starts[:, None],
             np.take_along_axis(values, np.maximum(newest, 0), axis=0),
-            kept_value[stretch.ends],
+            kept_value[new_rows.ends],
         )
         return equal
 
@@ -72,6 +76,12 @@ class Flatline:
 def out_of_range(
     values: NDArray[np.float64], valid_min: NDArray[np.float64], valid_max: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Mask of values outside the range that the user declared possible, bool [n, C]; NaN bound: none."""
+    """Return the mask of values outside the range that the user declared, bool [n, C].
+
+    Args:
+        values: float64 [n, C], in the units of the channel; NaN is never out of range.
+        valid_min: Least possible value of each channel, float64 [C]; NaN where there is no bound.
+        valid_max: Greatest possible value of each channel, float64 [C]; NaN where there is no bound.
+    """
     mask: NDArray[np.bool_] = (values < valid_min) | (values > valid_max)
     return mask

@@ -1,4 +1,4 @@
-"""Per-series state as arrays: a series is a slot number, its state one entry of every array."""
+"""Hold the state of all series in arrays: each series has a slot, the index of its entry in every array."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 
 class SeriesIndex:
-    """Names of series to small numbers that stay theirs until they are dropped."""
+    """Give every series name a slot: a small number that stays the same until the series is dropped.
+
+    >>> index = SeriesIndex()
+    >>> index.of(["pump-1", "pump-2", "pump-1"]).tolist()
+    [0, 1, 0]
+    >>> index.drop([0])
+    >>> index.of(["pump-3"]).tolist()  # a free slot is used again
+    [0]
+    >>> index.names
+    ['pump-3', 'pump-2']
+    """
 
     def __init__(self) -> None:
         self._slot_of: dict[str, int] = {}
@@ -22,21 +32,25 @@ class SeriesIndex:
 
     @property
     def size(self) -> int:
-        """How long an array over all slots must be; free slots included."""
+        """Return the length that an array over all slots needs, free slots included."""
         return len(self.names)
 
     def of(self, names: Sequence[str]) -> NDArray[np.int32]:
-        """The slots of `names`, int32 [len(names)]; unknown names get one."""
+        """Return the slots of `names`, int32 [len(names)], and give unknown names a slot."""
         return np.array([self._find(name) for name in names], dtype=np.int32)
 
     def drop(self, slots: Sequence[int]) -> None:
-        """Forget the series in these slots; the slots may serve others."""
+        """Forget the series in these slots and make the slots free for other series.
+
+        Raises:
+            KeyError: A slot is not in use.
+        """
         for slot in slots:
             del self._slot_of[self.names[slot]]
             self._free.append(slot)
 
     def known(self) -> NDArray[np.int32]:
-        """The slots in use, int32, ascending."""
+        """Return the slots in use, int32, ascending."""
         return np.sort(np.fromiter(self._slot_of.values(), np.int32, len(self._slot_of)))
 
     def _find(self, name: str) -> int:
@@ -53,7 +67,13 @@ class SeriesIndex:
 
 
 class SeriesArray:
-    """One value of a fixed shape and fill for every slot; grows by doubling."""
+    """Hold one value of a fixed shape for every slot. The array `data` grows by doubling.
+
+    Args:
+        shape: Shape of the value of one series; () is a single number.
+        dtype: Type of `data`.
+        fill: The value of a series that has no state yet.
+    """
 
     def __init__(self, shape: tuple[int, ...], dtype: type[np.generic], fill: float) -> None:
         self._shape = shape
@@ -62,19 +82,28 @@ class SeriesArray:
         self.data: NDArray[Any] = np.full((0, *shape), fill, dtype)
 
     def reserve(self, size: int) -> None:
-        """Make room for `size` slots."""
+        """Make room for at least `size` slots. New entries have the fill value."""
         missing = size - len(self.data)
         if missing > 0:
             more = np.full((max(missing, len(self.data)), *self._shape), self._fill, self._dtype)
             self.data = np.concatenate([self.data, more])
 
     def reset(self, slots: NDArray[np.int32]) -> None:
-        """Back to the fill value."""
+        """Set the entries of these slots to the fill value. Slots without an entry are ignored."""
         self.data[slots[slots < len(self.data)]] = self._fill
 
 
 def starts_of(*keys: NDArray[np.generic]) -> NDArray[np.intp]:
-    """Where runs of equal keys start, in arrays sorted by those keys."""
+    """Return where runs of equal keys start, intp [runs].
+
+    Args:
+        keys: Arrays of one length. A run ends where any of them changes.
+
+    >>> starts_of(np.array([7, 7, 8, 8, 8])).tolist()
+    [0, 2]
+    >>> starts_of(np.array([7, 7, 8, 8, 8]), np.array([1, 2, 2, 2, 3])).tolist()
+    [0, 1, 2, 4]
+    """
     num = len(keys[0])
     changed = np.zeros(num, np.bool_)
     changed[:1] = True
@@ -84,5 +113,9 @@ def starts_of(*keys: NDArray[np.generic]) -> NDArray[np.intp]:
 
 
 def lengths_of(starts: NDArray[np.intp], num: int) -> NDArray[np.intp]:
-    """How long the runs that begin at `starts` are, in an array of `num` rows."""
+    """Return the lengths of the runs that begin at `starts`, in an array of `num` entries.
+
+    >>> lengths_of(np.array([0, 2]), 5).tolist()
+    [2, 3]
+    """
     return np.diff(np.append(starts, num))

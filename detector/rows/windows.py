@@ -1,7 +1,7 @@
-"""Rows of all series become windows: gaps filled with NaN rows, the last rows of each series kept.
+"""Turn the closed rows of all series into windows: fill gaps, keep the last rows of each series.
 
-A step works on one flat array in which every series present has its last `window - 1` rows followed by
-its new ones, so that a window is a slice of it whatever the series and however many rows are new.
+A step works on one flat array. For every series with new rows it holds the last `window - 1` rows and
+then the new ones. A window is therefore a slice of that array, for any series and any number of new rows.
 """
 
 from __future__ import annotations
@@ -14,19 +14,23 @@ from numpy.typing import NDArray
 from detector.rows.grid import Rows
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 
+MIN_KNOWN_SHARE = 0.25
+"""Least share of the cells of a window that need a value. Emptier windows are neither scored nor encoded."""
 _NO_ROW = np.iinfo(np.int64).min // 2
 
 
 @dataclass(frozen=True, slots=True)
 class NewRows:
-    """The new rows of a step, gaps included, sorted by slot and row.
+    """Hold the new rows of a step, rows of short gaps included, sorted by slot and row.
 
-    slot      int32 [n]
-    row       int64 [n]
-    values    float64 [n, C], physical units, NaN where none came
-    age       int64 [n], rows since the series' window was empty, this one included
-    restart   bool [n], the window was emptied before this row
-    starts    intp [k], where each series present begins
+    n rows, k series, C channels.
+
+    slot      int32 [n], number of the series
+    row       int64 [n], number of the row
+    values    float64 [n, C], physical units, NaN where no value arrived
+    age       int64 [n], rows of the series since its start or its last long gap, this row included
+    restart   bool [n], True where a long gap lies before this row, so that its window starts empty
+    starts    intp [k], where the rows of each series begin
     """
 
     slot: NDArray[np.int32]
@@ -41,22 +45,28 @@ class NewRows:
 
     @property
     def present(self) -> NDArray[np.int32]:
-        """The slots with new rows, int32 [k]."""
+        """Return the slots with new rows, int32 [k]."""
         return self.slot[self.starts]
 
     @property
     def lengths(self) -> NDArray[np.intp]:
-        """New rows of each series present, intp [k]."""
+        """Return the number of new rows of each series, intp [k]."""
         return lengths_of(self.starts, len(self))
 
     @property
     def ends(self) -> NDArray[np.intp]:
-        """Where the last new row of each series present is, intp [k]."""
+        """Return the index of the last new row of each series, intp [k]."""
         return self.starts + self.lengths - 1
 
 
 class GapFiller:
-    """The time line of every series: its last row and how long it has been without a long gap."""
+    """Insert rows of NaN where rows are missing, and restart a series after a long gap.
+
+    For every series it keeps the number of the last row, and the number of rows since the last long gap.
+
+    Args:
+        max_gap: Number of missing rows up to which a gap is filled. A longer gap restarts the series.
+    """
 
     def __init__(self, max_gap: int) -> None:
         self._max_gap = max_gap
@@ -64,7 +74,11 @@ class GapFiller:
         self._age = SeriesArray((), np.int64, 0)
 
     def extend(self, rows: Rows) -> NewRows:
-        """Put the missing rows between `rows`; decide where a gap was too long."""
+        """Return `rows` with short gaps filled; long gaps are marked in `restart`.
+
+        Args:
+            rows: Closed rows, sorted by slot and row, each newer than the last row of its series.
+        """
         self._reserve(rows.slot)
         starts = starts_of(rows.slot)
         before = np.empty_like(rows.row)
@@ -76,18 +90,18 @@ class GapFiller:
         return self._spread(rows, missing, restart)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
-        """Forget these series."""
+        """Forget the series in `slots`; the next row of each is its first."""
         self._last_row.reset(slots)
         self._age.reset(slots)
 
     def ages(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Rows since the window of each of these series was empty, int64 [n]."""
+        """Return the number of rows since the start or the last long gap of each series, int64 [n]."""
         self._reserve(slots)
         ages: NDArray[np.int64] = self._age.data[slots]
         return ages
 
     def arrays(self) -> list[SeriesArray]:
-        """What is remembered of a series."""
+        """Return the state of every series, for a snapshot."""
         return [self._last_row, self._age]
 
     def _reserve(self, slot: NDArray[np.int32]) -> None:
@@ -96,6 +110,7 @@ class GapFiller:
         self._age.reserve(size)
 
     def _spread(self, rows: Rows, missing: NDArray[np.int64], restart: NDArray[np.bool_]) -> NewRows:
+        """Insert `missing` rows, int64 [n], before each of `rows`, and remember where each series ends."""
         if missing.any():
             at = np.cumsum(missing + 1) - 1
             source = np.repeat(np.arange(len(rows)), missing + 1)
@@ -118,6 +133,7 @@ class GapFiller:
     def _ages(
         self, slot: NDArray[np.int32], restart: NDArray[np.bool_], starts: NDArray[np.intp]
     ) -> NDArray[np.int64]:
+        """Return the age of each row: those of a series that did not restart continue its age."""
         index = np.arange(len(slot))
         begins = restart.copy()
         begins[starts] = True
@@ -128,39 +144,53 @@ class GapFiller:
 
 
 class WindowBuffer:
-    """The last `length` rows of every series in the model's units, float32 [slots, length, C]."""
+    """Keep the last `length` rows of every series in the units of the model, float32 [slots, length, C]."""
 
     def __init__(self, length: int, num_channels: int) -> None:
         self._length = length
         self._rows = SeriesArray((length, num_channels), np.float32, np.nan)
 
     def flatten(
-        self, stretch: NewRows, scaled: NDArray[np.float32]
+        self, new_rows: NewRows, scaled: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-        """Kept rows and new ones in one array [rows, C], and where in it the new ones are, intp [n]."""
-        self._rows.reserve(int(stretch.slot.max(initial=-1)) + 1)
-        num_series = len(stretch.starts)
-        segment = np.repeat(np.arange(num_series), stretch.lengths)
-        at = np.arange(len(stretch)) + (segment + 1) * self._length
-        flat = np.empty((len(stretch) + num_series * self._length, scaled.shape[1]), np.float32)
+        """Place the kept and the new rows of each series next to each other, then keep the newest rows.
+
+        Args:
+            new_rows: The n new rows of this step, of k series.
+            scaled: Their values in the units of the model, float32 [n, C].
+
+        Returns:
+            All rows, float32 [n + k * length, C], and the index of each new row in them, intp [n].
+        """
+        self._rows.reserve(int(new_rows.slot.max(initial=-1)) + 1)
+        num_series = len(new_rows.starts)
+        segment = np.repeat(np.arange(num_series), new_rows.lengths)
+        at = np.arange(len(new_rows)) + (segment + 1) * self._length
+        flat = np.empty((len(new_rows) + num_series * self._length, scaled.shape[1]), np.float32)
         flat[at] = scaled
-        first = stretch.starts + np.arange(num_series) * self._length
+        first = new_rows.starts + np.arange(num_series) * self._length
         kept = first[:, None] + np.arange(self._length)
-        flat[kept] = self._rows.data[stretch.present]
-        last = at[stretch.ends]
-        self._rows.data[stretch.present] = flat[last[:, None] - np.arange(self._length)[::-1]]
+        flat[kept] = self._rows.data[new_rows.present]
+        last = at[new_rows.ends]
+        self._rows.data[new_rows.present] = flat[last[:, None] - np.arange(self._length)[::-1]]
         return flat, at
 
     def rescale(
         self, slots: NDArray[np.int32], factor: NDArray[np.float64], offset: NDArray[np.float64]
     ) -> None:
-        """Put kept rows of some series into other units: x * factor + offset, a channel each."""
+        """Convert the kept rows of some series to other units: x * factor + offset.
+
+        Args:
+            slots: Numbers of the series, int32 [n].
+            factor: One number for each channel, float64 [C].
+            offset: One number for each channel, float64 [C].
+        """
         self._rows.data[slots] = self._rows.data[slots] * factor + offset
 
     def drop(self, slots: NDArray[np.int32]) -> None:
-        """Forget these series."""
+        """Forget the rows of the series in `slots`."""
         self._rows.reset(slots)
 
     def arrays(self) -> list[SeriesArray]:
-        """What is remembered of a series."""
+        """Return the state of every series, for a snapshot."""
         return [self._rows]

@@ -15,14 +15,13 @@ from detector.artifact.spec import Artifact, Member
 from detector.rows.grid import Rows
 from detector.rows.sensor_checks import Flatline, out_of_range
 from detector.rows.series_arrays import SeriesArray
-from detector.rows.windows import GapFiller, NewRows, WindowBuffer
+from detector.rows.windows import MIN_KNOWN_SHARE, GapFiller, NewRows, WindowBuffer
 from detector.scoring.inference import Scorer, Threads
 from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
 from detector.scoring.preprocessing import scale_rows
 
 STUCK, OUT_OF_RANGE = np.uint8(1), np.uint8(2)
 """Bits of a cell's flag: the channel is stuck, the value is impossible."""
-_MIN_VALID_SHARE = 0.25
 
 
 @dataclass(slots=True)
@@ -175,5 +174,5 @@ def _enough_values(flat: NDArray[np.float32], ends: NDArray[np.intp], window: in
         return np.ones(len(ends), np.bool_)
     valid = np.cumsum((~np.isnan(flat)).sum(axis=1))
     inside = valid[ends] - np.where(ends >= window, valid[ends - window], 0)
-    enough: NDArray[np.bool_] = inside >= _MIN_VALID_SHARE * window * flat.shape[1]
+    enough: NDArray[np.bool_] = inside >= MIN_KNOWN_SHARE * window * flat.shape[1]
     return enough

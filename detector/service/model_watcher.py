@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from connectors.errors import ConnectorError
 from detector import logs
-from detector.artifact.registry import look, open_artifact
+from detector.artifact.registry import fingerprint_of, open_artifact
 from detector.artifact.spec import Artifact, Spec
 from detector.errors import ArtifactError
 
@@ -88,7 +88,7 @@ class ModelWatcher(Generic[Made]):
     def look_once(self, was_asked: bool = False) -> None:
         """One look: load what is new. Never raises for what it finds."""
         try:
-            seen = look(self._location)
+            seen = fingerprint_of(self._location)
         except ArtifactError as error:
             if was_asked or not self._is_unreadable:
                 logs.event("cannot look for a new model", logging.WARNING, error=str(error))

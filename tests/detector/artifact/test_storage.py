@@ -44,6 +44,19 @@ def test_what_was_saved_is_loaded(saved: Path) -> None:
     assert not loaded.module.training
 
 
+def test_an_artifact_and_its_description_are_shown_in_a_line() -> None:
+    made = make_artifact(more=[("linear", 4)], interval_ns=60 * 10**9)
+    words = (
+        "family='ensemble', members=2, channels=('flow', 'pressure'), window=8, interval='60 s',"
+        " alarm_budget='1/week')"
+    )
+    assert repr(made.spec) == f"Spec(name='pump', {words}"
+    assert repr(made) == f"Artifact(name='pump', version='unsaved', {words}"
+    wide = make_artifact(tuple(f"c{number}" for number in range(300)), family="linear", interval_ns=10**8)
+    assert len(repr(wide)) < 200
+    assert "interval='0.1 s'" in repr(wide)
+
+
 def test_calibration_and_card_come_back(tmp_path: Path) -> None:
     plain = make_artifact()
     kept = {"error": np.array([3.0, np.nan])}

@@ -1,4 +1,4 @@
-"""What people say of incidents, and a threshold learnt anew from it."""
+"""Feedback of people on incidents, and a threshold that is calibrated again with it."""
 
 from __future__ import annotations
 
@@ -71,11 +71,47 @@ def test_an_incident_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None
     other = {**INCIDENT, "id": "77aa"}
     report.write_text(json.dumps({"rows": 9, "incidents": [INCIDENT, other], "measures": {}}))
     assert find_incident(report, "4be1") == INCIDENT
-    with pytest.raises(DetectorError, match=r"no incident begins with 'ff'; there are: 4be1c"):
+    with pytest.raises(DetectorError, match=r"no incident begins with 'ff'; the file has 4be1c"):
         find_incident(report, "ff")
     lines = tmp_path / "alerts.jsonl"
     lines.write_text("\n".join(json.dumps({**INCIDENT, "peak_score": peak}) for peak in (1.1, 1.9)))
     assert find_incident(lines, "4be1")["peak_score"] == 1.9
+
+
+def report_of(path: Path, *identifiers: str) -> Path:
+    path.write_text(json.dumps({"incidents": [{**INCIDENT, "id": one} for one in identifiers]}))
+    return path
+
+
+def test_an_ambiguous_beginning_lists_the_incidents_that_have_it(tmp_path: Path) -> None:
+    report = report_of(tmp_path / "incidents.json", "1a", "2b", "3c", "4d", "5e", "6f01", "6f02", "77")
+    with pytest.raises(DetectorError) as refused:
+        find_incident(report, "6")
+    assert str(refused.value) == (
+        f"{report}: 2 incidents begin with '6': 6f01, 6f02; give more characters of the id"
+    )
+    assert find_incident(report, "6f02")["id"] == "6f02"
+
+
+def test_a_beginning_of_many_incidents_lists_five_and_counts_the_others(tmp_path: Path) -> None:
+    report = report_of(tmp_path / "incidents.json", *(f"6{number:02}" for number in range(9)))
+    with pytest.raises(DetectorError, match=r"9 incidents .*: 600, 601, 602, 603, 604 and 4 more; give more"):
+        find_incident(report, "6")
+
+
+def test_a_beginning_of_no_incident_lists_those_most_alike_first(tmp_path: Path) -> None:
+    report = report_of(tmp_path / "incidents.json", "1a", "2b", "3c", "4d", "5e", "6f01", "6f02")
+    with pytest.raises(
+        DetectorError, match=r"no incident begins with '6f1'; the file has 6f01, 6f02, 1a, 2b, 3c and 2 more$"
+    ):
+        find_incident(report, "6f1")
+    with pytest.raises(DetectorError, match=r"no incident begins with '6'; the file holds no incident$"):
+        find_incident(report_of(tmp_path / "empty.json"), "6")
+
+
+def test_a_whole_id_is_found_though_another_begins_with_it(tmp_path: Path) -> None:
+    report = report_of(tmp_path / "incidents.json", "6f", "6f01")
+    assert find_incident(report, "6f")["id"] == "6f"
 
 
 def test_feedback_keeps_the_error_and_refuses_what_no_threshold_can_learn_from() -> None:

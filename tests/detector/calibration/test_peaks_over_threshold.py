@@ -30,9 +30,15 @@ def test_budgets_are_events_a_second(text: str, per_second: float) -> None:
     assert parse_budget(text) == pytest.approx(per_second)
 
 
-@pytest.mark.parametrize("text", ["", "1", "1/fortnight", "-1/day", "0/day", "one/day", "1/day/day"])
+@pytest.mark.parametrize("text", ["", "1", "1/fortnight", "-1/day", "0/fortnight", "one/day", "1/day/day"])
 def test_other_budgets_are_refused_with_the_units(text: str) -> None:
     with pytest.raises(ValueError, match=r"not NUMBER/UNIT.*minute, hour, day, week, month"):
+        parse_budget(text)
+
+
+@pytest.mark.parametrize("text", ["0/week", "0.0/weeks"])
+def test_a_budget_of_no_alarm_is_refused_with_the_reason(text: str) -> None:
+    with pytest.raises(ValueError, match=r"'0.*': the number must be above 0, such as 1/week"):
         parse_budget(text)
 
 

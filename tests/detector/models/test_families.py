@@ -240,7 +240,7 @@ def test_mlp_is_one_sigmoid_layer_each_way() -> None:
 
 
 @pytest.mark.parametrize("family", ["mlp", "deep"])
-def test_the_output_is_linear_unless_told_otherwise(family: str) -> None:
+def test_the_output_is_linear_by_default(family: str) -> None:
     x_BWC = 50 * windows(200, 6, 2)
     with torch.inference_mode():
         z_BL = 100 * torch.ones_like(module_of(family, 6, 2).encode(x_BWC))
@@ -332,7 +332,7 @@ def test_a_window_is_trimmed_by_its_known_cells_alone() -> None:
         (
             "linear",
             {"loss": "mae"},
-            "loss is 'mae'; the closed form has mse alone: set fit = \"gradient\"",
+            "loss is 'mae'; the closed form needs mse: set fit = \"gradient\"",
         ),
         ("linear", {"nodes": 8}, "linear has one layer without nodes or activation; use another family"),
         ("linear", {"fit": "exact"}, "fit is 'exact'; it must be one of closed, gradient"),

@@ -1,4 +1,4 @@
-"""The grid and the time lines against a slow, obvious reference written in pandas."""
+"""The grid, the filled gaps and the windows against a slow, obvious reference written in pandas."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_each_row_is_emitted_once_and_only_when_closed(readings: Readings, laten
             seen.add(closed)
 
 
-def test_duplicates_late_and_out_of_order_are_told_apart() -> None:
+def test_duplicates_late_and_out_of_order_are_counted_apart() -> None:
     times = np.array([100, 110, 105, 110, 130, 95, 131])
     grid = Grid(1, INTERVAL_NS, lateness_ns=10)
     grid.add(np.zeros(7, np.int32), times, np.arange(7.0)[:, None])
@@ -139,8 +139,8 @@ def reference_windows(rows: pd.DataFrame, window: int, max_gap: int) -> dict[tup
     for slot, one in rows.groupby(level="slot"):
         one = one.droplevel("slot")
         long_gap = np.diff(one.index, prepend=one.index[0]) - 1 > max_gap
-        for _, stretch in one.groupby(np.cumsum(long_gap)):
-            full = stretch.reindex(range(stretch.index[0], stretch.index[-1] + 1))
+        for _, joined in one.groupby(np.cumsum(long_gap)):
+            full = joined.reindex(range(joined.index[0], joined.index[-1] + 1))
             for end in range(window, len(full) + 1):
                 found[(slot, int(full.index[end - 1]))] = full.to_numpy(np.float32)[end - window : end]
     return found
@@ -152,13 +152,13 @@ def test_windows_equal_the_reference(
 ) -> None:
     rows, _ = reference_rows(readings, 0)
     emitted, _ = grid_rows(readings, 0, data.draw(cuts_of(len(readings))))
-    lines, tails = GapFiller(max_gap), WindowBuffer(window - 1, 2)
+    gap_filler, buffer = GapFiller(max_gap), WindowBuffer(window - 1, 2)
     found = {}
     for emitted_part in emitted:
-        stretch = lines.extend(emitted_part)
-        flat, at = tails.flatten(stretch, stretch.values.astype(np.float32))
-        for index in np.flatnonzero(stretch.age >= window):
-            key = (int(stretch.slot[index]), int(stretch.row[index]))
+        new_rows = gap_filler.extend(emitted_part)
+        flat, at = buffer.flatten(new_rows, new_rows.values.astype(np.float32))
+        for index in np.flatnonzero(new_rows.age >= window):
+            key = (int(new_rows.slot[index]), int(new_rows.row[index]))
             found[key] = flat[at[index] - window + 1 : at[index] + 1].copy()
     expected = reference_windows(rows, window, max_gap)
     assert found.keys() == expected.keys()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.artifact.registry import look, open_artifact, publish
+from detector.artifact.registry import fingerprint_of, open_artifact, publish
 from detector.artifact.spec import Artifact, Spec
 from detector.artifact.storage import MANIFEST, load
 from detector.errors import ArtifactError
@@ -123,7 +123,7 @@ def test_only_what_the_series_can_go_on_with_is_compatible() -> None:
 def test_a_pointer_leads_to_nowhere_but_a_version(entry: Path) -> None:
     (entry / "current").write_text("../../etc")
     with pytest.raises(ArtifactError, match="is not a version"):
-        look(entry)
+        fingerprint_of(entry)
     watch = ModelWatcher(str(entry), 0, make_artifact(), lambda artifact: artifact)
     watch.look_once()
     assert watch.take() is None
