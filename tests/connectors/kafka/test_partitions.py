@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka.partitions import GroupView, Lag, Partitions
@@ -151,11 +151,12 @@ class Group:
             self.ends[number] = max(self.ends[number], offset)
 
 
-assignments = st.none() | st.frozensets(st.integers(0, 2))
-polls = st.tuples(st.integers(0, 3), assignments, st.booleans())
-steps = polls | st.just("commit") | st.just("read elsewhere")
+assignments = st.sampled_from([frozenset(), *map(frozenset, ([0], [0, 1], [0, 1, 2], [1, 2]))])
+polls = st.tuples(st.integers(0, 3), st.none() | assignments, st.sampled_from([False, False, False, True]))
+steps = polls | polls | st.sampled_from(["commit", "read elsewhere"])
 
 
+@settings(max_examples=300)
 @given(awaits_start=st.booleans(), schedule=st.lists(steps, max_size=30))
 def test_every_record_behind_the_committed_offset_is_read_in_order(
     awaits_start: bool, schedule: list[tuple[int, frozenset[int] | None, bool] | str]
