@@ -26,7 +26,6 @@ from connectors.kafka.connection import (
     creation_settings,
     fetch_settings,
 )
-from connectors.kafka.error_remedies import remedy_for
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +33,38 @@ _POLL_SECONDS, _RETRY_SECONDS = 1.0, 0.2
 PATIENCE_SECONDS = 180.0
 
 Answer = TypeVar("Answer")
+
+_CURES = (
+    # As OpenSSL and the Kafka client say it, the first that fits.
+    (
+        ("Hostname mismatch", "IP address mismatch"),
+        "its certificate is for another name: check [kafka] bootstrap_servers and what brokers advertise",
+    ),
+    (
+        ("certificate has expired", "certificate is not yet valid"),
+        "its certificate is not valid now: renew it, or set this machine's clock",
+    ),
+    (
+        ("CERTIFICATE_VERIFY_FAILED",),
+        "its certificate is not signed by an authority that we trust: check [kafka] ssl_cafile",
+    ),
+    (
+        ("ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_", "ALERT_UNKNOWN_CA", "ALERT_ACCESS_DENIED"),
+        "it does not accept our certificate: check [kafka] ssl_certfile and ssl_keyfile",
+    ),
+    (
+        ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"),
+        "it does not speak TLS there: check the port in [kafka] bootstrap_servers, and security_protocol",
+    ),
+    (
+        ("UnsupportedSaslMechanism",),
+        "it does not offer this way to log in: check [kafka] sasl_mechanism",
+    ),
+    (
+        ("SaslAuthenticationFailed",),
+        "it refused our credentials: check [kafka] sasl_username and the password, sasl_password_file",
+    ),
+)
 
 
 def wait_for_broker(
@@ -70,9 +101,9 @@ def _probe(connection: Connection, topic: str | None, timeout_seconds: float) ->
             return f"{connection.servers} has no topic {topic!r}"
     except (errors.KafkaError, OSError) as error:
         for complaint in complaints:
-            if cure := remedy_for(say(complaint)):
-                raise KafkaError(f"{connection.servers}: {cure} ({say(complaint)})") from complaint
-        why = say(complaints[-1] if complaints else error)
+            if cure := remedy_for(one_line(complaint)):
+                raise KafkaError(f"{connection.servers}: {cure} ({one_line(complaint)})") from complaint
+        why = one_line(complaints[-1] if complaints else error)
         return f"{connection.servers} accepts connections but does not answer as Kafka: {why}"
 
 
@@ -135,7 +166,7 @@ class _Watched(KafkaNetClient):  # type: ignore[misc]
 
     def _complain(self, error: Exception) -> None:
         self._complaints.append(error)
-        if remedy_for(say(error)):
+        if remedy_for(one_line(error)):
             self._manager.close()
 
 
@@ -170,7 +201,7 @@ def translated(connection: Connection, doing: str) -> Iterator[None]:
     try:
         yield
     except (errors.KafkaError, OSError) as error:
-        raise KafkaError(f"{doing} at {connection.servers}: {say(error)}") from error
+        raise KafkaError(f"{doing} at {connection.servers}: {one_line(error)}") from error
 
 
 def patiently(ask: Callable[[], Answer]) -> Answer:
@@ -183,10 +214,18 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
         except errors.RetriableError as error:
             if time.monotonic() > deadline:
                 raise
-            logger.warning("Kafka did not answer, trying on: %s", say(error))
+            logger.warning("Kafka did not answer, trying on: %s", one_line(error))
             time.sleep(_RETRY_SECONDS)
 
 
-def say(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """The error in one line."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def remedy_for(problem: str) -> str | None:
+    """What to do about the problem in these words, or None where waiting may help."""
+    for signs, cure in _CURES:
+        if any(sign in problem for sign in signs):
+            return cure
+    return None

@@ -15,7 +15,7 @@ from typing import Literal
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition, errors
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
-from connectors.kafka.cluster import say, translated
+from connectors.kafka.cluster import one_line, translated
 from connectors.kafka.connection import (
     Connection,
     ConsumerOptions,
@@ -130,7 +130,7 @@ class GroupReader:
                     {tp: OffsetAndMetadata(at, "", -1) for tp, at in offsets.items()}, timeout_ms=_LOOK_UP_MS
                 )
             except (errors.CommitFailedError, errors.RetriableError) as error:
-                logger.warning("positions not committed, will be later or by others: %s", say(error))
+                logger.warning("positions not committed, will be later or by others: %s", one_line(error))
             else:
                 self._committed |= offsets
 
@@ -158,7 +158,7 @@ class GroupReader:
         try:
             self._consumer.close(autocommit=False, timeout_ms=_CLOSE_SECONDS * 1000)
         except errors.KafkaError as error:
-            logger.warning("did not leave group %s properly: %s", self._options.group_id, say(error))
+            logger.warning("did not leave group %s properly: %s", self._options.group_id, one_line(error))
 
     def _fetch(self, timeout_seconds: float, room: int) -> dict[TopicPartition, list[object]]:
         """Without room the client's `pause` would be the obvious way; it can lose sight of records that it

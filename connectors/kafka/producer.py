@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kafka import KafkaProducer, errors
 
 from connectors.errors import KafkaError
-from connectors.kafka.cluster import say, translated
+from connectors.kafka.cluster import one_line, translated
 from connectors.kafka.connection import (
     Connection,
     ProducerOptions,
@@ -47,7 +47,7 @@ class Producer:
                 future.get(timeout=self._options.delivery_timeout_seconds + _CLOSE_SECONDS)
         except errors.KafkaError as error:
             servers = self._connection.servers
-            raise KafkaError(f"cannot deliver to topic {topic} at {servers}: {say(error)}") from error
+            raise KafkaError(f"cannot deliver to topic {topic} at {servers}: {one_line(error)}") from error
 
     def close(self) -> None:
         """Close without waiting for what is still on its way."""

@@ -1,376 +1,235 @@
-"""Kafka: the source. With `connectors.kafka.cluster` the only importer of the Kafka client.
+"""Reads a Kafka topic as a member of a consumer group: batches of readings with the offsets behind them.
 
-A broker that goes away while we run is not an error: the client reconnects, `poll` returns empty
-batches meanwhile and producing waits until its timeout.
+    >>> from connectors import Connection, ConsumerOptions, JsonWideCodec, KafkaSource
+    >>> codec = JsonWideCodec(("temperature", "pressure"))
+    >>> options = ConsumerOptions("readings", "my-group")
+    >>> source = KafkaSource(Connection(("localhost:9092",)), options, codec)  # doctest: +SKIP
+
+A broker that goes away is not an error: the client reconnects, and `poll` returns empty batches meanwhile.
+The work is divided: `topic_consumer` holds the client, `partitions` the bookkeeping, this module the order.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from kafka import (
-    KafkaConsumer,
-    OffsetAndMetadata,
-    TopicPartition,
-    errors,
-)
-from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-
-from connectors.errors import KafkaError
 from connectors.kafka.batch_size import BatchSizer
-from connectors.kafka.cluster import (
-    count_partitions,
-    ensure_topics,
-    patiently,
-    sample,
-    say,
-    translated,
-    wait_for_broker,
-)
-from connectors.kafka.connection import (
-    Connection,
-    ConsumerOptions,
-    TopicSpec,
-    client_settings,
-    fetch_settings,
-    group_settings,
-)
-from connectors.kafka.deleted_offsets import DeletedOffsets
-from connectors.kafka.delivery import AtLeastOnce
-from connectors.kafka.rebalances import Rebalances
-from connectors.records import Batch, Membership, Position
-from connectors.wide_json.decoder import JsonWideCodec
-from connectors.wide_json.raw_messages import RawColumns
+from connectors.kafka.connection import Connection, ConsumerOptions
+from connectors.kafka.partitions import Change, GroupView, Lag, Partitions
+from connectors.kafka.topic_consumer import TopicConsumer
+from connectors.records import Batch, Codec, Membership, Position, RawColumns, StreamSource
 
-__all__ = [
-    "AtLeastOnce",
-    "Connection",
-    "ConsumerOptions",
-    "KafkaSource",
-    "TopicSpec",
-    "count_partitions",
-    "ensure_topics",
-    "sample",
-    "wait_for_broker",
-]
-
-logger = logging.getLogger(__name__)
-
-_Records: TypeAlias = "Mapping[TopicPartition, list[Any]]"
-
-_RETRY_SECONDS = 0.2
-_LOOK_SECONDS = 1.0
-_CLOSE_SECONDS = 10.0
-_COMMITTED_MS = 5_000
-_OUSTED = (
-    errors.CommitFailedError,
-    errors.RebalanceInProgressError,
-    errors.UnknownMemberIdError,
-    errors.IllegalGenerationError,
-)
-"""What a commit raises when the group went on without us."""
+_CHECK_SECONDS = 1.0
 
 
 class KafkaSource:
-    """A member of a consumer group that reads one topic: batches of readings and the offsets behind them.
+    """A `StreamSource` over one topic. Partitions are shared with the other members of the group.
 
-    Not thread-safe, but for `lag`, `lag_seconds`, `assignment`, `num_rebalances` and `is_...`, which may be
-    read from anywhere. The partitions in a batch's `lost` were lost before its readings were read.
+    Properties other than `membership`, and `assignment`, may be read from any thread. Everything else
+    belongs to the thread that polls.
     """
 
-    def __init__(self, connection: Connection, options: ConsumerOptions, codec: JsonWideCodec) -> None:
-        self._connection, self._options, self._codec = connection, options, codec
-        self._rebalances = Rebalances()
-        self._uncommitted: dict[TopicPartition, int] = {}
-        self._lag: dict[int, int] = {}
-        self._newest_ms: dict[TopicPartition, int] = {}
-        self._started: set[TopicPartition] = set()
-        self._offered: set[TopicPartition] = set()
-        self._first: dict[TopicPartition, int] = {}
-        self._next: dict[TopicPartition, int] = {}
-        self._committed: dict[TopicPartition, int | None] = {}
-        self._pace = BatchSizer(options.max_poll_records, options.max_poll_interval_seconds)
+    def __init__(self, connection: Connection, options: ConsumerOptions, codec: Codec) -> None:
+        """Join the group.
+
+        Args:
+            connection: the cluster and how to log in.
+            options: the topic, the group, and how much to read at once.
+            codec: decodes messages into readings.
+
+        Raises:
+            KafkaError: the cluster cannot be reached or refuses access.
+        """
+        self._topic, self._codec = options.topic, codec
+        self._partitions = Partitions(options.awaits_start)
+        self._lag = Lag()
+        self._sizer = BatchSizer(options.max_poll_records, options.max_poll_interval_seconds)
+        self._checked_at = 0.0
         self.membership = Membership(None)
-        self._looked_at = 0.0
-        self._connected = self._is_resting = False
-        with translated(connection, f"cannot join group {options.group_id}"):
-            self._consumer = KafkaConsumer(
-                **client_settings(connection),
-                **fetch_settings(options),
-                **group_settings(options),
-                # Sticky: partitions stay where the windows of their series already are.
-                partition_assignment_strategy=(StickyPartitionAssignor,),
-            )
-            self._consumer.subscribe([options.topic], listener=self._rebalances)
-            self._out_of_range = DeletedOffsets(self._consumer._subscription)
-            # A leader that joins without knowing the topic assigns nothing to anyone, then all again.
-            self._consumer.partitions_for_topic(options.topic)
+        self._consumer = TopicConsumer(connection, options)
+        self._rebalances = self._consumer.rebalances
 
     def poll(self, timeout_seconds: float) -> Batch:
-        """What has arrived, after at most about `timeout_seconds`; empty while the broker is away.
+        """Return what has arrived, after at most about `timeout_seconds`; empty while the broker is away.
 
-        Raises KafkaError for what waiting cannot heal: refused access, another member with our name.
+        1 fetch records, 2 see what the group assigned and took away, 3 update the bookkeeping and seek,
+        4 note deletions and the next offsets, 5 decode.
+
+        Raises:
+            KafkaError: access is refused, or another process uses this group_instance_id.
         """
-        self._pace.back()
-        records = self._fetch(timeout_seconds)
-        held, lost, is_new = self._settled()
-        for tp, found in records.items():
-            self._first.setdefault(tp, found[0].offset)
-        for partition in lost:
-            self._started.discard(partition)
-            for known in (self._uncommitted, self._next, self._committed, self._newest_ms):
-                known.pop(partition, None)
-            self._out_of_range.forget(partition)
-            if partition not in held:
-                self._first.pop(partition, None)
-        if is_new:
-            # The client has gone back to what is committed; these we were reading elsewhere, maybe.
-            records = {}
-            for tp in held & (self._next.keys() | self._first.keys()):
-                self._consumer.seek(tp, self._next.get(tp, self._first.get(tp)))
-        assigned = held - self._started
-        if self._options.awaits_start:
-            self._offered = assigned
-        else:
-            self._started |= assigned
-        records = {tp: found for tp, found in records.items() if tp in held & self._started}
-        positions = {tp: at for tp, at in self._read().items() if tp in self._started}
-        deleted = self._out_of_range.passed(positions, records)
-        self._next |= {tp: at for tp, (_, at) in deleted.items()}
-        self._next |= {tp: found[-1].offset + 1 for tp, found in records.items()}
-        self._pace.taken(sum(map(len, records.values())))
-        self._newest_ms = self._newest_ms | {tp: found[-1].timestamp for tp, found in records.items()}
+        self._sizer.back()
+        fetched = self._consumer.poll(timeout_seconds, self._sizer.limit)  # 1
+        group = self._group_now()  # 2
+        change = self._follow(group, fetched)  # 3
+        records = {number: found for number, found in fetched.items() if number in change.usable}
+        deleted = self._advance(records)  # 4
+        self._sizer.taken(sum(map(len, records.values())))
         began = time.perf_counter()
-        decoded = self._codec.decode_columns(RawColumns.of_consumed(chain.from_iterable(records.values())))
+        raw = RawColumns.of_consumed(chain.from_iterable(records.values()))
+        decoded = self._codec.decode_columns(raw)  # 5
         decode_seconds = time.perf_counter() - began
-        self._look_around()
+        self._check_now_and_then()
         return Batch(
             decoded.readings,
             decoded.rejects,
-            {(tp.topic, tp.partition): self._next[tp] for tp in records},
+            {(self._topic, number): found[-1].offset + 1 for number, found in records.items()},
             time.time_ns(),
-            frozenset(tp.partition for tp in lost),
-            frozenset(tp.partition for tp in assigned),
+            group.lost,
+            change.assigned,
             decoded.unknown_values,
             decode_seconds,
-            {tp.partition: offsets for tp, offsets in deleted.items()},
+            deleted,
         )
 
     def read_from(self, starts: Mapping[int, int]) -> None:
-        """Start the newly assigned partitions at these offsets; those that are absent, of which nothing was
-        ever committed, where they first were."""
-        for tp in self._offered & self._consumer.assignment():
-            start = starts.get(tp.partition, self._first.get(tp))
-            if start is not None:
-                self._consumer.seek(tp, start)
-                self._next[tp] = start
-            self._out_of_range.forget(tp)
-            self._started.add(tp)
-        self._offered = set()
+        """Start the newly assigned partitions at these offsets, absent ones where they were first fetched."""
+        begins = self._partitions.start(starts, self._consumer.assignment())
+        self._consumer.seek({number: at for number, at in begins.items() if at is not None})
+        for number in begins:
+            self._consumer.deleted.forget(number)
 
-    def use_codec(self, codec: JsonWideCodec) -> None:
-        """Decode what is polled from now on with another codec."""
+    def use_codec(self, codec: Codec) -> None:
+        """Decode with another codec from the next `poll` on."""
         self._codec = codec
 
     @property
     def has_lost(self) -> bool:
-        """Whether partitions were lost, or are started over, of which the next batch will tell."""
+        """Whether the next batch will report lost partitions, or partitions that start over."""
         return self._rebalances.has_lost
 
     def start_over(self) -> None:
-        """Report every partition as lost and assigned again: what was made of them is not committed."""
-        self._rebalances.lose(set(self._started))
+        """Report every partition as lost and assigned again: their readings could not be committed."""
+        self._rebalances.lose(self._partitions.started)
 
     def committed(self, partitions: Collection[int]) -> Mapping[int, int | None]:
-        """The committed offset of each partition, None where there is none. Waits for transactions that
-        may still commit one. Raises KafkaError."""
-        found = self._committed_now(partitions)
-        self._committed |= {
-            TopicPartition(self._options.topic, number): offset for number, offset in found.items()
-        }
+        """Return the committed offset of each partition, None if there is none.
+
+        Waits for transactions that may still commit one. Raises KafkaError.
+        """
+        found = self._consumer.committed(partitions)
+        self._partitions.note_committed(found)
         return found
 
     def delivered(self, position: Position) -> None:
-        """These offsets were committed, in a transaction."""
-        self._committed |= {TopicPartition(*key): offset for key, offset in position.items()}
+        """Note that a transaction has committed these offsets."""
+        self._partitions.note_committed(_numbers(position))
 
     def earliest(self, partitions: Collection[int]) -> Mapping[int, int]:
-        """The oldest offset that each partition still has."""
-        wanted = [TopicPartition(self._options.topic, number) for number in partitions]
-        with translated(self._connection, f"cannot look up the beginning of {self._options.topic}"):
-            offsets = patiently(lambda: self._consumer.beginning_offsets(wanted))
-        return {tp.partition: offset for tp, offset in offsets.items()}
+        """Return the oldest offset that each partition still holds. Raises KafkaError."""
+        return self._consumer.earliest(partitions)
 
     def commit(self, position: Position) -> None:
         """Commit these offsets, and those whose commit failed before.
 
-        When the group went on without us, or the broker is away, that is logged and not an error: what
-        is not committed is read again, by us or by the new owner. Raises KafkaError for the rest.
+        If the group went on without this process, or the broker is away, that is logged and not an error:
+        what is not committed is read again, here or by the next owner. Raises KafkaError for the rest.
         """
-        self._uncommitted.update({TopicPartition(*key): offset for key, offset in position.items()})
-        if not self._uncommitted or not self._rebalances.joined:
-            return
-        offsets = {tp: OffsetAndMetadata(offset, "", -1) for tp, offset in self._uncommitted.items()}
-        try:
-            self._consumer.commit(offsets, timeout_ms=self._options.commit_timeout_seconds * 1000)
-        except (*_OUSTED, errors.RetriableError) as error:
-            logger.warning("offsets not committed, will be later or by a new owner: %s", say(error))
-        except errors.KafkaError as error:
-            raise self._refused("cannot commit offsets", error) from error
-        else:
-            self._committed |= self._uncommitted
-            self._uncommitted.clear()
+        offsets = self._partitions.to_commit(_numbers(position))
+        if offsets and self._rebalances.joined and self._consumer.commit(offsets):
+            self._partitions.commit_done()
 
     def end(self) -> Position:
-        """The present end of each partition that we hold."""
-        with translated(self._connection, f"cannot look up the end of {self._options.topic}"):
-            ends = self._consumer.end_offsets(list(self._consumer.assignment()))
-        return {(tp.topic, tp.partition): offset for tp, offset in ends.items()}
+        """Return the present end of each partition that is assigned. Raises KafkaError."""
+        return {(self._topic, number): offset for number, offset in self._consumer.ends().items()}
 
     def has_reached(self, position: Position) -> bool:
-        """Whether everything before `position` has been read, of the partitions that we hold."""
-        held = self._consumer.assignment()
-        wanted = {TopicPartition(*key): offset for key, offset in position.items()}
-        read = self._read()
-        reached = all(read.get(tp, 0) >= offset for tp, offset in wanted.items() if tp in held)
-        return reached and self._rebalances.joined
+        """Whether everything before `position` was read, of the partitions that are assigned."""
+        held, read = self._consumer.assignment(), self._consumer.positions()
+        wanted = {number: at for number, at in _numbers(position).items() if number in held}
+        return all(read.get(number, 0) >= at for number, at in wanted.items()) and self._rebalances.joined
 
     def assignment(self) -> frozenset[int]:
-        """The partitions that we hold."""
-        return frozenset(tp.partition for tp in self._consumer.assignment())
+        """Return the partitions that are assigned to this process."""
+        return self._consumer.assignment()
 
     @property
     def is_assigned(self) -> bool:
-        """Whether we are a settled member of the group, which may hold no partition if there are few."""
+        """Whether this process is in the group and no rebalance is under way; it may hold no partition."""
         return self._rebalances.joined
 
     @property
     def is_connected(self) -> bool:
-        """Whether any broker of the cluster was connected to us about a second ago."""
-        return self._connected
+        """Whether any broker of the cluster was connected about a second ago."""
+        return self._consumer.is_connected
 
     @property
     def num_rebalances(self) -> int:
-        """How often partitions were assigned to us, the first time included."""
+        """How often partitions were assigned, including the first time."""
         return self._rebalances.count
 
     @property
     def lag(self) -> Mapping[int, int]:
-        """Partition -> messages between our position and its end, as of about a second ago at most. A
-        partition that was not fetched yet is absent."""
-        return self._lag
+        """Partition -> messages not read yet, about a second ago; absent before the first fetch."""
+        return self._lag.messages
 
     @property
     def lag_seconds(self) -> Mapping[int, float]:
-        """Partition -> age of the newest record that we have read, by the broker's timestamp and our clock; 0
-        where nothing is left to read. A partition of which nothing was read yet is absent, unless it has
-        nothing to read."""
-        newest = {tp.partition: at for tp, at in list(self._newest_ms.items())}
-        now_ms = time.time_ns() / 1e6
-        return {
-            number: max(0.0, now_ms - newest[number]) / 1e3 if messages else 0.0
-            for number, messages in self._lag.items()
-            if not messages or newest.get(number, -1) >= 0
-        }
+        """Partition -> age of the newest record read, by the broker's timestamp and the local clock."""
+        return self._lag.seconds(time.time_ns() / 1e6)
 
     def close(self) -> None:
-        """Leave the group; nothing is committed. A static member stays in it until its session ends."""
-        try:
-            self._consumer.close(autocommit=False, timeout_ms=_CLOSE_SECONDS * 1000)
-        except errors.KafkaError as error:
-            logger.warning("did not leave group %s properly: %s", self._options.group_id, say(error))
+        """Leave the group; commit nothing. A static member stays in it until its session ends."""
+        self._consumer.close()
 
-    def _fetch(self, timeout_seconds: float) -> _Records:
-        try:
-            records: _Records = self._consumer.poll(
-                timeout_ms=timeout_seconds * 1000, max_records=self._pace.limit
-            )
-        except errors.RetriableError as error:
-            logger.warning("Kafka did not answer, trying on: %s", say(error))
-            time.sleep(min(timeout_seconds, _RETRY_SECONDS))
-            return {}
-        except errors.KafkaError as error:
-            raise self._refused(f"cannot read {self._options.topic}", error) from error
-        return records
+    def _group_now(self) -> GroupView:
+        """Return held and lost partitions, all under one membership, and remember that membership.
 
-    def _settled(self) -> tuple[set[TopicPartition], set[TopicPartition], bool]:
-        """The partitions that we hold, those we have lost, and whether the group has gone on since the last
-        time: all under one membership, which is remembered. Rebalances go on in the client's own thread."""
-        lost: set[TopicPartition] = set()
+        The client rebalances in its own thread, so this repeats until nothing changed in between.
+        """
+        group = GroupView(frozenset())
         while True:
             member = self._consumer.group_metadata()
-            held = set(self._consumer.assignment()) if member.generation_id >= 0 else set()
-            lost |= self._rebalances.take_lost()
-            is_new = self.membership.metadata is None or member[:3] != self.membership.metadata[:3]
+            held = self._consumer.assignment() if member.generation_id >= 0 else frozenset()
+            before = self.membership.metadata
+            is_new = before is None or member[:3] != before[:3]
+            group = GroupView(held, group.lost | self._rebalances.take_lost(), is_new)
             if is_new:
-                lost |= self._overtaken(held & self._started - lost)
+                found = self._consumer.committed(self._partitions.kept(group))
+                group = replace(group, lost=group.lost | self._partitions.overtaken(found))
             if self._consumer.group_metadata()[:3] == member[:3]:
                 if held:
                     self.membership = Membership(member)
-                return held, lost, is_new
+                return group
 
-    def _overtaken(self, kept: set[TopicPartition]) -> set[TopicPartition]:
-        """Those of our partitions that were read by others meanwhile: the committed offset is not ours. The
-        client tells of a rebalance, but not that we were out of the group for a while."""
-        if not kept:
-            return set()
-        found = self._committed_now([tp.partition for tp in kept])
-        return {tp for tp in kept if found[tp.partition] != self._committed.get(tp)}
+    def _follow(self, group: GroupView, fetched: Mapping[int, list[Any]]) -> Change:
+        """Update the bookkeeping and seek where it asks for it."""
+        first = {number: found[0].offset for number, found in fetched.items()}
+        change = self._partitions.follow(group, first)
+        for number in group.lost:
+            self._consumer.deleted.forget(number)
+        self._lag.forget(group.lost)
+        self._consumer.seek(change.seek)
+        if change.restart:
+            self._consumer.seek(self._partitions.resume(self._consumer.committed(change.restart)))
+        return change
 
-    def _committed_now(self, partitions: Collection[int]) -> dict[int, int | None]:
-        def ask() -> dict[int, int | None]:
-            wanted = {number: TopicPartition(self._options.topic, number) for number in partitions}
-            return {
-                number: self._consumer.committed(tp, timeout_ms=_COMMITTED_MS)
-                for number, tp in wanted.items()
-            }
+    def _advance(self, records: Mapping[int, list[Any]]) -> dict[int, tuple[int, int]]:
+        """Note how far this poll has come; return what was deleted unread, as `Batch.deleted` has it."""
+        started = self._partitions.started
+        positions = {number: at for number, at in self._consumer.positions().items() if number in started}
+        deleted = self._consumer.deleted.passed(positions, records)
+        self._partitions.advance({number: at for number, (_, at) in deleted.items()})
+        self._partitions.advance({number: found[-1].offset + 1 for number, found in records.items()})
+        self._lag.read({number: found[-1].timestamp for number, found in records.items()})
+        return deleted
 
-        try:
-            return patiently(ask)
-        except errors.RetriableError as error:
-            raise self._refused("cannot look up committed offsets", error) from error
-
-    def _look_around(self) -> None:
-        """Once a second: how far behind we are, and whether the cluster is there at all."""
+    def _check_now_and_then(self) -> None:
+        """Once a second: measure the lag and check the connection."""
         now = time.monotonic()
-        if now - self._looked_at < _LOOK_SECONDS:
-            return
-        self._looked_at = now
-        self._look_for_twin()
-        ends = {tp: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
-        known = self._read().items()
-        self._lag = {tp.partition: max(0, ends[tp] - at) for tp, at in known if ends.get(tp) is not None}
-        client = self._consumer._client
-        connected = any(client.connected(broker.node_id) for broker in client.cluster.brokers())
-        if connected != self._connected:
-            self._connected = connected
-            servers, state = self._connection.servers, "are connected to" if connected else "have lost"
-            logger.log(logging.INFO if connected else logging.WARNING, "we %s Kafka at %s", state, servers)
+        if now - self._checked_at >= _CHECK_SECONDS:
+            self._checked_at = now
+            self._consumer.check()
+            self._lag.measure(self._consumer.positions(), self._consumer.known_ends())
 
-    def _look_for_twin(self) -> None:
-        """A member whose instance id another one has taken is told so by the answer to a heartbeat: the
-        client logs it, stops its heartbeats and says nothing. Twice, for they rest after joining, too."""
-        coordinator = self._consumer._coordinator
-        rests = coordinator.stable() and not coordinator._heartbeat_enabled
-        if rests and self._is_resting and self._options.group_instance_id is not None:
-            error = errors.FencedInstanceIdError()
-            raise self._refused("cannot stay in the group", error)
-        self._is_resting = rests
 
-    def _read(self) -> dict[TopicPartition, int]:
-        """The next offset of each partition, where known. The client's public `position` would ask the
-        broker for the others and so interfere with what the client is about to do."""
-        consumed = self._consumer._subscription.all_consumed_offsets()
-        return {tp: position.offset for tp, position in consumed.items()}
+def _numbers(position: Position) -> dict[int, int]:
+    return {number: offset for (_, number), offset in position.items()}
 
-    def _refused(self, doing: str, error: errors.KafkaError) -> KafkaError:
-        if isinstance(error, errors.FencedInstanceIdError):
-            return KafkaError(
-                f"{doing}: another member of group {self._options.group_id} has our group_instance_id"
-                f" {self._options.group_instance_id!r}; give each member its own"
-            )
-        return KafkaError(f"{doing} at {self._connection.servers}: {say(error)}")
+
+if TYPE_CHECKING:
+    _: type[StreamSource] = KafkaSource

@@ -15,7 +15,7 @@ from typing import Any
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition, errors
 
 from connectors.errors import KafkaError, TransactionAbortedError, TransactionsUnsupportedError
-from connectors.kafka.cluster import say
+from connectors.kafka.cluster import one_line
 from connectors.kafka.connection import (
     Connection,
     ProducerOptions,
@@ -112,7 +112,7 @@ class Transactions:
             producer.init_transactions()
         except (errors.UnsupportedVersionError, errors.TransactionalIdAuthorizationFailedError) as error:
             self._discard(producer)
-            raise TransactionsUnsupportedError(f"{self._connection.servers}: {say(error)}") from error
+            raise TransactionsUnsupportedError(f"{self._connection.servers}: {one_line(error)}") from error
         except errors.RetriableError:
             self._discard(producer)
             raise
@@ -123,7 +123,7 @@ class Transactions:
 
     def _not_started(self, error: errors.KafkaError) -> KafkaError:
         return KafkaError(
-            f"cannot start transactions as {self._id} at {self._connection.servers}: {say(error)}"
+            f"cannot start transactions as {self._id} at {self._connection.servers}: {one_line(error)}"
         )
 
     def _wait(self, result: Any) -> None:
@@ -139,10 +139,10 @@ class Transactions:
         self.aborted += 1
         self.close()
         if isinstance(error, _HOPELESS):
-            raise KafkaError(f"cannot commit a transaction as {self._id}: {say(error)}") from error
+            raise KafkaError(f"cannot commit a transaction as {self._id}: {one_line(error)}") from error
         if isinstance(error, _FENCED):
             self._count_fencing(error)
-        raise TransactionAbortedError(say(error), is_fenced=isinstance(error, _FENCED)) from error
+        raise TransactionAbortedError(one_line(error), is_fenced=isinstance(error, _FENCED)) from error
 
     def _count_fencing(self, error: errors.KafkaError) -> None:
         """A transaction that timed out looks like a twin; a twin comes back at once."""

@@ -16,16 +16,11 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from connectors.errors import KafkaError
+from connectors.kafka.cluster import count_partitions, ensure_topics, sample, wait_for_broker
 from connectors.kafka.connection import Connection, ConsumerOptions, ProducerOptions, TopicSpec
+from connectors.kafka.delivery import AtLeastOnce
 from connectors.kafka.producer import Producer
-from connectors.kafka.source import (
-    AtLeastOnce,
-    KafkaSource,
-    count_partitions,
-    ensure_topics,
-    sample,
-    wait_for_broker,
-)
+from connectors.kafka.source import KafkaSource
 from connectors.records import Batch, Message
 from connectors.wide_json.decoder import JsonWideCodec
 from tests.support.kafka_broker import KafkaBroker, free_ports
@@ -302,10 +297,28 @@ def test_a_member_that_was_expelled_commits_nothing_and_reports_all_as_lost(
             assert frozenset({0, 1}) in lost
 
 
+@pytest.mark.parametrize("num_committed", [0, 4])
+def test_a_source_that_starts_over_goes_back_to_the_committed_offset(
+    kafka_bootstrap: str, kafka_topic: MakeTopic, num_committed: int
+) -> None:
+    topic = kafka_topic()
+    fill(kafka_bootstrap, readings(topic, 10))
+    with member(kafka_bootstrap, topic, new_group()) as source:
+        poll_until(lambda found: num_read(found) == 10, source)
+        if num_committed:
+            source.commit({(topic, 0): num_committed})
+        source.start_over()
+        assert source.has_lost
+        again = poll_until(lambda found: num_read(found) == 10 - num_committed, source)
+    assert values(again) == list(range(num_committed, 10))
+    (reported,) = [batch for batch in again if batch.lost]
+    assert (reported.lost, reported.assigned, len(reported.readings)) == ({0}, {0}, 0)
+
+
 def test_lag_is_told_in_messages_and_seconds_and_the_end_is_recognised(
     kafka_bootstrap: str, kafka_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.kafka.source._LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("connectors.kafka.source._CHECK_SECONDS", 0.0)
     topic = kafka_topic(2)
     sent_at = time.time()
     fill(kafka_bootstrap, readings(topic, 50))

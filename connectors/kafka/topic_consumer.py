@@ -1,0 +1,186 @@
+"""One topic read as a member of a consumer group: the Kafka client, with partitions as plain numbers.
+
+The client's errors become KafkaError with the attempted step, the cluster and the remedy. What passes by
+itself, such as a broker that is away, is logged and tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition, errors
+from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+
+from connectors.errors import KafkaError
+from connectors.kafka.client_events import DeletedOffsets, Rebalances
+from connectors.kafka.cluster import one_line, patiently, translated
+from connectors.kafka.connection import (
+    Connection,
+    ConsumerOptions,
+    client_settings,
+    fetch_settings,
+    group_settings,
+)
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.2
+_CLOSE_SECONDS = 10.0
+_COMMITTED_MS = 5_000
+_OUSTED = (
+    errors.CommitFailedError,
+    errors.RebalanceInProgressError,
+    errors.UnknownMemberIdError,
+    errors.IllegalGenerationError,
+)
+"""Errors of a commit after the group went on without this process."""
+
+
+class TopicConsumer:
+    """A member of a consumer group. Not thread-safe, except for `assignment` and `is_connected`."""
+
+    def __init__(self, connection: Connection, options: ConsumerOptions) -> None:
+        """Join the group. Raises KafkaError if the cluster cannot be reached or refuses access."""
+        self._connection, self._options = connection, options
+        self._is_connected = self._is_resting = self._is_closed = False
+        self.rebalances = Rebalances()
+        with translated(connection, f"cannot join group {options.group_id}"):
+            self._consumer = KafkaConsumer(
+                **client_settings(connection),
+                **fetch_settings(options),
+                **group_settings(options),
+                # Sticky: partitions stay where the windows of their series already are.
+                partition_assignment_strategy=(StickyPartitionAssignor,),
+            )
+            self._consumer.subscribe([options.topic], listener=self.rebalances)
+            self.deleted = DeletedOffsets(self._consumer._subscription)
+            # A group leader that does not know the topic yet assigns nothing, and then rebalances again.
+            self._consumer.partitions_for_topic(options.topic)
+
+    def poll(self, timeout_seconds: float, max_records: int) -> dict[int, list[Any]]:
+        """Return the records that arrived, by partition; none while the broker is away."""
+        try:
+            records = self._consumer.poll(timeout_ms=timeout_seconds * 1000, max_records=max_records)
+        except errors.RetriableError as error:
+            logger.warning("Kafka did not answer, trying again: %s", one_line(error))
+            time.sleep(min(timeout_seconds, _RETRY_SECONDS))
+            return {}
+        except errors.KafkaError as error:
+            raise self._refused(f"cannot read {self._options.topic}", error) from error
+        return {tp.partition: found for tp, found in records.items()}
+
+    def group_metadata(self) -> Any:
+        """Return the client's present membership: generation_id is negative outside the group."""
+        return self._consumer.group_metadata()
+
+    def assignment(self) -> frozenset[int]:
+        """Return the partitions that are assigned to this process."""
+        return frozenset(tp.partition for tp in self._consumer.assignment())
+
+    def seek(self, offsets: Mapping[int, int]) -> None:
+        """Read on from these offsets; skip partitions that were taken away in the meantime."""
+        for number in offsets.keys() & self.assignment():
+            self._consumer.seek(self._named(number), offsets[number])
+
+    def positions(self) -> dict[int, int]:
+        """Return the next offset of each partition, where known.
+
+        The client's public `position` would ask the broker for the others, and so interfere with what
+        the client is about to do.
+        """
+        consumed = self._consumer._subscription.all_consumed_offsets()
+        return {tp.partition: position.offset for tp, position in consumed.items()}
+
+    def known_ends(self) -> dict[int, int | None]:
+        """Return the end of each assigned partition as of the last fetch, None if not fetched yet."""
+        return {tp.partition: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
+
+    def ends(self) -> dict[int, int]:
+        """Ask the broker for the end of each assigned partition."""
+        with translated(self._connection, f"cannot look up the end of {self._options.topic}"):
+            ends = self._consumer.end_offsets(list(self._consumer.assignment()))
+        return {tp.partition: offset for tp, offset in ends.items()}
+
+    def earliest(self, partitions: Collection[int]) -> dict[int, int]:
+        """Ask the broker for the oldest offset of each partition."""
+        wanted = [self._named(number) for number in partitions]
+        with translated(self._connection, f"cannot look up the beginning of {self._options.topic}"):
+            offsets = patiently(lambda: self._consumer.beginning_offsets(wanted))
+        return {tp.partition: offset for tp, offset in offsets.items()}
+
+    def committed(self, partitions: Collection[int]) -> dict[int, int | None]:
+        """Ask the broker for the committed offset of each partition; waits for open transactions."""
+
+        def ask() -> dict[int, int | None]:
+            return {
+                number: self._consumer.committed(self._named(number), timeout_ms=_COMMITTED_MS)
+                for number in partitions
+            }
+
+        try:
+            return patiently(ask)
+        except errors.RetriableError as error:
+            raise self._refused("cannot look up committed offsets", error) from error
+
+    def commit(self, offsets: Mapping[int, int]) -> bool:
+        """Commit; return False, after a warning, if the group went on without us or the broker is away."""
+        wanted = {self._named(number): OffsetAndMetadata(at, "", -1) for number, at in offsets.items()}
+        try:
+            self._consumer.commit(wanted, timeout_ms=self._options.commit_timeout_seconds * 1000)
+        except (*_OUSTED, errors.RetriableError) as error:
+            logger.warning("offsets not committed, this or the next owner will retry: %s", one_line(error))
+            return False
+        except errors.KafkaError as error:
+            raise self._refused("cannot commit offsets", error) from error
+        return True
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether any broker of the cluster was connected at the last `check`."""
+        return self._is_connected
+
+    def check(self) -> None:
+        """Update `is_connected`. Raises KafkaError if another process uses this instance id."""
+        self._check_twin()
+        client = self._consumer._client
+        connected = any(client.connected(broker.node_id) for broker in client.cluster.brokers())
+        if connected != self._is_connected:
+            self._is_connected = connected
+            level, event = (logging.INFO, "connected") if connected else (logging.WARNING, "connection lost")
+            logger.log(level, "%s: Kafka at %s", event, self._connection.servers)
+
+    def close(self) -> None:
+        """Leave the group; commit nothing. A static member stays in it until its session ends."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            self._consumer.close(autocommit=False, timeout_ms=_CLOSE_SECONDS * 1000)
+        except errors.KafkaError as error:
+            logger.warning("did not leave group %s properly: %s", self._options.group_id, one_line(error))
+
+    def _check_twin(self) -> None:
+        """Raise if another process has joined with our instance id.
+
+        The answer to a heartbeat reports it, and then the client only logs it and stops its heartbeats.
+        Heartbeats also rest for a moment after joining, so the state must be seen twice.
+        """
+        coordinator = self._consumer._coordinator
+        rests = coordinator.stable() and not coordinator._heartbeat_enabled
+        if rests and self._is_resting and self._options.group_instance_id is not None:
+            raise self._refused("cannot stay in the group", errors.FencedInstanceIdError())
+        self._is_resting = rests
+
+    def _named(self, number: int) -> TopicPartition:
+        return TopicPartition(self._options.topic, number)
+
+    def _refused(self, doing: str, error: errors.KafkaError) -> KafkaError:
+        if isinstance(error, errors.FencedInstanceIdError):
+            return KafkaError(
+                f"{doing}: another member of group {self._options.group_id} has our group_instance_id"
+                f" {self._options.group_instance_id!r}; give each member its own"
+            )
+        return KafkaError(f"{doing} at {self._connection.servers}: {one_line(error)}")
