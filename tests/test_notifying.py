@@ -176,5 +176,5 @@ def test_secrets_of_notifiers_are_in_no_log_page_or_metric(
         assert receiver.got[0].headers["authorization"] == "Bearer hunter2-token"
         pages = [daemon.get(path)[1] for path in ("/metrics", "/", "/api/status")]
         assert daemon.terminate() == 0
-    assert any(event["event"] == "notifier in trouble" for event in daemon.events())
+    assert any(event["event"] == "notifier failing" for event in daemon.events())
     assert "hunter2" not in daemon.log.read_text() + "".join(pages)

@@ -12,9 +12,9 @@ from connectors.http_post import Answer, Poster
 from detector.config.load import load_config
 from detector.config.schema import NotifySection
 from detector.errors import ConfigError
-from detector.notify.notice import ChannelWords, Notice
+from detector.notify.notice import Notice, NoticeChannel
 from detector.notify.notifiers import parts_of
-from detector.notify.receivers import Sender
+from detector.notify.receivers import Receiver
 
 DONE, FAILED = 0, 1
 _SERIES = "streamgauge-test"
@@ -23,7 +23,7 @@ _SERIES = "streamgauge-test"
 @dataclass(frozen=True, slots=True)
 class _Told:
     section: NotifySection
-    sender: Sender
+    sender: Receiver
     poster: Poster
 
 
@@ -56,13 +56,13 @@ def _notice(event: str, opened: datetime) -> Notice:
         model="test",
         end=now if resolved else None,
         peak_score=1.0,
-        channels=(ChannelWords("test-of-notifications", 1.0, 1.0, 0.0, -1.0, 1.0),),
+        channels=(NoticeChannel("test-of-notifications", 1.0, 1.0, 0.0, -1.0, 1.0),),
     )
 
 
 def _tell(one: _Told, notice: Notice) -> bool:
     answer: Answer = one.poster.post(*one.sender.request(notice))
     if answer.outcome == "delivered":
-        one.sender.told(notice, time.time())
+        one.sender.delivered(notice, time.time())
     print(f"{one.section.name} ({one.section.kind}): {notice.event}: {answer.outcome}: {answer.reason}")
     return answer.outcome == "delivered"

@@ -1,4 +1,4 @@
-"""Who may read what over HTTP: passwords, client certificates, and a word where nobody is kept out."""
+"""Access to the HTTP port: passwords, client certificates, and warnings where anybody may read."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ _QUIET_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Access:
-    """What a request needs. The password is kept as the hash of username:password, which all have one
-    length, so that a comparison takes the same time whatever is sent."""
+    """What a request needs to be answered.
+
+    The password is kept only as a hash of `username:password`. All hashes have the same length, so a
+    comparison takes the same time whatever a client sends.
+
+    login_digest  SHA-256 of `username:password`; None: no password is needed
+    certificate   whether a client certificate is needed
+    open_paths    paths that need neither
+    """
 
     login_digest: bytes | None = None
     certificate: bool = False
@@ -32,13 +39,20 @@ class Access:
 
     @classmethod
     def of(cls, http: HttpSection) -> Access:
+        """Return what the [http] table asks for."""
         login = None
         if http.username is not None and http.password is not None:
             login = _digest(f"{http.username}:{http.password.get_secret_value()}".encode())
         return cls(login, http.tls_client_cafile is not None, PROBES if http.open_probes else frozenset())
 
     def refusal(self, path: str, authorization: str, certified: bool) -> HTTPStatus | None:
-        """The status that keeps a request out, or None. `certified`: its client showed a certificate."""
+        """Return the status that refuses a request; None if it is allowed.
+
+        Args:
+            path: Path of the request, without its query.
+            authorization: Its Authorization header, or empty.
+            certified: Whether its client has shown a valid certificate.
+        """
         if path in self.open_paths:
             return None
         if self.certificate and not certified:
@@ -50,26 +64,26 @@ class Access:
 
 
 class Refusals:
-    """Refused clients in the log: at once, and then at most one event a minute, with counts."""
+    """Logs refused clients: the first at once, then one event per minute at most. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._said = -_QUIET_SECONDS
+        self._logged_at = -_QUIET_SECONDS
 
     def note(self, reason: str, address: str) -> None:
-        """Count a refusal; `reason` and `address` must not come from the client's own words."""
+        """Count a refusal. `reason` and `address` must not contain text that the client sent."""
         with self._lock:
             self._counts[reason] += 1
             now = time.monotonic()
-            if now - self._said < _QUIET_SECONDS:
+            if now - self._logged_at < _QUIET_SECONDS:
                 return
-            counts, self._counts, self._said = self._counts, Counter(), now
+            counts, self._counts, self._logged_at = self._counts, Counter(), now
         logs.event("http clients refused", logging.WARNING, last=address, **counts)
 
 
 def warn_of_exposure(http: HttpSection, host: str) -> None:
-    """Say in the log that whoever reaches `host`, the address that is bound, can read or listen."""
+    """Warn in the log if other machines can read the port or its traffic; `host` is the bound address."""
     if _is_loopback(host):
         return
     if http.tls_certfile is None:
@@ -92,7 +106,7 @@ def _digest(login: bytes) -> bytes:
 
 
 def _login_in(authorization: str) -> bytes:
-    """username:password as sent, or nothing."""
+    """Return `username:password` as sent; empty if there is none."""
     scheme, _, encoded = authorization.partition(" ")
     try:
         return base64.b64decode(encoded.strip(), validate=True) if scheme.lower() == "basic" else b""

@@ -1,4 +1,4 @@
-"""The server's TLS context, which is made again when its files change."""
+"""The TLS context of the server, reloaded when its files change."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ from detector.errors import ConfigError
 
 
 class Certificates:
-    """The server's side: a context from `files`, made anew when they change; the old one stays while new
-    files cannot be used. With a `cafile` clients that show a certificate need one of that authority, and
-    with `required` they must show one. Raises ConfigError. Not thread-safe."""
+    """A TLS context from files. Not thread-safe.
+
+    If the files change, they are loaded again. If the new files cannot be used, the old context stays in use.
+
+    Args:
+        files: Certificate and key. With a `cafile`, a client certificate must be signed by that authority.
+        required: Whether a client must show a certificate, where there is a `cafile`.
+
+    Raises:
+        ConfigError: The files cannot be used at the start.
+    """
 
     def __init__(self, files: TlsFiles, *, required: bool) -> None:
         self._files, self._required = files, required
@@ -22,6 +30,7 @@ class Certificates:
 
     @property
     def context(self) -> ssl.SSLContext:
+        """The context for the next connection; loads changed files first."""
         stamp = self._files.stamp
         if stamp != self._stamp:
             self._stamp = stamp
@@ -37,7 +46,9 @@ class Certificates:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION
-        context.num_tickets = 0  # a client whose certificate is not accepted any more is not remembered
+        context.num_tickets = (
+            0  # a resumed session would skip the check of a client certificate that is no longer accepted
+        )
         self._files.load_into(context)
         if self._files.cafile is not None:
             context.verify_mode = ssl.CERT_REQUIRED if self._required else ssl.CERT_OPTIONAL

@@ -1,5 +1,4 @@
-"""Open connections of a server: a bounded number, each with a deadline, so that silent and slow clients
-keep nobody waiting."""
+"""Open connections of a server, bounded in number and time: slow clients block no other client."""
 
 from __future__ import annotations
 
@@ -10,22 +9,26 @@ from contextlib import suppress
 
 
 class Connections:
-    """At most `most` at once. A client must have sent its whole request within `patience_seconds`, and have
-    read the whole answer within `answer_seconds`; where there is no room for a new one, the connection that
-    has kept us waiting longest makes room. Thread-safe.
+    """The open connections of one server. Thread-safe.
 
-    A connection is ended by shutting its socket down: its own thread wakes and closes it.
+    If there is no room for a new connection, the one that has waited longest for a request is ended. A
+    connection is ended by a shutdown of its socket; its own thread then wakes and closes it.
+
+    Args:
+        most: Maximum number of connections at once.
+        patience_seconds: A client must send its whole request within this time.
+        answer_seconds: A client must read the whole answer within this time.
     """
 
     def __init__(self, most: int, patience_seconds: float, answer_seconds: float) -> None:
         self._most = most
         self._patience_seconds, self._answer_seconds = patience_seconds, answer_seconds
         self._lock = threading.Lock()
-        self._waiting: dict[socket.socket, float] = {}  # to their deadlines, the oldest first
+        self._waiting: dict[socket.socket, float] = {}  # -> deadline, the oldest first
         self._answering: dict[socket.socket, float] = {}
 
     def admit(self, connection: socket.socket) -> tuple[bool, bool]:
-        """Whether there is room, and whether another had to go for it."""
+        """Add a new connection; return whether it was added, and whether there was no free place."""
         with self._lock:
             is_full = len(self._waiting) + len(self._answering) >= self._most
             if is_full and not self._waiting:
@@ -38,21 +41,21 @@ class Connections:
             return True, is_full
 
     def answer(self, connection: socket.socket) -> None:
-        """The request is read."""
+        """Note that the request was read, and the answer begins."""
         self._move(connection, self._waiting, self._answering, self._answer_seconds)
 
     def wait(self, connection: socket.socket) -> None:
-        """The answer is written; another request may come."""
+        """Note that the answer was written, and another request may follow."""
         self._move(connection, self._answering, self._waiting, self._patience_seconds)
 
     def forget(self, connection: socket.socket) -> None:
-        """The connection is about to be closed. From here on it is not touched."""
+        """Remove a connection that is about to be closed. It is not touched after this call."""
         with self._lock:
             self._waiting.pop(connection, None)
             self._answering.pop(connection, None)
 
     def expire(self) -> None:
-        """End those whose time is over; they are forgotten when their threads close them."""
+        """End connections whose deadline has passed. Their threads then close and remove them."""
         now = time.monotonic()
         with self._lock:
             for group in (self._waiting, self._answering):
@@ -61,7 +64,7 @@ class Connections:
                     _end(connection)
 
     def close(self) -> None:
-        """End all."""
+        """End all connections."""
         with self._lock:
             for connection in (*self._waiting, *self._answering):
                 _end(connection)
@@ -78,11 +81,11 @@ class Connections:
         seconds: float,
     ) -> None:
         with self._lock:
-            if source.pop(connection, None) is not None:  # else it had to make room just now
+            if source.pop(connection, None) is not None:  # else it was ended just now
                 target[connection] = time.monotonic() + seconds
 
 
 def _end(connection: socket.socket) -> None:
     with suppress(OSError):
-        # Not the method of ssl.SSLSocket, which would make its owner go on in plain text.
+        # Not the method of ssl.SSLSocket: after it the owner would continue in plain text.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)

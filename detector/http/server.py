@@ -1,5 +1,8 @@
-"""The HTTP side: metrics, probes, the status page. One thread a connection, so that a silent client
-keeps nobody waiting; connections, their time and what they may send are bounded."""
+"""The HTTP server: metrics, probes, the status page.
+
+Each connection has a thread, so that a silent client blocks no other client. The number of connections, their
+time, and the size of requests are bounded.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ _PATIENCE_SECONDS, _ANSWER_SECONDS = 10.0, 60.0
 _LOOK_SECONDS = 0.1
 _WORTH_BYTES = 1024
 _FAST, _GZIP = 1, 31
-"""Of `zlib.compress`: the level, and the size of the window that means gzip's header."""
+"""Arguments of `zlib.compress`: the fastest level, and the window size that selects the gzip format."""
 _HEAD_BYTES = 16 << 10
 _REFUSED = ("CERTIFICATE_VERIFY_FAILED", "PEER_DID_NOT_RETURN_A_CERTIFICATE")
 _HEADERS = {
@@ -51,20 +54,28 @@ class Response:
 
     @classmethod
     def text(cls, code: int, body: str) -> Response:
+        """Return plain text; a newline is added."""
         return cls(code, "text/plain; charset=utf-8", body.encode() + b"\n")
 
     @classmethod
     def json(cls, body: Any) -> Response:
+        """Return plain values as JSON, with status 200."""
         return cls(200, "application/json", json.dumps(body).encode())
 
 
 Route: TypeAlias = Callable[[str], Response]
-"""A route takes the Accept header and answers."""
+"""A route takes the Accept header and returns the response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """What stands between the port and whoever reaches it: None is plain text."""
+    """TLS, access and bounds of the port.
+
+    certificates      None: plain text
+    access            what a request needs to be answered
+    max_connections   maximum number of connections at once
+    patience_seconds  time in which a client must send its request
+    """
 
     certificates: Certificates | None = None
     access: Access = field(default_factory=Access)
@@ -73,7 +84,11 @@ class Protection:
 
     @classmethod
     def of(cls, http: HttpSection) -> Protection:
-        """Raises ConfigError where a certificate or key cannot be used."""
+        """Return what the [http] table asks for.
+
+        Raises:
+            ConfigError: A certificate or key cannot be used.
+        """
         certificates = None
         if http.tls_certfile is not None:
             certificates = Certificates(TlsFiles.of_http(http), required=not http.open_probes)
@@ -81,7 +96,17 @@ class Protection:
 
 
 class HttpServer:
-    """Serves `routes` (path -> answer) until closed. Raises OSError where the address cannot be bound."""
+    """Serves routes in a thread of its own, until it is closed.
+
+    Args:
+        host: Address to bind.
+        port: Port to bind; 0 chooses a free one.
+        routes: Path -> function that returns the response.
+        protection: TLS, access and bounds; the default is plain text that anybody may read.
+
+    Raises:
+        OSError: The address cannot be bound.
+    """
 
     def __init__(
         self, host: str, port: int, routes: dict[str, Route], protection: Protection | None = None
@@ -93,7 +118,7 @@ class HttpServer:
 
     @property
     def host(self) -> str:
-        """The address that is bound."""
+        """The bound address."""
         return str(self._server.server_address[0])
 
     @property
@@ -105,17 +130,18 @@ class HttpServer:
 
     @property
     def num_connections(self) -> int:
-        """Connections that are open now."""
+        """Number of connections that are open now."""
         return len(self._server.connections)
 
     def close(self) -> None:
+        """Stop serving, and end all connections."""
         self._server.shutdown()
         self._server.server_close()
         self._server.connections.close()
 
 
 def takes_gzip(accept_encoding: str) -> bool:
-    """Whether an Accept-Encoding header allows gzip.
+    """Return whether an Accept-Encoding header allows gzip.
 
     >>> takes_gzip("br, gzip;q=0.8"), takes_gzip("gzip;q=0"), takes_gzip("")
     (True, False, False)
@@ -143,7 +169,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__((host, port), _Handler)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept and read nothing: its own thread does the handshake, and nobody waits for a client."""
+        """Accept a connection and read nothing: its own thread does the TLS handshake."""
         connection, address = super().get_request()
         certificates = self.protection.certificates
         if certificates is None:
@@ -152,9 +178,9 @@ class _Server(ThreadingHTTPServer):
             return certificates.context.wrap_socket(
                 connection, server_side=True, do_handshake_on_connect=False
             ), address
-        except (OSError, ValueError):  # ValueError: a client that has gone again already
+        except (OSError, ValueError):  # ValueError: the client has disconnected already
             connection.close()
-            raise OSError("the client went away") from None
+            raise OSError("the client has disconnected") from None
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         has_room, was_full = self.connections.admit(request)
@@ -170,7 +196,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away, is too slow or speaks something else is no error of ours."""
+        """Log errors of the server only. A client that disconnects, is slow or sends garbage is none."""
         error = sys.exc_info()[1]
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
             reason = "certificate_refused" if error.reason in _REFUSED else "handshake_failed"
@@ -190,14 +216,14 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(self.request, ssl.SSLSocket):
             self.request.do_handshake()
         super().setup()
-        self.rfile = self._head = _Head(self.rfile)  # type: ignore[assignment]  # all that is used of it
+        self.rfile = self._head = _Head(self.rfile)  # type: ignore[assignment]  # has the methods that are used
 
     def handle_one_request(self) -> None:
-        """One request of bounded size."""
+        """Answer one request of bounded size."""
         self._head.begin()
         try:
             super().handle_one_request()
-        except LineTooLong:  # the request line; of headers the library makes an answer itself
+        except LineTooLong:  # the request line; the library answers long headers itself
             self.requestline, self.request_version, self.command = "", "", ""
             self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
             self.close_connection = True
@@ -227,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             return route(self.headers.get("Accept", "")), {}
         except Exception:
-            logger.exception("cannot answer %s", path)  # one of ours: the client's words stay out
+            logger.exception("cannot answer %s", path)  # the path of a route of ours, not text of the client
             return Response.text(500, "failed; see the log"), {}
 
     def _refused(self, status: HTTPStatus, *, tried: bool) -> tuple[Response, dict[str, str]]:
@@ -264,30 +290,34 @@ class _Handler(BaseHTTPRequestHandler):
             super().finish()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the library's name
-        """Probes and scrapes come every few seconds: not logged."""
+        """Log nothing: probes and scrapes come every few seconds."""
 
 
 class _Head:
-    """What a client sends, of which request line and headers have a bounded number of bytes together."""
+    """The stream of a client. Request line and headers together have a bounded number of bytes."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._left = _HEAD_BYTES
 
     def begin(self) -> None:
-        """A request may come now, or the end."""
+        """Start to count the bytes of the next request."""
         self._left = _HEAD_BYTES
 
     def readline(self, limit: int) -> bytes:
-        """Raises LineTooLong, and ConnectionError where a request ends half way: the library would take
-        the end for that of the headers."""
+        """Read a line of the request.
+
+        Raises:
+            LineTooLong: The request line and headers are longer than allowed.
+            ConnectionError: The request is incomplete. The library would treat it as complete.
+        """
         line: bytes = self._stream.readline(min(limit, self._left + 1))
         is_first = self._left == _HEAD_BYTES
         self._left -= len(line)
         if self._left < 0:
             raise LineTooLong("request head")
         if not line.endswith(b"\n") and (line or not is_first):
-            raise ConnectionError("the client went away half way")
+            raise ConnectionError("the client disconnected within a request")
         return line
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What the status page and its API say, and the page itself."""
+"""The status page, and the same figures as JSON."""
 
 from __future__ import annotations
 
@@ -35,31 +35,31 @@ th, td {{ text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px sol
 .ok {{ background: #2e7d32; }}
 </style></head><body>
 <h1>{model} <span class="sub">{version}</span></h1>
-<div class="sub">{family}, window {window} rows of {interval:g} s, {channels} channels; score 1 is the threshold</div>
+<div class="sub">{family}, window {window} rows of {interval:g} s, {channels} channels; alarm above score 1</div>
 <div class="tiles">{tiles}</div>
-{incidents}<h2>Highest scores</h2><table><tr><th>series<th>score<th>state<th>row<th style="width:30%"></tr>{worst}</table>
+{incidents}<h2>Highest scores</h2><table><tr><th>series<th>score<th>state<th>newest row<th style="width:30%"></tr>{worst}</table>
 <p class="sub">refreshes every 3 s; <a href="/metrics">metrics</a>, <a href="/api/status">the same as JSON</a></p>
 </body></html>"""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Answers for the HTTP server, from the metrics' snapshot."""
+    """Returns the page and the JSON, from the snapshot of the metrics."""
 
     metrics: Metrics
 
     @property
     def spec(self) -> Spec:
-        """That of the model in use."""
+        """The description of the model in use."""
         return self.metrics.engine.artifact.spec
 
     @property
     def version(self) -> str:
-        """That of the model in use."""
+        """The version of the model in use."""
         return self.metrics.engine.artifact.version
 
     def json(self) -> dict[str, Any]:
-        """Plain values; an unknown score is null."""
+        """Return the figures as plain values; an unknown score is None."""
         snapshot = self.metrics.snapshot
         latest = snapshot.latest
         counts = np.bincount(latest.state, minlength=len(State)).tolist()
@@ -91,7 +91,7 @@ class Status:
         }
 
     def page(self) -> str:
-        """The same for people; every name from outside is escaped."""
+        """Return the page as HTML. Names from outside are escaped."""
         status = self.json()
         spec = self.spec
         return _PAGE.format(
@@ -103,7 +103,7 @@ class Status:
             channels=len(spec.channels),
             tiles="".join(_tile(name, value) for name, value in _tiles(status).items()),
             incidents=_incidents(status["firing"]),
-            worst="".join(_row(entry) for entry in status["worst"]) or "<tr><td>no series yet</tr>",
+            worst="".join(_row(entry) for entry in status["worst"]) or "<tr><td>no readings yet</tr>",
         )
 
 
@@ -122,7 +122,7 @@ def _tiles(status: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _about_model(status: Mapping[str, Any]) -> dict[str, str]:
-    """What is known of its age and of drift."""
+    """Return the tiles of the age of the model and of drift, where known."""
     age, psi = status["model_age_seconds"], status["error_psi"]
     found = {}
     if age is not None:
@@ -147,7 +147,7 @@ def _firing(incident: Incident) -> dict[str, Any]:
 
 
 def _incidents(firing: Sequence[Mapping[str, Any]]) -> str:
-    """A table of the worst, nothing where none is open."""
+    """Return a table of the worst open incidents; empty if none is open."""
     if not firing:
         return ""
     rows = "".join(

@@ -1,17 +1,21 @@
-"""The table of all metrics: the code takes names, types, labels and help from here, and so does
-docs/metrics.md (`python -m detector.metrics.docs_table`)."""
+"""The table of all metrics: names, types, labels and help texts.
+
+The code and docs/metrics.md (`python -m detector.metrics.docs_table`) both read it. A new metric starts here.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from detector.metrics.drift import ENOUGH_ROWS
+
 Kind = Literal["counter", "gauge", "histogram", "info"]
 
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """One metric: its `name` as Prometheus shows it, what it counts, and the release that brought it."""
+    """One metric: its name as Prometheus shows it, its kind, labels and help, and its first release."""
 
     name: str
     kind: Kind
@@ -21,119 +25,125 @@ class MetricSpec:
 
     @property
     def family(self) -> str:
-        """The name without what the exposition appends."""
+        """The name without the suffix that the exposition appends.
+
+        >>> spec_of("rows_total").family
+        'streamgauge_rows'
+        """
         return self.name.removesuffix("_total").removesuffix("_info")
 
 
-def _of(kind: Kind, name: str, words: str, labels: str = "") -> MetricSpec:
-    return MetricSpec(f"streamgauge_{name}", kind, tuple(labels.split()), words)
+def _of(kind: Kind, name: str, help_text: str, labels: str = "") -> MetricSpec:
+    return MetricSpec(f"streamgauge_{name}", kind, tuple(labels.split()), help_text)
 
 
-def _counter(name: str, words: str, labels: str = "") -> MetricSpec:
-    return _of("counter", f"{name}_total", words, labels)
+def _counter(name: str, help_text: str, labels: str = "") -> MetricSpec:
+    return _of("counter", f"{name}_total", help_text, labels)
 
 
-def _gauge(name: str, words: str, labels: str = "") -> MetricSpec:
-    return _of("gauge", name, words, labels)
+def _gauge(name: str, help_text: str, labels: str = "") -> MetricSpec:
+    return _of("gauge", name, help_text, labels)
 
 
 SERIES = (
-    _gauge("score", "Newest score of a series; above 1 is anomalous; absent where unknown", "series"),
-    _gauge("score_max", "Highest final score of a series since the last scrape; absent when none", "series"),
+    _gauge("score", "Newest score of a series; above 1 is anomalous; absent if unknown", "series"),
+    _gauge("score_max", "Highest final score of a series since the last scrape; absent if none", "series"),
     _gauge(
         "series_threshold",
-        "Threshold in force, in units of the calibrated one: it follows the series' stream",
+        "Adaptive threshold of a series, as a multiple of the calibrated threshold",
         "series",
     ),
-    _gauge("last_row_timestamp_seconds", "Event time of the newest verdict", "series"),
+    _gauge("last_row_timestamp_seconds", "Event time of the newest verdict of a series", "series"),
 )
-"""A sample a series, of at most `[metrics] max_series`."""
+"""One sample per series, for at most `[metrics] max_series` series."""
 
 CHANNELS = (
-    _gauge("actual_value", "Value of the newest row, in the channel's own unit", "series channel"),
-    _gauge("expected_value", "What the model expected instead", "series channel"),
-    _gauge("expected_lower", "Lower edge of the band that is normal around it", "series channel"),
-    _gauge("expected_upper", "Upper edge of that band", "series channel"),
-    _gauge("contribution_ratio", "The channel's share of the newest row's error", "series channel"),
+    _gauge("actual_value", "Measured value of the newest row, in the unit of the channel", "series channel"),
+    _gauge("expected_value", "Value that the model expected for the newest row", "series channel"),
+    _gauge("expected_lower", "Lower limit of the normal band around the expected value", "series channel"),
+    _gauge("expected_upper", "Upper limit of the normal band around the expected value", "series channel"),
+    _gauge("contribution_ratio", "Share of the channel in the newest row's error, 0 to 1", "series channel"),
 )
-"""A sample a channel, of at most `[metrics] max_channel_series` series."""
+"""One sample per channel, for at most `[metrics] max_channel_series` series."""
 
 OVERVIEW = (
-    _gauge("max_score", "Highest final score of all series since the last scrape; absent when none"),
-    _gauge("series", "Series known, by the state of their newest row", "state"),
-    _gauge("series_left_out", "Series without gauges of their own, beyond [metrics] max_series"),
-    _gauge("channel_series_left_out", "Series without gauges a channel, beyond [metrics] max_channel_series"),
-    _gauge("series_silent", "Series of which nothing came for [service] stale_after"),
-    _gauge("warmup_ratio", "Share of the known series whose window is full; absent when none is known"),
+    _gauge("max_score", "Highest final score of all series since the last scrape; absent if none"),
+    _gauge("series", "Known series by the state of their newest row", "state"),
+    _gauge("series_left_out", "Series without their own gauges: over [metrics] max_series"),
+    _gauge("channel_series_left_out", "Series without channel gauges: over [metrics] max_channel_series"),
+    _gauge("series_silent", "Series that sent no reading for [service] stale_after"),
+    _gauge("warmup_ratio", "Share of the known series whose window is full; absent if no series is known"),
 )
 
 INCIDENTS = (
-    _gauge("open_incidents", "Incidents firing", "severity"),
+    _gauge("open_incidents", "Open incidents by severity", "severity"),
     _gauge(
         "incident_firing",
-        "1 for each incident that is firing; channel is the one that contributed most",
+        "1 for each open incident; channel: the one that contributed most",
         "series severity reason channel",
     ),
-    _gauge("incidents_left_out", "Incidents firing without a gauge of their own"),
+    _gauge("incidents_left_out", "Open incidents without their own gauge: over [metrics] max_series"),
     _counter("incident_events", "Changes of incidents: opened, escalated, resolved", "event severity"),
-    _counter("alarms", "Incidents opened by a score"),
-    _counter("budgeted_alarms", "Incidents that the alarm budget allows for the rows judged"),
+    _counter("alarms", "Incidents opened because of a score (not flatline, not out_of_range)"),
+    _counter("budgeted_alarms", "Incidents that the alarm budget allows for the rows scored so far"),
     _counter(
-        "suppressed_rows", "Rows that an incident rule held back, by rule (docs/incidents.md)", "reason"
+        "suppressed_rows",
+        "Anomalous rows ignored by an incident rule, by rule (docs/incidents.md)",
+        "reason",
     ),
 )
 
 STREAM = (
-    _counter("readings", "Readings taken, late ones included"),
-    _counter("rows", "Rows closed that held at least one reading"),
-    _counter("gap_rows", "Rows without a reading, put into short gaps"),
+    _counter("readings", "Readings received, late ones included"),
+    _counter("rows", "Closed rows with at least one reading"),
+    _counter("gap_rows", "Rows without a reading, inserted into short gaps"),
     _counter("windows", "Windows scored by the model"),
     _counter("verdicts", "Final verdicts by state", "state"),
-    _of("histogram", "score_distribution", "Final scores; exemplars name the incident"),
-    _counter("late_readings", "Readings dropped because their row was closed"),
-    _counter("duplicate_readings", "Readings that replaced a value of the same series and time"),
-    _counter("out_of_order_readings", "Readings older than the newest of their series, kept"),
-    _counter("cells", "Values that rows have room for"),
-    _counter("missing_cells", "Values that were missing"),
-    _counter("rejected_messages", "Messages sent to the dead letters", "reason"),
-    _counter("unknown_channel_values", "Values of channels the model does not know"),
+    _of("histogram", "score_distribution", "Distribution of final scores; exemplars name the incident"),
+    _counter("late_readings", "Readings dropped because their row was already closed"),
+    _counter("duplicate_readings", "Readings that replaced an earlier value of the same series and time"),
+    _counter("out_of_order_readings", "Readings older than the newest of their series, still accepted"),
+    _counter("cells", "Channel values expected in closed rows (rows x channels)"),
+    _counter("missing_cells", "Channel values missing in closed rows"),
+    _counter("rejected_messages", "Messages sent to the dead-letter topic, by reason", "reason"),
+    _counter("unknown_channel_values", "Values of channels that the model does not have"),
 )
 
 LOOP = (
     _of(
         "histogram",
         "turn_seconds",
-        "Time in a step of the loop, a batch each: poll (waiting), decode, step (scoring), write, commit",
+        "Seconds per batch in each step of the loop: poll (waiting), decode, step (scoring), write, commit",
         "step",
     ),
-    _gauge("last_turn_timestamp_seconds", "When the loop turned last; absent before it did"),
-    _gauge("consumer_lag_messages", "Messages not read yet, about a second ago", "partition"),
+    _gauge("last_turn_timestamp_seconds", "Time of the last finished batch; absent before the first"),
+    _gauge("consumer_lag_messages", "Messages not read yet, measured about every second", "partition"),
     _gauge(
         "consumer_lag_seconds",
-        "Age of the newest message read; 0 where none is left to read",
+        "Age of the newest message read; 0 if no message is left to read",
         "partition",
     ),
-    _counter("rebalances", "Times that partitions were assigned to this member"),
-    _gauge("ready", "1 when partitions are assigned and none is being replayed"),
-    _gauge("replaying", "Partitions being read again after a restart or a rebalance"),
-    _counter("replayed_readings", "Readings judged again in silence"),
-    _counter("deleted_messages", "Messages that the input topic's retention deleted before they were read"),
+    _counter("rebalances", "Assignments of partitions to this process"),
+    _gauge("ready", "1: scoring new data (partitions assigned, no replay running); 0: not yet"),
+    _gauge("replaying", "Partitions being replayed after a restart or rebalance"),
+    _counter("replayed_readings", "Readings replayed to restore state, without output"),
+    _counter("deleted_messages", "Input messages that retention deleted before they were read"),
     _counter(
         "transactions",
         "Kafka transactions by outcome: committed, aborted, fenced",
         "outcome",
     ),
-    _of("histogram", "transaction_seconds", "Time of a Kafka transaction, whatever its outcome"),
+    _of("histogram", "transaction_seconds", "Seconds per Kafka transaction, whatever its outcome"),
 )
 
 MODEL = (
     _of("info", "model_info", "The model in use", "name version family"),
-    _gauge("model_trained_timestamp_seconds", "When the model's artifact was written; absent where unknown"),
-    _gauge("model_loaded_timestamp_seconds", "When this process took the model up"),
-    _gauge("threshold", "The error that is score 1 by calibration"),
+    _gauge("model_trained_timestamp_seconds", "Time when the model artifact was written; absent if unknown"),
+    _gauge("model_loaded_timestamp_seconds", "Time when this process loaded the model"),
+    _gauge("threshold", "Error at which the score is 1, from calibration"),
     _gauge(
         "error_psi",
-        "Population stability index of the errors against calibration; absent until enough rows were judged",
+        f"Drift: population stability index of the errors; absent before {ENOUGH_ROWS:,} scored rows",
     ),
     _counter("reloads", "Reloads of the model by outcome: loaded, refused", "outcome"),
     _counter("config_reloads", "Reloads of the configuration by outcome: loaded, refused", "outcome"),
@@ -141,13 +151,15 @@ MODEL = (
 
 NOTIFIERS = (
     _counter(
-        "notifications", "Changes delivered, attempts failed, changes dropped for good", "notifier outcome"
+        "notifications",
+        "Changes delivered, attempts failed (retried later), changes dropped (never delivered)",
+        "notifier outcome",
     ),
-    _gauge("notifier_backlog", "Incident events that are committed and not delivered yet", "notifier"),
-    _gauge("notifier_last_success_timestamp_seconds", "When a notification was last delivered", "notifier"),
+    _gauge("notifier_backlog", "Committed incident events that wait for delivery", "notifier"),
+    _gauge("notifier_last_success_timestamp_seconds", "Time of the last successful delivery", "notifier"),
 )
 
-BUILD = (_of("info", "build_info", "The software", "version python"),)
+BUILD = (_of("info", "build_info", "Version of Streamgauge and of Python", "version python"),)
 
 SECTIONS: tuple[tuple[str, tuple[MetricSpec, ...]], ...] = (
     ("Series", SERIES),
@@ -160,11 +172,15 @@ SECTIONS: tuple[tuple[str, tuple[MetricSpec, ...]], ...] = (
     ("Notifiers", NOTIFIERS),
     ("Software", BUILD),
 )
-"""The table in the order of the document."""
+"""All metrics, in the order of docs/metrics.md."""
 
 BY_NAME = {spec.name: spec for _, specs in SECTIONS for spec in specs}
 
 
 def spec_of(name: str) -> MetricSpec:
-    """The metric `streamgauge_<name>`."""
+    """Return the metric `streamgauge_<name>`.
+
+    Raises:
+        KeyError: The table has no such metric.
+    """
     return BY_NAME[f"streamgauge_{name}"]

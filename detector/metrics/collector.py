@@ -1,4 +1,4 @@
-"""The few samples that do not grow with the number of series, as the client library's families."""
+"""The metrics whose number does not grow with the series, as families of the client library."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ _Values: TypeAlias = dict[tuple[str, ...], float]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One moment, for one scrape. `highest` is the highest score since the last; NaN where none was known."""
+    """The values of one scrape.
+
+    snapshot      the engine after its last turn
+    highest       highest final score since the last scrape; NaN if none was known
+    loaded_at     epoch seconds at which the model was loaded
+    num_left_out  open incidents without their own gauge
+    """
 
     snapshot: EngineView
     highest: float
@@ -38,7 +44,14 @@ class View:
 
 
 class OverviewCollector(Collector):
-    """Reads `view` at each scrape."""
+    """Collects all families of one scrape.
+
+    Args:
+        view: Returns the values of this scrape.
+        sources: Figures that the engine does not have.
+        scores: Returns the histogram of scores.
+        build: Labels of the build.
+    """
 
     def __init__(
         self,
@@ -50,10 +63,11 @@ class OverviewCollector(Collector):
         self._view, self._sources, self._scores, self._build = view, sources, scores, dict(build)
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not ask for a view."""
+        """Return nothing: there is no view yet when the collector is registered."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
+        """Yield all families, in the order of the catalogue."""
         view = self._view()
         yield from _overview(view)
         yield from _incidents(view)
@@ -119,7 +133,9 @@ def _model(view: View, sources: Sources) -> Iterator[Metric]:
 
 def _notifiers(notifiers: Iterable[NotifierStats]) -> Iterator[Metric]:
     stats = list(notifiers)
-    totals: _Values = {(one.name, word): getattr(one, word) for one in stats for word in _NOTIFICATIONS}
+    totals: _Values = {
+        (one.name, outcome): getattr(one, outcome) for one in stats for outcome in _NOTIFICATIONS
+    }
     backlog: _Values = {(one.name,): one.backlog for one in stats}
     successes: _Values = {(one.name,): _or_nan(one.last_success) for one in stats}
     yield _labelled("notifications_total", totals)
@@ -136,12 +152,12 @@ def _or_nan(value: float | None) -> float:
 
 
 def _plain(name: str, value: float) -> Metric:
-    """A metric without labels; NaN is unknown, and absent."""
+    """Return a metric without labels. NaN means unknown, and gives no sample."""
     return _labelled(name, {(): value})
 
 
 def _labelled(name: str, values: Mapping[tuple[str, ...], float]) -> Metric:
-    """A counter or a gauge with a sample for each combination of labels; NaN is unknown, and absent."""
+    """Return a counter or gauge with one sample per combination of label values. NaN gives no sample."""
     spec = spec_of(name)
     family: CounterMetricFamily | GaugeMetricFamily
     make = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}[spec.kind]

@@ -1,4 +1,4 @@
-"""What the scraping thread sees of the engine: made by the loop's thread after each turn, never changed."""
+"""An immutable snapshot of the engine, made after each turn by the loop's thread for scraping threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEVERITIES = ("warning", "critical")
 
 @dataclass(frozen=True, slots=True)
 class Selections:
-    """Which series have gauges, and which have gauges a channel."""
+    """Choose the series with their own gauges, and those with channel gauges."""
 
     series: Selection
     channels: Selection
@@ -26,11 +26,11 @@ class Selections:
 
 @dataclass(frozen=True, slots=True)
 class SeriesView:
-    """The newest of every series.
+    """The newest verdict of every series.
 
-    latest    of all of them
-    shown     intp [n], those with gauges of their own, as indices into `latest`
-    detailed  intp [m], those with gauges a channel, likewise
+    latest    the newest verdicts of all series
+    shown     intp [n], series with their own gauges, as indices into `latest`
+    detailed  intp [m], series with channel gauges, as indices into `latest`
     channels  float64 [m, 3, channels]: actual, expected, contribution (see `Engine.channels_at`)
     """
 
@@ -41,7 +41,7 @@ class SeriesView:
 
     @classmethod
     def of(cls, engine: Engine, selections: Selections) -> SeriesView:
-        """Copies of the engine's arrays."""
+        """Copy what the view needs from the engine's arrays."""
         latest = engine.latest
         known = latest.names, latest.slot, latest.score
         shown, detailed = selections.series.choose(*known), selections.channels.choose(*known)
@@ -50,7 +50,17 @@ class SeriesView:
 
 @dataclass(frozen=True, slots=True)
 class EngineView:
-    """Replaced as a whole after each turn."""
+    """The engine after a turn.
+
+    artifact        the model in use
+    series          the newest verdicts
+    totals          counters by the names of their metrics
+    states          final verdicts by state
+    suppressed      ignored rows by incident rule
+    open_incidents  incidents that fire
+    turned_at       epoch seconds of the last turn; None before the first
+    psi             drift (see `detector.metrics.drift`); NaN where unknown
+    """
 
     artifact: Artifact
     series: SeriesView
@@ -68,7 +78,7 @@ class EngineView:
 
     @property
     def open_by_severity(self) -> Mapping[str, int]:
-        """Incidents firing."""
+        """Number of open incidents by severity."""
         severities: list[str] = [incident.severity for incident in self.open_incidents]
         return {name: severities.count(name) for name in SEVERITIES}
 
@@ -76,7 +86,7 @@ class EngineView:
     def of(
         cls, engine: Engine, series: SeriesView, turned_at: float | None = None, psi: float = float("nan")
     ) -> EngineView:
-        """The engine as it is now; called between turns by the loop's thread."""
+        """Return a view of the engine as it is now. Only the loop's thread may call this, between turns."""
         counters = engine.counters
         return cls(
             engine.artifact,
@@ -91,7 +101,7 @@ class EngineView:
 
 
 def _totals(counters: Counters) -> dict[str, float]:
-    """By the names of the metrics."""
+    """Return the counters by the names of their metrics."""
     return {
         "readings": counters.readings,
         "rows": counters.rows,

@@ -1,4 +1,4 @@
-"""All metrics of one moment as bytes: what the client library writes, and the gauges of many series."""
+"""All metrics of one scrape as bytes: most by the client library, gauges of many series by `fast_text`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from detector.metrics.sources import Sources
 
 _END = b"# EOF\n"
 _LONG = 1 << 16
-_REST_SECONDS = 0.002
-"""As long as a text of a thousand lines or a few takes."""
+_PAUSE_SECONDS = 0.002
+"""About as long as a family of a thousand or more samples takes."""
 
 
 class Exposition:
-    """Writes one moment after another. Not thread-safe."""
+    """Writes the metrics of one scrape after another. Not thread-safe."""
 
     def __init__(self, sources: Sources, build: Mapping[str, str], max_incidents: int) -> None:
         self.registry = CollectorRegistry()
@@ -41,12 +41,17 @@ class Exposition:
         GCCollector(registry=self.registry)
 
     def register(self, scores: Callable[[], HistogramMetricFamily]) -> None:
-        """Add what does not come from the registry's own counters."""
+        """Register the collector of the other families; `scores` returns the histogram of scores."""
         self.registry.register(OverviewCollector(self._now, self._sources, scores, self._build))
 
     def encode(self, accept: str, view: View, peaks: NDArray[np.float64]) -> tuple[bytes, str]:
-        """In the format that the Accept header asks for, and its content type; `peaks` are those of the shown
-        series since the last time."""
+        """Return the metrics as bytes, and their content type.
+
+        Args:
+            accept: The Accept header, which chooses the format.
+            view: The values of this scrape.
+            peaks: Highest score of each shown series since the last scrape, float64 [shown].
+        """
         self._view = view
         encode, content_type = choose_encoder(accept)
         body = encode(self.registry)
@@ -61,16 +66,16 @@ class Exposition:
             (incident_gauges(shown),),
         )
         end = _END if body.endswith(_END) else b""
-        return b"".join((body.removesuffix(end), *_unhurried(families), end)), content_type
+        return b"".join((body.removesuffix(end), *_with_pauses(families), end)), content_type
 
     def _now(self) -> View:
         assert self._view is not None
         return self._view
 
 
-def _unhurried(texts: Iterable[str]) -> Iterator[bytes]:
-    """As bytes, with a rest after each long one: the loop, which needs the same interpreter, gets on."""
+def _with_pauses(texts: Iterable[str]) -> Iterator[bytes]:
+    """Yield the texts as bytes, with a pause after each long one: the loop needs the same interpreter."""
     for text in texts:
         yield text.encode()
         if len(text) > _LONG:
-            time.sleep(_REST_SECONDS)
+            time.sleep(_PAUSE_SECONDS)

@@ -1,7 +1,7 @@
-"""Gauges of many series as text, fast: the bytes are those of the client library (tests compare them), in a
-tenth of the time, so that a scrape does not hold the interpreter from the loop.
+"""Gauges of many series as text, ten times faster than the client library writes them.
 
-Both formats, Prometheus text and OpenMetrics, write a gauge in the same way.
+A scrape must not keep the interpreter from the loop. The bytes equal those of the client library; tests
+compare them. Both formats, Prometheus text and OpenMetrics, write a gauge in the same way.
 """
 
 from __future__ import annotations
@@ -16,23 +16,27 @@ from prometheus_client.utils import floatToGoString
 from detector.metrics.catalogue import MetricSpec
 
 _PLAIN_LEAST, _PLAIN_MOST = 1e-4, 1e6
-"""Between these the library writes a number as JSON does."""
+"""Between these limits the library writes a number as JSON does."""
 
 
 def escaped(value: str) -> str:
-    """A label's value between its quotes. What is not Unicode text (half a surrogate pair) becomes "?"."""
+    """Escape the value of a label. Half a surrogate pair, which is not Unicode text, becomes "?"."""
     text = value.encode("utf-8", "replace").decode()
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 def labels_of(names: Iterable[str], values: Iterable[str]) -> str:
-    """Labels in the order of their names, braces included."""
+    """Return the labels in the order of their names, with braces.
+
+    >>> labels_of(("series", "channel"), ("pump-1", "flow"))
+    '{channel="flow",series="pump-1"}'
+    """
     pairs = sorted(zip(names, values, strict=True))
     return "{" + ",".join(f'{name}="{escaped(value)}"' for name, value in pairs) + "}"
 
 
 def numbers(values: NDArray[np.float64]) -> list[str]:
-    """Each value as the library writes it."""
+    """Return each value, float64 [n], as the library writes it."""
     if len(values) == 0:
         return []
     found = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
@@ -49,13 +53,19 @@ def numbers(values: NDArray[np.float64]) -> list[str]:
 
 
 def head(spec: MetricSpec) -> str:
-    """The two lines before a gauge's samples."""
-    words = spec.help.replace("\\", r"\\").replace("\n", r"\n")
-    return f"# HELP {spec.name} {words}\n# TYPE {spec.name} gauge\n"
+    """Return the two lines before the samples of a gauge."""
+    help_text = spec.help.replace("\\", r"\\").replace("\n", r"\n")
+    return f"# HELP {spec.name} {help_text}\n# TYPE {spec.name} gauge\n"
 
 
 def gauge(spec: MetricSpec, labels: list[str], values: NDArray[np.float64]) -> str:
-    """A whole family; `labels` from `labels_of`, one a value. NaN is unknown, and absent."""
+    """Return a whole family as text.
+
+    Args:
+        spec: The metric.
+        labels: One text per value, from `labels_of`.
+        values: float64 [n]; NaN means unknown, and gives no sample.
+    """
     known = ~np.isnan(values)
     if not known.all():
         labels = [labels[at] for at in np.flatnonzero(known).tolist()]

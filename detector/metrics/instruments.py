@@ -1,5 +1,8 @@
-"""Counters and histograms of what turns of the loop bring. Each is born at 0 with all its labels: a counter
-that appears at 1 hides its first event from `increase()`."""
+"""Counters and histograms of the turns of the loop.
+
+Each starts at 0 with all its label values: `increase()` misses the first event of a counter that appears at
+1.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,14 @@ EVENTS = ("opened", "escalated", "resolved")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SCORES = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 100.0])
 _EXEMPLAR_CHARACTERS = 128
-"""Most that names and values of an exemplar's labels may have together (OpenMetrics)."""
+"""Maximum length of the names and values of all labels of an exemplar (OpenMetrics)."""
 
 
 class Instruments:
-    """Written by the loop's thread alone."""
+    """The counters and histograms of one registry. Only the thread of the loop writes them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # all are born with the process, whose start is a metric of its own
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # all start with the process, and its start is a metric
         self._rejected = _counter("rejected_messages_total", registry, REASONS)
         self._unknown = _counter("unknown_channel_values_total", registry)
         self._events = _counter("incident_events_total", registry, EVENTS, SEVERITIES)
@@ -45,7 +48,12 @@ class Instruments:
         self.scores = ScoreHistogram()
 
     def turn(self, turn: Turn, budgeted_alarms: float) -> None:
-        """Count one turn; `budgeted_alarms` is what the budget allows for its rows."""
+        """Count one turn.
+
+        Args:
+            turn: The completed turn.
+            budgeted_alarms: Number of alarms that the alarm budget allows for its rows.
+        """
         decode = turn.batch.decode_seconds
         spent = (turn.poll_seconds - decode, decode, turn.step_seconds, turn.write_seconds)
         for step, seconds in zip(STEPS, (*spent, turn.commit_seconds), strict=True):
@@ -59,7 +67,7 @@ class Instruments:
             self._event(event)
 
     def transaction(self, outcome: str, seconds: float) -> None:
-        """The end of a transaction."""
+        """Count a transaction that took `seconds` and ended with `outcome`."""
         self._transactions.labels(outcome).inc()
         self._transaction_seconds.observe(seconds)
 
@@ -74,7 +82,10 @@ class Instruments:
 
 
 class ScoreHistogram:
-    """Final scores by bucket, counted as arrays; an exemplar is the newest incident's peak in its bucket."""
+    """A histogram of final scores, counted with arrays.
+
+    The exemplar of a bucket is the peak of the newest incident in it.
+    """
 
     def __init__(self) -> None:
         self._counts = np.zeros(len(_SCORES) + 1, np.int64)
@@ -82,19 +93,19 @@ class ScoreHistogram:
         self._exemplars: dict[int, Exemplar] = {}
 
     def add(self, scores: NDArray[np.float64]) -> None:
-        """Scores, NaN where unknown."""
+        """Count these scores, float64 [n]; NaN where unknown."""
         known = scores[~np.isnan(scores)]
         at = np.searchsorted(_SCORES, known, side="left")
         self._counts = self._counts + np.bincount(at, minlength=len(_SCORES) + 1)
         self._sum += float(known.sum())
 
     def mark(self, score: float, labels: dict[str, str]) -> None:
-        """Remember whose score this is."""
+        """Keep these labels as the exemplar of the bucket of `score`."""
         at = int(np.searchsorted(_SCORES, score, side="left"))
         self._exemplars[at] = Exemplar(labels, score, time.time())
 
     def family(self) -> HistogramMetricFamily:
-        """As it is now."""
+        """Return the histogram as it is now."""
         bounds = [*map(floatToGoString, _SCORES.tolist()), "+Inf"]
         below = np.cumsum(self._counts).tolist()
         marks = self._exemplars.copy()
@@ -107,7 +118,7 @@ class ScoreHistogram:
 
 
 def exemplar_labels(incident: Incident) -> dict[str, str]:
-    """The incident's id, and its series as far as there is room."""
+    """Return the id of the incident, and its series, cut to the maximum length of an exemplar."""
     labels = {"incident_id": incident.id}
     room = _EXEMPLAR_CHARACTERS - sum(map(len, ("incident_id", incident.id, "series")))
     text = incident.series.encode("utf-8", "replace").decode()
@@ -115,7 +126,7 @@ def exemplar_labels(incident: Incident) -> dict[str, str]:
 
 
 def _counter(name: str, registry: CollectorRegistry, *values: Sequence[str]) -> Counter:
-    """With a child at 0 for each combination of its labels' values."""
+    """Return a counter that starts at 0 for each combination of label values."""
     spec = spec_of(name)
     counter = Counter(spec.family, spec.help, spec.labels, registry=registry)
     for labels in product(*values) if values else ():

@@ -1,4 +1,4 @@
-"""The highest scores since they were last asked for, which gauges alone would miss."""
+"""The highest scores between two scrapes, which a gauge of the newest score would miss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detector.rows.series_arrays import SeriesArray
 
 
 class Peaks:
-    """Fed by the loop's thread, taken by scraping ones."""
+    """Highest scores of each series and of all. The loop's thread adds, scraping threads take."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -19,7 +19,12 @@ class Peaks:
         self._highest = float("nan")
 
     def add(self, slots: NDArray[np.int32], highest: NDArray[np.float64]) -> None:
-        """The highest score of each of these series in a turn, NaN where none was known."""
+        """Add the scores of one turn.
+
+        Args:
+            slots: The series, int32 [n].
+            highest: Highest score of each in this turn, float64 [n]; NaN where none was known.
+        """
         if len(slots) == 0:
             return
         with self._lock:
@@ -28,7 +33,10 @@ class Peaks:
             self._highest = float(np.fmax(self._highest, np.fmax.reduce(highest)))
 
     def take(self, slots: NDArray[np.int32]) -> tuple[float, NDArray[np.float64]]:
-        """The highest of all series and of each of these, NaN where none was known; forgets them all."""
+        """Return the highest score of all series and of each series in `slots`, and start again.
+
+        NaN where no score was known.
+        """
         with self._lock:
             self._peak.reserve(int(slots.max(initial=-1)) + 1)
             found = self._highest, self._peak.data[slots].copy()
@@ -36,7 +44,7 @@ class Peaks:
         return found
 
     def clear(self) -> None:
-        """Forget everything: slots serve other series now."""
+        """Forget everything: the slots belong to other series now."""
         with self._lock:
             self._forget()
 

@@ -1,7 +1,7 @@
-"""Prometheus metrics of the daemon; docs/metrics.md lists them, `detector.exporter` has the parts.
+"""Prometheus metrics of the daemon (docs/metrics.md lists them).
 
-The loop's thread counts each turn and leaves a snapshot; whoever scrapes reads that. An unknown value is
-absent, never 0. Series are exported one by one up to a bound; the rest is counted.
+The thread of the loop counts each turn and replaces a snapshot. Scraping threads read the snapshot. An
+unknown value is absent, never 0. Series have their own gauges up to a bound; the others are counted.
 """
 
 from __future__ import annotations
@@ -32,13 +32,22 @@ from detector.scoring.verdicts import Verdicts
 __all__ = ["Metrics", "NotifierStats", "Sources"]
 
 _DAY_NS = 86_400 * 10**9
-"""What drift remembers: a whole round of what changes with the time of day."""
+"""Drift remembers about one day, so that all hours of the day are in it."""
 
 
 class Metrics:
     """All metrics of one daemon, on a registry of its own.
 
-    `observe`, `follow` and `transaction` are for the loop's thread, the rest may be called from any.
+    Only the thread of the loop may call `observe`, `follow` and `transaction`. Any thread may call the
+    others.
+
+    Args:
+        engine: The engine whose figures are exported.
+        max_series: Maximum number of series with their own gauges.
+        software_version: Version of Streamgauge.
+        sources: Figures that the engine does not have.
+        max_channel_series: Maximum number of series with channel gauges.
+        patterns: Series that match one of these come first, then those with the highest scores.
     """
 
     def __init__(
@@ -50,8 +59,6 @@ class Metrics:
         max_channel_series: int = 200,
         patterns: tuple[str, ...] = (),
     ) -> None:
-        """At most `max_series` series have gauges, and `max_channel_series` gauges a channel: those whose
-        name matches one of `patterns`, then the highest scores."""
         self.sources = sources
         self._max_series = max_series
         self._selections = Selections(
@@ -66,7 +73,7 @@ class Metrics:
         self.follow(engine)
 
     def follow(self, engine: Engine) -> None:
-        """Speak of this engine from here on: at the start, and after a reload of the model."""
+        """Export this engine from now on: at the start, and after a reload of the model."""
         spec = engine.artifact.spec
         self.engine = engine
         self._loaded_at = time.time()
@@ -77,23 +84,26 @@ class Metrics:
         self.snapshot = EngineView.of(engine, SeriesView.of(engine, self._selections))
 
     def observe(self, turn: Turn) -> None:
-        """Take in one turn of the loop."""
+        """Count one turn of the loop, and replace the snapshot."""
         verdicts = turn.result.verdicts
         known = int(np.count_nonzero(~np.isnan(verdicts.score)))
         self._instruments.turn(turn, known * self._alarms_a_row)
         if turn.batch.lost:
             self._peaks.clear()
-        self._rise(verdicts)
+        self._update_peaks(verdicts)
         self._drift.memory = max(LEAST_MEMORY_ROWS, self._rows_a_day * len(self.snapshot.latest.names))
         self._drift.add(verdicts.score * verdicts.threshold)
         self.snapshot = EngineView.of(self.engine, self._series(turn), time.time(), self._drift.index)
 
     def transaction(self, outcome: str, seconds: float) -> None:
-        """Take in the end of a Kafka transaction (see `connectors.kafka.delivery.Watch`)."""
+        """Count a Kafka transaction that took `seconds` and ended with `outcome`."""
         self._instruments.transaction(outcome, seconds)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """The metrics in the format that the Accept header asks for, and its content type."""
+        """Return all metrics and their content type, in the format that the Accept header asks for.
+
+        Each call starts new maxima "since the last scrape".
+        """
         with self._scraping:
             snapshot = self.snapshot
             series = snapshot.series
@@ -104,17 +114,17 @@ class Metrics:
 
     @property
     def loaded_at(self) -> float:
-        """When the model was taken up, seconds since the epoch."""
+        """Epoch seconds at which the model was loaded."""
         return self._loaded_at
 
     def _series(self, turn: Turn) -> SeriesView:
-        """The newest of every series; the one before where nothing can have changed."""
-        said = len(turn.result.verdicts) + len(turn.result.provisional) + len(turn.batch.readings)
-        if said or turn.batch.lost or turn.batch.assigned or self.sources.replaying():
+        """Return a view of every series; the previous view if nothing can have changed."""
+        num_new = len(turn.result.verdicts) + len(turn.result.provisional) + len(turn.batch.readings)
+        if num_new or turn.batch.lost or turn.batch.assigned or self.sources.replaying():
             return SeriesView.of(self.engine, self._selections)
         return self.snapshot.series
 
-    def _rise(self, verdicts: Verdicts) -> None:
+    def _update_peaks(self, verdicts: Verdicts) -> None:
         if len(verdicts) == 0:
             return
         highest = np.fmax.reduceat(verdicts.score, starts_of(verdicts.series))
@@ -122,7 +132,10 @@ class Metrics:
 
 
 def _scaled(artifact: Artifact) -> NDArray[np.float64]:
-    """The held-out errors on the scale of a verdict's `score * threshold`; none where they are not kept."""
+    """Return the held-out errors, float64 [n], on the scale of `score * threshold` of a verdict.
+
+    Empty if the artifact has none.
+    """
     threshold = artifact.spec.threshold
     errors = artifact.held_out.get("error", np.empty(0))
     scaled: NDArray[np.float64] = (errors / threshold.value) ** threshold.sharpness

@@ -1,4 +1,4 @@
-"""The gauges that grow with the number of series, channels and incidents, as text."""
+"""The gauges whose number grows with series, channels and incidents, as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detector.metrics.fast_text import escaped, gauge, labels_of
 
 
 class Labels:
-    """Escaped labels of series and channels, kept from scrape to scrape while the series is known."""
+    """Escaped labels of series and channels, cached from scrape to scrape."""
 
     def __init__(self, channels: Sequence[str]) -> None:
         self._channels = [escaped(channel) for channel in channels]
@@ -22,7 +22,7 @@ class Labels:
         self._of_channels: dict[str, list[str]] = {}
 
     def series(self, names: Sequence[str]) -> list[str]:
-        """One a series."""
+        """Return the labels of each series."""
         known = self._of_series
         if len(known) > 2 * len(names):
             known.clear()
@@ -32,7 +32,7 @@ class Labels:
         return [known[name] for name in names]
 
     def channels(self, names: Sequence[str]) -> list[str]:
-        """One a series and channel."""
+        """Return the labels of each channel of each series, series by series."""
         known = self._of_channels
         if len(known) > 2 * len(names):
             known.clear()
@@ -44,7 +44,13 @@ class Labels:
 
 
 def series_gauges(snapshot: EngineView, labels: Labels, highest: NDArray[np.float64]) -> Iterator[str]:
-    """The families of `SERIES`; `highest` is the highest score of each shown series since the last scrape."""
+    """Yield the families of `SERIES` as text.
+
+    Args:
+        snapshot: The engine after its last turn.
+        labels: Cache of labels.
+        highest: Highest score of each shown series since the last scrape, float64 [shown].
+    """
     view = snapshot.series
     latest, shown = view.latest, view.shown
     texts = labels.series([latest.names[at] for at in shown.tolist()])
@@ -60,7 +66,7 @@ def series_gauges(snapshot: EngineView, labels: Labels, highest: NDArray[np.floa
 
 
 def channel_gauges(snapshot: EngineView, labels: Labels) -> Iterator[str]:
-    """The families of `CHANNELS`."""
+    """Yield the families of `CHANNELS` as text."""
     view = snapshot.series
     texts = labels.channels([view.latest.names[at] for at in view.detailed.tolist()])
     actual, expected, contribution = (view.channels[:, at] for at in range(3))
@@ -71,12 +77,12 @@ def channel_gauges(snapshot: EngineView, labels: Labels) -> Iterator[str]:
 
 
 def firing(incidents: Sequence[Incident], most: int) -> list[Incident]:
-    """The incidents with gauges of their own, the worst first."""
+    """Return the `most` worst incidents: critical ones first, then by peak score."""
     return sorted(incidents, key=lambda one: (one.severity != "critical", -one.peak_score))[:most]
 
 
 def incident_gauges(incidents: Sequence[Incident]) -> str:
-    """1 for each of them."""
+    """Return the family `streamgauge_incident_firing` as text: 1 for each incident."""
     spec = spec_of("incident_firing")
     texts = [
         labels_of(

@@ -1,4 +1,4 @@
-"""Which series have gauges of their own: those that are named first, then the highest scores, to a bound."""
+"""Which series have their own gauges: those with configured names first, then the highest scores."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from detector.rows.series_arrays import SeriesArray
 
 
 class Selection:
-    """Chooses at most `most` series. `patterns` are of shells ("pump-*") and match whole names, case and all.
+    """Chooses at most `most` series. Not thread-safe.
 
-    What a pattern said of a series is remembered by its slot. Not thread-safe.
+    Args:
+        most: Maximum number of series. patterns: Shell patterns ("pump-*") that match whole names,
+        case-sensitively. Matches are cached by slot.
     """
 
     def __init__(self, most: int, patterns: Sequence[str] = ()) -> None:
@@ -27,7 +29,13 @@ class Selection:
     def choose(
         self, names: Sequence[str], slots: NDArray[np.int32], score: NDArray[np.float64]
     ) -> NDArray[np.intp]:
-        """Which of the series to export, ascending; `score` NaN where unknown, which counts as the lowest."""
+        """Return the indices of the series to export, intp, ascending.
+
+        Args:
+            names: Names of all series.
+            slots: Slot of each series, int32 [n].
+            score: Newest score of each, float64 [n]. NaN means unknown, and ranks lowest.
+        """
         if len(names) <= self.most:
             return np.arange(len(names))
         if self.most == 0:
@@ -35,7 +43,7 @@ class Selection:
         rank = np.where(np.isnan(score), -1.0, score)
         if self._pattern is not None:
             rank = np.where(self._named(names, slots), np.inf, rank)
-        # Stable where scores are equal: a series does not come and go without a reason.
+        # A stable sort: among equal scores, the same series are exported at every scrape.
         return np.sort(np.argsort(-rank, kind="stable")[: self.most])
 
     def _named(self, names: Sequence[str], slots: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -1,8 +1,8 @@
 """Incidents as alerts of Alertmanager's API v2.
 
-Labels are identity and nothing else; scores and values are annotations. An alert lasts until its `endsAt`,
-so those that fire are sent again and again, each time with a later one. An incident whose labels change
-(it became critical) ends under the old labels in the very request that starts it under the new ones.
+Labels are the identity of an alert; scores and values are annotations. Alertmanager ends an alert at its
+`endsAt`. Alerts that fire are therefore sent again regularly, each time with a later `endsAt`. When the
+labels of an incident change (it became critical), one request ends the old alert and starts the new one.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 
 import orjson
 
-from detector.notify.notice import Notice, description, iso, link_of, summary
+from detector.notify.notice import Notice, description, link_of, summary, time_text
 
 PATH = "/api/v2/alerts"
 ALERT_NAME = "StreamgaugeAnomaly"
 OWN_LABELS = frozenset({"series", "incident", "model", "reason", "severity", "channel"})
 _ENDED_SECONDS = 900.0
-_MOST_FIRING = 50_000
+_MAX_FIRING = 50_000
 _BATCH = 500
 
 Clock = Callable[[], float]
@@ -31,7 +31,7 @@ Labels = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """An alert that ended, told for a while longer: Alertmanager may have been away."""
+    """An alert that has ended. It is repeated for a while, in case Alertmanager was down."""
 
     notice: Notice
     ends: datetime
@@ -39,9 +39,15 @@ class _Ended:
 
 
 class Alertmanager:
-    """Alerts for one Alertmanager. `labels` are added to every alert, `link` is its generatorURL.
+    """Makes the requests for one Alertmanager, and remembers which alerts fire, in order of delivery.
 
-    Implements `detector.notify.receivers.Sender`. Remembers what fires: what was told, in the order it was told.
+    Implements `detector.notify.receivers.Receiver`.
+
+    Args:
+        labels: Added to every alert.
+        link: Template of the `generatorURL`, with `{series}` and `{id}`; empty for none.
+        expire_seconds: Time after which Alertmanager ends an alert that is not repeated.
+        clock: Returns epoch seconds.
     """
 
     def __init__(self, labels: Labels, link: str, expire_seconds: float, clock: Clock = time.time) -> None:
@@ -51,7 +57,7 @@ class Alertmanager:
         self._ended: OrderedDict[tuple[tuple[str, str], ...], _Ended] = OrderedDict()
 
     def request(self, notice: Notice) -> tuple[bytes, dict[str, str]]:
-        """Body and headers that tell of this change."""
+        """Return the body and headers of the request for this change."""
         before = self._firing.get(notice.id)
         alerts = []
         if before is not None and self.labels_of(before) != self.labels_of(notice):
@@ -59,8 +65,8 @@ class Alertmanager:
         ends = _end_of(notice) if notice.is_resolved else None
         return _body([*alerts, self._alert(notice, ends)])
 
-    def told(self, notice: Notice, at_seconds: float) -> None:
-        """This change was told, at this epoch second."""
+    def delivered(self, notice: Notice, at_seconds: float) -> None:
+        """Note that this change was delivered at this epoch second."""
         before = self._firing.pop(notice.id, None)
         if before is not None and self.labels_of(before) != self.labels_of(notice):
             self._end(before, self._now(), at_seconds)
@@ -69,25 +75,25 @@ class Alertmanager:
         else:
             self._ended.pop(_key(self.labels_of(notice)), None)
             self._firing[notice.id] = notice
-            if len(self._firing) > _MOST_FIRING:
+            if len(self._firing) > _MAX_FIRING:
                 self._firing.popitem(last=False)
 
     def repeats(self) -> Iterator[tuple[bytes, dict[str, str]]]:
-        """What must be told again, so that it does not expire."""
+        """Yield requests for every alert that would expire otherwise."""
         now = self._clock()
-        self._ended = OrderedDict((key, one) for key, one in self._ended.items() if one.until > now)
+        self._ended = OrderedDict((key, ended) for key, ended in self._ended.items() if ended.until > now)
         alerts = [self._alert(notice, None) for notice in self._firing.values()]
-        alerts += [self._alert(one.notice, one.ends) for one in self._ended.values()]
+        alerts += [self._alert(ended.notice, ended.ends) for ended in self._ended.values()]
         for first in range(0, len(alerts), _BATCH):
             yield _body(alerts[first : first + _BATCH])
 
-    def forget(self) -> None:
-        """Others tell of these now."""
+    def clear(self) -> None:
+        """Forget all alerts: other processes may deliver them now."""
         self._firing.clear()
         self._ended.clear()
 
     def labels_of(self, notice: Notice) -> dict[str, str]:
-        """What an alert is known by. Empty ones are left out, as Alertmanager does."""
+        """Return the labels that identify the alert. Empty labels are left out, as in Alertmanager."""
         labels = {
             "alertname": ALERT_NAME,
             **self._labels,
@@ -106,15 +112,18 @@ class Alertmanager:
             self._ended[_key(self.labels_of(notice))] = _Ended(notice, ends, until)
 
     def _alert(self, notice: Notice, ends: datetime | None) -> dict[str, Any]:
-        """`ends` None: it fires. No time lies ahead of our clock, or a resolved alert would still fire."""
+        """Return the alert as JSON values; `ends` is None while it fires.
+
+        No time is later than the clock. Otherwise a resolved alert would still fire.
+        """
         now = self._now()
         starts = min(notice.start, now)
         ends = now + self._expire if ends is None else max(starts, min(ends, now))
         alert = {
             "labels": self.labels_of(notice),
             "annotations": _annotations(notice),
-            "startsAt": iso(starts),
-            "endsAt": iso(ends),
+            "startsAt": time_text(starts),
+            "endsAt": time_text(ends),
         }
         link = link_of(self._link, notice)
         return {**alert, "generatorURL": link} if link else alert

@@ -1,7 +1,7 @@
-"""What is read and not delivered yet: in order within a series, taking turns between them, bounded.
+"""Changes that were read and not delivered yet: a bounded queue, in order within a series.
 
-A series whose message the receiver keeps failing on holds nobody else back, and the position to commit never
-passes a message that is neither delivered nor given up.
+The series take turns. A series whose change keeps failing delays no other series. The position to commit
+never passes a change that is neither delivered nor dropped.
 """
 
 from __future__ import annotations
@@ -16,16 +16,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Pending(Generic[T]):
-    """Something to be delivered, and where it was read."""
+    """A payload to deliver, with the place of its message in the topic."""
 
     series: str
     partition: int
     offset: int
-    what: T
+    payload: T
 
 
 class Backlog(Generic[T]):
-    """Pending messages of one receiver. `room` is how many more it should be given."""
+    """Pending payloads of one receiver.
+
+    >>> backlog = Backlog[str](bound=10)
+    >>> for offset, series in enumerate(["pump", "pump", "fan"]):
+    ...     backlog.add(Pending(series, 0, offset, f"{series}-{offset}"))
+    ...     backlog.mark_read(0, offset)
+    >>> backlog.finish_head()  # pump-0 was delivered, so it is the turn of the fan
+    >>> backlog.head().payload, backlog.positions()
+    ('fan-2', {0: 1})
+    """
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
@@ -39,38 +48,39 @@ class Backlog(Generic[T]):
 
     @property
     def room(self) -> int:
+        """How many more payloads the caller should add before the next delivery."""
         return max(0, self._bound - self._num)
 
-    def passed(self, partition: int, offset: int) -> None:
-        """Everything up to this offset was read, and needs no delivery but for what is pending."""
+    def mark_read(self, partition: int, offset: int) -> None:
+        """Note that everything up to and including `offset` was read."""
         self._next[partition] = max(offset + 1, self._next.get(partition, 0))
 
     def add(self, pending: Pending[T]) -> None:
-        """Put it behind what its series has already."""
+        """Append it to the queue of its series."""
         self._series.setdefault(pending.series, deque()).append(pending)
         self._offsets.setdefault(pending.partition, set()).add(pending.offset)
         self._num += 1
 
     def head(self) -> Pending[T] | None:
-        """The oldest of the series whose turn it is."""
+        """Return the oldest entry of the series whose turn it is; None where nothing is pending."""
         return next(iter(self._series.values()))[0] if self._series else None
 
-    def done(self) -> None:
-        """The head was delivered or given up; the next series has its turn."""
+    def finish_head(self) -> None:
+        """Remove the head, which was delivered or dropped; the next series has its turn."""
         series, queue = next(iter(self._series.items()))
         pending = queue.popleft()
         self._offsets[pending.partition].discard(pending.offset)
         self._num -= 1
-        self.turn()
+        self.rotate()
         if not queue:
             del self._series[series]
 
-    def turn(self) -> None:
-        """The head stays, and the next series has its turn."""
+    def rotate(self) -> None:
+        """Keep the head for a later attempt; the next series has its turn."""
         self._series.move_to_end(next(iter(self._series)))
 
-    def position(self) -> Mapping[int, int]:
-        """Partition -> the offset before which everything was dealt with."""
+    def positions(self) -> Mapping[int, int]:
+        """Return the offset to commit for each partition: everything before it is delivered or dropped."""
         found = dict(self._next)
         for partition, offsets in self._offsets.items():
             if offsets:
@@ -78,7 +88,7 @@ class Backlog(Generic[T]):
         return found
 
     def clear(self) -> None:
-        """Forget everything: it is read again."""
+        """Discard everything: it is read again."""
         self._series.clear()
         self._offsets.clear()
         self._next.clear()

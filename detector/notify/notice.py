@@ -1,24 +1,27 @@
-"""Changes of incidents, as the alerts topic has them, in words and values for whoever is told of them."""
+"""A change of an incident, as the alerts topic has it, in words and values for a receiver."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from detector.delivery.messages import iso
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SEVERITIES = ("info", "warning", "critical")
 _REASONS = {
-    "score": "behaves unlike it ever did",
+    "score": "behaves unlike the training data",
     "flatline": "is stuck",
-    "out_of_range": "has left its valid range",
+    "out_of_range": "is outside its valid range",
 }
 
 
-class ChannelWords(msgspec.Struct, frozen=True):
-    """A channel of an incident, in physical units; None where unknown."""
+class NoticeChannel(msgspec.Struct, frozen=True):
+    """The values of one channel of an incident, in physical units; None where unknown."""
 
     name: str
     contribution: float | None = None
@@ -29,7 +32,7 @@ class ChannelWords(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """One message of the alerts topic (docs/messages.md). Fields that we do not know are passed over."""
+    """One message of the alerts topic (docs/messages.md). Unknown fields are ignored."""
 
     event: str
     id: str
@@ -45,40 +48,50 @@ class Notice(msgspec.Struct, frozen=True):
     end: datetime | None = None
     peak_score: float | None = None
     peak: datetime | None = None
-    channels: tuple[ChannelWords, ...] = ()
+    channels: tuple[NoticeChannel, ...] = ()
 
     @property
     def is_resolved(self) -> bool:
+        """Whether this change ends the incident."""
         return self.event == "resolved"
 
     @property
     def key(self) -> str:
-        """The same however often this change is computed, written, or told."""
+        """Identify this change: the key is the same however often it is computed, written or delivered."""
         return f"{self.id}-{self.event}-{round(self.at.timestamp() * 1000)}"
 
     @property
     def channel(self) -> str:
-        """The channel that contributed most; empty where none did."""
+        """The name of the channel that contributed most; empty where none did."""
         return self.channels[0].name if self.channels else ""
 
-    def is_of(self, patterns: tuple[str, ...], min_severity: str) -> bool:
-        """Whether the series fits one of the patterns (`pump-*`) and the severity reaches the least one."""
-        bad_enough = _rank(self.severity) >= _rank(min_severity)
-        return bad_enough and any(fnmatchcase(self.series, pattern) for pattern in patterns)
+    def matches(self, patterns: tuple[str, ...], min_severity: str) -> bool:
+        """Return whether a receiver with these filters wants this change.
+
+        Args:
+            patterns: Shell patterns such as `pump-*`; the series must match one of them.
+            min_severity: The lowest severity that the receiver wants.
+        """
+        is_severe_enough = _rank(self.severity) >= _rank(min_severity)
+        return is_severe_enough and any(fnmatchcase(self.series, pattern) for pattern in patterns)
 
 
 def parse(value: bytes) -> Notice:
-    """Raises ValueError for what is no message of the alerts topic."""
+    """Decode a message of the alerts topic.
+
+    Raises:
+        ValueError: The bytes are not such a message.
+    """
     notice = msgspec.json.decode(value, type=Notice)
     if notice.start.tzinfo is None or notice.at.tzinfo is None:
-        raise ValueError("times without a zone")
+        raise ValueError("times without a time zone")
     return notice
 
 
 def summary(notice: Notice) -> str:
-    """One line: what is wrong, where, and what was expected instead."""
+    """Return one line: what is wrong, where, and what was expected."""
     if notice.is_resolved:
-        return f"{notice.series} is as it should be again ({notice.severity} since {iso(notice.start)})"
+        return f"{notice.series} is back to normal ({notice.severity} since {time_text(notice.start)})"
     if not notice.channels:
         return f"{notice.series} {_REASONS.get(notice.reason, notice.reason)}"
     if notice.reason == "score":
@@ -89,33 +102,43 @@ def summary(notice: Notice) -> str:
 
 
 def description(notice: Notice) -> str:
-    """A few lines: the same with everything that a person on call asks first."""
-    until = f", until {iso(notice.end)}" if notice.end is not None else ""
+    """Return a few lines that answer the first questions of a person on call."""
+    until = f", until {time_text(notice.end)}" if notice.end is not None else ""
     head = f"{notice.severity} incident {notice.id} of {notice.series}"
-    lines = [f"{head}: {notice.event}, since {iso(notice.start)}{until}"]
+    lines = [f"{head}: {notice.event}, since {time_text(notice.start)}{until}"]
     if notice.peak_score is not None:
-        lines.append(f"peak score {notice.peak_score:.3g} (1 is the threshold), reason {notice.reason}")
+        lines.append(f"peak score {notice.peak_score:.3g} (alarm above 1), reason {notice.reason}")
     lines += [_channel(channel) for channel in notice.channels]
     lines.append(f"model {notice.model} {notice.version}".rstrip())
     return "\n".join(lines)
 
 
 def link_of(template: str, notice: Notice) -> str:
-    """A URL with {series} and {id} filled in; empty where there is none."""
+    """Return the URL with `{series}` and `{id}` filled in; empty for an empty template."""
     return template.replace("{series}", quote(notice.series, safe="")).replace(
         "{id}", quote(notice.id, safe="")
     )
 
 
-def iso(when: datetime) -> str:
-    """RFC 3339, as 2026-10-01T12:00:00.000Z."""
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def time_text(when: datetime) -> str:
+    """Return this time in UTC, in the format of the messages.
+
+    >>> time_text(datetime(2026, 10, 1, 12, tzinfo=UTC))
+    '2026-10-01T12:00:00.000Z'
+    """
+    return iso((when - _EPOCH) // timedelta(microseconds=1) * 1_000)
 
 
-def values_of(notice: Notice, labels: dict[str, str], link: str) -> dict[str, Any]:
-    """Everything that a template may name (docs/notifications.md lists it), as JSON values."""
-    top = notice.channels[0] if notice.channels else ChannelWords("")
-    severe = notice.severity == "critical"
+def template_values(notice: Notice, labels: dict[str, str], link: str) -> dict[str, Any]:
+    """Return every value that a template may name, as JSON values (docs/notifications.md lists them).
+
+    Args:
+        notice: The change.
+        labels: The labels of the [[notify]] table.
+        link: The page to look at, or empty.
+    """
+    top = notice.channels[0] if notice.channels else NoticeChannel("")
+    is_critical = notice.severity == "critical"
     return {
         "event": notice.event,
         "state": notice.state,
@@ -128,9 +151,9 @@ def values_of(notice: Notice, labels: dict[str, str], link: str) -> dict[str, An
         "reason": notice.reason,
         "model": notice.model,
         "version": notice.version,
-        "start": iso(notice.start),
-        "at": iso(notice.at),
-        "end": iso(notice.end) if notice.end is not None else None,
+        "start": time_text(notice.start),
+        "at": time_text(notice.at),
+        "end": time_text(notice.end) if notice.end is not None else None,
         "peak_score": notice.peak_score,
         "actual": top.actual,
         "expected": top.expected,
@@ -141,21 +164,21 @@ def values_of(notice: Notice, labels: dict[str, str], link: str) -> dict[str, An
         "link": link,
         "summary": summary(notice),
         "description": description(notice),
-        "color": "#2eb67d" if notice.is_resolved else "#d00000" if severe else "#ecb22e",
+        "color": "#2eb67d" if notice.is_resolved else "#d00000" if is_critical else "#ecb22e",
         "status": "RESOLVED" if notice.is_resolved else notice.severity.upper(),
     }
 
 
 def _rank(severity: str) -> int:
-    """Of a severity that we do not know: the highest, for somebody should see it."""
+    """Return the rank of a severity. An unknown one ranks highest, so that no filter hides it."""
     return _SEVERITIES.index(severity) if severity in _SEVERITIES else len(_SEVERITIES)
 
 
-def _channel(channel: ChannelWords) -> str:
-    said = f"{channel.name} is {_number(channel.actual)}"
+def _channel(channel: NoticeChannel) -> str:
+    actual = f"{channel.name} is {_number(channel.actual)}"
     if channel.lower is not None and channel.upper is not None:
-        return f"{said}, expected {_number(channel.lower)} to {_number(channel.upper)}"
-    return f"{said}, expected {_number(channel.expected)}" if channel.expected is not None else said
+        return f"{actual}, expected {_number(channel.lower)} to {_number(channel.upper)}"
+    return f"{actual}, expected {_number(channel.expected)}" if channel.expected is not None else actual
 
 
 def _number(value: float | None) -> str:

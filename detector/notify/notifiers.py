@@ -1,4 +1,4 @@
-"""The notifiers that a configuration asks for: made, checked, started, stopped together."""
+"""All notifiers of a configuration: built, checked, started and stopped together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detector.config.schema import NotifySection
 from detector.delivery.messages import Topics
 from detector.errors import ConfigError
 from detector.notify.notifier import Notifier
-from detector.notify.receivers import Sender, poster_of, sender_of
+from detector.notify.receivers import Receiver, poster_of, receiver_of
 from detector.notify.stats import NotifierStats
 
 _GRACE_SECONDS = 5.0
@@ -24,48 +24,66 @@ _FETCH_BYTES = 4 << 20
 
 
 class Notifiers:
-    """All notifiers of a daemon. Nothing that happens to them reaches the loop."""
+    """All notifiers of a daemon. Promise: no failure of a notifier reaches the loop."""
 
     def __init__(self, config: Config, connection: Connection) -> None:
-        """Raises ConfigError for a template, URL or file that cannot be used."""
+        """Build one notifier per [[notify]] table; nothing runs yet.
+
+        Raises:
+            ConfigError: A template, URL or file cannot be used.
+        """
         now_ms = time.time_ns() // 1_000_000
         self._notifiers = [
-            Notifier(section, sender, poster, partial(reader_of, config, connection, section.name, now_ms))
-            for section, sender, poster in parts_of(config)
+            Notifier(section, receiver, poster, partial(reader_of, config, connection, section.name, now_ms))
+            for section, receiver, poster in parts_of(config)
         ]
 
     def start(self) -> None:
+        """Start every notifier."""
         for notifier in self._notifiers:
             notifier.start()
 
     def stats(self) -> list[NotifierStats]:
-        """For a scrape."""
+        """Return the counts of every notifier, for a scrape."""
         return [notifier.stats for notifier in self._notifiers]
 
     def close(self) -> None:
-        """Stop them, within a grace time: what is not delivered by then is told by a successor."""
+        """Stop all notifiers within 5 s. A successor delivers what is left."""
         for notifier in self._notifiers:
             notifier.stop()
         deadline = time.monotonic() + _GRACE_SECONDS
         for notifier in self._notifiers:
             if not notifier.join(max(0.0, deadline - time.monotonic())):
-                logs.event("notifier left behind in a request", notifier=notifier.stats.name)
+                logs.event("notifier still in a request at shutdown", notifier=notifier.stats.name)
 
 
-def parts_of(config: Config) -> list[tuple[NotifySection, Sender, Poster]]:
-    """What each [[notify]] asks for. Raises ConfigError that names the table."""
-    made = []
+def parts_of(config: Config) -> list[tuple[NotifySection, Receiver, Poster]]:
+    """Return the table, the receiver and the poster of each [[notify]].
+
+    Raises:
+        ConfigError: A template, URL or file cannot be used. The error names the table.
+    """
+    parts = []
     for number, section in enumerate(config.notify, 1):
         try:
-            made.append((section, sender_of(section), poster_of(section)))
+            parts.append((section, receiver_of(section), poster_of(section)))
         except ConfigError as error:
             raise ConfigError(f"{heading(('notify', number - 1))} {section.name}: {error}") from None
-    return made
+    return parts
 
 
 def reader_of(config: Config, connection: Connection, name: str, since_ms: int) -> GroupReader:
-    """A member of the notifier's own group on the alerts topic; of a new group what is older than `since_ms`
-    is the past. Raises KafkaError."""
+    """Join the notifier's own consumer group on the alerts topic.
+
+    Args:
+        config: The daemon's configuration.
+        connection: How to reach Kafka.
+        name: Name of the notifier, part of the group's name.
+        since_ms: Epoch milliseconds. For a group without committed positions, older changes are history.
+
+    Raises:
+        KafkaError: Kafka cannot be reached or refuses.
+    """
     kafka = config.kafka
     options = ConsumerOptions(
         Topics.of(config.output.prefix).alerts,

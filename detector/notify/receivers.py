@@ -1,4 +1,4 @@
-"""What each kind of receiver is told, from the configuration: bodies and headers, no network."""
+"""The kinds of receivers: each makes bodies and headers of requests, from the configuration. No network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from connectors.http_post import Endpoint, Poster, basic_auth
 from detector.config.schema import NotifySection
 from detector.errors import ConfigError
 from detector.notify.alertmanager import PATH, Alertmanager
-from detector.notify.notice import Notice, link_of, values_of
+from detector.notify.notice import Notice, link_of, template_values
 from detector.notify.templates import DEFAULT, PAGERDUTY, SLACK, Json, parse_template, render
 
 Request: TypeAlias = tuple[bytes, dict[str, str]]
@@ -26,20 +26,27 @@ _PAGERDUTY_SEVERITIES = ("critical", "error", "warning", "info")
 _EXAMPLE = Notice("opened", "0", "series", "warning", "firing", datetime.now(UTC), datetime.now(UTC))
 
 
-class Sender(Protocol):
-    """Makes requests of changes, and remembers what must be told again."""
+class Receiver(Protocol):
+    """Makes a request for each change, and remembers what must be repeated.
 
-    def request(self, notice: Notice) -> Request: ...
+    A new kind of receiver implements these four methods, and `receiver_of` returns it.
+    """
 
-    def told(self, notice: Notice, at_seconds: float) -> None: ...
+    def request(self, notice: Notice) -> Request:
+        """Return the body and headers of the request for this change."""
 
-    def repeats(self) -> Iterator[Request]: ...
+    def delivered(self, notice: Notice, at_seconds: float) -> None:
+        """Note that this change was delivered at this epoch second."""
 
-    def forget(self) -> None: ...
+    def repeats(self) -> Iterator[Request]:
+        """Yield requests that must be sent regularly, so that nothing expires."""
+
+    def clear(self) -> None:
+        """Forget all changes: other processes may deliver them now."""
 
 
 class Webhook:
-    """One request a change, from a template; nothing is told twice."""
+    """Makes one request per change from a template. Nothing is repeated."""
 
     def __init__(self, section: NotifySection, template: Json) -> None:
         self._section, self._template = section, template
@@ -47,9 +54,9 @@ class Webhook:
         self._secret = {"routing_key": key.get_secret_value()} if key else {}
 
     def request(self, notice: Notice) -> Request:
-        """Body and headers; the Idempotency-Key is the same however often this change is told."""
+        """Return body and headers. A second request for this change has the same Idempotency-Key."""
         section = self._section
-        values = values_of(notice, dict(section.labels), link_of(section.link, notice))
+        values = template_values(notice, dict(section.labels), link_of(section.link, notice))
         if section.kind == "slack":
             values = {name: _for_slack(value) for name, value in values.items()}
         if section.kind == "pagerduty":
@@ -59,19 +66,23 @@ class Webhook:
             body.pop("client_url", None)
         return orjson.dumps(body), {"Content-Type": "application/json", "Idempotency-Key": notice.key}
 
-    def told(self, notice: Notice, at_seconds: float) -> None:
-        """Nothing to remember."""
+    def delivered(self, notice: Notice, at_seconds: float) -> None:
+        """Do nothing: a webhook needs no repeats."""
 
     def repeats(self) -> Iterator[Request]:
-        """Nothing expires."""
+        """Return no requests: nothing expires."""
         return iter(())
 
-    def forget(self) -> None:
-        """Nothing was remembered."""
+    def clear(self) -> None:
+        """Do nothing: there is nothing to forget."""
 
 
-def sender_of(section: NotifySection) -> Sender:
-    """Raises ConfigError for a template that cannot be used."""
+def receiver_of(section: NotifySection) -> Receiver:
+    """Return the receiver that this table describes.
+
+    Raises:
+        ConfigError: The template cannot be used.
+    """
     if section.kind == "alertmanager":
         return Alertmanager(section.labels, section.link, section.expire_after)
     if section.template_file is not None:
@@ -80,7 +91,11 @@ def sender_of(section: NotifySection) -> Sender:
 
 
 def poster_of(section: NotifySection) -> Poster:
-    """Raises ConfigError for a URL or a file that cannot be used."""
+    """Return the poster for this table: URL, authorization, headers and TLS.
+
+    Raises:
+        ConfigError: The URL or a file cannot be used.
+    """
     url = section.url.get_secret_value() if section.url else _PAGERDUTY_URL
     if section.kind == "alertmanager":
         url = url.rstrip("/").removesuffix(PATH) + PATH
@@ -113,7 +128,7 @@ def _headers(section: NotifySection) -> dict[str, str]:
         )
     for name, value in headers.items():
         if not (name.isascii() and value.isascii() and name.isprintable() and value.isprintable()):
-            raise ConfigError(f"headers: {name!r}: a name or value that no header can have")
+            raise ConfigError(f"headers: {name!r}: names and values must be printable ASCII")
     return headers
 
 
@@ -127,7 +142,7 @@ def _headers_of(file: str) -> dict[str, str]:
 
 def _template(file: str) -> Json:
     try:
-        return parse_template(_read(file, "template_file"), values_of(_EXAMPLE, {}, ""))
+        return parse_template(_read(file, "template_file"), template_values(_EXAMPLE, {}, ""))
     except ValueError as error:
         raise ConfigError(f"template_file: {file}: {error}") from None
 
@@ -141,12 +156,12 @@ def _read(file: str, key: str) -> str:
 
 
 def _for_slack(value: Any) -> Any:
-    """A series called <!channel> must not wake everybody."""
+    """Escape the value: a series named <!channel> must not notify a whole channel."""
     return html.escape(value, quote=False) if isinstance(value, str) else value
 
 
 def _for_pagerduty(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Within the bounds of its Events API."""
+    """Return the values that the Events API restricts, within its limits."""
     severity = values["severity"]
     return {
         "summary": values["summary"][:_PAGERDUTY_SUMMARY],

@@ -1,4 +1,4 @@
-"""Counts of deliveries for the metrics."""
+"""Counts of a notifier, as the metrics read them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class NotifierStats:
-    """What a scrape sees of a notifier.
+    """The counts of one notifier at one moment.
 
-    delivered, failed, dropped   changes delivered; attempts that failed; changes given up for good
-    backlog                      committed changes not delivered yet
-    last_success                 epoch seconds of the newest success; None before the first
+    delivered      changes delivered
+    failed         attempts that failed and are retried
+    dropped        changes that will never be delivered
+    backlog        committed changes that are not delivered yet
+    last_success   epoch seconds of the newest success; None before the first
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Bodies of webhooks: JSON whose texts may name values as $summary or ${series}.
+"""Bodies of webhooks: JSON whose strings may name values as $summary or ${series}.
 
-Values are put into the texts of a parsed document, so no value can break out of its place, and nothing is
-ever executed. A text that is one name alone becomes the value itself: a number, null, a list.
+Values are inserted into the strings of a parsed document. No value can break out of its string, and nothing
+is executed. A string that is a single name becomes the value itself: a number, null, a list.
 """
 
 from __future__ import annotations
@@ -61,7 +61,15 @@ PAGERDUTY: Json = {
 
 
 def parse_template(text: str, known: Mapping[str, object]) -> Json:
-    """A template from a file. Raises ValueError with its line, or the name that there is not."""
+    """Parse a template.
+
+    Args:
+        text: The content of the template file.
+        known: The names that the template may use.
+
+    Raises:
+        ValueError: The text is not JSON (with the line), or it uses an unknown name.
+    """
     try:
         template = json.loads(text)
     except RecursionError:
@@ -70,7 +78,7 @@ def parse_template(text: str, known: Mapping[str, object]) -> Json:
         raise ValueError(f"line {error.lineno}: not JSON: {error.msg}") from None
     for part in _texts(template):
         if not string.Template(part).is_valid():
-            raise ValueError(f"{part!r}: a dollar sign is written $$")
+            raise ValueError(f"{part!r}: write $$ for a dollar sign")
         for name in string.Template(part).get_identifiers():
             if name not in known:
                 nearest = difflib.get_close_matches(name, list(known), n=1)
@@ -80,7 +88,11 @@ def parse_template(text: str, known: Mapping[str, object]) -> Json:
 
 
 def render(template: Json, values: Mapping[str, object]) -> Json:
-    """The template with its values. Longer texts show null as nothing."""
+    """Return the template with its values filled in. Inside a longer string, null becomes empty.
+
+    >>> render({"title": "$series!", "score": "$score"}, {"series": "pump-1", "score": 1.5})
+    {'title': 'pump-1!', 'score': 1.5}
+    """
     if isinstance(template, dict):
         return {key: render(value, values) for key, value in template.items()}
     if isinstance(template, list):

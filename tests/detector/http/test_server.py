@@ -1,4 +1,4 @@
-"""The HTTP port: its routes, and clients that mean no good."""
+"""The HTTP port: its routes, and hostile clients."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_routes_answer_and_others_are_not_found(server: HttpServer) -> None:
         (";;,q=,gzip;q=rubbish", True),
     ],
 )
-def test_what_is_long_is_compressed_where_the_client_takes_it(
+def test_a_long_body_is_compressed_if_the_client_accepts_it(
     server: HttpServer, header: str, taken: bool
 ) -> None:
     assert takes_gzip(header) is taken
@@ -79,11 +79,11 @@ def test_what_is_long_is_compressed_where_the_client_takes_it(
     assert (gzip.decompress(body) if taken else body) == b"streamgauge " * 1000 + b"\n"
 
 
-def test_what_is_short_is_not_compressed(server: HttpServer) -> None:
+def test_a_short_body_is_not_compressed(server: HttpServer) -> None:
     assert get(server, "/healthz", **{"Accept-Encoding": "gzip"}) == (200, "alive\n")
 
 
-def test_silent_clients_keep_nobody_waiting(server: HttpServer) -> None:
+def test_silent_clients_block_no_other_client(server: HttpServer) -> None:
     silent = [connect(server) for _ in range(20)]
     assert get(server, "/healthz") == (200, "alive\n")
     for client in silent:
@@ -91,7 +91,7 @@ def test_silent_clients_keep_nobody_waiting(server: HttpServer) -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\x00\r\n\r\n", b"GET " + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n"])
-def test_garbage_is_answered_with_an_error_and_does_no_harm(server: HttpServer, garbage: bytes) -> None:
+def test_garbage_gets_an_error_and_does_no_harm(server: HttpServer, garbage: bytes) -> None:
     with connect(server) as client:
         client.sendall(garbage)
         answer = client.recv(4096)
@@ -105,7 +105,7 @@ def test_only_reading_is_allowed(server: HttpServer) -> None:
         assert b"501" in client.recv(4096).split(b"\r\n")[0]
 
 
-def test_the_status_page_escapes_what_comes_from_outside() -> None:
+def test_the_status_page_escapes_names_from_outside() -> None:
     import dataclasses
 
     import numpy as np

@@ -11,7 +11,7 @@ from detector.metrics.drift import ENOUGH_ROWS, NUM_BINS, Drift, stability_index
 
 
 def oracle(expected: np.ndarray, found: np.ndarray) -> float:
-    """The definition, term by term."""
+    """Return the index, computed from its definition term by term."""
     total = 0.0
     for one, other in zip(expected, found, strict=True):
         p, q = max(one / sum(expected), 1e-4), max(other / sum(found), 1e-4)
@@ -30,7 +30,7 @@ def test_the_index_is_its_definition_and_never_negative(expected: list[int], fou
     assert stability_index(np.array(expected, float), np.array(expected, float)) == 0
 
 
-def test_it_is_unknown_until_enough_rows_were_judged() -> None:
+def test_it_is_unknown_until_enough_rows_were_scored() -> None:
     errors = np.random.default_rng(0).gamma(2.0, size=50_000)
     drift = Drift(errors)
     drift.add(errors[: ENOUGH_ROWS - 1])
@@ -64,7 +64,7 @@ def test_the_cut_into_turns_does_not_matter(cut: int) -> None:
     assert parts.index == pytest.approx(whole.index)
 
 
-def test_a_shift_is_told_and_forgotten_when_it_is_over() -> None:
+def test_a_shift_raises_the_index_and_its_end_lowers_it() -> None:
     rng = np.random.default_rng(3)
     drift = Drift(rng.gamma(2.0, size=20_000), memory=2_000)
     drift.add(rng.gamma(2.0, size=10_000))
@@ -76,7 +76,7 @@ def test_a_shift_is_told_and_forgotten_when_it_is_over() -> None:
 
 
 @pytest.mark.parametrize("held_out", [np.empty(0), np.full(100, np.nan), np.full(100, 3.0)])
-def test_where_calibration_left_nothing_to_compare_with_it_stays_unknown(held_out: np.ndarray) -> None:
+def test_without_a_distribution_from_calibration_it_stays_unknown(held_out: np.ndarray) -> None:
     drift = Drift(held_out)
     drift.add(np.linspace(0, 1, 2 * ENOUGH_ROWS))
     assert np.isnan(drift.index)

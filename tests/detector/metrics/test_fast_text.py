@@ -1,4 +1,4 @@
-"""Gauges of many series as text: byte by byte what the client library writes."""
+"""Gauges of many series as text: byte by byte as the client library writes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPEC = MetricSpec("streamgauge_actual_value", "gauge", ("series", "channel"), "T
 
 
 class _Library:
-    """The same samples through the library."""
+    """Return the same samples as the library writes them."""
 
     def __init__(self, samples: list[tuple[str, str, float]]) -> None:
         self._samples = samples

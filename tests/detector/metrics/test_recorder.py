@@ -1,4 +1,4 @@
-"""Metrics: what Prometheus sees. Unknown is absent, counters are born at 0, series are bounded."""
+"""Metrics: what Prometheus sees. Unknown is absent, counters start at 0, series are bounded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def scrape(metrics: Metrics) -> dict[tuple[str, tuple], float]:
 
 
 def turn_of(engine: Engine, num_rows: int, start: int = 0, **more: object) -> Turn:
-    """A turn in which every series sends `num_rows` rows."""
+    """Return a turn in which every series sends `num_rows` rows."""
     rng = np.random.default_rng(start)
     series = np.repeat(np.arange(3), num_rows)
     times = np.tile((start + np.arange(num_rows)) * 10**9, 3)
@@ -50,11 +50,11 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def samples_of(found: dict, name: str) -> dict[tuple[str, ...], float]:
-    """Values of one metric by its labels' values, labels in the order of their names."""
+    """Return the values of one metric by the values of its labels, in the order of label names."""
     return {tuple(value for _, value in labels): v for (one, labels), v in found.items() if one == name}
 
 
-def test_before_anything_came_totals_are_zero_and_scores_absent() -> None:
+def test_at_the_start_totals_are_zero_and_scores_absent() -> None:
     found = scrape(metrics_of(Engine(make_artifact())))
     assert found["streamgauge_readings_total", ()] == 0
     assert found["streamgauge_rejected_messages_total", (("reason", "not_json"),)] == 0
@@ -242,7 +242,7 @@ def test_exemplars_link_a_score_and_a_change_to_the_incident(name: str) -> None:
             assert ids[exemplar.labels["incident_id"]].startswith(exemplar.labels["series"])
 
 
-def test_both_formats_say_the_same() -> None:
+def test_both_formats_have_the_same_samples() -> None:
     engine = Engine(make_artifact(threshold=1e-9))
     metrics = metrics_of(engine)
     metrics.observe(turn_of(engine, 12))
@@ -312,7 +312,7 @@ def test_transactions_are_counted_by_outcome_from_zero() -> None:
     assert found["streamgauge_transaction_seconds_sum", ()] == 0.02
 
 
-def test_drift_is_absent_until_enough_rows_and_then_tells_a_change() -> None:
+def test_drift_is_absent_until_enough_rows_and_then_shows_a_change() -> None:
     artifact = make_artifact()
     rng = np.random.default_rng(1)
     calm = Engine(artifact)
@@ -332,7 +332,7 @@ def test_drift_is_absent_until_enough_rows_and_then_tells_a_change() -> None:
     assert found[1] > 0.25
 
 
-def test_what_others_know_is_asked_for_at_each_scrape() -> None:
+def test_figures_of_other_parts_are_read_at_each_scrape() -> None:
     sources = Sources(
         lag=lambda: {1: 5, 0: 0},
         lag_seconds=lambda: {1: 2.5, 0: 0.0},
@@ -370,7 +370,7 @@ def test_the_age_of_the_model_is_absent_where_unknown() -> None:
     assert scrape(metrics_of(written))["streamgauge_model_trained_timestamp_seconds", ()] == 1.7e9
 
 
-def test_after_a_reload_the_metrics_speak_of_the_new_engine() -> None:
+def test_after_a_reload_the_metrics_are_those_of_the_new_engine() -> None:
     engine = Engine(make_artifact())
     metrics = metrics_of(engine)
     metrics.observe(turn_of(engine, 12))

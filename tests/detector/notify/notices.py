@@ -24,7 +24,7 @@ def message(
     topic: str = "alerts",
     channel: str = "flow",
 ) -> Message:
-    """What the daemon writes when the incident `number` of a series has opened, escalated or resolved."""
+    """Return what the daemon publishes when incident `number` of a series opens, escalates or resolves."""
     start = START_NS + number * 3600 * SECOND_NS
     later = {"opened": 0, "escalated": 10, "resolved": 60}[kind] * SECOND_NS
     incident = Incident(
@@ -42,5 +42,5 @@ def message(
         peak_ns=start + later,
         channels=(ChannelEvidence(channel, 0.9, 7.764, 5.345, 5.081, 5.61),),
     )
-    [made] = ENCODER.incidents((IncidentEvent(kind, start + later, incident),))
-    return replace(made, topic=topic)
+    [encoded] = ENCODER.incidents((IncidentEvent(kind, start + later, incident),))
+    return replace(encoded, topic=topic)

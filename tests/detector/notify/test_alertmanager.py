@@ -1,4 +1,4 @@
-"""The notifier's alerts as a real Alertmanager takes them."""
+"""Alerts of a notifier, sent to a real Alertmanager."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from connectors.http_post import Poster
 from detector.config.schema import NotifySection
 from detector.notify.notice import parse
-from detector.notify.receivers import poster_of, sender_of
+from detector.notify.receivers import poster_of, receiver_of
 from tests.detector.notify.notices import message
 from tests.support.daemon import wait_for
 from tests.support.kafka_broker import free_ports
@@ -26,7 +26,7 @@ PROGRAM = "prometheus-alertmanager"
 
 @pytest.fixture(scope="module")
 def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an Alertmanager of our own."""
+    """Start an Alertmanager for this module; yield its address."""
     if shutil.which(PROGRAM) is None:
         pytest.skip(f"{PROGRAM} is not installed")
     directory: Path = tmp_path_factory.mktemp("alertmanager")
@@ -48,7 +48,7 @@ def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def active(url: str) -> list[dict[str, str]] | None:
-    """The labels of the alerts that fire; None while it does not answer."""
+    """Return the labels of the alerts that fire; None while Alertmanager does not answer."""
     with suppress(OSError), urllib.request.urlopen(f"{url}/api/v2/alerts?active=true", timeout=10) as answer:
         return [alert["labels"] for alert in json.load(answer)]
     return None
@@ -64,29 +64,30 @@ def severities(url: str, series: str) -> list[str]:
 
 def test_an_incident_fires_escalates_without_a_second_alert_and_resolves(alertmanager: str) -> None:
     made = section(alertmanager)
-    sender, poster = sender_of(made), poster_of(made)
-    told = (
+    receiver, poster = receiver_of(made), poster_of(made)
+    changes = (
         ("opened", "warning", ["warning"]),
         ("escalated", "critical", ["critical"]),
         ("resolved", "critical", []),
     )
-    for kind, severity, expected in told:
+    for kind, severity, expected in changes:
         notice = parse(message(kind, "pump-7", severity=severity).value)
-        for _ in range(2):  # told again: the same alert
-            answer = poster.post(*sender.request(notice))
+        for _ in range(2):  # a second delivery: the same alert
+            answer = poster.post(*receiver.request(notice))
             assert answer.outcome == "delivered", answer.reason
             assert severities(alertmanager, "pump-7") == expected
-        sender.told(notice, time.time())
-        for request in sender.repeats():
+        receiver.delivered(notice, time.time())
+        for request in receiver.repeats():
             assert poster.post(*request).outcome == "delivered"
         assert severities(alertmanager, "pump-7") == expected
 
 
-def test_its_labels_are_ours_and_a_message_it_refuses_is_not_tried_again(alertmanager: str) -> None:
+def test_labels_arrive_and_a_refused_message_is_not_retried(alertmanager: str) -> None:
     made = section(alertmanager)
     poster: Poster = poster_of(made)
     assert (
-        poster.post(*sender_of(made).request(parse(message("opened", "fan-1").value))).outcome == "delivered"
+        poster.post(*receiver_of(made).request(parse(message("opened", "fan-1").value))).outcome
+        == "delivered"
     )
     [labels] = [labels for labels in active(alertmanager) or [] if labels["series"] == "fan-1"]
     assert (labels["alertname"], labels["team"], labels["channel"]) == ("StreamgaugeAnomaly", "water", "flow")

@@ -1,4 +1,4 @@
-"""The backlog: order within a series, turns between them, positions that pass nothing undelivered."""
+"""The backlog: order within a series, turns between series, positions that pass nothing undelivered."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ STEPS = st.lists(st.booleans(), max_size=200)
 
 
 @given(MESSAGES, STEPS)
-def test_everything_comes_once_in_order_per_series_and_no_position_passes_what_is_pending(
+def test_each_entry_comes_once_in_order_and_no_position_passes_a_pending_one(
     messages: list[tuple[str, bool]], steps: list[bool]
 ) -> None:
-    """Each series has a partition of its own, as its key would give it; what is not wanted is passed over."""
+    """Each series has a partition of its own, as its key would give it. Unwanted ones are only marked."""
     backlog: Backlog[int] = Backlog(1_000)
     wanted: dict[str, list[int]] = {series: [] for series in "abc"}
     read: dict[str, int] = {}
     done: dict[str, list[int]] = {series: [] for series in "abc"}
 
     def check() -> None:
-        position = backlog.position()
+        positions = backlog.positions()
         for series, offset in read.items():
             left = wanted[series][len(done[series]) :]
-            assert position["abc".index(series)] == (left[0] if left else offset + 1)
+            assert positions["abc".index(series)] == (left[0] if left else offset + 1)
 
     def deliver(works: bool) -> None:
         head = backlog.head()
@@ -33,9 +33,9 @@ def test_everything_comes_once_in_order_per_series_and_no_position_passes_what_i
             return
         if works:
             done[head.series].append(head.offset)
-            backlog.done()
+            backlog.finish_head()
         else:
-            backlog.turn()
+            backlog.rotate()
         check()
 
     pending_steps = iter(steps)
@@ -44,7 +44,7 @@ def test_everything_comes_once_in_order_per_series_and_no_position_passes_what_i
         if is_wanted:
             backlog.add(Pending(series, partition, number, number))
             wanted[series].append(number)
-        backlog.passed(partition, number)
+        backlog.mark_read(partition, number)
         read[series] = number
         check()
         deliver(next(pending_steps, True))
@@ -53,24 +53,24 @@ def test_everything_comes_once_in_order_per_series_and_no_position_passes_what_i
     assert done == wanted
 
 
-def test_a_series_that_fails_holds_nobody_else_back() -> None:
+def test_a_failing_series_does_not_delay_the_others() -> None:
     backlog: Backlog[str] = Backlog(10)
     for offset, series in enumerate("aab"):
         backlog.add(Pending(series, 0, offset, series))
-        backlog.passed(0, offset)
-    backlog.turn()
+        backlog.mark_read(0, offset)
+    backlog.rotate()
     assert backlog.head().series == "b"
-    backlog.done()
-    assert (backlog.head().offset, backlog.position()) == (0, {0: 0})
+    backlog.finish_head()
+    assert (backlog.head().offset, backlog.positions()) == (0, {0: 0})
 
 
-def test_room_shrinks_to_nothing_and_comes_back() -> None:
+def test_room_shrinks_to_zero_and_grows_again() -> None:
     backlog: Backlog[int] = Backlog(2)
     for offset in range(3):
         backlog.add(Pending("a", 0, offset, offset))
     assert (len(backlog), backlog.room) == (3, 0)
-    backlog.done()
-    backlog.done()
+    backlog.finish_head()
+    backlog.finish_head()
     assert backlog.room == 1
     backlog.clear()
-    assert (len(backlog), backlog.room, backlog.head(), backlog.position()) == (0, 2, None, {})
+    assert (len(backlog), backlog.room, backlog.head(), backlog.positions()) == (0, 2, None, {})

@@ -1,4 +1,4 @@
-"""What receivers are told: bodies, keys, words, templates; no secret and no code in them."""
+"""Requests of every kind of receiver: bodies, keys, words, templates; no secret and no code in them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detector.config.schema import NotifySection
 from detector.errors import ConfigError
 from detector.notify.alertmanager import Alertmanager
 from detector.notify.notice import Notice, description, parse, summary
-from detector.notify.receivers import sender_of
+from detector.notify.receivers import receiver_of
 from detector.notify.templates import parse_template, render
 from tests.detector.notify.notices import START_NS, message
 
@@ -31,24 +31,24 @@ def section(kind: str = "webhook", **options: Any) -> NotifySection:
     return NotifySection(name="n", kind=kind, url="http://x", **options)
 
 
-def body_of(made: NotifySection, told: Notice) -> Any:
-    return json.loads(sender_of(made).request(told)[0])
+def body_of(made: NotifySection, change: Notice) -> Any:
+    return json.loads(receiver_of(made).request(change)[0])
 
 
-def alerts_of(sender: Alertmanager, told: Notice) -> list[dict]:
-    return json.loads(sender.request(told)[0])
+def alerts_of(receiver: Alertmanager, change: Notice) -> list[dict]:
+    return json.loads(receiver.request(change)[0])
 
 
-def test_a_message_of_the_alerts_topic_is_told_in_words() -> None:
+def test_a_message_of_the_alerts_topic_is_put_into_words() -> None:
     opened = notice("opened")
     assert summary(opened) == "pump-1: flow is 7.764, expected 5.081 to 5.61"
-    assert "peak score 1.5 (1 is the threshold)" in description(opened)
-    assert summary(notice("resolved")).startswith("pump-1 is as it should be again (warning since 20")
+    assert "peak score 1.5 (alarm above 1)" in description(opened)
+    assert summary(notice("resolved")).startswith("pump-1 is back to normal (warning since 20")
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"[]", b"{oops", b"\xff", b'{"event": 1}', b"null"])
-def test_what_is_no_incident_is_a_value_error(value: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  # whichever the decoder says
+def test_a_value_that_is_not_an_incident_is_a_value_error(value: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # the decoder has several
         parse(value)
 
 
@@ -59,12 +59,12 @@ def test_the_key_is_the_same_for_the_same_change_and_differs_for_others() -> Non
     assert notice("opened").key == notice("opened").key
 
 
-def test_patterns_and_severities_choose_what_is_told() -> None:
+def test_patterns_and_severities_filter_changes() -> None:
     warning, critical = notice(series="pump-1"), notice(series="fan-1", severity="critical")
-    assert warning.is_of(("pump-*",), "warning")
-    assert not warning.is_of(("pump-*",), "critical")
-    assert not critical.is_of(("pump-*", "valve-?"), "critical")
-    assert critical.is_of(("pump-*", "f*"), "critical")
+    assert warning.matches(("pump-*",), "warning")
+    assert not warning.matches(("pump-*",), "critical")
+    assert not critical.matches(("pump-*", "valve-?"), "critical")
+    assert critical.matches(("pump-*", "f*"), "critical")
 
 
 def test_the_default_body_holds_the_message_its_words_and_labels() -> None:
@@ -96,7 +96,7 @@ def test_pagerduty_triggers_and_resolves_under_one_key_within_its_bounds() -> No
     assert bodies[0]["payload"]["custom_details"]["actual"] == 7.764
 
 
-def test_a_template_of_ones_own_keeps_types_and_cannot_be_broken_out_of(tmp_path: Path) -> None:
+def test_a_users_template_keeps_types_and_no_value_breaks_out_of_it(tmp_path: Path) -> None:
     file = tmp_path / "body.json"
     file.write_text('{"a": "$series", "b": "$peak_score", "c": ["<$series> $$5 ${end}"], "d": 7, "e": null}')
     body = body_of(section(template_file=str(file)), notice(series='x", "admin": true, "y": "$id'))
@@ -109,16 +109,16 @@ def test_a_template_of_ones_own_keeps_types_and_cannot_be_broken_out_of(tmp_path
     [
         ("{", "line 1: not JSON"),
         ('{"a":\n "$serie"}', "did you mean $series?"),
-        ('{"a": "5$"}', "a dollar sign is written"),
+        ('{"a": "5$"}', "write $$ for a dollar sign"),
         ('{"a": "$routing_key"}', "unknown $routing_key"),
         ("[" * 100_000, ""),
     ],
 )
-def test_a_template_that_cannot_be_is_refused_with_its_place(tmp_path: Path, text: str, words: str) -> None:
+def test_an_invalid_template_is_refused_with_its_place(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "body.json"
     file.write_text(text)
     with pytest.raises(ConfigError, match="template_file") as caught:
-        sender_of(section(template_file=str(file)))
+        receiver_of(section(template_file=str(file)))
     assert words in str(caught.value)
 
 
@@ -145,9 +145,9 @@ def test_labels_are_identity_and_values_are_annotations() -> None:
 
 
 def test_an_escalation_ends_the_alert_of_the_lower_severity_in_the_same_request() -> None:
-    sender = alertmanager()
-    sender.told(notice("opened"), NOW)
-    alerts = alerts_of(sender, notice("escalated", severity="critical", channel="pressure"))
+    receiver = alertmanager()
+    receiver.delivered(notice("opened"), NOW)
+    alerts = alerts_of(receiver, notice("escalated", severity="critical", channel="pressure"))
     assert [(a["labels"]["severity"], a["labels"]["channel"]) for a in alerts] == [
         ("warning", "flow"),
         ("critical", "pressure"),
@@ -156,9 +156,9 @@ def test_an_escalation_ends_the_alert_of_the_lower_severity_in_the_same_request(
     assert ends == [NOW, NOW + 3600]
 
 
-def repeated(sender: Alertmanager) -> list[tuple[str, str, bool]]:
-    """Series, severity and whether it fires, of what is told again."""
-    alerts = [alert for body, _ in sender.repeats() for alert in json.loads(body)]
+def repeated(receiver: Alertmanager) -> list[tuple[str, str, bool]]:
+    """Return series, severity and whether it fires, for every repeated alert."""
+    alerts = [alert for body, _ in receiver.repeats() for alert in json.loads(body)]
     return [
         (
             a["labels"]["series"],
@@ -169,23 +169,23 @@ def repeated(sender: Alertmanager) -> list[tuple[str, str, bool]]:
     ]
 
 
-def test_what_fires_is_told_again_and_what_ended_for_a_quarter_of_an_hour() -> None:
-    sender = alertmanager()
+def test_firing_alerts_repeat_and_ended_ones_repeat_for_15_minutes() -> None:
+    receiver = alertmanager()
     for series in ("pump-1", "pump-2", "pump-3"):
-        sender.told(notice("opened", series), NOW)
-    sender.told(notice("escalated", "pump-1", severity="critical"), NOW)
-    sender.told(notice("resolved", "pump-2"), NOW)
-    sender.told(notice("resolved", "pump-3"), NOW - 1000)
-    assert repeated(sender) == [
+        receiver.delivered(notice("opened", series), NOW)
+    receiver.delivered(notice("escalated", "pump-1", severity="critical"), NOW)
+    receiver.delivered(notice("resolved", "pump-2"), NOW)
+    receiver.delivered(notice("resolved", "pump-3"), NOW - 1000)
+    assert repeated(receiver) == [
         ("pump-1", "critical", True),
         ("pump-1", "warning", False),
         ("pump-2", "warning", False),
     ]
-    sender.forget()
-    assert repeated(sender) == []
+    receiver.clear()
+    assert repeated(receiver) == []
 
 
-def test_times_ahead_of_our_clock_do_not_keep_an_ended_alert_firing() -> None:
+def test_times_later_than_the_clock_do_not_keep_an_ended_alert_firing() -> None:
     early = Alertmanager({}, "", 3600, clock=lambda: START_NS / 1e9 - 500)
     [alert] = alerts_of(early, notice("resolved"))
     now = datetime.fromtimestamp(START_NS / 1e9 - 500, UTC)
@@ -193,12 +193,12 @@ def test_times_ahead_of_our_clock_do_not_keep_an_ended_alert_firing() -> None:
 
 
 def test_many_alerts_go_out_in_requests_of_bounded_size() -> None:
-    sender = alertmanager()
+    receiver = alertmanager()
     for number in range(1201):
-        sender.told(notice("opened", f"pump-{number}"), NOW)
-    assert [len(json.loads(body)) for body, _ in sender.repeats()] == [500, 500, 201]
+        receiver.delivered(notice("opened", f"pump-{number}"), NOW)
+    assert [len(json.loads(body)) for body, _ in receiver.repeats()] == [500, 500, 201]
 
 
-def test_a_sender_never_shows_its_secrets() -> None:
+def test_a_section_never_shows_its_secrets() -> None:
     made = section(bearer_token="hunter2", basic_password=SecretStr("hunter2"))
     assert "hunter2" not in repr(made) + str(made.model_dump()) + str(made.model_dump_json())

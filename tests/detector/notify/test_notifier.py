@@ -1,4 +1,4 @@
-"""Notifiers against a real Kafka and a real receiver: nothing lost, in order, one key a change."""
+"""Notifiers with a real Kafka and a real receiver: nothing is lost, order is kept, a change has one key."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 class Stream:
-    """An alerts topic of a test's own, and notifiers that read it."""
+    """An alerts topic for one test, and notifiers that read it."""
 
     def __init__(self, bootstrap: str, make_topic: Callable[..., str]) -> None:
         self._connection = Connection((bootstrap,))
@@ -42,7 +42,7 @@ class Stream:
         self.prefix = ""
 
     def with_partitions(self, num_partitions: int) -> Stream:
-        """A fresh topic whose name ends in .alerts."""
+        """Create a new topic whose name ends in .alerts."""
         self.prefix = self._make_topic(num_partitions, suffix=".alerts").removesuffix(".alerts")
         return self
 
@@ -51,14 +51,14 @@ class Stream:
         producer.produce(list(messages))
         producer.close()
 
-    def told(self, *args: Any, **options: Any) -> Message:
+    def change(self, *args: Any, **options: Any) -> Message:
         return message(*args, topic=f"{self.prefix}.alerts", **options)
 
     @contextmanager
     def notifier(
         self, url: str, kind: str = "webhook", before: Sequence[Message] = (), **options: Any
     ) -> Iterator[Notifier]:
-        """A running notifier; `before` are sent once it is made and before it starts."""
+        """Run a notifier. The messages `before` are sent after it is built and before it starts."""
         config = Config.model_validate(
             {
                 "model": {"path": "x"},
@@ -70,16 +70,16 @@ class Stream:
                 "notify": [{"name": "n", "kind": kind, "url": url, **options}],
             }
         )  # fmt: skip
-        [(section, sender, poster)] = parts_of(config)
+        [(section, receiver, poster)] = parts_of(config)
         connect = partial(reader_of, config, self._connection, "n", time.time_ns() // 1_000_000)
-        made = Notifier(section, sender, poster, connect, lambda attempt: 0.05, BOUND)
+        notifier = Notifier(section, receiver, poster, connect, lambda attempt: 0.05, BOUND)
         self.send(*before)
-        made.start()
+        notifier.start()
         try:
-            yield made
+            yield notifier
         finally:
-            made.stop()
-            assert made.join(60)
+            notifier.stop()
+            assert notifier.join(60)
 
 
 @pytest.fixture
@@ -87,42 +87,42 @@ def stream(kafka_bootstrap: str, kafka_topic: Callable[..., str]) -> Stream:
     return Stream(kafka_bootstrap, kafka_topic).with_partitions(2)
 
 
-def settled(notifier: Notifier, delivered: int) -> Callable[[], bool]:
+def all_delivered(notifier: Notifier, delivered: int) -> Callable[[], bool]:
     return lambda: (notifier.stats.delivered, notifier.stats.backlog) == (delivered, 0)
 
 
 def events(receiver: Receiver) -> dict[str, list[str]]:
-    """Series -> the events that it took, in the order of arrival."""
-    told = sorted(((got.json["series"], at, got.json["event"]) for at, got in enumerate(receiver.taken)))
-    return {series: [event for _, _, event in some] for series, some in groupby(told, lambda one: one[0])}
+    """Return the events that arrived for each series, in order of arrival."""
+    arrived = sorted(((got.json["series"], at, got.json["event"]) for at, got in enumerate(receiver.taken)))
+    return {series: [event for _, _, event in some] for series, some in groupby(arrived, lambda one: one[0])}
 
 
-def test_changes_arrive_once_in_order_and_a_successor_goes_on(stream: Stream, receiver: Receiver) -> None:
+def test_changes_arrive_once_in_order_and_a_successor_continues(stream: Stream, receiver: Receiver) -> None:
     with stream.notifier(receiver.url) as notifier:
-        stream.send(*(stream.told(kind, f"pump-{n}") for kind in LIVES for n in range(10)))
-        wait_for(settled(notifier, 30), "30 deliveries")
+        stream.send(*(stream.change(kind, f"pump-{n}") for kind in LIVES for n in range(10)))
+        wait_for(all_delivered(notifier, 30), "30 deliveries")
     assert events(receiver) == {f"pump-{n}": list(LIVES) for n in range(10)}
-    stream.send(*(stream.told(kind, f"pump-{n}", 1) for kind in LIVES for n in range(10)))
+    stream.send(*(stream.change(kind, f"pump-{n}", 1) for kind in LIVES for n in range(10)))
     with stream.notifier(receiver.url) as notifier:
-        wait_for(settled(notifier, 30), "30 more")
+        wait_for(all_delivered(notifier, 30), "30 more")
         assert notifier.stats.last_success is not None
     assert len({got.key for got in receiver.got}) == len(receiver.got) == 60
 
 
-def test_a_receiver_that_is_down_for_a_while_gets_everything_once_in_order(stream: Stream) -> None:
+def test_a_receiver_that_was_down_gets_every_change_once_in_order(stream: Stream) -> None:
     with receiving() as first:
         url = first.url
     with stream.notifier(url) as notifier:
-        stream.send(*(stream.told(kind, f"pump-{n}") for kind in LIVES for n in range(5)))
+        stream.send(*(stream.change(kind, f"pump-{n}") for kind in LIVES for n in range(5)))
         wait_for(lambda: notifier.stats.failed >= 3 and notifier.stats.backlog == 15, "failed attempts")
         assert notifier.stats.delivered == 0
         with receiving(int(url.rpartition(":")[2])) as again:
-            wait_for(settled(notifier, 15), "15 deliveries")
+            wait_for(all_delivered(notifier, 15), "15 deliveries")
     assert events(again) == {f"pump-{n}": list(LIVES) for n in range(5)}
     assert len({got.key for got in again.got}) == len(again.got) == 15
 
 
-def test_errors_of_the_server_are_retried_and_refusals_are_given_up_and_counted(
+def test_server_errors_are_retried_and_refused_changes_are_dropped_and_counted(
     stream: Stream, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     def answer(got: Got) -> Reply:
@@ -133,70 +133,72 @@ def test_errors_of_the_server_are_retried_and_refusals_are_given_up_and_counted(
 
     receiver.answer = answer
     with caplog.at_level(logging.INFO, "streamgauge"), stream.notifier(receiver.url) as notifier:
-        stream.send(*(stream.told(kind, f"pump-{n}") for kind in LIVES for n in range(3)))
-        wait_for(settled(notifier, 6), "6 deliveries")
+        stream.send(*(stream.change(kind, f"pump-{n}") for kind in LIVES for n in range(3)))
+        wait_for(all_delivered(notifier, 6), "6 deliveries")
         stats = notifier.stats
     assert (stats.failed, stats.dropped) == (12, 3)
     assert events(receiver) == {f"pump-{n}": list(LIVES) for n in (0, 2)}
     assert sum(got.json["series"] == "pump-1" for got in receiver.got) == 3
-    assert caplog.text.count("notifier in trouble") < 12  # changes, not attempts
-    assert "notifier well again" in caplog.text
+    assert caplog.text.count("notifier failing") < 12  # changes, not attempts
+    assert "notifier recovered" in caplog.text
 
 
-def test_a_series_that_always_fails_does_not_hold_back_the_others_and_is_given_up(
+def test_a_series_that_always_fails_does_not_delay_the_others_and_is_dropped(
     stream: Stream, receiver: Receiver
 ) -> None:
     receiver.answer = lambda got: Reply(500 if got.json["series"] == "pump-0" else 200)
     with stream.notifier(receiver.url) as notifier:
-        stream.send(*(stream.told(kind, f"pump-{n}") for kind in LIVES for n in range(4)))
+        stream.send(*(stream.change(kind, f"pump-{n}") for kind in LIVES for n in range(4)))
         wait_for(lambda: notifier.stats.delivered == 9 and notifier.stats.failed > 5, "the others")
         assert (notifier.stats.backlog, notifier.stats.dropped) == (3, 0)
     with stream.notifier(receiver.url, give_up_after=0) as notifier:
-        wait_for(lambda: notifier.stats.dropped == 3, "giving up")
+        wait_for(lambda: notifier.stats.dropped == 3, "dropped changes")
 
 
-def test_a_receiver_in_a_hurry_is_given_the_time_it_asks_for(stream: Stream, receiver: Receiver) -> None:
+def test_a_receiver_gets_the_pause_that_it_asks_for(stream: Stream, receiver: Receiver) -> None:
     receiver.answer = lambda got: Reply(429, headers={"Retry-After": "3000"})
     with stream.notifier(receiver.url) as notifier:
-        stream.send(stream.told("opened"))
+        stream.send(stream.change("opened"))
         wait_for(lambda: notifier.stats.failed == 1, "an attempt")
-        stream.send(*(stream.told("opened", f"pump-{n}") for n in range(5, 10)))
+        stream.send(*(stream.change("opened", f"pump-{n}") for n in range(5, 10)))
         wait_for(lambda: notifier.stats.backlog == 6, "the others to wait")
         assert len(receiver.got) == 1
 
 
-def test_what_is_not_wanted_is_not_told(stream: Stream, receiver: Receiver) -> None:
+def test_filtered_changes_are_not_delivered(stream: Stream, receiver: Receiver) -> None:
     wanted = {"series": ["pump-1", "v*"], "min_severity": "critical", "send_resolved": False}
     with stream.notifier(receiver.url, **wanted) as notifier:
         for series in ("pump-1", "pump-2", "valve"):
-            stream.send(stream.told("opened", series), stream.told("escalated", series, severity="critical"))
-            stream.send(stream.told("resolved", series, severity="critical"))
+            stream.send(
+                stream.change("opened", series), stream.change("escalated", series, severity="critical")
+            )
+            stream.send(stream.change("resolved", series, severity="critical"))
         stream.send(Message(f"{stream.prefix}.alerts", b"pump-1", b"{oops"))
-        wait_for(settled(notifier, 2), "2 deliveries")
+        wait_for(all_delivered(notifier, 2), "2 deliveries")
     assert events(receiver) == {"pump-1": ["escalated"], "valve": ["escalated"]}
 
 
-def test_a_new_notifier_begins_with_what_is_open_and_not_with_the_past(
+def test_a_new_notifier_delivers_open_incidents_and_no_older_changes(
     stream: Stream, receiver: Receiver
 ) -> None:
-    stream.send(*(stream.told(kind, f"pump-{n}") for n in range(5) for kind in LIVES))
-    stream.send(*(stream.told("opened", f"pump-{n}", 1) for n in range(3)))
+    stream.send(*(stream.change(kind, f"pump-{n}") for n in range(5) for kind in LIVES))
+    stream.send(*(stream.change("opened", f"pump-{n}", 1) for n in range(3)))
     with stream.notifier(receiver.url) as notifier:
-        wait_for(settled(notifier, 3), "3 open incidents")
-        stream.send(stream.told("resolved", "pump-0", 1), stream.told("opened", "pump-4", 1))
-        wait_for(settled(notifier, 5), "2 more")
+        wait_for(all_delivered(notifier, 3), "3 open incidents")
+        stream.send(stream.change("resolved", "pump-0", 1), stream.change("opened", "pump-4", 1))
+        wait_for(all_delivered(notifier, 5), "2 more")
     assert events(receiver) == {
         "pump-0": ["opened", "resolved"], "pump-1": ["opened"], "pump-2": ["opened"], "pump-4": ["opened"],
     }  # fmt: skip
 
 
-def test_a_change_that_the_topic_repeats_is_told_once(stream: Stream, receiver: Receiver) -> None:
+def test_a_change_that_the_topic_repeats_is_delivered_once(stream: Stream, receiver: Receiver) -> None:
     with stream.notifier(receiver.url) as notifier:
-        stream.send(*(stream.told("opened") for _ in range(3)))
-        wait_for(settled(notifier, 1), "a delivery")
+        stream.send(*(stream.change("opened") for _ in range(3)))
+        wait_for(all_delivered(notifier, 1), "a delivery")
     with stream.notifier(receiver.url) as notifier:
-        stream.send(stream.told("opened"), stream.told("resolved"))
-        wait_for(settled(notifier, 1), "the end")
+        stream.send(stream.change("opened"), stream.change("resolved"))
+        wait_for(all_delivered(notifier, 1), "the end")
     assert events(receiver) == {"pump-1": ["opened", "resolved"]}
     assert len(receiver.got) == 2
 
@@ -204,36 +206,34 @@ def test_a_change_that_the_topic_repeats_is_told_once(stream: Stream, receiver: 
 def test_the_backlog_in_memory_is_bounded_and_the_rest_is_counted(stream: Stream, receiver: Receiver) -> None:
     receiver.answer = lambda _: Reply(503)
     num = 3 * BOUND
-    waiting = [stream.told("opened", f"pump-{n}") for n in range(num)]
+    waiting = [stream.change("opened", f"pump-{n}") for n in range(num)]
     with stream.notifier(receiver.url, before=waiting) as notifier:
         wait_for(lambda: notifier.stats.backlog >= num, f"a backlog of {num}")
         assert len(notifier._backlog) == BOUND
         receiver.answer = lambda _: Reply()
-        wait_for(settled(notifier, num), f"{num} deliveries")
+        wait_for(all_delivered(notifier, num), f"{num} deliveries")
     assert len({got.key for got in receiver.taken}) == len(receiver.taken) == num
 
 
-def test_two_members_share_the_partitions_and_one_takes_over(stream: Stream, receiver: Receiver) -> None:
-    def all_told(num: int) -> Callable[[], bool]:
+def test_two_processes_share_the_partitions_and_one_takes_over(stream: Stream, receiver: Receiver) -> None:
+    def all_arrived(num: int) -> Callable[[], bool]:
         return lambda: len({got.key for got in receiver.taken}) == num
 
     with stream.notifier(receiver.url) as one:
         with stream.notifier(receiver.url) as two:
             for number in count(1):
-                stream.send(*(stream.told("opened", f"pump-{n}", number) for n in range(20)))
-                wait_for(all_told(20 * number), f"round {number}")
+                stream.send(*(stream.change("opened", f"pump-{n}", number) for n in range(20)))
+                wait_for(all_arrived(20 * number), f"round {number}")
                 if one.stats.delivered and two.stats.delivered:
                     break
-        stream.send(*(stream.told("resolved", f"pump-{n}", number) for n in range(20)))
-        wait_for(all_told(20 * number + 20), "the ends")
-    last = [told[-1] for told in events(receiver).values()]
+        stream.send(*(stream.change("resolved", f"pump-{n}", number) for n in range(20)))
+        wait_for(all_arrived(20 * number + 20), "the ends")
+    last = [kinds[-1] for kinds in events(receiver).values()]
     assert last == ["resolved"] * 20
 
 
-def test_alertmanager_is_told_again_of_what_fires_also_by_a_successor(
-    stream: Stream, receiver: Receiver
-) -> None:
-    def times_told(severity: str, fires: bool) -> int:
+def test_firing_alerts_repeat_also_after_a_restart(stream: Stream, receiver: Receiver) -> None:
+    def times_sent(severity: str, fires: bool) -> int:
         alerts = [alert for got in receiver.got for alert in got.json]
         return sum(
             alert["labels"]["severity"] == severity and (alert["endsAt"] > "2100") == fires
@@ -242,21 +242,21 @@ def test_alertmanager_is_told_again_of_what_fires_also_by_a_successor(
 
     lasting = {"repeat": 1, "expire_after": "36000d"}
     with stream.notifier(receiver.url, "alertmanager", **lasting) as notifier:
-        stream.send(stream.told("opened"), stream.told("escalated", severity="critical"))
-        wait_for(lambda: times_told("critical", fires=True) >= 3, "repeats")
-        assert settled(notifier, 2)()
+        stream.send(stream.change("opened"), stream.change("escalated", severity="critical"))
+        wait_for(lambda: times_sent("critical", fires=True) >= 3, "repeats")
+        assert all_delivered(notifier, 2)()
     assert {got.path for got in receiver.got} == {"/api/v2/alerts"}
-    assert times_told("warning", fires=True) >= 1
+    assert times_sent("warning", fires=True) >= 1
     receiver.got.clear()
     with stream.notifier(receiver.url, "alertmanager", **lasting) as notifier:
-        wait_for(lambda: times_told("critical", fires=True) >= 2, "repeats by a successor")
-        assert times_told("warning", fires=True) == 0
+        wait_for(lambda: times_sent("critical", fires=True) >= 2, "repeats by a successor")
+        assert times_sent("warning", fires=True) == 0
         assert notifier.stats.delivered == 0
-        stream.send(stream.told("resolved", severity="critical"))
-        wait_for(settled(notifier, 1), "the end")
+        stream.send(stream.change("resolved", severity="critical"))
+        wait_for(all_delivered(notifier, 1), "the end")
         receiver.got.clear()
-        wait_for(lambda: times_told("critical", fires=False) >= 1, "the end told again")
-        assert times_told("critical", fires=True) == 0
+        wait_for(lambda: times_sent("critical", fires=False) >= 1, "the end repeated")
+        assert times_sent("critical", fires=True) == 0
 
 
 def test_no_secret_is_logged_whatever_the_receiver_answers(
@@ -270,7 +270,7 @@ def test_no_secret_is_logged_whatever_the_receiver_answers(
     secret = {"bearer_token": "hunter2-token", "headers": {"X-Key": "hunter2-key"}}
     caplog.set_level(logging.DEBUG)
     with stream.notifier(f"{receiver.url}/hunter2-path?x=hunter2-query", **secret) as notifier:
-        stream.send(*(stream.told(kind, kind) for kind in LIVES))
+        stream.send(*(stream.change(kind, kind) for kind in LIVES))
         wait_for(lambda: notifier.stats.dropped == 1 and notifier.stats.failed > 4, "attempts")
-    assert "notifier in trouble" in caplog.text
+    assert "notifier failing" in caplog.text
     assert "hunter2" not in caplog.text
