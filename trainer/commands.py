@@ -68,8 +68,9 @@ def train(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """`streamgauge evaluate`: the table on standard output, everything in --json; 1 when no file worked."""
-    from trainer.evaluation.evaluate import EvaluationOptions, as_json
     from trainer.evaluation.evaluate import evaluate as run_evaluation
+    from trainer.evaluation.json_report import as_json
+    from trainer.evaluation.options import EvaluationOptions
     from trainer.evaluation.table import print_evaluation
     from trainer.progress import reporting
 

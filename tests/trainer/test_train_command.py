@@ -134,7 +134,7 @@ def test_flags_override_the_file_and_the_environment(
 
 INTERRUPTED = """
 import os, signal, sys
-import trainer.checkpoint
+import trainer.fitting.checkpoint
 from streamgauge import main
 
 save = trainer.fitting.checkpoint.Checkpoints.save
@@ -185,7 +185,7 @@ def test_an_interrupted_training_goes_on_with_resume_and_gives_the_same_artifact
         assert "the last epoch is saved; go on with the same command and --resume\n" in stopped.stderr
     assert not (entry / "current").exists()
     assert main(["train", *arguments, str(entry), "--resume", "--seed", "5"]) == 2
-    assert "it is of other data or another configuration" in capsys.readouterr().err
+    assert "it belongs to other data or another configuration" in capsys.readouterr().err
     assert main(["train", *arguments, str(entry), "--resume"]) == 0
     said = capsys.readouterr().err
     assert [words for words in resumed if words in said] == resumed
@@ -242,7 +242,7 @@ def test_resuming_nothing_starts_anew_and_says_so(
             ["--window", "230"],
             (
                 "500 rows are too few for a window of 230: training needs at least one whole window without a"
-                " long gap in the first 75% of the rows, and the 5% after them one that ends there; use a"
+                " long gap in the first 75% of the rows, and one that ends in the 5% after them; use a"
                 " smaller window, more history or a larger max_gap"
             ),
         ),
