@@ -21,7 +21,7 @@ class ModelOptions(BaseModel):
 
     Attributes:
         family: "ensemble" or one family.
-        members: Families of an ensemble, such as "conv", or "linear:16" for a window of its own; None: linear,
+        members: Families of an ensemble, such as "conv", or "linear:16" with its own window; None: linear,
             conv and lstm, and linear over a short window.
         window: Rows of a window; None or "auto": about 256 cells, 16 to 256 rows
             (`trainer.fitting.members.default_window`).
@@ -94,7 +94,7 @@ class FitOptions(BaseModel):
         trim: Share of the windows of a batch to ignore: those with the largest loss.
         refit: Train on the calibration rows too, once the threshold is known.
         seed: The same seed, data and options give the same model.
-        threads: Processor threads. One is best for small models; more threads than free cores are much slower.
+        threads: Processor threads. One is best for small models; more than the free cores are much slower.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -394,12 +394,14 @@ def test_the_card_says_what_it_is_and_its_limits(artifact: Artifact) -> None:
         "An ensemble of autoencoders, conv (8 rows), linear (4 rows), over 2 channels, one row every 1 s.",
         "| trained on | 1000 rows of 3 series, fingerprint abc |",
         "| epochs | 7 (early stopping), best 5 |",
-        "for 1/week false alarms a series |",
+        "for 1/week false alarms per series |",
         "## Limits",
         "- The threshold is static: ",
-        "- A series needs 4 rows before its first score, and 8 before all of the model speaks; again",
+        "- A series has its first score after 4 rows, full accuracy after 8 rows. It starts again after",
     ):
         assert words in card
+    solved = model_card(replace(artifact.spec, training={**training, "epochs": 0, "stopped": "closed form"}))
+    assert "| epochs | solved directly, no epochs |\n| threshold |" in solved
     only = replace(artifact.spec, members=artifact.spec.members[:1], training=training)
     adapting = replace(only, threshold=Threshold(1.0, "fixed", "1/week", adaptation=ADAPTATION))
     assert "A conv autoencoder of 8 rows over 2 channels, one row every 1 s." in model_card(only)

@@ -55,7 +55,8 @@ def fit_whitening(
 def fading_weights(window: int) -> NDArray[np.float64]:
     """Return weights of the rows of a window, float64 [W], mean 1.
 
-    Weights fall by a factor of e per quarter of the window, from the newest row to the oldest. With equal weights a past event would keep the score high until it has left the window
+    Weights fall by a factor of e per quarter of the window, from the newest row to the oldest. With equal
+    weights a past event would keep the score high until it has left the window
     (docs/decisions/0011).
     """
     weight = np.exp(-np.arange(window)[::-1] / (_MEMORY * window))
