@@ -251,7 +251,7 @@ def test_a_checkpoint_of_another_training_is_refused(windows: TrainingAndValidat
         trained(windows, Checkpoints(tmp_path, "two"))
     assert str(caught.value) == (
         f"{tmp_path}/state: this checkpoint cannot be resumed:"
-        " it is of other data or another configuration; train without --resume"
+        " it belongs to other data or another configuration; train without --resume"
     )
 
 
