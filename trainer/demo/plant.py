@@ -162,7 +162,7 @@ class Plant:
             column[broken] = self._replaced(fault, pump, row[broken])
 
     def _replaced(self, fault: Fault, pump: int, row: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the values of a stuck sensor (constant) or of a lost correlation (values of hours before)."""
+        """Return the values of a stuck sensor (constant) or a lost correlation (values of hours before)."""
         if fault.kind == "stuck":
             row = np.full_like(row, fault.start_ns // self.interval_ns)
         else:
