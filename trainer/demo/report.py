@@ -29,8 +29,8 @@ class Detection:
 class AlertFeed:
     """Match incidents with faults.
 
-    An incident belongs to a fault of its series if it starts within the fault, or within `window` rows after
-    its end, as the return to normal is a change too. Any other incident is a false alarm.
+    An incident belongs to a fault of its series if it starts within the fault or at most `window` rows later.
+    The return to normal after the fault is a change too. Any other incident is a false alarm.
     """
 
     plant: Plant

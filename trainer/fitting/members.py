@@ -59,8 +59,8 @@ def resolve_members(
     """Return the members to train with every hyperparameter resolved, the longest window first.
 
     By default an ensemble has a linear, a convolutional and a recurrent member over one window. A linear
-    member over a short window is added for spikes. It is left out if verdicts wait for later rows, because
-    these rows show a spike already and the short window would only add noise (docs/quality.md).
+    member over a short window is added for spikes. It is left out if verdicts wait for later rows. These
+    rows show a spike already, and the short window would only add noise (docs/quality.md).
 
     Args:
         options: Family, members, window and hyperparameters.
