@@ -24,7 +24,9 @@ from typing import Any
 import numpy as np
 
 from trainer.config import TrainConfig
-from trainer.evaluation.evaluate import EvaluationOptions, as_json, evaluate
+from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.json_report import as_json
+from trainer.evaluation.options import EvaluationOptions
 from trainer.progress import quiet, reporting
 
 PAGE = Path(__file__).parent.parent / "docs" / "quality.md"

@@ -34,7 +34,7 @@ from trainer.config import FitOptions, ModelOptions, TrainConfig
 from trainer.data.channel_statistics import channel_statistics
 from trainer.data.history import Shares, build_history
 from trainer.data.training_windows import TrainingWindows
-from trainer.fitting.gradient import Halves, fit_gradient
+from trainer.fitting.gradient import TrainingAndValidation, fit_gradient
 from trainer.pipeline import fit_source, source_of
 from trainer.progress import quiet
 
@@ -128,7 +128,9 @@ def _rate(directory: Path, num_rows: int, num_rounds: int) -> Measurement:
         held_out = TrainingWindows(history, (one,), statistics.center, statistics.scale, WINDOW)
         ready = torch.from_numpy(windows.spread(WINDOWS_PER_EPOCH))
         ours, bare = alternate(
-            lambda: _our_epoch(Halves(windows, held_out)), lambda: _bare_epoch(ready), num_rounds
+            lambda: _our_epoch(TrainingAndValidation(windows, held_out, windows)),
+            lambda: _bare_epoch(ready),
+            num_rounds,
         )
     detail: dict[str, float | int | str] = {
         "rows": num_rows,
@@ -158,10 +160,10 @@ class _Counting(torch.nn.Module):
         return y_BWC
 
 
-def _our_epoch(halves: Halves) -> float:
+def _our_epoch(windows: TrainingAndValidation) -> float:
     module = _Counting(_module())
     start = time.perf_counter()
-    fit_gradient(module, "mse", halves, OPTIONS, quiet)
+    fit_gradient(module, "mse", windows, OPTIONS, quiet)
     return module.num_windows / (time.perf_counter() - start)
 
 

@@ -1,11 +1,15 @@
-"""The trainer: history in, artifacts out.
+"""The trainer: history in, artifacts out; and the evaluation of models on labelled data.
 
-from trainer import fit
-artifact = fit("history/", alarm_budget="1/week", out="models/pump")
+    from trainer import evaluate, fit
+    artifact = fit("history/", alarm_budget="1/week", out="models/pump")
+    figures = evaluate("labelled/").files
+
+Names are imported when they are first used, so that `import trainer` loads neither torch nor pandas.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +17,39 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from detector.artifact.spec import Artifact
-    from trainer.config import TrainConfig
+    from trainer.config import DataOptions as DataOptions
+    from trainer.config import FitOptions as FitOptions
+    from trainer.config import ModelOptions as ModelOptions
+    from trainer.config import ScoringOptions as ScoringOptions
+    from trainer.config import TrainConfig as TrainConfig
+    from trainer.errors import TooLittleDataError as TooLittleDataError
+    from trainer.errors import TrainerError as TrainerError
+    from trainer.evaluation.options import EvaluationOptions as EvaluationOptions
+    from trainer.evaluation.results import EvaluationResult as EvaluationResult
 
-__all__ = ["fit"]
+_HOME = {
+    "DataOptions": "config",
+    "EvaluationOptions": "evaluation.options",
+    "EvaluationResult": "evaluation.results",
+    "FitOptions": "config",
+    "ModelOptions": "config",
+    "ScoringOptions": "config",
+    "TooLittleDataError": "errors",
+    "TrainConfig": "config",
+    "TrainerError": "errors",
+}
+
+__all__ = sorted([*_HOME, "evaluate", "fit"])  # noqa: PLE0605  # one list of names, kept with where they live
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'trainer' has no attribute {name!r}")
+    return getattr(import_module(f"trainer.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def fit(
@@ -28,23 +62,67 @@ def fit(
 ) -> Artifact:
     """Train and calibrate a model; with `out`, publish it there as the current version.
 
-    data          a Parquet file or directory, or a frame with a DatetimeIndex and a column a channel
-    model         "ensemble" (the default), or one family: "linear", "mlp", "deep", "conv", "lstm", "gru" or
-                  "vae"
-    window        rows that the model sees at once; None: what suits the data
-    alarm_budget  false alarms tolerated a series, as "1/week"
-    out           registry entry, such as "models/pump"
-    config        everything else (`trainer.config.TrainConfig`); the parameters before override it
+    Progress is shown on standard error if that is a terminal, and in a notebook. The environment variable
+    STREAMGAUGE_PROGRESS overrides this: 0 hides the progress, 1 shows it.
 
-    Raises TrainerError, ParquetError or ArtifactError with what to do about it.
+    Args:
+        data: A Parquet file or directory, or a frame with a DatetimeIndex and one column per channel. A
+            column `series` separates several series.
+        model: "ensemble" (the default), or one family: "linear", "mlp", "deep", "conv", "lstm", "gru" or
+            "vae".
+        window: Rows that the model sees at once; None: a length that suits the data.
+        alarm_budget: False alarms allowed per series, such as "1/week" (the default).
+        out: Registry entry to publish to, such as "models/pump".
+        config: All other options; the parameters before it override it.
+
+    Returns:
+        The artifact, to be used as `detector.Detector(artifact)`.
+
+    Raises:
+        TrainerError: The data or an option cannot be used; the message gives the remedy.
+        ParquetError: The files cannot be read.
+        ArtifactError: The model cannot be published.
     """
     from detector.artifact.registry import publish
     from trainer.config import TrainConfig, override
     from trainer.pipeline import fit_source, source_of
+    from trainer.progress import is_wanted, reporting
 
     config = config or TrainConfig()
     model_changes = {"family": model, "window": window}
     name = None if out is None or config.name is not None else Path(out).name
     complete = override(config, name, {"model": model_changes, "scoring": {"alarm_budget": alarm_budget}})
-    artifact = fit_source(source_of(data, complete.data.channels), complete)
+    source = source_of(data, complete.data.channels)
+    with reporting(f"training {complete.name or complete.model.family}", is_wanted()) as report:
+        artifact = fit_source(source, complete, report)
     return artifact if out is None else publish(artifact, Path(out))
+
+
+def evaluate(
+    directory: str | Path, options: EvaluationOptions | None = None, jobs: int | None = None
+) -> EvaluationResult:
+    """Measure a model on labelled files: each file is fitted on its training rows, then every row is scored.
+
+    Each file is a Parquet file with one series and the columns `label` and `split` (docs/evaluation.md).
+    Progress is shown as by `fit`.
+
+    Args:
+        directory: Labelled files, or one such file.
+        options: What to fit and which figures to report; None: the ensemble with its defaults.
+        jobs: Files at a time, each in its own process; None: one, in this process. A script that uses several
+            must start its work under `if __name__ == "__main__":`.
+
+    Returns:
+        The figures per file (`files`, a frame), the figures of all files together (`pooled`), and the files
+        that could not be evaluated (`failures`).
+
+    Raises:
+        TrainerError: There is no file, or no file could be evaluated with these options.
+    """
+    from trainer.evaluation.evaluate import evaluate as evaluate_files
+    from trainer.evaluation.options import EvaluationOptions
+    from trainer.progress import is_wanted, reporting
+
+    options = options or EvaluationOptions()
+    with reporting(f"evaluating {options.family}", is_wanted()) as report:
+        return evaluate_files(Path(directory), options, 1 if jobs is None else jobs, report)

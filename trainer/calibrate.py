@@ -1,7 +1,7 @@
-"""From trained weights to an artifact: levels of the statistics, bands, and the threshold.
+"""Calibration: from trained weights to an artifact with levels of the statistics, bands and the threshold.
 
-All are learnt from rows that trained nothing: the engine's own front half reads the calibration rows as it
-will read the stream, and the tail of the errors is extrapolated to the alarm budget.
+All of them come from rows that trained no weights. The grid and the window scorer of the engine read these
+rows as they will read the stream. The tail of their errors is extrapolated to the alarm budget.
 """
 
 from __future__ import annotations
@@ -37,12 +37,16 @@ _KEPT_ROWS = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Residuals:
-    """Held-out residuals in the model's units, float32 [n, C], NaN where missing."""
+    """Hold the residuals of held-out rows in scaled units, float32 [n, C], NaN where missing."""
 
     values: NDArray[np.float32]
 
     def quantile(self, level: float) -> NDArray[np.float64]:
-        """Quantile of the absolute residual a channel, float64 [C]; 0 where nothing is known."""
+        """Return a quantile of the absolute residual per channel, float64 [C]; 0 without any value.
+
+        >>> Residuals(np.array([[1.0, np.nan], [-3.0, np.nan]], np.float32)).quantile(1.0).tolist()
+        [3.0, 0.0]
+        """
         known = np.abs(self.values.astype(np.float64))
         filled = np.where(np.isfinite(known), known, np.nan)
         empty = np.isnan(filled).all(axis=0)
@@ -52,7 +56,12 @@ class Residuals:
 
 
 def held_out_residuals(module: torch.nn.Module, windows: TrainingWindows) -> Residuals:
-    """Residuals of the last rows of windows, as a causal score sees them. `module` is on the CPU."""
+    """Return the residuals of the last row of each window, as a causal score sees them.
+
+    Args:
+        module: A trained autoencoder on the CPU.
+        windows: Windows of rows that trained no weights.
+    """
     x_BWC = windows.spread(_RESIDUAL_WINDOWS)
     found = []
     with torch.inference_mode():
@@ -69,7 +78,14 @@ def describe_channels(
     residuals: Residuals,
     valid_range: dict[str, tuple[float, float]],
 ) -> tuple[Channel, ...]:
-    """Everything learnt of each channel, as the artifact keeps it."""
+    """Return the description of each channel that the artifact keeps.
+
+    Args:
+        names: Names of the channels.
+        statistics: Centre, scale and flatline limit per channel.
+        residuals: Held-out residuals; their 0.99 quantile becomes the band around the predicted value.
+        valid_range: Possible values [min, max] by channel.
+    """
     band = residuals.quantile(_BAND_QUANTILE)
     return tuple(
         Channel(
@@ -87,42 +103,54 @@ def describe_channels(
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Statistics of held-out rows in the order of time: float64 [n, statistics of all members] each, NaN
-    where a member did not speak; segment int64 [n], the number of the uninterrupted stretch."""
+    """Hold the statistics of n held-out rows, sorted by segment and time.
+
+    Attributes:
+        segment: int64 [n], number of the uninterrupted segment.
+        final: float64 [n, statistics of all members], of final verdicts; NaN where a member had no window.
+        provisional: The same of provisional verdicts; equal to `final` without a delay.
+    """
 
     segment: NDArray[np.int64]
-    settled: NDArray[np.float64]
-    fresh: NDArray[np.float64]
+    final: NDArray[np.float64]
+    provisional: NDArray[np.float64]
 
 
 def calibrate(
     spec: Spec, module: Ensemble, history: History, segments: tuple[Segment, ...], adaptive: bool
 ) -> Artifact:
-    """Learn the levels and the threshold of `spec` (its threshold's budget is kept) on the rows of
-    `segments`.
+    """Return an artifact whose levels and threshold are fitted to the rows of `segments`.
 
-    Raises TooLittleDataError when no row of them has a full window.
+    Args:
+        spec: The description so far; the alarm budget of its threshold is kept.
+        module: The trained ensemble.
+        history: Rows of all series.
+        segments: Rows that trained no weights.
+        adaptive: Let the threshold follow the stream.
+
+    Raises:
+        TooLittleDataError: No row of the segments has a full window.
     """
     held_out = held_out_statistics(Artifact(spec, module), history, segments)
     return calibrated(spec, module, held_out, adaptive)
 
 
 def calibrated(spec: Spec, module: Ensemble, held_out: HeldOut, adaptive: bool) -> Artifact:
-    """The artifact of these statistics of held-out rows."""
-    if not np.isfinite(held_out.settled).all(axis=1).any():
+    """Return the artifact for these statistics of held-out rows; arguments and errors as in `calibrate`."""
+    if not np.isfinite(held_out.final).all(axis=1).any():
         raise TooLittleDataError(
             f"the calibration part has no full window of {spec.window} rows: give more history or a"
             " smaller window"
         )
-    settled, fresh = (_levels(spec, part) for part in (held_out.settled, held_out.fresh))
+    final, provisional = (_levels(spec, part) for part in (held_out.final, held_out.provisional))
     members = tuple(
         replace(member, settled=one, fresh=other)
-        for member, one, other in zip(spec.members, settled, fresh, strict=True)
+        for member, one, other in zip(spec.members, final, provisional, strict=True)
     )
-    errors = EnsembleError(members, settled).errors(held_out.settled)
+    errors = EnsembleError(members, final).errors(held_out.final)
     threshold = _threshold(spec, errors, held_out, adaptive)
     if spec.scoring.delay:
-        first = EnsembleError(members, fresh).errors(held_out.fresh)
+        first = EnsembleError(members, provisional).errors(held_out.provisional)
         threshold = replace(threshold, fresh=_threshold(spec, first, held_out, adaptive).value)
     table = {"quantile": QUANTILES, "error": np.quantile(errors[np.isfinite(errors)], QUANTILES)}
     kept: dict[str, NDArray[np.float64]] = {
@@ -135,7 +163,7 @@ def calibrated(spec: Spec, module: Ensemble, held_out: HeldOut, adaptive: bool) 
 
 
 def residual_columns(spec: Spec, residuals: Residuals) -> dict[str, NDArray[np.float64]]:
-    """Quantiles of the absolute residual of each channel, in its own unit, for the calibration table."""
+    """Return columns of the calibration table: quantiles of the absolute residual, in each channel's unit."""
     levels = [residuals.quantile(level) for level in QUANTILES]
     return {
         f"residual:{name}": np.array([level[at] for level in levels]) * spec.channels[at].scale
@@ -144,14 +172,14 @@ def residual_columns(spec: Spec, residuals: Residuals) -> dict[str, NDArray[np.f
 
 
 def held_out_statistics(artifact: Artifact, history: History, segments: tuple[Segment, ...]) -> HeldOut:
-    """What the members say of every row of `segments`, in their order.
+    """Return the statistics of all members for every row of `segments`, in their order.
 
-    Rows before a segment in the history fill its first windows and are left out.
+    Rows before a segment fill its first windows; they are not part of the result.
     """
-    parts = [part for lot in _lots(segments) for part in _lot_statistics(artifact, history, lot)]
-    settled, fresh = ([part for part in parts if part[0] == kind] for kind in ("settled", "fresh"))
-    number, _, statistics = _in_order(settled)
-    first = _in_order(fresh)[2] if fresh else statistics
+    parts = [part for batch in _batches(segments) for part in _batch_statistics(artifact, history, batch)]
+    final, provisional = ([part for part in parts if part[0] == kind] for kind in ("final", "provisional"))
+    number, _, statistics = _in_order(final)
+    first = _in_order(provisional)[2] if provisional else statistics
     return HeldOut(number, statistics, first)
 
 
@@ -164,7 +192,7 @@ def _in_order(
 
 
 def _levels(spec: Spec, statistics: NDArray[np.float64]) -> list[tuple[Level, ...]]:
-    """The levels of each member's statistics."""
+    """Return the levels of each member's statistics."""
     logarithms = log_statistics(statistics)
     num = spec.num_statistics
     return [
@@ -180,66 +208,70 @@ def _threshold(spec: Spec, errors: NDArray[np.float64], held_out: HeldOut, adapt
 
 
 def neutral(members: tuple[Member, ...], num_statistics: int) -> tuple[Member, ...]:
-    """Members whose levels are yet to be learnt."""
+    """Return the members with the levels before calibration."""
     levels = (Level(),) * num_statistics
     return tuple(replace(member, settled=levels, fresh=levels) for member in members)
 
 
 def unfitted_threshold(budget: str) -> Threshold:
-    """A threshold that calibration has yet to learn."""
+    """Return the threshold before calibration, which holds the alarm budget.
+
+    >>> unfitted_threshold("1/day").alarm_budget
+    '1/day'
+    """
     return Threshold(1.0, "none", budget)
 
 
-def _lots(segments: tuple[Segment, ...]) -> Iterator[dict[int, Segment]]:
-    """Segments by number, in lots that fill a step or two of the engine; a long one stands alone."""
-    lot: dict[int, Segment] = {}
+def _batches(segments: tuple[Segment, ...]) -> Iterator[dict[int, Segment]]:
+    """Yield the segments by number, in batches that fill a step or two of the engine."""
+    batch: dict[int, Segment] = {}
     num_rows = 0
     for number, segment in enumerate(segments):
-        lot[number] = segment
+        batch[number] = segment
         num_rows += segment.length
         if num_rows >= _FEED_ROWS:
-            yield lot
-            lot, num_rows = {}, 0
-    if lot:
-        yield lot
+            yield batch
+            batch, num_rows = {}, 0
+    if batch:
+        yield batch
 
 
 _Part = tuple[str, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
-def _lot_statistics(artifact: Artifact, history: History, lot: dict[int, Segment]) -> Iterator[_Part]:
-    """("settled" or "fresh", segment's number, row, statistics) of the segments' rows."""
+def _batch_statistics(artifact: Artifact, history: History, batch: dict[int, Segment]) -> Iterator[_Part]:
+    """Yield parts of the rows: ("final" or "provisional", number of the segment, row, statistics)."""
     spec = artifact.spec
     evidence = WindowScorer(artifact, "cpu")
     grid = Grid(len(spec.channels), spec.interval_ns, 0)
 
     def part(kind: str, rows: RowOutput) -> _Part:
-        number = np.array(list(lot), np.int64)[rows.slot]
-        first_row = np.array([segment.row for segment in lot.values()], np.int64)[rows.slot]
+        number = np.array(list(batch), np.int64)[rows.slot]
+        first_row = np.array([segment.row for segment in batch.values()], np.int64)[rows.slot]
         inside = (rows.row >= first_row) & ~np.isnan(rows.actual).all(axis=1)
         statistics = np.concatenate(rows.means[1 : 1 + len(spec.members)], axis=1)
         return kind, number[inside], rows.row[inside], statistics[inside]
 
     def parts(rows: Rows) -> Iterator[_Part]:
         heard = evidence.add(rows)
-        yield part("settled", heard.settled)
+        yield part("final", heard.settled)
         if heard.fresh is not None:
-            yield part("fresh", heard.fresh)
+            yield part("provisional", heard.fresh)
 
-    order = {str(number): at for at, number in enumerate(lot)}
-    for readings in _readings(history, lot, spec):
+    order = {str(number): at for at, number in enumerate(batch)}
+    for readings in _readings(history, batch, spec):
         slot = np.array([order[name] for name in readings.names], np.int32)[readings.series]
         yield from parts(grid.add(slot, readings.timestamp_ns, readings.values))
     yield from parts(grid.flush())
-    yield part("settled", evidence.flush())
+    yield part("final", evidence.flush())
 
 
-def _readings(history: History, lot: dict[int, Segment], spec: Spec) -> Iterator[Readings]:
-    """The rows of the segments and of those before that fill the first windows; series are numbers."""
+def _readings(history: History, batch: dict[int, Segment], spec: Spec) -> Iterator[Readings]:
+    """Yield the rows of the segments after the rows that fill their first windows; series are numbers."""
     before = spec.window - 1
     parts: list[tuple[str, NDArray[np.int64], NDArray[np.float64]]] = []
     num_rows = 0
-    for number, segment in lot.items():
+    for number, segment in batch.items():
         start = max(history.whole(segment).position, segment.position - before)
         for at in range(start, segment.stop, _FEED_ROWS):
             values = history.read(at, min(segment.stop, at + _FEED_ROWS))

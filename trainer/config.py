@@ -1,4 +1,4 @@
-"""What a training can be told; every value has a default that works."""
+"""Options of a training; every option has a default that works."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from detector.calibration.alarm_budget import parse_budget
 from trainer.errors import TrainerError
 
+ENSEMBLE = "ensemble"
+"""The family that stands for several autoencoders together."""
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 Positive = Annotated[int, Field(ge=1)]
 
 
 class ModelOptions(BaseModel):
-    """The model and its hyperparameters; None is the family's own default (docs/models.md).
+    """Choose the model and its hyperparameters; None is the default of the family (docs/models.md).
 
-    window   None or "auto": about 256 cells, 16 to 256 rows (`trainer.fitting.members.default_window`)
-    members  of an ensemble: families, each with its window where it is not the common one, as "conv" or
-             "linear:16"; None: linear, conv and lstm, and linear over a short window
+    Attributes:
+        family: "ensemble" or one family.
+        members: Families of an ensemble, such as "conv", or "linear:16" with its own window; None: linear,
+            conv and lstm, and linear over a short window.
+        window: Rows of a window; None or "auto": about 256 cells, 16 to 256 rows
+            (`trainer.fitting.members.default_window`).
+        stride: Rows from one window to the next.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    family: str = "ensemble"
+    family: str = ENSEMBLE
     members: tuple[str, ...] | None = None
     window: Positive | None = None
     stride: Positive = 1
@@ -48,15 +54,23 @@ class ModelOptions(BaseModel):
         return None if value == "auto" else value
 
     def hyperparameters(self) -> dict[str, Any]:
-        """What was given, by name."""
+        """Return the hyperparameters that were given, by name.
+
+        >>> ModelOptions(family="conv", latent=4).hyperparameters()
+        {'latent': 4}
+        """
         return self.model_dump(exclude={"family", "members", "window", "stride"}, exclude_none=True)
 
 
 class DataOptions(BaseModel):
-    """How history becomes rows.
+    """Choose how history becomes rows.
 
-    interval_seconds  None: the most common step of the data
-    max_gap           missing rows that a window may bridge; None: half a window
+    Attributes:
+        interval_seconds: Seconds between two rows; None: the most common step of the data.
+        max_gap: Consecutive missing rows that a window may bridge; None: half a window.
+        channels: Columns to use; None: all numeric columns.
+        validation_share, calibration_share: Shares of the rows that train no weights.
+        valid_range: Possible values [min, max] by channel.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,14 +84,17 @@ class DataOptions(BaseModel):
 
 
 class FitOptions(BaseModel):
-    """The training loop.
+    """Choose how the weights are trained.
 
-    noise    standard deviation, in scaled units, of the noise added to what the model sees in training
-    mask     share of the cells that the model sees as missing in training
-    trim     share of the windows of a batch, those it reconstructs worst, that teach it nothing
-    refit    once the threshold is learnt, let the model learn from the calibration rows too
-    threads  processor threads; one is best for small models, and on a busy machine more than the free
-             cores are slower by far
+    Attributes:
+        max_epochs: Upper limit of epochs.
+        patience: Epochs without a gain after which the training stops.
+        noise: Standard deviation of the noise added to the training input, in scaled units.
+        mask: Share of the cells hidden from the model in training.
+        trim: Share of the windows of a batch to ignore: those with the largest loss.
+        refit: Train on the calibration rows too, once the threshold is known.
+        seed: The same seed, data and options give the same model.
+        threads: Processor threads. One is best for small models; more than the free cores are much slower.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -100,12 +117,15 @@ class FitOptions(BaseModel):
 
 
 class ScoringOptions(BaseModel):
-    """How residuals become scores, and the threshold.
+    """Choose how residuals become scores, and how the threshold is set.
 
-    delay     rows that a final verdict may wait for later windows; more than the window's is cut to it
-    whiten    residuals are measured by the covariance of normal ones (`detector.models.whitening`); False: every
-              cell's squared residual counts alike
-    adaptive  the threshold follows the stream, so that alarms keep to the budget; False: it stays
+    Attributes:
+        alarm_budget: False alarms allowed per series, such as "1/week".
+        delay: Rows that a final verdict waits for later windows; at most the rows of a window less one.
+        whiten: Measure residuals by the covariance of normal ones (`detector.models.whitening`); False: the
+            squared residual of every cell counts equally.
+        adaptive: Let the threshold follow the stream, so that alarms keep to the budget; False: it is static.
+        batch_size: Windows that the detector scores at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -124,7 +144,11 @@ class ScoringOptions(BaseModel):
 
 
 class TrainConfig(BaseModel):
-    """Everything a training can be told."""
+    """Hold all options of a training.
+
+    >>> TrainConfig(model=ModelOptions(family="conv"), fit=FitOptions(max_epochs=5)).scoring.alarm_budget
+    '1/week'
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -143,9 +167,18 @@ class TrainConfig(BaseModel):
 
 
 def override(config: TrainConfig, name: str | None, changes: Mapping[str, Mapping[str, Any]]) -> TrainConfig:
-    """`config` with some values of its sections replaced; None replaces nothing.
+    """Return `config` with some values of its sections replaced.
 
-    Raises TrainerError that names each wrong value and what is wrong with it.
+    Args:
+        config: The configuration to start from.
+        name: New name of the model; None keeps the name.
+        changes: New values by section and key; None keeps a value.
+
+    Raises:
+        TrainerError: Values are wrong; the message names each of them with its fault.
+
+    >>> override(TrainConfig(), "pump", {"model": {"window": 32, "latent": None}}).model.window
+    32
     """
     values = config.model_dump()
     if name is not None:
@@ -161,7 +194,7 @@ def override(config: TrainConfig, name: str | None, changes: Mapping[str, Mappin
 
 
 def _problem(error: Any) -> str:
-    """One of pydantic's errors in a line."""
+    """Return one of pydantic's errors as a line."""
     message = str(error["msg"]).removeprefix("Value error, ")
     place = ".".join(str(part) for part in error["loc"])
     if not place or isinstance(error["input"], dict):

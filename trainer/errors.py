@@ -1,13 +1,13 @@
 """Errors of the trainer.
 
-TrainerError          training or evaluation cannot go on; the message says why and what to do
-└── TooLittleDataError     not enough rows for the window and the three splits
+TrainerError           training or evaluation cannot continue; the message gives the reason and a remedy
+└── TooLittleDataError     too few rows for the window and the three splits
 """
 
 
 class TrainerError(Exception):
-    """Training or evaluation cannot go on."""
+    """Report that training or evaluation cannot continue."""
 
 
 class TooLittleDataError(TrainerError):
-    """Not enough rows to learn from; the message says how many are needed."""
+    """Report that there are too few rows to train on; the message states how many are needed."""

@@ -1,46 +1,48 @@
-"""The model card: what a person should know of an artifact before trusting it."""
+"""The model card: facts that a person should know before trusting an artifact."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from detector.artifact.spec import Spec
 
 _TEMPLATE = """\
 # {name}
 
-{members} over {num_channels} channels, one row every {interval:g} s. It scores how far windows are from
-what their own code lets it expect; 1.0 is the threshold.
+{members} over {num_channels} channels, one row every {interval:g} s. It scores how far measured values
+are from predicted ones; 1.0 is the threshold.
 
 | | |
 |---|---|
 | channels | {channels} |
 | trained on | {rows} rows of {num_series} series, fingerprint {fingerprint} |
 | split by time | {train} % training, {validation} % validation, {calibration} % calibration |
-| epochs | {epochs} ({stopped}), best {best_epoch} |
-| loss | training {train_loss:.4g}, validation {validation_loss:.4g} |
-| threshold | {threshold:.4g} by {method}, for {budget} false alarms a series |
+{course}
+| threshold | {threshold:.4g} by {method}, for {budget} false alarms per series |
 | seed | {seed} |
 
 ## Limits
 
-- It knows what its history showed. What was rare there scores high; what was wrong there counts as normal.
+- The model knows its history only. Rare patterns of it score high; faults in it count as normal.
 - The threshold {threshold_kind}.
-- A series needs {shortest} rows before its first score, and {window} before all of the model speaks; again
-  after a gap of more than {max_gap} rows.
+- A series has its first score after {shortest} rows, full accuracy after {window} rows. It starts again after
+  a gap of more than {max_gap} rows.
 """
 
-_STAYS = "is static: it holds as long as normal errors look like those of the calibration part"
-_ADAPTS = "follows each series so that alarms keep to the budget; a level that stays is learnt"
+_STATIC = "is static: it holds while normal errors look like those of the calibration part"
+_ADAPTIVE = "follows each series so that alarms keep to the budget; a permanent new level becomes normal"
 
 
 def model_card(spec: Spec) -> str:
-    """The card of a trained spec, Markdown."""
+    """Return the card of a trained spec, in Markdown."""
     training = spec.training
     return _TEMPLATE.format(
         name=spec.name,
         members=_members(spec),
+        course=_course(training),
         window=spec.window,
         shortest=min(member.window for member in spec.members),
-        threshold_kind=_ADAPTS if spec.threshold.adaptation else _STAYS,
+        threshold_kind=_ADAPTIVE if spec.threshold.adaptation else _STATIC,
         num_channels=len(spec.channels),
         interval=spec.interval_ns / 1e9,
         channels=", ".join(spec.channel_names),
@@ -52,8 +54,18 @@ def model_card(spec: Spec) -> str:
     )
 
 
+def _course(training: dict[str, Any]) -> str:
+    """Return the lines of the table on epochs and losses."""
+    if not training["epochs"]:
+        return "| epochs | solved directly, no epochs |"
+    return (
+        f"| epochs | {training['epochs']} ({training['stopped']}), best {training['best_epoch']} |\n"
+        f"| loss | training {training['train_loss']:.4g}, validation {training['validation_loss']:.4g} |"
+    )
+
+
 def _members(spec: Spec) -> str:
-    """The members in words, "A conv autoencoder of 64 rows"."""
+    """Describe the members of the ensemble, as in "A conv autoencoder of 64 rows"."""
     named = [f"{member.family} ({member.window} rows)" for member in spec.members]
     if len(named) == 1:
         return f"A {spec.members[0].family} autoencoder of {spec.window} rows"

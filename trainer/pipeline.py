@@ -27,12 +27,12 @@ from trainer.calibrate import (
 )
 from trainer.config import TrainConfig
 from trainer.data.channel_statistics import ChannelStatistics, channel_statistics
-from trainer.data.history import Chunks, History, Segment, Shares, build_history
+from trainer.data.history import Chunks, History, Part, Segment, Shares, build_history
 from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
-from trainer.fitting.gradient import Halves, fit_module
-from trainer.fitting.members import default_max_gap, plan_members
+from trainer.fitting.gradient import TrainingAndValidation, fit_module
+from trainer.fitting.members import check_families, default_max_gap, resolve_members
 from trainer.fitting.whitening import fit_whitening
 from trainer.model_card import model_card
 from trainer.progress import ProgressReport, quiet
@@ -42,7 +42,13 @@ _REFIT_EPOCHS, _REFIT_RATE = 3, 0.2
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Rows to learn from: `chunks` is called twice and gives the same rows both times."""
+    """Hold rows to train on.
+
+    Attributes:
+        chunks: Called twice or more; must return the same rows each time.
+        channels: Names of the columns of values.
+        interval_ns: Nanoseconds between two rows; None: to be inferred from the rows.
+    """
 
     chunks: Chunks
     channels: tuple[str, ...]
@@ -52,9 +58,22 @@ class TrainingData:
 def source_of(
     data: str | Path | Sequence[str | Path] | pd.DataFrame, channels: tuple[str, ...] | None = None
 ) -> TrainingData:
-    """History from Parquet or from a frame with a DatetimeIndex (and optionally a `series` column)."""
+    """Return the rows of Parquet files or of a frame.
+
+    Args:
+        data: A Parquet file, a directory, a list of them, or a frame with a DatetimeIndex and one column per
+            channel; a column `series` separates several series.
+        channels: Columns to use; None: all numeric columns.
+
+    Raises:
+        TrainerError: The frame cannot be used, or `data` is of another type.
+        ParquetError: The files cannot be read.
+    """
     if isinstance(data, pd.DataFrame):
         return _frame_source(data, channels)
+    paths = [data] if isinstance(data, str | Path) else data
+    if not isinstance(paths, list | tuple) or not all(isinstance(path, str | Path) for path in paths):
+        raise TrainerError(_wrong_type(data))
     dataset = discover(data, channels)
     return TrainingData(_chunks_of(dataset), dataset.channels, dataset.interval_ns)
 
@@ -62,11 +81,19 @@ def source_of(
 def fit_source(
     source: TrainingData, config: TrainConfig, report: ProgressReport = quiet, checkpoint: Path | None = None
 ) -> Artifact:
-    """Train, calibrate and describe a model of `source`; nothing is written but the checkpoint.
+    """Train, calibrate and describe a model of `source`; write nothing but the checkpoint.
 
-    `checkpoint` is the directory of the state after each epoch; a state found there is gone on from.
-    Raises TooLittleDataError where window and splits do not fit the rows, TrainerError for the rest.
+    Args:
+        source: Rows to train on.
+        config: All options of the training.
+        report: Receives the progress.
+        checkpoint: Directory for the state after each epoch; a state found there is resumed.
+
+    Raises:
+        TooLittleDataError: Window and splits do not fit the rows.
+        TrainerError: An option is wrong, or the training cannot go on.
     """
+    check_families(config.model)
     report(0.0, "reading the history")
     interval = config.data.interval_seconds
     interval_ns = round(interval * 1e9) if interval is not None else source.interval_ns
@@ -87,29 +114,17 @@ def _fit_history(
 ) -> Artifact:
     shares = Shares(config.data.validation_share, config.data.calibration_share)
     num_channels = len(history.channels)
-    members = plan_members(config.model, _longest_series(history), num_channels, config.scoring.delay)
-    fit_part = history.part("fit", shares)
-    statistics = channel_statistics(history, fit_part, members[0].window)
+    members = resolve_members(config.model, _longest_series(history), num_channels, config.scoring.delay)
+    statistics = channel_statistics(history, history.part("fit", shares), members[0].window)
+    windows = _MemberWindows(history, shares, statistics)
     store = Checkpoints(checkpoint, _identity(history, config, members)) if checkpoint else None
     torch.manual_seed(config.fit.seed)
     module = build_members(members, num_channels)
-    results = []
-    for number, member in enumerate(members):
-        windows = _windows(history, shares, statistics, member.window)
-        told = _member_report(report, number, members)
-        state = store.member(number) if store else None
-        autoencoder = module[number].autoencoder
-        results.append(
-            fit_module(autoencoder, member.hyperparameters, windows.halves, config.fit, told, state)
-        )
-        autoencoder.cpu().eval()
-        if config.scoring.whiten:
-            fit_whitening(module[number].whitening, autoencoder, windows.fit, config.scoring.delay == 0)
+    results = _fit_members(module, members, windows, config, report, store)
     report(1.0, "calibrating")
     segments = history.part("calibration", shares)
-    residuals = held_out_residuals(
-        module[0].autoencoder, _reaching(history, segments, statistics, members[0].window)
-    )
+    held_out = windows.ending_in("calibration", members[0].window)
+    residuals = held_out_residuals(module[0].autoencoder, held_out)
     spec = Spec(
         name=config.name or "model",
         members=neutral(members, 1 if num_channels == 1 else 2),
@@ -124,51 +139,77 @@ def _fit_history(
     )
     artifact = calibrate(spec, module, history, segments, config.scoring.adaptive)
     if config.fit.refit:
-        report(1.0, "learning from the newest rows")
-        _refit(module, members, history, shares, statistics, config)
+        report(1.0, "training on the newest rows")
+        _refit(module, members, windows, config)
     table = artifact.calibration | residual_columns(spec, residuals)
     return replace(artifact, calibration=table, card=model_card(artifact.spec))
 
 
 @dataclass(frozen=True, slots=True)
 class _MemberWindows:
-    """What one member learns from: `fit` holds the windows of both halves, for what has no validation."""
+    """Cut the history into windows of a member's length."""
 
-    halves: Halves
-    fit: TrainingWindows
+    history: History
+    shares: Shares
+    statistics: ChannelStatistics
+
+    def within(self, part: Part, window: int) -> TrainingWindows:
+        """Return the windows that lie in one part of the history."""
+        return self._windows(self.history.part(part, self.shares), window)
+
+    def ending_in(self, part: Part, window: int) -> TrainingWindows:
+        """Return the windows that end in one part of the history; they may begin in the part before it."""
+        segments = self.history.reaching_back(self.history.part(part, self.shares), window - 1)
+        return self._windows(segments, window)
+
+    def split(self, window: int) -> TrainingAndValidation:
+        """Return the windows to train on and to validate with; raise TooLittleDataError if one has none."""
+        train, validation = self.within("train", window), self.ending_in("validation", window)
+        if len(train) == 0 or len(validation) == 0:
+            shares = self.shares
+            raise TooLittleDataError(
+                f"{self.history.num_rows} rows are too few for a window of {window}: training needs at least"
+                f" one whole window without a long gap in the first"
+                f" {1 - shares.validation - shares.calibration:.0%} of the rows, and one that ends in the"
+                f" {shares.validation:.0%} after them; use a smaller window, more history or a larger max_gap"
+            )
+        return TrainingAndValidation(train, validation, self.within("fit", window))
+
+    def _windows(self, segments: tuple[Segment, ...], window: int) -> TrainingWindows:
+        return TrainingWindows(self.history, segments, self.statistics.center, self.statistics.scale, window)
 
 
-def _windows(history: History, shares: Shares, statistics: ChannelStatistics, window: int) -> _MemberWindows:
-    """Windows that end in the validation part may begin in the training part.
-
-    Raises TooLittleDataError where there is no window.
-    """
-    center, scale = statistics.center, statistics.scale
-    train = TrainingWindows(history, history.part("train", shares), center, scale, window)
-    validation = _reaching(history, history.part("validation", shares), statistics, window)
-    fit = TrainingWindows(history, history.part("fit", shares), center, scale, window)
-    if len(train) == 0 or len(validation) == 0:
-        raise TooLittleDataError(
-            f"{history.num_rows} rows are too few for a window of {window}: training needs at least one"
-            f" whole window without a long gap in the first"
-            f" {1 - shares.validation - shares.calibration:.0%} of the rows, and the {shares.validation:.0%}"
-            " after them one that ends there; use a smaller window, more history or a larger max_gap"
+def _fit_members(
+    module: Ensemble,
+    members: tuple[Member, ...],
+    windows: _MemberWindows,
+    config: TrainConfig,
+    report: ProgressReport,
+    store: Checkpoints | None,
+) -> list[FitResult]:
+    """Train the members of the ensemble one after the other; each ends on the CPU, in evaluation mode."""
+    results = []
+    for number, member in enumerate(members):
+        split = windows.split(member.window)
+        report_progress = _member_report(report, number, members)
+        state = store.member(number) if store else None
+        autoencoder = module[number].autoencoder
+        results.append(
+            fit_module(autoencoder, member.hyperparameters, split, config.fit, report_progress, state)
         )
-    return _MemberWindows(Halves(train, validation, fit), fit)
+        autoencoder.cpu().eval()
+        if config.scoring.whiten:
+            fit_whitening(module[number].whitening, autoencoder, split.both, config.scoring.delay == 0)
+    return results
 
 
 def _refit(
-    module: Ensemble,
-    members: tuple[Member, ...],
-    history: History,
-    shares: Shares,
-    statistics: ChannelStatistics,
-    config: TrainConfig,
+    module: Ensemble, members: tuple[Member, ...], windows: _MemberWindows, config: TrainConfig
 ) -> None:
-    """Let trained and calibrated members learn from all rows, the newest of which the stream goes on from.
+    """Train the calibrated members on all rows, so that they know the newest rows, where the stream begins.
 
-    The threshold stays that of rows which were held out. A member trained by gradients goes on from its
-    weights for a few gentle epochs; closed forms and whitening are computed anew.
+    The threshold stays the one of held-out rows. A member trained by gradients continues from its weights for
+    a few epochs at a low learning rate. Closed forms and whitening are computed again.
     """
     gentle = config.fit.model_copy(
         update={
@@ -177,36 +218,26 @@ def _refit(
         }
     )
     for number, member in enumerate(members):
-        everything = TrainingWindows(
-            history, history.part("all", shares), statistics.center, statistics.scale, member.window
-        )
-        newest = _reaching(history, history.part("calibration", shares), statistics, member.window)
+        everything = windows.within("all", member.window)
+        newest = windows.ending_in("calibration", member.window)
         autoencoder = module[number].autoencoder
-        halves = Halves(everything, newest, everything)
-        fit_module(autoencoder, member.hyperparameters, halves, gentle, quiet)
+        split = TrainingAndValidation(everything, newest, everything)
+        fit_module(autoencoder, member.hyperparameters, split, gentle, quiet)
         autoencoder.cpu().eval()
         if config.scoring.whiten:
             fit_whitening(module[number].whitening, autoencoder, everything, config.scoring.delay == 0)
 
 
-def _reaching(
-    history: History, segments: tuple[Segment, ...], statistics: ChannelStatistics, window: int
-) -> TrainingWindows:
-    """The windows that end in `segments`."""
-    reaching = history.reaching_back(segments, window - 1)
-    return TrainingWindows(history, reaching, statistics.center, statistics.scale, window)
-
-
 def _member_report(report: ProgressReport, number: int, members: tuple[Member, ...]) -> ProgressReport:
-    """The progress of one member as a part of all members'."""
+    """Return a report that shows the progress of one member as a share of all members."""
     if len(members) == 1:
         return report
     name = f"{members[number].family} {members[number].window}"
 
-    def told(done: float, words: str, notable: bool = False) -> None:
+    def report_progress(done: float, words: str, notable: bool = False) -> None:
         report((number + done) / len(members), f"{name}: {words}", notable)
 
-    return told
+    return report_progress
 
 
 def _longest_series(history: History) -> int:
@@ -217,7 +248,10 @@ def _longest_series(history: History) -> int:
 
 
 def _identity(history: History, config: TrainConfig, members: tuple[Member, ...]) -> str:
-    """What the weights depend on; epochs may be added and the device changed when training is resumed."""
+    """Return a digest of all that the weights depend on.
+
+    A resumed training may have more epochs and another device.
+    """
     parts = (
         history.fingerprint,
         history.interval_ns,
@@ -232,8 +266,10 @@ def _identity(history: History, config: TrainConfig, members: tuple[Member, ...]
 def _training_record(
     history: History, shares: Shares, config: TrainConfig, results: list[FitResult]
 ) -> dict[str, Any]:
-    """What the artifact keeps of how it came to be; plain JSON values. Losses are those of the first member
-    that was trained by gradients."""
+    """Return the record of the training that the artifact keeps, as plain JSON values.
+
+    Losses are those of the first member that was trained by gradients.
+    """
     shown = next((result for result in results if result.train_losses), results[0])
     losses = shown.train_losses
     return {
@@ -257,6 +293,20 @@ def _training_record(
 
 def _chunks_of(dataset: Dataset) -> Chunks:
     return lambda: read_chunks(dataset)
+
+
+def _wrong_type(data: object) -> str:
+    """Explain what to pass instead of `data`."""
+    kind = type(data).__name__
+    accepted = "data must be a Parquet file, a directory, a list of them or a pandas DataFrame"
+    if isinstance(data, pd.Series):
+        return f"{accepted}, found Series: make a frame of one channel: data.to_frame('value')"
+    if isinstance(data, np.ndarray):
+        return (
+            f"{accepted}, found ndarray: values need times: pd.DataFrame(values, columns=[...],"
+            ' index=pd.date_range("2026-01-01", periods=len(values), freq="1s"))'
+        )
+    return f"{accepted}, found {kind}"
 
 
 def _frame_source(frame: pd.DataFrame, channels: tuple[str, ...] | None) -> TrainingData:

@@ -1,7 +1,8 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+"""Progress of long work: a bar on a terminal, lines elsewhere, nothing when it is not wanted."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -11,28 +12,51 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+VARIABLE = "STREAMGAUGE_PROGRESS"
+"""Environment variable that shows (1) or hides (0) the progress of library calls."""
 _LINE_SECONDS = 5.0
+_NO = {"0", "false", "no", "off"}
 
 
 class ProgressReport(Protocol):
-    """Takes how far the work is, 0 to 1, and a few words; what is notable is always shown."""
+    """Receive the share of the work that is done, 0 to 1, and a few words; notable words are always shown."""
 
     def __call__(self, done: float, words: str, notable: bool = False) -> None: ...
 
 
 def quiet(done: float, words: str, notable: bool = False) -> None:
-    """A report that goes nowhere."""
+    """Show nothing."""
+
+
+def is_wanted() -> bool:
+    """Return whether a library call shows its progress: on a terminal, in a notebook, or if VARIABLE asks.
+
+    Scripts whose standard error goes to a file stay silent.
+    """
+    setting = os.environ.get(VARIABLE, "").strip().lower()
+    return setting not in _NO if setting else sys.stderr.isatty() or _is_notebook()
 
 
 @contextmanager
 def reporting(title: str, show: bool = True) -> Iterator[ProgressReport]:
-    """A report shown on standard error while the context lasts."""
+    """Show a report on standard error while the context lasts.
+
+    Args:
+        title: Words before each line, such as "training pump".
+        show: False gives a report that shows nothing.
+    """
     if not show:
         yield quiet
     elif sys.stderr.isatty():
         yield from _bar(title)
     else:
         yield _Lines(title)
+
+
+def _is_notebook() -> bool:
+    """Return whether an IPython kernel runs this code; IPython is not imported for it."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get_ipython is not None and hasattr(get_ipython(), "kernel")
 
 
 def _bar(title: str) -> Iterator[ProgressReport]:
@@ -55,7 +79,7 @@ def _bar(title: str) -> Iterator[ProgressReport]:
 
 
 class _Lines:
-    """At most a line every few seconds, but the last one and what is notable in any case."""
+    """Print at most one line every few seconds; the last line and notable ones are always printed."""
 
     def __init__(self, title: str) -> None:
         self._title = title

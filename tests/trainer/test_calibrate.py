@@ -109,7 +109,7 @@ def test_held_out_statistics_are_those_of_an_engine_that_saw_it_all(
         patch.setattr("trainer.calibrate._FEED_ROWS", at_once)
         held_out = held_out_statistics(artifact, history, segments)
     members = artifact.spec.members
-    errors = EnsembleError(members, [member.settled for member in members]).errors(held_out.settled)
+    errors = EnsembleError(members, [member.settled for member in members]).errors(held_out.final)
     expected, numbers = [], []
     for number, segment in enumerate(segments):
         scores = engine_scores(artifact, history, segment.series)
@@ -127,9 +127,9 @@ def test_fresh_statistics_are_those_of_an_engine_that_waits_for_nothing(
     history: History, segments: tuple[Segment, ...]
 ) -> None:
     waiting, causal = (held_out_statistics(artifact_of(delay), history, segments) for delay in (3, 0))
-    np.testing.assert_array_equal(waiting.fresh, causal.settled)
-    np.testing.assert_array_equal(causal.fresh, causal.settled)
-    assert (waiting.settled != waiting.fresh).any()
+    np.testing.assert_array_equal(waiting.provisional, causal.final)
+    np.testing.assert_array_equal(causal.provisional, causal.final)
+    assert (waiting.final != waiting.provisional).any()
 
 
 # Levels and threshold
@@ -144,7 +144,7 @@ def test_levels_are_those_of_each_member_s_statistics(history: History) -> None:
     artifact = artifact_of(delay=3)
     held_out = held_out_statistics(artifact, history, history.segments)
     found = learnt(history, artifact).spec.members
-    for kind, statistics in (("settled", held_out.settled), ("fresh", held_out.fresh)):
+    for kind, statistics in (("settled", held_out.final), ("fresh", held_out.provisional)):
         expected = [level_of(column) for column in log_statistics(statistics).T]
         assert [level for member in found for level in getattr(member, kind)] == expected
     assert found[0].settled != found[0].fresh
@@ -155,7 +155,7 @@ def test_errors_of_held_out_rows_lie_around_the_same_place_whatever_the_member_s
 ) -> None:
     """Their statistics differ a thousandfold; a hundredth of the rows of each exceeds the error 1."""
     held_out = held_out_statistics(artifact, history, history.segments)
-    scaled = replace(held_out, settled=held_out.settled * [1.0, 1000.0, 1e-3, 1.0])
+    scaled = replace(held_out, settled=held_out.final * [1.0, 1000.0, 1e-3, 1.0])
     for one in (held_out, scaled):
         found = calibrated(artifact.spec, artifact.module, one, adaptive=False)
         for at, member in enumerate(found.spec.members):
@@ -171,7 +171,7 @@ def test_a_causal_model_has_no_threshold_of_provisional_verdicts(history: Histor
     assert list(waiting.held_out) == ["segment", "error", "fresh"]
     members = waiting.spec.members
     held_out = held_out_statistics(artifact_of(3), history, history.segments)
-    first = EnsembleError(members, [member.fresh for member in members]).errors(held_out.fresh)
+    first = EnsembleError(members, [member.fresh for member in members]).errors(held_out.provisional)
     np.testing.assert_array_equal(waiting.held_out["fresh"], first)
     assert waiting.spec.threshold.fresh is not None
     assert np.nanquantile(first, 0.9) < waiting.spec.threshold.fresh < 2 * np.nanmax(first)
@@ -394,12 +394,14 @@ def test_the_card_says_what_it_is_and_its_limits(artifact: Artifact) -> None:
         "An ensemble of autoencoders, conv (8 rows), linear (4 rows), over 2 channels, one row every 1 s.",
         "| trained on | 1000 rows of 3 series, fingerprint abc |",
         "| epochs | 7 (early stopping), best 5 |",
-        "for 1/week false alarms a series |",
+        "for 1/week false alarms per series |",
         "## Limits",
         "- The threshold is static: ",
-        "- A series needs 4 rows before its first score, and 8 before all of the model speaks; again",
+        "- A series has its first score after 4 rows, full accuracy after 8 rows. It starts again after",
     ):
         assert words in card
+    solved = model_card(replace(artifact.spec, training={**training, "epochs": 0, "stopped": "closed form"}))
+    assert "| epochs | solved directly, no epochs |\n| threshold |" in solved
     only = replace(artifact.spec, members=artifact.spec.members[:1], training=training)
     adapting = replace(only, threshold=Threshold(1.0, "fixed", "1/week", adaptation=ADAPTATION))
     assert "A conv autoencoder of 8 rows over 2 channels, one row every 1 s." in model_card(only)

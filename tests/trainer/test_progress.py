@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from trainer import progress
-from trainer.progress import reporting
+from trainer.progress import is_wanted, reporting
 
 
 class Clock:
@@ -60,10 +61,6 @@ def test_nothing_is_said_when_nothing_shall_be_shown(capsys: pytest.CaptureFixtu
 
 
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
@@ -75,3 +72,32 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "training pump: stopped [early]" in shown
     assert "100%" in shown
     assert "epoch 2, loss 0.5" in shown
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_library_calls_show_progress_on_a_terminal_and_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STREAMGAUGE_PROGRESS", raising=False)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    assert not is_wanted()
+    shell = SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert not is_wanted()  # IPython in a pipe
+    shell.kernel = object()
+    assert is_wanted()
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert is_wanted()
+
+
+@pytest.mark.parametrize(("setting", "wanted"), [("0", False), ("off", False), ("1", True), ("", True)])
+def test_an_environment_variable_shows_and_hides_the_progress_of_library_calls(
+    setting: str, wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMGAUGE_PROGRESS", setting)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert is_wanted() is wanted

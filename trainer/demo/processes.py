@@ -1,4 +1,4 @@
-"""Child processes that never outlive us."""
+"""Child processes that never outlive this process."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ _PR_SET_PDEATHSIG = 1
 
 @contextmanager
 def started(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process while the context lasts, its output in `log`; then SIGTERM, and SIGKILL after a grace.
+    """Run a process while the context lasts, with its output in `log`.
 
-    It gets no Ctrl-C of its own, and on Linux it dies with us even when we are killed.
+    At the end it gets SIGTERM, and SIGKILL after 15 s. Ctrl-C does not reach it. On Linux it ends with this
+    process even if this process is killed.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        process = subprocess.Popen(  # prctl in the child touches no lock of ours
+        process = subprocess.Popen(  # prctl in the child takes no lock
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -37,7 +38,7 @@ def started(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byte
 
 
 def stop(process: subprocess.Popen[bytes]) -> int:
-    """End the process if it runs; returns its exit code."""
+    """End the process if it runs; return its exit code."""
     if process.poll() is None:
         process.terminate()
         try:

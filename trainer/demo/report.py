@@ -1,4 +1,4 @@
-"""What the demo tells: which fault was found when, by which model, in which channel; and false alarms."""
+"""The outcome of the demo: which model found which fault when, in which channel; and the false alarms."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -16,8 +17,8 @@ _TOLERATED_NS = 60_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The first incident of a model within a fault."""
+class Detection:
+    """Hold the first incident of a model within a fault; `rows` passed between start and incident."""
 
     rows: int
     channels: tuple[str, ...]
@@ -26,16 +27,19 @@ class Found:
 
 @dataclass(slots=True)
 class AlertFeed:
-    """Matches incidents with faults. An incident belongs to a fault of its series when it starts within
-    it, or within a window after its end (the way back is a change too); any other is a false alarm."""
+    """Match incidents with faults.
+
+    An incident belongs to a fault of its series if it starts within the fault or at most `window` rows later.
+    The return to normal after the fault is a change too. Any other incident is a false alarm.
+    """
 
     plant: Plant
     window: int
-    found: dict[tuple[Fault, str], Found] = field(default_factory=dict)
+    found: dict[tuple[Fault, str], Detection] = field(default_factory=dict)
     false_alarms: dict[str, int] = field(default_factory=dict)
 
-    def take(self, model: str, alert: dict[str, Any]) -> str | None:
-        """Take one alert; the line that tells of it, or None where it is nothing new."""
+    def match(self, model: str, alert: dict[str, Any]) -> str | None:
+        """Match one alert of a model; return the line to print, or None if the alert is nothing new."""
         if alert["event"] != "opened":
             return None
         start_ns, opened_ns = _ns(alert["start"]), _ns(alert["opened"])
@@ -49,14 +53,14 @@ class AlertFeed:
         if (fault, model) in self.found:
             return None
         rows = (opened_ns - fault.start_ns) // self.plant.interval_ns
-        self.found[fault, model] = Found(rows, channels, alert["reason"])
+        self.found[fault, model] = Detection(rows, channels, alert["reason"])
         minutes = rows * self.plant.interval_seconds / 60
-        sure = (
-            "" if channels[:1] == (fault.channel,) else f" (blames {channels[0] if channels else 'nothing'})"
+        other = (
+            "" if channels[:1] == (fault.channel,) else f", blames {channels[0] if channels else 'nothing'}"
         )
         return (
             f"[green]{when}  {fault.series}  FOUND {fault.kind} on {fault.channel} by {model}"
-            f" after {rows} rows ({minutes:.0f} min){sure}[/green]"
+            f" after {minutes:.0f} min{other}[/green]"
         )
 
     def _fault_at(self, series: str, start_ns: int) -> Fault | None:
@@ -70,44 +74,51 @@ class AlertFeed:
         return None
 
 
-def summary(watch: AlertFeed, models: Sequence[str], sent: int, console: Console) -> None:
-    """The table of all faults and models, and the false alarms against the budget."""
-    table = Table(title="What was found")
-    for name in ("fault", "pump", "channel", "at"):
-        table.add_column(name)
+def print_summary(feed: AlertFeed, models: Sequence[str], sent: int, console: Console) -> None:
+    """Print the table of faults, which fits in 80 columns for two models, and the counts of each model.
+
+    Args:
+        feed: The matched alerts.
+        models: Names of the models, in the order of their columns.
+        sent: Number of readings that were sent.
+        console: Where to print.
+    """
+    console.print(_table(feed, models))
+    console.print("(a channel below a time: the model blamed this channel instead)")
+    num_faults = len(feed.plant.faults)
     for model in models:
-        table.add_column(f"{model} after", justify="right", no_wrap=True)
-        table.add_column("blamed")
-    for fault in watch.plant.faults:
-        cells = [fault.kind, fault.series, fault.channel, _clock(fault.start_ns)]
-        for model in models:
-            cells += _cells(watch.found.get((fault, model)), fault, watch.plant.interval_seconds)
-        table.add_row(*cells)
-    console.print(table)
-    num_faults = len(watch.plant.faults)
-    for model in models:
-        caught = [found for (_, by), found in watch.found.items() if by == model]
-        right = sum(
-            found.channels[:1] == (fault.channel,)
-            for (fault, by), found in watch.found.items()
-            if by == model
-        )
-        alarms = watch.false_alarms.get(model, 0)
+        detections = {fault: one for (fault, by), one in feed.found.items() if by == model}
+        right = sum(one.channels[:1] == (fault.channel,) for fault, one in detections.items())
+        alarms = feed.false_alarms.get(model, 0)
         console.print(
-            f"{model}: {len(caught)} of {num_faults} faults found, {right} with the right channel first,"
+            f"{model}: {len(detections)} of {num_faults} faults found, {right} with the right channel first,"
             f" {alarms} false alarm{'' if alarms == 1 else 's'} in {sent:,} readings"
         )
-    either = {fault for fault, _ in watch.found}
+    either = {fault for fault, _ in feed.found}
     console.print(f"[bold]together: {len(either)} of {num_faults} faults found[/bold]")
 
 
-def _cells(found: Found | None, fault: Fault, interval_seconds: int) -> list[str]:
-    if found is None:
-        return ["[red]missed[/red]", ""]
-    minutes = found.rows * interval_seconds / 60
-    blamed = found.channels[0] if found.channels else "-"
-    colour = "green" if blamed == fault.channel else "yellow"
-    return [f"{minutes:.1f} min", f"[{colour}]{blamed}[/{colour}]"]
+def _table(feed: AlertFeed, models: Sequence[str]) -> Table:
+    """Make one row per fault; a cell of a model holds the minutes until its first incident."""
+    table = Table(title="Faults and what the models found", box=box.SIMPLE, show_edge=False, pad_edge=False)
+    for name in ("fault", "pump", "channel", "at"):
+        table.add_column(name, no_wrap=True)
+    for model in models:
+        table.add_column(f"{model} after", justify="right", no_wrap=True)
+    for fault in feed.plant.faults:
+        cells = [_cell(feed.found.get((fault, model)), fault, feed.plant) for model in models]
+        table.add_row(fault.kind, fault.series, fault.channel, _clock(fault.start_ns), *cells)
+    return table
+
+
+def _cell(detection: Detection | None, fault: Fault, plant: Plant) -> str:
+    if detection is None:
+        return "[red]missed[/red]"
+    minutes = f"{detection.rows * plant.interval_seconds / 60:.1f} min"
+    if detection.channels[:1] == (fault.channel,):
+        return f"[green]{minutes}[/green]"
+    blamed = detection.channels[0] if detection.channels else "no channel"
+    return f"[yellow]{minutes}\n{blamed}[/yellow]"
 
 
 def _ns(text: str) -> int:

@@ -1,7 +1,7 @@
-"""The yardstick: the linear autoencoder (principal components of the windows) with plain squared error.
+"""The rival of every model: the linear autoencoder, principal components of windows, with plain error.
 
-A row's error is the mean square of its residual over the channels, without whitening, overlap of distances
-or smoothing. Whatever is built must beat it (`streamgauge evaluate` says whether it does).
+The error of a row is the mean square of its residual over the channels. Nothing is whitened or smoothed.
+`streamgauge evaluate` reports whether a model beats it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ _BATCH = 256
 def plain_linear_errors(
     history: History, values: NDArray[np.float64], window: int, causal: bool
 ) -> NDArray[np.float64]:
-    """The error of each row of `values`, float64 [n], fitted on all but the calibration part of `history`.
+    """Return the error of each row of `values`, float64 [n]; NaN before the first window.
 
-    values float64 [n, C], one series, a row an interval, NaN where missing. Causal: by the window that ends
-    at the row; else by the mean reconstruction of all windows that hold it. NaN before the first window.
+    Args:
+        history: The model is fitted on all of it but the calibration part.
+        values: float64 [n, C], one series, one row per interval, NaN where missing.
+        window: Rows of a window.
+        causal: Reconstruct a row from the window that ends at it; False: average over all windows with it.
     """
     segments = history.part("fit", Shares())
     statistics = channel_statistics(history, segments, window)
@@ -50,7 +53,7 @@ def plain_linear_errors(
 def _expected(
     module: torch.nn.Module, rows: NDArray[np.float32], window: int, causal: bool
 ) -> NDArray[np.float64]:
-    """What the windows expect of each row, float64 [n, C]; NaN where none does."""
+    """Return the value that the windows expect in each cell, float64 [n, C]; NaN where no window reaches."""
     total, count = np.zeros(rows.shape), np.zeros(len(rows))
     views = np.lib.stride_tricks.sliding_window_view(rows, window, axis=0).transpose(0, 2, 1)
     for at in range(0, len(views), _BATCH):

@@ -1,4 +1,4 @@
-"""Labelled files as evaluation reads them: one series a file, whole in memory, in the order of time."""
+"""Labelled files as evaluation reads them: one series per file, in memory, in the order of time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,18 @@ from trainer.errors import TooLittleDataError, TrainerError
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One labelled series, rows by time; rows of equal time stay in the file's order.
+    """Hold one labelled series of n rows, sorted by time; rows of equal time keep the order of the file.
 
-    timestamp_ns int64 [n]; values float64 [n, channels], NaN where missing; label int8 [n], 1 anomalous;
-    split object [n], what the file says; train bool [n], the rows to fit on; place intp [n], each row's
-    place in the file; channels by name, so that the order of the columns decides nothing; interval_ns the
-    step of the grid; buffer the rows of the VUS buffer.
+    Attributes:
+        timestamp_ns: int64 [n].
+        values: float64 [n, channels], NaN where missing.
+        label: int8 [n], 1 for an anomalous row.
+        split: object [n], the text of the column `split`.
+        train: bool [n], the rows to fit on.
+        place: intp [n], position of each row in the file.
+        channels: Names, sorted, so that the order of the columns changes no figure.
+        interval_ns: Step of the grid.
+        buffer: Rows of the VUS buffer.
     """
 
     timestamp_ns: NDArray[np.int64]
@@ -36,14 +42,14 @@ class Labelled:
     buffer: int
 
     def training_chunk(self) -> Chunk:
-        """The rows to fit on, without their labels: no fit may see them."""
+        """Return the rows to fit on, without their labels, which no training may see."""
         train = self.train
         series = np.zeros(int(train.sum()), np.int32)
         return Chunk(self.timestamp_ns[train], ("series",), series, self.values[train], None, None)
 
 
 def find_files(directory: Path) -> list[Path]:
-    """Every Parquet file at or below `directory`, hidden ones left out. Raises TrainerError for none."""
+    """Return the Parquet files at or below `directory` without hidden ones; raise TrainerError for none."""
     if not directory.exists():
         raise TrainerError(f"{directory}: no such file or directory")
     if not directory.is_dir():
@@ -56,15 +62,20 @@ def find_files(directory: Path) -> list[Path]:
 
 
 def read_labelled(path: Path, train_rows: int | None) -> Labelled:
-    """A file with its labels. `train_rows`: fit on the first so many rows; None: on `split = train`.
+    """Read a file with its labels.
 
-    Raises TrainerError or ParquetError that says what the file lacks.
+    Args:
+        path: A Parquet file of one series.
+        train_rows: Fit on the first so many rows; None: on the rows with `split = train`.
+
+    Raises:
+        TrainerError, ParquetError: The file lacks a column or holds several series.
     """
     dataset = discover(path)
     if not dataset.has_label:
-        raise TrainerError("no `label` column; evaluation needs 1 on anomalous rows and 0 elsewhere")
+        raise TrainerError("no column `label`; add one with 1 on anomalous rows and 0 elsewhere")
     if train_rows is None and not dataset.has_split:
-        raise TrainerError("no `split` column; add one (train, test) or give --train-rows")
+        raise TrainerError("no column `split`; add one with train or test on each row, or give --train-rows")
     first_channel = dataset.channels[0]
     dataset = replace(dataset, channels=tuple(sorted(dataset.channels)))
     chunks = list(read_chunks(dataset))
@@ -94,7 +105,7 @@ def _check_one_series(chunks: Iterable[Chunk]) -> None:
     if len(names) > 1:
         raise TrainerError(
             f"{len(names)} series ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}); evaluation"
-            " fits a model on each file: write one file a series"
+            " fits one model per file: write one file per series"
         )
 
 
@@ -106,7 +117,7 @@ def _split(chunks: list[Chunk], place: NDArray[np.intp], train_rows: int | None)
 
 def _interval_ns(dataset: Dataset, timestamp_ns: NDArray[np.int64], train: NDArray[np.bool_]) -> int:
     if not train.any():
-        raise TooLittleDataError(f"0 training rows: none of its {len(train)} rows has `split` = train")
+        raise TooLittleDataError(f"no training rows: none of its {len(train)} rows has `split` = train")
     interval_ns = dataset.interval_ns or infer_interval(timestamp_ns)
     if interval_ns is None:
         raise TooLittleDataError(f"all of its {len(train)} rows have the same time")

@@ -1,4 +1,4 @@
-"""Independent work in processes of its own, a core each, where one that dies takes no other with it."""
+"""Independent work items in separate processes, one core each; a killed process loses no other item."""
 
 from __future__ import annotations
 
@@ -21,12 +21,17 @@ def in_processes(
     num_processes: int,
     died: Callable[[Item], Result],
 ) -> Iterator[Result]:
-    """`work(item)` of every item as they come, started in the order given.
+    """Yield `work(item)` of every item as results arrive; items start in the order given.
 
-    Both are pickled, so `work` is a function of a module or a partial of one. Torch has one thread in
-    each process. When a process is killed (out of memory), the items in work at that moment are done
-    again, each in a process of its own, and the rest goes on; what kills that one too becomes
-    `died(item)`. What `work` raises is raised here, and the rest is given up.
+    Promise: a killed process (out of memory) costs at most the item that killed it. The items in progress at
+    that moment run again, each in its own process. An item whose own process is killed yields `died(item)`.
+    An exception of `work` is raised here and ends the iteration.
+
+    Args:
+        work: A function of a module or a partial of one, as it is pickled.
+        items: Work items, also pickled.
+        num_processes: Processes at a time; torch uses one thread in each.
+        died: Makes the result of an item whose own process was killed.
     """
     left = deque(items)
     while left:
@@ -38,7 +43,7 @@ def in_processes(
 def _until_killed(
     work: Callable[[Item], Result], left: deque[Item], num_processes: int
 ) -> Generator[Result, None, list[Item]]:
-    """Takes items off `left` until none is left or a process is killed; returns those then in work."""
+    """Process items of `left` until it is empty or a process is killed; return the items then in progress."""
     lost: list[Item] = []
     working: dict[Future[Result], Item] = {}
     with _pool(num_processes) as pool:

@@ -1,4 +1,4 @@
-"""What the engine says of every row of one series, in the order of the rows."""
+"""Scores of the engine for every row of one series, in the order of the rows."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ _FEED_ROWS = 1 << 14
 
 @dataclass(frozen=True, slots=True)
 class RowScores:
-    """What was said of each row, in the order given; NaN where unknown.
+    """Hold the engine's results for n rows, in the order of the rows; NaN where unknown.
 
-    score  float64 [n], in units of the threshold in force
-    error  float64 [n], in units of the calibrated threshold: it ranks rows of different times
-    alarm  bool [n], the row lies in an incident
+    Attributes:
+        score: float64 [n], in units of the threshold in force at the row.
+        error: float64 [n], in units of the calibrated threshold, so that rows of different times compare.
+        alarm: bool [n], True where the row lies in an incident.
     """
 
     score: NDArray[np.float64]
@@ -32,10 +33,15 @@ class RowScores:
     alarm: NDArray[np.bool_]
 
 
-def judge_rows(artifact: Artifact, timestamp_ns: NDArray[np.int64], values: NDArray[np.float64]) -> RowScores:
+def score_rows(artifact: Artifact, timestamp_ns: NDArray[np.int64], values: NDArray[np.float64]) -> RowScores:
     """Score the rows of one series through the engine.
 
-    Several rows of one interval share what is said of their grid row.
+    Several rows within one interval share the result of their grid row.
+
+    Args:
+        artifact: The fitted model.
+        timestamp_ns: int64 [n], event times in nanoseconds, in any order.
+        values: float64 [n, channels], NaN where missing.
     """
     engine = Engine(artifact)
     order = np.argsort(timestamp_ns, kind="stable")
@@ -63,7 +69,7 @@ def judge_rows(artifact: Artifact, timestamp_ns: NDArray[np.int64], values: NDAr
 
 
 def _in_incidents(results: Sequence[StepResult], timestamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which times lie within an incident, from its first bad row to its last."""
+    """Return which times lie within an incident, from its first anomalous row to its last, bool [n]."""
     newest = {event.incident.id: event.incident for result in results for event in result.incidents}
     alarm = np.zeros(len(timestamp_ns), np.bool_)
     for incident in newest.values():
@@ -72,13 +78,13 @@ def _in_incidents(results: Sequence[StepResult], timestamp_ns: NDArray[np.int64]
     return alarm
 
 
-def write_scores(path: Path, data: Labelled, found: RowScores, alarm: NDArray[np.bool_]) -> None:
-    """Write a row for each row of the file, in the file's order; `alarm` bool [n]."""
+def write_scores(path: Path, data: Labelled, scores: RowScores, alarm: NDArray[np.bool_]) -> None:
+    """Write one row of scores for each row of the file, in the file's order; `alarm` is bool [n]."""
     columns = {
         "timestamp": data.timestamp_ns,
-        "score": found.score,
-        "error": found.error,
-        "anomalous": found.score > 1.0,
+        "score": scores.score,
+        "error": scores.error,
+        "anomalous": scores.score > 1.0,
         "alarm": alarm,
         "label": data.label,
         "split": data.split.astype(str),

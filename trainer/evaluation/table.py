@@ -1,4 +1,4 @@
-"""The evaluation for people: a row a file, the pooled row, and the verdict against the baselines."""
+"""An evaluation as a table: one row per file, the pooled row, and the comparison with both rivals."""
 
 from __future__ import annotations
 
@@ -6,14 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from detector.offline.measures import AlarmCounts
-from trainer.evaluation.evaluate import (
-    Evaluation,
-    FileResult,
-    Ranking,
-    mean_ranking,
-    pooled_alarms,
-    pooled_speed,
-)
+from trainer.evaluation.results import EvaluationResult, FileResult, PooledMeasures, Ranking, mean_ranking
 
 _COLUMNS = (
     "VUS-PR", "linear", "random", "AUC-PR", "AUC-ROC", "prec", "recall", "F1",
@@ -21,8 +14,8 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def print_evaluation(evaluation: Evaluation, console: Console) -> None:
-    """The table, the files that failed, and whether the model beats its baselines."""
+def print_evaluation(evaluation: EvaluationResult, console: Console) -> None:
+    """Print the table, the files that failed, and whether the model beats its rivals."""
     mode = "causal" if evaluation.options.causal else "offline"
     family = evaluation.options.family
     table = Table(title=f"{family}, {mode}; VUS-PR beside the linear model's and a random score's")
@@ -32,18 +25,19 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     for result in evaluation.results:
         table.add_row(result.file.removesuffix(".parquet"), *_row(result))
     if evaluation.results:
+        pooled = evaluation.pooled
         table.add_section()
-        table.add_row(f"pooled: {family}", *_pooled_row(evaluation), style="bold")
-        table.add_row("linear, plain error", *_rival_row(evaluation, "linear"))
-        table.add_row("random score", *_rival_row(evaluation, "random"))
+        table.add_row(f"pooled: {family}", *_pooled_row(pooled), style="bold")
+        table.add_row("linear, plain error", *_rival_row(pooled.linear))
+        table.add_row("random score", *_rival_row(pooled.random))
     console.print(table)
     for failure in evaluation.failures:
         console.print(f"not evaluated: {failure.file}: {failure.reason}", highlight=False, soft_wrap=True)
     console.print(comparison(evaluation), soft_wrap=True)
 
 
-def comparison(evaluation: Evaluation) -> str:
-    """One or two sentences: how the model stands against the random score and the linear model."""
+def comparison(evaluation: EvaluationResult) -> str:
+    """Return a few sentences that compare the model with a random score and with the linear model."""
     results = [r for r in evaluation.results if r.model.vus_pr == r.model.vus_pr]
     num_failed = len(evaluation.failures)
     counted = f"{len(evaluation.results)} files evaluated, {num_failed} failed."
@@ -73,21 +67,17 @@ def _row(result: FileResult) -> list[str]:
     ]
 
 
-def _pooled_row(evaluation: Evaluation) -> list[str]:
-    results = evaluation.results
-    rankings = (mean_ranking([getattr(r, key) for r in results]) for key in ("model", "linear", "random"))
+def _pooled_row(pooled: PooledMeasures) -> list[str]:
     return [
-        *_ranking(*rankings),
-        *_alarms(pooled_alarms(results), sum(r.test_days for r in results), sum(r.budgeted for r in results)),
-        f"{sum(r.fit_seconds for r in results):.1f}",
-        f"{pooled_speed(results):,.0f}",
+        *_ranking(pooled.model, pooled.linear, pooled.random),
+        *_alarms(pooled.alarms, pooled.test_days, pooled.budgeted),
+        f"{pooled.fit_seconds:.1f}",
+        f"{pooled.score_rows_per_second:,.0f}",
     ]
 
 
-def _rival_row(evaluation: Evaluation, name: str) -> list[str]:
-    """What the model has to beat: rankings without a threshold."""
-    results = evaluation.results
-    mean = mean_ranking([getattr(r, name) for r in results])
+def _rival_row(mean: Ranking) -> list[str]:
+    """Return the cells of a rival, which has rankings but no threshold."""
     return [_figure(mean.vus_pr), "", "", _figure(mean.auc_pr), _figure(mean.auc_roc)]
 
 

@@ -20,8 +20,14 @@ _MEMBER = "member-"
 
 @dataclass(slots=True)
 class FitResult:
-    """What the training did; losses by epoch, the best one's epoch (from 0), and the last epoch that
-    was better than those before by more than noise."""
+    """Hold the course of a training.
+
+    Attributes:
+        train_losses, validation_losses: One loss per epoch; empty for a closed form.
+        best_epoch: Epoch of the lowest validation loss, counted from 0.
+        gain_epoch: Last epoch whose validation loss was lower than all before by more than noise.
+        stopped: Reason of the end: "max_epochs", "early_stopping" or "closed_form".
+    """
 
     train_losses: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
@@ -31,12 +37,13 @@ class FitResult:
 
     @property
     def best_loss(self) -> float:
+        """Return the lowest validation loss; NaN before the first epoch."""
         return self.validation_losses[self.best_epoch] if self.validation_losses else math.nan
 
 
 @dataclass(slots=True)
 class TrainingState:
-    """Everything that the next epoch depends on; `epoch` is the number of epochs done."""
+    """Hold everything that the next epoch depends on; `epoch` is the number of finished epochs."""
 
     module: torch.nn.Module
     optimizer: torch.optim.Optimizer
@@ -47,40 +54,45 @@ class TrainingState:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """Where one training keeps its state.
+    """Save and load the state of one training in a directory.
 
-    `identity` stands for data and configuration: a state of another training is refused, as going on
-    from it would give a model that nobody asked for.
+    `identity` is a digest of data and configuration. The state of another training is refused: resuming it
+    would give a model that nobody asked for.
     """
 
     directory: Path
     identity: str = ""
 
     def exists(self) -> bool:
-        """Whether there is a state to go on from, of this training or of a member's."""
+        """Return whether there is a state to resume, of this training or of a member of its ensemble."""
         return (self.directory / _FILE).exists() or any(self.directory.glob(f"{_MEMBER}*/{_FILE}"))
 
     def member(self, number: int) -> Checkpoints:
-        """The state of one member's training, in a directory of its own."""
+        """Return the checkpoints of one member of the ensemble, in a directory of their own."""
         return Checkpoints(self.directory / f"{_MEMBER}{number}", self.identity)
 
     def save(self, state: TrainingState) -> None:
-        """Replace the state; a kill at any moment leaves the old or the new one. Raises TrainerError."""
+        """Replace the saved state.
+
+        Promise: a kill at any moment leaves the old state or the new one. Raises TrainerError if it cannot be
+        written.
+        """
         header = json.dumps(_description(state, self.identity)).encode()
         content = save({name: value.contiguous().cpu() for name, value in _tensors(state).items()})
         scratch = self.directory / f".{_FILE}"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            # One file, so that one rename replaces all of it: the description stands before the tensors.
+            # one file, so that one rename replaces all: length of the header, header, tensors
             scratch.write_bytes(len(header).to_bytes(8, "little") + header + content)
             scratch.replace(self.directory / _FILE)
         except OSError as error:
             raise TrainerError(f"{self.directory}: cannot write the checkpoint: {error.strerror}") from error
 
     def load(self, state: TrainingState) -> bool:
-        """Put `state` where the training was, if it was anywhere; says whether.
+        """Restore `state` from the saved one; return False if none was saved.
 
-        Raises TrainerError where the state kept is damaged or of another training.
+        Raises:
+            TrainerError: The saved state is damaged or belongs to another training.
         """
         if not self.exists():
             return False
@@ -90,7 +102,7 @@ class Checkpoints:
             length = int.from_bytes(content[:8], "little")
             described = json.loads(content[8 : 8 + length])
             if described["identity"] != self.identity:
-                raise ValueError("it is of other data or another configuration")
+                raise ValueError("it belongs to other data or another configuration")
             _restore(state, described, load(content[8 + length :]))
         except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
@@ -100,7 +112,7 @@ class Checkpoints:
         return True
 
     def clear(self) -> None:
-        """Forget the state and the members': the training is over."""
+        """Remove the saved state of this training and of the members of its ensemble."""
         for member in self.directory.glob(f"{_MEMBER}*"):
             Checkpoints(member, self.identity).clear()
         for name in (_FILE, f".{_FILE}"):

@@ -1,6 +1,7 @@
-"""Corruption of training windows: what a denoising autoencoder sees (Vincent et al., 2008).
+"""Corruption of training windows for a denoising autoencoder (Vincent et al., 2008).
 
-It has to give back the clean window, so it cannot copy its input and learns how cells depend on each other.
+The autoencoder has to restore the clean window. It cannot copy its input and learns how cells depend on each
+other.
 
 Letters: B batch, W window, C channels.
 """
@@ -16,10 +17,13 @@ from detector.scoring.preprocessing import fill_missing
 def corrupted(
     x_BWC: NDArray[np.float32], noise: float, mask: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Windows as a module sees them: some cells lost, what is missing filled as in scoring, noise on all.
+    """Return corrupted windows, float32 [B, W, C]: cells hidden, missing cells filled, noise on every cell.
 
-    x_BWC is float32 in scaled units, NaN where missing, and stays as it is. `mask` is the share of the cells
-    that are lost, each for itself; `noise` the standard deviation of the normal noise.
+    Args:
+        x_BWC: float32 in scaled units, NaN where missing; not changed.
+        noise: Standard deviation of the normal noise.
+        mask: Share of the cells to hide, each drawn independently; hidden cells are filled as in scoring.
+        rng: Source of the random numbers.
     """
     if mask:
         x_BWC = np.where(rng.random(x_BWC.shape, np.float32) < mask, np.float32(np.nan), x_BWC)

@@ -1,8 +1,7 @@
-"""Fitting: windows in, a module with the best weights out. The loop is plain and reproducible.
+"""Training by gradients: windows in, a module with the best weights out.
 
-The same data, configuration and seed give the same weights on a CPU, also when the training was
-interrupted and resumed: each epoch draws from a generator seeded by (seed, epoch), and all other state
-is in the checkpoint.
+Promise: the same data, configuration and seed give the same weights on a CPU, even after an interruption and
+a resume. Each epoch draws from a generator seeded by (seed, epoch); the checkpoint holds all other state.
 
 Letters: B batch, W window, C channels, D cells of a flattened window.
 """
@@ -21,66 +20,77 @@ from numpy.typing import NDArray
 from detector.models.families import training_loss
 from detector.models.linear import LinearAutoencoder
 from detector.models.vae import VariationalAutoencoder
+from detector.scoring.inference import pick_device
 from detector.scoring.preprocessing import fill_missing
 from trainer.config import FitOptions
 from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult, TrainingState
 from trainer.fitting.denoise import corrupted
-from trainer.fitting.principal_components import _SAMPLE_WINDOWS, _batches, fit_linear
+from trainer.fitting.principal_components import fit_linear
 from trainer.progress import ProgressReport
 
-_VALIDATION_WINDOWS = 4_096
+_VALIDATION_WINDOWS, _VALIDATION_BATCH = 4_096, 256
+_CODE_WINDOWS = 4_096
 _MIN_GAIN = 0.005
 _LAST_RATE = 0.02
 _FEWEST_WINDOWS, _MOST_WINDOWS, _SHARE_OF_WINDOWS = 2_560, 40_000, 8
 
 
 @dataclass(frozen=True, slots=True)
-class Halves:
-    """The windows that train the weights, and those of later rows that say when to stop; `both` for a fit
-    that needs no telling."""
+class TrainingAndValidation:
+    """Hold the windows of one training.
+
+    Attributes:
+        train: Windows that the gradients are computed on.
+        validation: Windows of later rows; their loss decides when to stop and which weights are best.
+        both: The windows of both parts, for a fit that needs no validation.
+    """
 
     train: TrainingWindows
     validation: TrainingWindows
-    both: TrainingWindows | None = None
+    both: TrainingWindows
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What the module sees, what it has to give back, and where that is known (None: everywhere); all
-    [B, W, C]."""
+    """Hold the input of a module, its target, and where the target is known; each [B, W, C].
+
+    A mask of None means: known everywhere.
+    """
 
     x: torch.Tensor
     target: torch.Tensor
     mask: torch.Tensor | None
 
 
-def pick_device(name: str) -> torch.device:
-    """ "auto" is CUDA where present, else the CPU. Raises TrainerError for CUDA where there is none."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+def training_device(name: str) -> torch.device:
+    """Return the device to train on, as `detector.scoring.inference.pick_device` does.
+
+    Raises:
+        TrainerError: `name` is "cuda", and there is none.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise TrainerError("device cuda: this machine or this build of torch has no CUDA; use auto or cpu")
-    return torch.device(name)
+    return pick_device(name)
 
 
 def fit_module(
     module: torch.nn.Module,
     hyperparameters: Mapping[str, Any],
-    windows: Halves,
+    windows: TrainingAndValidation,
     options: FitOptions,
     report: ProgressReport,
     checkpoints: Checkpoints | None = None,
 ) -> FitResult:
-    """Train `module` in place, in closed form where it has one, else by `fit_gradient`.
+    """Train `module` in place: in closed form if it has one, else by `fit_gradient`.
 
-    The linear family has none for masked cells or trimmed windows: those are trained by gradients whatever
-    its `fit` says.
+    The linear family has no closed form for masked cells or trimmed windows. With these options it is trained
+    by gradients, whatever its hyperparameter `fit` is.
     """
     has_closed_form = hyperparameters.get("fit") == "closed" and options.mask == options.trim == 0
     if isinstance(module, LinearAutoencoder) and has_closed_form:
-        fit_linear(module, windows.both or windows.train, options.seed, options.noise)
+        fit_linear(module, windows.both, options.seed, options.noise)
         return FitResult(stopped="closed_form")
     return fit_gradient(module, hyperparameters["loss"], windows, options, report, checkpoints)
 
@@ -88,64 +98,85 @@ def fit_module(
 def fit_gradient(
     module: torch.nn.Module,
     loss: str,
-    windows: Halves,
+    windows: TrainingAndValidation,
     options: FitOptions,
     report: ProgressReport,
     checkpoints: Checkpoints | None = None,
 ) -> FitResult:
-    """Train `module` in place; it ends with the weights that did best on the validation windows.
+    """Train `module` in place; it ends with the weights of the lowest validation loss.
 
-    With `options.noise` or `options.mask` it learns to give back clean windows from corrupted ones, and
-    the validation windows are corrupted too, once and for all: what says when to stop is what is learnt.
-    `options.trim` leaves out the worst windows in training and validation alike, as both come from the same
-    history. With `checkpoints` the state after each epoch is kept there, and a state found there is gone on
-    from. Raises TrainerError when the loss stops being a number.
+    With `options.noise` or `options.mask` the module learns to restore clean windows from corrupted ones. The
+    validation windows are then corrupted too, once, so that the stopping rule measures the same task.
+    `options.trim` leaves out the worst windows of training and validation.
+
+    Args:
+        module: An autoencoder with fresh weights.
+        loss: Name of a loss in `detector.models.blocks.LOSSES`.
+        windows: What to train on, and what decides when to stop.
+        options: Options of the training loop.
+        report: Receives the share done and a line of figures after each epoch.
+        checkpoints: Where the state after each epoch is saved; a state found there is resumed.
+
+    Raises:
+        TrainerError: The loss is no longer finite, or a checkpoint cannot be read or written.
     """
-    device = pick_device(options.device)
+    device = training_device(options.device)
     module.to(device).train()
     optimizer = torch.optim.AdamW(
         module.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
     )
-    spread = windows.validation.spread(_VALIDATION_WINDOWS)
-    fixed = np.random.default_rng([options.seed, 0, 2])
-    held_out = [_example(device, part, options, fixed) for part in _batches(spread, 256)]
+    held_out = _validation_examples(windows.validation, options, device)
     state = TrainingState(module, optimizer, FitResult(), module.state_dict(), 0)
     if checkpoints is not None and checkpoints.load(state):
-        report(state.epoch / options.max_epochs, f"resumed after {_words(state.result)}", notable=True)
+        report(
+            state.epoch / options.max_epochs, f"resumed after {_progress_text(state.result)}", notable=True
+        )
     while state.epoch < options.max_epochs and not _has_converged(state, options):
         rng = np.random.default_rng([options.seed, state.epoch])
         torch.manual_seed(options.seed * 100_003 + state.epoch)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(options, state.epoch)
         train_loss = _epoch(state, loss, _epoch_batches(windows.train, options, rng), options, device)
-        _note(state, train_loss, evaluate_loss(module, loss, held_out, options.trim))
+        _record_epoch(state, train_loss, evaluate_loss(module, loss, held_out, options.trim))
         if checkpoints is not None:
             checkpoints.save(state)
-        report(state.epoch / options.max_epochs, _words(state.result))
+        report(state.epoch / options.max_epochs, _progress_text(state.result))
     if _has_converged(state, options):
         state.result.stopped = "early_stopping"
-        report(1.0, f"stopped early: {_words(state.result)}", notable=True)
+        report(1.0, f"stopped early: {_progress_text(state.result)}", notable=True)
     module.load_state_dict(state.best)
     module.eval()
     if isinstance(module, VariationalAutoencoder):
-        x_BWC = fill_missing(windows.train.spread(_SAMPLE_WINDOWS))
+        x_BWC = fill_missing(windows.train.spread(_CODE_WINDOWS))
         module.fit_samples(torch.from_numpy(x_BWC).to(device))
     return state.result
 
 
 def learning_rate(options: FitOptions, epoch: int) -> float:
-    """The rate of an epoch (from 0): half a cosine, down to a fiftieth of the first one's after the last."""
+    """Return the learning rate of an epoch, counted from 0.
+
+    The rate falls along half a cosine; after the last epoch it would be a fiftieth of the first rate.
+    """
     falling = (1.0 + math.cos(math.pi * epoch / options.max_epochs)) / 2.0
     return options.learning_rate * (_LAST_RATE + (1.0 - _LAST_RATE) * falling)
 
 
 def evaluate_loss(module: torch.nn.Module, loss: str, examples: list[Example], trim: float = 0.0) -> float:
-    """Mean loss over batches, in evaluation mode."""
+    """Return the mean loss over batches, in evaluation mode."""
     module.eval()
     with torch.inference_mode():
         losses = [training_loss(module, loss, e.x, e.target, e.mask, trim).item() for e in examples]
     module.train()
     return float(np.mean(losses)) if losses else math.nan
+
+
+def _validation_examples(
+    windows: TrainingWindows, options: FitOptions, device: torch.device
+) -> list[Example]:
+    spread = windows.spread(_VALIDATION_WINDOWS)
+    rng = np.random.default_rng([options.seed, 0, 2])
+    starts = range(0, len(spread), _VALIDATION_BATCH)
+    return [_example(device, spread[at : at + _VALIDATION_BATCH], options, rng) for at in starts]
 
 
 def _epoch(
@@ -155,9 +186,14 @@ def _epoch(
     options: FitOptions,
     device: torch.device,
 ) -> float:
-    """One pass of gradient steps; the mean loss of the batches."""
-    total, num = torch.zeros((), dtype=torch.float64, device=device), 0  # there: no wait for each step
-    rng = np.random.default_rng([options.seed, state.epoch, 1])  # its own, so that batches stay the same
+    """Take one pass of gradient steps and return the mean loss of the batches."""
+    total, num = (
+        torch.zeros((), dtype=torch.float64, device=device),
+        0,
+    )  # `.item()` every step would synchronise the device
+    rng = np.random.default_rng(
+        [options.seed, state.epoch, 1]
+    )  # a generator of its own: noise must not change the batches
     for batch in batches:
         one = _example(device, batch, options, rng)
         value = training_loss(state.module, loss, one.x, one.target, one.mask, options.trim)
@@ -172,7 +208,7 @@ def _epoch(
 def _epoch_batches(
     train: TrainingWindows, options: FitOptions, rng: np.random.Generator
 ) -> Iterator[NDArray[np.float32]]:
-    """One pass, or several where the history is so short that a pass is only a few steps."""
+    """Yield the batches of one pass, or of several if a short history makes a pass of a few steps only."""
     share = len(train) // _SHARE_OF_WINDOWS
     at_most = options.windows_per_epoch or min(_MOST_WINDOWS, max(_FEWEST_WINDOWS, share))
     steps = 0
@@ -182,8 +218,8 @@ def _epoch_batches(
             yield batch
 
 
-def _note(state: TrainingState, train_loss: float, validation_loss: float) -> None:
-    """Book an epoch; keep the weights where they are the best so far."""
+def _record_epoch(state: TrainingState, train_loss: float, validation_loss: float) -> None:
+    """Add an epoch to the result; keep the weights if they are the best so far."""
     result = state.result
     if not math.isfinite(train_loss) or not math.isfinite(validation_loss):
         raise TrainerError(
@@ -205,7 +241,7 @@ def _has_converged(state: TrainingState, options: FitOptions) -> bool:
     return state.epoch - 1 - state.result.gain_epoch >= options.patience
 
 
-def _words(result: FitResult) -> str:
+def _progress_text(result: FitResult) -> str:
     if not result.train_losses:
         return ""
     return (
@@ -217,7 +253,7 @@ def _words(result: FitResult) -> str:
 def _example(
     device: torch.device, batch: NDArray[np.float32], options: FitOptions, rng: np.random.Generator
 ) -> Example:
-    """Windows with NaN where missing, filled as in scoring; corrupted where `options` say so."""
+    """Make an example of windows, NaN where missing: fill them as in scoring, corrupt them per `options`."""
     known = ~np.isnan(batch)
     mask = None if known.all() else torch.from_numpy(known).to(device)
     target_BWC = torch.from_numpy(fill_missing(batch)).to(device)

@@ -1,15 +1,16 @@
-"""Which autoencoders a training fits: the families asked for, and windows that suit the data."""
+"""Choice of the autoencoders to train: the families asked for, and windows that suit the data."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 from detector.artifact.spec import Member
 from detector.models import families as models
-from trainer.config import ModelOptions
+from trainer.config import ENSEMBLE, ModelOptions
 from trainer.errors import TrainerError
 
-ENSEMBLE = "ensemble"
 ENSEMBLE_FAMILIES = ("linear", "conv", "lstm")
 MIN_WINDOW = 4
 _SHORT_SHARE, _SHORTEST_SHORT = 16, 8
@@ -18,38 +19,66 @@ _WINDOWS_IN_HISTORY = 3
 
 
 def default_window(num_rows: int, num_channels: int) -> int:
-    """Rows of a window over `num_channels` channels, where the longest series has `num_rows` rows.
+    """Return the rows of a window that suit the data.
 
-    About 256 cells, 16 to 256 rows: as long as a covariance over the cells of a window can be learnt from
-    an ordinary history. A long window of one channel sees changes of pattern, and several channels vouch
-    for each other within a short one. Never more than a third of the rows, at least 4.
+    A window has about 256 cells and 16 to 256 rows: the covariance of so many cells can be learnt from an
+    ordinary history. One channel gets a long window, which shows changes of pattern; in a short window of
+    several channels, each channel helps to predict the others. A window never takes more than a third of the
+    longest series, and has at least 4 rows.
+
+    Args:
+        num_rows: Rows of the longest series.
+        num_channels: Channels of a row.
+
+    >>> default_window(10_000, 1), default_window(10_000, 8), default_window(30, 8)
+    (256, 32, 10)
     """
     wanted = min(_LONGEST, max(_SHORTEST, _CELLS // num_channels))
     return max(MIN_WINDOW, min(wanted, num_rows // _WINDOWS_IN_HISTORY))
 
 
 def default_max_gap(window: int | None, num_channels: int) -> int:
-    """Missing rows in a row that a window may bridge: half of it."""
+    """Return the consecutive missing rows that a window may bridge: half a window; None: of the default.
+
+    >>> default_max_gap(64, 8), default_max_gap(None, 8)
+    (32, 16)
+    """
     return (window or min(_LONGEST, max(_SHORTEST, _CELLS // num_channels))) // 2
 
 
-def plan_members(
+def check_families(options: ModelOptions) -> None:
+    """Raise TrainerError for a family that does not exist, before any data is read."""
+    _check_family("model.family", options.family, (ENSEMBLE, *models.FAMILIES))
+    for member in options.members or ():
+        _check_family("model.members", member.partition(":")[0], models.FAMILIES)
+
+
+def resolve_members(
     options: ModelOptions, num_rows: int, num_channels: int, delay: int = 0
 ) -> tuple[Member, ...]:
-    """The members to fit, the longest window first; every hyperparameter resolved.
+    """Return the members to train with every hyperparameter resolved, the longest window first.
 
-    Unless told otherwise an ensemble has a linear, a convolutional and a recurrent member over one window,
-    and a linear one over a short window for spikes: but where verdicts wait (`delay` rows) the windows after
-    a row tell what a spike is, and the short one only adds noise (docs/quality.md). Raises TrainerError for
-    what a family cannot have.
+    By default an ensemble has a linear, a convolutional and a recurrent member over one window. A linear
+    member over a short window is added for spikes. It is left out if verdicts wait for later rows. These
+    rows show a spike already, and the short window would only add noise (docs/quality.md).
+
+    Args:
+        options: Family, members, window and hyperparameters.
+        num_rows: Rows of the longest series.
+        num_channels: Channels of a row.
+        delay: Rows that a final verdict waits.
+
+    Raises:
+        TrainerError: A family does not exist or cannot have a value.
     """
+    check_families(options)
     window = options.window or default_window(num_rows, num_channels)
     given = options.hyperparameters()
     if options.family != ENSEMBLE:
         if options.members is not None:
             raise TrainerError(
-                f"model.members belong to an ensemble, and model.family is {options.family!r}: remove one of"
-                " the two"
+                f"model.members: only an ensemble has members, but model.family is {options.family!r}; remove"
+                " one of the two"
             )
         return (_member(options.family, given, window, num_channels),)
     if given:
@@ -76,3 +105,12 @@ def _member(family: str, given: dict[str, Any], window: int, num_channels: int) 
         return Member(family, models.resolve(family, given, window, num_channels), window)
     except ValueError as error:
         raise TrainerError(f"model: {error}") from error
+
+
+def _check_family(key: str, family: str, known: Iterable[str]) -> None:
+    names = list(known)
+    if family in names:
+        return
+    near = difflib.get_close_matches(family.lower(), names, n=1)
+    suggestion = f"; did you mean {near[0]!r}? Known" if near else "; known"
+    raise TrainerError(f"{key}: unknown family {family!r}{suggestion}: {', '.join(names)}")

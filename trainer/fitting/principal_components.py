@@ -1,6 +1,7 @@
-"""Linear autoencoders in closed form: principal components of the windows.
+"""Training of linear autoencoders in closed form: principal components of the windows.
 
-Letters: B batch, W window, C channels, D cells of a flattened window."""
+Letters: N windows, D cells of a flattened window.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +9,31 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from detector.models.linear import LinearAutoencoder
 from detector.scoring.preprocessing import fill_missing
 from trainer.data.training_windows import TrainingWindows
 
-_SAMPLE_WINDOWS = 4_096
 _EXACT_CELLS = 4_096
 _LINEAR_WINDOWS = 40_000
 _SAMPLE_CELLS = 1 << 26
 
 
 def fit_linear(module: LinearAutoencoder, train: TrainingWindows, seed: int, noise: float = 0.0) -> None:
-    """Fit in closed form: the principal components of the windows, missing values filled as in scoring.
+    """Set `module` to the principal components of the windows; missing values are filled as in scoring.
 
-    With `noise` of this standard deviation added to what it sees, the best linear map to the clean windows
-    has the same components, each shrunk by variance / (variance + noise^2) (Wiener's filter; the marginalised
-    denoising autoencoder of Chen et al., 2012, at a given rank): no noise has to be drawn.
+    Up to 4,096 cells per window the result is exact, an eigendecomposition of the covariance. Larger windows
+    use a randomised decomposition of a sample (Halko, Martinsson and Tropp, 2011).
 
-    Exact (an eigendecomposition of the covariance) up to 4,096 cells a window, by a randomised
-    decomposition of a sample above (Halko, Martinsson and Tropp, 2011).
+    With noise on the input, the best linear map to the clean windows has the same components, each shrunk by
+    variance / (variance + noise^2). This is Wiener's filter, or the marginalised denoising autoencoder of
+    Chen et al. (2012) at a given rank. No noise has to be drawn.
+
+    Args:
+        module: Trained in place, on the CPU.
+        train: Windows to fit.
+        seed: Seed of the sample of windows.
+        noise: Standard deviation of the noise on the input, in scaled units.
     """
     rng = np.random.default_rng([seed, 0])
     num_latent, num_cells = module.encoder.out_features, module.encoder.in_features
@@ -45,14 +50,8 @@ def fit_linear(module: LinearAutoencoder, train: TrainingWindows, seed: int, noi
     module.eval()
 
 
-def _batches(windows: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
-    for at in range(0, len(windows), size):
-        yield windows[at : at + size]
-
-
 def _principal(batches: Iterator[torch.Tensor], num_latent: int) -> tuple[torch.Tensor, ...]:
-    """Mean [D], components [D, latent] and their variances [latent] of flattened windows [n, D], float32;
-    in one pass."""
+    """Return mean [D], components [D, latent] and variances [latent] of batches [N, D], float32."""
     num, total_D, square_DD = 0, torch.zeros(1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
     for batch in batches:
         x_ND = batch.double()
@@ -64,7 +63,7 @@ def _principal(batches: Iterator[torch.Tensor], num_latent: int) -> tuple[torch.
 
 
 def _principal_of_sample(batches: Iterator[torch.Tensor], num_latent: int) -> tuple[torch.Tensor, ...]:
-    """The same, approximately, where a covariance [D, D] would be too large."""
+    """Return the same approximately, without a covariance [D, D]."""
     x_ND = torch.cat(list(batches))
     torch.manual_seed(0)
     _, singular, components = torch.pca_lowrank(x_ND, q=min(num_latent, len(x_ND)), center=True)

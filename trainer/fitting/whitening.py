@@ -1,4 +1,4 @@
-"""Learning the whitening of residuals: what it is, see `detector.models.whitening`.
+"""Estimation of the whitening of residuals, which `detector.models.whitening` applies.
 
 Letters: N windows, W window, C channels.
 """
@@ -26,9 +26,13 @@ _MEMORY = 0.25
 def fit_whitening(
     whitening: Whitening, autoencoder: torch.nn.Module, windows: TrainingWindows, fading: bool
 ) -> None:
-    """Set `whitening` from windows that are spread over the history. In place; the module is on the CPU.
+    """Set `whitening` in place from windows that are spread over the history.
 
-    `fading`: the newest rows of a window count most, which suits a causal score; else all count alike.
+    Args:
+        whitening: The matrices to set.
+        autoencoder: A trained module on the CPU.
+        windows: Windows to estimate the covariance from.
+        fading: True: the newest rows of a window count most, for a causal score; False: all count equally.
     """
     x_NWC, residual_NWC = _windows_and_residuals(autoencoder, windows)
     _, window, num_channels = x_NWC.shape
@@ -49,9 +53,10 @@ def fit_whitening(
 
 
 def fading_weights(window: int) -> NDArray[np.float64]:
-    """Weights of the rows of a window, mean 1, that fall by e every quarter of it, float64 [W].
+    """Return weights of the rows of a window, float64 [W], mean 1.
 
-    With equal weights an event that is over keeps the score high until it has left the window
+    Weights fall by a factor of e per quarter of the window, from the newest row to the oldest. With equal
+    weights a past event would keep the score high until it has left the window
     (docs/decisions/0011).
     """
     weight = np.exp(-np.arange(window)[::-1] / (_MEMORY * window))
@@ -61,7 +66,7 @@ def fading_weights(window: int) -> NDArray[np.float64]:
 def kronecker_factors(
     residual_NWC: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Whitening matrices over rows [W, W] and over channels [C, C] of a matrix normal distribution.
+    """Return the whitening matrices of a matrix normal distribution: over rows [W, W], over channels [C, C].
 
     Each factor is estimated given the other, in turn (the flip-flop of Dutilleul, 1999), and shrunk.
     """
@@ -81,7 +86,7 @@ def kronecker_factors(
 def _windows_and_residuals(
     autoencoder: torch.nn.Module, windows: TrainingWindows
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Windows and their residuals, float64 [N, W, C] each, 0 where a value is missing."""
+    """Return windows and their residuals, float64 [N, W, C] each, 0 where a value is missing."""
     x_NWC = windows.spread(_WINDOWS)
     residual_NWC = np.empty(x_NWC.shape)
     with torch.inference_mode():
@@ -93,7 +98,10 @@ def _windows_and_residuals(
 
 
 def _scale(residual_NWC: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Root mean square residual of each channel, never so small that a channel is blamed for nothing."""
+    """Return the root mean square residual per channel, float64 [C], with a floor.
+
+    The floor keeps a nearly perfect channel from being blamed for tiny residuals.
+    """
     scale: NDArray[np.float64] = np.maximum(np.sqrt((residual_NWC**2).mean(axis=(0, 1))), _MIN_SCALE)
     return scale
 
@@ -104,8 +112,11 @@ def _moment(x_NW: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _inverse_root(moment: NDArray[np.float64], shrinkage: float) -> NDArray[np.float64]:
-    """A, upper triangular, with A A^T the inverse of the shrunk `moment`: x A are the innovations of x, each
-    what its cell adds to those before it. A moment of 0 is taken as small, not as impossible."""
+    """Return the upper triangular A with A A^T the inverse of the shrunk `moment`.
+
+    x A are the innovations of x: each holds what its cell adds to the cells before it. A moment of 0 is read
+    as small, not as impossible.
+    """
     size = len(moment)
     shrunk = (1.0 - shrinkage) * moment + (shrinkage * float(np.trace(moment)) / size + _FLOOR) * np.eye(size)
     lower = np.linalg.cholesky(shrunk)

@@ -19,13 +19,11 @@ from detector.artifact.spec import Artifact
 from detector.offline.measures import NO_ALARMS, count_alarms, vus_pr
 from tests.support.data import need
 from trainer.config import ModelOptions, TrainConfig, override
-from trainer.evaluation.evaluate import (
-    EvaluationOptions,
-    FileResult,
-    evaluate,
-    evaluate_file,
-    judge_rows,
-)
+from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.file_evaluation import evaluate_file
+from trainer.evaluation.options import EvaluationOptions
+from trainer.evaluation.results import FileResult
+from trainer.evaluation.row_scores import score_rows
 from trainer.pipeline import TrainingData, fit_source
 from trainer.progress import quiet
 
@@ -101,8 +99,8 @@ def test_a_causal_score_does_not_change_when_the_future_does(tmp_path: Path, fam
     artifact = fitted(path, model={"family": family}, fit={"max_epochs": 1, "min_steps_per_epoch": 2})
     changed = values.copy()
     changed[900:] = 1e6
-    whole, other = (judge_rows(artifact, times, rows) for rows in (values, changed))
-    first = judge_rows(artifact, times[:900], values[:900])
+    whole, other = (score_rows(artifact, times, rows) for rows in (values, changed))
+    first = score_rows(artifact, times[:900], values[:900])
     for name in ("score", "error"):
         expected = getattr(whole, name)[:900]
         np.testing.assert_array_equal(getattr(other, name)[:900], expected)
@@ -115,7 +113,7 @@ def test_errors_rank_rows_as_if_the_threshold_stood_still(tmp_path: Path) -> Non
     artifact = fitted(path, scoring={"alarm_budget": "1/hour"})
     threshold = replace(artifact.spec.threshold, adaptation=None)
     still = replace(artifact, spec=replace(artifact.spec, threshold=threshold))
-    adapting, static = judge_rows(artifact, times, values), judge_rows(still, times, values)
+    adapting, static = score_rows(artifact, times, values), score_rows(still, times, values)
     np.testing.assert_allclose(adapting.error, static.error, rtol=1e-12)
     np.testing.assert_array_equal(static.score, static.error)
     known = np.isfinite(adapting.score)
@@ -132,12 +130,12 @@ def test_alarms_are_the_rows_of_incidents(tmp_path: Path) -> None:
     for incident in incidents:
         end_ns = row[-1] if incident.end_ns is None else incident.end_ns
         expected |= (row >= incident.start_ns) & (row <= end_ns)
-    alarm = judge_rows(artifact, times, values).alarm
+    alarm = score_rows(artifact, times, values).alarm
     np.testing.assert_array_equal(alarm, expected)
     assert expected[[705, 855, 1_005]].all()
     assert not expected[[650, 800, 950, 1_150]].any()
     shuffled = np.random.default_rng(0).permutation(len(times))
-    found = judge_rows(artifact, times[shuffled], values[shuffled])
+    found = score_rows(artifact, times[shuffled], values[shuffled])
     np.testing.assert_array_equal(found.alarm, expected[shuffled])
 
 
@@ -147,7 +145,7 @@ def test_the_rest_of_the_training_is_the_base_s(tmp_path: Path) -> None:
     result = evaluate_file(path, "a.parquet", replace(QUICK, base=base))
     expected = fitted(path, scoring={"whiten": False}, model={"latent": 3})
     times, values = series_of(path)
-    error = np.nan_to_num(judge_rows(expected, times, values).error, nan=0.0)
+    error = np.nan_to_num(score_rows(expected, times, values).error, nan=0.0)
     assert result.window == 16  # what the options say goes before the base
     assert result.model.vus_pr == vus_pr(pq.read_table(path)["label"].to_numpy(), error, result.buffer)
 

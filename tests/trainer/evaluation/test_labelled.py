@@ -86,16 +86,16 @@ def test_what_is_fitted_on_carries_no_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"label": None}, "no `label` column; evaluation needs 1 on anomalous rows and 0 elsewhere"),
-        ({"split": None}, "no `split` column; add one \\(train, test\\) or give --train-rows"),
-        ({"split": ["test"] * NUM_ROWS}, "0 training rows: none of its 400 rows has `split` = train"),
+        ({"label": None}, "no column `label`; add one with 1 on anomalous rows and 0 elsewhere"),
+        ({"split": None}, "no column `split`; add one with train or test on each row, or give --train-rows"),
+        ({"split": ["test"] * NUM_ROWS}, "no training rows: none of its 400 rows has `split` = train"),
         (
             {"timestamp": pa.array([1_700_000_000_000] * NUM_ROWS, pa.timestamp("ms"))},
             "all of its 400 rows have the same time",
         ),
         (
             {"series": ["pump-1", "pump-2", "pump-3", "pump-4"] * 100},
-            "4 series \\(pump-1, pump-2, pump-3, ...\\); evaluation fits a model on each file: write one",
+            "4 series \\(pump-1, pump-2, pump-3, ...\\); evaluation fits one model per file: write one",
         ),
     ],
 )

@@ -10,14 +10,9 @@ import pytest
 from rich.console import Console
 
 from detector.offline.measures import count_alarms
-from trainer.evaluation.evaluate import (
-    Evaluation,
-    EvaluationOptions,
-    Failure,
-    FileResult,
-    Ranking,
-    as_json,
-)
+from trainer.evaluation.json_report import as_json
+from trainer.evaluation.options import EvaluationOptions
+from trainer.evaluation.results import EvaluationResult, Failure, FileResult, Ranking
 from trainer.evaluation.table import comparison, print_evaluation
 
 NAN = float("nan")
@@ -42,11 +37,13 @@ def result(file: str, model: float, linear: float, random: float = 0.1) -> FileR
     )
 
 
-def evaluation(*results: FileResult, family: str = "conv", failures: tuple[Failure, ...] = ()) -> Evaluation:
-    return Evaluation(EvaluationOptions(family=family), results, failures)
+def evaluation(
+    *results: FileResult, family: str = "conv", failures: tuple[Failure, ...] = ()
+) -> EvaluationResult:
+    return EvaluationResult(EvaluationOptions(family=family), results, failures)
 
 
-def printed(shown: Evaluation) -> str:
+def printed(shown: EvaluationResult) -> str:
     console = Console(width=200, file=io.StringIO())
     print_evaluation(shown, console)
     assert isinstance(console.file, io.StringIO)

@@ -18,7 +18,7 @@ from trainer.data.history import History, Shares, build_history
 from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TrainerError
 from trainer.fitting.denoise import corrupted
-from trainer.fitting.gradient import Halves, fit_module
+from trainer.fitting.gradient import TrainingAndValidation, fit_module
 from trainer.progress import quiet
 
 WINDOW, CHANNELS = 16, 2
@@ -47,16 +47,16 @@ def windows_of(values: np.ndarray) -> torch.Tensor:
 
 
 def trained(family: str, history: History, options: FitOptions, **given: object) -> torch.nn.Module:
-    halves = Halves(
+    split = TrainingAndValidation(
         *(
             TrainingWindows(history, history.part(name, Shares(0.2, 0.2)), np.zeros(2), np.ones(2), WINDOW)
-            for name in ("train", "validation")
+            for name in ("train", "validation", "train")
         )
     )
     torch.manual_seed(0)
     hyperparameters = models.resolve(family, given, WINDOW, CHANNELS)
     module = models.build(family, hyperparameters, WINDOW, CHANNELS)
-    fit_module(module, hyperparameters, halves, options, quiet)
+    fit_module(module, hyperparameters, split, options, quiet)
     return module
 
 

@@ -16,7 +16,7 @@ from trainer.data.history import History, Shares, build_history
 from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
-from trainer.fitting.gradient import Halves, fit_gradient, learning_rate, pick_device
+from trainer.fitting.gradient import TrainingAndValidation, fit_gradient, learning_rate, training_device
 from trainer.progress import quiet
 
 WINDOW, CHANNELS = 12, 2
@@ -40,10 +40,12 @@ def history_of(values: np.ndarray) -> History:
 
 
 @pytest.fixture
-def halves() -> Iterator[Halves]:
+def windows() -> Iterator[TrainingAndValidation]:
     with history_of(waves()) as history:
-        parts = [history.part(name, Shares(0.2, 0.2)) for name in ("train", "validation")]
-        yield Halves(*(TrainingWindows(history, part, np.zeros(2), np.ones(2), WINDOW) for part in parts))
+        parts = [history.part(name, Shares(0.2, 0.2)) for name in ("train", "validation", "train")]
+        yield TrainingAndValidation(
+            *(TrainingWindows(history, part, np.zeros(2), np.ones(2), WINDOW) for part in parts)
+        )
 
 
 def module_of(family: str = "conv", seed: int = 0) -> torch.nn.Module:
@@ -73,21 +75,21 @@ class InterruptAfter:
 
 
 @pytest.mark.parametrize("family", LEARNT)
-def test_the_loss_falls_and_the_best_weights_are_kept(family: str, halves: Halves) -> None:
+def test_the_loss_falls_and_the_best_weights_are_kept(family: str, windows: TrainingAndValidation) -> None:
     module = module_of(family)
-    result = fit_gradient(module, "mse", halves, QUICK.model_copy(update={"max_epochs": 12}), quiet)
+    result = fit_gradient(module, "mse", windows, QUICK.model_copy(update={"max_epochs": 12}), quiet)
     if family == "vae":  # a log-likelihood: it may be negative, so a ratio says nothing
         assert result.validation_losses[-1] < result.validation_losses[0] - 0.4
     else:
         assert result.validation_losses[-1] < result.validation_losses[0] / 1.5
     assert result.best_loss == min(result.validation_losses)
     assert not module.training
-    assert validation_loss(module, halves) == pytest.approx(result.best_loss, rel=1e-4)
+    assert validation_loss(module, windows) == pytest.approx(result.best_loss, rel=1e-4)
 
 
-def validation_loss(module: torch.nn.Module, halves: Halves) -> float:
+def validation_loss(module: torch.nn.Module, windows: TrainingAndValidation) -> float:
     """Loss over all validation windows, missing values filled for the module and left out of the mean."""
-    x_BWC = torch.from_numpy(halves.validation.spread(1000))
+    x_BWC = torch.from_numpy(windows.validation.spread(1000))
     mask = ~torch.isnan(x_BWC)
     assert mask.float().mean() < 1.0
     filled = torch.from_numpy(_filled(x_BWC.numpy()))
@@ -112,18 +114,18 @@ class SpoilAfter:
 
 
 def test_the_best_weights_and_the_learning_rate_survive_an_interruption(
-    halves: Halves, tmp_path: Path
+    windows: TrainingAndValidation, tmp_path: Path
 ) -> None:
     options = QUICK.model_copy(update={"max_epochs": 8})
     undisturbed, cut = module_of(), module_of()
-    expected = fit_gradient(undisturbed, "mse", halves, options, SpoilAfter(undisturbed, 2))
+    expected = fit_gradient(undisturbed, "mse", windows, options, SpoilAfter(undisturbed, 2))
     assert expected.best_epoch < 2
-    assert validation_loss(undisturbed, halves) == pytest.approx(expected.best_loss, rel=1e-4)
+    assert validation_loss(undisturbed, windows) == pytest.approx(expected.best_loss, rel=1e-4)
     checkpoints = Checkpoints(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        fit_gradient(cut, "mse", halves, options, SpoilAfter(cut, 2, interrupt=3), checkpoints)
+        fit_gradient(cut, "mse", windows, options, SpoilAfter(cut, 2, interrupt=3), checkpoints)
     resumed = module_of(seed=99)
-    assert fit_gradient(resumed, "mse", halves, options, quiet, checkpoints) == expected
+    assert fit_gradient(resumed, "mse", windows, options, quiet, checkpoints) == expected
     assert equal(weights(resumed), weights(undisturbed))
 
 
@@ -138,11 +140,11 @@ def _filled(x_BWC: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("family", LEARNT)
-def test_the_same_seed_gives_the_same_weights(family: str, halves: Halves) -> None:
+def test_the_same_seed_gives_the_same_weights(family: str, windows: TrainingAndValidation) -> None:
     found = []
     for seed in (3, 3, 4):
         module = module_of(family)
-        fit_gradient(module, "mse", halves, QUICK.model_copy(update={"seed": seed}), quiet)
+        fit_gradient(module, "mse", windows, QUICK.model_copy(update={"seed": seed}), quiet)
         found.append(weights(module))
     assert equal(found[0], found[1])
     assert not equal(found[0], found[2])
@@ -151,38 +153,38 @@ def test_the_same_seed_gives_the_same_weights(family: str, halves: Halves) -> No
 @pytest.mark.parametrize("family", LEARNT)
 @pytest.mark.parametrize("stops", [(1,), (2, 1, 1)])
 def test_an_interrupted_training_that_is_resumed_ends_as_an_undisturbed_one(
-    family: str, stops: tuple[int, ...], halves: Halves, tmp_path: Path
+    family: str, stops: tuple[int, ...], windows: TrainingAndValidation, tmp_path: Path
 ) -> None:
     undisturbed = module_of(family)
-    expected = fit_gradient(undisturbed, "huber", halves, QUICK, quiet)
+    expected = fit_gradient(undisturbed, "huber", windows, QUICK, quiet)
     checkpoints = Checkpoints(tmp_path / "state", "this one")
     for epochs in stops:
         with pytest.raises(KeyboardInterrupt):
-            fit_gradient(module_of(family), "huber", halves, QUICK, InterruptAfter(epochs), checkpoints)
+            fit_gradient(module_of(family), "huber", windows, QUICK, InterruptAfter(epochs), checkpoints)
     resumed = module_of(family, seed=99)
-    result = fit_gradient(resumed, "huber", halves, QUICK, quiet, checkpoints)
+    result = fit_gradient(resumed, "huber", windows, QUICK, quiet, checkpoints)
     assert result == expected
     assert equal(weights(resumed), weights(undisturbed))
 
 
-def test_a_finished_training_can_be_given_more_epochs(halves: Halves, tmp_path: Path) -> None:
+def test_a_finished_training_can_be_given_more_epochs(windows: TrainingAndValidation, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
-    short = fit_gradient(module_of(), "mse", halves, QUICK, quiet, checkpoints)
+    short = fit_gradient(module_of(), "mse", windows, QUICK, quiet, checkpoints)
     longer = QUICK.model_copy(update={"max_epochs": 8})
-    result = fit_gradient(module_of(), "mse", halves, longer, quiet, checkpoints)
+    result = fit_gradient(module_of(), "mse", windows, longer, quiet, checkpoints)
     assert result.train_losses[:5] == short.train_losses
     assert len(result.train_losses) == 8
     assert result.best_loss < short.best_loss
 
 
-def test_it_stops_early_when_nothing_is_gained_and_says_so(halves: Halves) -> None:
+def test_it_stops_early_when_nothing_is_gained_and_says_so(windows: TrainingAndValidation) -> None:
     options = QUICK.model_copy(update={"max_epochs": 50, "patience": 2, "learning_rate": 1e-9})
     said = []
 
     def report(done: float, words: str, notable: bool = False) -> None:
         said.append((done, words))
 
-    result = fit_gradient(module_of(), "mse", halves, options, report)
+    result = fit_gradient(module_of(), "mse", windows, options, report)
     assert result.stopped == "early_stopping"
     assert len(result.train_losses) == 3
     assert said[-1][0] == 1.0
@@ -198,7 +200,7 @@ def test_the_learning_rate_falls_along_half_a_cosine() -> None:
     assert rates == sorted(rates, reverse=True)
 
 
-def test_the_last_epochs_change_the_weights_less_than_the_first(halves: Halves) -> None:
+def test_the_last_epochs_change_the_weights_less_than_the_first(windows: TrainingAndValidation) -> None:
     module, steps = module_of(), []
     before = weights(module)
 
@@ -208,11 +210,11 @@ def test_the_last_epochs_change_the_weights_less_than_the_first(halves: Halves) 
         steps.append(sum(float((now[name] - before[name]).abs().sum()) for name in now))
         before = now
 
-    fit_gradient(module, "mse", halves, QUICK.model_copy(update={"max_epochs": 8, "patience": 8}), report)
+    fit_gradient(module, "mse", windows, QUICK.model_copy(update={"max_epochs": 8, "patience": 8}), report)
     assert steps[-1] < 0.2 * steps[0]
 
 
-def test_a_training_that_diverges_says_so(halves: Halves) -> None:
+def test_a_training_that_diverges_says_so(windows: TrainingAndValidation) -> None:
     def explode(done: float, words: str, notable: bool = False) -> None:
         with torch.no_grad():
             next(module.parameters()).fill_(float("nan"))
@@ -222,16 +224,16 @@ def test_a_training_that_diverges_says_so(halves: Halves) -> None:
         TrainerError,
         match=r"^training diverged in epoch 2: loss nan, validation nan; lower fit\.learning_rate",
     ):
-        fit_gradient(module, "mse", halves, QUICK, explode)
+        fit_gradient(module, "mse", windows, QUICK, explode)
 
 
-def test_a_variational_model_learns_what_it_needs_for_samples(halves: Halves) -> None:
+def test_a_variational_model_learns_what_it_needs_for_samples(windows: TrainingAndValidation) -> None:
     """The codes and errors of the final weights, whichever epoch they are of."""
     module = module_of("vae")
-    fit_gradient(module, "mse", halves, QUICK, quiet)
+    fit_gradient(module, "mse", windows, QUICK, quiet)
     fitted = weights(module)
     assert (fitted["code_mean"] != 0).all()
-    module.fit_samples(torch.from_numpy(_filled(halves.train.spread(4096))))
+    module.fit_samples(torch.from_numpy(_filled(windows.train.spread(4096))))
     for name, value in weights(module).items():
         torch.testing.assert_close(value, fitted[name], atol=1e-5, rtol=1e-4)
 
@@ -239,45 +241,45 @@ def test_a_variational_model_learns_what_it_needs_for_samples(halves: Halves) ->
 # Checkpoints
 
 
-def trained(halves: Halves, checkpoints: Checkpoints) -> None:
-    fit_gradient(module_of(), "mse", halves, QUICK, quiet, checkpoints)
+def trained(windows: TrainingAndValidation, checkpoints: Checkpoints) -> None:
+    fit_gradient(module_of(), "mse", windows, QUICK, quiet, checkpoints)
 
 
-def test_a_checkpoint_of_another_training_is_refused(halves: Halves, tmp_path: Path) -> None:
-    trained(halves, Checkpoints(tmp_path, "one"))
+def test_a_checkpoint_of_another_training_is_refused(windows: TrainingAndValidation, tmp_path: Path) -> None:
+    trained(windows, Checkpoints(tmp_path, "one"))
     with pytest.raises(TrainerError) as caught:
-        trained(halves, Checkpoints(tmp_path, "two"))
+        trained(windows, Checkpoints(tmp_path, "two"))
     assert str(caught.value) == (
         f"{tmp_path}/state: this checkpoint cannot be resumed:"
-        " it is of other data or another configuration; train without --resume"
+        " it belongs to other data or another configuration; train without --resume"
     )
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "scrambled"])
-def test_a_damaged_checkpoint_is_refused(damage: str, halves: Halves, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(damage: str, windows: TrainingAndValidation, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
-    trained(halves, checkpoints)
+    trained(windows, checkpoints)
     path = tmp_path / "state"
     whole = path.read_bytes()
     path.write_bytes({"truncated": whole[:-40], "empty": b"", "scrambled": b"?" * len(whole)}[damage])
     with pytest.raises(TrainerError, match=rf"^{tmp_path}/state: this checkpoint cannot be resumed: "):
-        trained(halves, checkpoints)
+        trained(windows, checkpoints)
 
 
-def test_a_cleared_checkpoint_leaves_no_directory(halves: Halves, tmp_path: Path) -> None:
+def test_a_cleared_checkpoint_leaves_no_directory(windows: TrainingAndValidation, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "state")
     assert not checkpoints.exists()
-    trained(halves, checkpoints)
+    trained(windows, checkpoints)
     assert checkpoints.exists()
     checkpoints.clear()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_each_member_has_a_state_of_its_own_that_is_cleared_with_the_others(
-    halves: Halves, tmp_path: Path
+    windows: TrainingAndValidation, tmp_path: Path
 ) -> None:
     checkpoints = Checkpoints(tmp_path / "state")
-    trained(halves, checkpoints.member(1))
+    trained(windows, checkpoints.member(1))
     assert checkpoints.exists()
     assert checkpoints.member(1).exists()
     assert not checkpoints.member(0).exists()
@@ -285,10 +287,10 @@ def test_each_member_has_a_state_of_its_own_that_is_cleared_with_the_others(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_named(halves: Halves, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_named(windows: TrainingAndValidation, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TrainerError, match=r"file/state: cannot write the checkpoint: Not a directory$"):
-        trained(halves, Checkpoints(tmp_path / "file" / "state"))
+        trained(windows, Checkpoints(tmp_path / "file" / "state"))
 
 
 def test_a_result_without_epochs_has_no_loss() -> None:
@@ -297,8 +299,8 @@ def test_a_result_without_epochs_has_no_loss() -> None:
 
 def test_cuda_where_there_is_none_is_refused_and_auto_is_not() -> None:
     if torch.cuda.is_available():
-        assert pick_device("auto").type == pick_device("cuda").type == "cuda"
+        assert training_device("auto").type == training_device("cuda").type == "cuda"
         return
-    assert pick_device("auto").type == "cpu"
+    assert training_device("auto").type == "cpu"
     with pytest.raises(TrainerError, match=r"^device cuda: this machine or this build of torch has no CUDA;"):
-        pick_device("cuda")
+        training_device("cuda")

@@ -18,7 +18,7 @@ from streamgauge import main
 from trainer import fit
 from trainer.config import FitOptions, ModelOptions, TrainConfig
 from trainer.errors import TrainerError
-from trainer.fitting.members import default_max_gap, default_window, plan_members
+from trainer.fitting.members import default_max_gap, default_window, resolve_members
 
 HOUR = TrainConfig(fit=FitOptions(max_epochs=1, min_steps_per_epoch=2))
 
@@ -48,7 +48,7 @@ def test_gaps_of_half_a_window_are_bridged() -> None:
 
 
 def sizes(options: ModelOptions, num_rows: int = 10**6, num_channels: int = 1) -> list[tuple[str, int]]:
-    return [(member.family, member.window) for member in plan_members(options, num_rows, num_channels)]
+    return [(member.family, member.window) for member in resolve_members(options, num_rows, num_channels)]
 
 
 def test_an_ensemble_has_three_families_over_one_window_and_a_short_one_for_spikes() -> None:
@@ -64,7 +64,7 @@ def test_the_members_of_an_ensemble_can_be_chosen_and_the_longest_window_stands_
 
 
 def test_one_family_is_one_member_with_the_hyperparameters_given() -> None:
-    (member,) = plan_members(ModelOptions(family="conv", window=32, nodes=6, latent=3), 1_000, 2)
+    (member,) = resolve_members(ModelOptions(family="conv", window=32, nodes=6, latent=3), 1_000, 2)
     assert (member.family, member.window) == ("conv", 32)
     assert (member.hyperparameters["nodes"], member.hyperparameters["latent"]) == (6, 3)
     assert member.hyperparameters == models.resolve("conv", {"nodes": 6, "latent": 3}, 32, 2)
@@ -89,7 +89,7 @@ def test_one_family_is_one_member_with_the_hyperparameters_given() -> None:
 )
 def test_what_cannot_be_planned_is_refused(options: ModelOptions, message: str) -> None:
     with pytest.raises(TrainerError, match=message):
-        plan_members(options, 1_000, 2)
+        resolve_members(options, 1_000, 2)
 
 
 # From end to end
@@ -145,8 +145,8 @@ def test_an_ensemble_is_trained_saved_loaded_and_scores_as_before(
 
 
 def test_members_without_an_ensemble_are_refused() -> None:
-    with pytest.raises(TrainerError, match=r"members belong to an ensemble, and model.family is 'conv'"):
-        plan_members(ModelOptions(family="conv", members=("linear",)), 1_000, 1)
+    with pytest.raises(TrainerError, match=r"only an ensemble has members, but model.family is 'conv'"):
+        resolve_members(ModelOptions(family="conv", members=("linear",)), 1_000, 1)
 
 
 def test_an_automatic_window_is_the_default_one() -> None:
@@ -157,6 +157,6 @@ def test_an_automatic_window_is_the_default_one() -> None:
 
 def test_where_verdicts_wait_there_is_no_short_window() -> None:
     windows = [
-        [m.window for m in plan_members(ModelOptions(), 10_000, 1, delay)] for delay in (0, 15, 16, 255)
+        [m.window for m in resolve_members(ModelOptions(), 10_000, 1, delay)] for delay in (0, 15, 16, 255)
     ]
     assert windows == [[256, 256, 256, 16]] * 2 + [[256] * 3] * 2

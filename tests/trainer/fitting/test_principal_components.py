@@ -15,7 +15,7 @@ from detector.models import families as models
 from trainer.config import FitOptions
 from trainer.data.history import History, build_history
 from trainer.data.training_windows import TrainingWindows
-from trainer.fitting.gradient import Halves, fit_module
+from trainer.fitting.gradient import TrainingAndValidation, fit_module
 from trainer.fitting.principal_components import fit_linear
 from trainer.progress import quiet
 
@@ -65,7 +65,9 @@ def test_linear_closed_form_equals_pca(windows: TrainingWindows) -> None:
     pca = PCA(LATENT, svd_solver="full").fit(x_ND)
     module = models.build("linear", {"latent": LATENT}, WINDOW, CHANNELS)
     hyperparameters = models.resolve("linear", {"latent": LATENT}, WINDOW, CHANNELS)
-    result = fit_module(module, hyperparameters, Halves(windows, windows), FitOptions(), quiet)
+    result = fit_module(
+        module, hyperparameters, TrainingAndValidation(windows, windows, windows), FitOptions(), quiet
+    )
     assert result.stopped == "closed_form"
     assert angle(module, pca) < 1e-5
     expected = pca.inverse_transform(pca.transform(x_ND))
@@ -86,7 +88,9 @@ def test_linear_trained_by_gradient_spans_the_subspace_of_pca(windows: TrainingW
     options = FitOptions(
         max_epochs=80, patience=40, batch_size=len(windows), learning_rate=2e-2, weight_decay=0, device="cpu"
     )
-    result = fit_module(module, hyperparameters, Halves(windows, windows), options, quiet)
+    result = fit_module(
+        module, hyperparameters, TrainingAndValidation(windows, windows, windows), options, quiet
+    )
     assert result.stopped != "closed_form"
     assert before > 0.1
     assert angle(module, pca) < 1e-2
@@ -144,7 +148,9 @@ def test_masked_cells_and_trimmed_windows_are_learnt_by_gradients(
     hyperparameters = models.resolve("linear", {}, WINDOW, CHANNELS)
     module = models.build("linear", hyperparameters, WINDOW, CHANNELS)
     chosen = FitOptions(max_epochs=1, min_steps_per_epoch=1, device="cpu", **options)
-    result = fit_module(module, hyperparameters, Halves(windows, windows), chosen, quiet)
+    result = fit_module(
+        module, hyperparameters, TrainingAndValidation(windows, windows, windows), chosen, quiet
+    )
     assert len(result.train_losses) == 1
 
 

@@ -1,0 +1,139 @@
+"""Evaluation of one labelled file: fit, score, measure.
+
+The model is fitted on the file's own training rows, and the engine scores every row. Two rivals stand beside
+it: a random score, and the linear model with plain squared error. docs/evaluation.md defines the figures.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.artifact.spec import Artifact
+from detector.calibration.alarm_budget import parse_budget
+from detector.calibration.recalibrate import recalibrated
+from detector.offline.measures import NO_ALARMS, auc_pr, auc_roc, count_alarms, vus_pr
+from trainer.data.history import build_history
+from trainer.errors import TooLittleDataError
+from trainer.evaluation.baseline import WINDOW as BASELINE_WINDOW
+from trainer.evaluation.baseline import plain_linear_errors
+from trainer.evaluation.labelled import Labelled, read_labelled
+from trainer.evaluation.options import EvaluationOptions
+from trainer.evaluation.results import BudgetResult, FileResult, Ranking
+from trainer.evaluation.row_scores import score_rows, write_scores
+from trainer.fitting.members import MIN_WINDOW, default_window
+from trainer.pipeline import TrainingData, fit_source
+
+_NUM_RANDOM = 5
+_DAY_SECONDS = 86_400
+
+
+def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResult:
+    """Fit, score and measure one file.
+
+    Args:
+        path: A labelled Parquet file with one series.
+        name: Name of the file in the result, and of its scores below `options.scores`.
+        options: What to fit and which figures to report.
+
+    Raises:
+        TrainerError, ParquetError, DetectorError: The file cannot be evaluated; the message says why.
+    """
+    data = read_labelled(path, options.train_rows)
+    started = time.perf_counter()
+    artifact = _fit(data, options)
+    fitted = time.perf_counter()
+    scores = score_rows(artifact, data.timestamp_ns, data.values)
+    scored = time.perf_counter()
+    alarm = _alarms(data, artifact)
+    asked = _at_budget(data, alarm, options.alarm_budget)
+    further = [
+        _at_budget(data, _alarms(data, recalibrated(artifact, budget)), budget) for budget in options.budgets
+    ]
+    if options.scores is not None:
+        write_scores(options.scores / name, data, scores, alarm)
+    return FileResult(
+        file=name,
+        window=artifact.spec.window,
+        rows=len(scores.score),
+        train_rows=int(data.train.sum()),
+        buffer=data.buffer,
+        model=_rank(data, scores.error),
+        linear=_rank(data, _baseline(data, options.causal)),
+        random=_rank_random(data, options.seed),
+        alarms=asked.alarms,
+        budgeted=asked.budgeted,
+        test_days=float((~data.train).sum()) * data.interval_ns / 1e9 / _DAY_SECONDS,
+        fit_seconds=fitted - started,
+        score_rows_per_second=len(scores.score) / max(scored - fitted, 1e-9),
+        further=tuple(further),
+    )
+
+
+def _fit(data: Labelled, options: EvaluationOptions) -> Artifact:
+    """Fit with the window of the options, or with the largest default that the training rows allow.
+
+    The default is halved while no stretch without a long gap is as long as the window.
+    """
+    chunk = data.training_chunk()
+    source = TrainingData(lambda: iter([chunk]), data.channels, data.interval_ns)
+    window = options.window or default_window(int(data.train.sum()), len(data.channels))
+    while True:
+        try:
+            return fit_source(source, options.train_config(window))
+        except TooLittleDataError:
+            if options.window is not None or window // 2 < MIN_WINDOW:
+                raise
+            window //= 2
+
+
+def _alarms(data: Labelled, artifact: Artifact) -> NDArray[np.bool_]:
+    """Return which rows lie within incidents, bool [n].
+
+    The detector starts cold at the first test row. Training rows may come from another recording, and the
+    joint of two recordings must raise no alarm.
+    """
+    alarm = np.zeros(len(data.label), np.bool_)
+    test = ~data.train
+    if test.any():
+        alarm[test] = score_rows(artifact, data.timestamp_ns[test], data.values[test]).alarm
+    return alarm
+
+
+def _at_budget(data: Labelled, alarm: NDArray[np.bool_], budget: str) -> BudgetResult:
+    test = ~data.train
+    normal_seconds = float((test & (data.label == 0)).sum()) * data.interval_ns / 1e9
+    alarms = count_alarms(data.label[test], alarm[test]) if test.any() else NO_ALARMS
+    return BudgetResult(budget, alarms, normal_seconds * parse_budget(budget))
+
+
+def _baseline(data: Labelled, causal: bool) -> NDArray[np.float64]:
+    """Return the plain errors of the linear model, float64 [n].
+
+    The linear model reads the rows as consecutive, whatever their times are.
+    """
+    chunk = data.training_chunk()
+    chunk = replace(chunk, timestamp_ns=np.arange(len(chunk)) * data.interval_ns)
+    with build_history(lambda: iter([chunk]), data.channels, data.interval_ns, 0) as history:
+        window = min(BASELINE_WINDOW, max(MIN_WINDOW, history.num_rows // 10))
+        return plain_linear_errors(history, data.values, window, causal)
+
+
+def _rank(data: Labelled, score: NDArray[np.float64]) -> Ranking:
+    """Rank the rows by score; an unknown score counts as 0, as it raised no alarm."""
+    known = np.nan_to_num(score, nan=0.0)
+    return Ranking(
+        vus_pr(data.label, known, data.buffer), auc_pr(data.label, known), auc_roc(data.label, known)
+    )
+
+
+def _rank_random(data: Labelled, seed: int) -> Ranking:
+    """Return the mean ranking of several random scores; a single one would depend on luck."""
+    drawn = [np.random.default_rng([seed, number]).random(len(data.label)) for number in range(_NUM_RANDOM)]
+    rankings = [_rank(data, score) for score in drawn]
+    means = [float(np.mean([getattr(one, name) for one in rankings])) for name in Ranking.__slots__]
+    return Ranking(*means)

@@ -1,0 +1,43 @@
+"""An evaluation as plain JSON values, the format of `streamgauge evaluate --json`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from trainer.evaluation.results import EvaluationResult, FileResult, alarm_figures
+
+_PLAIN = ("file", "window", "rows", "train_rows", "buffer", "fit_seconds", "score_rows_per_second")
+
+
+def as_json(evaluation: EvaluationResult) -> dict[str, object]:
+    """Return everything as plain values; a figure that is unknown is NaN."""
+    pooled = evaluation.pooled
+    options = asdict(evaluation.options)
+    return {
+        "options": {name: value for name, value in options.items() if name not in ("scores", "base")},
+        "files": [_file(result) for result in evaluation.results],
+        "pooled": {
+            "files": len(evaluation.results),
+            "failed": len(evaluation.failures),
+            "fit_seconds": pooled.fit_seconds,
+            "score_rows_per_second": pooled.score_rows_per_second,
+            "model": asdict(pooled.model),
+            **alarm_figures(pooled.alarms, pooled.test_days, pooled.budgeted),
+            "linear": asdict(pooled.linear),
+            "random": asdict(pooled.random),
+        },
+        "failures": [asdict(failure) for failure in evaluation.failures],
+    }
+
+
+def _file(result: FileResult) -> dict[str, object]:
+    return {
+        **{name: getattr(result, name) for name in _PLAIN},
+        "model": asdict(result.model),
+        **alarm_figures(result.alarms, result.test_days, result.budgeted),
+        "linear": asdict(result.linear),
+        "random": asdict(result.random),
+        "further": {
+            one.budget: alarm_figures(one.alarms, result.test_days, one.budgeted) for one in result.further
+        },
+    }
