@@ -22,7 +22,7 @@ from tests.test_architecture import LAYERS
 from trainer.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RULES = {"incidents", "channels", "maintenance", "watchdog"}
 PACKAGES = ("connectors", "detector", "trainer")
 PROSE = [  # pages that are written by hand and for users; a decision is a record of its time
