@@ -18,12 +18,19 @@ from detector.engine.engine import Engine
 from detector.metrics.docs_table import with_tables
 from detector.metrics.recorder import Metrics, Sources
 from tests.support.artifacts import make_artifact
+from tests.test_architecture import LAYERS
 from trainer.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RULES = {"incidents", "channels", "maintenance", "watchdog"}
 PACKAGES = ("connectors", "detector", "trainer")
+PROSE = [  # pages that are written by hand and for users; a decision is a record of its time
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md"),
+    *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "metrics.md"),
+]
+MOST_WORDS = 25
+PRIVATE = r"says?|said|hears?|heard|tells?|told|judg\w+|settled|anew|whoever|whom|but for|of which|born"
 
 
 def relative(path: Path) -> str:
@@ -108,3 +115,52 @@ def test_the_tree_in_the_architecture_names_every_module() -> None:
             elif depth:
                 named.add("".join(folders[:depth]) + name)
     assert named == {module for module in modules if not module.endswith("__init__.py")}
+
+
+def paragraphs(text: str) -> Iterator[str]:
+    """The text of paragraphs, list items and cells of tables; no headings, no code."""
+    text = re.sub(r"```.*?```|<!--.*?-->", "\n\n", text, flags=re.DOTALL)
+    lines: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        is_item, is_table = re.match(r"\s*([-*]|\d+\.) ", line), line.startswith("|")
+        if is_item or is_table or not line.strip() or line.startswith("#"):
+            yield " ".join(lines)
+            lines = []
+        if is_table:
+            yield from re.split(r"(?<!\\)\|", line)
+        elif is_item:
+            lines = [line[is_item.end() :]]
+        elif not line.startswith("#") and (lines or not line.startswith("    ")):
+            lines.append(line.strip())
+
+
+def sentences(path: Path) -> Iterator[str]:
+    """The sentences of a page, links replaced by their words and code by one word."""
+    for paragraph in paragraphs(text_of(path)):
+        plain = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", paragraph)
+        plain = re.sub(r"``.*?``|`[^`]*`", "code", plain).replace("*", "")
+        yield from re.split(r"(?<=[.!?])\s+", plain.strip())
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: page.name)
+def test_no_sentence_is_too_long(page: Path) -> None:
+    long = [one for one in sentences(page) if len(re.findall(r"\S*\w\S*", one)) > MOST_WORDS]
+    assert long == []
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: page.name)
+def test_no_page_has_words_of_a_private_language(page: Path) -> None:
+    assert [one for one in sentences(page) if re.search(rf"\b({PRIVATE})\b", one, re.IGNORECASE)] == []
+
+
+def test_the_picture_of_the_layers_is_that_of_the_architecture_test() -> None:
+    picture = text_of(ROOT / "docs/architecture.md").partition("## The layers")[2].split("```")[1]
+    lines = [re.findall(r"(?:connectors|detector|trainer)\.\w+", line) for line in picture.splitlines()]
+    assert [set(names) for names in lines if names] == [*map(set, LAYERS[::-1])]
+
+
+def test_the_walk_of_a_reading_names_files_that_exist() -> None:
+    walk = text_of(ROOT / "docs/architecture.md").partition("## The walk")[2].partition("\n## ")[0]
+    files = re.findall(r"^\| \d+ \|.*\| `([\w/]+\.py)` \|$", walk, re.MULTILINE)
+    assert len(files) >= 15
+    assert [file for file in files if not (ROOT / file).is_file()] == []
