@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from detector.errors import ArtifactError as ArtifactError
     from detector.errors import ConfigError as ConfigError
     from detector.errors import DetectorError as DetectorError
-    from detector.incidents.lifecycle import Incident as Incident
+    from detector.incidents.incident import Incident as Incident
     from detector.incidents.rules import IncidentRules as IncidentRules
     from detector.offline.backtest import Report as Report
     from detector.scoring.verdicts import State as State
@@ -34,7 +34,7 @@ _HOME = {
     "DetectorError": "errors",
     "Engine": "engine.engine",
     "EngineOptions": "engine.engine",
-    "Incident": "incidents.lifecycle",
+    "Incident": "incidents.incident",
     "IncidentRules": "incidents.rules",
     "Report": "offline.backtest",
     "State": "scoring.verdicts",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from connectors.records import Message, Reject
 from detector.incidents.grouping import IncidentGroup
-from detector.incidents.lifecycle import Incident, IncidentEvent
+from detector.incidents.incident import Incident, IncidentEvent
 from detector.rows.series_arrays import lengths_of, starts_of
 from detector.scoring.verdicts import State, Verdicts
 

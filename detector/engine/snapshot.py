@@ -19,7 +19,7 @@ import orjson
 from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact, Spec
-from detector.incidents.lifecycle import Track
+from detector.incidents.incident import Track
 from detector.incidents.rules import IncidentRules
 from detector.rows.series_arrays import SeriesArray
 

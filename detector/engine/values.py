@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.incidents.lifecycle import IncidentEvent
+from detector.incidents.incident import IncidentEvent
 from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
 from detector.rows.grid import GridCounters
 from detector.scoring.verdicts import State, Verdicts
@@ -44,6 +44,21 @@ class Counters:
     states: list[int] = field(default_factory=lambda: [0] * len(State))
     grid: GridCounters = field(default_factory=GridCounters)
     suppressed: dict[Suppression, int] = field(default_factory=lambda: dict.fromkeys(SUPPRESSIONS, 0))
+
+    def add(self, more: Counters) -> None:
+        """Add the counts of one step to these totals, in place."""
+        self.readings += more.readings
+        self.rows += more.rows
+        self.gap_rows += more.gap_rows
+        self.windows += more.windows
+        self.cells += more.cells
+        self.nan_cells += more.nan_cells
+        self.states = [total + num for total, num in zip(self.states, more.states, strict=True)]
+        self.grid.late += more.grid.late
+        self.grid.duplicate += more.grid.duplicate
+        self.grid.out_of_order += more.grid.out_of_order
+        for reason, num in more.suppressed.items():
+            self.suppressed[reason] += num
 
 
 @dataclass(frozen=True, slots=True)

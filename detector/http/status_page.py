@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from detector.artifact.spec import Spec
-from detector.incidents.lifecycle import Incident
+from detector.incidents.incident import Incident
 from detector.metrics.recorder import Metrics
 from detector.metrics.series_gauges import firing
 from detector.scoring.verdicts import State

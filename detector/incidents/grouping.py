@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from detector.incidents.lifecycle import Incident, IncidentEvent, Severity
+from detector.incidents.incident import Incident, IncidentEvent, Severity
 from detector.incidents.rules import FoldRules
 
 

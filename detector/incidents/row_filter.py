@@ -1,6 +1,6 @@
-"""Which rows count for incidents: the rules that ask of a row alone, over columns of all series.
+"""Which rows count for incidents: the rules that look at one row at a time, over columns of all series.
 
-A row that a rule holds back keeps its score and state in the verdict; it is counted by reason.
+A row that a rule suppresses keeps its score and state in the verdict. It is counted by the rule's name.
 """
 
 from __future__ import annotations
@@ -12,19 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.incidents.maintenance import in_maintenance
+from detector.incidents.rows_since_gap import RowsSinceGap
 from detector.incidents.rules import ChannelRule, IncidentRules, Suppression
+from detector.rows.series_arrays import SeriesArray
 from detector.scoring.verdicts import State, Verdicts
 
 _BAD = (State.ANOMALOUS, State.FLATLINE, State.OUT_OF_RANGE)
 _UNKNOWN = (State.WARMING, State.GAP, State.STALE)
+_SCORED = (State.OK, State.ANOMALOUS)
 
 
 @dataclass(frozen=True, slots=True)
 class FilteredRows:
-    """Rows as the rules of a series see them.
+    """Rows as the incident rules of a series use them.
 
     known  bool [n], the state is known
-    bad    bool [n], may open an incident and keeps one open
+    bad    bool [n], the row may open an incident and keeps one open
     held   bool [n], bad, but in maintenance: keeps an incident open, opens and worsens none
     score  float64 [n], 0 where it is unknown or does not matter
     """
@@ -36,51 +39,79 @@ class FilteredRows:
 
 
 class RowFilter:
-    """Channel rules, settling after gaps, maintenance. Raises ValueError for rules of unknown channels."""
+    """Applies channel rules, the wait after a gap (`settle_rows`) and maintenance windows, in this order.
 
-    def __init__(self, rules: IncidentRules, channels: Sequence[str]) -> None:
-        unknown = sorted(set(rules.channels) - set(channels))
+    Args:
+        rules: the incident rules.
+        channels: names of the model's channels.
+        suppressed: the counts by rule; they are increased in place.
+
+    Raises:
+        ValueError: a rule names a channel that the model does not know.
+    """
+
+    def __init__(
+        self, rules: IncidentRules, channels: Sequence[str], suppressed: dict[Suppression, int]
+    ) -> None:
+        self._channels = tuple(channels)
+        self._suppressed = suppressed
+        self._rows_since_gap = RowsSinceGap()
+        self.use_rules(rules)
+
+    def use_rules(self, rules: IncidentRules) -> None:
+        """Apply other rules from the next row on. The counts since the last gap continue.
+
+        Raises:
+            ValueError: a rule names a channel that the model does not know. The old rules stay in force.
+        """
+        unknown = sorted(set(rules.channels) - set(self._channels))
         if unknown:
-            raise ValueError(f"no such channel: {', '.join(unknown)}; known: {', '.join(channels)}")
+            raise ValueError(f"no such channel: {', '.join(unknown)}; known: {', '.join(self._channels)}")
         self._rules = rules
-        of_channels = [rules.channels.get(name, ChannelRule()) for name in channels]
-        self._asks = any(rule.asks_of_deviation for rule in of_channels)
+        of_channels = [rules.channels.get(name, ChannelRule()) for name in self._channels]
+        self._has_channel_rules = any(rule.ignores_deviations for rule in of_channels)
         self._sign = np.array([{"both": 0, "above": 1, "below": -1}[rule.direction] for rule in of_channels])
         self._absolute = np.array([rule.min_absolute for rule in of_channels])
         self._relative = np.array([rule.min_relative for rule in of_channels])
 
-    def admit(
-        self, verdicts: Verdicts, since_gap: NDArray[np.int64], suppressed: dict[Suppression, int]
-    ) -> FilteredRows:
-        """`since_gap`: int64 [n], known rows since the last unknown one, the row itself included."""
+    def apply(self, verdicts: Verdicts, slots: NDArray[np.int32]) -> FilteredRows:
+        """Return which of the next rows count.
+
+        Args:
+            verdicts: the next rows of some series, sorted by series and time.
+            slots: the number of each series in `verdicts.names`, int32 [len(names)].
+        """
+        since_gap = self._rows_since_gap.count(verdicts, slots)
         score = np.nan_to_num(verdicts.score, nan=0.0)
         bad = np.isin(verdicts.state, _BAD)
         held = np.zeros(len(bad), np.bool_)
-        if self._asks:
-            self._ask_channels(verdicts, bad, score, suppressed)
+        if self._has_channel_rules:
+            self._apply_channel_rules(verdicts, bad, score)
         if self._rules.settle_rows:
-            early = (since_gap <= self._rules.settle_rows) & np.isin(
-                verdicts.state, (State.OK, State.ANOMALOUS)
-            )
-            _suppress(early, bad, score, "recovery", suppressed)
+            early = (since_gap <= self._rules.settle_rows) & np.isin(verdicts.state, _SCORED)
+            self._suppress(early, bad, score, "recovery")
         if self._rules.maintenance and bad.any():
             rows = np.flatnonzero(bad)
             held[rows] = in_maintenance(
                 self._rules.maintenance, verdicts.names, verdicts.series[rows], verdicts.timestamp_ns[rows]
             )
-            suppressed["maintenance"] += int(np.count_nonzero(held))
+            self._suppressed["maintenance"] += int(np.count_nonzero(held))
         return FilteredRows(~np.isin(verdicts.state, _UNKNOWN), bad, held, score)
 
-    def _ask_channels(
-        self,
-        verdicts: Verdicts,
-        bad: NDArray[np.bool_],
-        score: NDArray[np.float64],
-        suppressed: dict[Suppression, int],
+    def drop(self, slots: NDArray[np.int32]) -> None:
+        """Forget these series."""
+        self._rows_since_gap.drop(slots)
+
+    def arrays(self) -> list[SeriesArray]:
+        """Return every array over series that this object keeps."""
+        return self._rows_since_gap.arrays()
+
+    def _apply_channel_rules(
+        self, verdicts: Verdicts, bad: NDArray[np.bool_], score: NDArray[np.float64]
     ) -> None:
-        """Rows matter where some channel that is to blame deviates as its rule asks."""
-        asked = np.isin(verdicts.state, (State.OK, State.ANOMALOUS)) & (score > self._rules.close_score)
-        rows = np.flatnonzero(asked)
+        """Suppress rows in which no channel to blame deviates as its rule requires; edits `bad`, `score`."""
+        checked = np.isin(verdicts.state, _SCORED) & (score > self._rules.close_score)
+        rows = np.flatnonzero(checked)
         if len(rows) == 0:
             return
         blamed = _to_blame(verdicts.contribution[rows])
@@ -89,31 +120,31 @@ class RowFilter:
         wrong_way = blamed & known & (deviation * self._sign < 0)
         least = np.maximum(self._absolute, self._relative * np.abs(verdicts.expected[rows]))
         too_small = blamed & known & (np.abs(deviation) < least)
-        nobody = ~blamed.any(axis=1)
-        has_direction = nobody | (blamed & ~wrong_way).any(axis=1)
-        matters = nobody | (blamed & ~wrong_way & ~too_small).any(axis=1)
-        for mask, reason in ((~has_direction, "direction"), (has_direction & ~matters, "deviation")):
+        is_unblamed = ~blamed.any(axis=1)
+        has_direction = is_unblamed | (blamed & ~wrong_way).any(axis=1)
+        matters = is_unblamed | (blamed & ~wrong_way & ~too_small).any(axis=1)
+        reasons: tuple[Suppression, Suppression] = ("direction", "deviation")
+        for mask, reason in zip((~has_direction, has_direction & ~matters), reasons, strict=True):
             chosen = np.zeros(len(bad), np.bool_)
             chosen[rows[mask]] = True
-            _suppress(chosen, bad, score, reason, suppressed)  # type: ignore[arg-type]  # mypy widens it
+            self._suppress(chosen, bad, score, reason)
+
+    def _suppress(
+        self,
+        rows: NDArray[np.bool_],
+        bad: NDArray[np.bool_],
+        score: NDArray[np.float64],
+        reason: Suppression,
+    ) -> None:
+        """Make these rows quiet, in `bad` and `score`; count those that were bad."""
+        self._suppressed[reason] += int(np.count_nonzero(rows & bad))
+        bad[rows] = False
+        score[rows] = 0.0
 
 
 def _to_blame(contribution: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The channels with at least an even share of the error, bool [n, C]; none where shares are unknown."""
+    """Return the channels with at least an even share of the error, bool [n, C]; none if unknown."""
     known = np.nan_to_num(contribution, nan=0.0)
     share = np.minimum(1.0 / contribution.shape[1], known.max(axis=1, keepdims=True))
     blamed: NDArray[np.bool_] = (known >= share) & (known > 0)
     return blamed
-
-
-def _suppress(
-    rows: NDArray[np.bool_],
-    bad: NDArray[np.bool_],
-    score: NDArray[np.float64],
-    reason: Suppression,
-    suppressed: dict[Suppression, int],
-) -> None:
-    """These rows are quiet; those of them that were bad are counted."""
-    suppressed[reason] += int(np.count_nonzero(rows & bad))
-    bad[rows] = False
-    score[rows] = 0.0

@@ -41,7 +41,7 @@ class ChannelRule:
             raise ValueError(f"valid_min {self.valid_min:g} must be below valid_max {self.valid_max:g}")
 
     @property
-    def asks_of_deviation(self) -> bool:
+    def ignores_deviations(self) -> bool:
         """Whether some deviations do not matter."""
         return self.direction != "both" or self.min_absolute > 0 or self.min_relative > 0
 

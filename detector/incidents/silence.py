@@ -14,14 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.records import Readings
-from detector.incidents.lifecycle import (
-    Incident,
-    IncidentEvent,
-    Incidents,
-    Reason,
-    Severity,
-    incident_id,
-)
+from detector.incidents.incident import Incident, IncidentEvent, Reason, Severity, incident_id
+from detector.incidents.incidents import Incidents
 from detector.incidents.maintenance import in_maintenance
 from detector.incidents.rules import IncidentRules
 from detector.rows.series_arrays import SeriesArray
@@ -74,14 +68,16 @@ class SilenceWatch:
             if track is not None and track.stream is not None:
                 self._carriers.add(slot)
 
-    def go_on(self, other: SilenceWatch, theirs: NDArray[np.int32], ours: NDArray[np.int32]) -> None:
+    def continue_from(self, other: SilenceWatch, theirs: NDArray[np.int32], ours: NDArray[np.int32]) -> None:
         """Go on from where another watchdog heard its series `theirs`, here `ours`."""
         self._stream_ns = other._stream_ns
         self._heard_ns.data[ours] = other._heard_ns.data[theirs]
 
     def drop(self, slots: NDArray[np.int32]) -> None:
-        """Forget these series; their arrays are reset by the engine."""
+        """Forget these series."""
         self._carriers -= set(slots.tolist())
+        for array in self.arrays():
+            array.reset(slots)
 
     def stale(self, known: NDArray[np.int32], now_ns: int, limit_ns: int) -> NDArray[np.int32]:
         """The series that nothing came of for longer than `limit_ns`."""
@@ -170,11 +166,11 @@ class SilenceWatch:
     def _incident(
         self, series: str, reason: Reason, severity: Severity, start_ns: int, now_ns: int
     ) -> Incident:
-        model = self._incidents.model
+        scored_by = self._incidents.scored_by
         return Incident(
-            id=incident_id(model, series, start_ns, reason),
-            model=model,
-            version=self._incidents.version,
+            id=incident_id(scored_by.model, series, start_ns, reason),
+            model=scored_by.model,
+            version=scored_by.version,
             series=series,
             state="firing",
             reason=reason,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact
 from detector.engine.engine import Counters, Engine, Latest
-from detector.incidents.lifecycle import Incident
+from detector.incidents.incident import Incident
 from detector.metrics.series_selection import Selection
 
 SEVERITIES = ("warning", "critical")

@@ -19,7 +19,7 @@ from prometheus_client.utils import floatToGoString
 
 from connectors.records import REASONS
 from detector.engine.loop import Turn
-from detector.incidents.lifecycle import Incident, IncidentEvent
+from detector.incidents.incident import Incident, IncidentEvent
 from detector.metrics.catalogue import spec_of
 from detector.metrics.engine_view import SEVERITIES
 

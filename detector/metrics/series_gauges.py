@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.incidents.lifecycle import Incident
+from detector.incidents.incident import Incident
 from detector.metrics.catalogue import CHANNELS, SERIES, spec_of
 from detector.metrics.engine_view import EngineView
 from detector.metrics.fast_text import escaped, gauge, labels_of

@@ -23,7 +23,7 @@ from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.engine.loop import run
 from detector.errors import DetectorError
 from detector.incidents.grouping import IncidentGroup, group_all
-from detector.incidents.lifecycle import Incident
+from detector.incidents.incident import Incident
 from detector.incidents.rules import Suppression
 from detector.offline.measures import (
     NO_ALARMS,

@@ -104,7 +104,7 @@ class OverlapAverager:
         for array in self.arrays():
             array.reset(slots)
 
-    def unsay(self, slots: NDArray[np.int32]) -> None:
+    def discard_outputs(self, slots: NDArray[np.int32]) -> None:
         """Forget what windows have said of the waiting rows of these series; the rows go on waiting."""
         for array in (*self._sums, *self._counts):
             array.reset(slots)

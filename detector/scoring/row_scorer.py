@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
-from detector.rows.series_arrays import SeriesArray
+from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.scoring.adaptive_threshold import AdaptiveThreshold
 from detector.scoring.ensemble_error import EnsembleError
 from detector.scoring.overlap import RowOutput
-from detector.scoring.verdicts import State
+from detector.scoring.verdicts import State, Verdicts
 from detector.scoring.window_scorer import OUT_OF_RANGE, STUCK
 
 _MOST = 1e30  # its powers stay finite
@@ -42,6 +43,31 @@ class RowVerdicts:
         columns = [np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(RowVerdicts)]
         order = np.lexsort((columns[1], columns[0]))
         return RowVerdicts(*(column[order] for column in columns))
+
+    @staticmethod
+    def named(parts: list[RowVerdicts], names: Sequence[str], spec: Spec) -> Verdicts:
+        """Return several parts (possibly none) as public verdicts, sorted by series and time.
+
+        Args:
+            parts: verdicts by slot and row.
+            names: the name of the series in each slot.
+            spec: the model's channels and row interval.
+        """
+        if not any(map(len, parts)):
+            return Verdicts.empty(len(spec.channels))
+        rows = RowVerdicts.joined(parts)
+        starts = starts_of(rows.slot)
+        return Verdicts(
+            names=tuple(names[slot] for slot in rows.slot[starts].tolist()),
+            series=np.repeat(np.arange(len(starts), dtype=np.int32), lengths_of(starts, len(rows))),
+            timestamp_ns=rows.row * spec.interval_ns,
+            score=rows.score,
+            state=rows.state,
+            actual=rows.actual,
+            expected=rows.expected,
+            contribution=rows.contribution,
+            threshold=rows.threshold,
+        )
 
 
 class RowScorer:

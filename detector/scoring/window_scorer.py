@@ -108,10 +108,10 @@ class WindowScorer:
         if not (np.array_equal(center, self._center) and np.array_equal(scale, self._scale)):
             self._tails.rescale(slots, (scale / self._scale), (center - self._center) / self._scale)
 
-    def unsay(self, slots: NDArray[np.int32]) -> None:
+    def discard_outputs(self, slots: NDArray[np.int32]) -> None:
         """What was said of the waiting rows of these series another model has said: forget it. Each of them
         has a window to come, or it would not wait."""
-        self._overlap.unsay(slots)
+        self._overlap.discard_outputs(slots)
 
     def _kinds(self, spans: list[int]) -> list[OutputSpec]:
         num_channels = len(self._spec.channels)

@@ -87,7 +87,7 @@ class Reloader:
         """Let the old model say its last of rows that wait for their final verdict, which the new one cannot
         go on with. False: that was not committed, and the rows wait again."""
         running = self._running
-        said = running.engine.settle()
+        said = running.engine.finish_waiting()
         if len(said.verdicts) == 0:
             return True
         running.sink.write(said, Batch(Readings.empty(len(running.engine.artifact.spec.channels))))
@@ -110,7 +110,7 @@ class Reloader:
     def _use(self, candidate: Candidate, keeps_windows: bool) -> None:
         running = self._running
         before = running.engine.artifact.version
-        running.engine.become(candidate.engine)
+        running.engine.take_over(candidate.engine)
         artifact = running.engine.artifact
         running.source.use_codec(candidate.codec)
         running.sink.encoder = replace(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from detector.incidents.lifecycle import IncidentEvent, Incidents
+from detector.incidents.incident import IncidentEvent
+from detector.incidents.incidents import Incidents
 from detector.incidents.rules import IncidentRules
 from detector.scoring.verdicts import State, Verdicts
 

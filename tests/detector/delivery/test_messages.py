@@ -8,7 +8,7 @@ import numpy as np
 
 from connectors.records import Reject
 from detector.delivery.messages import MessageEncoder, Topics, iso
-from detector.incidents.lifecycle import Incidents
+from detector.incidents.incidents import Incidents
 from detector.incidents.rules import IncidentRules
 from detector.scoring.verdicts import State, Verdicts
 
@@ -68,7 +68,7 @@ def test_full_detail_has_each_channel_and_unknown_is_null() -> None:
 
 def test_alerts_carry_the_incident_with_evidence_in_physical_units() -> None:
     incidents = Incidents(IncidentRules(), "pump", "v1", ("flow", "pressure"), np.array([0.5, 0.25]))
-    (message,) = encoder().incidents(incidents.judge(verdicts()))
+    (message,) = encoder().incidents(incidents.update(verdicts()))
     alert = json.loads(message.value)
     assert (message.topic, message.key) == ("plant.alerts", b"a")
     assert (alert["event"], alert["at"], alert["state"]) == ("opened", "1970-01-01T00:00:03.000Z", "firing")

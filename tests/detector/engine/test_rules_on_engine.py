@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from connectors.records import Readings
 from detector.engine.engine import Engine, EngineOptions
-from detector.incidents.lifecycle import IncidentEvent
+from detector.incidents.incident import IncidentEvent
 from detector.incidents.rules import SUPPRESSIONS, ChannelRule, IncidentRules
 from detector.scoring.verdicts import State
 from tests.support.artifacts import make_artifact
@@ -107,7 +107,7 @@ def test_without_further_rules_incidents_are_those_of_m_of_n_alone(
     incidents = incidents_with(IncidentRules(for_rows, for_rows + more, quiet_rows=quiet_rows))
     rows = verdicts(scores)
     index = np.arange(len(rows))
-    events = incidents.judge(rows.take(index < cut)) + incidents.judge(rows.take(index >= cut))
+    events = incidents.update(rows.take(index < cut)) + incidents.update(rows.take(index >= cut))
     row_ns = 10 * 10**9
     found = [(e.kind, e.at_ns // row_ns, e.incident.start_ns // row_ns) for e in events]
     assert found == plain(scores, for_rows, for_rows + more, quiet_rows)

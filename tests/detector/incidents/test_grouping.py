@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.incidents.grouping import Grouping, group_all
-from detector.incidents.lifecycle import Incident, IncidentEvent, incident_id
+from detector.incidents.incident import Incident, IncidentEvent, incident_id
 from detector.incidents.rules import FoldRules
 
 SECOND = 10**9

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detector.incidents.lifecycle import IncidentEvent, Incidents, incident_id
+from detector.incidents.incident import IncidentEvent, incident_id
+from detector.incidents.incidents import Incidents
 from detector.incidents.rules import IncidentRules
 from detector.scoring.verdicts import State, Verdicts
 
@@ -38,7 +39,7 @@ def kinds(events: tuple[IncidentEvent, ...]) -> list[tuple[str, int]]:
 
 
 def test_one_bad_row_opens_and_quiet_rows_resolve() -> None:
-    events = incidents_with(quiet_rows=2).judge(verdicts([0.2, 1.5, 1.2, 0.1, 0.1, 0.1]))
+    events = incidents_with(quiet_rows=2).update(verdicts([0.2, 1.5, 1.2, 0.1, 0.1, 0.1]))
     assert kinds(events) == [("opened", 10), ("resolved", 40)]
     resolved = events[1].incident
     assert (resolved.start_ns, resolved.opened_ns, resolved.end_ns) == (10, 10, 20)
@@ -46,7 +47,7 @@ def test_one_bad_row_opens_and_quiet_rows_resolve() -> None:
 
 
 def test_m_of_n_rows_are_needed_and_the_first_bad_row_is_the_start() -> None:
-    events = incidents_with(for_rows=3, of_rows=5).judge(
+    events = incidents_with(for_rows=3, of_rows=5).update(
         verdicts([1.1, 0.1, 1.1, 0.1, 0.1, 1.1, 0.1, 1.1, 1.1])
     )
     assert kinds(events) == [("opened", 80)]
@@ -54,25 +55,25 @@ def test_m_of_n_rows_are_needed_and_the_first_bad_row_is_the_start() -> None:
 
 
 def test_between_close_score_and_one_an_incident_stays_open() -> None:
-    events = incidents_with(quiet_rows=2, close_score=0.8).judge(verdicts([1.5, 0.9, 0.9, 0.9, 0.9]))
+    events = incidents_with(quiet_rows=2, close_score=0.8).update(verdicts([1.5, 0.9, 0.9, 0.9, 0.9]))
     assert kinds(events) == [("opened", 0)]
 
 
 def test_unknown_rows_neither_open_nor_resolve() -> None:
     nan = float("nan")
-    events = incidents_with(quiet_rows=2).judge(verdicts([nan, 1.5, nan, nan, nan, 0.1, nan, 0.1]))
+    events = incidents_with(quiet_rows=2).update(verdicts([nan, 1.5, nan, nan, nan, 0.1, nan, 0.1]))
     assert kinds(events) == [("opened", 10), ("resolved", 70)]
 
 
 def test_a_worse_peak_escalates_once() -> None:
-    events = incidents_with(critical_score=2.0).judge(verdicts([1.2, 1.9, 2.5, 3.0, 1.1]))
+    events = incidents_with(critical_score=2.0).update(verdicts([1.2, 1.9, 2.5, 3.0, 1.1]))
     assert kinds(events) == [("opened", 0), ("escalated", 20)]
     assert [event.incident.severity for event in events] == ["warning", "critical"]
 
 
 def test_the_id_depends_on_model_series_and_start_alone() -> None:
-    first = incidents_with().judge(verdicts([1.5]))[0].incident
-    worse = incidents_with().judge(verdicts([9.9]))[0].incident
+    first = incidents_with().update(verdicts([1.5]))[0].incident
+    worse = incidents_with().update(verdicts([9.9]))[0].incident
     assert first.id == worse.id == incident_id("pump", "pump-1", 0)
     others = {
         incident_id("pump", "pump-2", 0),
@@ -83,14 +84,14 @@ def test_the_id_depends_on_model_series_and_start_alone() -> None:
 
 
 def test_evidence_names_the_top_channels_in_physical_units() -> None:
-    evidence = incidents_with(top_channels=2).judge(verdicts([1.5]))[0].incident.channels
+    evidence = incidents_with(top_channels=2).update(verdicts([1.5]))[0].incident.channels
     assert [channel.name for channel in evidence] == ["pressure", "current"]
     top = evidence[0]
     assert (top.actual, top.expected, top.lower, top.upper) == (2.0, 1.5, 1.25, 1.75)
 
 
 def test_a_channel_without_a_share_is_no_evidence() -> None:
-    evidence = incidents_with(top_channels=4).judge(verdicts([1.5]))[0].incident.channels
+    evidence = incidents_with(top_channels=4).update(verdicts([1.5]))[0].incident.channels
     assert [channel.name for channel in evidence] == ["pressure", "current", "flow"]
 
 
@@ -98,21 +99,21 @@ def test_a_channel_without_a_share_is_no_evidence() -> None:
     ("state", "reason"), [(State.FLATLINE, "flatline"), (State.OUT_OF_RANGE, "out_of_range")]
 )
 def test_rules_without_the_model_open_incidents_too(state: State, reason: str) -> None:
-    incident = incidents_with().judge(verdicts([float("nan")], state=state))[0].incident
+    incident = incidents_with().update(verdicts([float("nan")], state=state))[0].incident
     assert (incident.reason, incident.peak_score) == (reason, 0.0)
 
 
 def test_series_do_not_mix() -> None:
     incidents = incidents_with(for_rows=2, of_rows=2)
-    assert incidents.judge(verdicts([1.5], "pump-1")) == ()
-    assert incidents.judge(verdicts([1.5], "pump-2")) == ()
-    assert kinds(incidents.judge(verdicts([1.5], "pump-1", start=1))) == [("opened", 10)]
+    assert incidents.update(verdicts([1.5], "pump-1")) == ()
+    assert incidents.update(verdicts([1.5], "pump-2")) == ()
+    assert kinds(incidents.update(verdicts([1.5], "pump-1", start=1))) == [("opened", 10)]
 
 
 def test_a_dropped_series_leaves_no_open_incident() -> None:
     incidents = incidents_with()
-    incidents.judge(verdicts([1.5]))
-    incidents.drop(["pump-1"])
+    incidents.update(verdicts([1.5]))
+    incidents.drop(np.array([0], np.int32))
     assert incidents.open == ()
 
 

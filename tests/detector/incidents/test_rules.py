@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time
 
-import numpy as np
 import pytest
 
 from detector.incidents.maintenance import Maintenance, OneOff, Recurring
@@ -16,7 +15,7 @@ NAN = float("nan")
 
 
 def opened(rules: IncidentRules, rows: Verdicts) -> bool:
-    return any(event.kind == "opened" for event in incidents_with(rules).judge(rows))
+    return any(event.kind == "opened" for event in incidents_with(rules).update(rows))
 
 
 def of_pressure(**rule: object) -> IncidentRules:
@@ -70,17 +69,17 @@ def test_rows_that_do_not_matter_are_counted_by_reason_and_resolve_what_is_open(
         quiet_rows=2, channels={"pressure": ChannelRule(direction="above", min_absolute=0.5)}
     )
     incidents = incidents_with(rules)
-    assert seconds(incidents.judge(verdicts([BAD]))) == [("opened", 0)]
-    down = incidents.judge(verdicts([9.0, 9.0, 9.0], start_s=10, deviation=(0.0, -1.0)))
+    assert seconds(incidents.update(verdicts([BAD]))) == [("opened", 0)]
+    down = incidents.update(verdicts([9.0, 9.0, 9.0], start_s=10, deviation=(0.0, -1.0)))
     assert seconds(down) == [("resolved", 20)]
     assert down[0].incident.peak_score == BAD
-    incidents.judge(verdicts([BAD, GOOD], start_s=40, deviation=(0.0, 0.1)))
+    incidents.update(verdicts([BAD, GOOD], start_s=40, deviation=(0.0, 0.1)))
     assert (incidents.suppressed["direction"], incidents.suppressed["deviation"]) == (3, 1)
 
 
 @pytest.mark.parametrize(("lasts", "opens_at"), [(3, None), (4, 30)])
 def test_bad_rows_must_last_the_minimum_duration(lasts: int, opens_at: int | None) -> None:
-    events = incidents_with(IncidentRules(min_duration_ns=30 * SECOND)).judge(
+    events = incidents_with(IncidentRules(min_duration_ns=30 * SECOND)).update(
         verdicts([BAD] * lasts + [GOOD] * 3)
     )
     assert seconds(events) == ([] if opens_at is None else [("opened", opens_at)])
@@ -89,7 +88,7 @@ def test_bad_rows_must_last_the_minimum_duration(lasts: int, opens_at: int | Non
 
 def test_a_spell_that_breaks_m_of_n_starts_its_duration_anew() -> None:
     rules = IncidentRules(for_rows=2, of_rows=3, min_duration_ns=40 * SECOND)
-    events = incidents_with(rules).judge(
+    events = incidents_with(rules).update(
         verdicts([BAD, BAD, GOOD, GOOD, BAD, BAD, GOOD, BAD, BAD, BAD])
     )  # fmt: skip
     assert seconds(events) == [("opened", 80)]
@@ -99,7 +98,7 @@ def test_a_spell_that_breaks_m_of_n_starts_its_duration_anew() -> None:
 def test_within_the_cooldown_nothing_opens_and_what_is_still_bad_after_it_does() -> None:
     rules = IncidentRules(quiet_rows=1, cooldown_ns=30 * SECOND)
     incidents = incidents_with(rules)
-    events = incidents.judge(verdicts([BAD, GOOD, GOOD, BAD, BAD, GOOD]))
+    events = incidents.update(verdicts([BAD, GOOD, GOOD, BAD, BAD, GOOD]))
     assert seconds(events) == [("opened", 0), ("resolved", 10), ("opened", 40), ("resolved", 50)]
     late = events[2].incident
     assert (late.start_ns, late.opened_ns, late.held_by) == (30 * SECOND, 40 * SECOND, ("cooldown",))
@@ -108,14 +107,14 @@ def test_within_the_cooldown_nothing_opens_and_what_is_still_bad_after_it_does()
 
 def test_what_is_over_when_the_cooldown_ends_never_opens() -> None:
     rules = IncidentRules(quiet_rows=1, cooldown_ns=30 * SECOND)
-    events = incidents_with(rules).judge(verdicts([BAD, GOOD, BAD, GOOD, GOOD, GOOD]))
+    events = incidents_with(rules).update(verdicts([BAD, GOOD, BAD, GOOD, GOOD, GOOD]))
     assert seconds(events) == [("opened", 0), ("resolved", 10)]
 
 
 def test_a_series_that_keeps_turning_gets_one_incident_that_stays_open_until_it_is_calm() -> None:
     rules = IncidentRules(quiet_rows=1, flap_incidents=3, flap_window_ns=100 * SECOND)
     incidents = incidents_with(rules)
-    events = incidents.judge(verdicts([BAD, GOOD] * 5 + [GOOD] * 9))
+    events = incidents.update(verdicts([BAD, GOOD] * 5 + [GOOD] * 9))
     assert seconds(events) == [
         *(("opened", 0), ("resolved", 10), ("opened", 20), ("resolved", 30), ("opened", 40)),
         ("resolved", 180),  # 100 s after the last bad row
@@ -127,7 +126,7 @@ def test_a_series_that_keeps_turning_gets_one_incident_that_stays_open_until_it_
 
 def test_turns_further_apart_than_the_window_are_no_flapping() -> None:
     rules = IncidentRules(quiet_rows=1, flap_incidents=3, flap_window_ns=40 * SECOND)
-    events = incidents_with(rules).judge(verdicts([BAD, GOOD] * 4))
+    events = incidents_with(rules).update(verdicts([BAD, GOOD] * 4))
     assert len(events) == 8
     assert not any(event.incident.flapping for event in events)
 
@@ -135,18 +134,17 @@ def test_turns_further_apart_than_the_window_are_no_flapping() -> None:
 def test_nothing_is_remembered_once_the_flap_window_and_the_cooldown_are_over() -> None:
     rules = IncidentRules(quiet_rows=1, flap_incidents=3, flap_window_ns=40 * SECOND, cooldown_ns=30 * SECOND)
     incidents = incidents_with(rules)
-    incidents.judge(verdicts([BAD, GOOD]))
+    incidents.update(verdicts([BAD, GOOD]))
     assert incidents.track("pump-1") is not None
-    incidents.judge(verdicts([GOOD], start_s=30))
+    incidents.update(verdicts([GOOD], start_s=30))
     assert incidents.track("pump-1") is not None
-    incidents.judge(verdicts([GOOD], start_s=40))
+    incidents.update(verdicts([GOOD], start_s=40))
     assert incidents.track("pump-1") is None
 
 
 def test_rows_right_after_a_gap_open_nothing_and_the_next_one_does() -> None:
     incidents = incidents_with(IncidentRules(settle_rows=2))
-    since = np.array([0, 1, 2, 3])
-    assert seconds(incidents.judge(verdicts([NAN, BAD, BAD, BAD]), since)) == [("opened", 30)]
+    assert seconds(incidents.update(verdicts([NAN, BAD, BAD, BAD]))) == [("opened", 30)]
     assert incidents.suppressed["recovery"] == 2
     assert opened(IncidentRules(settle_rows=2), verdicts([NAN], state=State.OUT_OF_RANGE))
 
@@ -158,7 +156,7 @@ def once(start_s: int, end_s: int, *series: str) -> IncidentRules:
 
 def test_in_maintenance_nothing_opens_and_what_is_still_bad_at_its_end_does() -> None:
     incidents = incidents_with(once(10, 40))
-    events = incidents.judge(verdicts([GOOD, BAD, BAD, BAD, BAD]))
+    events = incidents.update(verdicts([GOOD, BAD, BAD, BAD, BAD]))
     assert seconds(events) == [("opened", 40)]
     assert (events[0].incident.start_ns, events[0].incident.held_by) == (10 * SECOND, ("maintenance",))
     assert incidents.suppressed["maintenance"] == 3
@@ -183,7 +181,7 @@ def test_an_open_incident_goes_through_maintenance_without_getting_worse() -> No
     rules = IncidentRules(
         quiet_rows=2, maintenance=(Maintenance(OneOff(10 * SECOND, 30 * SECOND)),)
     )  # fmt: skip
-    events = incidents_with(rules).judge(verdicts([BAD, 9.0, 9.0, 3.0, GOOD, GOOD]))
+    events = incidents_with(rules).update(verdicts([BAD, 9.0, 9.0, 3.0, GOOD, GOOD]))
     assert seconds(events) == [("opened", 0), ("escalated", 30), ("resolved", 50)]
     assert events[-1].incident.peak_score == 3.0
 
@@ -208,25 +206,25 @@ def test_rules_act_in_the_order_that_is_documented() -> None:
         maintenance=(Maintenance(OneOff(20 * SECOND, 40 * SECOND)),),
     )
     incidents = incidents_with(rules)
-    incidents.judge(verdicts([BAD, GOOD]))
-    incidents.judge(verdicts([BAD], start_s=20, deviation=(0.0, -1.0)))
-    incidents.judge(verdicts([BAD, BAD], start_s=30))
+    incidents.update(verdicts([BAD, GOOD]))
+    incidents.update(verdicts([BAD], start_s=20, deviation=(0.0, -1.0)))
+    incidents.update(verdicts([BAD, BAD], start_s=30))
     counted = {reason: num for reason, num in incidents.suppressed.items() if num}
     assert counted == {"direction": 1, "maintenance": 1, "cooldown": 1}
 
 
 def test_other_rules_hold_from_the_next_row_on_and_what_is_open_stays() -> None:
     incidents = incidents_with(IncidentRules(quiet_rows=3))
-    incidents.judge(verdicts([BAD]))
+    incidents.update(verdicts([BAD]))
     incidents.use_rules(IncidentRules(quiet_rows=1, channels={"flow": ChannelRule(direction="above")}))
-    assert seconds(incidents.judge(verdicts([GOOD], start_s=10))) == [("resolved", 10)]
+    assert seconds(incidents.update(verdicts([GOOD], start_s=10))) == [("resolved", 10)]
 
 
 def test_rules_of_an_unknown_channel_are_refused_and_the_old_ones_kept() -> None:
     incidents = incidents_with(IncidentRules(for_rows=2, of_rows=2))
     with pytest.raises(ValueError, match="presure"):
         incidents.use_rules(IncidentRules(channels={"presure": ChannelRule()}))
-    assert incidents.judge(verdicts([BAD])) == ()
+    assert incidents.update(verdicts([BAD])) == ()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from connectors.records import Message
 from detector.delivery.messages import MessageEncoder, Topics
-from detector.incidents.lifecycle import ChannelEvidence, Incident, IncidentEvent, Kind, incident_id
+from detector.incidents.incident import ChannelEvidence, Incident, IncidentEvent, Kind, incident_id
 
 ENCODER = MessageEncoder(
     Topics("scores", "alerts", "dead-letters", "state"), "pump", "v1", ("flow", "pressure")

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from connectors.records import Readings
 from detector.artifact.spec import Artifact, Scoring
 from detector.engine.engine import Engine, EngineOptions, StepResult
-from detector.incidents.lifecycle import IncidentRules
-from detector.incidents.rules import ChannelRule
+from detector.incidents.rules import ChannelRule, IncidentRules
 from detector.scoring.verdicts import State
 from detector.service.model_reload import Candidate, Reloader, Running
 from tests.detector.engine.test_snapshot import FOLLOWING, KINDS, engine_of, outcome, through_bytes
@@ -78,7 +77,7 @@ def test_a_version_that_judges_alike_changes_nothing(
     for engine in (undisturbed, reloaded):
         engine.step(part(readings, 0, at))
     before = replace(reloaded.counters)
-    reloaded.become(fresh(noted(reloaded.artifact), reloaded))
+    reloaded.take_over(fresh(noted(reloaded.artifact), reloaded))
     assert reloaded.artifact.version == "other"
     assert replace(reloaded.counters) == before
     rest = part(readings, at, len(readings))
@@ -99,7 +98,7 @@ def test_rows_after_a_retrained_model_took_over_are_judged_as_if_it_had_seen_eve
     new = fresh(retrained(old.artifact), old)
     whole = fresh(retrained(old.artifact), old)
     before = rows_of(old.step(part(readings, 0, at)))
-    old.become(new)
+    old.take_over(new)
     after = rows_of(old.step(part(readings, at, len(readings))), old.flush())
     expected = rows_of(whole.step(readings), whole.flush())
     newest = {
@@ -121,7 +120,7 @@ def test_what_waited_is_judged_by_the_windows_of_the_new_model_alone() -> None:
     new = fresh(retrained(old.artifact), old)
     expected = fresh(retrained(old.artifact), old)
     expected.step(regular(30))
-    old.become(new)
+    old.take_over(new)
     rest = regular(30, start=30)
     got, wanted = rows_of(old.step(rest)), rows_of(expected.step(rest))
     assert got.keys() == wanted.keys()
@@ -146,8 +145,8 @@ def test_with_other_windows_or_channels_no_row_is_lost_and_series_warm_up(
     expected = rows_of(undisturbed.step(readings), undisturbed.flush())
     new = fresh(make_artifact(interval_ns=INTERVAL_NS, scoring=Scoring(delay=delay), **other), old)
     channels = new.artifact.spec.channel_names
-    before = rows_of(old.step(part(readings, 0, at)), old.settle())
-    old.become(new)
+    before = rows_of(old.step(part(readings, 0, at)), old.finish_waiting())
+    old.take_over(new)
     rest = part(readings, at, len(readings))
     columns = np.full((len(rest), len(channels)), np.nan)
     for number, name in enumerate(channels):
@@ -170,7 +169,7 @@ def test_an_open_incident_survives_another_window_and_resolves_under_its_id() ->
     assert [event.kind for event in opened][:1] == ["opened"]
     (incident,) = old.open_incidents
     quiet = make_artifact(interval_ns=INTERVAL_NS, window=12, threshold=1e9)
-    old.become(fresh(quiet, old))
+    old.take_over(fresh(quiet, old))
     assert old.open_incidents == (incident,)
     assert old.latest.names == ("pump",)
     result = old.step(regular(40, start=20))
@@ -183,7 +182,7 @@ def test_everything_is_to_be_saved_after_a_takeover_and_after_other_rules() -> N
     engine = engine_of({})
     engine.step(regular(10))
     engine.save(engine.changed().slot)
-    engine.become(fresh(retrained(engine.artifact), engine))
+    engine.take_over(fresh(retrained(engine.artifact), engine))
     assert engine.changed().urgent.tolist() == [True]
     engine.save(engine.changed().slot)
     engine.use_rules(IncidentRules(for_rows=3, of_rows=3))
@@ -232,7 +231,7 @@ def test_following_thresholds_are_carried_over() -> None:
     engine.step(regular(60))
     new = fresh(retrained(engine.artifact), engine)
     before = engine.step(regular(1, start=60)).verdicts.threshold[-1]
-    engine.become(new)
+    engine.take_over(new)
     after = engine.step(regular(1, start=61)).verdicts.threshold[-1]
     assert before != 1.0
     assert after == pytest.approx(before, rel=0.1)

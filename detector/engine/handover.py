@@ -1,0 +1,105 @@
+"""Hand series over: save their state, restore it in another process, or move it to another model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.engine.parts import Parts
+from detector.engine.snapshot import SeriesState, gather, scatter
+
+
+def save_series(parts: Parts, slots: NDArray[np.int32]) -> list[SeriesState]:
+    """Return the state of these series, by ascending slot; from now on they count as saved."""
+    if len(slots) == 0:
+        return []
+    slots = np.sort(slots)
+    cells = gather(parts.saved_arrays(), slots)
+    parts.saved.mark_saved(slots)
+    names = [parts.series.names[slot] for slot in slots.tolist()]
+    return [
+        SeriesState(name, parts.origin, row.tobytes(), times, values, parts.incidents.track(name))
+        for name, row, (times, values) in zip(names, cells, parts.grid.open_readings(slots), strict=True)
+    ]
+
+
+def restore_series(parts: Parts, states: Sequence[SeriesState], partition: int, now_ns: int | None) -> None:
+    """Continue series from saved states. None of them may be known to `parts` yet.
+
+    1. incidents   continue in any case; a state of another model or other rules is urgent to save
+    2. cells       are restored where the layout is the same; other series warm up
+    3. open rows   are restored where the grid is the same
+
+    Args:
+        parts: where the series continue.
+        states: the saved states, all from one partition.
+        partition: the input partition of the series.
+        now_ns: the service's time from which silence is measured; None: from the next reading.
+
+    Raises:
+        ValueError: the cells do not have the size that their layout requires.
+    """
+    if not states:
+        return
+    slots = parts.number([state.name for state in states])
+    parts.saved.assign(slots, partition)
+    for slot, state in zip(slots.tolist(), states, strict=True):  # 1. incidents
+        is_ours = state.origin.judges_like(parts.origin)
+        parts.incidents.restore(state.name, state.track, is_ours)
+        if not is_ours:
+            parts.saved.mark_urgent([slot])
+    parts.silence.begin(slots, now_ns)
+    origin = parts.origin
+    whole = [state for state in states if state.origin.layout == origin.layout]
+    _restore_cells(parts, whole)  # 2. cells
+    others = [state for state in states if state.origin.layout != origin.layout]
+    _restore_open_rows(parts, whole + [state for state in others if state.origin.grid == origin.grid])  # 3.
+
+
+def move_series(old: Parts, new: Parts) -> None:
+    """Move every series from one model's parts to another's, which must know no series yet.
+
+    All of them become urgent to save. Otherwise a restart would replay readings that the old model scored,
+    and the new model would derive another state from them.
+    """
+    known = old.series.known()
+    names = [old.series.names[slot] for slot in known.tolist()]
+    partition, since = old.saved.partitions(known), old.saved.since(known)
+    states = save_series(old, known)
+    for number in np.unique(partition).tolist():
+        restore_series(new, [states[at] for at in np.flatnonzero(partition == number).tolist()], number, None)
+    slots = new.series.of(names)
+    new.silence.continue_from(old.silence, known, slots)
+    new.saved.resume(slots, since)
+    new.saved.mark_urgent(slots)
+    new.incidents.forget_inherited()
+
+
+def _restore_cells(parts: Parts, states: list[SeriesState]) -> None:
+    """Restore the arrays of series whose states have the layout of `parts`."""
+    if not states:
+        return
+    slots = parts.series.of([state.name for state in states])
+    cells = np.stack([np.frombuffer(state.cells, np.uint8) for state in states])
+    scatter(parts.saved_arrays(), slots, cells)
+    for origin in {state.origin for state in states} - {parts.origin}:
+        theirs = slots[[state.origin == origin for state in states]]
+        parts.window_scorer.rescale(theirs, *origin.scaling())
+        if origin.model != parts.origin.model:
+            parts.window_scorer.discard_outputs(theirs)
+
+
+def _restore_open_rows(parts: Parts, states: list[SeriesState]) -> None:
+    """Restore the readings of rows that were still open."""
+    if not states:
+        return
+    channels = parts.artifact.spec.channel_names
+    slots = parts.series.of([state.name for state in states])
+    parts.grid.reopen(
+        np.repeat(slots, [len(state.timestamp_ns) for state in states]),
+        np.concatenate([state.timestamp_ns for state in states]),
+        np.concatenate([state.values_of(channels) for state in states]),
+    )
+    parts.grid.resume(slots, np.array([state.watermark_ns for state in states], np.int64))

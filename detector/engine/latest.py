@@ -1,0 +1,94 @@
+"""The newest verdict of every series, for metrics and for the status page."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.engine.values import Latest
+from detector.rows.series_arrays import SeriesArray, SeriesIndex, lengths_of, starts_of
+from detector.scoring.verdicts import State, Verdicts
+
+
+class LatestVerdicts:
+    """Holds the newest verdict of every series in arrays over series. A provisional verdict counts too.
+
+    Args:
+        series: the numbers of the series, shared with the other parts of the engine.
+        num_channels: channels of the model.
+        interval_ns: length of a row in nanoseconds.
+    """
+
+    def __init__(self, series: SeriesIndex, num_channels: int, interval_ns: int) -> None:
+        self._series = series
+        self._interval_ns = interval_ns
+        self._score = SeriesArray((), np.float64, np.nan)
+        self._state = SeriesArray((), np.uint8, int(State.WARMING))
+        self._row = SeriesArray((), np.int64, -1)
+        self._threshold = SeriesArray((), np.float64, np.nan)
+        self._channels = SeriesArray((3, num_channels), np.float64, np.nan)
+
+    def remember(self, verdicts: Verdicts) -> None:
+        """Keep the last verdict of each series in `verdicts`, unless a newer row is known already."""
+        if len(verdicts) == 0:
+            return
+        present = self._series.of(verdicts.names)
+        starts = starts_of(verdicts.series)
+        last = starts + lengths_of(starts, len(verdicts)) - 1
+        row = verdicts.timestamp_ns[last] // self._interval_ns
+        is_newest = row >= self._row.data[present]
+        present, last = present[is_newest], last[is_newest]
+        self._score.data[present] = verdicts.score[last]
+        self._state.data[present] = verdicts.state[last]
+        self._row.data[present] = row[is_newest]
+        self._threshold.data[present] = verdicts.threshold[last]
+        columns = (verdicts.actual[last], verdicts.expected[last], verdicts.contribution[last])
+        self._channels.data[present] = np.stack(columns, axis=1)
+
+    def of(self, slots: NDArray[np.int32], is_full: NDArray[np.bool_]) -> Latest:
+        """Return the newest verdicts of these series.
+
+        Args:
+            slots: numbers of known series, int32 [n].
+            is_full: whether the window of each is full, bool [n].
+        """
+        return Latest(
+            names=tuple(self._series.names[slot] for slot in slots.tolist()),
+            score=self._score.data[slots],
+            state=self._state.data[slots],
+            timestamp_ns=self._row.data[slots] * self._interval_ns,
+            threshold=self._threshold.data[slots],
+            is_full=is_full,
+            slot=slots,
+        )
+
+    def channels_at(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return each channel's actual value, expected value and contribution, float64 [n, 3, C].
+
+        The values belong to the newest verdict of these series. They are NaN where unknown.
+        """
+        found: NDArray[np.float64] = self._channels.data[slots]
+        return found
+
+    def rows(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the row number of the newest verdict of these series, int64 [n]; -1 where there is none."""
+        rows: NDArray[np.int64] = self._row.data[slots]
+        return rows
+
+    def not_stale(self, slots: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return those of `slots` whose newest verdict is not `STALE`."""
+        others: NDArray[np.int32] = slots[self._state.data[slots] != State.STALE]
+        return others
+
+    def saved_arrays(self) -> list[SeriesArray]:
+        """Return the arrays that belong to the saved state of a series, in the order of its cells."""
+        return [self._score, self._state, self._row]
+
+    def arrays(self) -> list[SeriesArray]:
+        """Return every array over series that this object keeps."""
+        return [*self.saved_arrays(), self._threshold, self._channels]
+
+    def drop(self, slots: NDArray[np.int32]) -> None:
+        """Forget these series."""
+        for array in self.arrays():
+            array.reset(slots)

@@ -1,0 +1,153 @@
+"""The parts of an engine, and what they do together.
+
+Everything that depends on the artifact or on the rules is in here. An engine therefore takes another model
+over by exchanging its one `Parts` object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.artifact.spec import Artifact, Spec
+from detector.engine.latest import LatestVerdicts
+from detector.engine.saved_state import SavedState
+from detector.engine.snapshot import Origin
+from detector.engine.values import Counters, EngineOptions
+from detector.incidents.incidents import Incidents
+from detector.incidents.rules import ChannelRule, IncidentRules
+from detector.incidents.silence import SilenceWatch
+from detector.rows.grid import Grid, GridCounters
+from detector.rows.series_arrays import SeriesArray, SeriesIndex
+from detector.scoring.row_scorer import RowScorer
+from detector.scoring.window_scorer import WindowCounters, WindowScorer
+
+
+@dataclass(slots=True)
+class Parts:
+    """The stages of scoring in their order, and what is kept of every series.
+
+    series         the number (slot) of every series, shared by all parts
+    grid           readings -> closed rows
+    window_scorer  rows -> statistics of every row
+    row_scorer     statistics -> verdicts
+    incidents      verdicts -> incidents
+    silence        incidents of series that send nothing
+    latest         the newest verdict of every series
+    saved          what the saved state of every series holds
+    """
+
+    artifact: Artifact
+    options: EngineOptions
+    series: SeriesIndex
+    grid: Grid
+    window_scorer: WindowScorer
+    row_scorer: RowScorer
+    incidents: Incidents
+    silence: SilenceWatch
+    latest: LatestVerdicts
+    saved: SavedState
+    _origin: Origin | None = None
+
+    @classmethod
+    def of(cls, artifact: Artifact, options: EngineOptions) -> Self:
+        """Make the parts of an engine that knows no series yet.
+
+        Raises:
+            ValueError: a rule names a channel that the model does not know.
+        """
+        spec, rules = artifact.spec, options.rules
+        series = SeriesIndex()
+        incidents = Incidents(
+            rules, spec.name, artifact.version, spec.channel_names, spec.column("band"), series
+        )
+        parts = cls(
+            artifact=artifact,
+            options=options,
+            series=series,
+            grid=Grid(len(spec.channels), spec.interval_ns, options.lateness_ns),
+            window_scorer=WindowScorer(artifact, options.device, options.threads),
+            row_scorer=RowScorer(spec),
+            incidents=incidents,
+            silence=SilenceWatch(rules, incidents, series.names),
+            latest=LatestVerdicts(series, len(spec.channels), spec.interval_ns),
+            saved=SavedState(),
+        )
+        parts.window_scorer.use_ranges(*_valid_ranges(spec, rules))
+        return parts
+
+    @property
+    def origin(self) -> Origin:
+        """The model, layout and rules under which these parts save states."""
+        if self._origin is None:
+            self._origin = Origin.of(self.artifact, self.options.lateness_ns, self.options.rules)
+        return self._origin
+
+    def use_rules(self, rules: IncidentRules) -> None:
+        """Apply other rules from the next row on. Every series becomes urgent to save.
+
+        Raises:
+            ValueError: a rule names a channel that the model does not know. The old rules stay in force.
+        """
+        self.incidents.use_rules(rules)
+        self.options = replace(self.options, rules=rules)
+        self._origin = None
+        self.silence.use_rules(rules)
+        self.window_scorer.use_ranges(*_valid_ranges(self.artifact.spec, rules))
+        self.saved.mark_urgent(self.series.known())
+
+    def saved_arrays(self) -> list[SeriesArray]:
+        """Return the arrays whose entries are the saved cells of a series.
+
+        The order is part of the snapshot format: raise `snapshot.FORMAT` when it changes.
+        """
+        scoring = (self.grid, self.window_scorer, self.row_scorer)
+        return [
+            *(array for part in scoring for array in part.arrays()),
+            *self.latest.saved_arrays(),
+            *self.incidents.arrays(),
+        ]
+
+    def number(self, names: tuple[str, ...] | list[str]) -> NDArray[np.int32]:
+        """Return the slots of these series, int32 [len(names)], and make room for new ones."""
+        slots = self.series.of(names)
+        for part in (self.silence, self.latest, self.saved):
+            for array in part.arrays():
+                array.reserve(self.series.size)
+        return slots
+
+    def drop(self, slots: NDArray[np.int32]) -> None:
+        """Forget these series."""
+        scoring = (self.grid, self.window_scorer, self.row_scorer)
+        for part in (*scoring, self.incidents, self.silence, self.latest, self.saved):
+            part.drop(slots)
+        self.series.drop(slots.tolist())
+
+    def take_counts(self) -> Counters:
+        """Return what the parts have counted since the last call, and let them count from zero again."""
+        seen = self.window_scorer.counters
+        counts = Counters(
+            rows=seen.rows,
+            gap_rows=seen.gap_rows,
+            windows=seen.windows,
+            cells=seen.cells,
+            nan_cells=seen.nan_cells,
+            grid=self.grid.counters,
+            suppressed=self.incidents.take_suppressed(),
+        )
+        self.window_scorer.counters, self.grid.counters = WindowCounters(), GridCounters()
+        return counts
+
+
+def _valid_ranges(spec: Spec, rules: IncidentRules) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the least and greatest possible value of each channel, float64 [C] each.
+
+    A bound of the rules replaces that of the model.
+    """
+    pairs = [(rules.channels.get(channel.name, ChannelRule()), channel) for channel in spec.channels]
+    least = [channel.valid_min if rule.valid_min is None else rule.valid_min for rule, channel in pairs]
+    greatest = [channel.valid_max if rule.valid_max is None else rule.valid_max for rule, channel in pairs]
+    return np.array(least, np.float64), np.array(greatest, np.float64)

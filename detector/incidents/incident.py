@@ -1,0 +1,107 @@
+"""An incident as a value, its events, and what is kept of a series between two rows."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Literal
+
+from detector.incidents.rules import Suppression
+
+Reason = Literal["score", "flatline", "out_of_range", "silent", "stream_silent"]
+Severity = Literal["warning", "critical"]
+Kind = Literal["opened", "escalated", "resolved"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelEvidence:
+    """One channel at the incident's worst row, in physical units; NaN where unknown."""
+
+    name: str
+    contribution: float
+    actual: float
+    expected: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """An alert and its life so far. Times are event times in nanoseconds.
+
+    start_ns    the first bad row
+    opened_ns   the row that completed the rule
+    end_ns      once resolved: the last row that was not quiet
+    peak_score  the highest score so far, at `peak_ns`
+    channels    the greatest contributions at the worst row
+    held_by     the rules that delayed its opening
+    flapping    it stays open longer, because the series keeps turning bad and good
+    """
+
+    id: str
+    model: str
+    version: str
+    series: str
+    state: Literal["firing", "resolved"]
+    reason: Reason
+    severity: Severity
+    start_ns: int
+    opened_ns: int
+    end_ns: int | None
+    peak_score: float
+    peak_ns: int
+    channels: tuple[ChannelEvidence, ...]
+    held_by: tuple[Suppression, ...] = ()
+    flapping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentEvent:
+    """A change in an incident's life, at the event time `at_ns`."""
+
+    kind: Kind
+    at_ns: int
+    incident: Incident
+
+
+@dataclass(slots=True)
+class Track:
+    """What is kept of a series that is bad or silent, or was so recently. It is part of the snapshot.
+
+    recent        while none is open: the last known rows, (time, bad)
+    incident      the open one; quiet: its quiet rows in a row; last_loud_ns: its last row that was not quiet
+    since_ns      the first bad row of the spell during which m of n rows have been bad ever since
+    held          the rules that have delayed the opening so far
+    resolved_ns   when the last incident ended
+    openings      when the latest incidents opened
+    silence       the open incident of this silent series
+    stream        the open incident of the silent stream, which is kept with one series
+    """
+
+    recent: list[tuple[int, bool]] = field(default_factory=list)
+    incident: Incident | None = None
+    quiet: int = 0
+    last_loud_ns: int = 0
+    since_ns: int | None = None
+    held: list[Suppression] = field(default_factory=list)
+    resolved_ns: int | None = None
+    openings: list[int] = field(default_factory=list)
+    silence: Incident | None = None
+    stream: Incident | None = None
+
+    @property
+    def open(self) -> tuple[Incident, ...]:
+        """The incidents of this series that are firing."""
+        return tuple(one for one in (self.incident, self.silence, self.stream) if one is not None)
+
+
+def incident_id(model: str, series: str, start_ns: int, reason: Reason | Literal[""] = "") -> str:
+    """Return the id of an incident: the same wherever and however often it is computed.
+
+    `reason` is given only for incidents of silence, which begin at no row.
+
+    >>> incident_id("pump", "pump-1", 0)
+    'f3d995dddc3bf508'
+    """
+    parts = [model, series, str(start_ns), *([reason] if reason else [])]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,137 @@
+"""The incidents of all series: verdicts in, incident events out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.incidents.incident import Incident, IncidentEvent, Track
+from detector.incidents.lifecycle import Lifecycle, ScoredBy
+from detector.incidents.row_filter import RowFilter
+from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
+from detector.rows.series_arrays import SeriesArray, SeriesIndex, lengths_of, starts_of
+from detector.scoring.verdicts import Verdicts
+
+
+class Incidents:
+    """Applies the incident rules to the verdicts of all series. Only series with bad rows cost time.
+
+    Args:
+        rules: the incident rules.
+        model: name of the model, part of every incident's id.
+        version: version of the model.
+        channels: names of the model's channels.
+        band: half the width of each channel's expected range, float64 [C], physical units.
+        series: the numbers of the series, if they are shared with others.
+
+    Raises:
+        ValueError: a rule names a channel that the model does not know.
+    """
+
+    def __init__(
+        self,
+        rules: IncidentRules,
+        model: str,
+        version: str,
+        channels: tuple[str, ...],
+        band: NDArray[np.float64],
+        series: SeriesIndex | None = None,
+    ) -> None:
+        self.suppressed: dict[Suppression, int] = dict.fromkeys(SUPPRESSIONS, 0)
+        self.scored_by = ScoredBy(model, version, channels, band)
+        self._series = SeriesIndex() if series is None else series
+        self._tracks: dict[str, Track] = {}
+        self._inherited: set[str] = set()
+        self._row_filter = RowFilter(rules, channels, self.suppressed)
+        self._lifecycle = Lifecycle(rules, self.scored_by, self.suppressed)
+
+    @property
+    def open(self) -> tuple[Incident, ...]:
+        """The incidents that are firing."""
+        return tuple(incident for track in self._tracks.values() for incident in track.open)
+
+    def use_rules(self, rules: IncidentRules) -> None:
+        """Apply other rules from the next row on; open incidents stay open.
+
+        Raises:
+            ValueError: a rule names a channel that the model does not know. The old rules stay in force.
+        """
+        self._row_filter.use_rules(rules)
+        self._lifecycle = Lifecycle(rules, self.scored_by, self.suppressed)
+
+    def update(self, verdicts: Verdicts) -> tuple[IncidentEvent, ...]:
+        """Take the next final verdicts, sorted by series and time; return what changed, in their order."""
+        return self._update(verdicts, ())
+
+    def replay(self, verdicts: Verdicts) -> tuple[IncidentEvent, ...]:
+        """Take verdicts of rows whose verdicts were emitted before; see `update`.
+
+        Incidents that were restored from another model or other rules stay unchanged. The decisions of this
+        model on those rows were never published.
+        """
+        return self._update(verdicts, self._inherited)
+
+    def track(self, series: str) -> Track | None:
+        """Return what is kept of a series, None where there is nothing."""
+        return self._tracks.get(series)
+
+    def track_of(self, series: str) -> Track:
+        """Return what is kept of a series; begin to keep something where there was nothing."""
+        return self._tracks.setdefault(series, Track())
+
+    def restore(self, series: str, track: Track | None, is_ours: bool) -> None:
+        """Continue the incidents of a series from its saved state.
+
+        Args:
+            series: its name.
+            track: what was kept of it, None where nothing was.
+            is_ours: whether it was saved under the same model and rules; see `replay`.
+        """
+        if track is not None:
+            self._tracks[series] = track
+        if not is_ours:
+            self._inherited.add(series)
+
+    def forget_inherited(self) -> None:
+        """Treat every series as saved under this model and these rules."""
+        self._inherited.clear()
+
+    def drop(self, slots: NDArray[np.int32]) -> None:
+        """Forget these series; another process continues their incidents."""
+        for slot in slots.tolist():
+            name = self._series.names[slot]
+            self._tracks.pop(name, None)
+            self._inherited.discard(name)
+        self._row_filter.drop(slots)
+
+    def arrays(self) -> list[SeriesArray]:
+        """Return every array over series that this object keeps."""
+        return self._row_filter.arrays()
+
+    def take_suppressed(self) -> dict[Suppression, int]:
+        """Return how many bad rows each rule suppressed since the last call, and count from zero again."""
+        counts = dict(self.suppressed)
+        self.suppressed.update(dict.fromkeys(SUPPRESSIONS, 0))
+        return counts
+
+    def _update(self, verdicts: Verdicts, unchanged: Collection[str]) -> tuple[IncidentEvent, ...]:
+        """Update every series except those in `unchanged`."""
+        rows = self._row_filter.apply(verdicts, self._series.of(verdicts.names))
+        if not rows.bad.any() and not self._tracks:
+            return ()
+        events: list[IncidentEvent] = []
+        starts = starts_of(verdicts.series)
+        ends = starts + lengths_of(starts, len(verdicts))
+        bad_series = np.logical_or.reduceat(rows.bad, starts) if len(starts) else rows.bad
+        for start, end, has_bad in zip(starts.tolist(), ends.tolist(), bad_series.tolist(), strict=True):
+            series = verdicts.names[verdicts.series[start]]
+            if (not has_bad and series not in self._tracks) or series in unchanged:
+                continue
+            track = self.track_of(series)
+            events += self._lifecycle.follow(track, verdicts, rows, range(start, end))
+            known = verdicts.timestamp_ns[start:end][rows.known[start:end]]
+            if self._lifecycle.is_over(track, int(known[-1]) if len(known) else 0):
+                del self._tracks[series]
+        return tuple(events)
