@@ -17,10 +17,9 @@ from urllib.parse import urlsplit
 import torch
 
 from connectors.kafka.cluster import wait_for_broker
-from connectors.kafka.connection import Connection, ConsumerOptions
+from connectors.kafka.connection import Connection
 from connectors.kafka.source import KafkaSource
 from connectors.records import Batch, Readings
-from connectors.wide_json.decoder import FieldNames, JsonWideCodec, Limits
 from detector import logs
 from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact
@@ -41,6 +40,7 @@ from detector.incidents.grouping import Grouping
 from detector.metrics.recorder import Metrics, Sources
 from detector.notify.notifiers import Notifiers
 from detector.service import systemd
+from detector.service.clients import codec_of, connection_of, consumer_options
 from detector.service.incident_log import log_group
 from detector.service.model_reload import Candidate, Reloader, Running, Settings, use_settings
 from detector.service.model_watcher import ModelWatcher
@@ -60,7 +60,7 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
     hang_up = _HangUp()
     artifact = open_artifact(config.model.path)
     options = engine_options(config, artifact.spec.channel_names)
-    connection = connection_of(config)
+    connection = connection_of(config.kafka)
     notifiers = Notifiers(config, connection)
     systemd.notify(f"STATUS=waiting for Kafka at {', '.join(config.kafka.bootstrap_servers)}")
     wait_for_broker(connection, config.kafka.topic, timeout_seconds=config.kafka.startup_timeout, stop=stop)
@@ -68,7 +68,7 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
         return
     create_topics(connection, config, Topics.of(config.output.prefix))
     engine = Engine(artifact, options)
-    source = KafkaSource(connection, _consumer_options(config), codec_of(config, artifact))
+    source = KafkaSource(connection, consumer_options(config), codec_of(config, artifact))
     try:
         notifiers.start()
         signals = Signals(stop, hang_up, read or (lambda: config))
@@ -79,53 +79,12 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
     logs.event("stopped", readings=engine.counters.readings, rows=engine.counters.rows)
 
 
-def connection_of(config: Config) -> Connection:
-    """How to reach the cluster, secrets included."""
-    kafka = config.kafka
-    return Connection(
-        kafka.bootstrap_servers,
-        security_protocol=kafka.security_protocol,
-        sasl_mechanism=kafka.sasl_mechanism,
-        sasl_username=kafka.sasl_username,
-        sasl_password=kafka.sasl_password.get_secret_value() if kafka.sasl_password else None,
-        ssl_cafile=kafka.ssl_cafile,
-        ssl_certfile=kafka.ssl_certfile,
-        ssl_keyfile=kafka.ssl_keyfile,
-        ssl_key_password=kafka.ssl_key_password.get_secret_value() if kafka.ssl_key_password else None,
-    )
-
-
-def codec_of(config: Config, artifact: Artifact) -> JsonWideCodec:
-    """The decoder for the model's channels."""
-    given = config.input
-    return JsonWideCodec(
-        artifact.spec.channel_names,
-        FieldNames(given.series_field, given.timestamp_field, given.values_field),
-        Limits(unknown_channels=given.unknown_channels, max_future_ns=round(given.max_future * 1e9)),
-    )
-
-
 def software_version() -> str:
     """The installed distribution's version."""
     try:
         return version("streamgauge")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _consumer_options(config: Config) -> ConsumerOptions:
-    kafka = config.kafka
-    return ConsumerOptions(
-        kafka.topic,
-        kafka.group_id,
-        kafka.group_instance_id,
-        start=kafka.auto_offset_reset,
-        max_poll_records=config.service.max_poll_records,
-        session_timeout_seconds=kafka.session_timeout,
-        max_poll_interval_seconds=kafka.max_poll_interval,
-        check_crcs=kafka.check_crcs,
-        awaits_start=config.recovery.max_replay_rows > 0,
-    )
 
 
 def _judge(
