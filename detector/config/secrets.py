@@ -85,6 +85,11 @@ def read_secrets(label: str, config: ModelT) -> ModelT:
     return config.model_copy(update=update)
 
 
+def revealed(secret: SecretStr | None) -> str | None:
+    """Return the text of a secret, for the client that needs it."""
+    return secret.get_secret_value() if secret else None
+
+
 def _filled(section: SectionT, place: str) -> SectionT:
     update = {}
     for key, field in type(section).model_fields.items():

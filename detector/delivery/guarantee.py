@@ -108,11 +108,10 @@ def transactional_id(config: Config, http_port: int) -> str:
     return f"{config.kafka.group_id}-{own}"
 
 
-def recovery_of(
-    config: Config, connection: Connection, topics: Topics, deletions: Deletions
-) -> Recovery | None:
-    """Saved state, None where it is turned off."""
+def recovery_of(config: Config, connection: Connection, deletions: Deletions) -> Recovery | None:
+    """Return the recovery that [recovery] asks for; None where no state is saved."""
     if not config.recovery.max_replay_rows:
         return None
-    read = partial(read_state, connection, topics.state)
-    return Recovery(read, topics.state, config.kafka.topic, config.recovery.max_replay_rows, deletions)
+    topic = Topics.of(config.output.prefix).state
+    read = partial(read_state, connection, topic)
+    return Recovery(read, topic, config.kafka.topic, config.recovery.max_replay_rows, deletions)

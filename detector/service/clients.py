@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from pydantic import SecretStr
+from dataclasses import dataclass
 
 from connectors.kafka.connection import Connection, ConsumerOptions
+from connectors.kafka.source import KafkaSource
 from connectors.wide_json.decoder import FieldNames, JsonWideCodec, Limits
 from detector.artifact.spec import Artifact
 from detector.config.load import Config
 from detector.config.schema import InputSection, KafkaSection
+from detector.config.secrets import revealed
+from detector.notify.notifiers import Notifiers
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Hold the daemon's ways to the outside world.
+
+    connection  how to reach the cluster
+    source      the input stream
+    notifiers   the receivers of incidents
+    """
+
+    connection: Connection
+    source: KafkaSource
+    notifiers: Notifiers
+
+
+def open_source(connection: Connection, config: Config, artifact: Artifact) -> KafkaSource:
+    """Join the consumer group and return the input stream. Raises KafkaError."""
+    return KafkaSource(connection, consumer_options(config), codec_of(config, artifact))
 
 
 def connection_of(kafka: KafkaSection) -> Connection:
@@ -18,11 +40,11 @@ def connection_of(kafka: KafkaSection) -> Connection:
         security_protocol=kafka.security_protocol,
         sasl_mechanism=kafka.sasl_mechanism,
         sasl_username=kafka.sasl_username,
-        sasl_password=_revealed(kafka.sasl_password),
+        sasl_password=revealed(kafka.sasl_password),
         ssl_cafile=kafka.ssl_cafile,
         ssl_certfile=kafka.ssl_certfile,
         ssl_keyfile=kafka.ssl_keyfile,
-        ssl_key_password=_revealed(kafka.ssl_key_password),
+        ssl_key_password=revealed(kafka.ssl_key_password),
     )
 
 
@@ -53,7 +75,3 @@ def consumer_options(config: Config) -> ConsumerOptions:
         check_crcs=kafka.check_crcs,
         awaits_start=config.recovery.max_replay_rows > 0,
     )
-
-
-def _revealed(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret else None
