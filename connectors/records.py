@@ -1,19 +1,78 @@
-"""What crosses the edges: columnar readings, rejected messages, positions, and the source protocol.
+"""Values that connectors exchange with the detector, and the protocols that every source follows.
 
-Nothing here knows of windows, models or thresholds; everything is a value or a protocol.
+Raw, RawColumns     messages as they were read, before decoding
+Readings, Reject    what decoding makes of them; `Decoded` holds both
+Batch, Position     one poll of a source, and how far each partition was read
+Message             one message to produce
+Source              a finite or endless input: a replay of files, a list in memory
+StreamSource        an input that the daemon can follow, resume and share with other processes
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Position: TypeAlias = Mapping[tuple[str, int], int]
 """(topic, partition) -> the next offset to read once everything before it has been delivered."""
+
+
+class Raw(NamedTuple):
+    """A message as it was read. `timestamp_ms` is the broker's, -1 where it has none."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RawColumns:
+    """Raw messages as columns of equal length, in order of arrival."""
+
+    topic: Sequence[str]
+    partition: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    timestamp_ms: NDArray[np.int64]
+    key: Sequence[bytes | None]
+    value: Sequence[bytes | None]
+
+    @staticmethod
+    def of(records: Sequence[Raw]) -> RawColumns:
+        """Columns of `records`."""
+        topic, partition, offset, timestamp_ms, key, value = (
+            zip(*records, strict=True) if records else ((),) * 6
+        )
+        return RawColumns(
+            topic,
+            np.array(partition, np.int32),
+            np.array(offset, np.int64),
+            np.array(timestamp_ms, np.int64),
+            key,
+            value,
+        )
+
+    @staticmethod
+    def of_consumed(records: Iterable[Any]) -> RawColumns:
+        """Columns of a Kafka client's records, which call the broker's timestamp `timestamp`."""
+        found = list(records)
+        return RawColumns(
+            [record.topic for record in found],
+            np.fromiter((record.partition for record in found), np.int32, len(found)),
+            np.fromiter((record.offset for record in found), np.int64, len(found)),
+            np.fromiter((record.timestamp for record in found), np.int64, len(found)),
+            [record.key for record in found],
+            [record.value for record in found],
+        )
+
+    def __len__(self) -> int:
+        return len(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +161,132 @@ class Batch:
     deleted: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The result of decoding messages: `len(readings) + len(rejects)` is the number of messages.
+
+    `unknown_values` counts values of unknown channels that were ignored.
+    """
+
+    readings: Readings
+    rejects: tuple[Reject, ...]
+    unknown_values: int
+
+
+class Codec(Protocol):
+    """Decodes messages into readings. Decoding never raises: a bad message becomes a `Reject`."""
+
+    channels: tuple[str, ...]
+    """The columns of `Readings.values`, in this order."""
+
+    def decode_columns(self, raw: RawColumns) -> Decoded:
+        """Decode messages in order of arrival."""
+
+
 class Source(Protocol):
-    """Where batches come from. `poll` waits at most `timeout_seconds` and may return an empty batch;
-    None means that the input has ended."""
+    """An input that is read from beginning to end: files, a list, a topic.
 
-    def poll(self, timeout_seconds: float) -> Batch | None: ...
+    Ordering: the readings of a partition come in the order of their offsets.
+    """
 
-    def close(self) -> None: ...
+    def poll(self, timeout_seconds: float) -> Batch | None:
+        """Return the next batch, or None once the input has ended.
+
+        Blocks for at most about `timeout_seconds`, and returns an empty batch if nothing arrived in time.
+        """
+
+    def close(self) -> None:
+        """Release connections and files. Commits nothing. May be called more than once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """As whom a batch was read: made by the source, told to the broker with the offsets, else opaque."""
+    """Identifies the group membership under which a batch was read.
+
+    The source makes it, and a transaction sends it to the broker with the offsets. Everybody else only
+    passes it on.
+    """
 
     metadata: Any
+
+
+class StreamSource(Source, Protocol):
+    """An input that the daemon follows: partitions come and go, positions are committed, reading resumes.
+
+    Delivery: a position moves only by `commit` or `delivered`. Every reading behind the last committed
+    position is read again after a restart, by this process or by the next owner of the partition.
+
+    Ordering: the readings of a partition come in the order of their offsets. There is no order between
+    partitions.
+
+    Assignment: `Batch.assigned` names partitions that were assigned and `Batch.lost` those that were taken
+    away. Drop the state of lost partitions before the batch is processed. A source that waits for
+    `read_from` returns no reading of an assigned partition until then.
+
+    Threads: the properties may be read from any thread, except `membership`. Everything else, `membership`
+    included, belongs to the thread that polls. Methods raise ConnectorError for a failure that waiting
+    cannot heal.
+    """
+
+    @property
+    def membership(self) -> Membership:
+        """The membership under which the last batch was read."""
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether the next batch will report lost partitions. State of theirs must not be written now."""
+
+    @property
+    def is_assigned(self) -> bool:
+        """Whether partitions are assigned. There may be none for this process if the group is large."""
+
+    @property
+    def num_rebalances(self) -> int:
+        """The number of assignments so far, including the first."""
+
+    @property
+    def lag(self) -> Mapping[int, int]:
+        """Partition -> messages that were not read yet. A partition without a known end is absent."""
+
+    @property
+    def lag_seconds(self) -> Mapping[int, float]:
+        """Partition -> age of the newest message read, in seconds; 0 if nothing is left to read."""
+
+    def read_from(self, starts: Mapping[int, int]) -> None:
+        """Start reading the partitions of the last `Batch.assigned`.
+
+        Args:
+            starts: partition -> the offset of its first reading. A partition that is absent begins at its
+                committed offset, or where the source's settings let a new group begin.
+        """
+
+    def committed(self, partitions: Collection[int]) -> Mapping[int, int | None]:
+        """Return the committed offset of each partition, None if nothing was ever committed.
+
+        Blocks while a transaction that may still move an offset is open.
+        """
+
+    def earliest(self, partitions: Collection[int]) -> Mapping[int, int]:
+        """Return the oldest offset that each partition still holds."""
+
+    def commit(self, position: Position) -> None:
+        """Commit these offsets: reading resumes there after a restart.
+
+        Blocks until the offsets are safe. If the partitions were taken away meanwhile, nothing is committed
+        and nothing is raised: their next owner reads the same readings again.
+        """
+
+    def delivered(self, position: Position) -> None:
+        """Note that a transaction has committed these offsets together with the messages."""
+
+    def start_over(self) -> None:
+        """Report every partition as lost and assigned again with the next batch.
+
+        The state built from readings that could not be committed is thereby replaced by the committed one.
+        """
+
+    def use_codec(self, codec: Codec) -> None:
+        """Decode with another codec from the next `poll` on: a new model may have other channels."""
 
 
 @dataclass(frozen=True, slots=True)

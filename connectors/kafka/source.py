@@ -42,9 +42,7 @@ from connectors.kafka.connection import (
 from connectors.kafka.deleted_offsets import DeletedOffsets
 from connectors.kafka.delivery import AtLeastOnce
 from connectors.kafka.rebalances import Rebalances
-from connectors.records import Batch, Membership, Position
-from connectors.wide_json.decoder import JsonWideCodec
-from connectors.wide_json.raw_messages import RawColumns
+from connectors.records import Batch, Codec, Membership, Position, RawColumns, StreamSource
 
 __all__ = [
     "AtLeastOnce",
@@ -82,7 +80,7 @@ class KafkaSource:
     read from anywhere. The partitions in a batch's `lost` were lost before its readings were read.
     """
 
-    def __init__(self, connection: Connection, options: ConsumerOptions, codec: JsonWideCodec) -> None:
+    def __init__(self, connection: Connection, options: ConsumerOptions, codec: Codec) -> None:
         self._connection, self._options, self._codec = connection, options, codec
         self._rebalances = Rebalances()
         self._uncommitted: dict[TopicPartition, int] = {}
@@ -172,7 +170,7 @@ class KafkaSource:
             self._started.add(tp)
         self._offered = set()
 
-    def use_codec(self, codec: JsonWideCodec) -> None:
+    def use_codec(self, codec: Codec) -> None:
         """Decode what is polled from now on with another codec."""
         self._codec = codec
 
@@ -374,3 +372,6 @@ class KafkaSource:
                 f" {self._options.group_instance_id!r}; give each member its own"
             )
         return KafkaError(f"{doing} at {self._connection.servers}: {say(error)}")
+
+
+_: type[StreamSource] = KafkaSource

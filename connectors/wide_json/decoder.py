@@ -26,9 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.errors import CodecError
-from connectors.records import Readings, Reject
+from connectors.records import Decoded, Raw, RawColumns, Readings, Reject
 from connectors.wide_json.encoder import FieldNames, iso_time
-from connectors.wide_json.raw_messages import Raw, RawColumns
 
 __all__ = ["Decoded", "FieldNames", "JsonWideCodec", "Limits", "Raw", "RawColumns"]
 
@@ -60,18 +59,6 @@ class Limits:
     max_future_ns: int = 86_400_000_000_000  # one day
     max_bytes: int = 1 << 20
     max_series_length: int = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """What became of a batch: `len(readings) + len(rejects)` is the number of messages.
-
-    `unknown_values` counts values of unknown channels that were ignored.
-    """
-
-    readings: Readings
-    rejects: tuple[Reject, ...]
-    unknown_values: int
 
 
 class _Message(Protocol):

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from connectors.records import REASONS
+from connectors.records import REASONS, Raw, RawColumns
 from connectors.wide_json.decoder import Decoded, FieldNames, JsonWideCodec, Limits
-from connectors.wide_json.raw_messages import Raw, RawColumns
 from detector.delivery.messages import MessageEncoder, Topics
 from tests.fuzz.finding import Finding, require
 from tests.fuzz.mutation import ByteMutator, JsonMutator
