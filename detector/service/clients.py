@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from connectors.kafka.connection import Connection, ConsumerOptions
 from connectors.kafka.source import KafkaSource
+from connectors.records import StreamSource
 from connectors.wide_json.decoder import FieldNames, JsonWideCodec, Limits
 from detector.artifact.spec import Artifact
 from detector.config.load import Config
@@ -24,12 +25,15 @@ class Clients:
     """
 
     connection: Connection
-    source: KafkaSource
+    source: StreamSource
     notifiers: Notifiers
 
 
-def open_source(connection: Connection, config: Config, artifact: Artifact) -> KafkaSource:
-    """Join the consumer group and return the input stream. Raises KafkaError."""
+def open_source(connection: Connection, config: Config, artifact: Artifact) -> StreamSource:
+    """Join the consumer group and return the input stream: the only place that knows its kind.
+
+    Raises KafkaError.
+    """
     return KafkaSource(connection, consumer_options(config), codec_of(config, artifact))
 
 

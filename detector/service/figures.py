@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from connectors.kafka.source import KafkaSource
+from connectors.records import StreamSource
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.recovery import Recovery
 from detector.notify.notifiers import Notifiers
@@ -24,7 +24,7 @@ class ServiceFigures:
     models, settings   reloads of the model and of the configuration
     """
 
-    source: KafkaSource
+    source: StreamSource
     recovery: Recovery | None
     deletions: Deletions
     alerting: Notifiers

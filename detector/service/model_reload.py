@@ -15,9 +15,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from connectors.kafka.source import KafkaSource
-from connectors.records import Batch, Readings
-from connectors.wide_json.decoder import JsonWideCodec
+from connectors.records import Batch, Codec, Readings, StreamSource
 from detector import logs
 from detector.delivery.recovery import Recovery
 from detector.delivery.sink import MessageSink
@@ -31,7 +29,7 @@ class Candidate:
     """Hold a new model, ready for use: its engine, and the decoder for its channels."""
 
     engine: Engine
-    codec: JsonWideCodec
+    codec: Codec
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Running:
     """
 
     engine: Engine
-    source: KafkaSource
+    source: StreamSource
     sink: MessageSink
     recovery: Recovery | None
     observe: Callable[[StepResult], None]
