@@ -201,7 +201,8 @@ def test_the_mark_counts_where_only_the_commit_of_its_batch_is_missing(
 
 def changed_of(since: list[int], urgent: list[bool]) -> Changed:
     num = len(since)
-    return Changed(np.arange(num), np.zeros(num, np.int64), np.array(since), np.array(urgent))
+    zeros = np.zeros(num, np.int32)
+    return Changed(np.arange(num, dtype=np.int32), zeros, np.array(since), np.array(urgent))
 
 
 def test_old_series_are_saved_in_shares_and_very_old_or_urgent_ones_at_once() -> None:
