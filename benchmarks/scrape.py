@@ -27,7 +27,8 @@ from connectors.records import Batch, Readings
 from detector.engine.engine import Engine
 from detector.engine.loop import Turn
 from detector.http.server import HttpServer, Response
-from detector.metrics.recorder import Metrics, Sources
+from detector.metrics.recorder import Metrics
+from detector.metrics.sources import NoSources
 
 NUM_SERIES = 10_000
 POLL_ROWS = 1_000
@@ -75,7 +76,7 @@ class _Loop:
         self._names = tuple(f"series-{number:05d}" for number in range(NUM_SERIES))
         self._values = np.random.default_rng(7).normal(size=(WARMING_ROWS, len(CHANNELS)))
         self._next = 0
-        self._metrics = Metrics(self._engine, NUM_SERIES, "benchmark", Sources())
+        self._metrics = Metrics(self._engine, NUM_SERIES, "benchmark", NoSources())
         for _ in range((WINDOW + 2) * NUM_SERIES // WARMING_ROWS):
             self._engine.step(self._poll(WARMING_ROWS))
 

@@ -16,7 +16,8 @@ from connectors.records import REASONS
 from detector.config.load import Config
 from detector.engine.engine import Engine
 from detector.metrics.docs_table import with_tables
-from detector.metrics.recorder import Metrics, Sources
+from detector.metrics.recorder import Metrics
+from detector.metrics.sources import NoSources
 from tests.support.artifacts import make_artifact
 from tests.test_architecture import LAYERS
 from trainer.config import TrainConfig
@@ -80,7 +81,7 @@ def test_every_configuration_is_valid(block: str) -> None:
 
 
 def test_every_metric_is_documented_and_no_other() -> None:
-    metrics = Metrics(Engine(make_artifact()), 10, "0", Sources())
+    metrics = Metrics(Engine(make_artifact()), 10, "0", NoSources())
     exposition = metrics.exposition("text/plain")[0].decode()
     served = dict(re.findall(r"^# TYPE (\S+) (\S+)$", exposition, re.MULTILINE))
     document = text_of(ROOT / "docs/metrics.md")

@@ -103,7 +103,7 @@ def config_check(args: argparse.Namespace) -> int:
 
 def config_init(args: argparse.Namespace) -> int:
     """`streamgauge config init`: a commented example; an existing file is never overwritten."""
-    from detector.config.load import example
+    from detector.config.example import example
 
     if args.file is None:
         sys.stdout.write(example())

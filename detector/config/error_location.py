@@ -1,4 +1,4 @@
-"""Where something stands in a TOML file: the line of a key, or of the table that lacks it."""
+"""Locate an error in a TOML file: the line of a key, or of the table that lacks it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ _NAME = r"(?:[\w\-]+|\"[^\"]*\"|'[^']*')"
 _TABLE = re.compile(rf"^\s*(\[\[?)\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*\]")
 _PART = re.compile(_NAME)
 Place = tuple[str | int, ...]
+"""Where pydantic places a value: ("kafka",), ("kafka", "topic"), ("notify", 0, "url")."""
 
 
 def table_of(place: Sequence[str | int], model: type[BaseModel]) -> Place:
-    """The part of a place that is its table: [section], [section.NAME] where names are free, or [[section]]
-    with its number."""
+    """Return the part of a place that is its table.
+
+    That is [section], [section.NAME] where names are free, or [[section]] with its number.
+    """
     field = model.model_fields.get(str(place[0])) if place else None
     is_plain = field is None or hasattr(field.annotation, "model_fields")
     return tuple(place[: 1 if is_plain else 2])
 
 
 def section_in(table: Place, model: type[BaseModel]) -> type[BaseModel] | None:
-    """The class of a table's keys; None where the section is not known."""
+    """Return the class that describes a table's keys; None where the section is unknown."""
     field = model.model_fields.get(str(table[0])) if table else None
     if field is None:
         return None
@@ -32,14 +35,18 @@ def section_in(table: Place, model: type[BaseModel]) -> type[BaseModel] | None:
 
 
 def heading(table: Place) -> str:
-    """A table as the file writes it, of an array with its number: [kafka], [channels.flow], [[notify]] #2."""
+    """Write a table as the file does; a table of an array gets its number.
+
+    >>> heading(("kafka",)), heading(("channels", "flow")), heading(("notify", 1))
+    ('[kafka]', '[channels.flow]', '[[notify]] #2')
+    """
     if len(table) == 2 and isinstance(table[1], int):
         return f"[[{table[0]}]] #{table[1] + 1}"
     return f"[{'.'.join(str(part) for part in table)}]"
 
 
 def line_of(text: str, table: Place, key: str | None) -> int | None:
-    """The line of a key (or of its table), counted from 1; None where it is not in the file."""
+    """Return the line of a key, or of its table, counted from 1; None where the file has neither."""
     current: Place = ()
     seen: dict[str, int] = {}
     table_line = None

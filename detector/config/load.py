@@ -1,92 +1,116 @@
-"""The daemon's configuration: TOML, checked as a whole, every value overridable from the environment.
+"""Read the daemon's configuration: TOML, checked as a whole; the environment can override every value.
 
-An error says where (file, line, [section] key), what was found, what was expected and the nearest valid
-name. Secrets come from the environment or from files only, and are never shown.
+An error names the place (file, line, [section] key), what was found, what was expected and the nearest valid
+name. Secrets come from the environment or from files of their own. No error and no log shows them.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from detector.config.error_location import Place, heading, line_of, section_in, table_of
-from detector.config.incident_schema import CHANNEL_EXAMPLE, MAINTENANCE_EXAMPLE
-from detector.config.schema import DURATIONS, Config
-from detector.config.secrets import is_secret, read_secrets, refuse_secrets, refused_in
-from detector.config.tables import PREFIX, fields_of, override
-from detector.config.tls_files import check_files
-from detector.config.types import parse_duration, shown
+from detector.config.error_location import Place
+from detector.config.problems import Checked
+from detector.config.schema import Config, ConnectionConfig
+from detector.config.secrets import read_secrets, refuse_secrets
+from detector.config.tables import PREFIX, override
+from detector.config.tls_files import TlsFiles, check_files
+from detector.config.types import parse_duration
 from detector.errors import ConfigError
 
-__all__ = ["Config", "example", "load_config", "load_toml", "parse_duration"]
+__all__ = ["Config", "ConnectionConfig", "load_config", "load_connection", "load_toml", "parse_duration"]
 
-_EXAMPLES = {
-    ("model", "path"): '"models/pump"',
-    ("kafka", "topic"): '"readings"',
-    ("notify", "name"): '"on-call"',
-    ("notify", "kind"): '"alertmanager"',
-    ("notify", "url"): '"http://localhost:9093"',
-}
-_TABLES = {"channels": CHANNEL_EXAMPLE, "maintenance": MAINTENANCE_EXAMPLE}
-"""Of tables that there may be any number of."""
+_WITHOUT_FILE = "environment"
+"""The place that an error names where there is no configuration file."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
-    """Read, override and check the daemon's configuration. Raises ConfigError listing every problem."""
-    config = read_secrets(path, load_toml(path, Config, environ))
-    check_files(path, config)
+    """Read and check the daemon's configuration, with its secrets and its TLS files.
+
+    Args:
+        path: the TOML file.
+        environ: variables STREAMGAUGE_SECTION__KEY that override it; by default those of the process.
+
+    Raises:
+        ConfigError: it lists every problem, each with place and remedy.
+    """
+    config = read_secrets(str(path), load_toml(path, Config, environ))
+    check_files(str(path), TlsFiles.of_kafka(config.kafka), TlsFiles.of_http(config.http))
+    return config
+
+
+def load_connection(
+    path: Path | None, flags: Mapping[str, str | None], environ: Mapping[str, str] | None = None
+) -> ConnectionConfig:
+    """Read only where the readings are: [kafka] and [input] of the daemon's configuration.
+
+    The other sections may be incomplete or absent. Keys, errors, environment variables and secrets are those
+    of the daemon.
+
+    Args:
+        path: the TOML file of the daemon; None to do without one.
+        flags: command-line values for keys of [kafka], by key; None and "" count as not given. A flag
+            overrides the environment, which overrides the file.
+        environ: variables STREAMGAUGE_SECTION__KEY; by default those of the process.
+
+    Raises:
+        ConfigError: it lists every problem, each with place and remedy.
+    """
+    given = {key: value for key, value in flags.items() if value}
+    variables = {f"{PREFIX}KAFKA__{key.upper()}": value for key, value in given.items()}
+    environ = {**(os.environ if environ is None else environ), **variables}
+    if path is None:
+        _check_named(environ)
+    label = _WITHOUT_FILE if path is None else str(path)
+    text = "" if path is None else _read(path)
+    named: dict[Place, str] = {("kafka", key): f"--{key.replace('_', '-')}" for key in given}
+    others = [name for name in Config.model_fields if name not in ConnectionConfig.model_fields]
+    config = _parse(Checked(label, text, ConnectionConfig, named), ConnectionConfig, environ, others)
+    config = read_secrets(label, config)
+    check_files(label, TlsFiles.of_kafka(config.kafka))
     return config
 
 
 def load_toml(path: Path, model: type[ModelT], environ: Mapping[str, str] | None = None) -> ModelT:
-    """A TOML file as `model`; STREAMGAUGE_SECTION__KEY variables override its values.
+    """Read a TOML file as `model`; STREAMGAUGE_SECTION__KEY variables override its values.
 
-    Raises ConfigError that lists every problem with its place and remedy.
+    Raises:
+        ConfigError: it lists every problem, each with place and remedy.
     """
-    text = _read(path)
+    return _parse(Checked(str(path), _read(path), model), model, os.environ if environ is None else environ)
+
+
+def _parse(
+    checked: Checked, model: type[ModelT], environ: Mapping[str, str], others: Collection[str] = ()
+) -> ModelT:
+    """Parse the text as `model`; `others` are valid sections that are left out."""
     try:
-        values = tomllib.loads(text)
+        values = tomllib.loads(checked.text)
     except (ValueError, RecursionError) as error:  # ValueError: its syntax, or a number of too many digits
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    refuse_secrets(path, values, model)
-    overridden = override(values, model, os.environ if environ is None else environ)
+        raise ConfigError(f"{checked.label}: not valid TOML: {error}") from error
+    values = {name: value for name, value in values.items() if name not in others}
+    refuse_secrets(checked.label, values, model)
+    variables = override(values, model, environ)
+    checked = checked.overridden(variables, others)
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = [_problem(path, text, one, model, overridden) for one in error.errors()]
-        raise ConfigError("\n".join(problems)) from error
+        raise ConfigError("\n".join(checked.problem(one) for one in error.errors())) from error
 
 
-def example(model: type[BaseModel] = Config) -> str:
-    """A commented file of every key with its default; required ones have an example's value."""
-    lines = [
-        "# Streamgauge: configuration of the daemon. Every value can be overridden by an environment",
-        f"# variable {PREFIX}SECTION__KEY, as {PREFIX}KAFKA__TOPIC. Commented values are the defaults.",
-    ]
-    for name, section in model.model_fields.items():
-        if name in _TABLES:
-            lines += ["", _TABLES[name]]
-            continue
-        fields, is_array = fields_of(section.annotation)
-        words = section.description or (section.annotation.__doc__ or "").strip()
-        lines += ["", f"#[[{name}]]  # {words}" if is_array else f"[{name}]  # {words}"]
-        for key, field in fields.items():
-            if refused_in(name, key, field):
-                continue
-            words = f"  # {field.description}" if field.description else _choices(field.annotation)
-            value = _EXAMPLES.get((name, key)) or _toml(key, field.default)
-            # What may be there many times is commented out as a whole.
-            mark = "#" if is_array else "" if (name, key) in _EXAMPLES else "# "
-            lines.append(f"{mark}{key} = {value}{words}")
-    return "\n".join(lines) + "\n"
+def _check_named(environ: Mapping[str, str]) -> None:
+    """Raise ConfigError where neither flag nor environment names the cluster or the topic."""
+    for what, key in (("cluster", "bootstrap_servers"), ("topic", "topic")):
+        if not environ.get(f"{PREFIX}KAFKA__{key.upper()}"):
+            flag = f"--{key.replace('_', '-')}"
+            raise ConfigError(f"no {what} given: use {flag}, or --config with the daemon's configuration")
 
 
 def _read(path: Path) -> str:
@@ -98,51 +122,3 @@ def _read(path: Path) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a text file in UTF-8: {error}") from error
-
-
-def _problem(path: Path, text: str, error: Any, model: type[BaseModel], overridden: dict[Place, str]) -> str:
-    table = table_of(error["loc"], model)
-    rest = [str(part) for part in error["loc"][len(table) :]]
-    named = f"{heading(table)} {'.'.join(rest)}".strip() if table else ""
-    place = overridden.get(tuple(error["loc"][: len(table) + 1]))
-    if place is None:
-        line = line_of(text, table, rest[0] if rest else None)
-        place = f"{path}:{line}" if line else str(path)
-    said = _explain(error, table, rest, model)
-    return f"{place}: {named}: {said}" if named else f"{place}: {said}"
-
-
-def _explain(error: Any, table: Place, rest: list[str], model: type[BaseModel]) -> str:
-    if error["type"] == "missing":
-        return "missing; this value has no default"
-    if error["type"] == "extra_forbidden":
-        known = list(getattr(section_in(table, model), "model_fields", {}) if rest else model.model_fields)
-        name = rest[-1] if rest else str(table[-1])
-        nearest = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean `{nearest[0]}`?" if nearest else f"known: {', '.join(known)}"
-        return f"unknown {'key' if rest else 'section'} `{name}`; {hint}"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if isinstance(error["input"], dict):
-        return message
-    hides = bool(rest) and is_secret(section_in(table, model), rest[0])
-    return f"{message}, found {'***' if hides else shown(error['input'])}"
-
-
-def _choices(annotation: Any) -> str:
-    choices = [one for one in get_args(annotation) if isinstance(one, str)]
-    nested = [one for part in get_args(annotation) for one in get_args(part) if isinstance(one, str)]
-    return f"  # {' | '.join(choices or nested)}" if choices or nested else ""
-
-
-def _toml(key: str, default: Any) -> str:
-    if default is None:
-        return '""'
-    if isinstance(default, dict):
-        return "{}"
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, tuple):
-        return "[" + ", ".join(f'"{one}"' for one in default) + "]"
-    if isinstance(default, float) and key in DURATIONS:
-        return f'"{default:g}s"'
-    return f'"{default}"' if isinstance(default, str) else f"{default:g}"

@@ -315,8 +315,15 @@ class NotifySection(Section):
         return isinstance(url, str) and (table.get("kind") == "slack" or _TELLING.search(url) is not None)
 
 
+class ConnectionConfig(Section):
+    """The part of a configuration that `streamgauge record` and `streamgauge replay` need."""
+
+    kafka: KafkaSection
+    input: InputSection = InputSection()
+
+
 class Config(Section):
-    """Everything that `streamgauge run` can be told."""
+    """The whole configuration of `streamgauge run`."""
 
     model: ModelSection
     kafka: KafkaSection

@@ -1,7 +1,7 @@
-"""Secrets of a configuration: from the environment or from files, never from the configuration itself.
+"""Read the secrets of a configuration: from the environment or from files of their own.
 
-A secret is a key of type SecretStr. The key with `_file` behind its name, where there is one, names the file
-that holds it. Urls of notifiers are secrets that a file may hold as long as no token is in them.
+A secret is a key of type SecretStr. A key of the same name with `_file` at the end names the file that holds
+it. The configuration itself may hold no secret. The one exception is the URL of a notifier without a token.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 SectionT = TypeVar("SectionT", bound=Section)
 
 _MAY_BE_SECRET = frozenset({"headers"})
-"""Keys of free text whose values no error repeats either."""
+"""Keys of free text that may hold a secret; errors do not repeat their values."""
 
 
 def secrets_of(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
-    """(section, key) of every secret."""
+    """Yield (section, key) of every secret."""
     for section, field in model.model_fields.items():
         for key, inner in fields_of(field.annotation)[0].items():
             if _holds_secret(inner):
@@ -35,18 +35,22 @@ def secrets_of(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
 
 
 def is_secret(section: type[BaseModel] | None, key: str) -> bool:
-    """Whether errors may not repeat the value of a section's key."""
+    """Return whether errors must not repeat the value of a key."""
     field = section.model_fields.get(key) if section is not None else None
     return field is not None and (_holds_secret(field) or key in _MAY_BE_SECRET)
 
 
 def refused_in(section: str, key: str, field: FieldInfo) -> bool:
-    """Whether no file may have the key, whatever its value."""
+    """Return whether the configuration must not have the key, whatever its value."""
     return _holds_secret(field) and (section, key) != ("notify", "url")
 
 
-def refuse_secrets(path: Path, values: dict[str, Any], model: type[BaseModel]) -> None:
-    """Raises ConfigError where what `path` holds has a secret in it, without repeating it."""
+def refuse_secrets(label: str, values: dict[str, Any], model: type[BaseModel]) -> None:
+    """Refuse a configuration that holds a secret; `label` names it in the error.
+
+    Raises:
+        ConfigError: it names the key and never repeats the value.
+    """
     for table in tables(values, model):
         refused = [
             key
@@ -58,23 +62,32 @@ def refuse_secrets(path: Path, values: dict[str, Any], model: type[BaseModel]) -
         if refused:
             key = min(refused)
             raise ConfigError(
-                f"{path}: {table.shown} {key}: secrets do not belong in this file; set"
+                f"{label}: {table.shown} {key}: secrets do not belong in this file; set"
                 f" {table.variables}{key.upper()} or name a file in {key}_file"
             )
 
 
-def read_secrets(path: Path, config: ModelT) -> ModelT:
-    """The configuration with the secrets of its `_file` keys. Raises ConfigError that names the file."""
+def read_secrets(label: str, config: ModelT) -> ModelT:
+    """Return the configuration with the secrets that its `_file` keys name.
+
+    Raises:
+        ConfigError: a file cannot be read or is empty; `label` names the configuration.
+    """
     update: dict[str, Any] = {}
     for name in type(config).model_fields:
         found = getattr(config, name)
         if isinstance(found, Section):
-            update[name] = _filled(found, f"{path}: {heading((name,))}")
+            update[name] = _filled(found, f"{label}: {heading((name,))}")
         elif isinstance(found, tuple):
             update[name] = tuple(
-                _filled(one, f"{path}: {heading((name, number))}") for number, one in enumerate(found)
+                _filled(one, f"{label}: {heading((name, number))}") for number, one in enumerate(found)
             )
     return config.model_copy(update=update)
+
+
+def revealed(secret: SecretStr | None) -> str | None:
+    """Return the text of a secret, for the client that needs it."""
+    return secret.get_secret_value() if secret else None
 
 
 def _filled(section: SectionT, place: str) -> SectionT:
@@ -95,7 +108,7 @@ def _read(file: str, place: str) -> str:
         text = Path(file).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigError(f"{place}: {file}: {error.strerror}") from error
-    except ValueError:  # no path, or no UTF-8: its words would show the secret
+    except ValueError:  # no path, or no UTF-8: the text of the error would show the secret
         raise ConfigError(f"{place}: {file}: not a text file in UTF-8") from None
     if not text:
         raise ConfigError(f"{place}: {file}: empty; it must hold the secret and nothing else")

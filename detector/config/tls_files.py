@@ -1,4 +1,4 @@
-"""PEM files that the configuration names, loaded into TLS contexts; errors name section, key and file."""
+"""Load the PEM files that the configuration names into TLS contexts; errors name section, key and file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from detector.config.schema import Config, HttpSection, KafkaSection
+from detector.config.schema import HttpSection, KafkaSection
 from detector.errors import ConfigError
 
 _SIGNS = {"certificate": b"-----BEGIN CERTIFICATE-----", "private key": b"PRIVATE KEY-----"}
@@ -15,8 +15,10 @@ _SIGNS = {"certificate": b"-----BEGIN CERTIFICATE-----", "private key": b"PRIVAT
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TlsFiles:
-    """PEM files, and what the configuration calls them: `section`, and `prefix` before `certfile`,
-    `keyfile` and `cafile`."""
+    """Hold the paths of PEM files, and their keys in the configuration for errors.
+
+    The keys are those of `section`: `prefix` stands before `certfile` and `keyfile`, and before `ca_key`.
+    """
 
     section: str
     prefix: str
@@ -28,16 +30,18 @@ class TlsFiles:
 
     @classmethod
     def of_http(cls, http: HttpSection) -> TlsFiles:
+        """Return the files of the HTTP server."""
         files = (http.tls_certfile, http.tls_keyfile, http.tls_client_cafile)
         return cls("http", "tls_", *files, ca_key="client_cafile")
 
     @classmethod
     def of_kafka(cls, kafka: KafkaSection) -> TlsFiles:
+        """Return the files of the Kafka client."""
         password = kafka.ssl_key_password.get_secret_value() if kafka.ssl_key_password else None
         return cls("kafka", "ssl_", kafka.ssl_certfile, kafka.ssl_keyfile, kafka.ssl_cafile, password)
 
     def load_into(self, context: ssl.SSLContext) -> None:
-        """Raises ConfigError that names section, key and file."""
+        """Load the files that are named. Raises ConfigError that names section, key and file."""
         if self.cafile is not None:
             self._check(self.ca_key, self.cafile, "certificate")
             self._try(self.ca_key, self.cafile, lambda: context.load_verify_locations(self.cafile))
@@ -47,7 +51,7 @@ class TlsFiles:
             self._try("keyfile", self.keyfile or self.certfile, lambda: self._load_chain(context))
 
     def _load_chain(self, context: ssl.SSLContext) -> None:
-        """Without a password an encrypted key would ask for one on the terminal, and wait."""
+        """Load certificate and key. Without a password OpenSSL would wait for one on the terminal."""
         assert self.certfile is not None
         context.load_cert_chain(self.certfile, self.keyfile, lambda: self.key_password or "")
 
@@ -59,7 +63,7 @@ class TlsFiles:
             remedy = "it must be a file that this user may read"
             raise ConfigError(f"{self._place(key)}: {file}: {reason}; {remedy}") from error
         if not found:
-            raise ConfigError(f"{self._place(key)}: {file}: no {what} in PEM format in it")
+            raise ConfigError(f"{self._place(key)}: {file}: contains no {what} in PEM format")
 
     def _try(self, key: str, file: str, load: Callable[[], None]) -> None:
         try:
@@ -67,30 +71,34 @@ class TlsFiles:
         except (ssl.SSLError, OSError, ValueError) as error:
             reason = getattr(error, "reason", None)
             if reason == "KEY_VALUES_MISMATCH":
-                say = f"does not belong to the certificate in {self.prefix}certfile, {self.certfile}"
+                problem = f"does not belong to the certificate in {self.prefix}certfile, {self.certfile}"
             elif key == "keyfile" and b"ENCRYPTED" in Path(file).read_bytes():
-                say = "the key is encrypted, and the password for it is missing or wrong"
+                problem = "the key is encrypted, and its password is missing or wrong"
             else:
-                say = f"cannot be used ({reason or error}); is it complete, and in PEM format?"
-            raise ConfigError(f"{self._place(key)}: {file}: {say}") from error
+                problem = f"cannot be used ({reason or error}); is it complete, and in PEM format?"
+            raise ConfigError(f"{self._place(key)}: {file}: {problem}") from error
 
     def _place(self, key: str) -> str:
         return f"[{self.section}] {self.prefix}{key}"
 
     @property
     def stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
-        """Changes when a file does, or what a link leads to."""
+        """Time, inode and size of each file; it changes with the file, also behind a link."""
         return tuple(_stamp(file) for file in (self.certfile, self.keyfile, self.cafile) if file)
 
 
-def check_files(path: Path, config: Config) -> None:
-    """Read every certificate and key that the configuration names. Raises ConfigError with all problems."""
+def check_files(label: str, *files: TlsFiles) -> None:
+    """Load every certificate and key once, into a context that is not used.
+
+    Raises:
+        ConfigError: it lists all problems, each after `label`, the name of the configuration.
+    """
     problems = []
-    for files in (TlsFiles.of_kafka(config.kafka), TlsFiles.of_http(config.http)):
+    for some in files:
         try:
-            files.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+            some.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
         except ConfigError as error:
-            problems.append(f"{path}: {error}")
+            problems.append(f"{label}: {error}")
     if problems:
         raise ConfigError("\n".join(problems))
 

@@ -1,4 +1,4 @@
-"""What retention deleted from the input before it was read: counted and reported."""
+"""Count and log the input that retention deleted before it was read."""
 
 from __future__ import annotations
 
@@ -11,24 +11,35 @@ from detector.engine.engine import Engine
 
 
 class Deletions:
-    """`messages` were deleted unread, as far as offsets tell: markers of transactions count, too."""
+    """Count messages that were deleted unread in `messages`.
+
+    The count comes from offsets, so it includes the markers of transactions.
+    """
 
     def __init__(self) -> None:
         self.messages = 0
 
     def notice(self, deleted: Mapping[int, tuple[int, int]], until: Mapping[int, int] | None = None) -> None:
-        """Partition -> (offset wanted, offset read instead); what is before `until` was read before and was
-        to be read again. A log that begins anew, as that of a topic made anew, has lower offsets."""
+        """Count and log gaps in the input.
+
+        Args:
+            deleted: partition -> (offset wanted, oldest offset that is left). The second is lower than the
+                first where the topic was recreated.
+            until: partition -> offset up to which everything was read before and is only replayed.
+        """
         for partition, (wanted, earliest) in deleted.items():
             unread = max(0, earliest - max(wanted, (until or {}).get(partition, wanted)))
             self.messages += unread
             if earliest < wanted:
-                event, remedy = "the input was set back", "expected where the topic was made anew"
+                event, remedy = (
+                    "input topic was recreated: its offsets are lower than ours",
+                    "none needed if the topic was recreated on purpose",
+                )
             else:
                 event = (
-                    "the input was deleted before it was read"
+                    "input was deleted by retention before it was read"
                     if unread
-                    else "the input to be replayed is deleted"
+                    else "input needed for replay was already deleted by retention"
                 )
                 remedy = "raise retention.ms of the input topic above the longest outage"
             logs.event(
@@ -42,7 +53,7 @@ class Deletions:
             )
 
     def prepare(self, engine: Engine, batch: Batch) -> Batch:
-        """For a loop without recovery: the series of partitions that come warm up."""
+        """Prepare the engine for a batch without recovery: series of assigned partitions warm up."""
         self.notice(batch.deleted)
         engine.drop(batch.lost)
         return batch

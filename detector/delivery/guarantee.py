@@ -1,5 +1,4 @@
-"""How results and state leave the daemon: exactly once where the cluster has transactions, else at least
-once; and which of them it is, and why."""
+"""Choose the delivery guarantee: exactly once where the cluster has transactions, else at least once."""
 
 from __future__ import annotations
 
@@ -14,8 +13,8 @@ from connectors.kafka.compacted_topic import read_state
 from connectors.kafka.connection import Connection, ProducerOptions, TopicSpec
 from connectors.kafka.delivery import AtLeastOnce, ExactlyOnce, Watch
 from connectors.kafka.producer import Producer
-from connectors.kafka.source import KafkaSource
 from connectors.kafka.transactions import Transactions
+from connectors.records import StreamSource
 from detector.config.load import Config
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.messages import Topics
@@ -28,14 +27,20 @@ _STATE_BYTES = 16 << 20
 _STATE_SETTINGS = {
     "cleanup.policy": "compact",
     "max.message.bytes": str(_STATE_BYTES),
-    "segment.ms": "600000",  # only closed segments are compacted, and a successor reads what is not
+    "segment.ms": "600000",  # only closed segments are compacted, and recovery reads all that is not
     "min.cleanable.dirty.ratio": "0.2",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenGuarantee:
-    """The delivery in force: its `mode`, the `reason` for the log, and the client behind it."""
+    """Hold the guarantee in force.
+
+    mode      "exactly_once" or "at_least_once"
+    reason    why it was chosen, for the log
+    delivery  writes messages and commits positions
+    client    the producer behind it, to be closed
+    """
 
     mode: str
     reason: str
@@ -44,10 +49,13 @@ class ChosenGuarantee:
 
 
 def create_topics(connection: Connection, config: Config, topics: Topics) -> None:
-    """Create the output topics that are missing. Dead letters are as large as what came in, and their
-    headers; the state topic has the input's partitions.
+    """Create the output topics that are missing.
 
-    Raises ConfigError where an existing state topic has fewer partitions than the input.
+    Dead letters may be as large as an input message with its headers. The state topic has as many partitions
+    as the input.
+
+    Raises:
+        ConfigError: an existing state topic has fewer partitions than the input.
     """
     room = {"max.message.bytes": str(_DEAD_LETTER_BYTES)}
     wanted = [
@@ -66,17 +74,25 @@ def create_topics(connection: Connection, config: Config, topics: Topics) -> Non
             raise ConfigError(
                 f"[recovery] topic {topics.state} has {found} partitions, {config.kafka.topic} has"
                 f" {num_partitions}: add partitions to it (compacted, cleanup.policy=compact), or set"
-                " max_replay_rows = 0 to do without saved state"
+                " max_replay_rows = 0 to run without saved state"
             )
 
 
 def choose(
-    config: Config, connection: Connection, source: KafkaSource, http_port: int, watch: Watch
+    config: Config, connection: Connection, source: StreamSource, http_port: int, watch: Watch
 ) -> ChosenGuarantee:
-    """Start the producer that `delivery.mode` asks for; `auto` tries transactions first. `watch` is told of
-    every transaction.
+    """Start the producer that `delivery.mode` asks for; mode `auto` tries transactions first.
 
-    Raises KafkaError, TransactionsUnsupportedError for mode `exactly_once` where there are none.
+    Args:
+        config: sections [delivery] and [kafka].
+        connection: how to reach the cluster.
+        source: the input, whose positions are committed.
+        http_port: the port of our HTTP server, part of the default transactional id.
+        watch: called after every transaction with its outcome and duration.
+
+    Raises:
+        TransactionsUnsupportedError: mode `exactly_once` on a cluster without transactions.
+        KafkaError: the cluster cannot be reached or refuses access.
     """
     options = ProducerOptions(compression=config.kafka.compression, max_message_bytes=_STATE_BYTES)
     mode, reason = config.delivery.mode, "as configured"
@@ -98,8 +114,11 @@ def choose(
 
 
 def transactional_id(config: Config, http_port: int) -> str:
-    """The same after a restart, so that what was left open is ended at once; never that of another member:
-    the instance id is a member's own, and so is a port of a host."""
+    """Return an id that stays the same over a restart and is never that of another process of the group.
+
+    A restarted process with its old id ends the transaction that it left open at once. The instance id
+    belongs to one process, and so does a port of a host.
+    """
     if config.delivery.transactional_id:
         return config.delivery.transactional_id
     own = config.kafka.group_instance_id
@@ -108,11 +127,10 @@ def transactional_id(config: Config, http_port: int) -> str:
     return f"{config.kafka.group_id}-{own}"
 
 
-def recovery_of(
-    config: Config, connection: Connection, topics: Topics, deletions: Deletions
-) -> Recovery | None:
-    """Saved state, None where it is turned off."""
+def recovery_of(config: Config, connection: Connection, deletions: Deletions) -> Recovery | None:
+    """Return the recovery that [recovery] asks for; None where no state is saved."""
     if not config.recovery.max_replay_rows:
         return None
-    read = partial(read_state, connection, topics.state)
-    return Recovery(read, topics.state, config.kafka.topic, config.recovery.max_replay_rows, deletions)
+    topic = Topics.of(config.output.prefix).state
+    read = partial(read_state, connection, topic)
+    return Recovery(read, topic, config.kafka.topic, config.recovery.max_replay_rows, deletions)

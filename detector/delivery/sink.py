@@ -1,4 +1,4 @@
-"""Where a stream's results go: into messages, and through a delivery that ties them to the position."""
+"""Write results as messages, and commit them together with the position that they came from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detector.delivery.messages import MessageEncoder
 from detector.engine.engine import StepResult
 
 Save: TypeAlias = Callable[[Position], Sequence[Message]]
-"""Gives the state to be written with a batch, when asked behind which position."""
+"""Return the state to write with a batch that ends at this position."""
 
 
 def _nowhere() -> Position:
@@ -18,8 +18,11 @@ def _nowhere() -> Position:
 
 
 class Delivery(Protocol):
-    """Writes messages and moves the position, in the order and with the promise of its kind: at least
-    once acknowledges every message before the offsets are committed; a transaction does both at once."""
+    """Write messages and commit a position, with the promise of its kind.
+
+    At least once: every message is acknowledged before the offsets are committed. Exactly once: one
+    transaction commits both.
+    """
 
     def deliver(
         self, messages: Sequence[Message], position: Position, state: Sequence[Message] = ()
@@ -27,11 +30,11 @@ class Delivery(Protocol):
 
 
 class MessageSink:
-    """Collects a batch's messages and delivers them with its position; `encoder` may be exchanged between
-    batches.
+    """Collect the messages of a batch and deliver them with its position.
 
-    `standing` says where all partitions stand. What is delivered without a batch's position is delivered with
-    that, so that who has lost a partition cannot write its state: the broker refuses the offsets.
+    `encoder` may be replaced between batches. A commit without a batch position sends the current position
+    of every live partition. A process that has lost a partition is therefore fenced by the broker and cannot
+    overwrite its state.
     """
 
     def __init__(
@@ -41,22 +44,42 @@ class MessageSink:
         save: Save | None = None,
         standing: Callable[[], Position] = _nowhere,
     ) -> None:
+        """Begin without messages.
+
+        Args:
+            encoder: makes messages of results.
+            delivery: writes messages and commits positions; its maker closes it.
+            save: makes messages of the state that is due; None saves no state.
+            standing: returns the current position of every live partition.
+        """
         self.encoder = encoder
         self._delivery = delivery
         self._save, self._standing = save, standing
         self._messages: list[Message] = []
 
     def write(self, result: StepResult, batch: Batch) -> None:
+        """Collect verdicts, changes of incidents and rejected messages; nothing is sent yet."""
         self._messages += self.encoder.verdicts(result.verdicts)
         self._messages += self.encoder.incidents(result.incidents)
         self._messages += self.encoder.dead_letters(batch.rejects)
 
     def commit(self, position: Position | None) -> None:
-        state = self._save(position or {}) if self._save else []
-        if self._messages or position or state:
-            messages, self._messages = self._messages, []
-            standing = self._standing() if messages or state else {}
-            self._delivery.deliver(messages, {**standing, **(position or {})}, state)
+        """Deliver what was collected, and commit the position behind the batch.
+
+        1. Collect the state that is due at this position.
+        2. Return if there is nothing to send and nothing to commit.
+        3. Add the position of every live partition, so that a partition that we have lost fences us.
+        4. Deliver messages, position and state under one promise.
+
+        Raises what the delivery raises; the loop then ends and the batch is read again.
+        """
+        position = position or {}
+        state = self._save(position) if self._save else []  # 1
+        if not (self._messages or position or state):  # 2
+            return
+        messages, self._messages = self._messages, []
+        standing = self._standing() if messages or state else {}  # 3
+        self._delivery.deliver(messages, {**standing, **position}, state)  # 4
 
     def close(self) -> None:
-        """The delivery belongs to whoever made it."""
+        """Do nothing: the maker of the delivery closes it."""

@@ -1,34 +1,90 @@
-"""Where figures come from that are not the engine's: asked at each scrape, on the scraping thread."""
+"""Figures that the engine does not have: the protocol through which metrics and status page read them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from detector.notify.stats import NotifierStats
 
 
-@dataclass(slots=True)
-class Sources:
-    """lag            partition -> messages not read yet
-    rebalances     times that partitions were assigned
-    ready          whether partitions are assigned and none is being replayed
-    lag_seconds    partition -> age of the newest message read
-    replaying      partitions being replayed
-    replayed       readings judged again
-    deleted        messages that were deleted before they were read
-    notifiers      one entry a notifier
-    reloads        outcome ("loaded", "refused") -> reloads of the model
-    config_reloads the same for the configuration
+class Sources(Protocol):
+    """Return figures of the service around the engine, as they are now.
+
+    Every method may be called from any thread and returns at once. The daemon implements all of them in
+    `detector.service.figures.ServiceFigures`.
     """
 
-    lag: Callable[[], Mapping[int, int]] = dict
-    rebalances: Callable[[], int] = int
-    ready: Callable[[], bool] = bool
-    lag_seconds: Callable[[], Mapping[int, float]] = dict
-    replaying: Callable[[], int] = int
-    replayed: Callable[[], int] = int
-    notifiers: Callable[[], Sequence[NotifierStats]] = tuple
-    reloads: Callable[[], Mapping[str, int]] = dict
-    config_reloads: Callable[[], Mapping[str, int]] = dict
-    deleted: Callable[[], int] = int
+    def lag(self) -> Mapping[int, int]:
+        """Return partition -> messages that are not read yet."""
+        ...
+
+    def lag_seconds(self) -> Mapping[int, float]:
+        """Return partition -> age of the newest message that was read, in seconds."""
+        ...
+
+    def rebalances(self) -> int:
+        """Return how often partitions were assigned."""
+        ...
+
+    def ready(self) -> bool:
+        """Return whether partitions are assigned and none of them is being replayed."""
+        ...
+
+    def replaying(self) -> int:
+        """Return the number of partitions that are being replayed."""
+        ...
+
+    def replayed(self) -> int:
+        """Return the number of readings that were scored again without output."""
+        ...
+
+    def deleted(self) -> int:
+        """Return the number of messages that retention deleted before they were read."""
+        ...
+
+    def notifiers(self) -> Sequence[NotifierStats]:
+        """Return one entry for each notifier."""
+        ...
+
+    def reloads(self) -> Mapping[str, int]:
+        """Return outcome ("loaded", "refused") -> reloads of the model."""
+        ...
+
+    def config_reloads(self) -> Mapping[str, int]:
+        """Return outcome ("loaded", "refused") -> reloads of the configuration."""
+        ...
+
+
+class NoSources:
+    """Implement `Sources` for an engine without a service: nothing is assigned, every count is 0."""
+
+    def lag(self) -> Mapping[int, int]:
+        return {}
+
+    def lag_seconds(self) -> Mapping[int, float]:
+        return {}
+
+    def rebalances(self) -> int:
+        return 0
+
+    def ready(self) -> bool:
+        return False
+
+    def replaying(self) -> int:
+        return 0
+
+    def replayed(self) -> int:
+        return 0
+
+    def deleted(self) -> int:
+        return 0
+
+    def notifiers(self) -> Sequence[NotifierStats]:
+        return ()
+
+    def reloads(self) -> Mapping[str, int]:
+        return {}
+
+    def config_reloads(self) -> Mapping[str, int]:
+        return {}

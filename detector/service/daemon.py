@@ -1,369 +1,201 @@
-"""The daemon: every part made, joined and taken down again."""
+"""Run the daemon: make every part, join the parts, drive the loop, close everything again.
+
+source -> recovery -> engine -> sink -> delivery    the loop (`detector.engine.loop`), in one thread
+observer, figures -> metrics -> HTTP routes         follow each turn; read from other threads
+model watcher -> model reloader; config reloader    act between two turns
+"""
 
 from __future__ import annotations
 
-import logging
-import signal
-import threading
-import time
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from types import FrameType
 from urllib.parse import urlsplit
 
 import torch
 
 from connectors.kafka.cluster import wait_for_broker
-from connectors.kafka.connection import Connection, ConsumerOptions
-from connectors.kafka.source import KafkaSource
-from connectors.records import Batch, Readings
-from connectors.wide_json.decoder import FieldNames, JsonWideCodec, Limits
 from detector import logs
 from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact
 from detector.config.engine_options import engine_options, rules_of
 from detector.config.load import Config
 from detector.delivery.deleted_input import Deletions
-from detector.delivery.guarantee import ChosenGuarantee, choose, create_topics, recovery_of
+from detector.delivery.guarantee import choose, create_topics, recovery_of
 from detector.delivery.messages import MessageEncoder, Topics
-from detector.delivery.recovery import Recovery
 from detector.delivery.sink import MessageSink
-from detector.engine.engine import Engine, StepResult
+from detector.engine.engine import Engine
 from detector.engine.loop import Turn, run
-from detector.errors import ConfigError
-from detector.http.access import warn_of_exposure
-from detector.http.server import HttpServer, Protection, Response, Route
-from detector.http.status_page import Status
-from detector.incidents.grouping import Grouping
-from detector.metrics.recorder import Metrics, Sources
+from detector.incidents.rules import IncidentRules
+from detector.metrics.recorder import Metrics
 from detector.notify.notifiers import Notifiers
 from detector.service import systemd
-from detector.service.incident_log import log_group
-from detector.service.model_reload import Candidate, Reloader, Running, Settings, use_settings
+from detector.service.clients import Clients, codec_of, connection_of, open_source
+from detector.service.config_reload import ConfigReloader, use_settings
+from detector.service.figures import ServiceFigures
+from detector.service.model_reload import Candidate, ModelReloader, Running
 from detector.service.model_watcher import ModelWatcher
-
-_HUNG_SECONDS = 60.0
+from detector.service.reload_counts import ReloadCounts
+from detector.service.routes import Routes, open_server
+from detector.service.signals import Signals
+from detector.service.turn_observer import TurnObserver
 
 
 def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
-    """Judge the stream until SIGTERM or SIGINT; the batch in hand is finished, delivered and committed.
+    """Score the stream until SIGTERM or SIGINT. The batch in progress is finished and committed first.
 
-    On SIGHUP the model is looked for at once and the configuration is read again by `read`.
-    Raises ConfigError, ArtifactError or KafkaError with what to do about it.
+    Args:
+        config: the configuration at the start.
+        read: returns the configuration as it is now, for SIGHUP; None keeps the first one.
+
+    Raises:
+        ConfigError, ArtifactError, KafkaError: with the remedy.
     """
     logs.configure(config.log.format, config.log.level)
-    torch.set_num_threads(1)  # `service.threads` are ours: see `detector.scoring.inference`
-    stop = _stop_on_signals()
-    hang_up = _HangUp()
+    torch.set_num_threads(1)  # `service.threads` are threads of ours: see `detector.scoring.inference`
+    signals = Signals()
     artifact = open_artifact(config.model.path)
     options = engine_options(config, artifact.spec.channel_names)
-    connection = connection_of(config)
+    connection = connection_of(config.kafka)
     notifiers = Notifiers(config, connection)
     systemd.notify(f"STATUS=waiting for Kafka at {', '.join(config.kafka.bootstrap_servers)}")
-    wait_for_broker(connection, config.kafka.topic, timeout_seconds=config.kafka.startup_timeout, stop=stop)
-    if stop.is_set():
+    timeout = config.kafka.startup_timeout
+    wait_for_broker(connection, config.kafka.topic, timeout_seconds=timeout, stop=signals.stop)
+    if signals.stop.is_set():
         return
     create_topics(connection, config, Topics.of(config.output.prefix))
     engine = Engine(artifact, options)
-    source = KafkaSource(connection, _consumer_options(config), codec_of(config, artifact))
-    try:
+    with ExitStack() as resources:
+        source = open_source(connection, config, artifact)
+        resources.callback(notifiers.close)
+        resources.callback(source.close)  # first: another process takes over while notifiers finish
         notifiers.start()
-        signals = Signals(stop, hang_up, read or (lambda: config))
-        _judge(config, engine, source, connection, signals, notifiers)
-    finally:
-        source.close()
-        notifiers.close()
+        clients = Clients(connection, source, notifiers)
+        Daemon(config, read or (lambda: config), engine, clients, resources).run(signals)
     logs.event("stopped", readings=engine.counters.readings, rows=engine.counters.rows)
 
 
-def connection_of(config: Config) -> Connection:
-    """How to reach the cluster, secrets included."""
-    kafka = config.kafka
-    return Connection(
-        kafka.bootstrap_servers,
-        security_protocol=kafka.security_protocol,
-        sasl_mechanism=kafka.sasl_mechanism,
-        sasl_username=kafka.sasl_username,
-        sasl_password=kafka.sasl_password.get_secret_value() if kafka.sasl_password else None,
-        ssl_cafile=kafka.ssl_cafile,
-        ssl_certfile=kafka.ssl_certfile,
-        ssl_keyfile=kafka.ssl_keyfile,
-        ssl_key_password=kafka.ssl_key_password.get_secret_value() if kafka.ssl_key_password else None,
-    )
+class Daemon:
+    """Hold every part of the daemon by name. `resources` closes what is opened here."""
 
+    def __init__(
+        self,
+        config: Config,
+        read: Callable[[], Config],
+        engine: Engine,
+        clients: Clients,
+        resources: ExitStack,
+    ) -> None:
+        self._config, self._engine, self._source = config, engine, clients.source
+        self._deletions = Deletions()
+        self._recovery = recovery_of(config, clients.connection, self._deletions)
+        model_reloads, config_reloads = ReloadCounts(), ReloadCounts()
+        self._metrics = self._make_metrics(clients, model_reloads, config_reloads)
+        self._observer = TurnObserver(self._metrics)
+        server = open_server(config.http, Routes(self._metrics, self._observer))
+        resources.enter_context(closing(server))
+        port = urlsplit(server.address).port or 0
+        on_transaction = self._metrics.transaction
+        self._guarantee = choose(config, clients.connection, self._source, port, on_transaction)
+        resources.enter_context(closing(self._guarantee.client))
+        self._sink = self._make_sink()
+        running = Running(engine, self._source, self._sink, self._recovery, self._observer.on_results)
+        self._watcher = ModelWatcher(
+            config.model.path, config.model.reload_every, engine.artifact, self._candidate, model_reloads
+        )
+        resources.enter_context(closing(self._watcher))
+        self._model_reloader = ModelReloader(running, self._watcher, model_reloads)
+        self._config_reloader = ConfigReloader(
+            config,
+            lambda: self._checked(read()),
+            lambda found: use_settings(found, running, self._rules(found)),
+            config_reloads,
+        )
+        self._log_start(server.address)
 
-def codec_of(config: Config, artifact: Artifact) -> JsonWideCodec:
-    """The decoder for the model's channels."""
-    given = config.input
-    return JsonWideCodec(
-        artifact.spec.channel_names,
-        FieldNames(given.series_field, given.timestamp_field, given.values_field),
-        Limits(unknown_channels=given.unknown_channels, max_future_ns=round(given.max_future * 1e9)),
-    )
+    def run(self, signals: Signals) -> None:
+        """Drive the loop until a signal stops it."""
+        signals.on_hang_up(self._config_reloader.ask, self._watcher.ask)
+        self._watcher.start()
+        prepare = partial(self._recovery.prepare, self._source) if self._recovery else self._deletions.prepare
+        run(self._source, self._engine, self._sink, signals.stop.is_set, self._on_turn, prepare)
+
+    def _on_turn(self, turn: Turn) -> None:
+        """Follow a turn, then reload what is to be reloaded: nothing is in progress now."""
+        self._observer.on_turn(turn)
+        if self._config_reloader.is_asked:
+            self._observer.around_reload(self._config_reloader.on_turn)
+        if self._model_reloader.on_turn():
+            self._metrics.follow(self._engine)
+
+    def _make_metrics(
+        self, clients: Clients, model_reloads: ReloadCounts, config_reloads: ReloadCounts
+    ) -> Metrics:
+        section = self._config.metrics
+        figures = ServiceFigures(
+            source=self._source,
+            recovery=self._recovery,
+            deletions=self._deletions,
+            alerting=clients.notifiers,
+            models=model_reloads,
+            settings=config_reloads,
+        )
+        return Metrics(
+            self._engine,
+            section.max_series,
+            software_version(),
+            figures,
+            section.max_channel_series,
+            section.series,
+        )
+
+    def _make_sink(self) -> MessageSink:
+        config, artifact = self._config, self._engine.artifact
+        encoder = MessageEncoder(
+            Topics.of(config.output.prefix),
+            artifact.spec.name,
+            artifact.version,
+            artifact.spec.channel_names,
+            config.output.scores,
+            config.output.detail,
+        )
+        if self._recovery is None:
+            return MessageSink(encoder, self._guarantee.delivery)
+        save = partial(self._recovery.save, self._engine)
+        return MessageSink(encoder, self._guarantee.delivery, save, self._recovery.standing)
+
+    def _candidate(self, artifact: Artifact) -> Candidate:
+        """Make what a new model needs; called in the watcher's thread."""
+        return Candidate(Engine(artifact, self._engine.options), codec_of(self._config, artifact))
+
+    def _checked(self, config: Config) -> Config:
+        """Return a configuration whose rules fit the channels of the model. Raises ConfigError."""
+        self._rules(config)
+        return config
+
+    def _rules(self, config: Config) -> IncidentRules:
+        return rules_of(config, self._engine.artifact.spec.channel_names)
+
+    def _log_start(self, http: str) -> None:
+        config, artifact = self._config, self._engine.artifact
+        logs.event(
+            "started",
+            model=artifact.spec.name,
+            version=artifact.version,
+            topic=config.kafka.topic,
+            group=config.kafka.group_id,
+            outputs=f"{config.output.prefix}.*",
+            delivery=self._guarantee.mode,
+            reason=self._guarantee.reason,
+            recovery="from saved state" if self._recovery else "none: windows warm up after a restart",
+            http=http,
+        )
 
 
 def software_version() -> str:
-    """The installed distribution's version."""
+    """Return the version of the installed distribution, "unknown" where there is none."""
     try:
         return version("streamgauge")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _consumer_options(config: Config) -> ConsumerOptions:
-    kafka = config.kafka
-    return ConsumerOptions(
-        kafka.topic,
-        kafka.group_id,
-        kafka.group_instance_id,
-        start=kafka.auto_offset_reset,
-        max_poll_records=config.service.max_poll_records,
-        session_timeout_seconds=kafka.session_timeout,
-        max_poll_interval_seconds=kafka.max_poll_interval,
-        check_crcs=kafka.check_crcs,
-        awaits_start=config.recovery.max_replay_rows > 0,
-    )
-
-
-def _judge(
-    config: Config,
-    engine: Engine,
-    source: KafkaSource,
-    connection: Connection,
-    signals: Signals,
-    notifiers: Notifiers,
-) -> None:
-    topics = Topics.of(config.output.prefix)
-    deletions = Deletions()
-    recovery = recovery_of(config, connection, topics, deletions)
-    sources = Sources(
-        lambda: source.lag,
-        lambda: source.num_rebalances,
-        lambda: source.is_assigned and not (recovery and recovery.is_replaying),
-        lambda: source.lag_seconds,
-        lambda: recovery.num_replaying if recovery else 0,
-        lambda: recovery.replayed if recovery else 0,
-        notifiers.stats,
-        deleted=lambda: deletions.messages,
-    )
-    metrics = Metrics(
-        engine,
-        config.metrics.max_series,
-        software_version(),
-        sources,
-        config.metrics.max_channel_series,
-        config.metrics.series,
-    )
-    pulse = TurnObserver(metrics)
-    with closing(_http_server(config, metrics, pulse)) as server:
-        way = choose(config, connection, source, urlsplit(server.address).port or 0, metrics.transaction)
-        with closing(way.client):
-            _log_start(config, engine, way, recovery is not None, server.address)
-            sink = _sink_of(config, engine, way, recovery)
-            running = Running(engine, source, sink, recovery, pulse.heard)
-            with closing(_watch_of(config, engine)) as watch:
-                reloader, settings = Reloader(running, watch), _settings_of(config, running, signals.read)
-                sources.reloads, sources.config_reloads = (
-                    lambda: reloader.counts,
-                    lambda: settings.counts,
-                )
-                signals.hang_up.call(settings.ask, watch.ask)
-                watch.start()
-
-                def turned(turn: Turn) -> None:
-                    pulse.turned(turn)
-                    if settings.is_asked:
-                        pulse.reload(settings)
-                    if reloader.turned():
-                        metrics.follow(engine)
-
-                prepare = partial(recovery.prepare, source) if recovery else deletions.prepare
-                run(source, engine, sink, signals.stop.is_set, turned, prepare)
-
-
-def _sink_of(config: Config, engine: Engine, way: ChosenGuarantee, recovery: Recovery | None) -> MessageSink:
-    artifact = engine.artifact
-    encoder = MessageEncoder(
-        Topics.of(config.output.prefix),
-        artifact.spec.name,
-        artifact.version,
-        artifact.spec.channel_names,
-        config.output.scores,
-        config.output.detail,
-    )
-    if recovery is None:
-        return MessageSink(encoder, way.delivery)
-    return MessageSink(encoder, way.delivery, partial(recovery.save, engine), recovery.standing)
-
-
-def _watch_of(config: Config, engine: Engine) -> ModelWatcher[Candidate]:
-    def make(artifact: Artifact) -> Candidate:
-        return Candidate(Engine(artifact, engine.options), codec_of(config, artifact))
-
-    return ModelWatcher(config.model.path, config.model.reload_every, engine.artifact, make)
-
-
-def _settings_of(config: Config, running: Running, read: Callable[[], Config]) -> Settings:
-    def checked() -> Config:
-        found = read()
-        rules_of(found, running.engine.artifact.spec.channel_names)
-        return found
-
-    return Settings(config, checked, lambda found: use_settings(found, running, rules_of(found)))
-
-
-def _log_start(config: Config, engine: Engine, way: ChosenGuarantee, has_recovery: bool, http: str) -> None:
-    logs.event(
-        "started",
-        model=engine.artifact.spec.name,
-        version=engine.artifact.version,
-        topic=config.kafka.topic,
-        group=config.kafka.group_id,
-        outputs=f"{config.output.prefix}.*",
-        delivery=way.mode,
-        reason=way.reason,
-        recovery="from saved state" if has_recovery else "none: windows warm up after a restart",
-        http=http,
-    )
-
-
-class TurnObserver:
-    """Follows the loop: feeds the metrics, logs incidents, remembers that it turns."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._folding = Grouping(metrics.engine.options.rules.fold)
-        self._supervision = systemd.Supervision()
-        self._beat = time.monotonic()
-
-    def turned(self, turn: Turn) -> None:
-        """Called by the loop after each turn."""
-        self._beat = time.monotonic()
-        self._metrics.observe(turn)
-        self._supervision.turned(self._metrics.sources.ready(), self._status())
-        self._log(turn.result)
-
-    def reload(self, settings: Settings) -> None:
-        """Read the configuration again, and tell systemd when that begins and ends."""
-        systemd.reloading()
-        settings.turned()
-        self._supervision.reloaded()
-
-    def heard(self, result: StepResult) -> None:
-        """Results of no batch: the last ones of a model."""
-        no_readings = Batch(Readings.empty(0))
-        self.turned(Turn(no_readings, result, 0.0, 0.0, 0.0, 0.0))
-
-    def _log(self, result: StepResult) -> None:
-        self._folding.rules = self._metrics.engine.options.rules.fold
-        single, folds = self._folding.take(result.incidents)
-        for fold in folds:
-            log_group(fold)
-        for change in single:
-            incident = change.incident
-            logs.event(
-                f"incident {change.kind}",
-                logging.INFO if change.kind == "resolved" else logging.WARNING,
-                series=incident.series,
-                id=incident.id,
-                severity=incident.severity,
-                reason=incident.reason,
-                peak_score=round(incident.peak_score, 2),
-                channels=",".join(channel.name for channel in incident.channels),
-            )
-
-    def _status(self) -> str:
-        if not self._metrics.sources.ready():
-            return "waiting for partitions and their state"
-        snapshot = self._metrics.snapshot
-        num_open = sum(snapshot.open_by_severity.values())
-        return f"{snapshot.totals['readings']:,} readings judged, {num_open} incidents open"
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the loop has turned of late."""
-        return time.monotonic() - self._beat < _HUNG_SECONDS
-
-
-def _http_server(config: Config, metrics: Metrics, pulse: TurnObserver) -> HttpServer:
-    status = Status(metrics)
-
-    def scrape(accept: str) -> Response:
-        body, content_type = metrics.exposition(accept)
-        return Response(200, content_type, body)
-
-    def healthz(accept: str) -> Response:
-        alive = pulse.is_alive
-        return Response.text(
-            200 if alive else 503, "alive" if alive else "the loop has not turned for a minute"
-        )
-
-    def readyz(accept: str) -> Response:
-        ready = metrics.sources.ready()
-        return Response.text(200 if ready else 503, "ready" if ready else "waiting for partitions")
-
-    routes: dict[str, Route] = {
-        "/metrics": scrape,
-        "/healthz": healthz,
-        "/readyz": readyz,
-        "/api/status": lambda accept: Response.json(status.json()),
-        "/": lambda accept: Response(200, "text/html; charset=utf-8", status.page().encode()),
-    }
-    try:
-        server = HttpServer(config.http.host, config.http.port, routes, Protection.of(config.http))
-    except OSError as error:
-        raise ConfigError(
-            f"[http] host, port: cannot bind {config.http.host}:{config.http.port}: {error.strerror};"
-            " choose another port, or 0 for any free one"
-        ) from error
-    warn_of_exposure(config.http, server.host)
-    return server
-
-
-class _HangUp:
-    """SIGHUP, from the very start: it must not end the process before there is something to reload."""
-
-    def __init__(self) -> None:
-        self._wanted: tuple[Callable[[], None], ...] = ()
-        self._came_early = False
-        if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, self._handle)
-
-    def call(self, *wanted: Callable[[], None]) -> None:
-        """Whom to tell of it; at once where it came before."""
-        self._wanted = wanted
-        if self._came_early:
-            self._handle(0, None)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._came_early = not self._wanted
-        for each in self._wanted:
-            each()
-
-
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """What people may tell a running daemon; `read` gives the configuration as it is now."""
-
-    stop: threading.Event
-    hang_up: _HangUp
-    read: Callable[[], Config]
-
-
-def _stop_on_signals() -> threading.Event:
-    """Set by SIGTERM or SIGINT; a second one of them ends the process at once."""
-    stop = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        logs.event("stopping", signal=signal.Signals(number).name)
-        systemd.stopping()
-        stop.set()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_DFL)
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, handle)
-    return stop

@@ -1,109 +1,105 @@
-"""Reload: another model or other settings, between two transactions, without losing a row.
+"""Reload the model between two turns of the loop, without losing or repeating a row.
 
-Everything that takes time was done beside the loop (`detector.service.model_watcher`). Between two turns, when nothing is
-being replayed, the engine becomes the new one: every series goes on with its open rows, with its window and
-threshold where the layout is the same, else it warms up; open incidents stay open. All series are saved with
-the next batch, in one transaction, so that a successor starts from what the old model left and not from what
-the new one would have made of it.
+The slow part is done before, in the watcher's thread (`detector.service.model_watcher`). Between two turns
+the engine takes over the state of every series. Open rows and open incidents are kept. Windows and adaptive
+thresholds are kept where the layout is the same; otherwise the series warm up. Nothing is taken over while a
+partition is being replayed.
+
+All series are saved in the transaction of the next batch. A process that takes over later therefore restores
+the state that the old model left, and does not replay the old model's rows with the new one.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from connectors.errors import ConnectorError
-from connectors.kafka.source import KafkaSource
-from connectors.records import Batch, Readings
-from connectors.wide_json.decoder import JsonWideCodec
+from connectors.records import Batch, Codec, Readings, StreamSource
 from detector import logs
-from detector.config.load import Config
-from detector.config.types import Section
 from detector.delivery.recovery import Recovery
 from detector.delivery.sink import MessageSink
 from detector.engine.engine import Engine, StepResult
-from detector.errors import DetectorError
-from detector.incidents.rules import IncidentRules
 from detector.service.model_watcher import ModelWatcher
-
-LIVE = frozenset(
-    {"incidents", "channels", "maintenance", "watchdog", "log.level", "output.scores", "output.detail"}
-)
-"""Sections and keys that take effect without a restart."""
+from detector.service.reload_counts import ReloadCounts
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A new model, ready to be used."""
+    """Hold a new model, ready for use: its engine, and the decoder for its channels."""
 
     engine: Engine
-    codec: JsonWideCodec
+    codec: Codec
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What judges the stream; `announce` is told what the old model says last."""
+    """Hold the parts of the loop that a reload changes.
+
+    recovery  None where no state is saved
+    observe   receives results that belong to no batch
+    """
 
     engine: Engine
-    source: KafkaSource
+    source: StreamSource
     sink: MessageSink
     recovery: Recovery | None
-    announce: Callable[[StepResult], None]
+    observe: Callable[[StepResult], None]
 
 
-class Reloader:
-    """Called between turns by the loop's thread; `ask` may be called from a signal handler."""
+class ModelReloader:
+    """Take over the model that the watcher has ready. Called between turns by the loop's thread."""
 
-    def __init__(self, running: Running, watch: ModelWatcher[Candidate]) -> None:
-        self._running, self._watch = running, watch
+    def __init__(self, running: Running, watcher: ModelWatcher[Candidate], counts: ReloadCounts) -> None:
+        self._running, self._watcher, self._counts = running, watcher, counts
         self._next: Candidate | None = None
-        self.loaded = self._refused = 0
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Outcome -> how often, for the metrics."""
-        return {"loaded": self.loaded, "refused": self._watch.refused + self._refused}
+    def on_turn(self) -> bool:
+        """Take over a new model if one is ready and this is a safe moment. Returns whether it was.
 
-    def turned(self) -> bool:
-        """Take up what is ready, if this is a moment for it; else at a later turn. Whether it was."""
-        self._next = self._watch.take() or self._next
+        1. Wait for a later turn while a partition is being replayed or was lost.
+        2. Refuse a model that lacks a channel of the present rules.
+        3. Finish the rows that the new layout cannot continue.
+        4. Replace the engine's model, the decoder and the names in messages.
+        """
+        self._next = self._watcher.take() or self._next
         is_replaying = self._running.recovery is not None and self._running.recovery.is_replaying
-        if self._next is None or is_replaying or self._running.source.has_lost:
+        if self._next is None or is_replaying or self._running.source.has_lost:  # 1
             return False
         candidate = self._next
-        if not self._takes_our_rules(candidate):
+        if not self._takes_our_rules(candidate):  # 2
             self._next = None
             return False
         is_same = candidate.engine.origin.layout == self._running.engine.origin.layout
-        if not (is_same or self._finish()):
+        if not (is_same or self._finish()):  # 3
             return False
         self._next = None
-        self._use(candidate, is_same)
+        self._use(candidate, is_same)  # 4
         return True
 
     def _finish(self) -> bool:
-        """Let the old model say its last of rows that wait for their final verdict, which the new one cannot
-        go on with. False: that was not committed, and the rows wait again."""
+        """Finish rows whose final verdict is pending under the old model, since the new layout cannot.
+
+        Returns False if that commit failed; the rows are then pending again.
+        """
         running = self._running
-        said = running.engine.finish_waiting()
-        if len(said.verdicts) == 0:
+        last = running.engine.settle()
+        if len(last.verdicts) == 0:
             return True
-        running.sink.write(said, Batch(Readings.empty(len(running.engine.artifact.spec.channels))))
+        running.sink.write(last, Batch(Readings.empty(len(running.engine.artifact.spec.channels))))
         running.sink.commit(None)
-        running.announce(said)
+        running.observe(last)
         return not running.source.has_lost
 
     def _takes_our_rules(self, candidate: Candidate) -> bool:
-        """Whether it knows the channels of the rules: they may have been read again since it was made."""
+        """Return whether it has every channel of the rules, which may have changed since it was made."""
         rules = self._running.engine.options.rules
         try:
             if candidate.engine.options.rules != rules:
                 candidate.engine.use_rules(rules)
         except ValueError as error:
-            self._refused += 1
-            logs.event("model refused, going on with the old one", logging.ERROR, error=str(error))
+            self._counts.add("refused")
+            logs.event("model refused, the old one stays in use", logging.ERROR, error=str(error))
             return False
         return True
 
@@ -116,93 +112,12 @@ class Reloader:
         running.sink.encoder = replace(
             running.sink.encoder, version=artifact.version, channels=artifact.spec.channel_names
         )
-        self.loaded += 1
+        self._counts.add("loaded")
         logs.event(
             "model loaded",
             model=artifact.spec.name,
             version=artifact.version,
             before=before,
             series=len(running.engine.latest.names),
-            windows="kept" if keeps_windows else "warming up: other windows or channels",
+            windows="kept" if keeps_windows else "warming up: window or channels differ",
         )
-
-
-class Settings:
-    """The configuration in force; `ask` makes the next turn read it again."""
-
-    def __init__(self, config: Config, read: Callable[[], Config], apply: Callable[[Config], None]) -> None:
-        self._config, self._read, self._apply = config, read, apply
-        self._asked = threading.Event()
-        self.counts = {"loaded": 0, "refused": 0}
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether the next turn is to read it again."""
-        return self._asked.is_set()
-
-    def ask(self) -> None:
-        """Read it again; may be called from a signal handler."""
-        self._asked.set()
-
-    def turned(self) -> None:
-        """Called between turns by the loop's thread."""
-        if not self._asked.is_set():
-            return
-        self._asked.clear()
-        try:
-            found = self._read()
-        except (DetectorError, ConnectorError, OSError) as error:
-            self.counts["refused"] += 1
-            logs.event("configuration refused, going on with the old one", logging.ERROR, error=str(error))
-            return
-        changed = changes(self._config, found)
-        live = {key for key in changed if key in LIVE or key.partition(".")[0] in LIVE}
-        self._config = merged(self._config, found, live)
-        self._apply(self._config)
-        self.counts["loaded"] += 1
-        logs.event(
-            "configuration loaded",
-            logging.WARNING if changed - live else logging.INFO,
-            applied=",".join(sorted(live)) or "nothing new",
-            needs_restart=",".join(sorted(changed - live)) or "nothing",
-        )
-
-
-def changes(old: Config, new: Config) -> set[str]:
-    """The keys, section.key, in which the two differ; of tables of tables their name alone."""
-    found = set()
-    for name in Config.model_fields:
-        ours, theirs = getattr(old, name), getattr(new, name)
-        if isinstance(ours, Section):
-            keys = type(ours).model_fields
-            found |= {f"{name}.{key}" for key in keys if getattr(ours, key) != getattr(theirs, key)}
-        elif ours != theirs:
-            found.add(name)
-    return found
-
-
-def merged(old: Config, new: Config, keys: set[str]) -> Config:
-    """The old configuration with these keys of the new one."""
-    sections = {}
-    for name in {key.partition(".")[0] for key in keys}:
-        theirs = getattr(new, name)
-        if name in keys:
-            sections[name] = theirs
-            continue
-        update = {
-            key.partition(".")[2]: getattr(theirs, key.partition(".")[2])
-            for key in keys
-            if key.partition(".")[0] == name
-        }
-        sections[name] = getattr(old, name).model_copy(update=update)
-    return old.model_copy(update=sections)
-
-
-def use_settings(config: Config, running: Running, rules: IncidentRules) -> None:
-    """Put in force what can be changed in a running daemon."""
-    logs.configure(config.log.format, config.log.level)
-    if rules != running.engine.options.rules:
-        running.engine.use_rules(rules)
-    running.sink.encoder = replace(
-        running.sink.encoder, scores=config.output.scores, detail=config.output.detail
-    )

@@ -1,8 +1,8 @@
-"""Watching for a new model, beside the loop: looked at every few seconds, loaded and checked in a thread.
+"""Watch for a new model: look every few seconds, load and check it in a thread of its own.
 
-The loop takes what is ready between two transactions (`detector.service.model_reload`) and never waits for it. What cannot
-be used is refused with the reason and tried again later and later: a registry that is being copied heals
-itself, and a bad model does not keep the disk busy.
+The loop takes what is ready between two turns (`detector.service.model_reload`) and never waits for it. An
+artifact that cannot be used is refused with the reason. It is tried again, each time after a longer pause:
+a registry that is still being copied heals itself, and a bad model does not keep the disk busy.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from detector import logs
 from detector.artifact.registry import fingerprint_of, open_artifact
 from detector.artifact.spec import Artifact, Spec
 from detector.errors import ArtifactError
+from detector.service.reload_counts import ReloadCounts
 
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 30.0, 3600.0
 
@@ -25,54 +26,69 @@ Made = TypeVar("Made")
 
 
 def check_compatible(running: Spec, found: Spec) -> None:
-    """Whether the series of one model can go on with another. Raises ArtifactError with the remedy."""
+    """Check that the series of one model can continue with another. Raises ArtifactError with the remedy."""
     if found.name != running.name:
         raise ArtifactError(
-            f"it is model {found.name!r}, {running.name!r} is running, and incidents are named after it;"
-            " restart the daemon to judge with another model"
+            f"this is model {found.name!r}, but {running.name!r} is running, and incidents carry its name;"
+            " restart the daemon to use another model"
         )
     if found.interval_ns != running.interval_ns:
         raise ArtifactError(
             f"its rows are {found.interval_ns / 1e9:g} s long, those of the running model"
-            f" {running.interval_ns / 1e9:g} s, and some rows would be judged twice; restart the daemon,"
+            f" {running.interval_ns / 1e9:g} s, so some rows would be scored twice; restart the daemon"
             " with another output prefix"
         )
 
 
 class ModelWatcher(Generic[Made]):
-    """Looks at `location` every `seconds` (0: only when asked to) for another artifact than the running one,
-    and makes of it what the loop needs: `make` runs in the watching thread."""
+    """Look at a registry entry for another artifact than the one in use, and prepare it.
+
+    `take`, `ask` and `close` may be called from any thread.
+    """
 
     def __init__(
-        self, location: str, seconds: float, running: Artifact, make: Callable[[Artifact], Made]
+        self,
+        location: str,
+        seconds: float,
+        running: Artifact,
+        make: Callable[[Artifact], Made],
+        counts: ReloadCounts,
     ) -> None:
+        """Prepare to watch; `start` begins.
+
+        Args:
+            location: registry entry, one version of it, or the URI of either.
+            seconds: time between two looks; 0 looks only when asked.
+            running: the artifact in use.
+            make: prepares a new artifact for the loop; called in the watcher's thread.
+            counts: counts refused artifacts.
+        """
         self._location, self._seconds, self._make = location, seconds, make
-        self._running = running
-        self._seen = running.version  # what the pointer of an entry says
+        self._running, self.counts = running, counts
+        self._seen = running.version  # what the entry's pointer named at the last look
         self._lock = threading.Lock()
         self._ready: Made | None = None
         self._asked, self._stopped = threading.Event(), threading.Event()
         self._retry_seconds, self._retry_at = _RETRY_SECONDS, 0.0
         self._is_unreadable = False
-        self.refused = 0
         self._thread = threading.Thread(target=self._watch, name="model-watch", daemon=True)
 
     def start(self) -> None:
-        """Watch, until `close`."""
+        """Watch until `close`."""
         self._thread.start()
 
     def ask(self) -> None:
-        """Look at once, at what was refused too."""
+        """Look at once, also at an artifact that was refused before."""
         self._asked.set()
 
     def take(self) -> Made | None:
-        """What is ready, once. It counts as the running one from here on."""
+        """Return the prepared model once, else None. From now on it counts as the one in use."""
         with self._lock:
             made, self._ready = self._ready, None
             return made
 
     def close(self) -> None:
-        """Stop watching; what is being read from a distant registry is not waited for."""
+        """Stop watching. Does not wait for a read from a remote registry."""
         self._stopped.set()
         self._asked.set()
         if self._thread.is_alive():
@@ -86,7 +102,7 @@ class ModelWatcher(Generic[Made]):
                 self.look_once(was_asked)
 
     def look_once(self, was_asked: bool = False) -> None:
-        """One look: load what is new. Never raises for what it finds."""
+        """Look once, and load a new artifact. Logs whatever is wrong with it and never raises."""
         try:
             seen = fingerprint_of(self._location)
         except ArtifactError as error:
@@ -117,9 +133,9 @@ class ModelWatcher(Generic[Made]):
         self._running = artifact
 
     def _refuse(self, error: Exception) -> None:
-        self.refused += 1
+        self.counts.add("refused")
         logs.event(
-            "model refused, going on with the old one",
+            "model refused, the old one stays in use",
             logging.ERROR,
             location=self._location,
             error=str(error),

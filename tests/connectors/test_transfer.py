@@ -271,7 +271,10 @@ def test_a_configuration_with_a_secret_in_it_is_refused(
 def test_a_file_that_cannot_be_read_is_named_with_its_setting(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: str
 ) -> None:
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_text("-----BEGIN CERTIFICATE-----\n")
+    more = f'ssl_certfile = "{certificate}"\n' if setting == "ssl_keyfile" else ""
     config = tmp_path / "streamgauge.toml"
-    config.write_text(f'[kafka]\nbootstrap_servers = ["a:1"]\ntopic = "t"\n{setting} = "/nowhere"\n')
+    config.write_text(f'[kafka]\ntopic = "t"\n{setting} = "/nowhere"\n{more}')
     assert main(["record", "--config", str(config), "--out", str(tmp_path / "out")]) == 2
-    assert "/nowhere: No such file or directory" in capsys.readouterr().err
+    assert f"[kafka] {setting}: /nowhere: No such file or directory" in capsys.readouterr().err

@@ -20,7 +20,8 @@ import pytest
 import streamgauge
 from detector.config.load import Config
 from detector.engine.engine import Engine
-from detector.metrics.recorder import Metrics, Sources
+from detector.metrics.recorder import Metrics
+from detector.metrics.sources import NoSources
 from detector.service import daemon
 from tests.deploy.files import (
     CONFIGS,
@@ -196,7 +197,7 @@ def test_no_secret_lies_in_a_file(path: Path) -> None:
 
 def test_the_commands_for_trouble_find_what_they_look_for() -> None:
     """Every `curl .../metrics | grep WORD` of docs/operate.md matches a metric that the daemon serves."""
-    exposition = Metrics(Engine(make_artifact()), 10, "0", Sources()).exposition("text/plain")[0].decode()
+    exposition = Metrics(Engine(make_artifact()), 10, "0", NoSources()).exposition("text/plain")[0].decode()
     text = (ROOT / "docs/operate.md").read_text().replace("\\|", "|")
     words = re.findall(r"/metrics \| grep (?:-E )?'?([\w|]+)'?`", text)
     assert len(words) >= 5

@@ -58,7 +58,7 @@ def test_systemd_hears_of_the_start_of_work_and_of_the_end(
             assert daemon.get("/readyz")[0] == 200  # it was no promise
             send(kafka_bootstrap, topic, 30)
             wait_for(lambda: daemon.readings() == 30, f"30 readings; see {daemon.log}")
-            manager.wait_for("STATUS=30 readings judged")
+            manager.wait_for("STATUS=30 readings processed")
             for _ in range(3):
                 manager.wait_for("WATCHDOG=1")
             assert daemon.terminate() == 0

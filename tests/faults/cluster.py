@@ -66,11 +66,16 @@ class Member:
                     found.append(event)
         return found
 
+    def assignments(self) -> list[dict]:
+        """The log's events of assigned partitions so far, with saved state or without."""
+        endings = ("state restored", "no saved state")
+        return [event for ending in endings for event in self.events(f"partition assigned: {ending}")]
+
     @property
     def holds_partitions(self) -> bool:
-        """Whether it has taken up partitions since it was started last."""
+        """Whether partitions were assigned to it since it was started last."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return text.rfind('"partition taken up"') > text.rfind('"started"')
+        return text.rfind('"partition assigned: ') > text.rfind('"started"')
 
     def lines(self, text: str) -> int:
         """How many lines of the log contain this."""

@@ -167,7 +167,7 @@ def reload(struck: Struck) -> Evidence:
 
 
 def _taken_up(members: list[Member]) -> int:
-    return sum(len(member.events("partition taken up")) for member in members)
+    return sum(len(member.assignments()) for member in members)
 
 
 FAULTS: dict[str, Callable[[Struck], Evidence]] = {

@@ -127,9 +127,9 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
         expected = expected_output(stream, artifact, options)
         report.comparison = compare(expected, committed_output(cluster.bootstrap, f"{topic}-out"))
     report.aborted = sum(member.lines("transaction aborted") for member in members)
-    report.taken_up = sum(len(member.events("partition taken up")) for member in members)
+    report.taken_up = sum(len(member.assignments()) for member in members)
     report.replayed = sum(
-        event["replayed"] for member in members for event in member.events("partition live")
+        event["replayed"] for member in members for event in member.events("partition caught up")
     )
     report.seconds = time.monotonic() - began
     _delete(cluster, topic)

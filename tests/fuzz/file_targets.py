@@ -34,7 +34,8 @@ from detector.calibration.feedback import (
     read_feedback,
     separating,
 )
-from detector.config.load import Config, example, load_config, load_toml
+from detector.config.example import example
+from detector.config.load import Config, load_config, load_toml
 from detector.engine.engine import Engine
 from detector.errors import ArtifactError, ConfigError, DetectorError
 from tests.fuzz.finding import Finding, require

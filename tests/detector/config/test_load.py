@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from detector.config.engine_options import engine_options, rules_of
+from detector.config.example import example
 from detector.config.incident_schema import (
     CHANNEL_EXAMPLE,
     MAINTENANCE_EXAMPLE,
     ChannelSection,
     MaintenanceSection,
 )
-from detector.config.load import Config, example, load_config, parse_duration
+from detector.config.load import Config, load_config, load_connection, parse_duration
 from detector.config.tables import fields_of
 from detector.engine.engine import EngineOptions
 from detector.errors import ConfigError
@@ -296,7 +297,6 @@ def test_a_channel_that_the_model_does_not_know_is_named_with_the_nearest(tmp_pa
             '[[maintenance]]\nstart = 2026-10-01T06:00:00Z\ntime = "2:00"\nduration = "1h"\n',
             ":6: [[maintenance]] #1: has both start or end and time or duration; make it two windows",
         ),
-        ("[maintenance]\nname = 'x'\n", ":6: [maintenance]: "),
         ("[watchdog]\nseries_afer = '1m'\n", ":7: [watchdog] series_afer: unknown key"),
     ],
 )  # fmt: skip
@@ -364,3 +364,59 @@ def test_secrets_of_a_notifier_come_from_files_or_the_environment(tmp_path: Path
 
 def test_two_notifiers_of_one_name_are_refused(tmp_path: Path) -> None:
     assert "two of them are called so" in problems(tmp_path, NOTIFY + NOTIFY.removeprefix(GOOD))
+
+
+UNFINISHED = '[kafka]\ntopic = "readings"\n[input]\nseries_field = "device"\n[[notify]]\nkind = "slack"\n'
+
+
+def test_the_connection_is_read_though_the_rest_is_incomplete(tmp_path: Path) -> None:
+    flags = {"bootstrap_servers": "a:1,b:2", "topic": None}
+    environ = {"STREAMGAUGE_KAFKA__TOPIC": "other", "STREAMGAUGE_KAFKA__BOOTSTRAP_SERVERS": "c:3"}
+    found = load_connection(write(tmp_path, UNFINISHED), flags, environ)
+    assert (found.kafka.topic, found.kafka.bootstrap_servers) == ("other", ("a:1", "b:2"))
+    assert found.input.series_field == "device"
+
+
+def test_the_connection_needs_no_file_where_flags_and_environment_name_it() -> None:
+    environ = {"STREAMGAUGE_KAFKA__BOOTSTRAP_SERVERS": "c:3", "STREAMGAUGE_KAFKA__SASL_PASSWORD": "hunter2"}
+    found = load_connection(None, {"topic": "t"}, environ)
+    assert (found.kafka.topic, found.kafka.bootstrap_servers) == ("t", ("c:3",))
+    assert found.kafka.sasl_password is not None
+    with pytest.raises(ConfigError, match="no topic given: use --topic, or --config"):
+        load_connection(None, {"topic": ""}, environ)
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "found"),
+    [
+        ("topik = 1\n", {}, "/streamgauge.toml:3: [kafka] topik: unknown key `topik`; did you mean `topic`?"),
+        ("[htpp]\n", {}, "/streamgauge.toml:3: [htpp]: unknown section `htpp`; did you mean `http`?"),
+        ("sasl_password = 'hunter2'\n", {}, "[kafka] sasl_password: secrets do not belong in this file"),
+        ("", {"STREAMGAUGE_KAFKA__SECURITY_PROTOCOL": "x"}, "STREAMGAUGE_KAFKA__SECURITY_PROTOCOL: [kafka]"),
+    ],
+)
+def test_a_connection_has_the_errors_of_the_whole_configuration(
+    tmp_path: Path, text: str, environ: dict[str, str], found: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_connection(write(tmp_path, f'[kafka]\ntopic = "t"\n{text}'), {}, environ)
+    assert found in str(caught.value).replace(str(tmp_path), "")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_problem_of_a_flag_names_the_flag(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--compression: \[kafka\] compression: Input should be"):
+        load_connection(write(tmp_path, UNFINISHED), {"compression": "zip"}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[maintenance]\nname = 'x'\n", ":6: [maintenance]: write [[maintenance]] with two brackets"),
+        ("[notify]\nname = 'x'\n", ":6: [notify]: write [[notify]] with two brackets"),
+        ("[[http]]\nport = 1\n", ":6: [http]: write [http] with one bracket"),
+        ("[channels]\nflow = 3\n", "[channels.flow]: write [channels.flow] above its keys"),
+    ],
+)
+def test_wrong_brackets_are_explained(tmp_path: Path, text: str, found: str) -> None:
+    assert found in problems(tmp_path, GOOD + text)

@@ -14,8 +14,9 @@ import pytest
 from detector.engine.engine import Engine
 from detector.http.server import HttpServer, Response, takes_gzip
 from detector.http.status_page import Status
-from detector.metrics.recorder import Metrics, Sources
+from detector.metrics.recorder import Metrics
 from tests.support.artifacts import make_artifact
+from tests.support.sources import FixedSources
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_the_status_page_escapes_names_from_outside() -> None:
     engine = Engine(make_artifact())
     readings = readings_of(np.zeros(12, int), np.arange(12) * 10**9, np.random.default_rng(0).random((12, 2)))
     engine.step(dataclasses.replace(readings, names=("<script>alert(1)</script>",)))
-    metrics = Metrics(engine, 10, "1", Sources(dict, int, lambda: True))
+    metrics = Metrics(engine, 10, "1", FixedSources(ready=True))
     status = Status(metrics)
     page = status.page()
     assert "<script>alert" not in page
@@ -135,7 +136,7 @@ def test_the_status_page_shows_incidents_lag_age_and_drift() -> None:
 
     artifact = dataclasses.replace(make_artifact(threshold=1e-9), written_at=time.time() - 3 * 86400)
     engine = Engine(artifact)
-    sources = Sources(lambda: {0: 4}, ready=lambda: True, lag_seconds=lambda: {0: 7.25}, replaying=lambda: 1)
+    sources = FixedSources(lag={0: 4}, ready=True, lag_seconds={0: 7.25}, replaying=1)
     metrics = Metrics(engine, 10, "1", sources)
     status = Status(metrics)
     before = status.json()

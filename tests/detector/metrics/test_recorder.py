@@ -17,9 +17,10 @@ from connectors.records import Batch, Reject
 from detector.calibration.alarm_budget import rows_per_event
 from detector.engine.engine import Engine, EngineOptions
 from detector.engine.loop import Turn
-from detector.metrics.recorder import Metrics, Sources
+from detector.metrics.recorder import Metrics
 from detector.notify.stats import NotifierStats
 from tests.support.artifacts import make_artifact
+from tests.support.sources import FixedSources
 from tests.support.strategies import NAMES, readings_of
 
 
@@ -43,7 +44,7 @@ def turn_of(engine: Engine, num_rows: int, start: int = 0, **more: object) -> Tu
 
 
 def metrics_of(engine: Engine, max_series: int = 10, *bounds: object) -> Metrics:
-    return Metrics(engine, max_series, "1.2.3", Sources(lambda: {0: 7}, lambda: 2, lambda: True), *bounds)
+    return Metrics(engine, max_series, "1.2.3", FixedSources(lag={0: 7}, rebalances=2, ready=True), *bounds)
 
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -332,15 +333,15 @@ def test_drift_is_absent_until_enough_rows_and_then_shows_a_change() -> None:
     assert found[1] > 0.25
 
 
-def test_figures_of_other_parts_are_read_at_each_scrape() -> None:
-    sources = Sources(
-        lag=lambda: {1: 5, 0: 0},
-        lag_seconds=lambda: {1: 2.5, 0: 0.0},
-        replaying=lambda: 2,
-        replayed=lambda: 40,
-        notifiers=lambda: (NotifierStats("pager", 3, 2, 1, 4, 1e9), NotifierStats('"chat"')),
-        reloads=lambda: {"refused": 1},
-        config_reloads=lambda: {"loaded": 2},
+def test_what_others_know_is_asked_for_at_each_scrape() -> None:
+    sources = FixedSources(
+        lag={1: 5, 0: 0},
+        lag_seconds={1: 2.5, 0: 0.0},
+        replaying=2,
+        replayed=40,
+        notifiers=(NotifierStats("pager", 3, 2, 1, 4, 1e9), NotifierStats('"chat"')),
+        reloads={"refused": 1},
+        config_reloads={"loaded": 2},
     )
     found = scrape(Metrics(Engine(make_artifact()), 10, "1", sources))
     assert samples_of(found, "streamgauge_consumer_lag_seconds") == {("0",): 0, ("1",): 2.5}
@@ -400,7 +401,7 @@ def test_scrapes_from_many_threads_disturb_neither_each_other_nor_the_loop() -> 
 )
 def test_promtool_finds_nothing_to_lint() -> None:
     engine = Engine(make_artifact(threshold=1e-9))
-    sources = Sources(lambda: {0: 1}, notifiers=lambda: (NotifierStats("pager", last_success=1.0),))
+    sources = FixedSources(lag={0: 1}, notifiers=(NotifierStats("pager", last_success=1.0),))
     metrics = Metrics(engine, 10, "1", sources)
     metrics.observe(turn_of(engine, 12))
     outcome = subprocess.run(

@@ -15,7 +15,8 @@ from detector.artifact.spec import Artifact, Scoring
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.incidents.rules import ChannelRule, IncidentRules
 from detector.scoring.verdicts import State
-from detector.service.model_reload import Candidate, Reloader, Running
+from detector.service.model_reload import Candidate, ModelReloader, Running
+from detector.service.reload_counts import ReloadCounts
 from tests.detector.engine.test_snapshot import FOLLOWING, KINDS, engine_of, outcome, through_bytes
 from tests.support.artifacts import make_artifact
 from tests.support.strategies import INTERVAL_NS, part, streams
@@ -238,9 +239,7 @@ def test_following_thresholds_are_carried_over() -> None:
 
 
 class Ready:
-    """A watch that has a model ready, once."""
-
-    refused = 0
+    """A watcher that has a model ready, once."""
 
     def __init__(self, candidate: Candidate) -> None:
         self._candidate: Candidate | None = candidate
@@ -262,10 +261,11 @@ def test_a_model_without_a_channel_that_rules_were_made_of_meanwhile_is_refused_
     old = Engine(make_artifact(interval_ns=INTERVAL_NS))
     new = Engine(make_artifact(interval_ns=INTERVAL_NS, channels=("flow", "level")))
     old.use_rules(IncidentRules(channels={"pressure": ChannelRule(min_absolute=1.0)}))
-    running = Running(old, Holding(), None, None, lambda said: None)  # type: ignore[arg-type]  # nothing is written
-    reloader = Reloader(running, Ready(Candidate(new, None)))  # type: ignore[arg-type]  # nothing is decoded
+    running = Running(old, Holding(), None, None, lambda result: None)  # type: ignore[arg-type]  # nothing is written
+    counts = ReloadCounts()
+    reloader = ModelReloader(running, Ready(Candidate(new, None)), counts)  # type: ignore[arg-type]  # nothing is decoded
     version = old.artifact.version
-    assert not reloader.turned()
-    assert not reloader.turned()
-    assert reloader.counts == {"loaded": 0, "refused": 1}
+    assert not reloader.on_turn()
+    assert not reloader.on_turn()
+    assert counts.by_outcome == {"loaded": 0, "refused": 1}
     assert (old.artifact.version, old.artifact.spec.channel_names) == (version, ("flow", "pressure"))

@@ -12,6 +12,7 @@ from detector.artifact.spec import Artifact, Spec
 from detector.artifact.storage import MANIFEST, load
 from detector.errors import ArtifactError
 from detector.service.model_watcher import ModelWatcher, check_compatible
+from detector.service.reload_counts import ReloadCounts
 from tests.support.artifacts import make_artifact
 
 
@@ -22,7 +23,11 @@ def entry(tmp_path: Path) -> Path:
 
 
 def watching(location: Path | str) -> ModelWatcher[Artifact]:
-    return ModelWatcher(str(location), 0, open_artifact(location), lambda artifact: artifact)
+    return ModelWatcher(str(location), 0, open_artifact(location), lambda artifact: artifact, ReloadCounts())
+
+
+def num_refused(watch: ModelWatcher[Artifact]) -> int:
+    return watch.counts.by_outcome["refused"]
 
 
 def spec_with(**more: object) -> Spec:
@@ -33,7 +38,7 @@ def test_nothing_new_is_nothing(entry: Path) -> None:
     watch = watching(entry)
     watch.look_once()
     assert watch.take() is None
-    assert watch.refused == 0
+    assert num_refused(watch) == 0
 
 
 def test_a_new_version_is_loaded_once(entry: Path) -> None:
@@ -86,15 +91,15 @@ def test_what_is_refused_is_not_tried_again_at_each_look_but_when_asked_and_when
     manifest.write_bytes(content[:100])
     for _ in range(5):
         watch.look_once()
-    assert watch.refused == 1
+    assert num_refused(watch) == 1
     watch.look_once(was_asked=True)
-    assert watch.refused == 2
+    assert num_refused(watch) == 2
     manifest.write_bytes(content)
     watch.look_once()
     assert watch.take() is None
     watch.look_once(was_asked=True)
     assert watch.take() is not None
-    assert watch.refused == 2
+    assert num_refused(watch) == 2
 
 
 def test_a_registry_that_is_away_is_no_refusal(entry: Path, tmp_path: Path) -> None:
@@ -107,14 +112,14 @@ def test_a_registry_that_is_away_is_no_refusal(entry: Path, tmp_path: Path) -> N
     made = watch.take()
     assert made is not None
     assert made.version == new.version
-    assert watch.refused == 0
+    assert num_refused(watch) == 0
 
 
 def test_only_what_the_series_can_go_on_with_is_compatible() -> None:
     running = make_artifact().spec
     for fine in (make_artifact(window=12), make_artifact(("a", "b")), make_artifact(stride=2)):
         check_compatible(running, fine.spec)
-    with pytest.raises(ArtifactError, match="restart the daemon to judge with another model"):
+    with pytest.raises(ArtifactError, match="restart the daemon to use another model"):
         check_compatible(running, spec_with(name="valve"))
     with pytest.raises(ArtifactError, match="rows are 2 s long, those of the running model 1 s"):
         check_compatible(running, spec_with(interval_ns=2 * 10**9))
@@ -124,6 +129,6 @@ def test_a_pointer_leads_to_nowhere_but_a_version(entry: Path) -> None:
     (entry / "current").write_text("../../etc")
     with pytest.raises(ArtifactError, match="is not a version"):
         fingerprint_of(entry)
-    watch = ModelWatcher(str(entry), 0, make_artifact(), lambda artifact: artifact)
+    watch = ModelWatcher(str(entry), 0, make_artifact(), lambda artifact: artifact, ReloadCounts())
     watch.look_once()
     assert watch.take() is None

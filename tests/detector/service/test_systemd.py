@@ -83,7 +83,7 @@ def test_a_manager_that_does_not_read_stops_nothing(manager: ServiceManager) -> 
 def test_ready_is_said_once_and_only_when_it_is_true(manager: ServiceManager) -> None:
     supervision = Supervision(manager.environ)
     for is_ready in (False, True, False, True):
-        supervision.turned(is_ready, "judging" if is_ready else "waiting for partitions")
+        supervision.on_turn(is_ready, "judging" if is_ready else "waiting for partitions")
     said = manager.drain()
     assert said.count("READY=1") == 1
     assert said.index("STATUS=waiting for partitions") < said.index("READY=1")
@@ -97,12 +97,12 @@ def test_a_long_start_is_extended_as_long_as_the_loop_turns(
     monkeypatch.setattr(systemd.time, "monotonic", lambda: float(next(clock)))
     supervision = Supervision(manager.environ)
     for _ in range(5):
-        supervision.turned(False, "waiting for partitions")
+        supervision.on_turn(False, "waiting for partitions")
     assert len([line for line in manager.drain() if line.startswith("EXTEND_TIMEOUT_USEC=")]) == 5
 
 
 def test_a_status_has_one_line(manager: ServiceManager) -> None:
-    Supervision(manager.environ).turned(True, "one\nREADY=0\ttwo")
+    Supervision(manager.environ).on_turn(True, "one\nREADY=0\ttwo")
     assert manager.drain() == ["READY=1", "STATUS=one READY=0 two"]
 
 
@@ -113,7 +113,7 @@ def test_a_reload_begins_with_its_time_and_ends_with_ready(
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     supervision = Supervision()
     supervision.reloaded()  # before we were ever ready it would be a lie
-    supervision.turned(True, "judging")
+    supervision.on_turn(True, "judging")
     systemd.reloading()
     supervision.reloaded()
     systemd.stopping()
@@ -151,7 +151,7 @@ def test_the_watchdog_is_fed_when_it_is_ours_to_feed(environ: dict[str, str], se
 def test_nothing_beats_where_nobody_watches(manager: ServiceManager) -> None:
     supervision = Supervision(manager.environ)
     for _ in range(5):
-        supervision.turned(True, "judging")
+        supervision.on_turn(True, "judging")
     assert "WATCHDOG=1" not in manager.drain()
 
 
@@ -162,7 +162,7 @@ def test_the_beat_comes_four_times_a_period_however_fast_the_loop_turns(
     monkeypatch.setattr(systemd.time, "monotonic", lambda: next(clock))
     supervision = Supervision({**manager.environ, "WATCHDOG_USEC": "20000000"})
     for _ in range(2000):
-        supervision.turned(True, "judging")
+        supervision.on_turn(True, "judging")
     assert manager.drain().count("WATCHDOG=1") == 4
 
 
@@ -172,7 +172,7 @@ def test_a_loop_that_hangs_is_no_longer_vouched_for(manager: ServiceManager) -> 
     loop = threading.Thread(
         target=run,
         args=(source, Engine(make_artifact()), Nothing()),
-        kwargs={"on_turn": lambda turn: supervision.turned(True, "judging")},
+        kwargs={"on_turn": lambda turn: supervision.on_turn(True, "judging")},
     )
     loop.start()
     try:

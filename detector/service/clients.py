@@ -1,0 +1,81 @@
+"""Make the daemon's clients of Kafka from its configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from connectors.kafka.connection import Connection, ConsumerOptions
+from connectors.kafka.source import KafkaSource
+from connectors.records import StreamSource
+from connectors.wide_json.decoder import FieldNames, JsonWideCodec, Limits
+from detector.artifact.spec import Artifact
+from detector.config.load import Config
+from detector.config.schema import InputSection, KafkaSection
+from detector.config.secrets import revealed
+from detector.notify.notifiers import Notifiers
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Hold the daemon's ways to the outside world.
+
+    connection  how to reach the cluster
+    source      the input stream
+    notifiers   the receivers of incidents
+    """
+
+    connection: Connection
+    source: StreamSource
+    notifiers: Notifiers
+
+
+def open_source(connection: Connection, config: Config, artifact: Artifact) -> StreamSource:
+    """Join the consumer group and return the input stream: the only place that knows its kind.
+
+    Raises KafkaError.
+    """
+    return KafkaSource(connection, consumer_options(config), codec_of(config, artifact))
+
+
+def connection_of(kafka: KafkaSection) -> Connection:
+    """Return how to reach and log in to the cluster, secrets included."""
+    return Connection(
+        kafka.bootstrap_servers,
+        security_protocol=kafka.security_protocol,
+        sasl_mechanism=kafka.sasl_mechanism,
+        sasl_username=kafka.sasl_username,
+        sasl_password=revealed(kafka.sasl_password),
+        ssl_cafile=kafka.ssl_cafile,
+        ssl_certfile=kafka.ssl_certfile,
+        ssl_keyfile=kafka.ssl_keyfile,
+        ssl_key_password=revealed(kafka.ssl_key_password),
+    )
+
+
+def field_names_of(section: InputSection) -> FieldNames:
+    """Return the names of a message's fields."""
+    return FieldNames(section.series_field, section.timestamp_field, section.values_field)
+
+
+def codec_of(config: Config, artifact: Artifact) -> JsonWideCodec:
+    """Return the decoder for the model's channels."""
+    limits = Limits(
+        unknown_channels=config.input.unknown_channels, max_future_ns=round(config.input.max_future * 1e9)
+    )
+    return JsonWideCodec(artifact.spec.channel_names, field_names_of(config.input), limits)
+
+
+def consumer_options(config: Config) -> ConsumerOptions:
+    """Return how the daemon reads the input topic, as a process of its consumer group."""
+    kafka = config.kafka
+    return ConsumerOptions(
+        kafka.topic,
+        kafka.group_id,
+        kafka.group_instance_id,
+        start=kafka.auto_offset_reset,
+        max_poll_records=config.service.max_poll_records,
+        session_timeout_seconds=kafka.session_timeout,
+        max_poll_interval_seconds=kafka.max_poll_interval,
+        check_crcs=kafka.check_crcs,
+        awaits_start=config.recovery.max_replay_rows > 0,
+    )

@@ -1,0 +1,62 @@
+"""Read the figures of the running service for metrics, status page and readiness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from connectors.records import StreamSource
+from detector.delivery.deleted_input import Deletions
+from detector.delivery.recovery import Recovery
+from detector.notify.notifiers import Notifiers
+from detector.notify.stats import NotifierStats
+from detector.service.reload_counts import ReloadCounts
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFigures:
+    """Implement `detector.metrics.sources.Sources` for the daemon, from the parts that know the figures.
+
+    source             the input stream
+    recovery           None where no state is saved
+    deletions          what retention deleted
+    alerting           the notifiers of [[notify]]
+    models, settings   reloads of the model and of the configuration
+    """
+
+    source: StreamSource
+    recovery: Recovery | None
+    deletions: Deletions
+    alerting: Notifiers
+    models: ReloadCounts
+    settings: ReloadCounts
+
+    def lag(self) -> Mapping[int, int]:
+        return self.source.lag
+
+    def lag_seconds(self) -> Mapping[int, float]:
+        return self.source.lag_seconds
+
+    def rebalances(self) -> int:
+        return self.source.num_rebalances
+
+    def ready(self) -> bool:
+        return self.source.is_assigned and self.replaying() == 0
+
+    def replaying(self) -> int:
+        return self.recovery.num_replaying if self.recovery else 0
+
+    def replayed(self) -> int:
+        return self.recovery.replayed if self.recovery else 0
+
+    def deleted(self) -> int:
+        return self.deletions.messages
+
+    def notifiers(self) -> Sequence[NotifierStats]:
+        return self.alerting.stats()
+
+    def reloads(self) -> Mapping[str, int]:
+        return self.models.by_outcome
+
+    def config_reloads(self) -> Mapping[str, int]:
+        return self.settings.by_outcome

@@ -1,0 +1,56 @@
+"""Observe the loop: feed the metrics, log incidents, inform systemd, remember the time of the last turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from connectors.records import Batch, Readings
+from detector.engine.engine import StepResult
+from detector.engine.loop import Turn
+from detector.metrics.recorder import Metrics
+from detector.service import systemd
+from detector.service.incident_log import IncidentLog
+
+STALLED_SECONDS = 60.0
+"""A loop that finishes no turn for so long is reported as stalled."""
+
+
+class TurnObserver:
+    """Receive every completed turn of the loop, on the loop's thread; `is_alive` may be read from any."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._incidents = IncidentLog(metrics.engine.options.rules.fold)
+        self._supervision = systemd.Supervision()
+        self._last_turn = time.monotonic()
+
+    def on_turn(self, turn: Turn) -> None:
+        """Take in one turn."""
+        self._last_turn = time.monotonic()
+        self._metrics.observe(turn)
+        self._supervision.on_turn(self._metrics.sources.ready(), self._status())
+        self._incidents.log(turn.result.incidents, self._metrics.engine.options.rules.fold)
+
+    def on_results(self, result: StepResult) -> None:
+        """Take in results that belong to no batch: the last ones of a model that is replaced."""
+        no_readings = Batch(Readings.empty(0))
+        self.on_turn(Turn(no_readings, result, 0.0, 0.0, 0.0, 0.0))
+
+    def around_reload(self, reload: Callable[[], None]) -> None:
+        """Run `reload`, and report its begin and end to systemd."""
+        systemd.reloading()
+        reload()
+        self._supervision.reloaded()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the loop has finished a turn within the last minute."""
+        return time.monotonic() - self._last_turn < STALLED_SECONDS
+
+    def _status(self) -> str:
+        if not self._metrics.sources.ready():
+            return "waiting for partitions and their state"
+        snapshot = self._metrics.snapshot
+        num_open = sum(snapshot.open_by_severity.values())
+        return f"{snapshot.totals['readings']:,} readings processed, {num_open} incidents open"
