@@ -72,3 +72,8 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'connectors' has no attribute {name!r}")
     return getattr(import_module(f"connectors.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names too, before their first use."""
+    return sorted({*globals(), *_HOME})

@@ -1,9 +1,10 @@
-"""The detector: what readings mean.
+"""The detector: readings in, verdicts and incidents out.
 
     from detector import Detector
     verdicts = Detector.load("models/pump").score(frame)
 
-Names are imported when they are first used, so that reading a configuration loads no torch.
+Names are imported when they are first used, so that reading a configuration loads no torch. The names listed
+here are the public ones; modules below may change.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from detector.api import BacktestResult as BacktestResult
     from detector.api import Detector as Detector
+    from detector.api import backtest as backtest
     from detector.artifact.registry import open_artifact as open_artifact
     from detector.artifact.spec import Artifact as Artifact
     from detector.engine.engine import Engine as Engine
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Artifact": "artifact.spec",
     "ArtifactError": "errors",
+    "BacktestResult": "api",
     "ConfigError": "errors",
     "Detector": "api",
     "DetectorError": "errors",
@@ -39,6 +43,7 @@ _HOME = {
     "Report": "offline.backtest",
     "State": "scoring.verdicts",
     "Verdicts": "scoring.verdicts",
+    "backtest": "api",
     "open_artifact": "artifact.registry",
 }
 
@@ -49,3 +54,8 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'detector' has no attribute {name!r}")
     return getattr(import_module(f"detector.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names too, before their first use."""
+    return sorted({*globals(), *_HOME})

@@ -1,170 +1,211 @@
-"""The detector as a library: a pandas frame in, a frame of verdicts, codes or reconstructions out."""
+"""The detector as a library: a pandas frame in, a frame of verdicts, codes or reconstructions out.
+
+>>> import numpy as np, pandas as pd
+>>> from detector import Detector, open_artifact
+>>> artifact = open_artifact("models/pump")                         # doctest: +SKIP
+>>> Detector(artifact).score(frame)[["series", "score", "state"]]   # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from connectors.records import Batch, Readings
+from connectors.parquet.dataset import discover
+from connectors.parquet.reader import Chunk
+from connectors.parquet.replay_source import ParquetSource
+from connectors.records import Source
 from detector.artifact.registry import open_artifact
-from detector.artifact.spec import Artifact, Spec
+from detector.artifact.spec import Artifact
 from detector.engine.engine import Engine, EngineOptions
-from detector.errors import DetectorError
 from detector.offline.autoencoder import DEFAULT_ROUNDS
-from detector.offline.backtest import Report, replay
+from detector.offline.backtest import Report, labels_of_dataset, replay, verdict_columns, vus_buffer_of
+from detector.offline.backtest_measures import LabelledSeries, labelled_series, measures_of
 from detector.offline.encode import WindowEncoder
-from detector.offline.output_files import Columns
+from detector.offline.frames import FrameSource, chunk_of_frame, frame_of_columns, incidents_frame
 from detector.offline.reconstruct import ReconstructOptions, Reconstructor
-from detector.scoring.verdicts import State, Verdicts
-
-SERIES = "series"
+from detector.scoring.verdicts import Verdicts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
+class BacktestResult:
+    """Hold what `backtest` found; all times are UTC timestamps.
+
+    `verdicts` has one row per grid row and series, sorted by series and time. Its index is the start of the
+    row. Its columns:
+
+        series                   name of the series
+        score                    (error / threshold) ** sharpness; above 1 is anomalous; NaN where unknown
+        error, threshold         in units of the calibrated threshold; errors of all times are comparable
+        state                    ok, anomalous, warming, gap, flatline, out_of_range
+        actual_NAME              value of channel NAME in its own unit; NaN where missing
+        expected_NAME            the model's reconstruction of it; NaN where unknown
+        contribution_NAME        the channel's share of the error; sums to 1; NaN where unknown
+
+    `incidents` has one row per incident, in the order of opening. Its columns:
+
+        id, series               of the incident
+        state, reason, severity  firing or resolved; score, flatline, out_of_range, ...; warning or critical
+        start, opened            first bad row; row that opened the incident
+        end                      last bad row; NaT while the incident is firing
+        peak, peak_score         row with the highest score, and this score
+        channels                 channels with the greatest contributions at the peak, greatest first
+        flapping, held_by        see docs/incidents.md
+
+    `measures` is described at `detector.offline.backtest_measures.measures_of`.
+    """
+
+    verdicts: pd.DataFrame
+    incidents: pd.DataFrame
+    measures: dict[str, float | int]
+
+    def __repr__(self) -> str:
+        """Return the sizes and the measures, on one line."""
+        measures = ", ".join(f"{name}={value:.4g}" for name, value in self.measures.items())
+        return f"BacktestResult({len(self.verdicts):,} rows, {len(self.incidents):,} incidents, {measures})"
+
+
+def backtest(
+    artifact: Artifact | str | Path, data: str | Path | pd.DataFrame, options: EngineOptions | None = None
+) -> BacktestResult:
+    """Replay history through the daemon's engine; return verdicts, incidents and measures.
+
+    Args:
+        artifact: a model, or where it is: a registry entry or the directory of a version.
+        data: a Parquet file or directory, or a frame as `Detector.score` takes it. With a column `label`
+            (1: anomalous) the scores are measured against it.
+        options: incident rules, lateness and threads; None: the defaults.
+
+    Raises:
+        ArtifactError: the model cannot be opened.
+        ParquetError, DetectorError: the data cannot be used; the message names what is wrong with it.
+    """
+    model = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
+    source, labels, vus_buffer = _source_of(data, model.spec.channel_names)
+    report = replay(source, Engine(model, options or EngineOptions()))
+    incidents = report.incidents
+    return BacktestResult(
+        _verdicts_frame(report.verdicts, model),
+        incidents_frame(incidents),
+        measures_of(report.verdicts, len(incidents), model.spec, labels, vus_buffer),
+    )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Detector:
-    """A trained model, ready to judge history.
+    """Score history with a trained model.
 
-    Every call starts with empty windows: the first `window - 1` rows of each series are `warming`.
-    For a stream, keep an `engine()` and feed it.
+    Every call starts with empty windows: the first `window - 1` rows of each series are `warming`. For a
+    stream, keep one `engine()` and feed it.
     """
 
     artifact: Artifact
     options: EngineOptions = field(default_factory=EngineOptions)
 
+    def __repr__(self) -> str:
+        """Return name, version, family and channels of the model."""
+        spec = self.artifact.spec
+        channels = ", ".join(spec.channel_names[:8]) + (", ..." if len(spec.channel_names) > 8 else "")
+        return f"Detector({spec.name}, version {self.artifact.version}, {spec.family}, channels {channels})"
+
     @classmethod
     def load(cls, location: str | Path, options: EngineOptions | None = None) -> Self:
-        """Open a registry entry or a version's directory. Raises ArtifactError."""
+        """Open a registry entry or the directory of a version. Raises ArtifactError."""
         return cls(open_artifact(location), options or EngineOptions())
 
     def engine(self) -> Engine:
-        """A fresh engine of this model, to be fed with readings."""
+        """Return a new engine of this model, to be fed with readings."""
         return Engine(self.artifact, self.options)
 
     def score(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Verdicts of all rows of `frame`.
+        """Return the verdicts of all rows of a frame, sorted by series and time.
 
-        frame: a DatetimeIndex in any order (no zone: UTC), one numeric column a channel, found by name
-        whatever their order, and optionally a `series` column. Returns a frame indexed by the start of
-        each grid row with `series`, `score` (NaN where unknown), `state`, and for every channel
-        `expected_NAME` and `contribution_NAME`. Rows that the grid adds in short gaps are included.
+        Args:
+            frame: rows in any order with a DatetimeIndex (no zone: UTC), one numeric column per channel,
+                found by its name, and optionally a column `series`.
 
-        Raises DetectorError when the index is not of times or a channel is missing.
+        Returns:
+            A frame indexed by the start of each grid row (UTC) with `series`, `score` (NaN where unknown),
+            `state`, and for every channel `expected_NAME` and `contribution_NAME`. The rows that the grid
+            adds in short gaps are included.
+
+        Raises:
+            DetectorError: the index holds no times, or a channel is missing.
         """
-        return verdicts_frame(self.replay(frame).verdicts, self.artifact.spec)
+        verdicts = _verdicts_frame(self.replay(frame).verdicts, self.artifact)
+        others = [name for name in verdicts.columns if name.startswith(("expected_", "contribution_"))]
+        return verdicts[["series", "score", "state", *others]]
 
     def encode(self, frame: pd.DataFrame, stride: int | None = None) -> pd.DataFrame:
-        """The code of every window of `frame` (as in `score`); `stride` None: windows do not overlap.
+        """Return the code of every window of a frame, sorted by series and time.
 
-        Returns a frame indexed by the time of each window's last row with `series` and float32 `z0`, `z1` and
-        so on, sorted by series and time. Windows with less than half of their values are left out.
+        Args:
+            frame: as in `score`.
+            stride: rows from one window to the next; None: windows do not overlap.
 
-        Raises DetectorError as `score` does, and where there is no window.
+        Returns:
+            A frame indexed by the time of each window's last row (UTC) with `series` and `z0`, `z1` and so on
+            (float32). Windows with too few known values are left out.
+
+        Raises:
+            DetectorError: as in `score`; also if there is no window.
         """
         encoder = WindowEncoder(self.artifact, stride, self.options.device)
-        return _columns_frame(encoder.encode(_FrameSource(frame, self.artifact.spec)))
+        return frame_of_columns(encoder.encode(self._source(frame)))
 
     def reconstruct(
         self, frame: pd.DataFrame, only_gaps: bool = False, rounds: int = DEFAULT_ROUNDS
     ) -> pd.DataFrame:
-        """The rows of `frame` (as in `score`) as the model sees them: each the mean over its windows.
+        """Return the model's reconstruction of the rows of a frame, sorted by series and time.
 
-        Returns a frame indexed by the start of each grid row with `series` and the channels in their own
-        units, sorted by series and time; the rows of short gaps are included. NaN is what no window holds.
-        With `only_gaps` every observed value stays and only missing ones are filled; `rounds` is how often
-        the filling is refined.
+        Args:
+            frame: as in `score`.
+            only_gaps: keep every observed value and fill only missing ones.
+            rounds: times that filled values are refined.
 
-        Raises DetectorError as `score` does, and where there is no window.
+        Returns:
+            A frame indexed by the start of each grid row (UTC) with `series` and the channels in their own
+            units: the mean over the windows that contain the row, NaN without any window. The rows of short
+            gaps are included.
+
+        Raises:
+            DetectorError: as in `score`; also if there is no window.
         """
-        repairer = Reconstructor(self.artifact, ReconstructOptions(only_gaps, rounds, self.options.device))
-        return _columns_frame(repairer.repair(_FrameSource(frame, self.artifact.spec)))
+        options = ReconstructOptions(only_gaps, rounds, self.options.device)
+        return frame_of_columns(Reconstructor(self.artifact, options).reconstruct(self._source(frame)))
 
     def replay(self, frame: pd.DataFrame) -> Report:
-        """The verdicts and the incidents of `frame`; see `score`."""
-        return replay(_FrameSource(frame, self.artifact.spec), self.engine())
+        """Return the verdicts and the incidents of a frame as the engine emits them; see `score`."""
+        return replay(self._source(frame), self.engine())
+
+    def _source(self, frame: pd.DataFrame) -> FrameSource:
+        return FrameSource(chunk_of_frame(frame, self.artifact.spec.channel_names))
 
 
-class _FrameSource:
-    """A frame as a source: its rows in time order, in batches."""
-
-    def __init__(self, frame: pd.DataFrame, spec: Spec, batch_rows: int = 16_384) -> None:
-        self._batches = _batches(_checked(frame, spec), spec.channel_names, batch_rows)
-
-    def poll(self, timeout_seconds: float) -> Batch | None:
-        return next(self._batches, None)
-
-    def close(self) -> None:
-        """Nothing to release."""
+def _source_of(
+    data: str | Path | pd.DataFrame, channels: tuple[str, ...]
+) -> tuple[Source, dict[str, LabelledSeries] | None, int | None]:
+    """Return the rows, the labels if there are any, and the buffer of VUS-PR if the files prescribe one."""
+    if isinstance(data, pd.DataFrame):
+        chunk = chunk_of_frame(data, channels)
+        return FrameSource(chunk), _labels_of(chunk), None
+    dataset = discover(data, channels)
+    return ParquetSource(dataset), labels_of_dataset(dataset), vus_buffer_of(dataset)
 
 
-def _checked(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
-    if not isinstance(frame.index, pd.DatetimeIndex):
-        raise DetectorError(
-            f"the frame's index is {type(frame.index).__name__}; it must be a DatetimeIndex: "
-            'try frame.set_index(pd.to_datetime(frame["timestamp"], utc=True))'
-        )
-    missing = [name for name in spec.channel_names if name not in frame.columns]
-    if missing:
-        raise DetectorError(
-            f"the frame lacks the channels {missing}; the model needs {list(spec.channel_names)}"
-        )
-    return frame.sort_index(kind="stable")
+def _labels_of(chunk: Chunk) -> dict[str, LabelledSeries] | None:
+    return None if chunk.label is None else labelled_series([chunk])
 
 
-def _batches(frame: pd.DataFrame, channels: tuple[str, ...], batch_rows: int) -> Iterator[Batch]:
-    timestamp_ns = _nanoseconds(pd.DatetimeIndex(frame.index))
-    labels = frame[SERIES].astype(str) if SERIES in frame.columns else pd.Series("series", index=frame.index)
-    codes, names = pd.factorize(labels)
-    values = frame[list(channels)].to_numpy(dtype=np.float64)
-    for at in range(0, len(frame), batch_rows):
-        rows = slice(at, at + batch_rows)
-        present, series = np.unique(codes[rows], return_inverse=True)
-        num = len(series)
-        yield Batch(
-            Readings(
-                tuple(str(names[code]) for code in present),
-                series.astype(np.int32),
-                timestamp_ns[rows],
-                values[rows],
-                np.zeros(num, np.int32),
-                np.arange(at, at + num),
-            )
-        )
+def _verdicts_frame(verdicts: tuple[Verdicts, ...], artifact: Artifact) -> pd.DataFrame:
+    return frame_of_columns(_blocks(verdicts, artifact))
 
 
-def _nanoseconds(index: pd.DatetimeIndex) -> NDArray[np.int64]:
-    utc = index.tz_localize("UTC") if index.tz is None else index.tz_convert("UTC")
-    return utc.tz_localize(None).to_numpy().astype("M8[ns]").view(np.int64)
-
-
-def verdicts_frame(verdicts: tuple[Verdicts, ...], spec: Spec) -> pd.DataFrame:
-    """Verdicts as one frame, sorted by series and time; columns as `Detector.score` documents."""
-    parts = [_frame_of(part, spec.channel_names) for part in verdicts if len(part)]
-    frame = pd.concat(parts) if parts else _frame_of(Verdicts.empty(len(spec.channels)), spec.channel_names)
-    return frame.sort_values(SERIES, kind="stable")
-
-
-def _columns_frame(blocks: Iterator[Columns]) -> pd.DataFrame:
-    """Blocks of columns, one of them `timestamp`, as one frame; there is at least one block."""
-    frame = pd.concat([pd.DataFrame(block) for block in blocks], ignore_index=True)
-    times = pd.DatetimeIndex(frame.pop("timestamp").to_numpy().view("M8[ns]"), name="timestamp")
-    return frame.set_index(times.tz_localize("UTC")).sort_values(SERIES, kind="stable")
-
-
-def _frame_of(part: Verdicts, channels: tuple[str, ...]) -> pd.DataFrame:
-    names = np.array(part.names, dtype=object)
-    labels = np.array([state.label for state in State], dtype=object)
-    columns: dict[str, object] = {
-        SERIES: names[part.series],
-        "score": part.score,
-        "state": labels[part.state],
-    }
-    for kind, block in (("expected", part.expected), ("contribution", part.contribution)):
-        columns |= {f"{kind}_{name}": block[:, at] for at, name in enumerate(channels)}
-    index = pd.DatetimeIndex(part.timestamp_ns.view("M8[ns]"), name="timestamp").tz_localize("UTC")
-    return pd.DataFrame(columns, index=index)
+def _blocks(verdicts: tuple[Verdicts, ...], artifact: Artifact) -> Iterator[dict[str, Any]]:
+    """Yield verdicts as columns, at least one block."""
+    for part in verdicts or (Verdicts.empty(len(artifact.spec.channels)),):
+        yield verdict_columns(part, artifact.spec)

@@ -78,7 +78,7 @@ def test_reconstruct_fills_and_says_so(
     assert main(["reconstruct", pump, data, "--out", out, "--only-gaps"]) == 0
     said = capsys.readouterr().out
     assert "filled: 4 missing cells" in said
-    assert "missing still" not in said
+    assert "still missing" not in said
     written, original = pd.read_parquet(out), pd.read_parquet(data)
     assert (written["timestamp"] == original["timestamp"]).all()
     observed = original[CHANNELS].notna()
@@ -95,7 +95,7 @@ def test_reconstruct_says_what_stays_missing(
     said = capsys.readouterr().out
     assert "not filled: 1 gaps of more than 5 rows; they have no rows" in said
     assert "not reconstructed: 10 rows are in no window" in said
-    assert "missing still: 30 cells" in said
+    assert "still missing: 30 cells" in said
     assert main(["reconstruct", pump, str(data), "--out", out, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["rows"], found["gaps_too_long"], found["rows_in_no_window"]) == (50, 1, 10)

@@ -1,7 +1,8 @@
-"""The front door: help without heavy imports, exact refusals, exit codes."""
+"""The command line and `import streamgauge as sg`: help without heavy imports, exact errors, exit codes."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import shlex
@@ -17,12 +18,14 @@ import streamgauge
 from connectors.errors import CodecError, ConnectorError, KafkaError, ParquetError
 from detector.errors import ArtifactError, ConfigError
 from detector.models.families import FAMILIES
+from trainer.commands import MODELS
 from trainer.config import ENSEMBLE
 from trainer.errors import TrainerError
 
 ROOT = Path(__file__).parent.parent
 VERBS = [verb.name for verb in streamgauge.VERBS]
-HEAVY = {"torch", "pandas", "numpy", "pyarrow", "kafka", "connectors", "detector", "trainer", "rich"}
+HEAVY = {"torch", "pandas", "numpy", "pyarrow", "pydantic", "msgspec", "kafka", "urllib3", "rich"}
+OURS = {"connectors", "detector", "trainer"}
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -38,7 +41,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What the front door says on standard error as it refuses a command line."""
+    """Return the one line on standard error that refuses a command line."""
     with pytest.raises(SystemExit) as stopped:
         streamgauge.main(arguments)
     assert stopped.value.code == 2
@@ -48,31 +51,57 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return captured.err.strip()
 
 
+def help_of(verb: str) -> str:
+    parser = streamgauge._build_parser(verb)
+    actions = next(one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
+    return str(actions.choices[verb].format_help())
+
+
 def examples() -> list[str]:
-    texts = [streamgauge.FOOTER, *(verb.examples for verb in streamgauge.VERBS)]
+    texts = [streamgauge.FOOTER, *(help_of(verb).partition("examples:")[2] for verb in VERBS)]
     lines = [line.strip() for text in texts for line in text.splitlines()]
     return [line.partition("   ")[0] for line in lines if line.startswith("streamgauge ")]
 
 
+def loaded_by(code: str) -> set[str]:
+    """Return the top-level modules that a fresh Python has loaded after `code`."""
+    ending = "\nprint('loaded:', *{name.partition('.')[0] for name in __import__('sys').modules})"
+    outcome = subprocess.run(
+        [sys.executable, "-c", code + ending], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(outcome.stdout.rpartition("loaded:")[2].split())
+
+
 HELP_OF_EVERY_VERB = """
-import sys
 import streamgauge
 for arguments in [["--help"], ["--version"], *([verb.name, "--help"] for verb in streamgauge.VERBS)]:
     try:
         streamgauge.main(arguments)
     except SystemExit as stopped:
         assert stopped.code == 0, arguments
-print("loaded:", sorted(name for name in sys.modules if "." not in name))
 """
 
 
 def test_help_of_every_verb_imports_nothing_heavy() -> None:
-    outcome = subprocess.run(
-        [sys.executable, "-c", HELP_OF_EVERY_VERB], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    loaded = set(outcome.stdout.rpartition("loaded: ")[2].strip("[]\n").replace("'", "").split(", "))
-    assert "streamgauge" in loaded
+    loaded = loaded_by(HELP_OF_EVERY_VERB)
+    assert loaded >= {"streamgauge", "detector", "trainer"}
     assert loaded & HEAVY == set()
+
+
+def test_the_door_alone_loads_no_other_module_of_ours() -> None:
+    assert loaded_by("import streamgauge; dir(streamgauge)") & (HEAVY | OURS) == set()
+
+
+@pytest.mark.parametrize("module", ["streamgauge", "detector", "connectors", "trainer"])
+def test_public_names_are_listed_before_their_first_use(module: str) -> None:
+    code = f"import {module} as m; assert set(m.__all__) <= set(dir(m)), set(m.__all__) - set(dir(m))"
+    assert loaded_by(code) & HEAVY == set()
+
+
+def test_every_name_of_the_library_is_imported_on_first_use() -> None:
+    assert {name for name in streamgauge.__all__ if not hasattr(streamgauge, name)} == set()
+    with pytest.raises(AttributeError, match="module 'streamgauge' has no attribute 'nothing'"):
+        streamgauge.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_the_help_names_every_verb_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,14 +127,15 @@ def test_every_example_is_a_valid_command_line(line: str) -> None:
     assert arguments.verb == line.split()[1]
 
 
-@pytest.mark.parametrize("line", examples())
-def test_every_verb_leads_to_a_function(line: str) -> None:
-    module, _, function = streamgauge._parse(shlex.split(line)[1:]).handler.partition(":")
-    assert callable(getattr(importlib.import_module(module), function))
+@pytest.mark.parametrize("verb", streamgauge.VERBS, ids=lambda verb: verb.name)
+def test_every_verb_stands_in_its_module(verb: streamgauge.Verb) -> None:
+    module = importlib.import_module(verb.module)
+    assert callable(getattr(module, verb.name))
+    assert callable(getattr(module, f"{verb.name}_arguments"))
 
 
 def test_the_models_offered_are_the_families_there_are() -> None:
-    assert set(streamgauge.MODELS) == {ENSEMBLE, *FAMILIES}
+    assert set(MODELS) == {ENSEMBLE, *FAMILIES}
 
 
 def test_the_version_is_printed() -> None:

@@ -1,4 +1,4 @@
-"""The verbs `streamgauge train` and `streamgauge evaluate`."""
+"""`streamgauge train`, `evaluate` and `demo`. Light: heavy imports stand inside the functions."""
 
 from __future__ import annotations
 
@@ -9,13 +9,88 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
+from detector.commands.arguments import add_examples, add_json
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
     from detector.artifact.spec import Artifact
     from trainer.config import TrainConfig
+
+MODELS = ("ensemble", "linear", "mlp", "deep", "conv", "lstm", "gru", "vae")
+
+
+def train_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `streamgauge train`."""
+    add_examples(
+        parser,
+        "streamgauge train history/ --out models/pump",
+        "streamgauge train history/ --out models/pump --model lstm --window 128 --alarm-budget 1/month",
+        "streamgauge train history/ --out models/pump --config train.toml --resume",
+    )
+    parser.add_argument(
+        "data", metavar="DATA", help="Parquet file, or directory of Parquet files (also Hive-partitioned)"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="registry entry to publish to (DIR/NAME)")
+    parser.add_argument("--config", metavar="FILE", help="training configuration in TOML; flags override it")
+    parser.add_argument("--name", help="name of the model; default: the last part of --out")
+    _add_model(parser)
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--interval", metavar="TIME", help="sampling interval, such as 60s; default: found in the data"
+    )
+    data.add_argument("--stride", type=int, metavar="N", help="rows from one training window to the next")
+    _add_training(parser)
+    add_json(parser)
+
+
+def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `streamgauge evaluate`."""
+    add_examples(
+        parser,
+        "streamgauge evaluate benchmark/ --model lstm --json out.json",
+        "streamgauge evaluate benchmark/ --train-rows 2000 --offline --scores scores/",
+    )
+    parser.add_argument("data", metavar="DIR", help="labelled Parquet files (columns label and split)")
+    parser.add_argument("--model", choices=MODELS, default="ensemble", help="model family; default: ensemble")
+    parser.add_argument("--json", metavar="FILE", help="write the measures to this file as JSON")
+    parser.add_argument(
+        "--scores", metavar="OUT", help="write one Parquet file of scores per input file there"
+    )
+    parser.add_argument(
+        "--train-rows", type=int, metavar="N", help="train on the first N rows; default: by the column split"
+    )
+    parser.add_argument("--window", type=_rows, metavar="N|auto", help="rows that the model sees at once")
+    parser.add_argument(
+        "--alarm-budget", metavar="N/TIME", help="false alarms allowed per series, such as 1/week (default)"
+    )
+    parser.add_argument("--max-epochs", type=int, metavar="N", help="most epochs to train for")
+    parser.add_argument("--seed", type=int, metavar="N", help="random seed of the trainings")
+    parser.add_argument("--jobs", type=int, metavar="N", help="files at the same time; default: one per core")
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument(
+        "--causal", action="store_true", default=True, help="score rows as the stream does (default)"
+    )
+    when.add_argument(
+        "--offline", action="store_false", dest="causal", help="let windows that end later score a row too"
+    )
+
+
+def demo_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `streamgauge demo`."""
+    add_examples(parser, "streamgauge demo", "streamgauge demo --keep-running --out plant/")
+    parser.add_argument(
+        "--keep-running", action="store_true", help="keep everything running at the end; print the addresses"
+    )
+    parser.add_argument("--out", metavar="DIR", help="directory to keep history, models and verdicts in")
+    parser.add_argument("--seed", type=int, default=7, metavar="N", help="random seed of plant and training")
+    parser.add_argument("--seconds", type=float, metavar="N", help="seconds to stream for")
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Run `streamgauge demo`. Returns the exit code."""
+    from trainer.demo.demo import demo as run_demo
+
+    return run_demo(args)
 
 
 def train(args: argparse.Namespace) -> int:
@@ -74,6 +149,8 @@ def _summary(entry: Path, saved: Artifact) -> dict[str, Any]:
 
 def evaluate(args: argparse.Namespace) -> int:
     """Evaluate labelled files; print the table, write --json; return 1 if no file could be evaluated."""
+    from rich.console import Console
+
     from trainer.evaluation.evaluate import evaluate as run_evaluation
     from trainer.evaluation.json_report import as_json
     from trainer.evaluation.options import EvaluationOptions
@@ -99,6 +176,52 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.json:
         Path(args.json).write_text(json.dumps(_known(as_json(evaluation)), indent=2) + "\n")
     return 0 if evaluation.results else 1
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    model = parser.add_argument_group("model (defaults belong to each family)")
+    model.add_argument("--model", choices=MODELS, help="model family; default: ensemble")
+    model.add_argument("--window", type=_rows, metavar="N|auto", help="rows that the model sees at once")
+    model.add_argument("--latent", type=int, metavar="N", help="latent dimension")
+    model.add_argument("--layers", type=int, metavar="N", help="number of layers")
+    model.add_argument("--nodes", type=int, metavar="N", help="nodes per layer")
+    model.add_argument("--patch", type=int, metavar="N", help="rows combined into one time step (lstm, gru)")
+    model.add_argument("--activation", metavar="NAME", help="activation function")
+    model.add_argument("--loss", metavar="NAME", help="loss function")
+    model.add_argument("--beta", type=float, metavar="X", help="weight of the KL divergence (vae)")
+    model.add_argument("--backbone", choices=("dense", "conv"), help="type of encoder and decoder (vae)")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--alarm-budget", metavar="N/TIME", help="false alarms allowed per series, such as 1/week (default)"
+    )
+    training.add_argument(
+        "--delay", type=int, metavar="N", help="decide N rows later, more accurately; default: 0"
+    )
+    training.add_argument("--max-epochs", type=int, metavar="N", help="most epochs to train for")
+    training.add_argument("--seed", type=int, metavar="N", help="the same seed and data give the same model")
+    training.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: auto")
+    training.add_argument(
+        "--noise", type=float, metavar="X", help="random noise added to training input, in scaled units"
+    )
+    training.add_argument(
+        "--mask", type=float, metavar="SHARE", help="share of training input cells to hide (0 to 1)"
+    )
+    training.add_argument(
+        "--trim", type=float, metavar="SHARE", help="share of worst training windows to ignore (0 to 0.5)"
+    )
+    training.add_argument(
+        "--resume", action="store_true", help="continue from the checkpoint of an interrupted run"
+    )
+
+
+def _rows(text: str) -> int | None:
+    """Return a number of rows, or None for "auto"."""
+    if text != "auto" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of rows nor auto")
+    return None if text == "auto" else int(text)
 
 
 def _train_config(args: argparse.Namespace) -> TrainConfig:

@@ -1,62 +1,104 @@
-"""What `streamgauge calibrate` and `streamgauge feedback` do with their flags."""
+"""`streamgauge inspect`, `calibrate` and `feedback`: verbs about one model."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from detector.commands.arguments import add_artifact, add_examples, add_json
 from detector.errors import ArtifactError, DetectorError
+
+if TYPE_CHECKING:
+    from detector.artifact.spec import Artifact
+    from detector.calibration.feedback import Feedback
+
+DONE = 0
+
+
+def inspect_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `streamgauge inspect`."""
+    add_examples(parser, "streamgauge inspect models/pump", "streamgauge inspect models/pump --json")
+    add_artifact(parser)
+
+
+def inspect(args: argparse.Namespace) -> int:
+    """Print what an artifact contains; its hashes are checked when it is opened. Returns the exit code."""
+    from detector.artifact.registry import open_artifact
+
+    artifact = open_artifact(args.artifact)
+    parameters = sum(p.numel() for p in artifact.module.parameters())
+    if args.json:
+        spec = asdict(artifact.spec)
+        print(json.dumps({"version": artifact.version, "parameters": parameters, **spec}))
+    else:
+        _print_artifact(artifact, parameters)
+    return DONE
+
+
+def calibrate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `streamgauge calibrate`."""
+    add_examples(
+        parser,
+        "streamgauge calibrate models/pump --alarm-budget 1/day",
+        "streamgauge calibrate models/pump          # use the feedback given since",
+    )
+    add_artifact(parser)
+    parser.add_argument(
+        "--alarm-budget", metavar="N/TIME", help="false alarms allowed per series; default: as before"
+    )
+    parser.add_argument("--no-feedback", action="store_true", help="ignore the feedback on incidents")
 
 
 def calibrate(args: argparse.Namespace) -> int:
-    """`streamgauge calibrate`: another alarm budget, without training; publishes a version."""
+    """Calibrate the threshold to an alarm budget; publish it if it changed. Returns the exit code."""
     from detector.artifact.registry import open_artifact, publish
-    from detector.artifact.storage import MANIFEST
     from detector.calibration.feedback import read_feedback
     from detector.calibration.recalibrate import recalibrated
 
-    entry = Path(args.artifact)
-    if (entry / MANIFEST).exists():
-        raise ArtifactError(
-            f"{entry}: is one version; give the registry entry it belongs to, {entry.parent}: a new version"
-            " becomes the current one there"
-        )
+    entry = _registry_entry(args.artifact)
     before = open_artifact(entry)
     feedback = () if args.no_feedback else read_feedback(entry)
     try:
         changed = recalibrated(before, args.alarm_budget, feedback)
     except ValueError as error:
         raise DetectorError(f"--alarm-budget: {error}") from error
-    saved = publish(
-        replace(changed, card=_card_line(before.card, changed.spec.threshold.alarm_budget)), entry
-    )
-    counts = Counter(one.opinion for one in feedback)
-    summary = {
-        "path": str(entry),
-        "version": saved.version,
-        "version_before": before.version,
-        "alarm_budget": saved.spec.threshold.alarm_budget,
-        "threshold": saved.spec.threshold.value,
-        "threshold_before": before.spec.threshold.value,
-        "feedback": dict(counts),
-    }
+    if changed.spec == before.spec:
+        after = before
+    else:
+        card = _card_line(before.card, changed.spec.threshold.alarm_budget)
+        after = publish(replace(changed, card=card), entry)
     if args.json:
-        print(json.dumps(summary))
-        return 0
-    said = ", ".join(f"{num} {opinion}" for opinion, num in sorted(counts.items())) or "none"
-    print(
-        f"threshold {before.spec.threshold.value:.4g} -> {saved.spec.threshold.value:.4g} for"
-        f" {saved.spec.threshold.alarm_budget} a series; feedback used: {said}\n"
-        f"published: {entry} version {saved.version} (was {before.version})"
+        print(json.dumps(_calibration_json(entry, before, after, feedback)))
+    else:
+        _print_calibration(entry, before, after, feedback)
+    return DONE
+
+
+def feedback_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `streamgauge feedback`."""
+    add_examples(
+        parser,
+        "streamgauge feedback 4be1 false-alarm --artifact models/pump --incidents report/incidents.json",
     )
-    return 0
+    parser.add_argument("incident", metavar="INCIDENT", help="id of the incident, or its first characters")
+    parser.add_argument("opinion", choices=("false-alarm", "real"), help="whether the incident was real")
+    parser.add_argument("--artifact", required=True, metavar="DIR", help="registry entry of the model")
+    parser.add_argument(
+        "--incidents",
+        required=True,
+        metavar="FILE",
+        help="incidents.json of a backtest, or alerts as JSON lines",
+    )
+    add_json(parser)
 
 
 def feedback(args: argparse.Namespace) -> int:
-    """`streamgauge feedback`: keep a person's verdict on an incident with the model."""
+    """Store beside the model whether an incident was real. Returns the exit code."""
     from detector.artifact.registry import open_artifact
     from detector.calibration.feedback import add_feedback, feedback_on, find_incident
 
@@ -67,16 +109,72 @@ def feedback(args: argparse.Namespace) -> int:
     add_feedback(entry, added)
     if args.json:
         print(json.dumps({"incident": added.incident, "opinion": added.opinion, "series": added.series}))
-        return 0
+        return DONE
     print(
         f"incident {added.incident} of {added.series} at {added.start}: {added.opinion}\n"
         f"use it: streamgauge calibrate {entry}"
     )
-    return 0
+    return DONE
+
+
+def _print_artifact(artifact: Artifact, parameters: int) -> None:
+    print(f"{artifact.card.rstrip() or '# ' + artifact.spec.name}\n")
+    print(f"version {artifact.version}, {parameters:,} weights; members of the ensemble:")
+    for member in artifact.spec.members:
+        print(f"  {member.family}, window {member.window} rows")
+        for name, value in member.hyperparameters.items():
+            print(f"    {name} = {value}")
+    print("\nchannel: center, scale, half width of the normal band, rows of one value until it is stuck")
+    for channel in artifact.spec.channels:
+        stuck = channel.flatline_rows or "never"
+        print(f"  {channel.name}: {channel.center:.6g}, {channel.scale:.6g}, {channel.band:.6g}, {stuck}")
+
+
+def _registry_entry(location: str) -> Path:
+    from detector.artifact.storage import MANIFEST
+
+    entry = Path(location)
+    if (entry / MANIFEST).exists():
+        raise ArtifactError(
+            f"{entry}: is one version; give its registry entry, {entry.parent}. The new version becomes the"
+            " current one there"
+        )
+    return entry
+
+
+def _calibration_json(
+    entry: Path, before: Artifact, after: Artifact, feedback: Sequence[Feedback]
+) -> dict[str, Any]:
+    return {
+        "path": str(entry),
+        "version": after.version,
+        "version_before": before.version,
+        "alarm_budget": after.spec.threshold.alarm_budget,
+        "threshold": after.spec.threshold.value,
+        "threshold_before": before.spec.threshold.value,
+        "feedback": dict(Counter(one.opinion for one in feedback)),
+    }
+
+
+def _print_calibration(entry: Path, before: Artifact, after: Artifact, feedback: Sequence[Feedback]) -> None:
+    counts = Counter(one.opinion for one in feedback)
+    used = ", ".join(f"{num} {opinion}" for opinion, num in sorted(counts.items())) or "none"
+    threshold, budget = after.spec.threshold.value, after.spec.threshold.alarm_budget
+    if after.version == before.version:
+        print(
+            f"nothing changed: the threshold is {threshold:.4g} for {budget} per series;"
+            f" feedback used: {used}\nnot published: {entry} keeps version {before.version}"
+        )
+        return
+    print(
+        f"threshold {before.spec.threshold.value:.4g} -> {threshold:.4g} for {budget} per series;"
+        f" feedback used: {used}\n"
+        f"published: {entry} version {after.version} (was {before.version})"
+    )
 
 
 def _card_line(card: str, budget: str) -> str:
-    """The card with a line on the change; the rest of it still holds."""
+    """Return the card with a line on the calibration; the rest of the card still holds."""
     marker = "\n## Calibrated again\n"
     first = card.split(marker, maxsplit=1)[0].rstrip()
-    return f"{first}\n{marker}\nThe threshold was learnt anew for {budget} a series.\n"
+    return f"{first}\n{marker}\nThe threshold was calibrated again for {budget} per series.\n"

@@ -1,7 +1,7 @@
-"""The readings of a source as stretches of its series' grids, of a bounded size.
+"""Readings of a source, aligned to the grids of their series, in stretches of bounded size.
 
-What the engine does with rows before it judges them, for whoever does something else with them: the same
-grid, the same filling of short gaps, the same restart after long ones.
+The engine aligns rows in the same way before it scores them: the same grid, the same filling of short gaps,
+the same restart after long gaps.
 """
 
 from __future__ import annotations
@@ -11,29 +11,33 @@ from collections.abc import Callable, Iterator
 from connectors.records import Source
 from detector.artifact.spec import Spec
 from detector.errors import DetectorError
+from detector.offline.autoencoder import ENOUGH_KNOWN
 from detector.rows.grid import Grid, Rows
 from detector.rows.series_arrays import SeriesIndex, starts_of
 from detector.rows.windows import GapFiller, NewRows
 
-Tell = Callable[[int], None]
-_BLOCK_CELLS = 1 << 21  # of the windows of a stretch; 8 MiB as float32
+OnRows = Callable[[int], None]
+"""Called with the number of rows finished since the last call."""
+
+_BLOCK_CELLS = 1 << 21  # cells in the windows of a stretch: 8 MiB as float32
 
 
-def untold(rows: int) -> None:
-    """Nobody watches how far the work is."""
+def ignore_progress(rows: int) -> None:
+    """Do nothing with the progress."""
 
 
 class Alignment:
-    """One pass over a source. Not thread-safe.
+    """Align one pass over a source. Not thread-safe.
 
-    rows          rows of the grid so far, those of short gaps included
-    long_gaps     gaps longer than `max_gap` so far: their rows do not exist, and windows start anew
+    rows          rows of the grid so far, including the rows of short gaps
+    long_gaps     gaps longer than `max_gap` so far: they have no rows, and windows restart after them
     """
 
-    def __init__(self, source: Source, spec: Spec, tell: Tell = untold) -> None:
+    def __init__(self, source: Source, spec: Spec, on_rows: OnRows = ignore_progress) -> None:
+        """Read `source` on the grid of `spec`; call `on_rows` with the number of readings of each batch."""
         self._source = source
         self._spec = spec
-        self._tell = tell
+        self._on_rows = on_rows
         self._slots = SeriesIndex()
         self._grid = Grid(len(spec.channels), spec.interval_ns, 0)
         self._lines = GapFiller(spec.max_gap)
@@ -42,31 +46,32 @@ class Alignment:
 
     @property
     def names(self) -> list[str]:
-        """The series by slot."""
+        """Return the name of each series, by slot."""
         return self._slots.names
 
     @property
     def long_gaps(self) -> int:
+        """Return the number of gaps longer than `max_gap` so far."""
         return self._num_restarts - len(self._slots)
 
     def stretches(self) -> Iterator[NewRows]:
-        """All rows, each once, as their rows close; a window at every row of a stretch stays within a bound.
+        """Yield all rows, each once, when they are closed.
 
-        `tell` is called with the number of readings after each batch. Raises what the source raises.
+        A stretch is so short that one window at each of its rows fits in memory. Raises the source's errors.
         """
         while (batch := self._source.poll(0.0)) is not None:
             readings = batch.readings
             slot = self._slots.of(readings.names)[readings.series]
             yield from self._extended(self._grid.add(slot, readings.timestamp_ns, readings.values))
-            self._tell(len(readings))
+            self._on_rows(len(readings))
         yield from self._extended(self._grid.flush())
 
     def no_window(self) -> DetectorError:
-        """The error of a source without a single window, with what is probably wrong."""
+        """Return the error for a source without any window; it names the probable reasons."""
         spec = self._spec
         return DetectorError(
-            f"none of the {len(self._slots)} series has {spec.window} rows (the model's window), half of"
-            f" their values known, without a gap of more than {spec.max_gap} rows: give more data,"
+            f"none of the {len(self._slots)} series has {spec.window} rows (the model's window) with"
+            f" {ENOUGH_KNOWN}, without a gap of more than {spec.max_gap} rows: give more data,"
             f" sampled every {spec.interval_ns / 1e9:g} s as the model's was"
         )
 

@@ -1,4 +1,4 @@
-"""A trained model as an autoencoder: windows to codes, and windows to their reconstructions.
+"""A trained model used as an autoencoder: windows to codes, and windows to their reconstructions.
 
 Letters: N windows, B batch, W window, C channels, L latent.
 """
@@ -20,16 +20,18 @@ from detector.scoring.inference import pick_device
 from detector.scoring.preprocessing import fill_missing, scale_rows
 
 DEFAULT_ROUNDS = 3
+ENOUGH_KNOWN = f"at least {MIN_KNOWN_SHARE:.0%} of its values known"
+TOO_EMPTY = f"less than {MIN_KNOWN_SHARE:.0%} of their values known"
 
 
 def module_of(artifact: Artifact) -> torch.nn.Module:
-    """The module that encodes and decodes for an artifact: its first member's."""
+    """Return the module that encodes and decodes: that of the ensemble's first member."""
     return artifact.module[0].autoencoder
 
 
 @dataclass(frozen=True, slots=True)
 class Coder:
-    """A module in padded batches of one fixed size: what a window becomes does not depend on the others."""
+    """Run a module in padded batches of one fixed size, so that no window depends on the other windows."""
 
     module: torch.nn.Module
     batch_size: int
@@ -37,28 +39,28 @@ class Coder:
 
     @classmethod
     def of(cls, artifact: Artifact, device: str = "cpu") -> Coder:
-        """`device` is "cpu", "cuda" or "auto"."""
+        """Return the coder of a model on `device`: "cpu", "cuda" or "auto"."""
         where = pick_device(device)
         return cls(module_of(artifact).eval().to(where), artifact.spec.batch_size, where)
 
     def encode(self, x_NWC: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Windows without NaN to codes, float32 [N, L]."""
+        """Return the codes of windows without NaN: float32 [N, W, C] to float32 [N, L]."""
         return self._batched(self._autoencoder.encode, x_NWC)
 
     def decode(self, z_NL: NDArray[np.float32], window: int) -> NDArray[np.float32]:
-        """Codes to windows, float32 [N, W, C]."""
+        """Return the windows of codes: float32 [N, L] to float32 [N, W, C]."""
         return self._batched(lambda z_BL: self._autoencoder.decode(z_BL, window), z_NL)
 
     def reconstruct(self, x_NWC: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Windows without NaN to what the module makes of them, float32 [N, W, C]."""
+        """Return the reconstructions of windows without NaN, float32 [N, W, C]."""
         return self._batched(self.module, x_NWC)
 
     def complete(self, x_NWC: NDArray[np.float32], rounds: int) -> NDArray[np.float32]:
-        """The windows with a value in every cell; what was known stays as it is.
+        """Return the windows with a value in every cell; known values stay unchanged.
 
-        Missing cells begin as the engine fills them and take, `rounds` times over, what the module makes of
-        them: expectation maximization where the module projects, as the linear one does (Dempster, Laird
-        and Rubin, 1977; Roweis, 1998).
+        Missing cells start with the values that the engine would use. Then they take their reconstruction,
+        `rounds` times. If the module is a projection, as the linear one is, this is expectation maximization
+        (Dempster, Laird and Rubin, 1977; Roweis, 1998).
         """
         holed = np.flatnonzero(np.isnan(x_NWC).any(axis=(1, 2)))
         filled_NWC = fill_missing(x_NWC)
@@ -90,7 +92,7 @@ class Coder:
 
 
 class WindowReader:
-    """The windows of stretches, in the model's units, across the stretches' borders."""
+    """Read windows from stretches, in the model's units. Windows may begin in an earlier stretch."""
 
     def __init__(self, artifact: Artifact) -> None:
         spec = artifact.spec
@@ -101,10 +103,17 @@ class WindowReader:
     def ending(
         self, stretch: NewRows, due: NDArray[np.bool_]
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """The windows that end at the rows where `due` [n], of those the ones with enough known values.
+        """Return the windows that end at rows where `due` is True and that have enough known values.
 
-        Returns the numbers of their last rows in the stretch, intp [N], and float32 [N, W, C], NaN where
-        missing. `due` must be False where `age` is below the window. Call it once for every stretch.
+        Call it once for every stretch.
+
+        Args:
+            stretch: n rows.
+            due: bool [n], False where `stretch.age` is less than the window.
+
+        Returns:
+            The place of each window's last row in the stretch, intp [N]; and the windows, float32 [N, W, C],
+            NaN where a value is missing.
         """
         flat, at = self._tails.flatten(stretch, scale_rows(stretch.values, self._center, self._scale))
         ends = np.flatnonzero(due)
@@ -114,6 +123,6 @@ class WindowReader:
         return (ends, x_NWC) if enough.all() else (ends[enough], x_NWC[enough])
 
     def physical(self, scaled: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The model's units to each channel's own: float32 [..., C] -> float64 [..., C]."""
+        """Convert the model's units to the units of each channel: float32 [..., C] to float64 [..., C]."""
         values: NDArray[np.float64] = scaled.astype(np.float64) * self._scale + self._center
         return values

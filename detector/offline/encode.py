@@ -1,9 +1,8 @@
-"""`streamgauge encode`: windows of a source become the model's codes, and what that costs is measured."""
+"""Windows of a source to the codes of the model, with a measure of what the codes lose."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.parquet.dataset import discover
-from connectors.parquet.replay_source import ParquetSource
-from connectors.parquet.writer import TableWriter
 from connectors.records import Source
 from detector.artifact.spec import Artifact
 from detector.errors import DetectorError
-from detector.offline.aligned_rows import Alignment, Tell, untold
+from detector.offline.aligned_rows import Alignment, OnRows, ignore_progress
 from detector.offline.autoencoder import DEFAULT_ROUNDS, Coder, WindowReader
-from detector.offline.output_files import Columns, gathered, output_file
+from detector.offline.output_files import Columns, write_converted
 from detector.offline.reconstruction_error import ReconstructionError
 from detector.rows.series_arrays import SeriesArray
 from detector.rows.windows import NewRows
@@ -27,15 +24,16 @@ from detector.rows.windows import NewRows
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What an encoding came to.
+    """Hold the figures of an encoding.
 
     windows       windows written
-    empty         windows left out because less than half of their cells had a value
+    empty         windows left out because they had too few known cells (`autoencoder.TOO_EMPTY`)
     left_over     rows of each series in no window: before long gaps, between strides, at the end
-    latent        numbers of a code
-    cells         numbers of a window
-    fidelity      the decoded codes against the known cells of their windows
-    input_bytes   of the files read, and `output_bytes` of the file written; 0 where there are none
+    latent        numbers in a code
+    cells         numbers in a window
+    fidelity      the decoded codes compared with the known cells of their windows
+    input_bytes   size of the files read; 0 without files
+    output_bytes  size of the file written; 0 without a file
     """
 
     windows: int
@@ -49,16 +47,16 @@ class Encoded:
 
     @property
     def ratio(self) -> float:
-        """Bytes of a window over bytes of its code, both float32."""
+        """Return the bytes of a window divided by the bytes of its code, both float32."""
         return self.cells / self.latent
 
     @property
     def file_ratio(self) -> float | None:
-        """Bytes read over bytes written."""
+        """Return the bytes read divided by the bytes written, or None if no file was written."""
         return self.input_bytes / self.output_bytes if self.output_bytes else None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return everything as plain values."""
         return {
             "windows": self.windows,
             "windows_too_empty": self.empty,
@@ -74,12 +72,12 @@ class Encoded:
 
 
 class WindowEncoder:
-    """One pass over a source, window by window. `outcome` says at any time what it came to so far."""
+    """Encode one pass over a source, window by window. `outcome` has the figures so far."""
 
     def __init__(self, artifact: Artifact, stride: int | None = None, device: str = "cpu") -> None:
-        """`stride` rows from window to window; None: the window, so that every row is in one code.
+        """Encode a window every `stride` rows; None: every `window` rows, so that each row is in one code.
 
-        Raises DetectorError where the stride is less than 1.
+        Raises DetectorError if the stride is less than 1.
         """
         self._spec = spec = artifact.spec
         self._stride = spec.window if stride is None else stride
@@ -92,14 +90,15 @@ class WindowEncoder:
         self._num_windows = self._num_empty = self._latent = 0
         self._fidelity = ReconstructionError(spec.channel_names, spec.column("scale"))
 
-    def encode(self, source: Source, tell: Tell = untold) -> Iterator[Columns]:
-        """Columns of the codes, a block at a time: `timestamp` int64 nanoseconds (of a window's last row),
-        `series`, `z0` and so on float32.
+    def encode(self, source: Source, on_rows: OnRows = ignore_progress) -> Iterator[Columns]:
+        """Yield the codes in blocks of columns.
 
-        Blocks follow one another in time; within one, series follow one another. Raises DetectorError at the
-        end where there was no window, and what the source raises.
+        The columns are `timestamp` (int64 nanoseconds, start of a window's last row), `series`, and `z0`,
+        `z1` and so on (float32). Blocks follow one another in time; in a block, series follow one another.
+
+        Raises DetectorError at the end if there was no window, and what the source raises.
         """
-        alignment = Alignment(source, self._spec, tell)
+        alignment = Alignment(source, self._spec, on_rows)
         self._names = alignment.names
         for stretch in alignment.stretches():
             ends, z_NL = self._codes(stretch)
@@ -114,7 +113,7 @@ class WindowEncoder:
             raise alignment.no_window()
 
     def outcome(self) -> Encoded:
-        """What was encoded so far."""
+        """Return the figures so far."""
         left = self._left_over.data[: len(self._names)].tolist()
         return Encoded(
             windows=self._num_windows,
@@ -126,7 +125,7 @@ class WindowEncoder:
         )
 
     def _codes(self, stretch: NewRows) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """The rows at which windows end, intp [N], and their codes, float32 [N, L]."""
+        """Return the rows at which windows end, intp [N], and the windows' codes, float32 [N, L]."""
         window = self._spec.window
         due = (stretch.age >= window) & ((stretch.age - window) % self._stride == 0)
         self._count(stretch, due)
@@ -144,7 +143,7 @@ class WindowEncoder:
         return ends, z_NL
 
     def _count(self, stretch: NewRows, due: NDArray[np.bool_]) -> None:
-        """Rows less those that their windows cover for the first time."""
+        """Count the rows of each series, less the rows that a window covers for the first time."""
         window = self._spec.window
         first_covered = np.where(stretch.age == window, window, min(window, self._stride))
         self._left_over.reserve(int(stretch.slot.max()) + 1)
@@ -152,17 +151,22 @@ class WindowEncoder:
 
 
 def encode_parquet(
-    artifact: Artifact, data: Path, out: Path, stride: int | None = None, tell: Tell = untold
+    artifact: Artifact, data: Path, out: Path, stride: int | None = None, on_rows: OnRows = ignore_progress
 ) -> Encoded:
     """Encode Parquet into one Parquet file, in bounded memory; `out` appears when it is complete.
 
-    Raises ParquetError or DetectorError that names the file and what is wrong with it.
+    Args:
+        artifact: the model.
+        data: a Parquet file or directory.
+        out: the file to write, with the columns of `WindowEncoder.encode`.
+        stride: rows from one window to the next; None: one window.
+        on_rows: called with the number of readings of each batch.
+
+    Raises:
+        ParquetError, DetectorError: the message names the file and what is wrong with it.
     """
     encoder = WindowEncoder(artifact, stride)
     dataset = discover(data, artifact.spec.channel_names)
-    output_file(out, dataset.files)
-    with closing(ParquetSource(dataset)) as source, TableWriter(out) as writer:
-        for columns in gathered(encoder.encode(source, tell)):
-            writer.write(columns)
+    write_converted(dataset, out, lambda source: encoder.encode(source, on_rows))
     input_bytes = sum(file.stat().st_size for file in dataset.files)
     return replace(encoder.outcome(), input_bytes=input_bytes, output_bytes=out.stat().st_size)

@@ -1,7 +1,7 @@
-"""How well scores tell labelled anomalies from the rest.
+"""Measures of how well scores separate labelled anomalies from other rows.
 
-Ranking measures (VUS-PR, AUC-PR, AUC-ROC) need no threshold; the others look at score > 1. Point-adjusted
-F1 is left out on purpose: random scores reach it (docs/evaluation.md).
+Ranking measures (VUS-PR, AUC-PR, AUC-ROC) need no threshold; the others use score > 1. Point-adjusted F1 is
+left out on purpose: random scores reach high values of it (docs/evaluation.md).
 """
 
 from __future__ import annotations
@@ -16,18 +16,32 @@ _MAX_LAG, _MAX_ACF_ROWS, _MIN_PERIOD, _MAX_PERIOD, _FALLBACK_PERIOD = 400, 20_00
 
 
 def runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """First and last index of each maximal run of True, intp [k] each."""
+    """Return the first and the last index of each maximal run of True, intp [k] each.
+
+    >>> first, last = runs(np.array([True, True, False, True]))
+    >>> first.tolist(), last.tolist()
+    ([0, 3], [1, 3])
+    """
     edges = np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))
     return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
 
 
 def vus_pr(label: NDArray[np.integer], score: NDArray[np.float64], buffer: int) -> float:
-    """Volume under the precision-recall surface over buffers 0..`buffer` around each event.
+    """Return the volume under the precision-recall surface over buffers of 0 to `buffer` rows around events.
 
-    label integer [n], 1 anomalous; score float64 [n], higher is more anomalous. NaN where there is no
-    event. Raises ValueError for a NaN score: the caller decides how an unknown one ranks. Equal to the
-    authors' implementation with its 250 thresholds, but all thresholds of a buffer are computed at once
-    from counts. Paparrizos et al., "Volume Under the Surface", VLDB 2022.
+    Equal to the authors' implementation with its 250 thresholds, but all thresholds of a buffer are computed
+    at once from counts. Paparrizos et al., "Volume Under the Surface", VLDB 2022.
+
+    Args:
+        label: integer [n], 1 anomalous.
+        score: float64 [n], higher is more anomalous.
+        buffer: most rows, at least 0.
+
+    Returns:
+        A number from 0 to 1; NaN where there is no event.
+
+    Raises:
+        ValueError: a score is NaN. The caller decides how unknown scores rank.
     """
     _check(label, score)
     first, last = runs(label > 0)
@@ -52,7 +66,13 @@ def vus_pr(label: NDArray[np.integer], score: NDArray[np.float64], buffer: int) 
 
 
 def auc_pr(label: NDArray[np.integer], score: NDArray[np.float64]) -> float:
-    """Average precision; NaN without an anomalous row. Raises ValueError for a NaN score."""
+    """Return the average precision; NaN without an anomalous row. Arguments are those of `vus_pr`.
+
+    Raises ValueError for a NaN score.
+
+    >>> auc_pr(np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.8, 0.7]))
+    0.8333333333333333
+    """
     hits, flagged = _ranked(label, score)
     if len(hits) == 0 or hits[-1] == 0:
         return float("nan")
@@ -61,9 +81,9 @@ def auc_pr(label: NDArray[np.integer], score: NDArray[np.float64]) -> float:
 
 
 def auc_roc(label: NDArray[np.integer], score: NDArray[np.float64]) -> float:
-    """Probability that an anomalous row scores above a normal one, ties half; NaN without both kinds.
+    """Return the probability that an anomalous row scores above a normal one; ties count half.
 
-    Raises ValueError for a NaN score.
+    NaN without rows of both kinds. Arguments are those of `vus_pr`. Raises ValueError for a NaN score.
     """
     hits, flagged = _ranked(label, score)
     if len(hits) == 0 or hits[-1] in (0, flagged[-1]):
@@ -74,10 +94,10 @@ def auc_roc(label: NDArray[np.integer], score: NDArray[np.float64]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class AlarmCounts:
-    """What a threshold found on one series; sums of several series are meaningful.
+    """Count what a threshold found on one series. Counts of several series can be added.
 
-    Events are maximal runs of labelled rows, alarms maximal runs of flagged rows; an alarm is false when
-    it touches no labelled row. `delays` are rows from an event's start to its first flagged row.
+    Events are maximal runs of labelled rows, alarms are maximal runs of flagged rows. An alarm is false if it
+    touches no labelled row. `delays` are the rows from the start of an event to its first flagged row.
     """
 
     rows: int
@@ -91,27 +111,45 @@ class AlarmCounts:
 
     @property
     def precision(self) -> float:
+        """Share of the flagged rows that are labelled; NaN if none is flagged."""
         return _ratio(self.true_positives, self.flagged)
 
     @property
     def recall(self) -> float:
+        """Share of the labelled rows that are flagged; NaN if none is labelled."""
         return _ratio(self.true_positives, self.labelled)
 
     @property
     def f1(self) -> float:
+        """Harmonic mean of precision and recall of rows; NaN without flagged and labelled rows."""
         return _ratio(2 * self.true_positives, self.flagged + self.labelled)
 
     @property
     def event_recall(self) -> float:
+        """Share of the events with at least one flagged row; NaN without events."""
         return _ratio(self.events_found, self.events)
 
     @property
     def median_delay_rows(self) -> float:
+        """Median of `delays` in rows; NaN if no event was found."""
         return float(np.median(self.delays)) if self.delays else float("nan")
 
     @property
     def false_alarms_per_10k_rows(self) -> float:
+        """False alarms per 10,000 rows; NaN without rows."""
         return _ratio(10_000 * self.false_alarms, self.rows)
+
+    def as_json(self) -> dict[str, float | int]:
+        """Return the measures that reports list, as plain values; NaN where unknown."""
+        return {
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.f1,
+            "events": self.events,
+            "event_recall": self.event_recall,
+            "median_delay_rows": self.median_delay_rows,
+            "false_alarms": self.false_alarms,
+        }
 
     def __add__(self, other: AlarmCounts) -> AlarmCounts:
         return AlarmCounts(
@@ -130,7 +168,12 @@ NO_ALARMS = AlarmCounts(0, 0, 0, 0, 0, 0, 0, ())
 
 
 def count_alarms(label: NDArray[np.integer], flagged: NDArray[np.bool_]) -> AlarmCounts:
-    """Compare flagged rows with labelled ones; label integer [n], flagged bool [n], in time order."""
+    """Compare flagged rows with labelled rows; label integer [n], flagged bool [n], in the order of time.
+
+    >>> counts = count_alarms(np.array([0, 1, 1, 0, 0]), np.array([False, False, True, False, True]))
+    >>> counts.events_found, counts.delays, counts.false_alarms
+    (1, (1,), 1)
+    """
     truth = label > 0
     delays = []
     event_first, event_last = runs(truth)
@@ -154,11 +197,10 @@ def count_alarms(label: NDArray[np.integer], flagged: NDArray[np.bool_]) -> Alar
 
 
 def autocorrelation_period(values: NDArray[np.float64]) -> int:
-    """Rows of the dominant period: the highest local maximum of the autocorrelation, 125 where none is.
+    """Return the rows of the dominant period: the highest local maximum of the autocorrelation, or 125.
 
-    values float64 [n], NaN (taken as the mean) where missing. The rule by which the published benchmarks
-    choose their VUS buffer (TSB-UAD, VLDB 2022): the first 20,000 rows, lags 3 to 400, periods above 300
-    discarded.
+    By this rule the published benchmarks choose their VUS buffer (TSB-UAD, VLDB 2022): the first 20,000 rows,
+    lags 3 to 400, periods above 300 discarded. values float64 [n]; NaN counts as the mean.
     """
     values = values[:_MAX_ACF_ROWS]
     missing = np.isnan(values)
@@ -195,19 +237,19 @@ def _check(label: NDArray[np.integer], score: NDArray[np.float64]) -> None:
     if len(unknown):
         raise ValueError(
             f"{len(unknown)} of {len(score)} scores are NaN, the first at row {unknown[0]}: leave these"
-            " rows out, or say how they rank, as in np.nan_to_num(score)"
+            " rows out, or choose how they rank, as in np.nan_to_num(score)"
         )
 
 
 def _levels(score: NDArray[np.float64]) -> NDArray[np.intp]:
-    """For each row the first of the descending thresholds that flags it."""
+    """Return for each row the first of the descending thresholds that flags it."""
     descending = -np.sort(-score)
     thresholds = descending[np.linspace(0, len(score) - 1, _NUM_THRESHOLDS).astype(int)]
     return np.searchsorted(-thresholds, -score, side="left")
 
 
 def _cumulated(level: NDArray[np.intp], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """Total weight (count) of the rows flagged at each threshold, float64 [thresholds]."""
+    """Return the total weight (count) of the rows flagged at each threshold, float64 [thresholds]."""
     total: NDArray[np.float64] = np.cumsum(np.bincount(level, weight, _NUM_THRESHOLDS), dtype=np.float64)
     return total
 
@@ -215,9 +257,9 @@ def _cumulated(level: NDArray[np.intp], weight: NDArray[np.float64] | None) -> N
 def _neighbourhood(
     inside: NDArray[np.bool_], first: NDArray[np.intp], last: NDArray[np.intp], buffer: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
-    """Rows outside all events but within half the buffer of one, and every such pairing.
+    """Find the rows outside all events but within half the buffer of an event.
 
-    Returns the rows [m], and for each pairing the index into them and the distance to the event.
+    Returns these rows [m]; and for each pair of row and event, the index of the row and the distance.
     """
     distance = np.arange(1, buffer // 2 + 1)
     row = np.concatenate([(last[:, None] + distance).ravel(), (first[:, None] - distance).ravel()])
@@ -231,7 +273,7 @@ def _neighbourhood(
 def _weights(
     row: NDArray[np.intp], distance: NDArray[np.int64], width: int, num_rows: int
 ) -> NDArray[np.float64]:
-    """How much each near row counts as anomalous for a buffer of `width`, float64 [num_rows]."""
+    """Return how much each near row counts as anomalous for a buffer of `width`, float64 [num_rows]."""
     if width < 2:
         return np.zeros(num_rows)
     within = distance <= width // 2
@@ -242,7 +284,7 @@ def _weights(
 def _existence(
     level: NDArray[np.intp], first: NDArray[np.intp], last: NDArray[np.intp], half: int
 ) -> NDArray[np.float64]:
-    """Share of the events, widened by `half` rows and merged, that each threshold flags somewhere."""
+    """Return the share of the events, widened by `half` rows and merged, that each threshold flags."""
     apart = last[:-1] + half < first[1:] - half
     starts = np.maximum(np.append(first[0], first[1:][apart]) - half, 0)
     stops = np.minimum(np.append(last[:-1][apart], last[-1]) + half + 1, len(level))
@@ -256,7 +298,7 @@ def _existence(
 def _ranked(
     label: NDArray[np.integer], score: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Labelled and all rows at or above each distinct score, from the highest down."""
+    """Count labelled rows and all rows at or above each distinct score, from the highest down."""
     _check(label, score)
     order = np.argsort(-score, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1) if len(score) else order

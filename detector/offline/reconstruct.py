@@ -1,9 +1,8 @@
-"""`streamgauge reconstruct`: rows as the model sees them, noise left out and short gaps filled."""
+"""Rows of a source to their reconstruction by the model: less noise, short gaps filled."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,12 @@ from typing import Any
 import numpy as np
 
 from connectors.parquet.dataset import discover
-from connectors.parquet.replay_source import ParquetSource
-from connectors.parquet.writer import TableWriter
 from connectors.records import Source
 from detector.artifact.spec import Artifact
 from detector.errors import DetectorError
-from detector.offline.aligned_rows import Alignment, Tell, untold
+from detector.offline.aligned_rows import Alignment, OnRows, ignore_progress
 from detector.offline.autoencoder import DEFAULT_ROUNDS, Coder, WindowReader
-from detector.offline.output_files import Columns, gathered, output_file
+from detector.offline.output_files import Columns, write_converted
 from detector.offline.reconstruction_error import ReconstructionError
 from detector.rows.windows import NewRows
 from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
@@ -26,10 +23,10 @@ from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, Win
 
 @dataclass(frozen=True, slots=True)
 class ReconstructOptions:
-    """How rows are reconstructed.
+    """Choose how rows are reconstructed. Raises DetectorError if `rounds` is negative.
 
-    only_gaps  keep every value that was observed; fill only what is missing
-    rounds     times that a window's missing cells are replaced by their reconstruction; 0: one pass
+    only_gaps  keep every observed value; fill only missing values
+    rounds     times that the missing cells of a window are replaced by their reconstruction; 0: one pass
     device     "auto", "cpu" or "cuda"
     """
 
@@ -44,14 +41,15 @@ class ReconstructOptions:
 
 @dataclass(frozen=True, slots=True)
 class Reconstructed:
-    """What a reconstruction came to.
+    """Hold the figures of a reconstruction.
 
-    rows       rows written, those of short gaps included
+    rows       rows written, including the rows of short gaps
     windows    windows reconstructed
-    filled     cells that were missing and now have a value; `missing` ones have none in what was written
-    uncovered  rows in no window: their stretch is too short, or every window too empty
+    filled     cells that were missing and now have a value
+    missing    cells that have no value in the output either
+    uncovered  rows in no window, because their stretch is too short or every window is too empty
     long_gaps  gaps longer than the artifact's `max_gap`: no row was written for them
-    fidelity   the reconstruction against the cells that were observed
+    fidelity   the reconstruction compared with the observed cells
     """
 
     rows: int
@@ -63,7 +61,7 @@ class Reconstructed:
     fidelity: ReconstructionError
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return everything as plain values."""
         return {
             "rows": self.rows,
             "windows": self.windows,
@@ -76,7 +74,7 @@ class Reconstructed:
 
 
 class Reconstructor:
-    """One pass over a source, row by row. `outcome` says at any time what it came to so far."""
+    """Reconstruct one pass over a source, row by row. `outcome` has the figures so far."""
 
     def __init__(self, artifact: Artifact, options: ReconstructOptions | None = None) -> None:
         self._spec = spec = artifact.spec
@@ -89,24 +87,25 @@ class Reconstructor:
         self._num_windows = self._num_rows = 0
         self._filled = self._missing = self._uncovered = self._long_gaps = 0
 
-    def repair(self, source: Source, tell: Tell = untold) -> Iterator[Columns]:
-        """Columns of the rows, a block at a time: `timestamp` int64 nanoseconds (the row's start), `series`,
-        the channels float64 in their own units.
+    def reconstruct(self, source: Source, on_rows: OnRows = ignore_progress) -> Iterator[Columns]:
+        """Yield the rows in blocks of columns.
 
-        A row is the mean over all windows that hold it. Blocks are not sorted: a series' rows are in the
-        order of time, other series' rows lie between them. Raises DetectorError at the end where there was
-        no window, and what the source raises.
+        The columns are `timestamp` (int64 nanoseconds, start of the row), `series`, and the channels
+        (float64, in their own units). A row is the mean over all windows that contain it. The rows of one
+        series are in the order of time, with rows of other series between them.
+
+        Raises DetectorError at the end if there was no window, and what the source raises.
         """
-        alignment = Alignment(source, self._spec, tell)
+        alignment = Alignment(source, self._spec, on_rows)
         for stretch in alignment.stretches():
-            yield from self._columns(self._judged(stretch), alignment.names)
+            yield from self._columns(self._covered(stretch), alignment.names)
             self._long_gaps = alignment.long_gaps
         yield from self._columns(self._overlap.flush(), alignment.names)
         if self._num_windows == 0:
             raise alignment.no_window()
 
     def outcome(self) -> Reconstructed:
-        """What was reconstructed so far."""
+        """Return the figures so far."""
         return Reconstructed(
             rows=self._num_rows,
             windows=self._num_windows,
@@ -117,8 +116,8 @@ class Reconstructor:
             fidelity=self._fidelity,
         )
 
-    def _judged(self, stretch: NewRows) -> RowOutput:
-        """Rows that no further window will hold, with the mean over those that did."""
+    def _covered(self, stretch: NewRows) -> RowOutput:
+        """Return the rows that no later window contains, with the mean over the windows that contain them."""
         ends, x_NWC = self._windows.ending(stretch, stretch.age >= self._window)
         if len(ends):
             x_NWC = self._coder.reconstruct(self._coder.complete(x_NWC, self._options.rounds))
@@ -126,35 +125,44 @@ class Reconstructor:
         unused = np.zeros(stretch.values.shape, np.uint8)
         return self._overlap.judge(stretch, unused, [WindowOutput(ends, x_NWC)])
 
-    def _columns(self, judged: RowOutput, names: list[str]) -> Iterator[Columns]:
-        if len(judged) == 0:
+    def _columns(self, rows: RowOutput, names: list[str]) -> Iterator[Columns]:
+        if len(rows) == 0:
             return
-        expected = self._windows.physical(judged.means[0].astype(np.float32))
-        absent = np.isnan(judged.actual)
-        values = np.where(absent, expected, judged.actual) if self._options.only_gaps else expected
-        self._fidelity.add(judged.actual, expected)
-        self._num_rows += len(judged)
+        expected = self._windows.physical(rows.means[0].astype(np.float32))
+        absent = np.isnan(rows.actual)
+        values = np.where(absent, expected, rows.actual) if self._options.only_gaps else expected
+        self._fidelity.add(rows.actual, expected)
+        self._num_rows += len(rows)
         self._filled += int(np.count_nonzero(absent & ~np.isnan(values)))
         self._missing += int(np.count_nonzero(np.isnan(values)))
         self._uncovered += int(np.count_nonzero(np.isnan(expected).all(axis=1)))
         yield {
-            "timestamp": judged.row * self._spec.interval_ns,
-            "series": np.array(names, dtype=object)[judged.slot],
+            "timestamp": rows.row * self._spec.interval_ns,
+            "series": np.array(names, dtype=object)[rows.slot],
             **{name: values[:, at] for at, name in enumerate(self._spec.channel_names)},
         }
 
 
 def reconstruct_parquet(
-    artifact: Artifact, data: Path, out: Path, options: ReconstructOptions | None = None, tell: Tell = untold
+    artifact: Artifact,
+    data: Path,
+    out: Path,
+    options: ReconstructOptions | None = None,
+    on_rows: OnRows = ignore_progress,
 ) -> Reconstructed:
     """Reconstruct Parquet into one Parquet file, in bounded memory; `out` appears when it is complete.
 
-    Raises ParquetError or DetectorError that names the file and what is wrong with it.
+    Args:
+        artifact: the model.
+        data: a Parquet file or directory.
+        out: the file to write, with the columns of `Reconstructor.reconstruct`.
+        options: how to reconstruct; None: the defaults.
+        on_rows: called with the number of readings of each batch.
+
+    Raises:
+        ParquetError, DetectorError: the message names the file and what is wrong with it.
     """
-    repairer = Reconstructor(artifact, options)
+    reconstructor = Reconstructor(artifact, options)
     dataset = discover(data, artifact.spec.channel_names)
-    output_file(out, dataset.files)
-    with closing(ParquetSource(dataset)) as source, TableWriter(out) as writer:
-        for columns in gathered(repairer.repair(source, tell)):
-            writer.write(columns)
-    return repairer.outcome()
+    write_converted(dataset, out, lambda source: reconstructor.reconstruct(source, on_rows))
+    return reconstructor.outcome()

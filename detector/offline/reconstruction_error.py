@@ -1,4 +1,4 @@
-"""How close an approximation is to what it stands for, channel by channel, in one pass."""
+"""The difference between rows and their approximation, channel by channel, in one pass."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 
 class ReconstructionError:
-    """Running sums over rows; a cell counts where both sides know it.
+    """Sum up differences over rows. A cell counts if both sides have a value.
 
-    Spreads are merged block by block (Chan, Golub and LeVeque, 1983): no digit is lost to a large mean.
+    Spreads are merged block by block (Chan, Golub and LeVeque, 1983), so that a large mean costs no digits.
     """
 
     def __init__(self, channels: tuple[str, ...], scale: NDArray[np.float64]) -> None:
-        """`scale` float64 [C] makes channels of different units comparable in `r2`."""
+        """Start without rows. `scale`, float64 [C], makes channels of different units comparable in `r2`."""
         self._channels = channels
         self._scale = scale
         self._count = np.zeros(len(channels))
@@ -24,7 +24,7 @@ class ReconstructionError:
         self._squares = np.zeros(len(channels))
 
     def add(self, actual: NDArray[np.float64], approximate: NDArray[np.float64]) -> None:
-        """Some rows: float64 [n, C] each, physical units, NaN where unknown."""
+        """Add n rows: float64 [n, C] each, physical units, NaN where unknown."""
         known = ~np.isnan(actual) & ~np.isnan(approximate)
         count = known.sum(axis=0)
         mean = np.where(known, actual, 0.0).sum(axis=0) / np.maximum(count, 1)
@@ -38,22 +38,22 @@ class ReconstructionError:
 
     @property
     def rmse(self) -> NDArray[np.float64]:
-        """Root mean square error, float64 [C], in each channel's unit; NaN where nothing was compared."""
+        """Return the root mean square error, float64 [C], in each channel's unit; NaN without any cell."""
         return np.sqrt(_ratio(self._squares, self._count))
 
     @property
     def share(self) -> NDArray[np.float64]:
-        """`rmse` over the channel's standard deviation, float64 [C]; NaN where it never varies."""
+        """Return `rmse` divided by the channel's standard deviation, float64 [C]; NaN if it never varies."""
         return np.sqrt(_ratio(self._squares, self._spread))
 
     @property
     def r2(self) -> float:
-        """The share of the variance of all channels, in units of `scale`, that is kept; NaN without any."""
+        """Return the share of the variance that is kept, of all channels in units of `scale`; NaN if none."""
         squares, spread = (float((part / self._scale**2).sum()) for part in (self._squares, self._spread))
         return 1.0 - squares / spread if spread > 0 else float("nan")
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, None where there is nothing to tell."""
+        """Return everything as plain values, None where a figure is unknown."""
         columns = zip(self._channels, self.rmse.tolist(), self.share.tolist(), strict=True)
         channels = {name: {"rmse": _known(rmse), "share": _known(share)} for name, rmse, share in columns}
         return {"r2": _known(self.r2), "channels": channels}

@@ -1,4 +1,4 @@
-"""`streamgauge sample`: windows that a generative model makes up, in physical units."""
+"""Windows that a generative model generates, in physical units."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from connectors.parquet.writer import TableWriter
 from detector.artifact.spec import Artifact
 from detector.errors import DetectorError
-from detector.offline.aligned_rows import Tell, untold
+from detector.offline.aligned_rows import OnRows, ignore_progress
 from detector.offline.autoencoder import module_of
 from detector.offline.output_files import Columns, gathered, output_file
 
@@ -20,12 +20,19 @@ _Sample = Callable[[int, int, torch.Generator], torch.Tensor]
 
 
 def sampled(artifact: Artifact, num: int, seed: int = 0, start_ns: int = 0) -> Iterator[Columns]:
-    """Columns of `num` windows, some at a time: `timestamp` int64 nanoseconds, `series` (sample-0, ...), the
-    channels float64 in their own units.
+    """Yield generated windows in blocks of columns.
 
-    Every window begins at the row of the grid in which `start_ns` lies. Equal seeds give equal windows, and
-    the first ones are the same however many are asked for. Raises DetectorError where the family cannot
-    generate, `num` is less than 1 or the seed is not one.
+    The columns are `timestamp` (int64 nanoseconds), `series` (sample-0, sample-1, ...) and the channels
+    (float64, in their own units). Equal seeds give equal windows; `num` does not change the first windows.
+
+    Args:
+        artifact: a model of a family that can generate (vae).
+        num: number of windows, at least 1.
+        seed: from 0 to 2^63 - 1.
+        start_ns: every window begins at the row of the grid that contains this time.
+
+    Raises:
+        DetectorError: the family cannot generate, or an argument is out of range.
     """
     sample = _generator_of(artifact)
     if num < 1:
@@ -50,18 +57,24 @@ def sampled(artifact: Artifact, num: int, seed: int = 0, start_ns: int = 0) -> I
 
 
 def sample_parquet(
-    artifact: Artifact, out: Path, num: int, seed: int = 0, start_ns: int = 0, tell: Tell = untold
+    artifact: Artifact,
+    out: Path,
+    num: int,
+    seed: int = 0,
+    start_ns: int = 0,
+    on_rows: OnRows = ignore_progress,
 ) -> int:
-    """Write `num` windows to one Parquet file, in bounded memory; returns the number of rows.
+    """Write `num` windows to one Parquet file, in bounded memory. Returns the number of rows.
 
-    `tell` is called with the rows of each block. Raises DetectorError or ParquetError.
+    The other arguments are those of `sampled`; `on_rows` is called with the number of rows of each block.
+    Raises DetectorError or ParquetError.
     """
     rows = 0
     with TableWriter(output_file(out)) as writer:
         for columns in gathered(sampled(artifact, num, seed, start_ns)):
             writer.write(columns)
             rows += len(columns["timestamp"])
-            tell(len(columns["timestamp"]))
+            on_rows(len(columns["timestamp"]))
     return rows
 
 

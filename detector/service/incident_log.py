@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from detector import logs
 from detector.incidents.grouping import GroupEvent, Grouping
-from detector.incidents.lifecycle import IncidentEvent
+from detector.incidents.incident import IncidentEvent
 from detector.incidents.rules import FoldRules
 
 _MOST_LOGGED = 20

@@ -83,7 +83,7 @@ class ModelReloader:
         Returns False if that commit failed; the rows are then pending again.
         """
         running = self._running
-        last = running.engine.settle()
+        last = running.engine.finish_waiting()
         if len(last.verdicts) == 0:
             return True
         running.sink.write(last, Batch(Readings.empty(len(running.engine.artifact.spec.channels))))

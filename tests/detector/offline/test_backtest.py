@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import streamgauge
+from detector import Detector, backtest
 from detector.artifact.registry import publish
+from detector.artifact.spec import Adaptation, Artifact
 from detector.engine.engine import EngineOptions
+from detector.errors import DetectorError
 from detector.offline.backtest import backtest_parquet
 from tests.support.artifacts import make_artifact
 
@@ -90,3 +95,87 @@ def test_a_backtest_takes_the_rules_of_the_daemons_configuration(
     assert "[channels.presure]: the model has no channel `presure`; did you mean `pressure`?" in (
         capsys.readouterr().err
     )
+
+
+def sharp_artifact() -> Artifact:
+    """A model whose threshold follows the stream and whose scores have a power."""
+    artifact = make_artifact(threshold=1e-2, adaptation=Adaptation(0.5, 0.3, 1.0, 1e-3, 256))
+    threshold = replace(artifact.spec.threshold, sharpness=2.5)
+    return replace(artifact, spec=replace(artifact.spec, threshold=threshold))
+
+
+def test_error_and_threshold_explain_the_score(tmp_path: Path) -> None:
+    artifact = sharp_artifact()
+    backtest_parquet(artifact, write(tmp_path / "a.parquet"), EngineOptions(), tmp_path / "out")
+    table = pd.read_parquet(tmp_path / "out" / "scores.parquet")
+    known = table["score"].notna()
+    assert known.sum() > 60
+    assert table["threshold"][known].nunique() > 1
+    again = (table["error"] / table["threshold"]) ** 2.5
+    np.testing.assert_allclose(again[known], table["score"][known], rtol=1e-9)
+    assert table["error"][~known].isna().all()
+    assert ((table["error"] > table["threshold"]) == (table["score"] > 1))[known].all()
+
+
+def test_backtest_returns_frames_with_times(tmp_path: Path) -> None:
+    artifact, data = sharp_artifact(), write(tmp_path / "a.parquet")
+    publish(artifact, tmp_path / "models" / "pump")
+    result = backtest(tmp_path / "models" / "pump", data)
+    outcome = backtest_parquet(artifact, data, EngineOptions())
+    assert result.measures == pytest.approx(outcome.measures, nan_ok=True)
+    assert {"error", "threshold", "actual_flow", "expected_flow"} <= set(result.verdicts.columns)
+    assert str(result.verdicts.index.dtype) == "datetime64[ns, UTC]"
+    assert len(result.verdicts) == outcome.rows
+    assert list(result.incidents["id"]) == [incident.id for incident in outcome.incidents]
+    for name in ("start", "opened", "end", "peak"):
+        assert str(result.incidents[name].dtype) == "datetime64[ns, UTC]"
+    assert repr(result).startswith(f"BacktestResult(120 rows, {len(outcome.incidents)} incidents, vus_pr=")
+    assert "\n" not in repr(result)
+
+
+def test_a_frame_gives_what_its_parquet_file_gives(tmp_path: Path) -> None:
+    artifact, data = make_artifact(threshold=1e-9), write(tmp_path / "a.parquet")
+    frame = pd.read_parquet(data).set_index("timestamp")
+    by_file, by_frame = backtest(artifact, data), backtest(artifact, frame)
+    pd.testing.assert_frame_equal(by_file.verdicts, by_frame.verdicts)
+    assert by_file.measures == pytest.approx(by_frame.measures, nan_ok=True)
+    scores = Detector(artifact).score(frame)
+    pd.testing.assert_frame_equal(scores, by_frame.verdicts[list(scores.columns)])
+
+
+def test_a_backtest_without_incidents_has_the_same_columns(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"flow": [0.0, 1.0], "pressure": [0.0, 1.0]}, pd.date_range("2026-01-01", periods=2, freq="s")
+    )
+    result = backtest(make_artifact(), frame)
+    assert list(result.incidents.columns[:3]) == ["id", "series", "state"]
+    assert str(result.incidents["end"].dtype) == "datetime64[ns, UTC]"
+    assert set(result.measures) == {"budgeted_alarms", "realised_to_budgeted"}
+    assert len(backtest(make_artifact(), frame[:0]).verdicts) == 0
+
+
+def test_a_frame_without_times_is_refused() -> None:
+    frame = pd.DataFrame({"flow": [0.0], "pressure": [0.0]})
+    with pytest.raises(DetectorError, match="it must be a DatetimeIndex: try"):
+        Detector(make_artifact()).score(frame)
+    with pytest.raises(DetectorError, match="missing times"):
+        backtest(make_artifact(), frame.set_index(pd.DatetimeIndex([pd.NaT])))
+    timed = frame.set_index(pd.DatetimeIndex(["2026-01-01"]))
+    with pytest.raises(DetectorError, match=r"lacks the channels \['pressure'\]"):
+        Detector(make_artifact()).score(timed[["flow"]])
+
+
+def test_the_repr_of_a_detector_is_one_short_line() -> None:
+    shown = repr(Detector(make_artifact()))
+    assert shown == "Detector(pump, version unsaved, conv, channels flow, pressure)"
+
+
+def test_the_backtest_compares_alarms_with_the_budget(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(make_artifact(threshold=1e-9), tmp_path / "models" / "pump")
+    data = write(tmp_path / "a.parquet")
+    assert streamgauge.main(["backtest", str(tmp_path / "models" / "pump"), str(data)]) == 0
+    printed = capsys.readouterr().out
+    assert "1 false alarms; your budget allows 0.000198" in printed
+    assert "expected nan" not in printed

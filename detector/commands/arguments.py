@@ -1,0 +1,64 @@
+"""The parser of the command line, and the flags that several verbs share.
+
+Light: `streamgauge --help` imports this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from typing import NoReturn
+
+MISUSED = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """Parse arguments; an error is one line that names the nearest valid word and the page of help."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and exit with 2."""
+        self.exit(MISUSED, f"streamgauge: error: {message} (see `{self.prog} --help`)\n")
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """Parse arguments; refuse unknown ones here, where the flags of the verb are known."""
+        arguments, extra = super().parse_known_args(args, namespace)
+        if extra:
+            hint = nearest(extra[0].partition("=")[0], tuple(self._option_string_actions))
+            self.error(f"unknown argument `{extra[0]}`{hint}")
+        return arguments, extra
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return a question that names the nearest known word, or "" if none is similar.
+
+    >>> nearest("trian", ["train", "run"])
+    '; did you mean `train`?'
+    """
+    found = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean `{found[0]}`?" if found else ""
+
+
+def add_examples(parser: argparse.ArgumentParser, *lines: str) -> None:
+    """End the verb's help with these command lines."""
+    parser.epilog = "\n".join(("examples:", *(f"  {line}" for line in lines)))
+
+
+def add_artifact(parser: argparse.ArgumentParser) -> None:
+    """Add the positional ARTIFACT and the flag --json."""
+    parser.add_argument(
+        "artifact",
+        metavar="ARTIFACT",
+        help="registry entry (its current version) or a version's directory",
+    )
+    add_json(parser)
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the positional DATA: Parquet to read."""
+    parser.add_argument("data", metavar="DATA", help="Parquet file, or directory of Parquet files")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the flag --json."""
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")

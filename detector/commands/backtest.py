@@ -1,0 +1,152 @@
+"""`streamgauge backtest`: a replay of Parquet files through the engine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detector.commands.arguments import add_artifact, add_data, add_examples
+from detector.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from detector.engine.engine import EngineOptions
+    from detector.incidents.incident import ChannelEvidence, Incident
+    from detector.offline.backtest import BacktestOutcome
+
+DONE, FOUND = 0, 3
+_COLUMNS = ("series", "start", "end", "severity", "reason", "peak score", "channels", "id")
+_BUDGET = ("budgeted_alarms", "realised_to_budgeted")
+
+
+def backtest_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `streamgauge backtest`."""
+    add_examples(
+        parser,
+        "streamgauge backtest models/pump history/may.parquet",
+        "streamgauge backtest models/pump history/ --out report/ --fail-on-incident",
+    )
+    add_artifact(parser)
+    add_data(parser)
+    parser.add_argument("--out", metavar="DIR", help="write scores.parquet and incidents.json there")
+    parser.add_argument(
+        "--config", metavar="FILE", help="the daemon's configuration: use its incident rules and lateness"
+    )
+    parser.add_argument(
+        "--lateness", metavar="TIME", help="time to wait for late readings, such as 30s; default: 0s"
+    )
+    parser.add_argument("--fail-on-incident", action="store_true", help="exit with 3 if there is an incident")
+
+
+def backtest(args: argparse.Namespace) -> int:
+    """Print the incidents of a replay; write everything to --out.
+
+    Returns the exit code: 3 if there is an incident and --fail-on-incident was given.
+    """
+    from detector.artifact.registry import open_artifact
+    from detector.offline.backtest import backtest_parquet
+
+    artifact = open_artifact(args.artifact)
+    options = _engine_options(args, artifact.spec.channel_names)
+    out = Path(args.out) if args.out else None
+    outcome = backtest_parquet(artifact, Path(args.data), options, out)
+    if args.json:
+        print(json.dumps(outcome.as_json()))
+    else:
+        _print_outcome(outcome, out)
+    return FOUND if args.fail_on_incident and outcome.incidents else DONE
+
+
+def _engine_options(args: argparse.Namespace, channels: tuple[str, ...]) -> EngineOptions:
+    """Return the options of the daemon's configuration, if one is given; --lateness overrides its value."""
+    from detector.config.engine_options import default_threads, engine_options
+    from detector.config.load import load_config, parse_duration
+    from detector.engine.engine import EngineOptions
+
+    options = EngineOptions(threads=default_threads())
+    if args.config:
+        options = engine_options(load_config(Path(args.config)), channels)
+    try:
+        lateness = parse_duration(args.lateness) if args.lateness else None
+    except ValueError as error:
+        raise ConfigError(f"--lateness: {error}") from error
+    return options if lateness is None else replace(options, lateness_ns=round(lateness * 1e9))
+
+
+def _print_outcome(outcome: BacktestOutcome, out: Path | None) -> None:
+    from rich.console import Console
+
+    console = Console() if sys.stdout.isatty() else Console(width=150)
+    console.print(_table(outcome))
+    for line in _lines(outcome):
+        console.print(line, highlight=False)
+    if out is not None:
+        console.print(f"written: {out / 'scores.parquet'}, {out / 'incidents.json'}", highlight=False)
+
+
+def _table(outcome: BacktestOutcome) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"{len(outcome.incidents)} incidents in {outcome.rows:,} rows")
+    for name in _COLUMNS:
+        table.add_column(name, no_wrap=name != "channels")
+    for incident in outcome.incidents:
+        table.add_row(*_cells(incident))
+    return table
+
+
+def _cells(incident: Incident) -> tuple[str, ...]:
+    from detector.delivery.messages import iso
+
+    return (
+        incident.series,
+        iso(incident.start_ns),
+        iso(incident.end_ns) if incident.end_ns is not None else "open",
+        incident.severity,
+        incident.reason.replace("_", " "),
+        f"{incident.peak_score:.2f}",
+        ", ".join(map(_channel, incident.channels)),
+        incident.id,
+    )
+
+
+def _channel(channel: ChannelEvidence) -> str:
+    """Return the value of a channel, and the expected one where the model has one."""
+    value = f"{channel.name} {channel.actual:.4g}"
+    return value if math.isnan(channel.expected) else f"{value} (expected {channel.expected:.4g})"
+
+
+def _lines(outcome: BacktestOutcome) -> Iterator[str]:
+    """Yield the lines below the table."""
+    from detector.delivery.messages import iso
+
+    for group in outcome.folds:
+        yield f"at the same time from {iso(group.start_ns)}: {', '.join(group.series)}"
+    for reason, num in outcome.suppressed.items():
+        if num:
+            yield f"bad rows suppressed by {reason}: {num:,}"
+    for name, value in outcome.measures.items():
+        if name not in _BUDGET:
+            yield f"{name.replace('_', ' ')}: {_number(value)}"
+    yield _budget_line(outcome)
+
+
+def _budget_line(outcome: BacktestOutcome) -> str:
+    """Return the number of alarms beside the number that the budget allows; false alarms, if labels exist."""
+    allowed = outcome.measures["budgeted_alarms"]
+    false = outcome.measures.get("false_alarms")
+    alarms = f"{len(outcome.incidents):,} alarms" if false is None else f"{false:,} false alarms"
+    return f"{alarms}; your budget allows {allowed:.3g}"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return "unknown" if math.isnan(value) else f"{value:.4g}"
+    return str(value)

@@ -1,0 +1,180 @@
+"""`streamgauge config check`, `config test-notify` and `config init`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detector.commands.arguments import add_examples
+from detector.errors import ConfigError
+
+if TYPE_CHECKING:
+    from connectors.http_post import Answer, Poster
+    from detector.config.schema import Config, NotifySection
+    from detector.notify.notice import Notice
+    from detector.notify.receivers import Receiver
+
+DONE, FAILED = 0, 1
+_CONNECT_SECONDS = 10.0
+_TEST_SERIES = "streamgauge-test"
+
+
+def config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of `streamgauge config` and their flags."""
+    add_examples(
+        parser,
+        "streamgauge config init streamgauge.toml",
+        "streamgauge config check streamgauge.toml",
+        "streamgauge config check streamgauge.toml --connect",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="check|test-notify|init", required=True)
+    check = actions.add_parser("check", help="list everything that is wrong with a configuration")
+    check.add_argument("file", metavar="FILE")
+    check.add_argument(
+        "--connect", action="store_true", help="also load the model, and ask the Kafka broker for the topic"
+    )
+    test = actions.add_parser("test-notify", help="send a test incident and its end to each [[notify]]")
+    test.add_argument("file", metavar="FILE")
+    test.add_argument("--only", metavar="NAME", help="send to this [[notify]] only")
+    test.add_argument(
+        "--hold", type=float, default=0.0, metavar="S", help="seconds between incident and end; default: 0"
+    )
+    init = actions.add_parser("init", help="write a commented example")
+    init.add_argument("file", metavar="FILE", nargs="?", help="file to write; default: standard output")
+
+
+def config(args: argparse.Namespace) -> int:
+    """Run one action of `streamgauge config`. Returns the exit code."""
+    actions = {"check": _check, "test-notify": _test_notify, "init": _init}
+    return actions[args.action](args)
+
+
+def _check(args: argparse.Namespace) -> int:
+    """Report every problem of a file at once, or what the file means."""
+    from detector.config.load import load_config
+    from detector.notify.notifiers import parts_of
+
+    config = load_config(Path(args.file))
+    receivers = [
+        f"{section.name} ({section.kind} at {poster.shown})" for section, _, poster in parts_of(config)
+    ]
+    print(
+        f"{args.file}: syntax correct. Reads topic {config.kafka.topic} at"
+        f" {', '.join(config.kafka.bootstrap_servers)} as group {config.kafka.group_id}, uses the model"
+        f" {config.model.path}, writes {config.output.prefix}.*"
+        + (f", notifies {', '.join(receivers)}" if receivers else "")
+    )
+    if args.connect:
+        _check_model(args.file, config)
+        _check_broker(args.file, config)
+    else:
+        print("Model and Kafka not checked; --connect checks them.")
+    return DONE
+
+
+def _check_model(file: str, config: Config) -> None:
+    """Load the model. Raises ArtifactError, and ConfigError where the rules do not fit its channels."""
+    from detector.artifact.registry import open_artifact
+    from detector.config.engine_options import engine_options
+    from detector.errors import ArtifactError
+
+    try:
+        artifact = open_artifact(config.model.path)
+    except ArtifactError as error:
+        raise ArtifactError(f"{file}: [model] path: {error}") from error
+    channels = artifact.spec.channel_names
+    engine_options(config, channels)
+    print(f"Model: {config.model.path}, version {artifact.version}, channels {', '.join(channels)}")
+
+
+def _check_broker(file: str, config: Config) -> None:
+    """Ask the cluster for the input topic. Raises KafkaError."""
+    from connectors.errors import KafkaError
+    from connectors.kafka.cluster import count_partitions, wait_for_broker
+    from detector.service.clients import connection_of
+
+    connection, topic = connection_of(config.kafka), config.kafka.topic
+    wait_for_broker(connection, timeout_seconds=min(_CONNECT_SECONDS, config.kafka.startup_timeout))
+    partitions = count_partitions(connection, topic)
+    if partitions == 0:
+        raise KafkaError(
+            f"{file}: [kafka] topic: {connection.servers} has no topic {topic!r}: create it or change this"
+        )
+    print(f"Kafka: topic {topic} at {connection.servers}, partitions: {partitions}")
+
+
+def _init(args: argparse.Namespace) -> int:
+    """Write a commented example; never overwrite a file."""
+    from detector.config.example import example
+
+    if args.file is None:
+        sys.stdout.write(example())
+        return DONE
+    path = Path(args.file)
+    try:
+        with path.open("x") as file:
+            file.write(example())
+    except FileExistsError as error:
+        raise ConfigError(f"{path}: exists already; delete it, or name another file") from error
+    print(f"wrote {path}; edit it, then: streamgauge config check {path}")
+    return DONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Receiver:
+    section: NotifySection
+    sender: Receiver
+    poster: Poster
+
+
+def _test_notify(args: argparse.Namespace) -> int:
+    """Send a test incident and its end to each receiver, with one attempt each."""
+    from detector.config.load import load_config
+    from detector.notify.notifiers import parts_of
+
+    config = load_config(Path(args.file))
+    receivers = [_Receiver(*parts) for parts in parts_of(config) if args.only in {None, parts[0].name}]
+    if not receivers:
+        names = ", ".join(section.name for section in config.notify) or "none"
+        raise ConfigError(f"{args.file}: no [[notify]] to test; there are: {names}")
+    opened = datetime.now(UTC)
+    delivered = [_send(one, _notice("opened", opened)) for one in receivers]
+    time.sleep(max(0.0, args.hold))
+    delivered += [_send(one, _notice("resolved", opened)) for one in receivers]
+    return DONE if all(delivered) else FAILED
+
+
+def _notice(event: str, opened: datetime) -> Notice:
+    """Return a notice that names itself a test; it is critical, so that every filter passes it."""
+    from detector.notify.notice import Notice, NoticeChannel
+
+    now = datetime.now(UTC)
+    resolved = event == "resolved"
+    return Notice(
+        event=event,
+        id=f"test-{round(opened.timestamp() * 1000)}",
+        series=_TEST_SERIES,
+        severity="critical",
+        state="resolved" if resolved else "firing",
+        start=opened,
+        at=now,
+        model="test",
+        end=now if resolved else None,
+        peak_score=1.0,
+        channels=(NoticeChannel("test-of-notifications", 1.0, 1.0, 0.0, -1.0, 1.0),),
+    )
+
+
+def _send(receiver: _Receiver, notice: Notice) -> bool:
+    """Send one notice and print the outcome. Returns whether it was delivered."""
+    section = receiver.section
+    answer: Answer = receiver.poster.post(*receiver.sender.request(notice))
+    if answer.outcome == "delivered":
+        receiver.sender.delivered(notice, time.time())
+    print(f"{section.name} ({section.kind}): {notice.event}: {answer.outcome}: {answer.reason}")
+    return answer.outcome == "delivered"

@@ -1,0 +1,57 @@
+"""`streamgauge record` and `streamgauge replay`: the flags; `detector.commands.transfer` does the work."""
+
+from __future__ import annotations
+
+import argparse
+
+from detector.commands.arguments import add_data, add_examples
+
+
+def record_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `streamgauge record`."""
+    add_examples(
+        parser,
+        "streamgauge record --config streamgauge.toml --out history/",
+        "streamgauge record --bootstrap-servers localhost:9092 --topic readings --out history/ --until-end",
+    )
+    _add_topic(parser)
+    parser.add_argument("--out", required=True, metavar="DIR", help="directory for the Parquet files")
+    parser.add_argument(
+        "--channels", metavar="A,B", help="channels to keep; default: those in the oldest messages"
+    )
+    parser.add_argument(
+        "--until-end", action="store_true", help="stop at the offsets where the topic ended at the start"
+    )
+
+
+def record(args: argparse.Namespace) -> int:
+    """Run `streamgauge record`. Returns the exit code."""
+    from detector.commands import transfer
+
+    return transfer.record(args)
+
+
+def replay_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `streamgauge replay`."""
+    add_examples(
+        parser,
+        "streamgauge replay history/ --bootstrap-servers localhost:9092 --topic readings --speed 60",
+    )
+    add_data(parser)
+    _add_topic(parser)
+    parser.add_argument(
+        "--speed", default="1", metavar="X|max", help="speed as a multiple of real time, or max; default: 1"
+    )
+
+
+def replay(args: argparse.Namespace) -> int:
+    """Run `streamgauge replay`. Returns the exit code."""
+    from detector.commands import transfer
+
+    return transfer.replay(args)
+
+
+def _add_topic(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", help="the daemon's configuration: connection and topic")
+    parser.add_argument("--bootstrap-servers", metavar="HOST:PORT", help="address of a Kafka broker")
+    parser.add_argument("--topic", metavar="TOPIC", help="topic of wide JSON messages")
