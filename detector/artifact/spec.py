@@ -148,7 +148,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         if not self.members or self.window != max(member.window for member in self.members):
-            raise ValueError("the first member must see the longest window")
+            raise ValueError("the first member must have the longest window")
 
     @property
     def family(self) -> str:

@@ -115,6 +115,7 @@ def remove(directory: Path) -> None:
 
 
 def _read_manifest(directory: Path) -> dict[str, Any]:
+    """Read artifact.json; check its format, its list of files and its version."""
     path = directory / MANIFEST
     if not path.is_file():
         raise ArtifactError(
@@ -133,7 +134,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
             "retrain the model or install the matching release"
         )
     if not isinstance(manifest.get("files"), dict) or set(manifest["files"]) != _FILES:
-        raise ArtifactError(f"{path}: damaged: its list of files is not that of an artifact")
+        raise ArtifactError(f"{path}: damaged: its list of files is wrong; restore or retrain it")
     expected = _version_of(manifest)
     if version != expected:
         raise ArtifactError(
@@ -144,6 +145,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def _read_checked(path: Path, digest: str) -> bytes:
+    """Read a file whose SHA-256 must be `digest`."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -156,6 +158,7 @@ def _read_checked(path: Path, digest: str) -> bytes:
 
 
 def _spec_from(raw: Any, path: Path) -> Spec:
+    """Make a Spec from plain values; check that every field is there, has its type and lies in its bounds."""
     try:
         spec = Spec(
             **{
@@ -169,7 +172,7 @@ def _spec_from(raw: Any, path: Path) -> Spec:
         msgspec.convert(raw, Spec)
         check_description(asdict(spec))
     except (TypeError, KeyError, ValueError, ArithmeticError, msgspec.ValidationError) as error:
-        raise ArtifactError(f"{path}: the description lacks or misstates a field: {error}") from error
+        raise ArtifactError(f"{path}: a field of the description is missing or wrong: {error}") from error
     return spec
 
 
@@ -184,6 +187,7 @@ def _threshold_from(raw: Mapping[str, Any]) -> Threshold:
 
 
 def _build(spec: Spec, device: str, path: Path) -> Ensemble:
+    """Build the networks of a description on a torch device; "meta" allocates no memory."""
     try:
         with torch.device(device):
             return build_members(spec.members, len(spec.channels))
@@ -209,6 +213,7 @@ def _read_weights(module: torch.nn.Module, content: bytes, path: Path) -> dict[s
 
 
 def _write_atomically(files: Mapping[str, bytes], directory: Path) -> None:
+    """Write all files next to `directory`, flush them to disk, and rename the result to `directory`."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
@@ -235,12 +240,14 @@ def _sha256(content: bytes) -> str:
 
 
 def _table_bytes(columns: Mapping[str, NDArray[np.float64]]) -> bytes:
+    """Return columns as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(dict(columns)), sink)
     return bytes(sink.getvalue())
 
 
 def _read_table(content: bytes, path: Path) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of a Parquet file; `path` is only for the message of an error."""
     try:
         # Not pq.read_table: its threads may still hold `content` when a short process exits. To release a
         # Python object at that moment aborts the process.

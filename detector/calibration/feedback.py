@@ -51,10 +51,10 @@ class Feedback:
         if self.opinion not in OPINIONS:
             raise ValueError(f"opinion {self.opinion!r} must be one of {', '.join(OPINIONS)}")
         if not all(isinstance(one, str) for one in (self.incident, self.series, self.start, self.version)):
-            raise ValueError("incident, series, start and version must be texts")
+            raise ValueError("incident, series, start and version must be text")
         peak: object = self.peak_error
         if not isinstance(peak, int | float) or not 0 < peak <= _MOST_ERROR:
-            raise ValueError(f"the error of its peak must be a number above 0 and up to {_MOST_ERROR:g}")
+            raise ValueError(f"peak_error must be a number above 0 and up to {_MOST_ERROR:g}")
 
 
 def feedback_on(incident: Mapping[str, Any], opinion: Opinion, threshold: Threshold) -> Feedback:
@@ -87,9 +87,10 @@ def feedback_on(incident: Mapping[str, Any], opinion: Opinion, threshold: Thresh
 
 
 def _score(value: Any) -> float:
+    """Return the score of a peak as a number above 0. Raises ValueError, TypeError or OverflowError."""
     score = float(value)
     if not score > 0:
-        raise ValueError(f"the score of its peak is {score:g}")
+        raise ValueError(f"the score of its peak is {score:g}; it must be above 0")
     return score
 
 
@@ -163,7 +164,7 @@ def find_incident(path: Path, identifier: str) -> Mapping[str, Any]:
     return next(one for one in reversed(incidents) if str(one.get("id")) in matching)
 
 
-def separating(value: float, feedback: Iterable[Feedback]) -> float:
+def adjust_to_feedback(value: float, feedback: Iterable[Feedback]) -> float:
     """Return the threshold nearest to `value` that agrees with the most opinions.
 
     An opinion agrees if the error of a false alarm lies at or below the threshold, or the error of a real

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Adaptation, Artifact, Threshold
 from detector.calibration.alarm_budget import parse_budget
-from detector.calibration.feedback import Feedback, separating
+from detector.calibration.feedback import Feedback, adjust_to_feedback
 from detector.calibration.peaks_over_threshold import peaks_over_threshold, sharpness_of
 from detector.errors import ArtifactError
 
@@ -53,7 +53,7 @@ def recalibrated(
         return peaks_over_threshold(held_out[column], segment, budget, spec.interval_ns, adapts)
 
     threshold = calibrated("error")
-    value = separating(threshold.value, feedback)
+    value = adjust_to_feedback(threshold.value, feedback)
     if value != threshold.value:
         threshold = replace(
             threshold,

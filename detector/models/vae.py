@@ -2,8 +2,8 @@
 
     q(z | x) = N(mean(x), var(x)),  p(x | z) = N(decode(z), variance of the channel),  p(z) = N(0, 1)
 
-Training draws one code for each window and lowers the negative evidence lower bound, with `beta` as the
-weight of its KL divergence (Higgins et al., 2017). Scoring uses the same draws for every window. They are a
+Training draws one code for each window and lowers the negative evidence lower bound. `beta` is the weight of
+its KL divergence (Higgins et al., 2017). Scoring uses the same draws for every window. They are a
 buffer that is saved with the weights.
 
 Promise: a score depends only on the weights and the window.

@@ -5,9 +5,9 @@ correlated, and those of different channels differ in size. Two Mahalanobis dist
 account. Each is a mean of squares that is near 1 on normal windows:
 
 joint   of the residual, with the covariance over all cells, shrunk towards a multiple of the identity
-        (Ledoit and Wolf, 2004). For windows of several channels with more than 32 rows or 1,024 cells, the
-        covariance is the Kronecker product of one over rows and one over channels (matrix normal:
-        Dutilleul, 1999). This costs W + C multiplications a cell instead of W C.
+        (Ledoit and Wolf, 2004). It is factored for windows of several channels with more than 32 rows or
+        1,024 cells: it is then the Kronecker product of one covariance over rows and one over channels
+        (matrix normal: Dutilleul, 1999). This costs W + C multiplications a cell instead of W C.
 alone   of the measured rows of each channel, with the covariance of that channel over rows. The statistic is
         the mean of log(1 + distance) over channels, so that one heavy-tailed channel cannot dominate.
 

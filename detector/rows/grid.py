@@ -175,6 +175,7 @@ class Grid:
         return _Pending(np.empty(0, np.int32), np.empty(0, np.int64), np.empty((0, self._num_channels)))
 
     def _first_open_row(self, slot: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the number of the first row that is still open in the series of each slot."""
         open_from: NDArray[np.int64] = (self._newest.data[slot] - self._lateness_ns) // self._interval_ns
         return open_from
 
@@ -212,6 +213,7 @@ class Grid:
         return _Pending(slot[starts], timestamp_ns[starts], values)
 
     def _emit(self, readings: _Pending) -> Rows:
+        """Join the readings of each row into one row."""
         row = readings.timestamp_ns // self._interval_ns
         starts = starts_of(readings.slot, row)
         values = readings.values

@@ -29,10 +29,10 @@ from detector.calibration.feedback import (
     FILE,
     Feedback,
     add_feedback,
+    adjust_to_feedback,
     feedback_on,
     find_incident,
     read_feedback,
-    separating,
 )
 from detector.config.example import example
 from detector.config.load import Config, load_config, load_toml
@@ -238,7 +238,7 @@ def check_feedback(scratch: Path, data: bytes, sharpness: float) -> None:
     path.write_bytes(data)
     found = attempt("read_feedback", data, DetectorError, lambda: read_feedback(scratch))
     if isinstance(found, tuple):
-        threshold = attempt("separating", data, (), lambda: separating(1.0, found))
+        threshold = attempt("adjust_to_feedback", data, (), lambda: adjust_to_feedback(1.0, found))
         require(0 < threshold < float("inf"), f"feedback gives the threshold {threshold}", data)
     incident = attempt("find_incident", data, DetectorError, lambda: find_incident(path, "4be1"))
     if not isinstance(incident, dict):

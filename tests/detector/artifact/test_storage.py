@@ -1,4 +1,4 @@
-"""Artifacts: written whole, read back equal, and refused by name and reason when anything is off."""
+"""Artifacts: written whole, read back equal, and refused with file and reason if anything is wrong."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def test_a_description_that_no_stream_can_be_scored_with_is_refused(
 
 
 def test_a_model_that_would_not_fit_into_memory_is_refused_before_it_is_built(saved: Path) -> None:
-    """Four terabytes of whitening, were they allocated; the file is a few kilobytes."""
+    """The description asks for four terabytes of whitening, though the file has a few kilobytes."""
     edit_manifest(saved, edit_spec("members", 0, "window", value=1_000_000), resign=True)
     with pytest.raises(
         ArtifactError, match=r"weights do not fit the described model: .* needed \(torch\.Size"

@@ -14,10 +14,10 @@ from detector.artifact.spec import Artifact, Threshold
 from detector.calibration.feedback import (
     Feedback,
     add_feedback,
+    adjust_to_feedback,
     feedback_on,
     find_incident,
     read_feedback,
-    separating,
 )
 from detector.calibration.recalibrate import recalibrated
 from detector.errors import ArtifactError, DetectorError
@@ -35,13 +35,13 @@ INCIDENT = {
 }
 
 
-def opinion(peak_error: float, said: str, incident: str = "") -> Feedback:
-    name = incident or f"{said}-{peak_error}"
-    return Feedback(name, said, "pump-1", "2026-10-01T12:00:00.000Z", "0" * 12, peak_error)  # type: ignore[arg-type]
+def opinion(peak_error: float, verdict: str, incident: str = "") -> Feedback:
+    name = incident or f"{verdict}-{peak_error}"
+    return Feedback(name, verdict, "pump-1", "2026-10-01T12:00:00.000Z", "0" * 12, peak_error)  # type: ignore[arg-type]
 
 
 def with_held_out(num: int = 4_000) -> Artifact:
-    """An artifact whose held-out errors are exponential, the largest near 8."""
+    """Return an artifact whose held-out errors are exponential, the largest near 8."""
     errors = np.random.default_rng(0).exponential(1.0, num)
     artifact = make_artifact(interval_ns=60 * 10**9)
     return Artifact(
@@ -51,8 +51,8 @@ def with_held_out(num: int = 4_000) -> Artifact:
 
 def test_the_newest_opinion_on_an_incident_counts(tmp_path: Path) -> None:
     assert read_feedback(tmp_path) == ()
-    for said in ("false-alarm", "real"):
-        add_feedback(tmp_path, opinion(2.0, said, "one"))
+    for verdict in ("false-alarm", "real"):
+        add_feedback(tmp_path, opinion(2.0, verdict, "one"))
     add_feedback(tmp_path, opinion(3.0, "false-alarm", "two"))
     assert [(one.incident, one.opinion) for one in read_feedback(tmp_path)] == [
         ("one", "real"),
@@ -114,7 +114,7 @@ def test_a_whole_id_is_found_though_another_begins_with_it(tmp_path: Path) -> No
     assert find_incident(report, "6f")["id"] == "6f"
 
 
-def test_feedback_keeps_the_error_and_refuses_what_no_threshold_can_learn_from() -> None:
+def test_feedback_keeps_the_error_and_refuses_incidents_without_a_score() -> None:
     assert feedback_on(INCIDENT, "real", THRESHOLD).peak_error == 6.0
     sharp = replace(THRESHOLD, sharpness=2.0)
     assert feedback_on({**INCIDENT, "peak_score": 9.0}, "real", sharp).peak_error == pytest.approx(12.0)
@@ -137,7 +137,7 @@ def test_feedback_keeps_the_error_and_refuses_what_no_threshold_can_learn_from()
 def test_the_threshold_moves_as_little_as_agrees_with_most(
     opinions: list[Feedback], low: float, high: float
 ) -> None:
-    assert low <= separating(2.0, opinions) <= high
+    assert low <= adjust_to_feedback(2.0, opinions) <= high
 
 
 def test_another_budget_moves_the_threshold_and_keeps_the_weights() -> None:
@@ -161,7 +161,7 @@ def test_a_false_alarm_raises_the_floor_of_an_adaptive_threshold() -> None:
     assert adaptation.lowest * after.spec.threshold.value == pytest.approx(before.spec.threshold.value)
 
 
-def test_an_artifact_without_held_out_errors_says_so() -> None:
+def test_an_artifact_without_held_out_errors_is_refused() -> None:
     with pytest.raises(ArtifactError, match="keeps no held-out errors to calibrate with; train it again"):
         recalibrated(make_artifact(), "1/day")
 
@@ -173,8 +173,8 @@ def test_the_commands_from_a_report_to_a_new_version(
     first = publish(with_held_out(), entry)
     report = tmp_path / "incidents.json"
     report.write_text(json.dumps({"incidents": [{**INCIDENT, "version": first.version, "peak_score": 30.0}]}))
-    said = ["feedback", "4be1", "false-alarm", "--artifact", str(entry), "--incidents", str(report)]
-    assert main(said) == 0
+    arguments = ["feedback", "4be1", "false-alarm", "--artifact", str(entry), "--incidents", str(report)]
+    assert main(arguments) == 0
     assert "4be1c0ffee000000 of pump-1" in capsys.readouterr().out
     assert main(["calibrate", str(entry), "--alarm-budget", "1/day", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)

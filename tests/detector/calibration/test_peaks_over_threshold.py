@@ -129,7 +129,7 @@ def test_errors_of_zero_still_give_a_positive_threshold() -> None:
 
 
 def test_a_usual_row_scores_a_half_or_less() -> None:
-    """However little errors vary: else no score would say that an alarm is over."""
+    """This holds even if errors vary little; otherwise no score would show that an alarm has ended."""
     rng = np.random.default_rng(0)
     for errors in (0.8 + 0.02 * rng.standard_normal(4_000), rng.exponential(size=4_000)):
         threshold = peaks_over_threshold(errors, one_segment(4_000), "1/day", SECOND_NS, adaptive=False)

@@ -31,7 +31,7 @@ def windows(num: int, window: int, channels: int, seed: int = 0) -> torch.Tensor
 
 
 def waves(num: int, window: int, channels: int) -> torch.Tensor:
-    """Sines of any phase: what an autoencoder can learn at once."""
+    """Return sines of random phase, which an autoencoder learns quickly."""
     phase = torch.rand(num, 1, 1, generator=torch.Generator().manual_seed(1)) * 6.28
     return torch.sin(torch.arange(window)[None, :, None] * 0.4 + phase + torch.arange(channels) * 0.5)
 
@@ -65,7 +65,7 @@ def test_a_window_comes_back_through_its_flat_code(family: str, window: int, cha
 
 @every_family
 def test_windows_with_one_code_come_back_alike(family: str) -> None:
-    """Nothing reaches the output around the code."""
+    """The output depends on the input only through the code."""
     module, x_BWC = module_of(family, 16, 2), windows(2, 16, 2)
     with torch.inference_mode():
         first, second = module.decode(module.encode(x_BWC[:1]).repeat(2, 1), 16)
@@ -147,7 +147,7 @@ def test_training_lowers_the_loss(family: str, loss: str) -> None:
 
 
 def learn(module: torch.nn.Module, x_BWC: torch.Tensor, steps: int, loss: str = "mse") -> None:
-    """Full-batch Adam, its rate falling to nothing."""
+    """Train by full-batch Adam with a learning rate that falls to 0."""
     module.train()
     optimizer = torch.optim.Adam(module.parameters(), 1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -251,14 +251,14 @@ def test_the_output_is_linear_by_default(family: str) -> None:
 
 
 def bumps(num: int, seed: int) -> torch.Tensor:
-    """A bump of any place and width: a curved surface of two dimensions among the windows [num, 24, 1]."""
+    """Return bumps of random place and width, [num, 24, 1]: a curved surface of two dimensions."""
     u, v = torch.rand(2, num, 1, generator=torch.Generator().manual_seed(seed))
     place, width = 4 + 16 * u, 1.5 + 2 * v
     return torch.exp(-(((torch.arange(24) - place) / width) ** 2))[..., None]
 
 
 def test_deep_beats_mlp_on_a_nonlinear_manifold() -> None:
-    """Held-out error at the same code of two numbers, mean over seeds."""
+    """Compare the mean held-out error over seeds, both with a code of two numbers."""
     errors: dict[str, float] = {}
     for family in ("mlp", "deep"):
         for seed in (1, 2, 3):
@@ -316,7 +316,7 @@ def test_a_window_is_trimmed_by_its_known_cells_alone() -> None:
     assert mean_of_cells(*three, trim=0.34).item() == pytest.approx(5 / 3)
 
 
-# What is refused, and the words
+# Refused hyperparameters and their messages
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Row by row, a causal network says what it says of whole windows."""
+"""Row by row, a causal network gives the same outputs as over whole windows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def causal(window: int, channels: int, **hyperparameters: object) -> ConvAutoenc
 
 
 def lively(window: int, channels: int, **hyperparameters: object) -> ConvAutoencoder:
-    """With weights so large that every row shows in the output; fresh ones damp most of what they see."""
+    """Return a module with large weights, so that every row influences the output measurably."""
     module = causal(window, channels, **hyperparameters)
     with torch.no_grad():
         for weights in module.parameters():
@@ -44,11 +44,11 @@ def noise(*shape: int, seed: int = 0) -> Rows:
 
 
 def of_windows(module: ConvAutoencoder, x_TC: Rows, window: int) -> Rows:
-    """What the module says of the window that ends at each row, the first full one's on, [n, window, C]."""
+    """Return the outputs of the module for every full window of the series, [n, window, C]."""
     windows = np.lib.stride_tricks.sliding_window_view(x_TC, window, axis=0).transpose(0, 2, 1)
     with torch.inference_mode():
-        said: Rows = module(torch.from_numpy(windows.copy())).numpy()
-    return said
+        outputs: Rows = module(torch.from_numpy(windows.copy())).numpy()
+    return outputs
 
 
 def of_one(incremental: Incremental, x_TC: Rows, series: int = 0) -> Rows:
@@ -56,16 +56,16 @@ def of_one(incremental: Incremental, x_TC: Rows, series: int = 0) -> Rows:
 
 
 def in_calls(incremental: Incremental, x_RTC: Rows, lengths: list[int], order: list[int]) -> Rows:
-    """Series by turns: at each turn `length` more rows of every series, in the order given."""
-    said: list[list[Rows]] = [[] for _ in x_RTC]
+    """Add rows of all series in turns: `length` more rows of every series at each, in the order given."""
+    outputs: list[list[Rows]] = [[] for _ in x_RTC]
     at = 0
     for length in lengths:
         part = x_RTC[order, at : at + length]
         found = incremental.extend(np.repeat(order, part.shape[1]), part.reshape(-1, x_RTC.shape[2]))
         for series, rows in zip(order, found.reshape(*part.shape[:2], -1, x_RTC.shape[2]), strict=True):
-            said[series].append(rows)
+            outputs[series].append(rows)
         at += length
-    return np.stack([np.concatenate(rows) for rows in said])
+    return np.stack([np.concatenate(rows) for rows in outputs])
 
 
 @settings(max_examples=40)
@@ -87,21 +87,21 @@ def test_incremental_equals_window_by_window(data: st.DataObject) -> None:
 
     batch_size = data.draw(st.sampled_from([16, 64]))
     incremental = Incremental(module, span=span, batch_size=batch_size)
-    said = in_calls(incremental, x_RTC, lengths, order)
+    outputs = in_calls(incremental, x_RTC, lengths, order)
 
     for series, x_TC in enumerate(x_RTC):
         expected = of_windows(module, x_TC, window)[:, -span:]
-        np.testing.assert_allclose(said[series, window - 1 :], expected, **TOLERANCE)
+        np.testing.assert_allclose(outputs[series, window - 1 :], expected, **TOLERANCE)
 
 
 @settings(max_examples=15)
 @given(window=st.integers(1, 90), layers=st.integers(1, 3))
 def test_any_window_length(window: int, layers: int) -> None:
-    """Windows shorter than the receptive field too, where they hold all rows that a series has had."""
+    """This holds for windows shorter than the receptive field too, if they hold all rows of the series."""
     module = lively(window, 2, layers=layers)
     x_TC = noise(window, 2)
-    said = of_one(Incremental(module), x_TC)
-    np.testing.assert_allclose(said[-1], of_windows(module, x_TC, window)[0, -1:], **TOLERANCE)
+    outputs = of_one(Incremental(module), x_TC)
+    np.testing.assert_allclose(outputs[-1], of_windows(module, x_TC, window)[0, -1:], **TOLERANCE)
     assert torch.isfinite(module(torch.from_numpy(x_TC)[None])).all()
 
 
@@ -119,7 +119,7 @@ def test_a_window_shorter_than_the_receptive_field_is_judged_as_if_its_first_row
 @settings(max_examples=15)
 @given(changed=st.integers(1, 79), layers=st.integers(1, 3))
 def test_the_causal_form_does_not_look_ahead(changed: int, layers: int) -> None:
-    """A later row changes nothing earlier; in a window, nothing before the step of the code it is in."""
+    """A later row changes no earlier output; within a window, none before its own step of the code."""
     module = lively(80, 2, layers=layers)
     before = noise(80, 2)
     after = before.copy()
@@ -146,7 +146,7 @@ def test_the_newest_row_depends_on_the_rows_of_the_receptive_field_and_no_other(
 
 
 def work_of(incremental: Incremental, num_rows: int) -> tuple[int, int]:
-    """Multiply-adds of one more row after `num_rows` ones, and bytes of what is then kept."""
+    """Return the multiply-adds of one more row after `num_rows` rows, and the bytes of the state then."""
     of_one(incremental, noise(num_rows, 2))
     with FlopCounterMode(display=False) as counter:
         of_one(incremental, noise(1, 2))
@@ -168,7 +168,7 @@ def test_cost_of_a_row_does_not_depend_on_the_window() -> None:
 
 
 def test_a_row_costs_the_multiplications_of_one_tap_of_the_strided_network() -> None:
-    """The encoder once a layer; of the decoder, the pair of rows that holds the newest."""
+    """A row costs each encoder layer once, and in the decoder the pair of rows that holds the newest."""
     module = causal(64, 8, nodes=24)
     incremental = Incremental(module, 1, batch_size=1)
     with FlopCounterMode(display=False) as counter:
@@ -210,7 +210,7 @@ def test_no_rows_are_no_rows() -> None:
 
 
 def test_a_trained_network_does_not_copy_the_newest_row() -> None:
-    """The code, as wide as a row, has learnt to hold a step: a spike does not come back."""
+    """Train with a code as wide as a row; it then holds a step, and does not reconstruct a spike."""
     random = np.random.default_rng(0)
     phase = random.uniform(0, 6.28, (64, 1, 1))
     x_BWC = np.sin(np.arange(48)[None, :, None] * 0.4 + phase + np.arange(8) * 0.5).astype(np.float32)

@@ -19,7 +19,7 @@ def module_of(**given: object) -> torch.nn.Module:
 
 
 def history(num: int, window: int = WINDOW, seed: int = 0) -> torch.Tensor:
-    """Windows of two coupled autoregressive channels of different mean and spread, [num, W, 2]."""
+    """Return windows of two coupled autoregressive channels of different mean and spread, [num, W, 2]."""
     rng = np.random.default_rng(seed)
     state, rows = np.zeros((num, 2)), []
     for _ in range(30 + window):
@@ -55,7 +55,7 @@ def trained() -> torch.nn.Module:
 
 
 def test_the_loss_is_the_negative_bound_a_cell() -> None:
-    """Against torch's own distributions, the constant log(2 pi) / 2 taken off, each of the draws in turn."""
+    """Compare with torch's own distributions, less the constant log(2 pi) / 2, over each of the draws."""
     module, x_BWC = module_of(beta=0.5, draws=4), history(5)
     with torch.inference_mode():
         mean_BL, log_variance_BL = module.distribution(x_BWC)
@@ -148,7 +148,7 @@ def test_the_draws_have_mean_zero_and_variance_one() -> None:
 
 
 def test_the_square_of_the_expected_residual_is_the_expected_squared_error(trained: torch.nn.Module) -> None:
-    """Against many independent draws."""
+    """Compare with many independent draws."""
     x_BWC = history(40, seed=2)
     with torch.inference_mode():
         _, r_BWC = reconstruct(trained, x_BWC)
@@ -193,14 +193,14 @@ def test_a_strange_window_scores_higher(trained: torch.nn.Module) -> None:
 
 
 def statistics(x_BWC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mean, standard deviation and lag-1 autocorrelation of each channel."""
+    """Return mean, standard deviation and lag-1 autocorrelation of each channel."""
     centred = x_BWC - x_BWC.mean((0, 1))
     lagged = (centred[:, 1:] * centred[:, :-1]).mean((0, 1)) / centred.square().mean((0, 1))
     return x_BWC.mean((0, 1)), x_BWC.std((0, 1)), lagged
 
 
 def test_samples_have_the_means_spreads_and_autocorrelation_of_history(trained: torch.nn.Module) -> None:
-    """Means within 0.1 of a channel's standard deviation, that within 10 %, autocorrelation within 0.1."""
+    """Tolerances: means 0.1 standard deviations, standard deviations 10 %, autocorrelations 0.1."""
     real = statistics(history(4000, seed=7))
     sampled = statistics(trained.sample(4000, WINDOW, torch.Generator().manual_seed(0)))
     assert ((sampled[0] - real[0]).abs() < 0.1 * real[1]).all()
@@ -234,7 +234,7 @@ def test_an_untrained_module_samples_codes_from_the_prior() -> None:
 
 
 def test_the_noise_of_samples_remembers_as_the_errors_do() -> None:
-    """A module whose decoder writes nothing: its samples are their noise, which is history's."""
+    """The decoder writes nothing here, so that samples are only noise, which must be like the errors."""
     module, x_BWC = module_of(), history(2000)
     with torch.no_grad():
         for parameter in module.backbone.decoder[-1].parameters():

@@ -1,4 +1,4 @@
-"""Distances of windows: what they equal, what counts and what cannot dominate."""
+"""Distances of windows: equal to reference values, over known cells only, robust to one channel."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def windows(num: int = 5, window: int = 6, channels: int = 3) -> torch.Tensor:
     return torch.randn(num, window, channels, generator=GENERATOR)
 
 
-def test_a_fresh_whitening_is_the_plain_mean_of_squares() -> None:
+def test_a_new_whitening_is_the_plain_mean_of_squares() -> None:
     x, residual = windows(), windows()
-    statistics, blame = Whitening(6, 3)(x, residual, None)
+    statistics, contribution = Whitening(6, 3)(x, residual, None)
     torch.testing.assert_close(statistics[:, 0], residual.square().mean(dim=(1, 2)))
     torch.testing.assert_close(statistics[:, 1], x.square().mean(dim=1).log1p().mean(dim=1))
-    torch.testing.assert_close(blame, residual.square().mean(dim=1))
+    torch.testing.assert_close(contribution, residual.square().mean(dim=1))
 
 
 def test_one_channel_has_one_statistic() -> None:
@@ -28,19 +28,19 @@ def test_one_channel_has_one_statistic() -> None:
     assert statistics.shape == (5, 1)
 
 
-def test_cells_that_say_nothing_do_not_count() -> None:
+def test_unknown_cells_do_not_count() -> None:
     x, residual = windows(), windows()
     known = torch.ones_like(x, dtype=torch.bool)
     known[:, 2:4, 1] = False
     wild = torch.where(known, residual, 1e6)
-    statistics, blame = Whitening(6, 3)(torch.where(known, x, -1e6), wild, known)
+    statistics, contribution = Whitening(6, 3)(torch.where(known, x, -1e6), wild, known)
     square = torch.where(known, residual, 0.0).square()
     torch.testing.assert_close(statistics[:, 0], square.sum(dim=(1, 2)) / 16)
-    torch.testing.assert_close(blame, square.sum(dim=1) / torch.tensor([6.0, 4.0, 6.0]))
+    torch.testing.assert_close(contribution, square.sum(dim=1) / torch.tensor([6.0, 4.0, 6.0]))
     known[:, :, 1] = False
-    statistics, blame = Whitening(6, 3)(x, wild, known)
+    statistics, contribution = Whitening(6, 3)(x, wild, known)
     assert torch.isfinite(statistics).all()
-    assert (blame[:, 1] == 0).all()
+    assert (contribution[:, 1] == 0).all()
 
 
 def test_one_heavy_tailed_channel_does_not_dominate_the_tamed_distance() -> None:
@@ -65,7 +65,7 @@ def test_the_joint_distance_is_mahalanobis() -> None:
 
 
 def root_of(covariance: np.ndarray) -> torch.Tensor:
-    """A with A A' = the inverse of the covariance."""
+    """Return A with A A' = the inverse of the covariance."""
     values, vectors = np.linalg.eigh(covariance)
     return torch.tensor(vectors / np.sqrt(values), dtype=torch.float32)
 
@@ -103,12 +103,12 @@ def test_the_tamed_distance_is_of_each_channels_own_rows_as_they_came() -> None:
     np.testing.assert_allclose(found.numpy(), np.log1p(each).mean(axis=0), rtol=1e-4)
 
 
-def test_blame_is_in_units_of_a_channels_normal_residual() -> None:
+def test_contributions_are_in_units_of_a_channels_normal_residual() -> None:
     whitening = Whitening(6, 3)
     whitening.scale.copy_(torch.tensor([1.0, 10.0, 0.5]))
     residual = windows()
-    _, blame = whitening(windows(), residual, None)
-    torch.testing.assert_close(blame, (residual / whitening.scale).square().mean(dim=1))
+    _, contribution = whitening(windows(), residual, None)
+    torch.testing.assert_close(contribution, (residual / whitening.scale).square().mean(dim=1))
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_of_many_cells_the_covariance_is_a_product_of_two() -> None:
 
 
 def smooth(size: int, memory: float) -> np.ndarray:
-    """Covariance of residuals whose neighbours err together, shrunk as in training."""
+    """Return the covariance of residuals with correlated neighbours, shrunk as in training."""
     lag = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
     return 0.97 * np.exp(-lag / memory) + 0.03 * np.eye(size)
 
 
 def innovations(covariance: np.ndarray) -> torch.Tensor:
-    """A with A A' = the inverse of the covariance, upper triangular as in training."""
+    """Return A with A A' = the inverse of the covariance, upper triangular as in training."""
     return torch.tensor(np.linalg.inv(np.linalg.cholesky(covariance)).T, dtype=torch.float32)
 
 
@@ -164,7 +164,7 @@ def test_the_distance_of_a_window_with_a_hole_is_that_of_its_known_cells(hole: i
 
 
 def test_holes_of_single_channels_are_left_out_of_both_distances() -> None:
-    """The same oracle where the joint distance is factored, and for a channel's own distance."""
+    """Compare with the same oracle if the joint distance is factored, and for the distance of a channel."""
     window, channels = MOST_JOINT_ROWS + 8, 2
     rows, between = smooth(window, 5.0), np.array([[1.0, 0.8], [0.8, 1.0]])
     whitening = Whitening(window, channels)

@@ -28,7 +28,7 @@ def frame_of(readings: Readings) -> pd.DataFrame:
 
 
 def reference_rows(readings: Readings, lateness_ns: int) -> tuple[pd.DataFrame, int]:
-    """Rows by the definition: drop what is late, then the newest value a channel of each row."""
+    """Return rows by definition: drop late readings, then take the newest value of each channel of a row."""
     kept = []
     for _, one in frame_of(readings).groupby("slot"):
         newest_before = one["time"].cummax().shift()
@@ -134,7 +134,7 @@ def test_times_far_apart_do_not_overflow() -> None:
 
 
 def reference_windows(rows: pd.DataFrame, window: int, max_gap: int) -> dict[tuple[int, int], np.ndarray]:
-    """(slot, row) -> the window that ends there, where the last `window` rows have no long gap."""
+    """Map (slot, row) to the window that ends there, if its rows have no long gap between them."""
     found = {}
     for slot, one in rows.groupby(level="slot"):
         one = one.droplevel("slot")
