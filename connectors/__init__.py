@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from connectors.kafka.delivery import AtLeastOnce as AtLeastOnce
     from connectors.kafka.producer import Producer as Producer
     from connectors.kafka.source import KafkaSource as KafkaSource
+    from connectors.memory import MemorySink as MemorySink
+    from connectors.memory import MemorySource as MemorySource
     from connectors.parquet.replay_source import ParquetSource as ParquetSource
     from connectors.records import Batch as Batch
     from connectors.records import Message as Message
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from connectors.records import Readings as Readings
     from connectors.records import Reject as Reject
     from connectors.records import Source as Source
+    from connectors.records import StreamSource as StreamSource
     from connectors.wide_json.decoder import JsonWideCodec as JsonWideCodec
     from connectors.wide_json.decoder import Limits as Limits
     from connectors.wide_json.encoder import FieldNames as FieldNames
@@ -50,6 +53,8 @@ _HOME = {
     "KafkaError": "errors",
     "KafkaSource": "kafka.source",
     "Limits": "wide_json.decoder",
+    "MemorySink": "memory",
+    "MemorySource": "memory",
     "Message": "records",
     "ParquetError": "errors",
     "ParquetSource": "parquet.replay_source",
@@ -59,6 +64,7 @@ _HOME = {
     "Readings": "records",
     "Reject": "records",
     "Source": "records",
+    "StreamSource": "records",
     "TopicSpec": "kafka.connection",
     "encode": "wide_json.encoder",
     "ensure_topics": "kafka.cluster",

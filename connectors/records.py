@@ -183,6 +183,31 @@ class Codec(Protocol):
         """Decode messages in order of arrival."""
 
 
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message on its way out; equal keys go to one partition, or to `partition` where one is given."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int | None = None
+
+
+class Produces(Protocol):
+    """Something that writes messages."""
+
+    def produce(self, messages: Sequence[Message]) -> None:
+        """Write the messages in order; return once all of them are safe, else raise ConnectorError."""
+
+
+class Commits(Protocol):
+    """Something that remembers how far it was read."""
+
+    def commit(self, position: Position) -> None:
+        """Commit these offsets: reading resumes there after a restart."""
+
+
 class Source(Protocol):
     """An input that is read from beginning to end: files, a list, a topic.
 
@@ -287,14 +312,3 @@ class StreamSource(Source, Protocol):
 
     def use_codec(self, codec: Codec) -> None:
         """Decode with another codec from the next `poll` on: a new model may have other channels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message on its way out; equal keys go to one partition, or to `partition` where one is given."""
-
-    topic: str
-    key: bytes | None
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...] = ()
-    partition: int | None = None

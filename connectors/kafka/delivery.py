@@ -8,21 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 from connectors.errors import TransactionAbortedError
-from connectors.records import Membership, Message, Position
+from connectors.records import Commits, Membership, Message, Position, Produces
 
 logger = logging.getLogger(__name__)
-
-
-class Produces(Protocol):
-    """Writes messages: all of them are acknowledged, or it raises."""
-
-    def produce(self, messages: Sequence[Message]) -> None: ...
-
-
-class Commits(Protocol):
-    """Remembers how far a source has been read."""
-
-    def commit(self, position: Position) -> None: ...
 
 
 class AtLeastOnce:
