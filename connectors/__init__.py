@@ -1,10 +1,24 @@
-"""The edges: bytes, files and sockets. Nothing here knows of windows, models or thresholds.
+"""Reads readings from Kafka, Parquet and memory, and writes messages to Kafka.
 
-    from connectors import Connection, ConsumerOptions, JsonWideCodec, KafkaSource
-    codec = JsonWideCodec(("temperature", "pressure"))
-    source = KafkaSource(Connection(("localhost:9092",)), ConsumerOptions("readings", "my-group"), codec)
+Read a topic as a member of a consumer group (this needs a broker):
 
-Names are imported when they are first used, so that values and errors load neither Kafka nor Parquet.
+    >>> from connectors import Connection, ConsumerOptions, JsonWideCodec, KafkaSource
+    >>> codec = JsonWideCodec(("temperature", "pressure"))
+    >>> cluster, group = Connection(("localhost:9092",)), ConsumerOptions("readings", "my-group")
+    >>> source = KafkaSource(cluster, group, codec)  # doctest: +SKIP
+
+Every source works in the same way; one in memory needs no broker:
+
+    >>> from connectors import MemorySource
+    >>> from connectors.memory import readings_of
+    >>> source = MemorySource([readings_of([("pump-1", 1_767_225_600_000_000_000, [21.3, 1.2])])])
+    >>> while (batch := source.poll(timeout_seconds=0.2)) is not None:
+    ...     for series, values in zip(batch.readings.series, batch.readings.values):
+    ...         print(batch.readings.names[series], values.tolist())
+    ...     source.commit(batch.position or {})
+    pump-1 [21.3, 1.2]
+
+Names are imported at first use, so values and errors load neither Kafka nor Parquet.
 """
 
 from __future__ import annotations
@@ -26,6 +40,8 @@ if TYPE_CHECKING:
     from connectors.kafka.delivery import AtLeastOnce as AtLeastOnce
     from connectors.kafka.producer import Producer as Producer
     from connectors.kafka.source import KafkaSource as KafkaSource
+    from connectors.memory import MemorySink as MemorySink
+    from connectors.memory import MemorySource as MemorySource
     from connectors.parquet.replay_source import ParquetSource as ParquetSource
     from connectors.records import Batch as Batch
     from connectors.records import Message as Message
@@ -33,6 +49,7 @@ if TYPE_CHECKING:
     from connectors.records import Readings as Readings
     from connectors.records import Reject as Reject
     from connectors.records import Source as Source
+    from connectors.records import StreamSource as StreamSource
     from connectors.wide_json.decoder import JsonWideCodec as JsonWideCodec
     from connectors.wide_json.decoder import Limits as Limits
     from connectors.wide_json.encoder import FieldNames as FieldNames
@@ -50,6 +67,8 @@ _HOME = {
     "KafkaError": "errors",
     "KafkaSource": "kafka.source",
     "Limits": "wide_json.decoder",
+    "MemorySink": "memory",
+    "MemorySource": "memory",
     "Message": "records",
     "ParquetError": "errors",
     "ParquetSource": "parquet.replay_source",
@@ -59,6 +78,7 @@ _HOME = {
     "Readings": "records",
     "Reject": "records",
     "Source": "records",
+    "StreamSource": "records",
     "TopicSpec": "kafka.connection",
     "encode": "wide_json.encoder",
     "ensure_topics": "kafka.cluster",

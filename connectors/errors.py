@@ -1,18 +1,18 @@
-"""Errors of the edges.
+"""Errors of connectors.
 
     ConnectorError
     ├── ParquetError      a file, its schema or its rows cannot be used
     ├── CodecError        the codec itself is misconfigured (a bad message is a `Reject`, not an error)
     ├── EndpointError     the URL or the TLS files of a receiver cannot be used
-    └── KafkaError        the broker cannot be reached or refuses us
+    └── KafkaError        the broker cannot be reached or refuses access
 
-Every message says where (file, field, topic), what was found and what to do about it; the front
-door prints it as one line and exits with 2 (input) or 1 (the outside world failed).
+Every message names the place (file, field, topic), what was found and a remedy. The command line prints it
+as one line, and exits with 2 (wrong input) or 1 (the outside world failed).
 """
 
 
 class ConnectorError(Exception):
-    """An edge of the service cannot do its work."""
+    """Base of all errors that a connector raises."""
 
 
 class ParquetError(ConnectorError):
@@ -20,7 +20,7 @@ class ParquetError(ConnectorError):
 
 
 class CodecError(ConnectorError):
-    """The codec was configured in a way that cannot decode anything."""
+    """The codec is configured in a way that cannot decode anything."""
 
 
 class EndpointError(ConnectorError):
@@ -32,8 +32,10 @@ class KafkaError(ConnectorError):
 
 
 class TransactionAbortedError(KafkaError):
-    """Nothing of a batch is known to be committed; read again from the committed offsets. `is_fenced` when
-    the broker took us for an older producer of our transactional id."""
+    """Nothing of a batch is known to be committed: read again from the committed offsets.
+
+    `is_fenced` is true if the broker refused because a newer producer uses our transactional id.
+    """
 
     def __init__(self, message: str, *, is_fenced: bool = False) -> None:
         super().__init__(message)
@@ -41,4 +43,4 @@ class TransactionAbortedError(KafkaError):
 
 
 class TransactionsUnsupportedError(KafkaError):
-    """The cluster has no transactions, or not for us."""
+    """The cluster has no transactions, or this login may not use them."""

@@ -1,9 +1,9 @@
-"""One POST to a receiver outside, and what came of it. The only importer of urllib3.
+"""Sends one HTTP POST to a receiver and classifies the outcome.
 
-Nothing is raised for what a receiver or a network does: it is an `Answer`. A connection serves one request:
-deliveries are rare, and a kept connection that a firewall has forgotten makes them doubtful. Redirects are
-not followed: they would carry secrets elsewhere. What is said of a URL never goes beyond its host, for paths
-and queries hold tokens.
+Failures of a receiver or of the network do not raise: they are an `Answer`. A connection serves one request.
+Deliveries are rare, and a kept connection that a firewall dropped makes their outcome uncertain. Redirects
+are not followed: they would carry secrets elsewhere. Texts show only scheme and host of a URL, because paths
+and queries may hold tokens.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from urllib3.exceptions import TimeoutError as NoAnswerError
 
 from connectors.errors import EndpointError
 
-# It would log whole URLs.
+# It logs whole URLs.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
 
 _MOST_SHOWN, _SHORTEST_SECRET = 200, 4
 _LONGEST_WAIT_SECONDS = 3600.0
 _AGAIN = frozenset({401, 403, 404, 407, 408, 421, 425, 429})
-"""Codes below 500 that speak of the way to the receiver, not of the message: it may be mended."""
+"""Codes below 500 that blame the way to the receiver, not the message: a later try may succeed."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -39,7 +39,7 @@ class Endpoint:
     url               http or https; its path and query may hold a token
     headers           sent with each request; may hold tokens
     timeout_seconds   to connect, and between two parts of an answer
-    ssl_...           PEM files: whom to trust (default: whom the system trusts), who we are
+    ssl_...           PEM files: trusted authorities (default: those of the system), own certificate and key
     """
 
     url: str
@@ -51,7 +51,7 @@ class Endpoint:
 
     @property
     def shown(self) -> str:
-        """Scheme and host, for people."""
+        """Scheme and host, for logs."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
@@ -61,9 +61,9 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a POST: `delivered`; `again`: it may work later; `refused`: it never will.
+    """The outcome of a POST: `delivered`, `again` (may work later) or `refused` (never will).
 
-    `reason` is for people and holds no secret; `wait_seconds` is what the receiver asked for.
+    `reason` is for logs and holds no secret. `wait_seconds` is the delay that the receiver asked for.
     """
 
     outcome: Literal["delivered", "again", "refused"]
@@ -72,24 +72,34 @@ class Answer:
 
 
 class Poster:
-    """POSTs to one endpoint. Promise: none about how often a message arrived, where the answer was lost.
-
-    `secrets` are further words that no reason may repeat.
-    """
+    """POSTs to one endpoint. Promise: none. If the answer was lost, the message may have arrived or not."""
 
     def __init__(self, endpoint: Endpoint, secrets: tuple[str, ...] = ()) -> None:
-        """Raises EndpointError for a URL or a file that cannot be used."""
+        """Prepare to POST; nothing is sent yet.
+
+        Args:
+            endpoint: where to send.
+            secrets: further words that no reason may repeat.
+
+        Raises:
+            EndpointError: the URL or a TLS file cannot be used.
+        """
         self._endpoint = endpoint
         self._pool = _pool(endpoint)
         self._secrets = _secrets_of(endpoint, secrets)
 
     @property
     def shown(self) -> str:
-        """Scheme and host, for people."""
+        """Scheme and host, for logs."""
         return self._endpoint.shown
 
     def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
-        """Send `body`; returns after at most about two timeouts where the receiver says nothing."""
+        """Send `body`, blocking for at most about two timeouts.
+
+        Args:
+            body: the bytes to send.
+            headers: sent in addition to those of the endpoint.
+        """
         try:
             response = self._pool.request(
                 "POST",
@@ -104,21 +114,21 @@ class Poster:
         except HTTPError as error:
             return Answer("again", f"{self.shown}: {_why(error)}")
         try:
-            return self._judge(response)
+            return self._answer_of(response)
         finally:
             response.close()
 
-    def _judge(self, response: urllib3.BaseHTTPResponse) -> Answer:
+    def _answer_of(self, response: urllib3.BaseHTTPResponse) -> Answer:
         status = response.status
         if 200 <= status < 300:
             return Answer("delivered", f"{self.shown}: {status}")
-        reason = f"{self.shown}: {status} {response.reason or ''}".rstrip() + self._words(response)
+        reason = f"{self.shown}: {status} {response.reason or ''}".rstrip() + self._beginning_of(response)
         if status >= 500 or status in _AGAIN:
             return Answer("again", reason, _wait(response.headers.get("Retry-After")))
         return Answer("refused", reason)
 
-    def _words(self, response: urllib3.BaseHTTPResponse) -> str:
-        """How the answer begins, secrets masked: some receivers repeat the path."""
+    def _beginning_of(self, response: urllib3.BaseHTTPResponse) -> str:
+        """Return the first characters of the answer, secrets masked: some receivers repeat the path."""
         try:
             text = response.read1(4 * _MOST_SHOWN).decode("utf-8", errors="replace")
         except (HTTPError, OSError):
@@ -130,7 +140,7 @@ class Poster:
 
 
 def _secrets_of(endpoint: Endpoint, more: tuple[str, ...]) -> tuple[str, ...]:
-    """The longest first, so that none is left in part."""
+    """Return all words to mask, the longest first, so that no part of one remains."""
     parts = urlsplit(endpoint.url)
     words = {*more, endpoint.url, parts.path, parts.query, parts.password or ""}
     words |= {*parts.path.split("/"), *(pair.partition("=")[2] for pair in parts.query.split("&"))}
@@ -169,7 +179,7 @@ def _tls(endpoint: Endpoint) -> ssl.SSLContext:
 
 
 def _wait(asked: str | None) -> float:
-    """The seconds of a Retry-After header, which is a number or a date; 0 where there is none."""
+    """Return the seconds of a Retry-After header, which is a number or a date; 0 if there is none."""
     try:
         return min(urllib3.Retry().parse_retry_after(asked), _LONGEST_WAIT_SECONDS) if asked else 0.0
     except (HTTPError, ValueError, OverflowError):
@@ -177,7 +187,7 @@ def _wait(asked: str | None) -> float:
 
 
 def _why(error: HTTPError) -> str:
-    """An error of urllib3 without the URL that its text has."""
+    """Describe an error of urllib3 without the URL that its own text contains."""
     if isinstance(error, SSLError):
         return f"TLS failed: {error.args[0] if error.args else ''}"
     if isinstance(error, NoAnswerError) and not isinstance(error, NewConnectionError):
@@ -190,5 +200,5 @@ def _why(error: HTTPError) -> str:
 
 
 def basic_auth(username: str, password: str) -> str:
-    """The Authorization header of RFC 7617."""
+    """Return the Authorization header of RFC 7617."""
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()

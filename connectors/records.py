@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Position: TypeAlias = Mapping[tuple[str, int], int]
-"""(topic, partition) -> the next offset to read once everything before it has been delivered."""
+"""(topic, partition) -> the next offset to read after a restart: everything before it is delivered."""
 
 
 class Raw(NamedTuple):
-    """A message as it was read. `timestamp_ms` is the broker's, -1 where it has none."""
+    """One message before decoding. `timestamp_ms` is the broker's timestamp, -1 if there is none."""
 
     topic: str
     partition: int
@@ -34,7 +34,7 @@ class Raw(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RawColumns:
-    """Raw messages as columns of equal length, in order of arrival."""
+    """Messages before decoding, as columns of equal length in order of arrival."""
 
     topic: Sequence[str]
     partition: NDArray[np.int32]
@@ -45,7 +45,7 @@ class RawColumns:
 
     @staticmethod
     def of(records: Sequence[Raw]) -> RawColumns:
-        """Columns of `records`."""
+        """Return the messages as columns."""
         topic, partition, offset, timestamp_ms, key, value = (
             zip(*records, strict=True) if records else ((),) * 6
         )
@@ -60,7 +60,7 @@ class RawColumns:
 
     @staticmethod
     def of_consumed(records: Iterable[Any]) -> RawColumns:
-        """Columns of a Kafka client's records, which call the broker's timestamp `timestamp`."""
+        """Return a Kafka client's records as columns; `timestamp` is the broker's, in milliseconds."""
         found = list(records)
         return RawColumns(
             [record.topic for record in found],
@@ -82,9 +82,9 @@ class Readings:
     names         the distinct series of this batch
     series        int32 [n], index into `names`
     timestamp_ns  int64 [n], UTC nanoseconds since the epoch
-    values        float64 [n, channels] in the order of the codec's channels, NaN where none came
-    partition     int32 [n], the source's partition (0 where the source has none)
-    offset        int64 [n], the source's offset (the row's number where the source has none)
+    values        float64 [n, channels] in the order of the codec's channels, NaN where missing
+    partition     int32 [n], the source's partition (0 if the source has none)
+    offset        int64 [n], the source's offset (the row number if the source has none)
     """
 
     names: tuple[str, ...]
@@ -99,7 +99,7 @@ class Readings:
 
     @staticmethod
     def empty(num_channels: int) -> Readings:
-        """No readings, of series with `num_channels` channels."""
+        """Return no readings, with `num_channels` columns."""
         return Readings(
             (),
             np.empty(0, np.int32),
@@ -112,9 +112,9 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A message that could not become a reading, kept whole for the dead-letter topic.
+    """A message that could not be decoded, kept whole for the dead-letter topic.
 
-    `reason` is one of `REASONS`, a metric label; `detail` is for people.
+    `reason` is one of `REASONS`, a metric label. `detail` describes the fault for a person.
     """
 
     reason: str
@@ -140,14 +140,17 @@ REASONS = (
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One poll of a source.
+    """The result of one poll of a source.
 
-    `tick_ns` is the source's clock when the batch was read: the service's wall clock for Kafka,
-    None in a replay. `lost` are the partitions that left this member since the batch before:
-    their series' state must be dropped. `assigned` are those that came, of which nothing is in the
-    batch: they are read once the source was told from where (`read_from`). `unknown_values` counts
-    values of channels nobody knows, `decode_seconds` is the part of the poll that decoding took. `deleted`
-    are partitions of which something was deleted before it was read: (offset wanted, offset read instead).
+    readings        the decoded readings, in order of arrival
+    rejects         messages that could not be decoded
+    position        the offset behind the last message of each partition in the batch; commit it afterwards
+    tick_ns         the clock when the batch was read: wall clock for Kafka, None in a replay
+    lost            partitions that left this process since the last batch: drop the state of their series
+    assigned        partitions that were assigned; a source that waits for `read_from` reads them after it
+    unknown_values  values of channels that the codec does not know
+    decode_seconds  the part of the poll that decoding took
+    deleted         partition -> (offset wanted, offset read instead), if messages were deleted unread
     """
 
     readings: Readings
@@ -181,6 +184,31 @@ class Codec(Protocol):
 
     def decode_columns(self, raw: RawColumns) -> Decoded:
         """Decode messages in order of arrival."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to produce. Equal keys go to one partition, or to `partition` if it is given."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int | None = None
+
+
+class Produces(Protocol):
+    """Writes messages."""
+
+    def produce(self, messages: Sequence[Message]) -> None:
+        """Write the messages in order; return once all of them are safe, else raise ConnectorError."""
+
+
+class Commits(Protocol):
+    """Remembers how far it was read."""
+
+    def commit(self, position: Position) -> None:
+        """Commit these offsets: reading resumes there after a restart."""
 
 
 class Source(Protocol):
@@ -287,14 +315,3 @@ class StreamSource(Source, Protocol):
 
     def use_codec(self, codec: Codec) -> None:
         """Decode with another codec from the next `poll` on: a new model may have other channels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message on its way out; equal keys go to one partition, or to `partition` where one is given."""
-
-    topic: str
-    key: bytes | None
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...] = ()
-    partition: int | None = None

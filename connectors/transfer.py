@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.parquet.writer import TableWriter
-from connectors.records import Batch, Message, Position, Readings, Source
+from connectors.records import Batch, Position, Produces, Readings, Source
 from connectors.wide_json.encoder import FieldNames, encode
 
 logger = logging.getLogger(__name__)
@@ -44,12 +44,6 @@ class RecordableSource(Protocol):
 
     @property
     def is_assigned(self) -> bool: ...
-
-
-class Produces(Protocol):
-    """Writes messages: all of them are acknowledged, or it raises."""
-
-    def produce(self, messages: list[Message]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ SOURCES = [*MODULES, ROOT / "streamgauge.py", *GENERATORS]
 
 LAYERS = (  # each may import those before it, and of its own line only itself
     {"connectors.records", "connectors.errors"},
-    {"connectors.retry", "connectors.http_post", "connectors.wide_json"},
+    {"connectors.retry", "connectors.http_post", "connectors.wide_json", "connectors.memory"},
     {"connectors.parquet"},
     {"connectors.kafka"},
     {"connectors.transfer"},

@@ -1,13 +1,15 @@
-"""How many messages to take at once: what can be judged in about two seconds.
+"""Chooses how many messages to poll at once: as many as are processed in about two seconds.
 
-A member that does not come back to `poll` within the group's `max.poll.interval` loses its partitions; its
-heartbeats go on meanwhile, in the client's own thread. However slow the model is, batches that are bounded
-in time keep it a member; however fast, they stay large. The first batch is small, for nobody knows yet how
-fast the model is, and a batch is to take a thirtieth of the interval at most: a model that becomes thirty
-times slower from one batch to the next (150 times with the interval's default, five minutes) stays a member.
+A process that does not poll within the group's `max.poll.interval` loses its partitions; heartbeats of the
+client's own thread do not prevent that. Batches that are bounded in time keep a process with a slow model in
+the group, and stay large for a fast model.
 
-Smaller batches help against what each message costs, not against what each batch costs: a slow transaction
-must not make batches ever smaller. So the two are told apart, by a line through the last few batches.
+The first batch is small, because the speed of the model is not known yet. Later a batch may take at most a
+thirtieth of the interval. A model that becomes thirty times slower from one batch to the next (150 times with
+the default interval, five minutes) therefore stays in the group.
+
+A smaller batch reduces the cost of messages, but not the fixed cost of a batch: a slow transaction must not
+make batches ever smaller. A line through the last few batches separates the two costs.
 """
 
 from __future__ import annotations
@@ -24,12 +26,18 @@ _LEAST = 1e-9
 
 
 class BatchSizer:
-    """The size of the next batch, from how long the last ones took. `most` is the configured bound; the group
-    waits `interval_seconds` for us to come back."""
+    """Computes the size of the next batch from the durations of the last ones."""
 
     def __init__(
         self, most: int, interval_seconds: float = 300.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        """Start with a small batch.
+
+        Args:
+            most: the configured bound of a batch.
+            interval_seconds: the longest time between two polls that the group accepts.
+            clock: monotonic seconds.
+        """
         self._most, self._clock = most, clock
         self._seconds = min(_SECONDS, interval_seconds * _SHARE)
         self._past: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
@@ -38,18 +46,18 @@ class BatchSizer:
         self.limit = min(_FIRST, most)
 
     def taken(self, num_messages: int) -> None:
-        """A batch of so many was handed out now."""
+        """Note that a batch of `num_messages` is handed out now."""
         self._taken, self._taken_at = num_messages, self._clock()
 
     def back(self) -> None:
-        """Whoever took the last batch asks for the next one."""
+        """Note that the last batch is processed, and update `limit`."""
         if self._taken == 0:
             return
         seconds = max(self._clock() - self._taken_at, 1e-6)
         if self._past:
             each, fixed = self._costs()
             if seconds > _SURPRISE * (fixed + each * self._taken):
-                self._past.clear()  # not the model that it was
+                self._past.clear()  # the speed has changed: forget the old batches
         self._past.append((self._taken, seconds))
         wanted = self._seconds / self._costs()[0]
         if wanted < self.limit or self._taken == self.limit:
@@ -57,9 +65,9 @@ class BatchSizer:
         self._taken = 0
 
     def _costs(self) -> tuple[float, float]:
-        """Seconds that a message costs, and that a batch costs whatever its size."""
+        """Return the seconds that each message costs, and those that a batch costs whatever its size."""
         sizes, seconds = zip(*self._past, strict=True)
-        if len(set(sizes)) == 1:  # nothing to tell them apart by: all may come of the messages
+        if len(set(sizes)) == 1:  # one size cannot separate the costs: count all as cost of messages
             return seconds[-1] / sizes[-1], 0.0
         slope, intercept = linear_regression(sizes, seconds)
         return max(slope, _LEAST), max(intercept, 0.0)

@@ -1,7 +1,4 @@
-"""The Kafka cluster itself: waiting for it, its topics, a look into one.
-
-With `connectors.kafka.source` the only importer of the Kafka client.
-"""
+"""Waits for a Kafka cluster, creates and samples topics, and explains the client's errors."""
 
 from __future__ import annotations
 
@@ -16,7 +13,6 @@ from typing import Any, TypeVar
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition, errors
 from kafka.net.compat import KafkaNetClient
 
-from connectors import retry as waiting
 from connectors.errors import KafkaError
 from connectors.kafka.connection import (
     Connection,
@@ -26,6 +22,7 @@ from connectors.kafka.connection import (
     creation_settings,
     fetch_settings,
 )
+from connectors.retry import Problem, connect, wait_until
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +32,7 @@ PATIENCE_SECONDS = 180.0
 Answer = TypeVar("Answer")
 
 _CURES = (
-    # As OpenSSL and the Kafka client say it, the first that fits.
+    # Words of OpenSSL and of the Kafka client; the first entry that fits is used.
     (
         ("Hostname mismatch", "IP address mismatch"),
         "its certificate is for another name: check [kafka] bootstrap_servers and what brokers advertise",
@@ -76,41 +73,61 @@ def wait_for_broker(
 ) -> None:
     """Return when the cluster answers, and has `topic` if one is given; or when `stop` is set.
 
-    Raises KafkaError after `timeout_seconds`, saying what is missing, and at once where waiting cannot
-    help (refused credentials or certificates). Every failed attempt is logged.
+    Every failed attempt is logged.
+
+    Args:
+        connection: the cluster and how to log in.
+        topic: the topic that must exist, None if any cluster will do.
+        timeout_seconds: when to give up.
+        stop: ends the wait early.
+
+    Raises:
+        KafkaError: what is missing and how to cure it, after `timeout_seconds`. Refused credentials or
+            certificates raise at once, since waiting cannot help.
     """
-    waiting.wait_until(
-        lambda seconds: _probe(connection, topic, seconds),
-        timeout_seconds,
+    wait_until(lambda seconds: _probe(connection, topic, seconds), timeout_seconds, stop or threading.Event())
+
+
+def _probe(connection: Connection, topic: str | None, timeout_seconds: float) -> Problem | None:
+    """Return what is wrong with the cluster, or None.
+
+    A plain connection comes first, because its error names the server that refused.
+    """
+    remedy = (
         f"is the cluster up, and are bootstrap_servers ({connection.servers}) and security_protocol"
-        f" ({connection.security_protocol}) right?",
-        stop or threading.Event(),
+        f" ({connection.security_protocol}) right?"
     )
-
-
-def _probe(connection: Connection, topic: str | None, timeout_seconds: float) -> str | None:
-    """What is wrong with the cluster, or None. A plain connect first: it can say who refused."""
-    reasons = [waiting.connect(server, timeout_seconds / 2) for server in connection.bootstrap_servers]
+    reasons = [connect(server, timeout_seconds / 2) for server in connection.bootstrap_servers]
     if all(reasons):
-        return "; ".join(str(reason) for reason in reasons)
+        return Problem("; ".join(str(reason) for reason in reasons), remedy)
     complaints: list[Exception] = []
     try:
         with _admin(connection, timeout_seconds, complaints) as admin:
             if topic is None or _partitions(admin, topic):
                 return None
-            return f"{connection.servers} has no topic {topic!r}"
+            return _no_topic(connection, topic)
     except (errors.KafkaError, OSError) as error:
         for complaint in complaints:
             if cure := remedy_for(one_line(complaint)):
                 raise KafkaError(f"{connection.servers}: {cure} ({one_line(complaint)})") from complaint
         why = one_line(complaints[-1] if complaints else error)
-        return f"{connection.servers} accepts connections but does not answer as Kafka: {why}"
+        return Problem(
+            f"{connection.servers} accepts connections but does not answer as Kafka: {why}", remedy
+        )
+
+
+def _no_topic(connection: Connection, topic: str) -> Problem:
+    return Problem(
+        f"topic {topic!r} does not exist at {connection.servers}, or this login may not read it",
+        "create it, or change [kafka] topic (--topic)",
+    )
 
 
 def ensure_topics(connection: Connection, specs: Sequence[TopicSpec]) -> None:
-    """Create those topics that are missing; what exists stays as it is.
+    """Create the topics that are missing; leave existing ones as they are.
 
-    Raises KafkaError where a topic is missing and cannot be created.
+    Raises:
+        KafkaError: a topic is missing and cannot be created.
     """
     names = [spec.name for spec in specs]
     with translated(connection, f"cannot create topics {', '.join(names)}"), _admin(connection) as admin:
@@ -123,19 +140,24 @@ def ensure_topics(connection: Connection, specs: Sequence[TopicSpec]) -> None:
 
 
 def count_partitions(connection: Connection, topic: str) -> int:
-    """How many partitions a topic has, 0 where there is no such topic."""
+    """Return the number of partitions of a topic, 0 if it does not exist. Raises KafkaError."""
     with translated(connection, f"cannot look up topic {topic}"), _admin(connection) as admin:
         return _partitions(admin, topic)
 
 
 def sample(connection: Connection, topic: str, num_messages: int) -> list[bytes | None]:
-    """The values of the oldest messages of a topic, up to `num_messages`, outside any consumer group."""
+    """Return the values of the oldest messages of a topic, without joining a consumer group.
+
+    Raises:
+        KafkaError: the topic does not exist or cannot be read.
+    """
     with translated(connection, f"cannot read topic {topic}"):
         consumer = KafkaConsumer(**client_settings(connection), **fetch_settings(ConsumerOptions(topic, "")))
         try:
             partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
             if not partitions:
-                raise KafkaError(f"{connection.servers} has no topic {topic!r}")
+                problem = _no_topic(connection, topic)
+                raise KafkaError(f"{problem.text}: {problem.remedy}")
             consumer.assign(partitions)
             consumer.seek_to_beginning(*partitions)
             ends = consumer.end_offsets(partitions)
@@ -149,8 +171,10 @@ def sample(connection: Connection, topic: str, num_messages: int) -> list[bytes 
 
 
 class _Watched(KafkaNetClient):  # type: ignore[misc]
-    """Keeps why its connections broke, which the client itself tells to its log alone, and gives up
-    where waiting cannot help, which the client takes for a reason to try again."""
+    """Keeps the reasons why connections broke, and closes when waiting cannot help.
+
+    The client itself only logs such a reason and tries again.
+    """
 
     def __init__(self, complaints: list[Exception], **settings: Any) -> None:
         super().__init__(**settings)
@@ -174,8 +198,7 @@ class _Watched(KafkaNetClient):  # type: ignore[misc]
 def _admin(
     connection: Connection, timeout_seconds: float = 30.0, complaints: list[Exception] | None = None
 ) -> Iterator[KafkaAdminClient]:
-    """An admin client. Its constructor, when it fails, leaves a thread and sockets behind: they are
-    closed here."""
+    """Open an admin client. If its constructor fails, close the thread and sockets that it leaves behind."""
     made: list[_Watched] = []
 
     def make(**settings: Any) -> _Watched:
@@ -197,7 +220,7 @@ def _partitions(admin: KafkaAdminClient, topic: str) -> int:
 
 @contextmanager
 def translated(connection: Connection, doing: str) -> Iterator[None]:
-    """The client's errors as ours, with what was tried and where."""
+    """Turn the client's errors into KafkaError, with the attempted step and the cluster."""
     try:
         yield
     except (errors.KafkaError, OSError) as error:
@@ -205,8 +228,10 @@ def translated(connection: Connection, doing: str) -> Iterator[None]:
 
 
 def patiently(ask: Callable[[], Answer]) -> Answer:
-    """What `ask` returns once it can: what passes by itself, as a broker that is away, is tried again for
-    three minutes. Raises what it raised last, and anything else at once."""
+    """Return what `ask` returns. A failure that passes by itself is retried for three minutes.
+
+    Raises the last of such failures after that time, and any other error at once.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -214,17 +239,17 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
         except errors.RetriableError as error:
             if time.monotonic() > deadline:
                 raise
-            logger.warning("Kafka did not answer, trying on: %s", one_line(error))
+            logger.warning("Kafka did not answer, trying again: %s", one_line(error))
             time.sleep(_RETRY_SECONDS)
 
 
 def one_line(error: BaseException) -> str:
-    """The error in one line."""
+    """Return the error's text in one line, or its type if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def remedy_for(problem: str) -> str | None:
-    """What to do about the problem in these words, or None where waiting may help."""
+    """Return what to do about an error of this text, or None if waiting may help."""
     for signs, cure in _CURES:
         if any(sign in problem for sign in signs):
             return cure

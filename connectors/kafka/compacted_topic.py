@@ -1,7 +1,7 @@
-"""The state topic: compacted, with as many partitions as the input, written in the same transactions.
+"""Reads saved state from a compacted topic that has the same partitions as the input.
 
-The state of an input partition lies in the state partition of the same number, so that who takes over a
-partition reads one partition, whole.
+The state of an input partition is in the state partition of the same number. The next owner of a partition
+therefore reads exactly one partition, completely.
 """
 
 from __future__ import annotations
@@ -19,14 +19,22 @@ _PATIENCE_SECONDS = 180.0
 _POLL_MS = 200
 
 Records = dict[bytes, bytes]
-"""Key -> newest value; what was deleted is absent."""
+"""Key -> newest value; a deleted key is absent."""
 
 
 def read_state(connection: Connection, topic: str, partitions: Iterable[int]) -> dict[int, Records]:
-    """The newest committed record of every key, by partition.
+    """Return the newest committed record of every key, by partition.
 
-    Waits for transactions that are still open there to end: whoever wrote them is gone or fenced, and the
-    broker ends them at their timeout. Raises KafkaError where that takes unreasonably long.
+    Blocks until transactions that are still open there have ended: their producers are gone or fenced, and
+    the broker ends them at their timeout.
+
+    Args:
+        connection: the cluster and how to log in.
+        topic: the compacted topic.
+        partitions: the partitions to read.
+
+    Raises:
+        KafkaError: the topic cannot be read, or a transaction does not end for three minutes.
     """
     wanted = [TopicPartition(topic, number) for number in sorted(partitions)]
     if not wanted:
@@ -61,7 +69,7 @@ def _settings(connection: Connection, isolation: str) -> dict[str, object]:
 
 
 def _ends(connection: Connection, wanted: list[TopicPartition]) -> dict[TopicPartition, int]:
-    """The end of what was written, open transactions included."""
+    """Return the ends of the partitions, open transactions included."""
     looker = KafkaConsumer(**_settings(connection, "read_uncommitted"))
     try:
         ends: dict[TopicPartition, int] = looker.end_offsets(wanted)
@@ -90,13 +98,16 @@ def _read(reader: KafkaConsumer, ends: dict[TopicPartition, int], found: dict[in
 
 
 def _unended(late: Mapping[TopicPartition, int]) -> str:
-    """Apache Kafka 4 forgets to end a transaction in a partition that has no leader at that moment, and takes
-    it for ended (KAFKA-20734): then nobody but an operator can."""
+    """Describe a transaction that does not end, and how an operator can end it.
+
+    Apache Kafka 4 may fail to end a transaction in a partition without a leader, and then considers it
+    ended (KAFKA-20734).
+    """
     tp, at = next(iter(late.items()))
     places = ", ".join(f"partition {tp.partition} at offset {at}" for tp, at in late.items())
     return (
-        f"a transaction in {tp.topic} has not ended for {_PATIENCE_SECONDS:.0f} s ({places}): another member"
-        " hangs in it, or the broker was killed and has lost its end; then abort it with"
+        f"a transaction in {tp.topic} has not ended for {_PATIENCE_SECONDS:.0f} s ({places}): another process"
+        " hangs in it, or the broker was killed and did not end it; then abort it with"
         f" `kafka-transactions.sh --bootstrap-server SERVER abort --topic {tp.topic}"
         f" --partition {tp.partition} --start-offset {at}`"
     )

@@ -1,6 +1,6 @@
-"""How to reach a Kafka cluster and what to ask of it.
+"""Values that describe a Kafka cluster, a consumer, a producer and a topic, and the client settings they give.
 
-Plain values, and below them what they are called by the client, which is not imported here.
+The client itself is not imported here.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _SECRETS = frozenset({"sasl_password", "ssl_key_password"})
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Connection:
-    """Where the cluster is and how to log in. Its repr masks the secrets.
+    """The address of a cluster and how to log in. Its repr masks the secrets.
 
-    bootstrap_servers   host:port of some brokers; the rest is learnt from them
-    client_id           how the broker's logs, metrics and quotas call us
+    bootstrap_servers   broker addresses host:port; one is enough, several are safer
+    client_id           our name in the broker's logs, metrics and quotas
     """
 
     bootstrap_servers: tuple[str, ...]
@@ -38,7 +38,7 @@ class Connection:
 
     @property
     def servers(self) -> str:
-        """The bootstrap servers, for people."""
+        """The bootstrap servers, for logs."""
         return ", ".join(self.bootstrap_servers)
 
     def __repr__(self) -> str:
@@ -52,17 +52,17 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerOptions:
-    """What a member of a consumer group reads, and how.
+    """The topic and group of a consumer, and how it reads.
 
     topic                       the input topic; one series stays on one partition when it is keyed by series
-    group_id                    members of one group share the partitions
+    group_id                    the members of one group share the partitions
     group_instance_id           static membership: a restart within `session_timeout_seconds` keeps its
-                                partitions without a rebalance; must differ between members
+                                partitions without a rebalance; must differ from member to member
     start                       where a group without committed offsets begins
-    max_poll_records            messages a poll at most; large polls keep the cost of a message low
+    max_poll_records            maximum of messages a poll; large polls lower the cost of a message
     max_poll_interval_seconds   a member that does not poll for so long loses its partitions
-    awaits_start                newly assigned partitions wait until they are told from where to read
-    check_crcs                  checksums of fetched batches; off saves about a microsecond a message
+    awaits_start                an assigned partition is read only after `read_from`
+    check_crcs                  verify checksums of fetched batches; off saves about a microsecond a message
     """
 
     topic: str
@@ -81,8 +81,10 @@ class ConsumerOptions:
 
 @dataclass(frozen=True, slots=True)
 class ProducerOptions:
-    """How messages are produced. `delivery_timeout_seconds` bounds the wait for acknowledgements:
-    a broker that is away for longer makes the delivery fail."""
+    """How messages are produced.
+
+    `delivery_timeout_seconds` bounds the wait for acknowledgements: a longer outage fails the delivery.
+    """
 
     compression: Compression = "none"
     linger_seconds: float = 0.005
@@ -93,8 +95,10 @@ class ProducerOptions:
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic to be created where it is missing; -1: the broker's default. `settings` are topic
-    settings such as `{"cleanup.policy": "compact"}`."""
+    """A topic to create if it is missing; -1 means the broker's default.
+
+    `settings` are topic settings such as `{"cleanup.policy": "compact"}`.
+    """
 
     name: str
     num_partitions: int = -1
@@ -103,7 +107,7 @@ class TopicSpec:
 
 
 def client_settings(connection: Connection) -> dict[str, object]:
-    """Settings of every client."""
+    """Return the settings of every client."""
     return {
         "bootstrap_servers": list(connection.bootstrap_servers),
         "client_id": connection.client_id,
@@ -116,18 +120,18 @@ def client_settings(connection: Connection) -> dict[str, object]:
         "ssl_keyfile": connection.ssl_keyfile,
         "ssl_password": connection.ssl_key_password,
         "ssl_check_hostname": connection.ssl_check_hostname,
-        "reconnect_backoff_max_ms": 5_000,  # the client's 30 s would keep us away long after a restart
-        "metadata_max_age_ms": 60_000,  # how soon new partitions are noticed
+        "reconnect_backoff_max_ms": 5_000,  # with the client's default, 30 s, we stay away long after a restart
+        "metadata_max_age_ms": 60_000,  # new partitions are noticed after at most this time
     }
 
 
 def fetch_settings(options: ConsumerOptions) -> dict[str, object]:
-    """Settings of whoever reads."""
+    """Return the settings of a client that reads."""
     return {
         "fetch_max_bytes": options.fetch_max_bytes,
         "max_partition_fetch_bytes": options.max_partition_fetch_bytes,
         "check_crcs": options.check_crcs,
-        "isolation_level": "read_committed",  # what a producer took back is not judged
+        "isolation_level": "read_committed",  # records of aborted transactions are never read
         "enable_auto_commit": False,
         "allow_auto_create_topics": False,
         "metrics_enabled": False,
@@ -135,7 +139,7 @@ def fetch_settings(options: ConsumerOptions) -> dict[str, object]:
 
 
 def group_settings(options: ConsumerOptions) -> dict[str, object]:
-    """Settings of a member of a group."""
+    """Return the settings of a group member."""
     return {
         "group_id": options.group_id,
         "group_instance_id": options.group_instance_id,
@@ -148,7 +152,7 @@ def group_settings(options: ConsumerOptions) -> dict[str, object]:
 
 
 def producer_settings(options: ProducerOptions) -> dict[str, object]:
-    """Settings of a producer."""
+    """Return the settings of a producer."""
     timeout_ms = round(options.delivery_timeout_seconds * 1000)
     return {
         "acks": "all",
@@ -158,7 +162,7 @@ def producer_settings(options: ProducerOptions) -> dict[str, object]:
         "batch_size": options.batch_bytes,
         "max_request_size": options.max_message_bytes,
         "delivery_timeout_ms": timeout_ms,
-        "request_timeout_ms": min(30_000, timeout_ms // 2),  # several tries within the delivery's time
+        "request_timeout_ms": min(30_000, timeout_ms // 2),  # several attempts within the delivery timeout
         "max_block_ms": timeout_ms,
         "allow_auto_create_topics": False,
         "metrics_enabled": False,
@@ -166,7 +170,7 @@ def producer_settings(options: ProducerOptions) -> dict[str, object]:
 
 
 def creation_settings(spec: TopicSpec) -> dict[str, object]:
-    """Settings of a topic to be created."""
+    """Return the settings of a topic to create."""
     return {
         "num_partitions": spec.num_partitions,
         "replication_factor": spec.replication_factor,

@@ -1,4 +1,4 @@
-"""Delivery: what a batch said is written before what it was read from is committed."""
+"""Delivers the results of a batch and commits its position: at least once, or exactly once."""
 
 from __future__ import annotations
 
@@ -8,29 +8,17 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 from connectors.errors import TransactionAbortedError
-from connectors.records import Membership, Message, Position
+from connectors.records import Commits, Membership, Message, Position, Produces
 
 logger = logging.getLogger(__name__)
 
 
-class Produces(Protocol):
-    """Writes messages: all of them are acknowledged, or it raises."""
-
-    def produce(self, messages: Sequence[Message]) -> None: ...
-
-
-class Commits(Protocol):
-    """Remembers how far a source has been read."""
-
-    def commit(self, position: Position) -> None: ...
-
-
 class AtLeastOnce:
-    """Promise: an offset is committed only after every message that came of it, and of what was read
-    before it, has been acknowledged.
+    """Promise: an offset is committed only after every message that results from it, and from everything
+    before it, is acknowledged.
 
-    After any failure or kill the readings whose offsets were not committed are read again: their
-    messages may be written twice and are never missing. A transactional delivery has the same method.
+    After any failure or kill, readings whose offsets were not committed are read again: their messages may
+    be written twice and are never missing. `ExactlyOnce` has the same method.
     """
 
     def __init__(self, producer: Produces, source: Commits) -> None:
@@ -39,31 +27,37 @@ class AtLeastOnce:
     def deliver(self, messages: Sequence[Message], position: Position, state: Sequence[Message] = ()) -> None:
         """1 produce, 2 wait for every acknowledgement, 3 the same for the state, 4 commit the offsets.
 
-        Raises KafkaError when a message is not acknowledged; nothing is committed then.
+        Args:
+            messages: the results of the batch.
+            position: the offsets behind the batch.
+            state: saved state, written only after the results.
+
+        Raises:
+            KafkaError: a message is not acknowledged; nothing is committed then.
         """
         self._producer.produce(messages)  # 1, 2
-        if state:  # never before the messages: it says that they are out
+        if state:  # never before the messages: saved state implies that they are written
             self._producer.produce(state)  # 3
         self._source.commit(position)  # 4
 
 
 class Transacts(Protocol):
-    """Commits messages and offsets together, as the member that read them."""
+    """Commits messages and offsets together, under the membership that read them."""
 
     def deliver(self, messages: Sequence[Message], position: Position, membership: Membership) -> None: ...
 
 
 Outcome: TypeAlias = Literal["committed", "aborted", "fenced"]
 Watch: TypeAlias = Callable[[Outcome, float], None]
-"""Told of the end of every transaction, and of the seconds that it took."""
+"""Called at the end of every transaction with its outcome and its duration in seconds."""
 
 
 def _unwatched(outcome: Outcome, seconds: float) -> None:
-    """Nobody counts."""
+    """Ignore the outcome."""
 
 
 class StartsOver(Protocol):
-    """A source that can go back to what was committed."""
+    """A source that can return to the committed offsets."""
 
     @property
     def membership(self) -> Membership: ...
@@ -76,22 +70,26 @@ class StartsOver(Protocol):
 class ExactlyOnce:
     """Promise: messages, state and offsets of a batch are committed together, once, or not at all.
 
-    When nothing could be committed the source starts over: it reports all partitions as lost and assigned
-    again, so that the state that ran ahead is replaced by the committed one.
+    If nothing could be committed, the source starts over: it reports all partitions as lost and assigned
+    again. State that is ahead of the commit is thereby replaced by the committed state.
     """
 
     def __init__(self, transactions: Transacts, source: StartsOver, watch: Watch = _unwatched) -> None:
         self._transactions, self._source, self._watch = transactions, source, watch
 
     def deliver(self, messages: Sequence[Message], position: Position, state: Sequence[Message] = ()) -> None:
-        """Raises KafkaError for what trying again cannot heal."""
+        """Commit all of it in one transaction, or start the source over.
+
+        Raises:
+            KafkaError: the transaction failed in a way that another attempt cannot cure.
+        """
         began = time.perf_counter()
         outcome: Outcome = "aborted"
         try:
             self._transactions.deliver([*messages, *state], position, self._source.membership)
         except TransactionAbortedError as error:
             outcome = "fenced" if error.is_fenced else "aborted"
-            logger.warning("transaction aborted, going back to what is committed: %s", error)
+            logger.warning("transaction aborted, returning to the committed offsets: %s", error)
             self._source.start_over()
         else:
             outcome = "committed"

@@ -1,4 +1,4 @@
-"""A producer that waits: what it was given is acknowledged by all in-sync replicas, or it raises."""
+"""Produces messages and waits until all in-sync replicas have acknowledged them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _CLOSE_SECONDS = 10.0
 
 
 class Producer:
-    """Produces messages: all acknowledged by all in-sync replicas, or KafkaError."""
+    """Promise: after `produce` every message is acknowledged by all in-sync replicas. Not thread-safe."""
 
     def __init__(self, connection: Connection, options: ProducerOptions | None = None) -> None:
+        """Connect to the cluster. Raises KafkaError if it cannot be reached or refuses access."""
         self._connection, self._options = connection, options or ProducerOptions()
         with translated(connection, "cannot start a producer"):
             self._producer = KafkaProducer(**client_settings(connection), **producer_settings(self._options))
@@ -30,7 +31,8 @@ class Producer:
     def produce(self, messages: Sequence[Message]) -> None:
         """Send the messages in order and wait until every one is acknowledged.
 
-        Raises KafkaError for the first that is not; others may have been written all the same.
+        Raises:
+            KafkaError: a message is not acknowledged. Other messages may have been written nevertheless.
         """
         pending, topic = [], ""
         try:
@@ -50,9 +52,9 @@ class Producer:
             raise KafkaError(f"cannot deliver to topic {topic} at {servers}: {one_line(error)}") from error
 
     def close(self) -> None:
-        """Close without waiting for what is still on its way."""
+        """Close without waiting for messages in flight."""
         try:
             self._producer.close(timeout=0)
-        except errors.KafkaTimeoutError:  # the client gives up closing when something is on its way
+        except errors.KafkaTimeoutError:  # the client refuses to close while messages are in flight
             self._producer._sender.force_close()
             self._producer._closed = True

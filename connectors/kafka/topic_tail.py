@@ -1,4 +1,4 @@
-"""Reading topics from outside any consumer group: for people, demos and tests that watch outputs."""
+"""Reads topics without joining a consumer group: for demos and tests that watch outputs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ __all__ = ["TopicTail"]
 
 
 class TopicTail:
-    """All messages of some existing topics, from their beginning. Promise: none; nothing is committed."""
+    """Reads all messages of existing topics from the beginning. Promise: none; nothing is committed."""
 
     def __init__(self, connection: Connection, topics: Sequence[str]) -> None:
+        """Open all partitions of `topics` at their beginning."""
         self._consumer = KafkaConsumer(
             **client_settings(connection), auto_offset_reset="earliest", enable_auto_commit=False
         )
@@ -31,7 +32,7 @@ class TopicTail:
         self._consumer.seek_to_beginning(*self._partitions)
 
     def poll(self, timeout_seconds: float) -> list[Message]:
-        """What has come, after at most about `timeout_seconds`; order holds within a partition."""
+        """Return what has arrived, after at most about `timeout_seconds`; ordered within a partition."""
         found = self._consumer.poll(timeout_ms=timeout_seconds * 1000, max_records=5_000)
         return [
             Message(record.topic, record.key, record.value or b"", tuple(record.headers or ()))
@@ -39,15 +40,16 @@ class TopicTail:
         ]
 
     def end(self) -> Position:
-        """The present end of every partition."""
+        """Ask the broker for the present end of every partition."""
         ends = self._consumer.end_offsets(self._partitions)
         return {(tp.topic, tp.partition): offset for tp, offset in ends.items()}
 
     def position(self) -> Position:
-        """The next offset of every partition."""
+        """Return the next offset of every partition."""
         return {(tp.topic, tp.partition): self._consumer.position(tp) for tp in self._partitions}
 
     def close(self) -> None:
+        """Release the connection."""
         self._consumer.close(autocommit=False)
 
     def __enter__(self) -> Self:

@@ -18,7 +18,7 @@ from connectors.errors import ParquetError
 
 TIMESTAMP, SERIES, LABEL, SPLIT = "timestamp", "series", "label", "split"
 RESERVED = (TIMESTAMP, SERIES, LABEL, SPLIT)
-_NS_PER = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+NS_PER_UNIT = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def discover(path: str | Path | Sequence[str | Path], channels: Sequence[str] | 
     files = list(dict.fromkeys(file for one in paths for file in _find_files(Path(one))))
     if not files:
         raise ParquetError("no files given; name a Parquet file or a directory of them")
-    schemas = [_schema_of(file) for file in files]
+    schemas = [schema_of(file) for file in files]
     wanted = tuple(channels) if channels is not None else _numeric_columns(schemas[0], files[0])
     for file, schema in zip(files, schemas, strict=True):
         _check_schema(schema, wanted, file)
@@ -106,7 +106,7 @@ def _find_files(path: Path) -> list[Path]:
     return [path]
 
 
-def _schema_of(file: Path) -> pa.Schema:
+def schema_of(file: Path) -> pa.Schema:
     try:
         schema = pq.read_schema(file)
         _ = schema.names  # raises where one is not UTF-8
@@ -170,6 +170,6 @@ def _channel_like(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name not in RESERVED]
 
 
-def _opened(file: Path) -> pq.ParquetFile:
+def open_file(file: Path) -> pq.ParquetFile:
     """The file, to be read in pieces: without read-ahead a row group never is in memory as a whole."""
     return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -14,9 +13,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from connectors.errors import ParquetError
-from connectors.parquet.dataset import _NS_PER, LABEL, SERIES, SPLIT, TIMESTAMP, Dataset, _opened, _schema_of
+from connectors.parquet.dataset import (
+    LABEL,
+    NS_PER_UNIT,
+    SERIES,
+    SPLIT,
+    TIMESTAMP,
+    Dataset,
+    open_file,
+    schema_of,
+)
 
-_CHUNK_ROWS = 1 << 16
+CHUNK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +46,10 @@ class Chunk:
         return len(self.timestamp_ns)
 
 
-def read_chunks(dataset: Dataset, chunk_rows: int = _CHUNK_ROWS) -> Iterator[Chunk]:
+def read_chunks(dataset: Dataset, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
     """All rows, file by file, at most `chunk_rows` at once in memory."""
     for file in dataset.files:
-        yield from _read_file(file, dataset, chunk_rows)
+        yield from read_file(file, dataset, chunk_rows)
 
 
 def read_times(dataset: Dataset) -> Iterator[Chunk]:
@@ -49,8 +57,8 @@ def read_times(dataset: Dataset) -> Iterator[Chunk]:
     return read_chunks(replace(dataset, channels=(), has_label=False), 1 << 18)
 
 
-def _read_file(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]:
-    schema = _schema_of(file)
+def read_file(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]:
+    schema = schema_of(file)
     optional = [
         name
         for name, wanted in ((SERIES, True), (LABEL, dataset.has_label), (SPLIT, dataset.has_split))
@@ -58,7 +66,7 @@ def _read_file(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]
     ]
     series = _series_of_file(file, schema)
     try:
-        with _opened(file) as parquet:
+        with open_file(file) as parquet:
             columns = [TIMESTAMP, *optional, *dataset.channels]
             for batch in parquet.iter_batches(chunk_rows, columns=columns):
                 if batch.num_rows:
@@ -117,14 +125,8 @@ def _nanoseconds(column: pa.Array, file: Path) -> NDArray[np.int64]:
         )
     unit = column.type.unit if pa.types.is_timestamp(column.type) else "ms"
     raw: NDArray[np.int64] = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
-    limit = np.iinfo(np.int64).max // _NS_PER[unit]
+    limit = np.iinfo(np.int64).max // NS_PER_UNIT[unit]
     if len(raw) and (raw.max() > limit or raw.min() < -limit):
         hint = "" if pa.types.is_timestamp(column.type) else "; integers are read as epoch milliseconds"
         raise ParquetError(f"{file}: column `timestamp` has times outside the years 1678 to 2262{hint}")
-    return raw * np.int64(_NS_PER[unit])
-
-
-def _timestamps(values: Any) -> pa.Array:
-    if isinstance(values, np.ndarray) and values.dtype == np.int64:
-        return pa.array(values.view("M8[ns]"), pa.timestamp("ns", tz="UTC"))
-    return pa.array(values)
+    return raw * np.int64(NS_PER_UNIT[unit])

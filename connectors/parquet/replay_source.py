@@ -13,7 +13,7 @@ import numpy as np
 
 from connectors.errors import ParquetError
 from connectors.parquet.dataset import Dataset
-from connectors.parquet.reader import _CHUNK_ROWS, Chunk, _read_file
+from connectors.parquet.reader import CHUNK_ROWS, Chunk, read_file
 from connectors.parquet.time_merge import TimedRows, merged
 from connectors.records import Batch, Readings
 
@@ -41,7 +41,7 @@ class ParquetSource:
 
 def _replay(dataset: Dataset, batch_rows: int) -> Generator[Batch, None, None]:
     """Batches in time order."""
-    piece_rows = max(_MIN_PIECE_ROWS, min(_CHUNK_ROWS, _REPLAY_ROWS // len(dataset.files)))
+    piece_rows = max(_MIN_PIECE_ROWS, min(CHUNK_ROWS, _REPLAY_ROWS // len(dataset.files)))
     for readings in merged([_timed(file, dataset, piece_rows) for file in dataset.files], batch_rows):
         yield Batch(readings)
 
@@ -50,7 +50,7 @@ def _timed(file: Path, dataset: Dataset, piece_rows: int) -> TimedRows:
     """The rows of a file, opened when its time comes, and how old they can be from each place on."""
     starts, oldest, at = [], [], 0
     bare = replace(dataset, channels=(), has_label=False, has_split=False)
-    for chunk in _read_file(file, bare, _CHUNK_ROWS):
+    for chunk in read_file(file, bare, CHUNK_ROWS):
         starts.append(at)
         oldest.append(chunk.timestamp_ns.min())
         at += len(chunk)
@@ -60,7 +60,7 @@ def _timed(file: Path, dataset: Dataset, piece_rows: int) -> TimedRows:
 
 
 def _pieces(file: Path, dataset: Dataset, piece_rows: int) -> Iterator[Readings]:
-    yield from (_readings(chunk) for chunk in _read_file(file, dataset, piece_rows))
+    yield from (_readings(chunk) for chunk in read_file(file, dataset, piece_rows))
     raise ParquetError(f"{file}: damaged: its channels have fewer rows than its times")  # who asks for more
 
 

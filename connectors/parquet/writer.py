@@ -1,4 +1,4 @@
-"""Parquet files that appear when they are complete."""
+"""Writes Parquet files that become visible only when they are complete."""
 
 from __future__ import annotations
 
@@ -7,25 +7,37 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.errors import ParquetError
 from connectors.parquet.dataset import TIMESTAMP
-from connectors.parquet.reader import _timestamps
 
 
 class TableWriter:
-    """Appends columns to one Parquet file; the file appears when it is complete."""
+    """Appends chunks of columns to one Parquet file, which appears at `close`.
+
+    Used as a context manager, it closes the file, or removes what was written if the block raised.
+    """
 
     def __init__(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+        """Prepare a file at `path` with these entries of schema metadata. Nothing is created yet."""
         self._path = path
         self._scratch = path.with_name(f".{path.name}.part")
         self._metadata = dict(metadata or {})
         self._writer: pq.ParquetWriter | None = None
 
     def write(self, columns: Mapping[str, Any]) -> None:
-        """Append one chunk; `timestamp` may be int64 nanoseconds. Raises ParquetError."""
+        """Append one chunk.
+
+        Args:
+            columns: name -> array. `timestamp` may be int64 [n], nanoseconds since the epoch. All chunks have
+                the same columns.
+
+        Raises:
+            ParquetError: the file cannot be written.
+        """
         arrays = {name: _timestamps(v) if name == TIMESTAMP else pa.array(v) for name, v in columns.items()}
         table = pa.table(arrays)
         if self._metadata:
@@ -39,7 +51,7 @@ class TableWriter:
             raise ParquetError(f"{self._path}: cannot be written: {error}") from error
 
     def close(self) -> None:
-        """Finish the file; nothing is left where nothing was written. Raises ParquetError."""
+        """Complete the file; if nothing was written, none appears. Raises ParquetError."""
         if self._writer is None:
             return
         try:
@@ -61,3 +73,9 @@ class TableWriter:
         elif self._writer is not None:
             self._writer.close()
             self._scratch.unlink(missing_ok=True)
+
+
+def _timestamps(values: Any) -> pa.Array:
+    if isinstance(values, np.ndarray) and values.dtype == np.int64:
+        return pa.array(values.view("M8[ns]"), pa.timestamp("ns", tz="UTC"))
+    return pa.array(values)

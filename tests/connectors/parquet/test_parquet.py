@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.errors import ParquetError
-from connectors.parquet import reader as parquet
+from connectors.parquet import replay_source
 from connectors.parquet.dataset import Dataset, discover, infer_interval
 from connectors.parquet.reader import Chunk, read_chunks, read_times
 from connectors.parquet.replay_source import ParquetSource
@@ -253,12 +253,12 @@ def test_channels_with_fewer_rows_than_the_times_are_refused(
 ) -> None:
     """A replay reads the times first; a damaged file may then end early."""
     dataset = discover(write(tmp_path / "a.parquet", {"timestamp": times(0, 1), "x": [0.0, 1.0]}))
-    real = parquet._read_file
+    real = replay_source.read_file
 
     def cut(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]:
         return iter(()) if dataset.channels else real(file, dataset, chunk_rows)
 
-    monkeypatch.setattr(parquet, "_read_file", cut)
+    monkeypatch.setattr(replay_source, "read_file", cut)
     with pytest.raises(ParquetError, match=r"a\.parquet: damaged: its channels have fewer rows"):
         replayed(ParquetSource(dataset))
 

@@ -1,0 +1,125 @@
+"""Every source over the same input: what a source promises is tested once, for all of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from connectors.kafka.connection import Connection, ConsumerOptions
+from connectors.kafka.producer import Producer
+from connectors.kafka.source import KafkaSource
+from connectors.memory import MemorySource, readings_of
+from connectors.parquet.dataset import discover
+from connectors.parquet.replay_source import ParquetSource
+from connectors.parquet.writer import TableWriter
+from connectors.records import Readings, Source, StreamSource
+from connectors.wide_json.decoder import JsonWideCodec
+from connectors.wide_json.encoder import encode
+
+CHANNELS = ("flow", "heat")
+NUM, BATCH = 20, 5
+START_NS = 1_767_225_600_000_000_000
+
+
+def history() -> Readings:
+    """Two series in turn, a second apart, whose values count the readings."""
+    return readings_of([(f"pump-{n % 2}", START_NS + n * 10**9, [float(n), -float(n)]) for n in range(NUM)])
+
+
+@dataclass(frozen=True)
+class SourceKit:
+    """`start` gives a source over `history`, as a process that starts has it. It is closed after the test."""
+
+    start: Callable[[], Source]
+    ends: bool
+
+
+@dataclass(frozen=True)
+class StreamKit:
+    """As SourceKit: each start resumes at what earlier ones have committed."""
+
+    start: Callable[[], StreamSource]
+    topic: str
+    awaits_start: bool
+
+    def position(self, offset: int) -> Mapping[tuple[str, int], int]:
+        return {(self.topic, 0): offset}
+
+
+def slices() -> list[Readings]:
+    found = history()
+    return [
+        Readings(
+            found.names, found.series[at], found.timestamp_ns[at], found.values[at],
+            found.partition[at], found.offset[at],
+        )
+        for at in (slice(start, start + BATCH) for start in range(0, NUM, BATCH))
+    ]  # fmt: skip
+
+
+def memory_starts(awaits_start: bool) -> Callable[[], StreamSource]:
+    sources = [MemorySource(slices(), CHANNELS, awaits_start=awaits_start)]
+
+    def start() -> StreamSource:
+        sources.append(sources[-1].restarted())
+        return sources[-1]
+
+    return start
+
+
+def parquet_starts(directory: Path) -> Callable[[], Source]:
+    found = history()
+    with TableWriter(directory / "history.parquet") as writer:
+        series = np.array(found.names, object)[found.series]
+        columns = {name: found.values[:, at] for at, name in enumerate(CHANNELS)}
+        writer.write({"timestamp": found.timestamp_ns, "series": series, **columns})
+    return lambda: ParquetSource(discover(directory), batch_rows=BATCH)
+
+
+def kafka_starts(bootstrap: str, topic: str, awaits_start: bool) -> Callable[[], StreamSource]:
+    connection = Connection((bootstrap,))
+    with closing(Producer(connection)) as producer:
+        producer.produce(encode(history(), CHANNELS, topic))
+    options = ConsumerOptions(
+        topic, f"group-{uuid.uuid4().hex[:12]}", max_poll_records=BATCH, awaits_start=awaits_start
+    )
+    return lambda: KafkaSource(connection, options, JsonWideCodec(CHANNELS))
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(params=["memory", "parquet", pytest.param("kafka", marks=pytest.mark.kafka)])
+def source_kit(request: pytest.FixtureRequest, opened: ExitStack, tmp_path: Path) -> SourceKit:
+    start: Callable[[], Source]
+    if request.param == "memory":
+        start = memory_starts(False)
+    elif request.param == "parquet":
+        start = parquet_starts(tmp_path)
+    else:
+        topic = request.getfixturevalue("kafka_topic")()
+        start = kafka_starts(request.getfixturevalue("kafka_bootstrap"), topic, False)
+    return SourceKit(lambda: opened.enter_context(closing(start())), request.param != "kafka")
+
+
+@pytest.fixture(
+    params=["memory", "memory awaiting its start", pytest.param("kafka", marks=pytest.mark.kafka)]
+)
+def stream_kit(request: pytest.FixtureRequest, opened: ExitStack) -> StreamKit:
+    """Kafka as the daemon uses it: an assigned partition awaits its start."""
+    awaits_start = request.param != "memory"
+    if request.param == "kafka":
+        topic = request.getfixturevalue("kafka_topic")()
+        start = kafka_starts(request.getfixturevalue("kafka_bootstrap"), topic, awaits_start)
+    else:
+        topic, start = "memory", memory_starts(awaits_start)
+    return StreamKit(lambda: opened.enter_context(closing(start())), topic, awaits_start)
