@@ -17,7 +17,7 @@ from detector.incidents.lifecycle import IncidentRules
 from detector.incidents.rules import ChannelRule
 from detector.scoring.verdicts import State
 from detector.service.model_reload import Candidate, Reloader, Running
-from tests.detector.test_snapshot import FOLLOWING, KINDS, engine_of, outcome, through_bytes
+from tests.detector.engine.test_snapshot import FOLLOWING, KINDS, engine_of, outcome, through_bytes
 from tests.support.artifacts import make_artifact
 from tests.support.strategies import INTERVAL_NS, part, streams
 
