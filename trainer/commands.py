@@ -13,6 +13,7 @@ from detector.commands.arguments import add_examples, add_json
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
+    from detector.artifact.spec import Artifact
     from trainer.config import TrainConfig
 
 MODELS = ("ensemble", "linear", "mlp", "deep", "conv", "lstm", "gru", "vae")
@@ -93,7 +94,7 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    """`streamgauge train`: fit, calibrate, publish; a short summary on standard output."""
+    """Train, calibrate and publish a model; print a summary on standard output."""
     from detector.artifact.registry import publish
     from trainer.fitting.checkpoint import Checkpoints
     from trainer.pipeline import fit_source, source_of
@@ -105,19 +106,29 @@ def train(args: argparse.Namespace) -> int:
     if not args.resume:
         checkpoints.clear()
     elif not checkpoints.exists():
-        print(f"nothing to resume in {checkpoints.directory}: starting anew", file=sys.stderr)
+        print(f"nothing to resume in {checkpoints.directory}: starting from the beginning", file=sys.stderr)
     try:
         with reporting(f"training {config.name}") as report:
             source = source_of(args.data, config.data.channels)
             artifact = fit_source(source, config, report, checkpoints.directory)
     except KeyboardInterrupt:
         if checkpoints.exists():
-            print("the last epoch is saved; go on with the same command and --resume", file=sys.stderr)
+            print("the last epoch is saved; continue with the same command and --resume", file=sys.stderr)
         raise
     saved = publish(artifact, entry)
     checkpoints.clear()
+    summary = _summary(entry, saved)
+    if args.json:
+        print(json.dumps(summary))
+    else:
+        _print_summary(summary)
+    return 0
+
+
+def _summary(entry: Path, saved: Artifact) -> dict[str, Any]:
+    """Return the outcome of a training as `--json` prints it."""
     spec, training = saved.spec, saved.spec.training
-    summary = {
+    return {
         "path": str(entry),
         "version": saved.version,
         "family": spec.family,
@@ -134,15 +145,10 @@ def train(args: argparse.Namespace) -> int:
         "threshold_method": spec.threshold.method,
         "alarm_budget": spec.threshold.alarm_budget,
     }
-    if args.json:
-        print(json.dumps(summary))
-    else:
-        _print_summary(summary)
-    return 0
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """`streamgauge evaluate`: the table on standard output, everything in --json; 1 when no file worked."""
+    """Evaluate labelled files; print the table, write --json; return 1 if no file could be evaluated."""
     from rich.console import Console
 
     from trainer.evaluation.evaluate import EvaluationOptions, as_json
@@ -161,7 +167,7 @@ def evaluate(args: argparse.Namespace) -> int:
         scores=Path(args.scores) if args.scores else None,
     )
     if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)  # fails now, not after the work
+        Path(args.json).parent.mkdir(parents=True, exist_ok=True)  # must fail before the work, not after it
     with reporting(f"evaluating {args.model}") as report:
         evaluation = run_evaluation(Path(args.data), options, args.jobs, report)
     console = Console() if sys.stdout.isatty() else Console(width=190)
@@ -218,7 +224,7 @@ def _rows(text: str) -> int | None:
 
 
 def _train_config(args: argparse.Namespace) -> TrainConfig:
-    """The file's configuration, overridden by the flags given."""
+    """Return the configuration of the file, overridden by the flags that were given."""
     from detector.config.load import load_toml, parse_duration
     from trainer.config import TrainConfig, override
 
@@ -245,18 +251,27 @@ def _print_summary(summary: dict[str, Any]) -> None:
     print(
         f"{summary['family']} over {len(summary['channels'])} channels, window {summary['window']},"
         f" one row every {summary['interval_seconds']:g} s, {summary['rows']:,} rows\n"
-        f"{summary['epochs']} epochs ({summary['stopped']}), best {summary['best_epoch']}:"
-        f" loss {summary['train_loss']:.4g}, validation {summary['validation_loss']:.4g}\n"
+        f"{_course(summary)}\n"
         f"threshold {summary['threshold']:.4g} ({summary['threshold_method'].replace('_', ' ')})"
-        f" for {summary['alarm_budget']} false alarms a series\n"
+        f" for {summary['alarm_budget']} false alarms per series\n"
         f"published {summary['path']}, version {summary['version']}\n\n"
         f"next: streamgauge backtest {summary['path']} DATA\n"
         f"      streamgauge inspect {summary['path']}"
     )
 
 
+def _course(summary: dict[str, Any]) -> str:
+    """Return epochs and losses in a line."""
+    if not summary["epochs"]:
+        return "solved directly, no epochs"
+    return (
+        f"{summary['epochs']} epochs ({summary['stopped']}), best {summary['best_epoch']}:"
+        f" loss {summary['train_loss']:.4g}, validation {summary['validation_loss']:.4g}"
+    )
+
+
 def _known(value: Any) -> Any:
-    """The same with NaN as null: JSON knows no NaN."""
+    """Return the value with null for NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _known(one) for key, one in value.items()}
     if isinstance(value, list):
