@@ -92,7 +92,7 @@ def test_the_linear_model_is_fitted_without_epochs(
 ) -> None:
     arguments = ["--model", "linear", "--window", "8", "--out", str(tmp_path / "m")]
     assert main(["train", str(history), *arguments]) == 0
-    assert "0 epochs (closed form)" in capsys.readouterr().out
+    assert "\nsolved directly, no epochs\n" in capsys.readouterr().out
 
 
 def test_the_outcome_as_json_is_one_document_on_standard_output(
@@ -182,7 +182,7 @@ def test_an_interrupted_training_goes_on_with_resume_and_gives_the_same_artifact
     stopped = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert stopped.returncode == code, stopped.stderr
     if stop == "SIGINT":
-        assert "the last epoch is saved; go on with the same command and --resume\n" in stopped.stderr
+        assert "the last epoch is saved; continue with the same command and --resume\n" in stopped.stderr
     assert not (entry / "current").exists()
     assert main(["train", *arguments, str(entry), "--resume", "--seed", "5"]) == 2
     assert "it is of other data or another configuration" in capsys.readouterr().err
@@ -198,7 +198,10 @@ def test_resuming_nothing_starts_anew_and_says_so(
     history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(history, "--out", tmp_path / "m", "--resume") == 0
-    assert f"nothing to resume in {tmp_path}/m/.checkpoint: starting anew\n" in capsys.readouterr().err
+    assert (
+        f"nothing to resume in {tmp_path}/m/.checkpoint: starting from the beginning\n"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
