@@ -1,4 +1,4 @@
-"""Backtests over labelled Parquet: what is measured, series by series."""
+"""Backtests: measures against labels, series by series; frames, columns and texts of the outcome."""
 
 from __future__ import annotations
 

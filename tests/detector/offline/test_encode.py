@@ -1,4 +1,4 @@
-"""Encoding: the codes are the model's, what they lose is what is said, however long and cut the data is."""
+"""Encoding: the codes are those of the model, and the reported loss is the measured one."""
 
 from __future__ import annotations
 
