@@ -15,8 +15,10 @@ The library's names are imported when they are first used.
     >>> minutes = pd.date_range("2026-01-01", periods=2000, freq="min", tz="UTC", name="timestamp")
     >>> frame = pd.DataFrame({"flow": np.sin(np.arange(2000) / 8)}, index=minutes)
     >>> detector = sg.Detector(sg.fit(frame, model="linear", window=16))
-    >>> detector.score(frame)["state"].value_counts().to_dict()
-    {'ok': 1985, 'warming': 15}
+    >>> detector
+    Detector(model, version unsaved, linear, channels flow)
+    >>> detector.score(frame).columns.to_list()
+    ['series', 'score', 'state', 'expected_flow', 'contribution_flow']
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The detector as a library: a pandas frame in, a frame of verdicts, codes or reconstructions out.
 
->>> import numpy as np, pandas as pd
->>> from detector import Detector, open_artifact
->>> artifact = open_artifact("models/pump")                         # doctest: +SKIP
->>> Detector(artifact).score(frame)[["series", "score", "state"]]   # doctest: +SKIP
+from detector import Detector, backtest
+verdicts = Detector.load("models/pump").score(frame)
+result = backtest("models/pump", "history/may.parquet")
+result.incidents[["series", "start", "end", "channels"]]
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Train on a pump's past, judge its present, print what was wrong.
+"""Train on the history of five pumps, score the next day, print what was wrong.
 
 Run: python examples/backtest.py
 """
@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from detector import Detector, EngineOptions, IncidentRules
-from trainer import fit
-from trainer.config import FitOptions, TrainConfig
+import streamgauge as sg
+from trainer.config import FitOptions
 from trainer.demo.plant import CHANNELS, Plant, faults_of_a_day
 
 DAY_NS = 86_400_000_000_000
@@ -17,7 +16,7 @@ START_NS = 1_760_000_400_000_000_000
 
 
 def frame_of(plant: Plant, start_ns: int, end_ns: int) -> pd.DataFrame:
-    """The plant's readings as a frame: a DatetimeIndex, a `series` column, a column a channel."""
+    """Return the readings of a plant: times as index, a column `series`, one column per channel."""
     readings = plant.readings(start_ns, end_ns)
     frame = pd.DataFrame(readings.values, columns=list(CHANNELS))
     frame["series"] = [readings.names[code] for code in readings.series]
@@ -30,16 +29,15 @@ def main() -> None:
     past = frame_of(plant, START_NS - 3 * DAY_NS, START_NS)
     present = frame_of(plant, START_NS, START_NS + DAY_NS)
 
-    quick = TrainConfig(fit=FitOptions(max_epochs=8, windows_per_epoch=6_000))
-    artifact = fit(past, model="conv", window=48, alarm_budget="1/week", config=quick)
-    detector = Detector(artifact, EngineOptions(rules=IncidentRules(quiet_rows=20)))
+    quick = sg.TrainConfig(fit=FitOptions(max_epochs=8, windows_per_epoch=6_000))
+    artifact = sg.fit(past, model="conv", window=48, alarm_budget="1/week", config=quick)
+    options = sg.EngineOptions(rules=sg.IncidentRules(quiet_rows=20))
+    result = sg.backtest(artifact, present, options)
 
-    verdicts = detector.score(present)
-    print(verdicts["state"].value_counts().to_string(), "\n")
-    for incident in detector.replay(present).incidents:
-        blamed = ", ".join(f"{c.name} {c.actual:.1f} (expected {c.expected:.1f})" for c in incident.channels)
-        when = pd.Timestamp(incident.start_ns, unit="ns", tz="UTC")
-        print(f"{when:%H:%M} {incident.series} {incident.severity} {incident.reason}: {blamed}")
+    print(result.verdicts["state"].value_counts().to_string(), "\n")
+    for incident in result.incidents.itertuples():
+        kind = f"{incident.severity} {incident.reason}"
+        print(f"{incident.start:%H:%M} {incident.series} {kind}: {incident.channels}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Two models of one history with hyperparameters of your own, and which one reconstructs it better.
+"""Train two models on one history with your own hyperparameters; print their losses and thresholds.
 
 Run: python examples/custom_training.py
 """
@@ -8,20 +8,20 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import streamgauge as sg
 from connectors.parquet.writer import TableWriter
-from trainer import fit
-from trainer.config import FitOptions, ModelOptions, ScoringOptions, TrainConfig
+from trainer.config import FitOptions, ModelOptions, ScoringOptions
 from trainer.demo.plant import Plant, history_columns
 
 DAY_NS = 86_400_000_000_000
 END_NS = 1_760_000_400_000_000_000
 
 CONFIGS = {
-    "wide": TrainConfig(
+    "wide": sg.TrainConfig(
         model=ModelOptions(family="conv", window=48, layers=2, nodes=32, latent=8, activation="silu"),
         fit=FitOptions(max_epochs=6, windows_per_epoch=6_000, seed=1),
     ),
-    "recurrent": TrainConfig(
+    "recurrent": sg.TrainConfig(
         model=ModelOptions(family="lstm", window=48, nodes=32, latent=16, patch=4, loss="huber"),
         fit=FitOptions(max_epochs=6, windows_per_epoch=6_000, seed=1),
         scoring=ScoringOptions(alarm_budget="1/month"),
@@ -38,7 +38,7 @@ def main() -> None:
             with TableWriter(history / f"{name}.parquet") as writer:
                 writer.write(columns)
         for name, config in CONFIGS.items():
-            artifact = fit(history, out=models / name, config=config)
+            artifact = sg.fit(history, out=models / name, config=config)
             training, threshold = artifact.spec.training, artifact.spec.threshold
             print(
                 f"{name}: {artifact.spec.family}, version {artifact.version}, {training['epochs']} epochs,"

@@ -12,11 +12,11 @@ from kafka import KafkaConsumer
 
 
 def main(bootstrap: str, topic: str, idle_ms: float = float("inf")) -> None:
-    """Print one line an alert; ends after `idle_ms` without one, by default never."""
+    """Print one line per alert. End after `idle_ms` milliseconds without an alert; the default is never."""
     consumer = KafkaConsumer(
         topic,
         bootstrap_servers=bootstrap,
-        group_id=None,  # a person looking on: everything from the start, nothing committed
+        group_id=None,  # no consumer group: read from the start, commit nothing
         auto_offset_reset="earliest",
         consumer_timeout_ms=idle_ms,
     )

@@ -33,7 +33,7 @@ def data(tmp_path: Path) -> str:
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line that a command says as it fails with 2."""
+    """Return the one line on standard error of a command that fails with 2."""
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -207,7 +207,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--noise", type=float, metavar="X", help="random noise added to training input, in scaled units"
     )
     training.add_argument(
-        "--mask", type=float, metavar="SHARE", help="share of training input cells to hide (0 to 1)"
+        "--mask", type=float, metavar="SHARE", help="share of training input cells to hide (0 to below 1)"
     )
     training.add_argument(
         "--trim", type=float, metavar="SHARE", help="share of worst training windows to ignore (0 to 0.5)"

@@ -141,9 +141,10 @@ def _lines(outcome: BacktestOutcome) -> Iterator[str]:
 def _budget_line(outcome: BacktestOutcome) -> str:
     """Return the number of alarms beside the number that the budget allows; false alarms, if labels exist."""
     allowed = outcome.measures["budgeted_alarms"]
-    false = outcome.measures.get("false_alarms")
-    alarms = f"{len(outcome.incidents):,} alarms" if false is None else f"{false:,} false alarms"
-    return f"{alarms}; your budget allows {allowed:.3g}"
+    has_labels = "false_alarms" in outcome.measures
+    num = outcome.measures["false_alarms"] if has_labels else len(outcome.incidents)
+    alarms = ("false " if has_labels else "") + ("alarm" if num == 1 else "alarms")
+    return f"{num:,} {alarms}; your budget allows {allowed:.3g}"
 
 
 def _number(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Readings of a source, aligned to the grids of their series, in stretches of bounded size.
 
-The engine aligns rows in the same way before it scores them: the same grid, the same filling of short gaps,
-the same restart after long gaps.
+The engine aligns rows in the same way before it scores them. Short gaps are filled, and windows restart after
+long gaps.
 """
 
 from __future__ import annotations

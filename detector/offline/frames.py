@@ -128,5 +128,5 @@ def incidents_frame(incidents: Iterable[Incident]) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows, columns=list(_INCIDENT_COLUMNS))
     for name in ("start", "opened", "end", "peak"):
-        frame[name] = pd.to_datetime(frame[name], unit="ns", utc=True)
+        frame[name] = pd.to_datetime(frame[name], unit="ns", utc=True).astype("datetime64[ns, UTC]")
     return frame

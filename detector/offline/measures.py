@@ -199,8 +199,8 @@ def count_alarms(label: NDArray[np.integer], flagged: NDArray[np.bool_]) -> Alar
 def autocorrelation_period(values: NDArray[np.float64]) -> int:
     """Return the rows of the dominant period: the highest local maximum of the autocorrelation, or 125.
 
-    By this rule the published benchmarks choose their VUS buffer (TSB-UAD, VLDB 2022): the first 20,000 rows,
-    lags 3 to 400, periods above 300 discarded. values float64 [n]; NaN counts as the mean.
+    By this rule the published benchmarks choose their VUS buffer (TSB-UAD, VLDB 2022). It takes the first
+    20,000 rows and lags 3 to 400, and discards periods above 300. values float64 [n]; NaN counts as the mean.
     """
     values = values[:_MAX_ACF_ROWS]
     missing = np.isnan(values)

@@ -185,11 +185,26 @@ def test_the_commands_from_a_report_to_a_new_version(
     assert json.loads(capsys.readouterr().out)["threshold"] < 30.0
 
 
+def test_a_calibration_that_changes_nothing_is_reported_and_not_published(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = tmp_path / "pump"
+    publish(with_held_out(), entry)
+    assert main(["calibrate", str(entry), "--alarm-budget", "1/day"]) == 0
+    assert " -> " in capsys.readouterr().out
+    version = open_artifact(entry).version
+    assert main(["calibrate", str(entry), "--alarm-budget", "1/day"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("nothing changed: the threshold is ")
+    assert printed.endswith(f"not published: {entry} keeps version {version}\n")
+    assert open_artifact(entry).version == version
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--alarm-budget", "often"], "--alarm-budget: alarm budget 'often' is not NUMBER/UNIT"),
-        ([], "is one version; give the registry entry it belongs to"),
+        ([], "is one version; give its registry entry"),
     ],
 )
 def test_wrong_calibrations_are_refused(

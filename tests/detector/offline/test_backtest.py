@@ -1,4 +1,4 @@
-"""Backtests over labelled Parquet: what is measured, series by series."""
+"""Backtests: measures against labels, series by series; frames, columns and texts of the outcome."""
 
 from __future__ import annotations
 
@@ -97,9 +97,12 @@ def test_a_backtest_takes_the_rules_of_the_daemons_configuration(
     )
 
 
+FOLLOWING = Adaptation(lowest=0.5, rise=1.4, forgiveness=1.6, alarms_a_row=0.02, learn_after=12)
+
+
 def sharp_artifact() -> Artifact:
     """A model whose threshold follows the stream and whose scores have a power."""
-    artifact = make_artifact(threshold=1e-2, adaptation=Adaptation(0.5, 0.3, 1.0, 1e-3, 256))
+    artifact = make_artifact(threshold=1.0, adaptation=FOLLOWING)
     threshold = replace(artifact.spec.threshold, sharpness=2.5)
     return replace(artifact, spec=replace(artifact.spec, threshold=threshold))
 
@@ -177,5 +180,5 @@ def test_the_backtest_compares_alarms_with_the_budget(
     data = write(tmp_path / "a.parquet")
     assert streamgauge.main(["backtest", str(tmp_path / "models" / "pump"), str(data)]) == 0
     printed = capsys.readouterr().out
-    assert "1 false alarms; your budget allows 0.000198" in printed
+    assert "1 false alarm; your budget allows 0.000198" in printed
     assert "expected nan" not in printed

@@ -1,4 +1,4 @@
-"""Encoding: the codes are the model's, what they lose is what is said, however long and cut the data is."""
+"""Encoding: the codes are those of the model, and the reported loss is the measured one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from sklearn.decomposition import PCA
 
 from connectors.errors import ParquetError
 from detector import Detector
+from detector.artifact.registry import publish
 from detector.errors import DetectorError
 from detector.models import families as models
+from detector.offline.autoencoder import _MIN_KNOWN_SHARE
 from detector.offline.encode import encode_parquet
+from streamgauge import main
 from tests.support.artifacts import make_artifact
 from tests.support.sines import CHANNELS, LATENT, WINDOW, clean, frame_of, linear_artifact, write
 from trainer import fit
@@ -178,4 +181,22 @@ def test_what_cannot_be_encoded_is_said(tmp_path: Path) -> None:
 
 def test_a_frame_without_a_window_is_refused() -> None:
     with pytest.raises(DetectorError, match="none of the 1 series has 24 rows"):
+        Detector(linear_artifact()).encode(frame_of(WINDOW - 1))
+
+
+def test_windows_with_too_few_known_values_are_left_out_and_the_text_has_the_share(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = frame_of(4 * WINDOW)
+    known = int(_MIN_KNOWN_SHARE * WINDOW)  # rows of a window that just suffice
+    frame.iloc[known:WINDOW] = np.nan
+    frame.iloc[WINDOW + known - 1 : 2 * WINDOW] = np.nan
+    data = write(tmp_path / "data.parquet", frame)
+    outcome = encode_parquet(linear_artifact(), data, tmp_path / "codes.parquet")
+    assert (outcome.windows, outcome.empty) == (3, 1)
+    publish(linear_artifact(), tmp_path / "pump")
+    assert main(["encode", str(tmp_path / "pump"), str(data), "--out", str(tmp_path / "codes.parquet")]) == 0
+    expected = f"left out: 1 windows with less than {_MIN_KNOWN_SHARE:.0%} of their values known\n"
+    assert expected in capsys.readouterr().out
+    with pytest.raises(DetectorError, match=f"with at least {_MIN_KNOWN_SHARE:.0%} of its values known"):
         Detector(linear_artifact()).encode(frame_of(WINDOW - 1))
