@@ -1,8 +1,9 @@
-"""`python -m detector.probe [PATH] [PORT]`: exit status 0 where the daemon on this machine answers 200.
+"""`python -m detector.probe [PATH] [PORT]`: exit with 0 if the daemon on this machine answers 200.
 
-For health checks that can only start a process, as a container's. Over HTTP or HTTPS, whichever is spoken
-there; the certificate is not verified, for nobody is between. Nothing is imported that takes long. Neither
-client certificates nor passwords are asked of probes, unless `[http] open_probes = false`.
+Health checks of containers can only start a process; this is that process. It uses HTTP, or HTTPS if the
+daemon does. It does not verify the certificate, because the connection stays on this machine. It imports
+little, so it starts fast. The daemon asks probes for no password or client certificate, unless `[http]
+open_probes = false`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ DEFAULT_PATH, DEFAULT_PORT = "/healthz", "9108"
 
 
 def main(argv: Sequence[str]) -> int:
-    """0: healthy, 1: not, with a line on standard error that says why."""
+    """Return 0 if the daemon is healthy; else print the reason on standard error and return 1."""
     path = argv[0] if argv else DEFAULT_PATH
     port = argv[1] if len(argv) > 1 else os.environ.get("STREAMGAUGE_HTTP__PORT", DEFAULT_PORT)
     try:
@@ -32,7 +33,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def answer(path: str, port: int) -> int:
-    """The status of a GET, by TLS where HTTP is not understood; raises OSError or HTTPException."""
+    """Return the status of a GET, over TLS if the port does not answer plain HTTP.
+
+    Raises:
+        OSError: There is no connection.
+        http.client.HTTPException: The answer is not valid HTTP.
+    """
     try:
         return _status(http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS), path)
     except (http.client.BadStatusLine, ConnectionResetError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.builders import stat as stat_panel
+
 from deploy.grafana.generate import panels
 from deploy.grafana.generate.layout import DETECTOR, Section, json_of, loads, new
 from deploy.grafana.generate.panels import NEUTRAL, Face
@@ -19,17 +21,24 @@ def board() -> str:
 
 
 def _now() -> Section:
-    def face(title: str, description: str, unit: str = "short", width: int = 4) -> Face:
-        return Face(title, description, unit, width=width, height=4)
+    return Section("", (*_lateness(), *_state()))
 
-    shown = (
+
+def _face(title: str, description: str, unit: str = "short") -> Face:
+    """Return the face of a figure at the top."""
+    return Face(title, description, unit, width=4, height=4)
+
+
+def _lateness() -> tuple[stat_panel.Panel, ...]:
+    """Return the figures that show whether the detector keeps up."""
+    return (
         panels.stat(
-            face("Ready", "Processes that score new data. 0: nothing is scored."),
+            _face("Ready", "Processes that score new data. 0: nothing is scored."),
             {0.0: panels.BAD, 1.0: panels.GOOD},
             Query(f"sum({of('ready')})", "ready", now=True),
         ),
         panels.stat(
-            face(
+            _face(
                 "Messages behind",
                 "Messages of all partitions that were not read yet. Watch the trend, not the size.",
             ),
@@ -37,7 +46,7 @@ def _now() -> Section:
             Query(f"sum({of('consumer_lag_messages')})", "behind", now=True),
         ),
         panels.stat(
-            face(
+            _face(
                 "Time behind",
                 "Age of the newest message read in the slowest partition; 0 if none waits.",
                 "s",
@@ -46,24 +55,29 @@ def _now() -> Section:
             Query(f"max({of('consumer_lag_seconds')})", "behind", now=True),
         ),
         panels.stat(
-            face("Since the last batch", "Time since a loop last finished a batch. Minutes: it hangs.", "s"),
+            _face("Since the last batch", "Time since a loop last finished a batch. Minutes: it hangs.", "s"),
             {60.0: panels.WARN, 300.0: panels.BAD},
             Query(f"max(time() - {of('last_turn_timestamp_seconds')})", "since", now=True),
         ),
+    )
+
+
+def _state() -> tuple[stat_panel.Panel, ...]:
+    """Return the figures about windows and replays."""
+    return (
         panels.stat(
-            face("Warmed up", "Share of the known series whose window is full.", "percentunit"),
+            _face("Warmed up", "Share of the known series whose window is full.", "percentunit"),
             NEUTRAL,
             Query(f"min({of('warmup_ratio')})", "warm", now=True),
         ),
         panels.stat(
-            face(
+            _face(
                 "Replaying", "Partitions being replayed after a restart or rebalance; no output until done."
             ),
             {1.0: panels.WARN},
             Query(f"sum({of('replaying')})", "replaying", now=True),
         ),
     )
-    return Section("", shown)
 
 
 def _throughput() -> Section:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.builders import stat as stat_panel
 from grafana_foundation_sdk.builders import table as table_panel
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
@@ -24,32 +25,45 @@ def board() -> str:
 
 
 def _now() -> Section:
-    def face(title: str, description: str, unit: str = "short") -> Face:
-        return Face(title, description, unit, width=4, height=4)
+    return Section("", (*_counts(), *_limits()))
 
-    shown = (
+
+def _face(title: str, description: str) -> Face:
+    """Return the face of a figure at the top."""
+    return Face(title, description, width=4, height=4)
+
+
+def _counts() -> tuple[stat_panel.Panel, ...]:
+    """Return the numbers of incidents and series."""
+    return (
         panels.stat(
-            face("Open incidents", "Incidents that fire now, by severity."),
+            _face("Open incidents", "Incidents that fire now, by severity."),
             FROM_ONE,
             Query(f"sum by (severity) ({of('open_incidents')})", "{{severity}}", now=True),
         ),
         panels.stat(
-            face("Anomalous series", "Series whose newest row is anomalous, stuck or out of range."),
+            _face("Anomalous series", "Series whose newest row is anomalous, stuck or out of range."),
             FROM_ONE,
             Query(f"sum({of('series', _BAD)})", "anomalous", now=True),
         ),
         panels.stat(
-            face("Silent series", "Series that sent no reading for [service] stale_after."),
+            _face("Silent series", "Series that sent no reading for [service] stale_after."),
             FROM_ONE,
             Query(f"sum({of('series_silent')})", "silent", now=True),
         ),
         panels.stat(
-            face("Known series", "All series that sent readings, in any state."),
+            _face("Known series", "All series that sent readings, in any state."),
             NEUTRAL,
             Query(f"sum({of('series')})", "known", now=True),
         ),
+    )
+
+
+def _limits() -> tuple[stat_panel.Panel, ...]:
+    """Return the figures against the alarm budget and the maximum number of gauges."""
+    return (
         panels.stat(
-            face(
+            _face(
                 "Alarms in the time range",
                 "Opened incidents, and the number that the alarm budget allows for the scored rows. "
                 "Compare them over weeks: in a short time, a single true alarm exceeds the budget.",
@@ -59,7 +73,7 @@ def _now() -> Section:
             Query(f"sum({increase_shown('budgeted_alarms_total')})", "allowed", now=True),
         ).decimals(1),
         panels.stat(
-            face(
+            _face(
                 "Without gauges",
                 "Series and incidents over [metrics] max_series. The tables below cannot show them. The "
                 "worst always have gauges.",
@@ -70,7 +84,6 @@ def _now() -> Section:
             Query(f"sum({of('incidents_left_out')})", "incidents", now=True),
         ),
     )
-    return Section("", shown)
 
 
 def _series() -> Section:
