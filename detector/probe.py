@@ -1,11 +1,9 @@
-"""Check the health of the daemon on this machine, for health checks that can only start a process.
+"""`python -m detector.probe [PATH] [PORT]`: exit with 0 if the daemon on this machine answers 200.
 
-    python -m detector.probe [PATH] [PORT]     # exit status 0: healthy, 1: not
-
-A container's health check is of that kind. The probe uses HTTP or HTTPS, whichever the daemon serves. It
-does not verify the certificate, because the connection never leaves the machine. The daemon asks probes
-neither for a client certificate nor for a password, unless `[http] open_probes = false`. This module imports
-only the standard library, so that it starts quickly.
+Health checks of containers can only start a process; this is that process. It uses HTTP, or HTTPS if the
+daemon does. It does not verify the certificate, because the connection stays on this machine. It imports
+little, so it starts fast. The daemon asks probes for no password or client certificate, unless `[http]
+open_probes = false`.
 """
 
 from __future__ import annotations
@@ -21,14 +19,7 @@ DEFAULT_PATH, DEFAULT_PORT = "/healthz", "9108"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Return the exit status, and write a line to standard error if the daemon is not healthy.
-
-    Args:
-        argv: Up to two arguments, path and port. Their defaults are /healthz and the configured port.
-
-    Returns:
-        0 if the daemon answered 200, else 1.
-    """
+    """Return 0 if the daemon is healthy; else print the reason on standard error and return 1."""
     path = argv[0] if argv else DEFAULT_PATH
     port = argv[1] if len(argv) > 1 else os.environ.get("STREAMGAUGE_HTTP__PORT", DEFAULT_PORT)
     try:
@@ -42,15 +33,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def answer(path: str, port: int) -> int:
-    """Return the status of a GET request to this machine; use TLS if the server does not understand HTTP.
-
-    Args:
-        path: Path of the request, such as /healthz.
-        port: TCP port of the server.
+    """Return the status of a GET, over TLS if the port does not answer plain HTTP.
 
     Raises:
-        OSError: There was no connection or no answer in time.
-        http.client.HTTPException: The answer is not HTTP.
+        OSError: There is no connection.
+        http.client.HTTPException: The answer is not valid HTTP.
     """
     try:
         return _status(http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS), path)

@@ -1,10 +1,10 @@
-"""The simulated plant for `compose.yml`: its past as Parquet, its present into Kafka.
+"""The simulated plant of `compose.yml`: writes its history as Parquet and streams its present to Kafka.
 
-    python simulate.py history DIR                                two healthy days that end now
-    python simulate.py stream HOST:PORT TOPIC [--seconds N]       a reading a pump every ten seconds
+    python simulate.py history DIR                                two days without faults that end now
+    python simulate.py stream HOST:PORT TOPIC [--seconds N]       a reading per pump every ten seconds
 
-Every quarter of an hour a fault of a few minutes begins on one of the pumps; which, follows from the time
-alone, so that a simulator that was restarted tells the same story.
+Every 15 minutes a fault of five minutes begins on one of the pumps. Pump and kind of fault depend only on the
+time, so a restarted simulator continues in the same way.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PLAN: tuple[tuple[Kind, str, float], ...] = (
 
 
 def faults_between(plant: Plant, start_ns: int, end_ns: int) -> tuple[Fault, ...]:
-    """What is wrong in this span: one fault a quarter of an hour, kinds and pumps in turn."""
+    """Return the faults in this span of time: one per 15 minutes, with kinds and pumps in turn."""
     return tuple(
         Fault(kind, plant.series[number % plant.num_pumps], channel, begins, begins + _LASTS_NS, magnitude)
         for number in range(start_ns // _PERIOD_NS, end_ns // _PERIOD_NS + 1)
@@ -49,9 +49,9 @@ def faults_between(plant: Plant, start_ns: int, end_ns: int) -> tuple[Fault, ...
 
 
 def write_history(directory: Path) -> None:
-    """One file a pump; a directory that holds some is left as it is."""
+    """Write one file per pump. A directory that has Parquet files is not changed."""
     if any(directory.glob("*.parquet")):
-        print(f"{directory}: there already")
+        print(f"{directory}: has a history already")
         return
     plant = Plant(interval_seconds=INTERVAL_SECONDS)
     end_ns = time.time_ns()
@@ -62,7 +62,7 @@ def write_history(directory: Path) -> None:
 
 
 def stream(connection: Connection, topic: str, stop: threading.Event) -> None:
-    """Every reading when its time has come, until told to stop."""
+    """Publish each reading when its time has come, until `stop` is set."""
     wait_for_broker(connection)
     ensure_topics(connection, [TopicSpec(topic, PARTITIONS, 1)])
     producer = Producer(connection)
@@ -79,6 +79,7 @@ def stream(connection: Connection, topic: str, stop: threading.Event) -> None:
 
 
 def main() -> int:
+    """Run the action of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     actions = parser.add_subparsers(dest="action", required=True)
     past = actions.add_parser("history")
@@ -86,7 +87,7 @@ def main() -> int:
     present = actions.add_parser("stream")
     present.add_argument("bootstrap_server")
     present.add_argument("topic")
-    present.add_argument("--seconds", type=float, help="how long; default: until SIGTERM")
+    present.add_argument("--seconds", type=float, help="seconds to run; default: until SIGTERM")
     args = parser.parse_args()
     if args.action == "history":
         write_history(args.directory)

@@ -183,15 +183,18 @@ class _Server(ThreadingHTTPServer):
             raise OSError("the client has disconnected") from None
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Return whether there is room for this connection."""
         has_room, was_full = self.connections.admit(request)
         if was_full or not has_room:
             self.refusals.note("too_many_connections", str(client_address[0]))
         return has_room
 
     def service_actions(self) -> None:
+        """End connections whose deadline has passed; the library calls this regularly."""
         self.connections.expire()
 
     def shutdown_request(self, request: Any) -> None:
+        """Remove the connection before the library closes it."""
         self.connections.forget(request)
         super().shutdown_request(request)
 
@@ -212,6 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def setup(self) -> None:
+        """Do the TLS handshake in the thread of the connection; bound the size of requests."""
         self.request.settimeout(self.server.protection.patience_seconds)
         if isinstance(self.request, ssl.SSLSocket):
             self.request.do_handshake()
@@ -229,6 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def do_GET(self) -> None:  # the library's name
+        """Answer a GET or HEAD request."""
         if self.headers.defects:
             self.send_error(HTTPStatus.BAD_REQUEST)
             self.close_connection = True
@@ -286,6 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def finish(self) -> None:
+        """Close the streams; a client that has disconnected is no error."""
         with suppress(OSError, ValueError):
             super().finish()
 
@@ -321,4 +327,5 @@ class _Head:
         return line
 
     def close(self) -> None:
+        """Close the stream."""
         self._stream.close()

@@ -83,8 +83,11 @@ def parse(value: bytes) -> Notice:
         ValueError: The bytes are not such a message.
     """
     notice = msgspec.json.decode(value, type=Notice)
-    if notice.start.tzinfo is None or notice.at.tzinfo is None:
+    times = [when for when in (notice.start, notice.at, notice.end) if when is not None]
+    if any(when.tzinfo is None for when in times):
         raise ValueError("times without a time zone")
+    for when in times:
+        time_text(when)  # a year 0 in UTC is a ValueError here, not later in the notifier's thread
     return notice
 
 

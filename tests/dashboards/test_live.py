@@ -132,7 +132,7 @@ def test_fleet_shows_which_series_misbehaves_and_its_channel(live: Live) -> None
         return live.prometheus.now(question.filled(SEVERAL))
 
     def blamed() -> set[str]:
-        found = shown("Incidents that are open, A")
+        found = shown("Open incidents by series, A")
         return {one.labels["channel"] for one in found if one.labels["series"] == BROKEN}
 
     def scores() -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What deploy/prometheus and deploy/alertmanager ship, for the tests, and the programs that read it."""
+"""The shipped rules and configurations of deploy/, for the tests, and the programs that check them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUNBOOK_BASE = "https://example.org/streamgauge/runbooks/"
 
 
 def need(program: str) -> str:
-    """The name of a Debian program; skips the test where it is missing, and fails it in CI."""
+    """Return the name of the program. If it is missing, skip the test, or fail it in CI."""
     if shutil.which(program) is None:
         reason = f"{program} is missing (Debian packages prometheus and prometheus-alertmanager)"
         if os.environ.get("STREAMGAUGE_REQUIRE_PROMETHEUS") == "1":
@@ -33,7 +33,7 @@ def need(program: str) -> str:
 
 
 def output_of(program: str, *arguments: str | Path) -> str:
-    """What the program says; fails the test when it refuses."""
+    """Return the output of the program; fail the test if its exit status is not 0."""
     command = [need(program), *map(str, arguments)]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
@@ -42,7 +42,7 @@ def output_of(program: str, *arguments: str | Path) -> str:
 
 @cache
 def rules() -> tuple[dict[str, Any], ...]:
-    """Every rule of every group and file."""
+    """Return every rule of every group and file."""
     documents = [yaml.safe_load(path.read_text()) for path in RULES]
     return tuple(rule for one in documents for group in one["groups"] for rule in group["rules"])
 
@@ -57,10 +57,10 @@ def alert_names() -> list[str]:
 
 
 def metrics_in(text: str) -> set[str]:
-    """Names of our own metrics in an expression or a template, recorded ones left out."""
+    """Return the names of metrics in an expression or template, without recorded series."""
     return set(re.findall(r"(?<![\w:])(?:streamgauge|process|python)_\w+(?![\w:])", text))
 
 
 def recorded_in(text: str) -> set[str]:
-    """Names of recorded series in an expression or a template."""
+    """Return the names of recorded series in an expression or template."""
     return set(re.findall(r"\b[a-z_]+:streamgauge_\w+:\w+", text))

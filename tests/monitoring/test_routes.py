@@ -1,4 +1,4 @@
-"""Whom Alertmanager tells of which alert, and what holds what back."""
+"""Routes of Alertmanager: the receiver of each alert, and inhibitions."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ CONFIG = yaml.safe_load(ALERTMANAGER.read_text())
         ("alertname=Something", "team"),
     ],
 )
-def test_an_alert_goes_to_whom_its_severity_asks_for(labels: str, receiver: str) -> None:
+def test_the_severity_of_an_alert_selects_its_receiver(labels: str, receiver: str) -> None:
     output = output_of("amtool", "config", "routes", "test", f"--config.file={ALERTMANAGER}", *labels.split())
     assert output.split() == [receiver]
 
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}")
-def test_critical_alerts_reach_somebody_on_call_and_info_nobody(rule: dict[str, Any]) -> None:
+def test_critical_alerts_go_on_call_and_info_to_nobody(rule: dict[str, Any]) -> None:
     severity = rule["labels"]["severity"]
     labels = [f"alertname={rule['alert']}", f"severity={severity}", "job=streamgauge"]
     output = output_of("amtool", "config", "routes", "test", f"--config.file={ALERTMANAGER}", *labels)

@@ -1,4 +1,4 @@
-"""The rules that are shipped: linted, executed case by case, each with a runbook and documented metrics."""
+"""The shipped rules: linted, executed case by case, each with a runbook and documented metrics."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def texts_of(rule: dict[str, Any]) -> str:
 
 
 def served() -> set[str]:
-    """Every name that a query may ask for: a histogram has three."""
+    """Return every name that a query may use: a histogram has three."""
     histograms = {name for name, kind in DOCUMENTED.items() if kind == "histogram"}
     parts = {f"{name}_{part}" for name in histograms for part in ("bucket", "sum", "count")}
     return (DOCUMENTED.keys() - histograms) | parts | OF_PROCESS
@@ -51,7 +51,7 @@ def cases_of(alert: str) -> list[dict[str, Any]]:
 
 
 def expectations(case: dict[str, Any]) -> list[bool]:
-    """Whether the alert is expected to fire, in the order of time."""
+    """Return whether the alert is expected to fire, in the order of time."""
     return [bool(one["exp_alerts"]) for one in case["alert_rule_test"]]
 
 
@@ -59,13 +59,13 @@ def test_promtool_finds_nothing_to_lint() -> None:
     output_of("promtool", "check", "rules", "--lint=all", "--lint-fatal", *RULES)
 
 
-def test_prometheus_and_alertmanager_take_what_is_shipped() -> None:
+def test_prometheus_and_alertmanager_accept_the_shipped_files() -> None:
     assert f"{len(RULES)} rule files found" in output_of("promtool", "check", "config", PROMETHEUS)
     output_of("amtool", "check-config", ALERTMANAGER)
 
 
 @pytest.mark.parametrize("alert", alert_names())
-def test_every_alert_does_what_its_cases_say(alert: str) -> None:
+def test_every_alert_behaves_as_in_its_cases(alert: str) -> None:
     output_of("promtool", "test", "rules", CASES / f"{alert}.yml")
 
 
@@ -80,12 +80,12 @@ def test_every_alert_has_cases_that_fire_that_resolve_and_that_nearly_fire(alert
     assert {one["alertname"] for case in cases for one in case["alert_rule_test"]} == {alert}
 
 
-def test_there_are_no_cases_of_alerts_that_are_gone() -> None:
+def test_no_cases_are_left_of_removed_alerts() -> None:
     assert {path.stem for path in CASES.glob("*.yml")} == set(alert_names())
 
 
 def with_expression(alert: str, expression: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    """`promtool test rules` of the alert's cases, over rules where its expression is another."""
+    """Run `promtool test rules` on the cases of the alert, with another expression for the alert."""
     names = []
     for path in RULES:
         document = yaml.safe_load(path.read_text())
@@ -110,7 +110,7 @@ def test_cases_notice_an_alert_that_never_fires_and_one_that_always_does(alert: 
 
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}")
-def test_every_alert_says_how_bad_what_and_where_to_read_on(rule: dict[str, Any]) -> None:
+def test_every_alert_has_a_severity_texts_and_a_runbook(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
     assert {"summary", "description", "runbook_url"} <= rule["annotations"].keys()
     assert rule["annotations"]["runbook_url"] == f"{RUNBOOK_BASE}{rule['alert']}.md"
@@ -121,7 +121,7 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
 
 
 @pytest.mark.parametrize("alert", alert_names())
-def test_a_runbook_says_what_it_means_what_to_type_and_how_to_silence_it(alert: str) -> None:
+def test_a_runbook_has_its_sections_commands_and_a_silence(alert: str) -> None:
     text = (RUNBOOKS / f"{alert}.md").read_text()
     assert text.startswith(f"# {alert}\n")
     parts = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
@@ -130,14 +130,14 @@ def test_a_runbook_says_what_it_means_what_to_type_and_how_to_silence_it(alert: 
     assert f"alertname={alert}" in parts["How to silence it"]
 
 
-def test_rules_use_documented_metrics_and_recorded_series_alone() -> None:
+def test_rules_use_only_documented_metrics_and_recorded_series() -> None:
     text = "\n".join(map(texts_of, rules()))
     assert metrics_in(text) - served() == set()
     assert recorded_in(text) - {rule.get("record") for rule in rules()} == set()
 
 
 @pytest.mark.parametrize("alert", alert_names())
-def test_a_runbook_asks_for_metrics_that_exist(alert: str) -> None:
+def test_runbooks_query_only_existing_metrics(alert: str) -> None:
     text = (RUNBOOKS / f"{alert}.md").read_text()
     queries = "\n".join(re.findall(r"^    promtool query .*$", text, re.MULTILINE))
     assert metrics_in(queries) - served() == set()

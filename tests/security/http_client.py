@@ -1,4 +1,4 @@
-"""Clients of the HTTP port: well behaved ones, and a raw one for what no library would send."""
+"""Clients of the HTTP port: normal ones, and a raw one that sends what no library would send."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENCE_SECONDS = 60.0  # a bound on hanging, not an expectation
 
 
 def trusting(authority: Path, own: Files | None = None) -> ssl.SSLContext:
-    """A client's context that trusts this authority alone."""
+    """Return the TLS context of a client that trusts only this authority."""
     context = ssl.create_default_context(cafile=authority)
     if own is not None:
         context.load_cert_chain(own.certificate, own.key)
@@ -32,12 +32,12 @@ def login(username: str, password: str) -> dict[str, str]:
 def get(
     server: HttpServer, path: str, context: ssl.SSLContext | None = None, **headers: str
 ) -> tuple[int, str]:
-    """Status and body. Raises OSError where there is no answer."""
+    """Return status and body. Raises OSError if there is no answer."""
     return _read(server.address + path, context, headers)
 
 
 def fetch(url: str, context: ssl.SSLContext | None = None, **headers: str) -> tuple[int, str]:
-    """Status and body; status 0 while nothing listens."""
+    """Return status and body; status 0 while nothing listens."""
     try:
         return _read(url, context, headers)
     except OSError:
@@ -55,13 +55,13 @@ def _read(url: str, context: ssl.SSLContext | None, headers: dict[str, str]) -> 
 
 
 def connect(server: HttpServer) -> socket.socket:
-    """A plain TCP connection."""
+    """Open a plain TCP connection."""
     place = urlsplit(server.address)
     return socket.create_connection((place.hostname, place.port), timeout=PATIENCE_SECONDS)
 
 
 def exchange(server: HttpServer, sent: bytes, context: ssl.SSLContext | None = None) -> bytes:
-    """Everything that is answered to these bytes until the server closes."""
+    """Send these bytes; return the whole answer until the server closes."""
     with connect(server) as raw:
         client = raw if context is None else context.wrap_socket(raw, server_hostname="127.0.0.1")
         with client:
@@ -75,7 +75,7 @@ def exchange(server: HttpServer, sent: bytes, context: ssl.SSLContext | None = N
 
 
 def read_all(client: socket.socket) -> bytes:
-    """What comes until the other side closes."""
+    """Return the bytes that arrive until the other side closes."""
     found = b""
     while True:
         try:

@@ -1,4 +1,4 @@
-"""One Apache Kafka that can be reached in every way that it can be secured."""
+"""One Apache Kafka with a listener for each kind of security."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 @dataclass(frozen=True)
 class SecureKafka:
-    """A started broker, who signed its certificates, and a client's certificate that it accepts."""
+    """A running broker, the authority of its certificates, and a client certificate that it accepts."""
 
     broker: KafkaBroker
     authority: Authority
@@ -41,7 +41,7 @@ class SecureKafka:
 
 
 def properties(server: Path, misnamed: Path, authority: Path) -> dict[str, str]:
-    """Settings of the broker, a listener each."""
+    """Return the settings of the broker, one listener per kind."""
     settings = {"listener.name.mutual.ssl.client.auth": "required"}
     for listener, protocol in LISTENERS.items():
         prefix = f"listener.name.{listener.lower()}"
@@ -72,7 +72,7 @@ def properties(server: Path, misnamed: Path, authority: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def secure_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
-    """The broker that all tests of a process share."""
+    """Start the broker that all tests of a process share."""
     need_java()
     directory = tmp_path_factory.mktemp("secure-kafka")
     authority = Authority(directory)

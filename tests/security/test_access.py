@@ -1,4 +1,4 @@
-"""Who may read what over HTTP: passwords, client certificates, their files, and what the log says."""
+"""Access to the HTTP port: passwords, client certificates, their files, and warnings in the log."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def section(**values: object) -> HttpSection:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., HttpServer]]:
-    """Starts servers that are configured so."""
+    """Return a function that starts servers with this configuration."""
     servers: list[HttpServer] = []
 
     def start(**values: object) -> HttpServer:
@@ -159,7 +159,7 @@ def test_without_open_probes_no_client_without_a_certificate_gets_through_the_ha
 
 
 def put(source: Path, target: Path) -> None:
-    """As whoever renews certificates does: a new file in the place of the old one."""
+    """Replace a file as a renewal of certificates does."""
     shutil.copy(source, target.with_suffix(".new"))
     target.with_suffix(".new").replace(target)
 

@@ -1,4 +1,4 @@
-"""The HTTP port under fire: clients that are silent, slow, greedy or talk rubbish, in plain text and TLS."""
+"""Hostile clients of the HTTP port: silent, slow, greedy, or with garbage, in plain text and TLS."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Target:
         return exchange(self.server, sent, self.context)
 
     def connect(self) -> socket.socket:
-        """A connection after its handshake."""
+        """Return a connection after its handshake."""
         raw = connect(self.server)
         return raw if self.context is None else self.context.wrap_socket(raw, server_hostname="127.0.0.1")
 
@@ -54,7 +54,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def impatient() -> None:
-    """Asks `target` for a server that soon ends who keeps it waiting."""
+    """Ask `target` for a server with a short patience."""
 
 
 @pytest.fixture(params=["plain", "TLS"])
@@ -91,7 +91,7 @@ def target(request: pytest.FixtureRequest, authority: Authority) -> Iterator[Tar
     server.close()
 
 
-def test_silent_clients_keep_nobody_waiting_and_are_bounded(target: Target) -> None:
+def test_silent_clients_block_no_other_client_and_are_bounded(target: Target) -> None:
     with ExitStack() as stack:
         for _ in range(5 * MOST):  # before any handshake
             stack.enter_context(connect(target.server))
@@ -99,7 +99,7 @@ def test_silent_clients_keep_nobody_waiting_and_are_bounded(target: Target) -> N
         assert target.server.num_connections <= MOST
 
 
-def test_silent_clients_after_the_handshake_keep_nobody_waiting(target: Target) -> None:
+def test_silent_clients_after_the_handshake_block_no_other_client(target: Target) -> None:
     with ExitStack() as stack:
         for _ in range(2 * MOST):
             stack.enter_context(target.connect())
@@ -116,7 +116,7 @@ def test_a_silent_client_is_ended(target: Target) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_a_client_that_sends_a_byte_now_and_then_is_ended(target: Target) -> None:
-    """Each byte comes well within any timeout of a single read; the request never ends."""
+    """Each byte arrives within the timeout of a single read, but the request never ends."""
     with target.connect() as client:
         client.settimeout(IMPATIENCE / 20)
         client.sendall(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
@@ -138,7 +138,7 @@ def test_a_client_that_sends_a_byte_now_and_then_is_ended(target: Target) -> Non
     assert target.calls["healthz"] == 1
 
 
-def test_many_slow_clients_keep_nobody_waiting(target: Target) -> None:
+def test_many_slow_clients_block_no_other_client(target: Target) -> None:
     with ExitStack() as stack:
         for _ in range(2 * MOST):
             client = stack.enter_context(target.connect())
@@ -247,7 +247,7 @@ def test_answers_tell_browsers_to_keep_to_themselves(target: Target) -> None:
 
 
 def test_nobody_else_is_served_while_all_connections_are_being_answered() -> None:
-    """And a scrape that has begun is not cut off for a newcomer."""
+    """A new connection does not interrupt an answer in progress either."""
     release, began = threading.Event(), threading.Semaphore(0)
 
     def slow(accept: str) -> Response:

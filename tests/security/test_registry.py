@@ -1,4 +1,4 @@
-"""The registry and the artifact as an attacker would leave them: no way out, and nothing that is run."""
+"""A registry and artifact that an attacker has changed: nothing outside is read, and no code runs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def entry(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A complete artifact outside the registry, which must not be loaded."""
+    """Return a complete artifact outside the registry, which must not be loaded."""
     artifacts.save(make_artifact(seed=7), tmp_path / "elsewhere")
     return tmp_path / "elsewhere"
 
 
 def locations(entry: Path) -> tuple[Path | str, ...]:
-    """A registry on disk, and the same by its URI, which is read by other code."""
+    """Return a registry as a path and as a URI, which other code reads."""
     return entry, entry.as_uri()
 
 
@@ -82,7 +82,7 @@ def test_a_version_that_is_a_link_out_of_the_entry_is_refused(entry: Path, elsew
 
 
 def test_a_version_under_another_name_is_refused(entry: Path) -> None:
-    """Also where all its hashes are right: who points to a version gets that one or nothing."""
+    """Refuse it even if all its hashes are right: a pointer to a version gives this version or nothing."""
     version = (entry / "current").read_text().strip()
     other = registry.publish(make_artifact(seed=7), entry).version
     shutil.rmtree(entry / version)
@@ -105,7 +105,7 @@ def test_an_entry_with_a_wrong_hash_is_refused(entry: Path) -> None:
 
 
 class Trap:
-    """Leaves a file behind when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self._mark = mark
@@ -132,7 +132,7 @@ def test_a_pickled_file_beside_the_artifact_s_own_is_never_opened(entry: Path, t
 def test_a_pickle_in_the_place_of_a_file_is_refused_and_not_run(
     entry: Path, tmp_path: Path, name: str, form: str
 ) -> None:
-    """Under hashes that are right: whoever can write the artifact can write those as well."""
+    """The hashes are right, because an attacker who can write the artifact can write these too."""
     mark, version = tmp_path / "executed", (entry / "current").read_text().strip()
     path = entry / version / name
     if form == "pickle":
@@ -146,7 +146,7 @@ def test_a_pickle_in_the_place_of_a_file_is_refused_and_not_run(
 
 
 def _resign(directory: Path, name: str) -> Path:
-    """The directory with a right hash and version for the changed file, under the name of that version."""
+    """Correct the hash and version for the changed file; return the directory, named after the version."""
     manifest = json.loads((directory / artifacts.MANIFEST).read_text())
     manifest.pop("version")
     manifest["files"][name] = artifacts._sha256((directory / name).read_bytes())

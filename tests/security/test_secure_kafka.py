@@ -1,4 +1,4 @@
-"""Kafka over TLS and with logins: the daemon end to end, and what it says when it is kept out."""
+"""Kafka over TLS and with logins: the daemon end to end, and its errors when Kafka refuses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes every dashboard: `python -m deploy.grafana.generate`."""
+"""Write every dashboard: `python -m deploy.grafana.generate`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DIRECTORY = Path(__file__).parents[1] / "dashboards"
 
 
 def main() -> None:
-    """Into deploy/grafana/dashboards."""
+    """Write all dashboards into deploy/grafana/dashboards."""
     for name, board in BOARDS.items():
         (DIRECTORY / name).write_text(board(), encoding="utf-8")
 

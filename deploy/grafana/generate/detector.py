@@ -1,6 +1,8 @@
-"""Detector: does the service itself keep up, and where does it lose time, messages or members?"""
+"""Detector: does it keep up with the input, and where does it lose time or messages?"""
 
 from __future__ import annotations
+
+from grafana_foundation_sdk.builders import stat as stat_panel
 
 from deploy.grafana.generate import panels
 from deploy.grafana.generate.layout import DETECTOR, Section, json_of, loads, new
@@ -11,57 +13,71 @@ _BY_INSTANCE = "{{instance}}"
 
 
 def board() -> str:
-    """The dashboard as JSON."""
-    words = "Does the detector keep up, and where does it lose time, messages or members?"
+    """Return the dashboard as JSON."""
+    words = "Does the detector keep up with the input, and where does it lose time or messages?"
     detector = new(DETECTOR, "Streamgauge / Detector", words).annotation(loads())
     sections = [_now(), _throughput(), _latencies(), _errors(), _kafka(), _process(), _notifiers()]
     return json_of(detector, sections)
 
 
 def _now() -> Section:
-    def face(title: str, description: str, unit: str = "short", width: int = 4) -> Face:
-        return Face(title, description, unit, width=width, height=4)
+    return Section("", (*_lateness(), *_state()))
 
-    shown = (
+
+def _face(title: str, description: str, unit: str = "short") -> Face:
+    """Return the face of a figure at the top."""
+    return Face(title, description, unit, width=4, height=4)
+
+
+def _lateness() -> tuple[stat_panel.Panel, ...]:
+    """Return the figures that show whether the detector keeps up."""
+    return (
         panels.stat(
-            face("Ready", "Members that hold partitions and replay none. 0: nobody judges."),
+            _face("Ready", "Processes that score new data. 0: nothing is scored."),
             {0.0: panels.BAD, 1.0: panels.GOOD},
             Query(f"sum({of('ready')})", "ready", now=True),
         ),
         panels.stat(
-            face(
+            _face(
                 "Messages behind",
-                "Messages of all partitions that were not read yet. A trend matters, not a size.",
+                "Messages of all partitions that were not read yet. Watch the trend, not the size.",
             ),
             NEUTRAL,
             Query(f"sum({of('consumer_lag_messages')})", "behind", now=True),
         ),
         panels.stat(
-            face(
-                "Time behind", "Age of the newest message read of the slowest partition; 0 at the end.", "s"
+            _face(
+                "Time behind",
+                "Age of the newest message read in the slowest partition; 0 if none waits.",
+                "s",
             ),
             {60.0: panels.WARN, 300.0: panels.BAD},
             Query(f"max({of('consumer_lag_seconds')})", "behind", now=True),
         ),
         panels.stat(
-            face("Since the last turn", "Time since a member's loop last turned. Minutes: it hangs.", "s"),
+            _face("Since the last batch", "Time since a loop last finished a batch. Minutes: it hangs.", "s"),
             {60.0: panels.WARN, 300.0: panels.BAD},
             Query(f"max(time() - {of('last_turn_timestamp_seconds')})", "since", now=True),
         ),
+    )
+
+
+def _state() -> tuple[stat_panel.Panel, ...]:
+    """Return the figures about windows and replays."""
+    return (
         panels.stat(
-            face("Warmed up", "Share of the known series whose window is full.", "percentunit"),
+            _face("Warmed up", "Share of the known series whose window is full.", "percentunit"),
             NEUTRAL,
             Query(f"min({of('warmup_ratio')})", "warm", now=True),
         ),
         panels.stat(
-            face(
-                "Replaying", "Partitions being read again after a restart or a rebalance; silent until done."
+            _face(
+                "Replaying", "Partitions being replayed after a restart or rebalance; no output until done."
             ),
             {1.0: panels.WARN},
             Query(f"sum({of('replaying')})", "replaying", now=True),
         ),
     )
-    return Section("", shown)
 
 
 def _throughput() -> Section:
@@ -71,7 +87,7 @@ def _throughput() -> Section:
             panels.lines(
                 Face(
                     "Throughput",
-                    "Readings taken, rows closed and windows scored, all members together.",
+                    "Readings received, rows closed and windows scored, in all processes.",
                     "ops",
                 ),
                 Query(f"sum({rate('readings_total')})", "readings"),
@@ -80,20 +96,20 @@ def _throughput() -> Section:
                 Query(f"sum({rate('replayed_readings_total')})", "replayed"),
             ),
             panels.lines(
-                Face("Readings a member", "Uneven members: uneven partitions, or one that is slow.", "ops"),
+                Face("Readings by process", "Uneven: uneven partitions, or a slow process.", "ops"),
                 Query(f"sum by (instance) ({rate('readings_total')})", _BY_INSTANCE),
             ),
             panels.lines(
                 Face(
-                    "Messages behind, by partition", "Falls after a burst. What only rises does not keep up."
+                    "Messages behind, by partition",
+                    "Falls after a burst. If it only rises: the detector is too slow.",
                 ),
                 Query(f"max by (partition) ({of('consumer_lag_messages')})", "{{partition}}"),
             ),
             panels.lines(
                 Face(
                     "Time behind, by partition",
-                    "Age of the newest message read; 0 where nothing is left. This is how late an alarm "
-                    "comes.",
+                    "Age of the newest message read; 0 if no message waits. Alarms are late by this time.",
                     "s",
                 ),
                 Query(f"max by (partition) ({of('consumer_lag_seconds')})", "{{partition}}"),
@@ -107,17 +123,17 @@ def _latencies() -> Section:
         "Where the time goes",
         (
             panels.lines(
-                Face("Steps of a turn, median", "A batch's time in each step; poll waits for messages.", "s"),
+                Face("Steps of a batch, median", "Time of each step; poll waits for messages.", "s"),
                 Query(quantile(0.5, "turn_seconds", "step"), "{{step}}"),
             ),
             panels.lines(
-                Face("Steps of a turn, 99th percentile", "The same for the slowest batches.", "s"),
+                Face("Steps of a batch, 99th percentile", "The same for the slowest batches.", "s"),
                 Query(quantile(0.99, "turn_seconds", "step"), "{{step}}"),
             ),
             panels.stacked(
                 Face(
                     "Share of the time, by step",
-                    "Of the wall clock, all members together. No poll left: more members are needed.",
+                    "Share of wall-clock time, over all processes. No time left in poll: add processes.",
                     "percentunit",
                 ),
                 Query(
@@ -141,20 +157,20 @@ def _latencies() -> Section:
 
 def _errors() -> Section:
     return Section(
-        "What is wrong with the input",
+        "Problems of the input",
         (
             panels.bars(
                 Face(
                     "Rejected messages",
-                    "Messages that went to the dead letters between two points, by reason.",
+                    "Messages sent to the dead-letter topic per interval, by reason.",
                 ),
                 Query(f"sum by (reason) ({increase('rejected_messages_total')})", "{{reason}}"),
             ),
             panels.bars(
                 Face(
-                    "Odd readings",
-                    "Late: dropped, their row was closed. Duplicate: replaced a value. Out of order: kept. "
-                    "Unknown channel: a value that the model does not know.",
+                    "Irregular readings",
+                    "Late: dropped, because their row was closed. Duplicate: replaced a value. Out of order: "
+                    "accepted. Unknown channel: the model does not have it.",
                 ),
                 Query(f"sum({increase('late_readings_total')})", "late"),
                 Query(f"sum({increase('duplicate_readings_total')})", "duplicate"),
@@ -164,20 +180,20 @@ def _errors() -> Section:
             panels.lines(
                 Face(
                     "Missing values",
-                    "Share of the values that rows have room for and that did not come.",
+                    "Share of the expected channel values that did not arrive.",
                     "percentunit",
                 ),
                 Query(f"sum({rate('missing_cells_total')}) / (sum({rate('cells_total')}) > 0)", "missing"),
             ),
             panels.bars(
                 Face(
-                    "Deleted before it was read",
-                    "Messages that the input topic's retention deleted before they were read: never judged.",
+                    "Deleted before reading",
+                    "Input messages that retention deleted before they were read. They are never scored.",
                 ),
                 Query(f"sum({increase('deleted_messages_total')})", "deleted"),
             ),
             panels.bars(
-                Face("Rows without a reading", "Rows put into short gaps between two points."),
+                Face("Rows without a reading", "Rows inserted into short gaps, per interval."),
                 Query(f"sum({increase('gap_rows_total')})", "gap rows"),
             ),
         ),
@@ -191,8 +207,8 @@ def _kafka() -> Section:
             panels.bars(
                 Face(
                     "Transactions",
-                    "By outcome between two points. Aborted ones are done again; fenced: another member with "
-                    "the same transactional_id.",
+                    "By outcome, per interval. Aborted: repeated later. Fenced: another process has the same "
+                    "transactional_id.",
                     width=8,
                 ),
                 Query(f"sum by (outcome) ({increase('transactions_total')})", "{{outcome}}"),
@@ -200,13 +216,13 @@ def _kafka() -> Section:
             panels.bars(
                 Face(
                     "Rebalances",
-                    "Times that partitions were assigned, by member. Many: members come and go.",
+                    "Assignments of partitions, by process. Many: processes join and leave often.",
                     width=8,
                 ),
                 Query(f"sum by (instance) ({increase('rebalances_total')})", _BY_INSTANCE),
             ),
             panels.lines(
-                Face("Ready members", "1 while a member holds partitions and replays none.", width=8),
+                Face("Ready processes", "1: the process scores new data.", width=8),
                 Query(f"max by (instance) ({of('ready')})", _BY_INSTANCE),
             ),
         ),
@@ -219,12 +235,15 @@ def _process() -> Section:
         (
             panels.lines(
                 Face(
-                    "Memory", "Resident memory. It grows with the series known, then stays.", "bytes", width=8
+                    "Memory",
+                    "Resident memory. It grows with the number of series.",
+                    "bytes",
+                    width=8,
                 ),
                 Query(f"max by (instance) ({of('process_resident_memory_bytes')})", _BY_INSTANCE),
             ),
             panels.lines(
-                Face("Processor", "Processor seconds a second: 1 is one core.", width=8),
+                Face("Processor", "Processor seconds per second: 1 is one core.", width=8),
                 Query(f"max by (instance) ({rate('process_cpu_seconds_total')})", _BY_INSTANCE),
             ),
             panels.with_limits(
@@ -253,7 +272,7 @@ def _notifiers() -> Section:
             panels.bars(
                 Face(
                     "Notifications",
-                    "By notifier and outcome, between two points. Empty where no notifier is configured.",
+                    "By notifier and outcome, per interval. Empty if no notifier is configured.",
                     width=8,
                 ),
                 Query(
@@ -264,7 +283,7 @@ def _notifiers() -> Section:
             panels.lines(
                 Face(
                     "Notifications waiting",
-                    "Incident events that are committed and not delivered yet.",
+                    "Committed incident events that wait for delivery.",
                     width=8,
                 ),
                 Query(f"sum by (notifier) ({of('notifier_backlog')})", "{{notifier}}"),
@@ -272,7 +291,7 @@ def _notifiers() -> Section:
             panels.stat(
                 Face(
                     "Last delivered",
-                    "When each notifier last delivered something.",
+                    "When each notifier last delivered a change.",
                     "dateTimeFromNow",
                     width=8,
                 ),

@@ -1,7 +1,8 @@
-"""Fleet: which series misbehave now, and whether alarms keep to their budget."""
+"""Fleet: which series are anomalous now, and are alarms within the budget?"""
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.builders import stat as stat_panel
 from grafana_foundation_sdk.builders import table as table_panel
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
@@ -16,53 +17,66 @@ _OPENED = 'event="opened"'
 
 
 def board() -> str:
-    """The dashboard as JSON."""
+    """Return the dashboard as JSON."""
     fleet = new(
-        FLEET, "Streamgauge / Fleet", "Which series misbehave now, and do alarms keep to their budget?"
+        FLEET, "Streamgauge / Fleet", "Which series are anomalous now, and are alarms within the budget?"
     )
     return json_of(fleet.annotation(loads()), [_now(), _series(), _over_time()])
 
 
 def _now() -> Section:
-    def face(title: str, description: str, unit: str = "short") -> Face:
-        return Face(title, description, unit, width=4, height=4)
+    return Section("", (*_counts(), *_limits()))
 
-    shown = (
+
+def _face(title: str, description: str) -> Face:
+    """Return the face of a figure at the top."""
+    return Face(title, description, width=4, height=4)
+
+
+def _counts() -> tuple[stat_panel.Panel, ...]:
+    """Return the numbers of incidents and series."""
+    return (
         panels.stat(
-            face("Open incidents", "Incidents that fire now, by severity. None should, for long."),
+            _face("Open incidents", "Incidents that fire now, by severity."),
             FROM_ONE,
             Query(f"sum by (severity) ({of('open_incidents')})", "{{severity}}", now=True),
         ),
         panels.stat(
-            face("Anomalous series", "Series whose newest row is anomalous, stuck or out of range."),
+            _face("Anomalous series", "Series whose newest row is anomalous, stuck or out of range."),
             FROM_ONE,
             Query(f"sum({of('series', _BAD)})", "anomalous", now=True),
         ),
         panels.stat(
-            face("Silent series", "Series of which nothing came for [service] stale_after."),
+            _face("Silent series", "Series that sent no reading for [service] stale_after."),
             FROM_ONE,
             Query(f"sum({of('series_silent')})", "silent", now=True),
         ),
         panels.stat(
-            face("Known series", "All series that were seen, whatever their state."),
+            _face("Known series", "All series that sent readings, in any state."),
             NEUTRAL,
             Query(f"sum({of('series')})", "known", now=True),
         ),
+    )
+
+
+def _limits() -> tuple[stat_panel.Panel, ...]:
+    """Return the figures against the alarm budget and the maximum number of gauges."""
+    return (
         panels.stat(
-            face(
-                "Alarms in the time shown",
-                "Incidents opened, and how many the alarm budget allows for the rows judged meanwhile. "
-                "Compare them over weeks: in a day on which little is allowed, one true alarm is above it.",
+            _face(
+                "Alarms in the time range",
+                "Opened incidents, and the number that the alarm budget allows for the scored rows. "
+                "Compare them over weeks: in a short time, a single true alarm exceeds the budget.",
             ),
             NEUTRAL,
             Query(f"sum({increase_shown('alarms_total')})", "opened", now=True),
             Query(f"sum({increase_shown('budgeted_alarms_total')})", "allowed", now=True),
         ).decimals(1),
         panels.stat(
-            face(
-                "Left out",
-                "Series and incidents without gauges of their own, beyond [metrics] max_series: what the "
-                "tables below cannot show. The worst have gauges.",
+            _face(
+                "Without gauges",
+                "Series and incidents over [metrics] max_series. The tables below cannot show them. The "
+                "worst always have gauges.",
             ),
             {1.0: panels.WARN},
             Query(f"sum({of('series_left_out')})", "series", now=True),
@@ -70,15 +84,14 @@ def _now() -> Section:
             Query(f"sum({of('incidents_left_out')})", "incidents", now=True),
         ),
     )
-    return Section("", shown)
 
 
 def _series() -> Section:
     firing = of("incident_firing")
     incidents = panels.table(
         Face(
-            "Incidents that are open",
-            "One row an incident, with the channel that contributed most. A click on a series shows it.",
+            "Open incidents by series",
+            "One row per incident, with the channel that contributed most. Click a series to open it.",
         ),
         {"severity": "severity", "series": "series", "channel": "channel", "reason": "reason"},
         Query(f"max by (series, severity, reason, channel) ({firing})", now=True),
@@ -91,8 +104,8 @@ def _worst() -> table_panel.Panel:
     panel = panels.table(
         Face(
             "Series by score",
-            "The 25 with the highest newest score; above 1 is anomalous. The threshold follows each series' "
-            "stream: 2 is twice the calibrated one. A click on a series shows it.",
+            "The 25 series with the highest newest score; above 1 is anomalous. The threshold adapts to each "
+            "series: 2 is twice the calibrated one. Click a series to open it.",
         ),
         {"series": "series", "Value #A": "score", "Value #B": "threshold", "Value #C": "newest row"},
         Query(f"topk(25, max by (series) ({score}))", now=True),
@@ -115,8 +128,8 @@ def _heat() -> panels.HeatMap:
     return panels.heat_map(
         Face(
             "Scores of the worst series",
-            "A row a series, the 30 with the highest peak in the time shown; colour is the highest score "
-            "between two points. One row dark: a machine. All rows dark at once: the plant, or the feed.",
+            "The 30 series with the highest peak in the time range. Colour: highest score per interval. One "
+            "dark row: one machine. All rows dark at once: the plant, or its data.",
             width=24,
             height=12,
         ),
@@ -127,35 +140,36 @@ def _heat() -> panels.HeatMap:
 
 def _over_time() -> Section:
     states = panels.stacked(
-        Face("Series by state", "The state of each series' newest row. Unknown is a state, never score 0."),
+        Face(
+            "Series by state",
+            "Number of series by the state of their newest row.",
+        ),
         Query(f"sum by (state) ({of('series')})", "{{state}}"),
     )
     opened = panels.bars(
-        Face("Incidents opened", "Incidents opened between two points, by severity."),
+        Face("Incidents opened", "Incidents opened per interval, by severity."),
         Query(f"sum by (severity) ({increase('incident_events_total', _OPENED)})", "{{severity}}"),
     )
     held = panels.stacked(
         Face(
-            "Rows held back by rules",
-            "Bad rows that opened no incident because of a rule, between two points. Much of it: the rules "
-            "hide what the model sees.",
+            "Rows ignored by rules",
+            "Anomalous rows that opened no incident because of a rule, per interval. If there are many, the "
+            "rules hide what the model detects.",
         ),
         Query(f"sum by (reason) ({increase('suppressed_rows_total')})", "{{reason}}"),
     )
     alarms = panels.lines(
         Face(
             "Alarms and their budget",
-            "Each point sums a span as long as what is shown: choose four weeks to see whether the budget "
-            "holds. True alarms count as well.",
+            "Each point is the sum over a span as long as the time range. Choose four weeks to compare with "
+            "the budget. True alarms count too.",
         ),
         Query(f"sum({increase_shown('alarms_total')})", "opened"),
         Query(f"sum({increase_shown('budgeted_alarms_total')})", "allowed"),
     )
     peaks = panels.with_limits(
         panels.lines(
-            Face(
-                "Highest score", "The highest score of all series between two points; above 1 is anomalous."
-            ),
+            Face("Highest score", "The highest score of all series per interval; above 1 is anomalous."),
             Query(f"max({peak('max_score')})", "all series"),
         ),
         FROM_ONE,

@@ -1,4 +1,4 @@
-"""What all dashboards share: variables, links between them, annotations, ids, their JSON."""
+"""Parts that all dashboards share: variables, links between them, annotations, ids, JSON."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ TAG = "streamgauge"
 FLEET, ONE_SERIES, DETECTOR, MODEL = (f"{TAG}-{name}" for name in ("fleet", "series", "detector", "model"))
 _KEEP = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${__url_time_range}"
 TO_SERIES = f"/d/{ONE_SERIES}?{_KEEP}&var-series="
-"""Where a series is shown; its name follows."""
+"""Link to the dashboard of one series; append its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Panels under a heading; the first has none where it would say what the dashboard is called."""
+    """Panels under a heading. The first section may have no heading."""
 
     heading: str
     panels: Sequence[Builder[dashboard.Panel]]
 
 
 def new(uid: str, title: str, description: str) -> builders.Dashboard:
-    """An empty dashboard with the variables and links of all."""
+    """Return an empty dashboard with the common variables and links."""
     links = (
         builders.DashboardLink("Streamgauge").icon("dashboard").type(dashboard.DashboardLinkType.DASHBOARDS)
     )
@@ -55,24 +55,24 @@ def new(uid: str, title: str, description: str) -> builders.Dashboard:
 
 
 def one_series() -> builders.QueryVariable:
-    """The variable `series`, of which one value is chosen."""
+    """Return the variable `series`, with one value."""
     return _variable("series", f"label_values({of('last_row_timestamp_seconds')}, series)")
 
 
 def channels() -> builders.QueryVariable:
-    """The variable `channel`, of which all values are chosen at first."""
+    """Return the variable `channel`; all values are selected at first."""
     return _chosen("channel", f"label_values({of('actual_value', SERIES)}, channel)")
 
 
 def loads() -> builders.AnnotationQuery:
-    """Marks where a process took up a model."""
+    """Return annotations at the times when a process loaded a model."""
     query = Query(f"max by (instance) ({of('model_loaded_timestamp_seconds')}) * 1000")
-    marks = _annotation("Model taken up", "blue", query).use_value_for_time(True)
-    return marks.title_format("Model taken up").text_format("{{instance}}")
+    marks = _annotation("Model loaded", "blue", query).use_value_for_time(True)
+    return marks.title_format("Model loaded").text_format("{{instance}}")
 
 
 def incidents() -> builders.AnnotationQuery:
-    """Marks as long as incidents of the series fire."""
+    """Return annotations for the duration of each incident of the series."""
     firing = of("incident_firing", SERIES)
     query = Query(f"max by (series, severity, reason, channel) ({firing})")
     marks = _annotation("Incidents", "red", query)
@@ -80,7 +80,7 @@ def incidents() -> builders.AnnotationQuery:
 
 
 def json_of(board: builders.Dashboard, sections: Sequence[Section]) -> str:
-    """The finished dashboard as Grafana imports it; a panel's id is its place."""
+    """Return the finished dashboard as JSON for Grafana. The id of a panel is its position."""
     for section in sections:
         if section.heading:
             board.with_row(builders.Row(section.heading))
@@ -90,7 +90,7 @@ def json_of(board: builders.Dashboard, sections: Sequence[Section]) -> str:
     for place, panel_or_row in enumerate(built.panels or [], 1):
         panel_or_row.id_val = place
     plain = json.loads(json.dumps(built, cls=JSONEncoder))
-    # The SDK puts links and switches of annotations into a menu, where nobody finds them.
+    # By default the SDK puts links and annotation switches into a menu, where users do not find them.
     for item in (*plain["links"], *plain["annotations"]["list"]):
         del item["placement"]
     return json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

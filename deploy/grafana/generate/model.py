@@ -1,4 +1,4 @@
-"""Model: which model judges, and does the world still look as it did when it was calibrated?"""
+"""Model: which model is in use, and have errors changed since its calibration?"""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ _DRIFT = {0.1: panels.WARN, 0.25: panels.BAD}
 
 
 def board() -> str:
-    """The dashboard as JSON."""
-    words = "Which model judges, and does the world still look as it did when it was calibrated?"
+    """Return the dashboard as JSON."""
+    words = "Which model is in use, and have errors changed since its calibration?"
     model = new(MODEL, "Streamgauge / Model", words).annotation(loads())
     return json_of(model, [_now(), _drift(), _alarms(), _reloads()])
 
 
 def _now() -> Section:
     models = panels.table(
-        Face("Models in use", "One row a member. Several versions for long: a reload was refused.", height=6),
+        Face(
+            "Models in use",
+            "One row per process. If several versions stay: a reload was refused.",
+            height=6,
+        ),
         {"instance": "instance", "name": "name", "version": "version", "family": "family"},
         Query(f"max by (instance, name, version, family) ({of('model_info')})", now=True),
     )
@@ -32,21 +36,21 @@ def _now() -> Section:
     shown = (
         models,
         panels.stat(
-            face("Trained", "When the artifact was written; the oldest of all members.", "dateTimeFromNow"),
+            face("Trained", "When the artifact was written; the oldest of all processes.", "dateTimeFromNow"),
             NEUTRAL,
             Query(f"min({of('model_trained_timestamp_seconds')}) * 1000", "trained", now=True),
         ),
         panels.stat(
-            face("Taken up", "When a member last took a model up.", "dateTimeFromNow"),
+            face("Loaded", "When a process last loaded a model.", "dateTimeFromNow"),
             NEUTRAL,
-            Query(f"max({of('model_loaded_timestamp_seconds')}) * 1000", "taken up", now=True),
+            Query(f"max({of('model_loaded_timestamp_seconds')}) * 1000", "loaded", now=True),
         ),
         panels.stat(
             face(
                 "Drift",
-                "Population stability index of the errors of about a day against calibration. Below 0.1 "
-                "nothing has changed; above 0.25 look at the data, then train again. None: too few rows were "
-                "judged.",
+                "Population stability index: errors of about the last day against calibration. Below 0.1 "
+                "nothing has changed. Above 0.25: check the data, then train again. None: too few rows were "
+                "scored.",
             ),
             _DRIFT,
             Query(f"max({of('error_psi')})", "PSI", now=True),
@@ -57,14 +61,14 @@ def _now() -> Section:
 
 def _drift() -> Section:
     scores = panels.lines(
-        Face("Scores", "Quantiles of all final scores. The median creeps up long before alarms do."),
+        Face("Scores", "Quantiles of all final scores. The median rises long before alarms do."),
         Query(quantile(0.5, "score_distribution"), "median"),
         Query(quantile(0.9, "score_distribution"), "90th percentile"),
         Query(quantile(0.99, "score_distribution"), "99th percentile"),
     )
     drift = panels.with_limits(
         panels.lines(
-            Face("Drift", "Population stability index of the errors against calibration, by member."),
+            Face("Drift", "Population stability index of the errors against calibration, by process."),
             Query(f"max by (instance) ({of('error_psi')})", "{{instance}}"),
         ),
         _DRIFT,
@@ -72,7 +76,7 @@ def _drift() -> Section:
     distribution = panels.heat_map(
         Face(
             "Distribution of scores",
-            "How many rows had a score in each bucket, between two points; 1 is the threshold.",
+            "Number of rows per bucket and interval. Alarm above 1.",
         ),
         PromQueryFormat.HEATMAP,
         Query(f"sum by (le) ({increase('score_distribution_bucket')})", "{{le}}"),
@@ -80,7 +84,7 @@ def _drift() -> Section:
     states = panels.stacked(
         Face(
             "Verdicts by state",
-            "Share of the final verdicts. Much that is unknown is judged by nobody.",
+            "Share of each state in the final verdicts. Rows of unknown state are not scored.",
             "percentunit",
         ),
         Query(
@@ -96,17 +100,17 @@ def _alarms() -> Section:
     opened, allowed = increase_shown("alarms_total"), increase_shown("budgeted_alarms_total")
     realised = panels.lines(
         Face(
-            "Realised alarms and their budget",
-            "Each point sums a span as long as what is shown. Choose four weeks: incidents opened should "
-            "stay near what the budget allows, true alarms included.",
+            "Alarms and their budget",
+            "Each point is the sum over a span as long as the time range. Choose four weeks. The opened "
+            "incidents should stay near the budget; they include true alarms.",
         ),
         Query(f"sum({opened})", "opened"),
         Query(f"sum({allowed})", "allowed"),
     )
-    by_member = panels.lines(
+    by_process = panels.lines(
         Face(
-            "Alarms against the budget, by member",
-            "1: as many as allowed, over a span as long as what is shown.",
+            "Alarms against the budget, by process",
+            "1: as many as allowed, over a span as long as the time range.",
             "percentunit",
         ),
         Query(f"sum by (instance) ({opened}) / (sum by (instance) ({allowed}) > 0)", "{{instance}}"),
@@ -114,21 +118,21 @@ def _alarms() -> Section:
     threshold = panels.lines(
         Face(
             "Calibrated threshold",
-            "The error that is score 1 by calibration; it changes with the model alone.",
+            "Error at which the score is 1, from calibration. It changes only with the model.",
         ),
         Query(f"max by (instance) ({of('threshold')})", "{{instance}}"),
     )
     in_force = panels.lines(
         Face(
-            "Thresholds in force",
-            "In units of the calibrated one, over the series that have gauges. All of them up: calibrate "
+            "Adaptive thresholds",
+            "As a multiple of the calibrated threshold, for the series with gauges. If all rise, calibrate "
             "again.",
         ),
         Query(f"quantile(0.1, {of('series_threshold')})", "10th percentile"),
         Query(f"quantile(0.5, {of('series_threshold')})", "median"),
         Query(f"quantile(0.9, {of('series_threshold')})", "90th percentile"),
     )
-    return Section("Alarms and thresholds", (realised, by_member, threshold, in_force))
+    return Section("Alarms and thresholds", (realised, by_process, threshold, in_force))
 
 
 def _reloads() -> Section:
@@ -138,14 +142,14 @@ def _reloads() -> Section:
             panels.bars(
                 Face(
                     "Reloads of the model",
-                    "By outcome, between two points. Refused: the log says why; the old one stays.",
+                    "By outcome, per interval. Refused: the log has the reason; the old model stays in use.",
                 ),
                 Query(f"sum by (outcome) ({increase('reloads_total')})", "{{outcome}}"),
             ),
             panels.bars(
                 Face(
                     "Reloads of the configuration",
-                    "By outcome, between two points. Refused: nothing of it is in force.",
+                    "By outcome, per interval. Refused: the change has no effect.",
                 ),
                 Query(f"sum by (outcome) ({increase('config_reloads_total')})", "{{outcome}}"),
             ),

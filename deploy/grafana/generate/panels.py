@@ -1,4 +1,4 @@
-"""Panels of the kinds that our dashboards have, each with a title, an answer and a unit."""
+"""The kinds of panels of the dashboards, each with a title, a description and a unit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deploy.grafana.generate.queries import DATA_SOURCE, Query
 
 HeatMap = heatmap_panel.Panel
 Steps = Mapping[float, str]
-"""Value from which on a colour holds."""
+"""Value -> colour from this value on."""
 GOOD, WARN, BAD = "green", "orange", "red"
 NEUTRAL: Steps = {}
 FROM_ONE: Steps = {1.0: BAD}
@@ -27,7 +27,7 @@ FROM_ONE: Steps = {1.0: BAD}
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """What every panel has: a title, what it answers, the unit of its values, its size on a grid of 24."""
+    """Title, description, unit of the values, and size of a panel on a grid of 24 columns."""
 
     title: str
     description: str
@@ -37,7 +37,7 @@ class Face:
 
 
 def lines(face: Face, *queries: Query) -> timeseries.Panel:
-    """Values over time."""
+    """Return a graph of values over time."""
     panel = (
         timeseries.Panel()
         .title(face.title)
@@ -58,24 +58,24 @@ def lines(face: Face, *queries: Query) -> timeseries.Panel:
 
 
 def stacked(face: Face, *queries: Query) -> timeseries.Panel:
-    """Parts of a whole over time."""
+    """Return a stacked graph: parts of a whole over time."""
     whole = common_options.StackingConfig().mode(common.StackingMode.NORMAL).group("A")
     return lines(face, *queries).fill_opacity(40).stacking(whole).min(0)
 
 
 def bars(face: Face, *queries: Query) -> timeseries.Panel:
-    """Counts between two points of a graph."""
+    """Return stacked bars: counts per interval."""
     return stacked(face, *queries).draw_style(common.GraphDrawStyle.BARS).fill_opacity(80)
 
 
 def with_limits(panel: timeseries.Panel, steps: Steps) -> timeseries.Panel:
-    """Dashed lines at values that matter."""
+    """Add dashed lines at these values."""
     style = common_options.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
     return panel.thresholds(_thresholds(steps)).thresholds_style(style)
 
 
 def stat(face: Face, steps: Steps, *queries: Query) -> stat_panel.Panel:
-    """The newest value in large figures, coloured by `steps`."""
+    """Return a panel with the newest value in large figures, coloured by `steps`."""
     panel = (
         stat_panel.Panel()
         .title(face.title)
@@ -101,7 +101,7 @@ def stat(face: Face, steps: Steps, *queries: Query) -> stat_panel.Panel:
 
 
 def table(face: Face, names: Mapping[str, str], *queries: Query) -> table_panel.Panel:
-    """The results of queries of the end of the time shown, a row for each set of labels, joined by them.
+    """Return a table of query results at the end of the time range: one row per set of labels.
 
     `names` maps a field ("series", or "Value #A") to the head of its column; other fields are hidden.
     """
@@ -125,7 +125,7 @@ def table(face: Face, names: Mapping[str, str], *queries: Query) -> table_panel.
 
 
 def heat_map(face: Face, form: PromQueryFormat, query: Query) -> HeatMap:
-    """A colour for each time and row: a row is a result of the query or, of a histogram, a bucket."""
+    """Return a heat map. A row is a result of the query, or a bucket of a histogram."""
     colors = (
         heatmap_panel.HeatmapColorOptions()
         .mode(heatmap.HeatmapColorMode.SCHEME)
@@ -156,17 +156,17 @@ def heat_map(face: Face, form: PromQueryFormat, query: Query) -> HeatMap:
 
 
 def sorted_by(column_head: str) -> common_options.TableSortByFieldState:
-    """The highest first."""
+    """Sort by this column, the highest value first."""
     return common_options.TableSortByFieldState().display_name(column_head).desc(True)
 
 
 def column(properties: Mapping[str, object]) -> list[dashboard.DynamicConfigValue]:
-    """Properties of one column or line, for an override."""
+    """Return properties of one column or line, for an override."""
     return [dashboard.DynamicConfigValue(name, value) for name, value in properties.items()]
 
 
 def coloured(steps: Steps) -> dict[str, object]:
-    """A cell's background by its value, as properties of a column."""
+    """Return properties of a column that colour the background of each cell by its value."""
     return {
         "thresholds": _thresholds(steps).build().to_json(),
         "color": {"mode": "thresholds"},

@@ -1,4 +1,4 @@
-"""Series: what one series did, what was expected instead, and which channel is to blame."""
+"""Series: what one series did, what was expected, and which channel contributed most."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from deploy.grafana.generate.queries import CHANNEL, SERIES, Query, of, peak
 
 
 def board() -> str:
-    """The dashboard as JSON."""
-    words = "What did this series do, what was expected instead, and which channel is to blame?"
+    """Return the dashboard as JSON."""
+    words = "What did this series do, what was expected, and which channel contributed most?"
     one = new(ONE_SERIES, "Streamgauge / Series", words)
     one.with_variable(layout.one_series()).with_variable(layout.channels())
     one.annotation(layout.incidents()).annotation(layout.loads())
@@ -26,7 +26,7 @@ def _now() -> Section:
 
     shown = (
         panels.stat(
-            face("Score", "Of the newest row; above 1 is anomalous. None: it is not known now."),
+            face("Score", "Score of the newest row; above 1 is anomalous. None: the score is unknown."),
             FROM_ONE,
             Query(f"max({of('score', SERIES)})", "score", now=True),
         ).decimals(2),
@@ -41,7 +41,7 @@ def _now() -> Section:
         ),
         panels.stat(
             face(
-                "Channel to blame",
+                "Top channel",
                 "The channel with the largest share of the newest row's error.",
                 "percentunit",
             ),
@@ -49,7 +49,7 @@ def _now() -> Section:
             Query(f"topk(1, max by (channel) ({of('contribution_ratio', SERIES)}))", "{{channel}}", now=True),
         ),
         panels.stat(
-            face("Newest row", "Event time of the newest row that was judged.", "dateTimeFromNow"),
+            face("Newest row", "Event time of the newest scored row.", "dateTimeFromNow"),
             NEUTRAL,
             Query(f"max({of('last_row_timestamp_seconds', SERIES)}) * 1000", "newest row", now=True),
         ),
@@ -63,9 +63,8 @@ def _scores() -> Section:
         panels.lines(
             Face(
                 "Score",
-                "The newest score at each scrape, and the highest since the scrape before: readings that "
-                "arrive between two scrapes are not lost. Above the dashed line at 1 the series is "
-                "anomalous.",
+                "The newest score at each scrape, and the highest score since the previous scrape. Above the "
+                "dashed line at 1 the series is anomalous.",
             ),
             Query(f"max({of('score', SERIES)})", "newest"),
             Query(f"max({peak('score_max', SERIES)})", "highest"),
@@ -74,20 +73,20 @@ def _scores() -> Section:
     )
     error = panels.lines(
         Face(
-            "Error against the threshold in force",
-            "Both in units of the calibrated threshold. The threshold rises where a level stays, so that it "
-            "is reported once, and falls where the series is calmer than in its past.",
+            "Error against the adaptive threshold",
+            "Both as multiples of the calibrated threshold. A permanent new level raises the threshold, so "
+            "it is reported once. A calm series lowers it.",
         ),
         Query(f"max({of('score', SERIES)}) * {threshold}", "error"),
-        Query(threshold, "threshold in force"),
+        Query(threshold, "adaptive threshold"),
     ).override_by_name(
-        "threshold in force", panels.column({"custom.lineStyle": {"fill": "dash", "dash": [8, 8]}})
+        "adaptive threshold", panels.column({"custom.lineStyle": {"fill": "dash", "dash": [8, 8]}})
     )
     shares = panels.stacked(
         Face(
             "Contributions",
-            "Each channel's share of the error of the newest row: where an incident is marked, the widest "
-            "band names the channel to look at.",
+            "Share of each channel in the error of the newest row. In an incident, check the channel with "
+            "the widest band.",
             "percentunit",
             width=24,
         ),
@@ -101,15 +100,15 @@ def _channels() -> Section:
 
 
 def _channel() -> timeseries.Panel:
-    """Repeated for each channel that is chosen."""
+    """Return the panel that Grafana repeats for each selected channel."""
 
     def of_channel(metric: str, legend: str) -> Query:
         return Query(f"max by (channel) ({of(metric, SERIES, CHANNEL)})", legend)
 
     face = Face(
         "$channel",
-        "The value of the newest row at each scrape, in the channel's own unit, what the model expected "
-        "instead, and the band around it that is normal.",
+        "The value of the newest row at each scrape, in the unit of the channel. Dashed: the value that the "
+        "model expected, with its normal band.",
     )
     edge = {"custom.lineWidth": 0, "custom.hideFrom": {"legend": True, "tooltip": False, "viz": False}}
     band = {"custom.fillBelowTo": "lower", "custom.fillOpacity": 15, **edge}

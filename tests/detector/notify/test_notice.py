@@ -52,6 +52,13 @@ def test_a_value_that_is_not_an_incident_is_a_value_error(value: bytes) -> None:
         parse(value)
 
 
+@pytest.mark.parametrize("end", ["2026-10-01T12:00:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_without_zone_or_before_year_1_is_a_value_error(end: str) -> None:
+    body = json.loads(message("resolved").value)
+    with pytest.raises(ValueError, match=r"time zone|year"):
+        parse(json.dumps({**body, "end": end}).encode())
+
+
 def test_the_key_is_the_same_for_the_same_change_and_differs_for_others() -> None:
     kinds = ("opened", "escalated", "resolved")
     keys = {notice(kind, f"pump-{n}").key for kind in kinds for n in range(3)}
