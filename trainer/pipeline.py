@@ -91,7 +91,7 @@ def fit_source(
 
     Raises:
         TooLittleDataError: Window and splits do not fit the rows.
-        TrainerError: An option is wrong, or the training cannot go on.
+        TrainerError: An option is wrong, or the training cannot continue.
     """
     check_families(config.model)
     report(0.0, "reading the history")

@@ -1,4 +1,4 @@
-"""Labelled files: the order of rows and columns decides nothing, and what is missing is said."""
+"""Labelled files: the order of rows and columns changes nothing, and errors name what is missing."""
 
 from __future__ import annotations
 
