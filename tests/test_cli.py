@@ -17,8 +17,8 @@ import streamgauge
 from connectors.errors import CodecError, ConnectorError, KafkaError, ParquetError
 from detector.errors import ArtifactError, ConfigError
 from detector.models.families import FAMILIES
-from trainer.config import ENSEMBLE
 from trainer.errors import TrainerError
+from trainer.fitting.members import ENSEMBLE
 
 ROOT = Path(__file__).parent.parent
 VERBS = [verb.name for verb in streamgauge.VERBS]

@@ -87,7 +87,7 @@ def test_a_frame_constant_in_every_channel_can_be_trained_on_and_scored() -> Non
 
 
 def test_the_threshold_comes_from_rows_that_trained_no_weights() -> None:
-    """In-sample thresholds elsewhere. Here the last rows move the threshold and, without `refit`, no weight."""
+    """In-sample thresholds elsewhere. Here the last rows move the threshold; without `refit`, no weight."""
     quiet, wild = frame(), frame()
     wild.iloc[-60:] += np.random.default_rng(1).standard_normal((60, 2))
     config = QUICK.model_copy(update={"fit": QUICK.fit.model_copy(update={"refit": False})})
