@@ -28,9 +28,9 @@ from trainer.calibrate import (
     describe_channels,
     held_out_residuals,
     held_out_statistics,
-    neutral,
     residual_columns,
     unfitted_threshold,
+    with_initial_levels,
 )
 from trainer.config import FitOptions, ModelOptions, ScoringOptions, TrainConfig, override
 from trainer.data.channel_statistics import channel_statistics
@@ -71,7 +71,7 @@ def segments(history: History) -> tuple[Segment, ...]:
 def artifact_of(delay: int = 0) -> Artifact:
     """Two members; the levels are those before calibration."""
     artifact = make_artifact(interval_ns=SECOND, more=[("linear", 4)], scoring=Scoring(delay))
-    spec = replace(artifact.spec, members=neutral(artifact.spec.members, 2))
+    spec = replace(artifact.spec, members=with_initial_levels(artifact.spec.members, 2))
     return replace(artifact, spec=replace(spec, threshold=unfitted_threshold("1/week")))
 
 
