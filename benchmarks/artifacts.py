@@ -1,7 +1,7 @@
-"""The model that the speed benchmarks drive: conv with its defaults, window 64, 8 channels, stride 1.
+"""The model of the speed benchmarks: conv with its defaults, window 64, 8 channels, stride 1.
 
-The batch size is the trainer's default. Its weights and whitening are not trained, which costs the same; the
-threshold is high, as an anomaly is rare in life, and follows the stream as by default.
+The batch size is the trainer's default. Weights and whitening are not trained, as that does not change the
+speed. The threshold is high, as anomalies are rare, and follows the stream as by default.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHANNELS = tuple(f"channel-{number}" for number in range(8))
 
 
 def conv_artifact() -> Artifact:
-    """The artifact, not saved."""
+    """Return the artifact, not saved."""
     torch.manual_seed(7)
     levels = (Level(), Level())
     member = Member("conv", models.resolve("conv", {}, WINDOW, len(CHANNELS)), WINDOW, levels, levels)

@@ -1,8 +1,8 @@
 """The daemon from end to end against kafka-python alone, which reads the same topic and drops the bytes.
 
-A real Apache Kafka on this machine, wide JSON, 8 channels, 100 series on 4 partitions; the daemon scores
-every row, writes every verdict and commits. Both use the same client settings. The daemon's rate is taken
-between commits, so its start is not counted, and every counted row has its outputs acknowledged.
+Apache Kafka runs on this machine, with wide JSON of 8 channels and 100 series on 4 partitions. The daemon
+scores every row, writes every verdict and commits. Both use the same client settings. The rate of the daemon
+is measured between commits: its start does not count, and the outputs of every counted row are acknowledged.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ POLL_SECONDS = 0.02
 
 
 def measure(quick: bool) -> list[Measurement]:
-    """Rows a second of the daemon over those of the bare client."""
+    """Measure the rows per second of the daemon, divided by those of the bare client."""
     num_readings, num_rounds = (80_000, 1) if quick else (400_000, 5)
     with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as name, _broker(Path(name)) as connection:
         directory = Path(name)
@@ -77,7 +77,7 @@ def _broker(directory: Path) -> Iterator[Connection]:
 
 
 def _fill(connection: Connection, num_readings: int) -> int:
-    """Produce the readings, time by time over all series; returns their bytes."""
+    """Produce the readings of all series, sorted by time; return their bytes."""
     ensure_topics(connection, [TopicSpec(TOPIC, NUM_PARTITIONS, 1)])
     producer = Producer(connection)
     random = np.random.default_rng(7)
@@ -101,7 +101,7 @@ def _fill(connection: Connection, num_readings: int) -> int:
 
 
 def _bare(connection: Connection, num_readings: int, options: ConsumerOptions) -> float:
-    """Messages a second of the client alone, from its first records to its last."""
+    """Return the messages per second of the client alone, from its first records to its last."""
     consumer = KafkaConsumer(
         **client_settings(connection),
         **fetch_settings(options),
@@ -128,7 +128,7 @@ def _count(consumer: KafkaConsumer) -> int:
 
 
 class _Daemon:
-    """`streamgauge run` as a process of its own, a new consumer group each time."""
+    """Run `streamgauge run` in a process of its own, with a new consumer group each time."""
 
     def __init__(self, directory: Path, connection: Connection, num_readings: int) -> None:
         self._directory, self._connection, self._num_readings = directory, connection, num_readings
@@ -137,28 +137,30 @@ class _Daemon:
         self.options = ConsumerOptions(TOPIC, "bench")
 
     def rows_per_second(self) -> float:
-        """From the first commit seen to the last row's."""
+        """Return the rows per second from the first commit seen to the commit of the last row."""
         self._num_runs += 1
         group = f"bench-{self._num_runs}"
-        watch = KafkaConsumer(**client_settings(self._connection), group_id=group, enable_auto_commit=False)
+        observer = KafkaConsumer(
+            **client_settings(self._connection), group_id=group, enable_auto_commit=False
+        )
         with self._running(group) as process:
-            first = self._wait(watch, process, at_least=1)
+            first = self._wait(observer, process, at_least=1)
             start = time.perf_counter()
-            self._wait(watch, process, at_least=self._num_readings)
+            self._wait(observer, process, at_least=self._num_readings)
             rate = (self._num_readings - first) / (time.perf_counter() - start)
             self.peak_bytes = max(self.peak_bytes, _peak_bytes(process.pid))
-        watch.close()
+        observer.close()
         return rate
 
-    def _wait(self, watch: KafkaConsumer, process: subprocess.Popen[bytes], at_least: int) -> int:
-        """Until so many messages are committed; returns how many are."""
+    def _wait(self, observer: KafkaConsumer, process: subprocess.Popen[bytes], at_least: int) -> int:
+        """Wait until at least so many messages are committed; return their number."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            committed = sum(watch.committed(partition) or 0 for partition in PARTITIONS)
+            committed = sum(observer.committed(partition) or 0 for partition in PARTITIONS)
             if committed >= at_least:
                 return committed
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the daemon stands at {committed}:\n{self._log.read_text()[-2000:]}")
+                raise RuntimeError(f"the daemon stopped at {committed}:\n{self._log.read_text()[-2000:]}")
             time.sleep(POLL_SECONDS)
 
     @property
@@ -189,7 +191,7 @@ class _Daemon:
 
 
 def _peak_bytes(pid: int) -> int:
-    """Peak resident memory where the system tells (Linux), else what it is now."""
+    """Return the peak resident memory in bytes on Linux, elsewhere the current one."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

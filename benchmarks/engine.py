@@ -1,8 +1,8 @@
-"""What the engine adds to the model it drives, and what many series cost.
+"""Overhead of the engine over its model, and the cost of many series.
 
-The bare rival is the same member (autoencoder and whitening) in inference mode over windows that lie
-ready in memory, in batches of the same size; a second line names the size that suits the bare member
-best. Both sides are measured in windows a second, at stride 1 a row is a window, and both use one
+The bare rival is the same member of the ensemble (autoencoder and whitening) in inference mode. Its windows
+are ready in memory, in batches of the same size. A second line uses the batch size that suits the bare
+member best. Both sides are measured in windows per second; at stride 1 each row is a window. Both use one
 thread, as the daemon does.
 """
 
@@ -22,11 +22,11 @@ from detector.engine.engine import Engine
 
 BATCH_SIZES = (64, 128, 256, 512)
 POLL_ROWS = 20_000
-"""Readings a step: what a poll of a busy topic brings."""
+"""Readings per step, as a poll of a busy topic returns them."""
 
 
 def measure(quick: bool) -> list[Measurement]:
-    """The engine against the bare module, and 10,000 series against 100."""
+    """Measure the engine against the bare module, and 10,000 series against 100."""
     num_polls, num_rounds = (2, 1) if quick else (12, 7)
     torch.set_num_threads(1)
     return [*_against_bare(num_polls, num_rounds), _many_series(num_polls, num_rounds)]
@@ -73,7 +73,7 @@ def _many_series(num_polls: int, num_rounds: int) -> Measurement:
 
 
 class _Stream:
-    """An engine with warm windows, and readings that go on for as long as one asks."""
+    """Drive an engine whose windows are full with endless readings."""
 
     def __init__(self, artifact: Artifact, num_series: int) -> None:
         self._engine = Engine(artifact)
@@ -85,7 +85,7 @@ class _Stream:
             self._engine.step(self._poll())
 
     def rows_per_second(self, num_polls: int) -> float:
-        """Step through `num_polls` polls, made beforehand."""
+        """Step through `num_polls` polls, which are made beforehand."""
         polls = [self._poll() for _ in range(num_polls)]
         windows = self._engine.counters.windows
         start = time.perf_counter()
@@ -97,7 +97,7 @@ class _Stream:
         return rate
 
     def _poll(self) -> Readings:
-        """Every series' next row in turn, time by time, as a topic of many producers holds them."""
+        """Return the next row of every series, sorted by time, as in a topic of many producers."""
         number = np.arange(self._next_row, self._next_row + POLL_ROWS)
         self._next_row += POLL_ROWS
         return Readings(
@@ -111,13 +111,13 @@ class _Stream:
 
 
 def _ready_windows(num_windows: int) -> NDArray[np.float32]:
-    """float32 [num_windows, WINDOW, channels], contiguous."""
+    """Return random windows, float32 [num_windows, WINDOW, channels], contiguous."""
     random = np.random.default_rng(7)
     return random.normal(size=(num_windows, WINDOW, len(CHANNELS))).astype(np.float32)
 
 
 def _bare(module: torch.nn.Module, ready: NDArray[np.float32], batch_size: int) -> float:
-    """Windows a second of the member alone."""
+    """Return the windows per second of the member alone."""
     x_BWC = torch.from_numpy(ready)
     num_batches = len(ready) // batch_size
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""How long a person waits for `streamgauge --help`, beside Python's own start."""
+"""Time of `streamgauge --help`, beside the start of Python alone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from benchmarks.measurement import Measurement, alternate
 
 
 def measure(quick: bool) -> list[Measurement]:
-    """Milliseconds from the command to the end of its answer."""
-    asked, bare = alternate(
+    """Measure the milliseconds from the start of the command to its end."""
+    help_ms, bare = alternate(
         lambda: _milliseconds("-m", "streamgauge", "--help"),
         lambda: _milliseconds("-c", "pass"),
         num_rounds=3 if quick else 15,
     )
-    return [Measurement("streamgauge --help", asked, "ms", detail={"python_alone_ms": round(bare, 1)})]
+    return [Measurement("streamgauge --help", help_ms, "ms", detail={"python_alone_ms": round(bare, 1)})]
 
 
 def _milliseconds(*arguments: str) -> float:

@@ -1,7 +1,7 @@
-"""What it saves to score a stream row by row, without windows.
+"""Speed of scoring a stream row by row, without windows.
 
-Both sides are the same causal network. The rival gets windows of 64 rows that lie ready in memory, one for
-each new row, in batches of the size that the incremental form pads its rows to; both use one thread.
+Both sides are the same causal network. The rival gets one window of 64 rows for each new row, ready in
+memory, in batches of the size that the incremental form pads its rows to. Both use one thread.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from trainer.config import ScoringOptions
 
 
 def measure(quick: bool) -> list[Measurement]:
-    """Rows a second of many series, a row each at a time, and of one; against windows a second.
+    """Measure the rows per second of many series and of one series, against windows per second.
 
-    Turns are short and many: a neighbour on the machine then disturbs few of them, and both sides alike.
+    Turns are short and many: other load on the machine disturbs few of them, and both sides equally.
     """
     num_batches, num_rounds = (2, 1) if quick else (4, 41)
     torch.set_num_threads(1)
@@ -44,7 +44,7 @@ def measure(quick: bool) -> list[Measurement]:
 
 
 class _Stream:
-    """Series with some rows behind them, and more of the same."""
+    """Feed series that have some rows already with further rows."""
 
     def __init__(self, module: torch.nn.Module, series: NDArray[np.intp]) -> None:
         self._incremental = Incremental(module, len(series), batch_size=len(series))

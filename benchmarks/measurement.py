@@ -1,4 +1,4 @@
-"""What a benchmark reports, and how two rivals are run in turn."""
+"""The figure that a benchmark reports, and the alternating measurement of two rivals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One figure. `floor` and `ceiling` are what the project promises; `detail` says what it is made of."""
+    """Hold one figure; `floor` or `ceiling` is the promise of the project, `detail` the figures behind it."""
 
     name: str
     value: float
@@ -21,29 +21,29 @@ class Measurement:
 
     @property
     def bound(self) -> str:
-        """The promise in words, empty where there is none."""
+        """Return the promise as text; empty if there is none."""
         if self.floor is not None:
             return f">= {self.floor:g}"
         return "" if self.ceiling is None else f"<= {self.ceiling:g}"
 
     @property
     def kept(self) -> bool | None:
-        """Whether the promise is kept; None where there is none."""
+        """Return whether the promise is kept; None if there is none."""
         if self.floor is not None:
             return self.value >= self.floor
         return None if self.ceiling is None else self.value <= self.ceiling
 
     def as_json(self) -> dict[str, object]:
-        """For build/bench.json."""
+        """Return the entry of build/bench.json."""
         return {**asdict(self), "kept": self.kept}
 
 
 def alternate(
     first: Callable[[], float], second: Callable[[], float], num_rounds: int
 ) -> tuple[float, float]:
-    """Medians of two measures taken in turn, each round beginning with the other one.
+    """Return the medians of two measures taken in turn; each round starts with the other one.
 
-    A machine that slows down or speeds up in between then touches both alike.
+    A machine that slows down or speeds up then changes both equally.
     """
     firsts: list[float] = []
     seconds: list[float] = []

@@ -1,4 +1,4 @@
-"""VUS-PR against the authors' implementation, which computes every threshold of every buffer in a loop."""
+"""Speed of VUS-PR against the implementation of its authors, which loops over thresholds and buffers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Measure = Callable[[NDArray[np.int64], NDArray[np.float64], int], float]
 
 
 def measure(quick: bool) -> list[Measurement]:
-    """How many times as fast as the reference, and the seconds of a series that is too long for it."""
+    """Measure the speed relative to the reference, and the seconds for a series that is too long for it."""
     return [_against_reference(quick), _long_series(quick)]
 
 
@@ -48,7 +48,7 @@ def _long_series(quick: bool) -> Measurement:
 
 
 def _labelled(num_rows: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """An event of 20 rows every 500, and a score that tells them half-way from the rest."""
+    """Return labels with an event of 20 rows every 500, and a score that partly separates them."""
     label = (np.arange(num_rows) % 500 >= 480).astype(np.int64)
     return label, np.random.default_rng(7).random(num_rows) + 0.5 * label
 

@@ -2,9 +2,10 @@
 
     python -m benchmarks.quality --data DIR [--only NAME,...] [--jobs N] [--out build/quality] [--write]
 
-DIR holds a directory a data set and `published/`. Each run is one `trainer.evaluation.evaluate`, kept as JSON in --out
-and not done again (delete it to do so); --write puts the tables into docs/quality.md. `--files N` takes the
-first N files of each data set and writes nothing: it answers only whether everything runs.
+DIR holds one directory per data set, and `published/`. Each run is one evaluation of one data set. Its JSON
+stays in --out, and the run is not repeated while that file exists. --write puts the tables into
+docs/quality.md. `--files N` takes the N smallest files of each data set and writes nothing: it checks only
+that everything runs.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from trainer.config import TrainConfig
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.json_report import as_json
 from trainer.evaluation.options import EvaluationOptions
-from trainer.progress import quiet, reporting
+from trainer.progress import reporting
 
 PAGE = Path(__file__).parent.parent / "docs" / "quality.md"
 BUDGETS = ("1/week", "1/day")
@@ -37,7 +38,7 @@ ABLATION_SETS = ("tsb-nab", "asd")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One evaluation of one data set; `name` is that of its JSON."""
+    """Describe one evaluation of one data set; `name` is the name of its JSON file."""
 
     dataset: str
     variant: str = "ensemble"
@@ -53,6 +54,7 @@ class Run:
         return f"{self.dataset}.{self.variant}.{mode}.{self.seed}"
 
     def options(self) -> EvaluationOptions:
+        """Return the options of the evaluation."""
         base = TrainConfig.model_validate(self.changes)
         return EvaluationOptions(
             family=base.model.family,
@@ -91,7 +93,7 @@ DELAYS = (0, 32, 64, 128, 255)
 
 
 def planned() -> list[Run]:
-    """Every run, the most important first."""
+    """Return every run, the most important first."""
     runs = [Run(dataset, causal=causal) for dataset in ("tsb-nab", "asd") for causal in (False, True)]
     runs += [Run(dataset) for dataset in BUDGET_SETS]
     runs += [Run("smd", causal=False), Run("tep")]
@@ -112,19 +114,19 @@ def planned() -> list[Run]:
 
 
 def perform(run: Run, data: Path, out: Path, jobs: int | None, num_files: int | None) -> None:
-    """Evaluate, unless it was done before."""
+    """Evaluate the data set, unless the result exists."""
     path = out / f"{run.name}.json"
     directory = data / run.dataset
     if path.exists():
         return
     if not directory.is_dir():
-        print(f"{run.name}: left out: {directory} is not there", file=sys.stderr)
+        print(f"{run.name}: skipped: {directory} does not exist", file=sys.stderr)
         return
     with tempfile.TemporaryDirectory() as scratch:
         if num_files is not None:
             directory = _first_files(directory, Path(scratch), num_files)
         with reporting(run.name) as report:
-            evaluation = evaluate(directory, run.options(), jobs, report or quiet)
+            evaluation = evaluate(directory, run.options(), jobs, report)
     path.write_text(json.dumps(_plain(as_json(evaluation)), indent=1) + "\n")
 
 
@@ -135,7 +137,7 @@ def _first_files(directory: Path, scratch: Path, num: int) -> Path:
 
 
 def _plain(value: Any) -> Any:
-    """JSON knows no NaN."""
+    """Return the value with null for NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
@@ -144,7 +146,7 @@ def _plain(value: Any) -> Any:
 
 
 class Results:
-    """The runs that were done."""
+    """Read the results of finished runs."""
 
     def __init__(self, out: Path) -> None:
         self._out = out
@@ -154,14 +156,14 @@ class Results:
         return json.loads(path.read_text()) if path.exists() else None
 
     def scores(self, run: Run, who: str = "model") -> list[float]:
-        """VUS-PR of each file that has events."""
+        """Return the VUS-PR of each file that has events."""
         found = self.of(run)
         files = found["files"] if found else []
         return [one[who]["vus_pr"] for one in files if one[who]["vus_pr"] is not None]
 
 
 def with_interval(values: Sequence[float]) -> str:
-    """The mean and its 95 % interval over files (bootstrap, 2,000 draws)."""
+    """Return the mean and its 95 % interval over files (bootstrap, 2,000 draws)."""
     if not values:
         return "-"
     drawn = np.random.default_rng(0).choice(values, (2_000, len(values))).mean(axis=1)
@@ -194,7 +196,7 @@ def detection(results: Results, data: Path) -> str:
 def published(results: Results, data: Path) -> str:
     path = data / "published" / "tsb_nab_vus_pr.csv"
     if not path.exists():
-        return "(the published figures are not there)"
+        return "(the published figures are missing)"
     with path.open() as file:
         lines = list(csv.DictReader(file))
     methods = [name for name in lines[0] if name not in ("file", "nab_series")]
@@ -253,7 +255,7 @@ def budget(results: Results, data: Path) -> str:
 
 
 def _budget_counts(found: dict[str, Any] | None, allowed: str) -> np.ndarray:
-    """False alarms, those budgeted, events found, events; over all files."""
+    """Return false alarms, budgeted false alarms, events found and events of all files, float64 [4]."""
     total = np.zeros(4)
     for one in found["files"] if found else []:
         counts = one if allowed == BUDGETS[0] else one["further"][allowed]
@@ -279,7 +281,7 @@ def process_faults(results: Results, data: Path) -> str:
         return "(not run)"
     faults = [one for one in found["files"] if one["events"]]
     alarmed = [one for one in faults if one["event_recall"] == 1]
-    # A fault lasts to the end of its file, so all rows in alarm lie within it where none lies before.
+    # A fault lasts to the end of its file: with precision 1, no alarm began before the fault.
     clean = [one for one in alarmed if one["precision"] == 1]
     waits = [one["median_delay_rows"] for one in clean]
     normal = sum(one["false_alarms"] for one in found["files"] if not one["events"])
@@ -319,7 +321,7 @@ TABLES: dict[str, Callable[[Results, Path], str]] = {
 
 
 def written(text: str, results: Results, data: Path) -> str:
-    """The page with each `<!-- NAME -->` ... `<!-- end -->` filled."""
+    """Return the page with the text between each `<!-- NAME -->` and its `<!-- end -->` replaced."""
     for name, make in TABLES.items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition("<!-- end -->")
@@ -350,9 +352,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         description=(__doc__ or "").split("\n", 1)[0],
         epilog="example: python -m benchmarks.quality --data ../shared/data --only tsb-nab",
     )
-    parser.add_argument("--data", required=True, metavar="DIR", help="a directory a data set")
+    parser.add_argument("--data", required=True, metavar="DIR", help="one directory per data set")
     parser.add_argument("--only", metavar="TEXT,...", help="runs whose names contain one of these")
-    parser.add_argument("--jobs", type=int, metavar="N", help="files at a time; default: one a core")
+    parser.add_argument("--jobs", type=int, metavar="N", help="files at a time; default: one per core")
     parser.add_argument("--files", type=int, metavar="N", help="the N smallest files of each data set")
     parser.add_argument("--out", default="build/quality", metavar="DIR", help="where the runs are kept")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/quality.md")

@@ -2,9 +2,9 @@
 
     python -m benchmarks.run [--quick] [--only engine,daemon] [--check] [--json build/bench.json]
 
-Each benchmark is a module with `measure(quick) -> list[Measurement]` and runs in a process of its own,
-so that none inherits another's memory or threads. `--quick` shrinks the sizes until only "does it run"
-is answered; its figures mean nothing.
+Each benchmark is a module with `measure(quick) -> list[Measurement]`. It runs in a process of its own, so
+that memory and threads of another benchmark do not disturb it. `--quick` uses tiny sizes: it checks only
+that everything runs, and its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BENCHMARKS = ("help", "engine", "incremental", "scrape", "daemon", "train", "mea
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmarks; 1 where one failed, or where a promise was not kept and `--check` was given."""
+    """Run the benchmarks; return 1 if one failed, or if `--check` was given and a promise is not kept."""
     arguments = _parse(argv)
     measurements: list[Measurement] = []
     failed: list[str] = []
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         start = time.perf_counter()
         try:
             measurements += in_own_process(name, arguments.quick)
-        except Exception as error:  # one benchmark's failure must not hide the others' figures
+        except Exception as error:  # one failure must not hide the figures of the others
             failed.append(name)
             print(f"{name}: failed: {type(error).__name__}: {error}", file=sys.stderr)
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def in_own_process(name: str, quick: bool) -> list[Measurement]:
-    """One benchmark's measurements, from a fresh interpreter."""
+    """Return the measurements of one benchmark, run in a fresh interpreter."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(_measure, name, quick).result()
@@ -62,9 +62,9 @@ def _measure(name: str, quick: bool) -> list[Measurement]:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, nothing else")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: checks only that it runs")
     parser.add_argument("--only", type=_names, default=BENCHMARKS, metavar="A,B", help=", ".join(BENCHMARKS))
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a promise is not kept")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a promise is not kept")
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"), metavar="FILE")
     return parser.parse_args(argv)
 

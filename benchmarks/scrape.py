@@ -1,10 +1,10 @@
-"""What a scrape costs, and what it costs the loop: 10,000 series, all of them exported.
+"""Duration of a scrape, and its cost for the loop: 10,000 series, all of them exported.
 
     python -m benchmarks.scrape
 
-The loop polls, scores and observes as the daemon's does, without Kafka; another process scrapes, about ten
-times a second, through the very HTTP server, with gzip, as Prometheus does. Rounds with and without it
-alternate on one engine.
+The loop polls, scores and observes like that of the daemon, without Kafka. Another process scrapes about ten
+times per second through the HTTP server of the daemon, with gzip, as Prometheus does. Rounds with and
+without scrapes alternate on one engine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PAUSE_SECONDS = 0.1
 
 
 def measure(quick: bool) -> list[Measurement]:
-    """Milliseconds of a scrape, and the p99 of a turn while scrapes last over that without them."""
+    """Measure the milliseconds of a scrape, and the p99 of a turn with scrapes over the one without."""
     torch.set_num_threads(1)
     num_turns, num_rounds = (3, 1) if quick else (100, 3)
     loop = _Loop()
@@ -69,7 +69,7 @@ def measure(quick: bool) -> list[Measurement]:
 
 
 class _Loop:
-    """An engine with warm windows, its metrics, and polls of a tenth of the series' next rows."""
+    """Drive an engine whose windows are full, and its metrics; a poll has a tenth of the series."""
 
     def __init__(self) -> None:
         self._engine = Engine(conv_artifact())
@@ -87,7 +87,7 @@ class _Loop:
         self.server = HttpServer("127.0.0.1", 0, {"/metrics": scrape})
 
     def turn(self) -> float:
-        """Seconds from the poll to the end of what is observed."""
+        """Return the seconds from the poll until its metrics are recorded."""
         batch = Batch(self._poll())
         start = time.perf_counter()
         result = self._engine.step(batch.readings)
@@ -108,18 +108,18 @@ class _Loop:
 
 
 def _alone(address: str, num_rounds: int) -> tuple[float, int]:
-    """Median seconds of a scrape while the loop stands still, and the bytes of its text."""
+    """Return the median seconds of a scrape while the loop is idle, and the bytes of its text."""
     seconds, num_bytes = zip(*(_scrape(address) for _ in range(5 * num_rounds)), strict=True)
     return float(np.median(seconds)), num_bytes[-1]
 
 
 def _scrape(address: str) -> tuple[float, int]:
-    asked = urllib.request.Request(
+    request = urllib.request.Request(
         f"{address}/metrics",
         headers={"Accept-Encoding": "gzip", "Accept": "application/openmetrics-text; version=1.0.0"},
     )
     start = time.perf_counter()
-    with urllib.request.urlopen(asked) as answer:
+    with urllib.request.urlopen(request) as answer:
         body = answer.read()
     spent = time.perf_counter() - start
     text = gzip.decompress(body)
@@ -129,13 +129,13 @@ def _scrape(address: str) -> tuple[float, int]:
 
 @contextmanager
 def _scraping(address: str) -> Iterator[list[float]]:
-    """Scrape from another process; gives the seconds of each scrape once that has ended."""
+    """Scrape from another process while the context lasts; its seconds per scrape are there at the end."""
     seconds: list[float] = []
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_scrape_until_told, args=(address, theirs))
+    process = context.Process(target=_scrape_until_asked, args=(address, theirs))
     process.start()
-    ours.recv()  # it has begun
+    ours.recv()  # wait for its first scrape
     try:
         yield seconds
     finally:
@@ -144,12 +144,12 @@ def _scraping(address: str) -> Iterator[list[float]]:
         process.join()
 
 
-def _scrape_until_told(address: str, told: Connection) -> None:
+def _scrape_until_asked(address: str, control: Connection) -> None:
     seconds = [_scrape(address)[0]]
-    told.send(None)
-    while not told.poll(PAUSE_SECONDS):
+    control.send(None)
+    while not control.poll(PAUSE_SECONDS):
         seconds.append(_scrape(address)[0])
-    told.send(seconds)
+    control.send(seconds)
 
 
 @contextmanager

@@ -1,10 +1,10 @@
-"""What one daemon needs at a stated load: memory and processor time, for docs/operate.md.
+"""Memory and processor time of one daemon at a given load, for docs/operate.md.
 
     python -m benchmarks.sizing MODEL [--series 1000] [--rates 100,1000] [--seconds 30]
 
-A real Apache Kafka on this machine, the daemon in a process of its own with exactly-once delivery, the series
-of the simulated plant at each rate (readings a second) in turn. Processor time is the process's own, so that
-what else the machine does changes the figures little.
+Apache Kafka runs on this machine, and the daemon in a process of its own with exactly-once delivery. The
+simulated plant sends its series at each rate (readings per second) in turn. Processor time is that of the
+process, so that other load on the machine changes the figures little.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ READY_SECONDS = 120.0
 
 
 class Stream:
-    """Readings of `num_series` series, time by time: the plant's eight pumps under many names."""
+    """Make readings of `num_series` series, sorted by time: the eight pumps of the plant under many names."""
 
     def __init__(self, num_series: int, interval_ns: int) -> None:
         self._names = tuple(f"pump-{number:05d}" for number in range(num_series))
@@ -62,7 +62,7 @@ class Stream:
 
 @contextmanager
 def running(model: Path, connection: Connection, directory: Path) -> Iterator[psutil.Process]:
-    """The daemon, ready."""
+    """Run the daemon while the context lasts; yield its process when it is ready."""
     (port,) = free_ports(1)
     config = directory / "streamgauge.toml"
     config.write_text(
@@ -81,7 +81,7 @@ def running(model: Path, connection: Connection, directory: Path) -> Iterator[ps
         _wait_until_ready(f"http://127.0.0.1:{port}/readyz", daemon, directory / "daemon.log")
         yield psutil.Process(daemon.pid)
     finally:
-        daemon.kill()  # what it judged is of no interest
+        daemon.kill()  # its results are not needed
         daemon.wait()
 
 
@@ -98,7 +98,7 @@ def _wait_until_ready(url: str, daemon: subprocess.Popen[bytes], log: Path) -> N
 
 
 def load(stream: Stream, producer: Producer, rate: int, seconds: float) -> float:
-    """Send `rate` readings a second for so long; returns the rate that came about."""
+    """Send `rate` readings per second for `seconds`; return the rate that was reached."""
     began, num_sent = time.monotonic(), 0
     for tick in range(1, round(seconds / TICK_SECONDS) + 1):
         producer.produce(encode(stream.take(round(rate * TICK_SECONDS)), CHANNELS, TOPIC))
@@ -111,7 +111,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--series", type=int, default=1000)
-    parser.add_argument("--rates", default="100,1000", help="readings a second, comma-separated")
+    parser.add_argument("--rates", default="100,1000", help="readings per second, comma-separated")
     parser.add_argument("--seconds", type=float, default=30.0)
     args = parser.parse_args()
     artifact = open_artifact(args.model)

@@ -1,9 +1,9 @@
 """Training on Parquet larger than memory: its peak memory, and its rate against a bare PyTorch loop.
 
-Memory is that of a whole training in a process of its own: history, two epochs, calibration. The rate
-compares one of our epochs, windows cut from a scratch file, shuffled, masked and clipped, with the loop
-that everybody writes first: the same module, batch size and optimizer over windows that lie ready in
-memory as one tensor. Both use one thread, as `streamgauge train` does.
+Memory is measured over a whole training in a separate process: history, two epochs, calibration. The rate
+compares one epoch of the trainer with a plain loop. The trainer cuts windows from a scratch file, shuffles,
+masks and clips them. The plain loop has the same module, batch size and optimizer, over windows in memory as
+one tensor. Both use one thread, as `streamgauge train` does.
 
     python -m benchmarks.train [--rows 20000000] [--json FILE]
 """
@@ -50,12 +50,12 @@ _CHILD = "--measure-a-training-of"
 
 
 def measure(quick: bool) -> list[Measurement]:
-    """Peak memory and rate, on 20 million rows of 8 channels."""
+    """Measure peak memory and rate on 20 million rows of 8 channels."""
     return measure_rows(QUICK_ROWS if quick else ROWS, 1 if quick else 5)
 
 
 def measure_rows(num_rows: int, num_rounds: int) -> list[Measurement]:
-    """The same on so many rows."""
+    """Measure on so many rows."""
     torch.set_num_threads(OPTIONS.threads)
     with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as name:
         directory = Path(name)
@@ -64,7 +64,7 @@ def measure_rows(num_rows: int, num_rounds: int) -> list[Measurement]:
 
 
 def write_history(directory: Path, num_rows: int) -> None:
-    """Parquet of `num_rows` rows in all, a file a series: sines of the series' own with noise."""
+    """Write `num_rows` rows in all as Parquet, one file per series: sines with noise."""
     for number in range(NUM_SERIES):
         path = directory / f"series-{number:02d}.parquet"
         with TableWriter(path, {"interval_s": str(INTERVAL_NS / 1e9)}) as writer:
@@ -82,7 +82,7 @@ def _pieces(num_rows: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArr
 
 
 def _memory(directory: Path, num_rows: int) -> Measurement:
-    """Peak resident memory of a training, told by the process that did it."""
+    """Measure the peak resident memory of a training in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.train", _CHILD, str(directory)]
     root = Path(__file__).parent.parent
     outcome = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=True)
@@ -92,8 +92,8 @@ def _memory(directory: Path, num_rows: int) -> Measurement:
     return Measurement("peak memory of a training", peak, "MiB", ceiling=MEMORY_MIB, detail=detail)
 
 
-def _train_and_tell(directory: Path) -> None:
-    """The whole of a training; prints what it took."""
+def _train_and_print(directory: Path) -> None:
+    """Run a whole training and print its memory and times as JSON."""
     torch.set_num_threads(OPTIONS.threads)
     stages: dict[str, float] = {}
 
@@ -116,13 +116,13 @@ def _train_and_tell(directory: Path) -> None:
 
 
 def _rate(directory: Path, num_rows: int, num_rounds: int) -> Measurement:
-    """Windows a second of our epoch over those of a bare loop."""
+    """Measure the windows per second of our epoch, divided by those of a bare loop."""
     dataset = discover(directory)
     with build_history(lambda: read_chunks(dataset), dataset.channels, dataset.interval_ns, 0) as history:
         train = history.part("train", Shares())
         statistics = channel_statistics(history, train, WINDOW)
         windows = TrainingWindows(history, train, statistics.center, statistics.scale, WINDOW)
-        # One window is enough to validate on: an epoch is what is measured.
+        # one window for validation: only the epoch is to be measured
         one = train[0].cut(train[0].position, train[0].position + WINDOW)
         assert one is not None
         held_out = TrainingWindows(history, (one,), statistics.center, statistics.scale, WINDOW)
@@ -147,7 +147,7 @@ def _module() -> torch.nn.Module:
 
 
 class _Counting(torch.nn.Module):
-    """Counts the windows that went through in training: an epoch has about as many as it should."""
+    """Count the windows that pass through in training."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ def _mebibytes(directory: Path) -> int:
 
 
 def main() -> None:
-    """Measure by itself; `python -m benchmarks.run --only train` does so among the others."""
+    """Measure only this; `python -m benchmarks.run --only train` does the same among the other benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help=f"default: {ROWS:,}")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="alternating runs; default: 5")
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument(_CHILD, type=Path, dest="child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child is not None:
-        _train_and_tell(arguments.child)
+        _train_and_print(arguments.child)
         return
     measurements = measure_rows(arguments.rows, arguments.rounds)
     for m in measurements:

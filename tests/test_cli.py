@@ -19,8 +19,8 @@ from connectors.errors import CodecError, ConnectorError, KafkaError, ParquetErr
 from detector.errors import ArtifactError, ConfigError
 from detector.models.families import FAMILIES
 from trainer.commands import MODELS
-from trainer.config import ENSEMBLE
 from trainer.errors import TrainerError
+from trainer.fitting.members import ENSEMBLE
 
 ROOT = Path(__file__).parent.parent
 VERBS = [verb.name for verb in streamgauge.VERBS]

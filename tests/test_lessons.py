@@ -1,5 +1,7 @@
-"""Faults that others of this field shipped, each kept out by a test; those that belong to one part are
-tested there (see the list at the end)."""
+"""Faults that other anomaly detectors shipped, each excluded by a test.
+
+Faults of a single part are tested with that part: the list at the end names the files.
+"""
 
 from __future__ import annotations
 
@@ -84,9 +86,8 @@ def test_a_frame_constant_in_every_channel_can_be_trained_on_and_scored() -> Non
     assert set(scores["state"][16:]) == {"ok"}
 
 
-def test_the_threshold_is_learnt_on_rows_that_trained_nothing() -> None:
-    """In-sample thresholds elsewhere: here a change in the last rows moves the threshold and no weight (that
-    the weights learn from them afterwards is `refit`)."""
+def test_the_threshold_comes_from_rows_that_trained_no_weights() -> None:
+    """In-sample thresholds elsewhere. Here the last rows move the threshold; without `refit`, no weight."""
     quiet, wild = frame(), frame()
     wild.iloc[-60:] += np.random.default_rng(1).standard_normal((60, 2))
     config = QUICK.model_copy(update={"fit": QUICK.fit.model_copy(update={"refit": False})})
@@ -96,7 +97,7 @@ def test_the_threshold_is_learnt_on_rows_that_trained_nothing() -> None:
     assert second.spec.threshold.value > 1.5 * first.spec.threshold.value
 
 
-def test_a_hole_is_not_filled_and_then_judged(trained: Artifact) -> None:
+def test_a_hole_is_not_filled_and_then_scored(trained: Artifact) -> None:
     """Filled with 0 and flagged elsewhere."""
     data = frame(120)
     data.iloc[60:63] = np.nan
@@ -142,6 +143,6 @@ late readings counted            tests/detector/rows/test_grid.py
 """
 
 
-def test_the_other_lessons_are_where_the_list_says() -> None:
+def test_the_other_lessons_are_where_the_list_states() -> None:
     for line in WHERE_ELSE.strip().splitlines():
         assert (Path(__file__).parents[1] / line.split()[-1]).exists()

@@ -207,7 +207,7 @@ def _threshold(spec: Spec, errors: NDArray[np.float64], held_out: HeldOut, adapt
     )
 
 
-def neutral(members: tuple[Member, ...], num_statistics: int) -> tuple[Member, ...]:
+def with_initial_levels(members: tuple[Member, ...], num_statistics: int) -> tuple[Member, ...]:
     """Return the members with the levels before calibration."""
     levels = (Level(),) * num_statistics
     return tuple(replace(member, settled=levels, fresh=levels) for member in members)
@@ -242,7 +242,7 @@ _Part = tuple[str, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 def _batch_statistics(artifact: Artifact, history: History, batch: dict[int, Segment]) -> Iterator[_Part]:
     """Yield parts of the rows: ("final" or "provisional", number of the segment, row, statistics)."""
     spec = artifact.spec
-    evidence = WindowScorer(artifact, "cpu")
+    scorer = WindowScorer(artifact, "cpu")
     grid = Grid(len(spec.channels), spec.interval_ns, 0)
 
     def part(kind: str, rows: RowOutput) -> _Part:
@@ -253,17 +253,17 @@ def _batch_statistics(artifact: Artifact, history: History, batch: dict[int, Seg
         return kind, number[inside], rows.row[inside], statistics[inside]
 
     def parts(rows: Rows) -> Iterator[_Part]:
-        heard = evidence.add(rows)
-        yield part("final", heard.settled)
-        if heard.fresh is not None:
-            yield part("provisional", heard.fresh)
+        outputs = scorer.add(rows)
+        yield part("final", outputs.settled)
+        if outputs.fresh is not None:
+            yield part("provisional", outputs.fresh)
 
     order = {str(number): at for at, number in enumerate(batch)}
     for readings in _readings(history, batch, spec):
         slot = np.array([order[name] for name in readings.names], np.int32)[readings.series]
         yield from parts(grid.add(slot, readings.timestamp_ns, readings.values))
     yield from parts(grid.flush())
-    yield part("final", evidence.flush())
+    yield part("final", scorer.flush())
 
 
 def _readings(history: History, batch: dict[int, Segment], spec: Spec) -> Iterator[Readings]:

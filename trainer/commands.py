@@ -13,7 +13,6 @@ from detector.commands.arguments import add_examples, add_json
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
-    from detector.artifact.spec import Artifact
     from trainer.config import TrainConfig
 
 MODELS = ("ensemble", "linear", "mlp", "deep", "conv", "lstm", "gru", "vae")
@@ -97,6 +96,7 @@ def train(args: argparse.Namespace) -> int:
     """Train, calibrate and publish a model; print a summary on standard output."""
     from detector.artifact.registry import publish
     from trainer.fitting.checkpoint import Checkpoints
+    from trainer.model_card import summary_text, training_summary
     from trainer.pipeline import fit_source, source_of
     from trainer.progress import reporting
 
@@ -117,34 +117,12 @@ def train(args: argparse.Namespace) -> int:
         raise
     saved = publish(artifact, entry)
     checkpoints.clear()
-    summary = _summary(entry, saved)
+    summary = training_summary(saved, entry)
     if args.json:
         print(json.dumps(summary))
     else:
-        _print_summary(summary)
+        print(summary_text(summary))
     return 0
-
-
-def _summary(entry: Path, saved: Artifact) -> dict[str, Any]:
-    """Return the outcome of a training as `--json` prints it."""
-    spec, training = saved.spec, saved.spec.training
-    return {
-        "path": str(entry),
-        "version": saved.version,
-        "family": spec.family,
-        "window": spec.window,
-        "channels": list(spec.channel_names),
-        "interval_seconds": spec.interval_ns / 1e9,
-        "rows": training["rows"],
-        "epochs": training["epochs"],
-        "best_epoch": training["best_epoch"],
-        "stopped": training["stopped"],
-        "train_loss": training["train_loss"],
-        "validation_loss": training["validation_loss"],
-        "threshold": spec.threshold.value,
-        "threshold_method": spec.threshold.method,
-        "alarm_budget": spec.threshold.alarm_budget,
-    }
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -246,29 +224,6 @@ def _train_config(args: argparse.Namespace) -> TrainConfig:
     except ValueError as error:
         raise TrainerError(f"--interval: {error}") from error
     return override(config, args.name or config.name or Path(args.out).resolve().name, changes)
-
-
-def _print_summary(summary: dict[str, Any]) -> None:
-    print(
-        f"{summary['family']} over {len(summary['channels'])} channels, window {summary['window']},"
-        f" one row every {summary['interval_seconds']:g} s, {summary['rows']:,} rows\n"
-        f"{_course(summary)}\n"
-        f"threshold {summary['threshold']:.4g} ({summary['threshold_method'].replace('_', ' ')})"
-        f" for {summary['alarm_budget']} false alarms per series\n"
-        f"published {summary['path']}, version {summary['version']}\n\n"
-        f"next: streamgauge backtest {summary['path']} DATA\n"
-        f"      streamgauge inspect {summary['path']}"
-    )
-
-
-def _course(summary: dict[str, Any]) -> str:
-    """Return epochs and losses in a line."""
-    if not summary["epochs"]:
-        return "solved directly, no epochs"
-    return (
-        f"{summary['epochs']} epochs ({summary['stopped']}), best {summary['best_epoch']}:"
-        f" loss {summary['train_loss']:.4g}, validation {summary['validation_loss']:.4g}"
-    )
 
 
 def _known(value: Any) -> Any:

@@ -1,10 +1,11 @@
-"""The model card: facts that a person should know before trusting an artifact."""
+"""Texts about a trained artifact: the model card, and the summary that `streamgauge train` prints."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from detector.artifact.spec import Spec
+from detector.artifact.spec import Artifact, Spec
 
 _TEMPLATE = """\
 # {name}
@@ -51,6 +52,56 @@ def model_card(spec: Spec) -> str:
         method=spec.threshold.method.replace("_", " "),
         budget=spec.threshold.alarm_budget,
         **training,
+    )
+
+
+def training_summary(artifact: Artifact, entry: Path) -> dict[str, Any]:
+    """Return the outcome of a training as `streamgauge train --json` prints it.
+
+    Args:
+        artifact: The published artifact.
+        entry: The registry entry that it was published to.
+    """
+    spec, training = artifact.spec, artifact.spec.training
+    return {
+        "path": str(entry),
+        "version": artifact.version,
+        "family": spec.family,
+        "window": spec.window,
+        "channels": list(spec.channel_names),
+        "interval_seconds": spec.interval_ns / 1e9,
+        "rows": training["rows"],
+        "epochs": training["epochs"],
+        "best_epoch": training["best_epoch"],
+        "stopped": training["stopped"],
+        "train_loss": training["train_loss"],
+        "validation_loss": training["validation_loss"],
+        "threshold": spec.threshold.value,
+        "threshold_method": spec.threshold.method,
+        "alarm_budget": spec.threshold.alarm_budget,
+    }
+
+
+def summary_text(summary: dict[str, Any]) -> str:
+    """Return a training summary as lines for people, with the commands to type next."""
+    return (
+        f"{summary['family']} over {len(summary['channels'])} channels, window {summary['window']},"
+        f" one row every {summary['interval_seconds']:g} s, {summary['rows']:,} rows\n"
+        f"{_epochs(summary)}\n"
+        f"threshold {summary['threshold']:.4g} ({summary['threshold_method'].replace('_', ' ')})"
+        f" for {summary['alarm_budget']} false alarms per series\n"
+        f"published {summary['path']}, version {summary['version']}\n\n"
+        f"next: streamgauge backtest {summary['path']} DATA\n"
+        f"      streamgauge inspect {summary['path']}"
+    )
+
+
+def _epochs(summary: dict[str, Any]) -> str:
+    if not summary["epochs"]:
+        return "solved directly, no epochs"
+    return (
+        f"{summary['epochs']} epochs ({summary['stopped']}), best {summary['best_epoch']}:"
+        f" loss {summary['train_loss']:.4g}, validation {summary['validation_loss']:.4g}"
     )
 
 

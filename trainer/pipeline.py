@@ -21,9 +21,9 @@ from trainer.calibrate import (
     calibrate,
     describe_channels,
     held_out_residuals,
-    neutral,
     residual_columns,
     unfitted_threshold,
+    with_initial_levels,
 )
 from trainer.config import TrainConfig
 from trainer.data.channel_statistics import ChannelStatistics, channel_statistics
@@ -91,7 +91,7 @@ def fit_source(
 
     Raises:
         TooLittleDataError: Window and splits do not fit the rows.
-        TrainerError: An option is wrong, or the training cannot go on.
+        TrainerError: An option is wrong, or the training cannot continue.
     """
     check_families(config.model)
     report(0.0, "reading the history")
@@ -127,7 +127,7 @@ def _fit_history(
     residuals = held_out_residuals(module[0].autoencoder, held_out)
     spec = Spec(
         name=config.name or "model",
-        members=neutral(members, 1 if num_channels == 1 else 2),
+        members=with_initial_levels(members, 1 if num_channels == 1 else 2),
         channels=describe_channels(history.channels, statistics, residuals, config.data.valid_range),
         interval_ns=history.interval_ns,
         stride=config.model.stride,

@@ -1,4 +1,4 @@
-"""Calibration: levels and threshold come from what the engine says of rows that trained nothing."""
+"""Calibration: levels and threshold come from the engine's results for rows that trained no weights."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from trainer.calibrate import (
     describe_channels,
     held_out_residuals,
     held_out_statistics,
-    neutral,
     residual_columns,
     unfitted_threshold,
+    with_initial_levels,
 )
 from trainer.config import FitOptions, ModelOptions, ScoringOptions, TrainConfig, override
 from trainer.data.channel_statistics import channel_statistics
@@ -69,9 +69,9 @@ def segments(history: History) -> tuple[Segment, ...]:
 
 
 def artifact_of(delay: int = 0) -> Artifact:
-    """Two members; the levels are not yet learnt."""
+    """Two members; the levels are those before calibration."""
     artifact = make_artifact(interval_ns=SECOND, more=[("linear", 4)], scoring=Scoring(delay))
-    spec = replace(artifact.spec, members=neutral(artifact.spec.members, 2))
+    spec = replace(artifact.spec, members=with_initial_levels(artifact.spec.members, 2))
     return replace(artifact, spec=replace(spec, threshold=unfitted_threshold("1/week")))
 
 
@@ -80,7 +80,7 @@ def artifact() -> Artifact:
     return artifact_of()
 
 
-# What is said of held-out rows
+# Statistics of held-out rows
 
 
 def engine_scores(artifact: Artifact, history: History, series: str) -> dict[int, float]:
@@ -135,7 +135,9 @@ def test_fresh_statistics_are_those_of_an_engine_that_waits_for_nothing(
 # Levels and threshold
 
 
-def learnt(history: History, artifact: Artifact, budget: str = "1/week", adaptive: bool = False) -> Artifact:
+def calibrated_on(
+    history: History, artifact: Artifact, budget: str = "1/week", adaptive: bool = False
+) -> Artifact:
     spec = replace(artifact.spec, threshold=unfitted_threshold(budget))
     return calibrate(spec, artifact.module, history, history.segments, adaptive)
 
@@ -143,7 +145,7 @@ def learnt(history: History, artifact: Artifact, budget: str = "1/week", adaptiv
 def test_levels_are_those_of_each_member_s_statistics(history: History) -> None:
     artifact = artifact_of(delay=3)
     held_out = held_out_statistics(artifact, history, history.segments)
-    found = learnt(history, artifact).spec.members
+    found = calibrated_on(history, artifact).spec.members
     for kind, statistics in (("settled", held_out.final), ("fresh", held_out.provisional)):
         expected = [level_of(column) for column in log_statistics(statistics).T]
         assert [level for member in found for level in getattr(member, kind)] == expected
@@ -165,7 +167,7 @@ def test_errors_of_held_out_rows_lie_around_the_same_place_whatever_the_member_s
 
 
 def test_a_causal_model_has_no_threshold_of_provisional_verdicts(history: History) -> None:
-    causal, waiting = (learnt(history, artifact_of(delay), "20/hour") for delay in (0, 3))
+    causal, waiting = (calibrated_on(history, artifact_of(delay), "20/hour") for delay in (0, 3))
     assert causal.spec.threshold.fresh is None
     assert list(causal.held_out) == ["segment", "error"]
     assert list(waiting.held_out) == ["segment", "error", "fresh"]
@@ -177,10 +179,8 @@ def test_a_causal_model_has_no_threshold_of_provisional_verdicts(history: Histor
     assert np.nanquantile(first, 0.9) < waiting.spec.threshold.fresh < 2 * np.nanmax(first)
 
 
-def test_the_errors_kept_are_those_that_the_threshold_was_learnt_from(
-    history: History, artifact: Artifact
-) -> None:
-    found = learnt(history, artifact, "20/hour")
+def test_the_errors_kept_are_those_behind_the_threshold(history: History, artifact: Artifact) -> None:
+    found = calibrated_on(history, artifact, "20/hour")
     errors = found.held_out["error"]
     known = errors[np.isfinite(errors)]
     assert len(known) == found.spec.threshold.parameters["rows"]
@@ -189,7 +189,7 @@ def test_the_errors_kept_are_those_that_the_threshold_was_learnt_from(
 
 
 def test_a_larger_budget_gives_a_lower_threshold(history: History, artifact: Artifact) -> None:
-    thresholds = [learnt(history, artifact, f"{n}/hour").spec.threshold for n in (1, 20, 100)]
+    thresholds = [calibrated_on(history, artifact, f"{n}/hour").spec.threshold for n in (1, 20, 100)]
     values = [threshold.value for threshold in thresholds]
     assert values[0] > values[1] > values[2] > 0
     assert {threshold.method for threshold in thresholds} == {"peaks_over_threshold"}
@@ -200,16 +200,16 @@ def test_a_larger_budget_gives_a_lower_threshold(history: History, artifact: Art
 def test_an_adapting_threshold_starts_lower_and_knows_its_budget(
     history: History, artifact: Artifact
 ) -> None:
-    still, adapting = (learnt(history, artifact, "1/hour", adaptive).spec.threshold for adaptive in (0, 1))
+    still, adapting = (
+        calibrated_on(history, artifact, "1/hour", adaptive).spec.threshold for adaptive in (0, 1)
+    )
     assert adapting.value < still.value
     assert adapting.adaptation is not None
     assert adapting.adaptation.alarms_a_row >= 1 / rows_per_event("1/hour", SECOND)
 
 
-def test_the_threshold_keeps_the_budget_on_the_rows_it_was_learnt_from(
-    history: History, artifact: Artifact
-) -> None:
-    found = learnt(history, artifact, "60/hour")
+def test_the_threshold_keeps_the_budget_on_the_calibration_rows(history: History, artifact: Artifact) -> None:
+    found = calibrated_on(history, artifact, "60/hour")
     errors = found.held_out["error"]
     known = errors[np.isfinite(errors)] > found.spec.threshold.value
     num_events = np.count_nonzero(np.diff(known.astype(int)) == 1)
@@ -222,7 +222,7 @@ def test_the_calibration_table_has_the_quantiles_of_errors_and_residuals(
 ) -> None:
     everything = TrainingWindows(history, history.segments, np.zeros(2), np.ones(2), artifact.spec.window)
     residuals = held_out_residuals(artifact.module[0].autoencoder, everything)
-    table = learnt(history, artifact).calibration | residual_columns(artifact.spec, residuals)
+    table = calibrated_on(history, artifact).calibration | residual_columns(artifact.spec, residuals)
     assert list(table) == ["quantile", "error", "residual:flow", "residual:pressure"]
     np.testing.assert_array_equal(table["quantile"], QUANTILES)
     for name in ("error", "residual:flow", "residual:pressure"):
@@ -239,7 +239,7 @@ def test_no_full_window_in_the_calibration_rows_is_too_little(history: History) 
         calibrate(artifact.spec, artifact.module, history, short, adaptive=False)
 
 
-def test_rows_where_only_the_short_member_speaks_are_not_enough(artifact: Artifact) -> None:
+def test_rows_with_windows_of_the_short_member_alone_are_not_enough(artifact: Artifact) -> None:
     statistics = np.full((50, 4), 1.0)
     statistics[:, :2] = np.nan
     with pytest.raises(TooLittleDataError, match="no full window of 8 rows"):
@@ -267,7 +267,7 @@ def frame_of(noise: np.ndarray, seed: int = 0) -> pd.DataFrame:
 
 
 def test_levels_and_threshold_come_from_held_out_rows_alone() -> None:
-    """The last fifth: as it is, or noisier by far. What is learnt of the rows before stays the same."""
+    """The last fifth: as it is, or noisier by far. The weights of the rows before stay the same."""
     noise = np.full(1_000, 0.05)
     noisy = np.where(np.arange(1_000) < 800, noise, 0.5)
     calm, loud = (fit(frame_of(one), config=LINEAR) for one in (noise, noisy))
@@ -301,7 +301,7 @@ def test_a_calibrated_model_learns_from_the_held_out_rows_and_its_threshold_does
 
 
 def test_a_threshold_that_training_rows_say_nothing_of() -> None:
-    """Wild rows in the training part leave no trace in the errors that the threshold is learnt from."""
+    """Wild rows in the training part leave no trace in the errors behind the threshold."""
     noise = np.full(1_000, 0.05)
     noise[300:310] = 3.0
     artifact = fit(frame_of(noise), config=LINEAR)
@@ -373,7 +373,7 @@ def test_channels_are_described_in_their_own_units(history: History) -> None:
     assert (pressure.valid_min, pressure.valid_max) == (-2.0, 9.0)
 
 
-def test_the_card_says_what_it_is_and_its_limits(artifact: Artifact) -> None:
+def test_the_card_describes_the_model_and_its_limits(artifact: Artifact) -> None:
     training = {
         "rows": 1000,
         "num_series": 3,

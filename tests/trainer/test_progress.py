@@ -29,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return found
 
 
-def test_lines_come_every_few_seconds_and_say_how_long_it_will_take(
+def test_lines_come_every_few_seconds_with_the_time_left(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with reporting("training pump") as report:
@@ -41,7 +41,7 @@ def test_lines_come_every_few_seconds_and_say_how_long_it_will_take(
     )
 
 
-def test_what_is_notable_and_the_end_are_said_at_once(
+def test_notable_words_and_the_end_are_printed_at_once(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with reporting("training") as report:
@@ -54,7 +54,7 @@ def test_what_is_notable_and_the_end_are_said_at_once(
     )
 
 
-def test_nothing_is_said_when_nothing_shall_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_printed_when_progress_is_off(capsys: pytest.CaptureFixture[str]) -> None:
     with reporting("training", show=False) as report:
         report(1.0, "done", notable=True)
     assert capsys.readouterr() == ("", "")

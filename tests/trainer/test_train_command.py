@@ -67,7 +67,7 @@ def train(*arguments: object) -> int:
 
 
 @pytest.mark.parametrize("family", ["conv", "lstm"])
-def test_training_publishes_an_artifact_and_says_what_to_type_next(
+def test_training_publishes_an_artifact_and_prints_the_next_command(
     family: str, history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entry = tmp_path / "models" / "pump"
@@ -187,9 +187,9 @@ def test_an_interrupted_training_goes_on_with_resume_and_gives_the_same_artifact
     assert main(["train", *arguments, str(entry), "--resume", "--seed", "5"]) == 2
     assert "it belongs to other data or another configuration" in capsys.readouterr().err
     assert main(["train", *arguments, str(entry), "--resume"]) == 0
-    said = capsys.readouterr().err
-    assert [words for words in resumed if words in said] == resumed
-    assert said.count("resumed after") == len(resumed)
+    printed = capsys.readouterr().err
+    assert [words for words in resumed if words in printed] == resumed
+    assert printed.count("resumed after") == len(resumed)
     assert open_artifact(entry).version == open_artifact(tmp_path / "whole" / "pump").version
     assert not (entry / ".checkpoint").exists()
 
@@ -318,7 +318,7 @@ def test_infinite_values_of_a_frame_are_missing_ones() -> None:
     assert fit(infinite, config=TINY).spec.channels == fit(frame, config=TINY).spec.channels
 
 
-def test_constant_channels_are_learnt_without_nan() -> None:
+def test_constant_channels_give_no_nan() -> None:
     frame = frame_of().assign(valve=7.0, spare=0.0)
     artifact = fit(frame, config=TINY)
     verdicts = Detector(artifact).score(frame)

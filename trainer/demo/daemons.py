@@ -89,16 +89,16 @@ def broker_and_daemons(directory: Path, families: Sequence[str]) -> Iterator[tup
             stack.enter_context(started([sys.executable, "-m", "streamgauge", "run", str(config)], log))
             daemons.append(Daemon(family, f"http://127.0.0.1:{port}", log))
         for daemon in daemons:
-            wait_until(daemon.is_ready, _READY_SECONDS, daemon.log)
+            wait_until(daemon.is_ready, "the start of the detector", _READY_SECONDS, daemon.log)
         yield connection, daemons
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, log: Path) -> None:
-    """Wait until `condition` holds; raise TrainerError that names the log after `seconds`."""
+def wait_until(condition: Callable[[], bool], what: str, seconds: float, log: Path) -> None:
+    """Wait until `condition` holds; after `seconds` raise TrainerError that names `what` and the log."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise TrainerError(f"the detector was not ready within {seconds:.0f} s; see {log}")
+            raise TrainerError(f"{what} took longer than {seconds:.0f} s; see {log}")
         time.sleep(0.1)
 
 

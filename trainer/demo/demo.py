@@ -166,7 +166,7 @@ def _drain(daemons: list[Daemon], sent: int, stage: Stage) -> None:
         stage.print_alerts(0.2)
         return all(daemon.num_readings() >= sent for daemon in daemons)
 
-    wait_until(all_read, _DRAIN_SECONDS, daemons[0].log)
+    wait_until(all_read, "scoring the readings", _DRAIN_SECONDS, daemons[0].log)
     while stage.print_alerts(1.0):
         pass
 

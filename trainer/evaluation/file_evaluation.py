@@ -41,7 +41,7 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
         options: What to fit and which figures to report.
 
     Raises:
-        TrainerError, ParquetError, DetectorError: The file cannot be evaluated; the message says why.
+        TrainerError, ParquetError, DetectorError: The file cannot be evaluated; the message gives the reason.
     """
     data = read_labelled(path, options.train_rows)
     started = time.perf_counter()

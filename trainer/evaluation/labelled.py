@@ -57,8 +57,17 @@ def find_files(directory: Path) -> list[Path]:
     found = [path.relative_to(directory) for path in sorted(directory.rglob("*.parquet"))]
     visible = [path for path in found if not any(part.startswith((".", "_")) for part in path.parts)]
     if not visible:
-        raise TrainerError(f"{directory}: no *.parquet file in this directory or below it")
+        raise TrainerError(f"{directory}: {_nothing_found(directory)}")
     return [directory / path for path in visible]
+
+
+def _nothing_found(directory: Path) -> str:
+    """Explain why there is nothing to evaluate in a directory without Parquet files."""
+    num_csv = sum(1 for _ in directory.rglob("*.csv"))
+    if not num_csv:
+        return "no *.parquet file in this directory or below it"
+    files = "1 CSV file" if num_csv == 1 else f"{num_csv} CSV files"
+    return f"found {files} and no Parquet file; convert with pandas: read_csv(...).to_parquet(...)"
 
 
 def read_labelled(path: Path, train_rows: int | None) -> Labelled:

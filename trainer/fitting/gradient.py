@@ -110,7 +110,7 @@ def fit_gradient(
     `options.trim` leaves out the worst windows of training and validation.
 
     Args:
-        module: An autoencoder with fresh weights.
+        module: An autoencoder with initial weights.
         loss: Name of a loss in `detector.models.blocks.LOSSES`.
         windows: What to train on, and what decides when to stop.
         options: Options of the training loop.

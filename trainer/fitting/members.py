@@ -21,7 +21,7 @@ _WINDOWS_IN_HISTORY = 3
 def default_window(num_rows: int, num_channels: int) -> int:
     """Return the rows of a window that suit the data.
 
-    A window has about 256 cells and 16 to 256 rows: the covariance of so many cells can be learnt from an
+    A window has about 256 cells and 16 to 256 rows: the covariance of so many cells can be estimated from an
     ordinary history. One channel gets a long window, which shows changes of pattern; in a short window of
     several channels, each channel helps to predict the others. A window never takes more than a third of the
     longest series, and has at least 4 rows.

@@ -105,19 +105,19 @@ def test_any_readings_in_any_chunks_give_the_rows_of_the_reference(
 
 @settings(max_examples=20)
 @given(readings=streams(max_rows=60))
-def test_rows_that_many_chunks_share_are_settled_a_few_at_a_time(readings: Readings) -> None:
+def test_rows_that_many_chunks_share_are_resolved_a_few_at_a_time(readings: Readings) -> None:
     if len(readings) == 0:
         return
     chunks = chunks_of(readings, list(range(len(readings) + 1)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(history_module, "_SETTLED_READINGS", 4)
+        patch.setattr(history_module, "_CONTESTED_READINGS", 4)
         with build_history(chunks, ("a", "b"), INTERVAL_NS, 2) as history:
             pd.testing.assert_frame_equal(
                 frame_of(history), reference(readings, 2), check_dtype=False, check_index_type=False
             )
 
 
-def test_the_interval_is_learnt_where_it_is_not_stated() -> None:
+def test_the_interval_is_inferred_where_it_is_not_stated() -> None:
     values = np.arange(20.0)[:, None]
     chunk = Chunk(np.arange(20) * 60, ("s",), np.zeros(20, np.int32), values, None, None)
     with build_history(lambda: iter([chunk]), ("c",), None, 0) as history:
@@ -153,7 +153,7 @@ def test_no_rows_and_single_rows_are_too_little() -> None:
         build_history(lambda: iter([]), ("c",), 10, 0)
     chunk = Chunk(np.zeros(1, np.int64), ("s",), np.zeros(1, np.int32), np.zeros((1, 1)), None, None)
     with pytest.raises(
-        TooLittleDataError, match=r"^the sampling interval cannot be learnt from single rows;"
+        TooLittleDataError, match=r"^the interval between rows cannot be inferred from single rows;"
     ):
         build_history(lambda: iter([chunk]), ("c",), None, 0)
 
@@ -319,7 +319,7 @@ def test_runs_go_on_across_blocks_and_missing_values_but_not_across_long_gaps() 
     with pytest.MonkeyPatch.context() as patch, history_of(values, max_gap=4) as history:
         patch.setattr("trainer.data.channel_statistics._BLOCK_ROWS", 16)
         found = channel_statistics(history, history.segments, window=4)
-    assert found.flatline_rows.tolist() == [0]  # 21 of 185: too large a part of the history to judge by
+    assert found.flatline_rows.tolist() == [0]  # 21 of 185: too large a part of the history
     values[90:112, 0] = np.arange(22) + 1000.0
     with history_of(values, max_gap=4) as history:
         found = channel_statistics(history, history.segments, window=4)

@@ -1,4 +1,4 @@
-"""The demo's embedded broker: that our source and delivery work through it, and that it goes away."""
+"""The demo's embedded broker: our source and delivery work with it, and it is always stopped."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPa
         pass
 
 
-def test_a_broker_that_does_not_come_up_is_told_with_its_log(
+def test_a_broker_that_does_not_start_is_an_error_with_its_log(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     broken = tmp_path / "tansu"

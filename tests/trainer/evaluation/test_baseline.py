@@ -36,11 +36,11 @@ def expected_errors(training: np.ndarray, values: np.ndarray, causal: bool) -> n
     pca = PCA(LATENT, svd_solver="full").fit(windows_of((fitted - center) / scale))
     scaled = (values - center) / scale
     windows = pca.inverse_transform(pca.transform(windows_of(scaled))).reshape(-1, WINDOW, 2)
-    told: list[list[np.ndarray]] = [[] for _ in values]
+    predicted: list[list[np.ndarray]] = [[] for _ in values]
     for at, window in enumerate(windows):
         for place in [WINDOW - 1] if causal else range(WINDOW):
-            told[at + place].append(window[place])
-    expected = np.array([np.mean(one, axis=0) if one else [np.nan, np.nan] for one in told])
+            predicted[at + place].append(window[place])
+    expected = np.array([np.mean(one, axis=0) if one else [np.nan, np.nan] for one in predicted])
     return np.square(scaled - expected).mean(axis=1)
 
 
@@ -65,7 +65,7 @@ def test_a_causal_error_knows_nothing_of_later_rows() -> None:
     assert (offline[145:150] != other[145:150]).all()
 
 
-def test_missing_values_are_not_judged() -> None:
+def test_missing_values_add_no_error() -> None:
     training, values = series(300, 0), series(200, 1)
     values[50, 0] = np.nan
     values[60] = np.nan

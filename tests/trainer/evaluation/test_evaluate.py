@@ -1,4 +1,4 @@
-"""Evaluation: it finds what is planted, never looks ahead, and reports what it cannot do."""
+"""Evaluation: it finds planted events, never looks ahead, and reports the files that it cannot evaluate."""
 
 from __future__ import annotations
 
@@ -229,7 +229,9 @@ def test_the_command_prints_the_table_with_both_baselines_and_writes_json(
     assert pooled["model"]["vus_pr"] > pooled["random"]["vus_pr"]
 
 
-def test_without_files_the_command_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_files_the_command_fails_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert streamgauge.main(["evaluate", str(tmp_path)]) == 2
     assert "no *.parquet file" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Labelled files: the order of rows and columns decides nothing, and what is missing is said."""
+"""Labelled files: the order of rows and columns changes nothing, and errors name what is missing."""
 
 from __future__ import annotations
 
@@ -120,6 +120,10 @@ def test_files_are_found_at_any_depth_and_hidden_ones_are_not(tmp_path: Path) ->
 
 def test_a_directory_without_files_or_none_at_all_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TrainerError, match=r"no \*.parquet file in this directory or below it"):
+        find_files(tmp_path)
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("timestamp,flow\n")
+    with pytest.raises(TrainerError, match=r"found 2 CSV files and no Parquet file; convert with pandas: "):
         find_files(tmp_path)
     with pytest.raises(TrainerError, match="no such file or directory"):
         find_files(tmp_path / "nowhere")

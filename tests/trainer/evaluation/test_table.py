@@ -50,7 +50,7 @@ def printed(shown: EvaluationResult) -> str:
     return console.file.getvalue()
 
 
-def test_a_model_that_does_not_beat_a_rival_is_told_so() -> None:
+def test_the_comparison_names_a_rival_that_the_model_does_not_beat() -> None:
     words = comparison(evaluation(result("a", 0.3, 0.4), result("b", 0.5, 0.6)))
     assert "conv beats a random score: mean VUS-PR 0.400 against 0.100, better on 2 of 2 files" in words
     assert "conv DOES NOT BEAT the linear model with plain error: mean VUS-PR 0.400 against 0.500" in words

@@ -142,7 +142,7 @@ def test_the_same_seed_gives_the_same_corruption(history: History) -> None:
 
 @pytest.mark.parametrize(("family", "given"), [("linear", {"latent": 2}), ("deep", {"latent": 2})])
 def test_a_trimmed_fit_learns_what_is_normal_from_contaminated_history(family: str, given: dict) -> None:
-    """An eighth of the rows holds another pattern: untrimmed, it is learnt as well."""
+    """An eighth of the rows holds another pattern: without trimming the model learns it too."""
     square = 4.0 * np.sign(np.sin(np.arange(2400) * 1.7))[:, None].repeat(2, axis=1)
     strange = (np.arange(2400) // 60) % 8 == 3
     values = np.where(strange[:, None], square, waves(2400))

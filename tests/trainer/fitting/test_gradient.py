@@ -20,7 +20,7 @@ from trainer.fitting.gradient import TrainingAndValidation, fit_gradient, learni
 from trainer.progress import quiet
 
 WINDOW, CHANNELS = 12, 2
-LEARNT = [family for family in models.FAMILIES if family != "linear"]
+BY_GRADIENTS = [family for family in models.FAMILIES if family != "linear"]
 QUICK = FitOptions(max_epochs=5, min_steps_per_epoch=4, batch_size=16, seed=3, device="cpu")
 
 
@@ -74,11 +74,11 @@ class InterruptAfter:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("family", LEARNT)
+@pytest.mark.parametrize("family", BY_GRADIENTS)
 def test_the_loss_falls_and_the_best_weights_are_kept(family: str, windows: TrainingAndValidation) -> None:
     module = module_of(family)
     result = fit_gradient(module, "mse", windows, QUICK.model_copy(update={"max_epochs": 12}), quiet)
-    if family == "vae":  # a log-likelihood: it may be negative, so a ratio says nothing
+    if family == "vae":  # a log-likelihood: it may be negative, so a ratio means nothing
         assert result.validation_losses[-1] < result.validation_losses[0] - 0.4
     else:
         assert result.validation_losses[-1] < result.validation_losses[0] / 1.5
@@ -139,7 +139,7 @@ def _filled(x_BWC: np.ndarray) -> np.ndarray:
     return filled
 
 
-@pytest.mark.parametrize("family", LEARNT)
+@pytest.mark.parametrize("family", BY_GRADIENTS)
 def test_the_same_seed_gives_the_same_weights(family: str, windows: TrainingAndValidation) -> None:
     found = []
     for seed in (3, 3, 4):
@@ -150,7 +150,7 @@ def test_the_same_seed_gives_the_same_weights(family: str, windows: TrainingAndV
     assert not equal(found[0], found[2])
 
 
-@pytest.mark.parametrize("family", LEARNT)
+@pytest.mark.parametrize("family", BY_GRADIENTS)
 @pytest.mark.parametrize("stops", [(1,), (2, 1, 1)])
 def test_an_interrupted_training_that_is_resumed_ends_as_an_undisturbed_one(
     family: str, stops: tuple[int, ...], windows: TrainingAndValidation, tmp_path: Path
@@ -177,18 +177,18 @@ def test_a_finished_training_can_be_given_more_epochs(windows: TrainingAndValida
     assert result.best_loss < short.best_loss
 
 
-def test_it_stops_early_when_nothing_is_gained_and_says_so(windows: TrainingAndValidation) -> None:
+def test_it_stops_early_without_a_gain_and_reports_it(windows: TrainingAndValidation) -> None:
     options = QUICK.model_copy(update={"max_epochs": 50, "patience": 2, "learning_rate": 1e-9})
-    said = []
+    reports = []
 
     def report(done: float, words: str, notable: bool = False) -> None:
-        said.append((done, words))
+        reports.append((done, words))
 
     result = fit_gradient(module_of(), "mse", windows, options, report)
     assert result.stopped == "early_stopping"
     assert len(result.train_losses) == 3
-    assert said[-1][0] == 1.0
-    assert said[-1][1].startswith("stopped early: epoch 3, loss ")
+    assert reports[-1][0] == 1.0
+    assert reports[-1][1].startswith("stopped early: epoch 3, loss ")
 
 
 def test_the_learning_rate_falls_along_half_a_cosine() -> None:
@@ -214,7 +214,7 @@ def test_the_last_epochs_change_the_weights_less_than_the_first(windows: Trainin
     assert steps[-1] < 0.2 * steps[0]
 
 
-def test_a_training_that_diverges_says_so(windows: TrainingAndValidation) -> None:
+def test_a_training_that_diverges_is_an_error(windows: TrainingAndValidation) -> None:
     def explode(done: float, words: str, notable: bool = False) -> None:
         with torch.no_grad():
             next(module.parameters()).fill_(float("nan"))

@@ -87,7 +87,7 @@ def test_one_family_is_one_member_with_the_hyperparameters_given() -> None:
         (ModelOptions(members=("conv:0",)), r"^model.members: 'conv:0' is not FAMILY or FAMILY:WINDOW"),
     ],
 )
-def test_what_cannot_be_planned_is_refused(options: ModelOptions, message: str) -> None:
+def test_members_that_cannot_exist_are_refused(options: ModelOptions, message: str) -> None:
     with pytest.raises(TrainerError, match=message):
         resolve_members(options, 1_000, 2)
 
@@ -104,7 +104,7 @@ def frame_of(num_rows: int = 300, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(values, index=index, columns=["flow", "pressure"])
 
 
-def test_fit_trains_an_ensemble_unless_told_otherwise() -> None:
+def test_fit_trains_an_ensemble_by_default() -> None:
     spec = fit(frame_of(), config=HOUR).spec
     assert spec.family == "ensemble"
     assert [member.family for member in spec.members] == ["linear", "conv", "lstm", "linear"]
@@ -139,7 +139,7 @@ def test_an_ensemble_is_trained_saved_loaded_and_scores_as_before(
     fresh.iloc[50:55] += 3.0
     before, after = Detector(trained).score(fresh), Detector(loaded).score(fresh)
     pd.testing.assert_frame_equal(before, after)
-    assert (before["state"].iloc[:7] == "warming").all()  # then the short member speaks
+    assert (before["state"].iloc[:7] == "warming").all()  # then the short member has its first window
     assert np.isfinite(before["score"].iloc[7:]).all()
     assert before["score"].iloc[50:55].min() > before["score"].iloc[7:50].max()
 

@@ -142,9 +142,7 @@ def test_a_low_rank_denoiser_is_the_best_of_its_rank(windows: TrainingWindows) -
 
 
 @pytest.mark.parametrize("options", [{"mask": 0.2}, {"trim": 0.1}])
-def test_masked_cells_and_trimmed_windows_are_learnt_by_gradients(
-    windows: TrainingWindows, options: dict
-) -> None:
+def test_masked_cells_and_trimmed_windows_need_gradients(windows: TrainingWindows, options: dict) -> None:
     hyperparameters = models.resolve("linear", {}, WINDOW, CHANNELS)
     module = models.build("linear", hyperparameters, WINDOW, CHANNELS)
     chosen = FitOptions(max_epochs=1, min_steps_per_epoch=1, device="cpu", **options)

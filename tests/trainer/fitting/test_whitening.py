@@ -93,7 +93,7 @@ def test_kronecker_factors_recover_a_matrix_normal_distribution() -> None:
     assert distance.mean() == pytest.approx(1.0, abs=0.1)  # shrinkage takes a little
 
 
-# What is learnt of a history
+# Fitted to a history
 
 
 @pytest.mark.parametrize("most_cells", [1_024, 4], ids=["joint", "factored"])
