@@ -130,7 +130,7 @@ def paragraphs(text: str) -> Iterator[str]:
             yield from re.split(r"(?<!\\)\|", line)
         elif is_item:
             lines = [line[is_item.end() :]]
-        elif not line.startswith("#") and (lines or not line.startswith("    ")):
+        elif line.strip() and not line.startswith("#") and (lines or not line.startswith("    ")):
             lines.append(line.strip())
 
 
