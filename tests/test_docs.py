@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 import shlex
 import sys
@@ -13,11 +15,18 @@ import pytest
 
 import streamgauge
 from connectors.records import REASONS
+from connectors.wide_json.decoder import Limits
 from detector.config.load import Config
+from detector.config.schema import HttpSection, ModelSection, NotifySection
+from detector.config.types import parse_duration
 from detector.engine.engine import Engine
 from detector.metrics.docs_table import with_tables
 from detector.metrics.recorder import Metrics
 from detector.metrics.sources import NoSources
+from detector.models.families import FAMILIES
+from detector.offline import autoencoder
+from detector.offline.autoencoder import DEFAULT_ROUNDS
+from detector.rows import windows
 from tests.support.artifacts import make_artifact
 from tests.test_architecture import LAYERS
 from trainer.config import TrainConfig
@@ -31,6 +40,7 @@ PROSE = [  # pages that are written by hand and for users; a decision is a recor
     *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "metrics.md"),
 ]
 MOST_WORDS = 25
+MIN_KNOWN_SHARE = getattr(windows, "MIN_KNOWN_SHARE", 0) or getattr(autoencoder, "_MIN_KNOWN_SHARE", 0)
 PRIVATE = r"says?|said|hears?|heard|tells?|told|judg\w+|settled|anew|whoever|whom|but for|of which|born"
 
 
@@ -131,7 +141,7 @@ def paragraphs(text: str) -> Iterator[str]:
             yield from re.split(r"(?<!\\)\|", line)
         elif is_item:
             lines = [line[is_item.end() :]]
-        elif not line.startswith("#") and (lines or not line.startswith("    ")):
+        elif line.strip() and not line.startswith("#") and (lines or not line.startswith("    ")):
             lines.append(line.strip())
 
 
@@ -165,3 +175,74 @@ def test_the_walk_of_a_reading_names_files_that_exist() -> None:
     files = re.findall(r"^\| \d+ \|.*\| `([\w/]+\.py)` \|$", walk, re.MULTILINE)
     assert len(files) >= 15
     assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
+def rows_of(page: str, heading: str) -> list[list[str]]:
+    """The cells of the tables of a section, without backquotes."""
+    section = re.split(r"\n## ", text_of(ROOT / page).partition(f"\n## {heading}\n")[2])[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
+    return [[cell.strip().replace("`", "") for cell in row] for row in rows]
+
+
+def as_text(default: object) -> str:
+    """A default as pages and TOML write it."""
+    plain = str(default).lower() if isinstance(default, bool) else str(default)
+    return plain.removesuffix(".0")
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "gru"])
+def test_options_of_a_family_have_the_documented_defaults(family: str) -> None:
+    defaults = {field.name: field.default for field in dataclasses.fields(FAMILIES[family].config())}
+    documented = {row[0]: row[1] for row in rows_of("docs/models.md", family) if row[0] in defaults}
+    assert documented
+    for name, text in documented.items():
+        if defaults[name] is None:
+            assert text.startswith("an eighth of")
+        else:
+            assert text == as_text(defaults[name]), name
+
+
+def test_notifiers_have_the_documented_defaults() -> None:
+    documented = {row[0]: row[1] for row in rows_of("docs/notifications.md", "Keys") if row[1]}
+    found = {}
+    for names, texts in documented.items():
+        for name, text in zip(names.split(", "), texts.split(", "), strict=True):
+            found[name] = parse_duration(text) if re.fullmatch(r"\d+[smhd]", text) else text
+    fields = NotifySection.model_fields
+    assert len(found) >= 7
+    for name, value in found.items():
+        default = fields[name].default
+        assert value == (default if isinstance(default, float) else json_text(default)), name
+
+
+def json_text(default: object) -> str:
+    return json.dumps(list(default)) if isinstance(default, tuple) else as_text(default)
+
+
+def test_figures_on_the_pages_are_those_of_the_code() -> None:
+    """A number in a sentence is derived from the constant that it describes."""
+    quarter = {0.25: "a quarter", 0.5: "half"}[MIN_KNOWN_SHARE]
+    rounds = {3: "three times"}[DEFAULT_ROUNDS]
+    limits, model, http = Limits(), ModelSection.model_fields, HttpSection.model_fields
+    for page, words, count in (
+        ("docs/autoencoder.md", f"less than {quarter} of", 2),
+        ("docs/autoencoder.md", f"{rounds}, or `--rounds N`", 1),
+        ("docs/messages.md", f"up to {limits.max_series_length} characters", 1),
+        ("docs/messages.md", f"more than {limits.max_bytes >> 20} MiB", 1),
+        ("docs/getting-started.md", f"`[model] reload_every` ({model['reload_every'].default:g} s)", 1),
+        ("docs/security.md", f"`max_connections` ({http['max_connections'].default})", 1),
+        ("docs/evaluation.md", f"(default `{TrainConfig().scoring.alarm_budget}`)", 1),
+        ("docs/evaluation.md", f"The default model is the {TrainConfig().model.family};", 1),
+        ("README.md", f"This trains an {TrainConfig().model.family} of autoencoders", 1),
+    ):
+        assert " ".join(text_of(ROOT / page).split()).count(words) == count, (page, words)
+
+
+def test_every_anchor_of_a_link_is_a_heading() -> None:
+    for document in DOCUMENTS:
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", text_of(document)):
+            page = document.parent / target if target else document
+            if "://" not in target and page.suffix == ".md":
+                headings = re.findall(r"^#+ (.*)$", text_of(page), re.MULTILINE)
+                slugs = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+                assert anchor in slugs, (relative(document), target, anchor)
