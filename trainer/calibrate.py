@@ -222,9 +222,9 @@ def _lot_statistics(artifact: Artifact, history: History, lot: dict[int, Segment
 
     def parts(rows: Rows) -> Iterator[_Part]:
         heard = evidence.add(rows)
-        yield part("settled", heard.settled)
-        if heard.fresh is not None:
-            yield part("fresh", heard.fresh)
+        yield part("settled", heard.final)
+        if heard.provisional is not None:
+            yield part("fresh", heard.provisional)
 
     order = {str(number): at for at, number in enumerate(lot)}
     for readings in _readings(history, lot, spec):

@@ -137,14 +137,14 @@ class Engine:
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one, because the input has ended."""
         final, _ = self._score_rows(self._parts.grid.flush())
-        final.append(self._parts.row_scorer.judge(self._parts.window_scorer.flush()))
+        final.append(self._parts.row_scorer.score(self._parts.window_scorer.flush()))
         return self._emit(final)
 
     def finish_waiting(self) -> StepResult:
         """Finish every waiting row with the windows so far, because the next model cannot continue them."""
         rows = self._parts.window_scorer.flush()
         self._parts.saved.mark_urgent(rows.slot)
-        return self._emit([self._parts.row_scorer.judge(rows)])
+        return self._emit([self._parts.row_scorer.score(rows)])
 
     def drop(self, partitions: Collection[int]) -> None:
         """Forget the series of partitions that another process reads from now on."""
@@ -188,9 +188,9 @@ class Engine:
         final, provisional = [], []
         for some in split_rows(rows, self.artifact.spec.window):
             outputs = parts.window_scorer.add(some)
-            final.append(parts.row_scorer.judge(outputs.settled))
-            if outputs.fresh is not None:
-                provisional.append(parts.row_scorer.judge_fresh(outputs.fresh))
+            final.append(parts.row_scorer.score(outputs.final))
+            if outputs.provisional is not None:
+                provisional.append(parts.row_scorer.score_provisional(outputs.provisional))
         return final, provisional
 
     def _find_silent(
