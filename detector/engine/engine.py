@@ -102,8 +102,8 @@ class Engine:
         final, provisional = self._score_readings(slots, readings)  # 1. score
         noticed: tuple[IncidentEvent, ...] = ()
         if now_ns is not None:  # 2. watch
-            noticed = self._find_silent(slots, readings, now_ns)
-            final += self._find_stale(now_ns)
+            noticed = parts.find_silent(slots, readings, now_ns)
+            final += parts.find_stale(now_ns)
         result = self._follow(final, provisional, parts.incidents.update)  # 3. follow
         self._count(result.verdicts, len(readings))
         return StepResult(result.verdicts, noticed + result.incidents, result.provisional)
@@ -115,8 +115,8 @@ class Engine:
     def step_in_silence(self, readings: Readings) -> None:
         """Replay readings that were scored before: update the state, emit nothing, count nothing.
 
-        Series whose state was saved by another model or other rules keep their incidents unchanged, because
-        the decisions of this model on those rows were never published.
+        Series whose state was saved by another model or other rules keep their incidents unchanged. The
+        decisions of this model on those rows were never published.
         """
         parts = self._parts
         final, provisional = self._score_readings(parts.number(readings.names), readings)
@@ -192,26 +192,6 @@ class Engine:
             if outputs.provisional is not None:
                 provisional.append(parts.row_scorer.score_provisional(outputs.provisional))
         return final, provisional
-
-    def _find_silent(
-        self, slots: NDArray[np.int32], readings: Readings, now_ns: int
-    ) -> tuple[IncidentEvent, ...]:
-        """Return the silence incidents that began or ended. No replay finds them again: save them at once."""
-        parts = self._parts
-        ended = parts.silence.hear(slots, readings, now_ns)
-        known = parts.series.known() if parts.silence.is_on else np.empty(0, np.int32)
-        begun = parts.silence.watch(known, parts.grid.newest(known), now_ns)
-        parts.saved.mark_urgent([*ended.changed, *begun.changed])
-        return ended.events + begun.events
-
-    def _find_stale(self, now_ns: int) -> list[RowVerdicts]:
-        """Return the verdicts of series that became stale by now."""
-        parts, limit_ns = self._parts, self.options.stale_after_ns
-        if limit_ns is None:
-            return []
-        stale = parts.latest.not_stale(parts.silence.stale(parts.series.known(), now_ns, limit_ns))
-        parts.saved.mark_urgent(stale)
-        return [parts.row_scorer.stale(stale, parts.latest.rows(stale))]
 
     def _follow(
         self,

@@ -3,7 +3,7 @@
 Each statistic is a distance near 1 on normal rows, whatever its family and window. Its logarithm is put on
 a common scale: high quantile 0 and spread 1 on held-out rows. Members of one window length are averaged,
 which reduces their random differences. Of different window lengths the worst counts. A spike that only a
-short window shows therefore raises an alarm, and so does a change of pattern that only a long one shows
+short window shows therefore raises an alarm. A change of pattern that only a long window shows does too
 (docs/decisions/0008).
 """
 
