@@ -1,9 +1,10 @@
 """Windows through a member of the ensemble, in padded batches of one fixed size.
 
-Because the size is fixed, a window's result does not depend on the other windows of its batch, to the last
-bit; natural batch sizes change the last bits of some convolutions. Threads share whole batches, each with
-one torch thread, so that no result depends on their number. The threads inside torch's operations would wait
-for each other actively, which is slow on a busy machine.
+Because the size is fixed, the other windows of a batch do not change a window's result in any bit. (Natural
+batch sizes change the last bits of some convolutions.)
+
+Threads share whole batches, each with one torch thread, so that no result depends on their number. The
+threads inside torch's operations would wait for each other actively, which is slow on a busy machine.
 
 Letters: N windows, B batch, W window, S span, C channels, K statistics.
 """
