@@ -24,7 +24,7 @@ def verdicts(
     contribution: tuple[float, float] = (0.1, 0.9),
     state: State | None = None,
 ) -> Verdicts:
-    """One series' verdicts from `start_s` seconds on; NaN is a gap, above 1 is anomalous, unless `state` is given."""
+    """One series' verdicts from `start_s` seconds on; NaN is a gap, above 1 anomalous, or all are `state`."""
     score = np.array(scores)
     states = np.where(np.isnan(score), State.GAP, np.where(score > 1, State.ANOMALOUS, State.OK))
     if state is not None:
