@@ -254,9 +254,9 @@ def _batch_statistics(artifact: Artifact, history: History, batch: dict[int, Seg
 
     def parts(rows: Rows) -> Iterator[_Part]:
         outputs = scorer.add(rows)
-        yield part("final", outputs.settled)
-        if outputs.fresh is not None:
-            yield part("provisional", outputs.fresh)
+        yield part("final", outputs.final)
+        if outputs.provisional is not None:
+            yield part("provisional", outputs.provisional)
 
     order = {str(number): at for at, number in enumerate(batch)}
     for readings in _readings(history, batch, spec):

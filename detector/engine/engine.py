@@ -102,8 +102,8 @@ class Engine:
         final, provisional = self._score_readings(slots, readings)  # 1. score
         noticed: tuple[IncidentEvent, ...] = ()
         if now_ns is not None:  # 2. watch
-            noticed = self._find_silent(slots, readings, now_ns)
-            final += self._find_stale(now_ns)
+            noticed = parts.find_silent(slots, readings, now_ns)
+            final += parts.find_stale(now_ns)
         result = self._follow(final, provisional, parts.incidents.update)  # 3. follow
         self._count(result.verdicts, len(readings))
         return StepResult(result.verdicts, noticed + result.incidents, result.provisional)
@@ -115,8 +115,8 @@ class Engine:
     def step_in_silence(self, readings: Readings) -> None:
         """Replay readings that were scored before: update the state, emit nothing, count nothing.
 
-        Series whose state was saved by another model or other rules keep their incidents unchanged, because
-        the decisions of this model on those rows were never published.
+        Series whose state was saved by another model or other rules keep their incidents unchanged. The
+        decisions of this model on those rows were never published.
         """
         parts = self._parts
         final, provisional = self._score_readings(parts.number(readings.names), readings)
@@ -137,14 +137,14 @@ class Engine:
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one, because the input has ended."""
         final, _ = self._score_rows(self._parts.grid.flush())
-        final.append(self._parts.row_scorer.judge(self._parts.window_scorer.flush()))
+        final.append(self._parts.row_scorer.score(self._parts.window_scorer.flush()))
         return self._emit(final)
 
     def finish_waiting(self) -> StepResult:
         """Finish every waiting row with the windows so far, because the next model cannot continue them."""
         rows = self._parts.window_scorer.flush()
         self._parts.saved.mark_urgent(rows.slot)
-        return self._emit([self._parts.row_scorer.judge(rows)])
+        return self._emit([self._parts.row_scorer.score(rows)])
 
     def drop(self, partitions: Collection[int]) -> None:
         """Forget the series of partitions that another process reads from now on."""
@@ -188,30 +188,10 @@ class Engine:
         final, provisional = [], []
         for some in split_rows(rows, self.artifact.spec.window):
             outputs = parts.window_scorer.add(some)
-            final.append(parts.row_scorer.judge(outputs.settled))
-            if outputs.fresh is not None:
-                provisional.append(parts.row_scorer.judge_fresh(outputs.fresh))
+            final.append(parts.row_scorer.score(outputs.final))
+            if outputs.provisional is not None:
+                provisional.append(parts.row_scorer.score_provisional(outputs.provisional))
         return final, provisional
-
-    def _find_silent(
-        self, slots: NDArray[np.int32], readings: Readings, now_ns: int
-    ) -> tuple[IncidentEvent, ...]:
-        """Return the silence incidents that began or ended. No replay finds them again: save them at once."""
-        parts = self._parts
-        ended = parts.silence.hear(slots, readings, now_ns)
-        known = parts.series.known() if parts.silence.is_on else np.empty(0, np.int32)
-        begun = parts.silence.watch(known, parts.grid.newest(known), now_ns)
-        parts.saved.mark_urgent([*ended.changed, *begun.changed])
-        return ended.events + begun.events
-
-    def _find_stale(self, now_ns: int) -> list[RowVerdicts]:
-        """Return the verdicts of series that became stale by now."""
-        parts, limit_ns = self._parts, self.options.stale_after_ns
-        if limit_ns is None:
-            return []
-        stale = parts.latest.not_stale(parts.silence.stale(parts.series.known(), now_ns, limit_ns))
-        parts.saved.mark_urgent(stale)
-        return [parts.row_scorer.stale(stale, parts.latest.rows(stale))]
 
     def _follow(
         self,

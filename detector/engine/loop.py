@@ -1,12 +1,12 @@
 """The one loop: source -> engine -> sink -> commit. The daemon and the backtest differ in source and sink.
 
     1. poll     wait for the next batch of readings
-    2. step     let the engine judge it, and tell it the time
+    2. step     let the engine score it, and pass the service's time
     3. write    hand verdicts, incidents and rejects to the sink
     4. commit   the sink acknowledges everything written, then the position moves behind the batch
 
-A batch is processed as a whole or not at all: when anything raises, the position has not moved and the
-batch is read again.
+A batch is processed as a whole or not at all. When anything raises, the position has not moved and the batch
+is read again.
 """
 
 from __future__ import annotations
@@ -24,18 +24,21 @@ POLL_SECONDS = 0.25
 
 
 class Sink(Protocol):
-    """Where results go. `commit` returns once they are safe and the position is behind them."""
+    """Where results go."""
 
-    def write(self, result: StepResult, batch: Batch) -> None: ...
+    def write(self, result: StepResult, batch: Batch) -> None:
+        """Take the results of a batch."""
 
-    def commit(self, position: Position | None) -> None: ...
+    def commit(self, position: Position | None) -> None:
+        """Return once everything written is safe and the position is behind it; None: the current one."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release what the sink holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One completed turn of the loop and the seconds spent in each step."""
+    """One completed turn of the loop, and the seconds spent in each step."""
 
     batch: Batch
     result: StepResult
@@ -50,11 +53,11 @@ def _never() -> bool:
 
 
 def _ignore(turn: Turn) -> None:
-    """Nobody watches."""
+    """Do nothing: no one observes the turns."""
 
 
 def _drop_lost(engine: Engine, batch: Batch) -> Batch:
-    """Without recovery the series of partitions that come warm up."""
+    """Forget the series of lost partitions; without recovery, series of new partitions warm up."""
     engine.drop(batch.lost)
     return batch
 
@@ -67,10 +70,19 @@ def run(
     on_turn: Callable[[Turn], None] = _ignore,
     prepare: Callable[[Engine, Batch], Batch] = _drop_lost,
 ) -> None:
-    """Turn until `should_stop` says so or the input ends; at its end close what is still open.
+    """Turn until `should_stop` returns True or the input ends. At its end, close what is still open.
 
-    `on_turn` is told of every completed turn (for metrics); `prepare` makes the engine ready for a batch and
-    returns what of it is live (`detector.delivery.recovery`). Raises what source and sink raise.
+    Args:
+        source: where batches come from.
+        engine: scores them.
+        sink: where results go.
+        should_stop: is asked before every turn.
+        on_turn: is called after every completed turn, for metrics.
+        prepare: makes the engine ready for a batch and returns the part of the batch that is live
+            (`detector.delivery.recovery`).
+
+    Raises:
+        Exception: whatever source, sink or `prepare` raise.
     """
     while not should_stop():
         laps = [time.perf_counter()]

@@ -12,17 +12,19 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from connectors.records import Readings
 from detector.artifact.spec import Artifact, Spec
 from detector.engine.latest import LatestVerdicts
 from detector.engine.saved_state import SavedState
 from detector.engine.snapshot import Origin
 from detector.engine.values import Counters, EngineOptions
+from detector.incidents.incident import IncidentEvent
 from detector.incidents.incidents import Incidents
 from detector.incidents.rules import ChannelRule, IncidentRules
 from detector.incidents.silence import SilenceWatch
 from detector.rows.grid import Grid, GridCounters
 from detector.rows.series_arrays import SeriesArray, SeriesIndex
-from detector.scoring.row_scorer import RowScorer
+from detector.scoring.row_scorer import RowScorer, RowVerdicts
 from detector.scoring.window_scorer import WindowCounters, WindowScorer
 
 
@@ -125,6 +127,31 @@ class Parts:
         for part in (*scoring, self.incidents, self.silence, self.latest, self.saved):
             part.drop(slots)
         self.series.drop(slots.tolist())
+
+    def find_silent(
+        self, slots: NDArray[np.int32], readings: Readings, now_ns: int
+    ) -> tuple[IncidentEvent, ...]:
+        """Return the events of silence that begins or ends. They make their series urgent to save.
+
+        Args:
+            slots: the number of each series in `readings.names`, int32.
+            readings: what came.
+            now_ns: the service's time.
+        """
+        ended = self.silence.note_readings(slots, readings, now_ns)
+        known = self.series.known() if self.silence.is_on else np.empty(0, np.int32)
+        begun = self.silence.find_silent(known, self.grid.newest(known), now_ns)
+        self.saved.mark_urgent([*ended.changed, *begun.changed])
+        return ended.events + begun.events
+
+    def find_stale(self, now_ns: int) -> list[RowVerdicts]:
+        """Return the verdicts of series that became stale by now. These become urgent to save."""
+        limit_ns = self.options.stale_after_ns
+        if limit_ns is None:
+            return []
+        stale = self.latest.not_stale(self.silence.stale(self.series.known(), now_ns, limit_ns))
+        self.saved.mark_urgent(stale)
+        return [self.row_scorer.stale(stale, self.latest.rows(stale))]
 
     def take_counts(self) -> Counters:
         """Return what the parts have counted since the last call, and let them count from zero again."""

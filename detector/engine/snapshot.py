@@ -1,10 +1,11 @@
-"""The state of single series as bytes, and back: what a member hands to its successor.
+"""The state of a single series as bytes, and back.
 
-Everything that the engine remembers of a series is in it, bit by bit, so that an engine that was given the
-snapshots of all series and the readings after them goes on as if nothing had happened. The `Origin` says what
-engine that was. Its cells fit an engine of the same layout only: same channels, grid, windows and thresholds'
-form. For another one it still holds the readings of rows that are open, and the open incident, which must be
-resolved some day.
+Promise: a restored series continues with the same bits as if nothing had happened, if the engine then gets
+the readings after the snapshot.
+
+The `Origin` describes the engine that saved the state. The cells fit only an engine of the same layout: same
+channels, grid, windows and form of threshold. An engine of another layout still restores the readings of open
+rows, and the open incident, which must be resolved some day.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ FORMAT = 2
 
 
 class Origin(msgspec.Struct, array_like=True, frozen=True):
-    """The engine that a state is of.
+    """The engine that saved a state.
 
-    layout         of its cells
-    model, rules   fingerprints: engines that share both say the same of the same readings
+    layout         fingerprint of the layout of the cells
+    model, rules   fingerprints: engines that share both give the same results for the same readings
     grid           (interval, lateness) in nanoseconds
-    channels       names; center and scale are theirs, as bytes of float64
+    channels       names of the channels
+    center, scale  of each channel, float64 [C] as bytes
     """
 
     layout: bytes
@@ -45,6 +47,7 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
 
     @classmethod
     def of(cls, artifact: Artifact, lateness_ns: int, rules: IncidentRules) -> Origin:
+        """Return the origin of an engine with this artifact, lateness and rules."""
         spec = artifact.spec
         return cls(
             _layout_of(spec, lateness_ns),
@@ -57,21 +60,22 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
         )
 
     def judges_like(self, other: Origin) -> bool:
-        """Whether the two say the same of the same readings."""
+        """Return whether both engines give the same results for the same readings."""
         return (self.layout, self.model, self.rules) == (other.layout, other.model, other.rules)
 
     def scaling(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Center and scale, float64 [C] each."""
+        """Return center and scale, float64 [C] each."""
         return np.frombuffer(self.center), np.frombuffer(self.scale)
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesState:
-    """One series.
+    """The state of one series.
 
-    cells         one entry of each of the engine's arrays, as bytes one after the other; the grid's first
-    timestamp_ns  int64 [n], values float64 [n, C]: the readings of rows that are still open
-    track         what the incident rules remember, None where nothing
+    cells         its entry in each array of the engine, as bytes one after the other; the grid's comes first
+    timestamp_ns  int64 [n], times of the readings of rows that are still open
+    values        float64 [n, C], their values
+    track         what the incident rules keep, None where they keep nothing
     """
 
     name: str
@@ -83,11 +87,11 @@ class SeriesState:
 
     @property
     def watermark_ns(self) -> int:
-        """The newest timestamp seen."""
+        """The newest timestamp of the series."""
         return int(np.frombuffer(self.cells, np.int64, 1)[0])
 
     def values_of(self, channels: Sequence[str]) -> NDArray[np.float64]:
-        """The open readings in other channels, float64 [n, len(channels)]; NaN for those that are new."""
+        """Return the open readings for other channels, float64 [n, len(channels)]; new ones are NaN."""
         if tuple(channels) == self.origin.channels:
             return self.values
         values = np.full((len(self.values), len(channels)), np.nan)
@@ -112,7 +116,12 @@ _decoder = msgspec.msgpack.Decoder(_Record)
 
 
 def encode_state(state: SeriesState, offset: int) -> bytes:
-    """`offset`: every reading of the series before it is in the state, none after it."""
+    """Return a state as bytes.
+
+    Args:
+        state: the state of one series.
+        offset: every reading of the series before this offset is in the state, and none from it on.
+    """
     record = _Record(
         FORMAT,
         offset,
@@ -126,7 +135,7 @@ def encode_state(state: SeriesState, offset: int) -> bytes:
 
 
 def decode_state(name: str, data: bytes) -> tuple[SeriesState, int] | None:
-    """The state and its offset; None where it cannot be read: the series then warms up again."""
+    """Return the state and its offset; None if the bytes cannot be read, so that the series warms up."""
     try:
         record = _decoder.decode(data)
         times = np.frombuffer(record.times, np.int64)
@@ -139,7 +148,7 @@ def decode_state(name: str, data: bytes) -> tuple[SeriesState, int] | None:
 
 
 def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
-    """What two engines must share for the cells of one to mean the same to the other."""
+    """Return a fingerprint of everything that decides the meaning of the cells."""
     parts = {
         "channels": [[c.name, c.flatline_rows > 0] for c in spec.channels],
         "grid": [spec.interval_ns, lateness_ns],
@@ -150,8 +159,10 @@ def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
 
 
 def _model_of(artifact: Artifact) -> bytes:
-    """Of everything that a verdict depends on: two versions that differ in their training's notes alone
-    have the same."""
+    """Return a fingerprint of everything in the artifact that a verdict depends on.
+
+    Versions that differ only in the notes on their training share it.
+    """
     description = asdict(artifact.spec) | {"training": {}}
     weights = [tensor.cpu().numpy().tobytes() for tensor in artifact.module.state_dict().values()]
     return _digest(orjson.dumps(description, option=orjson.OPT_SORT_KEYS), *weights)
@@ -165,7 +176,7 @@ def _digest(*parts: bytes) -> bytes:
 
 
 def gather(arrays: Sequence[SeriesArray], slots: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """The entries of `slots` in all arrays, as bytes: uint8 [len(slots), bytes]."""
+    """Return the entries of `slots` in all arrays as bytes, uint8 [len(slots), bytes]."""
     size = int(slots.max(initial=-1)) + 1
     columns = []
     for array in arrays:
@@ -178,7 +189,16 @@ def gather(arrays: Sequence[SeriesArray], slots: NDArray[np.int32]) -> NDArray[n
 
 
 def scatter(arrays: Sequence[SeriesArray], slots: NDArray[np.int32], cells: NDArray[np.uint8]) -> None:
-    """Undo `gather`. Raises ValueError where the bytes are not those of these arrays."""
+    """Write bytes from `gather` back into the arrays.
+
+    Args:
+        arrays: in the same order as for `gather`.
+        slots: the series, int32 [n].
+        cells: uint8 [n, bytes].
+
+    Raises:
+        ValueError: the number of bytes does not fit the arrays.
+    """
     size = int(slots.max(initial=-1)) + 1
     at = 0
     for array in arrays:

@@ -1,4 +1,4 @@
-"""What the engine is told, and what it tells."""
+"""Values that go into the engine and come out of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detector.scoring.verdicts import State, Verdicts
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """What the artifact leaves open.
+    """Options that the artifact leaves open.
 
     lateness_ns     how long a row waits for readings that come out of order
     stale_after_ns  silence, by the clock of `tick`, after which a series is stale; None: never
@@ -32,8 +32,13 @@ class EngineOptions:
 
 @dataclass(slots=True)
 class Counters:
-    """Totals since the start; `readings` are the accepted and the dropped ones together, `suppressed` bad
-    rows by the rule that kept them from opening an incident."""
+    """Totals since the start.
+
+    readings    accepted and dropped ones together
+    cells       channel values expected in the rows; nan_cells: those without a value
+    states      final verdicts by `State`
+    suppressed  bad rows by the rule that kept them from opening an incident
+    """
 
     readings: int = 0
     rows: int = 0
@@ -63,8 +68,12 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """Final verdicts, what changed among incidents, and provisional verdicts of rows that are not final
-    yet and at which a window ends (none where nothing is delayed)."""
+    """The output of one step of the engine.
+
+    verdicts     final verdicts
+    incidents    what changed among incidents
+    provisional  verdicts of new rows at which a window ends; none if the model has no delay
+    """
 
     verdicts: Verdicts
     incidents: tuple[IncidentEvent, ...]
@@ -73,7 +82,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The newest verdict of every series known, as arrays over series (for metrics).
+    """The newest verdict of every known series, as arrays over series (for metrics).
 
     threshold  float64 [n], in units of the calibrated one; NaN where unknown
     is_full    bool [n], whether the window is full
@@ -91,12 +100,12 @@ class Latest:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Series whose saved state is old.
+    """Series whose saved state is older than their state.
 
     slot       int32 [n]
     partition  int32 [n]
-    since      int64 [n], the offset of the first reading that the saved state lacks, -1 where none
-    urgent     bool [n], something was said of the series that no reading will make it say again
+    since      int64 [n], the offset of the first reading that the saved state lacks, -1 if it lacks none
+    urgent     bool [n], something was emitted for the series that no replay would emit again
     """
 
     slot: NDArray[np.int32]

@@ -1,7 +1,8 @@
-"""Many series that turn at once are told as one: incidents folded where people are told of them.
+"""Grouping: many series that alarm at once become one notification.
 
-Folding follows the events of incidents; it is no part of the engine, for which series turn at once is a
-question about all partitions, and no member sees them all (docs/decisions/0015-folding-where-people-read.md).
+Groups are formed from incident events, outside of the engine. Which series alarm at once is a question about
+all partitions, and no process of the group reads them all
+(docs/decisions/0015-folding-where-people-read.md).
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from detector.incidents.rules import FoldRules
 
 @dataclass(frozen=True, slots=True)
 class IncidentGroup:
-    """Several series' incidents as one.
+    """The incidents of several series as one.
 
-    id         of its first incident, so that it stays while others join
-    state      firing while one of them is
-    severity   the worst of them
-    start_ns   of the incident that the others were near to: the first, when it opened
-    incidents  as they are now, by start and series; those that are over too
+    id         derived from the first incident, so that it stays the same while others join
+    state      firing while one of the incidents is
+    severity   the worst of the incidents' severities
+    start_ns   start of the first incident when the group opened; the others began near to it
+    incidents  in their newest state, by start and series; resolved ones too
     """
 
     id: str
@@ -34,20 +35,20 @@ class IncidentGroup:
 
     @property
     def series(self) -> tuple[str, ...]:
-        """Whose incidents they are."""
+        """The series of the incidents, each once."""
         return tuple(dict.fromkeys(one.series for one in self.incidents))
 
 
 @dataclass(frozen=True, slots=True)
 class GroupEvent:
-    """A change of a fold: opened, joined by others, escalated, resolved."""
+    """A change of a group: it opened, others joined it, it escalated, or it resolved."""
 
     kind: Literal["opened", "joined", "escalated", "resolved"]
     fold: IncidentGroup
 
 
 def group_all(rules: FoldRules, incidents: Iterable[Incident]) -> tuple[IncidentGroup, ...]:
-    """The folds among incidents that are all known, in whatever order they are given."""
+    """Return the groups among incidents that are all known already, given in any order."""
     if rules.num_series == 0:
         return ()
     found = (_folded(group) for group in _groups(rules, incidents))
@@ -56,8 +57,11 @@ def group_all(rules: FoldRules, incidents: Iterable[Incident]) -> tuple[Incident
 
 @dataclass(slots=True)
 class Grouping:
-    """Folds events as they come. An incident that was told by itself before its fold opened is resolved by
-    itself too; whoever joins a fold is told by the fold alone."""
+    """Groups incident events as they arrive.
+
+    An incident whose opening was emitted before its group opened is also resolved by an event of its own. An
+    incident that joins an open group appears in the events of the group only.
+    """
 
     rules: FoldRules
     _open: dict[str, Incident] = field(default_factory=dict)
@@ -67,7 +71,7 @@ class Grouping:
     def take(
         self, events: Sequence[IncidentEvent]
     ) -> tuple[tuple[IncidentEvent, ...], tuple[GroupEvent, ...]]:
-        """The next events together; returns those to be told by themselves, and what the folds do."""
+        """Take the next events; return those to emit one by one, and the events of groups."""
         if self.rules.num_series == 0:
             return tuple(events), ()
         for event in events:
@@ -83,7 +87,7 @@ class Grouping:
         return tuple(single), tuple(changes)
 
     def _joined(self) -> list[GroupEvent]:
-        """Open incidents that start near enough to an open fold."""
+        """Let open incidents that start near an open group join it; return the events."""
         changes = []
         for at, fold in enumerate(self._folds):
             near = [one for one in self._loose() if abs(one.start_ns - fold.start_ns) <= self.rules.window_ns]
@@ -93,18 +97,18 @@ class Grouping:
         return changes
 
     def _opened(self) -> list[GroupEvent]:
-        """Folds among the open incidents that belong to none."""
+        """Open groups among the incidents that belong to none; return the events."""
         new = group_all(self.rules, self._loose())
         self._folds += new
         return [GroupEvent("opened", fold) for fold in new]
 
     def _loose(self) -> list[Incident]:
-        """The open incidents in no fold."""
+        """Return the open incidents that belong to no group."""
         folded = {one.id for fold in self._folds for one in fold.incidents}
         return [one for one in self._open.values() if one.id not in folded]
 
     def _is_single(self, event: IncidentEvent) -> bool:
-        """Whether to tell the event by itself: of what is in no fold, or was told before its fold opened."""
+        """Return whether to emit the event by itself: its incident has no group, or opened before it."""
         identifier = event.incident.id
         if identifier in self._alone:
             return True
@@ -115,7 +119,7 @@ class Grouping:
         return True
 
     def _went_on(self, newest: dict[str, Incident]) -> list[GroupEvent]:
-        """Folds whose incidents escalated or are over."""
+        """Update the groups of these incidents; return the escalations and resolutions of groups."""
         changes = []
         for at, fold in enumerate(self._folds):
             if not any(one.id in newest for one in fold.incidents):
@@ -131,7 +135,7 @@ class Grouping:
 
 
 def _groups(rules: FoldRules, incidents: Iterable[Incident]) -> list[list[Incident]]:
-    """Incidents by start, each group within the window of its first."""
+    """Split incidents by start; each part lies within the window of its first incident."""
     groups: list[list[Incident]] = []
     for one in sorted(incidents, key=lambda one: (one.start_ns, one.series, one.id)):
         if groups and one.start_ns - groups[-1][0].start_ns <= rules.window_ns:
@@ -142,6 +146,7 @@ def _groups(rules: FoldRules, incidents: Iterable[Incident]) -> list[list[Incide
 
 
 def _folded(incidents: Sequence[Incident]) -> IncidentGroup:
+    """Return a new group of these incidents."""
     ordered = tuple(sorted(incidents, key=lambda one: (one.start_ns, one.series, one.id)))
     first = ordered[0]
     identifier = hashlib.sha256(f"fold\0{first.id}".encode()).hexdigest()[:16]
@@ -157,5 +162,5 @@ def _folded(incidents: Sequence[Incident]) -> IncidentGroup:
 
 
 def _renewed(fold: IncidentGroup, incidents: Sequence[Incident]) -> IncidentGroup:
-    """The same fold of these incidents."""
+    """Return the group with these incidents instead; id and start stay."""
     return replace(_folded(incidents), id=fold.id, start_ns=fold.start_ns)

@@ -1,8 +1,8 @@
-"""Maintenance windows: times in which series may be bad without an incident.
+"""Maintenance windows: times in which bad rows of a series open no incident.
 
-A window is one stretch of time, or recurs on days of the week at a local time. A recurring one starts by the
-clock on the wall of its zone and lasts its duration, whatever clocks are set to meanwhile; a start that the
-change to summer time skips is an hour later, and one that comes twice is the first.
+A window is one period, or it recurs on days of the week at a local time. A recurring window starts at the
+local time of its zone and lasts for its duration, even if the clocks change meanwhile. A start that the
+change to summer time skips is one hour later. A start that occurs twice is the first one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONGEST_NS = 7 * _DAY_NS
 
 @dataclass(frozen=True, slots=True)
 class OneOff:
-    """From `start_ns`, up to and without `end_ns`."""
+    """A single period, from `start_ns` (included) to `end_ns` (excluded)."""
 
     start_ns: int
     end_ns: int
@@ -34,14 +34,14 @@ class OneOff:
             raise ValueError("end must be after start")
 
     def covers(self, timestamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of these times are inside, bool [n]."""
+        """Return which of these times, int64 [n], are inside: bool [n]."""
         inside: NDArray[np.bool_] = (timestamp_ns >= self.start_ns) & (timestamp_ns < self.end_ns)
         return inside
 
 
 @dataclass(frozen=True, slots=True)
 class Recurring:
-    """On `weekdays` (0: Monday) at `at`, for `duration_ns`, by the clock of `zone` (an IANA name)."""
+    """A period that starts on `weekdays` (0: Monday) at `at`, local time of `zone` (an IANA name)."""
 
     weekdays: frozenset[int]
     at: time
@@ -55,14 +55,14 @@ class Recurring:
             raise ValueError("weekdays must name at least one day")
 
     def covers(self, timestamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of these times are inside, bool [n]."""
+        """Return which of these times, int64 [n], are inside: bool [n]."""
         inside = np.zeros(len(timestamp_ns), np.bool_)
         for start_ns in self._starts_near(timestamp_ns):
             inside |= (timestamp_ns >= start_ns) & (timestamp_ns < start_ns + self.duration_ns)
         return inside
 
     def _starts_near(self, timestamp_ns: NDArray[np.int64]) -> list[int]:
-        """The starts whose windows might hold one of these times."""
+        """Return the starts whose windows might contain one of these times."""
         days = np.unique(timestamp_ns // _DAY_NS)
         back = np.arange(-1 - -(-self.duration_ns // _DAY_NS), 2)  # a zone may be a day ahead or behind
         near = np.unique(np.add.outer(days, back))
@@ -72,14 +72,18 @@ class Recurring:
 
 @dataclass(frozen=True, slots=True)
 class Maintenance:
-    """A window, and the series it is for: names, or patterns with * ? [abc]."""
+    """A maintenance window, and its series: names, or patterns with * ? [abc]."""
 
     when: OneOff | Recurring
     series: tuple[str, ...] = ("*",)
     name: str = ""
 
     def is_for(self, series: str) -> bool:
-        """Whether a pattern matches the name."""
+        """Return whether a pattern matches the name.
+
+        >>> Maintenance(OneOff(0, 10), ("pump-*",)).is_for("pump-1")
+        True
+        """
         return any(fnmatchcase(series, pattern) for pattern in self.series)
 
 
@@ -89,7 +93,14 @@ def in_maintenance(
     series: NDArray[np.int32],
     timestamp_ns: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    """Which rows of which series (an index into `names`) lie in a window that is for them, bool [n]."""
+    """Return which rows lie in a maintenance window of their series, bool [n].
+
+    Args:
+        windows: the maintenance windows.
+        names: names of the series.
+        series: the series of each row, int32 [n], an index into `names`.
+        timestamp_ns: the time of each row, int64 [n].
+    """
     inside = np.zeros(len(series), np.bool_)
     for window in windows:
         covered = np.flatnonzero(window.when.covers(timestamp_ns))
@@ -101,7 +112,7 @@ def in_maintenance(
 
 @lru_cache(maxsize=4096)
 def _start_of(rule: Recurring, day: int) -> int | None:
-    """When the window of the local day `day` (counted from 1970) starts; None where the rule skips it."""
+    """Return when the window of the local day `day` (days since 1970) starts; None on other weekdays."""
     local = _EPOCH + timedelta(days=day)
     if local.weekday() not in rule.weekdays:
         return None

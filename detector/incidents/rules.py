@@ -1,4 +1,4 @@
-"""What the incident rules are: plain values, checked when they are made. docs/incidents.md explains each."""
+"""The incident rules as plain values, validated when they are made. docs/incidents.md explains each."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Suppression = Literal["direction", "deviation", "recovery", "maintenance", "cool
 SUPPRESSIONS: tuple[Suppression, ...] = (
     *("direction", "deviation", "recovery", "maintenance", "cooldown", "flapping"),
 )
-"""Why a bad row opens nothing, in the order in which the rules are asked."""
+"""Why a bad row opens nothing, in the order in which the rules are applied."""
 _HOUR_NS = 3_600_000_000_000
 _MINUTE_NS = 60_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelRule:
-    """What a channel must do to raise an alarm; deviations are actual less expected, in physical units.
+    """When a channel may raise an alarm. A deviation is actual minus expected value, in physical units.
 
     direction     the side of the expected value that matters
     min_absolute  deviations below this do not matter
     min_relative  deviations below this share of the expected value do not matter
-    valid_min, valid_max  values outside are impossible; None: what the model says
+    valid_min, valid_max  values outside are impossible; None: the bound of the model applies
     """
 
     direction: Direction = "both"
@@ -42,13 +42,13 @@ class ChannelRule:
 
     @property
     def ignores_deviations(self) -> bool:
-        """Whether some deviations do not matter."""
+        """Whether some deviations of the channel do not matter."""
         return self.direction != "both" or self.min_absolute > 0 or self.min_relative > 0
 
 
 @dataclass(frozen=True, slots=True)
 class WatchdogRules:
-    """Silence, by the service's clock, that is an incident of its own; 0: none is."""
+    """How long a series, or the whole stream, may send nothing, by the service's clock; 0: for ever."""
 
     series_after_ns: int = 0
     stream_after_ns: int = 0
@@ -56,8 +56,7 @@ class WatchdogRules:
 
 @dataclass(frozen=True, slots=True)
 class FoldRules:
-    """Incidents of at least `num_series` series that start within `window_ns` of the first of them are told
-    as one; 0: never."""
+    """When incidents become one group: at least `num_series` series (0: never) within `window_ns`."""
 
     num_series: int = 0
     window_ns: int = _MINUTE_NS
@@ -65,11 +64,11 @@ class FoldRules:
 
 @dataclass(frozen=True, slots=True)
 class IncidentRules:
-    """When an incident opens, how bad it is, and when it is over (rows are known rows, times event time).
+    """When an incident opens, how severe it is, and when it is over. Only rows of known state count.
 
     flap_incidents  openings within `flap_window_ns` that make a series flapping; 0: never
     settle_rows     rows after a gap or after warming whose scores open nothing
-    channels        rules of channels, by name; a channel without any may always raise an alarm
+    channels        rules of channels, by name; a channel without a rule may always raise an alarm
     """
 
     for_rows: int = 1

@@ -1,8 +1,9 @@
-"""The watchdog: series that fall silent, and a stream that stops, by the service's clock.
+"""Incidents of silence: series that send nothing, and a stream that stops, by the service's clock.
 
-What it finds is not in the input, so no replay finds it again: every change must be saved with the batch in
-which it is told (`SilenceEvents.changed`), and replays pass it by. Its incidents are kept with a series' track;
-that of the stream with one series of it, which carries it to whoever takes that series over.
+Silence is not in the input, so no replay finds it again. Every change must therefore be saved with the batch
+in which it is emitted (`SilenceEvents.changed`), and replays leave it out. The incident of a silent series is
+kept in its track. That of the stream is kept in the track of one series, which carries it to the process that
+reads this series next.
 """
 
 from __future__ import annotations
@@ -21,46 +22,54 @@ from detector.incidents.rules import IncidentRules
 from detector.rows.series_arrays import SeriesArray
 
 STREAM = "*"
-"""The series of an incident of the whole stream."""
+"""The name of the series in an incident of the whole stream."""
 _NEVER = -1
 
 
 @dataclass(frozen=True, slots=True)
 class SilenceEvents:
-    """What the watchdog says: events, and the slots that must be saved for it."""
+    """Events of silence, and the slots whose state must be saved with them."""
 
     events: tuple[IncidentEvent, ...] = ()
     changed: tuple[int, ...] = ()
 
 
 class SilenceWatch:
-    """When each series was heard last by the service's clock, and what follows. Not thread-safe."""
+    """Keeps when each series sent something last, and opens and resolves incidents of silence.
+
+    Not thread-safe.
+
+    Args:
+        rules: the incident rules; `rules.watchdog` has the limits.
+        incidents: where the open incidents are kept.
+        names: the name of the series in each slot, shared with the engine.
+    """
 
     def __init__(self, rules: IncidentRules, incidents: Incidents, names: Sequence[str]) -> None:
         self._rules = rules
         self._incidents = incidents
         self._names = names
         self._stream_ns = _NEVER
-        self._heard_ns = SeriesArray((), np.int64, _NEVER)
+        self._last_seen_ns = SeriesArray((), np.int64, _NEVER)
         self._silent = SeriesArray((), np.bool_, False)
         self._carriers: set[int] = set()
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is watched."""
+        """Whether a limit of silence is set."""
         return bool(self._rules.watchdog.series_after_ns or self._rules.watchdog.stream_after_ns)
 
     def use_rules(self, rules: IncidentRules) -> None:
-        """Judge by other rules; what is open stays."""
+        """Apply other rules; open incidents stay open."""
         self._rules = rules
 
     def arrays(self) -> tuple[SeriesArray, ...]:
-        """What is remembered of a series, for the engine to make room in and reset."""
-        return (self._heard_ns, self._silent)
+        """Return every array over series that this object keeps. None is part of a saved state."""
+        return (self._last_seen_ns, self._silent)
 
     def begin(self, slots: NDArray[np.int32], now_ns: int | None) -> None:
-        """Watch series that were taken over from now on (None: from their next reading)."""
-        self._heard_ns.data[slots] = _NEVER if now_ns is None else now_ns
+        """Begin to watch restored series at `now_ns`; None: at their next reading."""
+        self._last_seen_ns.data[slots] = _NEVER if now_ns is None else now_ns
         self._stream_ns = self._stream_ns if now_ns is None else max(self._stream_ns, now_ns)
         for slot in slots.tolist():
             track = self._incidents.track(self._names[slot])
@@ -69,9 +78,15 @@ class SilenceWatch:
                 self._carriers.add(slot)
 
     def continue_from(self, other: SilenceWatch, theirs: NDArray[np.int32], ours: NDArray[np.int32]) -> None:
-        """Go on from where another watchdog heard its series `theirs`, here `ours`."""
+        """Take over when the series sent something last.
+
+        Args:
+            other: the watch that has followed the series so far.
+            theirs: the slots of the series in `other`, int32 [n].
+            ours: the slots of the same series here, int32 [n].
+        """
         self._stream_ns = other._stream_ns
-        self._heard_ns.data[ours] = other._heard_ns.data[theirs]
+        self._last_seen_ns.data[ours] = other._last_seen_ns.data[theirs]
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -80,37 +95,51 @@ class SilenceWatch:
             array.reset(slots)
 
     def stale(self, known: NDArray[np.int32], now_ns: int, limit_ns: int) -> NDArray[np.int32]:
-        """The series that nothing came of for longer than `limit_ns`."""
-        heard = self._heard_ns.data[known]
-        return known[(heard >= 0) & (now_ns - heard > limit_ns)]
+        """Return those of `known` that have sent nothing for longer than `limit_ns`."""
+        last_seen = self._last_seen_ns.data[known]
+        return known[(last_seen >= 0) & (now_ns - last_seen > limit_ns)]
 
-    def hear(self, slots: NDArray[np.int32], readings: Readings, now_ns: int) -> SilenceEvents:
-        """Note what came, of the series in `slots`; what was silent is over, at the event time of its first
-        reading."""
+    def note_readings(self, slots: NDArray[np.int32], readings: Readings, now_ns: int) -> SilenceEvents:
+        """Record that these series sent readings at `now_ns`.
+
+        Resolve their silence incidents, dated by the first reading's event time.
+
+        Args:
+            slots: the number of each series in `readings.names`, int32.
+            readings: what came.
+            now_ns: the service's time.
+        """
         if len(readings) == 0:
             return SilenceEvents()
         if self._stream_ns != _NEVER and now_ns - self._stream_ns > self._shortest():
-            everybody = self._heard_ns.data
-            everybody[everybody >= 0] = now_ns  # while the stream paused nobody could be heard
+            last_seen = self._last_seen_ns.data
+            last_seen[last_seen >= 0] = now_ns  # while the stream paused, no series could send anything
         self._stream_ns = now_ns
-        self._heard_ns.data[slots] = now_ns
-        over = np.flatnonzero(self._silent.data[slots])
-        if not self._carriers and len(over) == 0:
+        self._last_seen_ns.data[slots] = now_ns
+        ended = np.flatnonzero(self._silent.data[slots])
+        if not self._carriers and len(ended) == 0:
             return SilenceEvents()
         codes, first = np.unique(readings.series, return_index=True)
         first_ns = dict(zip(codes.tolist(), readings.timestamp_ns[first].tolist(), strict=True))
         carriers = sorted(self._carriers)
         self._carriers.clear()
-        events = [self._stream_over(slot, max(first_ns.values())) for slot in carriers]
-        events += [self._silence_over(int(slots[code]), first_ns[code]) for code in over.tolist()]
-        return SilenceEvents(tuple(events), (*carriers, *slots[over].tolist()))
+        events = [self._end_of_stream_silence(slot, max(first_ns.values())) for slot in carriers]
+        events += [self._end_of_silence(int(slots[code]), first_ns[code]) for code in ended.tolist()]
+        return SilenceEvents(tuple(events), (*carriers, *slots[ended].tolist()))
 
-    def watch(self, known: NDArray[np.int32], newest_ns: NDArray[np.int64], now_ns: int) -> SilenceEvents:
-        """What has fallen silent by now. `newest_ns`: int64 [known], each series' newest event time, below 0
-        where it is not known."""
+    def find_silent(
+        self, known: NDArray[np.int32], newest_ns: NDArray[np.int64], now_ns: int
+    ) -> SilenceEvents:
+        """Open incidents for what has fallen silent by `now_ns`.
+
+        Args:
+            known: the slots of all known series, int32 [n].
+            newest_ns: each series' newest event time, int64 [n], below 0 where unknown.
+            now_ns: the service's time.
+        """
         if len(known) == 0 or not self.is_on:
             return SilenceEvents()
-        newest_ns = np.where(newest_ns > 0, newest_ns, np.maximum(self._heard_ns.data[known], 0))
+        newest_ns = np.where(newest_ns > 0, newest_ns, np.maximum(self._last_seen_ns.data[known], 0))
         stopped = self._watch_stream(known, newest_ns, now_ns)
         silent = self._watch_series(known, newest_ns, now_ns)
         return SilenceEvents(stopped.events + silent.events, stopped.changed + silent.changed)
@@ -140,9 +169,9 @@ class SilenceWatch:
         limits = self._rules.watchdog
         if not limits.series_after_ns:
             return SilenceEvents()
-        heard = self._heard_ns.data[known]
+        last_seen = self._last_seen_ns.data[known]
         until_ns = self._stream_ns if limits.stream_after_ns else now_ns  # while others go on
-        late = (heard >= 0) & (until_ns - heard > limits.series_after_ns) & ~self._silent.data[known]
+        late = (last_seen >= 0) & (until_ns - last_seen > limits.series_after_ns) & ~self._silent.data[known]
         fallen = np.flatnonzero(late)
         if len(fallen) == 0:
             return SilenceEvents()
@@ -159,7 +188,7 @@ class SilenceWatch:
         return SilenceEvents(tuple(events), tuple(changed))
 
     def _mutes(self, names: tuple[str, ...], now_ns: int) -> NDArray[np.bool_]:
-        """Which names are in maintenance by the service's clock, bool [names]."""
+        """Return which names are in maintenance by the service's clock, bool [names]."""
         codes = np.arange(len(names), dtype=np.int32)
         return in_maintenance(self._rules.maintenance, names, codes, np.full(len(names), now_ns))
 
@@ -183,14 +212,14 @@ class SilenceWatch:
             channels=(),
         )
 
-    def _silence_over(self, slot: int, at_ns: int) -> IncidentEvent:
+    def _end_of_silence(self, slot: int, at_ns: int) -> IncidentEvent:
         self._silent.data[slot] = False
         track = self._incidents.track_of(self._names[slot])
         assert track.silence is not None
         incident, track.silence = track.silence, None
         return IncidentEvent("resolved", at_ns, replace(incident, state="resolved", end_ns=at_ns))
 
-    def _stream_over(self, slot: int, at_ns: int) -> IncidentEvent:
+    def _end_of_stream_silence(self, slot: int, at_ns: int) -> IncidentEvent:
         track = self._incidents.track_of(self._names[slot])
         assert track.stream is not None
         incident, track.stream = track.stream, None

@@ -123,7 +123,7 @@ class Reconstructor:
             x_NWC = self._coder.reconstruct(self._coder.complete(x_NWC, self._options.rounds))
         self._num_windows += len(ends)
         unused = np.zeros(stretch.values.shape, np.uint8)
-        return self._overlap.judge(stretch, unused, [WindowOutput(ends, x_NWC)])
+        return self._overlap.add(stretch, unused, [WindowOutput(ends, x_NWC)])
 
     def _columns(self, rows: RowOutput, names: list[str]) -> Iterator[Columns]:
         if len(rows) == 0:

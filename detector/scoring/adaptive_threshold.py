@@ -1,14 +1,17 @@
-"""Thresholds that follow the stream: what the alarm budget promises is held by feedback.
+"""A threshold for every series that follows the stream, so that alarms keep to the alarm budget.
 
-A threshold learnt from history alone misses its rate by orders of magnitude, because history drifts. So
-each series' threshold sinks slowly and rises with each alarm, in such a balance that alarms come as often
-as the budget allows (online conformal inference, Gibbs and Candes, NeurIPS 2021, with events instead of
-rows). An anomaly cannot poison it: the clearer an alarm was, the less it raises the threshold, and while
-an alarm lasts nothing moves. Only an alarm that goes on for long, a level that stays, is learnt: the
-threshold then rises until the alarm ends, and the series is watched again.
+A threshold from history alone misses its alarm rate by orders of magnitude, because the data drift.
+Therefore each series' threshold sinks slowly and rises with each alarm. Both are balanced so that alarms come
+as often as the budget allows. (Online conformal inference, Gibbs and Candes, NeurIPS 2021, with events
+instead of rows.)
 
-The threshold at a row is a closed form of a few numbers of the series' past, so that it does not depend
-on how the rows were cut into batches. All of it is in logarithms of score 1.0.
+An anomaly cannot poison the threshold. The clearer an alarm was, the less it raises the threshold, and during
+an alarm the threshold stands still. Only an alarm that lasts for `learn_after` rows is learnt as a new level:
+the threshold then rises until the alarm ends.
+
+The threshold at a row is a closed form of a few numbers of the series' past. It therefore does not depend on
+how the rows are cut into batches. All levels are logarithms of the error in units of the calibrated
+threshold.
 """
 
 from __future__ import annotations
@@ -24,20 +27,24 @@ from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 
 _QUIET_ROWS = 8
 _CLOSE = math.log(0.8)
-"""As that of incidents: the logarithm of the score below which an alarm is over."""
+"""The logarithm of the score below which an alarm is over, as for incidents."""
 _CREEP = 0.02
-"""Logarithm a row by which the threshold rises while a level is learnt: doubled in 35 rows."""
-_FASTEST = 0.05
+"""Rise of the logarithm per row while a level is learnt; the threshold doubles in 35 rows."""
+_MAX_ALARMS_A_ROW = 0.05
 _LOOK_AHEAD = 256
-"""Rows looked at together: what an alarm costs must not depend on how many rows follow it."""
+"""Rows processed together: the cost of an alarm must not depend on how many rows follow it."""
 
 
 class AdaptiveThreshold:
-    """The threshold of every series, relative to the calibrated one.
+    """Keeps the threshold of every series, relative to the calibrated one. Not thread-safe.
 
-    Outside an alarm it is max(lowest, base - sink * (row - anchor)); in one it stands still, and after
-    `learn_after` rows it rises. `base` and `anchor` change when an alarm ends. Only rows with an error count
-    as rows of an alarm: a feed that fails in the middle of one has learnt nothing meanwhile.
+    Outside an alarm it is max(lowest, base - sink * (row - anchor)). During an alarm it stands still, and
+    after `learn_after` rows it rises. `base` and `anchor` change when an alarm ends. Only rows with an error
+    count as rows of an alarm, so nothing is learnt while a feed is interrupted.
+
+    Args:
+        adaptation: how fast the threshold moves, and how low it may become.
+        sharpness: the exponent that turns relative errors into scores.
     """
 
     def __init__(self, adaptation: Adaptation, sharpness: float = 1.0) -> None:
@@ -45,7 +52,7 @@ class AdaptiveThreshold:
         self._lowest = math.log(adaptation.lowest)
         self._rise = math.log(adaptation.rise)
         self._forgiveness = math.log(adaptation.forgiveness)
-        self._sink = self._rise * min(adaptation.alarms_a_row, _FASTEST)
+        self._sink = self._rise * min(adaptation.alarms_a_row, _MAX_ALARMS_A_ROW)
         self._learn_after = adaptation.learn_after
         self._base = SeriesArray((), np.float64, 0.0)
         self._anchor = SeriesArray((), np.int64, -1)
@@ -56,10 +63,12 @@ class AdaptiveThreshold:
     def thresholds(
         self, slot: NDArray[np.int32], row: NDArray[np.int64], error: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """The threshold in force at each row, as a factor, float64 [n].
+        """Return the threshold in force at each row, in units of the calibrated one, float64 [n].
 
-        Rows sorted by slot and row; error float64 [n] in units of the calibrated threshold, NaN where
-        unknown: such a row changes nothing.
+        Args:
+            slot: the series of each row, int32 [n]; rows are sorted by slot and row.
+            row: row numbers, int64 [n].
+            error: in units of the calibrated threshold, float64 [n]; a row with NaN changes nothing.
         """
         if len(slot) == 0:
             return np.empty(0)
@@ -68,8 +77,8 @@ class AdaptiveThreshold:
         starts = starts_of(slot)
         ends = starts + lengths_of(starts, len(slot))
         present = slot[starts]
-        fresh = self._anchor.data[present] < 0
-        self._anchor.data[present[fresh]] = row[starts[fresh]]
+        is_new = self._anchor.data[present] < 0
+        self._anchor.data[present[is_new]] = row[starts[is_new]]
         logarithm = np.log(np.maximum(error, 1e-300))
         level = self._sinking(slot, row)
         loud = logarithm > level
@@ -85,18 +94,18 @@ class AdaptiveThreshold:
             array.reset(slots)
 
     def arrays(self) -> list[SeriesArray]:
-        """What is remembered of a series."""
+        """Return every array over series that this object keeps, in the order of the snapshot's cells."""
         return [self._base, self._anchor, self._lasted, self._peak, self._quiet]
 
     def _sinking(self, slot: NDArray[np.int32], row: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The level outside alarms; NaN-free."""
+        """Return the level of each row outside alarms, float64 [n]; never NaN."""
         level: NDArray[np.float64] = np.maximum(
             self._lowest, self._base.data[slot] - self._sink * (row - self._anchor.data[slot])
         )
         return level
 
     def _follow(self, slot: int, row: NDArray[np.int64], error: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The level at the rows of one series that has an alarm among them; its state moves on."""
+        """Return the level at the rows of one series with an alarm among them; update its state."""
         level = np.empty(len(row))
         at = 0
         while at < len(row):
@@ -112,7 +121,7 @@ class AdaptiveThreshold:
     def _calm(
         self, slot: int, row: NDArray[np.int64], error: NDArray[np.float64], level: NDArray[np.float64]
     ) -> int:
-        """Write the level of the rows up to the first that exceeds it (that one too); return its place."""
+        """Write the level up to and including the first row that exceeds it; return that row's place."""
         for start in range(0, len(row), _LOOK_AHEAD):
             part = slice(start, start + _LOOK_AHEAD)
             level[part] = self._sinking(np.full(len(row[part]), slot, np.int32), row[part])
@@ -130,7 +139,7 @@ class AdaptiveThreshold:
     def _alarm(
         self, slot: int, row: NDArray[np.int64], error: NDArray[np.float64], level: NDArray[np.float64]
     ) -> int:
-        """Write the level of the rows of the alarm; return how many there are. It may end with the last."""
+        """Write the level of the rows of the alarm; return how many there are."""
         lasted, base = int(self._lasted.data[slot]), float(self._base.data[slot])
         peak, quiet = float(self._peak.data[slot]), int(self._quiet.data[slot])
         here, done = base, 0
@@ -154,6 +163,7 @@ class AdaptiveThreshold:
 
 
 def _pairs(row: NDArray[np.int64], error: NDArray[np.float64]) -> Iterator[tuple[int, float]]:
+    """Yield (row, error) as plain numbers, a few rows at a time."""
     for start in range(0, len(row), _LOOK_AHEAD):
         part = slice(start, start + _LOOK_AHEAD)
         yield from zip(row[part].tolist(), error[part].tolist(), strict=True)

@@ -1,9 +1,9 @@
-"""What the members say of a row, as one error.
+"""The statistics of all members of the ensemble for a row become one error.
 
 Each statistic is a distance near 1 on normal rows, whatever its family and window. Its logarithm is put on
 a common scale: high quantile 0 and spread 1 on held-out rows. Members of one window length are averaged,
-which evens out their chance; of different lengths the worst counts, so that a spike that only a short
-window sees and a change of pattern that only a long one sees both raise the alarm
+which reduces their random differences. Of different window lengths the worst counts. A spike that only a
+short window shows therefore raises an alarm. A change of pattern that only a long window shows does too
 (docs/decisions/0008).
 """
 
@@ -17,24 +17,32 @@ from numpy.typing import NDArray
 from detector.artifact.spec import Level, Member
 
 SPREAD_FLOOR = 0.3
-"""Added to every spread: few held-out rows may vary less than what comes."""
+"""Added to every spread, because a few held-out rows may vary less than later ones."""
 _TINY = 1e-2
 
 
 def log_statistics(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The logarithm of distances, any shape; 0 (a constant series) stays finite."""
+    """Return the logarithm of distances of any shape; that of 0 (a constant series) stays finite."""
     logarithm: NDArray[np.float64] = np.log(statistics + _TINY)
     return logarithm
 
 
 def level_of(logarithms: NDArray[np.float64]) -> Level:
-    """The level of one statistic on held-out rows, float64 [n]; NaN rows are left out, one must be known."""
+    """Return the level of one statistic on held-out rows, float64 [n].
+
+    Rows with NaN are left out. At least one row must be known.
+    """
     known = logarithms[np.isfinite(logarithms)]
     return Level(float(np.quantile(known, 0.99)), float(known.std()) + SPREAD_FLOOR)
 
 
 class EnsembleError:
-    """Statistics of a row to its error, with one level a statistic."""
+    """Combines the statistics of a row into its error.
+
+    Args:
+        members: the members of the ensemble.
+        levels: the levels of each member's statistics on held-out rows.
+    """
 
     def __init__(self, members: Sequence[Member], levels: Sequence[tuple[Level, ...]]) -> None:
         flat = [level for member in levels for level in member]
@@ -46,7 +54,11 @@ class EnsembleError:
         self._groups = [np.flatnonzero(windows == window) for window in np.unique(windows)]
 
     def errors(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
-        """float64 [n, statistics], NaN where a member did not speak -> float64 [n]; NaN where none did."""
+        """Return the error of each row, float64 [n]; NaN where no member has a statistic.
+
+        Args:
+            statistics: float64 [n, statistics of all members], NaN where a member has no window.
+        """
         scaled = (log_statistics(statistics) - self._high) / self._spread
         by_window = [scaled[:, group].mean(axis=1) for group in self._groups]
         worst = by_window[0]

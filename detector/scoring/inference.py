@@ -1,9 +1,10 @@
-"""Windows through a member, in padded batches of one fixed size.
+"""Windows through a member of the ensemble, in padded batches of one fixed size.
 
-The fixed size makes a window's result independent of which windows happen to be scored with it, to the
-last bit (natural batch sizes change the last bits of some convolutions). Whole batches are what threads
-share, each with one torch thread: no result depends on how many there are, and on a busy machine they wait
-for no one, while the threads inside torch's operations spin for one another.
+Because the size is fixed, the other windows of a batch do not change a window's result in any bit. (Natural
+batch sizes change the last bits of some convolutions.)
+
+Threads share whole batches, each with one torch thread, so that no result depends on their number. The
+threads inside torch's operations would wait for each other actively, which is slow on a busy machine.
 
 Letters: N windows, B batch, W window, S span, C channels, K statistics.
 """
@@ -24,9 +25,9 @@ from detector.scoring.preprocessing import fill_missing
 
 @dataclass(frozen=True, slots=True)
 class WindowStatistics:
-    """What a member says of N windows.
+    """The outputs of one member of the ensemble for N windows.
 
-    expected    float32 [N, S, C], of their last rows, in the model's units
+    expected    float32 [N, S, C], the values that the member expects in the last rows, in the model's units
     statistics  float64 [N, K], distances of the whole windows (see `detector.models.whitening`)
     blame       float32 [N, C], each channel's mean squared residual in units of its normal one
     """
@@ -37,14 +38,18 @@ class WindowStatistics:
 
 
 def pick_device(name: str) -> torch.device:
-    """`name` is "cpu", "cuda" or "auto" (CUDA where present)."""
+    """Return the torch device for "cpu", "cuda" or "auto" (CUDA if there is one).
+
+    >>> pick_device("cpu")
+    device(type='cpu')
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
 
 
 class Threads:
-    """So many threads for batches; with one, the caller's."""
+    """Runs work on `number` threads; with one, on the thread of the caller."""
 
     def __init__(self, number: int) -> None:
         self._pool: ThreadPoolExecutor | None = None
@@ -52,14 +57,14 @@ class Threads:
             self._pool = ThreadPoolExecutor(number, "scoring", torch.set_num_threads, (1,))
 
     def each(self, work: Callable[[int], None], items: Iterable[int]) -> None:
-        """`work` on each item, in any order; raises what it raises."""
+        """Call `work` with each item, in any order. Raises what `work` raises."""
         for _ in map(work, items) if self._pool is None else self._pool.map(work, items):
             pass
 
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A member behind its fixed batch size, on one device."""
+    """Runs a member of the ensemble on one device, with a fixed batch size."""
 
     member: EnsembleMember
     batch_size: int
@@ -68,18 +73,22 @@ class Scorer:
 
     @classmethod
     def on(cls, member: EnsembleMember, batch_size: int, device: str, threads: Threads) -> Scorer:
-        """`device` as for `pick_device`."""
+        """Move `member` to `device` (see `pick_device`) and make it ready for inference."""
         where = pick_device(device)
         if where.type == "cuda":  # by default convolutions and LSTM round to 10 bits there: scores 5e-4 apart
             torch.backends.cudnn.allow_tf32 = False
         return cls(member.eval().to(where), batch_size, where, threads)
 
-    def assess(
+    def score(
         self, flat: NDArray[np.float32], ends: NDArray[np.intp], window: int, span: int
     ) -> WindowStatistics:
-        """Judge the windows of `flat` that end at `ends`.
+        """Return the outputs for the windows of `flat` that end at `ends`.
 
-        flat float32 [rows, C], NaN where missing; ends intp [N].
+        Args:
+            flat: rows in the model's units, float32 [rows, C], NaN where missing.
+            ends: the last row of each window, intp [N].
+            window: rows of a window.
+            span: for how many of the last rows the expected values are wanted.
         """
         rows, width = flat.strides
         num_channels = flat.shape[1]
@@ -93,7 +102,7 @@ class Scorer:
         )
         columns: tuple[NDArray[np.floating], ...] = (found.expected, found.statistics, found.blame)
 
-        def judge(at: int) -> None:
+        def score_batch(at: int) -> None:
             starts = ends[at : at + self.batch_size] - (window - 1)
             x_BWC = np.zeros((self.batch_size, window, num_channels), np.float32)
             x_BWC[: len(starts)] = windows[starts]
@@ -101,10 +110,11 @@ class Scorer:
             for column, part in zip(columns, self._forward(x_BWC, span), strict=True):
                 column[here] = part[: len(starts)]
 
-        self.threads.each(judge, range(0, len(ends), self.batch_size))
+        self.threads.each(score_batch, range(0, len(ends), self.batch_size))
         return found
 
     def _forward(self, x_BWC: NDArray[np.float32], span: int) -> tuple[NDArray[np.float32], ...]:
+        """Fill missing cells and run one batch; missing cells do not count in its distances."""
         known = ~np.isnan(x_BWC)
         mask = None if known.all() else torch.from_numpy(known).to(self.device)
         filled = torch.from_numpy(fill_missing(x_BWC)).to(self.device)

@@ -1,7 +1,9 @@
-"""Rows that wait for the windows that end after them.
+"""Overlap averaging: the output of a row is the mean over several windows that contain it.
 
-With a delay of D rows, what is said of a row is the mean over all windows that contain it and end within D
-rows after it; with D = 0 it is what the one window says that ends at the row, and nothing waits.
+With a delay of D rows these are all windows that contain the row and end within D rows after it. The row
+waits until they have ended. With D = 0 it is the one window that ends at the row, and nothing waits.
+
+Letters: n rows, C channels, N windows, S span, k series present.
 """
 
 from __future__ import annotations
@@ -17,14 +19,15 @@ from detector.rows.series_arrays import SeriesArray
 from detector.rows.windows import NewRows
 
 _EMPTY = np.iinfo(np.int64).min // 2
+"""The row number of a place in which no row waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowOutput:
-    """What windows say of their last `span` rows.
+    """One kind of output of N windows, for the last `span` rows of each.
 
     ends    intp [N], the new rows at which the windows end
-    values  [N, S, width], a value a row, the last row last; or [N, 1, width], the same for all
+    values  [N, S, width], one value for each row, the last row last; or [N, 1, width], the same for all
     """
 
     ends: NDArray[np.intp]
@@ -33,10 +36,13 @@ class WindowOutput:
 
 @dataclass(frozen=True, slots=True)
 class RowOutput:
-    """Rows of which no more will be said, sorted by slot and row.
+    """Rows with the mean outputs of their windows, sorted by slot and row.
 
-    slot int32 [n]; row int64 [n]; actual float64 [n, C]; flags uint8 [n, C], of the caller;
-    means, one float64 [n, width] for each kind of `WindowOutput`, NaN where no window spoke of the row.
+    slot    int32 [n]
+    row     int64 [n]
+    actual  float64 [n, C], physical units, NaN where none came
+    flags   uint8 [n, C], as given by the caller
+    means   one float64 [n, width] for each kind of `WindowOutput`, NaN where no window covered the row
     """
 
     slot: NDArray[np.int32]
@@ -49,55 +55,69 @@ class RowOutput:
         return len(self.row)
 
     def take(self, rows: NDArray[np.bool_]) -> RowOutput:
-        """The rows of a mask."""
+        """Return the rows of a mask, bool [n]."""
         means = tuple(mean[rows] for mean in self.means)
         return RowOutput(self.slot[rows], self.row[rows], self.actual[rows], self.flags[rows], means)
 
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """One kind of `WindowOutput`: numbers a row, and the rows that a window speaks of."""
+    """The shape of one kind of `WindowOutput`: `width` values for each of the last `span` rows."""
 
     width: int
     span: int
 
 
 class OverlapAverager:
-    """The waiting rows of every series; the longest span less one is the delay."""
+    """Holds the waiting rows of every series, and averages the outputs of the windows that cover them.
 
-    def __init__(self, num_channels: int, kinds: Sequence[OutputSpec]) -> None:
-        self._spans = [kind.span for kind in kinds]
+    A row waits for as many rows as the longest span less one.
+
+    Args:
+        num_channels: channels of the actual values and flags.
+        specs: the shape of every kind of window output.
+    """
+
+    def __init__(self, num_channels: int, specs: Sequence[OutputSpec]) -> None:
+        self._spans = [spec.span for spec in specs]
         self._wait = max(self._spans) - 1
         self._row = SeriesArray((self._wait,), np.int64, _EMPTY)
         self._actual = SeriesArray((self._wait, num_channels), np.float64, np.nan)
         self._flags = SeriesArray((self._wait, num_channels), np.uint8, 0)
-        self._sums = [SeriesArray((self._wait, kind.width), np.float64, 0.0) for kind in kinds]
-        self._counts = [SeriesArray((self._wait,), np.int32, 0) for _ in kinds]
+        self._sums = [SeriesArray((self._wait, spec.width), np.float64, 0.0) for spec in specs]
+        self._counts = [SeriesArray((self._wait,), np.int32, 0) for _ in specs]
 
-    def judge(self, stretch: NewRows, flags: NDArray[np.uint8], said: Sequence[WindowOutput]) -> RowOutput:
-        """Take new rows and what the windows that end at some of them say, by kind; return the rows
-        that are final now."""
+    def add(self, new_rows: NewRows, flags: NDArray[np.uint8], outputs: Sequence[WindowOutput]) -> RowOutput:
+        """Add new rows and the outputs of the windows that end at some of them; return the final rows.
+
+        Args:
+            new_rows: the next rows of some series.
+            flags: passed on with each row, uint8 [n, C].
+            outputs: one for each kind, in the order of `specs`.
+        """
         if self._wait == 0:
-            return self._at_once(stretch, flags, said)
-        self._reserve(stretch.slot)
-        layout = _layout(stretch, self._wait)
-        columns = self._concatenate(stretch, flags, layout)
-        num = len(said)
-        for one, span, total, count in zip(said, self._spans, columns[3:], columns[3 + num :], strict=False):
+            return self._without_delay(new_rows, flags, outputs)
+        self._reserve(new_rows.slot)
+        layout = _layout(new_rows, self._wait)
+        columns = self._concatenate(new_rows, flags, layout)
+        num = len(outputs)
+        for one, span, total, count in zip(
+            outputs, self._spans, columns[3:], columns[3 + num :], strict=False
+        ):
             for back in range(span):
                 at = layout.new[one.ends] - back
                 total[at] += one.values[:, max(0, one.values.shape[1] - 1 - back)]
                 count[at] += 1
-        self._keep(stretch, columns, layout)
-        return self._final(stretch, columns, layout)
+        self._keep(new_rows, columns, layout)
+        return self._final(new_rows, columns, layout)
 
     def flush(self) -> RowOutput:
-        """Every waiting row, as it stands: the input has ended."""
+        """Return every waiting row with the outputs so far; forget these rows."""
         slot, at = np.nonzero(self._row.data != _EMPTY)
         columns = [array.data[slot, at] for array in self.arrays()]
-        judged = self._judged(slot.astype(np.int32), columns)
+        rows = self._averaged(slot.astype(np.int32), columns)
         self.drop(np.unique(slot).astype(np.int32))
-        return judged
+        return rows
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -105,21 +125,23 @@ class OverlapAverager:
             array.reset(slots)
 
     def discard_outputs(self, slots: NDArray[np.int32]) -> None:
-        """Forget what windows have said of the waiting rows of these series; the rows go on waiting."""
+        """Discard the window outputs of the waiting rows of these series; the rows continue to wait."""
         for array in (*self._sums, *self._counts):
             array.reset(slots)
 
-    def _at_once(self, stretch: NewRows, flags: NDArray[np.uint8], said: Sequence[WindowOutput]) -> RowOutput:
-        """Nothing waits: each row has what the one window says that ends at it."""
+    def _without_delay(
+        self, new_rows: NewRows, flags: NDArray[np.uint8], outputs: Sequence[WindowOutput]
+    ) -> RowOutput:
+        """Return the new rows, each with the output of the one window that ends at it."""
         means = []
-        for one in said:
-            mean = np.full((len(stretch), one.values.shape[2]), np.nan)
+        for one in outputs:
+            mean = np.full((len(new_rows), one.values.shape[2]), np.nan)
             mean[one.ends] = one.values[:, -1]
             means.append(mean)
-        return RowOutput(stretch.slot, stretch.row, stretch.values, flags, tuple(means))
+        return RowOutput(new_rows.slot, new_rows.row, new_rows.values, flags, tuple(means))
 
     def arrays(self) -> list[SeriesArray]:
-        """What is remembered of a series."""
+        """Return every array over series that this object keeps, in the order of the snapshot's cells."""
         return [self._row, self._actual, self._flags, *self._sums, *self._counts]
 
     def _reserve(self, slot: NDArray[np.int32]) -> None:
@@ -127,34 +149,42 @@ class OverlapAverager:
         for array in self.arrays():
             array.reserve(size)
 
-    def _concatenate(self, stretch: NewRows, flags: NDArray[np.uint8], layout: _Layout) -> list[NDArray[Any]]:
+    def _concatenate(
+        self, new_rows: NewRows, flags: NDArray[np.uint8], layout: _Layout
+    ) -> list[NDArray[Any]]:
+        """Return each array's waiting and new rows in one column, laid out as `layout` describes."""
         arrays = self.arrays()
-        new: list[Any] = [stretch.row, stretch.values, flags, *([0] * (len(arrays) - 3))]
+        new: list[Any] = [new_rows.row, new_rows.values, flags, *([0] * (len(arrays) - 3))]
         columns = []
-        for array, fresh in zip(arrays, new, strict=True):
+        for array, values in zip(arrays, new, strict=True):
             column = np.empty((layout.size, *array.data.shape[2:]), array.data.dtype)
-            column[layout.waiting] = array.data[stretch.present]
-            column[layout.new] = fresh
+            column[layout.waiting] = array.data[new_rows.present]
+            column[layout.new] = values
             columns.append(column)
         return columns
 
-    def _keep(self, stretch: NewRows, columns: list[NDArray[Any]], layout: _Layout) -> None:
+    def _keep(self, new_rows: NewRows, columns: list[NDArray[Any]], layout: _Layout) -> None:
+        """Write the last rows of each series back; those before a long gap wait no longer."""
         kept = layout.last[:, None] - np.arange(self._wait)[::-1]
         for array, column in zip(self.arrays(), columns, strict=True):
-            array.data[stretch.present] = column[kept]
+            array.data[new_rows.present] = column[kept]
         final = kept < layout.last_restart[:, None]
-        self._row.data[stretch.present] = np.where(final, _EMPTY, columns[0][kept])
+        self._row.data[new_rows.present] = np.where(final, _EMPTY, columns[0][kept])
 
-    def _final(self, stretch: NewRows, columns: list[NDArray[Any]], layout: _Layout) -> RowOutput:
-        """Rows with enough rows after them, and rows before a gap so long that none will count."""
-        lengths = stretch.lengths + self._wait
+    def _final(self, new_rows: NewRows, columns: list[NDArray[Any]], layout: _Layout) -> RowOutput:
+        """Return rows that no later window can cover.
+
+        Either enough rows have followed, or a long gap reset the series.
+        """
+        lengths = new_rows.lengths + self._wait
         certain = np.maximum(layout.last - self._wait + 1, layout.last_restart)
         final = np.arange(layout.size) < np.repeat(certain, lengths)
         final &= columns[0] != _EMPTY
-        slot = np.repeat(stretch.present, lengths)
-        return self._judged(slot[final], [column[final] for column in columns])
+        slot = np.repeat(new_rows.present, lengths)
+        return self._averaged(slot[final], [column[final] for column in columns])
 
-    def _judged(self, slot: NDArray[np.int32], columns: list[NDArray[Any]]) -> RowOutput:
+    def _averaged(self, slot: NDArray[np.int32], columns: list[NDArray[Any]]) -> RowOutput:
+        """Return rows with the mean of each output: its sum divided by the number of windows."""
         row, actual, flags, *rest = columns
         num = len(self._spans)
         counted = [np.where(count > 0, count, np.nan)[:, None] for count in rest[num:]]
@@ -164,10 +194,12 @@ class OverlapAverager:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Every series' waiting rows before its new ones, in one array of `size` rows.
+    """Where rows are in one array of `size` rows: of each series the waiting rows, then the new ones.
 
-    new [n], where the new rows are; waiting [k, wait], where the waiting ones are; last [k], each
-    series' last row; last_restart [k], the newest row before which its window was emptied, else -1.
+    new           intp [n], the places of the new rows
+    waiting       intp [k, wait], the places of the waiting rows
+    last          intp [k], the place of each series' last row
+    last_restart  intp [k], the newest row before which the series' window was emptied, else -1
     """
 
     size: int
@@ -177,14 +209,14 @@ class _Layout:
     last_restart: NDArray[np.intp]
 
 
-def _layout(stretch: NewRows, wait: int) -> _Layout:
-    num_series = len(stretch.starts)
-    segment = np.repeat(np.arange(num_series), stretch.lengths)
-    new = np.arange(len(stretch)) + (segment + 1) * wait
-    first = stretch.starts + np.arange(num_series) * wait
-    last = new[stretch.ends]
+def _layout(new_rows: NewRows, wait: int) -> _Layout:
+    num_series = len(new_rows.starts)
+    segment = np.repeat(np.arange(num_series), new_rows.lengths)
+    new = np.arange(len(new_rows)) + (segment + 1) * wait
+    first = new_rows.starts + np.arange(num_series) * wait
+    last = new[new_rows.ends]
     last_restart = np.full(num_series, -1)
-    last_restart[segment[stretch.restart]] = new[stretch.restart]
+    last_restart[segment[new_rows.restart]] = new[new_rows.restart]
     return _Layout(
-        len(stretch) + num_series * wait, new, first[:, None] + np.arange(wait), last, last_restart
+        len(new_rows) + num_series * wait, new, first[:, None] + np.arange(wait), last, last_restart
     )

@@ -14,16 +14,23 @@ LIMIT = 1e4
 def scale_rows(
     values: NDArray[np.float64], center: NDArray[np.float64], scale: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Physical units to the model's: float64 [n, C] -> float32 [n, C]; NaN stays NaN."""
+    """Convert physical units to the model's: float64 [n, C] -> float32 [n, C]; NaN stays NaN.
+
+    >>> scale_rows(np.array([[12.0, np.nan]]), center=np.array([10.0, 0.0]), scale=np.array([4.0, 1.0]))
+    array([[0.5, nan]], dtype=float32)
+    """
     scaled: NDArray[np.float32] = np.clip((values - center) / scale, -LIMIT, LIMIT).astype(np.float32)
     return scaled
 
 
 def fill_missing(x_BWC: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Windows that a module can read: NaN is interpolated between the channel's neighbours in the window,
-    takes the only neighbour at an end, and 0 where the channel has no value.
+    """Return windows without NaN, because a network cannot read it.
 
-    What was filled is never judged: residuals at those cells are masked by the caller.
+    A missing cell is interpolated between the channel's neighbours in the window. At an end it takes the only
+    neighbour. It is 0 if the channel has no value. The caller masks these cells, so they have no residual.
+
+    Args:
+        x_BWC: windows in the model's units, float32 [B, W, C], NaN where missing.
     """
     missing = np.isnan(x_BWC)
     if not missing.any():

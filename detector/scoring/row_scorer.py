@@ -1,4 +1,7 @@
-"""What the members say of a row to its error, score, state and contributions."""
+"""The outputs of the ensemble for a row become its error, score, state and contributions.
+
+Letters: n rows, C channels.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,16 @@ from detector.scoring.overlap import RowOutput
 from detector.scoring.verdicts import State, Verdicts
 from detector.scoring.window_scorer import OUT_OF_RANGE, STUCK
 
-_MOST = 1e30  # its powers stay finite
+_MAX_ERROR = 1e30  # its powers stay finite
 
 
 @dataclass(frozen=True, slots=True)
 class RowVerdicts:
-    """Verdicts by slot and row, columns as in `detector.scoring.verdicts.Verdicts`."""
+    """Verdicts by slot and row number; the other columns are those of `Verdicts`.
+
+    Inside the engine a series is a slot. `named` gives the public `Verdicts`, in which it is a name and a row
+    is a time.
+    """
 
     slot: NDArray[np.int32]
     row: NDArray[np.int64]
@@ -37,7 +44,7 @@ class RowVerdicts:
 
     @staticmethod
     def joined(parts: list[RowVerdicts]) -> RowVerdicts:
-        """Several parts (at least one) as one, sorted by slot and row."""
+        """Return several parts (at least one) as one, sorted by slot and row."""
         if len(parts) == 1:
             return parts[0]
         columns = [np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(RowVerdicts)]
@@ -71,43 +78,46 @@ class RowVerdicts:
 
 
 class RowScorer:
-    """Turns rows of which everything is said into verdicts.
-
-    The means of a row are those of the engine: the expected values, each member's statistics, and each
-    member's blame of each channel.
-    """
+    """Turns the outputs of `WindowScorer` for rows into verdicts. Not thread-safe."""
 
     def __init__(self, spec: Spec) -> None:
         self._center, self._scale = spec.column("center"), spec.column("scale")
         self._num_members = len(spec.members)
         self._stride = spec.stride
-        self._settled = EnsembleError(spec.members, [member.settled for member in spec.members])
-        self._fresh = EnsembleError(spec.members, [member.fresh for member in spec.members])
+        self._final_error = EnsembleError(spec.members, [member.settled for member in spec.members])
+        self._provisional_error = EnsembleError(spec.members, [member.fresh for member in spec.members])
         self._threshold = spec.threshold.value
-        self._fresh_threshold = spec.threshold.fresh or spec.threshold.value
+        self._provisional_threshold = spec.threshold.fresh or spec.threshold.value
         adaptation = spec.threshold.adaptation
         self._sharpness = spec.threshold.sharpness
         self._adaptive = None if adaptation is None else AdaptiveThreshold(adaptation, self._sharpness)
 
-    def judge(self, rows: RowOutput) -> RowVerdicts:
-        """Final verdicts of `rows`, which must be sorted by slot and row."""
-        error = self._settled.errors(self._statistics(rows)) / self._threshold
+    def score(self, rows: RowOutput) -> RowVerdicts:
+        """Return the final verdicts of `rows`, which must be sorted by slot and row."""
+        error = self._final_error.errors(self._statistics(rows)) / self._threshold
         if self._adaptive is None:
             threshold = np.ones(len(rows))
         else:
             threshold = self._adaptive.thresholds(rows.slot, rows.row, error)
-        return self._scored(rows, error, threshold)
+        return self._verdicts(rows, error, threshold)
 
-    def judge_fresh(self, rows: RowOutput) -> RowVerdicts:
-        """Provisional verdicts: by the windows that end at the rows, against the calibrated threshold. Rows
-        between two windows have none: nothing was said of them yet, which is not warming."""
+    def score_provisional(self, rows: RowOutput) -> RowVerdicts:
+        """Return provisional verdicts, by the windows that end at the rows and the calibrated threshold.
+
+        Rows between two window ends get no verdict. They are not warming: no window has covered them yet.
+        """
         if self._stride > 1:
             rows = rows.take((rows.row + 1) % self._stride == 0)
-        error = self._fresh.errors(self._statistics(rows)) / self._fresh_threshold
-        return self._scored(rows, error, np.ones(len(rows)))
+        error = self._provisional_error.errors(self._statistics(rows)) / self._provisional_threshold
+        return self._verdicts(rows, error, np.ones(len(rows)))
 
     def stale(self, slot: NDArray[np.int32], row: NDArray[np.int64]) -> RowVerdicts:
-        """Verdicts that say that nothing came any more, at each series' last row."""
+        """Return verdicts of state `STALE` for series that send nothing any more.
+
+        Args:
+            slot: the series, int32 [n].
+            row: the last row of each, int64 [n].
+        """
         unknown = np.full((len(slot), len(self._center)), np.nan)
         nothing = np.full(len(slot), np.nan)
         state = np.full(len(slot), int(State.STALE), np.uint8)
@@ -119,18 +129,18 @@ class RowScorer:
             self._adaptive.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
-        """What is remembered of a series."""
+        """Return every array over series that this object keeps, in the order of the snapshot's cells."""
         return [] if self._adaptive is None else self._adaptive.arrays()
 
     def _statistics(self, rows: RowOutput) -> NDArray[np.float64]:
         return np.concatenate(rows.means[1 : 1 + self._num_members], axis=1)
 
-    def _scored(
+    def _verdicts(
         self, rows: RowOutput, error: NDArray[np.float64], threshold: NDArray[np.float64]
     ) -> RowVerdicts:
         error = np.where(np.isnan(rows.actual).all(axis=1), np.nan, error)
         threshold = threshold**self._sharpness
-        score = np.minimum(error, _MOST) ** self._sharpness / threshold
+        score = np.minimum(error, _MAX_ERROR) ** self._sharpness / threshold
         state = _states(rows, score)
         contribution = _shares(
             rows.means[1 + self._num_members :], np.isnan(rows.actual) | np.isnan(score)[:, None]
@@ -141,7 +151,7 @@ class RowScorer:
 
 
 def _shares(distances: tuple[NDArray[np.float64], ...], unknown: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Each channel's share of the members' blame together, float32 [n, C]; NaN where unknown."""
+    """Return each channel's share of the blame of all members together, float32 [n, C]; NaN if unknown."""
     total = np.zeros(unknown.shape)
     for one in distances:
         total += np.nan_to_num(one, nan=0.0)
@@ -153,7 +163,7 @@ def _shares(distances: tuple[NDArray[np.float64], ...], unknown: NDArray[np.bool
 
 
 def _states(rows: RowOutput, score: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The first that applies: gap, warming, out of range, flatline, anomalous, ok."""
+    """Return the first state that applies: gap, out of range, flatline, warming, anomalous, ok."""
     num = len(rows)
     empty = np.isnan(rows.actual).all(axis=1)
     conditions = [
@@ -173,7 +183,7 @@ def _states(rows: RowOutput, score: NDArray[np.float64]) -> NDArray[np.uint8]:
 def _blame_flagged(
     contribution: NDArray[np.float32], flags: NDArray[np.uint8], state: NDArray[np.uint8]
 ) -> None:
-    """Where a rule without the model speaks, the channels that broke it share the blame alone."""
+    """Give the whole contribution to the channels that are stuck or out of range, if that is the state."""
     for kind, bit in ((State.FLATLINE, STUCK), (State.OUT_OF_RANGE, OUT_OF_RANGE)):
         rows = np.flatnonzero(state == kind)
         if len(rows):

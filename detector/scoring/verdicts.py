@@ -1,4 +1,4 @@
-"""Verdicts as columns: what the engine says of rows."""
+"""Verdicts as columns: the engine's output for rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class State(IntEnum):
-    """What a verdict says beside its score. Unknown is never `OK` and never score 0."""
+    """The state of a row. Promise: an unknown row is never `OK` and never has score 0."""
 
     OK = 0
     ANOMALOUS = 1
@@ -23,7 +23,11 @@ class State(IntEnum):
 
     @property
     def label(self) -> str:
-        """The state's name in messages, metrics and files."""
+        """The state's name in messages, metrics and files.
+
+        >>> State.OUT_OF_RANGE.label
+        'out_of_range'
+        """
         return self.name.lower()
 
 
@@ -34,14 +38,14 @@ class Verdicts:
     names         the distinct series of these verdicts
     series        int32 [n], index into `names`
     timestamp_ns  int64 [n], start of the row's interval
-    score         float64 [n], (error / threshold) ** sharpness (see `detector.artifact.spec.Threshold`); > 1 is
-                  anomalous; NaN where unknown
+    score         float64 [n], (error / threshold) ** sharpness, see `detector.artifact.spec.Threshold`;
+                  above 1 is anomalous; NaN where unknown
     state         uint8 [n], a `State`
     actual        float64 [n, channels], physical units, NaN where none came
     expected      float64 [n, channels], the model's reconstruction in physical units, NaN where unknown
-    contribution  float32 [n, channels], share of the error a channel; sums to 1; NaN where unknown
-    threshold     float64 [n], what score 1 stood for at this row, in units of the calibrated threshold: it
-                  adapts to the stream; score * threshold ranks rows of different times
+    contribution  float32 [n, channels], each channel's share of the error; sums to 1; NaN where unknown
+    threshold     float64 [n], the threshold in force at this row, in units of the calibrated one: it adapts
+                  to the stream; score * threshold ranks rows of different times
     """
 
     names: tuple[str, ...]
@@ -59,7 +63,7 @@ class Verdicts:
 
     @classmethod
     def empty(cls, num_channels: int) -> Self:
-        """No verdicts, of series with `num_channels` channels."""
+        """Return no verdicts, for series with `num_channels` channels."""
         wide = np.empty((0, num_channels))
         return cls(
             (),
@@ -74,6 +78,6 @@ class Verdicts:
         )
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Self:
-        """The verdicts at `rows` (an index or a mask)."""
+        """Return the verdicts at `rows` (an index or a mask)."""
         columns = [getattr(self, f.name)[rows] for f in fields(self) if f.name != "names"]
         return type(self)(self.names, *columns)

@@ -1,7 +1,11 @@
-"""Closed rows to what the members say of them: the hot path of the engine.
+"""Closed rows through every member of the ensemble: the hot path of the engine.
 
-rows -> stretch (gaps filled with NaN) -> windows of every member -> reconstruction and distances -> rows,
-each with the mean of what its windows say. Calibration drives this same object, without what follows.
+    1. fill    put NaN rows into gaps
+    2. check   flag stuck channels and impossible values
+    3. infer   reconstruct the windows of every member, compute their distances
+    4. average give each row the mean over the windows that contain it
+
+The calibration drives this same object, without the stages after it.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ STUCK, OUT_OF_RANGE = np.uint8(1), np.uint8(2)
 
 @dataclass(slots=True)
 class WindowCounters:
-    """Totals since the start; `windows` are those of all members."""
+    """Totals since the start; `windows` counts those of all members."""
 
     rows: int = 0
     gap_rows: int = 0
@@ -37,19 +41,29 @@ class WindowCounters:
 
 @dataclass(frozen=True, slots=True)
 class RowOutputs:
-    """What is said of rows; `means` of both: the expected values, each member's statistics, and each
-    member's blame of each channel.
+    """The outputs of the ensemble for rows.
 
-    settled  rows of which no more will be said
-    fresh    the new rows, by the windows that end at them; None where nothing waits
+    The `means` of both fields are the expected values, each member's statistics, and each member's blame of
+    each channel.
+
+    final        rows that no later window covers
+    provisional  the new rows, by the windows that end at them; None if no row waits for later windows
     """
 
-    settled: RowOutput
-    fresh: RowOutput | None
+    final: RowOutput
+    provisional: RowOutput | None
 
 
 class WindowScorer:
-    """Of any number of series. Deterministic, whatever the cut of the rows. Not thread-safe."""
+    """Computes the outputs of the ensemble for the rows of any number of series. Not thread-safe.
+
+    Promise: the outputs of a row do not depend on how the rows are cut into calls.
+
+    Args:
+        artifact: the trained model.
+        device: "cpu", "cuda" or "auto".
+        num_threads: batches of windows scored at once.
+    """
 
     def __init__(self, artifact: Artifact, device: str, num_threads: int = 1) -> None:
         spec = artifact.spec
@@ -57,8 +71,8 @@ class WindowScorer:
         num_channels = len(spec.channels)
         self._center, self._scale = spec.column("center"), spec.column("scale")
         self._valid_min, self._valid_max = spec.column("valid_min"), spec.column("valid_max")
-        self._lines = GapFiller(spec.max_gap)
-        self._tails = WindowBuffer(spec.window - 1, num_channels)
+        self._gap_filler = GapFiller(spec.max_gap)
+        self._window_buffer = WindowBuffer(spec.window - 1, num_channels)
         self._flatline = Flatline(spec.column("flatline_rows"))
         threads = Threads(num_threads)
         self._scorers = [
@@ -66,54 +80,63 @@ class WindowScorer:
             for at in range(len(spec.members))
         ]
         self._spans = [_span(spec.scoring.delay, spec.stride, member) for member in spec.members]
-        self._overlap = OverlapAverager(num_channels, self._kinds(self._spans))
+        self._overlap = OverlapAverager(num_channels, self._output_specs(self._spans))
         self._has_delay = spec.scoring.delay > 0
         self.counters = WindowCounters()
 
     def add(self, rows: Rows) -> RowOutputs:
-        """The next closed rows of some series."""
-        stretch = self._lines.extend(rows)
-        flags = self._flags(stretch)
-        said = self._said(stretch)
-        self._count(stretch, len(rows))
-        settled = self._overlap.judge(stretch, flags, said)
-        return RowOutputs(settled, self._fresh(stretch, flags, said) if self._has_delay else None)
+        """Take the next closed rows of some series; return the rows that became final, and the new ones."""
+        new_rows = self._gap_filler.extend(rows)  # 1. fill
+        flags = self._flags(new_rows)  # 2. check
+        outputs = self._infer(new_rows)  # 3. infer
+        self._count(new_rows, len(rows))
+        final = self._overlap.add(new_rows, flags, outputs)  # 4. average
+        return RowOutputs(final, self._provisional(new_rows, flags, outputs) if self._has_delay else None)
 
     def flush(self) -> RowOutput:
-        """Every waiting row, as it stands: the input has ended."""
+        """Return every waiting row with the outputs so far; forget these rows."""
         return self._overlap.flush()
 
     def use_ranges(self, valid_min: NDArray[np.float64], valid_max: NDArray[np.float64]) -> None:
-        """Other ranges of the possible from the next row on, float64 [C], NaN: no bound."""
+        """Apply other bounds of possible values from the next row on, float64 [C] each; NaN: no bound."""
         self._valid_min, self._valid_max = valid_min, valid_max
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        for part in (self._lines, self._tails, self._flatline, self._overlap):
+        for part in (self._gap_filler, self._window_buffer, self._flatline, self._overlap):
             part.drop(slots)
 
     def ages(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Rows since the window of each of these series was empty, int64 [n]."""
-        return self._lines.ages(slots)
+        """Return the number of rows since the window of each series was empty, int64 [n]."""
+        return self._gap_filler.ages(slots)
 
     def arrays(self) -> list[SeriesArray]:
-        """What is remembered of a series."""
-        parts = (self._lines, self._tails, self._flatline, self._overlap)
+        """Return every array over series that the parts keep, in the order of the snapshot's cells."""
+        parts = (self._gap_filler, self._window_buffer, self._flatline, self._overlap)
         return [array for part in parts for array in part.arrays()]
 
     def rescale(
         self, slots: NDArray[np.int32], center: NDArray[np.float64], scale: NDArray[np.float64]
     ) -> None:
-        """What is kept of these series is in units of another center and scale, float64 [C]: make it ours."""
+        """Convert the kept rows of these series from another model's units to those of this one.
+
+        Args:
+            slots: the series, int32 [n].
+            center: the other model's center of each channel, float64 [C].
+            scale: its scale of each channel, float64 [C].
+        """
         if not (np.array_equal(center, self._center) and np.array_equal(scale, self._scale)):
-            self._tails.rescale(slots, (scale / self._scale), (center - self._center) / self._scale)
+            self._window_buffer.rescale(slots, (scale / self._scale), (center - self._center) / self._scale)
 
     def discard_outputs(self, slots: NDArray[np.int32]) -> None:
-        """What was said of the waiting rows of these series another model has said: forget it. Each of them
-        has a window to come, or it would not wait."""
+        """Discard partial window outputs of rows that are still waiting; they came from the previous model.
+
+        Every waiting row will still be covered by at least one later window.
+        """
         self._overlap.discard_outputs(slots)
 
-    def _kinds(self, spans: list[int]) -> list[OutputSpec]:
+    def _output_specs(self, spans: list[int]) -> list[OutputSpec]:
+        """Return width and span of every output: expected values, statistics, blame."""
         num_channels = len(self._spec.channels)
         statistics = [OutputSpec(self._spec.num_statistics, span) for span in spans]
         return [
@@ -122,54 +145,57 @@ class WindowScorer:
             *(OutputSpec(num_channels, span) for span in spans),
         ]
 
-    def _said(self, stretch: NewRows) -> list[WindowOutput]:
-        """What every member's windows say, in the order of `_kinds`."""
-        scaled = scale_rows(stretch.values, self._center, self._scale)
-        flat, at = self._tails.flatten(stretch, scaled)
+    def _infer(self, new_rows: NewRows) -> list[WindowOutput]:
+        """Return the outputs of every member's windows, in the order of `_output_specs`."""
+        scaled = scale_rows(new_rows.values, self._center, self._scale)
+        flat, at = self._window_buffer.flatten(new_rows, scaled)
         expected: list[WindowOutput] = []
         statistics, blame = [], []
         for member, scorer, span in zip(self._spec.members, self._scorers, self._spans, strict=True):
-            ends = self._due(stretch, flat, at, member.window)
-            assessed = scorer.assess(flat, at[ends], member.window, span if not expected else 0)
-            expected = expected or [WindowOutput(ends, assessed.expected)]
-            statistics.append(WindowOutput(ends, assessed.statistics[:, None]))
-            blame.append(WindowOutput(ends, assessed.blame[:, None]))
+            ends = self._due(new_rows, flat, at, member.window)
+            found = scorer.score(flat, at[ends], member.window, span if not expected else 0)
+            expected = expected or [WindowOutput(ends, found.expected)]
+            statistics.append(WindowOutput(ends, found.statistics[:, None]))
+            blame.append(WindowOutput(ends, found.blame[:, None]))
             self.counters.windows += len(ends)
         return [*expected, *statistics, *blame]
 
     def _due(
-        self, stretch: NewRows, flat: NDArray[np.float32], at: NDArray[np.intp], window: int
+        self, new_rows: NewRows, flat: NDArray[np.float32], at: NDArray[np.intp], window: int
     ) -> NDArray[np.intp]:
-        """The new rows at which a window ends that can be judged."""
-        due = (stretch.age >= window) & ((stretch.row + 1) % self._spec.stride == 0)
+        """Return the new rows at which a window ends that can be scored, intp [N]."""
+        due = (new_rows.age >= window) & ((new_rows.row + 1) % self._spec.stride == 0)
         ends = np.flatnonzero(due)
         return ends[_enough_values(flat, at[ends], window)]
 
-    def _fresh(self, stretch: NewRows, flags: NDArray[np.uint8], said: list[WindowOutput]) -> RowOutput:
-        """The new rows as they look now."""
-        fresh = OverlapAverager(len(self._center), self._kinds([1] * len(self._spans)))
-        return fresh.judge(stretch, flags, said)
+    def _provisional(
+        self, new_rows: NewRows, flags: NDArray[np.uint8], outputs: list[WindowOutput]
+    ) -> RowOutput:
+        """Return the new rows with the outputs of the windows that end at them."""
+        no_delay = OverlapAverager(len(self._center), self._output_specs([1] * len(self._spans)))
+        return no_delay.add(new_rows, flags, outputs)
 
-    def _flags(self, stretch: NewRows) -> NDArray[np.uint8]:
-        stuck = self._flatline.stuck(stretch)
-        impossible = out_of_range(stretch.values, self._valid_min, self._valid_max)
+    def _flags(self, new_rows: NewRows) -> NDArray[np.uint8]:
+        """Return the flags of every cell, uint8 [n, C]."""
+        stuck = self._flatline.stuck(new_rows)
+        impossible = out_of_range(new_rows.values, self._valid_min, self._valid_max)
         flags: NDArray[np.uint8] = stuck * STUCK | impossible * OUT_OF_RANGE
         return flags
 
-    def _count(self, stretch: NewRows, num_rows: int) -> None:
+    def _count(self, new_rows: NewRows, num_rows: int) -> None:
         self.counters.rows += num_rows
-        self.counters.gap_rows += len(stretch) - num_rows
-        self.counters.cells += stretch.values.size
-        self.counters.nan_cells += int(np.count_nonzero(np.isnan(stretch.values)))
+        self.counters.gap_rows += len(new_rows) - num_rows
+        self.counters.cells += new_rows.values.size
+        self.counters.nan_cells += int(np.count_nonzero(np.isnan(new_rows.values)))
 
 
 def _span(delay: int, stride: int, member: Member) -> int:
-    """Rows that a window of `member` speaks of: those it contains that may wait for it."""
+    """Return for how many of its last rows a window of `member` gives outputs: those that may wait for it."""
     return min(max(delay, stride - 1) + 1, member.window)
 
 
 def _enough_values(flat: NDArray[np.float32], ends: NDArray[np.intp], window: int) -> NDArray[np.bool_]:
-    """Which windows of `flat` hold values in enough of their cells to be judged, bool [N]."""
+    """Return which windows of `flat` have enough known cells to be scored, bool [N]."""
     if not np.isnan(flat.sum(dtype=np.float64)):  # one cheap pass where nothing is missing
         return np.ones(len(ends), np.bool_)
     valid = np.cumsum((~np.isnan(flat)).sum(axis=1))

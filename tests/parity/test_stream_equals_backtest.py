@@ -89,7 +89,7 @@ prefix = "{prefix}"
 max_poll_records = 1777
 """
     with running(config, directory) as daemon:
-        wait_for(lambda: daemon.readings() >= expected, f"{expected} readings judged; see {daemon.log}")
+        wait_for(lambda: daemon.readings() >= expected, f"{expected} readings scored; see {daemon.log}")
         assert daemon.terminate() == 0
 
     found: dict[tuple[str, int], tuple[str, float]] = {}

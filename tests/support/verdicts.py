@@ -24,16 +24,16 @@ def verdicts(
     contribution: tuple[float, float] = (0.1, 0.9),
     state: State | None = None,
 ) -> Verdicts:
-    """One series' verdicts from `start_s` seconds on; NaN is a gap, above 1 anomalous, but for a `state`."""
+    """One series' verdicts from `start_s` seconds on; NaN is a gap, above 1 anomalous, or all are `state`."""
     score = np.array(scores)
-    judged = np.where(np.isnan(score), State.GAP, np.where(score > 1, State.ANOMALOUS, State.OK))
+    states = np.where(np.isnan(score), State.GAP, np.where(score > 1, State.ANOMALOUS, State.OK))
     if state is not None:
-        judged[:] = state
+        states[:] = state
     num = len(score)
     wanted = np.tile(expected, (num, 1)).astype(float)
     return Verdicts(
         (series,), np.zeros(num, np.int32), start_s * SECOND + np.arange(num) * ROW, score,
-        judged.astype(np.uint8), wanted + deviation, wanted, np.tile(np.float32(contribution), (num, 1)),
+        states.astype(np.uint8), wanted + deviation, wanted, np.tile(np.float32(contribution), (num, 1)),
         np.ones(num),
     )  # fmt: skip
 

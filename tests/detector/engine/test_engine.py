@@ -88,7 +88,7 @@ def test_any_order_within_lateness_gives_the_same_outcome(
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "adaptation" in kind], ids=str)
 def test_the_adapting_kinds_do_alarm_and_adapt(kind: dict[str, Any]) -> None:
-    """So that the two tests above say something of thresholds that move."""
+    """The two tests above are only useful if thresholds move."""
     engine = engine_of(make_artifact(**kind))
     results = [engine.step(regular(400)), engine.flush()]
     thresholds = np.concatenate([result.verdicts.threshold for result in results])

@@ -31,7 +31,7 @@ class Script:
 
 
 class Outbox:
-    """A delivery that keeps what it got and fails when told to."""
+    """A delivery that keeps its messages and fails on demand."""
 
     def __init__(self, fail_at: int = -1) -> None:
         self.delivered: list[tuple[int, dict]] = []

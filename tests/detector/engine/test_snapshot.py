@@ -43,7 +43,7 @@ def engine_of(kind: dict[str, Any], lateness_rows: int = 2) -> Engine:
 
 
 def outcome(engine: Engine, readings: Readings) -> dict[str, Any]:
-    """What is said of the readings and of the rest, by series."""
+    """The results for the readings and for the rest, by series."""
     results = [engine.step(readings), engine.flush()]
     rows = {}
     for result in results:

@@ -1,4 +1,4 @@
-"""Many series at once, told as one."""
+"""Many series that alarm at once become one group."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ def test_whatever_is_told_as_open_is_told_as_resolved_once_all_is_over(
     events = opened(*incidents) + resolved(*incidents)
     bounds = [0, *sorted(min(cut, len(events)) for cut in cuts), len(events)]
     folding = Grouping(THREE)
-    told: dict[str, list[str]] = {}
+    emitted: dict[str, list[str]] = {}
     for start, stop in pairwise(bounds):
         single, changes = folding.take(events[start:stop])
         for event in single:
-            told.setdefault(event.incident.id, []).append(event.kind)
+            emitted.setdefault(event.incident.id, []).append(event.kind)
         for change in changes:
-            told.setdefault(change.fold.id, []).append(change.kind)
-    for kinds in told.values():
+            emitted.setdefault(change.fold.id, []).append(change.kind)
+    for kinds in emitted.values():
         assert (kinds[0], kinds[-1]) == ("opened", "resolved")
         assert kinds.count("opened") == kinds.count("resolved") == 1

@@ -18,14 +18,14 @@ def verdicts(
 ) -> Verdicts:
     """One series' verdicts, a row every 10; NaN is warming, above 1 anomalous unless `state` is given."""
     score = np.array(scores)
-    judged = np.where(np.isnan(score), State.WARMING, np.where(score > 1, State.ANOMALOUS, State.OK))
+    states = np.where(np.isnan(score), State.WARMING, np.where(score > 1, State.ANOMALOUS, State.OK))
     if state is not None:
-        judged[:] = state
+        states[:] = state
     num = len(score)
     actual = np.tile([1.0, 2.0, 3.0, 4.0], (num, 1))
     contribution = np.tile(np.array([0.1, 0.6, 0.3, 0.0], np.float32), (num, 1))
     return Verdicts(
-        (series,), np.zeros(num, np.int32), (start + np.arange(num)) * 10, score, judged.astype(np.uint8),
+        (series,), np.zeros(num, np.int32), (start + np.arange(num)) * 10, score, states.astype(np.uint8),
         actual, actual - 0.5, contribution, np.ones(num),
     )  # fmt: skip
 

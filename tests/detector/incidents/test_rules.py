@@ -149,6 +149,13 @@ def test_rows_right_after_a_gap_open_nothing_and_the_next_one_does() -> None:
     assert opened(IncidentRules(settle_rows=2), verdicts([NAN], state=State.OUT_OF_RANGE))
 
 
+def test_other_rules_continue_the_count_since_the_last_gap() -> None:
+    incidents = incidents_with(IncidentRules(settle_rows=2))
+    incidents.update(verdicts([NAN, GOOD]))
+    incidents.use_rules(IncidentRules(settle_rows=3))
+    assert seconds(incidents.update(verdicts([BAD, BAD, BAD], start_s=20))) == [("opened", 40)]
+
+
 def once(start_s: int, end_s: int, *series: str) -> IncidentRules:
     window = Maintenance(OneOff(start_s * SECOND, end_s * SECOND), series or ("*",))
     return IncidentRules(quiet_rows=2, maintenance=(window,))

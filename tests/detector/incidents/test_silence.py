@@ -1,4 +1,4 @@
-"""The watchdog: silence by the service's clock, on engines that are told the time."""
+"""The watchdog: silence by the service's clock, on engines that get the time."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def at(row: int, *names: str, partition: int = 0) -> Readings:
 
 
 def goes_on(engine: Engine, name: str, until_min: int) -> list[StepResult]:
-    """The series is heard every minute, up to and with `until_min`."""
+    """The series sends readings every minute, up to and with `until_min`."""
     return [engine.step(at(100 + minute, name), NOON + minute * MINUTE) for minute in range(1, until_min + 1)]
 
 
-def told(result: StepResult) -> list[tuple[str, str, str]]:
+def changes(result: StepResult) -> list[tuple[str, str, str]]:
     return [(event.kind, event.incident.series, event.incident.reason) for event in result.incidents]
 
 
@@ -47,12 +47,12 @@ def test_a_series_that_is_silent_for_longer_than_its_limit_opens_one_incident() 
     engine = engine_of(5)
     engine.step(at(1, "a", "b"), NOON)
     goes_on(engine, "a", 5)
-    assert told(engine.tick(NOON + 5 * MINUTE)) == []
+    assert changes(engine.tick(NOON + 5 * MINUTE)) == []
     result = engine.tick(NOON + 5 * MINUTE + 1)
-    assert told(result) == [("opened", "b", "silent")]
+    assert changes(result) == [("opened", "b", "silent")]
     incident = result.incidents[0].incident
     assert (incident.start_ns, incident.opened_ns) == (1_000 + INTERVAL_NS, NOON + 5 * MINUTE + 1)
-    assert told(engine.tick(NOON + 6 * MINUTE)) == []
+    assert changes(engine.tick(NOON + 6 * MINUTE)) == []
     assert [one.series for one in engine.open_incidents] == ["b"]
 
 
@@ -70,26 +70,26 @@ def test_its_next_reading_resolves_it_at_the_event_time_of_the_reading() -> None
 def test_a_stream_that_stops_opens_one_incident_instead_of_one_a_series() -> None:
     engine = engine_of(series_min=5, stream_min=2)
     engine.step(at(1, "a", "b", "c"), NOON)
-    assert told(engine.tick(NOON + 2 * MINUTE)) == []
-    assert told(engine.tick(NOON + 2 * MINUTE + 1)) == [("opened", "*", "stream_silent")]
-    assert told(engine.tick(NOON + 60 * MINUTE)) == []
-    assert told(engine.step(at(90, "b"), NOON + 61 * MINUTE)) == [("resolved", "*", "stream_silent")]
-    assert told(engine.tick(NOON + 63 * MINUTE)) == []
+    assert changes(engine.tick(NOON + 2 * MINUTE)) == []
+    assert changes(engine.tick(NOON + 2 * MINUTE + 1)) == [("opened", "*", "stream_silent")]
+    assert changes(engine.tick(NOON + 60 * MINUTE)) == []
+    assert changes(engine.step(at(90, "b"), NOON + 61 * MINUTE)) == [("resolved", "*", "stream_silent")]
+    assert changes(engine.tick(NOON + 63 * MINUTE)) == []
     assert engine.open_incidents == ()
 
 
 def test_after_a_pause_of_the_stream_every_series_has_its_whole_time_again() -> None:
     engine = engine_of(series_min=2, stream_min=30)
     engine.step(at(1, "a", "b"), NOON)
-    assert told(engine.step(at(2, "a"), NOON + 10 * MINUTE)) == []
-    assert told(engine.step(at(3, "a"), NOON + 12 * MINUTE)) == []
-    assert told(engine.step(at(4, "a"), NOON + 12 * MINUTE + 1)) == [("opened", "b", "silent")]
+    assert changes(engine.step(at(2, "a"), NOON + 10 * MINUTE)) == []
+    assert changes(engine.step(at(3, "a"), NOON + 12 * MINUTE)) == []
+    assert changes(engine.step(at(4, "a"), NOON + 12 * MINUTE + 1)) == [("opened", "b", "silent")]
 
 
 def test_a_series_that_stops_while_others_go_on_is_silent_though_the_stream_is_watched_too() -> None:
     engine = engine_of(series_min=5, stream_min=2)
     engine.step(at(0, "a", "b"), NOON)
-    found = [told(result) for result in goes_on(engine, "a", 8)]
+    found = [changes(result) for result in goes_on(engine, "a", 8)]
     assert [one for one in found if one] == [[("opened", "b", "silent")]]
 
 
@@ -103,32 +103,32 @@ def test_the_rows_after_the_gap_warm_up_instead_of_being_flagged() -> None:
     back = [sharp.step(at(row, "a"), NOON + 3 * MINUTE) for row in range(40, 48)]
     states = [state for result in back[1:] for state in result.verdicts.state.tolist()]
     assert states == [State.WARMING] * 7
-    assert told(back[0]) == [("resolved", "a", "silent")]
-    assert all(told(result) == [] for result in back[1:])
+    assert changes(back[0]) == [("resolved", "a", "silent")]
+    assert all(changes(result) == [] for result in back[1:])
 
 
 def test_a_series_that_falls_silent_in_maintenance_is_told_of_when_it_is_over() -> None:
     window = Maintenance(OneOff(NOON, NOON + 10 * MINUTE), ("b",))
     engine = engine_of(5, maintenance=(window,))
     engine.step(at(1, "a", "b"), NOON)
-    assert all(told(result) == [] for result in goes_on(engine, "a", 9))
-    assert told(engine.tick(NOON + 10 * MINUTE)) == [("opened", "b", "silent")]
+    assert all(changes(result) == [] for result in goes_on(engine, "a", 9))
+    assert changes(engine.tick(NOON + 10 * MINUTE)) == [("opened", "b", "silent")]
 
 
 def test_without_the_rule_and_without_a_clock_nothing_is_silent() -> None:
     engine = engine_of(0)
     engine.step(at(1, "a"), NOON)
-    assert told(engine.tick(NOON + 10**6 * MINUTE)) == []
+    assert changes(engine.tick(NOON + 10**6 * MINUTE)) == []
     backtest = engine_of(1, 1)
-    assert told(backtest.step(at(1, "a"))) == []
-    assert told(backtest.step(at(10**6, "a"))) == []
+    assert changes(backtest.step(at(1, "a"))) == []
+    assert changes(backtest.step(at(10**6, "a"))) == []
 
 
 def test_a_series_of_a_lost_partition_is_watched_by_another_member() -> None:
     engine = engine_of(5, 5)
     engine.step(at(1, "a", partition=3), NOON)
     engine.drop(frozenset([3]))
-    assert told(engine.tick(NOON + 60 * MINUTE)) == []
+    assert changes(engine.tick(NOON + 60 * MINUTE)) == []
 
 
 def handed_over(engine: Engine, partition: int, now_ns: int) -> Engine:
@@ -152,14 +152,14 @@ def test_what_is_silent_is_saved_at_once_and_its_successor_resolves_it(stream_mi
     assert engine.changed().urgent.tolist() == [True]
     successor = handed_over(engine, 0, NOON + 7 * MINUTE)
     assert [one.id for one in successor.open_incidents] == [opened.incident.id]
-    assert told(successor.tick(NOON + 30 * MINUTE)) == []  # it is not told twice
+    assert changes(successor.tick(NOON + 30 * MINUTE)) == []  # it is not emitted twice
     (resolved,) = successor.step(at(50, "a"), NOON + 31 * MINUTE).incidents
     assert (resolved.kind, resolved.incident.id, resolved.incident.reason) == (
         "resolved",
         opened.incident.id,
         reason,
     )
-    assert successor.changed().urgent.tolist() == [True]  # nothing that is replayed would say it again
+    assert successor.changed().urgent.tolist() == [True]  # no replay would emit it again
 
 
 @pytest.mark.parametrize("stream_min", [0, 2])
@@ -170,14 +170,14 @@ def test_a_replay_passes_silence_by(stream_min: int) -> None:
     successor = handed_over(engine, 0, NOON + 7 * MINUTE)
     successor.step_in_silence(at(50, "a"))
     assert len(successor.open_incidents) == 1
-    assert [kind for kind, _, _ in told(successor.step(at(51, "a"), NOON + 8 * MINUTE))] == ["resolved"]
+    assert [kind for kind, _, _ in changes(successor.step(at(51, "a"), NOON + 8 * MINUTE))] == ["resolved"]
 
 
 def test_a_late_reading_is_a_sign_of_life() -> None:
     engine = engine_of(5)
     engine.step(at(30, "a", "b"), NOON)
     goes_on(engine, "a", 6)
-    assert told(engine.step(at(2, "b"), NOON + 7 * MINUTE)) == [("resolved", "b", "silent")]
+    assert changes(engine.step(at(2, "b"), NOON + 7 * MINUTE)) == [("resolved", "b", "silent")]
     assert engine.counters.grid.late == 1
 
 
@@ -187,5 +187,5 @@ def test_other_limits_hold_from_the_next_tick_on_and_what_is_open_stays() -> Non
     goes_on(engine, "b", 6)
     assert [one.series for one in engine.open_incidents] == ["a"]
     engine.use_rules(IncidentRules())
-    assert told(engine.tick(NOON + 99 * MINUTE)) == []
-    assert told(engine.step(at(3, "a"), NOON + 99 * MINUTE)) == [("resolved", "a", "silent")]
+    assert changes(engine.tick(NOON + 99 * MINUTE)) == []
+    assert changes(engine.step(at(3, "a"), NOON + 99 * MINUTE)) == [("resolved", "a", "silent")]

@@ -54,8 +54,8 @@ def test_alarms_come_as_often_as_allowed_wherever_the_threshold_started(
 ) -> None:
     error = scale * np.exp(0.3 * np.random.default_rng(0).standard_normal(300_000))
     adaptation = dataclasses.replace(PLAIN, lowest=1e-6, alarms_a_row=alarms_a_row)
-    settled = slice(100_000, None)
-    found = alarms(error[settled], thresholds(error, adaptation)[settled])
+    later = slice(100_000, None)
+    found = alarms(error[later], thresholds(error, adaptation)[later])
     assert 0.5 < found / (200_000 * alarms_a_row) < 2
 
 
@@ -77,7 +77,7 @@ def test_a_level_that_stays_is_learnt_and_one_that_passes_is_not() -> None:
 
 
 def test_a_feed_that_fails_during_an_alarm_has_learnt_no_level() -> None:
-    """Rows that never came, or that nobody could judge, are not rows of the alarm."""
+    """Rows that never came, or that could not be scored, are not rows of the alarm."""
     error = np.full(400, 0.5)
     error[100:110] = 5.0
     went_on = thresholds(error)
