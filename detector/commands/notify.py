@@ -10,7 +10,7 @@ from pathlib import Path
 
 from connectors.http_post import Answer, Poster
 from detector.config.load import load_config
-from detector.config.schema import NotifySection
+from detector.config.notify_schema import NotifySection
 from detector.errors import ConfigError
 from detector.notify.notice import ChannelWords, Notice
 from detector.notify.notifiers import parts_of

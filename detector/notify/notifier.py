@@ -19,7 +19,7 @@ from connectors.http_post import Answer, Poster
 from connectors.kafka.group_reader import GroupReader, Read
 from connectors.retry import full_jitter
 from detector import logs
-from detector.config.schema import NotifySection
+from detector.config.notify_schema import NotifySection
 from detector.notify.backlog import Backlog, Pending
 from detector.notify.notice import Notice, parse
 from detector.notify.receivers import Sender
