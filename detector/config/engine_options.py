@@ -1,4 +1,4 @@
-"""What a configuration asks of the engine: incident rules, checked against the model's channels, and more."""
+"""Translate a configuration into the engine's options and its incident rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detector.incidents.rules import ChannelRule, FoldRules, IncidentRules, Watc
 
 
 def engine_options(config: Config, channels: Sequence[str] | None = None) -> EngineOptions:
-    """What the configuration says of judging; see `rules_of`."""
+    """Return the options of the engine; `channels` as in `rules_of`. Raises ConfigError."""
     stale = config.service.stale_after
     return EngineOptions(
         lateness_ns=_ns(config.grid.lateness),
@@ -28,15 +28,24 @@ def engine_options(config: Config, channels: Sequence[str] | None = None) -> Eng
 
 
 def default_threads() -> int:
-    """As many as there are cores that this process may use, at most 4: the client and the codec, which are
-    one thread, soon cannot feed more."""
+    """Return the number of cores that this process may use, at most 4.
+
+    Client and decoder run in one thread, which cannot feed more.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, 4)
 
 
 def rules_of(config: Config, channels: Sequence[str] | None = None) -> IncidentRules:
-    """The incident rules. Raises ConfigError for a table of a channel that the model does not know, where its
-    `channels` are given."""
+    """Return the incident rules.
+
+    Args:
+        config: the whole configuration.
+        channels: the channels of the model, to check [channels.NAME] against; None checks nothing.
+
+    Raises:
+        ConfigError: a table names a channel that the model does not have.
+    """
     if channels is not None:
         _check_channels(config.channels, channels)
     given = config.incidents

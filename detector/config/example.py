@@ -43,17 +43,17 @@ def example(model: type[BaseModel] = Config) -> str:
 
 
 def _line(section: str, key: str, field: FieldInfo, is_array: bool) -> str:
-    words = f"  # {field.description}" if field.description else _choices(field.annotation)
+    words = " ".join(part for part in (field.description, _choices(field.annotation)) if part)
     value = _EXAMPLES.get((section, key)) or _toml(key, field.default)
     # An array of tables is commented out as a whole.
     mark = "#" if is_array else "" if (section, key) in _EXAMPLES else "# "
-    return f"{mark}{key} = {value}{words}"
+    return f"{mark}{key} = {value}" + (f"  # {words}" if words else "")
 
 
 def _choices(annotation: Any) -> str:
     choices = [one for one in get_args(annotation) if isinstance(one, str)]
     nested = [one for part in get_args(annotation) for one in get_args(part) if isinstance(one, str)]
-    return f"  # {' | '.join(choices or nested)}" if choices or nested else ""
+    return f"({' | '.join(choices or nested)})" if choices or nested else ""
 
 
 def _toml(key: str, default: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the incident rules can be told: docs/incidents.md explains each key."""
+"""Describe the incident rules of the configuration; docs/incidents.md explains each key."""
 
 from __future__ import annotations
 
@@ -16,38 +16,48 @@ WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun"
 
 
 class IncidentsSection(Section):
-    """When an incident opens and when it is over (rows whose state is known)."""
+    """When an incident opens and when it is resolved; rows of unknown state do not count."""
 
-    for_rows: int = Field(default=1, ge=1, le=10_000, description="rows that must be bad ...")
-    of_rows: int = Field(
-        default=1, ge=1, le=10_000, description="... of the last so many, to open an incident"
+    for_rows: int = Field(
+        default=1, ge=1, le=10_000, description="an incident opens after so many bad rows ..."
     )
-    close_score: float = Field(default=0.8, gt=0, le=1, description="rows up to this score are quiet")
-    quiet_rows: int = Field(default=8, ge=1, le=1_000_000, description="quiet rows in a row that resolve it")
-    critical_score: float = Field(default=2.0, ge=1, description="peak score from which it is critical")
-    min_duration: Duration = Field(default=0.0, description="event time that bad rows must last to open one")
+    of_rows: int = Field(default=1, ge=1, le=10_000, description="... among the last so many rows")
+    close_score: float = Field(default=0.8, gt=0, le=1, description="a row with at most this score is quiet")
+    quiet_rows: int = Field(
+        default=8, ge=1, le=1_000_000, description="so many quiet rows in a row resolve it"
+    )
+    critical_score: float = Field(
+        default=2.0, ge=1, description="peak score from which it is critical, not a warning"
+    )
+    min_duration: Duration = Field(
+        default=0.0, description="event time that the bad rows must span before it opens"
+    )
     cooldown: Duration = Field(
-        default=0.0, description="event time after one is resolved in which its series opens no other"
+        default=0.0, description="event time after a resolved incident in which its series opens no other"
     )
     flap_incidents: int = Field(
         default=0,
         ge=0,
         le=1_000,
-        description="incidents of a series within flap_window that make the last ...",
+        description="so many incidents of a series within flap_window count as flapping; 0: off",
     )
     flap_window: Duration = Field(
-        default=3600.0, gt=0, description="... stay open until it was quiet as long; 0 incidents: never"
+        default=3600.0,
+        gt=0,
+        description="a flapping incident stays open until its series was quiet for so long",
     )
     settle_rows: int = Field(
-        default=0, ge=0, le=1_000_000, description="rows after a gap or warming whose scores open nothing"
+        default=0, ge=0, le=1_000_000, description="so many rows after a gap or a warm-up open no incident"
     )
     fold_series: int = Field(
         default=0,
         ge=0,
         le=1_000_000,
-        description="series that turn within fold_window to be told as one; 0: off",
+        description="send one message if so many series alarm within fold_window; 0: off",
     )
-    fold_window: Duration = Field(default=60.0, gt=0, description="event time between their starts at most")
+    fold_window: Duration = Field(
+        default=60.0, gt=0, description="longest event time between the starts of their incidents"
+    )
 
     @model_validator(mode="after")
     def _m_of_n(self) -> IncidentsSection:
@@ -64,33 +74,42 @@ class IncidentsSection(Section):
 
 
 class WatchdogSection(Section):
-    """Silence, by the service's clock, that opens an incident (0s: never)."""
+    """Silence, by the clock of this host, that opens an incident (0s: never)."""
 
-    series_after: Duration = Field(default=0.0, description="nothing from a series")
+    series_after: Duration = Field(default=0.0, description="time without a reading of a series")
     stream_after: Duration = Field(
-        default=0.0, description="nothing from any series: one incident instead of one a series"
+        default=0.0, description="time without a reading of any series; opens one incident for all of them"
     )
 
 
 class ChannelSection(Section):
-    """What a channel must do to raise an alarm; a table [channels.NAME] each."""
+    """What must be true of a channel before it raises an alarm; one table [channels.NAME] for each."""
 
     direction: Literal["both", "above", "below"] = Field(
-        default="both", description="side of the expected value that matters"
+        default="both", description="side of the expected value on which deviations count"
     )
     min_absolute: float = Field(
-        default=0.0, ge=0, allow_inf_nan=False, description="least deviation, in the channel's unit"
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="smallest deviation that counts, in the unit of the channel",
     )
     min_relative: float = Field(
         default=0.0,
         ge=0,
         allow_inf_nan=False,
-        description="least deviation, as a share of the expected value",
+        description="smallest deviation that counts, as a share of the expected value",
     )
     valid_min: float | None = Field(
-        default=None, allow_inf_nan=False, description="values below are impossible; default: the model's"
+        default=None,
+        allow_inf_nan=False,
+        description="lower values are impossible; default: the limit in the model",
     )
-    valid_max: float | None = Field(default=None, allow_inf_nan=False, description="the same above")
+    valid_max: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="higher values are impossible; default: the limit in the model",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> ChannelSection:
@@ -100,21 +119,25 @@ class ChannelSection(Section):
 
 
 class MaintenanceSection(Section):
-    """Times in which series may be bad without an incident; a [[maintenance]] each, with start and end for
-    one time, or time and duration (and weekdays) for a recurring one."""
+    """A time in which series open no incident.
 
-    name: str = Field(default="", description="for people")
+    It has start and end if it happens once, time and duration (and weekdays) if it recurs.
+    """
+
+    name: str = Field(default="", description="name shown to people")
     series: tuple[str, ...] = Field(
         default=("*",), min_length=1, description="names, or patterns with * ? [abc]"
     )
-    start: datetime | None = Field(default=None, description="once: from ...")
-    end: datetime | None = Field(default=None, description="... until; without an offset in the zone below")
+    start: datetime | None = Field(default=None, description="if it happens once: from ...")
+    end: datetime | None = Field(default=None, description="... until; a time without an offset is in `zone`")
     weekdays: tuple[Weekday, ...] = Field(
-        default=WEEKDAYS, min_length=1, description="recurring: on these days ..."
+        default=WEEKDAYS, min_length=1, description="if it recurs: on these days ..."
     )
     time: LocalTime | None = Field(default=None, description="... at this time ...")
-    duration: Duration | None = Field(default=None, gt=0, le=604_800, description="... for so long, up to 7d")
-    zone: str = Field(default="UTC", description="IANA time zone, as Europe/Berlin")
+    duration: Duration | None = Field(
+        default=None, gt=0, le=604_800, description="... for so long, at most 7d"
+    )
+    zone: str = Field(default="UTC", description="IANA time zone, such as Europe/Berlin")
 
     @field_validator("zone")
     @classmethod
@@ -123,9 +146,8 @@ class MaintenanceSection(Section):
             ZoneInfo(value)
         except (OSError, ValueError, ZoneInfoNotFoundError) as error:
             near = get_close_matches(value, available_timezones(), n=1)
-            raise ValueError(
-                f"is no IANA time zone{f'; did you mean `{near[0]}`?' if near else ', such as Europe/Berlin'}"
-            ) from error
+            hint = f"; did you mean `{near[0]}`?" if near else ", such as Europe/Berlin"
+            raise ValueError(f"is not an IANA time zone{hint}") from error
         return value
 
     @model_validator(mode="after")
@@ -134,7 +156,7 @@ class MaintenanceSection(Section):
         if None in once and None in recurring:
             raise ValueError("needs start and end, or time and duration")
         if any(once) and any(one is not None for one in recurring):
-            raise ValueError("has both start or end and time or duration; make it two windows")
+            raise ValueError("has start or end, and also time or duration; write two tables")
         if (
             self.start is not None
             and self.end is not None
@@ -144,29 +166,29 @@ class MaintenanceSection(Section):
         return self
 
     def instant(self, when: datetime) -> datetime:
-        """In UTC; a time without an offset is one of the zone."""
+        """Return the time in UTC; one without an offset is in the zone of this table."""
         return (when if when.tzinfo else when.replace(tzinfo=ZoneInfo(self.zone))).astimezone(UTC)
 
 
 CHANNEL_EXAMPLE = """\
-# What a channel must do to raise an alarm; a table for each channel that is to have rules:
+# What must be true of a channel before it raises an alarm; one table for each channel with rules:
 #[channels.pressure]
-#direction = "above"  # side of the expected value that matters: both | above | below
-#min_absolute = 0.5  # least deviation, in the channel's unit
-#min_relative = 0.02  # least deviation, as a share of the expected value
-#valid_min = 0.0  # values below are impossible; default: what the model was told
-#valid_max = 16.0  # the same above"""
+#direction = "above"  # side of the expected value on which deviations count: both | above | below
+#min_absolute = 0.5  # smallest deviation that counts, in the unit of the channel
+#min_relative = 0.02  # smallest deviation that counts, as a share of the expected value
+#valid_min = 0.0  # lower values are impossible; default: the limit in the model
+#valid_max = 16.0  # higher values are impossible; default: the limit in the model"""
 MAINTENANCE_EXAMPLE = """\
-# Times in which series may be bad without an incident; any number of tables, once or recurring:
+# Times in which series open no incident; any number of tables, for one time or a recurring one:
 #[[maintenance]]
 #name = "overhaul of line 2"
 #series = ["line-2-*"]  # names, or patterns with * ? [abc]; default: all
-#start = 2026-10-01T06:00:00Z  # without an offset: in `zone`
+#start = 2026-10-01T06:00:00Z  # a time without an offset is in `zone`
 #end = 2026-10-01T14:00:00Z
 #
 #[[maintenance]]
 #name = "weekly backup"
 #weekdays = ["sat", "sun"]  # default: every day
 #time = "02:00"
-#duration = "90m"  # up to 7d
+#duration = "90m"  # at most 7d
 #zone = "Europe/Berlin"  # IANA; default: UTC"""

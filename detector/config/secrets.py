@@ -14,7 +14,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from detector.config.error_location import heading
-from detector.config.schema import NotifySection
+from detector.config.notify_schema import NotifySection
 from detector.config.tables import fields_of, tables
 from detector.config.types import Section
 from detector.errors import ConfigError

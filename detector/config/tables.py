@@ -1,7 +1,7 @@
-"""The tables of a configuration file: plain sections and arrays of them, how people and variables call them.
+"""Iterate over the tables of a configuration file, and override their values from the environment.
 
 [kafka]       STREAMGAUGE_KAFKA__TOPIC
-[[notify]]    STREAMGAUGE_NOTIFY__NAME__URL, where NAME is the table's `name`, capitals and _ alone
+[[notify]]    STREAMGAUGE_NOTIFY__NAME__URL, where NAME is the `name` of the table in capitals and _
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PREFIX = "STREAMGAUGE_"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of a file. `number` counts from 1 in an array, and is None for a plain section."""
+    """Hold one table of a file. `number` counts from 1 in an array, and is None for a plain section."""
 
     section: str
     number: int | None
@@ -30,36 +30,42 @@ class Table:
 
     @property
     def shown(self) -> str:
-        """How people call it."""
+        """The heading of the table, for people."""
         return heading(self.where)
 
     @property
     def variables(self) -> str:
-        """How the names of its environment variables begin."""
+        """The beginning of the names of its environment variables."""
         if self.number is None:
             return f"{PREFIX}{self.section}__".upper()
         return f"{PREFIX}{self.section}__{env_name(self.values.get('name', self.number))}__".upper()
 
     @property
     def where(self) -> Place:
-        """Where pydantic says that it is: ("kafka",), ("notify", 0)."""
+        """The place that pydantic gives it: ("kafka",), ("notify", 0)."""
         return (self.section,) if self.number is None else (self.section, self.number - 1)
 
 
 def env_name(name: object) -> str:
-    """A table's name as an environment variable has it."""
+    """Return the name of a table as environment variables contain it.
+
+    >>> env_name("on-call")
+    'ON_CALL'
+    """
     return re.sub(r"\W", "_", str(name)).upper()
 
 
 def fields_of(annotation: Any) -> tuple[Mapping[str, FieldInfo], bool]:
-    """The keys of a section's class, and whether it is an array of them; no keys of what is no section."""
+    """Return the keys of a section's class (none for another type), and whether there is an array of them."""
     one_of = [part for part in get_args(annotation) if hasattr(part, "model_fields")]
     return getattr(one_of[0] if one_of else annotation, "model_fields", {}), bool(one_of)
 
 
 def tables(values: dict[str, Any], model: type[BaseModel]) -> Iterator[Table]:
-    """Every table that the model knows; plain sections also where the file has none. What stands in the
-    place of a table and is none is passed over: it is told as an error of its own."""
+    """Yield every table that the model knows, and plain sections also where the file lacks them.
+
+    A value that stands in the place of a table is skipped: validation reports it.
+    """
     for name, field in model.model_fields.items():
         fields, is_array = fields_of(field.annotation)
         found = values.get(name, [] if is_array else {})
@@ -72,7 +78,7 @@ def tables(values: dict[str, Any], model: type[BaseModel]) -> Iterator[Table]:
 
 
 def override(values: dict[str, Any], model: type[BaseModel], environ: Mapping[str, str]) -> dict[Place, str]:
-    """Put the environment's values in place; returns which variable is where."""
+    """Put the values of the environment in place; return place -> variable."""
     overridden: dict[Place, str] = {}
     for table in tables(values, model):
         for key, field in table.fields.items():

@@ -1,4 +1,4 @@
-"""What sections of the configuration are made of: tables without unknown keys, durations, times of day."""
+"""Define the parts of a section: tables without unknown keys, durations, times of day."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)\s*")
 _LONGEST_SECONDS = 100 * 365.25 * 86400.0
-"""Times and their sums with this fit into int64 nanoseconds."""
+"""Times, and their sums with this, fit into int64 nanoseconds."""
 _MOST_SHOWN = 200
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
 
 
 def parse_duration(value: object) -> float:
-    """Seconds of "30s", "5m", "1.5h", "1d", "250ms", or of a plain number; at most a century.
+    """Return the seconds of "30s", "5m", "1.5h", "1d", "250ms" or a plain number. Raises ValueError.
 
-    Raises ValueError.
+    >>> parse_duration("1.5h"), parse_duration(7)
+    (5400.0, 7.0)
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds: int | float = value
@@ -28,13 +29,13 @@ def parse_duration(value: object) -> float:
         if match is None:
             raise ValueError(f"{shown(value)} is not a duration such as 30s, 5m, 1h or 1d")
         seconds = float(match.group(1)) * _UNITS[match.group(2)]
-    if not seconds <= _LONGEST_SECONDS:  # so also where it is not a number
-        raise ValueError(f"{shown(value)} is no duration of at most 100 years")
+    if not seconds <= _LONGEST_SECONDS:  # also true of NaN
+        raise ValueError(f"{shown(value)} is not a duration of at most 100 years")
     return float(seconds)
 
 
 def parse_time(value: object) -> time:
-    """A time of day, of "02:00", "02:00:30" or TOML's own. Raises ValueError."""
+    """Return the time of day of "02:00", "02:00:30" or a TOML time. Raises ValueError."""
     if isinstance(value, time) and value.tzinfo is None:
         return value
     match = _TIME.fullmatch(str(value))
@@ -49,16 +50,16 @@ Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
 
 
 class Section(BaseModel):
-    """A table of the file: immutable, and no key is ignored."""
+    """Describe a table of the file. It is immutable, and an unknown key is an error."""
 
-    # An error shows no input by itself, in which there may be a secret: `detector.config.load` shows what may be.
+    # The input may be a secret, so pydantic must not show it; `detector.config.problems` shows the rest.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def shown(value: object) -> str:
-    """A value in an error, in a length for people."""
+    """Return a value as an error shows it, shortened where it is long."""
     try:
         shown = repr(value)
-    except (ValueError, RecursionError):  # numbers of thousands of digits, and what is nested as deeply
+    except (ValueError, RecursionError):  # a number of thousands of digits, or as many nested lists
         return "a value too long to show"
     return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."

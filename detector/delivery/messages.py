@@ -1,7 +1,7 @@
-"""Verdicts, incidents and rejects as messages (docs/messages.md is the contract).
+"""Encode verdicts, incidents and rejected messages as JSON (docs/messages.md is the contract).
 
-Scores go out as columns: one message holds the new verdicts of one series of a poll, so that a message
-costs little more than a row when a backlog is worked off. Unknown values are null: JSON knows no NaN.
+One message holds the verdicts of one series from one batch, as columns. While a backlog is processed, many
+rows share a message. Unknown values are null, because JSON has no NaN.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Names of the output topics."""
+    """Hold the names of the output topics."""
 
     scores: str
     alerts: str
@@ -36,12 +36,21 @@ class Topics:
 
     @classmethod
     def of(cls, prefix: str) -> Topics:
+        """Return the topics whose names begin with `prefix`."""
         return cls(f"{prefix}.scores", f"{prefix}.alerts", f"{prefix}.dead-letters", f"{prefix}.state")
 
 
 @dataclass(frozen=True, slots=True)
 class MessageEncoder:
-    """How this service's messages look. `scores` and `detail` as in the configuration."""
+    """Encode results as messages.
+
+    topics    where they go
+    model     name of the model
+    version   its version
+    channels  its channels, in the order of the columns of verdicts
+    scores    rows that are published, as in [output] scores
+    detail    columns that are published, as in [output] detail
+    """
 
     topics: Topics
     model: str
@@ -51,7 +60,7 @@ class MessageEncoder:
     detail: Literal["scores", "full"] = "scores"
 
     def verdicts(self, verdicts: Verdicts) -> Iterator[Message]:
-        """One message a series, its rows as columns in time order."""
+        """Yield one message for each series, with its rows as columns in order of time."""
         if self.scores == "none" or len(verdicts) == 0:
             return
         if self.scores == "anomalous":
@@ -71,13 +80,13 @@ class MessageEncoder:
             yield Message(self.topics.scores, series.encode(), orjson.dumps(body))
 
     def incidents(self, events: tuple[IncidentEvent, ...]) -> Iterator[Message]:
-        """One message an event, with the incident as it is then."""
+        """Yield one message for each event, with the incident as it was then."""
         for event in events:
             body = {"event": event.kind, "at": iso(event.at_ns), **incident_json(event.incident)}
             yield Message(self.topics.alerts, event.incident.series.encode(), orjson.dumps(body))
 
     def dead_letters(self, rejects: tuple[Reject, ...]) -> Iterator[Message]:
-        """The messages as they came, with where they came from and what is wrong with them."""
+        """Yield rejected messages unchanged, with their origin and the reason as headers."""
         for reject in rejects:
             headers = (
                 ("reason", reject.reason.encode()),
@@ -107,7 +116,7 @@ class MessageEncoder:
 
 
 def incident_json(incident: Incident) -> dict[str, Any]:
-    """An incident as plain values; times are ISO 8601, unknown numbers null."""
+    """Return an incident as JSON values; times are ISO 8601, unknown numbers None."""
     return {
         "id": incident.id,
         "series": incident.series,
@@ -138,7 +147,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
 
 
 def fold_json(fold: IncidentGroup) -> dict[str, Any]:
-    """A fold as plain values; its incidents by id."""
+    """Return a group of incidents as JSON values; its incidents are listed by id."""
     return {
         "id": fold.id,
         "state": fold.state,
@@ -150,13 +159,17 @@ def fold_json(fold: IncidentGroup) -> dict[str, Any]:
 
 
 def iso(timestamp_ns: int) -> str:
-    """UTC to the millisecond, as 2026-10-01T12:00:00.000Z."""
+    """Return a time in UTC to the millisecond.
+
+    >>> iso(1_790_856_000_000_000_000)
+    '2026-10-01T12:00:00.000Z'
+    """
     when = datetime.fromtimestamp(timestamp_ns // 1_000_000 / 1000, UTC)
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _plain(values: NDArray[np.float64]) -> list[float]:
-    """Numbers as they are; orjson writes NaN as null."""
+    """Return the numbers as a list; orjson writes NaN as null."""
     return values.tolist()  # type: ignore[no-any-return]  # numpy types tolist as Any
 
 

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 from connectors.errors import KafkaError
 from connectors.http_post import Poster
 from connectors.kafka.group_reader import GroupReader, Read
-from detector.config.schema import NotifySection
+from detector.config.notify_schema import NotifySection
 from detector.notify.attempts import LONGEST_RETRY_SECONDS, Attempts, RetryDelay, retry_delay
 from detector.notify.backlog import Backlog, Pending
 from detector.notify.history import Delivered, OpenIncidents

@@ -11,7 +11,7 @@ from connectors.kafka.group_reader import GroupReader
 from detector import logs
 from detector.config.error_location import heading
 from detector.config.load import Config
-from detector.config.schema import NotifySection
+from detector.config.notify_schema import NotifySection
 from detector.delivery.messages import Topics
 from detector.errors import ConfigError
 from detector.notify.notifier import Notifier

@@ -12,7 +12,7 @@ import orjson
 
 from connectors.errors import EndpointError
 from connectors.http_post import Endpoint, Poster, basic_auth
-from detector.config.schema import NotifySection
+from detector.config.notify_schema import NotifySection
 from detector.errors import ConfigError
 from detector.notify.alertmanager import PATH, Alertmanager
 from detector.notify.notice import Notice, link_of, template_values

@@ -207,8 +207,10 @@ def test_files_that_cannot_be_used_are_errors_that_name_section_key_and_file(
     assert f"[http] tls_keyfile: {other.key}: does not belong to the certificate in tls_certfile," in told(
         own.certificate, other.key
     )
-    assert "[http] tls_keyfile: /empty: no private key in PEM" in told(own.certificate, tmp_path / "empty")
-    assert "[http] tls_certfile: /empty: no certificate in PEM" in told(tmp_path / "empty", own.key)
+    assert "[http] tls_keyfile: /empty: contains no private key in PEM" in told(
+        own.certificate, tmp_path / "empty"
+    )
+    assert "[http] tls_certfile: /empty: contains no certificate in PEM" in told(tmp_path / "empty", own.key)
     assert "[http] tls_keyfile: " in told(tmp_path / "half", own.key)
     assert "the key is encrypted" in told(locked.certificate, locked.key)
     assert "[http] tls_client_cafile: /half: cannot be used" in told(

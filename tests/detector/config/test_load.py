@@ -287,7 +287,7 @@ def test_a_channel_that_the_model_does_not_know_is_named_with_the_nearest(tmp_pa
             '[[maintenance]]\ntime = "2:00"\nduration = "1h"\n[[maintenance]]\nduration = "8d"\n',
             ":10: [[maintenance]] #2 duration: Input should be less than or equal to 604800",
         ),
-        ('[[maintenance]]\nzone = "Europe/Berln"\n', ":7: [[maintenance]] #1 zone: is no IANA time zone;"),
+        ('[[maintenance]]\nzone = "Europe/Berln"\n', ":7: [[maintenance]] #1 zone: is not an IANA time"),
         ('[[maintenance]]\nweekdays = ["Sat"]\n', ":7: [[maintenance]] #1 weekdays.0: Input should be 'mon'"),
         (
             "[[maintenance]]\nstart = 2026-10-01T06:00:00Z\nend = 2026-10-01T06:00:00Z\n",
@@ -295,7 +295,7 @@ def test_a_channel_that_the_model_does_not_know_is_named_with_the_nearest(tmp_pa
         ),
         (
             '[[maintenance]]\nstart = 2026-10-01T06:00:00Z\ntime = "2:00"\nduration = "1h"\n',
-            ":6: [[maintenance]] #1: has both start or end and time or duration; make it two windows",
+            ":6: [[maintenance]] #1: has start or end, and also time or duration; write two tables",
         ),
         ("[watchdog]\nseries_afer = '1m'\n", ":7: [watchdog] series_afer: unknown key"),
     ],
@@ -325,7 +325,11 @@ def test_a_notifier_is_named_by_its_number_and_line(tmp_path: Path) -> None:
         ('kind = "slack"', "set STREAMGAUGE_NOTIFY__ON_CALL__URL"),
         ('kind = "pagerduty"', "set STREAMGAUGE_NOTIFY__ON_CALL__ROUTING_KEY".removeprefix("set ")),
         ('kind = "alertmanager"\nurl = "http://x"\nsend_resolved = false', "send_resolved"),
-        ('kind = "webhook"\nurl = "http://x"\nlabels = { severity = "x" }', "labels: severity"),
+        ('kind = "webhook"\nurl = "http://x"\nlabels = { severity = "x" }', "labels: `severity` is reserved"),
+        (
+            'kind = "webhook"\nurl = "http://x"\nlabels = { a-b = "x" }',
+            "labels: `a-b` is not a valid Prometheus",
+        ),
         ('kind = "webhook"\nurl = "http://x"\nheaders = { Authorization = "hunter2" }', "bearer_token_file"),
         ('kind = "webhook"\nurl = "http://us:hunter2@x"', "secrets do not belong in this file"),
         ('kind = "webhook"\nurl = "http://x/?token=hunter2"', "secrets do not belong in this file"),
@@ -363,7 +367,9 @@ def test_secrets_of_a_notifier_come_from_files_or_the_environment(tmp_path: Path
 
 
 def test_two_notifiers_of_one_name_are_refused(tmp_path: Path) -> None:
-    assert "two of them are called so" in problems(tmp_path, NOTIFY + NOTIFY.removeprefix(GOOD))
+    assert "[[notify]] name `A` is used twice (names are compared" in problems(
+        tmp_path, NOTIFY + NOTIFY.removeprefix(GOOD)
+    )
 
 
 UNFINISHED = '[kafka]\ntopic = "readings"\n[input]\nseries_field = "device"\n[[notify]]\nkind = "slack"\n'

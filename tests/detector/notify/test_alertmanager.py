@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from connectors.http_post import Poster
-from detector.config.schema import NotifySection
+from detector.config.notify_schema import NotifySection
 from detector.notify.notice import parse
 from detector.notify.receivers import poster_of, receiver_of
 from tests.detector.notify.notices import message

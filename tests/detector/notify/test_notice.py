@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from detector.config.schema import NotifySection
+from detector.config.notify_schema import NotifySection
 from detector.errors import ConfigError
 from detector.notify.alertmanager import Alertmanager
 from detector.notify.notice import Notice, description, parse, summary
