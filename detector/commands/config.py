@@ -15,7 +15,8 @@ from detector.errors import ConfigError
 
 if TYPE_CHECKING:
     from connectors.http_post import Answer, Poster
-    from detector.config.schema import Config, NotifySection
+    from detector.config.notify_schema import NotifySection
+    from detector.config.schema import Config
     from detector.notify.notice import Notice
     from detector.notify.receivers import Receiver
 
