@@ -1,4 +1,4 @@
-"""The language of docstrings, help and pages: short sentences, the field's verbs, a verb in every docstring."""
+"""Docstrings, help and pages use short sentences, the verbs of the field, and no private words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engines and streams whose verdicts are recorded in `verdicts.json`: every family, gaps, delays and rules."""
+"""Engines and streams whose verdicts `verdicts.json` records: every family, gaps, delays and rules."""
 
 from __future__ import annotations
 
