@@ -156,7 +156,7 @@ def record(
         recorder: writes the files.
         stop: ends the recording; the open file is completed.
         until_end: also stop at the end that the topic had at the beginning.
-        report: called after each batch with the counts so far.
+        report: called after each poll with the counts so far, once a reading has arrived.
 
     Returns:
         The final counts and files.
@@ -166,7 +166,8 @@ def record(
         recorder.add(source.poll(_POLL_SECONDS))
         if recorder.is_full:
             source.commit(recorder.close_file())
-        report(recorder.recorded)
+        if recorder.recorded.num_rows:
+            report(recorder.recorded)
         if until_end and source.is_assigned:
             end = source.end() if end is None else end
             if source.has_reached(end):

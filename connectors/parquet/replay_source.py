@@ -68,9 +68,8 @@ def _timed(file: Path, dataset: Dataset, piece_rows: int) -> TimedRows:
 
 def _pieces(file: Path, dataset: Dataset, piece_rows: int) -> Iterator[Readings]:
     yield from (_readings(chunk) for chunk in read_file(file, dataset, piece_rows))
-    raise ParquetError(
-        f"{file}: damaged: its channels have fewer rows than its times"
-    )  # reached only if more rows are wanted
+    # Reached only if the caller wants more rows than the file has.
+    raise ParquetError(f"{file}: damaged: its channels have fewer rows than its times")
 
 
 def _readings(chunk: Chunk) -> Readings:
