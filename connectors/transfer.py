@@ -1,8 +1,8 @@
-"""History in and out of Kafka: a topic recorded as Parquet, Parquet replayed to a topic.
+"""Records a Kafka topic as Parquet files, and replays Parquet files to a topic.
 
 Promises
     record   at least once: an offset is committed when the file that holds its reading is complete. After
-             a crash some rows can be in two files; they are equal, and whoever reads them lets one win.
+             a crash some rows can be in two files; they are equal, and a reader keeps one of them.
     replay   in time order; every message is acknowledged before the next ones are sent.
 """
 
@@ -32,23 +32,28 @@ _NAP_SECONDS = 0.5
 
 
 class RecordableSource(Protocol):
-    """A source whose position can be committed and whose end can be told."""
+    """A source whose position can be committed and whose present end is known."""
 
-    def poll(self, timeout_seconds: float) -> Batch: ...
+    def poll(self, timeout_seconds: float) -> Batch:
+        """Return what has arrived, after at most about `timeout_seconds`."""
 
-    def commit(self, position: Position) -> None: ...
+    def commit(self, position: Position) -> None:
+        """Commit these offsets: reading resumes there after a restart."""
 
-    def end(self) -> Position: ...
+    def end(self) -> Position:
+        """Return the present end of each assigned partition."""
 
-    def has_reached(self, position: Position) -> bool: ...
+    def has_reached(self, position: Position) -> bool:
+        """Whether everything before `position` was read, of the assigned partitions."""
 
     @property
-    def is_assigned(self) -> bool: ...
+    def is_assigned(self) -> bool:
+        """Whether the partitions are assigned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rolling:
-    """When a file is complete: after so many rows, or so long after its first row."""
+    """When a file is complete: after `max_rows`, or `max_seconds` after its first row."""
 
     max_rows: int = 1_000_000
     max_seconds: float = 300.0
@@ -57,7 +62,7 @@ class Rolling:
 
 @dataclass(slots=True)
 class Recorded:
-    """What has been read so far, and the files that are complete. `rejected` counts by reason."""
+    """Counts of what was read so far, and the files that are complete. `rejected` counts by reason."""
 
     num_rows: int = 0
     files: list[Path] = field(default_factory=list)
@@ -69,8 +74,8 @@ class Recorded:
 class Recorder:
     """Writes readings to Parquet files in a directory, one after the other.
 
-    Columns: timestamp, series, and one float a channel. Rows are sorted by time chunk by chunk. A position
-    may be committed when `close_file` returns it, not before: until then its rows are in no complete file.
+    Columns: timestamp, series, and one float a channel. Rows are sorted by time within a chunk. Commit a
+    position only after `close_file` has returned it: until then its rows are in no complete file.
     """
 
     def __init__(self, directory: Path, channels: tuple[str, ...], rolling: Rolling | None = None) -> None:
@@ -85,7 +90,7 @@ class Recorder:
         self.recorded = Recorded()
 
     def add(self, batch: Batch) -> None:
-        """Take a batch in."""
+        """Add the readings of a batch to the file, and count its rejects."""
         if not self._position:
             self._opened_at = time.monotonic()
         held = {key: at for key, at in self._position.items() if key[1] not in batch.lost}
@@ -103,12 +108,12 @@ class Recorder:
 
     @property
     def is_full(self) -> bool:
-        """Whether it is time for the next file."""
+        """Whether the file should be closed now."""
         old = time.monotonic() - self._opened_at >= self._rolling.max_seconds
         return self._num_rows >= self._rolling.max_rows or (old and bool(self._position))
 
     def close_file(self) -> Position:
-        """Complete the file; returns the position behind everything in complete files, for the commit."""
+        """Complete the file; return the position behind everything in complete files, for the commit."""
         self._write_chunk()
         if self._writer is not None:
             self._writer.close()
@@ -144,13 +149,25 @@ def record(
     until_end: bool = False,
     report: Callable[[Recorded], None] = lambda recorded: None,
 ) -> Recorded:
-    """Record until `stop` is set, or, with `until_end`, what the topic held when we began."""
+    """Record until `stop` is set, or up to the end that the topic had at the beginning.
+
+    Args:
+        source: the topic.
+        recorder: writes the files.
+        stop: ends the recording; the open file is completed.
+        until_end: also stop at the end that the topic had at the beginning.
+        report: called after each poll with the counts so far, once a reading has arrived.
+
+    Returns:
+        The final counts and files.
+    """
     end: Position | None = None
     while not stop.is_set():
         recorder.add(source.poll(_POLL_SECONDS))
         if recorder.is_full:
             source.commit(recorder.close_file())
-        report(recorder.recorded)
+        if recorder.recorded.num_rows:
+            report(recorder.recorded)
         if until_end and source.is_assigned:
             end = source.end() if end is None else end
             if source.has_reached(end):
@@ -161,7 +178,7 @@ def record(
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where replayed readings go, and what their messages look like."""
+    """The topic of replayed readings, and the fields of their messages."""
 
     topic: str
     channels: tuple[str, ...]
@@ -176,8 +193,19 @@ def replay(
     stop: threading.Event,
     report: Callable[[int], None] = lambda num_rows: None,
 ) -> int:
-    """Send the readings of a source that is sorted by time, `speed` times as fast as they were taken
-    (None: as fast as possible). Rows without any value are left out. Returns the number sent."""
+    """Send the readings of a source; skip rows without any value.
+
+    Args:
+        source: readings sorted by time.
+        producer: writes the messages.
+        to: the topic and the fields of a message.
+        speed: how many times faster than real time; None means as fast as possible.
+        stop: ends the replay.
+        report: called with the number of rows sent so far.
+
+    Returns:
+        The number of rows sent.
+    """
     num_sent = 0
     for readings in _paced(source, speed, stop):
         producer.produce(encode(readings, to.channels, to.topic, to.fields))
@@ -187,7 +215,7 @@ def replay(
 
 
 def _paced(source: Source, speed: float | None, stop: threading.Event) -> Iterator[Readings]:
-    """Slices of the source's readings, each when its time has come."""
+    """Yield slices of the source's readings, each when it is due."""
     started, first_ns = time.monotonic(), None
     while not stop.is_set() and (batch := source.poll(_POLL_SECONDS)) is not None:
         has_values = np.asarray(~np.isnan(batch.readings.values).all(axis=1))
@@ -206,7 +234,11 @@ def _paced(source: Source, speed: float | None, stop: threading.Event) -> Iterat
 
 
 def due_seconds(timestamp_ns: NDArray[np.int64], first_ns: int, speed: float | None) -> NDArray[np.float64]:
-    """Seconds after the start of a replay at which each reading is due; zeros without a speed."""
+    """Return when each reading is due: float64 [n], seconds after the start; zeros without a speed.
+
+    >>> due_seconds(np.array([0, 10_000_000_000]), first_ns=0, speed=20.0).tolist()
+    [0.0, 0.5]
+    """
     if speed is None:
         return np.zeros(len(timestamp_ns))
     return (timestamp_ns - first_ns) / (1e9 * speed)

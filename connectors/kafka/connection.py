@@ -1,4 +1,4 @@
-"""Values that describe a Kafka cluster, a consumer, a producer and a topic, and the client settings they give.
+"""Values that describe a Kafka cluster, consumer, producer and topic, and the client settings they give.
 
 The client itself is not imported here.
 """
@@ -120,7 +120,7 @@ def client_settings(connection: Connection) -> dict[str, object]:
         "ssl_keyfile": connection.ssl_keyfile,
         "ssl_password": connection.ssl_key_password,
         "ssl_check_hostname": connection.ssl_check_hostname,
-        "reconnect_backoff_max_ms": 5_000,  # with the client's default, 30 s, we stay away long after a restart
+        "reconnect_backoff_max_ms": 5_000,  # the client's 30 s would delay us after a restart
         "metadata_max_age_ms": 60_000,  # new partitions are noticed after at most this time
     }
 

@@ -1,7 +1,8 @@
-"""A member of a consumer group that reads messages as they are, with what it has read before.
+"""Reads a topic as a member of a consumer group, including messages before the committed position.
 
-For whoever carries a topic on to the outside: positions are committed when the caller says so, and a newly
-assigned partition is first read back from before its position, so that the caller knows again what it knew.
+It serves a caller that forwards messages to a receiver outside. The caller decides when to commit. A newly
+assigned partition is first read from some messages before its position, so that the caller can rebuild its
+state.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ _LOOK_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A message that was read, and what it is to the group.
+    """A message and its age for the group.
 
-    age        `old`: before the committed position, so dealt with by whoever was here before us;
-               `found`: nothing was ever committed, and it is older than the group;
+    age        `old`: before the committed position, so it was handled already;
+               `found`: nothing was ever committed, and the message is older than the group;
                `new`: everything else
-    time_ms    epoch milliseconds, by whoever produced it
+    time_ms    epoch milliseconds, set by its producer
     """
 
     partition: int
@@ -51,9 +52,12 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """What a poll brought. After `is_reassigned` everything that is not committed is read again, by us or by
-    others: forget it. `read_back` are the partitions whose old messages are all read by now, and the offsets
-    where those ended."""
+    """The result of a poll.
+
+    messages        in order within a partition
+    is_reassigned   partitions were assigned: discard everything that is not committed, it is read again
+    read_back       partition -> offset where its old messages ended, if all of them are read since this poll
+    """
 
     messages: tuple[Read, ...] = ()
     is_reassigned: bool = False
@@ -61,7 +65,7 @@ class Polled:
 
 
 class _Changes(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Counts assignments and does nothing else: it is called on the client's network thread."""
+    """Counts assignments. It is called on the client's network thread, so it must not block."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -79,16 +83,26 @@ class _Changes(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 class GroupReader:
-    """Promise: every message after the committed position is read, again if need be. Not thread-safe.
+    """Promise: every message after the committed position is read at least once. Not thread-safe.
 
-    `num_back` bounds the messages of a partition that are read back; `since_ms` is when the group began, for
-    partitions of which nothing is committed. Methods raise KafkaError for what the
-    client does not heal by itself: close this reader then, and make another.
+    Methods raise KafkaError for a failure from which the client does not recover: close this reader then, and
+    make another.
     """
 
     def __init__(
         self, connection: Connection, options: ConsumerOptions, num_back: int, since_ms: int
     ) -> None:
+        """Join the group.
+
+        Args:
+            connection: the cluster and how to log in.
+            options: the topic and the group.
+            num_back: maximum of messages a partition that are read before its committed position.
+            since_ms: when the group began, epoch milliseconds, for partitions without a commit.
+
+        Raises:
+            KafkaError: the cluster cannot be reached or refuses access.
+        """
         self._connection, self._options = connection, options
         self._num_back, self._since_ms = num_back, since_ms
         self._changes = _Changes()
@@ -108,8 +122,12 @@ class GroupReader:
             self._consumer.partitions_for_topic(options.topic)
 
     def poll(self, timeout_seconds: float, room: int) -> Polled:
-        """What has come, after at most about `timeout_seconds`; at most `room` messages. Without room the
-        topic keeps what comes, and the membership goes on."""
+        """Return what has arrived, after at most about `timeout_seconds`.
+
+        Args:
+            timeout_seconds: the longest wait.
+            room: maximum of messages to return; with 0 only the membership is kept alive.
+        """
         with translated(self._connection, f"cannot read {self._options.topic}"):
             records = self._fetch(timeout_seconds, room)
             if self._changes.count != self._settled:
@@ -118,8 +136,10 @@ class GroupReader:
             return Polled(tuple(messages), read_back=self._now_read_back())
 
     def commit(self, position: Mapping[int, int]) -> None:
-        """Commit these offsets where they are news. Where the group went on without us that is logged: what
-        is not committed is read again."""
+        """Commit those of the offsets that changed.
+
+        If the group went on without this process, that is logged: what is not committed is read again.
+        """
         offsets = {TopicPartition(self._options.topic, number): at for number, at in position.items()}
         offsets = {tp: at for tp, at in offsets.items() if self._committed.get(tp) != at}
         if not offsets or not self.is_member:
@@ -130,40 +150,42 @@ class GroupReader:
                     {tp: OffsetAndMetadata(at, "", -1) for tp, at in offsets.items()}, timeout_ms=_LOOK_UP_MS
                 )
             except (errors.CommitFailedError, errors.RetriableError) as error:
-                logger.warning("positions not committed, will be later or by others: %s", one_line(error))
+                logger.warning("positions not committed, a later commit will retry: %s", one_line(error))
             else:
                 self._committed |= offsets
 
     @property
     def is_member(self) -> bool:
-        """Whether the group counts us in and we have been in touch with it: not after we were frozen."""
+        """Whether this process is in the group and has polled lately: false after it was suspended."""
         quiet = time.monotonic() - self._polled_at
         settled = self._changes.joined and self._changes.count == self._settled
         return settled and quiet < self._options.session_timeout_seconds
 
     @property
     def is_reading_back(self) -> bool:
-        """Whether old messages are still to come."""
+        """Whether old messages are still to be read."""
         return bool(self._back_until)
 
     @property
     def lag(self) -> int:
-        """Messages of our partitions that were not read yet, as far as known."""
+        """Messages of the assigned partitions that were not read yet, as far as known."""
         consumed = self._consumer._subscription.all_consumed_offsets()
         ends = ((self._consumer.highwater(tp), position.offset) for tp, position in consumed.items())
         return sum(max(0, end - at) for end, at in ends if end is not None)
 
     def close(self) -> None:
-        """Leave the group; nothing is committed."""
+        """Leave the group; commit nothing."""
         try:
             self._consumer.close(autocommit=False, timeout_ms=_CLOSE_SECONDS * 1000)
         except errors.KafkaError as error:
             logger.warning("did not leave group %s properly: %s", self._options.group_id, one_line(error))
 
     def _fetch(self, timeout_seconds: float, room: int) -> dict[TopicPartition, list[object]]:
-        """Without room the client's `pause` would be the obvious way; it can lose sight of records that it
-        had fetched (kafka-python 3.0: the parked ones of one partition stay parked while those of another
-        are used up). So one record is looked at now and then, for the group's sake, and put back."""
+        """Poll the client; without room, fetch one record now and then and put it back.
+
+        The client's `pause` would be simpler, but it can lose records that it had fetched (kafka-python 3.0:
+        parked records of one partition stay parked while those of another are used up).
+        """
         now = time.monotonic()
         if room <= 0 and now - self._polled_at < _LOOK_SECONDS:
             time.sleep(timeout_seconds)
@@ -180,18 +202,20 @@ class GroupReader:
         return {}
 
     def _settle(self) -> bool:
-        """Start every partition that we hold now some messages before its committed position; whether that
-        worked. Rebalances go on in the client's own thread: then again at the next poll."""
+        """Seek every assigned partition to some messages before its committed position.
+
+        The client rebalances in its own thread; if that interferes, the next poll repeats this.
+        """
         count, held = self._changes.count, self._consumer.assignment()
         try:
             committed = {tp: self._consumer.committed(tp, timeout_ms=_LOOK_UP_MS) for tp in held}
             begins = self._consumer.beginning_offsets(list(held)) if held else {}
             ends = self._consumer.end_offsets(list(held)) if held else {}
             for tp in held:
-                self._lament(tp, committed[tp], begins[tp])
+                self._warn_of_deleted(tp, committed[tp], begins[tp])
                 until = min(ends[tp] if committed[tp] is None else committed[tp], ends[tp])
                 self._consumer.seek(tp, max(begins[tp], until - self._num_back))
-        except (errors.RetriableError, ValueError) as error:  # ValueError: no longer ours
+        except (errors.RetriableError, ValueError) as error:  # ValueError: no longer assigned
             logger.warning("cannot look up positions of %s yet: %s", self._options.group_id, error)
             time.sleep(_PAUSE_SECONDS)
             return True
@@ -201,7 +225,7 @@ class GroupReader:
         self._settled = count
         return True
 
-    def _lament(self, tp: TopicPartition, committed: int | None, begin: int) -> None:
+    def _warn_of_deleted(self, tp: TopicPartition, committed: int | None, begin: int) -> None:
         if committed is not None and committed < begin:
             logger.error(
                 "retention of %s has deleted %d messages of partition %d that %s had not read",
@@ -220,7 +244,7 @@ class GroupReader:
         return Read(tp.partition, offset, value, time_ms, age)
 
     def _now_read_back(self) -> dict[int, int]:
-        """The partitions that have got to where their old messages end, since this was last asked."""
+        """Return the partitions whose old messages were all read since the last call."""
         consumed = self._consumer._subscription.all_consumed_offsets()
         at = {tp: position.offset for tp, position in consumed.items()}
         done = {tp for tp, until in self._back_until.items() if at.get(tp, -1) >= until}

@@ -1,8 +1,8 @@
-"""Exactly once: what a batch said and the offsets it was read from, in one Kafka transaction.
+"""Commits the results of a batch and the offsets that it was read from in one Kafka transaction.
 
 Readers with `isolation.level=read_committed` see all of a transaction or nothing of it. The offsets are
-sent with the membership under which the batch was read (KIP-447): when the group has gone on without us the
-broker refuses them, and with them the whole transaction.
+sent with the membership under which the batch was read (KIP-447). If the group went on without this process,
+the broker refuses the offsets, and with them the whole transaction.
 """
 
 from __future__ import annotations
@@ -40,19 +40,26 @@ _HOPELESS = (
 
 
 class Transactions:
-    """Promise: messages and position of a batch are committed together, once, or not at all.
+    """Promise: messages and position of a batch are committed together, once, or not at all. Not thread-safe.
 
-    `deliver` raises TransactionAbortedError when nothing of it is known to be committed: whatever was made of
-    batches since the last commit must then be forgotten and read again from the committed offsets. Raises
-    KafkaError for what trying again cannot heal. Not thread-safe.
+    After a TransactionAbortedError nothing of the batch is known to be committed. Discard all state that was
+    built since the last commit, and read again from the committed offsets.
     """
 
     def __init__(
         self, connection: Connection, options: ProducerOptions, transactional_id: str, timeout_seconds: float
     ) -> None:
-        """Start a producer and end what a predecessor of this id left open.
+        """Start a producer, and end the transaction that a predecessor of this id left open.
 
-        Raises TransactionsUnsupportedError for a cluster without transactions, KafkaError for the rest.
+        Args:
+            connection: the cluster and how to log in.
+            options: how messages are produced.
+            transactional_id: the same after a restart, and different from that of any other process.
+            timeout_seconds: the longest duration of a transaction.
+
+        Raises:
+            TransactionsUnsupportedError: the cluster has no transactions, or this login may not use them.
+            KafkaError: any other failure.
         """
         self._connection, self._options = connection, options
         self._id, self._timeout_seconds = transactional_id, timeout_seconds
@@ -65,7 +72,19 @@ class Transactions:
             raise self._not_started(error) from error
 
     def deliver(self, messages: Sequence[Message], position: Position, membership: Membership) -> None:
-        """1 begin, 2 produce and wait for every acknowledgement, 3 send the offsets, 4 commit."""
+        """Commit messages and offsets in one transaction.
+
+        1 begin, 2 produce and wait for every acknowledgement, 3 send the offsets, 4 commit.
+
+        Args:
+            messages: the results and the state to write.
+            position: the offsets behind the batch.
+            membership: the membership under which the batch was read.
+
+        Raises:
+            TransactionAbortedError: nothing is known to be committed; another attempt may succeed.
+            KafkaError: another attempt cannot succeed.
+        """
         offsets = {TopicPartition(*key): OffsetAndMetadata(at, "", -1) for key, at in position.items()}
         try:
             producer = self._producer = self._producer or self._start()
@@ -89,17 +108,20 @@ class Transactions:
 
     @staticmethod
     def is_member(membership: Membership) -> bool:
-        """Whether the group had taken us up: of others the broker would not ask."""
+        """Whether the batch was read as a member of a group: otherwise the broker cannot check it."""
         return bool(membership.metadata.generation_id >= 0)
 
     def close(self) -> None:
-        """An open transaction is left to its timeout, or to who comes next with this id."""
+        """Stop at once. An open transaction ends at its timeout, or with the next start of this id."""
         if self._producer is not None:
             self._discard(self._producer)
             self._producer = None
 
     def _start(self) -> KafkaProducer:
-        """Raises the client's error where trying again may heal it, else ours."""
+        """Start a producer.
+
+        Raises the client's RetriableError if another attempt may succeed, else KafkaError.
+        """
         settings = {
             **client_settings(self._connection),
             **producer_settings(self._options),
@@ -127,15 +149,17 @@ class Transactions:
         )
 
     def _wait(self, result: Any) -> None:
-        """The client's own methods wait without an end when the broker is away."""
+        """Wait for the broker with a timeout: the client's own methods wait for ever if it is away."""
         assert self._producer is not None
         self._producer._sender.wakeup()
         if not result.wait(timeout_ms=round(self._timeout_seconds * 1000)):
             raise errors.KafkaTimeoutError(f"no answer within {self._timeout_seconds:g} s")
 
     def _give_up(self, error: errors.KafkaError) -> None:
-        """Abort by starting over: a new producer of the same id ends whatever is open, and has no memory of
-        what went wrong. Raises TransactionAbortedError, or KafkaError where that would not help."""
+        """Abort: the next `deliver` starts a new producer of the same id, which ends the open transaction.
+
+        Raises TransactionAbortedError, or KafkaError if another attempt cannot succeed.
+        """
         self.aborted += 1
         self.close()
         if isinstance(error, _HOPELESS):
@@ -145,7 +169,7 @@ class Transactions:
         raise TransactionAbortedError(one_line(error), is_fenced=isinstance(error, _FENCED)) from error
 
     def _count_fencing(self, error: errors.KafkaError) -> None:
-        """A transaction that timed out looks like a twin; a twin comes back at once."""
+        """Raise after repeated fencing: a timed-out transaction fences once, a second process for ever."""
         now = time.monotonic()
         self._fencings = [at for at in self._fencings if now - at < _FENCING_SECONDS] + [now]
         if len(self._fencings) >= _MOST_FENCINGS:
@@ -157,7 +181,7 @@ class Transactions:
 
     @staticmethod
     def _discard(producer: KafkaProducer | None) -> None:
-        """Without waiting: the client would first try to send what nobody wants any more."""
+        """Close without waiting: the client would first try to send messages that are obsolete."""
         if producer is not None:
             producer._sender.force_close()
             producer._closed = True

@@ -1,7 +1,8 @@
-"""Which files a data set has, and which columns: `timestamp`, `series`, `label`, `split`, one a channel.
+"""Finds the files of a data set and checks their columns: `timestamp`, `series`, `label`, `split`, channels.
 
-A data set is one file, several, or a directory of files at any depth, Hive partitions (`series=pump-7/`)
-allowed. The order of the columns and of the rows never matters."""
+A data set is one file, several files, or a directory of files at any depth. Hive partitions, such as
+`series=pump-7/`, are allowed. The order of columns and of rows does not matter.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ NS_PER_UNIT = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Files of the same channels, and what their schema says."""
+    """Files with the same channels, and the properties that their schema states."""
 
     files: tuple[Path, ...]
     channels: tuple[str, ...]
@@ -34,7 +35,7 @@ class Dataset:
 
     @property
     def interval_ns(self) -> int | None:
-        """The sampling interval that the schema's `interval_s` states, if it does."""
+        """The sampling interval that the schema states as `interval_s`, None if it does not."""
         try:
             seconds = float(self.metadata.get("interval_s", "nan"))
         except ValueError:
@@ -43,10 +44,14 @@ class Dataset:
 
 
 def discover(path: str | Path | Sequence[str | Path], channels: Sequence[str] | None = None) -> Dataset:
-    """Find and check the files at `path`: a file, a directory, or several of either.
+    """Find and check the files of a data set.
 
-    Without `channels` they are the numeric columns of the first file that are not reserved. Raises
-    ParquetError that names the file, the field and the remedy.
+    Args:
+        path: a file, a directory, or several of either.
+        channels: the columns to read; by default the numeric columns of the first file that are not reserved.
+
+    Raises:
+        ParquetError: a file cannot be used; the message names the file, the field and the remedy.
     """
     paths = [path] if isinstance(path, str | Path) else list(path)
     files = list(dict.fromkeys(file for one in paths for file in _find_files(Path(one))))
@@ -59,7 +64,7 @@ def discover(path: str | Path | Sequence[str | Path], channels: Sequence[str] | 
     num_rows = sum(pq.read_metadata(file).num_rows for file in files)
     if num_rows == 0:
         shown = ", ".join(str(one) for one in paths)
-        raise ParquetError(f"{shown}: no rows; nothing can be learnt from or replayed out of an empty table")
+        raise ParquetError(f"{shown}: no rows; training and replay need at least one row")
     found = (schemas[0].metadata or {}).items()
     metadata = {k.decode(errors="replace"): v.decode(errors="replace") for k, v in found}
     return Dataset(
@@ -73,10 +78,16 @@ def discover(path: str | Path | Sequence[str | Path], channels: Sequence[str] | 
 
 
 def infer_interval(timestamps_ns: NDArray[np.int64], series: NDArray[np.int32] | None = None) -> int | None:
-    """The most common step between the distinct times of a series; None where no series has two.
+    """Return the most common step between the distinct times of a series; None if no series has two times.
 
-    Where no step is common (jittered clocks) it is the median step. `series` (codes) tells the rows of
-    several series apart; neither needs an order.
+    If no step is common (jittered clocks), return the median step.
+
+    Args:
+        timestamps_ns: int64 [n], in any order.
+        series: int32 [n], the series of each row; by default all rows are of one series.
+
+    >>> infer_interval(np.array([0, 60, 120, 300]))
+    60
     """
     codes = np.zeros(len(timestamps_ns), np.int32) if series is None else series
     order = np.lexsort((timestamps_ns, codes))
@@ -107,6 +118,7 @@ def _find_files(path: Path) -> list[Path]:
 
 
 def schema_of(file: Path) -> pa.Schema:
+    """Read the schema of a file. Raises ParquetError if it is not a readable Parquet file."""
     try:
         schema = pq.read_schema(file)
         _ = schema.names  # raises where one is not UTF-8
@@ -121,7 +133,7 @@ def schema_of(file: Path) -> pa.Schema:
 
 
 def _numeric_columns(schema: pa.Schema, file: Path) -> tuple[str, ...]:
-    # pandas writes an index that has no name as a column; it counts rows and measures nothing.
+    # pandas writes an unnamed index as a column; it counts rows and measures nothing.
     columns = [f for f in schema if f.name not in RESERVED and not f.name.startswith("__index_level_")]
     found = tuple(f.name for f in columns if _is_numeric(f.type))
     if not found:
@@ -171,5 +183,5 @@ def _channel_like(schema: pa.Schema) -> list[str]:
 
 
 def open_file(file: Path) -> pq.ParquetFile:
-    """The file, to be read in pieces: without read-ahead a row group never is in memory as a whole."""
+    """Open a file to be read in pieces: without read-ahead a row group is never in memory as a whole."""
     return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)

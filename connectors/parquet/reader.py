@@ -1,4 +1,4 @@
-"""Parquet read as columns, one piece of a file in memory; nulls and infinite values are missing values."""
+"""Reads Parquet files as columns, one chunk in memory. Nulls and infinite values become NaN."""
 
 from __future__ import annotations
 
@@ -29,10 +29,14 @@ CHUNK_ROWS = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows, in the order of the file.
+    """Consecutive rows of a file, in its order.
 
-    timestamp_ns int64 [n]; names and series int32 [n], dictionary-encoded; values float64 [n, channels],
-    NaN where missing; label int8 [n] and split object [n] where the file has them.
+    timestamp_ns  int64 [n], UTC nanoseconds since the epoch
+    names         the distinct series of this chunk
+    series        int32 [n], index into `names`
+    values        float64 [n, channels], NaN where missing
+    label         int8 [n], None if the data set has none
+    split         object [n], None if the data set has none
     """
 
     timestamp_ns: NDArray[np.int64]
@@ -47,17 +51,18 @@ class Chunk:
 
 
 def read_chunks(dataset: Dataset, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
-    """All rows, file by file, at most `chunk_rows` at once in memory."""
+    """Yield all rows, file by file, at most `chunk_rows` a chunk. Raises ParquetError."""
     for file in dataset.files:
         yield from read_file(file, dataset, chunk_rows)
 
 
 def read_times(dataset: Dataset) -> Iterator[Chunk]:
-    """As `read_chunks`, but without values: float64 [n, 0]."""
+    """Yield all rows as `read_chunks` does, but without values: float64 [n, 0]. Raises ParquetError."""
     return read_chunks(replace(dataset, channels=(), has_label=False), 1 << 18)
 
 
 def read_file(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]:
+    """Yield the rows of one file of a data set. Raises ParquetError if it is damaged."""
     schema = schema_of(file)
     optional = [
         name
@@ -76,7 +81,7 @@ def read_file(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]:
 
 
 def _series_of_file(file: Path, schema: pa.Schema) -> str:
-    """The series of a file without a `series` column: its Hive key, its metadata, else its name."""
+    """Return the series of a file without a `series` column: its Hive key, else its metadata or name."""
     for part in reversed(file.parts[:-1]):
         if part.startswith(f"{SERIES}="):
             return unquote(part.removeprefix(f"{SERIES}="))
@@ -102,7 +107,7 @@ def _chunk(batch: pa.RecordBatch, channels: tuple[str, ...], series: str, file: 
 
 
 def _floats(column: pa.Array) -> NDArray[np.float64]:
-    """float64 [n], NaN where null; integers beyond 2^53 lose their last digits."""
+    """Return float64 [n], NaN where null; integers beyond 2^53 lose their last digits."""
     found: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return found
 

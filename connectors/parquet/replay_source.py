@@ -1,7 +1,12 @@
-"""A data set replayed in the order of time.
+"""Replays a Parquet data set in the order of time, as a source of readings.
 
-A replay holds a piece of every file that covers the present, so files that are sorted by time are replayed
-in bounded memory however many and large they are."""
+    >>> from connectors.parquet.dataset import discover
+    >>> source = ParquetSource(discover("history/"))  # doctest: +SKIP
+    >>> while (batch := source.poll(0.0)) is not None: ...  # doctest: +SKIP
+
+A replay holds one piece of every file that covers the present time. Files sorted by time are therefore
+replayed in bounded memory, however many and large they are.
+"""
 
 from __future__ import annotations
 
@@ -22,32 +27,34 @@ _MIN_PIECE_ROWS = 1 << 10
 
 
 class ParquetSource:
-    """A replay of a data set in time order, as readings; ends after the last row.
+    """A source that replays a data set in time order and ends after the last row.
 
-    Ordering: by time; equal times by file, then by place in the file, as if they had arrived so.
-    Offsets count the rows replayed. `poll` never waits.
+    Ordering: by time. Rows of equal time come in the order of the files, then of their place in the file.
+    Offsets count the replayed rows. `poll` never waits.
     """
 
     def __init__(self, dataset: Dataset, batch_rows: int = 16_384) -> None:
+        """Replay `dataset` in batches of at most `batch_rows` readings. The first poll opens the files."""
         self._batches = _replay(dataset, batch_rows)
 
     def poll(self, timeout_seconds: float) -> Batch | None:
+        """Return the next batch, or None after the last row. Raises ParquetError for a damaged file."""
         return next(self._batches, None)
 
     def close(self) -> None:
-        """Release the files that are open."""
+        """Close the open files and end the replay."""
         self._batches.close()
 
 
 def _replay(dataset: Dataset, batch_rows: int) -> Generator[Batch, None, None]:
-    """Batches in time order."""
+    """Yield batches in time order."""
     piece_rows = max(_MIN_PIECE_ROWS, min(CHUNK_ROWS, _REPLAY_ROWS // len(dataset.files)))
     for readings in merged([_timed(file, dataset, piece_rows) for file in dataset.files], batch_rows):
         yield Batch(readings)
 
 
 def _timed(file: Path, dataset: Dataset, piece_rows: int) -> TimedRows:
-    """The rows of a file, opened when its time comes, and how old they can be from each place on."""
+    """Return the rows of a file, to be read when its time comes, with the oldest time from each place on."""
     starts, oldest, at = [], [], 0
     bare = replace(dataset, channels=(), has_label=False, has_split=False)
     for chunk in read_file(file, bare, CHUNK_ROWS):
@@ -61,7 +68,8 @@ def _timed(file: Path, dataset: Dataset, piece_rows: int) -> TimedRows:
 
 def _pieces(file: Path, dataset: Dataset, piece_rows: int) -> Iterator[Readings]:
     yield from (_readings(chunk) for chunk in read_file(file, dataset, piece_rows))
-    raise ParquetError(f"{file}: damaged: its channels have fewer rows than its times")  # who asks for more
+    # Reached only if the caller wants more rows than the file has.
+    raise ParquetError(f"{file}: damaged: its channels have fewer rows than its times")
 
 
 def _readings(chunk: Chunk) -> Readings:

@@ -1,4 +1,4 @@
-"""Streams of readings merged into one in time order, holding as little of them as their order allows."""
+"""Merges streams of readings into one in time order, with as little memory as their order allows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from connectors.records import Readings
 
 @dataclass(frozen=True, slots=True)
 class TimedRows:
-    """A stream of `num_rows` readings in any order, and how old they can still be.
+    """A stream of `num_rows` readings in any order, with bounds of their times.
 
     starts   int64 [k], ascending from 0: numbers of rows
     oldest   int64 [k], the oldest time from row `starts[k]` to the end of the stream, nanoseconds
@@ -27,16 +27,20 @@ class TimedRows:
     pieces: Iterator[Readings]
 
     def oldest_from(self, row: int) -> int:
-        """A time that no reading from `row` on is older than."""
+        """Return a time that no reading from `row` on is older than, nanoseconds."""
         return int(self.oldest[np.searchsorted(self.starts, row, side="right") - 1])
 
 
 def merged(streams: Sequence[TimedRows], batch_rows: int) -> Iterator[Readings]:
-    """All readings by time, at most `batch_rows` at once; offsets count them.
+    """Yield all readings by time, at most `batch_rows` at once. Offsets count them.
 
-    Equal times stay in the order of the streams and, within one, of its rows. A reading is held back
-    until no stream can bring an older one: streams sorted by time cost a piece each, others as much as
-    they are out of order.
+    Equal times stay in the order of the streams and, within a stream, of its rows. A reading is held back
+    until no stream can yield an older one. A stream sorted by time therefore costs the memory of one piece;
+    another costs as much as it is out of order.
+
+    Args:
+        streams: the streams to merge.
+        batch_rows: maximum of readings to yield at once.
     """
     held = _Held()
     done = [0] * len(streams)
@@ -50,12 +54,12 @@ def merged(streams: Sequence[TimedRows], batch_rows: int) -> Iterator[Readings]:
         if done[number] < streams[number].num_rows:
             heapq.heappush(queue, (streams[number].oldest_from(done[number]), number))
         limit = queue[0][0] if queue else None
-        if limit is None or held.is_worth_a_look(limit):
+        if limit is None or held.is_worth_sorting(limit):
             yield from held.release(limit, batch_rows)
 
 
 class _Held:
-    """Readings that came and may not go yet."""
+    """Holds readings that an older reading may still precede."""
 
     def __init__(self) -> None:
         self._code_of: dict[str, int] = {}
@@ -73,12 +77,12 @@ class _Held:
         self._num_rows += len(piece)
         self._oldest = min(self._oldest, int(piece.timestamp_ns.min()))
 
-    def is_worth_a_look(self, limit: int) -> bool:
-        """Sorting all that is held pays when it has doubled since, and something of it may go."""
+    def is_worth_sorting(self, limit: int) -> bool:
+        """Whether to sort now: something can be released, and the held readings have doubled since."""
         return limit > self._oldest and self._num_rows >= 2 * self._num_kept
 
     def release(self, limit: int | None, batch_rows: int) -> Iterator[Readings]:
-        """The readings older than `limit` (None: all), sorted."""
+        """Yield the readings older than `limit` (None: all of them), sorted."""
         columns = [np.concatenate(column) for column in zip(*self._parts, strict=True)]
         order = np.lexsort((columns[1], columns[0]))  # stable: a stream's own order is kept
         timestamp_ns, origin, series, values = (column[order] for column in columns)

@@ -1,16 +1,16 @@
-"""Bytes to readings: the JSON wide codec.
+"""Decodes wide JSON messages into readings.
 
     {"series": "pump-17", "timestamp": 1767225600000, "values": {"temperature": 21.3, "pressure": null}}
 
 `timestamp` is epoch milliseconds (a number) or an ISO 8601 string (no zone means UTC, resolution one
 microsecond). A channel that is absent or null is missing (NaN). Field names are configurable.
 
-A message that cannot become a reading becomes a `Reject`: decoding never raises, and one bad message
-takes nothing valid around it. Decoding is deterministic: any cut of a stream into batches gives the
+A message that cannot be decoded becomes a `Reject`. Decoding never raises, and a bad message does not
+affect the valid ones around it. Decoding is deterministic: any cut of a stream into batches gives the
 same readings and rejects.
 
-The hot path is one typed decode a message: a strict structure that knows exactly the configured
-channels. Whatever does not fit it takes the slow path, which decides what is wrong, if anything.
+The hot path decodes each message once, into a strict structure with exactly the configured channels.
+Any other message takes the slow path, which finds out what is wrong, if anything.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _INVALID = np.iinfo(np.int64).min
 _MAX_DETAIL_LENGTH = 300
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _SECONDS_LOOK_LIKE_MS = 10_000_000_000
-"""Epoch seconds of this century are below it, epoch milliseconds are above."""
+"""Epoch seconds of this century are below this number, epoch milliseconds are above."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is refused.
+    """Bounds beyond which a message is rejected.
 
     unknown_channels   a channel that the model does not know: `ignore` (drop the value, count it) or
                        `reject` (the whole message)
-    min_timestamp_ns   older readings are refused: usually seconds sent as milliseconds
-    max_future_ns      how far a reading may lie ahead of the broker's timestamp of its message
-    max_bytes          larger messages are refused unread
+    min_timestamp_ns   older readings are rejected: usually seconds sent as milliseconds
+    max_future_ns      how far a reading may be ahead of the broker's timestamp of its message
+    max_bytes          larger messages are rejected without decoding
     max_series_length  in characters; series names become metric labels and message keys
     """
 
@@ -75,7 +75,7 @@ class _Refusal(NamedTuple):
 
 
 class _Parsed(NamedTuple):
-    """Messages with their cells (float64 [messages, channels]), refusals by row of the batch."""
+    """Messages with their cells (float64 [messages, channels]), and refusals by row of the batch."""
 
     messages: list[_Message]
     values: NDArray[np.float64]
@@ -116,7 +116,7 @@ class JsonWideCodec:
         return self.decode_columns(RawColumns.of(records))
 
     def decode_columns(self, raw: RawColumns) -> Decoded:
-        """Decode messages that are already columns."""
+        """Decode messages given as columns. Never raises for anything that a message contains."""
         parsed = self._parse_all(raw) or self._parse_each(raw)
         messages, values, refusals = parsed.messages, parsed.values, parsed.refusals
         index = _without(len(raw), refusals)
@@ -147,7 +147,7 @@ class JsonWideCodec:
         return cast(Callable[[bytes], _Message], decode)
 
     def _parse_all(self, raw: RawColumns) -> _Parsed | None:
-        """The hot path: every message has known channels only and at least one value; else None."""
+        """Decode on the hot path. Return None if a message has an unknown channel or no value."""
         values: Any = raw.value
         try:
             if max(map(len, values), default=0) > self.limits.max_bytes:
@@ -159,8 +159,10 @@ class JsonWideCodec:
         return None if np.isnan(cells).all(axis=1).any() else _Parsed(messages, cells, {}, 0)
 
     def _parse_each(self, raw: RawColumns) -> _Parsed:
-        """The slow path: some message of the batch is unusual, so look at each. The strict structure is
-        the cheaper guess as long as the message before fitted it."""
+        """Decode on the slow path, message by message, since some message of the batch is unusual.
+
+        The strict structure is tried first as long as the previous message fitted it, because it is cheaper.
+        """
         messages: list[_Message] = []
         refusals: dict[int, _Refusal] = {}
         unknown_values = 0
@@ -178,7 +180,7 @@ class JsonWideCodec:
         return _Parsed(messages, self._cells(messages), refusals, unknown_values)
 
     def _parse_usual(self, value: bytes | None) -> _Message | None:
-        """The message if the hot path would take it."""
+        """Return the message if it fits the hot path, else None."""
         if value is None or len(value) > self.limits.max_bytes:
             return None
         try:
@@ -188,7 +190,7 @@ class JsonWideCodec:
         return None if msgspec.structs.astuple(message.values) == self._no_cells else message
 
     def _parse_unusual(self, value: bytes | None) -> tuple[_Message | _Refusal, int]:
-        """The message, or why not, and how many values of unknown channels it has."""
+        """Return the message or its refusal, and the number of values of unknown channels."""
         if value is None:
             return _Refusal("not_json", "the message has no value (a tombstone)"), 0
         if len(value) > self.limits.max_bytes:
@@ -207,7 +209,7 @@ class JsonWideCodec:
         return message, len(unknown)
 
     def _classify(self, error: Exception) -> _Refusal:
-        """The reason for a metric label, and the decoder's own words for people."""
+        """Return the refusal: a reason for the metric label, and the decoder's own text as detail."""
         text = str(error)
         if isinstance(error, RecursionError):
             return _Refusal("not_json", "nested too deeply")
@@ -223,7 +225,7 @@ class JsonWideCodec:
         return _Refusal("wrong_type", text)
 
     def _cells(self, messages: Sequence[_Message]) -> NDArray[np.float64]:
-        """float64 [messages, channels], NaN for absent and null."""
+        """Return float64 [messages, channels], NaN for absent and null."""
         as_tuple = msgspec.structs.astuple
         cells = list(chain.from_iterable([as_tuple(message.values) for message in messages]))
         return np.array(cells, np.float64).reshape(len(messages), len(self.channels))
@@ -231,7 +233,7 @@ class JsonWideCodec:
     def _refuse_timestamps(
         self, broker_ms: NDArray[np.int64], messages: Sequence[_Message], timestamp_ns: NDArray[np.int64]
     ) -> dict[int, _Refusal]:
-        """Refusals by row of `messages` whose time cannot be true."""
+        """Return the refusals of messages with an impossible time, by row of `messages`."""
         has_limit = (broker_ms >= 0) & (broker_ms <= _MAX_MS - self.limits.max_future_ns // _MS)
         limit_ns = np.where(has_limit, broker_ms, 0) * _MS + self.limits.max_future_ns
         too_late = has_limit & (timestamp_ns > limit_ns)
@@ -264,7 +266,7 @@ def _check_names(channels: tuple[str, ...], fields: FieldNames) -> None:
 
 
 def _values_type(channels: tuple[str, ...], strict: bool) -> type[msgspec.Struct]:
-    """A structure with a field a channel; strict: any other name is an error."""
+    """Return a structure with one field a channel; if `strict`, any other name is an error."""
     fields = [
         (f"c{number}", float | None, msgspec.field(name=channel, default=None))
         for number, channel in enumerate(channels)
@@ -278,13 +280,13 @@ def _without(num_rows: int, refused: dict[int, _Refusal]) -> NDArray[np.intp]:
 
 
 def _encode_names(series: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """The distinct names in order of first appearance and each row's index into them."""
+    """Return the distinct names in order of first appearance, and int32 [n], each row's index into them."""
     code = {name: number for number, name in enumerate(dict.fromkeys(series))}
     return tuple(code), np.fromiter(map(code.__getitem__, series), np.int32, len(series))
 
 
 def _timestamps(stamps: Sequence[int | float | str]) -> NDArray[np.int64]:
-    """UTC nanoseconds; `_INVALID` where a stamp means no time. Equal strings are parsed once."""
+    """Return int64 [n], UTC nanoseconds; `_INVALID` if a stamp is no time. Equal strings are parsed once."""
     if set(map(type, stamps)) <= {int}:
         try:
             ms = np.array(stamps, np.int64)
@@ -307,7 +309,7 @@ def _parse_timestamp(stamp: int | float | str) -> int:
 
 
 def _parse_iso(text: str) -> int:
-    if text.isdecimal():  # "20260101" is ISO 8601, but a number in quotes is a mistake far more often
+    if text.isdecimal():  # "20260101" is ISO 8601, but a quoted number is far more often a mistake
         return int(_INVALID)
     try:
         when = datetime.fromisoformat(text)

@@ -1,4 +1,4 @@
-"""Readings to bytes: wide JSON, as `connectors.wide_json.decoder` reads it."""
+"""Encodes readings as wide JSON messages, the format that `connectors.wide_json.decoder` decodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class FieldNames:
-    """What the producers call the three fields of a message."""
+    """Names of the three fields of a message."""
 
     series: str = "series"
     timestamp: str = "timestamp"
@@ -27,8 +27,16 @@ class FieldNames:
 def encode(
     readings: Readings, channels: tuple[str, ...], topic: str, fields: FieldNames | None = None
 ) -> list[Message]:
-    """Wide JSON messages of the readings, keyed by series; NaN is left out. The inverse of decoding
-    for timestamps of whole microseconds and finite values."""
+    """Return wide JSON messages of the readings, keyed by series. NaN values are left out.
+
+    It is the inverse of decoding for timestamps of whole microseconds and finite values.
+
+    Args:
+        readings: what to encode.
+        channels: the names of the columns of `readings.values`.
+        topic: the topic of the messages.
+        fields: the field names.
+    """
     fields = fields or FieldNames()
     to_json = msgspec.json.Encoder().encode
     messages = []
@@ -47,7 +55,11 @@ def encode(
 
 
 def infer_channels(values: Iterable[bytes | None], fields: FieldNames | None = None) -> tuple[str, ...]:
-    """The numeric channels of these messages, sorted; messages that cannot be read are passed over."""
+    """Return the numeric channels of these messages, sorted; skip messages that cannot be decoded.
+
+    >>> infer_channels([b'{"values": {"heat": 20, "flow": 1.5, "unit": "C"}}', b"not JSON"])
+    ('flow', 'heat')
+    """
     fields = fields or FieldNames()
     message = msgspec.defstruct("Message", [("values", dict[str, Any], msgspec.field(name=fields.values))])
     decode = msgspec.json.Decoder(message).decode
@@ -62,5 +74,9 @@ def infer_channels(values: Iterable[bytes | None], fields: FieldNames | None = N
 
 
 def iso_time(timestamp_ns: int) -> str:
-    """ISO 8601 in UTC, to the microsecond."""
+    """Return a time as ISO 8601 in UTC, to the microsecond.
+
+    >>> iso_time(1_767_225_600_000_000_000)
+    '2026-01-01T00:00:00.000000Z'
+    """
     return str(np.datetime64(timestamp_ns // 1_000, "us")) + "Z"

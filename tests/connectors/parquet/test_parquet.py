@@ -424,7 +424,7 @@ def test_truncated_and_damaged(tmp_path: Path) -> None:
 
 def test_no_rows(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", {"timestamp": times(), "x": pa.array([], pa.float64())})
-    assert refusal(path) == f"{path}: no rows; nothing can be learnt from or replayed out of an empty table"
+    assert refusal(path) == f"{path}: no rows; training and replay need at least one row"
 
 
 def test_no_timestamp(tmp_path: Path) -> None:
