@@ -157,7 +157,7 @@ def test_errors_of_held_out_rows_lie_around_the_same_place_whatever_the_member_s
 ) -> None:
     """Their statistics differ a thousandfold; a hundredth of the rows of each exceeds the error 1."""
     held_out = held_out_statistics(artifact, history, history.segments)
-    scaled = replace(held_out, settled=held_out.final * [1.0, 1000.0, 1e-3, 1.0])
+    scaled = replace(held_out, final=held_out.final * [1.0, 1000.0, 1e-3, 1.0])
     for one in (held_out, scaled):
         found = calibrated(artifact.spec, artifact.module, one, adaptive=False)
         for at, member in enumerate(found.spec.members):
