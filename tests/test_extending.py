@@ -17,9 +17,9 @@ import streamgauge
 from connectors.wide_json.decoder import JsonWideCodec, RawColumns
 from detector import Detector, Engine
 from detector.artifact.storage import save
-from detector.config.notify_schema import NotifySection
-from detector.metrics import catalogue, collector
-from detector.metrics.recorder import Metrics, Sources
+from detector.config.schema import NotifySection
+from detector.metrics import catalogue, collector, sources
+from detector.metrics.recorder import Metrics
 from detector.models.families import FAMILIES
 from detector.notify.notice import Notice
 from tests.support.artifacts import make_artifact
@@ -28,6 +28,7 @@ from trainer.config import FitOptions, TrainConfig
 
 PAGE = Path(__file__).parent.parent / "docs/extending.md"
 START_MS = 1_767_225_600_000
+NO_SOURCES: Any = getattr(sources, "NoSources", sources.Sources)
 
 
 def blocks(heading: str) -> list[str]:
@@ -106,7 +107,7 @@ def test_a_metric_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
     exec(value, collected)
     overview = collector._overview
     monkeypatch.setattr(collector, "_overview", lambda view: [*overview(view), *collected["_known"](view)])
-    text = Metrics(Engine(make_artifact()), 10, "0", Sources()).exposition("text/plain")[0].decode()
+    text = Metrics(Engine(make_artifact()), 10, "0", NO_SOURCES()).exposition("text/plain")[0].decode()
     assert f"# HELP streamgauge_series_known {spec.help}\n" in text
     assert "\nstreamgauge_series_known 0.0\n" in text
 
