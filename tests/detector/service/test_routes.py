@@ -18,7 +18,7 @@ from tests.support.sources import FixedSources
 def answer(sources: Sources, path: str) -> tuple[int, str]:
     metrics = Metrics(Engine(make_artifact()), 10, "1", sources)
     found: Response = Routes(metrics, TurnObserver(metrics)).by_path()[path]("*/*")
-    return found.status, found.body.decode().strip()
+    return found.code, found.body.decode().strip()
 
 
 @pytest.mark.parametrize(
