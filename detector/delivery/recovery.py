@@ -123,7 +123,7 @@ class Recovery:
     def restore(
         self, engine: Engine, log: OffsetLog, partitions: Collection[int], now_ns: int | None
     ) -> dict[int, int]:
-        """Restore newly assigned partitions, of which the engine must have no state.
+        """Restore newly assigned partitions. The engine must not have state of them.
 
         Args:
             engine: receives the saved series.

@@ -32,31 +32,41 @@ class ServiceFigures:
     settings: ReloadCounts
 
     def lag(self) -> Mapping[int, int]:
+        """Return partition -> messages that are not read yet."""
         return self.source.lag
 
     def lag_seconds(self) -> Mapping[int, float]:
+        """Return partition -> age of the newest message that was read, in seconds."""
         return self.source.lag_seconds
 
     def rebalances(self) -> int:
+        """Return how often partitions were assigned."""
         return self.source.num_rebalances
 
     def ready(self) -> bool:
+        """Return whether partitions are assigned and none of them is being replayed."""
         return self.source.is_assigned and self.replaying() == 0
 
     def replaying(self) -> int:
+        """Return the number of partitions that are being replayed."""
         return self.recovery.num_replaying if self.recovery else 0
 
     def replayed(self) -> int:
+        """Return the number of readings that were replayed."""
         return self.recovery.replayed if self.recovery else 0
 
     def deleted(self) -> int:
+        """Return the number of messages that were deleted unread."""
         return self.deletions.messages
 
     def notifiers(self) -> Sequence[NotifierStats]:
+        """Return one entry for each notifier."""
         return self.alerting.stats()
 
     def reloads(self) -> Mapping[str, int]:
+        """Return outcome -> reloads of the model."""
         return self.models.by_outcome
 
     def config_reloads(self) -> Mapping[str, int]:
+        """Return outcome -> reloads of the configuration."""
         return self.settings.by_outcome

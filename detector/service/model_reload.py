@@ -6,7 +6,7 @@ thresholds are kept where the layout is the same; otherwise the series warm up. 
 partition is being replayed.
 
 All series are saved in the transaction of the next batch. A process that takes over later therefore restores
-the state that the old model left, and does not replay the old model's rows with the new one.
+the state that the old model left. It does not replay the old model's rows with the new one.
 """
 
 from __future__ import annotations

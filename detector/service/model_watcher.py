@@ -1,8 +1,8 @@
 """Watch for a new model: look every few seconds, load and check it in a thread of its own.
 
 The loop takes what is ready between two turns (`detector.service.model_reload`) and never waits for it. An
-artifact that cannot be used is refused with the reason. It is tried again, each time after a longer pause:
-a registry that is still being copied heals itself, and a bad model does not keep the disk busy.
+artifact that cannot be used is refused with the reason. It is tried again, each time after a longer pause.
+A registry that is still being copied heals itself, and a bad model does not keep the disk busy.
 """
 
 from __future__ import annotations

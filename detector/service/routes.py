@@ -46,7 +46,9 @@ class Routes:
         if sources.ready():
             return Response.text(200, "ready")
         if replaying := sources.replaying():
-            return Response.text(503, f"replaying {replaying} partitions up to their committed offsets")
+            return Response.text(
+                503, f"partitions that are replayed up to their committed offsets: {replaying}"
+            )
         return Response.text(503, "waiting for partitions")
 
     def _status(self, accept: str) -> Response:
