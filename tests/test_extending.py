@@ -17,7 +17,7 @@ import streamgauge
 from connectors.wide_json.decoder import JsonWideCodec, RawColumns
 from detector import Detector, Engine
 from detector.artifact.storage import save
-from detector.config.schema import NotifySection
+from detector.config.notify_schema import NotifySection
 from detector.metrics import catalogue, collector, sources
 from detector.metrics.recorder import Metrics
 from detector.models.families import FAMILIES
