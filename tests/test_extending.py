@@ -28,7 +28,7 @@ from trainer.config import FitOptions, TrainConfig
 
 PAGE = Path(__file__).parent.parent / "docs/extending.md"
 START_MS = 1_767_225_600_000
-NO_SOURCES: Any = getattr(sources, "NoSources", sources.Sources)
+NO_SOURCES = sources.NoSources
 
 
 def blocks(heading: str) -> list[str]:
