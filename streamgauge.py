@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from connectors import ConnectorError, ParquetSource
+    from connectors import ConnectorError, MemorySink, MemorySource, ParquetSource
     from detector import (
         Detector,
         DetectorError,
@@ -46,22 +46,24 @@ if TYPE_CHECKING:
         backtest,
         open_artifact,
     )
-    from trainer import fit
-    from trainer.config import TrainConfig
-    from trainer.errors import TrainerError
+    from trainer import TrainConfig, TrainerError, evaluate, fit
 
 __version__ = "0.1.0"
 
 __all__ = ["__version__", "console", "main"]
-__all__ += ["Detector", "Engine", "EngineOptions", "IncidentRules", "TrainConfig", "backtest", "fit"]
+__all__ += ["Detector", "Engine", "EngineOptions", "IncidentRules", "TrainConfig", "backtest"]
+__all__ += ["MemorySink", "MemorySource", "evaluate", "fit"]
 __all__ += ["Incident", "ParquetSource", "State", "Verdicts", "open_artifact"]
 __all__ += ["ConnectorError", "DetectorError", "TrainerError"]
 
 _ELSEWHERE = {
     "ConnectorError": "connectors",
+    "MemorySink": "connectors",
+    "MemorySource": "connectors",
     "ParquetSource": "connectors",
-    "TrainConfig": "trainer.config",
-    "TrainerError": "trainer.errors",
+    "TrainConfig": "trainer",
+    "TrainerError": "trainer",
+    "evaluate": "trainer",
     "fit": "trainer",
 }
 _HOME = {name: _ELSEWHERE.get(name, "detector") for name in __all__[3:]}  # the module that offers each name

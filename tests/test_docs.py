@@ -18,7 +18,6 @@ import streamgauge
 from connectors.records import REASONS
 from connectors.wide_json.decoder import Limits
 from detector.config.load import Config
-from detector.config.notify_schema import NotifySection
 from detector.config.schema import HttpSection, ModelSection
 from detector.config.types import parse_duration
 from detector.engine.engine import Engine
@@ -26,7 +25,6 @@ from detector.metrics.docs_table import with_tables
 from detector.metrics.recorder import Metrics
 from detector.metrics.sources import NoSources
 from detector.models.families import FAMILIES
-from detector.offline import autoencoder
 from detector.offline.autoencoder import DEFAULT_ROUNDS
 from detector.rows import windows
 from tests.support.artifacts import make_artifact
@@ -42,7 +40,7 @@ PROSE = [  # pages that are written by hand and for users; a decision is a recor
     *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "metrics.md"),
 ]
 MOST_WORDS = 25
-MIN_KNOWN_SHARE = getattr(windows, "MIN_KNOWN_SHARE", 0) or getattr(autoencoder, "_MIN_KNOWN_SHARE", 0)
+MIN_KNOWN_SHARE = windows.MIN_KNOWN_SHARE
 PRIVATE = r"says?|said|hears?|heard|tells?|told|judg\w+|settled|anew|whoever|whom|but for|of which|born"
 
 
