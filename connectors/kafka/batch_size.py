@@ -5,8 +5,8 @@ client's own thread do not prevent that. Batches that are bounded in time keep a
 the group, and stay large for a fast model.
 
 The first batch is small, because the speed of the model is not known yet. Later a batch may take at most a
-thirtieth of the interval. A model that becomes thirty times slower from one batch to the next (150 times with
-the default interval, five minutes) therefore stays in the group.
+thirtieth of the interval. A model that becomes thirty times slower from one batch to the next
+therefore stays in the group. With the default interval, five minutes, the factor is 150.
 
 A smaller batch reduces the cost of messages, but not the fixed cost of a batch: a slow transaction must not
 make batches ever smaller. A line through the last few batches separates the two costs.

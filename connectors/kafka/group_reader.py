@@ -183,8 +183,8 @@ class GroupReader:
     def _fetch(self, timeout_seconds: float, room: int) -> dict[TopicPartition, list[object]]:
         """Poll the client; without room, fetch one record now and then and put it back.
 
-        The client's `pause` would be simpler, but it can lose records that it had fetched (kafka-python 3.0:
-        parked records of one partition stay parked while those of another are used up).
+        The client's `pause` would be simpler, but kafka-python 3.0 can lose records that it had fetched.
+        Parked records of one partition stay parked while those of another are used up.
         """
         now = time.monotonic()
         if room <= 0 and now - self._polled_at < _LOOK_SECONDS:

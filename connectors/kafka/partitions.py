@@ -181,7 +181,7 @@ class Lag:
     def seconds(self, now_ms: float) -> dict[int, float]:
         """Return partition -> age of the newest record read, 0 if nothing is left to read.
 
-        A partition of which nothing was read yet is absent, unless it has nothing to read.
+        A partition without a record read yet is absent, unless it has nothing to read.
         """
         newest = self._newest_ms
         return {

@@ -56,8 +56,11 @@ class KafkaSource:
     def poll(self, timeout_seconds: float) -> Batch:
         """Return what has arrived, after at most about `timeout_seconds`; empty while the broker is away.
 
-        1 fetch records, 2 see what the group assigned and took away, 3 update the bookkeeping and seek,
-        4 note deletions and the next offsets, 5 decode.
+        1. Fetch records.
+        2. Read what the group assigned and took away.
+        3. Update the bookkeeping and seek.
+        4. Note deletions and the next offsets.
+        5. Decode.
 
         Raises:
             KafkaError: access is refused, or another process uses this group_instance_id.
@@ -126,8 +129,8 @@ class KafkaSource:
     def commit(self, position: Position) -> None:
         """Commit these offsets, and those whose commit failed before.
 
-        If the group went on without this process, or the broker is away, that is logged and not an error:
-        what is not committed is read again, here or by the next owner. Raises KafkaError for the rest.
+        If the group went on without this process, or the broker is away, it logs that and raises nothing.
+        What is not committed is read again, here or by the next owner. Raises KafkaError for the rest.
         """
         offsets = self._partitions.to_commit(_numbers(position))
         if offsets and self._rebalances.joined and self._consumer.commit(offsets):

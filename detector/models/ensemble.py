@@ -30,7 +30,7 @@ class EnsembleMember(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Run the member on a batch of windows.
 
-        If cells were filled, the autoencoder runs twice: its first reconstruction replaces the filled cells,
+        If cells were filled, the autoencoder runs twice. Its first reconstruction replaces the filled cells,
         because a crude filling would disturb the reconstruction of their neighbours.
 
         Args:

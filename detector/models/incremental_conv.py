@@ -5,20 +5,20 @@ Status: nothing in the detector, trainer or connectors uses this module yet. It 
 tested against the windows (tests/detector/models/test_incremental_conv.py) and measured
 (benchmarks/incremental.py).
 
-Each convolution of the encoder keeps only the inputs that it will need again: layer l keeps the last
+Each convolution of the encoder keeps only the inputs that it will need again. Layer l keeps the last
 (kernel - 1) * 2^l in a ring. A new row therefore costs the same few multiplications for any window (the
 algorithme a trous: Holschneider et al., 1989; rings as in Paine et al., 2016). A series is assumed to have
 been constant before its first row, as the module assumes of a window.
 
-Promise: except for rounding, the outputs equal those of the module for the newest rows of any window of at
-least `receptive_field` rows that ends there. For the first rows of a series they equal those of the window
+Promise: except for rounding, the outputs equal those of the module for the newest rows of a window. The
+window ends there and has at least `receptive_field` rows. For the first rows of a series they equal those of the window
 of all rows so far.
 
 Promise: the outputs of a row do not depend on how rows are cut into calls, nor on other series. As in
 `detector.scoring.inference`, all arithmetic runs in batches of one fixed size.
 
-Letters: N rows, B rows of a padded batch, C channels, I and O inputs and outputs of a layer, K kernel,
-P newest positions kept of a layer, S span, Z slots, T rows in a ring.
+Letters: N rows, B rows of a padded batch, C channels, K kernel, S span, Z slots, T rows in a ring;
+I and O inputs and outputs of a layer. P counts the newest positions kept of a layer.
 """
 
 from __future__ import annotations
