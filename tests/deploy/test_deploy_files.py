@@ -22,7 +22,7 @@ from detector.config.load import Config
 from detector.engine.engine import Engine
 from detector.metrics.recorder import Metrics
 from detector.metrics.sources import NoSources
-from detector.service import daemon
+from detector.service import turn_observer
 from tests.deploy.files import (
     CONFIGS,
     DEPLOY,
@@ -83,7 +83,7 @@ def test_compose_starts_the_kafka_that_is_tested() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=relative)
 def test_a_configuration_passes_the_check(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert streamgauge.main(["config", "check", str(path)]) == 0
-    assert "fine" in capsys.readouterr().out
+    assert "syntax correct" in capsys.readouterr().out
 
 
 def test_kustomize_and_helm_ship_one_configuration() -> None:
@@ -183,7 +183,7 @@ def test_the_unit_starts_what_exists_and_watches_longer_than_the_probe() -> None
         assert streamgauge._parse(words).verb == words[0]
     values = dict(lines)
     assert values["Type"] == "notify"
-    assert float(values["WatchdogSec"].removesuffix("min")) * 60 > daemon._HUNG_SECONDS
+    assert float(values["WatchdogSec"].removesuffix("min")) * 60 > turn_observer.STALLED_SECONDS
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=relative)

@@ -162,7 +162,7 @@ def test_errors_of_held_out_rows_lie_around_the_same_place_whatever_the_member_s
         found = calibrated(artifact.spec, artifact.module, one, adaptive=False)
         for at, member in enumerate(found.spec.members):
             alone = EnsembleError((member,), [member.settled])
-            errors = alone.errors(one.settled[:, 2 * at : 2 * at + 2])
+            errors = alone.errors(one.final[:, 2 * at : 2 * at + 2])
             assert 0.002 <= (errors[np.isfinite(errors)] > 1).mean() <= 0.03
 
 

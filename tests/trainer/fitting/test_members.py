@@ -77,9 +77,9 @@ def test_one_family_is_one_member_with_the_hyperparameters_given() -> None:
             ModelOptions(nodes=8, latent=4),
             r"^model: an ensemble takes no 'latent': its members have their own defaults; choose one family",
         ),
-        (ModelOptions(family="tree"), r"^model: .*'tree'.*linear"),
+        (ModelOptions(family="tree"), r"^model.family: unknown family 'tree'; .*linear"),
         (ModelOptions(family="linear", patch=4), r"^model: linear has no hyperparameter 'patch'"),
-        (ModelOptions(members=("tree:8",)), r"^model: .*'tree'.*linear"),
+        (ModelOptions(members=("tree:8",)), r"^model.members: unknown family 'tree'; .*linear"),
         (
             ModelOptions(members=("conv:wide",)),
             r"^model.members: 'conv:wide' is not FAMILY or FAMILY:WINDOW, such as \"linear:16\"$",
