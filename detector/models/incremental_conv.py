@@ -6,8 +6,8 @@ tested against the windows (tests/detector/models/test_incremental_conv.py) and 
 (benchmarks/incremental.py).
 
 Each convolution of the encoder keeps only the inputs that it will need again. Layer l keeps the last
-(kernel - 1) * 2^l in a ring. A new row therefore costs the same few multiplications for any window (the
-algorithme a trous: Holschneider et al., 1989; rings as in Paine et al., 2016). A series is assumed to have
+(kernel - 1) * 2^l in a ring. A new row therefore costs the same few multiplications for any window. Sources:
+the algorithme a trous (Holschneider et al., 1989) and rings (Paine et al., 2016). A series is assumed to have
 been constant before its first row, as the module assumes of a window.
 
 Promise: except for rounding, the outputs equal those of the module for the newest rows of a window. The
