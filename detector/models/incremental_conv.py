@@ -11,8 +11,8 @@ the algorithme a trous (Holschneider et al., 1989) and rings (Paine et al., 2016
 been constant before its first row, as the module assumes of a window.
 
 Promise: except for rounding, the outputs equal those of the module for the newest rows of a window. The
-window ends there and has at least `receptive_field` rows. For the first rows of a series they equal those of the window
-of all rows so far.
+window ends there and has at least `receptive_field` rows. For the first rows of a series they equal those of
+the window of all rows so far.
 
 Promise: the outputs of a row do not depend on how rows are cut into calls, nor on other series. As in
 `detector.scoring.inference`, all arithmetic runs in batches of one fixed size.
