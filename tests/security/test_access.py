@@ -229,7 +229,7 @@ def test_kafka_s_files_are_checked_as_well_and_all_problems_told_at_once(
     assert "[http] tls_keyfile: /nothing: No such file" in found
     kafka = f'ssl_certfile = "{locked.certificate}"\nssl_keyfile = "{locked.key}"\n'
     assert "[kafka] ssl_keyfile: " in (found := problem(tmp_path, kafka=kafka))
-    assert "the key is encrypted, and the password for it is missing or wrong" in found
+    assert "the key is encrypted, and its password is missing or wrong" in found
     path = tmp_path / "streamgauge.toml"
     config = load_config(path, {"STREAMGAUGE_KAFKA__SSL_KEY_PASSWORD": planted("key")})
     assert planted("key") not in repr(config)
@@ -242,7 +242,7 @@ def test_kafka_s_files_are_checked_as_well_and_all_problems_told_at_once(
         ('tls_client_cafile = "a.pem"', {}, "tls_client_cafile needs tls_certfile and tls_keyfile"),
         ('username = "ops"', {}, "username and password need each other"),
         ("", {"STREAMGAUGE_HTTP__PASSWORD": PASSWORD}, "username and password need each other"),
-        ('username = "o:ps"', {"STREAMGAUGE_HTTP__PASSWORD": PASSWORD}, "username must have no colon"),
+        ('username = "o:ps"', {"STREAMGAUGE_HTTP__PASSWORD": PASSWORD}, "username must not contain a colon"),
         (f'username = "ops"\npassword = "{PASSWORD}"', {}, "STREAMGAUGE_HTTP__PASSWORD or name a file"),
         ('username = "ops"\npassword_file = "/dev/null"', {}, "[http] password_file: /dev/null: empty"),
     ],

@@ -163,5 +163,5 @@ def test_a_manifest_cannot_name_other_files(entry: Path, listed: str) -> None:
     manifest.pop("version")
     manifest["files"][listed] = "0" * 64
     path.write_text(json.dumps({"version": artifacts._version_of(manifest), **manifest}))
-    with pytest.raises(ArtifactError, match="its list of files is not that of an artifact"):
+    with pytest.raises(ArtifactError, match="its list of files is wrong; restore or retrain it"):
         registry.open_artifact(entry / version)
