@@ -56,11 +56,8 @@ class KafkaSource:
     def poll(self, timeout_seconds: float) -> Batch:
         """Return what has arrived, after at most about `timeout_seconds`; empty while the broker is away.
 
-        1. Fetch records.
-        2. Read what the group assigned and took away.
-        3. Update the bookkeeping and seek.
-        4. Note deletions and the next offsets.
-        5. Decode.
+        1. Fetch records. 2. Read what the group assigned and took away. 3. Update the bookkeeping and seek.
+        4. Note deletions and the next offsets. 5. Decode.
 
         Raises:
             KafkaError: access is refused, or another process uses this group_instance_id.

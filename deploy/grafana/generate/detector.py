@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders import stat as stat_panel
+from grafana_foundation_sdk.builders import timeseries
 
 from deploy.grafana.generate import panels
 from deploy.grafana.generate.layout import DETECTOR, Section, json_of, loads, new
@@ -155,6 +156,20 @@ def _latencies() -> Section:
     )
 
 
+def _irregular() -> timeseries.Panel:
+    return panels.bars(
+        Face(
+            "Irregular readings",
+            "Late: dropped, because their row was closed. Duplicate: replaced a value. Out of order: "
+            "accepted. Unknown channel: the model does not have it.",
+        ),
+        Query(f"sum({increase('late_readings_total')})", "late"),
+        Query(f"sum({increase('duplicate_readings_total')})", "duplicate"),
+        Query(f"sum({increase('out_of_order_readings_total')})", "out of order"),
+        Query(f"sum({increase('unknown_channel_values_total')})", "unknown channel"),
+    )
+
+
 def _errors() -> Section:
     return Section(
         "Problems of the input",
@@ -166,17 +181,7 @@ def _errors() -> Section:
                 ),
                 Query(f"sum by (reason) ({increase('rejected_messages_total')})", "{{reason}}"),
             ),
-            panels.bars(
-                Face(
-                    "Irregular readings",
-                    "Late: dropped, because their row was closed. Duplicate: replaced a value. Out of order: "
-                    "accepted. Unknown channel: the model does not have it.",
-                ),
-                Query(f"sum({increase('late_readings_total')})", "late"),
-                Query(f"sum({increase('duplicate_readings_total')})", "duplicate"),
-                Query(f"sum({increase('out_of_order_readings_total')})", "out of order"),
-                Query(f"sum({increase('unknown_channel_values_total')})", "unknown channel"),
-            ),
+            _irregular(),
             panels.lines(
                 Face(
                     "Missing values",
