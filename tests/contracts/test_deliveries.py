@@ -21,10 +21,11 @@ from detector.delivery.messages import MessageEncoder, Topics
 from detector.delivery.sink import Delivery, MessageSink
 from detector.engine.loop import Sink
 from detector.engine.values import StepResult
-from detector.offline.backtest import Collector, TableSink
+from detector.offline.backtest import ReplaySink
 from detector.scoring.verdicts import Verdicts
 from tests.contracts.conftest import NUM, kafka_starts, slices
 from tests.contracts.test_streams import read_num
+from tests.support.artifacts import make_artifact
 
 
 class FakeBroker:
@@ -133,8 +134,8 @@ class Nowhere:
 
 @pytest.mark.parametrize(
     "make",
-    [Collector, lambda: TableSink(None, ("x",)), MemorySink, lambda: MessageSink(ENCODER, Nowhere())],
-    ids=["Collector", "TableSink", "MemorySink", "MessageSink"],
+    [lambda: ReplaySink(make_artifact().spec), MemorySink, lambda: MessageSink(ENCODER, Nowhere())],
+    ids=["ReplaySink", "MemorySink", "MessageSink"],
 )
 def test_a_sink_takes_empty_results_commits_without_a_position_and_closes_twice(
     make: Callable[[], Sink],

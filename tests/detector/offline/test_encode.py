@@ -17,8 +17,8 @@ from detector import Detector
 from detector.artifact.registry import publish
 from detector.errors import DetectorError
 from detector.models import families as models
-from detector.offline.autoencoder import _MIN_KNOWN_SHARE
 from detector.offline.encode import encode_parquet
+from detector.rows.windows import MIN_KNOWN_SHARE
 from streamgauge import main
 from tests.support.artifacts import make_artifact
 from tests.support.sines import CHANNELS, LATENT, WINDOW, clean, frame_of, linear_artifact, write
@@ -188,7 +188,7 @@ def test_windows_with_too_few_known_values_are_left_out_and_the_text_has_the_sha
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = frame_of(4 * WINDOW)
-    known = int(_MIN_KNOWN_SHARE * WINDOW)  # rows of a window that just suffice
+    known = int(MIN_KNOWN_SHARE * WINDOW)  # rows of a window that just suffice
     frame.iloc[known:WINDOW] = np.nan
     frame.iloc[WINDOW + known - 1 : 2 * WINDOW] = np.nan
     data = write(tmp_path / "data.parquet", frame)
@@ -196,7 +196,7 @@ def test_windows_with_too_few_known_values_are_left_out_and_the_text_has_the_sha
     assert (outcome.windows, outcome.empty) == (3, 1)
     publish(linear_artifact(), tmp_path / "pump")
     assert main(["encode", str(tmp_path / "pump"), str(data), "--out", str(tmp_path / "codes.parquet")]) == 0
-    expected = f"left out: 1 windows with less than {_MIN_KNOWN_SHARE:.0%} of their values known\n"
+    expected = f"left out: 1 windows with less than {MIN_KNOWN_SHARE:.0%} of their values known\n"
     assert expected in capsys.readouterr().out
-    with pytest.raises(DetectorError, match=f"with at least {_MIN_KNOWN_SHARE:.0%} of its values known"):
+    with pytest.raises(DetectorError, match=f"with at least {MIN_KNOWN_SHARE:.0%} of its values known"):
         Detector(linear_artifact()).encode(frame_of(WINDOW - 1))
