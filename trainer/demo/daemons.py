@@ -20,7 +20,7 @@ from trainer.errors import TrainerError
 
 TOPIC = "readings"
 _NUM_PARTITIONS = 4
-_READY_SECONDS = 60.0
+_READY_SECONDS = 120.0
 _CONFIG = """\
 [model]
 path = "{directory}/models/pump-{family}"
