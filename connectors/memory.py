@@ -34,7 +34,6 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from connectors.errors import ConnectorError
 from connectors.records import (
@@ -266,7 +265,7 @@ class MemorySource:
         """Return what of an item was not read yet, of the partitions that are started."""
         readings = item.readings
         nexts = np.array([self._next.get(number, _NEVER) for number in readings.partition.tolist()], np.int64)
-        left = _rows(readings, readings.offset >= nexts)
+        left = readings.take(readings.offset >= nexts)
         rejects = tuple(one for one in item.rejects if one.offset >= self._next.get(one.partition, _NEVER))
         behind = _behind(left, rejects)
         self._next |= behind
@@ -341,19 +340,6 @@ def _numbered(items: list[Batch | Marker]) -> _Log:
             item = replace(item, readings=replace(item.readings, offset=offset), rejects=tuple(rejects))
         numbered.append(item)
     return _Log(numbered, {number: last + 1 for number, last in ends.items()} or {0: 0})
-
-
-def _rows(readings: Readings, rows: NDArray[np.bool_]) -> Readings:
-    """Return the masked rows, and only the names that they use."""
-    present, series = np.unique(readings.series[rows], return_inverse=True)
-    return Readings(
-        tuple(readings.names[code] for code in present.tolist()),
-        series.astype(np.int32),
-        readings.timestamp_ns[rows],
-        readings.values[rows],
-        readings.partition[rows],
-        readings.offset[rows],
-    )
 
 
 def _behind(readings: Readings, rejects: tuple[Reject, ...]) -> dict[int, int]:

@@ -97,6 +97,18 @@ class Readings:
     def __len__(self) -> int:
         return len(self.timestamp_ns)
 
+    def take(self, rows: NDArray[np.bool_]) -> Readings:
+        """Return the readings of a mask, bool [n], with the names of only those series that are left."""
+        present, series = np.unique(self.series[rows], return_inverse=True)
+        return Readings(
+            tuple(self.names[code] for code in present.tolist()),
+            series.astype(np.int32),
+            self.timestamp_ns[rows],
+            self.values[rows],
+            self.partition[rows],
+            self.offset[rows],
+        )
+
     @staticmethod
     def empty(num_channels: int) -> Readings:
         """Return no readings, with `num_channels` columns."""

@@ -80,7 +80,7 @@ class Progress:
             return None, batch
         readings = batch.readings
         old = self._is_old(readings)  # 1
-        silent = _take(readings, old & ~self._is_held(readings, old))  # 2
+        silent = readings.take(old & ~self._is_held(readings, old))  # 2
         rejects = tuple(
             one
             for one in batch.rejects
@@ -91,7 +91,7 @@ class Progress:
         }  # 4
         self._move(position)
         self.replayed += len(silent)
-        return silent, replace(batch, readings=_take(readings, ~old), rejects=rejects, position=position)
+        return silent, replace(batch, readings=readings.take(~old), rejects=rejects, position=position)
 
     def _move(self, position: Position) -> None:
         for (_, partition), at in position.items():
@@ -139,16 +139,3 @@ class Progress:
             seconds=round(time.monotonic() - replay.started, 3),
         )
         return at > replay.until
-
-
-def _take(readings: Readings, rows: NDArray[np.bool_]) -> Readings:
-    """Return some of the readings, with the names of only those series that are left."""
-    present, series = np.unique(readings.series[rows], return_inverse=True)
-    return Readings(
-        tuple(readings.names[at] for at in present.tolist()),
-        series.astype(np.int32),
-        readings.timestamp_ns[rows],
-        readings.values[rows],
-        readings.partition[rows],
-        readings.offset[rows],
-    )
