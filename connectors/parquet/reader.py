@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -54,11 +54,6 @@ def read_chunks(dataset: Dataset, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chun
     """Yield all rows, file by file, at most `chunk_rows` a chunk. Raises ParquetError."""
     for file in dataset.files:
         yield from read_file(file, dataset, chunk_rows)
-
-
-def read_times(dataset: Dataset) -> Iterator[Chunk]:
-    """Yield all rows as `read_chunks` does, but without values: float64 [n, 0]. Raises ParquetError."""
-    return read_chunks(replace(dataset, channels=(), has_label=False), 1 << 18)
 
 
 def read_file(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]:

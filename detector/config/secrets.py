@@ -6,7 +6,6 @@ it. The configuration itself may hold no secret. The one exception is the URL of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from detector.config.error_location import heading
 from detector.config.notify_schema import NotifySection
-from detector.config.tables import fields_of, tables
+from detector.config.tables import tables
 from detector.config.types import Section
 from detector.errors import ConfigError
 
@@ -24,14 +23,6 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 _MAY_BE_SECRET = frozenset({"headers"})
 """Keys of free text that may hold a secret; errors do not repeat their values."""
-
-
-def secrets_of(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
-    """Yield (section, key) of every secret."""
-    for section, field in model.model_fields.items():
-        for key, inner in fields_of(field.annotation)[0].items():
-            if _holds_secret(inner):
-                yield section, key
 
 
 def is_secret(section: type[BaseModel] | None, key: str) -> bool:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from connectors.errors import ParquetError
 from connectors.parquet import replay_source
 from connectors.parquet.dataset import Dataset, discover, infer_interval
-from connectors.parquet.reader import Chunk, read_chunks, read_times
+from connectors.parquet.reader import Chunk, read_chunks
 from connectors.parquet.replay_source import ParquetSource
 from connectors.parquet.writer import TableWriter
 from connectors.records import Readings
@@ -221,9 +221,6 @@ def test_chunks_are_small_and_together_the_file(tmp_path: Path) -> None:
     chunks = list(read_chunks(discover(path), 64))
     assert max(len(chunk) for chunk in chunks) <= 64
     assert np.concatenate([chunk.values[:, 0] for chunk in chunks]).tolist() == values.tolist()
-    bare = list(read_times(discover(path)))
-    assert sum(len(chunk) for chunk in bare) == 1000
-    assert bare[0].values.shape == (len(bare[0]), 0)
 
 
 def test_a_column_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
