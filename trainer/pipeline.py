@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from connectors.parquet.dataset import RESERVED, Dataset, discover
-from connectors.parquet.reader import Chunk, read_chunks
+from connectors.parquet.dataset import LABEL, RESERVED, Dataset, discover
+from connectors.parquet.reader import read_chunks
 from detector.artifact.modules import build_members
 from detector.artifact.spec import Artifact, Member, Scoring, Spec
+from detector.errors import DetectorError
 from detector.models.ensemble import Ensemble
+from detector.offline.frames import chunk_of_frame
 from trainer.calibrate import (
     calibrate,
     describe_channels,
@@ -310,28 +312,14 @@ def _wrong_type(data: object) -> str:
 
 
 def _frame_source(frame: pd.DataFrame, channels: tuple[str, ...] | None) -> TrainingData:
-    if not isinstance(frame.index, pd.DatetimeIndex):
-        raise TrainerError(
-            f"the frame's index is {type(frame.index).__name__}; it must be a DatetimeIndex:"
-            ' try frame.set_index(pd.to_datetime(frame["timestamp"], utc=True))'
-        )
-    if frame.index.hasnans:
-        raise TrainerError("the frame's index has missing times (NaT); every row needs its time")
     numeric = [str(c) for c in frame.select_dtypes(["number", "bool"]).columns if c not in RESERVED]
     wanted = channels or tuple(numeric)
     missing = [name for name in wanted if name not in frame.columns]
     if missing or not wanted:
         raise TrainerError(f"the frame lacks numeric channels{': ' + ', '.join(missing) if missing else ''}")
-    utc = frame.index.tz_localize("UTC") if frame.index.tz is None else frame.index.tz_convert("UTC")
-    values = frame[list(wanted)].to_numpy(dtype=np.float64)
-    codes, names = pd.factorize(frame["series"].astype(str) if "series" in frame else np.zeros(len(frame)))
-    chunk = Chunk(
-        utc.tz_localize(None).to_numpy().astype("M8[ns]").view(np.int64),
-        tuple(str(name) for name in names) if "series" in frame else ("series",),
-        codes.astype(np.int32),
-        np.where(np.isinf(values), np.nan, values),
-        None,
-        None,
-    )
+    try:
+        chunk = chunk_of_frame(frame.drop(columns=LABEL, errors="ignore"), wanted)
+    except DetectorError as error:
+        raise TrainerError(str(error)) from error
     chunks: Callable[[], Any] = lambda: iter([chunk])  # noqa: E731  # a source is a function of nothing
     return TrainingData(chunks, wanted, None)
