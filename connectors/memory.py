@@ -192,8 +192,8 @@ class MemorySource:
 
     @property
     def is_assigned(self) -> bool:
-        """Whether the partitions were assigned by a first `poll`."""
-        return self.num_rebalances > 0 and not self._is_closed
+        """Whether the partitions were assigned by a first `poll`, and none waits for `read_from`."""
+        return self.num_rebalances > 0 and not self._offered and not self._is_closed
 
     @property
     def lag(self) -> Mapping[int, int]:

@@ -278,7 +278,10 @@ class StreamSource(Source, Protocol):
 
     @property
     def is_assigned(self) -> bool:
-        """Whether partitions are assigned. There may be none for this process if the group is large."""
+        """Whether partitions are assigned and all are being read: none waits for `read_from`.
+
+        A large group may have no partition for this process; that counts as assigned.
+        """
 
     @property
     def num_rebalances(self) -> int:

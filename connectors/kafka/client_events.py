@@ -26,6 +26,7 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         self._lost: set[int] = set()
         self.count = 0
         self.joined = False
+        self._taken = self._followed = 0
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Note partitions that may come back with the next assignment."""
@@ -61,7 +62,17 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         """Return the partitions lost since the last call."""
         with self._lock:
             lost, self._lost = self._lost, set()
+            self._taken = self.count
             return frozenset(lost)
+
+    def follow(self) -> None:
+        """Note that the reader has acted on everything up to the last `take_lost`."""
+        self._followed = self._taken
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether this process is in the group and the reader has acted on the newest assignment."""
+        return self.joined and self._followed == self.count
 
 
 class DeletedOffsets:

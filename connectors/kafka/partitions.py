@@ -67,6 +67,11 @@ class Partitions:
         self._pending: dict[int, int] = {}
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether an assigned partition still waits for its start, and so for its saved state."""
+        return bool(self._offered)
+
+    @property
     def started(self) -> frozenset[int]:
         """The partitions that are being read."""
         return frozenset(self._started)

@@ -149,8 +149,8 @@ class KafkaSource:
 
     @property
     def is_assigned(self) -> bool:
-        """Whether this process is in the group and no rebalance is under way; it may hold no partition."""
-        return self._rebalances.joined
+        """Whether this process is in the group and reads every partition assigned to it; it may hold none."""
+        return self._rebalances.is_followed and not self._partitions.is_waiting
 
     @property
     def is_connected(self) -> bool:
@@ -200,6 +200,7 @@ class KafkaSource:
         """Update the bookkeeping and seek where it asks for it."""
         first = {number: found[0].offset for number, found in fetched.items()}
         change = self._partitions.follow(group, first)
+        self._rebalances.follow()
         for number in group.lost:
             self._consumer.deleted.forget(number)
         self._lag.forget(group.lost)

@@ -30,9 +30,10 @@ class Clients:
 
 
 def open_source(connection: Connection, config: Config, artifact: Artifact) -> StreamSource:
-    """Join the consumer group and return the input stream: the only place that knows its kind.
+    """Join the consumer group and return the input stream.
 
-    Raises KafkaError.
+    The loop and the reloads know it as a `StreamSource`. The start of the daemon and the delivery expect a
+    Kafka topic as well. Raises KafkaError.
     """
     return KafkaSource(connection, consumer_options(config), codec_of(config, artifact))
 

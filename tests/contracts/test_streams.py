@@ -56,6 +56,7 @@ def test_partitions_are_assigned_first_and_read_from_where_they_are_told(stream_
     assert batch.lost == frozenset()
     assert len(batch.readings) == 0
     if stream_kit.awaits_start:
+        assert not source.is_assigned, "its state is not restored yet"
         waiting = [source.poll(0.1) for _ in range(2)]
         assert all(one is None or len(one.readings) == 0 for one in waiting)
         source.read_from({0: 7})

@@ -30,7 +30,9 @@ def test_a_partition_that_awaits_its_start_is_not_used_before_it() -> None:
     assert partitions.follow(view(0, 1, is_new=True), {}).assigned == {0, 1}
     change = partitions.follow(view(0, 1), {0: 7})
     assert (change.assigned, change.usable) == ({0, 1}, frozenset())
+    assert partitions.is_waiting
     assert partitions.start({1: 40}, held={0, 1}) == {0: 7, 1: 40}
+    assert not partitions.is_waiting
     assert partitions.follow(view(0, 1), {}).usable == {0, 1}
 
 
