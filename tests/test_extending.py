@@ -20,7 +20,8 @@ from detector.artifact.storage import save
 from detector.config.notify_schema import NotifySection
 from detector.metrics import catalogue, collector, sources
 from detector.metrics.recorder import Metrics
-from detector.models.families import FAMILIES
+from detector.models.families import FAMILIES, family_of
+from detector.models.listing import FAMILY_CLASSES
 from detector.notify.notice import Notice
 from tests.support.artifacts import make_artifact
 from trainer import fit
@@ -69,8 +70,10 @@ def test_a_source_feeds_the_engine(
 
 
 def test_a_family_trains_and_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(FAMILIES, "tied", FAMILIES["linear"])  # so that the entry is taken back
+    monkeypatch.setitem(FAMILY_CLASSES, "tied", "")  # so that the entry is taken back
     names_of("A model family", monkeypatch)
+    monkeypatch.setitem(sys.modules, "detector.models.tied", sys.modules["extension"])
+    monkeypatch.setitem(FAMILIES, "tied", family_of(FAMILY_CLASSES["tied"]))
     index = pd.date_range("2026-01-01", periods=1000, freq="min", tz="UTC")
     noise = np.random.default_rng(0).normal(size=1000)
     frame = pd.DataFrame({"flow": np.sin(np.arange(1000) / 9) + 0.05 * noise}, index=index)

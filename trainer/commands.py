@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.commands.arguments import add_examples, add_json
+from detector.models.listing import FAMILY_CLASSES
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
     from trainer.config import TrainConfig
 
-MODELS = ("ensemble", "linear", "mlp", "deep", "conv", "lstm", "gru", "vae")
+MODELS = ("ensemble", *FAMILY_CLASSES)
 
 
 def train_arguments(parser: argparse.ArgumentParser) -> None:

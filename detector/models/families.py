@@ -4,9 +4,9 @@ A module maps windows to windows through a code: `forward(x_BWC)` is `decode(enc
 NaN never reaches a module: the caller fills and masks such cells (see `detector.scoring.preprocessing`).
 
 A family is one file with a frozen `Config` dataclass of hyperparameters and a module, and one line in
-`FAMILIES`. The contract tests cover a new family as soon as it is listed. A family may define its own
-residual (`OwnResidual`) and its own loss (`OwnLoss`). Callers need not know: they use `reconstruct` and
-`training_loss`.
+`detector.models.listing`. The contract tests cover a new family as soon as it is listed. A family may define
+its own residual (`OwnResidual`) and its own loss (`OwnLoss`). Callers need not know: they use `reconstruct`
+and `training_loss`.
 
 Letters: B batch, W window, C channels, L numbers of a code.
 """
@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from detector.models import conv, deep, linear, mlp, recurrent, vae
 from detector.models.blocks import LOSSES, masked_loss, mean_of_cells
+from detector.models.listing import FAMILY_CLASSES
 
 __all__ = [
     "FAMILIES",
@@ -74,15 +75,14 @@ class Family:
     module: Callable[[Any, int, int], torch.nn.Module]
 
 
-FAMILIES: dict[str, Family] = {
-    "linear": Family(linear.Config, linear.LinearAutoencoder),
-    "mlp": Family(mlp.Config, mlp.MlpAutoencoder),
-    "deep": Family(deep.Config, deep.DeepAutoencoder),
-    "conv": Family(conv.Config, conv.ConvAutoencoder),
-    "lstm": Family(recurrent.Config, recurrent.LstmAutoencoder),
-    "gru": Family(recurrent.Config, recurrent.GruAutoencoder),
-    "vae": Family(vae.Config, vae.VariationalAutoencoder),
-}
+def family_of(entry: str) -> Family:
+    """Return the family of an entry of `FAMILY_CLASSES`, such as "linear:LinearAutoencoder"."""
+    file, _, name = entry.partition(":")
+    page = import_module(f"detector.models.{file}")
+    return Family(page.Config, getattr(page, name))
+
+
+FAMILIES: dict[str, Family] = {name: family_of(entry) for name, entry in FAMILY_CLASSES.items()}
 
 
 def resolve(family: str, given: Mapping[str, Any], window: int, num_channels: int) -> dict[str, Any]:

@@ -1,0 +1,14 @@
+"""List the families of autoencoders by name, without torch, so that `--help` can show the names."""
+
+from __future__ import annotations
+
+FAMILY_CLASSES = {
+    "linear": "linear:LinearAutoencoder",
+    "mlp": "mlp:MlpAutoencoder",
+    "deep": "deep:DeepAutoencoder",
+    "conv": "conv:ConvAutoencoder",
+    "lstm": "recurrent:LstmAutoencoder",
+    "gru": "recurrent:GruAutoencoder",
+    "vae": "vae:VariationalAutoencoder",
+}
+"""Name of a family -> file in this folder and class of its module. The file also has a `Config`."""
