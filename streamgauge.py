@@ -80,7 +80,7 @@ Streaming anomaly detection for time series. Learn what is normal from Parquet f
 score what arrives through Kafka, alert through Prometheus."""
 FOOTER = f"""\
 first steps:
-  streamgauge demo                                    see all of it work, in two minutes
+  streamgauge demo                                    see all of it work, in three minutes
   streamgauge train history/ --out models/pump        learn from your own history
   streamgauge backtest models/pump history/may.parquet
   streamgauge config init streamgauge.toml            then edit it, and
