@@ -114,7 +114,7 @@ def test_denoising_reconstructs_a_noised_series_better_than_the_noisy_input(
 ) -> None:
     clean = windows_of(waves(400, seed=5))
     noisy = torch.from_numpy(corrupted(clean.numpy(), 0.4, 0.0, np.random.default_rng(1)))
-    module = trained(family, history, OPTIONS.model_copy(update={"noise": 0.4}))
+    module = trained(family, history, OPTIONS.model_copy(update={"noise": 0.4, "max_epochs": 12}))
     assert error(module, noisy, clean) < 0.6 * (noisy - clean).square().mean().sqrt().item()
 
 
