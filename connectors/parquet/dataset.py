@@ -1,12 +1,12 @@
 """Finds the files of a data set and checks their columns: `timestamp`, `series`, `label`, `split`, channels.
 
 A data set is one file, several files, or a directory of files at any depth. Hive partitions, such as
-`series=pump-7/`, are allowed. The order of columns and of rows does not matter.
+`series=pump-7/`, are allowed. The order of files, columns and rows does not matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,29 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from connectors.errors import ParquetError
-
-TIMESTAMP, SERIES, LABEL, SPLIT = "timestamp", "series", "label", "split"
-RESERVED = (TIMESTAMP, SERIES, LABEL, SPLIT)
-NS_PER_UNIT = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+from connectors.parquet.columns import (
+    LABEL,
+    SPLIT,
+    TIMESTAMP,
+    Column,
+    channels_of,
+    check_channels,
+    columns_of,
+    is_numeric,
+    kind_of_type,
+)
+from connectors.parquet.series_names import hive_series, series_of_files
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Files with the same channels, and the properties that their schema states."""
+    """Files of one table, and what their schemas and paths state.
+
+    A channel that a file lacks is missing in its rows.
+
+    columns   all columns that are not reserved, by name; those that are no channels are left out
+    series    the series of each file, for rows without a `series` column
+    """
 
     files: tuple[Path, ...]
     channels: tuple[str, ...]
@@ -32,6 +46,8 @@ class Dataset:
     metadata: Mapping[str, str]
     has_label: bool
     has_split: bool
+    columns: Mapping[str, Column]
+    series: Mapping[Path, str]
 
     @property
     def interval_ns(self) -> int | None:
@@ -48,33 +64,54 @@ def discover(path: str | Path | Sequence[str | Path], channels: Sequence[str] | 
 
     Args:
         path: a file, a directory, or several of either.
-        channels: the columns to read; by default the numeric columns of the first file that are not reserved.
+        channels: the columns to read; by default all columns of numbers that are not reserved.
 
     Raises:
         ParquetError: a file cannot be used; the message names the file, the field and the remedy.
     """
-    paths = [path] if isinstance(path, str | Path) else list(path)
-    files = list(dict.fromkeys(file for one in paths for file in _find_files(Path(one))))
+    paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
+    files = tuple(dict.fromkeys(file for one in paths for file in _find_files(one)))
     if not files:
         raise ParquetError("no files given; name a Parquet file or a directory of them")
-    schemas = [schema_of(file) for file in files]
-    wanted = tuple(channels) if channels is not None else _numeric_columns(schemas[0], files[0])
-    for file, schema in zip(files, schemas, strict=True):
-        _check_schema(schema, wanted, file)
+    schemas = {file: schema_of(file) for file in files}
+    for file, schema in schemas.items():
+        _check_schema(schema, file)
+    columns = columns_of(schemas)
+    wanted = tuple(channels) if channels is not None else channels_of(columns, schemas)
+    check_channels(wanted, columns, files)
     num_rows = sum(pq.read_metadata(file).num_rows for file in files)
     if num_rows == 0:
         shown = ", ".join(str(one) for one in paths)
         raise ParquetError(f"{shown}: no rows; training and replay need at least one row")
-    found = (schemas[0].metadata or {}).items()
-    metadata = {k.decode(errors="replace"): v.decode(errors="replace") for k, v in found}
     return Dataset(
-        tuple(files),
+        files,
         wanted,
         num_rows,
-        metadata,
-        all(LABEL in schema.names for schema in schemas),
-        all(SPLIT in schema.names for schema in schemas),
+        _shared_metadata(schemas.values()),
+        all(LABEL in schema.names for schema in schemas.values()),
+        all(SPLIT in schema.names for schema in schemas.values()),
+        columns,
+        _series_of(schemas, paths),
     )
+
+
+def _series_of(schemas: Mapping[Path, pa.Schema], paths: Sequence[Path]) -> dict[Path, str]:
+    """Return the series of each file: its metadata states it if no Hive key `series` does."""
+    found = dict(zip(schemas, series_of_files(list(schemas), paths), strict=True))
+    for file, schema in schemas.items():
+        stated = (schema.metadata or {}).get(b"series")
+        if stated and hive_series(file) is None:
+            found[file] = stated.decode(errors="replace")
+    return found
+
+
+def _shared_metadata(schemas: Iterable[pa.Schema]) -> dict[str, str]:
+    """Return the entries on which all files that have them agree."""
+    found: dict[str, set[str]] = {}
+    for schema in schemas:
+        for key, value in (schema.metadata or {}).items():
+            found.setdefault(key.decode(errors="replace"), set()).add(value.decode(errors="replace"))
+    return {key: values.pop() for key, values in found.items() if len(values) == 1}
 
 
 def infer_interval(timestamps_ns: NDArray[np.int64], series: NDArray[np.int32] | None = None) -> int | None:
@@ -132,28 +169,7 @@ def schema_of(file: Path) -> pa.Schema:
     return schema
 
 
-def _numeric_columns(schema: pa.Schema, file: Path) -> tuple[str, ...]:
-    # pandas writes an unnamed index as a column; it counts rows and measures nothing.
-    columns = [f for f in schema if f.name not in RESERVED and not f.name.startswith("__index_level_")]
-    found = tuple(f.name for f in columns if _is_numeric(f.type))
-    if not found:
-        raise ParquetError(
-            f"{file}: no numeric column; a table needs one float or integer column a channel,"
-            f" found {schema.names}"
-        )
-    return found
-
-
-def _is_numeric(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_floating(kind)
-        or pa.types.is_integer(kind)
-        or pa.types.is_boolean(kind)
-        or pa.types.is_decimal(kind)
-    )
-
-
-def _check_schema(schema: pa.Schema, channels: tuple[str, ...], file: Path) -> None:
+def _check_schema(schema: pa.Schema, file: Path) -> None:
     if TIMESTAMP not in schema.names:
         raise ParquetError(
             f"{file}: no `timestamp` column, found {schema.names}; rename the time column to `timestamp`"
@@ -162,24 +178,22 @@ def _check_schema(schema: pa.Schema, channels: tuple[str, ...], file: Path) -> N
     if twice:
         raise ParquetError(f"{file}: has the column {twice[0]!r} more than once; rename one of them")
     kind = schema.field(TIMESTAMP).type
-    if not (pa.types.is_timestamp(kind) or pa.types.is_integer(kind)):
+    if not _can_be_time(kind):
         raise ParquetError(
-            f"{file}: column `timestamp` is {kind}; it must be a timestamp, or integer epoch milliseconds"
+            f"{file}: column `timestamp` is {kind}; it must be a timestamp, ISO 8601 text,"
+            " or epoch milliseconds"
         )
-    if LABEL in schema.names and not _is_numeric(schema.field(LABEL).type):
+    if LABEL in schema.names and not is_numeric(schema.field(LABEL).type):
         raise ParquetError(
             f"{file}: column `label` is {schema.field(LABEL).type}; it must be 0 and 1, or boolean;"
             " rename it if it is something else"
         )
-    for name in channels:
-        if name not in schema.names:
-            raise ParquetError(f"{file}: lacks the channel {name!r}; it has {_channel_like(schema)}")
-        if not _is_numeric(schema.field(name).type):
-            raise ParquetError(f"{file}: channel {name!r} is {schema.field(name).type}, not a number")
 
 
-def _channel_like(schema: pa.Schema) -> list[str]:
-    return [name for name in schema.names if name not in RESERVED]
+def _can_be_time(kind: pa.DataType) -> bool:
+    types = pa.types
+    is_number = types.is_integer(kind) or types.is_floating(kind)
+    return types.is_timestamp(kind) or types.is_date(kind) or is_number or kind_of_type(kind) == "text"
 
 
 def open_file(file: Path) -> pq.ParquetFile:

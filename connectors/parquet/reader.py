@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -13,15 +12,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from connectors.errors import ParquetError
-from connectors.parquet.dataset import (
-    LABEL,
+from connectors.parquet.columns import LABEL, SERIES, SPLIT, TIMESTAMP, holds_numbers
+from connectors.parquet.dataset import Dataset, open_file, schema_of
+from connectors.times import (
+    EARLIEST_NS,
+    INVALID_NS,
     NS_PER_UNIT,
-    SERIES,
-    SPLIT,
-    TIMESTAMP,
-    Dataset,
-    open_file,
-    schema_of,
+    iso_time,
+    times_of,
+    times_of_numbers,
+    unit_hint,
 )
 
 CHUNK_ROWS = 1 << 16
@@ -37,6 +37,7 @@ class Chunk:
     values        float64 [n, channels], NaN where missing
     label         int8 [n], None if the data set has none
     split         object [n], None if the data set has none
+    infinite      int64 [channels], infinite values that became NaN; None if they were not counted
     """
 
     timestamp_ns: NDArray[np.int64]
@@ -45,6 +46,7 @@ class Chunk:
     values: NDArray[np.float64]
     label: NDArray[np.int8] | None
     split: NDArray[np.object_] | None
+    infinite: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.timestamp_ns)
@@ -64,32 +66,25 @@ def read_file(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]:
         for name, wanted in ((SERIES, True), (LABEL, dataset.has_label), (SPLIT, dataset.has_split))
         if wanted and name in schema.names
     ]
-    series = _series_of_file(file, schema)
+    present = {name for name in dataset.channels if holds_numbers(schema, name)}
     try:
         with open_file(file) as parquet:
-            columns = [TIMESTAMP, *optional, *dataset.channels]
+            columns = [TIMESTAMP, *optional, *present]
             for batch in parquet.iter_batches(chunk_rows, columns=columns):
                 if batch.num_rows:
-                    yield _chunk(batch, dataset.channels, series, file)
+                    yield _chunk(batch, dataset, present, file)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ParquetError(f"{file}: damaged: {str(error).splitlines()[0]}") from error
 
 
-def _series_of_file(file: Path, schema: pa.Schema) -> str:
-    """Return the series of a file without a `series` column: its Hive key, else its metadata or name."""
-    for part in reversed(file.parts[:-1]):
-        if part.startswith(f"{SERIES}="):
-            return unquote(part.removeprefix(f"{SERIES}="))
-    stated = (schema.metadata or {}).get(SERIES.encode())
-    return stated.decode(errors="replace") if stated else file.stem
-
-
-def _chunk(batch: pa.RecordBatch, channels: tuple[str, ...], series: str, file: Path) -> Chunk:
-    values = np.empty((batch.num_rows, len(channels)))
-    for at, name in enumerate(channels):
-        values[:, at] = _floats(batch.column(name))
-    values[np.isinf(values)] = np.nan
-    names, codes = _series_codes(batch, series)
+def _chunk(batch: pa.RecordBatch, dataset: Dataset, present: set[str], file: Path) -> Chunk:
+    values = np.full((batch.num_rows, len(dataset.channels)), np.nan)
+    for at, name in enumerate(dataset.channels):
+        if name in present:
+            values[:, at] = _floats(batch.column(name))
+    infinite = np.isinf(values)
+    values[infinite] = np.nan
+    names, codes = _series_codes(batch, dataset.series[file])
     has = batch.schema.names
     return Chunk(
         _nanoseconds(batch.column(TIMESTAMP), file),
@@ -98,11 +93,14 @@ def _chunk(batch: pa.RecordBatch, channels: tuple[str, ...], series: str, file: 
         values,
         (np.nan_to_num(_floats(batch.column(LABEL))) != 0).astype(np.int8) if LABEL in has else None,
         batch.column(SPLIT).to_numpy(zero_copy_only=False) if SPLIT in has else None,
+        infinite.sum(axis=0),
     )
 
 
 def _floats(column: pa.Array) -> NDArray[np.float64]:
     """Return float64 [n], NaN where null; integers beyond 2^53 lose their last digits."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     found: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return found
 
@@ -123,10 +121,43 @@ def _nanoseconds(column: pa.Array, file: Path) -> NDArray[np.int64]:
         raise ParquetError(
             f"{file}: column `timestamp` has {column.null_count} nulls; every row needs its time"
         )
-    unit = column.type.unit if pa.types.is_timestamp(column.type) else "ms"
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("ms"))
+    if pa.types.is_timestamp(column.type):
+        return _of_timestamps(column, file)
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        numbers = column.to_numpy(zero_copy_only=False)
+        found = times_of_numbers(numbers)
+        what, hint = "number", "; numbers are epoch milliseconds"
+    else:
+        numbers = None
+        found = _of_texts(column)
+        what, hint = "text", ", expected ISO 8601"
+    wrong = np.flatnonzero(found < EARLIEST_NS)  # INVALID_NS is among them
+    if len(wrong):
+        stamp = column[int(wrong[0])].as_py()
+        if numbers is not None:
+            hint = unit_hint(stamp) or hint
+        when = (
+            "no time" if found[wrong[0]] == INVALID_NS else f"{iso_time(int(found[wrong[0]]))}, before 1990"
+        )
+        raise ParquetError(f"{file}: column `timestamp` has the {what} {stamp!r}, which is {when}{hint}")
+    return found
+
+
+def _of_timestamps(column: pa.Array, file: Path) -> NDArray[np.int64]:
     raw: NDArray[np.int64] = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
-    limit = np.iinfo(np.int64).max // NS_PER_UNIT[unit]
+    limit = np.iinfo(np.int64).max // NS_PER_UNIT[column.type.unit]
     if len(raw) and (raw.max() > limit or raw.min() < -limit):
-        hint = "" if pa.types.is_timestamp(column.type) else "; integers are read as epoch milliseconds"
-        raise ParquetError(f"{file}: column `timestamp` has times outside the years 1678 to 2262{hint}")
-    return raw * np.int64(NS_PER_UNIT[unit])
+        raise ParquetError(f"{file}: column `timestamp` has times outside the years 1678 to 2262")
+    return raw * np.int64(NS_PER_UNIT[column.type.unit])
+
+
+def _of_texts(column: pa.Array) -> NDArray[np.int64]:
+    """Return the times of ISO 8601 texts; each distinct text is parsed once."""
+    encoded = column.cast(pa.string()).dictionary_encode()
+    times = times_of(encoded.dictionary.to_pylist())
+    found: NDArray[np.int64] = times[encoded.indices.to_numpy()]
+    return found

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.errors import ParquetError
-from connectors.parquet.dataset import TIMESTAMP
+from connectors.parquet.columns import TIMESTAMP
 
 
 class TableWriter:

@@ -2,8 +2,8 @@
 
     {"series": "pump-17", "timestamp": 1767225600000, "values": {"temperature": 21.3, "pressure": null}}
 
-`timestamp` is epoch milliseconds (a number) or an ISO 8601 string (no zone means UTC, resolution one
-microsecond). A channel that is absent or null is missing (NaN). Field names are configurable.
+`timestamp` and the values follow the rules of `connectors.times` and `connectors.values`.
+A boolean is 0 or 1. A channel that is absent or null is missing (NaN). Field names are configurable.
 
 A message that cannot be decoded becomes a `Reject`. Decoding never raises, and a bad message does not
 affect the valid ones around it. Decoding is deterministic: any cut of a stream into batches gives the
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, cast
 
@@ -27,19 +26,13 @@ from numpy.typing import NDArray
 
 from connectors.errors import CodecError
 from connectors.records import Decoded, Raw, RawColumns, Readings, Reject
-from connectors.wide_json.encoder import FieldNames, iso_time
+from connectors.times import EARLIEST_NS, INVALID_NS, MAX_MS, NS_PER_MS, iso_time, times_of, unit_hint
+from connectors.wide_json.encoder import FieldNames
 
 __all__ = ["Decoded", "FieldNames", "JsonWideCodec", "Limits", "Raw", "RawColumns"]
 
-_MS = 1_000_000
-"""Nanoseconds in a millisecond."""
-_MAX_MS = (2**63 - 1) // _MS
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_INVALID = np.iinfo(np.int64).min
 _MAX_DETAIL_LENGTH = 300
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_SECONDS_LOOK_LIKE_MS = 10_000_000_000
-"""Epoch seconds of this century are below this number, epoch milliseconds are above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +48,7 @@ class Limits:
     """
 
     unknown_channels: Literal["ignore", "reject"] = "ignore"
-    min_timestamp_ns: int = 631_152_000_000_000_000  # 1990-01-01
+    min_timestamp_ns: int = EARLIEST_NS
     max_future_ns: int = 86_400_000_000_000  # one day
     max_bytes: int = 1 << 20
     max_series_length: int = 256
@@ -120,7 +113,7 @@ class JsonWideCodec:
         parsed = self._parse_all(raw) or self._parse_each(raw)
         messages, values, refusals = parsed.messages, parsed.values, parsed.refusals
         index = _without(len(raw), refusals)
-        timestamp_ns = _timestamps([message.timestamp for message in messages])
+        timestamp_ns = times_of([message.timestamp for message in messages])
         bad_times = self._refuse_timestamps(raw.timestamp_ms[index], messages, timestamp_ns)
         if bad_times:
             refusals |= {int(index[row]): refusal for row, refusal in bad_times.items()}
@@ -234,8 +227,8 @@ class JsonWideCodec:
         self, broker_ms: NDArray[np.int64], messages: Sequence[_Message], timestamp_ns: NDArray[np.int64]
     ) -> dict[int, _Refusal]:
         """Return the refusals of messages with an impossible time, by row of `messages`."""
-        has_limit = (broker_ms >= 0) & (broker_ms <= _MAX_MS - self.limits.max_future_ns // _MS)
-        limit_ns = np.where(has_limit, broker_ms, 0) * _MS + self.limits.max_future_ns
+        has_limit = (broker_ms >= 0) & (broker_ms <= MAX_MS - self.limits.max_future_ns // NS_PER_MS)
+        limit_ns = np.where(has_limit, broker_ms, 0) * NS_PER_MS + self.limits.max_future_ns
         too_late = has_limit & (timestamp_ns > limit_ns)
         refused = np.flatnonzero(too_late | (timestamp_ns < self.limits.min_timestamp_ns)).tolist()
         return {
@@ -243,13 +236,13 @@ class JsonWideCodec:
         }
 
     def _refuse_timestamp(self, stamp: int | float | str, timestamp_ns: int) -> _Refusal:
-        if timestamp_ns == _INVALID:
-            return _Refusal("bad_timestamp", f"{stamp!r} is neither epoch milliseconds nor an ISO 8601 time")
+        hint = "" if isinstance(stamp, str) else unit_hint(stamp)
+        if timestamp_ns == INVALID_NS:
+            what = f"{stamp!r} is neither epoch milliseconds nor an ISO 8601 time{hint}"
+            return _Refusal("bad_timestamp", what)
         when = f"{stamp!r} is {iso_time(timestamp_ns)}"
         if timestamp_ns >= self.limits.min_timestamp_ns:
             return _Refusal("bad_timestamp", f"{when}, too far ahead of the broker's time")
-        in_seconds = isinstance(stamp, int | float) and 0 < stamp < _SECONDS_LOOK_LIKE_MS
-        hint = "; are these seconds? milliseconds are expected" if in_seconds else ""
         return _Refusal("bad_timestamp", f"{when}, too long ago{hint}")
 
 
@@ -268,7 +261,7 @@ def _check_names(channels: tuple[str, ...], fields: FieldNames) -> None:
 def _values_type(channels: tuple[str, ...], strict: bool) -> type[msgspec.Struct]:
     """Return a structure with one field a channel; if `strict`, any other name is an error."""
     fields = [
-        (f"c{number}", float | None, msgspec.field(name=channel, default=None))
+        (f"c{number}", float | bool | None, msgspec.field(name=channel, default=None))
         for number, channel in enumerate(channels)
     ]
     return msgspec.defstruct("Values", fields, gc=False, forbid_unknown_fields=strict)
@@ -283,41 +276,6 @@ def _encode_names(series: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.in
     """Return the distinct names in order of first appearance, and int32 [n], each row's index into them."""
     code = {name: number for number, name in enumerate(dict.fromkeys(series))}
     return tuple(code), np.fromiter(map(code.__getitem__, series), np.int32, len(series))
-
-
-def _timestamps(stamps: Sequence[int | float | str]) -> NDArray[np.int64]:
-    """Return int64 [n], UTC nanoseconds; `_INVALID` if a stamp is no time. Equal strings are parsed once."""
-    if set(map(type, stamps)) <= {int}:
-        try:
-            ms = np.array(stamps, np.int64)
-        except OverflowError:
-            pass
-        else:
-            is_time = (ms >= -_MAX_MS) & (ms <= _MAX_MS)
-            return np.where(is_time, np.where(is_time, ms, 0) * _MS, _INVALID)
-    parsed: dict[tuple[type, int | float | str], int] = {}
-    for stamp in stamps:
-        if (type(stamp), stamp) not in parsed:
-            parsed[type(stamp), stamp] = _parse_timestamp(stamp)
-    return np.array([parsed[type(stamp), stamp] for stamp in stamps], np.int64)
-
-
-def _parse_timestamp(stamp: int | float | str) -> int:
-    if isinstance(stamp, str):
-        return _parse_iso(stamp)
-    return round(stamp * 1_000) * 1_000 if abs(stamp) <= _MAX_MS else int(_INVALID)
-
-
-def _parse_iso(text: str) -> int:
-    if text.isdecimal():  # "20260101" is ISO 8601, but a quoted number is far more often a mistake
-        return int(_INVALID)
-    try:
-        when = datetime.fromisoformat(text)
-        since = (when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH
-    except (ValueError, OverflowError):
-        return int(_INVALID)
-    nanoseconds = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
-    return nanoseconds if abs(nanoseconds) <= _MAX_MS * _MS else int(_INVALID)
 
 
 def _reject(raw: RawColumns, row: int, refusal: _Refusal) -> Reject:

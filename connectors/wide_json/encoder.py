@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from connectors.records import Message, Readings
-
-_MS = 1_000_000
-"""Nanoseconds in a millisecond."""
+from connectors.times import NS_PER_MS, iso_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,9 @@ def encode(
         name = readings.names[series]
         body = {
             fields.series: name,
-            fields.timestamp: iso_time(timestamp_ns) if timestamp_ns % _MS else timestamp_ns // _MS,
+            fields.timestamp: iso_time(timestamp_ns)
+            if timestamp_ns % NS_PER_MS
+            else timestamp_ns // NS_PER_MS,
             fields.values: {c: v for c, v in zip(channels, values, strict=True) if v == v},
         }
         messages.append(Message(topic, name.encode(), to_json(body)))
@@ -69,14 +68,5 @@ def infer_channels(values: Iterable[bytes | None], fields: FieldNames | None = N
             cells: dict[str, Any] = decode(value or b"").values  # type: ignore[attr-defined]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
-        found.update(name for name, cell in cells.items() if type(cell) in (int, float))
+        found.update(name for name, cell in cells.items() if type(cell) in (bool, int, float))
     return tuple(sorted(found))
-
-
-def iso_time(timestamp_ns: int) -> str:
-    """Return a time as ISO 8601 in UTC, to the microsecond.
-
-    >>> iso_time(1_767_225_600_000_000_000)
-    '2026-01-01T00:00:00.000000Z'
-    """
-    return str(np.datetime64(timestamp_ns // 1_000, "us")) + "Z"
