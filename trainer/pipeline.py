@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from connectors.parquet.dataset import LABEL, RESERVED, Dataset, discover
+from connectors.names import RESERVED
+from connectors.parquet.dataset import LABEL, Dataset, discover
 from connectors.parquet.reader import read_chunks
 from detector.artifact.modules import build_members
 from detector.artifact.spec import Artifact, Member, Scoring, Spec

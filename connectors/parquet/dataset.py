@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from connectors.errors import ParquetError
+from connectors.names import RESERVED
 
 TIMESTAMP, SERIES, LABEL, SPLIT = "timestamp", "series", "label", "split"
-RESERVED = (TIMESTAMP, SERIES, LABEL, SPLIT)
 NS_PER_UNIT = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
