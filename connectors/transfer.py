@@ -21,6 +21,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from connectors.errors import ConnectorError
+from connectors.names import channels_fault, columns_fault, series_fault
 from connectors.parquet.writer import TableWriter
 from connectors.records import Batch, Position, Produces, Readings, Source
 from connectors.wide_json.encoder import FieldNames, encode
@@ -76,9 +78,13 @@ class Recorder:
 
     Columns: timestamp, series, and one float a channel. Rows are sorted by time within a chunk. Commit a
     position only after `close_file` has returned it: until then its rows are in no complete file.
+    Raises ConnectorError for channels that no table can have.
     """
 
     def __init__(self, directory: Path, channels: tuple[str, ...], rolling: Rolling | None = None) -> None:
+        fault = columns_fault(channels)
+        if fault is not None:
+            raise ConnectorError(f"{directory}: {fault}: --channels names those to record")
         self._directory, self._channels = directory, channels
         self._rolling = rolling or Rolling()
         self._chunk: list[Readings] = []
@@ -205,13 +211,24 @@ def replay(
 
     Returns:
         The number of rows sent.
+
+    Raises:
+        ConnectorError: a name of a channel or a series is one that no reader of the topic would take.
     """
     num_sent = 0
+    _refuse(channels_fault(to.channels))
     for readings in _paced(source, speed, stop):
+        for name in readings.names:
+            _refuse(series_fault(name))
         producer.produce(encode(readings, to.channels, to.topic, to.fields))
         num_sent += len(readings)
         report(num_sent)
     return num_sent
+
+
+def _refuse(fault: str | None) -> None:
+    if fault is not None:
+        raise ConnectorError(f"cannot be replayed: {fault}")
 
 
 def _paced(source: Source, speed: float | None, stop: threading.Event) -> Iterator[Readings]:

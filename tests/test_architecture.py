@@ -22,7 +22,13 @@ GENERATORS = sorted((ROOT / "deploy/grafana/generate").glob("*.py"))
 SOURCES = [*MODULES, ROOT / "streamgauge.py", *GENERATORS]
 
 LAYERS = (  # each may import those before it, and of its own line only itself
-    {"connectors.records", "connectors.errors", "connectors.times", "connectors.values"},
+    {
+        "connectors.records",
+        "connectors.errors",
+        "connectors.names",
+        "connectors.times",
+        "connectors.values",
+    },
     {"connectors.retry", "connectors.http_post", "connectors.wide_json", "connectors.memory"},
     {"connectors.parquet"},
     {"connectors.kafka"},

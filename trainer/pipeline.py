@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from connectors.parquet.columns import LABEL, RESERVED
+from connectors.names import RESERVED
+from connectors.parquet.columns import LABEL
 from connectors.parquet.dataset import Dataset, discover
 from connectors.parquet.reader import read_chunks
 from detector.artifact.modules import build_members

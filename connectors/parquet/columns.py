@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.errors import ParquetError
+from connectors.names import RESERVED
 from connectors.values import Kind
 
 TIMESTAMP, SERIES, LABEL, SPLIT = "timestamp", "series", "label", "split"
-RESERVED = (TIMESTAMP, SERIES, LABEL, SPLIT)
 _INDEX = "__index_level_"
 
 

@@ -3,7 +3,7 @@
     {"series": "pump-17", "timestamp": 1767225600000, "values": {"temperature": 21.3, "pressure": null}}
 
 `timestamp` and the values follow the rules of `connectors.times` and `connectors.values`.
-A boolean is 0 or 1. A channel that is absent or null is missing (NaN). Field names are configurable.
+A boolean is 0 or 1. A channel that is absent, null, NaN or infinite is missing. Field names are configurable.
 
 A message that cannot be decoded becomes a `Reject`. Decoding never raises, and a bad message does not
 affect the valid ones around it. Decoding is deterministic: any cut of a stream into batches gives the
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, cast
 
 import msgspec
@@ -25,12 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.errors import CodecError
+from connectors.names import MAX_SERIES_LENGTH, channels_fault
 from connectors.records import Decoded, Raw, RawColumns, Readings, Reject
 from connectors.times import EARLIEST_NS, INVALID_NS, MAX_MS, NS_PER_MS, iso_time, times_of, unit_hint
+from connectors.wide_json.cells import cells_of, table_of, without_nan
 from connectors.wide_json.encoder import FieldNames
 
 __all__ = ["Decoded", "FieldNames", "JsonWideCodec", "Limits", "Raw", "RawColumns"]
 
+_EARLIEST_CLOCK_MS = EARLIEST_NS // NS_PER_MS
+"""A broker's time before 1990 is 0 or seconds, which the producer wrote, and no clock."""
 _MAX_DETAIL_LENGTH = 300
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -42,7 +45,8 @@ class Limits:
     unknown_channels   a channel that the model does not know: `ignore` (drop the value, count it) or
                        `reject` (the whole message)
     min_timestamp_ns   older readings are rejected: usually seconds sent as milliseconds
-    max_future_ns      how far a reading may be ahead of the broker's timestamp of its message
+    max_future_ns      how far a reading may be ahead of the broker's timestamp of its message; one before
+                       1990 is no limit
     max_bytes          larger messages are rejected without decoding
     max_series_length  in characters; series names become metric labels and message keys
     """
@@ -51,7 +55,7 @@ class Limits:
     min_timestamp_ns: int = EARLIEST_NS
     max_future_ns: int = 86_400_000_000_000  # one day
     max_bytes: int = 1 << 20
-    max_series_length: int = 256
+    max_series_length: int = MAX_SERIES_LENGTH
 
 
 class _Message(Protocol):
@@ -59,7 +63,7 @@ class _Message(Protocol):
 
     series: str
     timestamp: int | float | str
-    values: msgspec.Struct
+    values: Any
 
 
 class _Refusal(NamedTuple):
@@ -97,12 +101,13 @@ class JsonWideCodec:
         _check_names(self.channels, self.fields)
         self._known = frozenset(channels)
         self._no_cells = (None,) * len(channels)
+        self._cells_of = cells_of(channels)
         try:
-            self._decode_strict = self._decoder(_values_type(channels, strict=True))
-            self._decode_lenient = self._decoder(_values_type(channels, strict=False))
+            self._decode_strict = self._decoder(self._cells_of.strict)
+            self._decode_lenient = self._decoder(self._cells_of.lenient)
             self._decode_keys = self._decoder(dict[str, msgspec.Raw])
-        except ValueError as error:  # msgspec: a name that needs escaping in JSON
-            raise CodecError(f"a channel or field name cannot be used in JSON messages: {error}") from error
+        except ValueError as error:  # msgspec: a field that needs escaping in JSON
+            raise CodecError(f"a field name cannot be used in JSON messages: {error}; rename it") from error
 
     def decode(self, records: Sequence[Raw]) -> Decoded:
         """Decode messages in order of arrival. Never raises for anything that a message contains."""
@@ -180,7 +185,7 @@ class JsonWideCodec:
             message = self._decode_strict(value)
         except _UNREADABLE:
             return None
-        return None if msgspec.structs.astuple(message.values) == self._no_cells else message
+        return None if tuple(self._cells_of.row(message.values)) == self._no_cells else message
 
     def _parse_unusual(self, value: bytes | None) -> tuple[_Message | _Refusal, int]:
         """Return the message or its refusal, and the number of values of unknown channels."""
@@ -188,8 +193,10 @@ class JsonWideCodec:
             return _Refusal("not_json", "the message has no value (a tombstone)"), 0
         if len(value) > self.limits.max_bytes:
             return _Refusal("too_large", f"{len(value)} bytes, the limit is {self.limits.max_bytes}"), 0
+        value = without_nan(value)
         try:
             message = self._decode_lenient(value)
+            message.values = self._cells_of.known(message.values)
             cells: Any = self._decode_keys(value).values
         except _UNREADABLE as error:
             return self._classify(error), 0
@@ -219,52 +226,42 @@ class JsonWideCodec:
 
     def _cells(self, messages: Sequence[_Message]) -> NDArray[np.float64]:
         """Return float64 [messages, channels], NaN for absent and null."""
-        as_tuple = msgspec.structs.astuple
-        cells = list(chain.from_iterable([as_tuple(message.values) for message in messages]))
-        return np.array(cells, np.float64).reshape(len(messages), len(self.channels))
+        return table_of(self._cells_of, [message.values for message in messages], len(self.channels))
 
     def _refuse_timestamps(
         self, broker_ms: NDArray[np.int64], messages: Sequence[_Message], timestamp_ns: NDArray[np.int64]
     ) -> dict[int, _Refusal]:
         """Return the refusals of messages with an impossible time, by row of `messages`."""
-        has_limit = (broker_ms >= 0) & (broker_ms <= MAX_MS - self.limits.max_future_ns // NS_PER_MS)
+        latest = MAX_MS - self.limits.max_future_ns // NS_PER_MS
+        has_limit = (broker_ms >= _EARLIEST_CLOCK_MS) & (broker_ms <= latest)
         limit_ns = np.where(has_limit, broker_ms, 0) * NS_PER_MS + self.limits.max_future_ns
         too_late = has_limit & (timestamp_ns > limit_ns)
         refused = np.flatnonzero(too_late | (timestamp_ns < self.limits.min_timestamp_ns)).tolist()
         return {
-            row: self._refuse_timestamp(messages[row].timestamp, int(timestamp_ns[row])) for row in refused
+            row: self._refuse_timestamp(messages[row].timestamp, int(timestamp_ns[row]), int(broker_ms[row]))
+            for row in refused
         }
 
-    def _refuse_timestamp(self, stamp: int | float | str, timestamp_ns: int) -> _Refusal:
+    def _refuse_timestamp(self, stamp: int | float | str, timestamp_ns: int, broker_ms: int) -> _Refusal:
         hint = "" if isinstance(stamp, str) else unit_hint(stamp)
         if timestamp_ns == INVALID_NS:
             what = f"{stamp!r} is neither epoch milliseconds nor an ISO 8601 time{hint}"
             return _Refusal("bad_timestamp", what)
         when = f"{stamp!r} is {iso_time(timestamp_ns)}"
         if timestamp_ns >= self.limits.min_timestamp_ns:
-            return _Refusal("bad_timestamp", f"{when}, too far ahead of the broker's time")
+            clock = iso_time(broker_ms * NS_PER_MS)
+            return _Refusal("bad_timestamp", f"{when}, too far ahead of the broker's time {clock}")
         return _Refusal("bad_timestamp", f"{when}, too long ago{hint}")
 
 
 def _check_names(channels: tuple[str, ...], fields: FieldNames) -> None:
-    if not channels:
-        raise CodecError("no channels: a codec needs at least one channel to decode")
-    repeated = sorted({channel for channel in channels if channels.count(channel) > 1})
-    if repeated:
-        raise CodecError(f"channel {repeated[0]!r} is listed twice")
+    fault = channels_fault(channels)
+    if fault is not None:
+        raise CodecError(fault)
     if len({fields.series, fields.timestamp, fields.values}) < 3:
         raise CodecError(
             f"the fields series, timestamp and values need three different names, found {fields}"
         )
-
-
-def _values_type(channels: tuple[str, ...], strict: bool) -> type[msgspec.Struct]:
-    """Return a structure with one field a channel; if `strict`, any other name is an error."""
-    fields = [
-        (f"c{number}", float | bool | None, msgspec.field(name=channel, default=None))
-        for number, channel in enumerate(channels)
-    ]
-    return msgspec.defstruct("Values", fields, gc=False, forbid_unknown_fields=strict)
 
 
 def _without(num_rows: int, refused: dict[int, _Refusal]) -> NDArray[np.intp]:

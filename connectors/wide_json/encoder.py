@@ -10,6 +10,7 @@ import msgspec
 
 from connectors.records import Message, Readings
 from connectors.times import NS_PER_MS, iso_time
+from connectors.wide_json.cells import without_nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def infer_channels(values: Iterable[bytes | None], fields: FieldNames | None = N
     found: set[str] = set()
     for value in values:
         try:
-            cells: dict[str, Any] = decode(value or b"").values  # type: ignore[attr-defined]
+            cells: dict[str, Any] = decode(without_nan(value or b"")).values  # type: ignore[attr-defined]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         found.update(name for name, cell in cells.items() if type(cell) in (bool, int, float))

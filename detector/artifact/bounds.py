@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from connectors.names import channels_fault
+
 _MOST = 1e300
 _LEAST = 1e-300
 _COUNT = 2**31 - 1
@@ -53,8 +55,9 @@ def check_description(spec: Mapping[str, Any]) -> None:
         if not least <= number <= most or (isinstance(number, int) and number.bit_length() > 63):
             raise ValueError(f"{name} is {number!r:.40}; it must be between {least:g} and {most:g}")
     channels = [channel["name"] for channel in spec["channels"]]
-    if not channels or "" in channels or len(set(channels)) < len(channels):
-        raise ValueError(f"channels need different names, found {channels}")
+    fault = channels_fault(channels)
+    if fault is not None:
+        raise ValueError(fault)
     num_statistics = 1 if len(channels) == 1 else 2
     for member in spec["members"]:
         for kind in ("settled", "fresh"):

@@ -79,10 +79,14 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _check_model(file: str, config: Config) -> None:
-    """Load the model. Raises ArtifactError, and ConfigError where the rules do not fit its channels."""
+    """Load the model, and decode for it.
+
+    Raises ArtifactError, CodecError, and ConfigError where the rules do not fit its channels.
+    """
     from detector.artifact.registry import open_artifact
     from detector.config.engine_options import engine_options
     from detector.errors import ArtifactError
+    from detector.service.clients import codec_of
 
     try:
         artifact = open_artifact(config.model.path)
@@ -90,6 +94,7 @@ def _check_model(file: str, config: Config) -> None:
         raise ArtifactError(f"{file}: [model] path: {error}") from error
     channels = artifact.spec.channel_names
     engine_options(config, channels)
+    codec_of(config, artifact)
     print(f"Model: {config.model.path}, version {artifact.version}, channels {', '.join(channels)}")
 
 

@@ -17,6 +17,8 @@ from trainer.data.training_windows import TrainingWindows
 _EXACT_CELLS = 4_096
 _LINEAR_WINDOWS = 40_000
 _SAMPLE_CELLS = 1 << 26
+_CONSTANT_SHARE = 1e-12
+"""A cell with so small a share of the largest variance is constant; its variance is rounding."""
 
 
 def fit_linear(module: LinearAutoencoder, train: TrainingWindows, seed: int, noise: float = 0.0) -> None:
@@ -57,9 +59,46 @@ def _principal(batches: Iterator[torch.Tensor], num_latent: int) -> tuple[torch.
         x_ND = batch.double()
         num, total_D, square_DD = num + len(x_ND), total_D + x_ND.sum(0), square_DD + x_ND.T @ x_ND
     mean_D = total_D / num
-    values, vectors = torch.linalg.eigh(square_DD / num - torch.outer(mean_D, mean_D))
+    values, vectors = eigenvectors(square_DD / num - torch.outer(mean_D, mean_D))
     largest = values[-num_latent:].flip(0).clamp(min=0)
     return mean_D.float(), vectors[:, -num_latent:].flip(1).float(), largest.float()
+
+
+def eigenvectors(moment_DD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the eigenvalues, rising, and the eigenvectors as columns, of a covariance, float64 [D, D].
+
+    Divide and conquer sometimes fails where most cells are constant. The cells that vary are then solved
+    alone, and if that fails too, by singular values.
+
+    Raises:
+        RuntimeError: No solver converges, as for a matrix that is not finite.
+    """
+    try:
+        values, vectors = torch.linalg.eigh(moment_DD)
+    except RuntimeError:  # torch's LinAlgError, which has no public name
+        variance_D = moment_DD.diagonal()
+        varying = torch.nonzero(variance_D > _CONSTANT_SHARE * variance_D.max()).flatten()
+        block = moment_DD[varying][:, varying]
+        try:
+            values, vectors = torch.linalg.eigh(block)
+        except RuntimeError:
+            vectors, values, _ = torch.linalg.svd(block)
+            values, vectors = values.flip(0), vectors.flip(1)
+        values, vectors = _with_constant_cells(values, vectors, varying, len(moment_DD))
+    return values, vectors
+
+
+def _with_constant_cells(
+    values: torch.Tensor, vectors: torch.Tensor, varying: torch.Tensor, num_cells: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put the eigenvectors of the varying cells among those of constant cells, whose eigenvalue is 0."""
+    constant = torch.ones(num_cells, dtype=torch.bool)
+    constant[varying] = False
+    num_constant = num_cells - len(varying)
+    whole = torch.zeros(num_cells, num_cells, dtype=vectors.dtype)
+    whole[torch.nonzero(constant).flatten(), torch.arange(num_constant)] = 1.0
+    whole[varying, num_constant:] = vectors
+    return torch.cat([torch.zeros(num_constant, dtype=values.dtype), values]), whole
 
 
 def _principal_of_sample(batches: Iterator[torch.Tensor], num_latent: int) -> tuple[torch.Tensor, ...]:

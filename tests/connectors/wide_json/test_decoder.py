@@ -147,9 +147,6 @@ def test_without_a_broker_timestamp_the_future_is_not_limited() -> None:
         message()[:-1],
         message() + b"x",
         message() + message(),
-        b'{"series": "a", "timestamp": 1767225600000, "values": {"temperature": NaN}}',
-        b'{"series": "a", "timestamp": 1767225600000, "values": {"temperature": Infinity}}',
-        b'{"series": "a", "timestamp": 1767225600000, "values": {"temperature": -Infinity}}',
         b'{"series": "\xff", "timestamp": 1767225600000, "values": {"temperature": 1}}',
         b'{"series": "a", "timestamp": 1767225600000, "values": {"\xff": 1, "temperature": 1}}',
         b'{"series": "\\ud800", "timestamp": 1767225600000, "values": {"temperature": 1}}',
@@ -281,12 +278,53 @@ def test_the_detail_of_a_reject_is_bounded() -> None:
     assert len(refusal(message(timestamp="x" * 10_000)).detail) <= 300
 
 
-def test_a_channel_may_have_any_name_that_json_needs_not_to_escape() -> None:
-    names = ("a b", "émission", "values", "series", "c0", "温度", "a.b-c/d[0]")
-    readings = reading(
-        message(values={name: number for number, name in enumerate(names)}), JsonWideCodec(names)
-    )
-    assert readings.values.tolist() == [[0, 1, 2, 3, 4, 5, 6]]
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, unique=True))
+@example(["a b", "émission", "values", "series", "c0", "温度", "a.b-c/d[0]"])
+@example([r"\Processor(_Total)\% Processor Time", 'a"b', "line\nend"])
+def test_a_channel_may_have_any_name_that_is_text(channels: list[str]) -> None:
+    names = tuple(channels)
+    numbers = [float(number) for number in range(len(names))]
+    given = dict(zip(names, numbers, strict=True))
+    using = JsonWideCodec(names)
+    assert reading(message(values=given), using).values.tolist() == [numbers]
+    unknown = using.decode([raw(message(values={**given, "another " * 9: "text"}))])
+    assert (unknown.readings.values.tolist(), unknown.unknown_values) == ([numbers], 1)
+    if len(names) > 1:
+        without = reading(message(values={names[1]: 1.0}), using).values[0]
+        assert np.isnan(without[0])
+        assert without[1] == 1.0
+    wrong = decode_one(message(values={**given, names[0]: "text"}), using)
+    assert isinstance(wrong, Reject)
+    assert wrong.reason == "wrong_type"
+    sent = encode(reading(message(values=given), using), names, "plant")[0].value
+    assert reading(sent, using).values.tolist() == [numbers]
+    assert infer_channels([sent]) == tuple(sorted(names))
+
+
+@pytest.mark.parametrize("not_finite", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("names", [("a", "NaN"), ('"NaN: NaN,', "a")])
+def test_a_value_that_is_no_number_is_missing_and_loses_nothing_else(
+    not_finite: str, names: tuple[str, str]
+) -> None:
+    value = json.dumps({"series": ": NaN,", "timestamp": NOW_MS, "values": {names[1]: 2.0, names[0]: 1e9}})
+    readings = reading(value.replace("1000000000.0", not_finite).encode(), JsonWideCodec(names))
+    assert (readings.names, str(readings.values.tolist())) == ((": NaN,",), "[[nan, 2.0]]")
+
+
+@given(st.binary(max_size=30), st.sampled_from([b"NaN", b"Infinity", b'{"a": NaN, ', b'"NaN']))
+def test_bytes_with_such_words_become_a_reading_or_a_reject(rest: bytes, word: bytes) -> None:
+    decode_one(word + rest)
+    decode_one(rest + word)
+
+
+@pytest.mark.parametrize("clock_ms", [-1, 0, 1, NOW_MS // 1_000, 631_151_999_999])
+def test_a_time_of_the_record_before_1990_is_no_limit(clock_ms: int) -> None:
+    assert len(reading(message(timestamp=NOW_MS), timestamp_ms=clock_ms)) == 1
+
+
+def test_a_refused_time_names_the_clock_that_it_was_held_against() -> None:
+    reject = refusal(message(timestamp=NOW_MS), timestamp_ms=NOW_MS - 10 * 86_400_000)
+    assert "broker's time 2025-12-22T00:00:00" in reject.detail
 
 
 @pytest.mark.parametrize(
@@ -295,7 +333,9 @@ def test_a_channel_may_have_any_name_that_json_needs_not_to_escape() -> None:
         ((), FieldNames(), "at least one channel"),
         (("a", "b", "a"), FieldNames(), "'a' is listed twice"),
         (("a",), FieldNames(series="x", timestamp="x"), "need three different names"),
-        (('quo"te',), FieldNames(), "cannot be used in JSON"),
+        (("",), FieldNames(), "empty name"),
+        (("\ud800",), FieldNames(), "no valid Unicode"),
+        (("a",), FieldNames(series='quo"te'), "cannot be used in JSON"),
     ],
 )
 def test_a_codec_that_could_decode_nothing_is_refused(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 
@@ -16,7 +19,7 @@ from trainer.config import FitOptions
 from trainer.data.history import History, build_history
 from trainer.data.training_windows import TrainingWindows
 from trainer.fitting.gradient import TrainingAndValidation, fit_module
-from trainer.fitting.principal_components import fit_linear
+from trainer.fitting.principal_components import eigenvectors, fit_linear
 from trainer.progress import quiet
 
 WINDOW, CHANNELS, LATENT = 6, 2, 3
@@ -161,3 +164,30 @@ def test_a_linear_model_too_wide_for_an_exact_fit_is_fitted_from_a_sample(
     fit_linear(approximate, windows, 0, noise=0.5)
     x_ND = flat(windows)
     np.testing.assert_allclose(reconstructed(exact, x_ND), reconstructed(approximate, x_ND), atol=0.05)
+
+
+@pytest.mark.parametrize("num_failures", [0, 1, 2])
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(0, 12), st.integers(-6, 6))
+@settings(max_examples=30, deadline=None)
+def test_constant_cells_are_solved_whatever_the_solver_says(
+    num_failures: int, seed: int, varying: int, constant: int, exponent: int
+) -> None:
+    """With the first solvers failing, the eigenvectors still take the covariance apart."""
+    rng = np.random.default_rng(seed)
+    x_ND = np.zeros((40, varying + constant))
+    x_ND[:, :varying] = rng.standard_normal((40, varying)) * 10.0**exponent
+    moment = np.cov(x_ND[:, rng.permutation(varying + constant)].T, ddof=0)
+    moment_DD = torch.from_numpy(moment.reshape(varying + constant, varying + constant))
+    solver, failures = torch.linalg.eigh, iter(range(num_failures))
+
+    def failing(matrix: torch.Tensor) -> object:
+        if next(failures, None) is not None:
+            raise RuntimeError("linalg.eigh: The algorithm failed to converge")
+        return solver(matrix)
+
+    with patch.object(torch.linalg, "eigh", failing):
+        values, vectors = eigenvectors(moment_DD)
+    scale = float(moment_DD.abs().max())
+    assert bool((values.diff() >= -1e-9 * scale).all())
+    assert torch.allclose(vectors.T @ vectors, torch.eye(len(values), dtype=torch.float64), atol=1e-8)
+    assert torch.allclose(vectors * values @ vectors.T, moment_DD, atol=1e-9 * scale)
