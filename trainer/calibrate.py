@@ -101,6 +101,15 @@ def describe_channels(
     )
 
 
+def with_sentinels(
+    channels: tuple[Channel, ...], sentinels: tuple[tuple[float, ...], ...]
+) -> tuple[Channel, ...]:
+    """Return the channels with the values of each that stand for no value."""
+    return tuple(
+        replace(channel, sentinels=values) for channel, values in zip(channels, sentinels, strict=True)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class HeldOut:
     """Hold the statistics of n held-out rows, sorted by segment and time.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -70,7 +71,12 @@ class DataOptions(BaseModel):
         max_gap: Consecutive missing rows that a window may bridge; None: half a window.
         channels: Columns to use; None: all numeric columns.
         validation_share, calibration_share: Shares of the rows that train no weights.
-        valid_range: Possible values [min, max] by channel.
+        valid_range: Possible values [min, max] by channel; other values are masked.
+        suspicious: What to do with runs of rows unlike the rest of the history: leave them out, use them all
+            the same, or refuse to train. Each of them is reported.
+        exclude: Stretches [from, to] of time to leave out.
+        normal: Stretches [from, to] of time that are never suspicious, and whose far values are real.
+        incidents: File of incidents, as `streamgauge backtest --out` writes it; their times are left out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,6 +87,21 @@ class DataOptions(BaseModel):
     validation_share: Share = 0.05
     calibration_share: Share = 0.2
     valid_range: dict[str, tuple[float, float]] = {}
+    suspicious: Literal["exclude", "keep", "fail"] = "exclude"
+    exclude: tuple[tuple[datetime, datetime], ...] = ()
+    normal: tuple[tuple[datetime, datetime], ...] = ()
+    incidents: str | None = None
+
+    @field_validator("exclude", "normal")
+    @classmethod
+    def _in_order(
+        cls, stretches: tuple[tuple[datetime, datetime], ...]
+    ) -> tuple[tuple[datetime, datetime], ...]:
+        aware = tuple((_aware(start), _aware(end)) for start, end in stretches)
+        for start, end in aware:
+            if start > end:
+                raise ValueError(f"{start.isoformat()} is after {end.isoformat()}")
+        return aware
 
 
 class FitOptions(BaseModel):
@@ -191,6 +212,11 @@ def override(config: TrainConfig, name: str | None, changes: Mapping[str, Mappin
         raise TrainerError(
             f"training options: {'; '.join(_problem(one) for one in error.errors())}"
         ) from error
+
+
+def _aware(time: datetime) -> datetime:
+    """Return the time with its zone; without one it is UTC."""
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _problem(error: Any) -> str:

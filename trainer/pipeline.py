@@ -28,10 +28,13 @@ from trainer.calibrate import (
     residual_columns,
     unfitted_threshold,
     with_initial_levels,
+    with_sentinels,
 )
 from trainer.config import TrainConfig
 from trainer.data.channel_statistics import ChannelStatistics, channel_statistics
+from trainer.data.cleaning import Cleaned, cleaned
 from trainer.data.history import Chunks, History, Part, Segment, Shares, build_history
+from trainer.data.left_out import left_out_record
 from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
@@ -114,8 +117,10 @@ def fit_source(
 
 
 def _fit_history(
-    history: History, config: TrainConfig, max_gap: int, report: ProgressReport, checkpoint: Path | None
+    recorded: History, config: TrainConfig, max_gap: int, report: ProgressReport, checkpoint: Path | None
 ) -> Artifact:
+    clean = _cleaned(recorded, config, max_gap)
+    history = clean.history
     shares = Shares(config.data.validation_share, config.data.calibration_share)
     num_channels = len(history.channels)
     members = resolve_members(config.model, _longest_series(history), num_channels, config.scoring.delay)
@@ -132,14 +137,18 @@ def _fit_history(
     spec = Spec(
         name=config.name or "model",
         members=with_initial_levels(members, 1 if num_channels == 1 else 2),
-        channels=describe_channels(history.channels, statistics, residuals, config.data.valid_range),
+        channels=with_sentinels(
+            describe_channels(history.channels, statistics, residuals, config.data.valid_range),
+            clean.sentinels,
+        ),
         interval_ns=history.interval_ns,
         stride=config.model.stride,
         batch_size=config.scoring.batch_size,
         max_gap=max_gap,
         scoring=Scoring(min(config.scoring.delay, members[0].window - 1)),
         threshold=unfitted_threshold(config.scoring.alarm_budget),
-        training=_training_record(history, shares, config, results),
+        training=_training_record(history, shares, config, results)
+        | {"left_out": left_out_record(clean.left_out)},
     )
     artifact = calibrate(spec, module, history, segments, config.scoring.adaptive)
     if config.fit.refit:
@@ -147,6 +156,14 @@ def _fit_history(
         _refit(module, members, windows, config)
     table = artifact.calibration | residual_columns(spec, residuals)
     return replace(artifact, calibration=table, card=model_card(artifact.spec))
+
+
+def _cleaned(history: History, config: TrainConfig, max_gap: int) -> Cleaned:
+    """Return the history without what must not be learnt; its blocks are as long as the longest window."""
+    members = resolve_members(
+        config.model, _longest_series(history), len(history.channels), config.scoring.delay
+    )
+    return cleaned(history, config.data, members[0].window, max_gap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +278,7 @@ def _identity(history: History, config: TrainConfig, members: tuple[Member, ...]
         history.interval_ns,
         [(member.family, member.window) for member in members],
         config.model.model_dump_json(exclude={"window", "stride"}),
-        config.data.model_dump_json(exclude={"valid_range"}),
+        config.data.model_dump_json(),
         config.fit.model_dump_json(exclude={"max_epochs", "device"}),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -6,6 +6,7 @@ was edited and hashed again is therefore refused here, when it is loaded, and no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -54,6 +55,8 @@ def check_description(spec: Mapping[str, Any]) -> None:
         least, most = BOUNDS[name]
         if not least <= number <= most or (isinstance(number, int) and number.bit_length() > 63):
             raise ValueError(f"{name} is {number!r:.40}; it must be between {least:g} and {most:g}")
+    if not all(math.isfinite(value) for channel in spec["channels"] for value in channel["sentinels"]):
+        raise ValueError("sentinels must be finite numbers")
     channels = [channel["name"] for channel in spec["channels"]]
     fault = channels_fault(channels)
     if fault is not None:

@@ -24,6 +24,7 @@ class Channel:
     band              half width of the expected band: a high quantile of |actual - expected|
     flatline_rows     equal values in sequence that mean a stuck sensor; 0: no check (constant channels)
     valid_min/max     physical range, None where the user gave no bound
+    sentinels         values that stand for no value, such as -9999; found in the history
     """
 
     name: str
@@ -33,6 +34,7 @@ class Channel:
     flatline_rows: int = 0
     valid_min: float | None = None
     valid_max: float | None = None
+    sentinels: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,15 @@ class Spec:
         """Return one attribute of all channels, float64 [channels]; None becomes NaN."""
         values = [getattr(channel, attribute) for channel in self.channels]
         return np.array(values, dtype=np.float64)
+
+    def sentinels(self) -> NDArray[np.float64]:
+        """Return the sentinels of all channels, float64 [most of a channel, channels]; NaN fills up."""
+        found = np.full(
+            (max(len(channel.sentinels) for channel in self.channels), len(self.channels)), np.nan
+        )
+        for at, channel in enumerate(self.channels):
+            found[: len(channel.sentinels), at] = channel.sentinels
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ def _spec_from(raw: Any, path: Path) -> Spec:
             **{
                 **raw,
                 "members": tuple(_member_from(member) for member in raw["members"]),
-                "channels": tuple(Channel(**channel) for channel in raw["channels"]),
+                "channels": tuple(_channel_from(channel) for channel in raw["channels"]),
                 "scoring": Scoring(**raw["scoring"]),
                 "threshold": _threshold_from(raw["threshold"]),
             }
@@ -174,6 +174,10 @@ def _spec_from(raw: Any, path: Path) -> Spec:
     except (TypeError, KeyError, ValueError, ArithmeticError, msgspec.ValidationError) as error:
         raise ArtifactError(f"{path}: a field of the description is missing or wrong: {error}") from error
     return spec
+
+
+def _channel_from(raw: Mapping[str, Any]) -> Channel:
+    return Channel(**{**raw, "sentinels": tuple(raw.get("sentinels", ()))})
 
 
 def _member_from(raw: Mapping[str, Any]) -> Member:

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from detector.rows.series_arrays import SeriesArray
 from detector.rows.windows import NewRows
 
+_SAME = 1e-6  # relative
+
 
 class Flatline:
     """Find channels whose value has not changed for a long time.
@@ -84,4 +86,22 @@ def out_of_range(
         valid_max: Greatest possible value of each channel, float64 [C]; NaN where there is no bound.
     """
     mask: NDArray[np.bool_] = (values < valid_min) | (values > valid_max)
+    return mask
+
+
+def is_sentinel(values: NDArray[np.float64], sentinels: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return the mask of values that stand for no value, bool [n, C].
+
+    The comparison allows for a value that passed through 32 bits.
+
+    Args:
+        values: float64 [n, C], in the units of the channel; NaN is never a sentinel.
+        sentinels: float64 [k, C], NaN where a channel has fewer.
+
+    >>> is_sentinel(np.array([[-9999.0, -9999.0]]), np.array([[-9999.0, np.nan]])).tolist()
+    [[True, False]]
+    """
+    mask = np.zeros(values.shape, np.bool_)
+    for sentinel in sentinels:
+        mask |= np.abs(values - sentinel) <= _SAME * np.abs(sentinel)
     return mask

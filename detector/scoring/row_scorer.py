@@ -138,13 +138,12 @@ class RowScorer:
     def _verdicts(
         self, rows: RowOutput, error: NDArray[np.float64], threshold: NDArray[np.float64]
     ) -> RowVerdicts:
-        error = np.where(np.isnan(rows.actual).all(axis=1), np.nan, error)
+        unknown = np.isnan(rows.actual) | ((rows.flags & OUT_OF_RANGE) > 0)
+        error = np.where(unknown.all(axis=1), np.nan, error)
         threshold = threshold**self._sharpness
         score = np.minimum(error, _MAX_ERROR) ** self._sharpness / threshold
         state = _states(rows, score)
-        contribution = _shares(
-            rows.means[1 + self._num_members :], np.isnan(rows.actual) | np.isnan(score)[:, None]
-        )
+        contribution = _shares(rows.means[1 + self._num_members :], unknown | np.isnan(score)[:, None])
         _blame_flagged(contribution, rows.flags, state)
         expected = rows.means[0] * self._scale + self._center
         return RowVerdicts(rows.slot, rows.row, score, state, rows.actual, expected, contribution, threshold)

@@ -1,7 +1,7 @@
 """Closed rows through every member of the ensemble: the hot path of the engine.
 
     1. fill    put NaN rows into gaps
-    2. check   flag stuck channels and impossible values
+    2. check   flag stuck channels and impossible values; the latter are holes in windows
     3. infer   reconstruct the windows of every member, compute their distances
     4. average give each row the mean over the windows that contain it
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact, Member
 from detector.rows.grid import Rows
-from detector.rows.sensor_checks import Flatline, out_of_range
+from detector.rows.sensor_checks import Flatline, is_sentinel, out_of_range
 from detector.rows.series_arrays import SeriesArray
 from detector.rows.windows import MIN_KNOWN_SHARE, GapFiller, NewRows, WindowBuffer
 from detector.scoring.inference import Scorer, Threads
@@ -71,6 +71,7 @@ class WindowScorer:
         num_channels = len(spec.channels)
         self._center, self._scale = spec.column("center"), spec.column("scale")
         self._valid_min, self._valid_max = spec.column("valid_min"), spec.column("valid_max")
+        self._sentinels = spec.sentinels()
         self._gap_filler = GapFiller(spec.max_gap)
         self._window_buffer = WindowBuffer(spec.window - 1, num_channels)
         self._flatline = Flatline(spec.column("flatline_rows"))
@@ -88,7 +89,7 @@ class WindowScorer:
         """Take the next closed rows of some series; return the rows that became final, and the new ones."""
         new_rows = self._gap_filler.extend(rows)  # 1. fill
         flags = self._flags(new_rows)  # 2. check
-        outputs = self._infer(new_rows)  # 3. infer
+        outputs = self._infer(new_rows, (flags & OUT_OF_RANGE) > 0)  # 3. infer
         self._count(new_rows, len(rows))
         final = self._overlap.add(new_rows, flags, outputs)  # 4. average
         return RowOutputs(final, self._provisional(new_rows, flags, outputs) if self._has_delay else None)
@@ -145,9 +146,13 @@ class WindowScorer:
             *(OutputSpec(num_channels, span) for span in spans),
         ]
 
-    def _infer(self, new_rows: NewRows) -> list[WindowOutput]:
-        """Return the outputs of every member's windows, in the order of `_output_specs`."""
+    def _infer(self, new_rows: NewRows, impossible: NDArray[np.bool_]) -> list[WindowOutput]:
+        """Return the outputs of every member's windows, in the order of `_output_specs`.
+
+        An impossible cell is a hole in every window that contains it.
+        """
         scaled = scale_rows(new_rows.values, self._center, self._scale)
+        scaled[impossible] = np.nan
         flat, at = self._window_buffer.flatten(new_rows, scaled)
         expected: list[WindowOutput] = []
         statistics, blame = [], []
@@ -179,6 +184,7 @@ class WindowScorer:
         """Return the flags of every cell, uint8 [n, C]."""
         stuck = self._flatline.stuck(new_rows)
         impossible = out_of_range(new_rows.values, self._valid_min, self._valid_max)
+        impossible |= is_sentinel(new_rows.values, self._sentinels)
         flags: NDArray[np.uint8] = stuck * STUCK | impossible * OUT_OF_RANGE
         return flags
 

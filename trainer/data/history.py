@@ -109,6 +109,22 @@ class History:
         raw = os.pread(self._file.fileno(), (stop - start) * width, start * width)
         return np.frombuffer(raw, np.float64).reshape(-1, len(self.channels))
 
+    def mask(self, start: int, masked: NDArray[np.bool_]) -> None:
+        """Write NaN into cells of the rows from position `start` on; bool [rows, channels], True is masked.
+
+        Raises:
+            TrainerError: The scratch file cannot be written.
+        """
+        values = np.where(masked, np.nan, self.read(start, start + len(masked)))
+        try:
+            os.pwrite(self._file.fileno(), values.tobytes(), start * values.shape[1] * 8)
+        except OSError as error:
+            raise TrainerError(f"cannot write the scratch file of the history: {error.strerror}") from error
+
+    def narrowed(self, segments: tuple[Segment, ...]) -> History:
+        """Return the history of `segments` alone, which are parts of its own. Both share the scratch file."""
+        return History(self._file, self.channels, self.interval_ns, segments, self.fingerprint)
+
     def reaching_back(self, segments: tuple[Segment, ...], rows: int) -> tuple[Segment, ...]:
         """Return the segments, each extended by up to `rows` rows before it without a long gap.
 
@@ -128,10 +144,11 @@ class History:
         The part "fit" is training and validation together, "all" is every row.
         """
         found = []
-        for segments in _by_series(self.segments).values():
+        for segments in by_series(self.segments).values():
+            num_rows = sum(segment.length for segment in segments)
             start, stop = segments[0].position, segments[-1].stop
-            validation = start + round((stop - start) * (1 - shares.validation - shares.calibration))
-            calibration = start + round((stop - start) * (1 - shares.calibration))
+            validation = _after(segments, round(num_rows * (1 - shares.validation - shares.calibration)))
+            calibration = _after(segments, round(num_rows * (1 - shares.calibration)))
             bounds = {
                 "train": (start, validation),
                 "validation": (validation, calibration),
@@ -259,7 +276,7 @@ class _RowPositions:
         self.num_rows = segments[-1].stop
         self._of = {
             name: (np.array([s.row for s in mine]), np.array([s.position for s in mine]))
-            for name, mine in _by_series(segments).items()
+            for name, mine in by_series(segments).items()
         }
 
     def find(self, chunk: Chunk) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
@@ -337,7 +354,17 @@ def _last_of_each(
     return position[starts], last.to_numpy()
 
 
-def _by_series(segments: tuple[Segment, ...]) -> dict[str, list[Segment]]:
+def _after(segments: list[Segment], num_rows: int) -> int:
+    """Return the position before which `segments`, of one series, have `num_rows` rows."""
+    for segment in segments:
+        if num_rows <= segment.length:
+            return segment.position + num_rows
+        num_rows -= segment.length
+    return segments[-1].stop
+
+
+def by_series(segments: tuple[Segment, ...]) -> dict[str, list[Segment]]:
+    """Return the segments of each series, in order."""
     found: dict[str, list[Segment]] = {}
     for segment in segments:
         found.setdefault(segment.series, []).append(segment)
