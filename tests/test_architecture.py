@@ -39,6 +39,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"detector.scoring", "detector.calibration"},
     {"detector.incidents"},
     {"detector.engine"},
+    {"detector.selfcheck"},
     {"detector.config"},
     {"detector.delivery"},
     {"detector.offline", "detector.notify"},
@@ -49,7 +50,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"trainer.errors", "trainer.progress"},
     {"trainer.config", "trainer.model_card"},
     {"trainer.data"},
-    {"trainer.fitting", "trainer.calibrate"},
+    {"trainer.fitting", "trainer.calibrate", "trainer.sense"},
     {"trainer.pipeline"},
     {"trainer.demo", "trainer.evaluation"},
     {"trainer.commands"},
@@ -66,6 +67,7 @@ OWNERS = {  # who alone may import a library of the outside world: folders and f
 PURE = (
     *("detector.rows", "detector.models", "detector.scoring", "detector.calibration.peaks_over_threshold"),
     *("detector.calibration.alarm_budget", "detector.incidents", "detector.engine", "detector.artifact.spec"),
+    "detector.selfcheck",
 )
 IMPURE = {"detector.engine.loop"}  # it times its steps
 OUTSIDE_WORLD = {"time", "os", "logging", "random", "socket", "threading", "subprocess", "pathlib"}

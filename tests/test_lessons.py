@@ -128,6 +128,7 @@ def test_an_artifact_holds_no_pickle(trained: Artifact, tmp_path: Path) -> None:
         "calibration.parquet",
         "held_out.parquet",
         "model_card.md",
+        "sample.parquet",
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.artifact.spec import Artifact, Spec
+from detector.selfcheck.words import found_section, weakest_line
 
 _TEMPLATE = """\
 # {name}
@@ -22,6 +23,7 @@ are from predicted ones; 1.0 is the threshold.
 | threshold | {threshold:.4g} by {method}, for {budget} false alarms per series |
 | seed | {seed} |
 
+{found}
 ## Limits
 
 - The model knows its history only. Rare patterns of it score high; faults in it count as normal.
@@ -51,6 +53,7 @@ def model_card(spec: Spec) -> str:
         threshold=spec.threshold.value,
         method=spec.threshold.method.replace("_", " "),
         budget=spec.threshold.alarm_budget,
+        found=found_section(spec),
         **training,
     )
 
@@ -79,6 +82,8 @@ def training_summary(artifact: Artifact, entry: Path) -> dict[str, Any]:
         "threshold": spec.threshold.value,
         "threshold_method": spec.threshold.method,
         "alarm_budget": spec.threshold.alarm_budget,
+        "finds": weakest_line(spec),
+        "hardly_watched": training.get("hardly_watched", []),
     }
 
 
@@ -90,10 +95,21 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"{_epochs(summary)}\n"
         f"threshold {summary['threshold']:.4g} ({summary['threshold_method'].replace('_', ' ')})"
         f" for {summary['alarm_budget']} false alarms per series\n"
+        f"{_sense(summary)}\n"
         f"published {summary['path']}, version {summary['version']}\n\n"
         f"next: streamgauge backtest {summary['path']} DATA\n"
         f"      streamgauge inspect {summary['path']}"
     )
+
+
+def _sense(summary: dict[str, Any]) -> str:
+    """Return the line on the weakest channel, and a warning for each channel that can hardly be watched."""
+    lines = [summary["finds"] or "what it finds was not measured: the held-out rows are too few"]
+    lines += [
+        f"warning: channel {name} can hardly be watched: a shift for 100 rows within its range is not found"
+        for name in summary["hardly_watched"]
+    ]
+    return "\n".join(lines)
 
 
 def _epochs(summary: dict[str, Any]) -> str:

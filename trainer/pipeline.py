@@ -43,6 +43,7 @@ from trainer.fitting.members import check_families, default_max_gap, resolve_mem
 from trainer.fitting.whitening import fit_whitening
 from trainer.model_card import model_card
 from trainer.progress import ProgressReport, quiet
+from trainer.sense import sensed
 
 _REFIT_EPOCHS, _REFIT_RATE = 3, 0.2
 
@@ -155,7 +156,8 @@ def _fit_history(
         report(1.0, "training on the newest rows")
         _refit(module, members, windows, config)
     table = artifact.calibration | residual_columns(spec, residuals)
-    return replace(artifact, calibration=table, card=model_card(artifact.spec))
+    artifact = sensed(replace(artifact, calibration=table), history, segments)
+    return replace(artifact, card=model_card(artifact.spec))
 
 
 def _cleaned(history: History, config: TrainConfig, max_gap: int) -> Cleaned:

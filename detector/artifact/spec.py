@@ -116,6 +116,24 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
+class Detectable:
+    """Hold how small a fault of one kind in one channel may be and still be found.
+
+    channel   name of the channel
+    kind      one of `detector.selfcheck.faults.KINDS`
+    rows      how long the fault lasts
+    smallest  the smallest size that was found, in the unit of the channel; None: none was
+    promised  a larger size, which the self-check of a running detector must find; None: no promise
+    """
+
+    channel: str
+    kind: str
+    rows: int
+    smallest: float | None
+    promised: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """Describe a model completely, except its weights.
 
@@ -129,6 +147,7 @@ class Spec:
     scoring      how long a verdict may wait
     threshold    the error at which the score is 1
     training     facts about the training, for people
+    detectable   which faults the model finds; empty where it was not measured
 
     Raises:
         ValueError: There is no member, or the first does not have the longest window.
@@ -144,6 +163,7 @@ class Spec:
     scoring: Scoring
     threshold: Threshold
     training: dict[str, Any] = field(default_factory=dict)
+    detectable: tuple[Detectable, ...] = ()
 
     def __repr__(self) -> str:
         return f"Spec(name={self.name!r}, {_summary(self)})"
@@ -196,6 +216,7 @@ class Artifact:
     calibration  quantiles of the residual of each channel and of the error
     held_out     errors of the held-out rows, to calibrate the threshold again without training
     card         the model card, Markdown
+    sample       a few stretches of normal held-out rows, one float64 [rows, channels] each, for self-checks
     version      12 hexadecimal digits that `detector.artifact.storage.save` derives from the content
     written_at   when the loaded files were written, seconds since the epoch
     """
@@ -207,6 +228,7 @@ class Artifact:
     card: str = ""
     version: str = "unsaved"
     written_at: float | None = None
+    sample: tuple[NDArray[np.float64], ...] = ()
 
     def __repr__(self) -> str:
         return f"Artifact(name={self.spec.name!r}, version={self.version!r}, {_summary(self.spec)})"

@@ -5,6 +5,7 @@
     calibration.parquet  quantiles of the residual of each channel and of the error
     held_out.parquet     errors of the held-out rows, to calibrate the threshold again without training
     model_card.md        a summary for people
+    sample.parquet       a few stretches of normal rows for self-checks; older artifacts have none
 
 The version is derived from the content. Equal artifacts have equal versions, and a change of any byte is
 noticed when the artifact is loaded.
@@ -17,7 +18,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,17 @@ from safetensors.torch import save as save_tensors
 
 from detector.artifact.bounds import check_description
 from detector.artifact.modules import build_members
-from detector.artifact.spec import Adaptation, Artifact, Channel, Level, Member, Scoring, Spec, Threshold
+from detector.artifact.spec import (
+    Adaptation,
+    Artifact,
+    Channel,
+    Detectable,
+    Level,
+    Member,
+    Scoring,
+    Spec,
+    Threshold,
+)
 from detector.errors import ArtifactError
 from detector.models.ensemble import Ensemble
 
@@ -47,6 +58,7 @@ WEIGHTS, MANIFEST, CALIBRATION, HELD_OUT, CARD = (
     "model_card.md",
 )
 
+SAMPLE = "sample.parquet"
 _FILES = {WEIGHTS, CALIBRATION, HELD_OUT, CARD}
 
 
@@ -71,6 +83,8 @@ def save(artifact: Artifact, directory: Path) -> Artifact:
         HELD_OUT: _table_bytes(artifact.held_out),
         CARD: artifact.card.encode(),
     }
+    if artifact.sample:
+        files[SAMPLE] = _table_bytes(_columns_of(artifact.sample))
     manifest = {
         "format": FORMAT_VERSION,
         "spec": asdict(artifact.spec),
@@ -106,7 +120,8 @@ def load(directory: Path) -> Artifact:
     calibration, held_out = (_read_table(files[name], directory / name) for name in (CALIBRATION, HELD_OUT))
     card = files[CARD].decode(errors="replace")
     written_at = (directory / MANIFEST).stat().st_mtime
-    return Artifact(spec, module.eval(), calibration, held_out, card, manifest["version"], written_at)
+    sample = _sample_from(files, len(spec.channels), directory / SAMPLE)
+    return Artifact(spec, module.eval(), calibration, held_out, card, manifest["version"], written_at, sample)
 
 
 def remove(directory: Path) -> None:
@@ -133,7 +148,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
             f"{path}: artifact format {found!r}; this release reads format {FORMAT_VERSION}: "
             "retrain the model or install the matching release"
         )
-    if not isinstance(manifest.get("files"), dict) or set(manifest["files"]) != _FILES:
+    if not isinstance(manifest.get("files"), dict) or set(manifest["files"]) - {SAMPLE} != _FILES:
         raise ArtifactError(f"{path}: damaged: its list of files is wrong; restore or retrain it")
     expected = _version_of(manifest)
     if version != expected:
@@ -167,6 +182,7 @@ def _spec_from(raw: Any, path: Path) -> Spec:
                 "channels": tuple(_channel_from(channel) for channel in raw["channels"]),
                 "scoring": Scoring(**raw["scoring"]),
                 "threshold": _threshold_from(raw["threshold"]),
+                "detectable": tuple(Detectable(**one) for one in raw.get("detectable", ())),
             }
         )
         msgspec.convert(raw, Spec)
@@ -248,6 +264,27 @@ def _table_bytes(columns: Mapping[str, NDArray[np.float64]]) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(dict(columns)), sink)
     return bytes(sink.getvalue())
+
+
+def _columns_of(sample: Sequence[NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """Return the stretches of rows as columns: the number of the stretch, then the channels by place."""
+    stretch = np.repeat(np.arange(len(sample), dtype=np.float64), [len(rows) for rows in sample])
+    values = np.concatenate(sample)
+    return {"stretch": stretch, **{str(at): values[:, at] for at in range(values.shape[1])}}
+
+
+def _sample_from(
+    files: Mapping[str, bytes], num_channels: int, path: Path
+) -> tuple[NDArray[np.float64], ...]:
+    """Return the stretches of rows that `_columns_of` wrote; none where the artifact has no such file."""
+    if SAMPLE not in files:
+        return ()
+    table = _read_table(files[SAMPLE], path)
+    wanted = ["stretch", *map(str, range(num_channels))]
+    if list(table) != wanted:
+        raise ArtifactError(f"{path}: damaged: has columns {list(table)}, expected {wanted}")
+    values = np.stack([table[name] for name in wanted[1:]], axis=1)
+    return tuple(values[table["stretch"] == number] for number in np.unique(table["stretch"]).tolist())
 
 
 def _read_table(content: bytes, path: Path) -> dict[str, NDArray[np.float64]]:

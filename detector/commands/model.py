@@ -59,6 +59,8 @@ def calibrate(args: argparse.Namespace) -> int:
     from detector.artifact.registry import open_artifact, publish
     from detector.calibration.feedback import read_feedback
     from detector.calibration.recalibrate import recalibrated
+    from detector.selfcheck.detectability import measured_again
+    from detector.selfcheck.words import with_new_section
 
     entry = _registry_entry(args.artifact)
     before = open_artifact(entry)
@@ -70,7 +72,9 @@ def calibrate(args: argparse.Namespace) -> int:
     if changed.spec == before.spec:
         after = before
     else:
+        changed = measured_again(changed)
         card = _card_line(before.card, changed.spec.threshold.alarm_budget)
+        card = with_new_section(card, changed.spec)
         after = publish(replace(changed, card=card), entry)
     if args.json:
         print(json.dumps(_calibration_json(entry, before, after, feedback)))

@@ -34,6 +34,7 @@ class ModelSection(Section):
 DURATIONS = frozenset(
     {
         *("reload_every", "startup_timeout", "max_future", "lateness", "stale_after"),
+        "self_check_every",
         *("transaction_timeout", "session_timeout", "max_poll_interval"),
         *("min_duration", "cooldown", "flap_window", "fold_window", "series_after", "stream_after"),
         *("timeout", "give_up_after", "repeat", "expire_after"),
@@ -256,6 +257,11 @@ class ServiceSection(Section):
     stale_after: Duration | None = Field(
         default=300.0,
         description="time without a reading, by the clock of this host, after which a series is stale",
+    )
+    self_check_every: Duration = Field(
+        default=3600.0,
+        description="time between two self-checks: are the faults found that the model promises; 0: only when"
+        " a model is loaded",
     )
     max_poll_records: int = Field(default=20_000, ge=1, le=10_000_000, description="most messages in a batch")
     device: Literal["auto", "cpu", "cuda"] = "cpu"

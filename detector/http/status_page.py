@@ -16,6 +16,7 @@ from detector.incidents.incident import Incident
 from detector.metrics.recorder import Metrics
 from detector.metrics.series_gauges import firing
 from detector.scoring.verdicts import State
+from detector.selfcheck.check import Sense
 
 _WORST = 12
 _MUCH_DRIFT = 0.25
@@ -74,6 +75,7 @@ class Status:
             "lag_seconds": round(max(lag_seconds), 1) if lag_seconds else None,
             "replaying": self.metrics.sources.replaying(),
             "model_age_seconds": None if written_at is None else round(max(0.0, time.time() - written_at)),
+            "sense": _sense(self.metrics.sources.sense()),
             "error_psi": None if math.isnan(snapshot.psi) else round(snapshot.psi, 3),
             "readings": snapshot.totals["readings"],
             "open_incidents": dict(snapshot.open_by_severity),
@@ -102,7 +104,7 @@ class Status:
             interval=spec.interval_ns / 1e9,
             channels=len(spec.channels),
             tiles="".join(_tile(name, value) for name, value in _tiles(status).items()),
-            incidents=_incidents(status["firing"]),
+            incidents=_deaf(status["sense"]) + _incidents(status["firing"]),
             worst="".join(_row(entry) for entry in status["worst"]) or "<tr><td>no readings yet</tr>",
         )
 
@@ -124,7 +126,7 @@ def _tiles(status: Mapping[str, Any]) -> dict[str, str]:
 def _about_model(status: Mapping[str, Any]) -> dict[str, str]:
     """Return the tiles of the age of the model and of drift, where known."""
     age, psi = status["model_age_seconds"], status["error_psi"]
-    found = {}
+    found = {"sense": status["sense"]["state"]}
     if age is not None:
         found["model age"] = f"{age / 86400:.1f} d" if age >= 86400 else f"{age / 3600:.1f} h"
     if psi is not None:
@@ -132,6 +134,34 @@ def _about_model(status: Mapping[str, Any]) -> dict[str, str]:
         if psi > _MUCH_DRIFT:
             found["drift (psi)"] += " high"
     return found
+
+
+def _sense(sense: Sense) -> dict[str, Any]:
+    """Return the outcome of the last self-check as plain values."""
+    return {
+        "state": sense.outcome,
+        "ratios": {name: round(ratio, 3) for name, ratio in sense.ratios.items()},
+        "deaf_channels": dict(sense.reasons),
+        "num_deaf_series": sense.num_deaf,
+        "deaf_series": list(sense.deaf_series),
+    }
+
+
+def _deaf(sense: Mapping[str, Any]) -> str:
+    """Return a table of what the detector does not hear any more; empty if it is not deaf."""
+    if sense["state"] != "deaf":
+        return ""
+    rows = [
+        f"<tr><td>{html.escape(name)}<td>{html.escape(why)}</tr>"
+        for name, why in sense["deaf_channels"].items()
+    ]
+    if sense["num_deaf_series"]:
+        names = html.escape(", ".join(sense["deaf_series"]))
+        rows.append(
+            f"<tr><td>{sense['num_deaf_series']:,} series<td>their thresholds are too high: {names}</tr>"
+        )
+    head = "<tr><th>deaf<th>why</tr>"
+    return f'<h2 class="bad">Deaf: promised faults are not found</h2><table>{head}{"".join(rows)}</table>\n'
 
 
 def _firing(incident: Incident) -> dict[str, Any]:
@@ -162,7 +192,11 @@ def _incidents(firing: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _tile(name: str, value: str) -> str:
-    bad = ' class="bad"' if name in ("series anomalous", "series flatline") or value.endswith(" high") else ""
+    bad = (
+        ' class="bad"'
+        if name in ("series anomalous", "series flatline") or value.endswith(" high") or value == "deaf"
+        else ""
+    )
     return f'<div class="tile"><b{bad}>{html.escape(value)}</b>{html.escape(name)}</div>'
 
 

@@ -145,6 +145,13 @@ MODEL = (
         "error_psi",
         f"Drift: population stability index of the errors; absent before {ENOUGH_ROWS:,} scored rows",
     ),
+    _gauge(
+        "detectable_ratio",
+        "Share of the promised faults of a channel that the last self-check found; absent if unknown",
+        "channel",
+    ),
+    _gauge("series_deaf", "Series whose threshold hid most promised faults in the last self-check"),
+    _counter("self_checks", "Self-checks by outcome: ok, deaf, unknown", "outcome"),
     _counter("reloads", "Reloads of the model by outcome: loaded, refused", "outcome"),
     _counter("config_reloads", "Reloads of the configuration by outcome: loaded, refused", "outcome"),
 )

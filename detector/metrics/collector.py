@@ -21,6 +21,7 @@ from detector.metrics.engine_view import EngineView
 from detector.metrics.sources import Sources
 from detector.notify.stats import NotifierStats
 from detector.scoring.verdicts import State
+from detector.selfcheck.check import OUTCOMES
 
 _RELOADS = ("loaded", "refused")
 _NOTIFICATIONS = ("delivered", "failed", "dropped")
@@ -127,6 +128,11 @@ def _model(view: View, sources: Sources) -> Iterator[Metric]:
     yield _plain("model_loaded_timestamp_seconds", view.loaded_at)
     yield _plain("threshold", spec.threshold.value)
     yield _plain("error_psi", view.snapshot.psi)
+    sense = sources.sense()
+    yield _labelled("detectable_ratio", {(name,): ratio for name, ratio in sense.ratios.items()})
+    yield _plain("series_deaf", float("nan") if sense.outcome == "unknown" else sense.num_deaf)
+    checks = sources.self_checks()
+    yield _labelled("self_checks_total", {(outcome,): checks.get(outcome, 0) for outcome in OUTCOMES})
     for name, found in (("reloads", sources.reloads()), ("config_reloads", sources.config_reloads())):
         yield _labelled(f"{name}_total", {(outcome,): found.get(outcome, 0) for outcome in _RELOADS})
 

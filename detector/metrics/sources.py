@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from detector.notify.stats import NotifierStats
+from detector.selfcheck.check import Sense
 
 
 class Sources(Protocol):
@@ -55,6 +56,14 @@ class Sources(Protocol):
         """Return outcome ("loaded", "refused") -> reloads of the configuration."""
         ...
 
+    def sense(self) -> Sense:
+        """Return the outcome of the last self-check."""
+        ...
+
+    def self_checks(self) -> Mapping[str, int]:
+        """Return outcome ("ok", "deaf", "unknown") -> finished self-checks."""
+        ...
+
 
 class NoSources:
     """Implement `Sources` for an engine without a service: nothing is assigned, every count is 0."""
@@ -87,4 +96,10 @@ class NoSources:
         return {}
 
     def config_reloads(self) -> Mapping[str, int]:
+        return {}
+
+    def sense(self) -> Sense:
+        return Sense("unknown")
+
+    def self_checks(self) -> Mapping[str, int]:
         return {}

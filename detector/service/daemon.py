@@ -38,6 +38,7 @@ from detector.service.model_reload import Candidate, ModelReloader, Running
 from detector.service.model_watcher import ModelWatcher
 from detector.service.reload_counts import ReloadCounts
 from detector.service.routes import Routes, open_server
+from detector.service.self_checks import SelfChecks
 from detector.service.signals import Signals
 from detector.service.turn_observer import TurnObserver
 
@@ -91,6 +92,7 @@ class Daemon:
         self._deletions = Deletions()
         self._recovery = recovery_of(config, clients.connection, self._deletions)
         model_reloads, config_reloads = ReloadCounts(), ReloadCounts()
+        self._self_checks = SelfChecks(engine, config.service.self_check_every)
         self._metrics = self._make_metrics(clients, model_reloads, config_reloads)
         self._observer = TurnObserver(self._metrics)
         server = open_server(config.http, Routes(self._metrics, self._observer))
@@ -122,12 +124,14 @@ class Daemon:
         run(self._source, self._engine, self._sink, signals.stop.is_set, self._on_turn, prepare)
 
     def _on_turn(self, turn: Turn) -> None:
-        """Follow a turn, then reload what is to be reloaded: nothing is in progress now."""
+        """Follow a turn, then reload what is to be reloaded: nothing is in progress now. Check ourselves."""
         self._observer.on_turn(turn)
         if self._config_reloader.is_asked:
             self._observer.around_reload(self._config_reloader.on_turn)
         if self._model_reloader.on_turn():
             self._metrics.follow(self._engine)
+            self._self_checks.follow()
+        self._self_checks.on_turn(turn.result.verdicts)
 
     def _make_metrics(
         self, clients: Clients, model_reloads: ReloadCounts, config_reloads: ReloadCounts
@@ -140,6 +144,7 @@ class Daemon:
             alerting=clients.notifiers,
             models=model_reloads,
             settings=config_reloads,
+            self_checks_of=self._self_checks,
         )
         return Metrics(
             self._engine,

@@ -10,7 +10,9 @@ from detector.delivery.deleted_input import Deletions
 from detector.delivery.recovery import Recovery
 from detector.notify.notifiers import Notifiers
 from detector.notify.stats import NotifierStats
+from detector.selfcheck.check import Sense
 from detector.service.reload_counts import ReloadCounts
+from detector.service.self_checks import SelfChecks
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class ServiceFigures:
     deletions          what retention deleted
     alerting           the notifiers of [[notify]]
     models, settings   reloads of the model and of the configuration
+    self_checks_of     the self-checks
     """
 
     source: StreamSource
@@ -30,6 +33,7 @@ class ServiceFigures:
     alerting: Notifiers
     models: ReloadCounts
     settings: ReloadCounts
+    self_checks_of: SelfChecks
 
     def lag(self) -> Mapping[int, int]:
         """Return partition -> messages that are not read yet."""
@@ -70,3 +74,11 @@ class ServiceFigures:
     def config_reloads(self) -> Mapping[str, int]:
         """Return outcome -> reloads of the configuration."""
         return self.settings.by_outcome
+
+    def sense(self) -> Sense:
+        """Return the outcome of the last self-check."""
+        return self.self_checks_of.sense
+
+    def self_checks(self) -> Mapping[str, int]:
+        """Return outcome -> finished self-checks."""
+        return self.self_checks_of.counts

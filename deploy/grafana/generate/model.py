@@ -93,7 +93,15 @@ def _drift() -> Section:
             "{{state}}",
         ),
     ).max(1)
-    return Section("Drift", (drift, scores, distribution, states))
+    sense = panels.lines(
+        Face(
+            "Promised faults that are found",
+            "Share by channel in the last self-check, the lowest of all processes. Below 0.9: deaf.",
+            "percentunit",
+        ),
+        Query(f"min by (channel) ({of('detectable_ratio')})", "{{channel}}"),
+    )
+    return Section("Drift", (drift, scores, distribution, states, sense))
 
 
 def _alarms() -> Section:

@@ -1,0 +1,170 @@
+"""Measure which faults a model finds: the smallest shift of each channel, by bisection over its size.
+
+All channels and sizes of one step of the bisection are series of one engine, so that its batches are full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.artifact.spec import Artifact, Detectable, Spec
+from detector.selfcheck.faults import (
+    LEVEL_ROWS,
+    LONG_ROWS,
+    Fault,
+    Kind,
+    inject,
+    injected_rows,
+    stretch_rows,
+)
+from detector.selfcheck.scratch import Scratch
+
+NUM_STRETCHES = 4
+MARGIN = 3.0
+"""A promised fault is so many times larger than the smallest one that was found.
+
+Windows differ, and the threshold follows the stream: a healthy detector must always find it."""
+_SMALLEST, _LARGEST = -8.0, 8.0
+"""Sizes that are tried, as powers of two of the scale of the channel; their last step is a fifth."""
+_STEPS = 6
+_MANY_CHANNELS, _MOST_CHANNELS = 32, 128
+_LONG_FAULTS: tuple[Kind, ...] = ("drift", "noise")
+_LONG_FACTORS = (1.5, 4.5)
+
+
+def with_detectability(artifact: Artifact, stretches: Sequence[NDArray[np.float64]]) -> Artifact:
+    """Return the artifact with the table of faults that it finds, and the rows that this was measured on.
+
+    Args:
+        artifact: A model with its threshold.
+        stretches: Normal rows that trained no weights, float64 [L, C] each, missing values as NaN. Those
+            shorter than `stretch_rows` are left out. Without any the table is empty.
+    """
+    calm = _calmest(artifact, [one for one in stretches if len(one) >= stretch_rows(artifact.spec)])
+    if not calm:
+        return replace(artifact, spec=replace(artifact.spec, detectable=()), sample=(), version="unsaved")
+    measured = _Measured(artifact.spec, Scratch(artifact), calm)
+    spec = replace(artifact.spec, detectable=tuple(measured.table()))
+    return replace(artifact, spec=spec, sample=tuple(rows for rows, _ in calm), version="unsaved")
+
+
+def measured_again(artifact: Artifact) -> Artifact:
+    """Return the artifact with a new table on the rows that it keeps: its threshold has changed."""
+    return with_detectability(artifact, artifact.sample)
+
+
+def largest_size(spec: Spec, channel: int) -> float:
+    """Return the largest shift that is tried in a channel, in its unit."""
+    return float(spec.channels[channel].scale * 2**_LARGEST)
+
+
+def _calmest(
+    artifact: Artifact, stretches: Sequence[NDArray[np.float64]]
+) -> list[tuple[NDArray[np.float64], float]]:
+    """Return stretches without an alarm, spread over those given, each with the threshold to exceed.
+
+    If too few are without an alarm, the calmest others are added. A fault in them must exceed what they
+    reach without it.
+    """
+    wanted = NUM_STRETCHES if len(artifact.spec.channels) <= _MANY_CHANNELS else NUM_STRETCHES // 2
+    peaks = Scratch(artifact).peaks(stretches)
+    level = np.array([np.inf if peak.flagged else max(1.0, peak.score) for peak in peaks])
+    level = np.where(np.isnan(level), 1.0, level)
+    usable = np.flatnonzero(np.isfinite(level))
+    calm = usable[level[usable] <= 1.0]
+    if len(calm) >= wanted:
+        chosen = calm[np.linspace(0, len(calm) - 1, wanted).round().astype(int)]
+    else:
+        chosen = usable[np.argsort(level[usable], kind="stable")][:wanted]
+    return [(stretches[at], float(level[at])) for at in np.sort(chosen).tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """Measures one model on a few stretches of normal rows, each with the threshold to exceed."""
+
+    spec: Spec
+    scratch: Scratch
+    calm: list[tuple[NDArray[np.float64], float]]
+
+    def table(self) -> list[Detectable]:
+        """Return one entry for each channel, kind and length."""
+        spec, channels = self.spec, self._channels()
+        spike, level = self._bisect("spike", 1), self._bisect("level", LEVEL_ROWS)
+        lasting = self._bisect("level", LONG_ROWS)
+        found = [("spike", 1, spike), ("level", LEVEL_ROWS, level), ("level", LONG_ROWS, lasting)]
+        long = injected_rows(spec, LONG_ROWS)
+        found += [(kind, long, self._multiples(kind, long, lasting)) for kind in _LONG_FAULTS]
+        entries = [
+            Detectable(spec.channels[channel].name, kind, rows, _known(sizes[at]), _known(MARGIN * sizes[at]))
+            for at, channel in enumerate(channels)
+            for kind, rows, sizes in found
+        ]
+        return [*entries, *self._stuck(channels)]
+
+    def _channels(self) -> list[int]:
+        return list(range(min(len(self.spec.channels), _MOST_CHANNELS)))
+
+    def _bisect(self, kind: Kind, rows: int) -> NDArray[np.float64]:
+        """Return the smallest size of each channel that is found in every stretch; NaN: not found."""
+        channels = self._channels()
+        unit = self.spec.column("scale")[channels]
+        low = np.full(len(channels), _SMALLEST)
+        high = np.full(len(channels), _LARGEST)
+
+        def is_found(power: NDArray[np.float64]) -> NDArray[np.bool_]:
+            return self._found(lambda at, channel: Fault(kind, channel, rows, unit[at] * 2 ** power[at]))
+
+        hopeless = ~is_found(high)
+        for _ in range(_STEPS):
+            middle = (low + high) / 2
+            found = is_found(middle)
+            high, low = np.where(found, middle, high), np.where(found, low, middle)
+        return np.where(hopeless, np.nan, unit * 2**high)
+
+    def _multiples(self, kind: Kind, rows: int, shift: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the first multiple of each channel's smallest shift at which this kind is found."""
+        sizes = np.full(len(shift), np.nan)
+        for factor in _LONG_FACTORS:
+            size = factor * shift
+
+            def fault_of(at: int, channel: int, size: NDArray[np.float64] = size) -> Fault:
+                return Fault(kind, channel, rows, np.nan_to_num(size[at]))
+
+            found = self._found(fault_of)
+            sizes = np.where(np.isnan(sizes) & found, size, sizes)
+        return sizes
+
+    def _stuck(self, channels: list[int]) -> list[Detectable]:
+        """Return an entry for each channel in which a stuck sensor can be injected and is found."""
+        longest = stretch_rows(self.spec)
+        limits = [self.spec.channels[channel].flatline_rows for channel in channels]
+        found = self._found(lambda at, channel: Fault("stuck", channel, max(1, limits[at]), 0.0))
+        return [
+            Detectable(self.spec.channels[channel].name, "stuck", limits[at], 0.0, 0.0)
+            for at, channel in enumerate(channels)
+            if 0 < limits[at] <= longest and found[at]
+        ]
+
+    def _found(self, fault_of: Callable[[int, int], Fault]) -> NDArray[np.bool_]:
+        """Return for each channel whether its fault is found in every stretch; signs alternate."""
+        channels = self._channels()
+        copies = []
+        for at, channel in enumerate(channels):
+            fault = fault_of(at, channel)
+            for number, (rows, _) in enumerate(self.calm):
+                copies.append(inject(rows, replace(fault, size=fault.size * (-1) ** number), self.spec))
+        peaks = self.scratch.peaks(copies)
+        limits = [level for _, level in self.calm] * len(channels)
+        exceeded = [peak.exceeds(limit) for peak, limit in zip(peaks, limits, strict=True)]
+        num_found = np.count_nonzero(np.reshape(exceeded, (len(channels), len(self.calm))), axis=1)
+        found: NDArray[np.bool_] = num_found == len(self.calm)
+        return found
+
+
+def _known(size: float) -> float | None:
+    return None if np.isnan(size) else float(size)
