@@ -24,6 +24,11 @@ are from predicted ones; 1.0 is the threshold.
 | seed | {seed} |
 
 {found}
+
+## Left out of the history
+
+{omissions}
+
 ## Limits
 
 - The model knows its history only. Rare patterns of it score high; faults in it count as normal.
@@ -42,6 +47,7 @@ def model_card(spec: Spec) -> str:
     return _TEMPLATE.format(
         name=spec.name,
         members=_members(spec),
+        omissions=_omissions(training),
         course=_course(training),
         window=spec.window,
         shortest=min(member.window for member in spec.members),
@@ -84,6 +90,7 @@ def training_summary(artifact: Artifact, entry: Path) -> dict[str, Any]:
         "alarm_budget": spec.threshold.alarm_budget,
         "finds": weakest_line(spec),
         "hardly_watched": training.get("hardly_watched", []),
+        "left_out": training.get("left_out", {}),
     }
 
 
@@ -96,6 +103,7 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"threshold {summary['threshold']:.4g} ({summary['threshold_method'].replace('_', ' ')})"
         f" for {summary['alarm_budget']} false alarms per series\n"
         f"{_sense(summary)}\n"
+        f"{_doubts(summary['left_out'])}"
         f"published {summary['path']}, version {summary['version']}\n\n"
         f"next: streamgauge backtest {summary['path']} DATA\n"
         f"      streamgauge inspect {summary['path']}"
@@ -110,6 +118,17 @@ def _sense(summary: dict[str, Any]) -> str:
         for name in summary["hardly_watched"]
     ]
     return "\n".join(lines)
+
+
+def _doubts(left_out: dict[str, Any]) -> str:
+    """Return the lines about what was left out of the history; nothing if that is nothing."""
+    return "".join(f"left out: {line}\n" for line in left_out.get("lines", ()))
+
+
+def _omissions(training: dict[str, Any]) -> str:
+    """Return the list of what the training left out, in Markdown."""
+    lines = training.get("left_out", {}).get("lines", ())
+    return "\n".join(f"- {line}" for line in lines) or "Nothing: every row and every cell was used."
 
 
 def _epochs(summary: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
     1. leave out the stretches that the user excludes, and known incidents
     2. mask impossible cells (`trainer.data.masking`)
     3. leave out, keep or refuse runs unlike the rest (`trainer.data.suspicious_rows`)
-    4. cut the segments where a hole is longer than a window may bridge
+    4. cut the segments where many rows in sequence have masked cells
 
 Nothing is left out without an entry in the record.
 """
@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config import DataOptions
-from trainer.data.history import History, Segment, by_series
+from trainer.data.history import History, Segment, Shares, by_series
 from trainer.data.left_out import LeftOut, Reason
 from trainer.data.masking import mask_impossible
 from trainer.data.stretches import Stretches, read_incidents
 from trainer.data.suspicious_rows import Run, suspicious_runs
 from trainer.errors import TooLittleDataError, TrainerError
 
+_CUT_SHARE, _SHORT_HOLES = 0.15, 16
 _REMEDY = (
     'look at these times, then state them in data.normal or data.exclude, or set data.suspicious to "keep" or'
     ' "exclude"'
@@ -74,8 +75,9 @@ def cleaned(history: History, options: DataOptions, window: int, max_gap: int) -
     found += masked.left_out
     history, suspicious = _judge_runs(history, options, window, normal)
     found += suspicious
-    if masked.left_out:
-        history = _narrowed(history, lambda segment, values: _long_holes(values, max_gap))
+    if masked.positions:
+        gone = _long_holes(history, np.unique(np.concatenate(masked.positions)), window, max_gap)
+        history = _narrowed(history, lambda segment, _: gone[segment.position : segment.stop])
     sentinels = tuple(masked.sentinels_of(channel) for channel in range(len(history.channels)))
     return Cleaned(history, sentinels, tuple(found))
 
@@ -83,10 +85,17 @@ def cleaned(history: History, options: DataOptions, window: int, max_gap: int) -
 def _judge_runs(
     history: History, options: DataOptions, window: int, normal: Stretches
 ) -> tuple[History, list[LeftOut]]:
-    """Find suspicious runs and do with them what the options say."""
+    """Find suspicious runs that reach the held-out rows, and do with them what the options say.
+
+    Held-out rows set levels and threshold. A run among many training rows changes little.
+    """
     entries, ranges = [], []
     for series, segments in by_series(history.segments).items():
+        held_out = history.part("fit", Shares(0.0, options.validation_share + options.calibration_share))
+        end = max(part.stop for part in held_out if part.series == series)
         for run in suspicious_runs(history, segments, window):
+            if run.stop <= end:
+                continue
             parts = [part for segment in segments if (part := segment.cut(run.first, run.stop))]
             rows = np.concatenate([part.row + np.arange(part.length) for part in parts])
             if not normal.contain(series, rows, history.interval_ns).any():
@@ -99,7 +108,10 @@ def _judge_runs(
 
     def gone(segment: Segment, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         position = segment.position + np.arange(segment.length)
-        return np.any([(position >= first) & (position < stop) for first, stop in ranges], axis=0)
+        found = np.zeros(segment.length, np.bool_)
+        for first, stop in ranges:
+            found |= (position >= first) & (position < stop)
+        return found
 
     return _narrowed(history, gone), entries
 
@@ -147,12 +159,30 @@ def _narrowed(history: History, gone: Callable[[Segment, NDArray[np.float64]], N
     return history.narrowed(tuple(segments))
 
 
-def _long_holes(values: NDArray[np.float64], max_gap: int) -> NDArray[np.bool_]:
-    """Return which rows lie in a run of more than `max_gap` rows without any value, bool [n]."""
-    empty = np.isnan(values).all(axis=1)
-    edges = np.diff(np.concatenate([[False], empty, [False]]).astype(np.int8))
-    starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    found = np.zeros(len(values), np.bool_)
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        found[start:stop] = stop - start > max_gap
-    return found
+def _long_holes(history: History, masked: NDArray[np.int64], window: int, max_gap: int) -> NDArray[np.bool_]:
+    """Return which rows windows should not contain, bool [rows]: many in sequence have masked cells.
+
+    A window with a long hole has a larger distance than one without (`detector.models.whitening`), and would
+    set levels that hold for holes. A cut costs a window of rows, so the cuts have a bound in each series.
+    Holes beyond it stay, unless a window may not bridge them.
+
+    Args:
+        history: Rows of all series, with the masked cells as NaN.
+        masked: Positions of rows with a masked cell, sorted, int64 [n].
+        window: Rows of the longest window.
+        max_gap: Consecutive rows without a value that a segment may contain.
+    """
+    gone = np.zeros(history.segments[-1].stop, np.bool_)
+    starts = np.flatnonzero(np.diff(masked, prepend=-2) > 1)
+    runs = np.column_stack([masked[starts], np.append(starts[1:], len(masked)) - starts])
+    for segments in by_series(history.segments).values():
+        room = _CUT_SHARE * sum(segment.length for segment in segments)
+        inside = runs[(runs[:, 0] >= segments[0].position) & (runs[:, 0] < segments[-1].stop)]
+        for first, length in inside[np.argsort(-inside[:, 1], kind="stable")].tolist():
+            if length <= max(1, window // _SHORT_HOLES):
+                break
+            empty = np.isnan(history.read(first, first + length)).all()
+            if length + window <= room or (empty and length > max_gap):
+                room -= length + window
+                gone[first : first + length] = True
+    return gone

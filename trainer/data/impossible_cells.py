@@ -134,7 +134,7 @@ def cut_of(counts: NDArray[np.int64], median: float, most: float) -> float:
 def impossible_codes(distances: Distances, channel: int, cut: float) -> NDArray[np.intp]:
     """Return which codes that occur are no values of this channel, intp [k].
 
-    A code is a value if other values come near it. A channel has no sentinel if it is a code most of the time.
+    A code is a value if other values come near it. A channel that is a code most of the time has none.
     """
     counts, median = distances.counts[channel], float(distances.median[channel])
     found = np.flatnonzero(distances.codes[channel])

@@ -68,7 +68,7 @@ class LeftOut:
         series = f"{self.series}: " if self.series else ""
         names = f" of {', '.join(self.channels)}" if self.channels else ""
         detail = f" ({self.detail})" if self.detail else ""
-        kept = "; kept" if self.kept else ""
+        kept = "; used all the same" if self.kept else ""
         when = f"{time_text(self.start_ns)} to {time_text(self.end_ns)}"
         return f"{series}{self.rows:,} {unit}{names}, {when}: {_WORDS[self.reason]}{detail}{kept}"
 

@@ -42,13 +42,20 @@ class Masked:
     Attributes:
         left_out: One entry for each series, channel and reason.
         sentinels: For each channel by index: values that stand for no value, with their number of cells.
+        positions: Positions of the rows with a masked cell, each int64 [n].
     """
 
     left_out: list[LeftOut] = field(default_factory=list)
     sentinels: dict[int, Counter[float]] = field(default_factory=dict)
+    positions: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def mask(self, history: History, start: int, cells: NDArray[np.bool_]) -> None:
+        """Mask cells of the rows from position `start` on, bool [n, C]."""
+        history.mask(start, cells)
+        self.positions.append(start + np.flatnonzero(cells.any(axis=1)))
 
     def sentinels_of(self, channel: int) -> tuple[float, ...]:
-        """Return the most frequent sentinels of a channel, sorted. A 0 is never one: it can be a real value."""
+        """Return the most frequent sentinels of a channel, sorted. A 0 is never one."""
         common = self.sentinels.get(channel, Counter()).most_common(_MOST_SENTINELS)
         return tuple(sorted(value for value, _ in common))
 
@@ -144,7 +151,7 @@ def _mask_ranges(
         known += (~np.isnan(values) & ~outside).sum(axis=0)
         if outside.any():
             tally.add(outside, values, block.row)
-            history.mask(block.position, outside)
+            masked.mask(history, block.position, outside)
     masked.left_out += tally.entries()
     return known
 
@@ -192,7 +199,7 @@ def _mask_far(history: History, name: str, segments: list[Segment], rule: _Rule,
             far_values[channel] += values[far[:, channel], channel][:room].tolist()
         sentinel.add(coded, values, block.row)
         impossible.add(far, values, block.row)
-        history.mask(block.position, coded | far)
+        masked.mask(history, block.position, coded | far)
     for channel, found in enumerate(far_values):
         repeated = {value: num for value, num in Counter(found).items() if num > 1 and value}
         masked.sentinels.setdefault(channel, Counter()).update(repeated)

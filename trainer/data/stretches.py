@@ -66,8 +66,8 @@ def read_incidents(path: Path) -> Stretches:
             found[key] = (incident.get("series"), start, end_ns)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise TrainerError(
-                f"data.incidents: {path}: incident {number + 1} needs a start in ISO 8601, and an end if it is"
-                f" over: {error!r}"
+                f"data.incidents: {path}: incident {number + 1} needs a start in ISO 8601, and an end"
+                f" if it is over: {error!r}"
             ) from error
     return Stretches(tuple(found.values()))
 
@@ -81,6 +81,8 @@ def _incidents(text: str, path: Path) -> list[Any]:
         return list(whole["incidents"])
     if isinstance(whole, list):
         return whole
+    if isinstance(whole, dict):
+        return [whole]
     try:
         return [json.loads(line) for line in text.splitlines() if line.strip()]
     except ValueError as error:

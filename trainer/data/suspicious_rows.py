@@ -20,10 +20,11 @@ from trainer.data.history import History, Segment
 MOST_SHARE = 0.25
 """The largest part of a series that can be suspicious. More is a change of the plant."""
 _MOST_RUNS = 3
-_BLOCKS, _LEAST_ROWS, _LEAST_BLOCKS = 64, 16, 12
+_BLOCKS, _LEAST_ROWS, _LEAST_BLOCKS = 64, 16, 20
 _LEVEL_GAP = 3.0
-_SPREAD_GAP = float(np.log(5.0))
-_TAIL_GAP, _TAIL_SPREADS = float(np.log(6.0)), 20.0
+_SPREAD_GAP = float(np.log(8.0))
+_TAIL_GAP, _TAIL_SPREADS = float(np.log(8.0)), 30.0
+_GAP_TO_RANGE = 1.5
 _LEAST_SPREAD = 0.01
 _KNOWN_SHARE = 0.25
 _TO_SIGMA = 1.4826
@@ -49,9 +50,9 @@ class Run:
 class _Blocks:
     first: NDArray[np.int64]
     stop: NDArray[np.int64]
-    level_KC: NDArray[np.float64]
-    spread_KC: NDArray[np.float64]
-    tail_KC: NDArray[np.float64]
+    level: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    tail: NDArray[np.float64]
 
 
 def suspicious_runs(history: History, segments: list[Segment], window: int) -> list[Run]:
@@ -68,14 +69,16 @@ def suspicious_runs(history: History, segments: list[Segment], window: int) -> l
     if len(blocks.first) < _LEAST_BLOCKS:
         return []
     figures: dict[str, NDArray[np.bool_]] = {}
-    for channel in range(blocks.level_KC.shape[1]):
+    for channel in range(blocks.level.shape[1]):
         for kind, odd_K in _odd_blocks(blocks, channel).items():
-            figures.setdefault(kind, np.zeros(blocks.level_KC.shape, np.bool_))[:, channel] = odd_K
+            figures.setdefault(kind, np.zeros(blocks.level.shape, np.bool_))[:, channel] = odd_K
     return _runs(blocks, figures)
 
 
 def _blocks(history: History, segments: list[Segment], size: int) -> _Blocks:
-    first, stop, figures = [], [], []
+    first: list[int] = []
+    stop: list[int] = []
+    figures = []
     for segment in segments:
         for start in range(segment.position, segment.stop, size):
             end = min(segment.stop, start + size)
@@ -89,7 +92,7 @@ def _blocks(history: History, segments: list[Segment], size: int) -> _Blocks:
 
 
 def _figures(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return level, spread and tail of each channel of a block, float64 [3, C]; NaN if few cells are known."""
+    """Return level, spread and tail of each channel of a block, float64 [3, C]; NaN where few are known."""
     enough = (~np.isnan(values)).mean(axis=0) >= _KNOWN_SHARE
     found = np.full((3, values.shape[1]), np.nan)
     if enough.any():
@@ -103,9 +106,7 @@ def _figures(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _odd_blocks(blocks: _Blocks, channel: int) -> dict[str, NDArray[np.bool_]]:
     """Return for each figure which blocks are unlike the others in it, bool [K]."""
-    level, spread, tail = (
-        figure[:, channel] for figure in (blocks.level_KC, blocks.spread_KC, blocks.tail_KC)
-    )
+    level, spread, tail = (figure[:, channel] for figure in (blocks.level, blocks.spread, blocks.tail))
     if np.isfinite(level).sum() < _LEAST_BLOCKS:
         return {}
     middle = float(np.nanmedian(level))
@@ -116,19 +117,22 @@ def _odd_blocks(blocks: _Blocks, channel: int) -> dict[str, NDArray[np.bool_]]:
     with np.errstate(over="ignore"):
         log_spread = np.log(np.maximum(spread / unit, _LEAST_SPREAD))
         log_tail = np.log(np.maximum(tail / unit, 1.0))
-    found = {
+    return {
         "level": _rare(_above_gap(level / unit, _LEVEL_GAP)) | _rare(_above_gap(-level / unit, _LEVEL_GAP)),
         "spread": _rare(_above_gap(log_spread, _SPREAD_GAP)) | _rare(_above_gap(-log_spread, _SPREAD_GAP)),
         "tail": _rare(_above_gap(log_tail, _TAIL_GAP) & (tail >= _TAIL_SPREADS * unit)),
     }
-    return found
 
 
 def _above_gap(figure_K: NDArray[np.float64], gap: float) -> NDArray[np.bool_]:
-    """Return which blocks lie above the lowest gap of at least this width in their upper part, bool [K]."""
+    """Return which blocks lie above the lowest wide gap in the upper part of their figures, bool [K].
+
+    A gap is wide if it is at least `gap`, and wider than the range of the figures below it.
+    """
     known = np.sort(figure_K[np.isfinite(figure_K)])
     start = int(np.ceil(len(known) * (1.0 - MOST_SHARE))) - 1
-    wide = np.flatnonzero(np.diff(known[start:]) >= gap)
+    width, below = np.diff(known[start:]), known[start:-1] - known[0]
+    wide = np.flatnonzero(width >= np.maximum(gap, _GAP_TO_RANGE * below))
     if len(wide) == 0:
         return np.zeros(len(figure_K), np.bool_)
     above: NDArray[np.bool_] = figure_K > known[start + wide[0]]
@@ -154,13 +158,15 @@ def _at_the_end(level_K: NDArray[np.float64], middle: float) -> NDArray[np.bool_
 
 def _runs(blocks: _Blocks, figures: dict[str, NDArray[np.bool_]]) -> list[Run]:
     """Join odd blocks to runs, each a block longer at both ends: an edge may hold rows of the run."""
-    odd_KC = np.any(list(figures.values()), axis=0) if figures else np.zeros((0, 0), np.bool_)
-    odd_K = odd_KC.any(axis=1)
-    if not odd_K.any() or odd_K.mean() > MOST_SHARE:
-        return []
+    odd_KC = np.zeros(blocks.level.shape, np.bool_)
+    for found in figures.values():
+        odd_KC |= found
+    odd_K = np.asarray(odd_KC.any(axis=1), np.bool_)
     wide = odd_K.copy()
     wide[:-1] |= odd_K[1:]
     wide[1:] |= odd_K[:-1]
+    if wide.mean() > MOST_SHARE:
+        return []
     edges = np.diff(np.concatenate([[False], wide, [False]]).astype(np.int8))
     runs = []
     for start, stop in zip(
