@@ -71,6 +71,7 @@ class DataOptions(BaseModel):
         channels: Columns to use; None: all numeric columns.
         validation_share, calibration_share: Shares of the rows that train no weights.
         valid_range: Possible values [min, max] by channel.
+        accept: Findings of the data report that do not stop the training, such as "looks_like_time".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,6 +82,7 @@ class DataOptions(BaseModel):
     validation_share: Share = 0.05
     calibration_share: Share = 0.2
     valid_range: dict[str, tuple[float, float]] = {}
+    accept: tuple[str, ...] = ()
 
 
 class FitOptions(BaseModel):
