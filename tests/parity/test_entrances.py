@@ -1,4 +1,4 @@
-"""Types by entrances: a value or a time means the same in a message, a Parquet file and a frame, or is refused."""
+"""Types by entrances: a value or a time means the same in every entrance, or is refused."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_timestamp_of_any_unit_and_zone_is_the_same_time(
 
 
 def test_what_trains_is_streamed_recorded_and_trains_again(tmp_path: Path) -> None:
-    """Parquet of many types, replayed as messages, decoded, recorded: the same rows, and the same training rows."""
+    """Parquet of many types, replayed, decoded, recorded: the same training rows."""
     num = 40
     columns = {
         "timestamp": pa.array(NOW_MS + np.arange(num) * 1000),

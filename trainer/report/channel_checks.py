@@ -13,9 +13,8 @@ from trainer.report.profile import Profile
 
 _FAR = 30.0
 _FARTHER = 100.0
-_CODES = frozenset(
-    (99.99, 999.9, 999.99, 999.0, 9999.0, 99999.0, 999999.0, 32767.0, 32768.0, 65535.0, 2147483647.0)
-)
+_CODES = (99.99, 999.0, 999.9, 999.99, 9999.0, 99999.0, 999999.0, 32767.0, 32768.0, 65535.0, 2147483647.0)
+_HUGE = 1e30
 _UNLIKE = 10.0
 _RISING_STEPS = 50
 _MIXED = 1.5
@@ -38,24 +37,25 @@ def far_values(
 ) -> list[FarValue]:
     """Return the values that lie far from the middle half of a channel.
 
-    A repeated value is far at 30 interquartile ranges, a single one at 100. If the middle half is
-    constant, only the usual codes for missing values are far, such as -9999.
+    A repeated value is far at 30 interquartile ranges, a single one at 100. If all values here are far, they
+    are the tail of the channel. In a tail, and where the middle half is constant, only the usual codes for
+    missing values count, such as -9999.
 
     Args:
-        values: float64 [k], extreme values, NaN where there are fewer.
+        values: float64 [k], the extreme values of one side, NaN where there are fewer.
         counts: int64 [k], how many rows have them.
         quartiles: float64 [3]: lower quartile, median, upper quartile.
     """
     lower, median, upper = quartiles
     with np.errstate(over="ignore"):
         spread, distance = upper - lower, np.abs(values - median)
-    found = []
-    for value, count, far in zip(values.tolist(), counts.tolist(), distance.tolist(), strict=True):
-        is_code = abs(value) in _CODES or abs(value) >= 1e30
-        limit = _FAR if count > 1 or is_code else _FARTHER
-        if count and (far > limit * spread if spread > 0 else is_code and far > abs(median)):
-            found.append(FarValue(value, count))
-    return found
+    is_code = np.isin(np.abs(values), _CODES) | (np.abs(values) >= _HUGE)
+    limit = np.where((counts > 1) | is_code, _FAR, _FARTHER)
+    far = (distance > limit * spread) if spread > 0 else is_code & (distance > abs(median))
+    far &= counts > 0
+    if far.sum() == len(values):
+        far &= is_code
+    return [FarValue(float(values[at]), int(counts[at])) for at in np.flatnonzero(far)]
 
 
 def channel_findings(profile: Profile) -> Iterator[Finding]:
@@ -99,10 +99,10 @@ def _far(profile: Profile) -> Iterator[Finding]:
     found: dict[str, list[str]] = {"sentinel": [], "far_value": []}
     for place, number in enumerate(profile.order.tolist()):
         for at, name in enumerate(profile.table.channels):
-            values = np.append(tally.lowest.values[number, at], -tally.highest.values[number, at])
-            counts = np.append(tally.lowest.counts[number, at], tally.highest.counts[number, at])
-            values, first = np.unique(values, return_index=True)
-            for far in far_values(values, counts[first], profile.quantiles[place, at, 1:4]):
+            quartiles = profile.quantiles[place, at, 1:4]
+            low, high = (side.values[number, at] for side in (tally.lowest, tally.highest))
+            num_low, num_high = (side.counts[number, at] for side in (tally.lowest, tally.highest))
+            for far in far_values(low, num_low, quartiles) + far_values(-high, num_high, quartiles):
                 kind = "sentinel" if far.count > 1 else "far_value"
                 rows = "1 row" if far.count == 1 else f"{far.count:,} rows"
                 found[kind].append(f"{name} = {far.value:g} in {rows} of {profile.series[place]}")

@@ -156,6 +156,15 @@ def test_a_repeated_far_value_is_a_sentinel_wherever_it_stands(
     assert f"a = {value:g} in {len(places)} rows" in finding.what
 
 
+@given(seed=st.integers(0, 2**16))
+@settings(max_examples=10)
+def test_a_heavy_tail_of_rounded_values_is_no_sentinel(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    bulk = rng.normal(0, 1e-4, 2000)
+    spiky = np.where(rng.random(2000) < 0.1, np.round(rng.random(2000), 2), bulk)
+    assert not {"sentinel", "far_value"} & {*names_in(frame_of(2000).assign(c=spiky))}
+
+
 def test_what_stops_stops_the_library_call_and_the_verbs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
