@@ -4,7 +4,8 @@ Nothing heavy is imported here: `streamgauge --help` loads no torch, pandas or p
 one file, its flags beside its handler, and has one entry in `VERBS`. Exit codes are the same for every verb:
 
     0    done
-    1    the outside world failed (a broker that cannot be reached, a full disk)
+    1    the outside world failed (a broker that cannot be reached, a full disk); `check` found what stops a
+         training
     2    wrong usage, input or configuration; the message says where and what to do
     3    anomalies were found (`backtest --fail-on-incident`)
     130  interrupted from the keyboard
@@ -107,6 +108,7 @@ class Verb:
 VERBS = (
     Verb("demo", "simulate a plant with faults and watch them being found", "trainer.commands"),
     Verb("train", "train a model on Parquet files, calibrate its threshold, publish it", "trainer.commands"),
+    Verb("check", "report what in Parquet files would make a bad model", "trainer.commands"),
     Verb("run", "run the daemon: score a Kafka topic, alert, serve metrics", "detector.commands.run"),
     Verb("backtest", "replay Parquet files through the daemon's engine", "detector.commands.backtest"),
     Verb("evaluate", "train and score a model on each labelled file of a directory", "trainer.commands"),

@@ -50,7 +50,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"trainer.errors", "trainer.progress"},
     {"trainer.config", "trainer.model_card"},
     {"trainer.data"},
-    {"trainer.fitting", "trainer.calibrate", "trainer.sense"},
+    {"trainer.fitting", "trainer.calibrate", "trainer.report", "trainer.sense"},
     {"trainer.pipeline"},
     {"trainer.demo", "trainer.evaluation"},
     {"trainer.commands"},

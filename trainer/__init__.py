@@ -79,7 +79,8 @@ def fit(
         The artifact, to be used as `detector.Detector(artifact)`.
 
     Raises:
-        TrainerError: The data or an option cannot be used; the message gives the remedy.
+        TrainerError: The data or an option cannot be used, or the data report has a finding that stops the
+            training and is not in `config.data.accept`; the message gives the remedy.
         ParquetError: The files cannot be read.
         ArtifactError: The model cannot be published.
     """
@@ -87,6 +88,7 @@ def fit(
     from trainer.config import TrainConfig, override
     from trainer.pipeline import fit_source, source_of
     from trainer.progress import is_wanted, reporting
+    from trainer.report.report import checked
 
     config = config or TrainConfig()
     model_changes = {"family": model, "window": window}
@@ -94,6 +96,7 @@ def fit(
     complete = override(config, name, {"model": model_changes, "scoring": {"alarm_budget": alarm_budget}})
     source = source_of(data, complete.data.channels)
     with reporting(f"training {complete.name or complete.model.family}", is_wanted()) as report:
+        checked(data, complete.data.channels, complete.data.accept)
         artifact = fit_source(source, complete, report)
     return artifact if out is None else publish(artifact, Path(out))
 

@@ -1,4 +1,4 @@
-"""`streamgauge train`, `evaluate` and `demo`. Light: heavy imports stand inside the functions."""
+"""`streamgauge train`, `check`, `evaluate` and `demo`. Light: heavy imports stand inside the functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.commands.arguments import add_examples, add_json
+from detector.commands.arguments import add_data, add_examples, add_json
 from detector.models.listing import FAMILY_CLASSES
 from trainer.errors import TrainerError
 
@@ -38,8 +38,23 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--interval", metavar="TIME", help="sampling interval, such as 60s; default: found in the data"
     )
+    add_accept(data)
     data.add_argument("--stride", type=int, metavar="N", help="rows from one training window to the next")
     _add_training(parser)
+    add_json(parser)
+
+
+def check_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `streamgauge check`."""
+    add_examples(
+        parser,
+        "streamgauge check history/",
+        "streamgauge check history/ --json",
+        "streamgauge check history/ --channels flow,pressure --accept looks_like_time",
+    )
+    add_data(parser)
+    parser.add_argument("--channels", metavar="A,B", help="columns to use; default: all columns of numbers")
+    add_accept(parser)
     add_json(parser)
 
 
@@ -86,6 +101,20 @@ def demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, metavar="N", help="seconds to stream for")
 
 
+def check(args: argparse.Namespace) -> int:
+    """Print the data report; return 1 if a finding would stop a training and is not accepted."""
+    from trainer.progress import reporting
+    from trainer.report.findings import check_accepted
+    from trainer.report.report import report_of
+
+    check_accepted(args.accept)
+    channels = tuple(args.channels.split(",")) if args.channels else None
+    with reporting("checking") as progress:
+        report = report_of(args.data, channels, progress)
+    print(json.dumps(report.as_json()) if args.json else report.as_text())
+    return 1 if report.stopping(args.accept) else 0
+
+
 def demo(args: argparse.Namespace) -> int:
     """Run `streamgauge demo`. Returns the exit code."""
     from trainer.demo.demo import demo as run_demo
@@ -100,6 +129,7 @@ def train(args: argparse.Namespace) -> int:
     from trainer.model_card import summary_text, training_summary
     from trainer.pipeline import fit_source, source_of
     from trainer.progress import reporting
+    from trainer.report.report import checked
 
     config = _train_config(args)
     entry = Path(args.out)
@@ -110,6 +140,8 @@ def train(args: argparse.Namespace) -> int:
         print(f"nothing to resume in {checkpoints.directory}: starting from the beginning", file=sys.stderr)
     try:
         with reporting(f"training {config.name}") as report:
+            for finding in checked(args.data, config.data.channels, config.data.accept, report).findings:
+                print(finding.line(), file=sys.stderr)
             source = source_of(args.data, config.data.channels)
             artifact = fit_source(source, config, report, checkpoints.directory)
     except KeyboardInterrupt:
@@ -196,6 +228,17 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_accept(parser: argparse._ActionsContainer) -> None:
+    """Add the flag --accept."""
+    parser.add_argument(
+        "--accept",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="train in spite of this finding of the data report; may be repeated",
+    )
+
+
 def _rows(text: str) -> int | None:
     """Return a number of rows, or None for "auto"."""
     if text != "auto" and not text.isdecimal():
@@ -220,6 +263,7 @@ def _train_config(args: argparse.Namespace) -> TrainConfig:
     }
     changes = {section: {name: getattr(args, name) for name in names} for section, names in flags.items()}
     changes["model"]["family"] = args.model
+    changes["data"]["accept"] = (*config.data.accept, *args.accept)
     try:
         changes["data"]["interval_seconds"] = parse_duration(args.interval) if args.interval else None
     except ValueError as error:

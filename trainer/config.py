@@ -77,6 +77,7 @@ class DataOptions(BaseModel):
         exclude: Stretches [from, to] of time to leave out.
         normal: Stretches [from, to] of time that are never suspicious, and whose far values are real.
         incidents: File of incidents, as `streamgauge backtest --out` writes it; their times are left out.
+        accept: Findings of the data report that do not stop the training, such as "looks_like_time".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -102,6 +103,8 @@ class DataOptions(BaseModel):
             if start > end:
                 raise ValueError(f"{start.isoformat()} is after {end.isoformat()}")
         return aware
+
+    accept: tuple[str, ...] = ()
 
 
 class FitOptions(BaseModel):

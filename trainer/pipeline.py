@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from connectors.names import RESERVED
 from connectors.parquet.columns import LABEL
 from connectors.parquet.dataset import Dataset, discover
 from connectors.parquet.reader import read_chunks
@@ -20,7 +19,7 @@ from detector.artifact.modules import build_members
 from detector.artifact.spec import Artifact, Member, Scoring, Spec
 from detector.errors import DetectorError
 from detector.models.ensemble import Ensemble
-from detector.offline.frames import chunk_of_frame
+from detector.offline.frames import chunk_of_frame, column_kinds
 from trainer.calibrate import (
     calibrate,
     describe_channels,
@@ -280,7 +279,7 @@ def _identity(history: History, config: TrainConfig, members: tuple[Member, ...]
         history.interval_ns,
         [(member.family, member.window) for member in members],
         config.model.model_dump_json(exclude={"window", "stride"}),
-        config.data.model_dump_json(),
+        config.data.model_dump_json(exclude={"accept"}),
         config.fit.model_dump_json(exclude={"max_epochs", "device"}),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
@@ -333,12 +332,14 @@ def _wrong_type(data: object) -> str:
 
 
 def _frame_source(frame: pd.DataFrame, channels: tuple[str, ...] | None) -> TrainingData:
-    numeric = [str(c) for c in frame.select_dtypes(["number", "bool"]).columns if c not in RESERVED]
-    wanted = channels or tuple(numeric)
-    missing = [name for name in wanted if name not in frame.columns]
-    if missing or not wanted:
-        raise TrainerError(f"the frame lacks numeric channels{': ' + ', '.join(missing) if missing else ''}")
     try:
+        numeric = tuple(name for name, kind in column_kinds(frame).items() if kind == "number")
+        wanted = channels or numeric
+        missing = [name for name in wanted if name not in frame.columns]
+        if missing or not wanted:
+            raise TrainerError(
+                f"the frame lacks numeric channels{': ' + ', '.join(missing) if missing else ''}"
+            )
         chunk = chunk_of_frame(frame.drop(columns=LABEL, errors="ignore"), wanted)
     except DetectorError as error:
         raise TrainerError(str(error)) from error

@@ -22,8 +22,8 @@ from urllib.parse import unquote
 
 SERIES_KEY = "series"
 _TIME_KEYS = frozenset(
-    ("year", "yyyy", "month", "mm", "day", "dd", "hour", "hh", "minute", "week", "quarter")
-    + ("date", "dt", "ds", "time", "event_date")
+    {"year", "yyyy", "month", "mm", "week", "day", "dd", "hour", "hh", "minute", "quarter"}
+    | {"date", "dt", "ds", "time", "event_date"}
 )
 _DATE = re.compile(r"(19|20)\d\d([-_]?\d\d([-_]?\d\d)?)?([T_ ]?\d\d([-:]?\d\d)*Z?)?")
 _PART_FILE = re.compile(r"(part|data|chunk|file)?[-_.]?\d+([-_.].*)?|[0-9a-f]{8}[-0-9a-f]{8,}.*|part[-_.].*")

@@ -5,19 +5,20 @@ Letters: n rows, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from connectors.parquet.columns import LABEL, RESERVED, SERIES, TIMESTAMP
 from connectors.parquet.reader import Chunk
 from connectors.records import Batch, Readings
+from connectors.values import Kind, kind_of_objects
 from detector.errors import DetectorError
 from detector.incidents.incident import Incident
 from detector.offline.output_files import Columns
 
-SERIES, LABEL, TIMESTAMP = "series", "label", "timestamp"
 _INCIDENT_COLUMNS = (
     *("id", "series", "state", "reason", "severity", "start", "opened", "end", "peak", "peak_score"),
     *("channels", "flapping", "held_by"),
@@ -28,32 +29,87 @@ def chunk_of_frame(frame: pd.DataFrame, channels: tuple[str, ...]) -> Chunk:
     """Return the rows of a frame as columns, in the order of the frame.
 
     Args:
-        frame: n rows with a DatetimeIndex (no zone: UTC), one numeric column per channel, and optionally the
-            columns `series` (default: one series named "series") and `label` (1: anomalous).
+        frame: n rows with a DatetimeIndex (no zone: UTC), one column of numbers per channel, and optionally
+            the columns `series` and `label` (1: anomalous). Rows whose series is missing are of the series
+            named "series", and so are all rows without this column.
         channels: names of the columns to take.
 
     Returns:
         `values` is float64 [n, C], NaN where a value is missing or infinite.
 
     Raises:
-        DetectorError: the index holds no times, a time is missing, or a channel is missing.
+        DetectorError: the index holds no times, a time is missing, or a channel is missing or no number.
     """
     timestamp_ns = _times_of(frame)
     missing = [name for name in channels if name not in frame.columns]
     if missing:
         raise DetectorError(f"the frame lacks the channels {missing}; the model needs {list(channels)}")
-    num = len(frame)
-    labels = frame[SERIES].astype(str) if SERIES in frame.columns else np.full(num, SERIES, dtype=object)
-    codes, names = pd.factorize(labels)
-    values = frame[list(channels)].to_numpy(dtype=np.float64)
-    return Chunk(
-        timestamp_ns,
-        tuple(str(name) for name in names),
-        codes.astype(np.int32),
-        np.where(np.isinf(values), np.nan, values),
-        frame[LABEL].to_numpy(dtype=np.int8) if LABEL in frame.columns else None,
-        None,
-    )
+    names, codes = _series_of(frame)
+    values = np.empty((len(frame), len(channels)))
+    for at, name in enumerate(channels):
+        values[:, at] = _numbers(frame, name)
+    infinite = np.isinf(values)
+    values[infinite] = np.nan
+    has_label = LABEL in frame.columns
+    label = (np.nan_to_num(_numbers(frame, LABEL)) != 0).astype(np.int8) if has_label else None
+    return Chunk(timestamp_ns, names, codes, values, label, None, infinite.sum(axis=0))
+
+
+def column_kinds(frame: pd.DataFrame) -> dict[str, Kind]:
+    """Return what the columns of a frame hold, by the rules of `connectors.values`."""
+    names = [name for name in dict.fromkeys(frame.columns) if name not in RESERVED]
+    return {str(name): _kind_of(_column(frame, name)) for name in names}
+
+
+def _column(frame: pd.DataFrame, name: Hashable) -> pd.Series:
+    if (frame.columns == name).sum() > 1:
+        raise DetectorError(f"the frame has the column {name!r} more than once; rename one of them")
+    return frame[name]
+
+
+def _kind_of(column: pd.Series) -> Kind:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = pd.Series(column.cat.categories)
+    if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind in "mM":
+        return "time"
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return "other" if column.dtype.kind == "c" else "number"
+    return kind_of_objects(column.dropna())
+
+
+def _numbers(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    """Return a column as float64 [n], NaN where missing. Raises DetectorError if it holds no numbers."""
+    column = _column(frame, name)
+    kind = _kind_of(column)
+    if kind not in ("number", "empty"):
+        example = column.dropna().iloc[0]
+        raise DetectorError(
+            f"the frame's column {name!r} is {kind} ({column.dtype}) such as {example!r}, not numbers;"
+            " write its values as numbers"
+        )
+    if isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(column.dtype):
+        column = column.astype(object)
+    found: NDArray[np.float64] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return found
+
+
+def _series_of(frame: pd.DataFrame) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """Return the names of the series, and int32 [n], the series of each row."""
+    if SERIES not in frame.columns:
+        return (SERIES,), np.zeros(len(frame), np.int32)
+    codes, found = pd.factorize(_column(frame, SERIES))
+    texts = [_series_name(one) for one in found]
+    if (codes < 0).any():
+        codes = np.where(codes < 0, len(texts), codes)  # pandas gives -1 to rows whose series is missing
+        texts.append(SERIES)
+    number: dict[str, int] = {}
+    place = np.array([number.setdefault(text, len(number)) for text in texts], np.int32)
+    return tuple(number), place[codes] if texts else np.zeros(0, np.int32)
+
+
+def _series_name(value: object) -> str:
+    """Return the name that Parquet would give; whole numbers beside missing ones are floats in pandas."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _times_of(frame: pd.DataFrame) -> NDArray[np.int64]:

@@ -133,7 +133,7 @@ def test_wrong_inputs_are_one_line_and_exit_2(
     )
     assert "not an artifact" in failure(capsys, verb, str(tmp_path / "models"), data, *out)
     lacking = str(write(tmp_path / "lacking.parquet", frame_of(100)[["flow", "speed"]]))
-    assert "lacks the channel 'pressure'" in failure(capsys, verb, pump, lacking, *out)
+    assert "no file has the channel 'pressure'" in failure(capsys, verb, pump, lacking, *out)
     assert "is the data that is read" in failure(capsys, verb, pump, data, "--out", data)
     short = str(write(tmp_path / "short.parquet", frame_of(5)))
     assert "none of the 1 series has 24 rows" in failure(capsys, verb, pump, short, *out)

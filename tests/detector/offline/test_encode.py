@@ -161,7 +161,7 @@ def test_what_cannot_be_encoded_is_said(tmp_path: Path) -> None:
     data = write(tmp_path / "data.parquet", frame_of(100))
     with pytest.raises(DetectorError, match="stride is 0; it must be at least 1 row"):
         encode_parquet(artifact, data, out, stride=0)
-    with pytest.raises(ParquetError, match=r"lacking.parquet: lacks the channel 'pressure'"):
+    with pytest.raises(ParquetError, match=r"lacking.parquet: no file has the channel 'pressure'"):
         encode_parquet(artifact, write(tmp_path / "lacking.parquet", frame_of(100)[["flow"]]), out)
     with pytest.raises(ParquetError, match="no rows"):
         encode_parquet(artifact, write(tmp_path / "empty.parquet", frame_of(0)), out)

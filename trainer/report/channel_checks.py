@@ -1,0 +1,148 @@
+"""Findings about channels and series: ranges, sentinels, constants, counters, intervals, gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.report.findings import Finding, listed
+from trainer.report.profile import Profile
+
+_FAR = 30.0
+_FARTHER = 100.0
+_CODES = (99.99, 999.0, 999.9, 999.99, 9999.0, 99999.0, 999999.0, 32767.0, 32768.0, 65535.0, 2147483647.0)
+_HUGE = 1e30
+_UNLIKE = 10.0
+_RISING_STEPS = 50
+_MIXED = 1.5
+_IRREGULAR = 0.3
+_LONG_GAP = 10
+_FEW_ROWS = 16
+_MUCH_MISSING = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class FarValue:
+    """A value far from the others of a channel, and how many rows have it."""
+
+    value: float
+    count: int
+
+
+def far_values(
+    values: NDArray[np.float64], counts: NDArray[np.int64], quartiles: NDArray[np.float64]
+) -> list[FarValue]:
+    """Return the values that lie far from the middle half of a channel.
+
+    A repeated value is far at 30 interquartile ranges, a single one at 100. If all values here are far, they
+    are the tail of the channel. In a tail, and where the middle half is constant, only the usual codes for
+    missing values count, such as -9999.
+
+    Args:
+        values: float64 [k], the extreme values of one side, NaN where there are fewer.
+        counts: int64 [k], how many rows have them.
+        quartiles: float64 [3]: lower quartile, median, upper quartile.
+    """
+    lower, median, upper = quartiles
+    with np.errstate(over="ignore"):
+        spread, distance = upper - lower, np.abs(values - median)
+    is_code = np.isin(np.abs(values), _CODES) | (np.abs(values) >= _HUGE)
+    limit = np.where((counts > 1) | is_code, _FAR, _FARTHER)
+    far = (distance > limit * spread) if spread > 0 else is_code & (distance > abs(median))
+    far &= counts > 0
+    if far.sum() == len(values):
+        far &= is_code
+    return [FarValue(float(values[at]), int(counts[at])) for at in np.flatnonzero(far)]
+
+
+def channel_findings(profile: Profile) -> Iterator[Finding]:
+    """Yield what the values of the channels show."""
+    yield from _far(profile)
+    yield from _by_channel(profile)
+    yield from _unlike(profile)
+
+
+def series_findings(profile: Profile) -> Iterator[Finding]:
+    """Yield what the times of the series show."""
+    interval, series = profile.interval_ns, profile.series
+    known = np.flatnonzero(~np.isnan(interval))
+    if len(known) and interval[known].max() > _MIXED * interval[known].min():
+        slow, fast = (known[at(interval[known])] for at in (np.argmax, np.argmin))
+        yield Finding(
+            "mixed_rates",
+            f"{series[slow]!r} has a row every {interval[slow] / 1e9:g} s,"
+            f" {series[fast]!r} every {interval[fast] / 1e9:g} s",
+        )
+    odd = [series[at] for at in known if profile.irregular[at] > _IRREGULAR]
+    if odd:
+        yield Finding("irregular_interval", f"the steps of {listed(odd)} vary, or change for a long time")
+    rows = profile.tally.rows[profile.order]
+    short = [series[at] for at in np.flatnonzero(rows < _FEW_ROWS)]
+    if short:
+        yield Finding("short_series", f"fewer than {_FEW_ROWS} rows in {listed(short)}")
+    longest = profile.tally.longest_step[profile.order] / interval
+    gaps = np.flatnonzero((longest > _LONG_GAP) | (profile.missing_share() > _MUCH_MISSING))
+    if len(gaps):
+        worst = gaps[np.argmax(longest[gaps])]
+        yield Finding(
+            "gaps",
+            f"rows are missing in {listed([series[at] for at in gaps])};"
+            f" the longest gap is {longest[worst]:,.0f} intervals in {series[worst]!r}",
+        )
+
+
+def _far(profile: Profile) -> Iterator[Finding]:
+    tally = profile.tally
+    found: dict[str, list[str]] = {"sentinel": [], "far_value": []}
+    for place, number in enumerate(profile.order.tolist()):
+        for at, name in enumerate(profile.table.channels):
+            quartiles = profile.quantiles[place, at, 1:4]
+            low, high = (side.values[number, at] for side in (tally.lowest, tally.highest))
+            num_low, num_high = (side.counts[number, at] for side in (tally.lowest, tally.highest))
+            for far in far_values(low, num_low, quartiles) + far_values(-high, num_high, quartiles):
+                kind = "sentinel" if far.count > 1 else "far_value"
+                rows = "1 row" if far.count == 1 else f"{far.count:,} rows"
+                found[kind].append(f"{name} = {far.value:g} in {rows} of {profile.series[place]}")
+    for kind, places in found.items():
+        if places:
+            yield Finding(kind, f"far from all other values: {listed(places)}")
+
+
+def _by_channel(profile: Profile) -> Iterator[Finding]:
+    tally, order, channels = profile.tally, profile.order, profile.table.channels
+    known = tally.known[order].sum(axis=0)
+    rises, falls = tally.rises[order].sum(axis=0), tally.falls[order].sum(axis=0)
+    constant = ((rises + falls) == 0) & (known > 1)
+    counter = (rises >= _RISING_STEPS) & (falls <= 0.01 * rises) & (rises + falls >= 0.3 * known)
+    infinite = tally.infinite > 0
+    for kind, is_found, words in (
+        ("no_values", known == 0, "no value in"),
+        ("constant", constant, "one value only in"),
+        ("counter", counter, "values only rise in"),
+        ("infinite", infinite, f"{int(tally.infinite.sum()):,} infinite values in"),
+    ):
+        if is_found.any():
+            yield Finding(kind, f"{words} {listed([channels[at] for at in np.flatnonzero(is_found)])}")
+    if profile.table.partial:
+        lacking = [f"{name} in {num} files" for name, num in profile.table.partial.items()]
+        yield Finding("partial_channel", f"of {profile.table.num_files} files some lack {listed(lacking)}")
+
+
+def _unlike(profile: Profile) -> Iterator[Finding]:
+    """Find channels whose range over all series is far wider than within one of them."""
+    found = []
+    for at, name in enumerate(profile.table.channels):
+        low, high = profile.quantiles[:, at, 0], profile.quantiles[:, at, -1]
+        own = high - low
+        has_own = own > 0
+        if has_own.sum() < 2:
+            continue
+        ratio = (high[has_own].max() - low[has_own].min()) / own[has_own].min()
+        if ratio > _UNLIKE:
+            narrow = profile.series[int(np.flatnonzero(has_own)[own[has_own].argmin()])]
+            found.append(f"{name}: the range of all is {ratio:,.0f} times that of {narrow}")
+    if found:
+        yield Finding("unlike_series", f"one scale does not fit all series: {listed(found)}")
