@@ -24,6 +24,7 @@ class Channel:
     band              half width of the expected band: a high quantile of |actual - expected|
     flatline_rows     equal values in sequence that mean a stuck sensor; 0: no check (constant channels)
     valid_min/max     physical range, None where the user gave no bound
+    missing_rows      rows without a value, while others have one, that mean a missing channel; 0: not learnt
     """
 
     name: str
@@ -33,6 +34,7 @@ class Channel:
     flatline_rows: int = 0
     valid_min: float | None = None
     valid_max: float | None = None
+    missing_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,23 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class MissingLevel:
+    """Put the logarithm of a statistic of windows without some channels on the scale of whole windows.
+
+    The logarithm becomes `factor * logarithm + offset`. Each list has one number for each channel.
+
+    Attributes:
+        factor_without, offset_without: Where this channel alone is missing.
+        factor_only, offset_only: Where every channel but this one is missing.
+    """
+
+    factor_without: tuple[float, ...]
+    offset_without: tuple[float, ...]
+    factor_only: tuple[float, ...]
+    offset_only: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """Describe one member of the ensemble: an autoencoder over windows of `window` rows.
 
@@ -61,6 +80,7 @@ class Member:
     hyperparameters  of that family, complete
     settled          one level for each statistic, for final verdicts (see `detector.models.whitening`)
     fresh            the same for provisional verdicts, which use only the window that ends at the row
+    missing          one entry for each statistic; empty if nothing was learnt about missing channels
     """
 
     family: str
@@ -68,6 +88,7 @@ class Member:
     window: int
     settled: tuple[Level, ...] = ()
     fresh: tuple[Level, ...] = ()
+    missing: tuple[MissingLevel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +147,7 @@ class Spec:
     max_gap      missing rows up to which a gap is filled
     scoring      how long a verdict may wait
     threshold    the error at which the score is 1
+    absent       channels that a series of the history never had, by series; they are not missing there
     training     facts about the training, for people
 
     Raises:
@@ -141,6 +163,7 @@ class Spec:
     max_gap: int
     scoring: Scoring
     threshold: Threshold
+    absent: dict[str, tuple[str, ...]] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:

@@ -34,7 +34,17 @@ from safetensors.torch import save as save_tensors
 
 from detector.artifact.bounds import check_description
 from detector.artifact.modules import build_members
-from detector.artifact.spec import Adaptation, Artifact, Channel, Level, Member, Scoring, Spec, Threshold
+from detector.artifact.spec import (
+    Adaptation,
+    Artifact,
+    Channel,
+    Level,
+    Member,
+    MissingLevel,
+    Scoring,
+    Spec,
+    Threshold,
+)
 from detector.errors import ArtifactError
 from detector.models.ensemble import Ensemble
 
@@ -167,6 +177,7 @@ def _spec_from(raw: Any, path: Path) -> Spec:
                 "channels": tuple(Channel(**channel) for channel in raw["channels"]),
                 "scoring": Scoring(**raw["scoring"]),
                 "threshold": _threshold_from(raw["threshold"]),
+                "absent": {series: tuple(names) for series, names in raw.get("absent", {}).items()},
             }
         )
         msgspec.convert(raw, Spec)
@@ -178,7 +189,11 @@ def _spec_from(raw: Any, path: Path) -> Spec:
 
 def _member_from(raw: Mapping[str, Any]) -> Member:
     levels = {kind: tuple(Level(**level) for level in raw[kind]) for kind in ("settled", "fresh")}
-    return Member(**{**raw, **levels})
+    missing = tuple(
+        MissingLevel(**{name: tuple(values) for name, values in one.items()})
+        for one in raw.get("missing", ())
+    )
+    return Member(**{**raw, **levels, "missing": missing})
 
 
 def _threshold_from(raw: Mapping[str, Any]) -> Threshold:
