@@ -77,6 +77,7 @@ def describe_channels(
     statistics: ChannelStatistics,
     residuals: Residuals,
     valid_range: dict[str, tuple[float, float]],
+    missing_rows: NDArray[np.int64],
 ) -> tuple[Channel, ...]:
     """Return the description of each channel that the artifact keeps.
 
@@ -85,6 +86,7 @@ def describe_channels(
         statistics: Centre, scale and flatline limit per channel.
         residuals: Held-out residuals; their 0.99 quantile becomes the band around the predicted value.
         valid_range: Possible values [min, max] by channel.
+        missing_rows: Rows without each channel from which it is missing, int64 [C].
     """
     band = residuals.quantile(_BAND_QUANTILE)
     return tuple(
@@ -96,6 +98,7 @@ def describe_channels(
             flatline_rows=int(statistics.flatline_rows[at]),
             valid_min=valid_range.get(name, (None, None))[0],
             valid_max=valid_range.get(name, (None, None))[1],
+            missing_rows=int(missing_rows[at]),
         )
         for at, name in enumerate(names)
     )

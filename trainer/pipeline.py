@@ -30,6 +30,7 @@ from trainer.calibrate import (
     with_sentinels,
 )
 from trainer.config import TrainConfig
+from trainer.data.channel_holes import channel_holes
 from trainer.data.channel_statistics import ChannelStatistics, channel_statistics
 from trainer.data.cleaning import Cleaned, cleaned
 from trainer.data.history import Chunks, History, Part, Segment, Shares, build_history
@@ -39,6 +40,7 @@ from trainer.errors import TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
 from trainer.fitting.gradient import TrainingAndValidation, fit_module
 from trainer.fitting.members import check_families, default_max_gap, resolve_members
+from trainer.fitting.missing_levels import with_missing_levels
 from trainer.fitting.whitening import fit_whitening
 from trainer.model_card import model_card
 from trainer.progress import ProgressReport, quiet
@@ -133,14 +135,22 @@ def _fit_history(
     report(1.0, "calibrating")
     segments = history.part("calibration", shares)
     held_out = windows.ending_in("calibration", members[0].window)
-    residuals = held_out_residuals(module[0].autoencoder, held_out)
+    residuals, holes = held_out_residuals(module[0].autoencoder, held_out), channel_holes(history)
     spec = Spec(
         name=config.name or "model",
-        members=with_initial_levels(members, 1 if num_channels == 1 else 2),
+        members=with_initial_levels(
+            with_missing_levels(
+                members, module, (windows.ending_in("calibration", one.window) for one in members)
+            ),
+            1 if num_channels == 1 else 2,
+        ),
         channels=with_sentinels(
-            describe_channels(history.channels, statistics, residuals, config.data.valid_range),
+            describe_channels(
+                history.channels, statistics, residuals, config.data.valid_range, holes.limit_rows
+            ),
             clean.sentinels,
         ),
+        absent=holes.absent,
         interval_ns=history.interval_ns,
         stride=config.model.stride,
         batch_size=config.scoring.batch_size,

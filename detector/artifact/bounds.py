@@ -23,6 +23,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "delay": (0, _COUNT),
     "window": (1, _COUNT),
     "flatline_rows": (0, _COUNT),
+    "missing_rows": (0, _COUNT),
     "learn_after": (1, 2**53),
     "center": (-_MOST, _MOST),
     "scale": (_LEAST, _MOST),

@@ -25,6 +25,7 @@ class Channel:
     flatline_rows     equal values in sequence that mean a stuck sensor; 0: no check (constant channels)
     valid_min/max     physical range, None where the user gave no bound
     sentinels         values that stand for no value, such as -9999; found in the history
+    missing_rows      rows without a value, while others have one, that mean a missing channel; 0: not learnt
     """
 
     name: str
@@ -35,6 +36,7 @@ class Channel:
     valid_min: float | None = None
     valid_max: float | None = None
     sentinels: tuple[float, ...] = ()
+    missing_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,23 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class MissingLevel:
+    """Put the logarithm of a statistic of windows without some channels on the scale of whole windows.
+
+    The logarithm becomes `factor * logarithm + offset`. Each list has one number for each channel.
+
+    Attributes:
+        factor_without, offset_without: Where this channel alone is missing.
+        factor_only, offset_only: Where every channel but this one is missing.
+    """
+
+    factor_without: tuple[float, ...]
+    offset_without: tuple[float, ...]
+    factor_only: tuple[float, ...]
+    offset_only: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """Describe one member of the ensemble: an autoencoder over windows of `window` rows.
 
@@ -63,6 +82,7 @@ class Member:
     hyperparameters  of that family, complete
     settled          one level for each statistic, for final verdicts (see `detector.models.whitening`)
     fresh            the same for provisional verdicts, which use only the window that ends at the row
+    missing          one entry for each statistic; empty if nothing was learnt about missing channels
     """
 
     family: str
@@ -70,6 +90,7 @@ class Member:
     window: int
     settled: tuple[Level, ...] = ()
     fresh: tuple[Level, ...] = ()
+    missing: tuple[MissingLevel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +167,7 @@ class Spec:
     max_gap      missing rows up to which a gap is filled
     scoring      how long a verdict may wait
     threshold    the error at which the score is 1
+    absent       channels that a series of the history never had, by series; they are not missing there
     training     facts about the training, for people
     detectable   which faults the model finds; empty where it was not measured
 
@@ -162,6 +184,7 @@ class Spec:
     max_gap: int
     scoring: Scoring
     threshold: Threshold
+    absent: dict[str, tuple[str, ...]] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     detectable: tuple[Detectable, ...] = ()
 

@@ -42,6 +42,7 @@ from detector.artifact.spec import (
     Detectable,
     Level,
     Member,
+    MissingLevel,
     Scoring,
     Spec,
     Threshold,
@@ -183,6 +184,7 @@ def _spec_from(raw: Any, path: Path) -> Spec:
                 "scoring": Scoring(**raw["scoring"]),
                 "threshold": _threshold_from(raw["threshold"]),
                 "detectable": tuple(Detectable(**one) for one in raw.get("detectable", ())),
+                "absent": {series: tuple(names) for series, names in raw.get("absent", {}).items()},
             }
         )
         msgspec.convert(raw, Spec)
@@ -198,7 +200,11 @@ def _channel_from(raw: Mapping[str, Any]) -> Channel:
 
 def _member_from(raw: Mapping[str, Any]) -> Member:
     levels = {kind: tuple(Level(**level) for level in raw[kind]) for kind in ("settled", "fresh")}
-    return Member(**{**raw, **levels})
+    missing = tuple(
+        MissingLevel(**{name: tuple(values) for name, values in one.items()})
+        for one in raw.get("missing", ())
+    )
+    return Member(**{**raw, **levels, "missing": missing})
 
 
 def _threshold_from(raw: Mapping[str, Any]) -> Threshold:

@@ -94,7 +94,7 @@ def _print_outcome(outcome: BacktestOutcome, out: Path | None) -> None:
 def _table(outcome: BacktestOutcome) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"{len(outcome.incidents)} incidents in {outcome.rows:,} rows")
+    table = Table(title=f"{len(outcome.incidents)} incidents {outcome.coverage.summary}")
     for name in _COLUMNS:
         table.add_column(name, no_wrap=name != "channels")
     for incident in outcome.incidents:
@@ -127,6 +127,7 @@ def _lines(outcome: BacktestOutcome) -> Iterator[str]:
     """Yield the lines below the table."""
     from detector.delivery.messages import iso
 
+    yield from outcome.coverage.lines()
     for group in outcome.folds:
         yield f"at the same time from {iso(group.start_ns)}: {', '.join(group.series)}"
     for reason, num in outcome.suppressed.items():

@@ -60,6 +60,7 @@ def rules_of(config: Config, channels: Sequence[str] | None = None) -> IncidentR
         flap_incidents=given.flap_incidents,
         flap_window_ns=_ns(given.flap_window),
         settle_rows=given.settle_rows,
+        channel_after=given.channel_after,
         channels={name: ChannelRule(**dict(section)) for name, section in config.channels.items()},
         maintenance=tuple(_window(section) for section in config.maintenance),
         watchdog=WatchdogRules(_ns(config.watchdog.series_after), _ns(config.watchdog.stream_after)),

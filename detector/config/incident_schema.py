@@ -49,6 +49,13 @@ class IncidentsSection(Section):
     settle_rows: int = Field(
         default=0, ge=0, le=1_000_000, description="so many rows after a gap or a warm-up open no incident"
     )
+    channel_after: int | None = Field(
+        default=None,
+        ge=0,
+        le=1_000_000_000,
+        description="rows without a channel, while others go on, until it is missing; 0: never; "
+        "default: learnt from the history, at least 30",
+    )
     fold_series: int = Field(
         default=0,
         ge=0,
@@ -109,6 +116,12 @@ class ChannelSection(Section):
         default=None,
         allow_inf_nan=False,
         description="higher values are impossible; default: the limit in the model",
+    )
+    channel_after: int | None = Field(
+        default=None,
+        ge=0,
+        le=1_000_000_000,
+        description="rows without the channel until it is missing; default: that of [incidents]",
     )
 
     @model_validator(mode="after")
@@ -177,7 +190,8 @@ CHANNEL_EXAMPLE = """\
 #min_absolute = 0.5  # smallest deviation that counts, in the unit of the channel
 #min_relative = 0.02  # smallest deviation that counts, as a share of the expected value
 #valid_min = 0.0  # lower values are impossible; default: the limit in the model
-#valid_max = 16.0  # higher values are impossible; default: the limit in the model"""
+#valid_max = 16.0  # higher values are impossible; default: the limit in the model
+#channel_after = 600  # rows without the channel until it is missing; default: that of [incidents]"""
 MAINTENANCE_EXAMPLE = """\
 # Times in which series open no incident; any number of tables, for one time or a recurring one:
 #[[maintenance]]

@@ -26,6 +26,7 @@ class LatestVerdicts:
         self._state = SeriesArray((), np.uint8, int(State.WARMING))
         self._row = SeriesArray((), np.int64, -1)
         self._threshold = SeriesArray((), np.float64, np.nan)
+        self._missing = SeriesArray((num_channels,), np.bool_, False)
         self._channels = SeriesArray((3, num_channels), np.float64, np.nan)
 
     def remember(self, verdicts: Verdicts) -> None:
@@ -42,6 +43,7 @@ class LatestVerdicts:
         self._state.data[present] = verdicts.state[last]
         self._row.data[present] = row[is_newest]
         self._threshold.data[present] = verdicts.threshold[last]
+        self._missing.data[present] = verdicts.missing[last]
         columns = (verdicts.actual[last], verdicts.expected[last], verdicts.contribution[last])
         self._channels.data[present] = np.stack(columns, axis=1)
 
@@ -60,6 +62,7 @@ class LatestVerdicts:
             threshold=self._threshold.data[slots],
             is_full=is_full,
             slot=slots,
+            missing=self._missing.data[slots],
         )
 
     def channels_at(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -82,7 +85,7 @@ class LatestVerdicts:
 
     def saved_arrays(self) -> list[SeriesArray]:
         """Return the arrays that belong to the saved state of a series, in the order of its cells."""
-        return [self._score, self._state, self._row]
+        return [self._score, self._state, self._row, self._missing]
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps."""

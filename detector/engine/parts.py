@@ -23,6 +23,7 @@ from detector.incidents.incidents import Incidents
 from detector.incidents.rules import ChannelRule, IncidentRules
 from detector.incidents.silence import SilenceWatch
 from detector.rows.grid import Grid, GridCounters
+from detector.rows.missing_channels import LEAST_MISSING_ROWS
 from detector.rows.series_arrays import SeriesArray, SeriesIndex
 from detector.scoring.row_scorer import RowScorer, RowVerdicts
 from detector.scoring.window_scorer import WindowCounters, WindowScorer
@@ -78,7 +79,7 @@ class Parts:
             latest=LatestVerdicts(series, len(spec.channels), spec.interval_ns),
             saved=SavedState(),
         )
-        parts.window_scorer.use_ranges(*_valid_ranges(spec, rules))
+        parts._check_by(rules)
         return parts
 
     @property
@@ -98,8 +99,14 @@ class Parts:
         self.options = replace(self.options, rules=rules)
         self._origin = None
         self.silence.use_rules(rules)
-        self.window_scorer.use_ranges(*_valid_ranges(self.artifact.spec, rules))
+        self._check_by(rules)
         self.saved.mark_urgent(self.series.known())
+
+    def _check_by(self, rules: IncidentRules) -> None:
+        """Apply the ranges and limits of the rules to the checks of single channels."""
+        spec = self.artifact.spec
+        self.window_scorer.use_ranges(*_valid_ranges(spec, rules))
+        self.window_scorer.use_missing_limits(_missing_limits(spec, rules))
 
     def saved_arrays(self) -> list[SeriesArray]:
         """Return the arrays whose entries are the saved cells of a series.
@@ -115,11 +122,21 @@ class Parts:
 
     def number(self, names: tuple[str, ...] | list[str]) -> NDArray[np.int32]:
         """Return the slots of these series, int32 [len(names)], and make room for new ones."""
+        new = [name for name in names if name not in self.series] if self.artifact.spec.absent else []
         slots = self.series.of(names)
+        self._describe(new)
         for part in (self.silence, self.latest, self.saved):
             for array in part.arrays():
                 array.reserve(self.series.size)
         return slots
+
+    def _describe(self, names: list[str]) -> None:
+        """Tell the parts what the model knows about new series."""
+        spec = self.artifact.spec
+        for name in names:
+            absent = [spec.channel_names.index(channel) for channel in spec.absent.get(name, ())]
+            if absent:
+                self.window_scorer.never_had(int(self.series.of([name])[0]), absent)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -167,6 +184,21 @@ class Parts:
         )
         self.window_scorer.counters, self.grid.counters = WindowCounters(), GridCounters()
         return counts
+
+
+def _missing_limits(spec: Spec, rules: IncidentRules) -> NDArray[np.int64]:
+    """Return after how many rows without it each channel is missing, int64 [C]; 0: never.
+
+    The rule of the channel comes first, then the rule of all channels, then what the model has learnt.
+    A model that learnt nothing knows no window without the channel, so that a whole window is the limit.
+    """
+    limits = []
+    for channel in spec.channels:
+        own = rules.channels.get(channel.name, ChannelRule()).channel_after
+        stated = rules.channel_after if own is None else own
+        learnt = channel.missing_rows or max(LEAST_MISSING_ROWS, spec.window)
+        limits.append(learnt if stated is None else stated)
+    return np.array(limits, np.int64)
 
 
 def _valid_ranges(spec: Spec, rules: IncidentRules) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -87,6 +87,7 @@ class Latest:
     threshold  float64 [n], in units of the calibrated one; NaN where unknown
     is_full    bool [n], whether the window is full
     slot       int32 [n], the series' number, for `Engine.channels_at`
+    missing    bool [n, channels], the channel has stopped sending while others of the series go on
     """
 
     names: tuple[str, ...]
@@ -96,6 +97,7 @@ class Latest:
     threshold: NDArray[np.float64]
     is_full: NDArray[np.bool_]
     slot: NDArray[np.int32]
+    missing: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class Status:
             "replaying": self.metrics.sources.replaying(),
             "model_age_seconds": None if written_at is None else round(max(0.0, time.time() - written_at)),
             "sense": _sense(self.metrics.sources.sense()),
+            "channels_missing": int(np.count_nonzero(latest.missing)),
             "error_psi": None if math.isnan(snapshot.psi) else round(snapshot.psi, 3),
             "readings": snapshot.totals["readings"],
             "open_incidents": dict(snapshot.open_by_severity),
@@ -118,6 +119,7 @@ def _tiles(status: Mapping[str, Any]) -> dict[str, str]:
         **({} if status["lag_seconds"] is None else {"seconds behind": f"{status['lag_seconds']:,}"}),
         **({"partitions replaying": str(status["replaying"])} if status["replaying"] else {}),
         "readings": f"{status['readings']:,}",
+        **({"channels missing": str(status["channels_missing"])} if status["channels_missing"] else {}),
         **_about_model(status),
         **{f"series {name.replace('_', ' ')}": f"{num:,}" for name, num in series.items()},
     }
@@ -192,11 +194,8 @@ def _incidents(firing: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _tile(name: str, value: str) -> str:
-    bad = (
-        ' class="bad"'
-        if name in ("series anomalous", "series flatline") or value.endswith(" high") or value == "deaf"
-        else ""
-    )
+    is_bad = name in ("series anomalous", "series flatline", "series missing", "channels missing")
+    bad = ' class="bad"' if is_bad or value.endswith(" high") or value == "deaf" else ""
     return f'<div class="tile"><b{bad}>{html.escape(value)}</b>{html.escape(name)}</div>'
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from detector.incidents.rules import Suppression
 
-Reason = Literal["score", "flatline", "out_of_range", "silent", "stream_silent"]
+Reason = Literal["score", "flatline", "out_of_range", "missing", "silent", "stream_silent"]
 Severity = Literal["warning", "critical"]
 Kind = Literal["opened", "escalated", "resolved"]
 
@@ -76,6 +76,7 @@ class Track:
     openings      when the latest incidents opened
     silence       the open incident of this silent series
     stream        the open incident of the silent stream, which is kept with one series
+    missing       the open incidents of its channels that have stopped sending
     """
 
     recent: list[tuple[int, bool]] = field(default_factory=list)
@@ -88,20 +89,23 @@ class Track:
     openings: list[int] = field(default_factory=list)
     silence: Incident | None = None
     stream: Incident | None = None
+    missing: list[Incident] = field(default_factory=list)
 
     @property
     def open(self) -> tuple[Incident, ...]:
         """The incidents of this series that are firing."""
-        return tuple(one for one in (self.incident, self.silence, self.stream) if one is not None)
+        alone = (self.incident, self.silence, self.stream)
+        return (*(one for one in alone if one is not None), *self.missing)
 
 
-def incident_id(model: str, series: str, start_ns: int, reason: Reason | Literal[""] = "") -> str:
+def incident_id(model: str, series: str, start_ns: int, kind: str = "") -> str:
     """Return the id of an incident: the same wherever and however often it is computed.
 
-    `reason` is given only for incidents of silence, which begin at no row.
+    `kind` sets incidents apart that a series may have at the same time: those of silence and of missing
+    channels. Incidents of bad rows have none.
 
     >>> incident_id("pump", "pump-1", 0)
     'f3d995dddc3bf508'
     """
-    parts = [model, series, str(start_ns), *([reason] if reason else [])]
+    parts = [model, series, str(start_ns), *([kind] if kind else [])]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

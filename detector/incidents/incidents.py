@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from detector.incidents.incident import Incident, IncidentEvent, Track
 from detector.incidents.lifecycle import Lifecycle, ScoredBy
-from detector.incidents.row_filter import RowFilter
+from detector.incidents.missing import follow_missing
+from detector.incidents.row_filter import FilteredRows, RowFilter
 from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
 from detector.rows.series_arrays import SeriesArray, SeriesIndex, lengths_of, starts_of
 from detector.scoring.verdicts import Verdicts
@@ -119,19 +120,30 @@ class Incidents:
     def _update(self, verdicts: Verdicts, unchanged: Collection[str]) -> tuple[IncidentEvent, ...]:
         """Update every series except those in `unchanged`."""
         rows = self._row_filter.apply(verdicts, self._series.of(verdicts.names))
-        if not rows.bad.any() and not self._tracks:
+        is_loud = rows.bad | verdicts.missing.any(axis=1)
+        if not is_loud.any() and not self._tracks:
             return ()
         events: list[IncidentEvent] = []
         starts = starts_of(verdicts.series)
         ends = starts + lengths_of(starts, len(verdicts))
-        bad_series = np.logical_or.reduceat(rows.bad, starts) if len(starts) else rows.bad
-        for start, end, has_bad in zip(starts.tolist(), ends.tolist(), bad_series.tolist(), strict=True):
+        loud_series = np.logical_or.reduceat(is_loud, starts) if len(starts) else is_loud
+        for start, end, has_bad in zip(starts.tolist(), ends.tolist(), loud_series.tolist(), strict=True):
             series = verdicts.names[verdicts.series[start]]
             if (not has_bad and series not in self._tracks) or series in unchanged:
                 continue
             track = self.track_of(series)
-            events += self._lifecycle.follow(track, verdicts, rows, range(start, end))
+            events += self._follow(track, verdicts, rows, range(start, end))
             known = verdicts.timestamp_ns[start:end][rows.known[start:end]]
             if self._lifecycle.is_over(track, int(known[-1]) if len(known) else 0):
                 del self._tracks[series]
         return tuple(events)
+
+    def _follow(
+        self, track: Track, verdicts: Verdicts, rows: FilteredRows, span: range
+    ) -> list[IncidentEvent]:
+        """Update everything that is kept of one series; return what changed, by time."""
+        events = self._lifecycle.follow(track, verdicts, rows, span)
+        if track.missing or verdicts.missing[span.start : span.stop].any():
+            events += follow_missing(track, verdicts, span, self._lifecycle.rules, self.scored_by)
+            events.sort(key=lambda event: event.at_ns)
+        return events

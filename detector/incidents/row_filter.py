@@ -19,7 +19,7 @@ from detector.scoring.verdicts import State, Verdicts
 
 _BAD = (State.ANOMALOUS, State.FLATLINE, State.OUT_OF_RANGE)
 _UNKNOWN = (State.WARMING, State.GAP, State.STALE)
-_SCORED = (State.OK, State.ANOMALOUS)
+_SCORED = (State.OK, State.ANOMALOUS, State.MISSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,8 @@ class RowFilter:
                 self._rules.maintenance, verdicts.names, verdicts.series[rows], verdicts.timestamp_ns[rows]
             )
             self._suppressed["maintenance"] += int(np.count_nonzero(held))
-        return FilteredRows(~np.isin(verdicts.state, _UNKNOWN), bad, held, score)
+        unjudged = (verdicts.state == State.MISSING) & np.isnan(verdicts.score)
+        return FilteredRows(~np.isin(verdicts.state, _UNKNOWN) & ~unjudged, bad, held, score)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""

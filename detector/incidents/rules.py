@@ -26,6 +26,7 @@ class ChannelRule:
     min_absolute  deviations below this do not matter
     min_relative  deviations below this share of the expected value do not matter
     valid_min, valid_max  values outside are impossible; None: the bound of the model applies
+    channel_after         rows without it after which it is missing; None: as the rules of all channels say
     """
 
     direction: Direction = "both"
@@ -33,6 +34,7 @@ class ChannelRule:
     min_relative: float = 0.0
     valid_min: float | None = None
     valid_max: float | None = None
+    channel_after: int | None = None
 
     def __post_init__(self) -> None:
         if not (self.min_absolute >= 0 and self.min_relative >= 0):
@@ -68,6 +70,8 @@ class IncidentRules:
 
     flap_incidents  openings within `flap_window_ns` that make a series flapping; 0: never
     settle_rows     rows after a gap or after warming whose scores open nothing
+    channel_after   rows without a channel, while others go on, after which it is missing; 0: never; None:
+                    as the model has learnt it
     channels        rules of channels, by name; a channel without a rule may always raise an alarm
     """
 
@@ -82,6 +86,7 @@ class IncidentRules:
     flap_incidents: int = 0
     flap_window_ns: int = _HOUR_NS
     settle_rows: int = 0
+    channel_after: int | None = None
     channels: Mapping[str, ChannelRule] = field(default_factory=dict)
     maintenance: tuple[Maintenance, ...] = ()
     watchdog: WatchdogRules = WatchdogRules()

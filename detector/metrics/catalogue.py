@@ -63,12 +63,14 @@ CHANNELS = (
     _gauge("expected_lower", "Lower limit of the normal band around the expected value", "series channel"),
     _gauge("expected_upper", "Upper limit of the normal band around the expected value", "series channel"),
     _gauge("contribution_ratio", "Share of the channel in the newest row's error, 0 to 1", "series channel"),
+    _gauge("channel_missing", "1: the channel sends nothing while others do; 0: it does", "series channel"),
 )
 """One sample per channel, for at most `[metrics] max_channel_series` series."""
 
 OVERVIEW = (
     _gauge("max_score", "Highest final score of all series since the last scrape; absent if none"),
     _gauge("series", "Known series by the state of their newest row", "state"),
+    _gauge("channels_missing", "Channels of all series that send nothing while others of their series do"),
     _gauge("series_left_out", "Series without their own gauges: over [metrics] max_series"),
     _gauge("channel_series_left_out", "Series without channel gauges: over [metrics] max_channel_series"),
     _gauge("series_silent", "Series that sent no reading for [service] stale_after"),

@@ -87,6 +87,7 @@ def _overview(view: View) -> Iterator[Metric]:
     yield _plain("max_score", view.highest)
     counts = np.bincount(latest.state, minlength=len(State)).tolist()
     yield _labelled("series", {(state.label,): n for state, n in zip(State, counts, strict=True)})
+    yield _plain("channels_missing", int(np.count_nonzero(latest.missing)))
     yield _plain("series_left_out", num - len(series.shown))
     yield _plain("channel_series_left_out", num - len(series.detailed))
     yield _plain("series_silent", counts[State.STALE])

@@ -71,7 +71,8 @@ def channel_gauges(snapshot: EngineView, labels: Labels) -> Iterator[str]:
     texts = labels.channels([view.latest.names[at] for at in view.detailed.tolist()])
     actual, expected, contribution = (view.channels[:, at] for at in range(3))
     band = snapshot.artifact.spec.column("band")
-    columns = (actual, expected, expected - band, expected + band, contribution)
+    missing = view.latest.missing[view.detailed].astype(np.float64)
+    columns = (actual, expected, expected - band, expected + band, contribution, missing)
     for spec, column in zip(CHANNELS, columns, strict=True):
         yield gauge(spec, texts, column.ravel())
 

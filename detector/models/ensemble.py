@@ -14,7 +14,9 @@ import torch
 from torch import nn
 
 from detector.models import families as models
-from detector.models.whitening import Whitening
+from detector.models.whitening import Whitening, has_long_hole
+
+_ROUNDS, _STEP = 8, 1.5
 
 
 class EnsembleMember(nn.Module):
@@ -31,7 +33,8 @@ class EnsembleMember(nn.Module):
         """Run the member on a batch of windows.
 
         If cells were filled, the autoencoder runs twice. Its first reconstruction replaces the filled cells,
-        because a crude filling would disturb the reconstruction of their neighbours.
+        because a crude filling would disturb the reconstruction of their neighbours. Windows with a long hole
+        get several rounds, until the filled cells agree with the known ones (`_refined`).
 
         Args:
             x_BWC: Windows in the units of the model, float32, without NaN.
@@ -44,9 +47,25 @@ class EnsembleMember(nn.Module):
         """
         if known_BWC is not None:
             x_BWC = torch.where(known_BWC, x_BWC, models.reconstruct(self.autoencoder, x_BWC)[0])
+            x_BWC = self._refined(x_BWC, known_BWC)
         y_BWC, residual_BWC = models.reconstruct(self.autoencoder, x_BWC)
         statistics_BK, contribution_BC = self.whitening(x_BWC, residual_BWC, known_BWC)
         return y_BWC[:, y_BWC.shape[1] - span :], statistics_BK, contribution_BC
+
+    def _refined(self, x_BWC: torch.Tensor, known_BWC: torch.Tensor) -> torch.Tensor:
+        """Return the windows with better values in long holes; windows without one stay as they are.
+
+        The reconstruction of the filled cells replaces them, again and again, a little further each time
+        (successive over-relaxation). At the end they are what the autoencoder expects beside the known cells.
+        """
+        holed_B11 = has_long_hole(known_BWC)[:, None, None]
+        if not holed_B11.any():
+            return x_BWC
+        filled_BWC = holed_B11 & ~known_BWC
+        for _ in range(_ROUNDS):
+            y_BWC = models.reconstruct(self.autoencoder, x_BWC)[0]
+            x_BWC = torch.where(filled_BWC, x_BWC + _STEP * (y_BWC - x_BWC), x_BWC)
+        return x_BWC
 
 
 class Ensemble(nn.Module):

@@ -28,7 +28,9 @@ from torch import nn
 from detector.models.blocks import identities
 
 MOST_JOINT_CELLS, MOST_JOINT_ROWS = 1_024, 32
-_STEPS = 6
+_STEPS, _MORE_STEPS = 6, 24
+_LONG_HOLE = 6
+"""Rows of a window without a channel from which a few steps or rounds of filling are too crude."""
 _TINY = 1e-12
 Linear = Callable[[torch.Tensor], torch.Tensor]
 
@@ -87,8 +89,9 @@ class Whitening(nn.Module):
         masked_BWC = residual_BWC
         if known_BWC is not None:
             masked_BWC = torch.where(known_BWC, residual_BWC, 0.0)
-            residual_BWC = least_distant(masked_BWC, known_BWC, self._precision, (1, 2))
-            x_BWC = self._least_distant_alone(torch.where(known_BWC, x_BWC, 0.0), known_BWC)
+            holed_B = has_long_hole(known_BWC)
+            residual_BWC = least_distant(masked_BWC, known_BWC, self._precision, (1, 2), holed_B)
+            x_BWC = self._least_distant_alone(torch.where(known_BWC, x_BWC, 0.0), known_BWC, holed_B)
         joint_B = self._whitened(residual_BWC).square().mean(dim=1)
         contribution_BC = (masked_BWC / self.scale).square().mean(dim=1)
         if known_BWC is not None:
@@ -120,19 +123,32 @@ class Whitening(nn.Module):
         by_row_BCW = residual_BWC.transpose(1, 2) @ self.rows @ self.rows.T
         return by_row_BCW.transpose(1, 2) @ self.channels @ self.channels.T
 
-    def _least_distant_alone(self, x_BWC: torch.Tensor, known_BWC: torch.Tensor) -> torch.Tensor:
+    def _least_distant_alone(
+        self, x_BWC: torch.Tensor, known_BWC: torch.Tensor, holed_B: torch.Tensor
+    ) -> torch.Tensor:
         """Fill the unknown rows of each channel by `least_distant`, [B, W, C]."""
         if len(self.alone) == 0:
             return x_BWC
         x_CBW, known_CBW = x_BWC.permute(2, 0, 1), known_BWC.permute(2, 0, 1)
-        return least_distant(x_CBW, known_CBW, self._precision_alone, (2,)).permute(1, 2, 0)
+        holed_CB = holed_B.expand(len(x_CBW), -1)
+        return least_distant(x_CBW, known_CBW, self._precision_alone, (2,), holed_CB).permute(1, 2, 0)
 
     def _precision_alone(self, x_CBW: torch.Tensor) -> torch.Tensor:
         return x_CBW @ self.alone @ self.alone.mT
 
 
+def has_long_hole(known_BWC: torch.Tensor) -> torch.Tensor:
+    """Return which windows lack a channel for many of their rows, while others have values, bool [B]."""
+    gone_BC = (~known_BWC).sum(dim=1)
+    return (gone_BC >= _LONG_HOLE).any(dim=1) & (gone_BC < known_BWC.shape[1]).any(dim=1)
+
+
 def least_distant(
-    x: torch.Tensor, known: torch.Tensor, precision: Linear, axes: tuple[int, ...]
+    x: torch.Tensor,
+    known: torch.Tensor,
+    precision: Linear,
+    axes: tuple[int, ...],
+    holed: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return `x` with the values in its unknown cells that make its distance least.
 
@@ -145,11 +161,16 @@ def least_distant(
         known: False in the unknown cells, bool of the same shape.
         precision: Multiplies windows by a positive definite matrix over their cells.
         axes: The axes of the cells.
+        holed: Windows that get more steps, because they lack many cells, bool of the other axes; None: none.
     """
     unknown = (~known).to(x.dtype)
     slope = -precision(x) * unknown
     direction, size = slope, (slope * slope).sum(axes, keepdim=True)
-    for _ in range(_STEPS):
+    more = _MORE_STEPS if holed is not None and bool(holed.any()) else 0
+    for number in range(_STEPS + more):
+        if number == _STEPS and holed is not None:
+            goes_on = holed[(..., *(None for _ in axes))].to(x.dtype)
+            slope, direction, size = slope * goes_on, direction * goes_on, size * goes_on
         bent = precision(direction) * unknown
         step = size / (direction * bent).sum(axes, keepdim=True).clamp_(min=_TINY)
         x = torch.addcmul(x, step, direction)

@@ -17,6 +17,7 @@ _REASONS = {
     "score": "behaves unlike the training data",
     "flatline": "is stuck",
     "out_of_range": "is outside its valid range",
+    "missing": "sends nothing while other channels do",
 }
 
 

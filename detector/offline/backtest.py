@@ -24,6 +24,7 @@ from detector.incidents.grouping import IncidentGroup, group_all
 from detector.incidents.incident import Incident
 from detector.incidents.rules import Suppression
 from detector.offline.backtest_measures import LabelledSeries, labelled_series, measures_of
+from detector.offline.coverage import Coverage
 from detector.scoring.verdicts import State, Verdicts
 
 _LABELS = np.array([state.label for state in State], dtype=object)
@@ -36,10 +37,12 @@ class Report:
     verdicts   final verdicts, in the order in which the engine emitted them: one `Verdicts` per step with
                rows, each sorted by series and time
     incidents  the last state of each incident, in the order of opening
+    coverage   how much was judged, and why the rest was not
     """
 
     verdicts: tuple[Verdicts, ...]
     incidents: tuple[Incident, ...]
+    coverage: Coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class BacktestOutcome:
     rows        rows scored, with those that the grid adds in short gaps
     incidents   the last state of each incident, in the order of opening
     measures    as `detector.offline.backtest_measures.measures_of` returns them
+    coverage    how much was judged, and why the rest was not
     folds       incidents grouped into one notification
     suppressed  bad rows that opened no incident, by the rule that suppressed them
     """
@@ -56,6 +60,7 @@ class BacktestOutcome:
     rows: int
     incidents: tuple[Incident, ...]
     measures: dict[str, float | int]
+    coverage: Coverage
     folds: tuple[IncidentGroup, ...] = ()
     suppressed: dict[Suppression, int] = field(default_factory=dict)
 
@@ -64,6 +69,7 @@ class BacktestOutcome:
         measures = {name: None if value != value else value for name, value in self.measures.items()}
         incidents = [incident_json(incident) for incident in self.incidents]
         found = {"rows": self.rows, "incidents": incidents, "measures": measures}
+        found["coverage"] = self.coverage.as_json()
         return found | {
             "folds": [fold_json(fold) for fold in self.folds],
             "suppressed_rows": {reason: num for reason, num in self.suppressed.items() if num},
@@ -94,17 +100,18 @@ class ReplaySink:
     def close(self) -> None:
         """Do nothing: there is nothing of its own to release."""
 
-    def report(self) -> Report:
-        """Return what was kept so far."""
+    def report(self, late_readings: int) -> Report:
+        """Return what was kept so far; `late_readings` were dropped."""
         incidents = sorted(self._incidents.values(), key=lambda one: (one.opened_ns, one.series))
-        return Report(tuple(self._verdicts), tuple(incidents))
+        coverage = Coverage.of(self._verdicts, late_readings)
+        return Report(tuple(self._verdicts), tuple(incidents), coverage)
 
 
 def replay(source: Source, engine: Engine) -> Report:
     """Run everything that `source` holds through `engine`, to the end of the source."""
     sink = ReplaySink(engine.artifact.spec)
     run(source, engine, sink)
-    return sink.report()
+    return sink.report(engine.counters.grid.late)
 
 
 def backtest_parquet(
@@ -129,7 +136,7 @@ def backtest_parquet(
     measures = measures_of(report.verdicts, len(incidents), artifact.spec, labels, vus_buffer_of(dataset))
     rows = sum(map(len, report.verdicts))
     folds = group_all(options.rules.fold, incidents)
-    outcome = BacktestOutcome(rows, incidents, measures, folds, engine.counters.suppressed)
+    outcome = BacktestOutcome(rows, incidents, measures, report.coverage, folds, engine.counters.suppressed)
     if out is not None:
         _write_json(outcome, out)
     return outcome
@@ -192,7 +199,7 @@ def _replayed(dataset: Dataset, engine: Engine, out: Path | None) -> Report:
         run(ParquetSource(dataset), engine, sink)
     finally:
         writer.close()
-    return sink.report()
+    return sink.report(engine.counters.grid.late)
 
 
 def _write_json(outcome: BacktestOutcome, out: Path) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from connectors.parquet.columns import LABEL, RESERVED, SERIES, TIMESTAMP
+from connectors.names import RESERVED
+from connectors.parquet.columns import LABEL, SERIES, TIMESTAMP
 from connectors.parquet.reader import Chunk
 from connectors.records import Batch, Readings
 from connectors.values import Kind, kind_of_objects

@@ -30,6 +30,9 @@ class SeriesIndex:
     def __len__(self) -> int:
         return len(self._slot_of)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._slot_of
+
     @property
     def size(self) -> int:
         """Return the length that an array over all slots needs, free slots included."""

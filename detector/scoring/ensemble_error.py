@@ -27,6 +27,12 @@ def log_statistics(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
     return logarithm
 
 
+def from_logarithm(logarithms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distances of these logarithms, at least 0: the inverse of `log_statistics`."""
+    statistics: NDArray[np.float64] = np.maximum(np.exp(logarithms) - _TINY, 0.0)
+    return statistics
+
+
 def level_of(logarithms: NDArray[np.float64]) -> Level:
     """Return the level of one statistic on held-out rows, float64 [n].
 

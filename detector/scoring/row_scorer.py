@@ -17,7 +17,7 @@ from detector.scoring.adaptive_threshold import AdaptiveThreshold
 from detector.scoring.ensemble_error import EnsembleError
 from detector.scoring.overlap import RowOutput
 from detector.scoring.verdicts import State, Verdicts
-from detector.scoring.window_scorer import OUT_OF_RANGE, STUCK
+from detector.scoring.window_scorer import MISSING, OUT_OF_RANGE, STUCK
 
 _MAX_ERROR = 1e30  # its powers stay finite
 
@@ -38,6 +38,7 @@ class RowVerdicts:
     expected: NDArray[np.float64]
     contribution: NDArray[np.float32]
     threshold: NDArray[np.float64]
+    missing: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.row)
@@ -74,6 +75,7 @@ class RowVerdicts:
             expected=rows.expected,
             contribution=rows.contribution,
             threshold=rows.threshold,
+            missing=rows.missing,
         )
 
 
@@ -121,7 +123,8 @@ class RowScorer:
         unknown = np.full((len(slot), len(self._center)), np.nan)
         nothing = np.full(len(slot), np.nan)
         state = np.full(len(slot), int(State.STALE), np.uint8)
-        return RowVerdicts(slot, row, nothing, state, unknown, unknown, unknown.astype(np.float32), nothing)
+        shares, missing = unknown.astype(np.float32), np.zeros(unknown.shape, np.bool_)
+        return RowVerdicts(slot, row, nothing, state, unknown, unknown, shares, nothing, missing)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -146,7 +149,10 @@ class RowScorer:
         contribution = _shares(rows.means[1 + self._num_members :], unknown | np.isnan(score)[:, None])
         _blame_flagged(contribution, rows.flags, state)
         expected = rows.means[0] * self._scale + self._center
-        return RowVerdicts(rows.slot, rows.row, score, state, rows.actual, expected, contribution, threshold)
+        missing = (rows.flags & MISSING) > 0
+        return RowVerdicts(
+            rows.slot, rows.row, score, state, rows.actual, expected, contribution, threshold, missing
+        )
 
 
 def _shares(distances: tuple[NDArray[np.float64], ...], unknown: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -162,17 +168,24 @@ def _shares(distances: tuple[NDArray[np.float64], ...], unknown: NDArray[np.bool
 
 
 def _states(rows: RowOutput, score: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return the first state that applies: gap, out of range, flatline, warming, anomalous, ok."""
+    """Return the first state that applies: gap, out of range, flatline, anomalous, missing, warming, ok.
+
+    A row above the threshold is anomalous although a channel is missing, so that a fault in another is told.
+    """
     num = len(rows)
     empty = np.isnan(rows.actual).all(axis=1)
     conditions = [
         empty,
         (rows.flags & OUT_OF_RANGE).any(axis=1),
         (rows.flags & STUCK).any(axis=1),
-        np.isnan(score),
         score > 1.0,
+        (rows.flags & MISSING).any(axis=1),
+        np.isnan(score),
     ]
-    choices = [State.GAP, State.OUT_OF_RANGE, State.FLATLINE, State.WARMING, State.ANOMALOUS]
+    choices = [
+        *(State.GAP, State.OUT_OF_RANGE, State.FLATLINE),
+        *(State.ANOMALOUS, State.MISSING, State.WARMING),
+    ]
     state: NDArray[np.uint8] = np.select(
         conditions, [np.full(num, int(choice), np.uint8) for choice in choices], np.uint8(State.OK)
     )
@@ -182,8 +195,9 @@ def _states(rows: RowOutput, score: NDArray[np.float64]) -> NDArray[np.uint8]:
 def _blame_flagged(
     contribution: NDArray[np.float32], flags: NDArray[np.uint8], state: NDArray[np.uint8]
 ) -> None:
-    """Give the whole contribution to the channels that are stuck or out of range, if that is the state."""
-    for kind, bit in ((State.FLATLINE, STUCK), (State.OUT_OF_RANGE, OUT_OF_RANGE)):
+    """Give the whole contribution to the stuck, impossible or missing channels, if that is the state."""
+    flagged = ((State.FLATLINE, STUCK), (State.OUT_OF_RANGE, OUT_OF_RANGE), (State.MISSING, MISSING))
+    for kind, bit in flagged:
         rows = np.flatnonzero(state == kind)
         if len(rows):
             guilty = (flags[rows] & bit) > 0

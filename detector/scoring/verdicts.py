@@ -20,6 +20,7 @@ class State(IntEnum):
     FLATLINE = 4
     OUT_OF_RANGE = 5
     STALE = 6
+    MISSING = 7
 
     @property
     def label(self) -> str:
@@ -46,6 +47,7 @@ class Verdicts:
     contribution  float32 [n, channels], each channel's share of the error; sums to 1; NaN where unknown
     threshold     float64 [n], the threshold in force at this row, in units of the calibrated one: it adapts
                   to the stream; score * threshold ranks rows of different times
+    missing       bool [n, channels], the channel has stopped sending while others of the series go on
     """
 
     names: tuple[str, ...]
@@ -57,6 +59,7 @@ class Verdicts:
     expected: NDArray[np.float64]
     contribution: NDArray[np.float32]
     threshold: NDArray[np.float64]
+    missing: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.timestamp_ns)
@@ -75,6 +78,7 @@ class Verdicts:
             wide,
             wide.astype(np.float32),
             np.empty(0),
+            np.empty((0, num_channels), np.bool_),
         )
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Self:

@@ -1,7 +1,7 @@
 """Closed rows through every member of the ensemble: the hot path of the engine.
 
     1. fill    put NaN rows into gaps
-    2. check   flag stuck channels and impossible values; the latter are holes in windows
+    2. check   flag stuck and missing channels, and impossible values; the latter are holes in windows
     3. infer   reconstruct the windows of every member, compute their distances
     4. average give each row the mean over the windows that contain it
 
@@ -10,6 +10,7 @@ The calibration drives this same object, without the stages after it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +18,18 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact, Member
 from detector.rows.grid import Rows
+from detector.rows.missing_channels import MissingChannels
 from detector.rows.sensor_checks import Flatline, is_sentinel, out_of_range
 from detector.rows.series_arrays import SeriesArray
 from detector.rows.windows import MIN_KNOWN_SHARE, GapFiller, NewRows, WindowBuffer
 from detector.scoring.inference import Scorer, Threads
+from detector.scoring.missing_levels import without_missing
 from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
 from detector.scoring.preprocessing import scale_rows
 
-STUCK, OUT_OF_RANGE = np.uint8(1), np.uint8(2)
-"""Bits of a cell's flag: the channel is stuck, the value is impossible."""
+STUCK, OUT_OF_RANGE, MISSING = np.uint8(1), np.uint8(2), np.uint8(4)
+"""Bits of a cell's flag: the channel is stuck, the value is impossible, the channel has stopped sending."""
+_LEAST_SHARE_OF_PRESENT = 0.5
 
 
 @dataclass(slots=True)
@@ -75,6 +79,7 @@ class WindowScorer:
         self._gap_filler = GapFiller(spec.max_gap)
         self._window_buffer = WindowBuffer(spec.window - 1, num_channels)
         self._flatline = Flatline(spec.column("flatline_rows"))
+        self._missing = MissingChannels(num_channels)
         threads = Threads(num_threads)
         self._scorers = [
             Scorer.on(artifact.module[at], spec.batch_size, device, threads)
@@ -102,9 +107,17 @@ class WindowScorer:
         """Apply other bounds of possible values from the next row on, float64 [C] each; NaN: no bound."""
         self._valid_min, self._valid_max = valid_min, valid_max
 
+    def use_missing_limits(self, limit_rows: NDArray[np.int64]) -> None:
+        """Flag channels as missing after so many rows, int64 [C], from the next row on; 0: never."""
+        self._missing.use_limits(limit_rows)
+
+    def never_had(self, slot: int, channels: Sequence[int]) -> None:
+        """Do not miss these channels of a new series until they have sent something."""
+        self._missing.never_had(slot, channels)
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        for part in (self._gap_filler, self._window_buffer, self._flatline, self._overlap):
+        for part in self._keepers():
             part.drop(slots)
 
     def ages(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -113,8 +126,11 @@ class WindowScorer:
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that the parts keep, in the order of the snapshot's cells."""
-        parts = (self._gap_filler, self._window_buffer, self._flatline, self._overlap)
-        return [array for part in parts for array in part.arrays()]
+        return [array for part in self._keepers() for array in part.arrays()]
+
+    def _keepers(self) -> tuple[GapFiller | WindowBuffer | Flatline | MissingChannels | OverlapAverager, ...]:
+        """Return the parts that keep something of every series, in the order of the snapshot's cells."""
+        return self._gap_filler, self._window_buffer, self._flatline, self._missing, self._overlap
 
     def rescale(
         self, slots: NDArray[np.int32], center: NDArray[np.float64], scale: NDArray[np.float64]
@@ -159,8 +175,9 @@ class WindowScorer:
         for member, scorer, span in zip(self._spec.members, self._scorers, self._spans, strict=True):
             ends = self._due(new_rows, flat, at, member.window)
             found = scorer.score(flat, at[ends], member.window, span if not expected else 0)
+            judged = without_missing(found.statistics, flat, at[ends], member)
             expected = expected or [WindowOutput(ends, found.expected)]
-            statistics.append(WindowOutput(ends, found.statistics[:, None]))
+            statistics.append(WindowOutput(ends, judged[:, None]))
             blame.append(WindowOutput(ends, found.blame[:, None]))
             self.counters.windows += len(ends)
         return [*expected, *statistics, *blame]
@@ -185,7 +202,8 @@ class WindowScorer:
         stuck = self._flatline.stuck(new_rows)
         impossible = out_of_range(new_rows.values, self._valid_min, self._valid_max)
         impossible |= is_sentinel(new_rows.values, self._sentinels)
-        flags: NDArray[np.uint8] = stuck * STUCK | impossible * OUT_OF_RANGE
+        missing = self._missing.missing(new_rows)
+        flags: NDArray[np.uint8] = stuck * STUCK | impossible * OUT_OF_RANGE | missing * MISSING
         return flags
 
     def _count(self, new_rows: NewRows, num_rows: int) -> None:
@@ -201,10 +219,17 @@ def _span(delay: int, stride: int, member: Member) -> int:
 
 
 def _enough_values(flat: NDArray[np.float32], ends: NDArray[np.intp], window: int) -> NDArray[np.bool_]:
-    """Return which windows of `flat` have enough known cells to be scored, bool [N]."""
+    """Return which windows of `flat` have enough known cells to be scored, bool [N].
+
+    The others are judged by what is known if channels have no value in the window at all, but then half of
+    their cells must be known.
+    """
     if not np.isnan(flat.sum(dtype=np.float64)):  # one cheap pass where nothing is missing
         return np.ones(len(ends), np.bool_)
-    valid = np.cumsum((~np.isnan(flat)).sum(axis=1))
-    inside = valid[ends] - np.where(ends >= window, valid[ends - window], 0)
-    enough: NDArray[np.bool_] = inside >= MIN_KNOWN_SHARE * window * flat.shape[1]
+    valid = np.cumsum(~np.isnan(flat), axis=0)
+    inside = valid[ends] - np.where((ends >= window)[:, None], valid[ends - window], 0)
+    known, present = inside.sum(axis=1), np.maximum((inside > 0).sum(axis=1), 1)
+    enough: NDArray[np.bool_] = (known >= MIN_KNOWN_SHARE * window * flat.shape[1]) | (
+        known >= _LEAST_SHARE_OF_PRESENT * window * present
+    )
     return enough

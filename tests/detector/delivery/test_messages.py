@@ -32,6 +32,7 @@ def verdicts() -> Verdicts:
         expected=np.array([[nan, nan], [1.5, 2.0], [1.5, 2.0], [1.0, 2.0]]),
         contribution=np.array([[nan, nan], [1, 0], [0.75, 0.25], [0.5, 0.5]], np.float32),
         threshold=np.ones(4),
+        missing=np.zeros((4, 2), np.bool_),
     )
 
 

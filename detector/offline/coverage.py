@@ -1,0 +1,108 @@
+"""What a replay judged and what it did not, in rows and in series, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.scoring.verdicts import State, Verdicts
+
+_FIRST = 5
+_FLAGGED = (State.FLATLINE, State.OUT_OF_RANGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Hold how much was judged. A row is judged if it has a score, or a fault that needs none.
+
+    rows, judged_rows      rows with a verdict, and those that were judged
+    series, judged_series  series with a verdict, and those with a judged row
+    unjudged               (rows, series) of each reason, by the label of the state: warming, gap, missing
+    masked                 (rows, series) of rows judged without one of their values
+    late_readings          readings dropped because their row was closed
+    never_judged           the state of most of its rows, by series without a judged row
+    """
+
+    rows: int
+    judged_rows: int
+    series: int
+    judged_series: int
+    unjudged: Mapping[str, tuple[int, int]]
+    masked: tuple[int, int]
+    late_readings: int
+    never_judged: Mapping[str, str]
+
+    @classmethod
+    def of(cls, verdicts: Iterable[Verdicts], late_readings: int) -> Coverage:
+        """Return the coverage of final verdicts, given part by part."""
+        judged: dict[str, int] = {}
+        masked: dict[str, int] = {}
+        states: dict[str, NDArray[np.int64]] = {}
+        for part in verdicts:
+            is_judged = ~np.isnan(part.score) | np.isin(part.state, _FLAGGED)
+            is_masked = is_judged & np.isnan(part.actual).any(axis=1)
+            num = len(part.names)
+            cell = part.series[~is_judged].astype(np.int64) * len(State) + part.state[~is_judged]
+            seen = np.bincount(cell, minlength=num * len(State)).reshape(num, len(State))
+            counts = [
+                np.bincount(part.series[rows], minlength=num).tolist() for rows in (is_judged, is_masked)
+            ]
+            for name, one, other, by_state in zip(part.names, *counts, seen, strict=True):
+                judged[name] = judged.get(name, 0) + one
+                masked[name] = masked.get(name, 0) + other
+                states[name] = states.get(name, 0) + by_state
+        unjudged = np.array(list(states.values()), np.int64).reshape(-1, len(State))
+        return cls(
+            rows=sum(judged.values()) + int(unjudged.sum()),
+            judged_rows=sum(judged.values()),
+            series=len(judged),
+            judged_series=sum(num > 0 for num in judged.values()),
+            unjudged={
+                state.label: (int(unjudged[:, state].sum()), int(np.count_nonzero(unjudged[:, state])))
+                for state in State
+                if unjudged[:, state].any()
+            },
+            masked=(sum(masked.values()), sum(num > 0 for num in masked.values())),
+            late_readings=late_readings,
+            never_judged={
+                name: State(int(states[name].argmax())).label for name, num in judged.items() if num == 0
+            },
+        )
+
+    @property
+    def summary(self) -> str:
+        """How much was judged, in the words that follow a number of incidents.
+
+        >>> Coverage(10, 8, 3, 2, {}, (0, 0), 0, {}).summary
+        'of 8 rows judged in 2 of 3 series'
+        """
+        return f"of {self.judged_rows:,} rows judged in {self.judged_series:,} of {self.series:,} series"
+
+    def lines(self) -> Iterator[str]:
+        """Yield what was not judged, and why; nothing if all was."""
+        for name, (rows, series) in self.unjudged.items():
+            yield f"not judged, {name}: {rows:,} rows in {series:,} series"
+        if self.masked[0]:
+            yield f"judged without some of their values: {self.masked[0]:,} rows in {self.masked[1]:,} series"
+        if self.late_readings:
+            yield f"late readings, dropped: {self.late_readings:,}"
+        if self.never_judged:
+            shown = [f"{name} ({state})" for name, state in list(self.never_judged.items())[:_FIRST]]
+            more = len(self.never_judged) - len(shown)
+            yield f"series never judged: {', '.join(shown)}" + (f" and {more:,} more" if more else "")
+
+    def as_json(self) -> dict[str, object]:
+        """Return everything as plain values."""
+        found = {name: {"rows": rows, "series": series} for name, (rows, series) in self.unjudged.items()}
+        return {
+            "rows": self.rows,
+            "series": self.series,
+            "judged": {"rows": self.judged_rows, "series": self.judged_series},
+            **found,
+            "masked": {"rows": self.masked[0], "series": self.masked[1]},
+            "late_readings": self.late_readings,
+            "never_judged": dict(self.never_judged),
+        }
