@@ -55,7 +55,7 @@ dashboards-json: setup  ## write deploy/grafana/dashboards anew from its source
 operations: setup  ## faults in front of Prometheus, Alertmanager and a pager, timed; OPERATIONS_FLAGS="-k 'not lag'"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/operations -s -m operations $(OPERATIONS_FLAGS)
 
-silence: setup  ## 1,000 plants with corrupted data: each later fault is found, or was told of before it
+silence: setup  ## 1,000 plants with corrupted data: each later fault is found, or reported before
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/silence -n $(WORKERS) -m "silence or not silence" $(PYTEST_FLAGS)
 
 fuzz: setup  ## a million damaged inputs; FUZZ_FLAGS="--inputs 100000 --minutes 5 --seed 7"
