@@ -16,7 +16,7 @@ def board() -> str:
     """Return the dashboard as JSON."""
     words = "Which model is in use, and have errors changed since its calibration?"
     model = new(MODEL, "Streamgauge / Model", words).annotation(loads())
-    return json_of(model, [_now(), _drift(), _alarms(), _reloads()])
+    return json_of(model, [_now(), _drift(), _sense(), _alarms(), _reloads()])
 
 
 def _now() -> Section:
@@ -93,7 +93,11 @@ def _drift() -> Section:
             "{{state}}",
         ),
     ).max(1)
-    sense = panels.lines(
+    return Section("Drift", (drift, scores, distribution, states))
+
+
+def _sense() -> Section:
+    ratios = panels.lines(
         Face(
             "Promised faults that are found",
             "Share by channel in the last self-check, the lowest of all processes. Below 0.9: deaf.",
@@ -101,7 +105,15 @@ def _drift() -> Section:
         ),
         Query(f"min by (channel) ({of('detectable_ratio')})", "{{channel}}"),
     )
-    return Section("Drift", (drift, scores, distribution, states, sense))
+    deaf = panels.lines(
+        Face("Deaf series", "Series whose threshold hid most promised faults in the last self-check."),
+        Query(f"max by (instance) ({of('series_deaf')})", "{{instance}}"),
+    )
+    checks = panels.bars(
+        Face("Self-checks", "By outcome, per interval. Unknown: the model has no table of what it finds."),
+        Query(f"sum by (outcome) ({increase('self_checks_total')})", "{{outcome}}"),
+    )
+    return Section("Sense", (ratios, deaf, checks))
 
 
 def _alarms() -> Section:
