@@ -28,7 +28,7 @@ are from predicted ones; 1.0 is the threshold.
 - The threshold {threshold_kind}.
 - A series has its first score after {shortest} rows, full accuracy after {window} rows. It starts again after
   a gap of more than {max_gap} rows.
-"""
+{notes}"""
 
 _STATIC = "is static: it holds while normal errors look like those of the calibration part"
 _ADAPTIVE = "follows each series so that alarms keep to the budget; a permanent new level becomes normal"
@@ -51,7 +51,8 @@ def model_card(spec: Spec) -> str:
         threshold=spec.threshold.value,
         method=spec.threshold.method.replace("_", " "),
         budget=spec.threshold.alarm_budget,
-        **training,
+        notes="".join(f"- In training, {note}.\n" for note in training.get("notes", ())),
+        **{name: value for name, value in training.items() if name != "notes"},
     )
 
 
@@ -79,6 +80,7 @@ def training_summary(artifact: Artifact, entry: Path) -> dict[str, Any]:
         "threshold": spec.threshold.value,
         "threshold_method": spec.threshold.method,
         "alarm_budget": spec.threshold.alarm_budget,
+        "notes": list(training.get("notes", ())),
     }
 
 
@@ -90,6 +92,7 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"{_epochs(summary)}\n"
         f"threshold {summary['threshold']:.4g} ({summary['threshold_method'].replace('_', ' ')})"
         f" for {summary['alarm_budget']} false alarms per series\n"
+        f"{''.join(f'note: {note}{chr(10)}' for note in summary['notes'])}"
         f"published {summary['path']}, version {summary['version']}\n\n"
         f"next: streamgauge backtest {summary['path']} DATA\n"
         f"      streamgauge inspect {summary['path']}"
