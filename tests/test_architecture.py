@@ -51,6 +51,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"trainer.config", "trainer.model_card"},
     {"trainer.data"},
     {"trainer.fitting", "trainer.calibrate", "trainer.report", "trainer.sense"},
+    {"trainer.ensemble_training"},
     {"trainer.pipeline"},
     {"trainer.demo", "trainer.evaluation"},
     {"trainer.commands"},

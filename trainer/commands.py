@@ -159,7 +159,7 @@ def train(args: argparse.Namespace) -> int:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Evaluate labelled files; print the table, write --json; return 1 if no file could be evaluated."""
+    """Evaluate labelled files; print the table, write --json; return 1 if a file could not be evaluated."""
     from rich.console import Console
 
     from trainer.evaluation.evaluate import evaluate as run_evaluation
@@ -186,7 +186,7 @@ def evaluate(args: argparse.Namespace) -> int:
     print_evaluation(evaluation, console)
     if args.json:
         Path(args.json).write_text(json.dumps(_known(as_json(evaluation)), indent=2) + "\n")
-    return 0 if evaluation.results else 1
+    return 1 if evaluation.failures or not evaluation.results else 0
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

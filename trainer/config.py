@@ -54,6 +54,13 @@ class ModelOptions(BaseModel):
     def _automatic(cls, value: object) -> object:
         return None if value == "auto" else value
 
+    @field_validator("window")
+    @classmethod
+    def _several_rows(cls, window: int | None) -> int | None:
+        if window == 1:
+            raise ValueError("a window of one row shows no course in time; use 2 rows or more")
+        return window
+
     def hyperparameters(self) -> dict[str, Any]:
         """Return the hyperparameters that were given, by name.
 

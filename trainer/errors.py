@@ -1,7 +1,8 @@
 """Errors of the trainer.
 
 TrainerError           training or evaluation cannot continue; the message gives the reason and a remedy
-└── TooLittleDataError     too few rows for the window and the three splits
+├── TooLittleDataError     too few rows for the window and the three splits
+└── DivergedError          the loss or the weights are no longer finite
 """
 
 
@@ -11,3 +12,7 @@ class TrainerError(Exception):
 
 class TooLittleDataError(TrainerError):
     """Report that there are too few rows to train on; the message states how many are needed."""
+
+
+class DivergedError(TrainerError):
+    """Report that the training of one model gave a loss or weights that are not finite."""

@@ -35,7 +35,7 @@ are from predicted ones; 1.0 is the threshold.
 - The threshold {threshold_kind}.
 - A series has its first score after {shortest} rows, full accuracy after {window} rows. It starts again after
   a gap of more than {max_gap} rows.
-"""
+{notes}"""
 
 _STATIC = "is static: it holds while normal errors look like those of the calibration part"
 _ADAPTIVE = "follows each series so that alarms keep to the budget; a permanent new level becomes normal"
@@ -60,7 +60,8 @@ def model_card(spec: Spec) -> str:
         method=spec.threshold.method.replace("_", " "),
         budget=spec.threshold.alarm_budget,
         found=found_section(spec),
-        **training,
+        notes="".join(f"- In training, {note}.\n" for note in training.get("notes", ())),
+        **{name: value for name, value in training.items() if name != "notes"},
     )
 
 
@@ -91,6 +92,7 @@ def training_summary(artifact: Artifact, entry: Path) -> dict[str, Any]:
         "finds": weakest_line(spec),
         "hardly_watched": training.get("hardly_watched", []),
         "left_out": training.get("left_out", {}),
+        "notes": list(training.get("notes", ())),
     }
 
 
@@ -104,6 +106,7 @@ def summary_text(summary: dict[str, Any]) -> str:
         f" for {summary['alarm_budget']} false alarms per series\n"
         f"{_sense(summary)}\n"
         f"{_doubts(summary['left_out'])}"
+        f"{''.join(f'note: {note}{chr(10)}' for note in summary['notes'])}"
         f"published {summary['path']}, version {summary['version']}\n\n"
         f"next: streamgauge backtest {summary['path']} DATA\n"
         f"      streamgauge inspect {summary['path']}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,16 @@ import numpy as np
 import pandas as pd
 import torch
 
+from connectors.names import columns_fault, series_fault
 from connectors.parquet.columns import LABEL
 from connectors.parquet.dataset import Dataset, discover
-from connectors.parquet.reader import read_chunks
-from detector.artifact.modules import build_members
+from connectors.parquet.reader import Chunk, read_chunks
+from detector.artifact.bounds import check_description
 from detector.artifact.spec import Artifact, Member, Scoring, Spec
 from detector.errors import DetectorError
-from detector.models.ensemble import Ensemble
 from detector.offline.frames import chunk_of_frame, column_kinds
 from trainer.calibrate import (
+    Residuals,
     calibrate,
     describe_channels,
     held_out_residuals,
@@ -33,20 +34,23 @@ from trainer.config import TrainConfig
 from trainer.data.channel_holes import channel_holes
 from trainer.data.channel_statistics import ChannelStatistics, channel_statistics
 from trainer.data.cleaning import Cleaned, cleaned
-from trainer.data.history import Chunks, History, Part, Segment, Shares, build_history
+from trainer.data.history import Chunks, History, Shares, build_history
 from trainer.data.left_out import left_out_record
-from trainer.data.training_windows import TrainingWindows
+from trainer.ensemble_training import MemberWindows, Trained, refit, train_members, without_overfitted
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
-from trainer.fitting.gradient import TrainingAndValidation, fit_module
-from trainer.fitting.members import check_families, default_max_gap, resolve_members
+from trainer.fitting.members import MIN_WINDOW, check_families, default_max_gap, resolve_members
 from trainer.fitting.missing_levels import with_missing_levels
-from trainer.fitting.whitening import fit_whitening
 from trainer.model_card import model_card
 from trainer.progress import ProgressReport, quiet
 from trainer.sense import sensed
 
-_REFIT_EPOCHS, _REFIT_RATE = 3, 0.2
+_ROWS_A_WINDOW = 10
+"""A history of fewer windows is short. Overfitting is then a matter of the window, else of the data."""
+_ALL_OVERFITTED = (
+    "all members have far larger errors on held-out rows than in training: the newest rows are unlike the"
+    " older ones, or the history is too short; the threshold may be far too high"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,8 @@ def fit_source(
         TrainerError: An option is wrong, or the training cannot continue.
     """
     check_families(config.model)
+    _refuse(columns_fault(source.channels))
+    source = replace(source, chunks=_checked(source.chunks))
     report(0.0, "reading the history")
     interval = config.data.interval_seconds
     interval_ns = round(interval * 1e9) if interval is not None else source.interval_ns
@@ -113,60 +119,90 @@ def fit_source(
         if max_gap is None:
             max_gap = default_max_gap(config.model.window, len(source.channels))
         with build_history(source.chunks, source.channels, interval_ns, max_gap) as history:
-            return _fit_history(history, config, max_gap, report, checkpoint)
+            clean = _cleaned(history, config, max_gap)
+            return _fit_history(clean, config, max_gap, report, checkpoint)
     finally:
         torch.set_num_threads(threads)
 
 
 def _fit_history(
-    recorded: History, config: TrainConfig, max_gap: int, report: ProgressReport, checkpoint: Path | None
+    clean: Cleaned, config: TrainConfig, max_gap: int, report: ProgressReport, checkpoint: Path | None
 ) -> Artifact:
-    clean = _cleaned(recorded, config, max_gap)
+    """Train with a window that the history supports: one that is too long is halved, which a note states."""
     history = clean.history
+    num_rows, num_channels = _longest_series(history), len(history.channels)
     shares = Shares(config.data.validation_share, config.data.calibration_share)
+    options, notes = config.model, list[str]()
+    while True:
+        members = resolve_members(options, num_rows, num_channels, config.scoring.delay)
+        windows = _windows_for(history, shares, members[0].window)
+        spec = _first_spec(history, members, windows.statistics, config, max_gap)
+        store = None
+        if checkpoint and not notes:
+            store = Checkpoints(checkpoint, _identity(history, config, members))
+        torch.manual_seed(config.fit.seed)
+        shorter = members[0].window // 2
+        may_shorten = options.members is None and shorter >= max(MIN_WINDOW, options.stride)
+        try:
+            trained = train_members(members, windows, config, report, store)
+        except TooLittleDataError:
+            if config.model.window is not None or not may_shorten:
+                raise
+            reason = "the history has too few rows for it"
+        else:
+            spec = replace(spec, members=with_initial_levels(trained.members, spec.num_statistics))
+            trained, all_overfitted = without_overfitted(spec, trained, windows)
+            is_short_history = num_rows < _ROWS_A_WINDOW * members[0].window
+            if not (all_overfitted and may_shorten and is_short_history):
+                if all_overfitted:
+                    notes.append(_ALL_OVERFITTED)
+                trained = replace(trained, notes=(*notes, *trained.notes))
+                return _calibrated(spec, trained, windows, clean, config, report)
+            reason = "the model learnt the few rows by heart"
+        notes.append(f"the window of {members[0].window} rows was shortened to {shorter}: {reason}")
+        report(0.0, notes[-1], notable=True)
+        options = options.model_copy(update={"window": shorter})
+
+
+def _windows_for(history: History, shares: Shares, window: int) -> MemberWindows:
+    """Return the windows of a history; raise TrainerError for a channel whose values have no scale."""
+    statistics = channel_statistics(history, history.part("fit", shares), window)
+    usable = np.isfinite(statistics.center) & np.isfinite(statistics.scale) & (statistics.scale > 0)
+    for at in np.flatnonzero(~usable)[:1]:
+        raise TrainerError(
+            f"channel {history.channels[at]!r}: its values have no finite spread (centre"
+            f" {statistics.center[at]:g}, scale {statistics.scale[at]:g}); remove extreme values or leave the"
+            " channel out with data.channels"
+        )
+    return MemberWindows(history, shares, statistics)
+
+
+def _first_spec(
+    history: History,
+    members: tuple[Member, ...],
+    statistics: ChannelStatistics,
+    config: TrainConfig,
+    max_gap: int,
+) -> Spec:
+    """Return the description before the training; raise TrainerError for what no reader would take."""
     num_channels = len(history.channels)
-    members = resolve_members(config.model, _longest_series(history), num_channels, config.scoring.delay)
-    statistics = channel_statistics(history, history.part("fit", shares), members[0].window)
-    windows = _MemberWindows(history, shares, statistics)
-    store = Checkpoints(checkpoint, _identity(history, config, members)) if checkpoint else None
-    torch.manual_seed(config.fit.seed)
-    module = build_members(members, num_channels)
-    results = _fit_members(module, members, windows, config, report, store)
-    report(1.0, "calibrating")
-    segments = history.part("calibration", shares)
-    held_out = windows.ending_in("calibration", members[0].window)
-    residuals, holes = held_out_residuals(module[0].autoencoder, held_out), channel_holes(history)
+    nothing, unknown = Residuals(np.zeros((1, num_channels), np.float32)), np.zeros(num_channels, np.intp)
     spec = Spec(
         name=config.name or "model",
-        members=with_initial_levels(
-            with_missing_levels(
-                members, module, (windows.ending_in("calibration", one.window) for one in members)
-            ),
-            1 if num_channels == 1 else 2,
-        ),
-        channels=with_sentinels(
-            describe_channels(
-                history.channels, statistics, residuals, config.data.valid_range, holes.limit_rows
-            ),
-            clean.sentinels,
-        ),
-        absent=holes.absent,
+        members=with_initial_levels(members, 1 if num_channels == 1 else 2),
+        channels=describe_channels(history.channels, statistics, nothing, config.data.valid_range, unknown),
         interval_ns=history.interval_ns,
         stride=config.model.stride,
         batch_size=config.scoring.batch_size,
         max_gap=max_gap,
         scoring=Scoring(min(config.scoring.delay, members[0].window - 1)),
         threshold=unfitted_threshold(config.scoring.alarm_budget),
-        training=_training_record(history, shares, config, results)
-        | {"left_out": left_out_record(clean.left_out)},
     )
-    artifact = calibrate(spec, module, history, segments, config.scoring.adaptive)
-    if config.fit.refit:
-        report(1.0, "training on the newest rows")
-        _refit(module, members, windows, config)
-    table = artifact.calibration | residual_columns(spec, residuals)
-    artifact = sensed(replace(artifact, calibration=table), history, segments)
-    return replace(artifact, card=model_card(artifact.spec))
+    try:
+        check_description(asdict(spec))
+    except ValueError as error:
+        raise TrainerError(f"such a model could not be read again: {error}; change this option") from error
+    return spec
 
 
 def _cleaned(history: History, config: TrainConfig, max_gap: int) -> Cleaned:
@@ -177,99 +213,53 @@ def _cleaned(history: History, config: TrainConfig, max_gap: int) -> Cleaned:
     return cleaned(history, config.data, members[0].window, max_gap)
 
 
-@dataclass(frozen=True, slots=True)
-class _MemberWindows:
-    """Cut the history into windows of a member's length."""
-
-    history: History
-    shares: Shares
-    statistics: ChannelStatistics
-
-    def within(self, part: Part, window: int) -> TrainingWindows:
-        """Return the windows that lie in one part of the history."""
-        return self._windows(self.history.part(part, self.shares), window)
-
-    def ending_in(self, part: Part, window: int) -> TrainingWindows:
-        """Return the windows that end in one part of the history; they may begin in the part before it."""
-        segments = self.history.reaching_back(self.history.part(part, self.shares), window - 1)
-        return self._windows(segments, window)
-
-    def split(self, window: int) -> TrainingAndValidation:
-        """Return the windows to train on and to validate with; raise TooLittleDataError if one has none."""
-        train, validation = self.within("train", window), self.ending_in("validation", window)
-        if len(train) == 0 or len(validation) == 0:
-            shares = self.shares
-            raise TooLittleDataError(
-                f"{self.history.num_rows} rows are too few for a window of {window}: training needs at least"
-                f" one whole window without a long gap in the first"
-                f" {1 - shares.validation - shares.calibration:.0%} of the rows, and one that ends in the"
-                f" {shares.validation:.0%} after them; use a smaller window, more history or a larger max_gap"
-            )
-        return TrainingAndValidation(train, validation, self.within("fit", window))
-
-    def _windows(self, segments: tuple[Segment, ...], window: int) -> TrainingWindows:
-        return TrainingWindows(self.history, segments, self.statistics.center, self.statistics.scale, window)
-
-
-def _fit_members(
-    module: Ensemble,
-    members: tuple[Member, ...],
-    windows: _MemberWindows,
+def _calibrated(
+    spec: Spec,
+    trained: Trained,
+    windows: MemberWindows,
+    clean: Cleaned,
     config: TrainConfig,
     report: ProgressReport,
-    store: Checkpoints | None,
-) -> list[FitResult]:
-    """Train the members of the ensemble one after the other; each ends on the CPU, in evaluation mode."""
-    results = []
-    for number, member in enumerate(members):
-        split = windows.split(member.window)
-        report_progress = _member_report(report, number, members)
-        state = store.member(number) if store else None
-        autoencoder = module[number].autoencoder
-        results.append(
-            fit_module(autoencoder, member.hyperparameters, split, config.fit, report_progress, state)
-        )
-        autoencoder.cpu().eval()
-        if config.scoring.whiten:
-            fit_whitening(module[number].whitening, autoencoder, split.both, config.scoring.delay == 0)
-    return results
+) -> Artifact:
+    """Calibrate the trained members on held-out rows, let them learn these rows too, and describe all."""
+    report(1.0, "calibrating")
+    history, window = windows.history, trained.members[0].window
+    segments = history.part("calibration", windows.shares)
+    residuals = held_out_residuals(trained.module[0].autoencoder, windows.ending_in("calibration", window))
+    spec = _described(spec, trained, windows, config, residuals)
+    record = _training_record(history, windows.shares, config, trained.results)
+    record |= {"left_out": left_out_record(clean.left_out)}
+    spec = replace(spec, channels=with_sentinels(spec.channels, clean.sentinels), training=record)
+    artifact = calibrate(spec, trained.module, history, segments, config.scoring.adaptive)
+    notes = list(trained.notes)
+    if config.fit.refit:
+        report(1.0, "training on the newest rows")
+        reason = refit(artifact, windows, config)
+        if reason is not None:
+            report(1.0, reason, notable=True)
+            notes.append(reason)
+    spec = replace(artifact.spec, training={**record, "notes": notes} if notes else record)
+    table = artifact.calibration | residual_columns(spec, residuals)
+    artifact = sensed(replace(artifact, spec=spec, calibration=table), history, segments)
+    return replace(artifact, card=model_card(artifact.spec))
 
 
-def _refit(
-    module: Ensemble, members: tuple[Member, ...], windows: _MemberWindows, config: TrainConfig
-) -> None:
-    """Train the calibrated members on all rows, so that they know the newest rows, where the stream begins.
-
-    The threshold stays the one of held-out rows. A member trained by gradients continues from its weights for
-    a few epochs at a low learning rate. Closed forms and whitening are computed again.
-    """
-    gentle = config.fit.model_copy(
-        update={
-            "max_epochs": min(_REFIT_EPOCHS, config.fit.max_epochs),
-            "learning_rate": config.fit.learning_rate * _REFIT_RATE,
-        }
+def _described(
+    spec: Spec, trained: Trained, windows: MemberWindows, config: TrainConfig, residuals: Residuals
+) -> Spec:
+    """Return the description with what held-out windows and the holes of the history say of the channels."""
+    history, holes = windows.history, channel_holes(windows.history)
+    held_out = (windows.ending_in("calibration", one.window) for one in trained.members)
+    members = with_missing_levels(trained.members, trained.module, held_out)
+    return replace(
+        spec,
+        members=with_initial_levels(members, spec.num_statistics),
+        channels=describe_channels(
+            history.channels, windows.statistics, residuals, config.data.valid_range, holes.limit_rows
+        ),
+        absent=holes.absent,
+        scoring=Scoring(min(spec.scoring.delay, trained.members[0].window - 1)),
     )
-    for number, member in enumerate(members):
-        everything = windows.within("all", member.window)
-        newest = windows.ending_in("calibration", member.window)
-        autoencoder = module[number].autoencoder
-        split = TrainingAndValidation(everything, newest, everything)
-        fit_module(autoencoder, member.hyperparameters, split, gentle, quiet)
-        autoencoder.cpu().eval()
-        if config.scoring.whiten:
-            fit_whitening(module[number].whitening, autoencoder, everything, config.scoring.delay == 0)
-
-
-def _member_report(report: ProgressReport, number: int, members: tuple[Member, ...]) -> ProgressReport:
-    """Return a report that shows the progress of one member as a share of all members."""
-    if len(members) == 1:
-        return report
-    name = f"{members[number].family} {members[number].window}"
-
-    def report_progress(done: float, words: str, notable: bool = False) -> None:
-        report((number + done) / len(members), f"{name}: {words}", notable)
-
-    return report_progress
 
 
 def _longest_series(history: History) -> int:
@@ -296,7 +286,7 @@ def _identity(history: History, config: TrainConfig, members: tuple[Member, ...]
 
 
 def _training_record(
-    history: History, shares: Shares, config: TrainConfig, results: list[FitResult]
+    history: History, shares: Shares, config: TrainConfig, results: Sequence[FitResult]
 ) -> dict[str, Any]:
     """Return the record of the training that the artifact keeps, as plain JSON values.
 
@@ -327,6 +317,23 @@ def _chunks_of(dataset: Dataset) -> Chunks:
     return lambda: read_chunks(dataset)
 
 
+def _checked(chunks: Chunks) -> Chunks:
+    """Return the chunks; a series with a name that no message can carry raises TrainerError when it comes."""
+
+    def checked() -> Iterator[Chunk]:
+        for chunk in chunks():
+            for name in chunk.names:
+                _refuse(series_fault(name))
+            yield chunk
+
+    return checked
+
+
+def _refuse(fault: str | None) -> None:
+    if fault is not None:
+        raise TrainerError(f"cannot be trained: {fault}")
+
+
 def _wrong_type(data: object) -> str:
     """Explain what to pass instead of `data`."""
     kind = type(data).__name__
@@ -345,6 +352,8 @@ def _frame_source(frame: pd.DataFrame, channels: tuple[str, ...] | None) -> Trai
     try:
         numeric = tuple(name for name, kind in column_kinds(frame).items() if kind == "number")
         wanted = channels or numeric
+        if wanted:
+            _refuse(columns_fault(wanted))
         missing = [name for name in wanted if name not in frame.columns]
         if missing or not wanted:
             raise TrainerError(

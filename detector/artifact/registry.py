@@ -30,7 +30,8 @@ _VERSION = re.compile(r"[0-9a-f]{12}")
 def publish(artifact: Artifact, entry: Path) -> Artifact:
     """Save a new version and make it the current one.
 
-    Promise: the pointer moves after the version is complete, so no reader finds an incomplete version.
+    Promise: the pointer moves after the version is complete and was loaded again as readers load it. So no
+    reader finds an incomplete version, or one that it refuses.
     Equal artifacts have equal versions: to publish one twice changes nothing.
 
     Args:
@@ -41,10 +42,15 @@ def publish(artifact: Artifact, entry: Path) -> Artifact:
         The artifact with its version.
 
     Raises:
-        ArtifactError: The entry cannot be written.
+        ArtifactError: The entry cannot be written, or readers would refuse the model.
     """
     scratch = entry / f".{os.getpid()}.new"
     saved = artifacts.save(artifact, scratch)
+    try:
+        artifacts.load(scratch)
+    except ArtifactError as error:
+        artifacts.remove(scratch)
+        raise ArtifactError(f"{entry}: not published, as readers would refuse the model: {error}") from error
     try:
         target = entry / saved.version
         if target.exists():

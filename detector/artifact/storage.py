@@ -222,7 +222,7 @@ def _build(spec: Spec, device: str, path: Path) -> Ensemble:
 
 
 def _read_weights(module: torch.nn.Module, content: bytes, path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of the file; refuse those that differ from `module` in name, shape or type."""
+    """Return the tensors of the file; refuse those that are not finite or differ from those of `module`."""
     try:
         tensors = load_tensors(content)
     except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
@@ -235,6 +235,9 @@ def _read_weights(module: torch.nn.Module, content: bytes, path: Path) -> dict[s
             f"{path}: weights do not fit the described model: {wrong[0]!r} is {found.get(wrong[0])},"
             f" needed {needed.get(wrong[0])}"
         )
+    broken = sorted(name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all()))
+    if broken:
+        raise ArtifactError(f"{path}: weights {broken[0]!r} are not finite: retrain the model")
     return tensors
 
 

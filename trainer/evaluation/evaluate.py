@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from trainer.evaluation.process_pool import in_processes
 from trainer.evaluation.results import EvaluationResult, Failure, FileResult
 from trainer.fitting.members import MIN_WINDOW, check_families
 from trainer.progress import ProgressReport
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -89,6 +92,9 @@ def _outcome(file: Path, directory: Path, options: EvaluationOptions) -> FileRes
         return Failure(name, str(error))
     except (MemoryError, torch.OutOfMemoryError):
         return Failure(name, "not enough memory")
+    except Exception as error:  # whatever fails, such as a matrix without a solution, costs one file only
+        logger.warning("%s cannot be evaluated", name, exc_info=error)
+        return Failure(name, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 
 def _killed(file: Path, directory: Path) -> FileResult | Failure:

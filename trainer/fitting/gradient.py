@@ -24,7 +24,7 @@ from detector.scoring.inference import pick_device
 from detector.scoring.preprocessing import fill_missing
 from trainer.config import FitOptions
 from trainer.data.training_windows import TrainingWindows
-from trainer.errors import TrainerError
+from trainer.errors import DivergedError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult, TrainingState
 from trainer.fitting.denoise import corrupted
 from trainer.fitting.principal_components import fit_linear
@@ -222,7 +222,7 @@ def _record_epoch(state: TrainingState, train_loss: float, validation_loss: floa
     """Add an epoch to the result; keep the weights if they are the best so far."""
     result = state.result
     if not math.isfinite(train_loss) or not math.isfinite(validation_loss):
-        raise TrainerError(
+        raise DivergedError(
             f"training diverged in epoch {state.epoch + 1}: loss {train_loss:g}, validation"
             f" {validation_loss:g}; lower fit.learning_rate or fit.clip_norm"
         )

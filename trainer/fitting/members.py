@@ -97,6 +97,8 @@ def _parsed(text: str, window: int, num_channels: int) -> Member:
     family, _, own = text.partition(":")
     if own and (not own.isdecimal() or int(own) < 1):
         raise TrainerError(f'model.members: {text!r} is not FAMILY or FAMILY:WINDOW, such as "linear:16"')
+    if own and int(own) == 1:
+        raise TrainerError(f"model.members: {text!r}: one row shows no course; use 2 rows or more")
     return _member(family, {}, int(own) if own else window, num_channels)
 
 

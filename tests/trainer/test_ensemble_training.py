@@ -1,0 +1,225 @@
+"""A training names what it leaves out, publishes what fits its threshold, and refuses what readers refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import trainer.ensemble_training as training
+from connectors.errors import ConnectorError
+from connectors.names import MAX_SERIES_LENGTH
+from connectors.transfer import Recorder
+from connectors.wide_json.decoder import JsonWideCodec
+from detector.artifact.registry import open_artifact, publish
+from detector.artifact.spec import Artifact
+from detector.errors import ArtifactError
+from streamgauge import main
+from trainer import fit
+from trainer.config import DataOptions, FitOptions, ModelOptions, TrainConfig
+from trainer.errors import TrainerError
+from trainer.evaluation import evaluate
+
+TWO_LINEAR = TrainConfig(model=ModelOptions(members=("linear:16", "linear:8")))
+QUICK = TrainConfig(fit=FitOptions(max_epochs=1, windows_per_epoch=500))
+
+
+def times(num_rows: int) -> pd.DatetimeIndex:
+    return pd.date_range("2026-01-01", periods=num_rows, freq="min", tz="UTC")
+
+
+def plant(num_rows: int = 300, seed: int = 0) -> pd.DataFrame:
+    wave = np.sin(np.arange(num_rows) * 2 * np.pi / 44)
+    noise = 0.1 * np.random.default_rng(seed).standard_normal((num_rows, 2))
+    return pd.DataFrame({"a": 10 + wave, "b": 5 + 2 * wave}, times(num_rows)) + noise
+
+
+def notes_of(artifact: Artifact) -> list[str]:
+    return list(artifact.spec.training.get("notes", []))
+
+
+def test_clean_history_gives_no_note() -> None:
+    artifact = fit(plant(), config=TWO_LINEAR)
+    assert notes_of(artifact) == []
+    assert "In training" not in artifact.card
+
+
+@given(st.integers(0, 2**16), st.integers(1, 24), st.sampled_from([0.0, 7.5, -1e9]))
+@settings(max_examples=6, deadline=None)
+def test_constant_channels_beside_a_nearly_constant_one_can_be_trained(
+    seed: int, num_constant: int, value: float
+) -> None:
+    busy = (np.random.default_rng(seed).random(600) < 0.01).astype(float)
+    frame = pd.DataFrame({f"c{at:02d}": np.full(600, value) for at in range(num_constant)}, times(600))
+    artifact = fit(frame.assign(x=busy), model="linear", config=QUICK)
+    assert all(bool(torch.isfinite(values).all()) for values in artifact.module.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("linalg.eigh: The algorithm failed to converge"),
+        np.linalg.LinAlgError("Matrix is not positive definite"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        FloatingPointError("overflow"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("failing", [16, 8])
+def test_a_member_whose_computation_fails_is_left_out_and_named(error: Exception, failing: int) -> None:
+    whiten = training.fit_whitening
+
+    def sometimes(whitening: object, autoencoder: object, windows: object, fading: bool) -> None:
+        if getattr(windows, "window") == failing:  # noqa: B009  # of several kinds in other tests
+            raise error
+        whiten(whitening, autoencoder, windows, fading)  # type: ignore[arg-type]
+
+    with patch.object(training, "fit_whitening", sometimes):
+        artifact = fit(plant(), config=TWO_LINEAR)
+    (note,) = notes_of(artifact)
+    assert note.startswith(f"linear ({failing} rows) was left out: {type(error).__name__}")
+    assert [member.window for member in artifact.spec.members] == [24 - failing]
+    assert note in artifact.card
+
+
+def test_a_training_without_a_member_left_fails_with_all_reasons() -> None:
+    with (
+        patch.object(training, "fit_whitening", side_effect=np.linalg.LinAlgError("singular")),
+        pytest.raises(TrainerError, match=r"^no model could be trained: .*16 rows.*singular.*8 rows.*; look"),
+    ):
+        fit(plant(), config=TWO_LINEAR)
+
+
+def unlike(num_rows: int, seed: int, noise: float) -> pd.DataFrame:
+    """A history that repeats itself to the last digit, until its newest fifth has noise."""
+    wave = np.sin(np.arange(num_rows) * 2 * np.pi / 20)
+    late = np.arange(num_rows) >= num_rows * 0.8
+    drawn = np.random.default_rng(seed).standard_normal(num_rows) * noise
+    return pd.DataFrame({"a": wave + late * drawn}, times(num_rows))
+
+
+@pytest.mark.parametrize(("seed", "num_rows", "noise"), [(0, 500, 0.1), (1, 1_200, 1.0)])
+def test_a_refit_that_moves_the_errors_of_unseen_rows_is_taken_back(
+    seed: int, num_rows: int, noise: float
+) -> None:
+    """The threshold belongs to the published weights, which are those of a training without a refit."""
+    artifact = fit(unlike(num_rows, seed, noise), model="linear", window=32)
+    without = fit(
+        unlike(num_rows, seed, noise),
+        model="linear",
+        window=32,
+        config=TrainConfig(fit=FitOptions(refit=False)),
+    )
+    assert any("taken back" in note for note in notes_of(artifact))
+    weights, expected = artifact.module.state_dict(), without.module.state_dict()
+    assert artifact.spec.window == without.spec.window
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    assert artifact.spec.threshold == without.spec.threshold
+
+
+def test_an_overfitted_member_is_left_out_and_named() -> None:
+    def gaps(artifact: Artifact, windows: object) -> list[float]:
+        return [np.log(11.0), np.log(9.0)]
+
+    with patch.object(training, "_optimism", gaps):
+        artifact = fit(plant(), config=TWO_LINEAR)
+    (note,) = notes_of(artifact)
+    assert note.startswith("linear (16 rows) was left out: its errors are 11 times as large on held-out rows")
+    assert artifact.spec.window == 8
+
+
+def test_a_window_that_learns_a_short_history_by_heart_is_halved() -> None:
+    def gaps(artifact: Artifact, windows: object) -> list[float]:
+        return [np.log(11.0) if artifact.spec.window > 20 else 0.0]
+
+    with patch.object(training, "_optimism", gaps):
+        artifact = fit(plant(), model="linear", window=64)
+        long = fit(plant(700), model="linear", window=64)
+    assert artifact.spec.window == 16
+    assert [note[:50] for note in notes_of(artifact)] == [
+        "the window of 64 rows was shortened to 32: the mod",
+        "the window of 32 rows was shortened to 16: the mod",
+    ]
+    assert long.spec.window == 64
+    assert notes_of(long)[0].startswith("all members have far larger errors on held-out rows")
+
+
+@pytest.mark.parametrize("name", [r"\Processor(_Total)\% Processor Time", 'a"b', "two\nlines", "%", "°C"])
+def test_a_name_that_trains_is_published_loaded_and_decoded(name: str, tmp_path: Path) -> None:
+    fit(plant().rename(columns={"a": name}), model="linear", window=16, out=tmp_path / "m")
+    channels = open_artifact(tmp_path / "m").spec.channel_names
+    assert channels == (name, "b")
+    assert JsonWideCodec(channels).channels == channels
+    Recorder(tmp_path, channels)
+
+
+@pytest.mark.parametrize("name", ["", "label"])
+def test_a_channel_that_no_reader_takes_is_refused_before_the_training(name: str, tmp_path: Path) -> None:
+    frame = plant().rename(columns={"a": name})
+    with pytest.raises(TrainerError, match=r"^cannot be trained: channel .*; (re)?name it"):
+        fit(frame, out=tmp_path / "m", config=TrainConfig(data=DataOptions(channels=(name, "b"))))
+    assert not (tmp_path / "m").exists()
+    with pytest.raises(ConnectorError, match="--channels"):
+        Recorder(tmp_path, (name, "b"))
+
+
+@pytest.mark.parametrize("series", ["", "x" * (MAX_SERIES_LENGTH + 1)])
+def test_a_series_that_no_message_can_carry_is_refused(series: str) -> None:
+    with pytest.raises(TrainerError, match=r"^cannot be trained: .*series.* name"):
+        fit(plant().assign(series=series))
+
+
+@pytest.mark.parametrize(
+    ("model", "place"),
+    [({"window": 1}, "model.window"), ({"members": ("linear", "conv:1")}, "model.members: 'conv:1'")],
+)
+def test_a_window_of_one_row_is_refused(model: dict[str, object], place: str) -> None:
+    with pytest.raises((TrainerError, ValueError), match=r"one row shows no course"):
+        fit(plant(), config=TrainConfig(model=ModelOptions.model_validate(model)))
+
+
+@pytest.mark.parametrize("value", [1e200, 1e308])
+def test_values_without_a_finite_spread_are_refused_with_their_channel(value: float) -> None:
+    frame = plant()
+    frame.iloc[::2, 1] = value
+    frame.iloc[1::2, 1] = -value
+    with np.errstate(all="ignore"), pytest.raises(TrainerError, match=r"'b'.*no finite spread"):
+        fit(frame, model="linear", window=16)
+
+
+def test_what_readers_refuse_is_not_published(tmp_path: Path) -> None:
+    entry = tmp_path / "m"
+    good = publish(fit(plant(), model="linear", window=16), entry)
+    bad = fit(plant(seed=1), model="linear", window=16)
+    next(bad.module.parameters()).data[0] = float("nan")
+    with pytest.raises(ArtifactError, match=r"not published, as readers would refuse .* not finite"):
+        publish(bad, entry)
+    assert open_artifact(entry).version == good.version
+    assert sorted(path.name for path in entry.iterdir()) == sorted([good.version, "current"])
+
+
+def test_a_file_that_fails_costs_no_other_and_ends_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("good", "bad"):
+        frame = plant(400).assign(label=0, split=["train"] * 300 + ["test"] * 100)
+        frame.rename_axis("timestamp").reset_index().to_parquet(tmp_path / f"{name}.parquet")
+    real = evaluate.evaluate_file
+
+    def failing(path: Path, *rest: object) -> object:
+        if path.stem == "bad":
+            raise np.linalg.LinAlgError("Singular matrix")
+        return real(path, *rest)  # type: ignore[arg-type]
+
+    with patch.object(evaluate, "evaluate_file", failing):
+        assert main(["evaluate", str(tmp_path), "--model", "linear", "--jobs", "1"]) == 1
+    printed = capsys.readouterr().out
+    assert "1 files evaluated, 1 failed" in printed
+    assert "LinAlgError: Singular matrix" in printed
