@@ -163,6 +163,7 @@ class Batch:
     unknown_values  values of channels that the codec does not know
     decode_seconds  the part of the poll that decoding took
     deleted         partition -> (offset wanted, offset read instead), if messages were deleted unread
+    recreated       partition -> messages known to be unread when the input was deleted and created again
     """
 
     readings: Readings
@@ -174,6 +175,7 @@ class Batch:
     unknown_values: int = 0
     decode_seconds: float = 0.0
     deleted: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    recreated: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +284,10 @@ class StreamSource(Source, Protocol):
 
         A large group may have no partition for this process; that counts as assigned.
         """
+
+    @property
+    def identity(self) -> str:
+        """Differs between the input and a later one of the same name; empty where unknown."""
 
     @property
     def num_rebalances(self) -> int:

@@ -6,7 +6,7 @@ A blocking call on that thread would stop the heartbeats, so both classes only t
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, TopicPartition
@@ -101,10 +101,11 @@ class DeletedOffsets:
                 self._wanted[partition.partition] = state.position.offset
         self._reset(partition, strategy)
 
-    def forget(self, partition: int) -> None:
-        """Forget a partition that is read from another offset now, or by another process."""
+    def forget(self, partitions: Iterable[int]) -> None:
+        """Forget partitions that are read from another offset now, or by another process."""
         with self._lock:
-            self._wanted.pop(partition, None)
+            for number in partitions:
+                self._wanted.pop(number, None)
 
     def passed(
         self, positions: Mapping[int, int], records: Mapping[int, list[Any]]

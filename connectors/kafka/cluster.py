@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any, TypeVar
 
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition, errors
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition, errors
 from kafka.net.compat import KafkaNetClient
 
 from connectors.errors import KafkaError
@@ -27,9 +27,12 @@ from connectors.retry import Problem, connect, wait_until
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS, _RETRY_SECONDS = 1.0, 0.2
+_LOOKS, _LOOK_AGAIN_SECONDS = 3, 0.5
 PATIENCE_SECONDS = 180.0
 
 Answer = TypeVar("Answer")
+
+_CODEC_CURE = "; install our extra `compression`: pip install 'streamgauge[compression]'"
 
 _CURES = (
     # Words of OpenSSL and of the Kafka client; the first entry that fits is used.
@@ -73,7 +76,7 @@ def wait_for_broker(
 ) -> None:
     """Return when the cluster answers, and has `topic` if one is given; or when `stop` is set.
 
-    Every failed attempt is logged.
+    Only a cluster that does not answer is waited for. Every failed attempt is logged.
 
     Args:
         connection: the cluster and how to log in.
@@ -82,16 +85,23 @@ def wait_for_broker(
         stop: ends the wait early.
 
     Raises:
-        KafkaError: what is missing and how to cure it, after `timeout_seconds`. Refused credentials or
-            certificates raise at once, since waiting cannot help.
+        KafkaError: what is missing and how to cure it, after `timeout_seconds`. A missing topic, refused
+            credentials or certificates raise at once, since waiting cannot help.
     """
-    wait_until(lambda seconds: _probe(connection, topic, seconds), timeout_seconds, stop or threading.Event())
+    stop = stop or threading.Event()
+    wait_until(lambda seconds: _probe(connection, topic, seconds, stop), timeout_seconds, stop)
 
 
-def _probe(connection: Connection, topic: str | None, timeout_seconds: float) -> Problem | None:
+def _probe(
+    connection: Connection, topic: str | None, timeout_seconds: float, stop: threading.Event
+) -> Problem | None:
     """Return what is wrong with the cluster, or None.
 
-    A plain connection comes first, because its error names the server that refused.
+    A plain connection comes first, because its error names the server that refused. A broker that has just
+    started may not know all topics yet, so a missing topic is looked up several times.
+
+    Raises:
+        KafkaError: the cluster answers and has no such topic, or refuses access.
     """
     remedy = (
         f"is the cluster up, and are bootstrap_servers ({connection.servers}) and security_protocol"
@@ -102,10 +112,14 @@ def _probe(connection: Connection, topic: str | None, timeout_seconds: float) ->
         return Problem("; ".join(str(reason) for reason in reasons), remedy)
     complaints: list[Exception] = []
     try:
-        with _admin(connection, timeout_seconds, complaints) as admin:
-            if topic is None or _partitions(admin, topic):
+        with admin_client(connection, timeout_seconds, complaints) as admin:
+            if topic is None:
                 return None
-            return _no_topic(connection, topic)
+            for _ in range(_LOOKS):
+                if _partitions(admin, topic):
+                    return None
+                stop.wait(_LOOK_AGAIN_SECONDS)
+            raise _no_topic(connection, topic)
     except (errors.KafkaError, OSError) as error:
         for complaint in complaints:
             if cure := remedy_for(one_line(complaint)):
@@ -116,10 +130,11 @@ def _probe(connection: Connection, topic: str | None, timeout_seconds: float) ->
         )
 
 
-def _no_topic(connection: Connection, topic: str) -> Problem:
-    return Problem(
-        f"topic {topic!r} does not exist at {connection.servers}, or this login may not read it",
-        "create it, or change [kafka] topic (--topic)",
+def _no_topic(connection: Connection, topic: str) -> KafkaError:
+    return KafkaError(
+        f"topic {topic!r} does not exist at {connection.servers}, or this login may not read it: create it"
+        f" with `kafka-topics.sh --bootstrap-server {connection.bootstrap_servers[0]} --create"
+        f" --topic {topic} --partitions N`, or change [kafka] topic (--topic)"
     )
 
 
@@ -130,7 +145,10 @@ def ensure_topics(connection: Connection, specs: Sequence[TopicSpec]) -> None:
         KafkaError: a topic is missing and cannot be created.
     """
     names = [spec.name for spec in specs]
-    with translated(connection, f"cannot create topics {', '.join(names)}"), _admin(connection) as admin:
+    with (
+        translated(connection, f"cannot create topics {', '.join(names)}"),
+        admin_client(connection) as admin,
+    ):
         for spec in specs:
             if not _partitions(admin, spec.name):
                 with suppress(errors.TopicAlreadyExistsError):  # another process may be faster
@@ -141,7 +159,7 @@ def ensure_topics(connection: Connection, specs: Sequence[TopicSpec]) -> None:
 
 def count_partitions(connection: Connection, topic: str) -> int:
     """Return the number of partitions of a topic, 0 if it does not exist. Raises KafkaError."""
-    with translated(connection, f"cannot look up topic {topic}"), _admin(connection) as admin:
+    with translated(connection, f"cannot look up topic {topic}"), admin_client(connection) as admin:
         return _partitions(admin, topic)
 
 
@@ -156,8 +174,7 @@ def sample(connection: Connection, topic: str, num_messages: int) -> list[bytes 
         try:
             partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
             if not partitions:
-                problem = _no_topic(connection, topic)
-                raise KafkaError(f"{problem.text}: {problem.remedy}")
+                raise _no_topic(connection, topic)
             consumer.assign(partitions)
             consumer.seek_to_beginning(*partitions)
             ends = consumer.end_offsets(partitions)
@@ -195,7 +212,7 @@ class _Watched(KafkaNetClient):  # type: ignore[misc]
 
 
 @contextmanager
-def _admin(
+def admin_client(
     connection: Connection, timeout_seconds: float = 30.0, complaints: list[Exception] | None = None
 ) -> Iterator[KafkaAdminClient]:
     """Open an admin client. If its constructor fails, close the thread and sockets that it leaves behind."""
@@ -244,8 +261,21 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the error's text in one line, or its type if it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return the error's text in one line, or its type if it has none; name the package that is missing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text + _CODEC_CURE if "compression codec not found" in text else text
+
+
+def start_producer(settings: Mapping[str, object]) -> KafkaProducer:
+    """Return a producer with these settings.
+
+    Raises the client's KafkaError, also for a compression whose library is missing: the client has no error
+    of its own for that.
+    """
+    try:
+        return KafkaProducer(**settings)
+    except RuntimeError as error:
+        raise errors.UnsupportedCodecError(str(error)) from error
 
 
 def remedy_for(problem: str) -> str | None:
@@ -254,3 +284,9 @@ def remedy_for(problem: str) -> str | None:
         if any(sign in problem for sign in signs):
             return cure
     return None
+
+
+def identity_of(topic_id: object) -> str:
+    """Return the broker's id of a topic as text; "" where it has none."""
+    text = "" if topic_id is None else str(topic_id)
+    return "" if not text.strip("0-") else text

@@ -121,7 +121,7 @@ def client_settings(connection: Connection) -> dict[str, object]:
         "ssl_password": connection.ssl_key_password,
         "ssl_check_hostname": connection.ssl_check_hostname,
         "reconnect_backoff_max_ms": 5_000,  # the client's 30 s would delay us after a restart
-        "metadata_max_age_ms": 60_000,  # new partitions are noticed after at most this time
+        "metadata_max_age_ms": 5_000,  # new partitions, and topics recreated, are noticed after at most this
     }
 
 

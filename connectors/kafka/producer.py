@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kafka import KafkaProducer, errors
+from kafka import errors
 
 from connectors.errors import KafkaError
-from connectors.kafka.cluster import one_line, translated
+from connectors.kafka.cluster import one_line, start_producer, translated
 from connectors.kafka.connection import (
     Connection,
     ProducerOptions,
@@ -26,7 +26,7 @@ class Producer:
         """Connect to the cluster. Raises KafkaError if it cannot be reached or refuses access."""
         self._connection, self._options = connection, options or ProducerOptions()
         with translated(connection, "cannot start a producer"):
-            self._producer = KafkaProducer(**client_settings(connection), **producer_settings(self._options))
+            self._producer = start_producer(client_settings(connection) | producer_settings(self._options))
 
     def produce(self, messages: Sequence[Message]) -> None:
         """Send the messages in order and wait until every one is acknowledged.

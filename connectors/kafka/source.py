@@ -17,11 +17,12 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from connectors.kafka.admin.recreation import Recreation
 from connectors.kafka.batch_size import BatchSizer
 from connectors.kafka.connection import Connection, ConsumerOptions
 from connectors.kafka.partitions import Change, GroupView, Lag, Partitions
 from connectors.kafka.topic_consumer import TopicConsumer
-from connectors.records import Batch, Codec, Membership, Position, RawColumns, StreamSource
+from connectors.records import Batch, Codec, Decoded, Membership, Position, RawColumns, StreamSource
 
 _CHECK_SECONDS = 1.0
 
@@ -45,13 +46,11 @@ class KafkaSource:
             KafkaError: the cluster cannot be reached or refuses access.
         """
         self._topic, self._codec = options.topic, codec
-        self._partitions = Partitions(options.awaits_start)
-        self._lag = Lag()
+        self._partitions, self._lag = Partitions(options.awaits_start), Lag()
         self._sizer = BatchSizer(options.max_poll_records, options.max_poll_interval_seconds)
-        self._checked_at = 0.0
-        self.membership = Membership(None)
+        self._checked_at, self.membership = 0.0, Membership(None)
         self._consumer = TopicConsumer(connection, options)
-        self._rebalances = self._consumer.rebalances
+        self._rebalances, self._recreation = self._consumer.rebalances, Recreation(self._consumer)
 
     def poll(self, timeout_seconds: float) -> Batch:
         """Return what has arrived, after at most about `timeout_seconds`; empty while the broker is away.
@@ -69,10 +68,7 @@ class KafkaSource:
         records = {number: found for number, found in fetched.items() if number in change.usable}
         deleted = self._advance(records)  # 4
         self._sizer.taken(sum(map(len, records.values())))
-        began = time.perf_counter()
-        raw = RawColumns.of_consumed(chain.from_iterable(records.values()))
-        decoded = self._codec.decode_columns(raw)  # 5
-        decode_seconds = time.perf_counter() - began
+        decoded, decode_seconds = _decode(self._codec, records)  # 5
         self._check_now_and_then()
         return Batch(
             decoded.readings,
@@ -84,14 +80,14 @@ class KafkaSource:
             decoded.unknown_values,
             decode_seconds,
             deleted,
+            self._recreation.take_unread(change.assigned),
         )
 
     def read_from(self, starts: Mapping[int, int]) -> None:
         """Start the newly assigned partitions at these offsets, absent ones where they were first fetched."""
         begins = self._partitions.start(starts, self._consumer.assignment())
         self._consumer.seek({number: at for number, at in begins.items() if at is not None})
-        for number in begins:
-            self._consumer.deleted.forget(number)
+        self._consumer.deleted.forget(begins)
 
     def use_codec(self, codec: Codec) -> None:
         """Decode with another codec from the next `poll` on."""
@@ -140,12 +136,17 @@ class KafkaSource:
     def has_reached(self, position: Position) -> bool:
         """Whether everything before `position` was read, of the partitions that are assigned."""
         held, read = self._consumer.assignment(), self._consumer.positions()
-        wanted = {number: at for number, at in _numbers(position).items() if number in held}
-        return all(read.get(number, 0) >= at for number, at in wanted.items()) and self._rebalances.joined
+        wanted = ((number, at) for number, at in _numbers(position).items() if number in held)
+        return self._rebalances.joined and all(read.get(number, 0) >= at for number, at in wanted)
 
     def assignment(self) -> frozenset[int]:
         """Return the partitions that are assigned to this process."""
         return self._consumer.assignment()
+
+    @property
+    def identity(self) -> str:
+        """The broker's id of the topic; a topic created again has another one. Empty where unknown."""
+        return self._consumer.identity()
 
     @property
     def is_assigned(self) -> bool:
@@ -201,8 +202,7 @@ class KafkaSource:
         first = {number: found[0].offset for number, found in fetched.items()}
         change = self._partitions.follow(group, first)
         self._rebalances.follow()
-        for number in group.lost:
-            self._consumer.deleted.forget(number)
+        self._consumer.deleted.forget(group.lost)
         self._lag.forget(group.lost)
         self._consumer.seek(change.seek)
         if change.restart:
@@ -214,8 +214,8 @@ class KafkaSource:
         started = self._partitions.started
         positions = {number: at for number, at in self._consumer.positions().items() if number in started}
         deleted = self._consumer.deleted.passed(positions, records)
-        self._partitions.advance({number: at for number, (_, at) in deleted.items()})
-        self._partitions.advance({number: found[-1].offset + 1 for number, found in records.items()})
+        behind = {number: found[-1].offset + 1 for number, found in records.items()}
+        self._partitions.advance({number: at for number, (_, at) in deleted.items()} | behind)
         self._lag.read({number: found[-1].timestamp for number, found in records.items()})
         return deleted
 
@@ -225,7 +225,15 @@ class KafkaSource:
         if now - self._checked_at >= _CHECK_SECONDS:
             self._checked_at = now
             self._consumer.check()
+            self._recreation.look(self._partitions.started, self._lag.messages)
             self._lag.measure(self._consumer.positions(), self._consumer.known_ends())
+
+
+def _decode(codec: Codec, records: Mapping[int, list[Any]]) -> tuple[Decoded, float]:
+    """Decode records by partition; also return the seconds that this took."""
+    began = time.perf_counter()
+    decoded = codec.decode_columns(RawColumns.of_consumed(chain.from_iterable(records.values())))
+    return decoded, time.perf_counter() - began
 
 
 def _numbers(position: Position) -> dict[int, int]:

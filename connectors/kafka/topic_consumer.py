@@ -16,7 +16,7 @@ from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAs
 
 from connectors.errors import KafkaError
 from connectors.kafka.client_events import DeletedOffsets, Rebalances
-from connectors.kafka.cluster import one_line, patiently, translated
+from connectors.kafka.cluster import identity_of, one_line, patiently, translated
 from connectors.kafka.connection import (
     Connection,
     ConsumerOptions,
@@ -79,6 +79,16 @@ class TopicConsumer:
     def assignment(self) -> frozenset[int]:
         """Return the partitions that are assigned to this process."""
         return frozenset(tp.partition for tp in self._consumer.assignment())
+
+    def identity(self) -> str:
+        """Return the broker's id of the topic as of the last metadata, "" where it is unknown."""
+        return identity_of(self._consumer._client.cluster.topic_id(self._options.topic))
+
+    def rewind(self) -> bool:
+        """Commit the oldest offset of each assigned partition; return whether that is done."""
+        there = self._consumer._client.cluster.partitions_for_topic(self._options.topic) or set()
+        held = self.assignment() & there
+        return bool(held) and self.commit(self.earliest(held))
 
     def seek(self, offsets: Mapping[int, int]) -> None:
         """Read on from these offsets; skip partitions that were taken away in the meantime."""

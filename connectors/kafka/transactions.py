@@ -15,7 +15,7 @@ from typing import Any
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition, errors
 
 from connectors.errors import KafkaError, TransactionAbortedError, TransactionsUnsupportedError
-from connectors.kafka.cluster import one_line
+from connectors.kafka.cluster import one_line, start_producer
 from connectors.kafka.connection import (
     Connection,
     ProducerOptions,
@@ -130,7 +130,7 @@ class Transactions:
         }
         producer: KafkaProducer | None = None
         try:
-            producer = KafkaProducer(**settings)
+            producer = start_producer(settings)
             producer.init_transactions()
         except (errors.UnsupportedVersionError, errors.TransactionalIdAuthorizationFailedError) as error:
             self._discard(producer)

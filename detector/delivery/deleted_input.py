@@ -19,6 +19,23 @@ class Deletions:
     def __init__(self) -> None:
         self.messages = 0
 
+    def notice_recreated(self, unread: Mapping[int, int]) -> None:
+        """Count and log what was lost with an input topic that was deleted and created again.
+
+        Args:
+            unread: partition -> messages of the old topic that were not read when it was last looked at.
+        """
+        if not unread:
+            return
+        self.messages += sum(unread.values())
+        logs.event(
+            "input topic was deleted and created again: reading the new one from its beginning",
+            logging.WARNING,
+            partitions=sorted(unread),
+            unread_messages=sum(unread.values()),
+            remedy="none needed if the topic was recreated on purpose",
+        )
+
     def notice(self, deleted: Mapping[int, tuple[int, int]], until: Mapping[int, int] | None = None) -> None:
         """Count and log gaps in the input.
 
@@ -55,5 +72,6 @@ class Deletions:
     def prepare(self, engine: Engine, batch: Batch) -> Batch:
         """Prepare the engine for a batch without recovery: series of assigned partitions warm up."""
         self.notice(batch.deleted)
+        self.notice_recreated(batch.recreated)
         engine.drop(batch.lost)
         return batch

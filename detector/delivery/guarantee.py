@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from connectors.errors import TransactionsUnsupportedError
-from connectors.kafka.cluster import count_partitions, ensure_topics
 from connectors.kafka.compacted_topic import read_state
-from connectors.kafka.connection import Connection, ProducerOptions, TopicSpec
+from connectors.kafka.connection import Connection, ProducerOptions
 from connectors.kafka.delivery import AtLeastOnce, ExactlyOnce, Watch
 from connectors.kafka.producer import Producer
 from connectors.kafka.transactions import Transactions
@@ -18,18 +17,9 @@ from connectors.records import StreamSource
 from detector.config.load import Config
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.messages import Topics
+from detector.delivery.output_topics import STATE_BYTES
 from detector.delivery.recovery import Recovery
 from detector.delivery.sink import Delivery
-from detector.errors import ConfigError
-
-_DEAD_LETTER_BYTES = 2 << 20
-_STATE_BYTES = 16 << 20
-_STATE_SETTINGS = {
-    "cleanup.policy": "compact",
-    "max.message.bytes": str(_STATE_BYTES),
-    "segment.ms": "600000",  # only closed segments are compacted, and recovery reads all that is not
-    "min.cleanable.dirty.ratio": "0.2",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +38,6 @@ class ChosenGuarantee:
     client: Transactions | Producer
 
 
-def create_topics(connection: Connection, config: Config, topics: Topics) -> None:
-    """Create the output topics that are missing.
-
-    Dead letters may be as large as an input message with its headers. The state topic has as many partitions
-    as the input.
-
-    Raises:
-        ConfigError: an existing state topic has fewer partitions than the input.
-    """
-    room = {"max.message.bytes": str(_DEAD_LETTER_BYTES)}
-    wanted = [
-        TopicSpec(topics.scores),
-        TopicSpec(topics.alerts),
-        TopicSpec(topics.dead_letters, settings=room),
-    ]
-    num_partitions = count_partitions(connection, config.kafka.topic)
-    if config.recovery.max_replay_rows:
-        wanted.append(TopicSpec(topics.state, num_partitions, settings=_STATE_SETTINGS))
-    if config.output.create_topics:
-        ensure_topics(connection, wanted)
-    if config.recovery.max_replay_rows:
-        found = count_partitions(connection, topics.state)
-        if found < num_partitions:
-            raise ConfigError(
-                f"[recovery] topic {topics.state} has {found} partitions, {config.kafka.topic} has"
-                f" {num_partitions}: add partitions to it (compacted, cleanup.policy=compact), or set"
-                " max_replay_rows = 0 to run without saved state"
-            )
-
-
 def choose(
     config: Config, connection: Connection, source: StreamSource, http_port: int, watch: Watch
 ) -> ChosenGuarantee:
@@ -94,7 +54,7 @@ def choose(
         TransactionsUnsupportedError: mode `exactly_once` on a cluster without transactions.
         KafkaError: the cluster cannot be reached or refuses access.
     """
-    options = ProducerOptions(compression=config.kafka.compression, max_message_bytes=_STATE_BYTES)
+    options = ProducerOptions(compression=config.kafka.compression, max_message_bytes=STATE_BYTES)
     mode, reason = config.delivery.mode, "as configured"
     if mode != "at_least_once":
         timeout = config.delivery.transaction_timeout

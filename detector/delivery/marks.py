@@ -28,11 +28,13 @@ class Mark(msgspec.Struct):
     next         the offset to read next
     before       the value of `next` one batch earlier
     replay_from  the oldest reading that some snapshot lacks
+    topic        identity of the input topic, whose offsets these are; empty where unknown
     """
 
     next: int
     before: int
     replay_from: int
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)

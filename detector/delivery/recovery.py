@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import msgspec
@@ -49,9 +49,39 @@ class OffsetLog(Protocol):
 
     def read_from(self, starts: Mapping[int, int]) -> None: ...
 
+    @property
+    def identity(self) -> str: ...
+
 
 ReadState = Callable[[Iterable[int]], Mapping[int, Mapping[bytes, bytes]]]
 """Return partition -> key -> newest value of the state topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Hold the saved state of a partition.
+
+    mark    None where nothing was saved
+    states  the snapshots of its series
+    holds   series -> offset up to which its snapshot has its readings
+    """
+
+    mark: Mark | None
+    states: list[SeriesState]
+    holds: dict[str, int]
+
+    @classmethod
+    def of(cls, engine: Engine, records: Mapping[bytes, bytes]) -> Saved:
+        """Decode the records of a state partition; leave out what cannot be read."""
+        states, holds = [], {}
+        for key, value in records.items():
+            name = key.decode(errors="replace")
+            found = None if key == MARK else decode_state(name, value)
+            if found is not None:
+                states.append(found[0])
+                if found[0].origin.grid == engine.origin.grid:  # else none of its readings is restored
+                    holds[name] = found[1]
+        return cls(decode_mark(records.get(MARK)), states, holds)
 
 
 class Recovery:
@@ -80,7 +110,7 @@ class Recovery:
         self._read_state, self._topic, self._input = read_state, topic, source
         self._stride = max(1, max_replay_rows // 2)
         self._deletions = deletions or Deletions()
-        self._progress = Progress()
+        self._progress, self._identity = Progress(), ""
 
     @property
     def num_replaying(self) -> int:
@@ -110,6 +140,7 @@ class Recovery:
         4. Replay readings that were scored before, without output.
         """
         self._deletions.notice(batch.deleted, self._progress.replayed_until())  # 1
+        self._deletions.notice_recreated(batch.recreated)
         engine.drop(batch.lost)  # 2
         for partition in batch.lost:
             self._progress.forget(partition)
@@ -136,15 +167,18 @@ class Recovery:
         """
         if not partitions:
             return {}
-        started = time.monotonic()
+        started, self._identity = time.monotonic(), log.identity
         committed = log.committed(partitions)
-        saved = self._read_state(partitions)
+        read = self._read_state(partitions)
+        saved = _newest({number: Saved.of(engine, read.get(number, {})) for number in partitions}, engine)
         earliest = log.earliest(partitions)
         starts = {}
         for partition in sorted(partitions):
             self._progress.forget(partition)
-            records = dict(saved.get(partition, {}))
-            resume = self._restored(engine, partition, records, committed.get(partition), now_ns)
+            begin = self._begin(saved[partition].mark, committed.get(partition), earliest.get(partition, 0))
+            resume = begin or self._restored(
+                engine, partition, saved[partition], committed.get(partition), now_ns
+            )
             if resume is None:
                 logs.event("partition assigned: no saved state", partition=partition, committed="nothing yet")
                 continue
@@ -173,7 +207,7 @@ class Recovery:
             messages.append(Message(self._topic, state.name.encode(), value, (), partition))
         oldest = oldest_unsaved(changed, ~due)
         for (_, partition), now in position.items():  # 3
-            mark = Mark(now, previous[partition], oldest.get(partition, now))
+            mark = Mark(now, previous[partition], oldest.get(partition, now), self._identity)
             messages.append(Message(self._topic, MARK, msgspec.json.encode(mark), (), partition))
         return messages
 
@@ -181,12 +215,12 @@ class Recovery:
         self,
         engine: Engine,
         partition: int,
-        records: dict[bytes, bytes],
+        saved: Saved,
         committed: int | None,
         now_ns: int | None,
     ) -> Resume | None:
         """Restore the saved series; return how to resume, None for a partition that nobody has read."""
-        mark = decode_mark(records.pop(MARK, None))
+        mark = saved.mark
         at = published_until(mark, committed)
         if at is None or mark is None:
             return None if at is None else Resume(at, at)
@@ -199,9 +233,8 @@ class Recovery:
                 state_at=mark.next,
             )
             return Resume(at, at)
-        states, holds = _decoded(engine, records)
         try:
-            engine.restore(states, partition, now_ns)
+            engine.restore(saved.states, partition, now_ns)
         except ValueError as error:
             logs.event(
                 "saved state does not fit: starting without it",
@@ -210,7 +243,20 @@ class Recovery:
                 error=str(error),
             )
             return Resume(at, at)
-        return Resume(min(mark.replay_from, at), at, holds)
+        return Resume(min(mark.replay_from, at), at, saved.holds)
+
+    def _begin(self, mark: Mark | None, committed: int | None, earliest: int) -> Resume | None:
+        """Return where to begin a topic that replaced the one of the mark; None if it is the same one."""
+        if mark is None or not (mark.topic and self._identity) or mark.topic == self._identity:
+            return None
+        logs.event(
+            "input topic was recreated: starting without saved state",
+            logging.WARNING,
+            state_at=mark.next,
+            remedy="none needed if the topic was recreated on purpose",
+        )
+        at = earliest if committed is None else committed
+        return Resume(at, at)
 
     def _without_deleted(self, partition: int, resume: Resume, earliest: int) -> Resume:
         """Return where reading can start, given the oldest offset that retention has left."""
@@ -220,17 +266,25 @@ class Recovery:
         return replace(resume, read_from=earliest)
 
 
-def _decoded(engine: Engine, records: Mapping[bytes, bytes]) -> tuple[list[SeriesState], dict[str, int]]:
-    """Decode the snapshots of a partition; also return series -> offset up to which each has readings."""
-    states, holds = [], {}
-    for key, value in records.items():
-        name = key.decode(errors="replace")
-        found = decode_state(name, value)
-        if found is not None:
-            states.append(found[0])
-            if found[0].origin.grid == engine.origin.grid:  # else none of its readings is restored
-                holds[name] = found[1]
-    return states, holds
+def _newest(saved: Mapping[int, Saved], engine: Engine) -> dict[int, Saved]:
+    """Leave out snapshots of series that have moved to another partition, where a newer one lies.
+
+    Keyed messages move when partitions are added. A series that the engine already follows stays as it is.
+    """
+    newest: dict[str, int] = {}
+    for state in (state for one in saved.values() for state in one.states):
+        newest[state.name] = max(state.watermark_ns, newest.get(state.name, state.watermark_ns))
+    followed = set(engine.latest.names)
+    chosen = {}
+    for number in sorted(saved):
+        states = [
+            state
+            for state in saved[number].states
+            if state.name not in followed and state.watermark_ns == newest[state.name]
+        ]
+        followed |= {state.name for state in states}
+        chosen[number] = replace(saved[number], states=states)
+    return chosen
 
 
 def _log_restored(partition: int, resume: Resume, started: float) -> None:

@@ -156,6 +156,10 @@ class Engine:
         """Return the series that have changed since they were saved."""
         return self._parts.saved.changed(self._parts.series.known())
 
+    def save_all_soon(self) -> None:
+        """Make every series urgent to save, because what was saved is gone."""
+        self._parts.saved.mark_urgent(self._parts.series.known())
+
     def save(self, slots: NDArray[np.int32]) -> list[SeriesState]:
         """Return the state of these series, by ascending slot; from now on they count as unchanged."""
         return save_series(self._parts, slots)

@@ -83,13 +83,9 @@ class LatestVerdicts:
         others: NDArray[np.int32] = slots[self._state.data[slots] != State.STALE]
         return others
 
-    def saved_arrays(self) -> list[SeriesArray]:
-        """Return the arrays that belong to the saved state of a series, in the order of its cells."""
-        return [self._score, self._state, self._row, self._missing]
-
     def arrays(self) -> list[SeriesArray]:
-        """Return every array over series that this object keeps."""
-        return [*self.saved_arrays(), self._threshold, self._channels]
+        """Return every array over series that this object keeps, in the order of the saved cells."""
+        return [self._score, self._state, self._row, self._missing, self._threshold, self._channels]
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""

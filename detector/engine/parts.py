@@ -116,7 +116,7 @@ class Parts:
         scoring = (self.grid, self.window_scorer, self.row_scorer)
         return [
             *(array for part in scoring for array in part.arrays()),
-            *self.latest.saved_arrays(),
+            *self.latest.arrays(),
             *self.incidents.arrays(),
         ]
 

@@ -30,13 +30,20 @@ class SavedState:
     ) -> None:
         """Record the partition of each series, and the first reading that its saved state lacks.
 
+        A series that comes from another partition than before becomes urgent to save there.
+
         Args:
             slot: the series of each reading in order of arrival, int32 [n].
             partition: the input partition of each reading, int32 [n].
             offset: the position of each reading in its partition, int64 [n].
         """
+        before = self._partition.data[slot]
+        moved = slot[(before >= 0) & (before != partition)]
+        # Its saved state lies in the other partition, and offsets of that one mean nothing here.
+        self._since.data[moved], self._urgent.data[moved] = _SAVED, True
         self._partition.data[slot] = partition
-        first = np.flatnonzero(self._since.data[slot] == _SAVED)[::-1]
+        is_here = self._partition.data[slot] == partition
+        first = np.flatnonzero(is_here & (self._since.data[slot] == _SAVED))[::-1]
         self._since.data[slot[first]] = offset[first]
 
     def mark_urgent(self, slots: NDArray[np.int32] | Sequence[int]) -> None:

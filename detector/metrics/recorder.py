@@ -65,6 +65,7 @@ class Metrics:
             Selection(max_series, patterns), Selection(max_channel_series, patterns)
         )
         self._peaks = Peaks()
+        self._replayed = 0
         self._scraping = threading.Lock()
         build = {"version": software_version, "python": platform.python_version()}
         self._exposition = Exposition(sources, build, max_series)
@@ -118,9 +119,15 @@ class Metrics:
         return self._loaded_at
 
     def _series(self, turn: Turn) -> SeriesView:
-        """Return a view of every series; the previous view if nothing can have changed."""
+        """Return a view of every series; the previous view if nothing can have changed.
+
+        A replay has no results, and its last turn comes after it has ended: its readings tell of it.
+        """
         num_new = len(turn.result.verdicts) + len(turn.result.provisional) + len(turn.batch.readings)
-        if num_new or turn.batch.lost or turn.batch.assigned or self.sources.replaying():
+        replayed = self.sources.replayed()
+        num_new += replayed - self._replayed
+        self._replayed = replayed
+        if num_new or turn.batch.lost or turn.batch.assigned:
             return SeriesView.of(self.engine, self._selections)
         return self.snapshot.series
 

@@ -12,6 +12,7 @@ from detector.artifact.spec import Artifact
 from detector.config.load import Config
 from detector.config.schema import InputSection, KafkaSection
 from detector.config.secrets import revealed
+from detector.delivery.output_topics import OutputTopics
 from detector.notify.notifiers import Notifiers
 
 
@@ -22,11 +23,13 @@ class Clients:
     connection  how to reach the cluster
     source      the input stream
     notifiers   the receivers of incidents
+    topics      the topics that are written
     """
 
     connection: Connection
     source: StreamSource
     notifiers: Notifiers
+    topics: OutputTopics
 
 
 def open_source(connection: Connection, config: Config, artifact: Artifact) -> StreamSource:

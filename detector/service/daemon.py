@@ -16,14 +16,16 @@ from urllib.parse import urlsplit
 import torch
 
 from connectors.kafka.cluster import wait_for_broker
+from connectors.records import Batch
 from detector import logs
 from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact
 from detector.config.engine_options import engine_options, rules_of
 from detector.config.load import Config
 from detector.delivery.deleted_input import Deletions
-from detector.delivery.guarantee import choose, create_topics, recovery_of
+from detector.delivery.guarantee import choose, recovery_of
 from detector.delivery.messages import MessageEncoder, Topics
+from detector.delivery.output_topics import OutputTopics
 from detector.delivery.sink import MessageSink
 from detector.engine.engine import Engine
 from detector.engine.loop import Turn, run
@@ -65,14 +67,17 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
     wait_for_broker(connection, config.kafka.topic, timeout_seconds=timeout, stop=signals.stop)
     if signals.stop.is_set():
         return
-    create_topics(connection, config, Topics.of(config.output.prefix))
+    topics = OutputTopics(connection, config, Topics.of(config.output.prefix))
+    topics.ensure()
     engine = Engine(artifact, options)
     with ExitStack() as resources:
         source = open_source(connection, config, artifact)
         resources.callback(notifiers.close)
         resources.callback(source.close)  # first: another process takes over while notifiers finish
+        resources.callback(topics.close)
         notifiers.start()
-        clients = Clients(connection, source, notifiers)
+        topics.start()
+        clients = Clients(connection, source, notifiers, topics)
         Daemon(config, read or (lambda: config), engine, clients, resources).run(signals)
     logs.event("stopped", readings=engine.counters.readings, rows=engine.counters.rows)
 
@@ -89,6 +94,7 @@ class Daemon:
         resources: ExitStack,
     ) -> None:
         self._config, self._engine, self._source = config, engine, clients.source
+        self._topics = clients.topics
         self._deletions = Deletions()
         self._recovery = recovery_of(config, clients.connection, self._deletions)
         model_reloads, config_reloads = ReloadCounts(), ReloadCounts()
@@ -120,8 +126,16 @@ class Daemon:
         """Drive the loop until a signal stops it."""
         signals.on_hang_up(self._config_reloader.ask, self._watcher.ask)
         self._watcher.start()
-        prepare = partial(self._recovery.prepare, self._source) if self._recovery else self._deletions.prepare
-        run(self._source, self._engine, self._sink, signals.stop.is_set, self._on_turn, prepare)
+        run(self._source, self._engine, self._sink, signals.stop.is_set, self._on_turn, self._prepare)
+
+    def _prepare(self, engine: Engine, batch: Batch) -> Batch:
+        """Make topics and engine ready for a batch; return its live part."""
+        self._topics.prepare(batch)
+        if self._topics.has_new_state_topic():
+            engine.save_all_soon()
+        if self._recovery is None:
+            return self._deletions.prepare(engine, batch)
+        return self._recovery.prepare(self._source, engine, batch)
 
     def _on_turn(self, turn: Turn) -> None:
         """Follow a turn, then reload what is to be reloaded: nothing is in progress now. Check ourselves."""

@@ -21,6 +21,7 @@ from trainer.errors import TrainerError
 TOPIC = "readings"
 _NUM_PARTITIONS = 4
 _READY_SECONDS = 120.0
+# The embedded broker lets the first member of a group wait for half of its session: of 45 s by default.
 _CONFIG = """\
 [model]
 path = "{directory}/models/pump-{family}"
@@ -29,6 +30,7 @@ path = "{directory}/models/pump-{family}"
 bootstrap_servers = ["{bootstrap}"]
 topic = "{topic}"
 group_id = "demo-{family}"
+session_timeout = "15s"
 
 [output]
 prefix = "{family}"

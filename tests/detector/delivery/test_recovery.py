@@ -26,6 +26,7 @@ class Topics:
     """An input topic and a state topic, committed together as in a transaction."""
 
     def __init__(self) -> None:
+        self.topic_id = "first"
         self.offsets: dict[int, int] = {}
         self.state: dict[int, dict[bytes, bytes]] = {}
         self.oldest: dict[int, int] = {}
@@ -36,6 +37,10 @@ class Topics:
 
     def earliest(self, partitions: Collection[int]) -> Mapping[int, int]:
         return {number: self.oldest.get(number, 0) for number in partitions}
+
+    @property
+    def identity(self) -> str:
+        return self.topic_id
 
     def read_from(self, starts: Mapping[int, int]) -> None:
         self.starts = dict(starts)
@@ -216,3 +221,58 @@ def test_old_series_are_saved_in_shares_and_very_old_or_urgent_ones_at_once() ->
 def test_marks_that_cannot_be_read_are_none() -> None:
     assert decode_mark(None) is decode_mark(b"nonsense") is None
     assert decode_mark(b'{"next": 3, "before": 2, "replay_from": 1}') == Mark(3, 2, 1)
+
+
+def test_another_topic_of_the_same_name_starts_without_saved_state() -> None:
+    """Offsets belong to a topic: those of the deleted one say nothing of its successor."""
+    topics = Topics()
+    mark = b'{"next": 50, "before": 40, "replay_from": 10, "topic": "first"}'
+    topics.state = {0: {MARK: mark}, 1: {MARK: mark}}
+    topics.topic_id, topics.offsets, topics.oldest = "second", {1: 3}, {0: 2}
+    recovery = Recovery(topics.read_state, "state", TOPIC, 20)
+    assert recovery.restore(engine_of({}), topics, [0, 1], None) == {0: 2, 1: 3}
+    assert not recovery.is_replaying
+    topics.topic_id = ""  # a broker without ids: nothing can be told
+    assert Recovery(topics.read_state, "state", TOPIC, 20).restore(engine_of({}), topics, [0], None) == {
+        0: 10
+    }
+
+
+def test_what_a_deleted_topic_still_held_is_counted() -> None:
+    topics, deletions = Topics(), Deletions()
+    recovery = Recovery(topics.read_state, "state", TOPIC, 20, deletions)
+    recovery.prepare(topics, engine_of({}), Batch(Readings.empty(2), recreated={0: 7, 1: 0}))
+    assert deletions.messages == 7
+
+
+@given(num_old=st.integers(1, 40), num_new=st.integers(1, 40), seed=st.integers(0, 99))
+@settings(max_examples=15)
+def test_a_series_that_moved_to_another_partition_goes_on_from_its_newest_state(
+    num_old: int, num_new: int, seed: int
+) -> None:
+    """Partitions were added: the older state, in the partition that it left, is not taken."""
+    num = num_old + num_new
+    moved = (np.arange(num) >= num_old).astype(np.int32)
+    offset = np.concatenate([np.arange(num_old), np.arange(num_new)])
+    values = np.random.default_rng(seed).standard_normal((num, 2))
+    readings = Readings(
+        ("pump-1",), np.zeros(num, np.int32), 1_000 + np.arange(num) * 10, values, moved, offset
+    )
+    topics, engine = Topics(), engine_of({})
+    recovery = Recovery(topics.read_state, "state", TOPIC, 20)
+    for number, rows in ((0, np.arange(num_old)), (1, np.arange(num_old, num))):
+        assigned = Batch(Readings.empty(2), assigned=frozenset([number]))
+        recovery.prepare(topics, engine, assigned)
+        at = {(TOPIC, number): len(rows)}
+        live = recovery.prepare(topics, engine, Batch(readings.take(np.isin(np.arange(num), rows)), (), at))
+        engine.step(live.readings)
+        topics.commit(at, recovery.save(engine, at))
+    heir = engine_of({})
+    Recovery(topics.read_state, "state", TOPIC, 20).prepare(
+        topics, heir, Batch(Readings.empty(2), assigned=frozenset([0, 1]))
+    )
+    assert heir.latest.names == ("pump-1",)
+    assert heir.latest.timestamp_ns.tolist() == engine.latest.timestamp_ns.tolist()
+    np.testing.assert_array_equal(heir.latest.score, engine.latest.score)
+    slots, others = heir.slots_of(["pump-1"]), engine.slots_of(["pump-1"])
+    np.testing.assert_array_equal(heir.channels_at(slots), engine.channels_at(others))

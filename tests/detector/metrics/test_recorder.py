@@ -411,3 +411,17 @@ def test_promtool_finds_nothing_to_lint() -> None:
         check=False,
     )
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, b"", b"")
+
+
+def test_after_a_replay_the_newest_rows_are_shown_before_anything_new_comes() -> None:
+    """The batch that ends a replay has no live readings, and the replay is over when it is observed."""
+    engine = Engine(make_artifact())
+    sources = FixedSources(replayed=0)
+    metrics = Metrics(engine, 10, "1.2.3", sources)
+    before = turn_of(engine, 4)
+    metrics.observe(before)
+    engine.step_in_silence(turn_of(Engine(make_artifact()), 40, 4).batch.readings)
+    sources.replayed = lambda: 120  # type: ignore[method-assign]
+    nothing = Batch(readings_of(np.empty(0, int), np.empty(0, int), np.empty((0, 2))))
+    metrics.observe(Turn(nothing, engine.step(nothing.readings), 0.0, 0.0, 0.0, 0.0))
+    assert metrics.snapshot.latest.timestamp_ns.tolist() == [42 * 10**9] * 3
