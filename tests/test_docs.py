@@ -41,7 +41,7 @@ PROSE = [  # pages that are written by hand and for users; a decision is a recor
 ]
 MOST_WORDS = 25
 MIN_KNOWN_SHARE = windows.MIN_KNOWN_SHARE
-PRIVATE = r"says?|said|hears?|heard|tells?|told|judg\w+|settled|anew|whoever|whom|but for|of which|born"
+PRIVATE = r"says?|said|hears?|heard|tells?|told|settled|anew|whoever|whom|but for|of which|born"
 
 
 def relative(path: Path) -> str:

@@ -221,8 +221,7 @@ def _span(delay: int, stride: int, member: Member) -> int:
 def _enough_values(flat: NDArray[np.float32], ends: NDArray[np.intp], window: int) -> NDArray[np.bool_]:
     """Return which windows of `flat` have enough known cells to be scored, bool [N].
 
-    The others are judged by what is known if channels have no value in the window at all, but then half of
-    their cells must be known.
+    Channels without any value in the window do not count, if half of the cells of the others are known.
     """
     if not np.isnan(flat.sum(dtype=np.float64)):  # one cheap pass where nothing is missing
         return np.ones(len(ends), np.bool_)

@@ -195,7 +195,8 @@ def test_a_history_that_ends_in_a_fault_hears_that_fault(share: float, size: flo
     frame.iloc[start:, 0] += sign * size
     artifact = trained(frame)
     (entry,) = artifact.spec.training["left_out"]["entries"]
-    assert entry["reason"] == "suspicious" and entry["channels"] == ["a"]
+    assert entry["reason"] == "suspicious"
+    assert entry["channels"] == ["a"]
     assert pd.Timestamp(entry["start"]) <= frame.index[start] <= pd.Timestamp(entry["end"])
     assert_hears_as_before(artifact, within=0.15)
     assert "unlike the rest" in artifact.card
@@ -205,14 +206,16 @@ def test_suspicious_rows_are_kept_refused_or_declared_normal():
     frame = plant(2000)
     frame.iloc[1700:, 0] += 5
     with clean(frame, suspicious="keep") as (found, rows):
-        assert len(rows) == 2000 and found.left_out[0].kept
+        assert len(rows) == 2000
+        assert found.left_out[0].kept
     with (
         pytest.raises(TrainerError, match=r"suspicious rows: .* of a, 2026-01-02T.*data.normal"),
         clean(frame, suspicious="fail"),
     ):
         pass
     with clean(frame, normal=[(frame.index[1700], frame.index[-1])]) as (found, rows):
-        assert len(rows) == 2000 and found.left_out == ()
+        assert len(rows) == 2000
+        assert found.left_out == ()
 
 
 def test_excluded_stretches_and_incidents_are_left_out(tmp_path: Path):
