@@ -1,7 +1,7 @@
 """Find cells that no measurement can be: values outside a stated range, sentinels, and far lone values.
 
-A value is far if a wide gap separates it from the rest of its series. It also lies hundreds of spreads from
-their median. The spread is that of the rest, so that no far value can hide itself. Heavy tails fill
+A value is far if a wide gap separates it from the rest of its series. It must also lie hundreds of spreads
+from their median. The spread is that of the rest, so that no far value can hide itself. Heavy tails fill
 the gap, and a channel that is constant except for pulses has no spread to be far from.
 
 Distances are counted in logarithmic bins, a series at a time. Any number of rows needs the same memory.
