@@ -170,7 +170,7 @@ def _shares(distances: tuple[NDArray[np.float64], ...], unknown: NDArray[np.bool
 def _states(rows: RowOutput, score: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Return the first state that applies: gap, out of range, flatline, anomalous, missing, warming, ok.
 
-    A row above the threshold is anomalous although a channel is missing, so that a fault in another channel is found.
+    A row above the threshold is anomalous although a channel is missing: a fault in another is then found.
     """
     num = len(rows)
     empty = np.isnan(rows.actual).all(axis=1)
