@@ -120,7 +120,7 @@ WILD_ROWS = {"train": [100], "validation": [1590], "calibration": [1900], "block
 FAMILIES = ["ensemble", *FAMILY_CLASSES]
 
 
-@pytest.mark.slow
+@pytest.mark.silence
 @pytest.mark.parametrize(
     ("family", "place"),
     [
