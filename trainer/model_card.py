@@ -24,7 +24,6 @@ are from predicted ones; 1.0 is the threshold.
 | seed | {seed} |
 
 {found}
-
 ## Left out of the history
 
 {omissions}

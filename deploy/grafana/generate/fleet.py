@@ -12,7 +12,7 @@ from deploy.grafana.generate.panels import FROM_ONE, NEUTRAL, Face
 from deploy.grafana.generate.queries import Query, among_highest, increase, increase_shown, of, peak
 
 _LINK = {"title": "Show ${__value.text}", "url": f"{TO_SERIES}${{__value.raw:percentencode}}"}
-_BAD = 'state=~"anomalous|flatline|out_of_range"'
+_BAD = 'state=~"anomalous|flatline|out_of_range|missing"'
 _OPENED = 'event="opened"'
 
 

@@ -113,7 +113,12 @@ def _sense() -> Section:
         Face("Self-checks", "By outcome, per interval. Unknown: the model has no table of what it finds."),
         Query(f"sum by (outcome) ({increase('self_checks_total')})", "{{outcome}}"),
     )
-    return Section("Sense", (ratios, deaf, checks))
+    missing = panels.lines(
+        Face("Missing channels", "Channels that send nothing while others of their series do."),
+        Query(f"sum by (instance) ({of('channels_missing')})", "{{instance}}"),
+        Query(f"sum by (channel) ({of('channel_missing')}) > 0", "{{channel}}"),
+    )
+    return Section("Sense", (ratios, deaf, checks, missing))
 
 
 def _alarms() -> Section:

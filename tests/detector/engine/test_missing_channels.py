@@ -27,6 +27,15 @@ def incidents_of(frame: pd.DataFrame, rules: IncidentRules | None = None) -> lis
     return list(Detector(linear_artifact(), options).replay(frame).incidents)
 
 
+ROWS_OF_NOISE = 8
+"""Fewer channels share an error, so that it varies more. A neighbour that is blamed has 100 rows and more."""
+
+
+def anomalous_rows(frame: pd.DataFrame) -> int:
+    options = EngineOptions(rules=IncidentRules(channel_after=LIMIT))
+    return int((Detector(linear_artifact(), options).score(frame)["state"] == "anomalous").sum())
+
+
 def names_of(incident: Incident) -> set[str]:
     return {channel.name for channel in incident.channels}
 
@@ -56,8 +65,7 @@ def test_dead_channels_are_named_in_time_and_the_others_are_not_blamed(
     assert [names_of(one) for one in missing] == [{CHANNELS[at] for at in gone}]
     assert row_of(frame, missing[0].start_ns) == start + LIMIT - 1
     assert missing[0].state == "firing"
-    blamed = sum(one.reason == "score" for one in found)
-    assert blamed <= sum(one.reason == "score" for one in incidents_of(whole)) + (len(gone) == 2)
+    assert anomalous_rows(frame) <= anomalous_rows(whole) + ROWS_OF_NOISE
 
 
 @settings(max_examples=8, deadline=None)
