@@ -184,7 +184,7 @@ def _spec_from(raw: Any, path: Path) -> Spec:
                 "scoring": Scoring(**raw["scoring"]),
                 "threshold": _threshold_from(raw["threshold"]),
                 "detectable": tuple(Detectable(**one) for one in raw.get("detectable", ())),
-                "absent": {series: tuple(names) for series, names in raw.get("absent", {}).items()},
+                "absent": {series: tuple(names) for series, names in dict(raw.get("absent", {})).items()},
             }
         )
         msgspec.convert(raw, Spec)
@@ -201,7 +201,7 @@ def _channel_from(raw: Mapping[str, Any]) -> Channel:
 def _member_from(raw: Mapping[str, Any]) -> Member:
     levels = {kind: tuple(Level(**level) for level in raw[kind]) for kind in ("settled", "fresh")}
     missing = tuple(
-        MissingLevel(**{name: tuple(values) for name, values in one.items()})
+        MissingLevel(**{name: tuple(values) for name, values in dict(one).items()})
         for one in raw.get("missing", ())
     )
     return Member(**{**raw, **levels, "missing": missing})

@@ -36,7 +36,16 @@ _BOUND_ROWS = 30
 """Rows after the begin of the fault within which an alarm is right."""
 _PLAIN = {
     *("rows", "num_series", "fingerprint", "train", "validation", "calibration", "epochs", "best_epoch"),
-    *("stopped", "train_loss", "validation_loss", "train_losses", "validation_losses", "seed", "config"),
+    *(
+        "left_out",
+        "stopped",
+        "train_loss",
+        "validation_loss",
+        "train_losses",
+        "validation_losses",
+        "seed",
+        "config",
+    ),
 }
 """What every training records. Any other entry that is not empty tells something."""
 _QUIET_COUNTERS = {
@@ -97,7 +106,8 @@ def _train(case: Case) -> Artifact:
 def _notes(artifact: Artifact) -> list[str]:
     """Return what the training recorded beside the usual facts."""
     facts = artifact.spec.training.items()
-    return [f"{name}={value}" for name, value in facts if name not in _PLAIN and value]
+    told = [f"{name}={value}" for name, value in facts if name not in _PLAIN and value]
+    return told + list(artifact.spec.training["left_out"]["lines"])
 
 
 def _stream(case: Case, artifact: Artifact) -> tuple[bool, list[str]]:

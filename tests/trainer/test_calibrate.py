@@ -366,7 +366,8 @@ def test_channels_are_described_in_their_own_units(history: History) -> None:
     statistics = channel_statistics(history, history.segments, 8)
     residuals = Residuals(np.array([[0.5, -0.1], [-0.5, 0.1]], np.float32))
     ranges = {"pressure": (-2.0, 9.0)}
-    flow, pressure = describe_channels(("flow", "pressure"), statistics, residuals, ranges)
+    flow, pressure = describe_channels(("flow", "pressure"), statistics, residuals, ranges, np.array([30, 0]))
+    assert (flow.missing_rows, pressure.missing_rows) == (30, 0)
     assert (flow.center, flow.scale) == (statistics.center[0], statistics.scale[0])
     assert flow.band == pytest.approx(0.5 * statistics.scale[0])
     assert (flow.valid_min, flow.valid_max) == (None, None)

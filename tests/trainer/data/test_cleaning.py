@@ -113,7 +113,7 @@ def test_wild_values_in_two_of_a_hundred_rows_change_no_later_score(
     artifact = trained(frame)
     assert artifact.spec.training["left_out"]["cells"] == 40
     assert (artifact.spec.channels[0].sentinels != ()) == repeats
-    assert_hears_as_before(artifact)
+    assert_hears_as_before(artifact, within=0.25 if block else 0.1)  # a block leaves a hole in the history
 
 
 WILD_ROWS = {"train": [100], "validation": [1590], "calibration": [1900], "block": list(range(500, 540))}
