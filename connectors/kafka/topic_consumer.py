@@ -12,9 +12,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition, errors
-from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 from connectors.errors import KafkaError
+from connectors.kafka.admin.assignment import WatchedStickyAssignor
 from connectors.kafka.client_events import DeletedOffsets, Rebalances
 from connectors.kafka.cluster import identity_of, one_line, patiently, translated
 from connectors.kafka.connection import (
@@ -46,14 +46,14 @@ class TopicConsumer:
         """Join the group. Raises KafkaError if the cluster cannot be reached or refuses access."""
         self._connection, self._options = connection, options
         self._is_connected = self._is_resting = self._is_closed = False
-        self.rebalances = Rebalances()
+        self.rebalances, self._assignor = Rebalances(), WatchedStickyAssignor(options.topic)
         with translated(connection, f"cannot join group {options.group_id}"):
             self._consumer = KafkaConsumer(
                 **client_settings(connection),
                 **fetch_settings(options),
                 **group_settings(options),
                 # Sticky: partitions stay where the windows of their series already are.
-                partition_assignment_strategy=(StickyPartitionAssignor,),
+                partition_assignment_strategy=(self._assignor,),
             )
             self._consumer.subscribe([options.topic], listener=self.rebalances)
             self.deleted = DeletedOffsets(self._consumer._subscription)
@@ -155,6 +155,7 @@ class TopicConsumer:
     def check(self) -> None:
         """Update `is_connected`. Raises KafkaError if another process uses this instance id."""
         self._check_twin()
+        self._check_assignment()
         client = self._consumer._client
         connected = any(client.connected(broker.node_id) for broker in client.cluster.brokers())
         if connected != self._is_connected:
@@ -171,6 +172,15 @@ class TopicConsumer:
             self._consumer.close(autocommit=False, timeout_ms=_CLOSE_SECONDS * 1000)
         except errors.KafkaError as error:
             logger.warning("did not leave group %s properly: %s", self._options.group_id, one_line(error))
+
+    def _check_assignment(self) -> None:
+        """Have the group assign again if this leader distributed other partitions than the topic has now."""
+        coordinator = self._consumer._coordinator
+        known = frozenset(self._consumer._client.cluster.partitions_for_topic(self._options.topic) or ())
+        leads = coordinator._is_leader and coordinator.stable()
+        if known and leads and self._assignor.is_outdated(known):
+            logger.info("partitions changed during an assignment of the group: assigning again")
+            coordinator.request_rejoin()
 
     def _check_twin(self) -> None:
         """Raise if another process has joined with our instance id.
