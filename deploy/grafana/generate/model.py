@@ -116,7 +116,7 @@ def _sense() -> Section:
     missing = panels.lines(
         Face("Missing channels", "Channels that send nothing while others of their series do."),
         Query(f"sum by (instance) ({of('channels_missing')})", "{{instance}}"),
-        Query(f"sum by (channel) ({of('channel_missing')}) > 0", "{{channel}}"),
+        Query(f"sum by (channel) ({of('channel_missing')})", "{{channel}}"),
     )
     return Section("Sense", (ratios, deaf, checks, missing))
 
