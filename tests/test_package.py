@@ -24,7 +24,7 @@ rows = np.arange(4000)
 noise = np.random.default_rng(7).normal(size=(2, len(rows)))
 wave = np.sin(2 * np.pi * rows / 96)
 frame = pd.DataFrame({
-    "timestamp": pd.to_datetime(rows * 60, unit="s", utc=True),
+    "timestamp": pd.to_datetime(1_767_225_600 + rows * 60, unit="s", utc=True),
     "flow": 20 + 3 * wave + 0.1 * noise[0],
     "pressure": 5 - wave + 0.1 * noise[1],
 })

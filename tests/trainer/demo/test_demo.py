@@ -20,7 +20,7 @@ def test_the_demo_ends_by_itself_with_a_summary_and_leaves_its_directory_alone(t
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=500,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
