@@ -21,6 +21,8 @@ from detector.config.load import Config
 from detector.delivery.messages import Topics
 from detector.errors import ConfigError
 
+logger = logging.getLogger(__name__)
+
 LOOK_SECONDS = 5.0
 _DEAD_LETTER_BYTES = 2 << 20
 STATE_BYTES = 16 << 20
@@ -167,6 +169,9 @@ class OutputTopics:
                 if not is_failing:  # once, not with every look: an outage has warnings of its own
                     logs.event("cannot look after the output topics", logging.WARNING, error=str(error))
                 is_failing = True
+            except Exception:
+                # A thread that ended here would leave new partitions without state, unnoticed.
+                logger.exception("the look after the output topics failed, and is tried again")
 
 
 def _by_hand(connection: Connection, topic: str, has: int, num_partitions: int) -> str:

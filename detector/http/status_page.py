@@ -150,7 +150,7 @@ def _sense(sense: Sense) -> dict[str, Any]:
 
 
 def _deaf(sense: Mapping[str, Any]) -> str:
-    """Return a table of what the detector does not hear any more; empty if it is not deaf."""
+    """Return a table of the promised faults that are not found; empty if the detector is not deaf."""
     if sense["state"] != "deaf":
         return ""
     rows = [

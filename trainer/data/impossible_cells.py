@@ -37,15 +37,18 @@ _EDGES = np.concatenate(
 CODES = np.sort(
     np.array(
         [
-            *(sign * code for code in (999.0, 9999.0, 99999.0, 999999.0, 9999999.0) for sign in (-1, 1)),
+            *(sign * code for code in (99.99, 999.0, 999.9, 999.99, 9999.0, 9999.99) for sign in (-1, 1)),
+            *(sign * code for code in (99999.0, 999999.0, 9999999.0) for sign in (-1, 1)),
             *(sign * code for code in (1e20, 1e30, 1e35, 1e36, 3.4028234663852886e38) for sign in (-1, 1)),
-            *(-999.25, -9999.99, 9999.99, -32768.0, 32767.0, 65535.0, -2147483648.0, 2147483647.0),
+            *(sign * code for code in (32767.0, 32768.0, 65535.0, 2147483647.0) for sign in (-1, 1)),
+            *(-999.25, -2147483648.0),
             *(4294967295.0, 9.969209968386869e36, -9.969209968386869e36, _LARGEST, -_LARGEST),
         ]
     )
 )
 """Values that devices and file formats write in place of a value that they do not have, float64, sorted."""
 _SAME = 1e-6
+_LEAST_CODE = 99.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def code_of(values: NDArray[np.float64]) -> NDArray[np.intp]:
     ([-9999.0], [-1])
     """
     found = np.full(len(values), -1, np.intp)
-    large = np.flatnonzero(np.abs(values) > 998.0)
+    large = np.flatnonzero(np.abs(values) > _LEAST_CODE)
     at = np.clip(np.searchsorted(CODES, values[large]), 1, len(CODES) - 1)
     below = values[large] - CODES[at - 1] < CODES[at] - values[large]
     at = np.where(below, at - 1, at)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.data.impossible_cells import code_of
 from trainer.report.findings import Finding, listed
 from trainer.report.profile import Profile
 
 _FAR = 30.0
 _FARTHER = 100.0
-_CODES = (99.99, 999.0, 999.9, 999.99, 9999.0, 99999.0, 999999.0, 32767.0, 32768.0, 65535.0, 2147483647.0)
 _HUGE = 1e30
 _UNLIKE = 10.0
 _RISING_STEPS = 50
@@ -49,7 +49,7 @@ def far_values(
     lower, median, upper = quartiles
     with np.errstate(over="ignore"):
         spread, distance = upper - lower, np.abs(values - median)
-    is_code = np.isin(np.abs(values), _CODES) | (np.abs(values) >= _HUGE)
+    is_code = (code_of(values) >= 0) | (np.abs(values) >= _HUGE)
     limit = np.where((counts > 1) | is_code, _FAR, _FARTHER)
     far = (distance > limit * spread) if spread > 0 else is_code & (distance > abs(median))
     far &= counts > 0

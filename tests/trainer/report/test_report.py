@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from streamgauge import main
 from trainer import fit
 from trainer.config import DataOptions, TrainConfig
+from trainer.data.impossible_cells import CODES
 from trainer.errors import TrainerError
 from trainer.report.findings import KINDS
 from trainer.report.report import report_of
@@ -154,6 +155,13 @@ def test_a_repeated_far_value_is_a_sentinel_wherever_it_stands(
     frame = at(sorted(places), value)
     (finding,) = [one for one in report_of(frame).findings if one.name == "sentinel"]
     assert f"a = {value:g} in {len(places)} rows" in finding.what
+
+
+def test_what_training_masks_as_a_code_is_named_in_the_report() -> None:
+    far = [code for code in CODES.tolist() if abs(code) > 500]
+    assert len(far) > 30
+    unnamed = [code for code in far if not {"sentinel", "far_value"} & {*names_in(at([10, 500], code))}]
+    assert unnamed == []
 
 
 @given(seed=st.integers(0, 2**16))
