@@ -50,19 +50,20 @@ class KafkaSource:
         self._sizer = BatchSizer(options.max_poll_records, options.max_poll_interval_seconds)
         self._checked_at, self.membership = 0.0, Membership(None)
         self._consumer = TopicConsumer(connection, options)
-        self._rebalances, self._recreation = self._consumer.rebalances, Recreation(self._consumer)
+        self._recreation = Recreation(self._consumer, commits_beginning=not options.awaits_start)
 
     def poll(self, timeout_seconds: float) -> Batch:
         """Return what has arrived, after at most about `timeout_seconds`; empty while the broker is away.
 
-        1. Fetch records. 2. Read what the group assigned and took away. 3. Update the bookkeeping and seek.
-        4. Note deletions and the next offsets. 5. Decode.
+        1. Fetch records of this topic, none of a successor. 2. Read what the group assigned and took away.
+        3. Update the bookkeeping and seek. 4. Note deletions and the next offsets. 5. Decode.
 
         Raises:
             KafkaError: access is refused, or another process uses this group_instance_id.
         """
         self._sizer.back()
         fetched = self._consumer.poll(timeout_seconds, self._sizer.limit)  # 1
+        fetched = self._recreation.usable(fetched, self._partitions.started, self._lag.messages)
         group = self._group_now()  # 2
         change = self._follow(group, fetched)  # 3
         records = {number: found for number, found in fetched.items() if number in change.usable}
@@ -96,11 +97,11 @@ class KafkaSource:
     @property
     def has_lost(self) -> bool:
         """Whether the next batch will report lost partitions, or partitions that start over."""
-        return self._rebalances.has_lost
+        return self._consumer.rebalances.has_lost
 
     def start_over(self) -> None:
         """Report every partition as lost and assigned again: their readings could not be committed."""
-        self._rebalances.lose(self._partitions.started)
+        self._consumer.rebalances.lose(self._partitions.started)
 
     def committed(self, partitions: Collection[int]) -> Mapping[int, int | None]:
         """Return the committed offset of each partition, None if there is none.
@@ -126,7 +127,7 @@ class KafkaSource:
         What is not committed is read again, here or by the next owner. Raises KafkaError for the rest.
         """
         offsets = self._partitions.to_commit(_numbers(position))
-        if offsets and self._rebalances.joined and self._consumer.commit(offsets):
+        if offsets and self._consumer.rebalances.joined and self._consumer.commit(offsets):
             self._partitions.commit_done()
 
     def end(self) -> Position:
@@ -137,7 +138,7 @@ class KafkaSource:
         """Whether everything before `position` was read, of the partitions that are assigned."""
         held, read = self._consumer.assignment(), self._consumer.positions()
         wanted = ((number, at) for number, at in _numbers(position).items() if number in held)
-        return self._rebalances.joined and all(read.get(number, 0) >= at for number, at in wanted)
+        return self._consumer.rebalances.joined and all(read.get(number, 0) >= at for number, at in wanted)
 
     def assignment(self) -> frozenset[int]:
         """Return the partitions that are assigned to this process."""
@@ -151,7 +152,7 @@ class KafkaSource:
     @property
     def is_assigned(self) -> bool:
         """Whether this process is in the group and reads every partition assigned to it; it may hold none."""
-        return self._rebalances.is_followed and not self._partitions.is_waiting
+        return self._consumer.rebalances.is_followed and not self._partitions.is_waiting
 
     @property
     def is_connected(self) -> bool:
@@ -161,7 +162,7 @@ class KafkaSource:
     @property
     def num_rebalances(self) -> int:
         """How often partitions were assigned, including the first time."""
-        return self._rebalances.count
+        return self._consumer.rebalances.count
 
     @property
     def lag(self) -> Mapping[int, int]:
@@ -188,7 +189,7 @@ class KafkaSource:
             held = self._consumer.assignment() if member.generation_id >= 0 else frozenset()
             before = self.membership.metadata
             is_new = before is None or member[:3] != before[:3]
-            group = GroupView(held, group.lost | self._rebalances.take_lost(), is_new)
+            group = GroupView(held, group.lost | self._consumer.rebalances.take_lost(), is_new)
             if is_new:
                 found = self._consumer.committed(self._partitions.kept(group))
                 group = replace(group, lost=group.lost | self._partitions.overtaken(found))
@@ -201,7 +202,7 @@ class KafkaSource:
         """Update the bookkeeping and seek where it asks for it."""
         first = {number: found[0].offset for number, found in fetched.items()}
         change = self._partitions.follow(group, first)
-        self._rebalances.follow()
+        self._consumer.rebalances.follow()
         self._consumer.deleted.forget(group.lost)
         self._lag.forget(group.lost)
         self._consumer.seek(change.seek)
@@ -225,7 +226,6 @@ class KafkaSource:
         if now - self._checked_at >= _CHECK_SECONDS:
             self._checked_at = now
             self._consumer.check()
-            self._recreation.look(self._partitions.started, self._lag.messages)
             self._lag.measure(self._consumer.positions(), self._consumer.known_ends())
 
 

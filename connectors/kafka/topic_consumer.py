@@ -12,9 +12,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition, errors
+from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 from connectors.errors import KafkaError
-from connectors.kafka.admin.assignment import WatchedStickyAssignor
 from connectors.kafka.client_events import DeletedOffsets, Rebalances
 from connectors.kafka.cluster import identity_of, one_line, patiently, translated
 from connectors.kafka.connection import (
@@ -46,14 +46,14 @@ class TopicConsumer:
         """Join the group. Raises KafkaError if the cluster cannot be reached or refuses access."""
         self._connection, self._options = connection, options
         self._is_connected = self._is_resting = self._is_closed = False
-        self.rebalances, self._assignor = Rebalances(), WatchedStickyAssignor(options.topic)
+        self.rebalances = Rebalances()
         with translated(connection, f"cannot join group {options.group_id}"):
             self._consumer = KafkaConsumer(
                 **client_settings(connection),
                 **fetch_settings(options),
                 **group_settings(options),
                 # Sticky: partitions stay where the windows of their series already are.
-                partition_assignment_strategy=(self._assignor,),
+                partition_assignment_strategy=(StickyPartitionAssignor,),
             )
             self._consumer.subscribe([options.topic], listener=self.rebalances)
             self.deleted = DeletedOffsets(self._consumer._subscription)
@@ -85,10 +85,10 @@ class TopicConsumer:
         return identity_of(self._consumer._client.cluster.topic_id(self._options.topic))
 
     def rewind(self) -> bool:
-        """Commit the oldest offset of each assigned partition; return whether that is done."""
+        """Commit the oldest offset of each assigned partition, if any; return whether that is done."""
         there = self._consumer._client.cluster.partitions_for_topic(self._options.topic) or set()
         held = self.assignment() & there
-        return bool(held) and self.commit(self.earliest(held))
+        return not held or self.commit(self.earliest(held))
 
     def seek(self, offsets: Mapping[int, int]) -> None:
         """Read on from these offsets; skip partitions that were taken away in the meantime."""
@@ -155,7 +155,7 @@ class TopicConsumer:
     def check(self) -> None:
         """Update `is_connected`. Raises KafkaError if another process uses this instance id."""
         self._check_twin()
-        self._check_assignment()
+        self._finish_joining()
         client = self._consumer._client
         connected = any(client.connected(broker.node_id) for broker in client.cluster.brokers())
         if connected != self._is_connected:
@@ -173,13 +173,15 @@ class TopicConsumer:
         except errors.KafkaError as error:
             logger.warning("did not leave group %s properly: %s", self._options.group_id, one_line(error))
 
-    def _check_assignment(self) -> None:
-        """Have the group assign again if this leader distributed other partitions than the topic has now."""
+    def _finish_joining(self) -> None:
+        """Have the client complete a join that it has begun.
+
+        A join that a change of the topic caused may take longer than a poll. If this process leads the group,
+        the client takes the change as done when it assigns. It then waits for the join no more, and holds no
+        partitions for ever.
+        """
         coordinator = self._consumer._coordinator
-        known = frozenset(self._consumer._client.cluster.partitions_for_topic(self._options.topic) or ())
-        leads = coordinator._is_leader and coordinator.stable()
-        if known and leads and self._assignor.is_outdated(known):
-            logger.info("partitions changed during an assignment of the group: assigning again")
+        if coordinator.rejoining:
             coordinator.request_rejoin()
 
     def _check_twin(self) -> None:

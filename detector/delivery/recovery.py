@@ -167,7 +167,7 @@ class Recovery:
         """
         if not partitions:
             return {}
-        started, self._identity = time.monotonic(), log.identity
+        started, self._identity = time.monotonic(), log.identity or self._identity
         committed = log.committed(partitions)
         read = self._read_state(partitions)
         saved = _newest({number: Saved.of(engine, read.get(number, {})) for number in partitions}, engine)
@@ -175,7 +175,7 @@ class Recovery:
         starts = {}
         for partition in sorted(partitions):
             self._progress.forget(partition)
-            begin = self._begin(saved[partition].mark, committed.get(partition), earliest.get(partition, 0))
+            begin = self._begin(saved[partition].mark, earliest.get(partition, 0))
             resume = begin or self._restored(
                 engine, partition, saved[partition], committed.get(partition), now_ns
             )
@@ -245,8 +245,11 @@ class Recovery:
             return Resume(at, at)
         return Resume(min(mark.replay_from, at), at, saved.holds)
 
-    def _begin(self, mark: Mark | None, committed: int | None, earliest: int) -> Resume | None:
-        """Return where to begin a topic that replaced the one of the mark; None if it is the same one."""
+    def _begin(self, mark: Mark | None, earliest: int) -> Resume | None:
+        """Return where to begin a topic that replaced the one of the mark; None if it is the same one.
+
+        A committed offset may be one of the old topic, so that it does not count.
+        """
         if mark is None or not (mark.topic and self._identity) or mark.topic == self._identity:
             return None
         logs.event(
@@ -255,8 +258,7 @@ class Recovery:
             state_at=mark.next,
             remedy="none needed if the topic was recreated on purpose",
         )
-        at = earliest if committed is None else committed
-        return Resume(at, at)
+        return Resume(earliest, earliest)
 
     def _without_deleted(self, partition: int, resume: Resume, earliest: int) -> Resume:
         """Return where reading can start, given the oldest offset that retention has left."""

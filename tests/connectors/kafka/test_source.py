@@ -277,6 +277,23 @@ def test_members_share_the_partitions_and_take_over_from_each_other(
         assert values(poll_until(lambda found: num_read(found) == 32, first)) == [6.0] * 32
 
 
+def test_added_partitions_are_shared_though_another_member_is_slow_to_join(
+    kafka_bootstrap: str, kafka_topic: MakeTopic
+) -> None:
+    """The leader's join then takes longer than its polls. The client alone would forget about it."""
+    topic, group = kafka_topic(2), new_group()
+    with member(kafka_bootstrap, topic, group) as leader:
+        poll_until(lambda _: len(leader.assignment()) == 2, leader)
+        with member(kafka_bootstrap, topic, group) as slow:
+            poll_until(lambda _: len(leader.assignment()) == 1 == len(slow.assignment()), leader, slow)
+            with closing(KafkaAdminClient(bootstrap_servers=kafka_bootstrap)) as admin:
+                admin.create_partitions({topic: 4})
+            poll_until(lambda _: not leader.is_assigned, leader)
+            poll_until(lambda found: len(found) >= 5, leader)
+            poll_until(lambda _: len(leader.assignment()) == 2 == len(slow.assignment()), leader, slow)
+            assert leader.assignment() | slow.assignment() == {0, 1, 2, 3}
+
+
 def test_a_member_that_was_expelled_commits_nothing_and_reports_all_as_lost(
     kafka_bootstrap: str, kafka_topic: MakeTopic
 ) -> None:

@@ -224,13 +224,13 @@ def test_marks_that_cannot_be_read_are_none() -> None:
 
 
 def test_another_topic_of_the_same_name_starts_without_saved_state() -> None:
-    """Offsets belong to a topic: those of the deleted one say nothing of its successor."""
+    """Offsets belong to a topic: those of the deleted one say nothing of its successor, committed or not."""
     topics = Topics()
     mark = b'{"next": 50, "before": 40, "replay_from": 10, "topic": "first"}'
     topics.state = {0: {MARK: mark}, 1: {MARK: mark}}
     topics.topic_id, topics.offsets, topics.oldest = "second", {1: 3}, {0: 2}
     recovery = Recovery(topics.read_state, "state", TOPIC, 20)
-    assert recovery.restore(engine_of({}), topics, [0, 1], None) == {0: 2, 1: 3}
+    assert recovery.restore(engine_of({}), topics, [0, 1], None) == {0: 2, 1: 0}
     assert not recovery.is_replaying
     topics.topic_id = ""  # a broker without ids: nothing can be told
     assert Recovery(topics.read_state, "state", TOPIC, 20).restore(engine_of({}), topics, [0], None) == {

@@ -124,11 +124,9 @@ def test_an_input_topic_created_again_is_read_from_its_beginning(
         assert sum(series == f"pump-{number}" for series, _ in times) == 19 + 39
 
 
-@pytest.mark.silence
 def test_an_input_topic_created_again_under_a_running_process_is_read_from_its_beginning(
     entry: Path, kafka_bootstrap: str, kafka_topic: MakeTopic, tmp_path: Path
 ) -> None:
-    """In about one run of fifteen the client does not take the new topic up: see docs/what-is-judged.md."""
     topic = kafka_topic(2)
     config = configured(entry, kafka_bootstrap, topic)
     send(kafka_bootstrap, rows(topic, 0, 20))
