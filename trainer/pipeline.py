@@ -192,6 +192,7 @@ def _first_spec(
         members=with_initial_levels(members, 1 if num_channels == 1 else 2),
         channels=describe_channels(history.channels, statistics, nothing, config.data.valid_range, unknown),
         interval_ns=history.interval_ns,
+        intervals=history.intervals,
         stride=config.model.stride,
         batch_size=config.scoring.batch_size,
         max_gap=max_gap,
@@ -276,7 +277,7 @@ def _identity(history: History, config: TrainConfig, members: tuple[Member, ...]
     """
     parts = (
         history.fingerprint,
-        history.interval_ns,
+        (history.interval_ns, sorted(history.intervals.items())),
         [(member.family, member.window) for member in members],
         config.model.model_dump_json(exclude={"window", "stride"}),
         config.data.model_dump_json(exclude={"accept"}),

@@ -39,8 +39,9 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "alarms_a_row": (_LEAST, _MOST),
 }
 """Least and greatest allowed value of every number that scoring uses. NaN is never allowed."""
-_FREE = {"hyperparameters", "parameters", "training"}
-"""Fields without bounds: families check their hyperparameters themselves, and people read the others."""
+_FREE = {"hyperparameters", "parameters", "training", "intervals"}
+"""Fields without these bounds: families check their hyperparameters, people read the others, and names of
+series, which may be any, are the keys of `intervals`."""
 
 
 def check_description(spec: Mapping[str, Any]) -> None:
@@ -56,6 +57,10 @@ def check_description(spec: Mapping[str, Any]) -> None:
         least, most = BOUNDS[name]
         if not least <= number <= most or (isinstance(number, int) and number.bit_length() > 63):
             raise ValueError(f"{name} is {number!r:.40}; it must be between {least:g} and {most:g}")
+    least, most = BOUNDS["interval_ns"]
+    for series, interval in spec["intervals"].items():
+        if not least <= interval <= most:
+            raise ValueError(f"the interval of series {series!r:.40} is {interval}; it must be 1 to {most:g}")
     if not all(math.isfinite(value) for channel in spec["channels"] for value in channel["sentinels"]):
         raise ValueError("sentinels must be finite numbers")
     channels = [channel["name"] for channel in spec["channels"]]

@@ -161,7 +161,7 @@ class Spec:
     name         name of the model
     members      of the ensemble; the first has the longest window and gives the expected values of a verdict
     channels     in the order of the model's inputs
-    interval_ns  length of a row in nanoseconds
+    interval_ns  length of a row in nanoseconds, for series that training did not see
     stride       a window is scored every so many rows
     batch_size   windows that go through the network at once, always the same number
     max_gap      missing rows up to which a gap is filled
@@ -169,6 +169,7 @@ class Spec:
     threshold    the error at which the score is 1
     absent       channels that a series of the history never had, by series; they are not missing there
     training     facts about the training, for people
+    intervals    series -> length of its rows in nanoseconds, where it is another than `interval_ns`
     detectable   which faults the model finds; empty where it was not measured
 
     Raises:
@@ -186,6 +187,7 @@ class Spec:
     threshold: Threshold
     absent: dict[str, tuple[str, ...]] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    intervals: dict[str, int] = field(default_factory=dict)
     detectable: tuple[Detectable, ...] = ()
 
     def __repr__(self) -> str:
@@ -204,6 +206,10 @@ class Spec:
     def window(self) -> int:
         """Return the number of rows of the longest window."""
         return self.members[0].window if self.members else 0
+
+    def interval_of(self, series: str) -> int:
+        """Return the length of a row of a series in nanoseconds."""
+        return self.intervals.get(series, self.interval_ns)
 
     @property
     def num_statistics(self) -> int:

@@ -25,7 +25,7 @@ from detector.incidents.incident import Incident, IncidentEvent
 from detector.incidents.rules import IncidentRules
 from detector.rows.grid import Rows, split_rows
 from detector.scoring.row_scorer import RowVerdicts
-from detector.scoring.verdicts import State, Verdicts
+from detector.scoring.verdicts import NUM_STATES, Verdicts
 
 __all__ = ["Changed", "Counters", "Engine", "EngineOptions", "Latest", "StepResult"]
 
@@ -73,7 +73,8 @@ class Engine:
         """The newest verdict of every known series."""
         parts = self._parts
         known = parts.series.known()
-        return parts.latest.of(known, parts.window_scorer.ages(known) >= self.artifact.spec.window)
+        is_full = parts.window_scorer.ages(known) >= self.artifact.spec.window
+        return parts.latest.of(known, is_full, parts.grid.late_slots())
 
     def channels_at(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return each channel's actual value, expected value and contribution, float64 [n, 3, C].
@@ -184,7 +185,15 @@ class Engine:
         """Note the readings, close the rows that they complete, and score these."""
         slot = slots[readings.series]
         self._parts.saved.note_readings(slot, readings.partition, readings.offset)
-        return self._score_rows(self._parts.grid.add(slot, readings.timestamp_ns, readings.values))
+        final: list[RowVerdicts] = []
+        provisional: list[RowVerdicts] = []
+        for turned, rows in self._parts.grid.rounds(slot, readings.timestamp_ns, readings.values):
+            if turned:
+                final.append(self._parts.restart(turned))
+            some = self._score_rows(rows)
+            final += some[0]
+            provisional += some[1]
+        return final, provisional
 
     def _score_rows(self, rows: Rows) -> _Scored:
         """Score closed rows, some series at a time so that memory stays bounded."""
@@ -226,5 +235,5 @@ class Engine:
         """Add what happened in this step to the totals."""
         counts = self._parts.take_counts()
         counts.readings = num_readings
-        counts.states = np.bincount(verdicts.state, minlength=len(State)).tolist()
+        counts.states = np.bincount(verdicts.state, minlength=NUM_STATES).tolist()
         self.counters.add(counts)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from detector.engine.parts import Parts
 from detector.engine.snapshot import SeriesState, gather, scatter
+from detector.rows.grid import OpenReadings
 
 
 def save_series(parts: Parts, slots: NDArray[np.int32]) -> list[SeriesState]:
@@ -20,8 +21,10 @@ def save_series(parts: Parts, slots: NDArray[np.int32]) -> list[SeriesState]:
     parts.saved.mark_saved(slots)
     names = [parts.series.names[slot] for slot in slots.tolist()]
     return [
-        SeriesState(name, parts.origin, row.tobytes(), times, values, parts.incidents.track(name))
-        for name, row, (times, values) in zip(names, cells, parts.grid.open_readings(slots), strict=True)
+        SeriesState(name, parts.origin, row.tobytes(), readings, doubt, parts.incidents.track(name))
+        for name, row, readings, doubt in zip(
+            names, cells, parts.grid.open_readings(slots), parts.grid.doubts(slots), strict=True
+        )
     ]
 
 
@@ -97,9 +100,17 @@ def _restore_open_rows(parts: Parts, states: list[SeriesState]) -> None:
         return
     channels = parts.artifact.spec.channel_names
     slots = parts.series.of([state.name for state in states])
+    readings = [state.open_for(channels) for state in states]
     parts.grid.reopen(
-        np.repeat(slots, [len(state.timestamp_ns) for state in states]),
-        np.concatenate([state.timestamp_ns for state in states]),
-        np.concatenate([state.values_of(channels) for state in states]),
+        np.repeat(slots, [len(one.row) for one in readings]),
+        OpenReadings(
+            np.concatenate([one.row for one in readings]),
+            np.concatenate([one.timestamp_ns for one in readings]),
+            np.concatenate([one.values for one in readings]),
+        ),
     )
-    parts.grid.resume(slots, np.array([state.watermark_ns for state in states], np.int64))
+    for slot, doubt in zip(slots.tolist(), [state.doubt_for(channels) for state in states], strict=True):
+        if doubt is not None:
+            parts.grid.doubt(slot, doubt)
+    cells = [np.frombuffer(state.cells, np.uint8, parts.grid.clock_bytes) for state in states]
+    parts.grid.resume(slots, np.stack(cells))

@@ -16,15 +16,13 @@ class LatestVerdicts:
     Args:
         series: the numbers of the series, shared with the other parts of the engine.
         num_channels: channels of the model.
-        interval_ns: length of a row in nanoseconds.
     """
 
-    def __init__(self, series: SeriesIndex, num_channels: int, interval_ns: int) -> None:
+    def __init__(self, series: SeriesIndex, num_channels: int) -> None:
         self._series = series
-        self._interval_ns = interval_ns
         self._score = SeriesArray((), np.float64, np.nan)
         self._state = SeriesArray((), np.uint8, int(State.WARMING))
-        self._row = SeriesArray((), np.int64, -1)
+        self._start_ns = SeriesArray((), np.int64, -1)
         self._threshold = SeriesArray((), np.float64, np.nan)
         self._missing = SeriesArray((num_channels,), np.bool_, False)
         self._channels = SeriesArray((3, num_channels), np.float64, np.nan)
@@ -36,29 +34,31 @@ class LatestVerdicts:
         present = self._series.of(verdicts.names)
         starts = starts_of(verdicts.series)
         last = starts + lengths_of(starts, len(verdicts)) - 1
-        row = verdicts.timestamp_ns[last] // self._interval_ns
-        is_newest = row >= self._row.data[present]
+        start_ns = verdicts.timestamp_ns[last]
+        is_newest = start_ns >= self._start_ns.data[present]
         present, last = present[is_newest], last[is_newest]
         self._score.data[present] = verdicts.score[last]
         self._state.data[present] = verdicts.state[last]
-        self._row.data[present] = row[is_newest]
+        self._start_ns.data[present] = start_ns[is_newest]
         self._threshold.data[present] = verdicts.threshold[last]
         self._missing.data[present] = verdicts.missing[last]
         columns = (verdicts.actual[last], verdicts.expected[last], verdicts.contribution[last])
         self._channels.data[present] = np.stack(columns, axis=1)
 
-    def of(self, slots: NDArray[np.int32], is_full: NDArray[np.bool_]) -> Latest:
+    def of(self, slots: NDArray[np.int32], is_full: NDArray[np.bool_], late: NDArray[np.int32]) -> Latest:
         """Return the newest verdicts of these series.
 
         Args:
             slots: numbers of known series, int32 [n].
             is_full: whether the window of each is full, bool [n].
+            late: series that send only late readings, int32: their score is unknown.
         """
+        is_late = np.isin(slots, late)
         return Latest(
             names=tuple(self._series.names[slot] for slot in slots.tolist()),
-            score=self._score.data[slots],
-            state=self._state.data[slots],
-            timestamp_ns=self._row.data[slots] * self._interval_ns,
+            score=np.where(is_late, np.nan, self._score.data[slots]),
+            state=np.where(is_late, np.uint8(State.LATE), self._state.data[slots]),
+            timestamp_ns=self._start_ns.data[slots],
             threshold=self._threshold.data[slots],
             is_full=is_full,
             slot=slots,
@@ -73,10 +73,14 @@ class LatestVerdicts:
         found: NDArray[np.float64] = self._channels.data[slots]
         return found
 
-    def rows(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the row number of the newest verdict of these series, int64 [n]; -1 where there is none."""
-        rows: NDArray[np.int64] = self._row.data[slots]
-        return rows
+    def starts(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the start of the row of the newest verdict of these series, int64 [n]; -1: there is none."""
+        starts: NDArray[np.int64] = self._start_ns.data[slots]
+        return starts
+
+    def restart(self, slots: NDArray[np.int32]) -> None:
+        """Let the next verdict of these series be the newest, whatever its time."""
+        self._start_ns.reset(slots)
 
     def not_stale(self, slots: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return those of `slots` whose newest verdict is not `STALE`."""
@@ -85,7 +89,7 @@ class LatestVerdicts:
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the saved cells."""
-        return [self._score, self._state, self._row, self._missing, self._threshold, self._channels]
+        return [self._score, self._state, self._start_ns, self._missing, self._threshold, self._channels]
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""

@@ -6,6 +6,7 @@ over by exchanging its one `Parts` object.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -22,11 +23,12 @@ from detector.incidents.incident import IncidentEvent
 from detector.incidents.incidents import Incidents
 from detector.incidents.rules import ChannelRule, IncidentRules
 from detector.incidents.silence import SilenceWatch
+from detector.rows.clock_rules import Turn
 from detector.rows.grid import Grid, GridCounters
 from detector.rows.missing_channels import LEAST_MISSING_ROWS
 from detector.rows.series_arrays import SeriesArray, SeriesIndex
 from detector.scoring.row_scorer import RowScorer, RowVerdicts
-from detector.scoring.window_scorer import WindowCounters, WindowScorer
+from detector.scoring.window_scorer import WindowCounters, WindowScorer, slow_rows_of
 
 
 @dataclass(slots=True)
@@ -64,6 +66,7 @@ class Parts:
         """
         spec, rules = artifact.spec, options.rules
         series = SeriesIndex()
+        grid = Grid(len(spec.channels), spec.interval_ns, options.lateness_ns, slow_rows_of(spec.max_gap))
         incidents = Incidents(
             rules, spec.name, artifact.version, spec.channel_names, spec.column("band"), series
         )
@@ -71,12 +74,12 @@ class Parts:
             artifact=artifact,
             options=options,
             series=series,
-            grid=Grid(len(spec.channels), spec.interval_ns, options.lateness_ns),
+            grid=grid,
             window_scorer=WindowScorer(artifact, options.device, options.threads),
-            row_scorer=RowScorer(spec),
+            row_scorer=RowScorer(spec, grid.intervals),
             incidents=incidents,
             silence=SilenceWatch(rules, incidents, series.names),
-            latest=LatestVerdicts(series, len(spec.channels), spec.interval_ns),
+            latest=LatestVerdicts(series, len(spec.channels)),
             saved=SavedState(),
         )
         parts._check_by(rules)
@@ -124,11 +127,31 @@ class Parts:
         """Return the slots of these series, int32 [len(names)], and make room for new ones."""
         new = [name for name in names if name not in self.series] if self.artifact.spec.absent else []
         slots = self.series.of(names)
+        self._know_intervals(slots, names)
         self._describe(new)
         for part in (self.silence, self.latest, self.saved):
             for array in part.arrays():
                 array.reserve(self.series.size)
         return slots
+
+    def _know_intervals(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
+        """Give new series the interval that training found for them."""
+        stated = self.artifact.spec.intervals
+        if stated:
+            new = np.flatnonzero(self.grid.newest(slots) < 0).tolist()
+            known = [at for at in new if names[at] in stated]
+            self.grid.know(slots[known], np.array([stated[names[at]] for at in known], np.int64))
+
+    def restart(self, turned: Mapping[int, Turn]) -> RowVerdicts:
+        """Start series again whose rows have other numbers from now on; return their waiting rows."""
+        slots = np.array(sorted(turned), np.int32)
+        waiting = self.row_scorer.score(self.window_scorer.flush(slots))
+        for part in (self.window_scorer, self.row_scorer):
+            part.drop(slots)
+        self._describe([self.series.names[slot] for slot in slots.tolist()])
+        self.latest.restart(slots)
+        self.saved.mark_urgent(slots)
+        return waiting
 
     def _describe(self, names: list[str]) -> None:
         """Tell the parts what the model knows about new series."""
@@ -168,7 +191,7 @@ class Parts:
             return []
         stale = self.latest.not_stale(self.silence.stale(self.series.known(), now_ns, limit_ns))
         self.saved.mark_urgent(stale)
-        return [self.row_scorer.stale(stale, self.latest.rows(stale))]
+        return [self.row_scorer.stale(stale, self.latest.starts(stale))]
 
     def take_counts(self) -> Counters:
         """Return what the parts have counted since the last call, and let them count from zero again."""

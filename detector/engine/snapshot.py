@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import msgspec
 import numpy as np
@@ -22,9 +22,12 @@ from numpy.typing import NDArray
 from detector.artifact.spec import Artifact, Spec
 from detector.incidents.incident import Track
 from detector.incidents.rules import IncidentRules
+from detector.rows.clock_rules import Doubt
+from detector.rows.grid import OpenReadings
 from detector.rows.series_arrays import SeriesArray
+from detector.scoring.window_scorer import slow_rows_of
 
-FORMAT = 3
+FORMAT = 4
 
 
 class Origin(msgspec.Struct, array_like=True, frozen=True):
@@ -73,32 +76,48 @@ class SeriesState:
     """The state of one series.
 
     cells         its entry in each array of the engine, as bytes one after the other; the grid's comes first
-    timestamp_ns  int64 [n], times of the readings of rows that are still open
-    values        float64 [n, C], their values
+    open          the readings of rows that are still open
+    doubt         what is in doubt about its clock, readings that are held included; None where nothing is
     track         what the incident rules keep, None where they keep nothing
     """
 
     name: str
     origin: Origin
     cells: bytes
-    timestamp_ns: NDArray[np.int64]
-    values: NDArray[np.float64]
+    open: OpenReadings
+    doubt: Doubt | None
     track: Track | None
 
     @property
     def watermark_ns(self) -> int:
-        """The newest timestamp of the series."""
+        """Return the newest time that the series' clock believed; it is the first of the cells."""
         return int(np.frombuffer(self.cells, np.int64, 1)[0])
 
-    def values_of(self, channels: Sequence[str]) -> NDArray[np.float64]:
-        """Return the open readings for other channels, float64 [n, len(channels)]; new ones are NaN."""
+    def open_for(self, channels: Sequence[str]) -> OpenReadings:
+        """Return the open readings with the values of other channels; those of new channels are NaN."""
+        return replace(self.open, values=self._values_for(channels, self.open.values))
+
+    def doubt_for(self, channels: Sequence[str]) -> Doubt | None:
+        """Return what is in doubt, with the values of other channels."""
+        if self.doubt is None or tuple(channels) == self.origin.channels:
+            return self.doubt
+
+        def changed(readings: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+            return [(t, self._values_for(channels, np.frombuffer(v)[None])[0].tobytes()) for t, v in readings]
+
+        return msgspec.structs.replace(
+            self.doubt, held=changed(self.doubt.held), late=changed(self.doubt.late)
+        )
+
+    def _values_for(self, channels: Sequence[str], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the columns of `channels`, float64 [n, len(channels)]; NaN where there is none."""
         if tuple(channels) == self.origin.channels:
-            return self.values
-        values = np.full((len(self.values), len(channels)), np.nan)
+            return values
+        found = np.full((len(values), len(channels)), np.nan)
         for at, name in enumerate(channels):
             if name in self.origin.channels:
-                values[:, at] = self.values[:, self.origin.channels.index(name)]
-        return values
+                found[:, at] = values[:, self.origin.channels.index(name)]
+        return found
 
 
 class _Record(msgspec.Struct, array_like=True):
@@ -106,8 +125,10 @@ class _Record(msgspec.Struct, array_like=True):
     offset: int
     origin: Origin
     cells: bytes
+    rows: bytes
     times: bytes
     values: bytes
+    doubt: Doubt | None
     track: Track | None
 
 
@@ -127,8 +148,10 @@ def encode_state(state: SeriesState, offset: int) -> bytes:
         offset,
         state.origin,
         state.cells,
-        state.timestamp_ns.tobytes(),
-        state.values.tobytes(),
+        state.open.row.tobytes(),
+        state.open.timestamp_ns.tobytes(),
+        state.open.values.tobytes(),
+        state.doubt,
         state.track,
     )
     return _encoder.encode(record)
@@ -138,13 +161,17 @@ def decode_state(name: str, data: bytes) -> tuple[SeriesState, int] | None:
     """Return the state and its offset; None if the bytes cannot be read, so that the series warms up."""
     try:
         record = _decoder.decode(data)
-        times = np.frombuffer(record.times, np.int64)
+        rows, times = np.frombuffer(record.rows, np.int64), np.frombuffer(record.times, np.int64)
         values = np.frombuffer(record.values, np.float64).reshape(len(times), len(record.origin.channels))
     except (msgspec.DecodeError, ValueError):
         return None
+    if len(rows) != len(times):
+        return None
     if record.format != FORMAT:
         return None
-    return SeriesState(name, record.origin, record.cells, times, values, record.track), record.offset
+    readings = OpenReadings(rows, times, values)
+    state = SeriesState(name, record.origin, record.cells, readings, record.doubt, record.track)
+    return state, record.offset
 
 
 def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
@@ -153,6 +180,7 @@ def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
         "channels": [[c.name, c.flatline_rows > 0] for c in spec.channels],
         "grid": [spec.interval_ns, lateness_ns],
         "windows": [[member.window for member in spec.members], spec.stride, spec.scoring.delay],
+        "slow": slow_rows_of(spec.max_gap),
         "adaptive": spec.threshold.adaptation is not None,
     }
     return _digest(orjson.dumps(parts))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from detector.incidents.incident import IncidentEvent
 from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
 from detector.rows.grid import GridCounters
-from detector.scoring.verdicts import State, Verdicts
+from detector.scoring.verdicts import NUM_STATES, Verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Counters:
     windows: int = 0
     cells: int = 0
     nan_cells: int = 0
-    states: list[int] = field(default_factory=lambda: [0] * len(State))
+    states: list[int] = field(default_factory=lambda: [0] * NUM_STATES)
     grid: GridCounters = field(default_factory=GridCounters)
     suppressed: dict[Suppression, int] = field(default_factory=lambda: dict.fromkeys(SUPPRESSIONS, 0))
 
@@ -59,9 +59,7 @@ class Counters:
         self.cells += more.cells
         self.nan_cells += more.nan_cells
         self.states = [total + num for total, num in zip(self.states, more.states, strict=True)]
-        self.grid.late += more.grid.late
-        self.grid.duplicate += more.grid.duplicate
-        self.grid.out_of_order += more.grid.out_of_order
+        self.grid.add(more.grid)
         for reason, num in more.suppressed.items():
             self.suppressed[reason] += num
 

@@ -110,6 +110,10 @@ def _totals(counters: Counters) -> dict[str, float]:
         "late_readings": counters.grid.late,
         "duplicate_readings": counters.grid.duplicate,
         "out_of_order_readings": counters.grid.out_of_order,
+        "suspect_clock_readings": counters.grid.suspect,
+        "suspect_clock_dropped_readings": counters.grid.suspect_dropped,
+        "clock_restarts": counters.grid.clock_restarts,
+        "interval_changes": counters.grid.interval_changes,
         "cells": counters.cells,
         "missing_cells": counters.nan_cells,
     }

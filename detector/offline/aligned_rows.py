@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
 from connectors.records import Source
 from detector.artifact.spec import Spec
 from detector.errors import DetectorError
@@ -19,6 +22,7 @@ from detector.rows.windows import GapFiller, NewRows
 OnRows = Callable[[int], None]
 """Called with the number of rows finished since the last call."""
 
+_NO_OTHER_RATE = 1 << 62  # here a series keeps the interval that training found: codes of two rates mix badly
 _BLOCK_CELLS = 1 << 21  # cells in the windows of a stretch: 8 MiB as float32
 
 
@@ -39,7 +43,7 @@ class Alignment:
         self._spec = spec
         self._on_rows = on_rows
         self._slots = SeriesIndex()
-        self._grid = Grid(len(spec.channels), spec.interval_ns, 0)
+        self._grid = Grid(len(spec.channels), spec.interval_ns, 0, _NO_OTHER_RATE)
         self._lines = GapFiller(spec.max_gap)
         self._num_restarts = 0
         self.rows = 0
@@ -54,6 +58,11 @@ class Alignment:
         """Return the number of gaps longer than `max_gap` so far."""
         return self._num_restarts - len(self._slots)
 
+    def starts(self, slot: NDArray[np.int32], row: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the start of rows, by slot and number, int64 [n], in nanoseconds."""
+        starts: NDArray[np.int64] = row * self._grid.intervals.data[slot]
+        return starts
+
     def stretches(self) -> Iterator[NewRows]:
         """Yield all rows, each once, when they are closed.
 
@@ -61,8 +70,14 @@ class Alignment:
         """
         while (batch := self._source.poll(0.0)) is not None:
             readings = batch.readings
-            slot = self._slots.of(readings.names)[readings.series]
-            yield from self._extended(self._grid.add(slot, readings.timestamp_ns, readings.values))
+            slots = self._slots.of(readings.names)
+            new = self._grid.newest(slots) < 0
+            own = np.array([self._spec.interval_of(name) for name in readings.names], np.int64)
+            self._grid.know(slots[new], own[new])
+            slot = slots[readings.series]
+            for turned, rows in self._grid.rounds(slot, readings.timestamp_ns, readings.values):
+                self._lines.drop(np.array(sorted(turned), np.int32))
+                yield from self._extended(rows)
             self._on_rows(len(readings))
         yield from self._extended(self._grid.flush())
 

@@ -19,7 +19,9 @@ from detector.offline.measures import (
     count_alarms,
     vus_pr,
 )
+from detector.rows.grid import starts_of_rows
 from detector.scoring.verdicts import Verdicts
+from detector.scoring.window_scorer import slow_rows_of
 
 Measures = dict[str, float | int]
 
@@ -76,20 +78,24 @@ def measures_of(
         `median_delay_rows`, `false_alarms`. Always: `budgeted_alarms`, the alarms that the budget allows in
         this time, and `realised_to_budgeted`, the alarms (with labels: the false ones) divided by it.
     """
-    found = {} if not labels else _against_labels(verdicts, spec.interval_ns, labels, vus_buffer)
-    rows = sum(map(len, verdicts))
-    return found | _against_budget(spec, rows, found.get("false_alarms", num_incidents))
+    found = {} if not labels else _against_labels(verdicts, spec, labels, vus_buffer)
+    return found | _against_budget(spec, verdicts, found.get("false_alarms", num_incidents))
 
 
-def _against_budget(spec: Spec, rows: int, alarms: float) -> Measures:
-    budgeted = rows * spec.interval_ns / 1e9 * parse_budget(spec.threshold.alarm_budget)
+def _against_budget(spec: Spec, verdicts: Sequence[Verdicts], alarms: float) -> Measures:
+    """Compare alarms with what the budget allows in the time that the rows of each series last."""
+    seconds = 0.0
+    for part in verdicts:
+        intervals = np.array([spec.interval_of(name) for name in part.names])
+        seconds += float(np.bincount(part.series, minlength=len(intervals)) @ intervals) / 1e9
+    budgeted = seconds * parse_budget(spec.threshold.alarm_budget)
     ratio = alarms / budgeted if budgeted else float("nan")
     return {"budgeted_alarms": budgeted, "realised_to_budgeted": ratio}
 
 
 def _against_labels(
     verdicts: Sequence[Verdicts],
-    interval_ns: int,
+    spec: Spec,
     labels: dict[str, LabelledSeries],
     vus_buffer: int | None,
 ) -> Measures:
@@ -97,7 +103,8 @@ def _against_labels(
     found = _scores_by_series(verdicts)
     scores, alarms = [], NO_ALARMS
     for name, truth in labels.items():
-        score = _at_rows(truth.timestamp_ns // interval_ns * interval_ns, *found[name])
+        wanted = starts_of_rows(truth.timestamp_ns, spec.interval_of(name), slow_rows_of(spec.max_gap))
+        score = _at_rows(wanted, *found[name])
         scores.append(score)
         alarms += count_alarms(truth.label, score > 1.0)
     label, score = np.concatenate([truth.label for truth in labels.values()]), np.concatenate(scores)

@@ -105,7 +105,7 @@ class WindowEncoder:
             if len(ends):
                 names = np.array(self._names, dtype=object)
                 yield {
-                    "timestamp": stretch.row[ends] * self._spec.interval_ns,
+                    "timestamp": alignment.starts(stretch.slot[ends], stretch.row[ends]),
                     "series": names[stretch.slot[ends]],
                     **{f"z{at}": z_NL[:, at] for at in range(z_NL.shape[1])},
                 }

@@ -98,9 +98,9 @@ class Reconstructor:
         """
         alignment = Alignment(source, self._spec, on_rows)
         for stretch in alignment.stretches():
-            yield from self._columns(self._covered(stretch), alignment.names)
+            yield from self._columns(self._covered(stretch), alignment)
             self._long_gaps = alignment.long_gaps
-        yield from self._columns(self._overlap.flush(), alignment.names)
+        yield from self._columns(self._overlap.flush(), alignment)
         if self._num_windows == 0:
             raise alignment.no_window()
 
@@ -125,7 +125,7 @@ class Reconstructor:
         unused = np.zeros(stretch.values.shape, np.uint8)
         return self._overlap.add(stretch, unused, [WindowOutput(ends, x_NWC)])
 
-    def _columns(self, rows: RowOutput, names: list[str]) -> Iterator[Columns]:
+    def _columns(self, rows: RowOutput, alignment: Alignment) -> Iterator[Columns]:
         if len(rows) == 0:
             return
         expected = self._windows.physical(rows.means[0].astype(np.float32))
@@ -137,8 +137,8 @@ class Reconstructor:
         self._missing += int(np.count_nonzero(np.isnan(values)))
         self._uncovered += int(np.count_nonzero(np.isnan(expected).all(axis=1)))
         yield {
-            "timestamp": rows.row * self._spec.interval_ns,
-            "series": np.array(names, dtype=object)[rows.slot],
+            "timestamp": alignment.starts(rows.slot, rows.row),
+            "series": np.array(alignment.names, dtype=object)[rows.slot],
             **{name: values[:, at] for at, name in enumerate(self._spec.channel_names)},
         }
 

@@ -11,14 +11,17 @@ batch is nevertheless computed at once, over arrays of all series.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.rows.clock_rules import NEVER, ClockCounters, Doubt, Turn
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
+from detector.rows.series_clock import SeriesClocks
+from detector.rows.usual_readings import Read
 
-_NEVER = np.iinfo(np.int64).min // 2
 _FLAT_ROWS_AT_ONCE = 1 << 18
 
 
@@ -40,29 +43,35 @@ class Rows:
 
 
 @dataclass(slots=True)
-class GridCounters:
-    """Count readings since the start. Late readings were dropped; the others were kept.
+class GridCounters(ClockCounters):
+    """Count readings since the start; see `ClockCounters` for those that the clocks count.
 
-    late          arrived after their row had closed
     duplicate     overwrote a value of the same series, timestamp and channel
-    out_of_order  were older than the newest reading of their series, but in time
     """
 
-    late: int = 0
     duplicate: int = 0
-    out_of_order: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenReadings:
+    """Hold readings of open rows: row int64 [n], timestamp_ns int64 [n], values float64 [n, channels]."""
+
+    row: NDArray[np.int64]
+    timestamp_ns: NDArray[np.int64]
+    values: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """Hold the readings of open rows, unique by (slot, timestamp) and sorted by them."""
+    """Hold the readings of open rows, unique by (slot, row, timestamp) and sorted by them."""
 
     slot: NDArray[np.int32]
+    row: NDArray[np.int64]
     timestamp_ns: NDArray[np.int64]
     values: NDArray[np.float64]
 
     def take(self, mask: NDArray[np.bool_]) -> _Pending:
-        return _Pending(self.slot[mask], self.timestamp_ns[mask], self.values[mask])
+        return _Pending(self.slot[mask], self.row[mask], self.timestamp_ns[mask], self.values[mask])
 
 
 class Grid:
@@ -72,6 +81,9 @@ class Grid:
         num_channels: Number of channels of a reading.
         interval_ns: Length of a row in nanoseconds, above 0.
         lateness_ns: How long a row stays open after its end, in nanoseconds of event time.
+        slow_rows: A series whose steps are longer than so many rows gets longer rows. None: the rows are
+            those of `interval_ns` for every series, and every reading is believed (for rows that were
+            aligned before).
 
     >>> grid = Grid(num_channels=1, interval_ns=10, lateness_ns=0)
     >>> slot, timestamp_ns = np.zeros(3, np.int32), np.array([3, 7, 12])
@@ -82,144 +94,202 @@ class Grid:
     [1]
     """
 
-    def __init__(self, num_channels: int, interval_ns: int, lateness_ns: int) -> None:
-        self._num_channels = num_channels
-        self._interval_ns = interval_ns
-        self._lateness_ns = lateness_ns
-        self._newest = SeriesArray((), np.int64, _NEVER)
+    def __init__(
+        self, num_channels: int, interval_ns: int, lateness_ns: int, slow_rows: int | None = None
+    ) -> None:
+        self.num_channels = num_channels
+        self._clocks = SeriesClocks(num_channels, interval_ns, lateness_ns, slow_rows)
+        self._in_force = SeriesArray((), np.int64, interval_ns)
         self._pending = self._no_readings()
+        self._rest: Read | None = None
+        self._turned: dict[int, Turn] = {}
         self.counters = GridCounters()
+
+    @property
+    def intervals(self) -> SeriesArray:
+        """Return the length of the rows of each series in nanoseconds, for readers."""
+        return self._in_force
+
+    @property
+    def clock_bytes(self) -> int:
+        """Return the bytes of the clock of one series, with which its saved cells begin."""
+        return sum(array.data.dtype.itemsize for array in self._clocks.arrays())
+
+    def know(self, slots: NDArray[np.int32], interval_ns: NDArray[np.int64]) -> None:
+        """Set the interval of series before their first reading, int64 [n]."""
+        self._clocks.reserve(int(slots.max(initial=-1)) + 1)
+        self._clocks.know(slots, interval_ns)
+        self._put_in_force(slots)
+
+    def rounds(
+        self, slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> Iterator[tuple[dict[int, Turn], Rows]]:
+        """Add readings as `add` does; yield (series that start again before these rows, closed rows).
+
+        The numbers of the rows of a series that starts again have nothing to do with those before.
+        """
+        turned: dict[int, Turn] = {}
+        read: Read | None = Read(slot, timestamp_ns, values)
+        while read is not None:
+            rows = self.add(read.slot, read.timestamp_ns, read.values)
+            yield turned, rows
+            turned, read = self._turned, self._rest
+            self._put_in_force(np.array(sorted(turned), np.int32))
 
     def add(
         self, slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64], values: NDArray[np.float64]
     ) -> Rows:
         """Add readings in order of arrival and return the rows that they close.
 
+        If a series starts again, its readings from there on are left out: `rounds` adds them too.
+
         Args:
             slot: Number of the series of each reading, int32 [n].
             timestamp_ns: Event time of each reading, int64 [n], nanoseconds since the epoch.
             values: One value for each channel, float64 [n, channels]; NaN where a reading has none.
         """
+        self._rest, self._turned = None, {}
         if len(slot) == 0:
             return self._emit(self._no_readings())
-        self._newest.reserve(int(slot.max()) + 1)
+        self._clocks.reserve(int(slot.max()) + 1)
+        self._in_force.reserve(int(slot.max()) + 1)
         order = np.argsort(slot, kind="stable")
-        slot, timestamp_ns, values = slot[order], timestamp_ns[order], values[order]
-        kept = self._accept(slot, timestamp_ns)
-        if not kept.all():
-            slot, timestamp_ns, values = slot[kept], timestamp_ns[kept], values[kept]
-        merged = self._merge(_Pending(slot, timestamp_ns, values))
-        closed = merged.timestamp_ns // self._interval_ns < self._first_open_row(merged.slot)
+        read = Read(slot[order], timestamp_ns[order], values[order])
+        read, row, self._turned, self._rest = self._clocks.place(read)
+        self._take_counts()
+        merged = self._merge(_Pending(read.slot, row, read.timestamp_ns, read.values))
+        closed = merged.row < self._clocks.open_row(merged.slot)
+        if self._turned:
+            closed |= np.isin(merged.slot, list(self._turned))
         self._pending = merged.take(~closed)
         return self._emit(merged.take(closed))
 
     def flush(self) -> Rows:
-        """Close and return every open row, because the input has ended."""
-        pending, self._pending = self._pending, self._no_readings()
+        """Take what is held back, close and return every open row, because the input has ended."""
+        read, row = self._clocks.release()
+        pending = self._merge(_Pending(read.slot, row, read.timestamp_ns, read.values))
+        self._pending = self._no_readings()
         return self._emit(pending)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Discard the open rows and the newest timestamp of the series in `slots`."""
         self._pending = self._pending.take(~np.isin(self._pending.slot, slots))
-        self._newest.reset(slots)
+        self._clocks.drop(slots)
+        self._in_force.reset(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return the state of every series, except its open rows, for a snapshot."""
-        return [self._newest]
+        return self._clocks.arrays()
 
     def newest(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the newest timestamp of each of `slots`, int64 [n]; far below 0 where there is none."""
-        self._newest.reserve(int(slots.max(initial=-1)) + 1)
-        newest: NDArray[np.int64] = self._newest.data[slots]
-        return newest
+        return self._clocks.newest(slots)
 
-    def open_readings(self, slots: NDArray[np.int32]) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    def late_slots(self) -> NDArray[np.int32]:
+        """Return the series that send only late readings, int32, ascending."""
+        return self._clocks.late_slots()
+
+    def doubts(self, slots: NDArray[np.int32]) -> list[Doubt | None]:
+        """Return what is in doubt about the time of each series, for a snapshot."""
+        return self._clocks.doubts(slots)
+
+    def doubt(self, slot: int, doubt: Doubt) -> None:
+        """Continue a series with what was in doubt when it was saved."""
+        self._clocks.doubt(slot, doubt)
+
+    def open_readings(self, slots: NDArray[np.int32]) -> list[OpenReadings]:
         """Return the readings in open rows of each series, for a snapshot.
 
         Args:
             slots: Numbers of series, int32, ascending.
-
-        Returns:
-            For each slot its timestamps, int64 [n], and its values, float64 [n, channels].
         """
         pending = self._pending
         first, last = (np.searchsorted(pending.slot, slots, side) for side in ("left", "right"))
         return [
-            (pending.timestamp_ns[a:b], pending.values[a:b])
+            OpenReadings(pending.row[a:b], pending.timestamp_ns[a:b], pending.values[a:b])
             for a, b in zip(first.tolist(), last.tolist(), strict=True)
         ]
 
-    def reopen(
-        self, slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64], values: NDArray[np.float64]
-    ) -> None:
+    def reopen(self, slot: NDArray[np.int32], readings: OpenReadings) -> None:
         """Restore readings of open rows, as `open_readings` returned them, for series that have none.
 
         Args:
             slot: Number of the series of each reading, int32 [n].
-            timestamp_ns: Event time of each reading, int64 [n].
-            values: float64 [n, channels].
+            readings: The n readings.
         """
-        self._pending = self._merge(_Pending(slot, timestamp_ns, values))
+        self._pending = self._merge(_Pending(slot, readings.row, readings.timestamp_ns, readings.values))
 
-    def resume(self, slots: NDArray[np.int32], newest_ns: NDArray[np.int64]) -> None:
-        """Set the newest timestamps that were seen before a restart.
-
-        Args:
-            slots: Numbers of series, int32 [n].
-            newest_ns: Newest timestamp of each, int64 [n], as `newest` returned it.
-        """
-        self._newest.reserve(int(slots.max(initial=-1)) + 1)
-        self._newest.data[slots] = newest_ns
+    def resume(self, slots: NDArray[np.int32], cells: NDArray[np.uint8]) -> None:
+        """Restore the clocks of series as they were saved: the first cells of each, uint8 [n, bytes]."""
+        self._clocks.resume(slots, cells)
+        self._put_in_force(slots)
 
     def _no_readings(self) -> _Pending:
-        return _Pending(np.empty(0, np.int32), np.empty(0, np.int64), np.empty((0, self._num_channels)))
+        none = np.empty(0, np.int64)
+        return _Pending(np.empty(0, np.int32), none, none, np.empty((0, self.num_channels)))
 
-    def _first_open_row(self, slot: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the number of the first row that is still open in the series of each slot."""
-        open_from: NDArray[np.int64] = (self._newest.data[slot] - self._lateness_ns) // self._interval_ns
-        return open_from
+    def _put_in_force(self, slots: NDArray[np.int32]) -> None:
+        """Use the interval of these series for the rows that follow; those before have another one."""
+        self._in_force.reserve(int(slots.max(initial=-1)) + 1)
+        self._in_force.data[slots] = self._clocks.intervals.data[slots]
 
-    def _accept(self, slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return the mask of readings that are not late, and advance the newest timestamps.
-
-        The readings are sorted by slot, and within a slot by arrival.
-        """
-        newest = _running_max(slot, timestamp_ns)
-        before = np.empty_like(newest)
-        before[1:] = newest[:-1]
-        before[starts_of(slot)] = _NEVER
-        before = np.maximum(before, self._newest.data[slot])
-        row = timestamp_ns // self._interval_ns
-        kept: NDArray[np.bool_] = row >= (before - self._lateness_ns) // self._interval_ns
-        self.counters.late += int(np.count_nonzero(~kept))
-        self.counters.out_of_order += int(np.count_nonzero(kept & (timestamp_ns < before)))
-        starts = starts_of(slot)
-        ends = starts + lengths_of(starts, len(slot)) - 1
-        self._newest.data[slot[ends]] = np.maximum(self._newest.data[slot[ends]], newest[ends])
-        return kept
+    def _take_counts(self) -> None:
+        """Move what the clocks have counted to the counters."""
+        self.counters.add(self._clocks.counters)
+        self._clocks.counters.clear()
 
     def _merge(self, new: _Pending) -> _Pending:
         """Join open and new readings into one for each (slot, timestamp)."""
         old = self._pending
         slot = np.concatenate([old.slot, new.slot])
+        row = np.concatenate([old.row, new.row])
         timestamp_ns = np.concatenate([old.timestamp_ns, new.timestamp_ns])
         values = np.concatenate([old.values, new.values])
-        order = np.lexsort((timestamp_ns, slot))
-        slot, timestamp_ns, values = slot[order], timestamp_ns[order], values[order]
-        starts = starts_of(slot, timestamp_ns)
+        order = np.lexsort((timestamp_ns, row, slot))
+        slot, row, timestamp_ns, values = slot[order], row[order], timestamp_ns[order], values[order]
+        starts = starts_of(slot, row, timestamp_ns)
         if len(starts) < len(slot):
             self.counters.duplicate += _count_overwriting(values, starts)
             values = _last_valid(values, starts)
-        return _Pending(slot[starts], timestamp_ns[starts], values)
+        return _Pending(slot[starts], row[starts], timestamp_ns[starts], values)
 
     def _emit(self, readings: _Pending) -> Rows:
         """Join the readings of each row into one row."""
-        row = readings.timestamp_ns // self._interval_ns
+        row = readings.row
         starts = starts_of(readings.slot, row)
         values = readings.values
         if len(starts) < len(row):
             values = _last_valid(values, starts)
         return Rows(readings.slot[starts], row[starts], values)
+
+
+def starts_of_rows(timestamp_ns: NDArray[np.int64], interval_ns: int, slow_rows: int) -> NDArray[np.int64]:
+    """Return the start of the row to which each reading of one series belongs, as the engine decides it.
+
+    Args:
+        timestamp_ns: Times in order of arrival, int64 [n].
+        interval_ns: The interval of the series.
+        slow_rows: See `Grid`.
+
+    Returns:
+        int64 [n]; far below 0 for readings that the engine drops.
+    """
+    clocks = SeriesClocks(1, interval_ns, 0, slow_rows)
+    clocks.reserve(1)
+    starts = np.full(len(timestamp_ns), NEVER)
+    read: Read | None = Read(
+        np.zeros(len(timestamp_ns), np.int32),
+        timestamp_ns,
+        np.arange(len(timestamp_ns), dtype=np.float64)[:, None],
+    )
+    while read is not None and len(read):
+        interval_ns = int(clocks.intervals.data[0])
+        taken, row, _, read = clocks.place(read)
+        starts[taken.values[:, 0].astype(np.intp)] = row * interval_ns
+    interval_ns = int(clocks.intervals.data[0])
+    taken, row = clocks.release()
+    starts[taken.values[:, 0].astype(np.intp)] = row * interval_ns
+    return starts
 
 
 def split_rows(rows: Rows, window: int) -> list[Rows]:
@@ -240,20 +310,6 @@ def split_rows(rows: Rows, window: int) -> list[Rows]:
     cuts = ends[:-1][np.diff(part) > 0].tolist()
     bounds = zip([0, *cuts], [*cuts, len(rows)], strict=True)
     return [Rows(rows.slot[a:b], rows.row[a:b], rows.values[a:b]) for a, b in bounds]
-
-
-def _running_max(slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the greatest timestamp so far within each slot, itself included (sorted by slot)."""
-    ascending = (timestamp_ns[1:] >= timestamp_ns[:-1]) | (slot[1:] != slot[:-1])
-    if ascending.all():
-        return timestamp_ns
-    # Timestamps are replaced by their ranks, so that segment * span cannot overflow.
-    distinct, rank = np.unique(timestamp_ns, return_inverse=True)
-    span = len(distinct)
-    _, segment = np.unique(slot, return_inverse=True)
-    greatest = np.maximum.accumulate(segment * span + rank)
-    newest: NDArray[np.int64] = distinct[greatest % span]
-    return newest
 
 
 def _last_valid(values: NDArray[np.float64], starts: NDArray[np.intp]) -> NDArray[np.float64]:

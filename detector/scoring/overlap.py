@@ -111,9 +111,12 @@ class OverlapAverager:
         self._keep(new_rows, columns, layout)
         return self._final(new_rows, columns, layout)
 
-    def flush(self) -> RowOutput:
-        """Return every waiting row with the outputs so far; forget these rows."""
-        slot, at = np.nonzero(self._row.data != _EMPTY)
+    def flush(self, slots: NDArray[np.int32] | None = None) -> RowOutput:
+        """Return every waiting row, or those of some series, with the outputs so far; forget these rows."""
+        waits = self._row.data != _EMPTY
+        if slots is not None:
+            waits &= np.isin(np.arange(len(waits)), slots)[:, None]
+        slot, at = np.nonzero(waits)
         columns = [array.data[slot, at] for array in self.arrays()]
         rows = self._averaged(slot.astype(np.int32), columns)
         self.drop(np.unique(slot).astype(np.int32))

@@ -24,14 +24,13 @@ _MAX_ERROR = 1e30  # its powers stay finite
 
 @dataclass(frozen=True, slots=True)
 class RowVerdicts:
-    """Verdicts by slot and row number; the other columns are those of `Verdicts`.
+    """Verdicts by slot and start of the row, int64 [n]; the other columns are those of `Verdicts`.
 
-    Inside the engine a series is a slot. `named` gives the public `Verdicts`, in which it is a name and a row
-    is a time.
+    Inside the engine a series is a slot. `named` gives the public `Verdicts`, in which it is a name.
     """
 
     slot: NDArray[np.int32]
-    row: NDArray[np.int64]
+    start_ns: NDArray[np.int64]
     score: NDArray[np.float64]
     state: NDArray[np.uint8]
     actual: NDArray[np.float64]
@@ -41,15 +40,15 @@ class RowVerdicts:
     missing: NDArray[np.bool_]
 
     def __len__(self) -> int:
-        return len(self.row)
+        return len(self.start_ns)
 
     @staticmethod
     def joined(parts: list[RowVerdicts]) -> RowVerdicts:
-        """Return several parts (at least one) as one, sorted by slot and row."""
+        """Return several parts (at least one) as one, sorted by slot; of one series, earlier parts first."""
         if len(parts) == 1:
             return parts[0]
         columns = [np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(RowVerdicts)]
-        order = np.lexsort((columns[1], columns[0]))
+        order = np.argsort(columns[0], kind="stable")
         return RowVerdicts(*(column[order] for column in columns))
 
     @staticmethod
@@ -59,7 +58,7 @@ class RowVerdicts:
         Args:
             parts: verdicts by slot and row.
             names: the name of the series in each slot.
-            spec: the model's channels and row interval.
+            spec: the model's channels.
         """
         if not any(map(len, parts)):
             return Verdicts.empty(len(spec.channels))
@@ -68,7 +67,7 @@ class RowVerdicts:
         return Verdicts(
             names=tuple(names[slot] for slot in rows.slot[starts].tolist()),
             series=np.repeat(np.arange(len(starts), dtype=np.int32), lengths_of(starts, len(rows))),
-            timestamp_ns=rows.row * spec.interval_ns,
+            timestamp_ns=rows.start_ns,
             score=rows.score,
             state=rows.state,
             actual=rows.actual,
@@ -80,9 +79,15 @@ class RowVerdicts:
 
 
 class RowScorer:
-    """Turns the outputs of `WindowScorer` for rows into verdicts. Not thread-safe."""
+    """Turns the outputs of `WindowScorer` for rows into verdicts. Not thread-safe.
 
-    def __init__(self, spec: Spec) -> None:
+    Args:
+        spec: the model's description.
+        intervals: length of a row of each series in nanoseconds, int64; read at each call.
+    """
+
+    def __init__(self, spec: Spec, intervals: SeriesArray) -> None:
+        self._intervals = intervals
         self._center, self._scale = spec.column("center"), spec.column("scale")
         self._num_members = len(spec.members)
         self._stride = spec.stride
@@ -113,18 +118,18 @@ class RowScorer:
         error = self._provisional_error.errors(self._statistics(rows)) / self._provisional_threshold
         return self._verdicts(rows, error, np.ones(len(rows)))
 
-    def stale(self, slot: NDArray[np.int32], row: NDArray[np.int64]) -> RowVerdicts:
+    def stale(self, slot: NDArray[np.int32], start_ns: NDArray[np.int64]) -> RowVerdicts:
         """Return verdicts of state `STALE` for series that send nothing any more.
 
         Args:
             slot: the series, int32 [n].
-            row: the last row of each, int64 [n].
+            start_ns: the start of the last row of each, int64 [n].
         """
         unknown = np.full((len(slot), len(self._center)), np.nan)
         nothing = np.full(len(slot), np.nan)
         state = np.full(len(slot), int(State.STALE), np.uint8)
         shares, missing = unknown.astype(np.float32), np.zeros(unknown.shape, np.bool_)
-        return RowVerdicts(slot, row, nothing, state, unknown, unknown, shares, nothing, missing)
+        return RowVerdicts(slot, start_ns, nothing, state, unknown, unknown, shares, nothing, missing)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -149,9 +154,10 @@ class RowScorer:
         contribution = _shares(rows.means[1 + self._num_members :], unknown | np.isnan(score)[:, None])
         _blame_flagged(contribution, rows.flags, state)
         expected = rows.means[0] * self._scale + self._center
+        start_ns = rows.row * self._intervals.data[rows.slot]
         missing = (rows.flags & MISSING) > 0
         return RowVerdicts(
-            rows.slot, rows.row, score, state, rows.actual, expected, contribution, threshold, missing
+            rows.slot, start_ns, score, state, rows.actual, expected, contribution, threshold, missing
         )
 
 

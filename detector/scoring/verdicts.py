@@ -21,6 +21,7 @@ class State(IntEnum):
     OUT_OF_RANGE = 5
     STALE = 6
     MISSING = 7
+    LATE = 8
 
     @property
     def label(self) -> str:
@@ -30,6 +31,12 @@ class State(IntEnum):
         'out_of_range'
         """
         return self.name.lower()
+
+
+NUM_STATES = len(State)
+"""Length of an array over the numbers of the states."""
+STATE_LABELS = tuple(state.label for state in State)
+"""The label of each number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,9 +99,9 @@ class WindowScorer:
         final = self._overlap.add(new_rows, flags, outputs)  # 4. average
         return RowOutputs(final, self._provisional(new_rows, flags, outputs) if self._has_delay else None)
 
-    def flush(self) -> RowOutput:
-        """Return every waiting row with the outputs so far; forget these rows."""
-        return self._overlap.flush()
+    def flush(self, slots: NDArray[np.int32] | None = None) -> RowOutput:
+        """Return every waiting row, or those of some series, with the outputs so far; forget these rows."""
+        return self._overlap.flush(slots)
 
     def use_ranges(self, valid_min: NDArray[np.float64], valid_max: NDArray[np.float64]) -> None:
         """Apply other bounds of possible values from the next row on, float64 [C] each; NaN: no bound."""
@@ -211,6 +211,14 @@ class WindowScorer:
         self.counters.gap_rows += len(new_rows) - num_rows
         self.counters.cells += new_rows.values.size
         self.counters.nan_cells += int(np.count_nonzero(np.isnan(new_rows.values)))
+
+
+def slow_rows_of(max_gap: int) -> int:
+    """Return the longest usual step of a series, in rows, with which its windows can still be judged.
+
+    A longer step is a long gap, or leaves too few known cells in a window (`MIN_KNOWN_SHARE`).
+    """
+    return min(max_gap + 1, int(1 / MIN_KNOWN_SHARE))
 
 
 def _span(delay: int, stride: int, member: Member) -> int:

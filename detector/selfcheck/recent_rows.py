@@ -20,7 +20,7 @@ class RecentRows:
     """
 
     def __init__(self, spec: Spec) -> None:
-        self._interval_ns, self._length = spec.interval_ns, stretch_rows(spec)
+        self._spec, self._length = spec, stretch_rows(spec)
         self._rows: dict[str, NDArray[np.float64]] = {}
         self._last_ns: dict[str, int] = {}
 
@@ -43,8 +43,9 @@ class RecentRows:
     def _extend(self, name: str, verdicts: Verdicts) -> None:
         """Add the rows after the last one that was not `ok` or does not follow the row before it."""
         times = verdicts.timestamp_ns
-        before = np.concatenate([[self._last_ns.get(name, times[0] - self._interval_ns)], times[:-1]])
-        follows = times - before == self._interval_ns
+        interval_ns = self._spec.intervals.get(name, self._spec.interval_ns)
+        before = np.concatenate([[self._last_ns.get(name, times[0] - interval_ns)], times[:-1]])
+        follows = times - before == interval_ns
         is_ok = verdicts.state == State.OK
         broken = np.flatnonzero(~(is_ok & follows))
         kept = self._rows[name]

@@ -24,9 +24,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from connectors.parquet.dataset import infer_interval
 from connectors.parquet.reader import Chunk
 from detector.rows.series_arrays import starts_of
+from detector.scoring.window_scorer import slow_rows_of
+from trainer.data.series_rate import Rate, rate_of
 from trainer.errors import TooLittleDataError, TrainerError
 
 Part = Literal["train", "validation", "calibration", "fit", "all"]
@@ -83,13 +84,15 @@ class History:
         self,
         file: IO[bytes],
         channels: tuple[str, ...],
-        interval_ns: int,
+        rate: Rate,
         segments: tuple[Segment, ...],
         fingerprint: str,
     ) -> None:
         self._file = file
         self.channels = channels
-        self.interval_ns = interval_ns
+        self._rate = rate
+        self.interval_ns = rate.interval_ns
+        self.intervals = dict(rate.intervals)
         self.segments = segments
         self.fingerprint = fingerprint
         self._positions = [segment.position for segment in segments]
@@ -123,7 +126,7 @@ class History:
 
     def narrowed(self, segments: tuple[Segment, ...]) -> History:
         """Return the history of `segments` alone, which are parts of its own. Both share the scratch file."""
-        return History(self._file, self.channels, self.interval_ns, segments, self.fingerprint)
+        return History(self._file, self.channels, self._rate, segments, self.fingerprint)
 
     def reaching_back(self, segments: tuple[Segment, ...], rows: int) -> tuple[Segment, ...]:
         """Return the segments, each extended by up to `rows` rows before it without a long gap.
@@ -184,23 +187,23 @@ def build_history(
     Args:
         chunks: Called several times; must return the same chunks each time.
         channels: Names of the columns of values.
-        interval_ns: Nanoseconds between two rows; None: the most common step of the data.
+        interval_ns: Nanoseconds between two rows; None: the most common step of each series.
         max_gap: Consecutive missing rows that a segment may contain, as NaN.
         scratch: Directory of the scratch file, which takes 8 bytes per value; None: the one of the system.
 
     Raises:
         TooLittleDataError: There are no rows, or no step to infer the interval from.
-        TrainerError: The scratch file cannot be written.
+        TrainerError: A series came at two rates, or the scratch file cannot be written.
     """
-    interval_ns = interval_ns or _interval_of(chunks)
-    segments = _find_segments(chunks, interval_ns, max_gap)
+    rate = rate_of(chunks, interval_ns, slow_rows_of(max_gap))
+    segments = _find_segments(chunks, rate, max_gap)
     num_rows = segments[-1].stop if segments else 0
     if num_rows == 0:
         raise TooLittleDataError("the history has no rows")
     try:
         file = tempfile.TemporaryFile(prefix="streamgauge-history-", dir=scratch)  # noqa: SIM115  # History's
         _fill(file, num_rows, len(channels))
-        positions = _RowPositions(interval_ns, segments)
+        positions = _RowPositions(rate, segments)
         fingerprint, num_readings, contested = _write_values(file, chunks, positions, len(channels))
         _resolve_contested(file, chunks, positions, contested, num_readings / num_rows)
     except OSError as error:
@@ -209,26 +212,15 @@ def build_history(
             f"cannot write the scratch file of the history: {error.strerror}; it needs {need:,.0f} MiB:"
             " set TMPDIR to a directory with more room"
         ) from error
-    return History(file, channels, interval_ns, segments, fingerprint)
+    return History(file, channels, rate, segments, fingerprint)
 
 
-def _interval_of(chunks: Chunks) -> int:
-    for chunk in chunks():
-        interval_ns = infer_interval(chunk.timestamp_ns, chunk.series)
-        if interval_ns is not None:
-            return interval_ns
-    raise TooLittleDataError(
-        "the interval between rows cannot be inferred from single rows; state it with --interval"
-    )
-
-
-def _find_segments(chunks: Chunks, interval_ns: int, max_gap: int) -> tuple[Segment, ...]:
+def _find_segments(chunks: Chunks, rate: Rate, max_gap: int) -> tuple[Segment, ...]:
     """Run the first pass: merge the rows of each series into segments, across gaps of at most `max_gap`."""
     spans: dict[str, NDArray[np.int64]] = {}
     for chunk in chunks():
-        row = chunk.timestamp_ns // interval_ns
         for name, readings in _by_name(chunk):
-            rows = row[readings]
+            rows = rate.rows(name, chunk.timestamp_ns[readings])
             rows = rows[starts_of(rows)]
             new = _merge(np.column_stack([rows, rows]), max_gap)
             known = spans.get(name)
@@ -271,8 +263,8 @@ def _by_name(chunk: Chunk) -> Iterator[tuple[str, NDArray[np.intp]]]:
 class _RowPositions:
     """Find the position of a series' row in the scratch file."""
 
-    def __init__(self, interval_ns: int, segments: tuple[Segment, ...]) -> None:
-        self._interval_ns = interval_ns
+    def __init__(self, rate: Rate, segments: tuple[Segment, ...]) -> None:
+        self._rate = rate
         self.num_rows = segments[-1].stop
         self._of = {
             name: (np.array([s.row for s in mine]), np.array([s.position for s in mine]))
@@ -284,7 +276,7 @@ class _RowPositions:
         order, positions = [], []
         for name, readings in _by_name(chunk):
             first_row, first_position = self._of[name]
-            row = chunk.timestamp_ns[readings] // self._interval_ns
+            row = self._rate.rows(name, chunk.timestamp_ns[readings])
             at = np.searchsorted(first_row, row, side="right") - 1
             order.append(readings)
             positions.append(first_position[at] + row - first_row[at])

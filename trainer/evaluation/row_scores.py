@@ -13,6 +13,8 @@ from connectors.parquet.writer import TableWriter
 from connectors.records import Readings
 from detector.artifact.spec import Artifact
 from detector.engine.engine import Engine, StepResult
+from detector.rows.grid import starts_of_rows
+from detector.scoring.window_scorer import slow_rows_of
 from trainer.evaluation.labelled import Labelled
 
 _FEED_ROWS = 1 << 14
@@ -53,18 +55,20 @@ def score_rows(artifact: Artifact, timestamp_ns: NDArray[np.int64], values: NDAr
             engine.step(Readings(("series",), zeros, timestamp_ns[rows], values[rows], zeros, rows))
         )
     results.append(engine.flush())
-    interval_ns = artifact.spec.interval_ns
-    row = np.concatenate([result.verdicts.timestamp_ns // interval_ns for result in results])
+    start_ns = np.concatenate([result.verdicts.timestamp_ns for result in results])
     score = np.concatenate([result.verdicts.score for result in results])
     error = score * np.concatenate([result.verdicts.threshold for result in results])
-    by_row = np.argsort(row, kind="stable")
-    wanted = timestamp_ns // interval_ns
-    place = by_row[np.minimum(np.searchsorted(row[by_row], wanted), len(row) - 1)]
-    known = row[place] == wanted
+    by_row = np.argsort(start_ns, kind="stable")
+    wanted = np.empty_like(timestamp_ns)
+    wanted[order] = starts_of_rows(
+        timestamp_ns[order], artifact.spec.interval_of("series"), slow_rows_of(artifact.spec.max_gap)
+    )
+    place = by_row[np.minimum(np.searchsorted(start_ns[by_row], wanted), len(start_ns) - 1)]
+    known = start_ns[place] == wanted
     return RowScores(
         np.where(known, score[place], np.nan),
         np.where(known, error[place], np.nan),
-        _in_incidents(results, wanted * interval_ns),
+        _in_incidents(results, wanted),
     )
 
 

@@ -17,6 +17,7 @@ from tests.support.strategies import INTERVAL_NS, NAMES, cuts_of, streams
 from trainer.data import history as history_module
 from trainer.data.channel_statistics import channel_statistics
 from trainer.data.history import Chunks, History, Segment, Shares, build_history
+from trainer.data.series_rate import rate_of
 from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TooLittleDataError, TrainerError
 
@@ -70,7 +71,11 @@ def reference(readings: Readings, max_gap: int) -> pd.DataFrame:
     """The same, slow and obvious: sort, take the last value of each row, fill short gaps."""
     frame = pd.DataFrame(readings.values)
     frame["series"] = [readings.names[code] for code in readings.series]
-    frame["row"] = readings.timestamp_ns // INTERVAL_NS
+    rate = rate_of(chunks_of(readings, [0, len(readings)]), INTERVAL_NS, 4)
+    frame["row"] = 0
+    for code, name in enumerate(readings.names):
+        mine = readings.series == code
+        frame.loc[mine, "row"] = rate.rows(name, readings.timestamp_ns[mine])
     frame["timestamp"] = readings.timestamp_ns
     frame = frame.sort_values("timestamp", kind="stable")
     last = frame.drop(columns="timestamp").groupby(["series", "row"]).last()
