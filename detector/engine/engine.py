@@ -23,7 +23,6 @@ from detector.engine.snapshot import Origin, SeriesState
 from detector.engine.values import Changed, Counters, EngineOptions, Latest, StepResult
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.incidents.rules import IncidentRules
-from detector.rows.grid import Rows, split_rows
 from detector.scoring.row_scorer import RowVerdicts
 from detector.scoring.verdicts import NUM_STATES, Verdicts
 
@@ -137,7 +136,7 @@ class Engine:
 
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one, because the input has ended."""
-        final, _ = self._score_rows(self._parts.grid.flush())
+        final, _ = self._parts.score(self._parts.grid.flush())
         final.append(self._parts.row_scorer.score(self._parts.window_scorer.flush()))
         return self._emit(final)
 
@@ -190,20 +189,9 @@ class Engine:
         for turned, rows in self._parts.grid.rounds(slot, readings.timestamp_ns, readings.values):
             if turned:
                 final.append(self._parts.restart(turned))
-            some = self._score_rows(rows)
+            some = self._parts.score(rows)
             final += some[0]
             provisional += some[1]
-        return final, provisional
-
-    def _score_rows(self, rows: Rows) -> _Scored:
-        """Score closed rows, some series at a time so that memory stays bounded."""
-        parts = self._parts
-        final, provisional = [], []
-        for some in split_rows(rows, self.artifact.spec.window):
-            outputs = parts.window_scorer.add(some)
-            final.append(parts.row_scorer.score(outputs.final))
-            if outputs.provisional is not None:
-                provisional.append(parts.row_scorer.score_provisional(outputs.provisional))
         return final, provisional
 
     def _follow(

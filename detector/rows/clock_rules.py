@@ -241,17 +241,22 @@ class Follower:
         state.late_run.data[slot] = 0
         self._counters.out_of_order += time < newest
         self.taken.append((slot, time, self._row(time), values))
-        bit = phase.bits_of(*(np.array([n]) for n in (time, state.shift.data[slot], self._interval)))[0]
         state.newest.data[slot] = max(newest, time)
         state.open_row.data[slot] = self._first_open()
-        state.bits.data[slot] |= bit
-        state.in_block.data[slot] += 1
-        if state.in_block.data[slot] == phase.BLOCK:
-            self._move_lines()
+        if not self._lateness_ns:
+            self._note_place(time)
 
-    def _move_lines(self) -> None:
-        """Move the lines after a block of readings. A shift of a whole row becomes a row more or less."""
+    def _note_place(self, time: int) -> None:
+        """Note where in its row a reading came, and move the lines after a block of readings.
+
+        A shift of a whole row becomes a row more or less.
+        """
         state, slot, interval = self._state, self._slot, self._interval
+        place = (np.array([number]) for number in (time, state.shift.data[slot], interval))
+        state.bits.data[slot] |= phase.bits_of(*place)[0]
+        state.in_block.data[slot] += 1
+        if state.in_block.data[slot] < phase.BLOCK:
+            return
         move = int(phase.moves()[state.bits.data[slot]])
         state.bits.data[slot] = state.in_block.data[slot] = 0
         if move:

@@ -9,7 +9,7 @@ readings of that series alone, so a replay decides the same.
            late. Twenty in a row, each as new as the one before, start the series again on their clock.
 3. Rate    A series that sends so seldom that no window could ever fill gets longer rows: the median of its
            last 16 steps. A series with longer rows that sends faster again gets shorter ones.
-4. Lines   Each 32 readings the lines move, if readings come next to a line.
+4. Lines   Each 32 readings the lines move, if readings come next to a line. With a lateness they stay.
 
 Readings of usual times are taken at once, in columns. Only series in doubt are followed one by one.
 """

@@ -78,6 +78,8 @@ class UsualReadings:
     ) -> None:
         self._lateness_ns = lateness_ns
         self._slow_rows = slow_rows
+        # With a lateness any order gives the same rows, so no order may decide where lines lie.
+        self._moves_lines = slow_rows is not None and lateness_ns == 0
         self._state = state
         self._counters = counters
         self._block: _Block = (np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.intp))
@@ -108,7 +110,8 @@ class UsualReadings:
             odd = self._odd(groups, times - before, interval, late)
             if doubted:
                 odd |= np.isin(slot, doubted)
-            odd |= self._at_lines(groups, phase.bits_of(times, shift, interval), ~late)
+            if self._moves_lines:
+                odd |= self._at_lines(groups, phase.bits_of(times, shift, interval), ~late)
             if odd.any():
                 tail = groups.before(odd) > 0
                 if tail.all():
@@ -124,14 +127,11 @@ class UsualReadings:
         if new.any():
             slots, first_ns = present[new], first_ns[new]
             self._state.newest.data[slots] = first_ns
-            if self._slow_rows is not None:
-                # With a lateness the first to arrive may be any reading: it must decide nothing.
-                interval = self._state.interval.data[slots]
-                self._state.shift.data[slots] = (
-                    phase.default_shift(interval)
-                    if self._lateness_ns
-                    else phase.first_shift(first_ns, interval)
-                )
+            interval = self._state.interval.data[slots]
+            if self._moves_lines:
+                self._state.shift.data[slots] = phase.first_shift(first_ns, interval)
+            elif self._slow_rows is not None:
+                self._state.shift.data[slots] = phase.default_shift(interval)
 
     def _newest_before(
         self, slot: NDArray[np.int32], times: NDArray[np.int64], starts: NDArray[np.intp]
@@ -207,7 +207,8 @@ class UsualReadings:
         if late.any() or self._state.late_run.data[slots].any():
             runs = _run_lengths(late, groups, self._state.late_run.data[groups.slot])
             self._state.late_run.data[slots] = runs[ends]
-        self._keep_block(slots, ends, tail, late)
+        if self._moves_lines:
+            self._keep_block(slots, ends, tail, late)
 
     def _keep_block(
         self,
