@@ -34,6 +34,7 @@ from trainer.errors import TrainerError
 WINDOW = 20
 _BOUND_ROWS = 30
 """Rows after the begin of the fault within which an alarm is right."""
+_BATCH_ROWS = 10
 _PLAIN = {
     *("rows", "num_series", "fingerprint", "train", "validation", "calibration", "epochs", "best_epoch"),
     *(
@@ -119,8 +120,8 @@ def _stream(case: Case, artifact: Artifact) -> tuple[bool, list[str]]:
     told = [f"model: lacks {one}" for one in lacking if one == channel]
     start, end = _fault_times(case, with_fault(case)[name])
     begun = False
-    for readings, now_ns in _batches(case, artifact):
-        if not begun and now_ns >= start:
+    for number, (readings, now_ns) in enumerate(_batches(case, artifact)):
+        if not begun and (number + 1) * _BATCH_ROWS > FAULT_AT:
             told += _told_by(engine, name)
             begun = True
         result = engine.step(readings, now_ns)
@@ -137,13 +138,13 @@ def _fault_times(case: Case, frame: pd.DataFrame) -> tuple[int, int]:
 
 
 def _batches(case: Case, artifact: Artifact) -> list[tuple[Readings, int]]:
-    """Return the stream of all series in order of arrival, ten rows of each series a batch."""
+    """Return the stream of all series in order of arrival, some rows of each series a batch."""
     frames = with_fault(case)
     names = tuple(frames)
     found = []
     length = max(map(len, frames.values()))
-    for at in range(0, length, 10):
-        parts = [(number, frame.iloc[at : at + 10]) for number, frame in enumerate(frames.values())]
+    for at in range(0, length, _BATCH_ROWS):
+        parts = [(number, frame.iloc[at : at + _BATCH_ROWS]) for number, frame in enumerate(frames.values())]
         columns = artifact.spec.channel_names
         values = [part.reindex(columns=columns).to_numpy(np.float64) for _, part in parts]
         times = np.concatenate([part.index.as_unit("ns").asi8 for _, part in parts])
