@@ -19,9 +19,9 @@ from connectors.records import Message, Reject
 from detector.incidents.grouping import IncidentGroup
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.rows.series_arrays import lengths_of, starts_of
-from detector.scoring.verdicts import STATE_LABELS, State, Verdicts
+from detector.scoring.verdicts import State, Verdicts
 
-_LABELS = np.array(STATE_LABELS, dtype=object)
+_LABELS = np.array([state.label for state in State], dtype=object)
 _DIGITS = 6
 
 

@@ -24,7 +24,7 @@ from detector.engine.values import Changed, Counters, EngineOptions, Latest, Ste
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.incidents.rules import IncidentRules
 from detector.scoring.row_scorer import RowVerdicts
-from detector.scoring.verdicts import NUM_STATES, Verdicts
+from detector.scoring.verdicts import State, Verdicts
 
 __all__ = ["Changed", "Counters", "Engine", "EngineOptions", "Latest", "StepResult"]
 
@@ -223,5 +223,5 @@ class Engine:
         """Add what happened in this step to the totals."""
         counts = self._parts.take_counts()
         counts.readings = num_readings
-        counts.states = np.bincount(verdicts.state, minlength=NUM_STATES).tolist()
+        counts.states = np.bincount(verdicts.state, minlength=len(State)).tolist()
         self.counters.add(counts)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from detector.incidents.incident import IncidentEvent
 from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
 from detector.rows.grid import GridCounters
-from detector.scoring.verdicts import NUM_STATES, Verdicts
+from detector.scoring.verdicts import State, Verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Counters:
     windows: int = 0
     cells: int = 0
     nan_cells: int = 0
-    states: list[int] = field(default_factory=lambda: [0] * NUM_STATES)
+    states: list[int] = field(default_factory=lambda: [0] * len(State))
     grid: GridCounters = field(default_factory=GridCounters)
     suppressed: dict[Suppression, int] = field(default_factory=lambda: dict.fromkeys(SUPPRESSIONS, 0))
 

@@ -15,7 +15,7 @@ from detector.artifact.spec import Spec
 from detector.incidents.incident import Incident
 from detector.metrics.recorder import Metrics
 from detector.metrics.series_gauges import firing
-from detector.scoring.verdicts import NUM_STATES, State
+from detector.scoring.verdicts import State
 from detector.selfcheck.check import Sense
 
 _WORST = 12
@@ -63,7 +63,7 @@ class Status:
         """Return the figures as plain values; an unknown score is None."""
         snapshot = self.metrics.snapshot
         latest = snapshot.latest
-        counts = np.bincount(latest.state, minlength=NUM_STATES).tolist()
+        counts = np.bincount(latest.state, minlength=len(State)).tolist()
         written_at = snapshot.artifact.written_at
         lag_seconds = self.metrics.sources.lag_seconds().values()
         order = np.argsort(-np.nan_to_num(latest.score, nan=-1.0), kind="stable")[:_WORST]
@@ -81,7 +81,7 @@ class Status:
             "readings": snapshot.totals["readings"],
             "open_incidents": dict(snapshot.open_by_severity),
             "firing": [_firing(incident) for incident in firing(snapshot.open_incidents, _WORST)],
-            "series": {state.label: counts[state] for state in State},
+            "series": {state.label: num for state, num in zip(State, counts, strict=True)},
             "worst": [
                 {
                     "series": latest.names[at],

@@ -20,7 +20,7 @@ from detector.metrics.catalogue import spec_of
 from detector.metrics.engine_view import EngineView
 from detector.metrics.sources import Sources
 from detector.notify.stats import NotifierStats
-from detector.scoring.verdicts import NUM_STATES, State
+from detector.scoring.verdicts import State
 from detector.selfcheck.check import OUTCOMES
 
 _RELOADS = ("loaded", "refused")
@@ -85,8 +85,8 @@ def _overview(view: View) -> Iterator[Metric]:
     latest = series.latest
     num = len(latest.names)
     yield _plain("max_score", view.highest)
-    counts = np.bincount(latest.state, minlength=NUM_STATES).tolist()
-    yield _labelled("series", {(state.label,): counts[state] for state in State})
+    counts = np.bincount(latest.state, minlength=len(State)).tolist()
+    yield _labelled("series", {(state.label,): n for state, n in zip(State, counts, strict=True)})
     yield _plain("channels_missing", int(np.count_nonzero(latest.missing)))
     yield _plain("series_left_out", num - len(series.shown))
     yield _plain("channel_series_left_out", num - len(series.detailed))
@@ -105,7 +105,8 @@ def _incidents(view: View) -> Iterator[Metric]:
 def _stream(snapshot: EngineView) -> Iterator[Metric]:
     for name, value in snapshot.totals.items():
         yield _plain(f"{name}_total", value)
-    yield _labelled("verdicts_total", {(state.label,): snapshot.states[state] for state in State})
+    states = zip(State, snapshot.states, strict=True)
+    yield _labelled("verdicts_total", {(state.label,): num for state, num in states})
 
 
 def _loop(snapshot: EngineView, sources: Sources) -> Iterator[Metric]:

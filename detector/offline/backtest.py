@@ -25,9 +25,9 @@ from detector.incidents.incident import Incident
 from detector.incidents.rules import Suppression
 from detector.offline.backtest_measures import LabelledSeries, labelled_series, measures_of
 from detector.offline.coverage import Coverage
-from detector.scoring.verdicts import STATE_LABELS, Verdicts
+from detector.scoring.verdicts import State, Verdicts
 
-_LABELS = np.array(STATE_LABELS, dtype=object)
+_LABELS = np.array([state.label for state in State], dtype=object)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,6 @@ class State(IntEnum):
         return self.name.lower()
 
 
-NUM_STATES = len(State)
-"""Length of an array over the numbers of the states."""
-STATE_LABELS = tuple(state.label for state in State)
-"""The label of each number."""
-
-
 @dataclass(frozen=True, slots=True)
 class Verdicts:
     """Verdicts of n rows, all final or all provisional, sorted by series and, within one, by time.
