@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.engine.values import Latest
+from detector.engine.values import Latest, Unjudged
 from detector.rows.series_arrays import SeriesArray, SeriesIndex, lengths_of, starts_of
 from detector.scoring.verdicts import State, Verdicts
 
@@ -47,12 +47,13 @@ class LatestVerdicts:
         columns = (verdicts.actual[last], verdicts.expected[last], verdicts.contribution[last])
         self._channels.data[present] = np.stack(columns, axis=1)
 
-    def of(self, slots: NDArray[np.int32], is_full: NDArray[np.bool_]) -> Latest:
+    def of(self, slots: NDArray[np.int32], is_full: NDArray[np.bool_], unjudged: Unjudged) -> Latest:
         """Return the newest verdicts of these series.
 
         Args:
             slots: numbers of known series, int32 [n].
             is_full: whether the window of each is full, bool [n].
+            unjudged: for how long the rows of each were not judged.
         """
         return Latest(
             names=tuple(self._series.names[slot] for slot in slots.tolist()),
@@ -63,6 +64,7 @@ class LatestVerdicts:
             is_full=is_full,
             slot=slots,
             missing=self._missing.data[slots],
+            unjudged=unjudged,
         )
 
     def channels_at(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:

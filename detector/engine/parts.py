@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from connectors.records import Readings
 from detector.artifact.spec import Artifact, Spec
+from detector.engine.judged_rows import JudgedRows
 from detector.engine.latest import LatestVerdicts
 from detector.engine.saved_state import SavedState
 from detector.engine.snapshot import Origin
@@ -40,6 +41,7 @@ class Parts:
     incidents      verdicts -> incidents
     silence        incidents of series that send nothing
     latest         the newest verdict of every series
+    judged         for how long the rows of every series were not judged
     saved          what the saved state of every series holds
     """
 
@@ -52,6 +54,7 @@ class Parts:
     incidents: Incidents
     silence: SilenceWatch
     latest: LatestVerdicts
+    judged: JudgedRows
     saved: SavedState
     _origin: Origin | None = None
 
@@ -77,6 +80,7 @@ class Parts:
             incidents=incidents,
             silence=SilenceWatch(rules, incidents, series.names),
             latest=LatestVerdicts(series, len(spec.channels), spec.interval_ns),
+            judged=JudgedRows(series),
             saved=SavedState(),
         )
         parts._check_by(rules)
@@ -117,6 +121,7 @@ class Parts:
         return [
             *(array for part in scoring for array in part.arrays()),
             *self.latest.arrays(),
+            *self.judged.arrays(),
             *self.incidents.arrays(),
         ]
 
@@ -125,7 +130,7 @@ class Parts:
         new = [name for name in names if name not in self.series] if self.artifact.spec.absent else []
         slots = self.series.of(names)
         self._describe(new)
-        for part in (self.silence, self.latest, self.saved):
+        for part in (self.silence, self.latest, self.judged, self.saved):
             for array in part.arrays():
                 array.reserve(self.series.size)
         return slots
@@ -141,7 +146,7 @@ class Parts:
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         scoring = (self.grid, self.window_scorer, self.row_scorer)
-        for part in (*scoring, self.incidents, self.silence, self.latest, self.saved):
+        for part in (*scoring, self.incidents, self.silence, self.latest, self.judged, self.saved):
             part.drop(slots)
         self.series.drop(slots.tolist())
 

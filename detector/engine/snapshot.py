@@ -24,7 +24,7 @@ from detector.incidents.incident import Track
 from detector.incidents.rules import IncidentRules
 from detector.rows.series_arrays import SeriesArray
 
-FORMAT = 3
+FORMAT = 4
 
 
 class Origin(msgspec.Struct, array_like=True, frozen=True):
