@@ -25,6 +25,7 @@ from detector.engine.engine import Engine, EngineOptions
 from detector.offline.autoencoder import DEFAULT_ROUNDS
 from detector.offline.backtest import Report, labels_of_dataset, replay, verdict_columns, vus_buffer_of
 from detector.offline.backtest_measures import LabelledSeries, labelled_series, measures_of
+from detector.offline.coverage import Coverage
 from detector.offline.encode import WindowEncoder
 from detector.offline.frames import FrameSource, chunk_of_frame, frame_of_columns, incidents_frame
 from detector.offline.reconstruct import ReconstructOptions, Reconstructor
@@ -56,17 +57,22 @@ class BacktestResult:
         channels                 channels with the greatest contributions at the peak, greatest first
         flapping, held_by        see docs/incidents.md
 
-    `measures` is described at `detector.offline.backtest_measures.measures_of`.
+    `measures` is described at `detector.offline.backtest_measures.measures_of`. `coverage` has how many rows
+    and series were judged, and why the others were not.
     """
 
     verdicts: pd.DataFrame
     incidents: pd.DataFrame
     measures: dict[str, float | int]
+    coverage: Coverage
 
     def __repr__(self) -> str:
         """Return the sizes and the measures, on one line."""
         measures = ", ".join(f"{name}={value:.4g}" for name, value in self.measures.items())
-        return f"BacktestResult({len(self.verdicts):,} rows, {len(self.incidents):,} incidents, {measures})"
+        return (
+            f"BacktestResult({len(self.verdicts):,} rows, {len(self.incidents):,} incidents"
+            f" {self.coverage.summary}, {measures})"
+        )
 
 
 def backtest(
@@ -92,6 +98,7 @@ def backtest(
         _verdicts_frame(report.verdicts, model),
         incidents_frame(incidents),
         measures_of(report.verdicts, len(incidents), model.spec, labels, vus_buffer),
+        report.coverage,
     )
 
 

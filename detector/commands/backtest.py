@@ -145,7 +145,7 @@ def _budget_line(outcome: BacktestOutcome) -> str:
     has_labels = "false_alarms" in outcome.measures
     num = outcome.measures["false_alarms"] if has_labels else len(outcome.incidents)
     alarms = ("false " if has_labels else "") + ("alarm" if num == 1 else "alarms")
-    return f"{num:,} {alarms}; your budget allows {allowed:.3g}"
+    return f"{num:,} {alarms} {outcome.coverage.summary}; your budget allows {allowed:.3g}"
 
 
 def _number(value: Any) -> str:

@@ -24,7 +24,7 @@ from detector.engine.values import Changed, Counters, EngineOptions, Latest, Ste
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.incidents.rules import IncidentRules
 from detector.scoring.row_scorer import RowVerdicts
-from detector.scoring.verdicts import State, Verdicts
+from detector.scoring.verdicts import Verdicts
 
 __all__ = ["Changed", "Counters", "Engine", "EngineOptions", "Latest", "StepResult"]
 
@@ -72,8 +72,9 @@ class Engine:
         """The newest verdict of every known series."""
         parts = self._parts
         known = parts.series.known()
-        is_full = parts.window_scorer.ages(known) >= self.artifact.spec.window
-        return parts.latest.of(known, is_full, parts.grid.late_slots())
+        ages, window = parts.window_scorer.ages(known), self.artifact.spec.window
+        unjudged = parts.judged.of(known, ages, window)
+        return parts.latest.of(known, ages >= window, unjudged, parts.grid.late_slots())
 
     def channels_at(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return each channel's actual value, expected value and contribution, float64 [n, 3, C].
@@ -209,6 +210,7 @@ class Engine:
         )
         parts.latest.remember(result.verdicts)
         parts.latest.remember(result.provisional)
+        parts.judged.remember(result.verdicts)
         events = update(result.verdicts)
         parts.saved.mark_urgent(parts.series.of([event.incident.series for event in events]))
         return StepResult(result.verdicts, events, result.provisional)
@@ -223,5 +225,5 @@ class Engine:
         """Add what happened in this step to the totals."""
         counts = self._parts.take_counts()
         counts.readings = num_readings
-        counts.states = np.bincount(verdicts.state, minlength=len(State)).tolist()
+        counts.count(verdicts)
         self.counters.add(counts)

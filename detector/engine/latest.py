@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.engine.values import Latest
+from detector.engine.values import Latest, Unjudged
 from detector.rows.series_arrays import SeriesArray, SeriesIndex, lengths_of, starts_of
 from detector.scoring.verdicts import State, Verdicts
 
@@ -45,12 +45,19 @@ class LatestVerdicts:
         columns = (verdicts.actual[last], verdicts.expected[last], verdicts.contribution[last])
         self._channels.data[present] = np.stack(columns, axis=1)
 
-    def of(self, slots: NDArray[np.int32], is_full: NDArray[np.bool_], late: NDArray[np.int32]) -> Latest:
+    def of(
+        self,
+        slots: NDArray[np.int32],
+        is_full: NDArray[np.bool_],
+        unjudged: Unjudged,
+        late: NDArray[np.int32],
+    ) -> Latest:
         """Return the newest verdicts of these series.
 
         Args:
             slots: numbers of known series, int32 [n].
             is_full: whether the window of each is full, bool [n].
+            unjudged: for how long the rows of each were not judged.
             late: series that send only late readings, int32: their score is unknown.
         """
         is_late = np.isin(slots, late)
@@ -63,6 +70,7 @@ class LatestVerdicts:
             is_full=is_full,
             slot=slots,
             missing=self._missing.data[slots],
+            unjudged=unjudged,
         )
 
     def channels_at(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:

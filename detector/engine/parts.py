@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from connectors.records import Readings
 from detector.artifact.spec import Artifact, Spec
+from detector.engine.judged_rows import JudgedRows
 from detector.engine.latest import LatestVerdicts
 from detector.engine.saved_state import SavedState
 from detector.engine.snapshot import Origin
@@ -42,6 +43,7 @@ class Parts:
     incidents      verdicts -> incidents
     silence        incidents of series that send nothing
     latest         the newest verdict of every series
+    judged         for how long the rows of every series were not judged
     saved          what the saved state of every series holds
     """
 
@@ -54,6 +56,7 @@ class Parts:
     incidents: Incidents
     silence: SilenceWatch
     latest: LatestVerdicts
+    judged: JudgedRows
     saved: SavedState
     _origin: Origin | None = None
 
@@ -80,6 +83,7 @@ class Parts:
             incidents=incidents,
             silence=SilenceWatch(rules, incidents, series.names),
             latest=LatestVerdicts(series, len(spec.channels)),
+            judged=JudgedRows(series),
             saved=SavedState(),
         )
         parts._check_by(rules)
@@ -120,6 +124,7 @@ class Parts:
         return [
             *(array for part in scoring for array in part.arrays()),
             *self.latest.arrays(),
+            *self.judged.arrays(),
             *self.incidents.arrays(),
         ]
 
@@ -129,7 +134,7 @@ class Parts:
         slots = self.series.of(names)
         self._know_intervals(slots, names)
         self._describe(new)
-        for part in (self.silence, self.latest, self.saved):
+        for part in (self.silence, self.latest, self.judged, self.saved):
             for array in part.arrays():
                 array.reserve(self.series.size)
         return slots
@@ -177,7 +182,7 @@ class Parts:
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         scoring = (self.grid, self.window_scorer, self.row_scorer)
-        for part in (*scoring, self.incidents, self.silence, self.latest, self.saved):
+        for part in (*scoring, self.incidents, self.silence, self.latest, self.judged, self.saved):
             part.drop(slots)
         self.series.drop(slots.tolist())
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from detector.incidents.incident import IncidentEvent
 from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
 from detector.rows.grid import GridCounters
-from detector.scoring.verdicts import State, Verdicts
+from detector.scoring.verdicts import State, Verdicts, is_judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class Counters:
     readings    accepted and dropped ones together
     cells       channel values expected in the rows; nan_cells: those without a value
     states      final verdicts by `State`
+    judged      rows that were judged; masked: those of them without one of their values
+    unjudged    rows that were not, by `State`
     suppressed  bad rows by the rule that kept them from opening an incident
     """
 
@@ -47,8 +49,20 @@ class Counters:
     cells: int = 0
     nan_cells: int = 0
     states: list[int] = field(default_factory=lambda: [0] * len(State))
+    judged: int = 0
+    masked: int = 0
+    unjudged: list[int] = field(default_factory=lambda: [0] * len(State))
     grid: GridCounters = field(default_factory=GridCounters)
     suppressed: dict[Suppression, int] = field(default_factory=lambda: dict.fromkeys(SUPPRESSIONS, 0))
+
+    def count(self, verdicts: Verdicts) -> None:
+        """Set the counts of final verdicts. A stale series has a verdict, but that is no row."""
+        judged = verdicts.is_judged
+        unjudged = verdicts.state[~judged & (verdicts.state != State.STALE)]
+        self.states = np.bincount(verdicts.state, minlength=len(State)).tolist()
+        self.judged = int(np.count_nonzero(judged))
+        self.masked = int(np.count_nonzero(verdicts.is_masked))
+        self.unjudged = np.bincount(unjudged, minlength=len(State)).tolist()
 
     def add(self, more: Counters) -> None:
         """Add the counts of one step to these totals, in place."""
@@ -59,6 +73,9 @@ class Counters:
         self.cells += more.cells
         self.nan_cells += more.nan_cells
         self.states = [total + num for total, num in zip(self.states, more.states, strict=True)]
+        self.judged += more.judged
+        self.masked += more.masked
+        self.unjudged = [total + num for total, num in zip(self.unjudged, more.unjudged, strict=True)]
         self.grid.add(more.grid)
         for reason, num in more.suppressed.items():
             self.suppressed[reason] += num
@@ -79,6 +96,24 @@ class StepResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Unjudged:
+    """How long the rows of n series have not been judged, as arrays over series.
+
+    num      int64 [n], rows since the last judged one, or since the first row; 0 if the newest was judged
+    since_ns int64 [n], the event time of the first of these rows
+    is_long  bool [n], they are more than a series needs to fill its window
+    never    bool [n], no row of the series has been judged yet
+    masked   bool [n], the newest row was judged without one of its values
+    """
+
+    num: NDArray[np.int64]
+    since_ns: NDArray[np.int64]
+    is_long: NDArray[np.bool_]
+    never: NDArray[np.bool_]
+    masked: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
 class Latest:
     """The newest verdict of every known series, as arrays over series (for metrics).
 
@@ -86,6 +121,7 @@ class Latest:
     is_full    bool [n], whether the window is full
     slot       int32 [n], the series' number, for `Engine.channels_at`
     missing    bool [n, channels], the channel has stopped sending while others of the series go on
+    unjudged   for how long no row was judged
     """
 
     names: tuple[str, ...]
@@ -96,6 +132,21 @@ class Latest:
     is_full: NDArray[np.bool_]
     slot: NDArray[np.int32]
     missing: NDArray[np.bool_]
+    unjudged: Unjudged
+
+    @property
+    def is_judged(self) -> NDArray[np.bool_]:
+        """Whether the newest row of each series was judged, bool [n]."""
+        return is_judged(self.score, self.state)
+
+    @property
+    def unjudged_seconds(self) -> NDArray[np.float64]:
+        """Event time from the first row that was not judged to the newest, float64 [n]; NaN if judged.
+
+        It is of series whose rows have not been judged for longer than a window takes (`Unjudged.is_long`).
+        """
+        seconds = np.maximum(0, self.timestamp_ns - self.unjudged.since_ns) / 1e9
+        return np.where(self.unjudged.is_long, seconds, np.nan)
 
 
 @dataclass(frozen=True, slots=True)

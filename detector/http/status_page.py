@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from detector.artifact.spec import Spec
+from detector.http.judged_section import judged_html, judged_json, judged_tile
 from detector.incidents.incident import Incident
 from detector.metrics.recorder import Metrics
 from detector.metrics.series_gauges import firing
@@ -32,7 +33,8 @@ h1 {{ font-size: 1.4rem; margin: 0; }} h2 {{ font-size: 1rem; margin: 1.8rem 0 .
 .tile b {{ display: block; font-size: 1.3rem; font-variant-numeric: tabular-nums; }}
 table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); }}
-.bad {{ color: #c62828; font-weight: 600; }} .bar {{ background: #c62828; height: .5rem; border-radius: 3px; }}
+.bad {{ color: #c62828; font-weight: 600; }} .warn {{ color: #b26a00; }}
+.bar {{ background: #c62828; height: .5rem; border-radius: 3px; }}
 .ok {{ background: #2e7d32; }}
 </style></head><body>
 <h1>{model} <span class="sub">{version}</span></h1>
@@ -76,6 +78,7 @@ class Status:
             "replaying": self.metrics.sources.replaying(),
             "model_age_seconds": None if written_at is None else round(max(0.0, time.time() - written_at)),
             "sense": _sense(self.metrics.sources.sense()),
+            "judged": judged_json(snapshot),
             "channels_missing": int(np.count_nonzero(latest.missing)),
             "error_psi": None if math.isnan(snapshot.psi) else round(snapshot.psi, 3),
             "readings": snapshot.totals["readings"],
@@ -105,7 +108,7 @@ class Status:
             interval=spec.interval_ns / 1e9,
             channels=len(spec.channels),
             tiles="".join(_tile(name, value) for name, value in _tiles(status).items()),
-            incidents=_deaf(status["sense"]) + _incidents(status["firing"]),
+            incidents=_deaf(status["sense"]) + _judged(status) + _incidents(status["firing"]),
             worst="".join(_row(entry) for entry in status["worst"]) or "<tr><td>no readings yet</tr>",
         )
 
@@ -114,15 +117,29 @@ def _tiles(status: Mapping[str, Any]) -> dict[str, str]:
     series = {name: num for name, num in status["series"].items() if num}
     return {
         "ready": "yes" if status["ready"] else "not yet",
-        "open incidents": str(sum(status["open_incidents"].values())),
+        "open incidents": str(_num_open(status)),
+        "series judged now": judged_tile(status["judged"]),
         "messages behind": f"{status['lag_messages']:,}",
         **({} if status["lag_seconds"] is None else {"seconds behind": f"{status['lag_seconds']:,}"}),
         **({"partitions replaying": str(status["replaying"])} if status["replaying"] else {}),
         "readings": f"{status['readings']:,}",
         **({"channels missing": str(status["channels_missing"])} if status["channels_missing"] else {}),
         **_about_model(status),
+        **{
+            f"series {name.replace('_', ' ')}": f"{num:,}"
+            for name in ("never_judged", "no_longer_judged")
+            if (num := status["judged"][f"series_{name}"])
+        },
         **{f"series {name.replace('_', ' ')}": f"{num:,}" for name, num in series.items()},
     }
+
+
+def _num_open(status: Mapping[str, Any]) -> int:
+    return sum(status["open_incidents"].values())
+
+
+def _judged(status: Mapping[str, Any]) -> str:
+    return judged_html(status["judged"], _num_open(status))
 
 
 def _about_model(status: Mapping[str, Any]) -> dict[str, str]:
@@ -193,9 +210,19 @@ def _incidents(firing: Sequence[Mapping[str, Any]]) -> str:
     return f"<h2>Open incidents</h2><table>{head}{rows}</table>\n"
 
 
+_BAD_TILES = frozenset(
+    (
+        *("series anomalous", "series flatline", "series missing", "channels missing"),
+        *("series never judged", "series no longer judged"),
+    )
+)
+
+
 def _tile(name: str, value: str) -> str:
-    is_bad = name in ("series anomalous", "series flatline", "series missing", "channels missing")
+    is_bad = name in _BAD_TILES
     bad = ' class="bad"' if is_bad or value.endswith(" high") or value == "deaf" else ""
+    if name == "series judged now" and " of " in value:
+        bad = ' class="warn"'
     return f'<div class="tile"><b{bad}>{html.escape(value)}</b>{html.escape(name)}</div>'
 
 

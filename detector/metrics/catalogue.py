@@ -54,6 +54,11 @@ SERIES = (
         "series",
     ),
     _gauge("last_row_timestamp_seconds", "Event time of the newest verdict of a series", "series"),
+    _gauge(
+        "unjudged_seconds",
+        "Event time without a judged row, after more rows than fill a window; absent otherwise",
+        "series",
+    ),
 )
 """One sample per series, for at most `[metrics] max_series` series."""
 
@@ -70,6 +75,11 @@ CHANNELS = (
 OVERVIEW = (
     _gauge("max_score", "Highest final score of all series since the last scrape; absent if none"),
     _gauge("series", "Known series by the state of their newest row", "state"),
+    _gauge("series_judged", "Series whose newest row was judged: it has a score, or a fault that needs none"),
+    _gauge("series_masked", "Series whose newest row was judged without one of its values"),
+    _gauge("series_never_judged", "Series with more rows than fill a window, and no judged row so far"),
+    _gauge("series_no_longer_judged", "Series judged before, but not for more rows than fill a window"),
+    _gauge("longest_unjudged_seconds", "Highest streamgauge_unjudged_seconds of all series; 0 if none"),
     _gauge("channels_missing", "Channels of all series that send nothing while others of their series do"),
     _gauge("series_left_out", "Series without their own gauges: over [metrics] max_series"),
     _gauge("channel_series_left_out", "Series without channel gauges: over [metrics] max_channel_series"),
@@ -101,6 +111,9 @@ STREAM = (
     _counter("gap_rows", "Rows without a reading, inserted into short gaps"),
     _counter("windows", "Windows scored by the model"),
     _counter("verdicts", "Final verdicts by state", "state"),
+    _counter("judged_rows", "Rows that were judged: they have a score, or a fault that needs none"),
+    _counter("masked_rows", "Rows that were judged without one of their values"),
+    _counter("unjudged_rows", "Rows that were not judged, by their state, which gives the reason", "state"),
     _of("histogram", "score_distribution", "Distribution of final scores; exemplars name the incident"),
     _counter("late_readings", "Readings dropped because their row was already closed"),
     _counter("duplicate_readings", "Readings that replaced an earlier value of the same series and time"),

@@ -16,6 +16,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from detector.engine.values import Latest
 from detector.metrics.catalogue import spec_of
 from detector.metrics.engine_view import EngineView
 from detector.metrics.sources import Sources
@@ -87,11 +88,21 @@ def _overview(view: View) -> Iterator[Metric]:
     yield _plain("max_score", view.highest)
     counts = np.bincount(latest.state, minlength=len(State)).tolist()
     yield _labelled("series", {(state.label,): n for state, n in zip(State, counts, strict=True)})
+    yield from _judged(latest)
     yield _plain("channels_missing", int(np.count_nonzero(latest.missing)))
     yield _plain("series_left_out", num - len(series.shown))
     yield _plain("channel_series_left_out", num - len(series.detailed))
     yield _plain("series_silent", counts[State.STALE])
     yield _plain("warmup_ratio", float(latest.is_full.mean()) if num else float("nan"))
+
+
+def _judged(latest: Latest) -> Iterator[Metric]:
+    unjudged, seconds = latest.unjudged, latest.unjudged_seconds
+    yield _plain("series_judged", int(np.count_nonzero(latest.is_judged)))
+    yield _plain("series_masked", int(np.count_nonzero(unjudged.masked)))
+    yield _plain("series_never_judged", int(np.count_nonzero(unjudged.is_long & unjudged.never)))
+    yield _plain("series_no_longer_judged", int(np.count_nonzero(unjudged.is_long & ~unjudged.never)))
+    yield _plain("longest_unjudged_seconds", float(np.fmax.reduce(seconds, initial=0.0)))
 
 
 def _incidents(view: View) -> Iterator[Metric]:
@@ -107,6 +118,8 @@ def _stream(snapshot: EngineView) -> Iterator[Metric]:
         yield _plain(f"{name}_total", value)
     states = zip(State, snapshot.states, strict=True)
     yield _labelled("verdicts_total", {(state.label,): num for state, num in states})
+    unjudged = zip(State, snapshot.unjudged, strict=True)
+    yield _labelled("unjudged_rows_total", {(state.label,): num for state, num in unjudged})
 
 
 def _loop(snapshot: EngineView, sources: Sources) -> Iterator[Metric]:

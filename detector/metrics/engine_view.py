@@ -56,6 +56,7 @@ class EngineView:
     series          the newest verdicts
     totals          counters by the names of their metrics
     states          final verdicts by state
+    unjudged        rows that were not judged, by state
     suppressed      ignored rows by incident rule
     open_incidents  incidents that fire
     turned_at       epoch seconds of the last turn; None before the first
@@ -66,6 +67,7 @@ class EngineView:
     series: SeriesView
     totals: Mapping[str, float]
     states: tuple[int, ...]
+    unjudged: tuple[int, ...]
     suppressed: Mapping[str, int]
     open_incidents: tuple[Incident, ...]
     turned_at: float | None = None
@@ -93,6 +95,7 @@ class EngineView:
             series,
             _totals(counters),
             tuple(counters.states),
+            tuple(counters.unjudged),
             {str(name): num for name, num in counters.suppressed.items()},
             engine.open_incidents,
             turned_at,
@@ -107,6 +110,8 @@ def _totals(counters: Counters) -> dict[str, float]:
         "rows": counters.rows,
         "gap_rows": counters.gap_rows,
         "windows": counters.windows,
+        "judged_rows": counters.judged,
+        "masked_rows": counters.masked,
         "late_readings": counters.grid.late,
         "duplicate_readings": counters.grid.duplicate,
         "out_of_order_readings": counters.grid.out_of_order,

@@ -60,6 +60,7 @@ def series_gauges(snapshot: EngineView, labels: Labels, highest: NDArray[np.floa
         highest,
         latest.threshold[shown],
         np.where(when < 0, np.nan, when),
+        latest.unjudged_seconds[shown],
     )
     for spec, column in zip(SERIES, columns, strict=True):
         yield gauge(spec, texts, column)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from detector.scoring.verdicts import State, Verdicts
 
 _FIRST = 5
-_FLAGGED = (State.FLATLINE, State.OUT_OF_RANGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +41,7 @@ class Coverage:
         masked: dict[str, int] = {}
         states: dict[str, NDArray[np.int64]] = {}
         for part in verdicts:
-            is_judged = ~np.isnan(part.score) | np.isin(part.state, _FLAGGED)
-            is_masked = is_judged & np.isnan(part.actual).any(axis=1)
+            is_judged, is_masked = part.is_judged, part.is_masked
             num = len(part.names)
             cell = part.series[~is_judged].astype(np.int64) * len(State) + part.state[~is_judged]
             seen = np.bincount(cell, minlength=num * len(State)).reshape(num, len(State))
@@ -71,6 +69,31 @@ class Coverage:
                 name: State(int(states[name].argmax())).label for name, num in judged.items() if num == 0
             },
         )
+
+    @classmethod
+    def pooled(cls, parts: Sequence[Coverage]) -> Coverage:
+        """Return the coverage of several replays together, which have no series in common."""
+        unjudged: dict[str, tuple[int, int]] = {}
+        for part in parts:
+            for name, (rows, series) in part.unjudged.items():
+                before = unjudged.get(name, (0, 0))
+                unjudged[name] = (before[0] + rows, before[1] + series)
+        return cls(
+            rows=sum(part.rows for part in parts),
+            judged_rows=sum(part.judged_rows for part in parts),
+            series=sum(part.series for part in parts),
+            judged_series=sum(part.judged_series for part in parts),
+            unjudged=unjudged,
+            masked=(sum(part.masked[0] for part in parts), sum(part.masked[1] for part in parts)),
+            late_readings=sum(part.late_readings for part in parts),
+            never_judged={name: state for part in parts for name, state in part.never_judged.items()},
+        )
+
+    @property
+    def share(self) -> float:
+        """The share of the rows that was judged, late ones included; NaN if there is no row."""
+        given = self.rows + self.late_readings
+        return self.judged_rows / given if given else float("nan")
 
     @property
     def summary(self) -> str:

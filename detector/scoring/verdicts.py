@@ -33,6 +33,24 @@ class State(IntEnum):
         return self.name.lower()
 
 
+_WITHOUT_SCORE = (int(State.FLATLINE), int(State.OUT_OF_RANGE))
+"""A row in one of these states is judged although it has no score: a rule without a model found a fault."""
+
+
+def is_judged(score: NDArray[np.float64], state: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which rows were judged: they have a score, or a fault that needs none.
+
+    Args:
+        score: float64 [n], NaN where unknown.
+        state: uint8 [n], a `State` each.
+
+    >>> is_judged(np.array([0.5, np.nan, np.nan]), np.array([State.OK, State.GAP, State.FLATLINE])).tolist()
+    [True, False, True]
+    """
+    judged: NDArray[np.bool_] = ~np.isnan(score) | np.isin(state, _WITHOUT_SCORE)
+    return judged
+
+
 @dataclass(frozen=True, slots=True)
 class Verdicts:
     """Verdicts of n rows, all final or all provisional, sorted by series and, within one, by time.
@@ -81,6 +99,17 @@ class Verdicts:
             np.empty(0),
             np.empty((0, num_channels), np.bool_),
         )
+
+    @property
+    def is_judged(self) -> NDArray[np.bool_]:
+        """Which rows were judged; see the function `is_judged`."""
+        return is_judged(self.score, self.state)
+
+    @property
+    def is_masked(self) -> NDArray[np.bool_]:
+        """Which rows were judged without one of their values, bool [n]."""
+        masked: NDArray[np.bool_] = self.is_judged & np.isnan(self.actual).any(axis=1)
+        return masked
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Self:
         """Return the verdicts at `rows` (an index or a mask)."""

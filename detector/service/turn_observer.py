@@ -8,6 +8,7 @@ from collections.abc import Callable
 from connectors.records import Batch, Readings
 from detector.engine.engine import StepResult
 from detector.engine.loop import Turn
+from detector.http.judged_section import coverage_of
 from detector.metrics.recorder import Metrics
 from detector.service import systemd
 from detector.service.incident_log import IncidentLog
@@ -53,4 +54,5 @@ class TurnObserver:
             return "waiting for partitions and their state"
         snapshot = self._metrics.snapshot
         num_open = sum(snapshot.open_by_severity.values())
-        return f"{snapshot.totals['readings']:,} readings processed, {num_open} incidents open"
+        summary = coverage_of(snapshot).summary
+        return f"{snapshot.totals['readings']:,} readings processed, {num_open} incidents open {summary}"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from detector.artifact.spec import Artifact
 from detector.calibration.alarm_budget import parse_budget
 from detector.calibration.recalibrate import recalibrated
+from detector.offline.coverage import Coverage
 from detector.offline.measures import NO_ALARMS, auc_pr, auc_roc, count_alarms, vus_pr
 from trainer.data.history import build_history
 from trainer.errors import TooLittleDataError
@@ -47,12 +48,13 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
     started = time.perf_counter()
     artifact = _fit(data, options)
     fitted = time.perf_counter()
-    scores = score_rows(artifact, data.timestamp_ns, data.values)
+    scores = score_rows(artifact, data.timestamp_ns, data.values, name)
     scored = time.perf_counter()
-    alarm = _alarms(data, artifact)
+    alarm, test_coverage = _alarms(data, artifact, name)
     asked = _at_budget(data, alarm, options.alarm_budget)
     further = [
-        _at_budget(data, _alarms(data, recalibrated(artifact, budget)), budget) for budget in options.budgets
+        _at_budget(data, _alarms(data, recalibrated(artifact, budget), name)[0], budget)
+        for budget in options.budgets
     ]
     if options.scores is not None:
         write_scores(options.scores / name, data, scores, alarm)
@@ -67,6 +69,8 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
         random=_rank_random(data, options.seed),
         alarms=asked.alarms,
         budgeted=asked.budgeted,
+        coverage=scores.coverage,
+        test_coverage=test_coverage,
         test_days=float((~data.train).sum()) * data.interval_ns / 1e9 / _DAY_SECONDS,
         fit_seconds=fitted - started,
         score_rows_per_second=len(scores.score) / max(scored - fitted, 1e-9),
@@ -91,17 +95,19 @@ def _fit(data: Labelled, options: EvaluationOptions) -> Artifact:
             window //= 2
 
 
-def _alarms(data: Labelled, artifact: Artifact) -> NDArray[np.bool_]:
-    """Return which rows lie within incidents, bool [n].
+def _alarms(data: Labelled, artifact: Artifact, name: str) -> tuple[NDArray[np.bool_], Coverage]:
+    """Return which rows lie within incidents, bool [n], and how many of the test rows were judged.
 
     The detector starts cold at the first test row. Training rows may come from another recording, and the
     joint of two recordings must raise no alarm.
     """
     alarm = np.zeros(len(data.label), np.bool_)
     test = ~data.train
-    if test.any():
-        alarm[test] = score_rows(artifact, data.timestamp_ns[test], data.values[test]).alarm
-    return alarm
+    if not test.any():
+        return alarm, Coverage.of([], 0)
+    scores = score_rows(artifact, data.timestamp_ns[test], data.values[test], name)
+    alarm[test] = scores.alarm
+    return alarm, scores.coverage
 
 
 def _at_budget(data: Labelled, alarm: NDArray[np.bool_], budget: str) -> BudgetResult:

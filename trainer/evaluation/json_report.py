@@ -25,6 +25,8 @@ def as_json(evaluation: EvaluationResult) -> dict[str, object]:
             **alarm_figures(pooled.alarms, pooled.test_days, pooled.budgeted),
             "linear": asdict(pooled.linear),
             "random": asdict(pooled.random),
+            "coverage": pooled.coverage.as_json(),
+            "test_coverage": pooled.test_coverage.as_json(),
         },
         "failures": [asdict(failure) for failure in evaluation.failures],
     }
@@ -37,6 +39,8 @@ def _file(result: FileResult) -> dict[str, object]:
         **alarm_figures(result.alarms, result.test_days, result.budgeted),
         "linear": asdict(result.linear),
         "random": asdict(result.random),
+        "coverage": result.coverage.as_json(),
+        "test_coverage": result.test_coverage.as_json(),
         "further": {
             one.budget: alarm_figures(one.alarms, result.test_days, one.budgeted) for one in result.further
         },

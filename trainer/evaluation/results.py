@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from detector.offline.coverage import Coverage
 from detector.offline.measures import NO_ALARMS, AlarmCounts
 from trainer.evaluation.options import EvaluationOptions
 
@@ -49,6 +50,8 @@ class FileResult:
         buffer: Rows of the VUS buffer.
         model, linear, random: Ranking of the model, of the plain linear model and of a random score.
         alarms, budgeted: As in `BudgetResult`, for the alarm budget of the options.
+        coverage: How many of the rows were judged in the run that ranks them, and why the others were not.
+        test_coverage: The same of the test rows, in the run that counts the alarms.
         test_days: Event time of the test rows, in days.
         fit_seconds: Duration of training and calibration.
         score_rows_per_second: Speed of scoring.
@@ -65,6 +68,8 @@ class FileResult:
     random: Ranking
     alarms: AlarmCounts
     budgeted: float
+    coverage: Coverage
+    test_coverage: Coverage
     test_days: float
     fit_seconds: float
     score_rows_per_second: float
@@ -83,7 +88,7 @@ class Failure:
 class PooledMeasures:
     """Hold the figures of all files together.
 
-    Rankings are means over the files that have events. Alarms, times and budgets are sums.
+    Rankings are means over the files that have events. Alarms, rows, times and budgets are sums.
     """
 
     model: Ranking
@@ -91,6 +96,8 @@ class PooledMeasures:
     random: Ranking
     alarms: AlarmCounts
     budgeted: float
+    coverage: Coverage
+    test_coverage: Coverage
     test_days: float
     fit_seconds: float
     score_rows_per_second: float
@@ -113,7 +120,8 @@ class EvaluationResult:
     def __repr__(self) -> str:
         pooled = self.pooled
         return (
-            f"EvaluationResult({self.options.family}: {len(self.results)} files, {len(self.failures)} failed;"
+            f"EvaluationResult({self.options.family}: {len(self.results)} files, {len(self.failures)} failed,"
+            f" {pooled.test_coverage.judged_rows:,} of {pooled.test_coverage.rows:,} test rows judged;"
             f" mean VUS-PR {pooled.model.vus_pr:.3f}, linear {pooled.linear.vus_pr:.3f},"
             f" random {pooled.random.vus_pr:.3f})"
         )
@@ -131,6 +139,8 @@ class EvaluationResult:
             random=mean_ranking([result.random for result in results]),
             alarms=total,
             budgeted=sum(result.budgeted for result in results),
+            coverage=Coverage.pooled([result.coverage for result in results]),
+            test_coverage=Coverage.pooled([result.test_coverage for result in results]),
             test_days=sum(result.test_days for result in results),
             fit_seconds=sum(result.fit_seconds for result in results),
             score_rows_per_second=_pooled_speed(results),
@@ -140,7 +150,8 @@ class EvaluationResult:
     def files(self) -> pd.DataFrame:
         """Return one row of figures per file as a frame indexed by file name.
 
-        Columns: `window`, `rows`, `train_rows`, `buffer`; `vus_pr`, `auc_pr`, `auc_roc` of the model, and the
+        Columns: `window`, `rows`, `train_rows`, `buffer`; `judged_rows` of all rows and `judged_test_rows` of
+        the test rows; `vus_pr`, `auc_pr`, `auc_roc` of the model, and the
         same with the prefix `linear_` and `random_`; the alarm figures of docs/evaluation.md at the alarm
         budget; `fit_seconds`, `score_rows_per_second`.
         """
@@ -186,6 +197,7 @@ def _pooled_speed(results: Sequence[FileResult]) -> float:
 
 
 _COUNTS = ("window", "rows", "train_rows", "buffer")
+_JUDGED = ("judged_rows", "judged_test_rows")
 _SPEEDS = ("fit_seconds", "score_rows_per_second")
 _PREFIXES = (("model", ""), ("linear", "linear_"), ("random", "random_"))
 
@@ -199,6 +211,7 @@ def _frame_row(result: FileResult) -> dict[str, object]:
     return {
         "file": result.file,
         **{name: getattr(result, name) for name in _COUNTS},
+        **dict(zip(_JUDGED, (result.coverage.judged_rows, result.test_coverage.judged_rows), strict=True)),
         **rankings,
         **alarm_figures(result.alarms, result.test_days, result.budgeted),
         **{name: getattr(result, name) for name in _SPEEDS},
@@ -208,4 +221,4 @@ def _frame_row(result: FileResult) -> dict[str, object]:
 def _frame_columns() -> list[str]:
     """Return the columns of the frame, which also an evaluation without files has."""
     rankings = [f"{prefix}{name}" for _, prefix in _PREFIXES for name in Ranking.__slots__]
-    return [*_COUNTS, *rankings, *alarm_figures(NO_ALARMS, 0.0, 0.0), *_SPEEDS]
+    return [*_COUNTS, *_JUDGED, *rankings, *alarm_figures(NO_ALARMS, 0.0, 0.0), *_SPEEDS]

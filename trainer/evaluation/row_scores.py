@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,9 @@ from connectors.parquet.writer import TableWriter
 from connectors.records import Readings
 from detector.artifact.spec import Artifact
 from detector.engine.engine import Engine, StepResult
+from detector.offline.coverage import Coverage
 from detector.rows.grid import starts_of_rows
+from detector.scoring.verdicts import Verdicts
 from detector.scoring.window_scorer import slow_rows_of
 from trainer.evaluation.labelled import Labelled
 
@@ -28,14 +30,18 @@ class RowScores:
         score: float64 [n], in units of the threshold in force at the row.
         error: float64 [n], in units of the calibrated threshold, so that rows of different times compare.
         alarm: bool [n], True where the row lies in an incident.
+        coverage: How many of the n rows were judged, and why the others were not.
     """
 
     score: NDArray[np.float64]
     error: NDArray[np.float64]
     alarm: NDArray[np.bool_]
+    coverage: Coverage
 
 
-def score_rows(artifact: Artifact, timestamp_ns: NDArray[np.int64], values: NDArray[np.float64]) -> RowScores:
+def score_rows(
+    artifact: Artifact, timestamp_ns: NDArray[np.int64], values: NDArray[np.float64], name: str = "series"
+) -> RowScores:
     """Score the rows of one series through the engine.
 
     Several rows within one interval share the result of their grid row.
@@ -44,6 +50,7 @@ def score_rows(artifact: Artifact, timestamp_ns: NDArray[np.int64], values: NDAr
         artifact: The fitted model.
         timestamp_ns: int64 [n], event times in nanoseconds, in any order.
         values: float64 [n, channels], NaN where missing.
+        name: Name of the series in the coverage.
     """
     engine = Engine(artifact)
     order = np.argsort(timestamp_ns, kind="stable")
@@ -69,7 +76,19 @@ def score_rows(artifact: Artifact, timestamp_ns: NDArray[np.int64], values: NDAr
         np.where(known, score[place], np.nan),
         np.where(known, error[place], np.nan),
         _in_incidents(results, wanted),
+        Coverage.of(_verdicts_at(place[known], results, name), int(np.count_nonzero(~known))),
     )
+
+
+def _verdicts_at(place: NDArray[np.intp], results: Sequence[StepResult], name: str) -> Iterator[Verdicts]:
+    """Yield the verdicts at these places among those of all steps, intp [n], part by part."""
+    at = 0
+    for result in results:
+        part = result.verdicts
+        inside = (place >= at) & (place < at + len(part))
+        if inside.any():
+            yield replace(part.take(place[inside] - at), names=(name,))
+        at += len(part)
 
 
 def _in_incidents(results: Sequence[StepResult], timestamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:

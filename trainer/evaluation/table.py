@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.table import Table
 
+from detector.offline.coverage import Coverage
 from detector.offline.measures import AlarmCounts
 from trainer.evaluation.results import EvaluationResult, FileResult, PooledMeasures, Ranking, mean_ranking
 
 _COLUMNS = (
-    "VUS-PR", "linear", "random", "AUC-PR", "AUC-ROC", "prec", "recall", "F1",
+    "judged", "VUS-PR", "linear", "random", "AUC-PR", "AUC-ROC", "prec", "recall", "F1",
     "events", "ev.rec", "delay", "FA/10k", "FA/day", "FA/budget", "fit s", "rows/s",
 )  # fmt: skip
+
+_HALF = 0.5
 
 
 def print_evaluation(evaluation: EvaluationResult, console: Console) -> None:
@@ -33,7 +38,39 @@ def print_evaluation(evaluation: EvaluationResult, console: Console) -> None:
     console.print(table)
     for failure in evaluation.failures:
         console.print(f"not evaluated: {failure.file}: {failure.reason}", highlight=False, soft_wrap=True)
+    for line in judged_lines(evaluation):
+        console.print(line, highlight=False, soft_wrap=True)
     console.print(comparison(evaluation), soft_wrap=True)
+
+
+def judged_lines(evaluation: EvaluationResult) -> Iterator[str]:
+    """Yield what was judged, why the rest was not, and each file that was hardly judged or not at all."""
+    if not evaluation.results:
+        return
+    pooled = evaluation.pooled
+    num = pooled.alarms.false_alarms
+    alarms = "1 false alarm" if num == 1 else f"{num:,} false alarms"
+    yield f"{alarms} {pooled.test_coverage.summary}, of the test rows"
+    yield from pooled.test_coverage.lines()
+    yield f"ranked by the scores {pooled.coverage.summary}, of all rows"
+    yield from pooled.coverage.lines()
+    for result in evaluation.results:
+        for rows, coverage in (("test rows", result.test_coverage), ("rows", result.coverage)):
+            if coverage.share < _HALF:
+                yield _warning(result.file, rows, coverage)
+                break
+
+
+def _warning(file: str, rows: str, coverage: Coverage) -> str:
+    """Return a line about a file that was not judged, or less than half of it."""
+    given = coverage.rows + coverage.late_readings
+    reasons = [f"{name.replace('_', ' ')} {num:,}" for name, (num, _) in coverage.unjudged.items()]
+    if coverage.late_readings:
+        reasons.append(f"late {coverage.late_readings:,}")
+    why = f"({', '.join(reasons)}): its figures say little"
+    if coverage.judged_rows == 0:
+        return f"NOT JUDGED: {file}: none of its {given:,} {rows} {why}"
+    return f"HARDLY JUDGED: {file}: only {coverage.judged_rows:,} of its {given:,} {rows} {why}"
 
 
 def comparison(evaluation: EvaluationResult) -> str:
@@ -60,6 +97,7 @@ def comparison(evaluation: EvaluationResult) -> str:
 def _row(result: FileResult) -> list[str]:
     days = result.test_days
     return [
+        _share(result.coverage),
         *_ranking(result.model, result.linear, result.random),
         *_alarms(result.alarms, days, result.budgeted),
         f"{result.fit_seconds:.1f}",
@@ -69,6 +107,7 @@ def _row(result: FileResult) -> list[str]:
 
 def _pooled_row(pooled: PooledMeasures) -> list[str]:
     return [
+        _share(pooled.coverage),
         *_ranking(pooled.model, pooled.linear, pooled.random),
         *_alarms(pooled.alarms, pooled.test_days, pooled.budgeted),
         f"{pooled.fit_seconds:.1f}",
@@ -78,7 +117,7 @@ def _pooled_row(pooled: PooledMeasures) -> list[str]:
 
 def _rival_row(mean: Ranking) -> list[str]:
     """Return the cells of a rival, which has rankings but no threshold."""
-    return [_figure(mean.vus_pr), "", "", _figure(mean.auc_pr), _figure(mean.auc_roc)]
+    return ["", _figure(mean.vus_pr), "", "", _figure(mean.auc_pr), _figure(mean.auc_roc)]
 
 
 def _ranking(model: Ranking, linear: Ranking, random: Ranking) -> list[str]:
@@ -99,6 +138,14 @@ def _alarms(alarms: AlarmCounts, days: float, budgeted: float) -> list[str]:
         _figure(alarms.false_alarms / days if days else float("nan"), 2),
         _figure(alarms.false_alarms / budgeted if budgeted else float("nan"), 2),
     ]
+
+
+def _share(coverage: Coverage) -> str:
+    """Return the share of judged rows in percent; 100 % and 0 % only where all or none are."""
+    share = coverage.share
+    if share != share:
+        return "-"
+    return f"{100 * share:.0f} %" if share in (0, 1) else f"{min(max(100 * share, 0.1), 99.9):.1f} %"
 
 
 def _figure(value: float, digits: int = 3) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import stat as stat_panel
 from grafana_foundation_sdk.builders import table as table_panel
+from grafana_foundation_sdk.builders import timeseries
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from deploy.grafana.generate import panels
@@ -174,4 +175,40 @@ def _over_time() -> Section:
         ),
         FROM_ONE,
     )
-    return Section("Over time", (states, opened, held, alarms, peaks))
+    return Section("Over time", (states, *_judged(), opened, held, alarms, peaks))
+
+
+def _judged() -> tuple[timeseries.Panel, ...]:
+    """Return what is judged and what is not, as series, as rows and as time."""
+    series = panels.lines(
+        Face(
+            "Series that are judged",
+            "Series whose newest row was judged, beside all known ones. Never judged, no longer judged: more "
+            "rows than fill a window, and none was judged. The status page has the reasons.",
+        ),
+        Query(f"sum({of('series')})", "known"),
+        Query(f"sum({of('series_judged')})", "judged"),
+        Query(f"sum({of('series_masked')})", "judged without some values"),
+        Query(f"sum({of('series_never_judged')})", "never judged"),
+        Query(f"sum({of('series_no_longer_judged')})", "no longer judged"),
+    )
+    rows = panels.lines(
+        Face(
+            "Rows that are judged",
+            "Rows per interval: judged, judged without some of their values, and not judged, by the reason. "
+            "No fault is found in a row that is not judged.",
+        ),
+        Query(f"sum({increase('judged_rows_total')})", "judged"),
+        Query(f"sum({increase('masked_rows_total')})", "judged without some values"),
+        Query(f"sum by (state) ({increase('unjudged_rows_total')})", "not judged: {{state}}"),
+    )
+    longest = panels.lines(
+        Face(
+            "Longest time without a judged row",
+            "Event time of the series that has sent rows for longest without a judged one. It counts from "
+            "the second window on; 0: there is no such series.",
+            "s",
+        ),
+        Query(f"max({of('longest_unjudged_seconds')})", "longest"),
+    )
+    return series, rows, longest

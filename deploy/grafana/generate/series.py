@@ -92,7 +92,20 @@ def _scores() -> Section:
         ),
         Query(f"max by (channel) ({of('contribution_ratio', SERIES)})", "{{channel}}"),
     ).max(1)
-    return Section("Score", (score, error, shares))
+    return Section("Score", (score, error, shares, _unjudged()))
+
+
+def _unjudged() -> timeseries.Panel:
+    """Return for how long no row of the series was judged."""
+    return panels.lines(
+        Face(
+            "Time without a judged row",
+            "Event time since the first row of this series that was not judged. It counts from the second "
+            "window on; 0: the series is judged, or its window still fills.",
+            "s",
+        ),
+        Query(f"max({of('unjudged_seconds', SERIES)}) or vector(0)", "not judged"),
+    )
 
 
 def _channels() -> Section:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,7 +133,9 @@ def test_backtest_returns_frames_with_times(tmp_path: Path) -> None:
     assert list(result.incidents["id"]) == [incident.id for incident in outcome.incidents]
     for name in ("start", "opened", "end", "peak"):
         assert str(result.incidents[name].dtype) == "datetime64[ns, UTC]"
-    assert repr(result).startswith(f"BacktestResult(120 rows, {len(outcome.incidents)} incidents, vus_pr=")
+    counted = f"{len(outcome.incidents)} incidents {outcome.coverage.summary}"
+    assert repr(result).startswith(f"BacktestResult(120 rows, {counted}, vus_pr=")
+    assert result.coverage == outcome.coverage
     assert "\n" not in repr(result)
 
 
@@ -180,5 +183,6 @@ def test_the_backtest_compares_alarms_with_the_budget(
     data = write(tmp_path / "a.parquet")
     assert streamgauge.main(["backtest", str(tmp_path / "models" / "pump"), str(data)]) == 0
     printed = capsys.readouterr().out
-    assert "1 false alarm; your budget allows 0.000198" in printed
+    counted = r"of \d+ rows judged in \d of \d series"
+    assert re.search(rf"1 false alarm {counted}; your budget allows 0.000198", printed)
     assert "expected nan" not in printed

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from detector.offline.coverage import Coverage
 from detector.offline.measures import count_alarms
 from trainer.evaluation.json_report import as_json
 from trainer.evaluation.options import EvaluationOptions
@@ -17,6 +18,14 @@ from trainer.evaluation.table import comparison, print_evaluation
 
 NAN = float("nan")
 FOUND = count_alarms(np.array([0, 1, 1, 0, 0]), np.array([False, False, True, False, True]))
+
+
+def covered(file: str, judged: int, late: int = 0, **unjudged: int) -> Coverage:
+    """The coverage of a file."""
+    reasons = {name: (num, 1) for name, num in unjudged.items()}
+    rows = judged + sum(unjudged.values())
+    never = {} if judged else {file: next(iter(unjudged))}
+    return Coverage(rows, judged, 1, int(judged > 0), reasons, (0, 0), late, never)
 
 
 def result(file: str, model: float, linear: float, random: float = 0.1) -> FileResult:
@@ -31,6 +40,8 @@ def result(file: str, model: float, linear: float, random: float = 0.1) -> FileR
         random=Ranking(random, 0.2, 0.5),
         alarms=FOUND,
         budgeted=0.5,
+        coverage=covered(file, 8, warming=2),
+        test_coverage=covered(file, 4, warming=1),
         test_days=2.0,
         fit_seconds=1.5,
         score_rows_per_second=100.0,
@@ -93,3 +104,54 @@ def test_json_has_the_figures_of_the_model_and_of_both_rivals() -> None:
     assert isinstance(files, list)
     assert [one["file"] for one in files] == ["a", "b"]
     assert {"precision", "recall", "f1", "median_delay_rows", "fit_seconds"} <= files[0].keys()
+
+
+def test_alarms_stand_beside_the_rows_that_were_judged() -> None:
+    text = printed(evaluation(result("a", 0.3, 0.4), result("b", 0.5, 0.6)))
+    assert "2 false alarms of 8 rows judged in 2 of 2 series, of the test rows" in text
+    assert "ranked by the scores of 16 rows judged in 2 of 2 series, of all rows" in text
+    assert "not judged, warming: 2 rows in 2 series" in text
+    assert "JUDGED" not in text
+
+
+@pytest.mark.parametrize(
+    ("judged", "late", "unjudged", "words"),
+    [
+        (0, 0, {"warming": 5}, "NOT JUDGED: b: none of its 5 test rows (warming 5): its figures say little"),
+        (0, 0, {"gap": 2, "missing": 3}, "NOT JUDGED: b: none of its 5 test rows (gap 2, missing 3)"),
+        (2, 0, {"out_of_range": 3}, "HARDLY JUDGED: b: only 2 of its 5 test rows (out of range 3)"),
+        (4, 6, {}, "HARDLY JUDGED: b: only 4 of its 10 test rows (late 6)"),
+        (3, 0, {"warming": 3}, None),
+        (5, 0, {}, None),
+    ],
+)
+def test_a_file_that_is_not_or_hardly_judged_stands_out(
+    judged: int, late: int, unjudged: dict[str, int], words: str | None
+) -> None:
+    poor = replace(result("b", 0.3, 0.4), test_coverage=covered("b", judged, late, **unjudged))
+    text = printed(evaluation(result("a", 0.3, 0.4), poor))
+    assert "JUDGED: a" not in text
+    assert (words in text) if words else ("JUDGED: b" not in text)
+    assert ("series never judged: b" in text) == (judged == 0)
+
+
+def test_the_share_is_that_of_all_rows_and_never_rounded_to_all_or_none() -> None:
+    shares = {(0, 5): "0 %", (5, 0): "100 %", (99_999, 1): "99.9 %", (1, 99_999): "0.1 %", (1, 2): "33.3 %"}
+    for (judged, warming), words in shares.items():
+        reasons = {"warming": warming} if warming else {}
+        one = replace(result("b", 0.3, 0.4), coverage=covered("b", judged, **reasons))
+        assert f" {words} " in printed(evaluation(one))
+
+
+def test_pooled_coverage_adds_rows_series_and_reasons() -> None:
+    pooled = Coverage.pooled(
+        [covered("a", 4, warming=1), covered("b", 0, gap=2, warming=3), covered("c", 5, 2)]
+    )
+    assert (pooled.rows, pooled.judged_rows, pooled.series, pooled.judged_series) == (15, 9, 3, 2)
+    assert pooled.unjudged == {"warming": (4, 2), "gap": (2, 1)}
+    assert (pooled.late_readings, pooled.never_judged) == (2, {"b": "gap"})
+    assert pooled.share == pytest.approx(9 / 17)
+    assert np.isnan(Coverage.pooled([]).share)
+    document = as_json(evaluation(result("a", 0.3, 0.4), result("b", 0.3, 0.4)))
+    assert document["pooled"]["test_coverage"]["judged"] == {"rows": 8, "series": 2}
+    assert document["files"][0]["coverage"]["warming"] == {"rows": 2, "series": 1}

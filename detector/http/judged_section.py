@@ -1,0 +1,158 @@
+"""What a daemon judges and what it does not, for the status page and its JSON."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from detector.engine.engine import Latest
+from detector.metrics.engine_view import EngineView
+from detector.offline.coverage import Coverage
+from detector.scoring.verdicts import State
+
+_MOST = 12
+_WHY = {
+    State.WARMING: "its window is not full yet",
+    State.GAP: "its newest rows have no value",
+    State.MISSING: "too many of its channels send nothing",
+    State.STALE: "it sends nothing",
+}
+_WHY_FOR_LONG = {
+    State.WARMING: "its window never fills: its rows come too rarely, with long gaps or with too few values"
+}
+
+
+def coverage_of(snapshot: EngineView) -> Coverage:
+    """Return how much a daemon judged.
+
+    Rows count from the start of the process. Series count by their newest row. At most a dozen are named.
+    """
+    latest = snapshot.latest
+    num_series = np.bincount(latest.state[~latest.is_judged], minlength=len(State)).tolist()
+    return Coverage(
+        rows=int(snapshot.totals["judged_rows"]) + sum(snapshot.unjudged),
+        judged_rows=int(snapshot.totals["judged_rows"]),
+        series=len(latest.names),
+        judged_series=int(np.count_nonzero(~latest.unjudged.never)),
+        unjudged={
+            state.label: (snapshot.unjudged[state], num_series[state])
+            for state in State
+            if snapshot.unjudged[state] or num_series[state]
+        },
+        masked=(int(snapshot.totals["masked_rows"]), int(np.count_nonzero(latest.unjudged.masked))),
+        late_readings=int(snapshot.totals["late_readings"]),
+        never_judged={
+            latest.names[at]: State(int(latest.state[at])).label
+            for at in np.flatnonzero(latest.unjudged.never)[:_MOST].tolist()
+        },
+    )
+
+
+def judged_json(snapshot: EngineView) -> dict[str, Any]:
+    """Return what is judged as plain values; at most a dozen series are named, the longest unjudged first."""
+    latest = snapshot.latest
+    coverage = coverage_of(snapshot)
+    is_long, never = latest.unjudged.is_long, latest.unjudged.never
+    return coverage.as_json() | {
+        "summary": coverage.summary,
+        "series_judged_now": int(np.count_nonzero(latest.is_judged)),
+        "series_never_judged": int(np.count_nonzero(is_long & never)),
+        "series_no_longer_judged": int(np.count_nonzero(is_long & ~never)),
+        "unjudged": _unjudged(latest),
+    }
+
+
+def _unjudged(latest: Latest) -> list[dict[str, Any]]:
+    """Return the series that are not judged now: first those for long, then by their number of rows."""
+    unjudged = latest.unjudged
+    which = np.flatnonzero(~latest.is_judged | unjudged.is_long)
+    order = np.lexsort((-unjudged.num[which], ~unjudged.is_long[which]))
+    seconds = np.maximum(0, latest.timestamp_ns - unjudged.since_ns) / 1e9
+    return [
+        {
+            "series": latest.names[at],
+            "state": State(int(latest.state[at])).label,
+            "why": _why(State(int(latest.state[at])), bool(unjudged.is_long[at])),
+            "rows": int(unjudged.num[at]),
+            "seconds": float(seconds[at]) if unjudged.num[at] else None,
+            "is_long": bool(unjudged.is_long[at]),
+            "never_judged": bool(unjudged.never[at]),
+        }
+        for at in which[order][:_MOST].tolist()
+    ]
+
+
+def _why(state: State, is_long: bool) -> str:
+    """Return why a series in this state is not judged; a state without words of its own has its label."""
+    words = _WHY | _WHY_FOR_LONG if is_long else _WHY
+    return words.get(state, state.label.replace("_", " "))
+
+
+def judged_html(found: Mapping[str, Any], num_open: int) -> str:
+    """Return the line of what was judged, and a table of the series that are not; names are escaped.
+
+    Args:
+        found: As `judged_json` returns it.
+        num_open: Number of open incidents.
+    """
+    incidents = "1 open incident" if num_open == 1 else f"{num_open:,} open incidents"
+    words = [f"{incidents} {found['summary']} since this process started"]
+    reasons = [
+        f"{name.replace('_', ' ')} {found[name]['rows']:,}" for name in _labels(found) if found[name]["rows"]
+    ]
+    if reasons:
+        words.append(f"rows not judged: {', '.join(reasons)}")
+    if found["masked"]["rows"]:
+        words.append(f"judged without some of their values: {found['masked']['rows']:,}")
+    if found["late_readings"]:
+        words.append(f"late readings, dropped: {found['late_readings']:,}")
+    return f"<p>{html.escape('; '.join(words))}</p>\n{_table(found)}"
+
+
+def judged_tile(found: Mapping[str, Any]) -> str:
+    """Return how many of the known series are judged now: `all N`, or `M of N`."""
+    now, known = found["series_judged_now"], found["series"]
+    return f"all {known:,}" if 0 < now == known else f"{now:,} of {known:,}"
+
+
+def _labels(found: Mapping[str, Any]) -> list[str]:
+    return [state.label for state in State if state.label in found]
+
+
+def _table(found: Mapping[str, Any]) -> str:
+    """Return a table of the series that are not judged; empty if all are."""
+    if not found["unjudged"]:
+        return ""
+    num = sum(found[name]["series"] for name in _labels(found))
+    is_bad = found["series_never_judged"] or found["series_no_longer_judged"]
+    title = f"Not judged now: {num:,} of {found['series']:,} series"
+    if is_bad:
+        title += (
+            f"; {found['series_never_judged']:,} never and {found['series_no_longer_judged']:,} no longer,"
+            " although their rows would fill a window"
+        )
+    rows = "".join(
+        f"<tr><td>{html.escape(one['series'])}<td{' class=bad' if one['is_long'] else ''}>{_since(one)}"
+        f"<td>{html.escape(one['why'])}</tr>"
+        for one in found["unjudged"]
+    )
+    head = "<tr><th>series<th>judged<th>why not</tr>"
+    return f"<h2{' class=bad' if is_bad else ''}>{title}</h2><table>{head}{rows}</table>\n"
+
+
+def _since(one: Mapping[str, Any]) -> str:
+    """Return whether a series was ever judged, and for how long it was not."""
+    if one["seconds"] is None:
+        return "before"
+    ever = "never" if one["never_judged"] else "no longer"
+    return f"{ever}: {one['rows']:,} rows in {_duration(one['seconds'])}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
