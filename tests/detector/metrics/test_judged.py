@@ -128,4 +128,4 @@ def test_only_some_of_many_series_are_named_the_longest_unjudged_first() -> None
     assert [one["series"] for one in found["unjudged"]] == [f"pump-{at}" for at in range(39, 27, -1)]
     assert len(found["never_judged"]) == 12
     assert coverage_of(metrics.snapshot).summary == "of 0 rows judged in 0 of 40 series"
-    assert found["series_never_judged"] == sum(at + 1 >= 10 for at in range(40))
+    assert found["series_never_judged"] == sum(at + 1 >= 16 for at in range(40))
