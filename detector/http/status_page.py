@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from detector.artifact.spec import Spec
+from detector.delivery.series_partitions import Split
 from detector.incidents.incident import Incident
 from detector.metrics.recorder import Metrics
 from detector.metrics.series_gauges import firing
@@ -77,6 +78,7 @@ class Status:
             "model_age_seconds": None if written_at is None else round(max(0.0, time.time() - written_at)),
             "sense": _sense(self.metrics.sources.sense()),
             "channels_missing": int(np.count_nonzero(latest.missing)),
+            "split_series": _split(self.metrics.sources.split_series()),
             "error_psi": None if math.isnan(snapshot.psi) else round(snapshot.psi, 3),
             "readings": snapshot.totals["readings"],
             "open_incidents": dict(snapshot.open_by_severity),
@@ -105,7 +107,9 @@ class Status:
             interval=spec.interval_ns / 1e9,
             channels=len(spec.channels),
             tiles="".join(_tile(name, value) for name, value in _tiles(status).items()),
-            incidents=_deaf(status["sense"]) + _incidents(status["firing"]),
+            incidents=_deaf(status["sense"])
+            + _several(status["split_series"])
+            + _incidents(status["firing"]),
             worst="".join(_row(entry) for entry in status["worst"]) or "<tr><td>no readings yet</tr>",
         )
 
@@ -164,6 +168,21 @@ def _deaf(sense: Mapping[str, Any]) -> str:
         )
     head = "<tr><th>deaf<th>why</tr>"
     return f'<h2 class="bad">Deaf: promised faults are not found</h2><table>{head}{"".join(rows)}</table>\n'
+
+
+def _split(split: Split) -> dict[str, Any]:
+    return {"num": split.num, "names": list(split.names)}
+
+
+def _several(split: Mapping[str, Any]) -> str:
+    """Return a line about series that come from several partitions; empty if none does."""
+    if not split["num"]:
+        return ""
+    return (
+        f'<h2 class="bad">{split["num"]:,} series come from several partitions: their readings are out of'
+        f" order, and many are late</h2><p>{html.escape(', '.join(split['names']))}. Let the producers use the"
+        " series as the key of their messages.</p>\n"
+    )
 
 
 def _firing(incident: Incident) -> dict[str, Any]:

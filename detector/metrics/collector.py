@@ -118,6 +118,7 @@ def _loop(snapshot: EngineView, sources: Sources) -> Iterator[Metric]:
     yield _plain("replaying", sources.replaying())
     yield _plain("replayed_readings_total", sources.replayed())
     yield _plain("deleted_messages_total", sources.deleted())
+    yield _plain("series_in_several_partitions", sources.split_series().num)
 
 
 def _model(view: View, sources: Sources) -> Iterator[Metric]:

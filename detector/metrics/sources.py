@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from detector.delivery.series_partitions import Split
 from detector.notify.stats import NotifierStats
 from detector.selfcheck.check import Sense
 
@@ -42,6 +43,10 @@ class Sources(Protocol):
 
     def deleted(self) -> int:
         """Return the number of messages that retention deleted before they were read."""
+        ...
+
+    def split_series(self) -> Split:
+        """Return the series that come from several partitions."""
         ...
 
     def notifiers(self) -> Sequence[NotifierStats]:
@@ -88,6 +93,9 @@ class NoSources:
 
     def deleted(self) -> int:
         return 0
+
+    def split_series(self) -> Split:
+        return Split()
 
     def notifiers(self) -> Sequence[NotifierStats]:
         return ()

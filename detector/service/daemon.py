@@ -26,6 +26,7 @@ from detector.delivery.deleted_input import Deletions
 from detector.delivery.guarantee import choose, recovery_of
 from detector.delivery.messages import MessageEncoder, Topics
 from detector.delivery.output_topics import OutputTopics
+from detector.delivery.series_partitions import SeriesPartitions
 from detector.delivery.sink import MessageSink
 from detector.engine.engine import Engine
 from detector.engine.loop import Turn, run
@@ -97,6 +98,8 @@ class Daemon:
         self._topics = clients.topics
         self._deletions = Deletions()
         self._recovery = recovery_of(config, clients.connection, self._deletions)
+        interval = engine.artifact.spec.interval_ns
+        self._partitions = SeriesPartitions(engine.options.lateness_ns + interval, interval)
         model_reloads, config_reloads = ReloadCounts(), ReloadCounts()
         self._self_checks = SelfChecks(engine, config.service.self_check_every)
         self._metrics = self._make_metrics(clients, model_reloads, config_reloads)
@@ -134,8 +137,11 @@ class Daemon:
         if self._topics.has_new_state_topic():
             engine.save_all_soon()
         if self._recovery is None:
-            return self._deletions.prepare(engine, batch)
-        return self._recovery.prepare(self._source, engine, batch)
+            live = self._deletions.prepare(engine, batch)
+        else:
+            live = self._recovery.prepare(self._source, engine, batch)
+        self._partitions.notice(live)
+        return live
 
     def _on_turn(self, turn: Turn) -> None:
         """Follow a turn, then reload what is to be reloaded: nothing is in progress now. Check ourselves."""
@@ -155,6 +161,7 @@ class Daemon:
             source=self._source,
             recovery=self._recovery,
             deletions=self._deletions,
+            partitions=self._partitions,
             alerting=clients.notifiers,
             models=model_reloads,
             settings=config_reloads,

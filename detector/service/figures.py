@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from connectors.records import StreamSource
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.recovery import Recovery
+from detector.delivery.series_partitions import SeriesPartitions, Split
 from detector.notify.notifiers import Notifiers
 from detector.notify.stats import NotifierStats
 from detector.selfcheck.check import Sense
@@ -22,6 +23,7 @@ class ServiceFigures:
     source             the input stream
     recovery           None where no state is saved
     deletions          what retention deleted
+    partitions         which partition each series comes from
     alerting           the notifiers of [[notify]]
     models, settings   reloads of the model and of the configuration
     self_checks_of     the self-checks
@@ -30,6 +32,7 @@ class ServiceFigures:
     source: StreamSource
     recovery: Recovery | None
     deletions: Deletions
+    partitions: SeriesPartitions
     alerting: Notifiers
     models: ReloadCounts
     settings: ReloadCounts
@@ -62,6 +65,10 @@ class ServiceFigures:
     def deleted(self) -> int:
         """Return the number of messages that were deleted unread."""
         return self.deletions.messages
+
+    def split_series(self) -> Split:
+        """Return the series that come from several partitions."""
+        return self.partitions.split
 
     def notifiers(self) -> Sequence[NotifierStats]:
         """Return one entry for each notifier."""
