@@ -78,6 +78,7 @@ class Status:
             "model_age_seconds": None if written_at is None else round(max(0.0, time.time() - written_at)),
             "sense": _sense(self.metrics.sources.sense()),
             "channels_missing": int(np.count_nonzero(latest.missing)),
+            "missing_rights": [" on ".join(one) for one in self.metrics.sources.missing_rights()],
             "split_series": _split(self.metrics.sources.split_series()),
             "error_psi": None if math.isnan(snapshot.psi) else round(snapshot.psi, 3),
             "readings": snapshot.totals["readings"],
@@ -107,9 +108,7 @@ class Status:
             interval=spec.interval_ns / 1e9,
             channels=len(spec.channels),
             tiles="".join(_tile(name, value) for name, value in _tiles(status).items()),
-            incidents=_deaf(status["sense"])
-            + _several(status["split_series"])
-            + _incidents(status["firing"]),
+            incidents=_deaf(status["sense"]) + _kafka(status) + _incidents(status["firing"]),
             worst="".join(_row(entry) for entry in status["worst"]) or "<tr><td>no readings yet</tr>",
         )
 
@@ -174,11 +173,15 @@ def _split(split: Split) -> dict[str, Any]:
     return {"num": split.num, "names": list(split.names)}
 
 
-def _several(split: Mapping[str, Any]) -> str:
-    """Return a line about series that come from several partitions; empty if none does."""
+def _kafka(status: Mapping[str, Any]) -> str:
+    """Return lines about missing rights and about series from several partitions; empty without any."""
+    split, found = status["split_series"], ""
+    if status["missing_rights"]:
+        missing = html.escape("; ".join(status["missing_rights"]))
+        found = f'<h2 class="bad">Waiting for rights in Kafka: {missing}</h2>\n'
     if not split["num"]:
-        return ""
-    return (
+        return found
+    return found + (
         f'<h2 class="bad">{split["num"]:,} series come from several partitions: their readings are out of'
         f" order, and many are late</h2><p>{html.escape(', '.join(split['names']))}. Let the producers use the"
         " series as the key of their messages.</p>\n"

@@ -30,7 +30,7 @@ class Sources(Protocol):
         ...
 
     def ready(self) -> bool:
-        """Return whether partitions are assigned and none of them is being replayed."""
+        """Return whether partitions are assigned, none is being replayed, and no right is missing."""
         ...
 
     def replaying(self) -> int:
@@ -43,6 +43,14 @@ class Sources(Protocol):
 
     def deleted(self) -> int:
         """Return the number of messages that retention deleted before they were read."""
+        ...
+
+    def missing_rights(self) -> Sequence[tuple[str, str]]:
+        """Return (right, resource) of what this login lacks in Kafka."""
+        ...
+
+    def refused_requests(self) -> int:
+        """Return how often Kafka refused for want of a right."""
         ...
 
     def split_series(self) -> Split:
@@ -92,6 +100,12 @@ class NoSources:
         return 0
 
     def deleted(self) -> int:
+        return 0
+
+    def missing_rights(self) -> Sequence[tuple[str, str]]:
+        return ()
+
+    def refused_requests(self) -> int:
         return 0
 
     def split_series(self) -> Split:

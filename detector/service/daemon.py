@@ -37,6 +37,7 @@ from detector.service import systemd
 from detector.service.clients import Clients, codec_of, connection_of, open_source
 from detector.service.config_reload import ConfigReloader, use_settings
 from detector.service.figures import ServiceFigures
+from detector.service.missing_rights import MissingRights
 from detector.service.model_reload import Candidate, ModelReloader, Running
 from detector.service.model_watcher import ModelWatcher
 from detector.service.reload_counts import ReloadCounts
@@ -102,6 +103,7 @@ class Daemon:
         self._partitions = SeriesPartitions(engine.options.lateness_ns + interval, interval)
         model_reloads, config_reloads = ReloadCounts(), ReloadCounts()
         self._self_checks = SelfChecks(engine, config.service.self_check_every)
+        self._rights = MissingRights(clients.source)
         self._metrics = self._make_metrics(clients, model_reloads, config_reloads)
         self._observer = TurnObserver(self._metrics)
         server = open_server(config.http, Routes(self._metrics, self._observer))
@@ -129,7 +131,10 @@ class Daemon:
         """Drive the loop until a signal stops it."""
         signals.on_hang_up(self._config_reloader.ask, self._watcher.ask)
         self._watcher.start()
-        run(self._source, self._engine, self._sink, signals.stop.is_set, self._on_turn, self._prepare)
+        turns = partial(
+            run, self._source, self._engine, self._sink, signals.stop.is_set, self._on_turn, self._prepare
+        )
+        self._rights.keep(turns, signals.stop, self._observer.on_wait)
 
     def _prepare(self, engine: Engine, batch: Batch) -> Batch:
         """Make topics and engine ready for a batch; return its live part."""
@@ -145,6 +150,7 @@ class Daemon:
 
     def _on_turn(self, turn: Turn) -> None:
         """Follow a turn, then reload what is to be reloaded: nothing is in progress now. Check ourselves."""
+        self._rights.on_turn(turn)
         self._observer.on_turn(turn)
         if self._config_reloader.is_asked:
             self._observer.around_reload(self._config_reloader.on_turn)
@@ -162,6 +168,7 @@ class Daemon:
             recovery=self._recovery,
             deletions=self._deletions,
             partitions=self._partitions,
+            rights=self._rights,
             alerting=clients.notifiers,
             models=model_reloads,
             settings=config_reloads,
