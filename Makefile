@@ -11,7 +11,7 @@ UV      := $(BIN)/uv
 # others as requirements; the two modules we use import only what the extra `dev` lists.
 VUS     := vus==0.0.6
 # Tiers of their own: slow, or in need of tools that not every machine has.
-FAST    := not package and not deployment and not dashboards and not operations and not silence
+FAST    := not package and not deployment and not dashboards and not operations and not silence and not kafka_changes
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 
 # Without its bytecode torch takes seconds longer to import, in every process that the tests start.
@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test deployment dashboards dashboards-json operations faults soak fuzz lint format
-.PHONY: silence bench quality dist dist-check constraints clean
+.PHONY: silence kafka-changes bench quality dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ dashboards-json: setup  ## write deploy/grafana/dashboards anew from its source
 
 operations: setup  ## faults in front of Prometheus, Alertmanager and a pager, timed; OPERATIONS_FLAGS="-k 'not lag'"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/operations -s -m operations $(OPERATIONS_FLAGS)
+
+kafka-changes: setup  ## rarer changes of Kafka under the running daemon: rights, retention, ids (3 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m kafka_changes $(PYTEST_FLAGS)
 
 silence: setup  ## 1,000 plants with corrupted data: each later fault is found, or reported before
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m silence $(PYTEST_FLAGS)

@@ -5,6 +5,7 @@
     ├── CodecError        the codec itself is misconfigured (a bad message is a `Reject`, not an error)
     ├── EndpointError     the URL or the TLS files of a receiver cannot be used
     └── KafkaError        the broker cannot be reached or refuses access
+        └── RightMissingError   this login lacks a right that an administrator can give
 
 Every message names the place (file, field, topic), what was found and a remedy. The command line prints it
 as one line, and exits with 2 (wrong input) or 1 (the outside world failed).
@@ -29,6 +30,18 @@ class EndpointError(ConnectorError):
 
 class KafkaError(ConnectorError):
     """The Kafka cluster cannot be reached or refuses the request; the message names it."""
+
+
+class RightMissingError(KafkaError):
+    """The broker refused because this login lacks a right. Another attempt succeeds once it is given.
+
+    right      "read" or "write"
+    resource   what it is missing on, such as "topic readings"
+    """
+
+    def __init__(self, message: str, right: str, resource: str) -> None:
+        super().__init__(message)
+        self.right, self.resource = right, resource
 
 
 class TransactionAbortedError(KafkaError):

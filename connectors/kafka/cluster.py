@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition, errors
 from kafka.net.compat import KafkaNetClient
 
-from connectors.errors import KafkaError
+from connectors.errors import KafkaError, RightMissingError
 from connectors.kafka.connection import (
     Connection,
     ConsumerOptions,
@@ -31,6 +31,13 @@ _LOOKS, _LOOK_AGAIN_SECONDS = 3, 0.5
 PATIENCE_SECONDS = 180.0
 
 Answer = TypeVar("Answer")
+
+_RIGHTS = {
+    errors.TopicAuthorizationFailedError: "topic",
+    errors.GroupAuthorizationFailedError: "group",
+    errors.TransactionalIdAuthorizationFailedError: "transactional id",
+    errors.ClusterAuthorizationFailedError: "cluster",
+}
 
 _CODEC_CURE = "; install our extra `compression`: pip install 'streamgauge[compression]'"
 
@@ -241,7 +248,32 @@ def translated(connection: Connection, doing: str) -> Iterator[None]:
     try:
         yield
     except (errors.KafkaError, OSError) as error:
-        raise KafkaError(f"{doing} at {connection.servers}: {one_line(error)}") from error
+        raise refusal(f"{doing} at {connection.servers}", error) from error
+
+
+def refusal(
+    doing: str, error: Exception, right: Literal["read", "write"] = "read", name: str = ""
+) -> KafkaError:
+    """Return our error for the client's: RightMissingError where the broker refused for want of a right.
+
+    Args:
+        doing: the attempted step, and where.
+        error: the client's error.
+        right: the right that the step needs on a topic; on a group it is "read", elsewhere "write".
+        name: the resource, if the client's error does not name it.
+    """
+    kind = _RIGHTS.get(type(error))
+    if kind is None:
+        return KafkaError(f"{doing}: {one_line(error)}")
+    found = error.args[0] if error.args and kind == "topic" else name
+    names = ", ".join(sorted({found} if isinstance(found, str) else map(str, found))) or name
+    needed = {"topic": right, "group": "read"}.get(kind, "write")
+    resource = f"{kind} {names}".strip()
+    return RightMissingError(
+        f"{doing}: this login lacks the right to {needed} on {resource} ({type(error).__name__})",
+        needed,
+        resource,
+    )
 
 
 def patiently(ask: Callable[[], Answer]) -> Answer:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from kafka import KafkaConsumer, TopicPartition, errors
 
 from connectors.errors import KafkaError
-from connectors.kafka.cluster import one_line, patiently
+from connectors.kafka.cluster import patiently, refusal
 from connectors.kafka.connection import Connection, client_settings
 
 _PATIENCE_SECONDS = 180.0
@@ -42,7 +42,7 @@ def read_state(connection: Connection, topic: str, partitions: Iterable[int]) ->
     try:
         return patiently(lambda: _read_all(connection, wanted))
     except errors.KafkaError as error:
-        raise KafkaError(f"cannot read {topic} at {connection.servers}: {one_line(error)}") from error
+        raise refusal(f"cannot read {topic} at {connection.servers}", error, name=topic) from error
 
 
 def _read_all(connection: Connection, wanted: list[TopicPartition]) -> dict[int, Records]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kafka import errors
+from kafka import KafkaProducer, errors
 
-from connectors.errors import KafkaError
-from connectors.kafka.cluster import one_line, start_producer, translated
+from connectors.errors import RightMissingError
+from connectors.kafka.cluster import refusal, start_producer, translated
 from connectors.kafka.connection import (
     Connection,
     ProducerOptions,
@@ -25,23 +25,22 @@ class Producer:
     def __init__(self, connection: Connection, options: ProducerOptions | None = None) -> None:
         """Connect to the cluster. Raises KafkaError if it cannot be reached or refuses access."""
         self._connection, self._options = connection, options or ProducerOptions()
-        with translated(connection, "cannot start a producer"):
-            self._producer = start_producer(client_settings(connection) | producer_settings(self._options))
+        self._producer: KafkaProducer | None = self._start()
 
     def produce(self, messages: Sequence[Message]) -> None:
         """Send the messages in order and wait until every one is acknowledged.
 
         Raises:
+            RightMissingError: this login may not write a message now.
             KafkaError: a message is not acknowledged. Other messages may have been written nevertheless.
         """
+        producer = self._producer = self._producer or self._start()
         pending, topic = [], ""
         try:
             for message in messages:
                 topic = message.topic
                 pending.append(
-                    self._producer.send(
-                        topic, message.value, message.key, list(message.headers), message.partition
-                    )
+                    producer.send(topic, message.value, message.key, list(message.headers), message.partition)
                 )
             # Not `flush`: in the client it never returns once a batch had to be split.
             for message, future in zip(messages, pending, strict=True):
@@ -49,12 +48,22 @@ class Producer:
                 future.get(timeout=self._options.delivery_timeout_seconds + _CLOSE_SECONDS)
         except errors.KafkaError as error:
             servers = self._connection.servers
-            raise KafkaError(f"cannot deliver to topic {topic} at {servers}: {one_line(error)}") from error
+            refused = refusal(f"cannot deliver to topic {topic} at {servers}", error, "write", topic)
+            if isinstance(refused, RightMissingError):  # the client sends nothing any more after that
+                self.close()
+            raise refused from error
 
     def close(self) -> None:
         """Close without waiting for messages in flight."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
         try:
-            self._producer.close(timeout=0)
+            producer.close(timeout=0)
         except errors.KafkaTimeoutError:  # the client refuses to close while messages are in flight
-            self._producer._sender.force_close()
-            self._producer._closed = True
+            producer._sender.force_close()
+            producer._closed = True
+
+    def _start(self) -> KafkaProducer:
+        with translated(self._connection, "cannot start a producer"):
+            return start_producer(client_settings(self._connection) | producer_settings(self._options))

@@ -16,7 +16,7 @@ from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAs
 
 from connectors.errors import KafkaError
 from connectors.kafka.client_events import DeletedOffsets, Rebalances
-from connectors.kafka.cluster import identity_of, one_line, patiently, translated
+from connectors.kafka.cluster import identity_of, one_line, patiently, refusal, translated
 from connectors.kafka.connection import (
     Connection,
     ConsumerOptions,
@@ -132,7 +132,7 @@ class TopicConsumer:
 
         try:
             return patiently(ask)
-        except errors.RetriableError as error:
+        except errors.KafkaError as error:
             raise self._refused("cannot look up committed offsets", error) from error
 
     def commit(self, offsets: Mapping[int, int]) -> bool:
@@ -205,4 +205,6 @@ class TopicConsumer:
                 f"{doing}: another member of group {self._options.group_id} has our group_instance_id"
                 f" {self._options.group_instance_id!r}; give each member its own"
             )
-        return KafkaError(f"{doing} at {self._connection.servers}: {one_line(error)}")
+        is_group = isinstance(error, errors.GroupAuthorizationFailedError)
+        name = self._options.group_id if is_group else self._options.topic
+        return refusal(f"{doing} at {self._connection.servers}", error, name=name)

@@ -15,7 +15,7 @@ from typing import Any
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition, errors
 
 from connectors.errors import KafkaError, TransactionAbortedError, TransactionsUnsupportedError
-from connectors.kafka.cluster import one_line, start_producer
+from connectors.kafka.cluster import one_line, refusal, start_producer
 from connectors.kafka.connection import (
     Connection,
     ProducerOptions,
@@ -28,11 +28,13 @@ logger = logging.getLogger(__name__)
 
 _FENCED = (errors.ProducerFencedError, errors.InvalidProducerEpochError)
 _MOST_FENCINGS, _FENCING_SECONDS = 5, 300.0
-_HOPELESS = (
+_DENIED = (
     errors.TransactionalIdAuthorizationFailedError,
     errors.TopicAuthorizationFailedError,
     errors.GroupAuthorizationFailedError,
     errors.ClusterAuthorizationFailedError,
+)
+_HOPELESS = (
     errors.FencedInstanceIdError,
     errors.MessageSizeTooLargeError,
     errors.RecordListTooLargeError,
@@ -83,6 +85,7 @@ class Transactions:
 
         Raises:
             TransactionAbortedError: nothing is known to be committed; another attempt may succeed.
+            RightMissingError: the same, once the missing right is given.
             KafkaError: another attempt cannot succeed.
         """
         offsets = {TopicPartition(*key): OffsetAndMetadata(at, "", -1) for key, at in position.items()}
@@ -100,8 +103,10 @@ class Transactions:
                 )
             self._wait(producer._transaction_manager.begin_commit())  # 4
         except errors.KafkaError as error:
-            self._give_up(error)
+            self._give_up(error, membership)
         except TransactionsUnsupportedError as error:
+            if isinstance(error.__cause__, _DENIED):
+                self._give_up(error.__cause__, membership)
             raise KafkaError(str(error)) from error
         else:
             self.committed += 1
@@ -155,13 +160,17 @@ class Transactions:
         if not result.wait(timeout_ms=round(self._timeout_seconds * 1000)):
             raise errors.KafkaTimeoutError(f"no answer within {self._timeout_seconds:g} s")
 
-    def _give_up(self, error: errors.KafkaError) -> None:
+    def _give_up(self, error: errors.KafkaError, membership: Membership) -> None:
         """Abort: the next `deliver` starts a new producer of the same id, which ends the open transaction.
 
-        Raises TransactionAbortedError, or KafkaError if another attempt cannot succeed.
+        Raises TransactionAbortedError, RightMissingError, or KafkaError if another attempt cannot succeed.
         """
         self.aborted += 1
         self.close()
+        if isinstance(error, _DENIED):
+            is_group = isinstance(error, errors.GroupAuthorizationFailedError)
+            name = membership.metadata.group_id if is_group else self._id
+            raise refusal(f"cannot commit a transaction as {self._id}", error, "write", name) from error
         if isinstance(error, _HOPELESS):
             raise KafkaError(f"cannot commit a transaction as {self._id}: {one_line(error)}") from error
         if isinstance(error, _FENCED):

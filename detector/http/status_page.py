@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from detector.artifact.spec import Spec
+from detector.delivery.series_partitions import Split
 from detector.http.judged_section import judged_html, judged_json, judged_tile
 from detector.incidents.incident import Incident
 from detector.metrics.recorder import Metrics
@@ -80,6 +81,8 @@ class Status:
             "sense": _sense(self.metrics.sources.sense()),
             "judged": judged_json(snapshot),
             "channels_missing": int(np.count_nonzero(latest.missing)),
+            "missing_rights": [" on ".join(one) for one in self.metrics.sources.missing_rights()],
+            "split_series": _split(self.metrics.sources.split_series()),
             "error_psi": None if math.isnan(snapshot.psi) else round(snapshot.psi, 3),
             "readings": snapshot.totals["readings"],
             "open_incidents": dict(snapshot.open_by_severity),
@@ -108,7 +111,10 @@ class Status:
             interval=spec.interval_ns / 1e9,
             channels=len(spec.channels),
             tiles="".join(_tile(name, value) for name, value in _tiles(status).items()),
-            incidents=_deaf(status["sense"]) + _judged(status) + _incidents(status["firing"]),
+            incidents=_deaf(status["sense"])
+            + _kafka(status)
+            + _judged(status)
+            + _incidents(status["firing"]),
             worst="".join(_row(entry) for entry in status["worst"]) or "<tr><td>no readings yet</tr>",
         )
 
@@ -181,6 +187,25 @@ def _deaf(sense: Mapping[str, Any]) -> str:
         )
     head = "<tr><th>deaf<th>why</tr>"
     return f'<h2 class="bad">Deaf: promised faults are not found</h2><table>{head}{"".join(rows)}</table>\n'
+
+
+def _split(split: Split) -> dict[str, Any]:
+    return {"num": split.num, "names": list(split.names)}
+
+
+def _kafka(status: Mapping[str, Any]) -> str:
+    """Return lines about missing rights and about series from several partitions; empty without any."""
+    split, found = status["split_series"], ""
+    if status["missing_rights"]:
+        missing = html.escape("; ".join(status["missing_rights"]))
+        found = f'<h2 class="bad">Waiting for rights in Kafka: {missing}</h2>\n'
+    if not split["num"]:
+        return found
+    return found + (
+        f'<h2 class="bad">{split["num"]:,} series come from several partitions: their readings are out of'
+        f" order, and many are late</h2><p>{html.escape(', '.join(split['names']))}. Let the producers use the"
+        " series as the key of their messages.</p>\n"
+    )
 
 
 def _firing(incident: Incident) -> dict[str, Any]:

@@ -147,6 +147,9 @@ LOOP = (
     _gauge("replaying", "Partitions being replayed after a restart or rebalance"),
     _counter("replayed_readings", "Readings replayed to restore state, without output"),
     _counter("deleted_messages", "Input messages that retention deleted before they were read"),
+    _gauge("missing_rights", "1 for each right in Kafka that this process had and lacks", "right resource"),
+    _counter("refused_requests", "Attempts that Kafka refused because this process lacks a right"),
+    _gauge("series_in_several_partitions", "Series that come from several partitions, without a key"),
     _counter(
         "transactions",
         "Kafka transactions by outcome: committed, aborted, fenced",

@@ -131,6 +131,9 @@ def _loop(snapshot: EngineView, sources: Sources) -> Iterator[Metric]:
     yield _plain("replaying", sources.replaying())
     yield _plain("replayed_readings_total", sources.replayed())
     yield _plain("deleted_messages_total", sources.deleted())
+    yield _labelled("missing_rights", dict.fromkeys(sources.missing_rights(), 1))
+    yield _plain("refused_requests_total", sources.refused_requests())
+    yield _plain("series_in_several_partitions", sources.split_series().num)
 
 
 def _model(view: View, sources: Sources) -> Iterator[Metric]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from detector.delivery.series_partitions import Split
 from detector.notify.stats import NotifierStats
 from detector.selfcheck.check import Sense
 
@@ -29,7 +30,7 @@ class Sources(Protocol):
         ...
 
     def ready(self) -> bool:
-        """Return whether partitions are assigned and none of them is being replayed."""
+        """Return whether partitions are assigned, none is being replayed, and no right is missing."""
         ...
 
     def replaying(self) -> int:
@@ -42,6 +43,18 @@ class Sources(Protocol):
 
     def deleted(self) -> int:
         """Return the number of messages that retention deleted before they were read."""
+        ...
+
+    def missing_rights(self) -> Sequence[tuple[str, str]]:
+        """Return (right, resource) of what this login lacks in Kafka."""
+        ...
+
+    def refused_requests(self) -> int:
+        """Return how often Kafka refused for want of a right."""
+        ...
+
+    def split_series(self) -> Split:
+        """Return the series that come from several partitions."""
         ...
 
     def notifiers(self) -> Sequence[NotifierStats]:
@@ -88,6 +101,15 @@ class NoSources:
 
     def deleted(self) -> int:
         return 0
+
+    def missing_rights(self) -> Sequence[tuple[str, str]]:
+        return ()
+
+    def refused_requests(self) -> int:
+        return 0
+
+    def split_series(self) -> Split:
+        return Split()
 
     def notifiers(self) -> Sequence[NotifierStats]:
         return ()

@@ -26,6 +26,7 @@ from detector.delivery.deleted_input import Deletions
 from detector.delivery.guarantee import choose, recovery_of
 from detector.delivery.messages import MessageEncoder, Topics
 from detector.delivery.output_topics import OutputTopics
+from detector.delivery.series_partitions import SeriesPartitions
 from detector.delivery.sink import MessageSink
 from detector.engine.engine import Engine
 from detector.engine.loop import Turn, run
@@ -36,6 +37,7 @@ from detector.service import systemd
 from detector.service.clients import Clients, codec_of, connection_of, open_source
 from detector.service.config_reload import ConfigReloader, use_settings
 from detector.service.figures import ServiceFigures
+from detector.service.missing_rights import MissingRights
 from detector.service.model_reload import Candidate, ModelReloader, Running
 from detector.service.model_watcher import ModelWatcher
 from detector.service.reload_counts import ReloadCounts
@@ -97,8 +99,11 @@ class Daemon:
         self._topics = clients.topics
         self._deletions = Deletions()
         self._recovery = recovery_of(config, clients.connection, self._deletions)
+        interval = engine.artifact.spec.interval_ns
+        self._partitions = SeriesPartitions(engine.options.lateness_ns + interval, interval)
         model_reloads, config_reloads = ReloadCounts(), ReloadCounts()
         self._self_checks = SelfChecks(engine, config.service.self_check_every)
+        self._rights = MissingRights(clients.source)
         self._metrics = self._make_metrics(clients, model_reloads, config_reloads)
         self._observer = TurnObserver(self._metrics)
         server = open_server(config.http, Routes(self._metrics, self._observer))
@@ -126,7 +131,10 @@ class Daemon:
         """Drive the loop until a signal stops it."""
         signals.on_hang_up(self._config_reloader.ask, self._watcher.ask)
         self._watcher.start()
-        run(self._source, self._engine, self._sink, signals.stop.is_set, self._on_turn, self._prepare)
+        turns = partial(
+            run, self._source, self._engine, self._sink, signals.stop.is_set, self._on_turn, self._prepare
+        )
+        self._rights.keep(turns, signals.stop, self._observer.on_wait)
 
     def _prepare(self, engine: Engine, batch: Batch) -> Batch:
         """Make topics and engine ready for a batch; return its live part."""
@@ -134,11 +142,15 @@ class Daemon:
         if self._topics.has_new_state_topic():
             engine.save_all_soon()
         if self._recovery is None:
-            return self._deletions.prepare(engine, batch)
-        return self._recovery.prepare(self._source, engine, batch)
+            live = self._deletions.prepare(engine, batch)
+        else:
+            live = self._recovery.prepare(self._source, engine, batch)
+        self._partitions.notice(live)
+        return live
 
     def _on_turn(self, turn: Turn) -> None:
         """Follow a turn, then reload what is to be reloaded: nothing is in progress now. Check ourselves."""
+        self._rights.on_turn(turn)
         self._observer.on_turn(turn)
         if self._config_reloader.is_asked:
             self._observer.around_reload(self._config_reloader.on_turn)
@@ -155,6 +167,8 @@ class Daemon:
             source=self._source,
             recovery=self._recovery,
             deletions=self._deletions,
+            partitions=self._partitions,
+            rights=self._rights,
             alerting=clients.notifiers,
             models=model_reloads,
             settings=config_reloads,

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from connectors.records import StreamSource
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.recovery import Recovery
+from detector.delivery.series_partitions import SeriesPartitions, Split
 from detector.notify.notifiers import Notifiers
 from detector.notify.stats import NotifierStats
 from detector.selfcheck.check import Sense
+from detector.service.missing_rights import MissingRights
 from detector.service.reload_counts import ReloadCounts
 from detector.service.self_checks import SelfChecks
 
@@ -22,6 +24,8 @@ class ServiceFigures:
     source             the input stream
     recovery           None where no state is saved
     deletions          what retention deleted
+    partitions         which partition each series comes from
+    rights             rights in Kafka that are missing
     alerting           the notifiers of [[notify]]
     models, settings   reloads of the model and of the configuration
     self_checks_of     the self-checks
@@ -30,6 +34,8 @@ class ServiceFigures:
     source: StreamSource
     recovery: Recovery | None
     deletions: Deletions
+    partitions: SeriesPartitions
+    rights: MissingRights
     alerting: Notifiers
     models: ReloadCounts
     settings: ReloadCounts
@@ -48,8 +54,8 @@ class ServiceFigures:
         return self.source.num_rebalances
 
     def ready(self) -> bool:
-        """Return whether partitions are assigned and none of them is being replayed."""
-        return self.source.is_assigned and self.replaying() == 0
+        """Return whether partitions are assigned, none is being replayed, and no right is missing."""
+        return self.source.is_assigned and self.replaying() == 0 and not self.rights.missing
 
     def replaying(self) -> int:
         """Return the number of partitions that are being replayed."""
@@ -62,6 +68,18 @@ class ServiceFigures:
     def deleted(self) -> int:
         """Return the number of messages that were deleted unread."""
         return self.deletions.messages
+
+    def missing_rights(self) -> Sequence[tuple[str, str]]:
+        """Return (right, resource) of what this login lacks in Kafka."""
+        return tuple(self.rights.missing)
+
+    def refused_requests(self) -> int:
+        """Return how often Kafka refused for want of a right."""
+        return self.rights.refused
+
+    def split_series(self) -> Split:
+        """Return the series that come from several partitions."""
+        return self.partitions.split
 
     def notifiers(self) -> Sequence[NotifierStats]:
         """Return one entry for each notifier."""

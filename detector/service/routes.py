@@ -41,10 +41,13 @@ class Routes:
         return Response.text(503, f"processing loop stalled: no batch finished for {STALLED_SECONDS:.0f} s")
 
     def _readyz(self, accept: str) -> Response:
-        """503 until partitions are assigned and their saved state is restored and replayed."""
+        """503 until partitions are assigned and their state is restored, and while a right is missing."""
         sources = self.metrics.sources
         if sources.ready():
             return Response.text(200, "ready")
+        if missing := sources.missing_rights():
+            words = "; ".join(f"{right} on {resource}" for right, resource in missing)
+            return Response.text(503, f"waiting for a right in Kafka: {words}")
         if replaying := sources.replaying():
             return Response.text(
                 503, f"partitions that are replayed up to their committed offsets: {replaying}"

@@ -33,6 +33,11 @@ class TurnObserver:
         self._supervision.on_turn(self._metrics.sources.ready(), self._status())
         self._incidents.log(turn.result.incidents, self._metrics.engine.options.rules.fold)
 
+    def on_wait(self, missing: str) -> None:
+        """Take in that the loop waits for a right in Kafka: it is alive, and not ready."""
+        self._last_turn = time.monotonic()
+        self._supervision.on_turn(False, f"waiting for a right in Kafka: {missing}")
+
     def on_results(self, result: StepResult) -> None:
         """Take in results that belong to no batch: the last ones of a model that is replaced."""
         no_readings = Batch(Readings.empty(0))

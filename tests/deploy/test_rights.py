@@ -8,70 +8,22 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient
-from kafka.admin import (
-    ACL,
-    ACLOperation,
-    ACLPermissionType,
-    ACLResourcePatternType,
-    ResourcePattern,
-    ResourceType,
-)
 
 from detector.artifact.registry import publish
 from tests.deploy.test_notifications import configuration, send
+from tests.support.acls import PASSWORD, PROPERTIES, grant, needed
 from tests.support.artifacts import make_artifact
 from tests.support.daemon import read_all, running, wait_for
 from tests.support.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.deployment
-LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
-PROPERTIES = {
-    "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN",
-    "listener.name.sasl.plain.sasl.jaas.config": f'{LOGIN} user_gauge="right";',
-    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-    "super.users": "User:ANONYMOUS",
-}
 TOPIC, PREFIX, IDENTITY = "readings", "readings-out", "streamgauge.streamgauge-0"
-Right = tuple[ResourceType, str, bool, tuple[ACLOperation, ...]]
-READ, WRITE, DESCRIBE, CREATE = (
-    ACLOperation.READ,
-    ACLOperation.WRITE,
-    ACLOperation.DESCRIBE,
-    ACLOperation.CREATE,
-)
-RIGHTS: tuple[Right, ...] = (
-    (ResourceType.TOPIC, TOPIC, False, (READ,)),
-    (ResourceType.GROUP, TOPIC, False, (READ,)),
-    (ResourceType.TOPIC, f"{PREFIX}.", True, (WRITE, DESCRIBE, CREATE)),
-    (ResourceType.TOPIC, f"{PREFIX}.state", False, (READ,)),
-    (ResourceType.TRANSACTIONAL_ID, IDENTITY, False, (WRITE, DESCRIBE)),
-)
-
-
-def grant(bootstrap: str, rights: tuple[Right, ...]) -> None:
-    acls = [
-        ACL(
-            "User:gauge",
-            "*",
-            operation,
-            ACLPermissionType.ALLOW,
-            ResourcePattern(
-                kind,
-                name,
-                ACLResourcePatternType.PREFIXED if is_prefix else ACLResourcePatternType.LITERAL,
-            ),
-        )
-        for kind, name, is_prefix, operations in rights
-        for operation in operations
-    ]
-    with KafkaAdminClient(bootstrap_servers=bootstrap) as admin:
-        outcome = admin.create_acls(acls)
-        assert not outcome["failed"], outcome
+RIGHTS = needed(TOPIC, PREFIX, TOPIC, IDENTITY)
 
 
 @pytest.fixture
 def login(tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "password").write_text("right\n")
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
     return {
         "STREAMGAUGE_KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT",
         "STREAMGAUGE_KAFKA__SASL_MECHANISM": "PLAIN",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from connectors.kafka.admin.growth import look_up
 from connectors.kafka.cluster import wait_for_broker
 from connectors.kafka.connection import Connection, ProducerOptions
 from connectors.kafka.transactions import Transactions
+from connectors.records import Message
 from detector.artifact.registry import publish
 from tests.support.artifacts import make_artifact
 from tests.support.daemon import Daemon, running, wait_for
@@ -75,6 +77,7 @@ def test_partitions_added_while_it_runs_are_read_and_a_restart_goes_on(
         assert num_partitions(kafka_bootstrap, topic) == dict.fromkeys(OUTPUTS, 3)
         assert "partitions were added to the input topic" in events(daemon)
         before, gauges = newest(daemon), samples(daemon)
+        assert gauges["streamgauge_series_in_several_partitions", ()] == 0
         daemon.process.kill()
     with running(config, tmp_path) as daemon:
         wait_for(lambda: is_ready(daemon), f"readiness; see {daemon.log}")
@@ -193,6 +196,25 @@ def test_a_missing_topic_is_told_at_once(kafka_bootstrap: str) -> None:
     assert f"kafka-topics.sh --bootstrap-server {kafka_bootstrap} --create --topic nowhere" in str(
         error.value
     )
+
+
+def test_a_series_without_a_key_is_told_within_seconds(
+    entry: Path, kafka_bootstrap: str, kafka_topic: MakeTopic, tmp_path: Path
+) -> None:
+    topic = kafka_topic(3)
+    unkeyed = [Message(topic, None, one.value) for one in rows(topic, 0, 3000)[::3]]
+    with running(configured(entry, kafka_bootstrap, topic), tmp_path) as daemon:
+        wait_for(lambda: is_ready(daemon), f"readiness; see {daemon.log}")
+        send(kafka_bootstrap, unkeyed)
+        began = time.monotonic()
+        name = "streamgauge_series_in_several_partitions", ()
+        wait_for(lambda: samples(daemon)[name] == 1, f"the metric; see {daemon.log}")
+        assert time.monotonic() - began < 10.0
+        told = [one for one in daemon.events() if "several partitions" in one["event"]]
+        assert [one["series"] for one in told] == [["pump-1"]]
+        assert json.loads(daemon.get("/api/status")[1])["split_series"] == {"num": 1, "names": ["pump-1"]}
+        assert "series come from several partitions" in daemon.get("/")[1]
+        assert daemon.terminate() == 0
 
 
 @pytest.mark.parametrize("codec", ["zstd"])
