@@ -23,6 +23,7 @@ from detector.engine.snapshot import Origin, SeriesState
 from detector.engine.values import Changed, Counters, EngineOptions, Latest, StepResult
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.incidents.rules import IncidentRules
+from detector.rows.clock_rules import Turn
 from detector.scoring.row_scorer import RowVerdicts
 from detector.scoring.verdicts import Verdicts
 
@@ -123,6 +124,7 @@ class Engine:
         final, provisional = self._score_readings(parts.number(readings.names), readings)
         self._follow(final, provisional, parts.incidents.replay)
         parts.take_counts()
+        parts.turned.clear()
 
     def use_rules(self, rules: IncidentRules) -> None:
         """Apply other rules from the next row on; open incidents stay open.
@@ -134,6 +136,10 @@ class Engine:
             ValueError: a rule names a channel that the model does not know. The old rules stay in force.
         """
         self._parts.use_rules(rules)
+
+    def take_turned(self) -> list[tuple[str, Turn]]:
+        """Return the series that started again since the last call, and why; a bounded number of them."""
+        return self._parts.take_turned()
 
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one, because the input has ended."""

@@ -7,7 +7,7 @@ over by exchanging its one `Parts` object.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -31,6 +31,8 @@ from detector.rows.series_arrays import SeriesArray, SeriesIndex
 from detector.scoring.row_scorer import RowScorer, RowVerdicts
 from detector.scoring.window_scorer import WindowCounters, WindowScorer, slow_rows_of
 
+_MOST_TURNED = 1000
+
 
 @dataclass(slots=True)
 class Parts:
@@ -45,6 +47,7 @@ class Parts:
     latest         the newest verdict of every series
     judged         for how long the rows of every series were not judged
     saved          what the saved state of every series holds
+    turned         series that started again, and why, until somebody takes them
     """
 
     artifact: Artifact
@@ -58,6 +61,7 @@ class Parts:
     latest: LatestVerdicts
     judged: JudgedRows
     saved: SavedState
+    turned: list[tuple[str, Turn]] = field(default_factory=list)
     _origin: Origin | None = None
 
     @classmethod
@@ -147,6 +151,11 @@ class Parts:
             known = [at for at in new if names[at] in stated]
             self.grid.know(slots[known], np.array([stated[names[at]] for at in known], np.int64))
 
+    def take_turned(self) -> list[tuple[str, Turn]]:
+        """Return the series that started again since the last call, and why."""
+        turned, self.turned = self.turned, []
+        return turned
+
     def score(self, rows: Rows) -> tuple[list[RowVerdicts], list[RowVerdicts]]:
         """Return final and provisional verdicts of closed rows.
 
@@ -168,6 +177,8 @@ class Parts:
             part.drop(slots)
         self._describe([self.series.names[slot] for slot in slots.tolist()])
         self.latest.restart(slots)
+        named = [(self.series.names[slot], turned[slot]) for slot in slots.tolist()]
+        self.turned += named[: max(0, _MOST_TURNED - len(self.turned))]
         self.saved.mark_urgent(slots)
         return waiting
 

@@ -19,6 +19,7 @@ _WHY = {
     State.GAP: "its newest rows have no value",
     State.MISSING: "too many of its channels send nothing",
     State.STALE: "it sends nothing",
+    State.LATE: "it sends only late readings: its clock is behind",
 }
 _WHY_FOR_LONG = {
     State.WARMING: "its window never fills: its rows come too rarely, with long gaps or with too few values"

@@ -35,12 +35,12 @@ from detector.metrics.recorder import Metrics
 from detector.notify.notifiers import Notifiers
 from detector.service import systemd
 from detector.service.clients import Clients, codec_of, connection_of, open_source
-from detector.service.config_reload import ConfigReloader, use_settings
 from detector.service.figures import ServiceFigures
 from detector.service.missing_rights import MissingRights
-from detector.service.model_reload import Candidate, ModelReloader, Running
-from detector.service.model_watcher import ModelWatcher
-from detector.service.reload_counts import ReloadCounts
+from detector.service.reload.config_reload import ConfigReloader, use_settings
+from detector.service.reload.model_reload import Candidate, ModelReloader, Running
+from detector.service.reload.model_watcher import ModelWatcher
+from detector.service.reload.reload_counts import ReloadCounts
 from detector.service.routes import Routes, open_server
 from detector.service.self_checks import SelfChecks
 from detector.service.signals import Signals

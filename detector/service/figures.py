@@ -13,7 +13,7 @@ from detector.notify.notifiers import Notifiers
 from detector.notify.stats import NotifierStats
 from detector.selfcheck.check import Sense
 from detector.service.missing_rights import MissingRights
-from detector.service.reload_counts import ReloadCounts
+from detector.service.reload.reload_counts import ReloadCounts
 from detector.service.self_checks import SelfChecks
 
 

@@ -11,6 +11,7 @@ from detector.engine.loop import Turn
 from detector.http.judged_section import coverage_of
 from detector.metrics.recorder import Metrics
 from detector.service import systemd
+from detector.service.clock_log import ClockLog
 from detector.service.incident_log import IncidentLog
 
 STALLED_SECONDS = 60.0
@@ -23,6 +24,7 @@ class TurnObserver:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._incidents = IncidentLog(metrics.engine.options.rules.fold)
+        self._clocks = ClockLog()
         self._supervision = systemd.Supervision()
         self._last_turn = time.monotonic()
 
@@ -31,6 +33,7 @@ class TurnObserver:
         self._last_turn = time.monotonic()
         self._metrics.observe(turn)
         self._supervision.on_turn(self._metrics.sources.ready(), self._status())
+        self._clocks.on_turn(self._metrics.engine, self._metrics.snapshot.series.latest)
         self._incidents.log(turn.result.incidents, self._metrics.engine.options.rules.fold)
 
     def on_wait(self, missing: str) -> None:

@@ -161,11 +161,13 @@ def _irregular() -> timeseries.Panel:
         Face(
             "Irregular readings",
             "Late: dropped, because their row was closed. Duplicate: replaced a value. Out of order: "
-            "accepted. Unknown channel: the model does not have it.",
+            "accepted. Wrong clock: dropped, because their time was far ahead or behind. Unknown channel: "
+            "the model does not have it.",
         ),
         Query(f"sum({increase('late_readings_total')})", "late"),
         Query(f"sum({increase('duplicate_readings_total')})", "duplicate"),
         Query(f"sum({increase('out_of_order_readings_total')})", "out of order"),
+        Query(f"sum({increase('suspect_clock_dropped_readings_total')})", "wrong clock"),
         Query(f"sum({increase('unknown_channel_values_total')})", "unknown channel"),
     )
 

@@ -9,8 +9,8 @@ import pytest
 
 from detector.config.load import Config, load_config
 from detector.errors import ConfigError
-from detector.service.config_reload import ConfigReloader, changes, merged
-from detector.service.reload_counts import ReloadCounts
+from detector.service.reload.config_reload import ConfigReloader, changes, merged
+from detector.service.reload.reload_counts import ReloadCounts
 
 GOOD = '[model]\npath = "models/pump"\n\n[kafka]\ntopic = "readings"\n'
 MORE = (

@@ -15,8 +15,8 @@ from detector.artifact.spec import Artifact, Scoring
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.incidents.rules import ChannelRule, IncidentRules
 from detector.scoring.verdicts import State
-from detector.service.model_reload import Candidate, ModelReloader, Running
-from detector.service.reload_counts import ReloadCounts
+from detector.service.reload.model_reload import Candidate, ModelReloader, Running
+from detector.service.reload.reload_counts import ReloadCounts
 from tests.detector.engine.test_snapshot import FOLLOWING, KINDS, engine_of, outcome, through_bytes
 from tests.support.artifacts import make_artifact
 from tests.support.strategies import INTERVAL_NS, part, streams

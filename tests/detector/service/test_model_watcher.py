@@ -11,8 +11,8 @@ from detector.artifact.registry import fingerprint_of, open_artifact, publish
 from detector.artifact.spec import Artifact, Spec
 from detector.artifact.storage import MANIFEST, load
 from detector.errors import ArtifactError
-from detector.service.model_watcher import ModelWatcher, check_compatible
-from detector.service.reload_counts import ReloadCounts
+from detector.service.reload.model_watcher import ModelWatcher, check_compatible
+from detector.service.reload.reload_counts import ReloadCounts
 from tests.support.artifacts import make_artifact
 
 

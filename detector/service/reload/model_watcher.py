@@ -1,7 +1,7 @@
 """Watch for a new model: look every few seconds, load and check it in a thread of its own.
 
-The loop takes what is ready between two turns (`detector.service.model_reload`) and never waits for it. An
-artifact that cannot be used is refused with the reason. It is tried again, each time after a longer pause.
+The loop takes what is ready between two turns (see `model_reload` beside this) and never waits for it.
+An artifact that cannot be used is refused with the reason. It is tried again, each time after a longer pause.
 A registry that is still being copied heals itself, and a bad model does not keep the disk busy.
 """
 
@@ -18,7 +18,7 @@ from detector import logs
 from detector.artifact.registry import fingerprint_of, open_artifact
 from detector.artifact.spec import Artifact, Spec
 from detector.errors import ArtifactError
-from detector.service.reload_counts import ReloadCounts
+from detector.service.reload.reload_counts import ReloadCounts
 
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 30.0, 3600.0
 

@@ -1,12 +1,9 @@
 """Reload the model between two turns of the loop, without losing or repeating a row.
 
-The slow part is done before, in the watcher's thread (`detector.service.model_watcher`). Between two turns
-the engine takes over the state of every series. Open rows and open incidents are kept. Windows and adaptive
+The slow part is done before, in the watcher's thread (see `model_watcher` beside this). Between two turns the
+engine takes over the state of every series. Open rows and open incidents are kept. Windows and adaptive
 thresholds are kept where the layout is the same; otherwise the series warm up. Nothing is taken over while a
 partition is being replayed.
-
-All series are saved in the transaction of the next batch. A process that takes over later therefore restores
-the state that the old model left. It does not replay the old model's rows with the new one.
 """
 
 from __future__ import annotations
@@ -20,8 +17,8 @@ from detector import logs
 from detector.delivery.recovery import Recovery
 from detector.delivery.sink import MessageSink
 from detector.engine.engine import Engine, StepResult
-from detector.service.model_watcher import ModelWatcher
-from detector.service.reload_counts import ReloadCounts
+from detector.service.reload.model_watcher import ModelWatcher
+from detector.service.reload.reload_counts import ReloadCounts
 
 
 @dataclass(frozen=True, slots=True)

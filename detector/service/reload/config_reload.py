@@ -13,8 +13,8 @@ from detector.config.load import Config
 from detector.config.types import Section
 from detector.errors import DetectorError
 from detector.incidents.rules import IncidentRules
-from detector.service.model_reload import Running
-from detector.service.reload_counts import ReloadCounts
+from detector.service.reload.model_reload import Running
+from detector.service.reload.reload_counts import ReloadCounts
 
 LIVE = frozenset(
     {"incidents", "channels", "maintenance", "watchdog", "log.level", "output.scores", "output.detail"}
