@@ -24,6 +24,7 @@ from detector.engine.values import Changed, Counters, EngineOptions, Latest, Ste
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.incidents.rules import IncidentRules
 from detector.rows.clock_rules import Turn
+from detector.rows.grid import Rows, split_rows
 from detector.scoring.row_scorer import RowVerdicts
 from detector.scoring.verdicts import Verdicts
 
@@ -143,7 +144,7 @@ class Engine:
 
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one, because the input has ended."""
-        final, _ = self._parts.score(self._parts.grid.flush())
+        final, _ = _score_rows(self._parts, self._parts.grid.flush())
         final.append(self._parts.row_scorer.score(self._parts.window_scorer.flush()))
         return self._emit(final)
 
@@ -196,7 +197,7 @@ class Engine:
         for turned, rows in self._parts.grid.rounds(slot, readings.timestamp_ns, readings.values):
             if turned:
                 final.append(self._parts.restart(turned))
-            some = self._parts.score(rows)
+            some = _score_rows(self._parts, rows)
             final += some[0]
             provisional += some[1]
         return final, provisional
@@ -233,3 +234,14 @@ class Engine:
         counts.readings = num_readings
         counts.count(verdicts)
         self.counters.add(counts)
+
+
+def _score_rows(parts: Parts, rows: Rows) -> _Scored:
+    """Return final and provisional verdicts of closed rows; some series at a time, so that memory is bounded."""
+    final, provisional = [], []
+    for some in split_rows(rows, parts.artifact.spec.window):
+        outputs = parts.window_scorer.add(some)
+        final.append(parts.row_scorer.score(outputs.final))
+        if outputs.provisional is not None:
+            provisional.append(parts.row_scorer.score_provisional(outputs.provisional))
+    return final, provisional

@@ -25,7 +25,7 @@ from detector.incidents.incidents import Incidents
 from detector.incidents.rules import ChannelRule, IncidentRules
 from detector.incidents.silence import SilenceWatch
 from detector.rows.clock_rules import Turn
-from detector.rows.grid import Grid, GridCounters, Rows, split_rows
+from detector.rows.grid import Grid, GridCounters
 from detector.rows.missing_channels import LEAST_MISSING_ROWS
 from detector.rows.series_arrays import SeriesArray, SeriesIndex
 from detector.scoring.row_scorer import RowScorer, RowVerdicts
@@ -155,19 +155,6 @@ class Parts:
         """Return the series that started again since the last call, and why."""
         turned, self.turned = self.turned, []
         return turned
-
-    def score(self, rows: Rows) -> tuple[list[RowVerdicts], list[RowVerdicts]]:
-        """Return final and provisional verdicts of closed rows.
-
-        Some series are scored at a time, so that memory stays bounded.
-        """
-        final, provisional = [], []
-        for some in split_rows(rows, self.artifact.spec.window):
-            outputs = self.window_scorer.add(some)
-            final.append(self.row_scorer.score(outputs.final))
-            if outputs.provisional is not None:
-                provisional.append(self.row_scorer.score_provisional(outputs.provisional))
-        return final, provisional
 
     def restart(self, turned: Mapping[int, Turn]) -> RowVerdicts:
         """Start series again whose rows have other numbers from now on; return their waiting rows."""
