@@ -62,6 +62,13 @@ class Daemon:
         body = _get(f"{self.address}/api/status")
         return int(json.loads(body)["readings"]) if body is not None else 0
 
+    def judged(self) -> str:
+        """Return how much the detector has judged, in the words of `Coverage.summary`."""
+        body = _get(f"{self.address}/api/status")
+        return (
+            str(json.loads(body)["judged"]["summary"]) if body is not None else "of an unknown number of rows"
+        )
+
 
 @contextmanager
 def broker_and_daemons(directory: Path, families: Sequence[str]) -> Iterator[tuple[Connection, list[Daemon]]]:

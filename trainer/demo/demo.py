@@ -88,7 +88,7 @@ def demo(args: argparse.Namespace) -> int:
                 stage = Stage(producer, tail, feed, console)
                 sent = _stream(plant, start_ns, args.seconds or _STREAM_SECONDS, stage)
                 _drain(daemons, sent, stage)
-            print_summary(feed, FAMILIES, sent, console)
+            print_summary(feed, {daemon.family: daemon.judged() for daemon in daemons}, console)
             console.print(
                 f"took {time.monotonic() - began:.0f} s; history, models and logs are in {directory}",
                 soft_wrap=True,

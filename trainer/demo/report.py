@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -74,25 +74,25 @@ class AlertFeed:
         return None
 
 
-def print_summary(feed: AlertFeed, models: Sequence[str], sent: int, console: Console) -> None:
+def print_summary(feed: AlertFeed, judged: Mapping[str, str], console: Console) -> None:
     """Print the table of faults, which fits in 80 columns for two models, and the counts of each model.
 
     Args:
         feed: The matched alerts.
-        models: Names of the models, in the order of their columns.
-        sent: Number of readings that were sent.
+        judged: By the name of each model, in the order of their columns: how much its detector judged, in the
+            words of `Coverage.summary`.
         console: Where to print.
     """
-    console.print(_table(feed, models))
+    console.print(_table(feed, tuple(judged)))
     console.print("(a channel below a time: the model blamed this channel instead)")
     num_faults = len(feed.plant.faults)
-    for model in models:
+    for model, rows in judged.items():
         detections = {fault: one for (fault, by), one in feed.found.items() if by == model}
         right = sum(one.channels[:1] == (fault.channel,) for fault, one in detections.items())
         alarms = feed.false_alarms.get(model, 0)
         console.print(
             f"{model}: {len(detections)} of {num_faults} faults found, {right} with the right channel first,"
-            f" {alarms} false alarm{'' if alarms == 1 else 's'} in {sent:,} readings"
+            f" {alarms} false alarm{'' if alarms == 1 else 's'} {rows}"
         )
     either = {fault for fault, _ in feed.found}
     console.print(f"[bold]together: {len(either)} of {num_faults} faults found[/bold]")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from connectors.records import Batch, Readings
-from detector.engine.engine import Engine, EngineOptions
+from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.engine.loop import Turn
 from detector.http.judged_section import coverage_of
 from detector.http.status_page import Status
 from detector.metrics.recorder import Metrics
-from detector.scoring.verdicts import State
+from detector.scoring.verdicts import State, Verdicts
+from detector.service.turn_observer import TurnObserver
 from tests.support.artifacts import make_artifact
+from tests.support.service_manager import ServiceManager
 from tests.support.sources import FixedSources
 
 SECOND_NS = 10**9
@@ -106,6 +110,17 @@ def test_the_page_of_a_daemon_that_judges_all_has_no_such_table() -> None:
     assert "<b>all 1</b>series judged now" in page
     assert "Not judged now" not in page
     assert "no longer" not in page
+
+
+def test_the_status_for_systemd_has_no_number_of_incidents_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ServiceManager(str(tmp_path / "notify")) as manager:
+        monkeypatch.setenv("NOTIFY_SOCKET", manager.environ["NOTIFY_SOCKET"])
+        observer = TurnObserver(daemon_of(GOOD, RARE))
+        observer.on_results(StepResult(Verdicts.empty(2), (), Verdicts.empty(2)))
+        status = manager.wait_for("STATUS=")
+    assert status == "STATUS=82 readings processed, 0 incidents open of 33 rows judged in 1 of 2 series"
 
 
 @pytest.mark.parametrize("state", list(State))

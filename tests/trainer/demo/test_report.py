@@ -39,9 +39,12 @@ def feed_of_everything() -> AlertFeed:
     return feed
 
 
+JUDGED = {"conv": "22,370", "lstm": "8"}
+
+
 def printed(feed: AlertFeed) -> list[str]:
     console = Console(width=80, file=io.StringIO())
-    print_summary(feed, ("conv", "lstm"), 23_000, console)
+    print_summary(feed, {name: f"of {num} rows judged" for name, num in JUDGED.items()}, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
@@ -69,8 +72,8 @@ def test_the_counts_are_of_the_first_incident_in_each_fault() -> None:
     assert line is not None
     assert "pump-08  false alarm on flow by lstm" in line
     text = " ".join(" ".join(printed(feed)).split())
-    assert "conv: 10 of 10 faults found, 0 with the right channel first, 0 false alarms in 23,000" in text
-    assert "lstm: 10 of 10 faults found, 10 with the right channel first, 1 false alarm in" in text
+    assert "conv: 10 of 10 faults found, 0 with the right channel first, 0 false alarms of 22,370" in text
+    assert "lstm: 10 of 10 faults found, 10 with the right channel first, 1 false alarm of 8 rows" in text
     assert "together: 10 of 10 faults found" in text
 
 
