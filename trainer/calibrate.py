@@ -255,6 +255,7 @@ def _batch_statistics(artifact: Artifact, history: History, batch: dict[int, Seg
     """Yield parts of the rows: ("final" or "provisional", number of the segment, row, statistics)."""
     spec = artifact.spec
     scorer = WindowScorer(artifact, "cpu")
+    scorer.scales.name(np.arange(len(batch), dtype=np.int32), [one.series for one in batch.values()])
     grid = Grid(len(spec.channels), spec.interval_ns, 0)
 
     def part(kind: str, rows: RowOutput) -> _Part:

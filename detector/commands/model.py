@@ -132,6 +132,11 @@ def _print_artifact(artifact: Artifact, parameters: int) -> None:
     for channel in artifact.spec.channels:
         stuck = channel.flatline_rows or "never"
         print(f"  {channel.name}: {channel.center:.6g}, {channel.scale:.6g}, {channel.band:.6g}, {stuck}")
+    if artifact.spec.own_scales:
+        print("\nseries with their own center and scale of a channel:")
+    for series, own in artifact.spec.own_scales.items():
+        scales = ", ".join(f"{one.channel} {one.center:.6g}, {one.scale:.6g}" for one in own)
+        print(f"  {series}: {scales}")
 
 
 def _registry_entry(location: str) -> Path:

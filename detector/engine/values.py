@@ -38,6 +38,7 @@ class Counters:
     cells       channel values expected in the rows; nan_cells: those without a value
     states      final verdicts by `State`
     suppressed  bad rows by the rule that kept them from opening an incident
+    common_scale_rows  rows of series with only common scales, although other series have their own
     """
 
     readings: int = 0
@@ -49,6 +50,7 @@ class Counters:
     states: list[int] = field(default_factory=lambda: [0] * len(State))
     grid: GridCounters = field(default_factory=GridCounters)
     suppressed: dict[Suppression, int] = field(default_factory=lambda: dict.fromkeys(SUPPRESSIONS, 0))
+    common_scale_rows: int = 0
 
     def add(self, more: Counters) -> None:
         """Add the counts of one step to these totals, in place."""
@@ -58,6 +60,7 @@ class Counters:
         self.windows += more.windows
         self.cells += more.cells
         self.nan_cells += more.nan_cells
+        self.common_scale_rows += more.common_scale_rows
         self.states = [total + num for total, num in zip(self.states, more.states, strict=True)]
         self.grid.late += more.grid.late
         self.grid.duplicate += more.grid.duplicate

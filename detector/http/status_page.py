@@ -76,6 +76,7 @@ class Status:
             "replaying": self.metrics.sources.replaying(),
             "model_age_seconds": None if written_at is None else round(max(0.0, time.time() - written_at)),
             "sense": _sense(self.metrics.sources.sense()),
+            "common_scale_rows": snapshot.totals["common_scale_rows"],
             "channels_missing": int(np.count_nonzero(latest.missing)),
             "error_psi": None if math.isnan(snapshot.psi) else round(snapshot.psi, 3),
             "readings": snapshot.totals["readings"],
@@ -120,6 +121,11 @@ def _tiles(status: Mapping[str, Any]) -> dict[str, str]:
         **({"partitions replaying": str(status["replaying"])} if status["replaying"] else {}),
         "readings": f"{status['readings']:,}",
         **({"channels missing": str(status["channels_missing"])} if status["channels_missing"] else {}),
+        **(
+            {"rows judged by the common scale": f"{status['common_scale_rows']:,}"}
+            if status["common_scale_rows"]
+            else {}
+        ),
         **_about_model(status),
         **{f"series {name.replace('_', ' ')}": f"{num:,}" for name, num in series.items()},
     }

@@ -107,6 +107,9 @@ STREAM = (
     _counter("out_of_order_readings", "Readings older than the newest of their series, still accepted"),
     _counter("cells", "Channel values expected in closed rows (rows x channels)"),
     _counter("missing_cells", "Channel values missing in closed rows"),
+    _counter(
+        "common_scale_rows", "Rows of series that the model does not know, where others have own scales"
+    ),
     _counter("rejected_messages", "Messages sent to the dead-letter topic, by reason", "reason"),
     _counter("unknown_channel_values", "Values of channels that the model does not have"),
 )

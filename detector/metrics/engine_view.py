@@ -112,4 +112,5 @@ def _totals(counters: Counters) -> dict[str, float]:
         "out_of_order_readings": counters.grid.out_of_order,
         "cells": counters.cells,
         "missing_cells": counters.nan_cells,
+        "common_scale_rows": counters.common_scale_rows,
     }

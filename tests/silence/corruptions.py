@@ -16,7 +16,6 @@ from tests.silence.plant import FAULT_AT, HISTORY_ROWS, Case
 CORRUPTIONS: dict[str, Callable[[Case], None]] = {}
 KNOWN: dict[str, str] = {
     "a_unit_changes_in_the_history": "the larger unit sets scale and threshold, and no report names it",
-    "a_machine_of_a_far_scale": "one scale a channel over unlike series",
     "one_series_of_another_rate": "the slow series is warming for ever",
     "another_rate_in_the_stream": "the series is warming for ever",
     "a_clock_ahead_in_the_stream": "later readings are dropped as late, and the state stays ok",
