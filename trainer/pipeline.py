@@ -140,7 +140,7 @@ def _fit_history(
         spec = _first_spec(windows, members, config, max_gap)
         store = None
         if checkpoint and not notes:
-            store = Checkpoints(checkpoint, _identity(history, config, members))
+            store = Checkpoints(checkpoint, _identity(windows, config, members))
         torch.manual_seed(config.fit.seed)
         shorter = members[0].window // 2
         may_shorten = options.members is None and shorter >= max(MIN_WINDOW, options.stride)
@@ -269,11 +269,12 @@ def _longest_series(history: History) -> int:
     return max(rows.values())
 
 
-def _identity(history: History, config: TrainConfig, members: tuple[Member, ...]) -> str:
+def _identity(windows: MemberWindows, config: TrainConfig, members: tuple[Member, ...]) -> str:
     """Return a digest of all that the weights depend on.
 
     A resumed training may have more epochs and another device.
     """
+    history, own_scales = windows.history, windows.unlike.own_scales
     parts = (
         history.fingerprint,
         history.interval_ns,
@@ -281,6 +282,7 @@ def _identity(history: History, config: TrainConfig, members: tuple[Member, ...]
         config.model.model_dump_json(exclude={"window", "stride"}),
         config.data.model_dump_json(exclude={"accept"}),
         config.fit.model_dump_json(exclude={"max_epochs", "device"}),
+        *([own_scales] if own_scales else []),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 

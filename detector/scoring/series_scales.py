@@ -28,14 +28,18 @@ class SeriesScales:
 
     def __init__(self, spec: Spec) -> None:
         own = spec.own_scales
-        names = spec.channel_names
-        unlike = sorted({names.index(one.channel) for some in own.values() for one in some})
-        self._unlike = np.array(unlike, np.intp)
+        unlike = {one.channel for some in own.values() for one in some}
+        place = {name: at for at, name in enumerate(spec.channel_names) if name in unlike}
+        self._unlike = np.array(list(place.values()), np.intp)
         self._center, self._scale = spec.column("center"), spec.column("scale")
         self._numbers = {series: number for number, series in enumerate(own, 1)}
-        scales = [(self._center, self._scale), *(spec.scales_of(series) for series in own)]
-        self._centers = np.stack([center[self._unlike] for center, _ in scales])
-        self._scales = np.stack([scale[self._unlike] for _, scale in scales])
+        common = self._center[self._unlike], self._scale[self._unlike]
+        self._centers, self._scales = (np.tile(one, (1 + len(own), 1)) for one in common)
+        column = {name: at for at, name in enumerate(place)}
+        for number, some in enumerate(own.values(), 1):
+            for one in some:
+                at = number, column[one.channel]
+                self._centers[at], self._scales[at] = one.center, one.scale
         self._number = SeriesArray((), np.int32, _COMMON)
 
     @property

@@ -13,8 +13,9 @@ import pytest
 from detector.api import Detector
 from detector.artifact.registry import open_artifact, publish
 from detector.artifact.spec import Artifact
+from detector.commands.backtest import _lines
 from detector.engine.engine import Engine, EngineOptions
-from detector.offline.backtest import replay
+from detector.offline.backtest import backtest_parquet, replay
 from detector.offline.frames import FrameSource, chunk_of_frame
 from detector.selfcheck.check import Situation, self_check
 from detector.selfcheck.detectability import measured_again
@@ -168,3 +169,11 @@ def test_an_unknown_machine_is_judged_by_the_common_scale_and_is_counted() -> No
         replay(FrameSource(chunk_of_frame(together(**{name: rows}), artifact.spec.channel_names)), engine)
         counted[name] = engine.counters.common_scale_rows
     assert counted == {"new": len(rows), "small": 0}
+
+
+@pytest.mark.parametrize(("name", "num"), [("new", 100), ("small", 0)])
+def test_a_backtest_counts_such_rows(name: str, num: int, tmp_path: Path) -> None:
+    machine(2, 100).assign(series=name).reset_index().to_parquet(tmp_path / "stream.parquet")
+    outcome = backtest_parquet(trained(1e3), tmp_path, EngineOptions())
+    assert outcome.as_json()["common_scale_rows"] == num
+    assert any("common scale" in line for line in _lines(outcome)) == (num > 0)

@@ -24,11 +24,11 @@ from trainer.data.history import History, Segment, by_series
 UNLIKE = 3.0
 _TAIL = 0.03
 _RARE_SHARE = 0.1
-LEAST_VALUES = 64
+LEAST_VALUES, _LEAST_SHARE, _FEWEST = 64, 0.05, 8
 """Values of a channel that its own scale in a series needs."""
 _CONSTANT, _CONSTANT_SHARE = 1e-9, 0.1
 _BLOCK_ROWS = 1 << 16
-_SAMPLE_CELLS, _LEAST_SAMPLE = 1 << 22, 1 << 10
+_SAMPLE_CELLS, _LEAST_SAMPLE = 1 << 20, 1 << 10
 _SEED = 7
 _SHOWN = 3
 
@@ -40,7 +40,7 @@ class Unlike:
     Attributes:
         own_scales: series -> centre and scale of each unlike channel that it has values of.
         common: Unlike channels that keep one scale, as the description has no room for more.
-        too_short: Series with too few values to learn their scales of unlike channels.
+        too_short: Series with too few values of an unlike channel to learn its scale.
     """
 
     own_scales: dict[str, tuple[OwnScale, ...]]
@@ -68,35 +68,52 @@ def series_scales(
 ) -> Unlike:
     """Return the centres and scales of series in unlike channels; nothing if all channels are alike.
 
+    A series is too short for a scale of its own if it has fewer values of the channel than two windows, 64,
+    or a twentieth of what another one has. It may have seen only a part of a slow cycle.
+
     Args:
         history: Rows of all series.
         segments: Rows to use.
         statistics: The common centres and scales.
-        window: Rows of the longest window. A series with fewer values of a channel is too short.
+        window: Rows of the longest window.
     """
     names = list(by_series(segments))
     if len(names) < 2:
         return Unlike({})
-    found = list(_of_series(history, segments, max(window, LEAST_VALUES)))
-    center, spread = (np.stack([one[at] for one in found]) for at in (0, 1))
-    unlike = np.flatnonzero(are_unlike(center, spread))
-    num_series = len(names)
-    room = MOST_OWN_SCALES // num_series
-    left_out = [history.channels[at] for at in unlike[room:].tolist()]
-    unlike = unlike[:room]
-    if len(unlike) == 0:
-        return Unlike({}, tuple(left_out))
-    scale = _usable(center, spread, statistics.scale)
-    own: dict[str, tuple[OwnScale, ...]] = {}
+    found = list(_of_series(history, segments))
+    center, spread, count = (np.stack([one[at] for one in found]) for at in (0, 1, 2))
+    enough = count >= np.maximum(max(2 * window, LEAST_VALUES), _LEAST_SHARE * count.max(axis=0))
+    doubtful = are_unlike(center, spread)
+    center, spread = (np.where(enough, one, np.nan) for one in (center, spread))
+    every = np.flatnonzero(are_unlike(center, spread))
+    kept = every[: MOST_OWN_SCALES // len(names)]
+    doubtful[kept] = True
+    short = (~enough & (count > 0))[:, doubtful].any(axis=1)
+    return Unlike(
+        _own_scales(history.channels, names, kept, center, _usable(center, spread, statistics.scale)),
+        tuple(history.channels[at] for at in every[len(kept) :].tolist()),
+        tuple(name for name, is_short in zip(names, short.tolist(), strict=True) if is_short),
+    )
+
+
+def _own_scales(
+    channels: Sequence[str],
+    names: Sequence[str],
+    unlike: NDArray[np.intp],
+    center: NDArray[np.float64],
+    scale: NDArray[np.float64],
+) -> dict[str, tuple[OwnScale, ...]]:
+    """Return what each series has of its own in the channels `unlike`; a scale of NaN is unknown."""
+    own = {}
     for row, name in enumerate(names):
         entries = [
-            OwnScale(history.channels[at], float(center[row, at]), float(scale[row, at]))
+            OwnScale(channels[at], float(center[row, at]), float(scale[row, at]))
             for at in unlike.tolist()
             if np.isfinite(scale[row, at])
         ]
         if entries:
             own[name] = tuple(entries)
-    return Unlike(own, tuple(left_out), tuple(name for name in names if name not in own))
+    return own
 
 
 def _some(names: Sequence[str]) -> str:
@@ -192,17 +209,18 @@ def _usable(
 
 
 def _of_series(
-    history: History, segments: tuple[Segment, ...], least: int
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Yield the statistics of each series, from a random sample of its rows if it is long."""
+    history: History, segments: tuple[Segment, ...]
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]]:
+    """Yield centre, scale and number of values of each series; a random sample of long ones is enough."""
     most = max(_LEAST_SAMPLE, _SAMPLE_CELLS // len(history.channels))
     for own in by_series(segments).values():
         share = most / sum(segment.length for segment in own)
         rng = np.random.default_rng(_SEED)
-        parts = []
+        parts, count = [], np.zeros(len(history.channels), np.int64)
         for segment in own:
             for start in range(segment.position, segment.stop, _BLOCK_ROWS):
                 block = history.read(start, min(segment.stop, start + _BLOCK_ROWS))
+                count += (~np.isnan(block)).sum(axis=0)
                 # At random, since equal steps could meet one phase of a periodic channel only.
                 parts.append(block if share >= 1.0 else block[rng.random(len(block)) < share])
-        yield robust_statistics(np.concatenate(parts), least)
+        yield *robust_statistics(np.concatenate(parts), _FEWEST), count

@@ -98,6 +98,17 @@ def test_a_series_with_too_few_values_keeps_the_common_scale_and_is_named() -> N
     ]
 
 
+def test_a_machine_alone_with_too_few_values_is_named_too() -> None:
+    found = unlike_in({"large": noise() * 1e3, "short": noise(40)})
+    assert (found.own_scales, found.too_short) == ({}, ("short",))
+
+
+def test_a_newcomer_that_saw_a_part_of_a_slow_cycle_gives_nobody_own_scales() -> None:
+    cycle = 10.0 * np.sin(np.arange(3000) * 2 * np.pi / 1500)[:, None] + 0.1 * noise(3000)
+    found = unlike_in({"one": cycle, "other": cycle + 0.1, "new": cycle[:80]})
+    assert (found.own_scales, found.too_short) == ({}, ("new",))
+
+
 def test_a_channel_that_a_series_lacks_has_no_scale_there() -> None:
     lacking = noise() * 1e3
     lacking[:, 0] = np.nan
