@@ -1,8 +1,9 @@
 """Own centres and scales of the series whose values differ too much for the common ones of a channel.
 
 A channel is unlike if the scales of its series differ by more than 3 times. It is unlike too if their centres
-differ by more than 3 of their usual scales. The common scale then measures the distance between the series.
-A fault of one of them is small in that unit, and no model finds it.
+deviate by more than 1.5 of their usual scales. Two series deviate so if they lie 3 scales apart. The common
+scale then measures the distance between the series. A fault of one of them is small in that unit, and no
+model finds it.
 
 The statistics are robust. Values beyond the quantiles 0.03 and 0.97 count as these quantiles do
 (winsorised mean and deviation: Tukey, 1962). Rows come from the training part, and masked cells do not count.
@@ -170,15 +171,15 @@ def are_unlike(center: NDArray[np.float64], spread: NDArray[np.float64]) -> NDAr
     varies = spread > 0
     largest = np.where(varies, spread, 0.0).max(axis=0)
     smallest = np.where(varies, spread, np.inf).min(axis=0)
+    unlike: NDArray[np.bool_] = largest > UNLIKE * smallest
     known = np.isfinite(center)
-    highest = np.where(known, center, -np.inf).max(axis=0)
-    lowest = np.where(known, center, np.inf).min(axis=0)
-    with np.errstate(invalid="ignore"):
-        apart = highest - lowest
-        usual = _usual(spread)
-        size = np.maximum(np.abs(highest), np.abs(lowest))
-        unlike: NDArray[np.bool_] = largest > UNLIKE * smallest
-        unlike |= (known.sum(axis=0) > 1) & (apart > UNLIKE * usual) & (apart > _CONSTANT * size)
+    num = np.maximum(known.sum(axis=0), 1)
+    middle = np.where(known, center / num, 0.0).sum(axis=0)
+    away = np.where(known, np.abs(center - middle), 0.0)
+    farthest = np.maximum(away.max(axis=0), np.finfo(np.float64).tiny)
+    between = farthest * np.sqrt(((away / farthest) ** 2).sum(axis=0) / num)
+    size = np.where(known, np.abs(center), 0.0).max(axis=0)
+    unlike |= (between > UNLIKE / 2 * _usual(spread)) & (between > _CONSTANT * size)
     return unlike
 
 

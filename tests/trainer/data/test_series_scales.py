@@ -58,6 +58,13 @@ def test_series_that_are_much_alike_have_none(factor: float, shift: float) -> No
     assert unlike_in({"one": one, "other": other}) == Unlike({})
 
 
+def test_a_fleet_of_much_alike_machines_has_none() -> None:
+    """The range of many centres is wide although each machine is near the others."""
+    rng = np.random.default_rng(3)
+    centers = np.linspace(-2.0, 2.0, 40)[:, None]
+    assert not are_unlike(centers, 10.0 ** rng.uniform(-0.2, 0.2, (40, 1))).any()
+
+
 def test_a_single_series_has_none() -> None:
     assert unlike_in({"one": noise()}) == Unlike({})
 
