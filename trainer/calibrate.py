@@ -253,8 +253,11 @@ _Part = tuple[str, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 def _batch_statistics(artifact: Artifact, history: History, batch: dict[int, Segment]) -> Iterator[_Part]:
     """Yield parts of the rows: ("final" or "provisional", number of the segment, row, statistics)."""
-    spec = artifact.spec
-    scorer = WindowScorer(artifact, "cpu")
+    names = [segment.series for segment in batch.values()]
+    own = {name: artifact.spec.own_scales[name] for name in names if name in artifact.spec.own_scales}
+    spec = replace(artifact.spec, own_scales=own)  # of these alone: there may be many more
+    scorer = WindowScorer(replace(artifact, spec=spec), "cpu")
+    scorer.scales.name(np.arange(len(batch), dtype=np.int32), names)
     grid = Grid(len(spec.channels), spec.interval_ns, 0)
 
     def part(kind: str, rows: RowOutput) -> _Part:

@@ -23,6 +23,7 @@ from trainer.calibrate import held_out_statistics
 from trainer.config import TrainConfig
 from trainer.data.channel_statistics import ChannelStatistics
 from trainer.data.history import History, Part, Segment, Shares
+from trainer.data.series_scales import Unlike
 from trainer.data.training_windows import TrainingWindows
 from trainer.errors import DivergedError, TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
@@ -48,6 +49,7 @@ class MemberWindows:
     history: History
     shares: Shares
     statistics: ChannelStatistics
+    unlike: Unlike
 
     def within(self, part: Part, window: int) -> TrainingWindows:
         """Return the windows that lie in one part of the history."""
@@ -76,7 +78,10 @@ class MemberWindows:
         return replace(self, shares=replace(self.shares, calibration=self.shares.calibration / 2))
 
     def _windows(self, segments: tuple[Segment, ...], window: int) -> TrainingWindows:
-        return TrainingWindows(self.history, segments, self.statistics.center, self.statistics.scale, window)
+        center, scale = self.statistics.center, self.statistics.scale
+        return TrainingWindows(
+            self.history, segments, center, scale, window, own_scales=self.unlike.own_scales
+        )
 
 
 @dataclass(frozen=True, slots=True)

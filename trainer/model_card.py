@@ -24,7 +24,7 @@ are from predicted ones; 1.0 is the threshold.
 | seed | {seed} |
 
 {found}
-## Left out of the history
+{own_scales}## Left out of the history
 
 {omissions}
 
@@ -36,6 +36,18 @@ are from predicted ones; 1.0 is the threshold.
   a gap of more than {max_gap} rows.
 {notes}"""
 
+_SCALES = """\
+## Own scales
+
+One scale of these channels does not fit all series. Each series in this table has its own centre and scale.
+In it, the sizes above are to be multiplied by the factor. Any other series is judged by the common scale.
+
+| series | channel | centre | scale | factor |
+|---|---|---|---|---|
+{lines}
+
+"""
+_MOST_LINES, _MOST_NAMED = 50, 5
 _STATIC = "is static: it holds while normal errors look like those of the calibration part"
 _ADAPTIVE = "follows each series so that alarms keep to the budget; a permanent new level becomes normal"
 
@@ -59,6 +71,7 @@ def model_card(spec: Spec) -> str:
         method=spec.threshold.method.replace("_", " "),
         budget=spec.threshold.alarm_budget,
         found=found_section(spec),
+        own_scales=_own_scales(spec),
         notes="".join(f"- In training, {note}.\n" for note in training.get("notes", ())),
         **{name: value for name, value in training.items() if name != "notes"},
     )
@@ -89,6 +102,7 @@ def training_summary(artifact: Artifact, entry: Path) -> dict[str, Any]:
         "threshold_method": spec.threshold.method,
         "alarm_budget": spec.threshold.alarm_budget,
         "finds": weakest_line(spec),
+        "own_scales": _channels_of_series(spec),
         "hardly_watched": training.get("hardly_watched", []),
         "left_out": training.get("left_out", {}),
         "notes": list(training.get("notes", ())),
@@ -104,6 +118,7 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"threshold {summary['threshold']:.4g} ({summary['threshold_method'].replace('_', ' ')})"
         f" for {summary['alarm_budget']} false alarms per series\n"
         f"{_sense(summary)}\n"
+        f"{_scales_line(summary['own_scales'])}"
         f"{_doubts(summary['left_out'])}"
         f"{''.join(f'note: {note}{chr(10)}' for note in summary['notes'])}"
         f"published {summary['path']}, version {summary['version']}\n\n"
@@ -120,6 +135,41 @@ def _sense(summary: dict[str, Any]) -> str:
         for name in summary["hardly_watched"]
     ]
     return "\n".join(lines)
+
+
+def _channels_of_series(spec: Spec) -> dict[str, list[str]]:
+    """Return the series with own scales by the channels that have them; channels in one text."""
+    series_of: dict[str, list[str]] = {}
+    for series, own in spec.own_scales.items():
+        series_of.setdefault(", ".join(one.channel for one in own), []).append(series)
+    return series_of
+
+
+def _scales_line(series_of: dict[str, list[str]]) -> str:
+    """Return the lines on series with own scales; nothing if there is none."""
+    return "".join(f"own scales of {channels}: {_some(names)}\n" for channels, names in series_of.items())
+
+
+def _own_scales(spec: Spec) -> str:
+    """Return the section of the card on series with own scales, in Markdown; nothing if there is none."""
+    if not spec.own_scales:
+        return ""
+    common = {channel.name: channel.scale for channel in spec.channels}
+    entries = [(series, one) for series, own in spec.own_scales.items() for one in own]
+    lines = [
+        f"| {series} | {one.channel} | {one.center:.4g} | {one.scale:.4g}"
+        f" | {one.scale / common[one.channel]:.3g} |"
+        for series, one in entries[:_MOST_LINES]
+    ]
+    more = len(entries) - _MOST_LINES
+    rest = f"\n\n{more:,} more are in the artifact." if more > 0 else ""
+    return _SCALES.format(lines="\n".join(lines) + rest)
+
+
+def _some(names: list[str]) -> str:
+    """Return the first names, and the number of the others."""
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _doubts(left_out: dict[str, Any]) -> str:

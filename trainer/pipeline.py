@@ -32,10 +32,11 @@ from trainer.calibrate import (
 )
 from trainer.config import TrainConfig
 from trainer.data.channel_holes import channel_holes
-from trainer.data.channel_statistics import ChannelStatistics, channel_statistics
+from trainer.data.channel_statistics import channel_statistics
 from trainer.data.cleaning import Cleaned, cleaned
 from trainer.data.history import Chunks, History, Shares, build_history
 from trainer.data.left_out import left_out_record
+from trainer.data.series_scales import series_scales
 from trainer.ensemble_training import MemberWindows, Trained, refit, train_members, without_overfitted
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
@@ -136,10 +137,10 @@ def _fit_history(
     while True:
         members = resolve_members(options, num_rows, num_channels, config.scoring.delay)
         windows = _windows_for(history, shares, members[0].window)
-        spec = _first_spec(history, members, windows.statistics, config, max_gap)
+        spec = _first_spec(windows, members, config, max_gap)
         store = None
         if checkpoint and not notes:
-            store = Checkpoints(checkpoint, _identity(history, config, members))
+            store = Checkpoints(checkpoint, _identity(windows, config, members))
         torch.manual_seed(config.fit.seed)
         shorter = members[0].window // 2
         may_shorten = options.members is None and shorter >= max(MIN_WINDOW, options.stride)
@@ -174,17 +175,15 @@ def _windows_for(history: History, shares: Shares, window: int) -> MemberWindows
             f" {statistics.center[at]:g}, scale {statistics.scale[at]:g}); remove extreme values or leave the"
             " channel out with data.channels"
         )
-    return MemberWindows(history, shares, statistics)
+    unlike = series_scales(history, history.part("fit", shares), statistics, window)
+    return MemberWindows(history, shares, statistics, unlike)
 
 
 def _first_spec(
-    history: History,
-    members: tuple[Member, ...],
-    statistics: ChannelStatistics,
-    config: TrainConfig,
-    max_gap: int,
+    windows: MemberWindows, members: tuple[Member, ...], config: TrainConfig, max_gap: int
 ) -> Spec:
     """Return the description before the training; raise TrainerError for what no reader would take."""
+    history, statistics = windows.history, windows.statistics
     num_channels = len(history.channels)
     nothing, unknown = Residuals(np.zeros((1, num_channels), np.float32)), np.zeros(num_channels, np.intp)
     spec = Spec(
@@ -198,6 +197,7 @@ def _first_spec(
         max_gap=max_gap,
         scoring=Scoring(min(config.scoring.delay, members[0].window - 1)),
         threshold=unfitted_threshold(config.scoring.alarm_budget),
+        own_scales=windows.unlike.own_scales,
     )
     try:
         check_description(asdict(spec))
@@ -232,7 +232,7 @@ def _calibrated(
     record |= {"left_out": left_out_record(clean.left_out)}
     spec = replace(spec, channels=with_sentinels(spec.channels, clean.sentinels), training=record)
     artifact = calibrate(spec, trained.module, history, segments, config.scoring.adaptive)
-    notes = list(trained.notes)
+    notes = [*trained.notes, *windows.unlike.notes()]
     if config.fit.refit:
         report(1.0, "training on the newest rows")
         reason = refit(artifact, windows, config)
@@ -270,11 +270,12 @@ def _longest_series(history: History) -> int:
     return max(rows.values())
 
 
-def _identity(history: History, config: TrainConfig, members: tuple[Member, ...]) -> str:
+def _identity(windows: MemberWindows, config: TrainConfig, members: tuple[Member, ...]) -> str:
     """Return a digest of all that the weights depend on.
 
     A resumed training may have more epochs and another device.
     """
+    history, own_scales = windows.history, windows.unlike.own_scales
     parts = (
         history.fingerprint,
         (history.interval_ns, sorted(history.intervals.items())),
@@ -282,6 +283,7 @@ def _identity(history: History, config: TrainConfig, members: tuple[Member, ...]
         config.model.model_dump_json(exclude={"window", "stride"}),
         config.data.model_dump_json(exclude={"accept"}),
         config.fit.model_dump_json(exclude={"max_epochs", "device"}),
+        *([own_scales] if own_scales else []),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 

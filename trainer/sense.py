@@ -13,6 +13,8 @@ from detector.selfcheck.faults import LONG_ROWS, stretch_rows
 from trainer.data.history import History, Segment
 
 _MOST_STRETCHES = 16
+_Stretch = tuple[NDArray[np.float64], str]
+"""Rows of one series, and its name."""
 
 
 def sensed(artifact: Artifact, history: History, segments: tuple[Segment, ...]) -> Artifact:
@@ -27,28 +29,34 @@ def sensed(artifact: Artifact, history: History, segments: tuple[Segment, ...]) 
         segments: Held-out rows. The rows before them may fill the first windows.
     """
     stretches = _stretches(history, segments, stretch_rows(artifact.spec))
-    measured = with_detectability(artifact, stretches)
+    rows, series = [one for one, _ in stretches], [name for _, name in stretches]
+    measured = with_detectability(artifact, rows, series)
     spec = measured.spec
     training = {**spec.training, "hardly_watched": _hardly_watched(spec, stretches)}
     return replace(measured, spec=replace(spec, training=training))
 
 
-def _stretches(history: History, segments: tuple[Segment, ...], length: int) -> list[NDArray[np.float64]]:
+def _stretches(history: History, segments: tuple[Segment, ...], length: int) -> list[_Stretch]:
     """Return up to 16 stretches of `length` rows that end in the segments, spread evenly over them."""
     reaching = history.reaching_back(segments, length - 1)
     starts = [np.arange(one.position, one.stop - length + 1) for one in reaching if one.length >= length]
     if not starts:
         return []
     every = np.concatenate(starts)
-    chosen = every[np.linspace(0, len(every) - 1, min(_MOST_STRETCHES, len(every))).round().astype(int)]
-    return [history.read(start, start + length) for start in chosen.tolist()]
+    chosen = np.linspace(0, len(every) - 1, min(_MOST_STRETCHES, len(every))).round().astype(int)
+    whose = np.repeat(np.arange(len(starts)), list(map(len, starts)))
+    names = [one.series for one in reaching if one.length >= length]
+    return [
+        (history.read(start, start + length), names[at])
+        for start, at in zip(every[chosen].tolist(), whose[chosen].tolist(), strict=True)
+    ]
 
 
-def _hardly_watched(spec: Spec, stretches: list[NDArray[np.float64]]) -> list[str]:
+def _hardly_watched(spec: Spec, stretches: list[_Stretch]) -> list[str]:
     """Return the channels in which only a shift larger than their range is found, or none."""
     if not spec.detectable:
         return []
-    rows = np.concatenate(stretches)
+    rows = np.concatenate([_on_common_scale(spec, *one) for one in stretches])
     known = ~np.isnan(rows)
     span = np.where(known, rows, -np.inf).max(axis=0) - np.where(known, rows, np.inf).min(axis=0)
     limit = dict(zip(spec.channel_names, np.maximum(span, spec.column("scale")).tolist(), strict=True))
@@ -59,3 +67,11 @@ def _hardly_watched(spec: Spec, stretches: list[NDArray[np.float64]]) -> list[st
         and one.rows == LONG_ROWS
         and not (one.smallest is not None and one.smallest <= limit[one.channel])
     ]
+
+
+def _on_common_scale(spec: Spec, rows: NDArray[np.float64], series: str) -> NDArray[np.float64]:
+    """Return rows as they were if the series had the common scales, to which sizes of faults belong."""
+    if series not in spec.own_scales:
+        return rows
+    center, scale = spec.scales_of(series)
+    return (rows - center) / scale * spec.column("scale") + spec.column("center")

@@ -7,6 +7,7 @@ was edited and hashed again is therefore refused here, when it is loaded, and no
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -39,9 +40,12 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "alarms_a_row": (_LEAST, _MOST),
 }
 """Least and greatest allowed value of every number that scoring uses. NaN is never allowed."""
-_FREE = {"hyperparameters", "parameters", "training", "intervals"}
-"""Fields without these bounds: families check their hyperparameters, people read the others, and names of
-series, which may be any, are the keys of `intervals`."""
+_FREE = {"hyperparameters", "parameters", "training", "intervals", "own_scales"}
+"""Fields without these bounds: families check their hyperparameters, and people read the others.
+
+Those by series are checked apart, since a series may have any name."""
+MOST_OWN_SCALES = 100_000
+"""Most centres and scales of single series in one description, all series together."""
 
 
 def check_description(spec: Mapping[str, Any]) -> None:
@@ -53,10 +57,7 @@ def check_description(spec: Mapping[str, Any]) -> None:
     Raises:
         ValueError: A value is not allowed. The message names the field, its value and what it may be.
     """
-    for name, number in _numbers(spec):
-        least, most = BOUNDS[name]
-        if not least <= number <= most or (isinstance(number, int) and number.bit_length() > 63):
-            raise ValueError(f"{name} is {number!r:.40}; it must be between {least:g} and {most:g}")
+    _check_numbers(spec)
     least, most = BOUNDS["interval_ns"]
     for series, interval in spec["intervals"].items():
         if not least <= interval <= most:
@@ -67,11 +68,37 @@ def check_description(spec: Mapping[str, Any]) -> None:
     fault = channels_fault(channels)
     if fault is not None:
         raise ValueError(fault)
+    _check_own_scales(spec["own_scales"], channels)
     num_statistics = 1 if len(channels) == 1 else 2
     for member in spec["members"]:
         for kind in ("settled", "fresh"):
             if len(member[kind]) != num_statistics:
                 raise ValueError(f"a member has {len(member[kind])} {kind} levels, needed {num_statistics}")
+
+
+def _check_numbers(described: Any) -> None:
+    for name, number in _numbers(described):
+        least, most = BOUNDS[name]
+        if not least <= number <= most or (isinstance(number, int) and number.bit_length() > 63):
+            raise ValueError(f"{name} is {number!r:.40}; it must be between {least:g} and {most:g}")
+
+
+def _check_own_scales(own_scales: Mapping[str, Any], channels: list[str]) -> None:
+    """Refuse scales of series that are not finite and positive, too many, or of no or a repeated channel."""
+    num = sum(map(len, own_scales.values()))
+    if num > MOST_OWN_SCALES:
+        raise ValueError(f"own_scales has {num:,} entries; at most {MOST_OWN_SCALES:,} are allowed")
+    known = set(channels)
+    for series, own in own_scales.items():
+        names = Counter(one["channel"] for one in own)
+        for name in names:
+            if name not in known or names[name] > 1:
+                fault = "occurs twice" if name in known else "is no channel of the model"
+                raise ValueError(f"own_scales of series {series!r:.80}: {name!r:.80} {fault}")
+        try:
+            _check_numbers(own)
+        except ValueError as error:
+            raise ValueError(f"own_scales of series {series!r:.80}: {error}") from error
 
 
 def _numbers(value: Any) -> Iterator[tuple[str, float]]:

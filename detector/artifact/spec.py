@@ -6,6 +6,7 @@ This module needs only numpy, so that the core can read a description without to
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,19 @@ class Channel:
     valid_max: float | None = None
     sentinels: tuple[float, ...] = ()
     missing_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OwnScale:
+    """Hold the centre and scale of a channel in one series, where the common ones of the channel do not fit.
+
+    channel        name of the channel
+    center, scale  the model sees (x - center) / scale; in the units of the channel
+    """
+
+    channel: str
+    center: float
+    scale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +185,11 @@ class Spec:
     training     facts about the training, for people
     intervals    series -> length of its rows in nanoseconds, where it is another than `interval_ns`
     detectable   which faults the model finds; empty where it was not measured
+    own_scales   series -> its own centres and scales; empty where the common ones of `channels` fit all
+    sampled      series of each stretch of the artifact's sample; empty where no series has its own scales
+
+    Sizes in `detectable` and the bands of `channels` belong to the common scale. In a series with its own
+    scale of the channel they change in proportion to it (`scales_of`).
 
     Raises:
         ValueError: There is no member, or the first does not have the longest window.
@@ -189,6 +208,8 @@ class Spec:
     training: dict[str, Any] = field(default_factory=dict)
     intervals: dict[str, int] = field(default_factory=dict)
     detectable: tuple[Detectable, ...] = ()
+    own_scales: dict[str, tuple[OwnScale, ...]] = field(default_factory=dict)
+    sampled: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Spec(name={self.name!r}, {_summary(self)})"
@@ -226,6 +247,23 @@ class Spec:
         values = [getattr(channel, attribute) for channel in self.channels]
         return np.array(values, dtype=np.float64)
 
+    def scales_of(self, series: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the centre and scale of each channel in a series, float64 [channels] each."""
+        own = self.own_scales.get(series, ())
+        return with_own(self.channel_names, self.column("center"), self.column("scale"), own)
+
+    def share_of_common(self, series: str) -> NDArray[np.float64]:
+        """Return the scale of each channel in a series divided by the common one, float64 [channels]."""
+        if series not in self.own_scales:
+            return np.ones(len(self.channels))
+        share: NDArray[np.float64] = self.scales_of(series)[1] / self.column("scale")
+        return share
+
+    def band_of(self, series: str) -> NDArray[np.float64]:
+        """Return half the width of the expected band of each channel in a series, float64 [channels]."""
+        band: NDArray[np.float64] = self.column("band")
+        return band * self.share_of_common(series) if series in self.own_scales else band
+
     def sentinels(self) -> NDArray[np.float64]:
         """Return the sentinels of all channels, float64 [most of a channel, channels]; NaN fills up."""
         found = np.full(
@@ -261,6 +299,29 @@ class Artifact:
 
     def __repr__(self) -> str:
         return f"Artifact(name={self.spec.name!r}, version={self.version!r}, {_summary(self.spec)})"
+
+
+def with_own(
+    names: Sequence[str],
+    center: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    own: Sequence[OwnScale],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the centres and scales of the channels of one series, float64 [C] each.
+
+    Args:
+        names: The channels.
+        center: Their common centres, float64 [C].
+        scale: Their common scales, float64 [C].
+        own: What the series has of its own.
+    """
+    if not own:
+        return center, scale
+    center, scale = center.copy(), scale.copy()
+    for one in own:
+        at = names.index(one.channel)
+        center[at], scale[at] = one.center, one.scale
+    return center, scale
 
 
 def _summary(spec: Spec) -> str:

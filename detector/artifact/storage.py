@@ -43,6 +43,7 @@ from detector.artifact.spec import (
     Level,
     Member,
     MissingLevel,
+    OwnScale,
     Scoring,
     Spec,
     Threshold,
@@ -122,6 +123,10 @@ def load(directory: Path) -> Artifact:
     card = files[CARD].decode(errors="replace")
     written_at = (directory / MANIFEST).stat().st_mtime
     sample = _sample_from(files, len(spec.channels), directory / SAMPLE)
+    if spec.sampled and len(spec.sampled) != len(sample):
+        raise ArtifactError(
+            f"{directory / MANIFEST}: damaged: {len(spec.sampled)} series of {len(sample)} sampled stretches"
+        )
     return Artifact(spec, module.eval(), calibration, held_out, card, manifest["version"], written_at, sample)
 
 
@@ -184,6 +189,8 @@ def _spec_from(raw: Any, path: Path) -> Spec:
                 "scoring": Scoring(**raw["scoring"]),
                 "threshold": _threshold_from(raw["threshold"]),
                 "detectable": tuple(Detectable(**one) for one in raw.get("detectable", ())),
+                "own_scales": _own_scales_from(raw.get("own_scales", {})),
+                "sampled": tuple(raw.get("sampled", ())),
                 "absent": {series: tuple(names) for series, names in dict(raw.get("absent", {})).items()},
             }
         )
@@ -192,6 +199,10 @@ def _spec_from(raw: Any, path: Path) -> Spec:
     except (TypeError, KeyError, ValueError, ArithmeticError, msgspec.ValidationError) as error:
         raise ArtifactError(f"{path}: a field of the description is missing or wrong: {error}") from error
     return spec
+
+
+def _own_scales_from(raw: Mapping[str, Any]) -> dict[str, tuple[OwnScale, ...]]:
+    return {series: tuple(OwnScale(**one) for one in own) for series, own in dict(raw).items()}
 
 
 def _channel_from(raw: Mapping[str, Any]) -> Channel:

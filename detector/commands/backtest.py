@@ -128,6 +128,9 @@ def _lines(outcome: BacktestOutcome) -> Iterator[str]:
     from detector.delivery.messages import iso
 
     yield from outcome.coverage.lines()
+    if outcome.common_scale_rows:
+        num = outcome.common_scale_rows
+        yield f"{num:,} rows of series that the model does not know were judged by the common scale"
     for group in outcome.folds:
         yield f"at the same time from {iso(group.start_ns)}: {', '.join(group.series)}"
     for reason, num in outcome.suppressed.items():

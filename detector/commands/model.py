@@ -14,9 +14,10 @@ from detector.commands.arguments import add_artifact, add_examples, add_json
 from detector.errors import ArtifactError, DetectorError
 
 if TYPE_CHECKING:
-    from detector.artifact.spec import Artifact
+    from detector.artifact.spec import Artifact, Spec
     from detector.calibration.feedback import Feedback
 
+_MOST_SERIES = 50
 DONE = 0
 
 
@@ -132,6 +133,18 @@ def _print_artifact(artifact: Artifact, parameters: int) -> None:
     for channel in artifact.spec.channels:
         stuck = channel.flatline_rows or "never"
         print(f"  {channel.name}: {channel.center:.6g}, {channel.scale:.6g}, {channel.band:.6g}, {stuck}")
+    _print_own_scales(artifact.spec)
+
+
+def _print_own_scales(spec: Spec) -> None:
+    """Print the first series with scales of their own."""
+    if spec.own_scales:
+        print("\nseries with their own center and scale of a channel:")
+    for series, own in list(spec.own_scales.items())[:_MOST_SERIES]:
+        for one in own[:_MOST_SERIES]:
+            print(f"  {series}, {one.channel}: {one.center:.6g}, {one.scale:.6g}")
+    if len(spec.own_scales) > _MOST_SERIES:
+        print(f"  and {len(spec.own_scales) - _MOST_SERIES:,} more series")
 
 
 def _registry_entry(location: str) -> Path:

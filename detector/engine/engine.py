@@ -237,7 +237,7 @@ class Engine:
 
 
 def _score_rows(parts: Parts, rows: Rows) -> _Scored:
-    """Return final and provisional verdicts of closed rows; some series at a time, so that memory is bounded."""
+    """Return final and provisional verdicts of closed rows; some series at a time, to bound memory."""
     final, provisional = [], []
     for some in split_rows(rows, parts.artifact.spec.window):
         outputs = parts.window_scorer.add(some)

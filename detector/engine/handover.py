@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.engine.parts import Parts
-from detector.engine.snapshot import SeriesState, gather, scatter
+from detector.engine.snapshot import Origin, SeriesState, gather, scatter
 from detector.rows.grid import OpenReadings
 
 
@@ -21,7 +21,9 @@ def save_series(parts: Parts, slots: NDArray[np.int32]) -> list[SeriesState]:
     parts.saved.mark_saved(slots)
     names = [parts.series.names[slot] for slot in slots.tolist()]
     return [
-        SeriesState(name, parts.origin, row.tobytes(), readings, doubt, parts.incidents.track(name))
+        SeriesState(
+            name, _origin_of(parts, name), row.tobytes(), readings, doubt, parts.incidents.track(name)
+        )
         for name, row, readings, doubt in zip(
             names, cells, parts.grid.open_readings(slots), parts.grid.doubts(slots), strict=True
         )
@@ -87,11 +89,18 @@ def _restore_cells(parts: Parts, states: list[SeriesState]) -> None:
     slots = parts.series.of([state.name for state in states])
     cells = np.stack([np.frombuffer(state.cells, np.uint8) for state in states])
     scatter(parts.saved_arrays(), slots, cells)
-    for origin in {state.origin for state in states} - {parts.origin}:
-        theirs = slots[[state.origin == origin for state in states]]
-        parts.window_scorer.rescale(theirs, *origin.scaling())
-        if origin.model != parts.origin.model:
-            parts.window_scorer.discard_outputs(theirs)
+    others = np.array([state.origin.model != parts.origin.model for state in states])
+    if others.any():
+        scaling = [state.origin.scaling() for state in states if state.origin.model != parts.origin.model]
+        center, scale = (np.stack([one[at] for one in scaling]) for at in (0, 1))
+        parts.window_scorer.rescale(slots[others], center, scale)
+        parts.window_scorer.discard_outputs(slots[others])
+
+
+def _origin_of(parts: Parts, series: str) -> Origin:
+    """Return the origin of the state of one series: it has the scales of that series."""
+    spec = parts.artifact.spec
+    return parts.origin.with_scales(*spec.scales_of(series)) if series in spec.own_scales else parts.origin
 
 
 def _restore_open_rows(parts: Parts, states: list[SeriesState]) -> None:

@@ -74,16 +74,15 @@ class Parts:
         spec, rules = artifact.spec, options.rules
         series = SeriesIndex()
         grid = Grid(len(spec.channels), spec.interval_ns, options.lateness_ns, slow_rows_of(spec.max_gap))
-        incidents = Incidents(
-            rules, spec.name, artifact.version, spec.channel_names, spec.column("band"), series
-        )
+        incidents = Incidents(rules, spec.name, artifact.version, spec.channel_names, spec.band_of, series)
+        window_scorer = WindowScorer(artifact, options.device, options.threads)
         parts = cls(
             artifact=artifact,
             options=options,
             series=series,
             grid=grid,
-            window_scorer=WindowScorer(artifact, options.device, options.threads),
-            row_scorer=RowScorer(spec, grid.intervals),
+            window_scorer=window_scorer,
+            row_scorer=RowScorer(spec, window_scorer.scales, grid.intervals),
             incidents=incidents,
             silence=SilenceWatch(rules, incidents, series.names),
             latest=LatestVerdicts(series, len(spec.channels)),
@@ -134,7 +133,9 @@ class Parts:
 
     def number(self, names: tuple[str, ...] | list[str]) -> NDArray[np.int32]:
         """Return the slots of these series, int32 [len(names)], and make room for new ones."""
-        new = [name for name in names if name not in self.series] if self.artifact.spec.absent else []
+        spec = self.artifact.spec
+        is_described = bool(spec.absent or spec.own_scales)
+        new = [name for name in names if name not in self.series] if is_described else []
         slots = self.series.of(names)
         self._know_intervals(slots, names)
         self._describe(new)
@@ -172,6 +173,7 @@ class Parts:
     def _describe(self, names: list[str]) -> None:
         """Tell the parts what the model knows about new series."""
         spec = self.artifact.spec
+        self.window_scorer.scales.name(self.series.of(names), names)
         for name in names:
             absent = [spec.channel_names.index(channel) for channel in spec.absent.get(name, ())]
             if absent:
@@ -218,6 +220,7 @@ class Parts:
             windows=seen.windows,
             cells=seen.cells,
             nan_cells=seen.nan_cells,
+            common_scale_rows=seen.common_scale_rows,
             grid=self.grid.counters,
             suppressed=self.incidents.take_suppressed(),
         )

@@ -37,7 +37,7 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
     model, rules   fingerprints: engines that share both give the same results for the same readings
     grid           (interval, lateness) in nanoseconds
     channels       names of the channels
-    center, scale  of each channel, float64 [C] as bytes
+    center, scale  of each channel in the saved series, float64 [C] as bytes
     """
 
     layout: bytes
@@ -65,6 +65,10 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
     def judges_like(self, other: Origin) -> bool:
         """Return whether both engines give the same results for the same readings."""
         return (self.layout, self.model, self.rules) == (other.layout, other.model, other.rules)
+
+    def with_scales(self, center: NDArray[np.float64], scale: NDArray[np.float64]) -> Origin:
+        """Return the origin of a series with scales of its own, float64 [C] each."""
+        return msgspec.structs.replace(self, center=center.tobytes(), scale=scale.tobytes())
 
     def scaling(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return center and scale, float64 [C] each."""

@@ -40,6 +40,7 @@ class Counters:
     judged      rows that were judged; masked: those of them without one of their values
     unjudged    rows that were not, by `State`
     suppressed  bad rows by the rule that kept them from opening an incident
+    common_scale_rows  rows of series with only common scales, although other series have their own
     """
 
     readings: int = 0
@@ -54,6 +55,7 @@ class Counters:
     unjudged: list[int] = field(default_factory=lambda: [0] * len(State))
     grid: GridCounters = field(default_factory=GridCounters)
     suppressed: dict[Suppression, int] = field(default_factory=lambda: dict.fromkeys(SUPPRESSIONS, 0))
+    common_scale_rows: int = 0
 
     def count(self, verdicts: Verdicts) -> None:
         """Set the counts of final verdicts. A stale series has a verdict, but that is no row."""
@@ -72,6 +74,7 @@ class Counters:
         self.windows += more.windows
         self.cells += more.cells
         self.nan_cells += more.nan_cells
+        self.common_scale_rows += more.common_scale_rows
         self.states = [total + num for total, num in zip(self.states, more.states, strict=True)]
         self.judged += more.judged
         self.masked += more.masked

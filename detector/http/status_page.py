@@ -80,6 +80,7 @@ class Status:
             "model_age_seconds": None if written_at is None else round(max(0.0, time.time() - written_at)),
             "sense": _sense(self.metrics.sources.sense()),
             "judged": judged_json(snapshot),
+            "common_scale_rows": snapshot.totals["common_scale_rows"],
             "channels_missing": int(np.count_nonzero(latest.missing)),
             "missing_rights": [" on ".join(one) for one in self.metrics.sources.missing_rights()],
             "split_series": _split(self.metrics.sources.split_series()),
@@ -130,6 +131,11 @@ def _tiles(status: Mapping[str, Any]) -> dict[str, str]:
         **({"partitions replaying": str(status["replaying"])} if status["replaying"] else {}),
         "readings": f"{status['readings']:,}",
         **({"channels missing": str(status["channels_missing"])} if status["channels_missing"] else {}),
+        **(
+            {"rows judged by the common scale": f"{status['common_scale_rows']:,}"}
+            if status["common_scale_rows"]
+            else {}
+        ),
         **_about_model(status),
         **{
             f"series {name.replace('_', ' ')}": f"{num:,}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,8 @@ class Incidents:
         model: name of the model, part of every incident's id.
         version: version of the model.
         channels: names of the model's channels.
-        band: half the width of each channel's expected range, float64 [C], physical units.
+        band_of: returns half the width of each channel's expected range in a series, float64 [C], in the
+            units of the channels.
         series: the numbers of the series, if they are shared with others.
 
     Raises:
@@ -37,11 +38,11 @@ class Incidents:
         model: str,
         version: str,
         channels: tuple[str, ...],
-        band: NDArray[np.float64],
+        band_of: Callable[[str], NDArray[np.float64]],
         series: SeriesIndex | None = None,
     ) -> None:
         self.suppressed: dict[Suppression, int] = dict.fromkeys(SUPPRESSIONS, 0)
-        self.scored_by = ScoredBy(model, version, channels, band)
+        self.scored_by = ScoredBy(model, version, channels, band_of)
         self._series = SeriesIndex() if series is None else series
         self._tracks: dict[str, Track] = {}
         self._inherited: set[str] = set()

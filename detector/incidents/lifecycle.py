@@ -9,6 +9,7 @@ describes all of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,13 +40,14 @@ _REASONS: dict[State, Reason] = {
 class ScoredBy:
     """The model whose verdicts become incidents.
 
-    band  float64 [C], half the width of each channel's expected range, physical units
+    band_of  returns half the width of each channel's expected range in a series, float64 [C], in the units of
+             the channels
     """
 
     model: str
     version: str
     channels: tuple[str, ...]
-    band: NDArray[np.float64]
+    band_of: Callable[[str], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,12 +201,13 @@ class Lifecycle:
         """Return the channels with the greatest shares of the row's error, greatest first."""
         contribution = verdicts.contribution[row]
         order = np.argsort(-np.nan_to_num(contribution), kind="stable")[: self.rules.top_channels]
+        bands = self.scored_by.band_of(verdicts.names[verdicts.series[row]])
         found = []
         for channel in order.tolist():
             if not contribution[channel] > 0:
                 break
             expected = float(verdicts.expected[row, channel])
-            band = float(self.scored_by.band[channel])
+            band = float(bands[channel])
             found.append(
                 ChannelEvidence(
                     self.scored_by.channels[channel],

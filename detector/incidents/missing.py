@@ -110,6 +110,7 @@ def _incident(verdicts: Verdicts, row: int, names: set[str], scored_by: ScoredBy
 def _evidence(
     verdicts: Verdicts, row: int, channel: int, scored_by: ScoredBy, num_channels: int
 ) -> ChannelEvidence:
-    expected, band = float(verdicts.expected[row, channel]), float(scored_by.band[channel])
+    series = verdicts.names[verdicts.series[row]]
+    expected, band = float(verdicts.expected[row, channel]), float(scored_by.band_of(series)[channel])
     name, actual = scored_by.channels[channel], float(verdicts.actual[row, channel])
     return ChannelEvidence(name, 1.0 / num_channels, actual, expected, expected - band, expected + band)

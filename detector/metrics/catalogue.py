@@ -124,6 +124,9 @@ STREAM = (
     _counter("interval_changes", "Times that a series got rows of another length by its own rate"),
     _counter("cells", "Channel values expected in closed rows (rows x channels)"),
     _counter("missing_cells", "Channel values missing in closed rows"),
+    _counter(
+        "common_scale_rows", "Rows of series that the model does not know, where others have own scales"
+    ),
     _counter("rejected_messages", "Messages sent to the dead-letter topic, by reason", "reason"),
     _counter("unknown_channel_values", "Values of channels that the model does not have"),
 )

@@ -121,4 +121,5 @@ def _totals(counters: Counters) -> dict[str, float]:
         "interval_changes": counters.grid.interval_changes,
         "cells": counters.cells,
         "missing_cells": counters.nan_cells,
+        "common_scale_rows": counters.common_scale_rows,
     }

@@ -5,7 +5,7 @@ Letters: N windows, B batch, W window, C channels, L latent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,7 +17,8 @@ from detector.artifact.spec import Artifact
 from detector.models.families import Autoencoder
 from detector.rows.windows import MIN_KNOWN_SHARE, NewRows, WindowBuffer
 from detector.scoring.inference import pick_device
-from detector.scoring.preprocessing import fill_missing, scale_rows
+from detector.scoring.preprocessing import fill_missing
+from detector.scoring.series_scales import SeriesScales
 
 DEFAULT_ROUNDS = 3
 ENOUGH_KNOWN = f"at least {MIN_KNOWN_SHARE:.0%} of its values known"
@@ -96,12 +97,13 @@ class WindowReader:
 
     def __init__(self, artifact: Artifact) -> None:
         spec = artifact.spec
-        self._center, self._scale = spec.column("center"), spec.column("scale")
+        self._scales = SeriesScales(spec)
+        self._num_named = 0
         self._window = spec.window
         self._tails = WindowBuffer(spec.window - 1, len(spec.channels))
 
     def ending(
-        self, stretch: NewRows, due: NDArray[np.bool_]
+        self, stretch: NewRows, due: NDArray[np.bool_], names: Sequence[str]
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """Return the windows that end at rows where `due` is True and that have enough known values.
 
@@ -110,19 +112,27 @@ class WindowReader:
         Args:
             stretch: n rows.
             due: bool [n], False where `stretch.age` is less than the window.
+            names: The names of all series so far, by slot.
 
         Returns:
             The place of each window's last row in the stretch, intp [N]; and the windows, float32 [N, W, C],
             NaN where a value is missing.
         """
-        flat, at = self._tails.flatten(stretch, scale_rows(stretch.values, self._center, self._scale))
+        new = names[self._num_named :]
+        self._scales.name(np.arange(self._num_named, len(names), dtype=np.int32), new)
+        self._num_named = len(names)
+        flat, at = self._tails.flatten(stretch, self._scales.to_model(stretch.values, stretch.slot))
         ends = np.flatnonzero(due)
         rows_RCW = np.lib.stride_tricks.sliding_window_view(flat, self._window, axis=0)
         x_NWC = np.ascontiguousarray(rows_RCW[at[ends] - (self._window - 1)].transpose(0, 2, 1))
         enough = np.isnan(x_NWC).mean(axis=(1, 2)) <= 1 - MIN_KNOWN_SHARE
         return (ends, x_NWC) if enough.all() else (ends[enough], x_NWC[enough])
 
-    def physical(self, scaled: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Convert the model's units to the units of each channel: float32 [..., C] to float64 [..., C]."""
-        values: NDArray[np.float64] = scaled.astype(np.float64) * self._scale + self._center
-        return values
+    def physical(self, scaled: NDArray[np.float32], slots: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Convert rows in the model's units to those of the channels.
+
+        Args:
+            scaled: Rows, float32 [n, C].
+            slots: The series of each row, int32 [n].
+        """
+        return self._scales.to_channels(scaled.astype(np.float64), slots)

@@ -55,6 +55,7 @@ class BacktestOutcome:
     coverage    how much was judged, and why the rest was not
     folds       incidents grouped into one notification
     suppressed  bad rows that opened no incident, by the rule that suppressed them
+    common_scale_rows  rows of series that the model does not know, while it has own scales of others
     """
 
     rows: int
@@ -63,6 +64,7 @@ class BacktestOutcome:
     coverage: Coverage
     folds: tuple[IncidentGroup, ...] = ()
     suppressed: dict[Suppression, int] = field(default_factory=dict)
+    common_scale_rows: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values, None where a measure is unknown."""
@@ -72,6 +74,7 @@ class BacktestOutcome:
         found["coverage"] = self.coverage.as_json()
         return found | {
             "folds": [fold_json(fold) for fold in self.folds],
+            "common_scale_rows": self.common_scale_rows,
             "suppressed_rows": {reason: num for reason, num in self.suppressed.items() if num},
         }
 
@@ -136,7 +139,16 @@ def backtest_parquet(
     measures = measures_of(report.verdicts, len(incidents), artifact.spec, labels, vus_buffer_of(dataset))
     rows = sum(map(len, report.verdicts))
     folds = group_all(options.rules.fold, incidents)
-    outcome = BacktestOutcome(rows, incidents, measures, report.coverage, folds, engine.counters.suppressed)
+    counters = engine.counters
+    outcome = BacktestOutcome(
+        rows,
+        incidents,
+        measures,
+        report.coverage,
+        folds,
+        counters.suppressed,
+        counters.common_scale_rows,
+    )
     if out is not None:
         _write_json(outcome, out)
     return outcome

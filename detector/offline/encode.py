@@ -129,7 +129,7 @@ class WindowEncoder:
         window = self._spec.window
         due = (stretch.age >= window) & ((stretch.age - window) % self._stride == 0)
         self._count(stretch, due)
-        ends, x_NWC = self._windows.ending(stretch, due)
+        ends, x_NWC = self._windows.ending(stretch, due, self._names)
         self._num_empty += int(due.sum()) - len(ends)
         self._num_windows += len(ends)
         if len(ends) == 0:
@@ -137,9 +137,9 @@ class WindowEncoder:
         z_NL = self._coder.encode(self._coder.complete(x_NWC, DEFAULT_ROUNDS))
         self._latent = z_NL.shape[1]
         y_NWC = self._coder.decode(z_NL, window)
-        actual, approximate = (self._windows.physical(part) for part in (x_NWC, y_NWC))
-        num_channels = len(self._spec.channels)
-        self._fidelity.add(actual.reshape(-1, num_channels), approximate.reshape(-1, num_channels))
+        slots = np.repeat(stretch.slot[ends], window)
+        rows = (part.reshape(len(slots), -1) for part in (x_NWC, y_NWC))
+        self._fidelity.add(*(self._windows.physical(part, slots) for part in rows))
         return ends, z_NL
 
     def _count(self, stretch: NewRows, due: NDArray[np.bool_]) -> None:

@@ -98,7 +98,7 @@ class Reconstructor:
         """
         alignment = Alignment(source, self._spec, on_rows)
         for stretch in alignment.stretches():
-            yield from self._columns(self._covered(stretch), alignment)
+            yield from self._columns(self._covered(stretch, alignment.names), alignment)
             self._long_gaps = alignment.long_gaps
         yield from self._columns(self._overlap.flush(), alignment)
         if self._num_windows == 0:
@@ -116,9 +116,9 @@ class Reconstructor:
             fidelity=self._fidelity,
         )
 
-    def _covered(self, stretch: NewRows) -> RowOutput:
+    def _covered(self, stretch: NewRows, names: list[str]) -> RowOutput:
         """Return the rows that no later window contains, with the mean over the windows that contain them."""
-        ends, x_NWC = self._windows.ending(stretch, stretch.age >= self._window)
+        ends, x_NWC = self._windows.ending(stretch, stretch.age >= self._window, names)
         if len(ends):
             x_NWC = self._coder.reconstruct(self._coder.complete(x_NWC, self._options.rounds))
         self._num_windows += len(ends)
@@ -128,7 +128,7 @@ class Reconstructor:
     def _columns(self, rows: RowOutput, alignment: Alignment) -> Iterator[Columns]:
         if len(rows) == 0:
             return
-        expected = self._windows.physical(rows.means[0].astype(np.float32))
+        expected = self._windows.physical(rows.means[0].astype(np.float32), rows.slot)
         absent = np.isnan(rows.actual)
         values = np.where(absent, expected, rows.actual) if self._options.only_gaps else expected
         self._fidelity.add(rows.actual, expected)

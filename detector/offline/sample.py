@@ -20,7 +20,7 @@ _Sample = Callable[[int, int, torch.Generator], torch.Tensor]
 
 
 def sampled(artifact: Artifact, num: int, seed: int = 0, start_ns: int = 0) -> Iterator[Columns]:
-    """Yield generated windows in blocks of columns.
+    """Yield generated windows in blocks of columns. They have the common scale of each channel.
 
     The columns are `timestamp` (int64 nanoseconds), `series` (sample-0, sample-1, ...) and the channels
     (float64, in their own units). Equal seeds give equal windows; `num` does not change the first windows.

@@ -182,10 +182,10 @@ class WindowBuffer:
 
         Args:
             slots: Numbers of the series, int32 [n].
-            factor: One number for each channel, float64 [C].
-            offset: One number for each channel, float64 [C].
+            factor: One number for each series and channel, float64 [n, C].
+            offset: One number for each series and channel, float64 [n, C].
         """
-        self._rows.data[slots] = self._rows.data[slots] * factor + offset
+        self._rows.data[slots] = self._rows.data[slots] * factor[:, None] + offset[:, None]
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget the rows of the series in `slots`."""

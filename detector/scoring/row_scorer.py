@@ -16,6 +16,7 @@ from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.scoring.adaptive_threshold import AdaptiveThreshold
 from detector.scoring.ensemble_error import EnsembleError
 from detector.scoring.overlap import RowOutput
+from detector.scoring.series_scales import SeriesScales
 from detector.scoring.verdicts import State, Verdicts
 from detector.scoring.window_scorer import MISSING, OUT_OF_RANGE, STUCK
 
@@ -82,13 +83,13 @@ class RowScorer:
     """Turns the outputs of `WindowScorer` for rows into verdicts. Not thread-safe.
 
     Args:
-        spec: the model's description.
+        spec: the model.
+        scales: the scales of each series, shared with the `WindowScorer`.
         intervals: length of a row of each series in nanoseconds, int64; read at each call.
     """
 
-    def __init__(self, spec: Spec, intervals: SeriesArray) -> None:
-        self._intervals = intervals
-        self._center, self._scale = spec.column("center"), spec.column("scale")
+    def __init__(self, spec: Spec, scales: SeriesScales, intervals: SeriesArray) -> None:
+        self._num_channels, self._scales, self._intervals = len(spec.channels), scales, intervals
         self._num_members = len(spec.members)
         self._stride = spec.stride
         self._final_error = EnsembleError(spec.members, [member.settled for member in spec.members])
@@ -125,7 +126,7 @@ class RowScorer:
             slot: the series, int32 [n].
             start_ns: the start of the last row of each, int64 [n].
         """
-        unknown = np.full((len(slot), len(self._center)), np.nan)
+        unknown = np.full((len(slot), self._num_channels), np.nan)
         nothing = np.full(len(slot), np.nan)
         state = np.full(len(slot), int(State.STALE), np.uint8)
         shares, missing = unknown.astype(np.float32), np.zeros(unknown.shape, np.bool_)
@@ -153,7 +154,7 @@ class RowScorer:
         state = _states(rows, score)
         contribution = _shares(rows.means[1 + self._num_members :], unknown | np.isnan(score)[:, None])
         _blame_flagged(contribution, rows.flags, state)
-        expected = rows.means[0] * self._scale + self._center
+        expected = self._scales.to_channels(rows.means[0], rows.slot)
         start_ns = rows.row * self._intervals.data[rows.slot]
         missing = (rows.flags & MISSING) > 0
         return RowVerdicts(

@@ -25,7 +25,7 @@ from detector.rows.windows import MIN_KNOWN_SHARE, GapFiller, NewRows, WindowBuf
 from detector.scoring.inference import Scorer, Threads
 from detector.scoring.missing_levels import without_missing
 from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
-from detector.scoring.preprocessing import scale_rows
+from detector.scoring.series_scales import SeriesScales
 
 STUCK, OUT_OF_RANGE, MISSING = np.uint8(1), np.uint8(2), np.uint8(4)
 """Bits of a cell's flag: the channel is stuck, the value is impossible, the channel has stopped sending."""
@@ -34,13 +34,18 @@ _LEAST_SHARE_OF_PRESENT = 0.5
 
 @dataclass(slots=True)
 class WindowCounters:
-    """Totals since the start; `windows` counts those of all members."""
+    """Totals since the start.
+
+    windows            those of all members
+    common_scale_rows  rows that have only the common scales, although other series have their own
+    """
 
     rows: int = 0
     gap_rows: int = 0
     windows: int = 0
     cells: int = 0
     nan_cells: int = 0
+    common_scale_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ class WindowScorer:
         spec = artifact.spec
         self._spec = spec
         num_channels = len(spec.channels)
-        self._center, self._scale = spec.column("center"), spec.column("scale")
+        self.scales = SeriesScales(spec)
         self._valid_min, self._valid_max = spec.column("valid_min"), spec.column("valid_max")
         self._sentinels = spec.sentinels()
         self._gap_filler = GapFiller(spec.max_gap)
@@ -117,6 +122,7 @@ class WindowScorer:
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
+        self.scales.drop(slots)
         for part in self._keepers():
             part.drop(slots)
 
@@ -135,15 +141,18 @@ class WindowScorer:
     def rescale(
         self, slots: NDArray[np.int32], center: NDArray[np.float64], scale: NDArray[np.float64]
     ) -> None:
-        """Convert the kept rows of these series from another model's units to those of this one.
+        """Convert the kept rows of these series from the units of another model to those of this one.
 
         Args:
             slots: the series, int32 [n].
-            center: the other model's center of each channel, float64 [C].
-            scale: its scale of each channel, float64 [C].
+            center: the centre of each channel in each series by the other model, float64 [n, C].
+            scale: its scale of each channel in each series, float64 [n, C].
         """
-        if not (np.array_equal(center, self._center) and np.array_equal(scale, self._scale)):
-            self._window_buffer.rescale(slots, (scale / self._scale), (center - self._center) / self._scale)
+        new_center, new_scale = self.scales.at(slots)
+        differ = ((center != new_center) | (scale != new_scale)).any(axis=1)
+        if differ.any():
+            factor, offset = scale / new_scale, (center - new_center) / new_scale
+            self._window_buffer.rescale(slots[differ], factor[differ], offset[differ])
 
     def discard_outputs(self, slots: NDArray[np.int32]) -> None:
         """Discard partial window outputs of rows that are still waiting; they came from the previous model.
@@ -167,7 +176,7 @@ class WindowScorer:
 
         An impossible cell is a hole in every window that contains it.
         """
-        scaled = scale_rows(new_rows.values, self._center, self._scale)
+        scaled = self.scales.to_model(new_rows.values, new_rows.slot)
         scaled[impossible] = np.nan
         flat, at = self._window_buffer.flatten(new_rows, scaled)
         expected: list[WindowOutput] = []
@@ -194,7 +203,7 @@ class WindowScorer:
         self, new_rows: NewRows, flags: NDArray[np.uint8], outputs: list[WindowOutput]
     ) -> RowOutput:
         """Return the new rows with the outputs of the windows that end at them."""
-        no_delay = OverlapAverager(len(self._center), self._output_specs([1] * len(self._spans)))
+        no_delay = OverlapAverager(len(self._spec.channels), self._output_specs([1] * len(self._spans)))
         return no_delay.add(new_rows, flags, outputs)
 
     def _flags(self, new_rows: NewRows) -> NDArray[np.uint8]:
@@ -210,6 +219,8 @@ class WindowScorer:
         self.counters.rows += num_rows
         self.counters.gap_rows += len(new_rows) - num_rows
         self.counters.cells += new_rows.values.size
+        if self.scales.has_own:
+            self.counters.common_scale_rows += int(np.count_nonzero(self.scales.are_common(new_rows.slot)))
         self.counters.nan_cells += int(np.count_nonzero(np.isnan(new_rows.values)))
 
 

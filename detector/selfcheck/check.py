@@ -38,6 +38,7 @@ class Situation:
     stretches   recent normal rows, float64 [L, C] each; empty: the sample of the artifact is used
     series      the names of the known series
     thresholds  their thresholds in force, in units of the calibrated one, float64 [series]; NaN: unknown
+    stretched   the series of each stretch; empty: all have the common scales
     """
 
     artifact: Artifact
@@ -45,6 +46,7 @@ class Situation:
     stretches: Sequence[NDArray[np.float64]] = ()
     series: tuple[str, ...] = ()
     thresholds: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    stretched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,11 @@ class Sense:
 
 @dataclass(frozen=True, slots=True)
 class _Normal:
-    """Normal rows, and the highest score that they reach without a fault."""
+    """Normal rows, the highest score that they reach without a fault, and the name of their series."""
 
     rows: NDArray[np.float64]
     score: float
+    series: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +101,9 @@ def self_check(situation: Situation) -> Iterator[Sense | None]:
     levels = np.sort(np.nan_to_num(situation.thresholds, nan=1.0)) if situation.series else np.ones(1)
     tried: list[_Tried] = []
     for part in _slices(spec, promises, normal):
-        copies = [inject(one.rows, _fault_of(spec, promise, number), spec) for promise, number, one in part]
-        for (promise, _, one), peak in zip(part, scratch.peaks(copies), strict=True):
+        copies = [inject(each[2].rows, _fault_of(spec, *each), spec) for each in part]
+        peaks = scratch.peaks(copies, [one.series for _, _, one in part])
+        for (promise, _, one), peak in zip(part, peaks, strict=True):
             found = _share(peak, one.score, levels)
             tried.append(_Tried(promise, peak, found, one.score, _has_values(spec, promise, one.rows)))
         yield None
@@ -108,14 +112,25 @@ def self_check(situation: Situation) -> Iterator[Sense | None]:
 
 def _normal(scratch: Scratch, situation: Situation) -> Iterator[_Normal]:
     """Yield the recent rows that raise no alarm by themselves; if there are none, the artifact's sample."""
-    recent = list(zip(situation.stretches, scratch.peaks(situation.stretches), strict=True))
-    calm = [_Normal(rows, peak.score) for rows, peak in recent if not peak.exceeds(1.0)]
+    recent = _scored(scratch, situation.stretches, situation.stretched)
+    calm = [normal for normal, peak in recent if not peak.exceeds(1.0)]
     if calm:
         yield from calm
         return
-    sample = situation.artifact.sample
-    for rows, peak in zip(sample, scratch.peaks(sample), strict=True):
-        yield _Normal(rows, peak.score)
+    for normal, _ in _scored(scratch, situation.artifact.sample, situation.artifact.spec.sampled):
+        yield normal
+
+
+def _scored(
+    scratch: Scratch, stretches: Sequence[NDArray[np.float64]], series: Sequence[str]
+) -> list[tuple[_Normal, Peak]]:
+    """Return the stretches with what they reach without a fault."""
+    names = series or [""] * len(stretches)
+    peaks = scratch.peaks(stretches, names)
+    return [
+        (_Normal(rows, peak.score, name), peak)
+        for rows, peak, name in zip(stretches, peaks, names, strict=True)
+    ]
 
 
 _Try = tuple[Detectable, int, _Normal]
@@ -136,10 +151,13 @@ def _slices(spec: Spec, promises: Sequence[Detectable], normal: Sequence[_Normal
         yield part
 
 
-def _fault_of(spec: Spec, promise: Detectable, number: int) -> Fault:
+def _fault_of(spec: Spec, promise: Detectable, number: int, normal: _Normal) -> Fault:
+    """Return the promised fault in proportion to the scale of the series; signs alternate."""
+    channel = spec.channel_names.index(promise.channel)
     size = promise.promised if promise.promised is not None else 0.0
+    size *= float(spec.share_of_common(normal.series)[channel])
     kind = next(kind for kind in KINDS if kind == promise.kind)
-    return Fault(kind, spec.channel_names.index(promise.channel), promise.rows, size * (-1) ** number)
+    return Fault(kind, channel, promise.rows, size * (-1) ** number)
 
 
 def _share(peak: Peak, without: float, levels: NDArray[np.float64]) -> float:

@@ -36,42 +36,57 @@ _LONG_FAULTS: tuple[Kind, ...] = ("drift", "noise")
 _LONG_FACTORS = (1.5, 4.5)
 
 
-def with_detectability(artifact: Artifact, stretches: Sequence[NDArray[np.float64]]) -> Artifact:
+@dataclass(frozen=True, slots=True)
+class _Calm:
+    """A stretch of normal rows, float64 [L, C], with the threshold to exceed and the name of its series."""
+
+    rows: NDArray[np.float64]
+    level: float
+    series: str
+
+
+def with_detectability(
+    artifact: Artifact, stretches: Sequence[NDArray[np.float64]], series: Sequence[str] = ()
+) -> Artifact:
     """Return the artifact with the table of faults that it finds, and the rows that this was measured on.
 
     Args:
         artifact: A model with its threshold.
         stretches: Normal rows that trained no weights, float64 [L, C] each, missing values as NaN. Those
             shorter than `stretch_rows` are left out. Without any the table is empty.
+        series: The series of each stretch; empty where no series has its own scales.
     """
-    calm = _calmest(artifact, [one for one in stretches if len(one) >= stretch_rows(artifact.spec)])
-    if not calm:
-        return replace(artifact, spec=replace(artifact.spec, detectable=()), sample=(), version="unsaved")
-    measured = _Measured(artifact.spec, Scratch(artifact), calm)
-    spec = replace(artifact.spec, detectable=tuple(measured.table()))
-    return replace(artifact, spec=spec, sample=tuple(rows for rows, _ in calm), version="unsaved")
+    named = zip(stretches, series or [""] * len(stretches), strict=True)
+    spec = artifact.spec
+    calm = _calmest(artifact, [one for one in named if len(one[0]) >= stretch_rows(spec)])
+    table = _Measured(spec, Scratch(artifact), calm).table() if calm else ()
+    sampled = tuple(one.series for one in calm) if spec.own_scales else ()
+    return replace(
+        artifact,
+        spec=replace(spec, detectable=tuple(table), sampled=sampled),
+        sample=tuple(one.rows for one in calm),
+        version="unsaved",
+    )
 
 
 def measured_again(artifact: Artifact) -> Artifact:
     """Return the artifact with a new table on the rows that it keeps: its threshold has changed."""
-    return with_detectability(artifact, artifact.sample)
+    return with_detectability(artifact, artifact.sample, artifact.spec.sampled)
 
 
 def largest_size(spec: Spec, channel: int) -> float:
-    """Return the largest shift that is tried in a channel, in its unit."""
+    """Return the largest shift that is tried in a channel, in its unit and for its common scale."""
     return float(spec.channels[channel].scale * 2**_LARGEST)
 
 
-def _calmest(
-    artifact: Artifact, stretches: Sequence[NDArray[np.float64]]
-) -> list[tuple[NDArray[np.float64], float]]:
-    """Return stretches without an alarm, spread over those given, each with the threshold to exceed.
+def _calmest(artifact: Artifact, stretches: Sequence[tuple[NDArray[np.float64], str]]) -> list[_Calm]:
+    """Return stretches without an alarm, spread over those given, each with its series.
 
     If too few are without an alarm, the calmest others are added. A fault in them must exceed what they
     reach without it.
     """
     wanted = NUM_STRETCHES if len(artifact.spec.channels) <= _MANY_CHANNELS else NUM_STRETCHES // 2
-    peaks = Scratch(artifact).peaks(stretches)
+    peaks = Scratch(artifact).peaks([rows for rows, _ in stretches], [series for _, series in stretches])
     level = np.array([np.inf if peak.flagged else max(1.0, peak.score) for peak in peaks])
     level = np.where(np.isnan(level), 1.0, level)
     usable = np.flatnonzero(np.isfinite(level))
@@ -80,7 +95,7 @@ def _calmest(
         chosen = calm[np.linspace(0, len(calm) - 1, wanted).round().astype(int)]
     else:
         chosen = usable[np.argsort(level[usable], kind="stable")][:wanted]
-    return [(stretches[at], float(level[at])) for at in np.sort(chosen).tolist()]
+    return [_Calm(stretches[at][0], float(level[at]), stretches[at][1]) for at in np.sort(chosen).tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +104,7 @@ class _Measured:
 
     spec: Spec
     scratch: Scratch
-    calm: list[tuple[NDArray[np.float64], float]]
+    calm: list[_Calm]
 
     def table(self) -> list[Detectable]:
         """Return one entry for each channel, kind and length."""
@@ -154,12 +169,14 @@ class _Measured:
         """Return for each channel whether its fault is found in every stretch; signs alternate."""
         channels = self._channels()
         copies = []
+        shares = [self.spec.share_of_common(one.series) for one in self.calm]
         for at, channel in enumerate(channels):
             fault = fault_of(at, channel)
-            for number, (rows, _) in enumerate(self.calm):
-                copies.append(inject(rows, replace(fault, size=fault.size * (-1) ** number), self.spec))
-        peaks = self.scratch.peaks(copies)
-        limits = [level for _, level in self.calm] * len(channels)
+            for number, one in enumerate(self.calm):
+                size = fault.size * float(shares[number][channel]) * (-1) ** number
+                copies.append(inject(one.rows, replace(fault, size=size), self.spec))
+        peaks = self.scratch.peaks(copies, [one.series for one in self.calm] * len(channels))
+        limits = [one.level for one in self.calm] * len(channels)
         exceeded = [peak.exceeds(limit) for peak, limit in zip(peaks, limits, strict=True)]
         num_found = np.count_nonzero(np.reshape(exceeded, (len(channels), len(self.calm))), axis=1)
         found: NDArray[np.bool_] = num_found == len(self.calm)

@@ -33,7 +33,11 @@ class RecentRows:
 
     def stretches(self) -> list[NDArray[np.float64]]:
         """Return the stretches that are long enough for every fault, float64 [L, C] each."""
-        return [rows for rows in self._rows.values() if len(rows) >= self._length]
+        return [self._rows[name] for name in self.series()]
+
+    def series(self) -> tuple[str, ...]:
+        """Return the series of each of `stretches`."""
+        return tuple(name for name, rows in self._rows.items() if len(rows) >= self._length)
 
     def forget(self) -> None:
         """Begin again, with the series that send the next rows."""

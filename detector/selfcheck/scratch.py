@@ -52,14 +52,19 @@ class Scratch:
         rules = replace(options.rules, settle_rows=_NEVER_ROWS, maintenance=())
         self._options = replace(options, threads=1, stale_after_ns=None, rules=rules)
 
-    def peaks(self, copies: Sequence[NDArray[np.float64]]) -> list[Peak]:
-        """Return what each copy, float64 [L, C] in the units of the channels, reached. L may differ."""
-        most = max(1, _MOST_CELLS // max(copy.size for copy in copies)) if copies else 1
-        parts = (copies[at : at + most] for at in range(0, len(copies), most))
-        return [peak for part in parts for peak in self._peaks(part)]
+    def peaks(self, copies: Sequence[NDArray[np.float64]], series: Sequence[str] = ()) -> list[Peak]:
+        """Return what each copy reached.
 
-    def _peaks(self, copies: Sequence[NDArray[np.float64]]) -> list[Peak]:
-        engine = Engine(self._artifact, self._options)
+        Args:
+            copies: float64 [L, C] each, in the units of the channels. L may differ.
+            series: The series of each copy, whose scales it has; empty: all have the common ones.
+        """
+        most = max(1, _MOST_CELLS // max(copy.size for copy in copies)) if copies else 1
+        spans = [slice(at, at + most) for at in range(0, len(copies), most)]
+        return [peak for span in spans for peak in self._peaks(copies[span], series[span])]
+
+    def _peaks(self, copies: Sequence[NDArray[np.float64]], series: Sequence[str]) -> list[Peak]:
+        engine = Engine(self._scaled_like(series), self._options)
         readings = self._readings(copies)
         found = [engine.step(readings).verdicts, engine.flush().verdicts]
         score, flagged = np.full(len(copies), np.nan), np.zeros(len(copies), np.bool_)
@@ -68,6 +73,18 @@ class Scratch:
         return [
             Peak(one, is_flagged) for one, is_flagged in zip(score.tolist(), flagged.tolist(), strict=True)
         ]
+
+    def _scaled_like(self, series: Sequence[str]) -> Artifact:
+        """Return the model with the scales of these series for the copies 0, 1, 2 and so on."""
+        spec = self._artifact.spec
+        if not spec.own_scales:
+            return self._artifact
+        own = {
+            str(number): spec.own_scales[name]
+            for number, name in enumerate(series)
+            if name in spec.own_scales
+        }
+        return replace(self._artifact, spec=replace(spec, own_scales=own))
 
     def _collect(self, verdicts: Verdicts, score: NDArray[np.float64], flagged: NDArray[np.bool_]) -> None:
         """Add the verdicts of faulty rows to what their copies reached, in place."""

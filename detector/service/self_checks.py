@@ -60,6 +60,7 @@ class SelfChecks:
             self._recent.stretches(),
             latest.names,
             latest.threshold,
+            self._recent.series(),
         )
         self._recent.forget()
         self._running = self_check(situation)

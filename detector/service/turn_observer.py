@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
 from connectors.records import Batch, Readings
+from detector import logs
 from detector.engine.engine import StepResult
 from detector.engine.loop import Turn
 from detector.http.judged_section import coverage_of
@@ -14,6 +16,7 @@ from detector.service import systemd
 from detector.service.clock_log import ClockLog
 from detector.service.incident_log import IncidentLog
 
+_MOST_NAMED = 12
 STALLED_SECONDS = 60.0
 """A loop that finishes no turn for so long is reported as stalled."""
 
@@ -27,11 +30,13 @@ class TurnObserver:
         self._clocks = ClockLog()
         self._supervision = systemd.Supervision()
         self._last_turn = time.monotonic()
+        self._has_warned = False
 
     def on_turn(self, turn: Turn) -> None:
         """Take in one turn."""
         self._last_turn = time.monotonic()
         self._metrics.observe(turn)
+        self._warn_of_common_scales()
         self._supervision.on_turn(self._metrics.sources.ready(), self._status())
         self._clocks.on_turn(self._metrics.engine, self._metrics.snapshot.series.latest)
         self._incidents.log(turn.result.incidents, self._metrics.engine.options.rules.fold)
@@ -56,6 +61,20 @@ class TurnObserver:
     def is_alive(self) -> bool:
         """Whether the loop has finished a turn within the last minute."""
         return time.monotonic() - self._last_turn < STALLED_SECONDS
+
+    def _warn_of_common_scales(self) -> None:
+        """Log once that series are judged by the common scale although others have their own."""
+        snapshot = self._metrics.snapshot
+        if self._has_warned or not snapshot.totals["common_scale_rows"]:
+            return
+        self._has_warned = True
+        unknown = [name for name in snapshot.latest.names if name not in snapshot.artifact.spec.own_scales]
+        logs.event(
+            "series that the model does not know are judged by the common scale; train with their history",
+            logging.WARNING,
+            series=unknown[:_MOST_NAMED],
+            num_series=len(unknown),
+        )
 
     def _status(self) -> str:
         if not self._metrics.sources.ready():

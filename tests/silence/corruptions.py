@@ -16,7 +16,6 @@ from tests.silence.plant import FAULT_AT, HISTORY_ROWS, Case
 CORRUPTIONS: dict[str, Callable[[Case], None]] = {}
 KNOWN: dict[str, str] = {
     "a_unit_changes_in_the_history": "the larger unit sets scale and threshold, and no report names it",
-    "a_machine_of_a_far_scale": "one scale a channel over unlike series",
 }
 
 

@@ -39,7 +39,7 @@ def verdicts(
 
 
 def incidents_with(rules: IncidentRules) -> Incidents:
-    return Incidents(rules, "pump", "v1", CHANNELS, np.full(2, 0.25))
+    return Incidents(rules, "pump", "v1", CHANNELS, lambda _: np.full(2, 0.25))
 
 
 def seconds(events: tuple[IncidentEvent, ...]) -> list[tuple[str, int]]:

@@ -9,12 +9,13 @@ Letters: B batch, W window, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.spec import OwnScale, with_own
 from detector.scoring.preprocessing import scale_rows
 from trainer.data.history import History, Segment
 
@@ -26,7 +27,17 @@ _SPREAD_CELLS = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class TrainingWindows:
-    """Cut segments into windows, `stride` rows apart, in scaled units; `len` counts the windows."""
+    """Cut segments into windows, `stride` rows apart, in scaled units; `len` counts the windows.
+
+    Attributes:
+        history: Rows of all series.
+        segments: Rows to cut.
+        center: Common centre of each channel, float64 [C].
+        scale: Common scale of each channel, float64 [C].
+        window: Rows of a window.
+        stride: Rows from one window to the next.
+        own_scales: What single series have instead of the common ones.
+    """
 
     history: History
     segments: tuple[Segment, ...]
@@ -34,6 +45,7 @@ class TrainingWindows:
     scale: NDArray[np.float64]
     window: int
     stride: int = 1
+    own_scales: Mapping[str, Sequence[OwnScale]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return sum(self._count(segment.length) for segment in self.segments)
@@ -70,9 +82,14 @@ class TrainingWindows:
             segment = self.segments[index]
             start = segment.stop - self.window - self._tail(segment)
             start -= (int(ends[index]) - 1 - number) * self.stride
-            rows = self.history.read(start, start + self.window)
-            found[at] = scale_rows(rows, self.center, self.scale)
+            found[at] = self._rows(segment.series, start, start + self.window)
         return found
+
+    def _rows(self, series: str, start: int, stop: int) -> NDArray[np.float32]:
+        """Return rows of one series in scaled units, float32 [stop - start, C]."""
+        own = self.own_scales.get(series, ())
+        center, scale = with_own(self.history.channels, self.center, self.scale, own)
+        return scale_rows(self.history.read(start, stop), center, scale)
 
     def _count(self, length: int) -> int:
         return max(0, (length - self.window) // self.stride + 1)
@@ -96,7 +113,7 @@ class TrainingWindows:
 
     def _load(self, block: Segment) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         """Return the rows of the block, float32 [rows, C], and the first row of each window, intp."""
-        rows = scale_rows(self.history.read(block.position, block.stop), self.center, self.scale)
+        rows = self._rows(block.series, block.position, block.stop)
         return rows, np.arange(self._count(block.length)) * self.stride
 
     def _pools(self, blocks: list[Segment]) -> Iterator[list[Segment]]:

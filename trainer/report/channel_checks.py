@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.rows.series_arrays import starts_of
 from trainer.data.impossible_cells import code_of
+from trainer.data.series_scales import are_unlike, robust_statistics
 from trainer.report.findings import Finding, listed
 from trainer.report.profile import Profile
 
 _FAR = 30.0
 _FARTHER = 100.0
 _HUGE = 1e30
-_UNLIKE = 10.0
 _RISING_STEPS = 50
 _MIXED = 1.5
 _IRREGULAR = 0.3
@@ -132,17 +133,25 @@ def _by_channel(profile: Profile) -> Iterator[Finding]:
 
 
 def _unlike(profile: Profile) -> Iterator[Finding]:
-    """Find channels whose range over all series is far wider than within one of them."""
+    """Find channels whose series are too unlike for a common scale, as training does."""
+    rows = profile.rows
+    starts = starts_of(rows.number)
+    parts = np.split(rows.values, starts[1:])
+    if len(parts) < 2:
+        return
+    statistics = [robust_statistics(values, rare_share=0.0) for values in parts]
+    center, spread = (np.stack([one[at] for one in statistics]) for at in (0, 1))
+    names = [profile.tally.names[number] for number in rows.number[starts].tolist()]
     found = []
-    for at, name in enumerate(profile.table.channels):
-        low, high = profile.quantiles[:, at, 0], profile.quantiles[:, at, -1]
-        own = high - low
-        has_own = own > 0
-        if has_own.sum() < 2:
-            continue
-        ratio = (high[has_own].max() - low[has_own].min()) / own[has_own].min()
-        if ratio > _UNLIKE:
-            narrow = profile.series[int(np.flatnonzero(has_own)[own[has_own].argmin()])]
-            found.append(f"{name}: the range of all is {ratio:,.0f} times that of {narrow}")
+    for at in np.flatnonzero(are_unlike(center, spread)).tolist():
+        varies = np.flatnonzero(spread[:, at] > 0)
+        about = f"centres from {np.nanmin(center[:, at]):.4g} to {np.nanmax(center[:, at]):.4g}"
+        if len(varies):
+            least, most = (int(varies[pick(spread[varies, at])]) for pick in (np.argmin, np.argmax))
+            about += (
+                f", scales from {spread[least, at]:.4g} ({names[least]}) to {spread[most, at]:.4g}"
+                f" ({names[most]})"
+            )
+        found.append(f"{profile.table.channels[at]}: {about}")
     if found:
         yield Finding("unlike_series", f"one scale does not fit all series: {listed(found)}")

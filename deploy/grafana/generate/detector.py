@@ -203,6 +203,13 @@ def _errors() -> Section:
                 Face("Rows without a reading", "Rows inserted into short gaps, per interval."),
                 Query(f"sum({increase('gap_rows_total')})", "gap rows"),
             ),
+            panels.bars(
+                Face(
+                    "Rows judged by the common scale",
+                    "Rows of series that the model does not know, while others have own scales.",
+                ),
+                Query(f"sum({increase('common_scale_rows_total')})", "rows"),
+            ),
         ),
     )
 

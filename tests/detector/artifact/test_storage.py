@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from detector.artifact import registry
 from detector.artifact import storage as artifacts
-from detector.artifact.spec import Artifact
+from detector.artifact.spec import Artifact, OwnScale
 from detector.errors import ArtifactError
 from tests.support.artifacts import make_artifact
 
@@ -42,6 +43,53 @@ def test_what_was_saved_is_loaded(saved: Path) -> None:
     for one, other in zip(loaded.module[0](x, None, 8), original.module[0](x, None, 8), strict=True):
         assert torch.equal(one, other)
     assert not loaded.module.training
+
+
+def with_own_scales(entries: tuple[OwnScale, ...]) -> Artifact:
+    made = make_artifact()
+    return replace(made, spec=replace(made.spec, own_scales={"training": entries, "scale": ()}))
+
+
+def test_own_scales_come_back_whatever_the_series_is_called(tmp_path: Path) -> None:
+    made = with_own_scales((OwnScale("pressure", -1.5, 1e-9), OwnScale("flow", 0.0, 3.0)))
+    artifacts.save(made, tmp_path / "model")
+    assert artifacts.load(tmp_path / "model").spec == made.spec
+
+
+@pytest.mark.parametrize(
+    ("entries", "fault"),
+    [
+        ((OwnScale("flow", float("nan"), 1.0),), "center is nan"),
+        ((OwnScale("flow", float("inf"), 1.0),), "center is inf"),
+        ((OwnScale("flow", 0.0, 0.0),), "scale is 0.0"),
+        ((OwnScale("flow", 0.0, -1.0),), "scale is -1.0"),
+        ((OwnScale("flow", 0.0, float("nan")),), "scale is nan"),
+        ((OwnScale("level", 0.0, 1.0),), "'level' is no channel of the model"),
+        ((OwnScale("flow", 0.0, 1.0),) * 2, "'flow' occurs twice"),
+    ],
+)
+def test_own_scales_that_cannot_be_used_are_refused(
+    entries: tuple[OwnScale, ...], fault: str, tmp_path: Path
+) -> None:
+    artifacts.save(with_own_scales(entries), tmp_path / "model")
+    with pytest.raises(ArtifactError, match=f"own_scales of series 'training': .*{fault}"):
+        artifacts.load(tmp_path / "model")
+
+
+def test_too_many_own_scales_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("detector.artifact.bounds.MOST_OWN_SCALES", 1)
+    artifacts.save(
+        with_own_scales((OwnScale("flow", 0.0, 1.0), OwnScale("pressure", 0.0, 1.0))), tmp_path / "a"
+    )
+    with pytest.raises(ArtifactError, match="own_scales has 2 entries; at most 1 are allowed"):
+        artifacts.load(tmp_path / "a")
+
+
+def test_the_series_of_the_sample_must_be_as_many_as_its_stretches(tmp_path: Path) -> None:
+    made = make_artifact()
+    artifacts.save(replace(made, spec=replace(made.spec, sampled=("pump-1",))), tmp_path / "model")
+    with pytest.raises(ArtifactError, match="1 series of 0 sampled stretches"):
+        artifacts.load(tmp_path / "model")
 
 
 def test_an_artifact_and_its_description_are_shown_in_a_line() -> None:
@@ -235,6 +283,11 @@ def edit_spec(*path: object, value: object) -> Callable[[dict[str, Any]], None]:
         (("members", 0, "hyperparameters", "layers"), 10**9),
         (("members", 0, "hyperparameters", "nodes"), 10**15),
         (("members", 0, "hyperparameters", "latent"), "4"),
+        (("own_scales",), [1]),
+        (("own_scales",), {"pump-1": [1]}),
+        (("own_scales",), {"pump-1": [{"channel": "flow", "center": "0", "scale": 1.0}]}),
+        (("own_scales",), {"pump-1": [{"channel": "flow", "center": 0.0}]}),
+        (("sampled",), 3),
     ],
 )
 def test_a_description_that_no_stream_can_be_scored_with_is_refused(

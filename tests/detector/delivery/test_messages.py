@@ -68,7 +68,9 @@ def test_full_detail_has_each_channel_and_unknown_is_null() -> None:
 
 
 def test_alerts_carry_the_incident_with_evidence_in_physical_units() -> None:
-    incidents = Incidents(IncidentRules(), "pump", "v1", ("flow", "pressure"), np.array([0.5, 0.25]))
+    incidents = Incidents(
+        IncidentRules(), "pump", "v1", ("flow", "pressure"), lambda _: np.array([0.5, 0.25])
+    )
     (message,) = encoder().incidents(incidents.update(verdicts()))
     alert = json.loads(message.value)
     assert (message.topic, message.key) == ("plant.alerts", b"a")

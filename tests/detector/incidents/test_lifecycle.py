@@ -31,7 +31,7 @@ def verdicts(
 
 
 def incidents_with(**rules: float) -> Incidents:
-    return Incidents(IncidentRules(**rules), "pump", "v1", CHANNELS, np.full(4, 0.25))
+    return Incidents(IncidentRules(**rules), "pump", "v1", CHANNELS, lambda _: np.full(4, 0.25))
 
 
 def kinds(events: tuple[IncidentEvent, ...]) -> list[tuple[str, int]]:

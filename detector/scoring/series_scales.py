@@ -1,0 +1,99 @@
+"""Centre and scale of each channel in each series: its own where training learnt some, else the common ones.
+
+This is the only place where scoring turns values into the units of the model and back.
+
+Letters: n rows, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.artifact.spec import Spec
+from detector.rows.series_arrays import SeriesArray
+from detector.scoring.preprocessing import scale_rows
+
+_COMMON = 0
+"""The entry of a series without scales of its own."""
+
+
+class SeriesScales:
+    """Converts between the units of the channels and those of the model. Not thread-safe.
+
+    It keeps a number for each series. A snapshot does not need it: it follows from the name of the series.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        own = spec.own_scales
+        unlike = {one.channel for some in own.values() for one in some}
+        place = {name: at for at, name in enumerate(spec.channel_names) if name in unlike}
+        self._unlike = np.array(list(place.values()), np.intp)
+        self._center, self._scale = spec.column("center"), spec.column("scale")
+        self._numbers = {series: number for number, series in enumerate(own, 1)}
+        common = self._center[self._unlike], self._scale[self._unlike]
+        self._centers, self._scales = (np.tile(one, (1 + len(own), 1)) for one in common)
+        column = {name: at for at, name in enumerate(place)}
+        for number, some in enumerate(own.values(), 1):
+            for one in some:
+                at = number, column[one.channel]
+                self._centers[at], self._scales[at] = one.center, one.scale
+        self._number = SeriesArray((), np.int32, _COMMON)
+
+    @property
+    def has_own(self) -> bool:
+        """Whether the model has own scales of any series."""
+        return len(self._numbers) > 0
+
+    def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
+        """Look up the scales of new series.
+
+        Args:
+            slots: their numbers, int32 [n].
+            names: their names.
+        """
+        if self.has_own and len(slots):
+            self._reserve(slots)
+            self._number.data[slots] = [self._numbers.get(name, _COMMON) for name in names]
+
+    def drop(self, slots: NDArray[np.int32]) -> None:
+        """Forget these series."""
+        self._number.reset(slots)
+
+    def are_common(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which series have only common scales although others have their own, bool [n]."""
+        if not self.has_own:
+            return np.zeros(len(slots), np.bool_)
+        self._reserve(slots)
+        common: NDArray[np.bool_] = self._number.data[slots] == _COMMON
+        return common
+
+    def at(self, slots: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return centre and scale for each of `slots`, float64 [n, C] each; [1, C] if all are common."""
+        if not self.has_own:
+            return self._center[None], self._scale[None]
+        self._reserve(slots)
+        number = self._number.data[slots]
+        center, scale = (np.tile(one, (len(slots), 1)) for one in (self._center, self._scale))
+        center[:, self._unlike], scale[:, self._unlike] = self._centers[number], self._scales[number]
+        return center, scale
+
+    def to_model(self, values: NDArray[np.float64], slots: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Convert rows to the units of the model, float32 [n, C]; NaN stays NaN.
+
+        Args:
+            values: in the units of the channels, float64 [n, C].
+            slots: the series of each row, int32 [n].
+        """
+        return scale_rows(values, *self.at(slots))
+
+    def to_channels(self, scaled: NDArray[np.float64], slots: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Convert rows in the units of the model, float64 [n, C], to those of the channels."""
+        center, scale = self.at(slots)
+        values: NDArray[np.float64] = scaled * scale + center
+        return values
+
+    def _reserve(self, slots: NDArray[np.int32]) -> None:
+        self._number.reserve(int(slots.max(initial=-1)) + 1)
