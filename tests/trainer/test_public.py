@@ -137,6 +137,7 @@ def test_evaluate_gives_a_frame_of_figures_per_file(tmp_path: Path) -> None:
     figures = found.files.loc["a.parquet"]
     assert figures["vus_pr"] > 3 * figures["random_vus_pr"]
     assert (figures["rows"], figures["train_rows"], figures["events"]) == (600, 300, 1)
+    assert (figures["judged_rows"], figures["judged_test_rows"]) == (600 - 15, 300 - 15)
     assert found.pooled.model.vus_pr == pytest.approx(figures["vus_pr"])
     assert found.pooled.alarms.events_found == figures["event_recall"] == 1
     assert [failure.file for failure in found.failures] == ["broken.parquet"]

@@ -120,8 +120,7 @@ class EvaluationResult:
     def __repr__(self) -> str:
         pooled = self.pooled
         return (
-            f"EvaluationResult({self.options.family}: {len(self.results)} files, {len(self.failures)} failed,"
-            f" {pooled.test_coverage.judged_rows:,} of {pooled.test_coverage.rows:,} test rows judged;"
+            f"EvaluationResult({self.options.family}: {len(self.results)} files, {len(self.failures)} failed;"
             f" mean VUS-PR {pooled.model.vus_pr:.3f}, linear {pooled.linear.vus_pr:.3f},"
             f" random {pooled.random.vus_pr:.3f})"
         )
