@@ -69,8 +69,8 @@ def series_scales(
 ) -> Unlike:
     """Return the centres and scales of series in unlike channels; nothing if all channels are alike.
 
-    A series is too short for a scale of its own if it has fewer values of the channel than two windows, 64,
-    or a twentieth of what another one has. It may have seen only a part of a slow cycle.
+    A series may have seen only a part of a slow cycle. So it needs enough values of the channel for a scale of
+    its own: two windows, 64, and a twentieth of what another series has.
 
     Args:
         history: Rows of all series.
