@@ -60,8 +60,7 @@ class KafkaSource:
         1. Fetch records of this topic, none of a successor. 2. Read what the group assigned and took away.
         3. Update the bookkeeping and seek. 4. Note deletions and the next offsets. 5. Decode.
 
-        Raises:
-            KafkaError: access is refused, or another process uses this group_instance_id.
+        Raises KafkaError: access is refused, or another process uses this group_instance_id.
         """
         self._sizer.back()
         fetched = self._consumer.poll(timeout_seconds, self._sizer.limit)  # 1
@@ -125,8 +124,7 @@ class KafkaSource:
     def commit(self, position: Position) -> None:
         """Commit these offsets, and those whose commit failed before.
 
-        If the group went on without this process, or the broker is away, it logs that and raises nothing.
-        What is not committed is read again. Raises KafkaError for the rest.
+        What the group or an absent broker refuses is logged, and read again later. Raises KafkaError else.
         """
         offsets = self._partitions.to_commit(_numbers(position))
         if offsets and self._consumer.rebalances.joined and self._consumer.commit(offsets):
