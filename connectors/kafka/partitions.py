@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from connectors.times import EARLIEST_NS, NS_PER_MS
+
 NOTHING: frozenset[int] = frozenset()
+_EARLIEST_MS = EARLIEST_NS // NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,10 @@ class Partitions:
         """The partitions that are being read."""
         return frozenset(self._started)
 
+    def unknown(self, group: GroupView) -> frozenset[int]:
+        """Return the partitions that are held now and that have no known beginning."""
+        return group.held - self._started - self._first.keys()
+
     def follow(self, group: GroupView, fetched: Mapping[int, int]) -> Change:
         """Take in the group's present state; return what the client must do.
 
@@ -84,7 +91,7 @@ class Partitions:
 
         Args:
             group: what this process holds and has lost.
-            fetched: partition -> offset of the first record that this poll fetched.
+            fetched: partition -> offset of the first record that this poll fetched, or at which to begin.
         """
         for number, offset in fetched.items():  # 1
             self._first.setdefault(number, offset)
@@ -186,13 +193,14 @@ class Lag:
     def seconds(self, now_ms: float) -> dict[int, float]:
         """Return partition -> age of the newest record read, 0 if nothing is left to read.
 
-        A partition without a record read yet is absent, unless it has nothing to read.
+        It is 0 where nothing is left to read. A partition without a record read yet is absent, and so is one
+        whose newest record is stamped before 1990.
         """
         newest = self._newest_ms
         return {
             number: max(0.0, now_ms - newest[number]) / 1e3 if messages else 0.0
             for number, messages in self._messages.items()
-            if not messages or newest.get(number, -1) >= 0
+            if not messages or newest.get(number, -1) >= _EARLIEST_MS
         }
 
     def read(self, newest_ms: Mapping[int, int]) -> None:

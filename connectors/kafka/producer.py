@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from typing import Any
 
 from kafka import KafkaProducer, errors
 
@@ -17,6 +19,31 @@ from connectors.kafka.connection import (
 from connectors.records import Message
 
 _CLOSE_SECONDS = 10.0
+_SHOWN_SECONDS, _LOOK_SECONDS = 15.0, 0.1
+
+
+def send(producer: KafkaProducer, message: Message) -> Any:
+    """Send a message; return the client's future.
+
+    A partition that was added a moment ago may not be in the metadata yet. The client refuses it with a
+    ValueError, so the metadata is requested again until it is there.
+
+    Raises the client's errors.
+    """
+    deadline = time.monotonic() + _SHOWN_SECONDS
+    while True:
+        try:
+            return producer.send(
+                message.topic, message.value, message.key, list(message.headers), message.partition
+            )
+        except ValueError as error:
+            if "Unrecognized partition" not in str(error):
+                raise
+            if time.monotonic() > deadline:
+                raise errors.UnknownTopicOrPartitionError(str(error)) from error
+        producer._metadata.request_update()
+        producer._sender.wakeup()
+        time.sleep(_LOOK_SECONDS)
 
 
 class Producer:
@@ -39,9 +66,7 @@ class Producer:
         try:
             for message in messages:
                 topic = message.topic
-                pending.append(
-                    producer.send(topic, message.value, message.key, list(message.headers), message.partition)
-                )
+                pending.append(send(producer, message))
             # Not `flush`: in the client it never returns once a batch had to be split.
             for message, future in zip(messages, pending, strict=True):
                 topic = message.topic

@@ -17,6 +17,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from connectors.kafka.admin.new_partitions import NewPartitions
 from connectors.kafka.admin.recreation import Recreation
 from connectors.kafka.batch_size import BatchSizer
 from connectors.kafka.connection import Connection, ConsumerOptions
@@ -50,6 +51,7 @@ class KafkaSource:
         self._sizer = BatchSizer(options.max_poll_records, options.max_poll_interval_seconds)
         self._checked_at, self.membership = 0.0, Membership(None)
         self._consumer = TopicConsumer(connection, options)
+        self._new = NewPartitions(self._consumer, begins_at_end=options.start == "latest")
         self._recreation = Recreation(self._consumer, commits_beginning=not options.awaits_start)
 
     def poll(self, timeout_seconds: float) -> Batch:
@@ -58,8 +60,7 @@ class KafkaSource:
         1. Fetch records of this topic, none of a successor. 2. Read what the group assigned and took away.
         3. Update the bookkeeping and seek. 4. Note deletions and the next offsets. 5. Decode.
 
-        Raises:
-            KafkaError: access is refused, or another process uses this group_instance_id.
+        Raises KafkaError: access is refused, or another process uses this group_instance_id.
         """
         self._sizer.back()
         fetched = self._consumer.poll(timeout_seconds, self._sizer.limit)  # 1
@@ -123,8 +124,7 @@ class KafkaSource:
     def commit(self, position: Position) -> None:
         """Commit these offsets, and those whose commit failed before.
 
-        If the group went on without this process, or the broker is away, it logs that and raises nothing.
-        What is not committed is read again, here or by the next owner. Raises KafkaError for the rest.
+        What the group or an absent broker refuses is logged, and read again later. Raises KafkaError else.
         """
         offsets = self._partitions.to_commit(_numbers(position))
         if offsets and self._consumer.rebalances.joined and self._consumer.commit(offsets):
@@ -201,6 +201,7 @@ class KafkaSource:
     def _follow(self, group: GroupView, fetched: Mapping[int, list[Any]]) -> Change:
         """Update the bookkeeping and seek where it asks for it."""
         first = {number: found[0].offset for number, found in fetched.items()}
+        first |= self._new.begins(self._partitions.unknown(group))
         change = self._partitions.follow(group, first)
         self._consumer.rebalances.follow()
         self._consumer.deleted.forget(group.lost)

@@ -86,8 +86,7 @@ class TopicConsumer:
 
     def rewind(self) -> bool:
         """Commit the oldest offset of each assigned partition, if any; return whether that is done."""
-        there = self._consumer._client.cluster.partitions_for_topic(self._options.topic) or set()
-        held = self.assignment() & there
+        held = self.assignment() & self.partitions()
         return not held or self.commit(self.earliest(held))
 
     def seek(self, offsets: Mapping[int, int]) -> None:
@@ -108,10 +107,15 @@ class TopicConsumer:
         """Return the end of each assigned partition as of the last fetch, None if not fetched yet."""
         return {tp.partition: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
 
-    def ends(self) -> dict[int, int]:
-        """Ask the broker for the end of each assigned partition."""
+    def partitions(self) -> frozenset[int]:
+        """Return all partitions of the topic as of the last metadata."""
+        return frozenset(self._consumer._client.cluster.partitions_for_topic(self._options.topic) or ())
+
+    def ends(self, partitions: Collection[int] | None = None) -> dict[int, int]:
+        """Ask the broker for the end of each partition; None means those that are assigned."""
+        wanted = [self._named(number) for number in (self.assignment() if partitions is None else partitions)]
         with translated(self._connection, f"cannot look up the end of {self._options.topic}"):
-            ends = self._consumer.end_offsets(list(self._consumer.assignment()))
+            ends = patiently(lambda: self._consumer.end_offsets(wanted))
         return {tp.partition: offset for tp, offset in ends.items()}
 
     def earliest(self, partitions: Collection[int]) -> dict[int, int]:

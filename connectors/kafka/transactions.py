@@ -22,6 +22,7 @@ from connectors.kafka.connection import (
     client_settings,
     producer_settings,
 )
+from connectors.kafka.producer import send
 from connectors.records import Membership, Message, Position
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class Transactions:
             if offsets and not self.is_member(membership):
                 raise errors.IllegalGenerationError("not a member of the group")
             producer.begin_transaction()  # 1
-            pending = [producer.send(m.topic, m.value, m.key, list(m.headers), m.partition) for m in messages]
+            pending = [send(producer, message) for message in messages]
             for future in pending:  # 2
                 future.get(timeout=self._timeout_seconds)
             if offsets:

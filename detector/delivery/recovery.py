@@ -222,8 +222,11 @@ class Recovery:
         """Restore the saved series; return how to resume, None for a partition that nobody has read."""
         mark = saved.mark
         at = published_until(mark, committed)
-        if at is None or mark is None:
-            return None if at is None else Resume(at, at)
+        if at is None:
+            return None
+        if mark is None:
+            _log_no_state(partition, at, self._topic)
+            return Resume(at, at)
         if at < mark.before:
             logs.event(
                 "committed offsets were set back: starting without saved state",
@@ -287,6 +290,16 @@ def _newest(saved: Mapping[int, Saved], engine: Engine) -> dict[int, Saved]:
         followed |= {state.name for state in states}
         chosen[number] = replace(saved[number], states=states)
     return chosen
+
+
+def _log_no_state(partition: int, committed: int, topic: str) -> None:
+    logs.event(
+        "no saved state, though offsets are committed: series warm up",
+        logging.WARNING,
+        partition=partition,
+        committed=committed,
+        remedy=f"none for a new group; else see that topic {topic} has cleanup.policy=compact",
+    )
 
 
 def _log_restored(partition: int, resume: Resume, started: float) -> None:

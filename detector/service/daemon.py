@@ -25,6 +25,7 @@ from detector.config.load import Config
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.guarantee import choose, recovery_of
 from detector.delivery.messages import MessageEncoder, Topics
+from detector.delivery.missing_rights import MissingRights
 from detector.delivery.output_topics import OutputTopics
 from detector.delivery.series_partitions import SeriesPartitions
 from detector.delivery.sink import MessageSink
@@ -36,7 +37,6 @@ from detector.notify.notifiers import Notifiers
 from detector.service import systemd
 from detector.service.clients import Clients, codec_of, connection_of, open_source
 from detector.service.figures import ServiceFigures
-from detector.service.missing_rights import MissingRights
 from detector.service.reload.config_reload import ConfigReloader, use_settings
 from detector.service.reload.model_reload import Candidate, ModelReloader, Running
 from detector.service.reload.model_watcher import ModelWatcher

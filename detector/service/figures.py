@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from connectors.records import StreamSource
 from detector.delivery.deleted_input import Deletions
+from detector.delivery.missing_rights import MissingRights
 from detector.delivery.recovery import Recovery
 from detector.delivery.series_partitions import SeriesPartitions, Split
 from detector.notify.notifiers import Notifiers
 from detector.notify.stats import NotifierStats
 from detector.selfcheck.check import Sense
-from detector.service.missing_rights import MissingRights
 from detector.service.reload.reload_counts import ReloadCounts
 from detector.service.self_checks import SelfChecks
 

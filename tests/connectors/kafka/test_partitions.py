@@ -177,9 +177,18 @@ def test_every_record_behind_the_committed_offset_is_read_in_order(
 
 def test_lag_is_the_distance_to_the_end_and_the_age_of_the_newest_record() -> None:
     lag = Lag()
-    lag.read({0: 1_000, 1: 2_000, 2: -1})
+    now = 1_700_000_000_000
+    lag.read({0: now - 3_000, 1: now - 2_000, 2: -1})
     lag.measure({0: 10, 1: 10, 2: 10, 3: 10}, {0: 15, 1: 9, 2: 11, 3: None})
     assert lag.messages == {0: 5, 1: 0, 2: 1}
-    assert lag.seconds(now_ms=4_000) == {0: 3.0, 1: 0.0}
+    assert lag.seconds(now) == {0: 3.0, 1: 0.0}
     lag.forget({0})
-    assert lag.seconds(now_ms=4_000) == {1: 0.0}
+    assert lag.seconds(now) == {1: 0.0}
+
+
+@pytest.mark.parametrize("stamp_ms", [-1, 0, 1, 1_700_000_000, 631_151_999_999])
+def test_a_stamp_before_1990_is_no_age(stamp_ms: int) -> None:
+    lag = Lag()
+    lag.read({0: stamp_ms})
+    lag.measure({0: 10}, {0: 15})
+    assert lag.seconds(1_700_000_000_000) == {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +20,7 @@ from connectors.kafka.transactions import Transactions
 from connectors.records import Message
 from detector.artifact.registry import publish
 from tests.support.artifacts import make_artifact
-from tests.support.daemon import Daemon, running, wait_for
+from tests.support.daemon import ROOT, Daemon, running, wait_for
 from tests.test_daemon_kafka import configuration, rows, samples, scored, send
 
 MakeTopic = Callable[..., str]
@@ -97,6 +99,39 @@ def test_partitions_added_while_it_runs_are_read_and_a_restart_goes_on(
     times = scored(kafka_bootstrap, topic)
     assert set(times.values()) == {1}
     assert len(times) == 3 * 69, "every row but the newest, which is still open"
+
+
+def add_partitions(bootstrap: str, topic: str, num_partitions: int) -> None:
+    with KafkaAdminClient(bootstrap_servers=bootstrap) as admin:
+        admin.create_partitions({topic: num_partitions})
+        admin.wait_for_topics([topic])
+
+
+@pytest.mark.parametrize("replay", [10_000, pytest.param(0, marks=pytest.mark.kafka_changes)])
+def test_with_latest_nothing_in_an_added_partition_is_skipped(
+    replay: int, entry: Path, kafka_bootstrap: str, kafka_topic: MakeTopic, tmp_path: Path
+) -> None:
+    """Partitions are added while it runs and while it is down; readings are in them before it notices."""
+    topic = kafka_topic(1)
+    send(kafka_bootstrap, rows(topic, 0, 10))  # before the group exists: to be left out
+    config = configuration(
+        entry, kafka_bootstrap, topic, session_timeout='"4s"', auto_offset_reset='"latest"'
+    )
+    config += f"[recovery]\nmax_replay_rows = {replay}\n"
+    with running(config, tmp_path) as daemon:
+        wait_for(lambda: is_ready(daemon), f"readiness; see {daemon.log}")
+        add_partitions(kafka_bootstrap, topic, 4)
+        send(kafka_bootstrap, rows(topic, 20, 20))
+        wait_for(lambda: daemon.readings() == 60, f"60 readings; see {daemon.log}")
+        assert daemon.terminate() == 0
+    add_partitions(kafka_bootstrap, topic, 8)
+    send(kafka_bootstrap, rows(topic, 40, 20))
+    with running(config, tmp_path) as daemon:
+        wait_for(lambda: daemon.readings() == 60, f"60 more readings; see {daemon.log}")
+        assert daemon.terminate() == 0
+    times = {time // 1000 - 1_700_000_000 for _, time in scored(kafka_bootstrap, topic)}
+    assert times >= set(range(20, 39)) | set(range(40, 59))
+    assert min(times) == 20
 
 
 def replace_topic(bootstrap: str, topic: str) -> None:
@@ -226,5 +261,39 @@ def test_a_codec_without_its_library_names_the_package_at_once(
     with running(configured(entry, kafka_bootstrap, topic), tmp_path) as daemon:
         assert daemon.process.wait(60) == 1
         last = daemon.log.read_text().splitlines()[-1]
+    assert "pip install 'streamgauge[compression]'" in last
+    assert topic in last
+
+
+WITHOUT_CODECS = """
+import sys
+sys.modules.update(dict.fromkeys(("snappy", "zstandard", "lz4", "lz4.frame", "lz4f", "lz4framed")))
+from streamgauge import console
+sys.exit(console())
+"""
+
+
+@pytest.mark.parametrize("channels", [["--channels", "flow,pressure"], []], ids=["channels", "no channels"])
+@pytest.mark.parametrize(
+    "codec",
+    ["snappy", *(pytest.param(name, marks=pytest.mark.kafka_changes) for name in ("zstd", "lz4"))],
+)
+def test_record_names_the_package_of_a_codec_without_its_library(
+    codec: str, channels: list[str], kafka_bootstrap: str, kafka_topic: MakeTopic, tmp_path: Path
+) -> None:
+    topic = kafka_topic(1, **{"compression.type": codec})
+    send(kafka_bootstrap, rows(topic, 0, 10))
+    place = ["--bootstrap-servers", kafka_bootstrap, "--topic", topic]
+    command = ["record", *place, "--out", str(tmp_path / "out"), "--until-end", *channels]
+    outcome = subprocess.run(
+        [sys.executable, "-c", WITHOUT_CODECS, *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert outcome.returncode == 1
+    last = outcome.stderr.splitlines()[-1]
     assert "pip install 'streamgauge[compression]'" in last
     assert topic in last

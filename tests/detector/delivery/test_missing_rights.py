@@ -8,9 +8,9 @@ import pytest
 
 from connectors.errors import KafkaError, RightMissingError
 from connectors.records import Batch, Readings
+from detector.delivery.missing_rights import MissingRights
 from detector.engine.loop import Turn
 from detector.engine.values import StepResult
-from detector.service.missing_rights import MissingRights
 
 REFUSAL = RightMissingError("refused", "write", "topic out.scores")
 
