@@ -5,7 +5,7 @@ deviate by more than 1.5 of their usual scales. Two series deviate so if they li
 scale then measures the distance between the series. A fault of one of them is small in that unit, and no
 model finds it.
 
-The statistics are robust. Values beyond the quantiles 0.03 and 0.97 count as these quantiles do
+The statistics are robust. Values beyond the quantiles 0.05 and 0.95 count as these quantiles do
 (winsorised mean and deviation: Tukey, 1962). Rows come from the training part, and masked cells do not count.
 """
 
@@ -23,7 +23,7 @@ from trainer.data.channel_statistics import ChannelStatistics
 from trainer.data.history import History, Segment, by_series
 
 UNLIKE = 3.0
-_TAIL = 0.03
+_TAIL = 0.05
 _RARE_SHARE = 0.1
 LEAST_VALUES, _LEAST_SHARE, _FEWEST = 64, 0.05, 8
 """Values of a channel that its own scale in a series needs."""
@@ -82,10 +82,11 @@ def series_scales(
     if len(names) < 2:
         return Unlike({})
     found = list(_of_series(history, segments))
-    center, spread, count = (np.stack([one[at] for one in found]) for at in (0, 1, 2))
+    center, spread = np.stack([one[0] for one in found]), np.stack([one[1] for one in found])
+    count = np.stack([one[2] for one in found])
     enough = count >= np.maximum(max(2 * window, LEAST_VALUES), _LEAST_SHARE * count.max(axis=0))
     doubtful = are_unlike(center, spread)
-    center, spread = (np.where(enough, one, np.nan) for one in (center, spread))
+    center, spread = np.where(enough, center, np.nan), np.where(enough, spread, np.nan)
     every = np.flatnonzero(are_unlike(center, spread))
     kept = every[: MOST_OWN_SCALES // len(names)]
     doubtful[kept] = True
