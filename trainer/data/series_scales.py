@@ -69,8 +69,8 @@ def series_scales(
 ) -> Unlike:
     """Return the centres and scales of series in unlike channels; nothing if all channels are alike.
 
-    A series is too short for a scale of its own if it has fewer values of the channel than two windows, 64,
-    or a twentieth of what another one has. It may have seen only a part of a slow cycle.
+    A series is too short for a scale of its own if it has few values of the channel. It needs two windows,
+    64 values, and a twentieth of what another one has. It may have seen only a part of a slow cycle.
 
     Args:
         history: Rows of all series.
