@@ -5,7 +5,7 @@ deviate by more than 1.5 of their usual scales. Two series deviate so if they li
 scale then measures the distance between the series. A fault of one of them is small in that unit, and no
 model finds it.
 
-The statistics are robust. Values beyond the quantiles 0.03 and 0.97 count as these quantiles do
+The statistics are robust. Values beyond the quantiles 0.05 and 0.95 count as these quantiles do
 (winsorised mean and deviation: Tukey, 1962). Rows come from the training part, and masked cells do not count.
 """
 
@@ -23,7 +23,7 @@ from trainer.data.channel_statistics import ChannelStatistics
 from trainer.data.history import History, Segment, by_series
 
 UNLIKE = 3.0
-_TAIL = 0.03
+_TAIL = 0.05
 _RARE_SHARE = 0.1
 LEAST_VALUES, _LEAST_SHARE, _FEWEST = 64, 0.05, 8
 """Values of a channel that its own scale in a series needs."""
@@ -69,8 +69,8 @@ def series_scales(
 ) -> Unlike:
     """Return the centres and scales of series in unlike channels; nothing if all channels are alike.
 
-    A series may have seen only a part of a slow cycle. So it needs enough values of the channel for a scale of
-    its own: two windows, 64, and a twentieth of what another series has.
+    A series is too short for a scale of its own if it has few values of the channel. It needs two windows,
+    64 values, and a twentieth of what another one has. It may have seen only a part of a slow cycle.
 
     Args:
         history: Rows of all series.

@@ -25,7 +25,7 @@ TILE = "rows judged by the common scale"
 def knowing(*names: str) -> Artifact:
     """A model with own scales of these series: a quarter of the common one in the second channel."""
     made = make_artifact()
-    own = {name: (OwnScale("pressure", 0.0, 0.25),) for name in names}
+    own: dict[str, tuple[OwnScale, ...]] = {name: (OwnScale("pressure", 0.0, 0.25),) for name in names}
     return replace(made, spec=replace(made.spec, own_scales=own))
 
 
