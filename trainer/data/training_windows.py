@@ -22,6 +22,7 @@ _BLOCK_WINDOWS = 1 << 14
 _POOL_WINDOWS = 8 * _BLOCK_WINDOWS
 _CAPPED_SHARE = 0.25
 _SPREAD_CELLS = 1 << 24
+_READ_WINDOWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +65,27 @@ class TrainingWindows:
         num = min(at_most, len(self), max(1, _SPREAD_CELLS // num_cells))
         ends = np.cumsum([self._count(segment.length) for segment in self.segments])
         wanted = np.linspace(0, len(self) - 1, num).round().astype(np.int64)
+        index = np.searchsorted(ends, wanted, side="right")
+        stops = np.array([segment.stop - self._tail(segment) for segment in self.segments])
+        starts = stops[index] - self.window - (ends[index] - 1 - wanted) * self.stride
         found = np.empty((num, self.window, len(self.center)), np.float32)
-        for at, number in enumerate(wanted.tolist()):
-            index = int(np.searchsorted(ends, number, side="right"))
-            segment = self.segments[index]
-            start = segment.stop - self.window - self._tail(segment)
-            start -= (int(ends[index]) - 1 - number) * self.stride
-            rows = self.history.read(start, start + self.window)
-            found[at] = scale_rows(rows, self.center, self.scale)
+        for at in range(0, num, _READ_WINDOWS):
+            self._read_windows(starts[at : at + _READ_WINDOWS], found[at : at + _READ_WINDOWS])
         return found
+
+    def _read_windows(self, starts: NDArray[np.int64], found: NDArray[np.float32]) -> None:
+        """Write the windows that begin at these positions into `found`, float32 [N, W, C].
+
+        Windows that overlap are read and scaled as one stretch.
+        """
+        first, stop = int(starts.min()), int(starts.max()) + self.window
+        if stop - first <= len(starts) * self.window:
+            rows = scale_rows(self.history.read(first, stop), self.center, self.scale)
+            windows = np.lib.stride_tricks.sliding_window_view(rows, self.window, axis=0)
+            found[:] = windows[starts - first].transpose(0, 2, 1)
+            return
+        for at, start in enumerate(starts.tolist()):
+            found[at] = scale_rows(self.history.read(start, start + self.window), self.center, self.scale)
 
     def _count(self, length: int) -> int:
         return max(0, (length - self.window) // self.stride + 1)
