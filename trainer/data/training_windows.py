@@ -66,26 +66,32 @@ class TrainingWindows:
         ends = np.cumsum([self._count(segment.length) for segment in self.segments])
         wanted = np.linspace(0, len(self) - 1, num).round().astype(np.int64)
         index = np.searchsorted(ends, wanted, side="right")
-        stops = np.array([segment.stop - self._tail(segment) for segment in self.segments])
-        starts = stops[index] - self.window - (ends[index] - 1 - wanted) * self.stride
         found = np.empty((num, self.window, len(self.center)), np.float32)
-        for at in range(0, num, _READ_WINDOWS):
-            self._read_windows(starts[at : at + _READ_WINDOWS], found[at : at + _READ_WINDOWS])
+        for number in np.unique(index).tolist():
+            segment, at = self.segments[number], np.flatnonzero(index == number)
+            last = segment.stop - self.window - self._tail(segment)
+            starts = last - (ends[number] - 1 - wanted[at]) * self.stride
+            for first in range(0, len(at), _READ_WINDOWS):
+                part = slice(first, first + _READ_WINDOWS)
+                found[at[part]] = self._windows_at(segment, starts[part])
         return found
 
-    def _read_windows(self, starts: NDArray[np.int64], found: NDArray[np.float32]) -> None:
-        """Write the windows that begin at these positions into `found`, float32 [N, W, C].
+    def _windows_at(self, segment: Segment, starts: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the windows of a segment that begin at these rising positions, float32 [N, W, C].
 
         Windows that overlap are read and scaled as one stretch.
         """
-        first, stop = int(starts.min()), int(starts.max()) + self.window
+        first, stop = int(starts[0]), int(starts[-1]) + self.window
         if stop - first <= len(starts) * self.window:
-            rows = scale_rows(self.history.read(first, stop), self.center, self.scale)
+            rows = self._rows(segment.series, first, stop)
             windows = np.lib.stride_tricks.sliding_window_view(rows, self.window, axis=0)
-            found[:] = windows[starts - first].transpose(0, 2, 1)
-            return
-        for at, start in enumerate(starts.tolist()):
-            found[at] = scale_rows(self.history.read(start, start + self.window), self.center, self.scale)
+            return windows[starts - first].transpose(0, 2, 1)
+        every = [self._rows(segment.series, start, start + self.window) for start in starts.tolist()]
+        return np.stack(every)
+
+    def _rows(self, series: str, start: int, stop: int) -> NDArray[np.float32]:
+        """Return rows of one series in scaled units, float32 [stop - start, C]."""
+        return scale_rows(self.history.read(start, stop), self.center, self.scale)
 
     def _count(self, length: int) -> int:
         return max(0, (length - self.window) // self.stride + 1)
@@ -109,7 +115,7 @@ class TrainingWindows:
 
     def _load(self, block: Segment) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         """Return the rows of the block, float32 [rows, C], and the first row of each window, intp."""
-        rows = scale_rows(self.history.read(block.position, block.stop), self.center, self.scale)
+        rows = self._rows(block.series, block.position, block.stop)
         return rows, np.arange(self._count(block.length)) * self.stride
 
     def _pools(self, blocks: list[Segment]) -> Iterator[list[Segment]]:
