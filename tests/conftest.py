@@ -47,8 +47,19 @@ _BROKERS = {"cluster", "secure_kafka", "kafka_broker", "kafka_bootstrap"}
 """Fixtures that start a Kafka."""
 
 
+_LONG_FILES = {
+    "test_faults.py",
+    "test_train_command.py",
+    "test_evaluate.py",
+    "test_denoise.py",
+    "test_silence.py",
+}
+"""Files of more than half a minute. They begin first, so that no worker is alone with one at the end."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever needs a Kafka is marked so."""
+    """Whatever needs a Kafka is marked so; long files come first."""
+    items.sort(key=lambda item: item.path.name not in _LONG_FILES)
     for item in items:
         if _BROKERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)

@@ -52,6 +52,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"trainer.data"},
     {"trainer.fitting", "trainer.calibrate", "trainer.report", "trainer.sense"},
     {"trainer.ensemble_training"},
+    {"trainer.held_out_faults"},
     {"trainer.pipeline"},
     {"trainer.demo", "trainer.evaluation"},
     {"trainer.commands"},

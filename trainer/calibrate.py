@@ -119,11 +119,13 @@ class HeldOut:
 
     Attributes:
         segment: int64 [n], number of the uninterrupted segment.
+        row: int64 [n], row of the series.
         final: float64 [n, statistics of all members], of final verdicts; NaN where a member had no window.
         provisional: The same of provisional verdicts; equal to `final` without a delay.
     """
 
     segment: NDArray[np.int64]
+    row: NDArray[np.int64]
     final: NDArray[np.float64]
     provisional: NDArray[np.float64]
 
@@ -190,9 +192,9 @@ def held_out_statistics(artifact: Artifact, history: History, segments: tuple[Se
     """
     parts = [part for batch in _batches(segments) for part in _batch_statistics(artifact, history, batch)]
     final, provisional = ([part for part in parts if part[0] == kind] for kind in ("final", "provisional"))
-    number, _, statistics = _in_order(final)
+    number, row, statistics = _in_order(final)
     first = _in_order(provisional)[2] if provisional else statistics
-    return HeldOut(number, statistics, first)
+    return HeldOut(number, row, statistics, first)
 
 
 def _in_order(

@@ -260,7 +260,7 @@ def _log_errors(artifact: Artifact, history: History, segments: tuple[Segment, .
     """Return the logarithm of the error of each row, float64 [n]; NaN where unknown."""
     members = artifact.spec.members
     combined = EnsembleError(members, [member.settled for member in members])
-    errors = combined.errors(held_out_statistics(artifact, history, _newest(segments)).final)
+    errors = combined.errors(held_out_statistics(artifact, history, newest(segments)).final)
     logarithm: NDArray[np.float64] = np.log(np.maximum(errors, np.finfo(np.float64).tiny))
     return logarithm
 
@@ -269,7 +269,7 @@ def _optimism(artifact: Artifact, windows: MemberWindows) -> list[float]:
     """Return for each member how far its held-out residuals are above those in training, as logarithms."""
     medians = []
     for part in ("calibration", "fit"):
-        segments = _newest(windows.history.part(part, windows.shares))
+        segments = newest(windows.history.part(part, windows.shares))
         statistics = held_out_statistics(artifact, windows.history, segments).final
         logarithms = log_statistics(statistics) / 2.0  # statistics are squares
         known = logarithms[np.isfinite(logarithms).all(axis=1)]
@@ -278,7 +278,7 @@ def _optimism(artifact: Artifact, windows: MemberWindows) -> list[float]:
     return [float(gap) for gap in gaps]
 
 
-def _newest(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+def newest(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
     """Return the newest rows of each segment, about 20,000 in all."""
     share = min(1.0, _COMPARED_ROWS / max(1, sum(segment.length for segment in segments)))
     cut = [one.cut(one.stop - math.ceil(one.length * share), one.stop) for one in segments]

@@ -42,6 +42,7 @@ from trainer.errors import TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
 from trainer.fitting.members import MIN_WINDOW, check_families, default_max_gap, resolve_members
 from trainer.fitting.missing_levels import with_missing_levels
+from trainer.held_out_faults import without_faults
 from trainer.model_card import model_card
 from trainer.progress import ProgressReport, quiet
 from trainer.sense import sensed
@@ -224,12 +225,13 @@ def _calibrated(
 ) -> Artifact:
     """Calibrate the trained members on held-out rows, let them learn these rows too, and describe all."""
     report(1.0, "calibrating")
+    judged = without_faults(spec, trained, windows, config.data)
+    windows, segments = judged.windows, judged.segments
     history, window = windows.history, trained.members[0].window
-    segments = history.part("calibration", windows.shares)
     residuals = held_out_residuals(trained.module[0].autoencoder, windows.ending_in("calibration", window))
     spec = _described(spec, trained, windows, config, residuals)
     record = _training_record(history, windows.shares, config, trained.results)
-    record |= {"left_out": left_out_record(clean.left_out)}
+    record |= {"left_out": left_out_record((*clean.left_out, *judged.left_out))}
     spec = replace(spec, channels=with_sentinels(spec.channels, clean.sentinels), training=record)
     artifact = calibrate(spec, trained.module, history, segments, config.scoring.adaptive)
     notes = [*trained.notes, *windows.unlike.notes()]

@@ -1,11 +1,11 @@
 """Measure which faults a model finds: the smallest shift of each channel, by bisection over its size.
 
-All channels and sizes of one step of the bisection are series of one engine, so that its batches are full.
+All channels and kinds of one step of the bisection are series of one engine, so that its batches are full.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -109,77 +109,93 @@ class _Measured:
     def table(self) -> list[Detectable]:
         """Return one entry for each channel, kind and length."""
         spec, channels = self.spec, self._channels()
-        spike, level = self._bisect("spike", 1), self._bisect("level", LEVEL_ROWS)
-        lasting = self._bisect("level", LONG_ROWS)
-        found = [("spike", 1, spike), ("level", LEVEL_ROWS, level), ("level", LONG_ROWS, lasting)]
+        shifts: list[tuple[Kind, int]] = [("spike", 1), ("level", LEVEL_ROWS), ("level", LONG_ROWS)]
+        sizes_of_shifts = self._bisect(shifts)
         long = injected_rows(spec, LONG_ROWS)
-        found += [(kind, long, self._multiples(kind, long, lasting)) for kind in _LONG_FAULTS]
+        lasting: list[tuple[Kind, int]] = [(kind, long) for kind in _LONG_FAULTS]
+        sizes_of_lasting = self._multiples(lasting, sizes_of_shifts[-1])
+        found = list(zip([*shifts, *lasting], [*sizes_of_shifts, *sizes_of_lasting], strict=True))
         entries = [
             Detectable(spec.channels[channel].name, kind, rows, _known(sizes[at]), _known(MARGIN * sizes[at]))
             for at, channel in enumerate(channels)
-            for kind, rows, sizes in found
+            for (kind, rows), sizes in found
         ]
         return [*entries, *self._stuck(channels)]
 
     def _channels(self) -> list[int]:
         return list(range(min(len(self.spec.channels), _MOST_CHANNELS)))
 
-    def _bisect(self, kind: Kind, rows: int) -> NDArray[np.float64]:
-        """Return the smallest size of each channel that is found in every stretch; NaN: not found."""
+    def _bisect(self, kinds: list[tuple[Kind, int]]) -> NDArray[np.float64]:
+        """Return the smallest size that is found in every stretch, float64 [kinds, C]; NaN: not found.
+
+        Args:
+            kinds: Kinds and rows of the faults. All of them are searched together.
+        """
         channels = self._channels()
         unit = self.spec.column("scale")[channels]
-        low = np.full(len(channels), _SMALLEST)
-        high = np.full(len(channels), _LARGEST)
+        low = np.full((len(kinds), len(channels)), _SMALLEST)
+        high = np.full(low.shape, _LARGEST)
 
-        def is_found(power: NDArray[np.float64]) -> NDArray[np.bool_]:
-            return self._found(lambda at, channel: Fault(kind, channel, rows, unit[at] * 2 ** power[at]))
+        def are_found(power: NDArray[np.float64]) -> NDArray[np.bool_]:
+            sizes = unit * 2**power
+            faults = [
+                Fault(kind, channel, rows, size)
+                for (kind, rows), sizes_of_kind in zip(kinds, sizes.tolist(), strict=True)
+                for channel, size in zip(channels, sizes_of_kind, strict=True)
+            ]
+            return self._found(faults).reshape(low.shape)
 
-        hopeless = ~is_found(high)
+        hopeless = ~are_found(high)
         for _ in range(_STEPS):
             middle = (low + high) / 2
-            found = is_found(middle)
+            found = are_found(middle)
             high, low = np.where(found, middle, high), np.where(found, low, middle)
         return np.where(hopeless, np.nan, unit * 2**high)
 
-    def _multiples(self, kind: Kind, rows: int, shift: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the first multiple of each channel's smallest shift at which this kind is found."""
-        sizes = np.full(len(shift), np.nan)
+    def _multiples(self, kinds: list[tuple[Kind, int]], shift: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the first multiple of each channel's smallest shift that is found, float64 [kinds, C].
+
+        Args:
+            kinds: Kinds and rows of the faults.
+            shift: The smallest shift of each channel, float64 [C]; NaN: none is found.
+        """
+        channels = self._channels()
+        sizes = np.full((len(kinds), len(shift)), np.nan)
         for factor in _LONG_FACTORS:
-            size = factor * shift
-
-            def fault_of(at: int, channel: int, size: NDArray[np.float64] = size) -> Fault:
-                return Fault(kind, channel, rows, np.nan_to_num(size[at]))
-
-            found = self._found(fault_of)
-            sizes = np.where(np.isnan(sizes) & found, size, sizes)
+            open_cells = np.argwhere(np.isnan(sizes) & np.isfinite(shift)).tolist()
+            faults = [
+                Fault(kinds[of][0], channels[at], kinds[of][1], factor * shift[at]) for of, at in open_cells
+            ]
+            for (of, at), is_found in zip(open_cells, self._found(faults).tolist(), strict=True):
+                if is_found:
+                    sizes[of, at] = factor * shift[at]
         return sizes
 
     def _stuck(self, channels: list[int]) -> list[Detectable]:
         """Return an entry for each channel in which a stuck sensor can be injected and is found."""
         longest = stretch_rows(self.spec)
-        limits = [self.spec.channels[channel].flatline_rows for channel in channels]
-        found = self._found(lambda at, channel: Fault("stuck", channel, max(1, limits[at]), 0.0))
+        limits = [(channel, self.spec.channels[channel].flatline_rows) for channel in channels]
+        possible = [(channel, limit) for channel, limit in limits if 0 < limit <= longest]
+        found = self._found([Fault("stuck", channel, limit, 0.0) for channel, limit in possible]).tolist()
         return [
-            Detectable(self.spec.channels[channel].name, "stuck", limits[at], 0.0, 0.0)
-            for at, channel in enumerate(channels)
-            if 0 < limits[at] <= longest and found[at]
+            Detectable(self.spec.channels[channel].name, "stuck", limit, 0.0, 0.0)
+            for (channel, limit), is_found in zip(possible, found, strict=True)
+            if is_found
         ]
 
-    def _found(self, fault_of: Callable[[int, int], Fault]) -> NDArray[np.bool_]:
-        """Return for each channel whether its fault is found in every stretch; signs alternate."""
-        channels = self._channels()
-        copies = []
+    def _found(self, faults: list[Fault]) -> NDArray[np.bool_]:
+        """Return for each fault whether it is found in every stretch, bool [n]; signs alternate."""
         shares = [self.spec.share_of_common(one.series) for one in self.calm]
-        for at, channel in enumerate(channels):
-            fault = fault_of(at, channel)
+        copies = []
+        for fault in faults:
             for number, one in enumerate(self.calm):
-                size = fault.size * float(shares[number][channel]) * (-1) ** number
+                size = fault.size * float(shares[number][fault.channel]) * (-1) ** number
                 copies.append(inject(one.rows, replace(fault, size=size), self.spec))
-        peaks = self.scratch.peaks(copies, [one.series for one in self.calm] * len(channels))
-        limits = [one.level for one in self.calm] * len(channels)
+        peaks = self.scratch.peaks(copies, [one.series for one in self.calm] * len(faults))
+        limits = [one.level for one in self.calm] * len(faults)
         exceeded = [peak.exceeds(limit) for peak, limit in zip(peaks, limits, strict=True)]
-        num_found = np.count_nonzero(np.reshape(exceeded, (len(channels), len(self.calm))), axis=1)
-        found: NDArray[np.bool_] = num_found == len(self.calm)
+        of_fault = np.reshape(np.array(exceeded, np.bool_), (len(faults), len(self.calm)))
+        found: NDArray[np.bool_] = np.all(of_fault, axis=1)
         return found
 
 

@@ -244,7 +244,10 @@ def test_rows_with_windows_of_the_short_member_alone_are_not_enough(artifact: Ar
     statistics[:, :2] = np.nan
     with pytest.raises(TooLittleDataError, match="no full window of 8 rows"):
         calibrated(
-            artifact.spec, artifact.module, HeldOut(np.zeros(50, int), statistics, statistics), adaptive=True
+            artifact.spec,
+            artifact.module,
+            HeldOut(np.zeros(50, int), np.arange(50), statistics, statistics),
+            adaptive=True,
         )
 
 
@@ -316,7 +319,9 @@ def test_errors_that_grow_raise_the_threshold() -> None:
     number = np.zeros(2_000, np.int64)
     shuffled = statistics[rng.permutation(2_000)]
     growing, steady = (
-        calibrated(artifact.spec, artifact.module, HeldOut(number, one, one), adaptive=True).spec.threshold
+        calibrated(
+            artifact.spec, artifact.module, HeldOut(number, np.arange(len(one)), one, one), adaptive=True
+        ).spec.threshold
         for one in (statistics, shuffled)
     )
     assert steady.parameters["drift"] < 1.1

@@ -23,6 +23,7 @@ _BLOCK_WINDOWS = 1 << 14
 _POOL_WINDOWS = 8 * _BLOCK_WINDOWS
 _CAPPED_SHARE = 0.25
 _SPREAD_CELLS = 1 << 24
+_READ_WINDOWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +77,29 @@ class TrainingWindows:
         num = min(at_most, len(self), max(1, _SPREAD_CELLS // num_cells))
         ends = np.cumsum([self._count(segment.length) for segment in self.segments])
         wanted = np.linspace(0, len(self) - 1, num).round().astype(np.int64)
+        index = np.searchsorted(ends, wanted, side="right")
         found = np.empty((num, self.window, len(self.center)), np.float32)
-        for at, number in enumerate(wanted.tolist()):
-            index = int(np.searchsorted(ends, number, side="right"))
-            segment = self.segments[index]
-            start = segment.stop - self.window - self._tail(segment)
-            start -= (int(ends[index]) - 1 - number) * self.stride
-            found[at] = self._rows(segment.series, start, start + self.window)
+        for number in np.unique(index).tolist():
+            segment, at = self.segments[number], np.flatnonzero(index == number)
+            last = segment.stop - self.window - self._tail(segment)
+            starts = last - (ends[number] - 1 - wanted[at]) * self.stride
+            for first in range(0, len(at), _READ_WINDOWS):
+                part = slice(first, first + _READ_WINDOWS)
+                found[at[part]] = self._windows_at(segment, starts[part])
         return found
+
+    def _windows_at(self, segment: Segment, starts: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the windows of a segment that begin at these rising positions, float32 [N, W, C].
+
+        Windows that overlap are read and scaled as one stretch.
+        """
+        first, stop = int(starts[0]), int(starts[-1]) + self.window
+        if stop - first <= len(starts) * self.window:
+            rows = self._rows(segment.series, first, stop)
+            windows = np.lib.stride_tricks.sliding_window_view(rows, self.window, axis=0)
+            return windows[starts - first].transpose(0, 2, 1)
+        every = [self._rows(segment.series, start, start + self.window) for start in starts.tolist()]
+        return np.stack(every)
 
     def _rows(self, series: str, start: int, stop: int) -> NDArray[np.float32]:
         """Return rows of one series in scaled units, float32 [stop - start, C]."""

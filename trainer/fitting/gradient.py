@@ -123,7 +123,7 @@ def fit_gradient(
     device = training_device(options.device)
     module.to(device).train()
     optimizer = torch.optim.AdamW(
-        module.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+        module.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, foreach=True
     )
     held_out = _validation_examples(windows.validation, options, device)
     state = TrainingState(module, optimizer, FitResult(), module.state_dict(), 0)
