@@ -1,6 +1,6 @@
 """Find held-out rows whose errors no training row comes near: a fault that would set the threshold.
 
-The values of such rows need not be far from the rest, so that only a trained model tells them
+Values of such rows need not be far from the rest. So a trained model is needed to find them
 (`trainer.data.suspicious_rows` looks at values). Levels and threshold come from held-out rows. A few faulty
 ones among them would make every later fault look normal.
 """
