@@ -9,6 +9,7 @@ Names are imported when they are first used, so that `import trainer` loads neit
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from trainer.errors import TrainerError as TrainerError
     from trainer.evaluation.options import EvaluationOptions as EvaluationOptions
     from trainer.evaluation.results import EvaluationResult as EvaluationResult
+
+_logger = logging.getLogger(__name__)
 
 _HOME = {
     "DataOptions": "config",
@@ -64,6 +67,7 @@ def fit(
 
     Progress is shown on standard error if that is a terminal, and in a notebook. The environment variable
     STREAMGAUGE_PROGRESS overrides this: 0 hides the progress, 1 shows it.
+    Warnings of the data report are logged.
 
     Args:
         data: A Parquet file or directory, or a frame with a DatetimeIndex and one column per channel. A
@@ -96,7 +100,9 @@ def fit(
     complete = override(config, name, {"model": model_changes, "scoring": {"alarm_budget": alarm_budget}})
     source = source_of(data, complete.data.channels)
     with reporting(f"training {complete.name or complete.model.family}", is_wanted()) as report:
-        checked(data, complete.data.channels, complete.data.accept)
+        for finding in checked(data, complete.data.channels, complete.data.accept).findings:
+            if finding.severity == "warning":
+                _logger.warning("%s", finding.line())
         artifact = fit_source(source, complete, report)
     return artifact if out is None else publish(artifact, Path(out))
 

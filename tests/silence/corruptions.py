@@ -1,7 +1,7 @@
 """The growing list of corruptions: each changes a clean case in place.
 
 A new one is a function of a case, with a name that says what is wrong with the data. It is listed by
-`@corruption`. `KNOWN` has those that the code does not tell yet, with the reason.
+`@corruption`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ import pandas as pd
 from tests.silence.plant import FAULT_AT, HISTORY_ROWS, Case
 
 CORRUPTIONS: dict[str, Callable[[Case], None]] = {}
-KNOWN: dict[str, str] = {
-    "a_unit_changes_in_the_history": "the larger unit sets scale and threshold, and no report names it",
-}
 
 
 def corruption(apply: Callable[[Case], None]) -> Callable[[Case], None]:

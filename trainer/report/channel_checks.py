@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ _IRREGULAR = 0.3
 _LONG_GAP = 10
 _FEW_ROWS = 16
 _MUCH_MISSING = 0.05
+_BLOCKS = 8
+_BLOCK_VALUES = 8
+_OTHER_UNIT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ def channel_findings(profile: Profile) -> Iterator[Finding]:
     yield from _far(profile)
     yield from _by_channel(profile)
     yield from _unlike(profile)
+    yield from _unit_changes(profile)
 
 
 def series_findings(profile: Profile) -> Iterator[Finding]:
@@ -155,3 +160,48 @@ def _unlike(profile: Profile) -> Iterator[Finding]:
         found.append(f"{profile.table.channels[at]}: {about}")
     if found:
         yield Finding("unlike_series", f"one scale does not fit all series: {listed(found)}")
+
+
+def _unit_changes(profile: Profile) -> Iterator[Finding]:
+    """Find channels of a series whose values become many times larger or smaller for good."""
+    rows = profile.rows
+    bounds = [*starts_of(rows.number).tolist(), len(rows)]
+    found = []
+    for start, stop in pairwise(bounds):
+        series = profile.tally.names[int(rows.number[start])]
+        for at, name in enumerate(profile.table.channels):
+            known = np.flatnonzero(~np.isnan(rows.values[start:stop, at])) + start
+            change = unit_change(rows.values[known, at])
+            if change is not None:
+                place, factor = change
+                when = np.datetime64(int(rows.time[known[place]]), "ns").astype("datetime64[s]")
+                found.append(f"{name} of {series}: {factor:.3g} times as large from about {when} on")
+    if found:
+        yield Finding("unit_change", f"level and spread change as by another unit: {listed(found)}")
+
+
+def unit_change(values: NDArray[np.float64]) -> tuple[int, float] | None:
+    """Return where level and spread change by a large factor for good, and the factor; None if nowhere.
+
+    Eight blocks of the values are compared. The largest level and spread on one side of the change must be
+    ten times below the smallest of the other side. In a cycle some block would lie between.
+
+    Args:
+        values: Values of one channel of one series in order of time, float64 [n], without NaN.
+    """
+    if len(values) < _BLOCKS * _BLOCK_VALUES:
+        return None
+    blocks = np.array_split(values, _BLOCKS)
+    level = np.array([np.median(np.abs(block)) for block in blocks])
+    spread = np.array([np.subtract(*np.quantile(block, (0.75, 0.25))) for block in blocks])
+    if min(level.min(), spread.min()) <= 0:
+        return None
+    for cut in range(1, _BLOCKS - 1):
+        # The block with the change has values of both kinds.
+        parts = [(one[:cut], one[cut + 1 :]) for one in (level, spread)]
+        if all(after.min() >= _OTHER_UNIT * before.max() for before, after in parts) or all(
+            before.min() >= _OTHER_UNIT * after.max() for before, after in parts
+        ):
+            factor = float(np.median(level[cut + 1 :]) / np.median(level[:cut]))
+            return len(values) * cut // _BLOCKS, factor
+    return None

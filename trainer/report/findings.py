@@ -39,7 +39,8 @@ KINDS: dict[str, Kind] = {
     "no_values": Kind("warning", "remove the channel, or fill it"),
     "partial_channel": Kind("warning", "the channel is missing in the other files; check its name there"),
     "counter": Kind("warning", "train on its rate of change: a total leaves the range of the history"),
-    "mixed_rates": Kind("warning", "train one model for each interval, or resample the series"),
+    "unit_change": Kind("warning", "convert the earlier values, or leave them out with [data] exclude"),
+    "mixed_rates": Kind("note", "each of these series gets rows as long as its own interval"),
     "irregular_interval": Kind("warning", "resample the series to one interval, or state --interval"),
     "short_series": Kind("warning", "give more rows: no window of these series is ever full"),
     "unlike_series": Kind(

@@ -17,6 +17,7 @@ from trainer import fit
 from trainer.config import DataOptions, TrainConfig
 from trainer.data.impossible_cells import CODES
 from trainer.errors import TrainerError
+from trainer.report.channel_checks import unit_change
 from trainer.report.findings import KINDS
 from trainer.report.report import report_of
 from trainer.report.sample import Rows, Sample
@@ -69,6 +70,7 @@ FOUND: dict[str, Callable[[], pd.DataFrame]] = {
     "unlike_series": lambda: pd.concat(
         [frame_of().assign(series="x"), (frame_of() * 1000).assign(series="y")]
     ),
+    "unit_change": lambda: frame_of().assign(a=lambda one: one["a"] * np.repeat([1.0, 1000.0], [250, 350])),
     "mixed_rates": lambda: pd.concat([frame_of().assign(series="x"), frame_of(freq="s").assign(series="y")]),
     "irregular_interval": lambda: pd.concat(
         [frame_of(freq="s"), frame_of(200).set_axis(frame_of(200).index + pd.Timedelta(minutes=11))]
@@ -231,3 +233,36 @@ def test_a_sample_is_bounded_and_keeps_rows_of_one_time_together(seed: int, num_
     else:
         kept, counts = np.unique(rows.time, return_counts=True)
         np.testing.assert_array_equal(counts, rows_at[kept])  # all rows of a time, or none
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    factor=st.sampled_from([0.001, 1 / 60, 60.0, 1000.0, 1e6]),
+    share=st.floats(0.2, 0.8),
+    num=st.integers(200, 3000),
+)
+@settings(max_examples=25)
+def test_another_unit_from_some_time_on_is_found_with_its_place_and_factor(
+    seed: int, factor: float, share: float, num: int
+) -> None:
+    values = frame_of(num, seed)["a"].to_numpy().copy()
+    values[int(share * num) :] *= factor
+    found = unit_change(values)
+    assert found is not None
+    assert abs(found[0] / num - share) <= 2 / 8
+    assert found[1] == pytest.approx(factor, rel=0.2)
+
+
+@given(seed=st.integers(0, 2**16), kind=st.sampled_from(["cycle", "step", "trend", "noisier", "on and off"]))
+@settings(max_examples=25)
+def test_what_a_machine_may_do_is_no_other_unit(seed: int, kind: str) -> None:
+    rng = np.random.default_rng(seed)
+    at = np.arange(2000)
+    values = {
+        "cycle": 50 * (1 + np.sin(at / rng.uniform(20, 600))),
+        "step": np.where(at < 1000, 5.0, 500.0),
+        "trend": at.astype(float),
+        "noisier": rng.normal(0, np.where(at < 1000, 0.1, 0.8)) + 10,
+        "on and off": np.where((at // 500) % 2, 100.0, 1.0),
+    }[kind]
+    assert unit_change(values + rng.normal(0, 0.1, 2000)) is None
