@@ -51,6 +51,7 @@ class SilenceWatch:
         self._names = names
         self._stream_ns = _NEVER
         self._last_seen_ns = SeriesArray((), np.int64, _NEVER)
+        self._last_time_ns = SeriesArray((), np.int64, np.iinfo(np.int64).min)
         self._silent = SeriesArray((), np.bool_, False)
         self._carriers: set[int] = set()
 
@@ -65,7 +66,7 @@ class SilenceWatch:
 
     def arrays(self) -> tuple[SeriesArray, ...]:
         """Return every array over series that this object keeps. None is part of a saved state."""
-        return (self._last_seen_ns, self._silent)
+        return (self._last_seen_ns, self._last_time_ns, self._silent)
 
     def begin(self, slots: NDArray[np.int32], now_ns: int | None) -> None:
         """Begin to watch restored series at `now_ns`; None: at their next reading."""
@@ -102,7 +103,8 @@ class SilenceWatch:
     def note_readings(self, slots: NDArray[np.int32], readings: Readings, now_ns: int) -> SilenceEvents:
         """Record that these series sent readings at `now_ns`.
 
-        Resolve their silence incidents, dated by the first reading's event time.
+        Resolve their silence incidents, dated by the first reading's event time. Readings that repeat one
+        time do not count: a sensor with a clock that stands overwrites one row and is never judged.
 
         Args:
             slots: the number of each series in `readings.names`, int32.
@@ -115,8 +117,9 @@ class SilenceWatch:
             last_seen = self._last_seen_ns.data
             last_seen[last_seen >= 0] = now_ns  # while the stream paused, no series could send anything
         self._stream_ns = now_ns
-        self._last_seen_ns.data[slots] = now_ns
-        ended = np.flatnonzero(self._silent.data[slots])
+        heard = self._note_times(slots, readings)
+        self._last_seen_ns.data[slots[heard]] = now_ns
+        ended = np.flatnonzero(self._silent.data[slots] & heard)
         if not self._carriers and len(ended) == 0:
             return SilenceEvents()
         codes, first = np.unique(readings.series, return_index=True)
@@ -126,6 +129,13 @@ class SilenceWatch:
         events = [self._end_of_stream_silence(slot, max(first_ns.values())) for slot in carriers]
         events += [self._end_of_silence(int(slots[code]), first_ns[code]) for code in ended.tolist()]
         return SilenceEvents(tuple(events), (*carriers, *slots[ended].tolist()))
+
+    def _note_times(self, slots: NDArray[np.int32], readings: Readings) -> NDArray[np.bool_]:
+        """Remember the time of the last reading of each series; return which sent another, bool [slots]."""
+        slot = slots[readings.series]
+        is_other = readings.timestamp_ns != self._last_time_ns.data[slot]
+        self._last_time_ns.data[slot] = readings.timestamp_ns  # of several readings the last one counts
+        return np.isin(slots, slot[is_other])
 
     def find_silent(
         self, known: NDArray[np.int32], newest_ns: NDArray[np.int64], now_ns: int

@@ -5,6 +5,9 @@ statistics of healthy channels would therefore rise or fall as soon as another o
 measured by how much (`trainer.fitting.missing_levels`), for each channel that is missing alone and for each
 that is left alone. Between the two the correction is interpolated.
 
+A channel misses what the fullest one has. So rows without any value are gaps and change no statistic, and
+neither does a sensor that sends its channels in turn.
+
 Letters: N windows, C channels, K statistics.
 """
 
@@ -38,6 +41,7 @@ def without_missing(
         return statistics
     first = ends - member.window
     inside = absent[ends] - np.where((first >= 0)[:, None], absent[first], 0)
+    inside -= inside.min(axis=1, keepdims=True)
     holed = np.flatnonzero(inside.any(axis=1))
     corrected = statistics.copy()
     weight = np.minimum(inside[holed] / (_WHOLLY_MISSING * member.window), 1.0)

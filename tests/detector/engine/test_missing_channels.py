@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -135,3 +136,33 @@ def test_a_restart_changes_nothing(cut: int) -> None:
     after.restore(before.save(before.changed().slot), 0, None)
     events += after.step(readings.take(~early)).incidents
     assert [repr(event.incident) for event in events] == expected
+
+
+THINNED = {
+    "every 2nd row": lambda row, rng: row % 2 != 0,
+    "every 3rd row": lambda row, rng: row % 3 != 0,
+    "half of the rows": lambda row, rng: rng.random(len(row)) < 0.5,
+    "a fifth of the rows": lambda row, rng: rng.random(len(row)) < 0.2,
+}
+"""Which rows are missing."""
+
+
+@pytest.mark.parametrize("gone", THINNED.values(), ids=THINNED)
+def test_missing_rows_hide_no_fault_and_raise_no_alarm(gone: Callable[..., np.ndarray]) -> None:
+    whole = frame_of(ROWS, 3, 1200)
+    kept = whole[~gone(np.arange(ROWS), np.random.default_rng(0))]
+    at = len(kept) * 3 // 4
+    assert anomalous_rows(kept) <= anomalous_rows(whole) + ROWS_OF_NOISE
+    faulty = kept.copy()
+    faulty.iloc[at:, 0] += 50 * NOISE[0]
+    states = Detector(linear_artifact()).score(faulty)["state"].loc[faulty.index[at : at + 10]]
+    assert (states == "anomalous").sum() >= 8
+
+
+def test_channels_that_come_in_turn_hide_no_fault() -> None:
+    frame = frame_of(ROWS, 3, 1200)
+    frame.iloc[300:, 0] += 50 * NOISE[0]
+    in_turn = np.arange(ROWS)[:, None] % len(CHANNELS) == np.arange(len(CHANNELS))
+    states = Detector(linear_artifact()).score(frame.where(in_turn))["state"]
+    assert (states.iloc[300:340] == "anomalous").any()
+    assert not (states.iloc[:300] == "anomalous").any()

@@ -56,6 +56,30 @@ def test_a_series_that_is_silent_for_longer_than_its_limit_opens_one_incident() 
     assert [one.series for one in engine.open_incidents] == ["b"]
 
 
+@pytest.mark.parametrize("ahead", [0, 1, 1200])
+def test_a_clock_that_stands_is_silence_until_it_runs_again(ahead: int) -> None:
+    """Whether the readings repeat the newest time or one far ahead, which is held."""
+    engine = engine_of(5)
+    goes_on(engine, "a", 3)
+    events = []
+    for minute in range(4, 20):
+        events += changes(engine.step(at(103 + ahead, "a"), NOON + minute * MINUTE))
+        events += changes(engine.tick(NOON + minute * MINUTE + 1))
+    assert events == [("opened", "a", "silent")]
+    assert changes(engine.step(at(200, "a"), NOON + 20 * MINUTE)) == [("resolved", "a", "silent")]
+
+
+def test_a_clock_that_stands_makes_the_series_stale() -> None:
+    engine = Engine(make_artifact(interval_ns=INTERVAL_NS), EngineOptions(stale_after_ns=5 * MINUTE))
+    goes_on(engine, "a", 3)
+    for minute in range(4, 12):
+        engine.step(at(103, "a"), NOON + minute * MINUTE)
+    assert engine.latest.state.tolist() == [State.STALE]
+    engine.step(at(112, "a"), NOON + 12 * MINUTE)
+    engine.step(at(113, "a"), NOON + 13 * MINUTE)
+    assert engine.latest.state.tolist() != [State.STALE]
+
+
 def test_its_next_reading_resolves_it_at_the_event_time_of_the_reading() -> None:
     engine = engine_of(5)
     engine.step(at(1, "a", "b"), NOON)
