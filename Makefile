@@ -2,7 +2,7 @@
 # (pip's, uv's and Maven's own caches excepted).
 
 PYTHON  ?= python3
-WORKERS ?= 2
+WORKERS ?= 3
 DATA    ?= ../shared/data
 VENV    := .venv
 BIN     := $(VENV)/bin

@@ -83,7 +83,7 @@ def moved(shift: int, move: int, interval: int, newest: int) -> int:
     """Return the shift after the lines moved by `move` parts; the row of the time `newest` keeps its number.
 
     >>> moved(-1250, 8, 10_000, newest=8_800)  # this reading came next to a line
-    3750
+    -6250
     """
     later = shift + move * interval // BINS
     if (newest - later) // interval == (newest - shift) // interval:

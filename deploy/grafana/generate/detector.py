@@ -203,13 +203,29 @@ def _errors() -> Section:
                 Face("Rows without a reading", "Rows inserted into short gaps, per interval."),
                 Query(f"sum({increase('gap_rows_total')})", "gap rows"),
             ),
-            panels.bars(
-                Face(
-                    "Rows judged by the common scale",
-                    "Rows of series that the model does not know, while others have own scales.",
-                ),
-                Query(f"sum({increase('common_scale_rows_total')})", "rows"),
+            *_unusual_series(),
+        ),
+    )
+
+
+def _unusual_series() -> tuple[timeseries.Panel, ...]:
+    return (
+        panels.bars(
+            Face(
+                "Clocks of series",
+                "Held: readings whose time was far off; they were taken or dropped later. Went back: "
+                "series that started again. Other rate: series whose rows got another length.",
             ),
+            Query(f"sum({increase('suspect_clock_readings_total')})", "held"),
+            Query(f"sum({increase('clock_restarts_total')})", "went back"),
+            Query(f"sum({increase('interval_changes_total')})", "other rate"),
+        ),
+        panels.bars(
+            Face(
+                "Rows judged by the common scale",
+                "Rows of series that the model does not know, while others have own scales.",
+            ),
+            Query(f"sum({increase('common_scale_rows_total')})", "rows"),
         ),
     )
 
@@ -226,6 +242,17 @@ def _kafka() -> Section:
                     width=8,
                 ),
                 Query(f"sum by (outcome) ({increase('transactions_total')})", "{{outcome}}"),
+            ),
+            panels.lines(
+                Face(
+                    "Split series and missing rights",
+                    "Series whose readings come from several partitions. Rights in Kafka that are missing "
+                    "now, and requests that were refused.",
+                    width=8,
+                ),
+                Query(f"sum({of('series_in_several_partitions')})", "split series"),
+                Query(f"sum({of('missing_rights')})", "missing rights"),
+                Query(f"sum({increase('refused_requests_total')})", "refused requests"),
             ),
             panels.bars(
                 Face(
