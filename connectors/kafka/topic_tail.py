@@ -16,12 +16,18 @@ __all__ = ["TopicTail"]
 
 
 class TopicTail:
-    """Reads all messages of existing topics from the beginning. Promise: none; nothing is committed."""
+    """Reads all messages of existing topics from the beginning, but none of an open or aborted transaction.
+
+    Promise: none; nothing is committed.
+    """
 
     def __init__(self, connection: Connection, topics: Sequence[str]) -> None:
         """Open all partitions of `topics` at their beginning."""
         self._consumer = KafkaConsumer(
-            **client_settings(connection), auto_offset_reset="earliest", enable_auto_commit=False
+            **client_settings(connection),
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            isolation_level="read_committed",
         )
         self._partitions = [
             TopicPartition(topic, number)

