@@ -251,7 +251,7 @@ def _kafka() -> Section:
                     width=8,
                 ),
                 Query(f"sum({of('series_in_several_partitions')})", "split series"),
-                Query(f"sum({of('missing_rights')})", "missing rights"),
+                Query(f"sum({of('missing_rights')}) or vector(0)", "missing rights"),
                 Query(f"sum({increase('refused_requests_total')})", "refused requests"),
             ),
             panels.bars(
