@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.engine.parts import Parts
-from detector.engine.snapshot import Origin, SeriesState, gather, scatter
+from detector.engine.snapshot import SeriesState, gather, scatter
 from detector.rows.grid import OpenReadings
 
 
@@ -22,7 +22,12 @@ def save_series(parts: Parts, slots: NDArray[np.int32]) -> list[SeriesState]:
     names = [parts.series.names[slot] for slot in slots.tolist()]
     return [
         SeriesState(
-            name, _origin_of(parts, name), row.tobytes(), readings, doubt, parts.incidents.track(name)
+            name,
+            parts.origin.of_series(parts.artifact.spec, name),
+            row.tobytes(),
+            readings,
+            doubt,
+            parts.incidents.track(name),
         )
         for name, row, readings, doubt in zip(
             names, cells, parts.grid.open_readings(slots), parts.grid.doubts(slots), strict=True
@@ -34,8 +39,8 @@ def restore_series(parts: Parts, states: Sequence[SeriesState], partition: int, 
     """Continue series from saved states. None of them may be known to `parts` yet.
 
     1. incidents   continue in any case; a state of another model or other rules is urgent to save
-    2. cells       are restored where the layout is the same; other series warm up
-    3. open rows   are restored where the grid is the same
+    2. cells       are restored where layout and grid are the same; other series warm up
+    3. open rows   are restored where the grid is the same: the interval of the series, and the lateness
 
     Args:
         parts: where the series continue.
@@ -56,11 +61,10 @@ def restore_series(parts: Parts, states: Sequence[SeriesState], partition: int, 
         if not is_ours:
             parts.saved.mark_urgent([slot])
     parts.silence.begin(slots, now_ns)
-    origin = parts.origin
-    whole = [state for state in states if state.origin.layout == origin.layout]
-    _restore_cells(parts, whole)  # 2. cells
-    others = [state for state in states if state.origin.layout != origin.layout]
-    _restore_open_rows(parts, whole + [state for state in others if state.origin.grid == origin.grid])  # 3.
+    origin, spec = parts.origin, parts.artifact.spec
+    alike = [state for state in states if state.origin.grid == origin.of_series(spec, state.name).grid]
+    _restore_cells(parts, [state for state in alike if state.origin.layout == origin.layout])  # 2. cells
+    _restore_open_rows(parts, alike)  # 3. open rows
 
 
 def move_series(old: Parts, new: Parts) -> None:
@@ -95,12 +99,6 @@ def _restore_cells(parts: Parts, states: list[SeriesState]) -> None:
         center, scale = (np.stack([one[at] for one in scaling]) for at in (0, 1))
         parts.window_scorer.rescale(slots[others], center, scale)
         parts.window_scorer.discard_outputs(slots[others])
-
-
-def _origin_of(parts: Parts, series: str) -> Origin:
-    """Return the origin of the state of one series: it has the scales of that series."""
-    spec = parts.artifact.spec
-    return parts.origin.with_scales(*spec.scales_of(series)) if series in spec.own_scales else parts.origin
 
 
 def _restore_open_rows(parts: Parts, states: list[SeriesState]) -> None:

@@ -35,7 +35,7 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
 
     layout         fingerprint of the layout of the cells
     model, rules   fingerprints: engines that share both give the same results for the same readings
-    grid           (interval, lateness) in nanoseconds
+    grid           (interval, lateness) of the saved series in nanoseconds
     channels       names of the channels
     center, scale  of each channel in the saved series, float64 [C] as bytes
     """
@@ -66,9 +66,13 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
         """Return whether both engines give the same results for the same readings."""
         return (self.layout, self.model, self.rules) == (other.layout, other.model, other.rules)
 
-    def with_scales(self, center: NDArray[np.float64], scale: NDArray[np.float64]) -> Origin:
-        """Return the origin of a series with scales of its own, float64 [C] each."""
-        return msgspec.structs.replace(self, center=center.tobytes(), scale=scale.tobytes())
+    def of_series(self, spec: Spec, series: str) -> Origin:
+        """Return the origin of the state of one series: it has the interval and the scales of that series."""
+        if series not in spec.intervals and series not in spec.own_scales:
+            return self
+        center, scale = spec.scales_of(series)
+        grid = (spec.interval_of(series), self.grid[1])
+        return msgspec.structs.replace(self, grid=grid, center=center.tobytes(), scale=scale.tobytes())
 
     def scaling(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return center and scale, float64 [C] each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from detector.artifact.spec import Adaptation, Scoring
 from detector.engine.engine import Engine, EngineOptions
 from detector.engine.snapshot import SeriesState, decode_state, encode_state
 from detector.incidents.rules import IncidentRules
+from detector.scoring.verdicts import State, Verdicts
 from tests.support.artifacts import make_artifact
 from tests.support.strategies import EVERY_RULE, INTERVAL_NS, part, restless, streams
 
@@ -132,3 +134,41 @@ def test_a_stale_series_is_to_be_saved_at_once() -> None:
 @pytest.mark.parametrize("data", [b"", b"\x00", b"garbage", b"\x97\x01\xc0\x00\xc0\xc0\xc0\xc0"])
 def test_a_damaged_record_is_no_state(data: bytes) -> None:
     assert decode_state("pump", data) is None
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 10), (10, 1), (10, 60), (10, 10), (1, 1)])
+@pytest.mark.parametrize("by_reload", [True, False])
+def test_a_series_whose_interval_another_model_changes_warms_up_on_it(
+    before: int, after: int, by_reload: bool
+) -> None:
+    """Also after a restart. The interval of the other series does not change, so that it goes on."""
+
+    def model_of(rows: int) -> Engine:
+        artifact = make_artifact(family="linear", interval_ns=INTERVAL_NS)
+        intervals = {"p": rows * INTERVAL_NS} if rows > 1 else {}
+        return Engine(replace(artifact, spec=replace(artifact.spec, intervals=intervals)))
+
+    def fed(engine: Engine, start: int, num: int) -> Verdicts:
+        row = np.repeat(np.arange(start, start + num), 2)
+        series, zeros = np.tile(np.array([0, 1], np.int32), num), np.zeros(2 * num, np.int32)
+        values = np.random.default_rng(start).standard_normal((2 * num, 2))
+        readings = Readings(("p", "q"), series, row * INTERVAL_NS, values, zeros, np.arange(2 * num))
+        return engine.step(readings).verdicts
+
+    def of(found: Verdicts, name: str) -> tuple[np.ndarray, np.ndarray]:
+        mine = found.series == found.names.index(name)
+        return found.state[mine], np.diff(found.timestamp_ns[mine])
+
+    old, new = model_of(before), model_of(after)
+    fed(old, 0, 600)
+    if by_reload:
+        old.take_over(new)
+        new = old
+    else:
+        new.restore(through_bytes(old.save(old.slots_of(["p", "q"]))), 0, None)
+    found = fed(new, 600, 600)
+    (states, steps), (others, _) = of(found, "p"), of(found, "q")
+    assert set(steps.tolist()) == {after * INTERVAL_NS}
+    assert (states[0] == State.WARMING) == (before != after)
+    assert states[-1] != State.WARMING
+    assert not (others == State.WARMING).any()
