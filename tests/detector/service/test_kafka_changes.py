@@ -18,20 +18,11 @@ from connectors.kafka.cluster import wait_for_broker
 from connectors.kafka.connection import Connection, ProducerOptions
 from connectors.kafka.transactions import Transactions
 from connectors.records import Message
-from detector.artifact.registry import publish
-from tests.support.artifacts import make_artifact
 from tests.support.daemon import ROOT, Daemon, running, wait_for
 from tests.test_daemon_kafka import configuration, rows, samples, scored, send
 
 MakeTopic = Callable[..., str]
 OUTPUTS = ("scores", "alerts", "dead-letters", "state")
-
-
-@pytest.fixture(scope="module")
-def entry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("models") / "pump"
-    publish(make_artifact(threshold=0.8), directory)
-    return directory
 
 
 def configured(entry: Path, bootstrap: str, topic: str) -> str:

@@ -9,12 +9,9 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from detector.artifact.registry import publish
-from tests.detector.service.test_kafka_rights import committed
-from tests.support.artifacts import make_artifact
 from tests.support.daemon import running, wait_for
 from tests.support.kafka_broker import KafkaBroker, need_java
-from tests.test_daemon_kafka import configuration, rows, samples, send
+from tests.test_daemon_kafka import configuration, rows, samples, scored, send
 
 pytestmark = [pytest.mark.kafka, pytest.mark.kafka_changes]
 PROPERTIES = {
@@ -33,13 +30,6 @@ def forgetful_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaB
     broker.start()
     yield broker
     broker.kill()
-
-
-@pytest.fixture(scope="module")
-def entry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("models") / "pump"
-    publish(make_artifact(threshold=0.8), directory)
-    return directory
 
 
 def made_topics(bootstrap: str, state: dict[str, str]) -> str:
@@ -83,7 +73,7 @@ def test_a_transactional_id_that_expired_costs_nothing(
         wait_for(lambda: daemon.readings() == 30, f"30 readings; see {daemon.log}")
         wait_for(lambda: not has_transactional_id(bootstrap, name), "the id to expire")
         send(bootstrap, rows(topic, 10, 10))
-        wait_for(lambda: len(committed(bootstrap, topic)) == 57, f"all rows; see {daemon.log}")
+        wait_for(lambda: len(scored(bootstrap, topic)) == 57, f"all rows; see {daemon.log}")
         found = samples(daemon)
         failed = sum(
             found.get(("streamgauge_transactions_total", (("outcome", outcome),)), 0)
@@ -91,7 +81,7 @@ def test_a_transactional_id_that_expired_costs_nothing(
         )
         assert failed >= 1, "the id had not expired"
         assert daemon.terminate() == 0
-    assert set(committed(bootstrap, topic).values()) == {1}
+    assert set(scored(bootstrap, topic).values()) == {1}
 
 
 def test_state_that_retention_deleted_is_told_and_series_warm_up(
@@ -103,7 +93,7 @@ def test_state_that_retention_deleted_is_told_and_series_warm_up(
     config = configuration(entry, bootstrap, topic)
     send(bootstrap, rows(topic, 0, 20))
     with running(config, tmp_path) as daemon:
-        wait_for(lambda: len(committed(bootstrap, topic)) == 57, f"the first rows; see {daemon.log}")
+        wait_for(lambda: len(scored(bootstrap, topic)) == 57, f"the first rows; see {daemon.log}")
         assert daemon.terminate() == 0
     wait_for(lambda: not _has_records(bootstrap, f"out-{topic}.state"), "the deletion of the state")
     send(bootstrap, rows(topic, 20, 20))
@@ -113,7 +103,7 @@ def test_state_that_retention_deleted_is_told_and_series_warm_up(
         assert {one["partition"] for one in told} == {0, 1}
         assert all("cleanup.policy" in one["remedy"] for one in told)
         assert daemon.terminate() == 0
-    assert set(committed(bootstrap, topic).values()) == {1}
+    assert set(scored(bootstrap, topic).values()) == {1}
 
 
 def _has_records(bootstrap: str, topic: str) -> bool:

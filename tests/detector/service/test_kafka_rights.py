@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient
 
-from detector.artifact.registry import publish
 from tests.support import acls
-from tests.support.artifacts import make_artifact
 from tests.support.daemon import Daemon, running, wait_for
 from tests.support.kafka_broker import KafkaBroker, need_java
-from tests.test_daemon_kafka import configuration, rows, samples, send
+from tests.test_daemon_kafka import configuration, rows, samples, scored, send
 
 pytestmark = pytest.mark.kafka
 INPUT, GROUP, OUTPUTS, STATE, IDENTITY = range(5)
@@ -32,13 +27,6 @@ def guarded_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBro
     broker.start()
     yield broker
     broker.kill()
-
-
-@pytest.fixture(scope="module")
-def entry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("models") / "pump"
-    publish(make_artifact(threshold=0.8), directory)
-    return directory
 
 
 class Plant:
@@ -70,26 +58,7 @@ class Plant:
 
     def has_all(self) -> bool:
         """Whether the scores have every row but the newest of each series, which is still open."""
-        return len(committed(self.bootstrap, self.topic)) == 3 * (self.num_rows - 1)
-
-
-def committed(bootstrap: str, topic: str) -> Counter:
-    """(series, timestamp) -> how often readers of committed transactions find it in the scores."""
-    consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
-    )
-    partitions = [TopicPartition(f"out-{topic}.scores", number) for number in range(2)]
-    found: Counter = Counter()
-    try:
-        consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions)
-        while any(consumer.position(one) < ends[one] for one in partitions):
-            for record in chain.from_iterable(consumer.poll(timeout_ms=200).values()):
-                body = json.loads(record.value)
-                found.update((body["series"], time) for time in body["timestamp"])
-    finally:
-        consumer.close(autocommit=False)
-    return found
+        return len(scored(self.bootstrap, self.topic)) == 3 * (self.num_rows - 1)
 
 
 def missing(daemon: Daemon) -> set[str]:
@@ -141,7 +110,7 @@ def check(broker: KafkaBroker, entry: Path, tmp_path: Path, numbers: tuple[int, 
         assert len(told) >= len(numbers)
         assert daemon.terminate() == 0
     if mode == "exactly_once":
-        assert set(committed(plant.bootstrap, plant.topic).values()) == {1}
+        assert set(scored(plant.bootstrap, plant.topic).values()) == {1}
 
 
 def test_rights_on_input_and_outputs_may_go_and_come_back(
