@@ -124,7 +124,7 @@ class KafkaSource:
     def commit(self, position: Position) -> None:
         """Commit these offsets, and those whose commit failed before.
 
-        What the group or an absent broker refuses is logged, and read again later. Raises KafkaError else.
+        What the group or an absent broker refuses is logged and read again. Raises KafkaError otherwise.
         """
         offsets = self._partitions.to_commit(_numbers(position))
         if offsets and self._consumer.rebalances.joined and self._consumer.commit(offsets):

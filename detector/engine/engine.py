@@ -23,7 +23,7 @@ from detector.engine.snapshot import Origin, SeriesState
 from detector.engine.values import Changed, Counters, EngineOptions, Latest, StepResult
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.incidents.rules import IncidentRules
-from detector.rows.clock_rules import Turn
+from detector.rows.clock_rules import News
 from detector.rows.grid import Rows, split_rows
 from detector.scoring.row_scorer import RowVerdicts
 from detector.scoring.verdicts import Verdicts
@@ -72,8 +72,7 @@ class Engine:
     @property
     def latest(self) -> Latest:
         """The newest verdict of every known series."""
-        parts = self._parts
-        known = parts.series.known()
+        parts, known = self._parts, self._parts.series.known()
         ages, window = parts.window_scorer.ages(known), self.artifact.spec.window
         unjudged = parts.judged.of(known, ages, window)
         return parts.latest.of(known, ages >= window, unjudged, parts.grid.late_slots())
@@ -125,7 +124,7 @@ class Engine:
         final, provisional = self._score_readings(parts.number(readings.names), readings)
         self._follow(final, provisional, parts.incidents.replay)
         parts.take_counts()
-        parts.turned.clear()
+        parts.take_news()
 
     def use_rules(self, rules: IncidentRules) -> None:
         """Apply other rules from the next row on; open incidents stay open.
@@ -138,9 +137,9 @@ class Engine:
         """
         self._parts.use_rules(rules)
 
-    def take_turned(self) -> list[tuple[str, Turn]]:
-        """Return the series that started again since the last call, and why; a bounded number of them."""
-        return self._parts.take_turned()
+    def take_news(self) -> list[tuple[str, News]]:
+        """Return what happened to the clocks of series since the last call; a bounded number of events."""
+        return self._parts.take_news()
 
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one, because the input has ended."""
@@ -192,8 +191,7 @@ class Engine:
         """Note the readings, close the rows that they complete, and score these."""
         slot = slots[readings.series]
         self._parts.saved.note_readings(slot, readings.partition, readings.offset)
-        final: list[RowVerdicts] = []
-        provisional: list[RowVerdicts] = []
+        final, provisional = list[RowVerdicts](), list[RowVerdicts]()
         for turned, rows in self._parts.grid.rounds(slot, readings.timestamp_ns, readings.values):
             if turned:
                 final.append(self._parts.restart(turned))

@@ -24,14 +24,14 @@ from detector.incidents.incident import IncidentEvent
 from detector.incidents.incidents import Incidents
 from detector.incidents.rules import ChannelRule, IncidentRules
 from detector.incidents.silence import SilenceWatch
-from detector.rows.clock_rules import Turn
+from detector.rows.clock_rules import News, Turn
 from detector.rows.grid import Grid, GridCounters
 from detector.rows.missing_channels import LEAST_MISSING_ROWS
 from detector.rows.series_arrays import SeriesArray, SeriesIndex
 from detector.scoring.row_scorer import RowScorer, RowVerdicts
 from detector.scoring.window_scorer import WindowCounters, WindowScorer, slow_rows_of
 
-_MOST_TURNED = 1000
+_MOST_NEWS = 1000
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Parts:
     latest         the newest verdict of every series
     judged         for how long the rows of every series were not judged
     saved          what the saved state of every series holds
-    turned         series that started again, and why, until somebody takes them
+    news           what happened to the clocks of series, until somebody takes it
     """
 
     artifact: Artifact
@@ -61,7 +61,7 @@ class Parts:
     latest: LatestVerdicts
     judged: JudgedRows
     saved: SavedState
-    turned: list[tuple[str, Turn]] = field(default_factory=list)
+    news: list[tuple[str, News]] = field(default_factory=list)
     _origin: Origin | None = None
 
     @classmethod
@@ -152,10 +152,11 @@ class Parts:
             known = [at for at in new if names[at] in stated]
             self.grid.know(slots[known], np.array([stated[names[at]] for at in known], np.int64))
 
-    def take_turned(self) -> list[tuple[str, Turn]]:
-        """Return the series that started again since the last call, and why."""
-        turned, self.turned = self.turned, []
-        return turned
+    def take_news(self) -> list[tuple[str, News]]:
+        """Return what happened to the clocks of series since the last call."""
+        refuted = self.grid.take_refuted()[: _MOST_NEWS - len(self.news)]
+        news, self.news = self.news, []
+        return news + [(self.series.names[slot], "wrong clock") for slot in refuted]
 
     def restart(self, turned: Mapping[int, Turn]) -> RowVerdicts:
         """Start series again whose rows have other numbers from now on; return their waiting rows."""
@@ -166,7 +167,7 @@ class Parts:
         self._describe([self.series.names[slot] for slot in slots.tolist()])
         self.latest.restart(slots)
         named = [(self.series.names[slot], turned[slot]) for slot in slots.tolist()]
-        self.turned += named[: max(0, _MOST_TURNED - len(self.turned))]
+        self.news += named[: _MOST_NEWS - len(self.news)]
         self.saved.mark_urgent(slots)
         return waiting
 

@@ -14,6 +14,7 @@ from detector.offline.coverage import Coverage
 from detector.scoring.verdicts import State
 
 _MOST = 12
+_DROPPED = ("late_readings", "suspect_clock_dropped_readings")
 _WHY = {
     State.WARMING: "its window is not full yet",
     State.GAP: "its newest rows have no value",
@@ -44,7 +45,7 @@ def coverage_of(snapshot: EngineView) -> Coverage:
             if snapshot.unjudged[state] or num_series[state]
         },
         masked=(int(snapshot.totals["masked_rows"]), int(np.count_nonzero(latest.unjudged.masked))),
-        late_readings=int(snapshot.totals["late_readings"]),
+        dropped_readings=sum(int(snapshot.totals[name]) for name in _DROPPED),
         never_judged={
             latest.names[at]: State(int(latest.state[at])).label
             for at in np.flatnonzero(latest.unjudged.never)[:_MOST].tolist()
@@ -108,8 +109,8 @@ def judged_html(found: Mapping[str, Any], num_open: int) -> str:
         words.append(f"rows not judged: {', '.join(reasons)}")
     if found["masked"]["rows"]:
         words.append(f"judged without some of their values: {found['masked']['rows']:,}")
-    if found["late_readings"]:
-        words.append(f"late readings, dropped: {found['late_readings']:,}")
+    if found["dropped_readings"]:
+        words.append(f"readings dropped, late or by a wrong clock: {found['dropped_readings']:,}")
     return f"<p>{html.escape('; '.join(words))}</p>\n{_table(found)}"
 
 

@@ -118,6 +118,7 @@ STREAM = (
     _counter("late_readings", "Readings dropped because their row was already closed"),
     _counter("duplicate_readings", "Readings that replaced an earlier value of the same series and time"),
     _counter("out_of_order_readings", "Readings older than the newest of their series, still accepted"),
+    _counter("overwritten_readings", "Readings that lost a value to a newer reading of the same row"),
     _counter("suspect_clock_readings", "Readings held back because their time was far off"),
     _counter("suspect_clock_dropped_readings", "Held readings that were dropped: their clock was wrong"),
     _counter("clock_restarts", "Times that a series started again because its clock went back"),

@@ -115,6 +115,7 @@ def _totals(counters: Counters) -> dict[str, float]:
         "late_readings": counters.grid.late,
         "duplicate_readings": counters.grid.duplicate,
         "out_of_order_readings": counters.grid.out_of_order,
+        "overwritten_readings": counters.grid.overwritten,
         "suspect_clock_readings": counters.grid.suspect,
         "suspect_clock_dropped_readings": counters.grid.suspect_dropped,
         "clock_restarts": counters.grid.clock_restarts,

@@ -103,10 +103,10 @@ class ReplaySink:
     def close(self) -> None:
         """Do nothing: there is nothing of its own to release."""
 
-    def report(self, late_readings: int) -> Report:
-        """Return what was kept so far; `late_readings` were dropped."""
+    def report(self, dropped_readings: int) -> Report:
+        """Return what was kept so far; `dropped_readings` were dropped."""
         incidents = sorted(self._incidents.values(), key=lambda one: (one.opened_ns, one.series))
-        coverage = Coverage.of(self._verdicts, late_readings)
+        coverage = Coverage.of(self._verdicts, dropped_readings)
         return Report(tuple(self._verdicts), tuple(incidents), coverage)
 
 
@@ -114,7 +114,7 @@ def replay(source: Source, engine: Engine) -> Report:
     """Run everything that `source` holds through `engine`, to the end of the source."""
     sink = ReplaySink(engine.artifact.spec)
     run(source, engine, sink)
-    return sink.report(engine.counters.grid.late)
+    return sink.report(engine.counters.grid.dropped)
 
 
 def backtest_parquet(
@@ -211,7 +211,7 @@ def _replayed(dataset: Dataset, engine: Engine, out: Path | None) -> Report:
         run(ParquetSource(dataset), engine, sink)
     finally:
         writer.close()
-    return sink.report(engine.counters.grid.late)
+    return sink.report(engine.counters.grid.dropped)
 
 
 def _write_json(outcome: BacktestOutcome, out: Path) -> None:

@@ -21,7 +21,7 @@ class Coverage:
     series, judged_series  series with a verdict, and those with a judged row
     unjudged               (rows, series) of each reason, by the label of the state: warming, gap, missing
     masked                 (rows, series) of rows judged without one of their values
-    late_readings          readings dropped because their row was closed
+    dropped_readings          readings dropped for their time: late, or by a wrong clock
     never_judged           the state of most of its rows, by series without a judged row
     """
 
@@ -31,11 +31,11 @@ class Coverage:
     judged_series: int
     unjudged: Mapping[str, tuple[int, int]]
     masked: tuple[int, int]
-    late_readings: int
+    dropped_readings: int
     never_judged: Mapping[str, str]
 
     @classmethod
-    def of(cls, verdicts: Iterable[Verdicts], late_readings: int) -> Coverage:
+    def of(cls, verdicts: Iterable[Verdicts], dropped_readings: int) -> Coverage:
         """Return the coverage of final verdicts, given part by part."""
         judged: dict[str, int] = {}
         masked: dict[str, int] = {}
@@ -64,7 +64,7 @@ class Coverage:
                 if unjudged[:, state].any()
             },
             masked=(sum(masked.values()), sum(num > 0 for num in masked.values())),
-            late_readings=late_readings,
+            dropped_readings=dropped_readings,
             never_judged={
                 name: State(int(states[name].argmax())).label for name, num in judged.items() if num == 0
             },
@@ -85,14 +85,14 @@ class Coverage:
             judged_series=sum(part.judged_series for part in parts),
             unjudged=unjudged,
             masked=(sum(part.masked[0] for part in parts), sum(part.masked[1] for part in parts)),
-            late_readings=sum(part.late_readings for part in parts),
+            dropped_readings=sum(part.dropped_readings for part in parts),
             never_judged={name: state for part in parts for name, state in part.never_judged.items()},
         )
 
     @property
     def share(self) -> float:
-        """The share of the rows that was judged, late ones included; NaN if there is no row."""
-        given = self.rows + self.late_readings
+        """The share of the rows that was judged, dropped readings included; NaN if there is no row."""
+        given = self.rows + self.dropped_readings
         return self.judged_rows / given if given else float("nan")
 
     @property
@@ -110,8 +110,8 @@ class Coverage:
             yield f"not judged, {name}: {rows:,} rows in {series:,} series"
         if self.masked[0]:
             yield f"judged without some of their values: {self.masked[0]:,} rows in {self.masked[1]:,} series"
-        if self.late_readings:
-            yield f"late readings, dropped: {self.late_readings:,}"
+        if self.dropped_readings:
+            yield f"readings dropped, late or by a wrong clock: {self.dropped_readings:,}"
         if self.never_judged:
             shown = [f"{name} ({state})" for name, state in list(self.never_judged.items())[:_FIRST]]
             more = len(self.never_judged) - len(shown)
@@ -126,6 +126,6 @@ class Coverage:
             "judged": {"rows": self.judged_rows, "series": self.judged_series},
             **found,
             "masked": {"rows": self.masked[0], "series": self.masked[1]},
-            "late_readings": self.late_readings,
+            "dropped_readings": self.dropped_readings,
             "never_judged": dict(self.never_judged),
         }

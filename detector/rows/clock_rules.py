@@ -25,18 +25,20 @@ RATE_STEPS = 16
 _MOST_HELD = 4096
 
 Turn = Literal["clock went back", "interval changed"]
+News = Turn | Literal["wrong clock"]
+"""What people are told of the clock of a series; the last one: readings far ahead were dropped."""
 Taken = tuple[int, int, int, bytes]
 """Slot, time, row and values of a reading that was believed."""
 
 
 @dataclass(slots=True)
 class ClockCounters:
-    """Count what the rules decided.
+    """Count what the rules decided. A reading that was dropped is in `late` or in `suspect_dropped`.
 
     late              readings dropped because their row was closed
     out_of_order      readings older than the newest of their series, but in time
     suspect           readings held back because of their time; they were taken or dropped later
-    suspect_dropped   those of them that were dropped
+    suspect_dropped   those of them that were dropped because they were far ahead
     clock_restarts    times that a series started again because its clock went back
     interval_changes  times that a series got rows of another length
     """
@@ -124,6 +126,7 @@ class Follower:
         self._state, self._slot, self._counters = state, slot, counters
         self.doubt = doubt
         self.taken: list[Taken] = []
+        self.refuted = False
         self.turn: Turn | None = None
         self.again: list[tuple[int, bytes]] = []
 
@@ -187,6 +190,7 @@ class Follower:
         doubt.since += 1
         if doubt.since >= CONFIRM:
             self._counters.suspect_dropped += len(doubt.held)
+            self.refuted = True
             doubt.held, doubt.since = [], 0
 
     def _note_late(self, time: int, values: bytes) -> None:
@@ -205,9 +209,8 @@ class Follower:
             self._start_again()
 
     def _drop_late(self) -> None:
-        num, self.doubt.late = len(self.doubt.late), []
-        self._counters.late += num
-        self._counters.suspect_dropped += num
+        self._counters.late += len(self.doubt.late)
+        self.doubt.late = []
 
     def _start_again(self) -> None:
         """Forget the clock of the series: the next reading is its first."""

@@ -47,9 +47,16 @@ class GridCounters(ClockCounters):
     """Count readings since the start; see `ClockCounters` for those that the clocks count.
 
     duplicate     overwrote a value of the same series, timestamp and channel
+    overwritten   lost a value to a newer reading of the same row
     """
 
     duplicate: int = 0
+    overwritten: int = 0
+
+    @property
+    def dropped(self) -> int:
+        """Return how many readings were dropped for their time."""
+        return self.late + self.suspect_dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +174,7 @@ class Grid:
     def flush(self) -> Rows:
         """Take what is held back, close and return every open row, because the input has ended."""
         read, row = self._clocks.release()
+        self._take_counts()
         pending = self._merge(_Pending(read.slot, row, read.timestamp_ns, read.values))
         self._pending = self._no_readings()
         return self._emit(pending)
@@ -184,6 +192,10 @@ class Grid:
     def newest(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the newest timestamp of each of `slots`, int64 [n]; far below 0 where there is none."""
         return self._clocks.newest(slots)
+
+    def take_refuted(self) -> list[int]:
+        """Return the series whose readings were far ahead and were dropped since the last call, ascending."""
+        return self._clocks.take_refuted()
 
     def late_slots(self) -> NDArray[np.int32]:
         """Return the series that send only late readings, int32, ascending."""
@@ -259,6 +271,7 @@ class Grid:
         starts = starts_of(readings.slot, row)
         values = readings.values
         if len(starts) < len(row):
+            self.counters.overwritten += _count_overwriting(values, starts)
             values = _last_valid(values, starts)
         return Rows(readings.slot[starts], row[starts], values)
 

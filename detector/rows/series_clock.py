@@ -6,7 +6,7 @@ readings of that series alone, so a replay decides the same.
 1. Jump    A reading far ahead of the newest is held. Three times in a row ahead confirm it: all are taken, in
            their order. Three later readings on the old clock refute it: it is dropped.
 2. Back    Late readings are dropped and counted. From the third in a row on they are kept, and the series is
-           late. Twenty in a row, each as new as the one before, start the series again on their clock.
+           late. Sixty in a row, each as new as the one before, start the series again on their clock.
 3. Rate    A series that sends so seldom that no window could ever fill gets longer rows: the median of its
            last 16 steps. A series with longer rows that sends faster again gets shorter ones.
 4. Lines   Each 32 readings the lines move, if readings come next to a line. With a lateness they stay.
@@ -46,6 +46,7 @@ class SeriesClocks:
         self._slow_rows = slow_rows
         self._state = ClockState(interval_ns)
         self._doubts: dict[int, Doubt] = {}
+        self._refuted: set[int] = set()
         self.counters = ClockCounters()
         self._usual = UsualReadings(self._state, lateness_ns, slow_rows, self.counters)
 
@@ -74,6 +75,12 @@ class SeriesClocks:
             array.reset(slots)
         for slot in slots.tolist():
             self._doubts.pop(slot, None)
+            self._refuted.discard(slot)
+
+    def take_refuted(self) -> list[int]:
+        """Return the series whose readings were far ahead and were dropped since the last call, ascending."""
+        refuted, self._refuted = sorted(self._refuted), set()
+        return refuted
 
     def doubts(self, slots: NDArray[np.int32]) -> list[Doubt | None]:
         """Return what is in doubt about each series, None where nothing is, for a snapshot."""
@@ -108,11 +115,15 @@ class SeriesClocks:
             at = end
 
     def release(self) -> tuple[Read, NDArray[np.int64]]:
-        """Take every reading that is held, because the input has ended; return them with their rows."""
+        """Take every reading that is held, because the input has ended; return them with their rows.
+
+        Late ones are dropped: their rows are closed.
+        """
         taken: list[tuple[int, int, int, bytes]] = []
         for slot in sorted(self._doubts):
             doubt = self._doubts[slot]
-            held, doubt.held = doubt.held, []
+            self.counters.late += len(doubt.late)
+            held, doubt.held, doubt.late = doubt.held, [], []
             for time, values in sorted(held, key=lambda one: one[0]):
                 self._state.newest.data[slot] = max(int(self._state.newest.data[slot]), time)
                 taken.append((slot, time, self._row(slot, time), values))
@@ -165,6 +176,8 @@ class SeriesClocks:
                 follower.take(int(read.timestamp_ns[at]), read.values[at].tobytes())
                 at += 1
             taken += follower.taken
+            if follower.refuted:
+                self._refuted.add(slot)
             if not follower.doubt.is_settled():
                 self._doubts[slot] = follower.doubt
             after = read.take(np.arange(at, end))

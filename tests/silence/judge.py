@@ -51,7 +51,7 @@ _PLAIN = {
 """What every training records. Any other entry that is not empty tells something."""
 _QUIET_COUNTERS = {
     *("readings", "rows", "gap_rows", "windows", "cells", "nan_cells", "states", "suppressed"),
-    *("late", "duplicate", "out_of_order", "judged", "masked", "unjudged"),
+    *("late", "duplicate", "overwritten", "out_of_order", "judged", "masked", "unjudged"),
 }
 """Counters that no alert watches. Any other one tells something when it is not 0."""
 _QUIET_STATES = {State.OK, State.ANOMALOUS, State.WARMING}

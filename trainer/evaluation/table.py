@@ -63,10 +63,10 @@ def judged_lines(evaluation: EvaluationResult) -> Iterator[str]:
 
 def _warning(file: str, rows: str, coverage: Coverage) -> str:
     """Return a line about a file that was not judged, or less than half of it."""
-    given = coverage.rows + coverage.late_readings
+    given = coverage.rows + coverage.dropped_readings
     reasons = [f"{name.replace('_', ' ')} {num:,}" for name, (num, _) in coverage.unjudged.items()]
-    if coverage.late_readings:
-        reasons.append(f"late {coverage.late_readings:,}")
+    if coverage.dropped_readings:
+        reasons.append(f"dropped {coverage.dropped_readings:,}")
     why = f"({', '.join(reasons)}): its figures say little"
     if coverage.judged_rows == 0:
         return f"NOT JUDGED: {file}: none of its {given:,} {rows} {why}"

@@ -160,12 +160,13 @@ def _irregular() -> timeseries.Panel:
     return panels.bars(
         Face(
             "Irregular readings",
-            "Late: dropped, because their row was closed. Duplicate: replaced a value. Out of order: "
-            "accepted. Wrong clock: dropped, because their time was far ahead or behind. Unknown channel: "
-            "the model does not have it.",
+            "Late: dropped, because their row was closed. Duplicate: replaced a value. Overwritten: shared "
+            "a row with a newer one. Out of order: accepted. Wrong clock: dropped, because they were far "
+            "ahead. Unknown channel: the model does not have it.",
         ),
         Query(f"sum({increase('late_readings_total')})", "late"),
         Query(f"sum({increase('duplicate_readings_total')})", "duplicate"),
+        Query(f"sum({increase('overwritten_readings_total')})", "overwritten"),
         Query(f"sum({increase('out_of_order_readings_total')})", "out of order"),
         Query(f"sum({increase('suspect_clock_dropped_readings_total')})", "wrong clock"),
         Query(f"sum({increase('unknown_channel_values_total')})", "unknown channel"),
@@ -239,7 +240,7 @@ def _kafka() -> Section:
                     "Transactions",
                     "By outcome, per interval. Aborted: repeated later. Fenced: another process has the same "
                     "transactional_id.",
-                    width=8,
+                    width=6,
                 ),
                 Query(f"sum by (outcome) ({increase('transactions_total')})", "{{outcome}}"),
             ),
@@ -248,7 +249,7 @@ def _kafka() -> Section:
                     "Split series and missing rights",
                     "Series whose readings come from several partitions. Rights in Kafka that are missing "
                     "now, and requests that were refused.",
-                    width=8,
+                    width=6,
                 ),
                 Query(f"sum({of('series_in_several_partitions')})", "split series"),
                 Query(f"sum({of('missing_rights')}) or vector(0)", "missing rights"),
@@ -258,12 +259,12 @@ def _kafka() -> Section:
                 Face(
                     "Rebalances",
                     "Assignments of partitions, by process. Many: processes join and leave often.",
-                    width=8,
+                    width=6,
                 ),
                 Query(f"sum by (instance) ({increase('rebalances_total')})", _BY_INSTANCE),
             ),
             panels.lines(
-                Face("Ready processes", "1: the process scores new data.", width=8),
+                Face("Ready processes", "1: the process scores new data.", width=6),
                 Query(f"max by (instance) ({of('ready')})", _BY_INSTANCE),
             ),
         ),

@@ -1,4 +1,4 @@
-"""The log names series whose clock is behind, went back, or sends at another rate: each once."""
+"""The log names series whose clock is wrong, behind, went back, or sends at another rate: each once."""
 
 from __future__ import annotations
 
@@ -29,10 +29,14 @@ def readings_of(names: tuple[str, ...], seconds: np.ndarray) -> Readings:
 @pytest.fixture
 def follow(caplog: pytest.LogCaptureFixture):
     """Feed one engine; return what the log said about clocks: words, names, number of series."""
-    engine, log = Engine(make_artifact(family="linear")), ClockLog()
+    now = [0.0]
+    engine, log = Engine(make_artifact(family="linear")), ClockLog(lambda: now[0])
     caplog.set_level(logging.INFO)
 
-    def feed(names: tuple[str, ...], seconds: np.ndarray) -> list[tuple[str, list[str], int]]:
+    def feed(
+        names: tuple[str, ...], seconds: np.ndarray, at: float = 0.0
+    ) -> list[tuple[str, list[str], int]]:
+        now[0] = at
         caplog.clear()
         engine.step(readings_of(names, seconds))
         log.on_turn(engine, engine.latest)
@@ -42,15 +46,27 @@ def follow(caplog: pytest.LogCaptureFixture):
     return feed
 
 
-def test_a_series_that_sends_only_late_readings_is_named_once_and_when_it_is_over(follow) -> None:
+def test_a_series_that_sends_only_late_readings_is_named_once(follow) -> None:
     names = ("pump-1", "pump-2")
     assert follow(names, np.arange(1000, 1100)) == []
     assert follow(names[:1], np.arange(LATE_FROM - 1)) == []  # a few late readings are usual
     [(words, named, num)] = follow(names[:1], np.arange(10, 20))
     assert ("only late readings" in words, named, num) == (True, ["pump-1"], 1)
     assert follow(names[:1], np.arange(20, 30)) == []
-    [(words, named, _)] = follow(names, np.arange(1100, 1103))
-    assert ("in time again" in words, named) == (True, ["pump-1"])
+    assert follow(names, np.arange(1100, 1103)) == []
+    assert follow(names[:1], np.arange(10, 20), at=599.0) == []  # late again: it was named a short time ago
+    assert follow(names, np.arange(1103, 1106)) == []
+    [(_, named, _)] = follow(names[:1], np.arange(10, 20), at=600.0)
+    assert named == ["pump-1"]
+
+
+@pytest.mark.parametrize("ahead", [3_600, 72_000])
+def test_a_series_whose_readings_far_ahead_were_dropped_is_named(follow, ahead: int) -> None:
+    names = ("pump-1", "pump-2")
+    assert follow(names, np.arange(100)) == []
+    assert follow(names[:1], np.array([100 + ahead])) == []  # it may be right
+    [(words, named, num)] = follow(names, np.arange(101, 110))
+    assert ("far ahead" in words, named, num) == (True, ["pump-1"], 1)
 
 
 @pytest.mark.parametrize("back", [200, 86_400, 10**7])

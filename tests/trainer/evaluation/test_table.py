@@ -120,7 +120,7 @@ def test_alarms_stand_beside_the_rows_that_were_judged() -> None:
         (0, 0, {"warming": 5}, "NOT JUDGED: b: none of its 5 test rows (warming 5): its figures say little"),
         (0, 0, {"gap": 2, "missing": 3}, "NOT JUDGED: b: none of its 5 test rows (gap 2, missing 3)"),
         (2, 0, {"out_of_range": 3}, "HARDLY JUDGED: b: only 2 of its 5 test rows (out of range 3)"),
-        (4, 6, {}, "HARDLY JUDGED: b: only 4 of its 10 test rows (late 6)"),
+        (4, 6, {}, "HARDLY JUDGED: b: only 4 of its 10 test rows (dropped 6)"),
         (3, 0, {"warming": 3}, None),
         (5, 0, {}, None),
     ],
@@ -149,7 +149,7 @@ def test_pooled_coverage_adds_rows_series_and_reasons() -> None:
     )
     assert (pooled.rows, pooled.judged_rows, pooled.series, pooled.judged_series) == (15, 9, 3, 2)
     assert pooled.unjudged == {"warming": (4, 2), "gap": (2, 1)}
-    assert (pooled.late_readings, pooled.never_judged) == (2, {"b": "gap"})
+    assert (pooled.dropped_readings, pooled.never_judged) == (2, {"b": "gap"})
     assert pooled.share == pytest.approx(9 / 17)
     assert np.isnan(Coverage.pooled([]).share)
     document = as_json(evaluation(result("a", 0.3, 0.4), result("b", 0.3, 0.4)))
