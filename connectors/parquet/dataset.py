@@ -114,28 +114,30 @@ def _shared_metadata(schemas: Iterable[pa.Schema]) -> dict[str, str]:
     return {key: values.pop() for key, values in found.items() if len(values) == 1}
 
 
-def infer_interval(timestamps_ns: NDArray[np.int64], series: NDArray[np.int32] | None = None) -> int | None:
-    """Return the most common step between the distinct times of a series; None if no series has two times.
-
-    If no step is common (jittered clocks), return the median step.
+def infer_interval(timestamps_ns: NDArray[np.int64]) -> int | None:
+    """Return the usual step between the distinct times of one series; None without two times.
 
     Args:
         timestamps_ns: int64 [n], in any order.
-        series: int32 [n], the series of each row; by default all rows are of one series.
 
     >>> infer_interval(np.array([0, 60, 120, 300]))
     60
     """
-    codes = np.zeros(len(timestamps_ns), np.int32) if series is None else series
-    order = np.lexsort((timestamps_ns, codes))
-    steps = np.diff(timestamps_ns[order])
-    steps = steps[(np.diff(codes[order]) == 0) & (steps > 0)]
-    if len(steps) == 0:
-        return None
-    values, counts = np.unique(steps, return_counts=True)
-    if counts.max() * 5 >= len(steps):
-        return int(values[counts.argmax()])
-    return int(np.median(steps))
+    distinct = np.unique(timestamps_ns)
+    steps, counts = np.unique(distinct[1:] - distinct[:-1], return_counts=True)
+    return usual_step(steps, counts) if len(steps) else None
+
+
+def usual_step(steps: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
+    """Return the most common step; if no step is common (jittered clocks), the median.
+
+    Args:
+        steps: Different steps, int64 [n], ascending; at least one.
+        counts: How often each came, int64 [n].
+    """
+    if counts.max() * 5 >= counts.sum():
+        return int(steps[counts.argmax()])
+    return int(steps[np.searchsorted(counts.cumsum(), counts.sum() / 2)])
 
 
 def _find_files(path: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from connectors.parquet.dataset import usual_step
 from connectors.parquet.reader import Chunk
 from detector.rows import phase
 from trainer.errors import TooLittleDataError, TrainerError
@@ -18,7 +19,7 @@ from trainer.errors import TooLittleDataError, TrainerError
 _MOST_STEPS = 4096
 """Different steps that are kept of a series; of more, the rarest are forgotten."""
 _COMMON = 0.2
-"""A step is common if it is at least this share of all; two common ones far apart are two rates."""
+"""Steps far from the usual one that are at least this share of all are another rate."""
 _ENOUGH = 20
 """Steps of a series from which two rates can be told."""
 _NEARLY = 0.1
@@ -95,16 +96,14 @@ def _most_common(counts: dict[int, int], found: tuple[NDArray[np.int64], NDArray
 
 
 def _interval(name: str, counts: dict[int, int], slow_rows: int) -> int:
-    """Return the most common step; the median step if none is common.
+    """Return the usual step of a series.
 
     Raises:
         TrainerError: Two steps are common that are too far apart for one interval.
     """
     step = np.array(sorted(counts), np.int64)
-    num = np.array([counts[one] for one in step.tolist()])
-    total = int(num.sum())
-    common = int(step[num.argmax()])
-    interval = common if num.max() >= _COMMON * total else int(step[np.searchsorted(num.cumsum(), total / 2)])
+    num = np.array([counts[one] for one in step.tolist()], np.int64)
+    total, interval = int(num.sum()), usual_step(step, num)
     for at, (low, high) in enumerate(((0.0, 1 / (slow_rows + 1)), (slow_rows + 1.0, np.inf))):
         inside = (step >= interval * low) & (step <= interval * high)
         if total >= _ENOUGH and num[inside].sum() >= _COMMON * total:

@@ -277,12 +277,6 @@ def test_the_interval_is_the_most_common_step_in_any_order_with_gaps_and_duplica
     assert infer_interval(shuffled) == 60 * SECOND
 
 
-def test_the_interval_of_many_series_is_that_within_a_series() -> None:
-    timestamp_ns = np.repeat(np.arange(6), 3) * 10 * SECOND + np.tile([0, 1, 2], 6) * SECOND
-    series = np.tile(np.arange(3, dtype=np.int32), 6)
-    assert infer_interval(timestamp_ns, series) == 10 * SECOND
-
-
 def test_the_interval_of_a_jittered_clock_is_the_median_step() -> None:
     steps = np.array([9_700, 9_900, 10_000, 10_100, 10_200, 10_300, 9_800])
     assert infer_interval(np.concatenate([[0], np.cumsum(steps)])) == 10_000

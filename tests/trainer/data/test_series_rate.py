@@ -75,3 +75,12 @@ def test_jitter_loses_no_row_of_the_history_at_any_phase(interval: str, phase: f
     assert detector.artifact.spec.training["rows"] == pytest.approx(len(frame), abs=20)
     counts = detector.score(frame)["state"].value_counts()
     assert counts.get(State.GAP.label, 0) <= 2
+
+
+def test_the_interval_of_series_that_send_one_after_the_other_is_that_within_a_series() -> None:
+    parts = [
+        rows_of(300, 10 * SECOND, f"2026-01-01 00:00:0{at}", at).assign(series=f"s{at}") for at in range(3)
+    ]
+    spec = trained(pd.concat(parts).sort_index()).artifact.spec
+    assert spec.interval_ns == 10 * 10**9
+    assert spec.intervals == {}
