@@ -19,7 +19,7 @@ from detector.engine.judged_rows import JudgedRows
 from detector.engine.latest import LatestVerdicts
 from detector.engine.saved_state import SavedState
 from detector.engine.snapshot import Origin
-from detector.engine.values import Counters, EngineOptions
+from detector.engine.values import Counters, EngineOptions, Feedback
 from detector.incidents.incident import IncidentEvent
 from detector.incidents.incidents import Incidents
 from detector.incidents.rules import ChannelRule, IncidentRules
@@ -29,7 +29,7 @@ from detector.rows.grid import Grid, GridCounters
 from detector.rows.missing_channels import LEAST_MISSING_ROWS
 from detector.rows.series_arrays import SeriesArray, SeriesIndex
 from detector.scoring.row_scorer import RowScorer, RowVerdicts
-from detector.scoring.window_scorer import WindowCounters, WindowScorer, slow_rows_of
+from detector.scoring.window_scorer import WindowScorer, slow_rows_of
 
 _MOST_NEWS = 1000
 
@@ -47,6 +47,7 @@ class Parts:
     latest         the newest verdict of every series
     judged         for how long the rows of every series were not judged
     saved          what the saved state of every series holds
+    feedback       what incidents change for later rows
     news           what happened to the clocks of series, until somebody takes it
     """
 
@@ -61,6 +62,7 @@ class Parts:
     latest: LatestVerdicts
     judged: JudgedRows
     saved: SavedState
+    feedback: tuple[Feedback, ...] = ()
     news: list[tuple[str, News]] = field(default_factory=list)
     _origin: Origin | None = None
 
@@ -123,13 +125,16 @@ class Parts:
 
         The order is part of the snapshot format: raise `snapshot.FORMAT` when it changes.
         """
-        scoring = (self.grid, self.window_scorer, self.row_scorer)
-        return [
-            *(array for part in scoring for array in part.arrays()),
-            *self.latest.arrays(),
-            *self.judged.arrays(),
-            *self.incidents.arrays(),
-        ]
+        feedback = (array for one in self.feedback for array in one.arrays())
+        return [*self.grid.arrays(), *self.scoring_arrays(), *self.following_arrays(), *feedback]
+
+    def scoring_arrays(self) -> list[SeriesArray]:
+        """Return the saved arrays that scoring rows changes."""
+        return [*self.window_scorer.arrays(), *self.row_scorer.arrays()]
+
+    def following_arrays(self) -> list[SeriesArray]:
+        """Return the saved arrays that following verdicts changes."""
+        return [*self.latest.arrays(), *self.judged.arrays(), *self.incidents.arrays()]
 
     def number(self, names: tuple[str, ...] | list[str]) -> NDArray[np.int32]:
         """Return the slots of these series, int32 [len(names)], and make room for new ones."""
@@ -164,6 +169,7 @@ class Parts:
         waiting = self.row_scorer.score(self.window_scorer.flush(slots))
         for part in (self.window_scorer, self.row_scorer):
             part.drop(slots)
+        self._drop_feedback(slots)
         self._describe([self.series.names[slot] for slot in slots.tolist()])
         self.latest.restart(slots)
         named = [(self.series.names[slot], turned[slot]) for slot in slots.tolist()]
@@ -185,7 +191,12 @@ class Parts:
         scoring = (self.grid, self.window_scorer, self.row_scorer)
         for part in (*scoring, self.incidents, self.silence, self.latest, self.judged, self.saved):
             part.drop(slots)
+        self._drop_feedback(slots)
         self.series.drop(slots.tolist())
+
+    def _drop_feedback(self, slots: NDArray[np.int32]) -> None:
+        for one in self.feedback:
+            one.drop(slots)
 
     def find_silent(
         self, slots: NDArray[np.int32], readings: Readings, now_ns: int
@@ -212,21 +223,22 @@ class Parts:
         self.saved.mark_urgent(stale)
         return [self.row_scorer.stale(stale, self.latest.starts(stale))]
 
-    def take_counts(self) -> Counters:
-        """Return what the parts have counted since the last call, and let them count from zero again."""
-        seen = self.window_scorer.counters
-        counts = Counters(
-            rows=seen.rows,
-            gap_rows=seen.gap_rows,
-            windows=seen.windows,
-            cells=seen.cells,
-            nan_cells=seen.nan_cells,
-            common_scale_rows=seen.common_scale_rows,
-            grid=self.grid.counters,
-            suppressed=self.incidents.take_suppressed(),
-        )
-        self.window_scorer.counters, self.grid.counters = WindowCounters(), GridCounters()
-        return counts
+
+def take_counts(parts: Parts) -> Counters:
+    """Return what the parts have counted since the last call, and let them count from zero again."""
+    seen = parts.window_scorer.counts.take()
+    counts = Counters(
+        rows=seen.rows,
+        gap_rows=seen.gap_rows,
+        windows=seen.windows,
+        cells=seen.cells,
+        nan_cells=seen.nan_cells,
+        common_scale_rows=seen.common_scale_rows,
+        grid=parts.grid.counters,
+        suppressed=parts.incidents.take_suppressed(),
+    )
+    parts.grid.counters = GridCounters()
+    return counts
 
 
 def _missing_limits(spec: Spec, rules: IncidentRules) -> NDArray[np.int64]:

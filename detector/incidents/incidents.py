@@ -83,6 +83,13 @@ class Incidents:
         """Return what is kept of a series; begin to keep something where there was nothing."""
         return self._tracks.setdefault(series, Track())
 
+    def put_back(self, series: str, track: Track | None) -> None:
+        """Keep of a series what `track` has; None: nothing."""
+        if track is None:
+            self._tracks.pop(series, None)
+        else:
+            self._tracks[series] = track
+
     def restore(self, series: str, track: Track | None, is_ours: bool) -> None:
         """Continue the incidents of a series from its saved state.
 
