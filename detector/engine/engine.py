@@ -10,28 +10,28 @@ whatever order they arrive within `lateness`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectors.records import Readings
 from detector.artifact.spec import Artifact
+from detector.engine.decided.acceptance import Learning
+from detector.engine.decided.decisions import Decisions
 from detector.engine.handover import move_series, restore_series, save_series
 from detector.engine.parts import Parts
+from detector.engine.rounds import Rounds
 from detector.engine.snapshot import Origin, SeriesState
 from detector.engine.values import Changed, Counters, EngineOptions, Latest, StepResult
+from detector.incidents.decision import Decision
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.incidents.rules import IncidentRules
 from detector.rows.clock_rules import News
-from detector.rows.grid import Rows, split_rows
-from detector.scoring.row_scorer import RowVerdicts
 from detector.scoring.verdicts import Verdicts
 
 __all__ = ["Changed", "Counters", "Engine", "EngineOptions", "Latest", "StepResult"]
-
-_Scored = tuple[list[RowVerdicts], list[RowVerdicts]]
-"""Final and provisional verdicts."""
 
 
 class Engine:
@@ -47,6 +47,8 @@ class Engine:
 
     def __init__(self, artifact: Artifact, options: EngineOptions | None = None) -> None:
         self._parts = Parts.of(artifact, options or EngineOptions())
+        self._parts.feedback = (*self._parts.feedback, Learning(self._parts))
+        self._decisions = Decisions()
         self.counters = Counters()
 
     @property
@@ -91,9 +93,8 @@ class Engine:
     def step(self, readings: Readings, now_ns: int | None = None) -> StepResult:
         """Take readings in order of arrival and return the verdicts that became final.
 
-        1. score   close rows, score their windows
+        1. judge   close rows, score their windows, update the incidents (`detector.engine.rounds`)
         2. watch   look for silent and stale series, if the time is given
-        3. follow  remember the newest verdicts, update the incidents
 
         Args:
             readings: the next readings, in order of arrival.
@@ -101,14 +102,16 @@ class Engine:
         """
         parts = self._parts
         slots = parts.number(readings.names)
-        final, provisional = self._score_readings(slots, readings)  # 1. score
+        self._decisions.take_in(parts)
+        rounds = Rounds(parts, parts.incidents.update)
+        self._judge_readings(slots, readings, rounds)  # 1. judge
         noticed: tuple[IncidentEvent, ...] = ()
         if now_ns is not None:  # 2. watch
             noticed = parts.find_silent(slots, readings, now_ns)
-            final += parts.find_stale(now_ns)
-        result = self._follow(final, provisional, parts.incidents.update)  # 3. follow
+            rounds.follow(parts.find_stale(now_ns), [])
+        result = self._result(rounds)
         self._count(result.verdicts, len(readings))
-        return StepResult(result.verdicts, noticed + result.incidents, result.provisional)
+        return replace(result, incidents=noticed + result.incidents)
 
     def tick(self, now_ns: int) -> StepResult:
         """Pass the service's time when nothing was read; see `step`."""
@@ -121,10 +124,20 @@ class Engine:
         decisions of this model on those rows were never published.
         """
         parts = self._parts
-        final, provisional = self._score_readings(parts.number(readings.names), readings)
-        self._follow(final, provisional, parts.incidents.replay)
+        rounds = Rounds(parts, parts.incidents.replay)
+        self._judge_readings(parts.number(readings.names), readings, rounds)
+        self._result(rounds)
         parts.take_counts()
         parts.take_news()
+
+    def decide(self, decisions: Sequence[tuple[int, Decision]], source: int = 0) -> None:
+        """Take decisions of people; each takes effect in a later `step` (`detector.engine.decided`).
+
+        Args:
+            decisions: each with its number, above those of all before it.
+            source: stands for the topic that they come from. Another one begins again with its numbers.
+        """
+        self._decisions.give(decisions, source)
 
     def use_rules(self, rules: IncidentRules) -> None:
         """Apply other rules from the next row on; open incidents stay open.
@@ -143,20 +156,24 @@ class Engine:
 
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one, because the input has ended."""
-        final, _ = _score_rows(self._parts, self._parts.grid.flush())
-        final.append(self._parts.row_scorer.score(self._parts.window_scorer.flush()))
-        return self._emit(final)
+        rounds = Rounds(self._parts, self._parts.incidents.update)
+        self._decisions.judge(self._parts, rounds, self._parts.grid.flush())
+        rounds.follow([self._parts.row_scorer.score(self._parts.window_scorer.flush())], [])
+        return self._emit(rounds)
 
     def finish_waiting(self) -> StepResult:
         """Finish every waiting row with the windows so far, because the next model cannot continue them."""
         rows = self._parts.window_scorer.flush()
         self._parts.saved.mark_urgent(rows.slot)
-        return self._emit([self._parts.row_scorer.score(rows)])
+        rounds = Rounds(self._parts, self._parts.incidents.update)
+        rounds.follow([self._parts.row_scorer.score(rows)], [])
+        return self._emit(rounds)
 
     def drop(self, partitions: Collection[int]) -> None:
         """Forget the series of partitions that another process reads from now on."""
         gone = self._parts.saved.in_partitions(self._parts.series.known(), partitions)
         if len(gone):
+            self._decisions.drop([self._parts.series.names[slot] for slot in gone.tolist()])
             self._parts.drop(gone)
 
     def changed(self) -> Changed:
@@ -178,6 +195,7 @@ class Engine:
             ValueError: the cells do not have the size that their layout requires.
         """
         restore_series(self._parts, states, partition, now_ns)
+        self._meet(self._parts.series.of([state.name for state in states]))
 
     def take_over(self, other: Engine) -> None:
         """Continue every series with the artifact and options of the fresh engine `other`.
@@ -186,45 +204,30 @@ class Engine:
         """
         move_series(self._parts, other._parts)
         self._parts = other._parts
+        self._meet(self._parts.series.known())
 
-    def _score_readings(self, slots: NDArray[np.int32], readings: Readings) -> _Scored:
-        """Note the readings, close the rows that they complete, and score these."""
+    def _judge_readings(self, slots: NDArray[np.int32], readings: Readings, rounds: Rounds) -> None:
+        """Note the readings, close the rows that they complete, and judge these."""
         slot = slots[readings.series]
         self._parts.saved.note_readings(slot, readings.partition, readings.offset)
-        final, provisional = list[RowVerdicts](), list[RowVerdicts]()
         for turned, rows in self._parts.grid.rounds(slot, readings.timestamp_ns, readings.values):
             if turned:
-                final.append(self._parts.restart(turned))
-            some = _score_rows(self._parts, rows)
-            final += some[0]
-            provisional += some[1]
-        return final, provisional
+                rounds.follow([self._parts.restart(turned)], [])
+            self._decisions.judge(self._parts, rounds, rows)
 
-    def _follow(
-        self,
-        final: list[RowVerdicts],
-        provisional: list[RowVerdicts],
-        update: Callable[[Verdicts], tuple[IncidentEvent, ...]],
-    ) -> StepResult:
-        """Name the series, remember the newest verdict of each, update the incidents."""
-        parts, spec = self._parts, self.artifact.spec
-        result = StepResult(
-            RowVerdicts.named(final, parts.series.names, spec),
-            (),
-            RowVerdicts.named(provisional, parts.series.names, spec),
-        )
-        parts.latest.remember(result.verdicts)
-        parts.latest.remember(result.provisional)
-        parts.judged.remember(result.verdicts)
-        events = update(result.verdicts)
-        parts.saved.mark_urgent(parts.series.of([event.incident.series for event in events]))
-        return StepResult(result.verdicts, events, result.provisional)
-
-    def _emit(self, final: list[RowVerdicts]) -> StepResult:
-        """Return the result of final verdicts for which no reading came."""
-        result = self._follow(final, [], self._parts.incidents.update)
+    def _emit(self, rounds: Rounds) -> StepResult:
+        """Return the result of rows for which no reading came."""
+        result = self._result(rounds)
         self._count(result.verdicts, 0)
         return result
+
+    def _result(self, rounds: Rounds) -> StepResult:
+        return replace(rounds.result(), decisions=self._decisions.take_applied())
+
+    def _meet(self, slots: NDArray[np.int32]) -> None:
+        """Look for decisions about series that were restored or moved."""
+        names = [self._parts.series.names[slot] for slot in slots.tolist()]
+        self._decisions.meet(names, [self._parts.incidents.track(name) for name in names])
 
     def _count(self, verdicts: Verdicts, num_readings: int) -> None:
         """Add what happened in this step to the totals."""
@@ -232,14 +235,3 @@ class Engine:
         counts.readings = num_readings
         counts.count(verdicts)
         self.counters.add(counts)
-
-
-def _score_rows(parts: Parts, rows: Rows) -> _Scored:
-    """Return final and provisional verdicts of closed rows; some series at a time, to bound memory."""
-    final, provisional = [], []
-    for some in split_rows(rows, parts.artifact.spec.window):
-        outputs = parts.window_scorer.add(some)
-        final.append(parts.row_scorer.score(outputs.final))
-        if outputs.provisional is not None:
-            provisional.append(parts.row_scorer.score_provisional(outputs.provisional))
-    return final, provisional

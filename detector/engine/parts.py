@@ -15,21 +15,22 @@ from numpy.typing import NDArray
 
 from connectors.records import Readings
 from detector.artifact.spec import Artifact, Spec
+from detector.engine.decided.usual_levels import UsualLevels
 from detector.engine.judged_rows import JudgedRows
 from detector.engine.latest import LatestVerdicts
 from detector.engine.saved_state import SavedState
 from detector.engine.snapshot import Origin
-from detector.engine.values import Counters, EngineOptions
+from detector.engine.values import Counters, EngineOptions, Feedback
 from detector.incidents.incident import IncidentEvent
 from detector.incidents.incidents import Incidents
-from detector.incidents.rules import ChannelRule, IncidentRules
+from detector.incidents.rules import IncidentRules
 from detector.incidents.silence import SilenceWatch
 from detector.rows.clock_rules import News, Turn
 from detector.rows.grid import Grid, GridCounters
 from detector.rows.missing_channels import LEAST_MISSING_ROWS
 from detector.rows.series_arrays import SeriesArray, SeriesIndex
 from detector.scoring.row_scorer import RowScorer, RowVerdicts
-from detector.scoring.window_scorer import WindowCounters, WindowScorer, slow_rows_of
+from detector.scoring.window_scorer import WindowScorer, slow_rows_of
 
 _MOST_NEWS = 1000
 
@@ -47,6 +48,9 @@ class Parts:
     latest         the newest verdict of every series
     judged         for how long the rows of every series were not judged
     saved          what the saved state of every series holds
+    levels         the usual level of every channel of every series
+    decided        which decisions of people every series has taken in: the topic, and the greatest number
+    feedback       what incidents change for later rows
     news           what happened to the clocks of series, until somebody takes it
     """
 
@@ -61,6 +65,9 @@ class Parts:
     latest: LatestVerdicts
     judged: JudgedRows
     saved: SavedState
+    levels: UsualLevels
+    decided: SeriesArray = field(default_factory=lambda: SeriesArray((2,), np.int64, -1))
+    feedback: tuple[Feedback, ...] = ()
     news: list[tuple[str, News]] = field(default_factory=list)
     _origin: Origin | None = None
 
@@ -88,6 +95,7 @@ class Parts:
             latest=LatestVerdicts(series, len(spec.channels)),
             judged=JudgedRows(series),
             saved=SavedState(),
+            levels=UsualLevels(len(spec.channels), window_scorer.scales, grid.intervals),
         )
         parts._check_by(rules)
         return parts
@@ -123,13 +131,18 @@ class Parts:
 
         The order is part of the snapshot format: raise `snapshot.FORMAT` when it changes.
         """
-        scoring = (self.grid, self.window_scorer, self.row_scorer)
-        return [
-            *(array for part in scoring for array in part.arrays()),
-            *self.latest.arrays(),
-            *self.judged.arrays(),
-            *self.incidents.arrays(),
-        ]
+        feedback = (array for one in self.feedback for array in one.arrays())
+        kept = [*self.scoring_arrays(), *self.following_arrays(), self.decided]
+        return [*self.grid.arrays(), *kept, *feedback]
+
+    def scoring_arrays(self) -> list[SeriesArray]:
+        """Return the saved arrays that scoring rows changes."""
+        return [*self.window_scorer.arrays(), *self.row_scorer.arrays()]
+
+    def following_arrays(self) -> list[SeriesArray]:
+        """Return the saved arrays that following verdicts changes."""
+        followers = (self.latest, self.judged, self.incidents, self.levels)
+        return [array for part in followers for array in part.arrays()]
 
     def number(self, names: tuple[str, ...] | list[str]) -> NDArray[np.int32]:
         """Return the slots of these series, int32 [len(names)], and make room for new ones."""
@@ -142,6 +155,7 @@ class Parts:
         for part in (self.silence, self.latest, self.judged, self.saved):
             for array in part.arrays():
                 array.reserve(self.series.size)
+        self.decided.reserve(self.series.size)
         return slots
 
     def _know_intervals(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
@@ -164,6 +178,7 @@ class Parts:
         waiting = self.row_scorer.score(self.window_scorer.flush(slots))
         for part in (self.window_scorer, self.row_scorer):
             part.drop(slots)
+        self._drop_feedback(slots)
         self._describe([self.series.names[slot] for slot in slots.tolist()])
         self.latest.restart(slots)
         named = [(self.series.names[slot], turned[slot]) for slot in slots.tolist()]
@@ -185,7 +200,12 @@ class Parts:
         scoring = (self.grid, self.window_scorer, self.row_scorer)
         for part in (*scoring, self.incidents, self.silence, self.latest, self.judged, self.saved):
             part.drop(slots)
+        self._drop_feedback(slots)
         self.series.drop(slots.tolist())
+
+    def _drop_feedback(self, slots: NDArray[np.int32]) -> None:
+        for one in self.feedback:
+            one.drop(slots)
 
     def find_silent(
         self, slots: NDArray[np.int32], readings: Readings, now_ns: int
@@ -214,7 +234,7 @@ class Parts:
 
     def take_counts(self) -> Counters:
         """Return what the parts have counted since the last call, and let them count from zero again."""
-        seen = self.window_scorer.counters
+        seen = self.window_scorer.counts.take()
         counts = Counters(
             rows=seen.rows,
             gap_rows=seen.gap_rows,
@@ -225,7 +245,7 @@ class Parts:
             grid=self.grid.counters,
             suppressed=self.incidents.take_suppressed(),
         )
-        self.window_scorer.counters, self.grid.counters = WindowCounters(), GridCounters()
+        self.grid.counters = GridCounters()
         return counts
 
 
@@ -237,7 +257,7 @@ def _missing_limits(spec: Spec, rules: IncidentRules) -> NDArray[np.int64]:
     """
     limits = []
     for channel in spec.channels:
-        own = rules.channels.get(channel.name, ChannelRule()).channel_after
+        own = rules.of_channel(channel.name).channel_after
         stated = rules.channel_after if own is None else own
         learnt = channel.missing_rows or max(LEAST_MISSING_ROWS, spec.window)
         limits.append(learnt if stated is None else stated)
@@ -249,7 +269,7 @@ def _valid_ranges(spec: Spec, rules: IncidentRules) -> tuple[NDArray[np.float64]
 
     A bound of the rules replaces that of the model.
     """
-    pairs = [(rules.channels.get(channel.name, ChannelRule()), channel) for channel in spec.channels]
+    pairs = [(rules.of_channel(channel.name), channel) for channel in spec.channels]
     least = [channel.valid_min if rule.valid_min is None else rule.valid_min for rule, channel in pairs]
     greatest = [channel.valid_max if rule.valid_max is None else rule.valid_max for rule, channel in pairs]
     return np.array(least, np.float64), np.array(greatest, np.float64)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.incidents.decision import Applied
 from detector.incidents.incident import IncidentEvent
 from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
 from detector.rows.grid import GridCounters
+from detector.rows.series_arrays import SeriesArray
 from detector.scoring.verdicts import State, Verdicts, is_judged
 
 
@@ -84,6 +88,34 @@ class Counters:
             self.suppressed[reason] += num
 
 
+class Feedback(Protocol):
+    """What the incidents of a series change for its later rows.
+
+    It acts between two parts of a series (`detector.engine.rounds`), never within one. What it decides must
+    follow from the state of the series alone.
+    """
+
+    def acting(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which of these series it may change before their next part, bool [n]."""
+
+    def wakes(self, event: IncidentEvent) -> bool:
+        """Return whether a series for which it does not act may be one after this event."""
+
+    def act(
+        self, slots: NDArray[np.int32], finish_waiting: Callable[[NDArray[np.int32]], None]
+    ) -> tuple[IncidentEvent, ...]:
+        """Change these series, for which it is acting, before their next part; return what to report.
+
+        `finish_waiting` judges the rows of series that wait for later windows.
+        """
+
+    def drop(self, slots: NDArray[np.int32]) -> None:
+        """Forget these series."""
+
+    def arrays(self) -> list[SeriesArray]:
+        """Return every array over series that it keeps, in the order of the saved cells."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """The output of one step of the engine.
@@ -91,11 +123,13 @@ class StepResult:
     verdicts     final verdicts
     incidents    what changed among incidents
     provisional  verdicts of new rows at which a window ends; none if the model has no delay
+    decisions    what people decided and took effect, or was ignored
     """
 
     verdicts: Verdicts
     incidents: tuple[IncidentEvent, ...]
     provisional: Verdicts
+    decisions: tuple[Applied, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

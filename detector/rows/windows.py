@@ -100,6 +100,12 @@ class GapFiller:
         ages: NDArray[np.int64] = self._age.data[slots]
         return ages
 
+    def newest(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the number of the last row of each series, int64 [n]; far below 0 where there is none."""
+        self._reserve(slots)
+        newest: NDArray[np.int64] = self._last_row.data[slots]
+        return newest
+
     def arrays(self) -> list[SeriesArray]:
         """Return the state of every series, for a snapshot."""
         return [self._last_row, self._age]
@@ -144,11 +150,15 @@ class GapFiller:
 
 
 class WindowBuffer:
-    """Keep the last `length` rows of every series in the units of the model, float32 [slots, length, C]."""
+    """Keep the last `length` rows of every series in the units of the model.
+
+    Attributes:
+        rows: float32 [slots, length, C], the newest row last; NaN where there is none.
+    """
 
     def __init__(self, length: int, num_channels: int) -> None:
         self._length = length
-        self._rows = SeriesArray((length, num_channels), np.float32, np.nan)
+        self.rows = SeriesArray((length, num_channels), np.float32, np.nan)
 
     def flatten(
         self, new_rows: NewRows, scaled: NDArray[np.float32]
@@ -162,7 +172,7 @@ class WindowBuffer:
         Returns:
             All rows, float32 [n + k * length, C], and the index of each new row in them, intp [n].
         """
-        self._rows.reserve(int(new_rows.slot.max(initial=-1)) + 1)
+        self.rows.reserve(int(new_rows.slot.max(initial=-1)) + 1)
         num_series = len(new_rows.starts)
         segment = np.repeat(np.arange(num_series), new_rows.lengths)
         at = np.arange(len(new_rows)) + (segment + 1) * self._length
@@ -170,9 +180,9 @@ class WindowBuffer:
         flat[at] = scaled
         first = new_rows.starts + np.arange(num_series) * self._length
         kept = first[:, None] + np.arange(self._length)
-        flat[kept] = self._rows.data[new_rows.present]
+        flat[kept] = self.rows.data[new_rows.present]
         last = at[new_rows.ends]
-        self._rows.data[new_rows.present] = flat[last[:, None] - np.arange(self._length)[::-1]]
+        self.rows.data[new_rows.present] = flat[last[:, None] - np.arange(self._length)[::-1]]
         return flat, at
 
     def rescale(
@@ -185,12 +195,18 @@ class WindowBuffer:
             factor: One number for each series and channel, float64 [n, C].
             offset: One number for each series and channel, float64 [n, C].
         """
-        self._rows.data[slots] = self._rows.data[slots] * factor[:, None] + offset[:, None]
+        self.rows.data[slots] = self.rows.data[slots] * factor[:, None] + offset[:, None]
+
+    def move_newest(self, slot: int, num_rows: int, by: NDArray[np.float64]) -> None:
+        """Subtract `by`, float64 [C] in the units of the model, from the newest rows of a series."""
+        first = max(0, self._length - num_rows)
+        self.rows.reserve(slot + 1)
+        self.rows.data[slot, first:] -= by.astype(np.float32)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget the rows of the series in `slots`."""
-        self._rows.reset(slots)
+        self.rows.reset(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return the state of every series, for a snapshot."""
-        return [self._rows]
+        return [self.rows]

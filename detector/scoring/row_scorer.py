@@ -43,6 +43,10 @@ class RowVerdicts:
     def __len__(self) -> int:
         return len(self.start_ns)
 
+    def take(self, rows: NDArray[np.bool_]) -> RowVerdicts:
+        """Return the verdicts of a mask, bool [n]."""
+        return RowVerdicts(*(getattr(self, field.name)[rows] for field in fields(self)))
+
     @staticmethod
     def joined(parts: list[RowVerdicts]) -> RowVerdicts:
         """Return several parts (at least one) as one, sorted by slot; of one series, earlier parts first."""

@@ -11,7 +11,7 @@ The calibration drives this same object, without the stages after it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from detector.artifact.spec import Artifact, Member
 from detector.rows.grid import Rows
 from detector.rows.missing_channels import MissingChannels
 from detector.rows.sensor_checks import Flatline, is_sentinel, out_of_range
-from detector.rows.series_arrays import SeriesArray
+from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.rows.windows import MIN_KNOWN_SHARE, GapFiller, NewRows, WindowBuffer
 from detector.scoring.inference import Scorer, Threads
 from detector.scoring.missing_levels import without_missing
@@ -30,6 +30,9 @@ from detector.scoring.series_scales import SeriesScales
 STUCK, OUT_OF_RANGE, MISSING = np.uint8(1), np.uint8(2), np.uint8(4)
 """Bits of a cell's flag: the channel is stuck, the value is impossible, the channel has stopped sending."""
 _LEAST_SHARE_OF_PRESENT = 0.5
+
+
+_Keeper = SeriesScales | GapFiller | WindowBuffer | Flatline | MissingChannels | OverlapAverager
 
 
 @dataclass(slots=True)
@@ -46,6 +49,43 @@ class WindowCounters:
     cells: int = 0
     nan_cells: int = 0
     common_scale_rows: int = 0
+
+
+class CountsOfSeries:
+    """Keeps `WindowCounters` by series, so that rows can be taken back together with the state."""
+
+    def __init__(self) -> None:
+        self.array = SeriesArray((len(fields(WindowCounters)),), np.int64, 0)
+
+    def count(self, rows: Rows, new_rows: NewRows, scales: SeriesScales) -> None:
+        """Count closed rows, and what the rows of their gaps add."""
+        present, lengths = new_rows.present, new_rows.lengths
+        self.array.reserve(int(present.max(initial=-1)) + 1)
+        num = lengths_of(starts_of(rows.slot), len(rows))
+        counted = self.array.data
+        counted[present, _ROWS] += num
+        counted[present, _GAP_ROWS] += lengths - num
+        counted[present, _CELLS] += lengths * new_rows.values.shape[1]
+        unknown = np.isnan(new_rows.values)
+        if unknown.any():
+            counted[present, _NAN_CELLS] += np.add.reduceat(unknown.sum(axis=1), new_rows.starts)
+        if scales.has_own:
+            counted[present, _COMMON_SCALE_ROWS] += lengths * scales.are_common(present)
+
+    def count_windows(self, slot: NDArray[np.int32]) -> None:
+        """Count windows of one member, by the series of each, int32 [N]; sorted."""
+        starts = starts_of(slot)
+        self.array.reserve(int(slot.max(initial=-1)) + 1)
+        self.array.data[slot[starts], _WINDOWS] += lengths_of(starts, len(slot))
+
+    def take(self) -> WindowCounters:
+        """Return the totals since the last call, and count from zero again."""
+        totals = WindowCounters(*self.array.data.sum(axis=0).tolist())
+        self.array.data[:] = 0
+        return totals
+
+
+_ROWS, _GAP_ROWS, _WINDOWS, _CELLS, _NAN_CELLS, _COMMON_SCALE_ROWS = range(len(fields(WindowCounters)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +133,14 @@ class WindowScorer:
         self._spans = [_span(spec.scoring.delay, spec.stride, member) for member in spec.members]
         self._overlap = OverlapAverager(num_channels, self._output_specs(self._spans))
         self._has_delay = spec.scoring.delay > 0
-        self.counters = WindowCounters()
+        self.counts = CountsOfSeries()
 
     def add(self, rows: Rows) -> RowOutputs:
         """Take the next closed rows of some series; return the rows that became final, and the new ones."""
         new_rows = self._gap_filler.extend(rows)  # 1. fill
         flags = self._flags(new_rows)  # 2. check
         outputs = self._infer(new_rows, (flags & OUT_OF_RANGE) > 0)  # 3. infer
-        self._count(new_rows, len(rows))
+        self.counts.count(rows, new_rows, self.scales)
         final = self._overlap.add(new_rows, flags, outputs)  # 4. average
         return RowOutputs(final, self._provisional(new_rows, flags, outputs) if self._has_delay else None)
 
@@ -122,7 +162,6 @@ class WindowScorer:
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        self.scales.drop(slots)
         for part in self._keepers():
             part.drop(slots)
 
@@ -130,13 +169,23 @@ class WindowScorer:
         """Return the number of rows since the window of each series was empty, int64 [n]."""
         return self._gap_filler.ages(slots)
 
+    def newest(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the number of the last row of each series, int64 [n]; far below 0 where there is none."""
+        return self._gap_filler.newest(slots)
+
+    @property
+    def past(self) -> SeriesArray:
+        """The last rows of each series, in the units of the model, float32 [slots, window - 1, C]."""
+        return self._window_buffer.rows
+
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that the parts keep, in the order of the snapshot's cells."""
         return [array for part in self._keepers() for array in part.arrays()]
 
-    def _keepers(self) -> tuple[GapFiller | WindowBuffer | Flatline | MissingChannels | OverlapAverager, ...]:
+    def _keepers(self) -> tuple[_Keeper, ...]:
         """Return the parts that keep something of every series, in the order of the snapshot's cells."""
-        return self._gap_filler, self._window_buffer, self._flatline, self._missing, self._overlap
+        kept = (self._gap_filler, self._window_buffer, self._flatline, self._missing, self._overlap)
+        return (self.scales, *kept)
 
     def rescale(
         self, slots: NDArray[np.int32], center: NDArray[np.float64], scale: NDArray[np.float64]
@@ -148,11 +197,29 @@ class WindowScorer:
             center: the centre of each channel in each series by the other model, float64 [n, C].
             scale: its scale of each channel in each series, float64 [n, C].
         """
-        new_center, new_scale = self.scales.at(slots)
+        new_center, new_scale = self.scales.trained_at(slots)
         differ = ((center != new_center) | (scale != new_scale)).any(axis=1)
         if differ.any():
-            factor, offset = scale / new_scale, (center - new_center) / new_scale
+            shift = self.scales.shifts(slots)
+            factor, offset = scale / new_scale, (center + shift - new_center) / new_scale
             self._window_buffer.rescale(slots[differ], factor[differ], offset[differ])
+            self.scales.move(slots[differ], -shift[differ])
+
+    def accept(self, slot: int, by: NDArray[np.float64], start_row: int) -> None:
+        """Move the level of each channel of a series, and convert the kept rows from `start_row` on.
+
+        The rows before it stay as they are: what was normal by the old level is normal by the new one.
+
+        Args:
+            slot: the series; no row of it may be waiting.
+            by: how far each level moves, float64 [C], in the units of the channels.
+            start_row: the first row of the accepted stretch.
+        """
+        slots = np.array([slot], np.int32)
+        _, scale = self.scales.trained_at(slots)
+        num_rows = int(self._gap_filler.newest(slots)[0]) - start_row + 1
+        self._window_buffer.move_newest(slot, num_rows, by / scale[0])
+        self.scales.move(slots, by[None])
 
     def discard_outputs(self, slots: NDArray[np.int32]) -> None:
         """Discard partial window outputs of rows that are still waiting; they came from the previous model.
@@ -188,7 +255,7 @@ class WindowScorer:
             expected = expected or [WindowOutput(ends, found.expected)]
             statistics.append(WindowOutput(ends, judged[:, None]))
             blame.append(WindowOutput(ends, found.blame[:, None]))
-            self.counters.windows += len(ends)
+            self.counts.count_windows(new_rows.slot[ends])
         return [*expected, *statistics, *blame]
 
     def _due(
@@ -214,14 +281,6 @@ class WindowScorer:
         missing = self._missing.missing(new_rows)
         flags: NDArray[np.uint8] = stuck * STUCK | impossible * OUT_OF_RANGE | missing * MISSING
         return flags
-
-    def _count(self, new_rows: NewRows, num_rows: int) -> None:
-        self.counters.rows += num_rows
-        self.counters.gap_rows += len(new_rows) - num_rows
-        self.counters.cells += new_rows.values.size
-        if self.scales.has_own:
-            self.counters.common_scale_rows += int(np.count_nonzero(self.scales.are_common(new_rows.slot)))
-        self.counters.nan_cells += int(np.count_nonzero(np.isnan(new_rows.values)))
 
 
 def slow_rows_of(max_gap: int) -> int:
