@@ -149,6 +149,7 @@ def _applied(
 ) -> tuple[Applied, tuple[IncidentEvent, ...]]:
     """Let one decision take effect before the row at `at_ns`; return what became of it, and the events."""
     slot = int(parts.series.of([decision.series])[0])
+    decision = replace(decision, at_ns=at_ns)  # as a replay gets it
     applied = Applied(decision, at_ns)
     if decision.action == "mute":
         parts.incidents.mutes.set(slot, at_ns, at_ns if decision.until_ns is None else decision.until_ns)
