@@ -51,8 +51,8 @@ def write_decision(connection: Connection, topic: str, decision: Decision) -> No
 class DecisionReader:
     """Follows the topic in a thread of its own.
 
-    `start`, `wait` and `take` belong to one thread, that of the loop. A topic that is missing or was deleted, or
-    that this login may not read, is looked for again and again, and is logged once.
+    `start`, `wait` and `take` belong to one thread, that of the loop. A topic that is missing, was
+    deleted or may not be read is looked for again and again, and is logged once.
     """
 
     def __init__(self, connection: Connection, topic: str) -> None:

@@ -29,18 +29,18 @@ def read_alerts(connection: Connection, topics: Topics) -> Iterator[bytes]:
             f"topic {topics.alerts} does not exist at {connection.servers}, or this login may not read it:"
             " has the daemon of this configuration ever run?"
         )
-    with translated(connection, f"cannot read topic {topics.alerts}"):
-        with TopicTail(connection, [topics.alerts]) as tail:
-            end, deadline = tail.end(), time.monotonic() + _PATIENCE_SECONDS
-            while any(tail.position()[at] < end[at] for at in end):
-                found = tail.poll(_POLL_SECONDS)
-                if found:
-                    deadline = time.monotonic() + _PATIENCE_SECONDS
-                if time.monotonic() > deadline:
-                    raise KafkaError(
-                        f"topic {topics.alerts} does not answer; a transaction may be open there"
-                    )
-                yield from (message.value for message in found)
+    with (
+        translated(connection, f"cannot read topic {topics.alerts}"),
+        TopicTail(connection, [topics.alerts]) as tail,
+    ):
+        end, deadline = tail.end(), time.monotonic() + _PATIENCE_SECONDS
+        while any(tail.position()[at] < end[at] for at in end):
+            found = tail.poll(_POLL_SECONDS)
+            if found:
+                deadline = time.monotonic() + _PATIENCE_SECONDS
+            if time.monotonic() > deadline:
+                raise KafkaError(f"topic {topics.alerts} does not answer; a transaction may be open there")
+            yield from (message.value for message in found)
 
 
 def known_series(connection: Connection, topics: Topics) -> dict[str, int]:

@@ -21,7 +21,7 @@ from detector.artifact.spec import Artifact
 from detector.engine.decided.acceptance import Learning
 from detector.engine.decided.decisions import Decisions
 from detector.engine.handover import move_series, restore_series, save_series
-from detector.engine.parts import Parts
+from detector.engine.parts import Parts, take_counts
 from detector.engine.rounds import Rounds
 from detector.engine.snapshot import Origin, SeriesState
 from detector.engine.values import Changed, Counters, EngineOptions, Latest, StepResult
@@ -127,7 +127,7 @@ class Engine:
         rounds = Rounds(parts, parts.incidents.replay)
         self._judge_readings(parts.number(readings.names), readings, rounds)
         self._result(rounds)
-        parts.take_counts()
+        take_counts(parts)
         parts.take_news()
 
     def decide(self, decisions: Sequence[tuple[int, Decision]], source: int = 0) -> None:
@@ -231,7 +231,7 @@ class Engine:
 
     def _count(self, verdicts: Verdicts, num_readings: int) -> None:
         """Add what happened in this step to the totals."""
-        counts = self._parts.take_counts()
+        counts = take_counts(self._parts)
         counts.readings = num_readings
         counts.count(verdicts)
         self.counters.add(counts)

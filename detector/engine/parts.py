@@ -176,8 +176,10 @@ class Parts:
         """Start series again whose rows have other numbers from now on; return their waiting rows."""
         slots = np.array(sorted(turned), np.int32)
         waiting = self.row_scorer.score(self.window_scorer.flush(slots))
+        shifts = self.window_scorer.scales.shifts(slots)
         for part in (self.window_scorer, self.row_scorer):
             part.drop(slots)
+        self.window_scorer.scales.move(slots, shifts)  # what was accepted stays, whatever the clock
         self._drop_feedback(slots)
         self._describe([self.series.names[slot] for slot in slots.tolist()])
         self.latest.restart(slots)
@@ -198,8 +200,10 @@ class Parts:
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         scoring = (self.grid, self.window_scorer, self.row_scorer)
-        for part in (*scoring, self.incidents, self.silence, self.latest, self.judged, self.saved):
+        followers = (self.incidents, self.silence, self.latest, self.judged, self.saved, self.levels)
+        for part in (*scoring, *followers):
             part.drop(slots)
+        self.decided.reset(slots)
         self._drop_feedback(slots)
         self.series.drop(slots.tolist())
 
@@ -232,21 +236,22 @@ class Parts:
         self.saved.mark_urgent(stale)
         return [self.row_scorer.stale(stale, self.latest.starts(stale))]
 
-    def take_counts(self) -> Counters:
-        """Return what the parts have counted since the last call, and let them count from zero again."""
-        seen = self.window_scorer.counts.take()
-        counts = Counters(
-            rows=seen.rows,
-            gap_rows=seen.gap_rows,
-            windows=seen.windows,
-            cells=seen.cells,
-            nan_cells=seen.nan_cells,
-            common_scale_rows=seen.common_scale_rows,
-            grid=self.grid.counters,
-            suppressed=self.incidents.take_suppressed(),
-        )
-        self.grid.counters = GridCounters()
-        return counts
+
+def take_counts(parts: Parts) -> Counters:
+    """Return what the parts have counted since the last call, and let them count from zero again."""
+    seen = parts.window_scorer.counts.take()
+    counts = Counters(
+        rows=seen.rows,
+        gap_rows=seen.gap_rows,
+        windows=seen.windows,
+        cells=seen.cells,
+        nan_cells=seen.nan_cells,
+        common_scale_rows=seen.common_scale_rows,
+        grid=parts.grid.counters,
+        suppressed=parts.incidents.take_suppressed(),
+    )
+    parts.grid.counters = GridCounters()
+    return counts
 
 
 def _missing_limits(spec: Spec, rules: IncidentRules) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,10 +27,11 @@ OFFER = IncidentRules(for_rows=2, of_rows=3, quiet_rows=2, lasting_after_ns=12 *
 LEARN = dataclasses.replace(OFFER, on_lasting="learn", lasting_after_ns=20 * INTERVAL_NS)
 MIXED = dataclasses.replace(OFFER, channels={"fl*": ChannelRule(on_lasting="learn"), "p*": ChannelRule()})
 RULES = [OFFER, LEARN, MIXED]
-KINDS = [{}, {"scoring": Scoring(delay=3)}, {"scoring": Scoring(delay=2), "more": (("linear", 4),)}]
+LATER = {"scoring": Scoring(delay=2), "more": (("linear", 4),)}
+KINDS: list[dict[str, Any]] = [{"family": "linear"}, {"family": "linear", **LATER}]
 
 
-def engine_of(kind: dict, rules: IncidentRules = OFFER) -> Engine:
+def engine_of(kind: dict[str, Any], rules: IncidentRules = OFFER) -> Engine:
     """An engine whose model expects the centre of every channel, whatever it sees."""
     artifact = make_artifact(**kind, threshold=1.0, interval_ns=INTERVAL_NS)
     with torch.no_grad():
@@ -96,12 +98,11 @@ def decisions_about(draw: st.DrawFn, events: Sequence[IncidentEvent]) -> list[De
     return found
 
 
-@pytest.mark.parametrize("rules", RULES, ids=["offer", "learn", "mixed"])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-@settings(max_examples=5)
-@given(data=st.data(), readings=levels())
+@settings(max_examples=6)
+@given(data=st.data(), rules=st.sampled_from(RULES), readings=levels())
 def test_any_cut_with_decisions_gives_bit_equal_verdicts_and_events(
-    kind: dict, rules: IncidentRules, data: st.DataObject, readings: Readings
+    kind: dict[str, Any], data: st.DataObject, rules: IncidentRules, readings: Readings
 ) -> None:
     whole, pieces, plain = (engine_of(kind, rules) for _ in range(3))
     events = [event for result in feed(plain, readings, [0, len(readings)]) for event in result.incidents]
@@ -112,11 +113,10 @@ def test_any_cut_with_decisions_gives_bit_equal_verdicts_and_events(
     assert outcome(feed(pieces, readings, data.draw(cuts_of(len(readings))))) == expected
 
 
-@pytest.mark.parametrize("rules", RULES, ids=["offer", "learn", "mixed"])
-@settings(max_examples=5)
-@given(data=st.data(), readings=levels())
+@settings(max_examples=10)
+@given(data=st.data(), rules=st.sampled_from(RULES), readings=levels())
 def test_a_restart_takes_every_decision_in_exactly_once(
-    rules: IncidentRules, data: st.DataObject, readings: Readings
+    data: st.DataObject, rules: IncidentRules, readings: Readings
 ) -> None:
     """The series is saved at one cut; another engine reads all decisions again and replays from there."""
     kind = data.draw(st.sampled_from(KINDS))
