@@ -1,4 +1,4 @@
-"""Reads topics without joining a consumer group: for demos and tests that watch outputs."""
+"""Reads topics without joining a consumer group: decisions, and outputs that somebody watches."""
 
 from __future__ import annotations
 
@@ -39,9 +39,16 @@ class TopicTail:
 
     def poll(self, timeout_seconds: float) -> list[Message]:
         """Return what has arrived, after at most about `timeout_seconds`; ordered within a partition."""
+        return [message for _, message in self.poll_numbered(timeout_seconds)]
+
+    def poll_numbered(self, timeout_seconds: float) -> list[tuple[int, Message]]:
+        """Return what has arrived as `poll` does, each message with its offset."""
         found = self._consumer.poll(timeout_ms=timeout_seconds * 1000, max_records=5_000)
         return [
-            Message(record.topic, record.key, record.value or b"", tuple(record.headers or ()))
+            (
+                record.offset,
+                Message(record.topic, record.key, record.value or b"", tuple(record.headers or ())),
+            )
             for record in chain.from_iterable(found.values())
         ]
 

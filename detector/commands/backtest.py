@@ -42,6 +42,11 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lateness", metavar="TIME", help="time to wait for late readings, such as 30s; default: 0s"
     )
+    parser.add_argument(
+        "--decisions",
+        metavar="FILE",
+        help="repeat what people decided: records of the decisions or alerts topic, JSON lines or Parquet",
+    )
     parser.add_argument("--fail-on-incident", action="store_true", help="exit with 3 if there is an incident")
 
 
@@ -52,11 +57,13 @@ def backtest(args: argparse.Namespace) -> int:
     """
     from detector.artifact.registry import open_artifact
     from detector.offline.backtest import backtest_parquet
+    from detector.offline.decisions_file import read_decisions
 
     artifact = open_artifact(args.artifact)
     options = _engine_options(args, artifact.spec.channel_names)
     out = Path(args.out) if args.out else None
-    outcome = backtest_parquet(artifact, Path(args.data), options, out)
+    decisions = read_decisions(Path(args.decisions)) if args.decisions else []
+    outcome = backtest_parquet(artifact, Path(args.data), options, out, decisions)
     if args.json:
         print(json.dumps(outcome.as_json()))
     else:

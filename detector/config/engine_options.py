@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 
-from detector.config.incident_schema import WEEKDAYS, MaintenanceSection
+from detector.config.incident_schema import WEEKDAYS, ChannelSection, MaintenanceSection
 from detector.config.load import Config
 from detector.engine.engine import EngineOptions
 from detector.errors import ConfigError
@@ -61,17 +62,25 @@ def rules_of(config: Config, channels: Sequence[str] | None = None) -> IncidentR
         flap_window_ns=_ns(given.flap_window),
         settle_rows=given.settle_rows,
         channel_after=given.channel_after,
-        channels={name: ChannelRule(**dict(section)) for name, section in config.channels.items()},
+        channels={name: _channel_rule(section) for name, section in config.channels.items()},
+        on_lasting=given.on_lasting,
+        lasting_after_ns=_ns(given.lasting_after),
         maintenance=tuple(_window(section) for section in config.maintenance),
         watchdog=WatchdogRules(_ns(config.watchdog.series_after), _ns(config.watchdog.stream_after)),
         fold=FoldRules(given.fold_series, _ns(given.fold_window)),
     )
 
 
+def _channel_rule(section: ChannelSection) -> ChannelRule:
+    given = dict(section)
+    after = given.pop("lasting_after")
+    return ChannelRule(**given, lasting_after_ns=None if after is None else _ns(after))
+
+
 def _check_channels(named: Iterable[str], channels: Sequence[str]) -> None:
     problems = []
     for name in named:
-        if name not in channels:
+        if name not in channels and not any(fnmatchcase(one, name) for one in channels):
             near = get_close_matches(name, channels, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(channels)}"
             problems.append(f"[channels.{name}]: the model has no channel `{name}`; {hint}")

@@ -56,6 +56,14 @@ class IncidentsSection(Section):
         description="rows without a channel, while others go on, until it is missing; 0: never; "
         "default: learnt from the history, at least 30",
     )
+    on_lasting: Literal["hold", "offer", "learn"] = Field(
+        default="offer",
+        description="what follows an incident that lasts; hold: nothing; offer: one event asks to accept it;"
+        " learn: it is accepted",
+    )
+    lasting_after: Duration = Field(
+        default=21_600.0, gt=0, description="event time after which an incident lasts"
+    )
     fold_series: int = Field(
         default=0,
         ge=0,
@@ -90,7 +98,11 @@ class WatchdogSection(Section):
 
 
 class ChannelSection(Section):
-    """What must be true of a channel before it raises an alarm; one table [channels.NAME] for each."""
+    """What must be true of a channel before it raises an alarm; one table [channels.NAME] for each.
+
+    NAME is a channel, or a pattern with * ? [abc]. A channel has the table of its own name, else that of the
+    first pattern that matches.
+    """
 
     direction: Literal["both", "above", "below"] = Field(
         default="both", description="side of the expected value on which deviations count"
@@ -122,6 +134,12 @@ class ChannelSection(Section):
         ge=0,
         le=1_000_000_000,
         description="rows without the channel until it is missing; default: that of [incidents]",
+    )
+    on_lasting: Literal["hold", "offer", "learn"] | None = Field(
+        default=None, description="what follows a lasting fault in the channel; default: that of [incidents]"
+    )
+    lasting_after: Duration | None = Field(
+        default=None, gt=0, description="event time after which it lasts; default: that of [incidents]"
     )
 
     @model_validator(mode="after")
@@ -191,7 +209,11 @@ CHANNEL_EXAMPLE = """\
 #min_relative = 0.02  # smallest deviation that counts, as a share of the expected value
 #valid_min = 0.0  # lower values are impossible; default: the limit in the model
 #valid_max = 16.0  # higher values are impossible; default: the limit in the model
-#channel_after = 600  # rows without the channel until it is missing; default: that of [incidents]"""
+#channel_after = 600  # rows without the channel until it is missing; default: that of [incidents]
+#
+#[channels."cpu_*"]  # a pattern with * ? [abc], for channels without a table of their own
+#on_lasting = "learn"  # hold | offer | learn; default: that of [incidents]
+#lasting_after = "2h"  # event time after which a fault lasts; default: that of [incidents]"""
 MAINTENANCE_EXAMPLE = """\
 # Times in which series open no incident; any number of tables, for one time or a recurring one:
 #[[maintenance]]

@@ -37,6 +37,7 @@ DURATIONS = frozenset(
         "self_check_every",
         *("transaction_timeout", "session_timeout", "max_poll_interval"),
         *("min_duration", "cooldown", "flap_window", "fold_window", "series_after", "stream_after"),
+        "lasting_after",
         *("timeout", "give_up_after", "repeat", "expire_after"),
     }
 )

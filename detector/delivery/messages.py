@@ -16,6 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from connectors.records import Message, Reject
+from detector.incidents.decision import Applied, Decision
 from detector.incidents.grouping import IncidentGroup
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.rows.series_arrays import lengths_of, starts_of
@@ -33,11 +34,13 @@ class Topics:
     alerts: str
     dead_letters: str
     state: str
+    decisions: str
 
     @classmethod
     def of(cls, prefix: str) -> Topics:
         """Return the topics whose names begin with `prefix`."""
-        return cls(f"{prefix}.scores", f"{prefix}.alerts", f"{prefix}.dead-letters", f"{prefix}.state")
+        names = ("scores", "alerts", "dead-letters", "state", "decisions")
+        return cls(*(f"{prefix}.{name}" for name in names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,21 @@ class MessageEncoder:
         for event in events:
             body = {"event": event.kind, "at": iso(event.at_ns), **incident_json(event.incident)}
             yield Message(self.topics.alerts, event.incident.series.encode(), orjson.dumps(body))
+
+    def mutes(self, decisions: tuple[Applied, ...]) -> Iterator[Message]:
+        """Yield a message for each series that was muted; other decisions are events of their incidents."""
+        for applied in decisions:
+            if applied.decision.action == "mute" and applied.outcome == "applied":
+                series, at = applied.decision.series, iso(applied.at_ns)
+                body: dict[str, Any] = {
+                    "event": "muted",
+                    "at": at,
+                    "id": applied.decision.id,
+                    "series": series,
+                }
+                body |= {"state": "muted", "severity": "info", "reason": "muted", "start": at}
+                body |= {"model": self.model, "version": self.version, "decision": applied_json(applied)}
+                yield Message(self.topics.alerts, series.encode(), orjson.dumps(body))
 
     def dead_letters(self, rejects: tuple[Reject, ...]) -> Iterator[Message]:
         """Yield rejected messages unchanged, with their origin and the reason as headers."""
@@ -132,6 +150,9 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "end": iso(incident.end_ns) if incident.end_ns is not None else None,
         "peak_score": round(incident.peak_score, _DIGITS),
         "peak": iso(incident.peak_ns),
+        "lasting_since": iso(incident.lasting_ns) if incident.lasting_ns is not None else None,
+        "ending": incident.ending,
+        "decision": None if incident.decision is None else applied_json(incident.decision),
         "channels": [
             {
                 "name": channel.name,
@@ -144,6 +165,29 @@ def incident_json(incident: Incident) -> dict[str, Any]:
             for channel in incident.channels
         ],
     }
+
+
+def decision_json(decision: Decision) -> dict[str, Any]:
+    """Return the record of a decision as JSON values."""
+    return {
+        "id": decision.id,
+        "action": decision.action,
+        "series": decision.series,
+        "incident": decision.incident or None,
+        "channels": list(decision.channels),
+        "at": iso(decision.at_ns),
+        "until": None if decision.until_ns is None else iso(decision.until_ns),
+        "who": decision.who,
+        "why": decision.why,
+        "decided_at": iso(decision.decided_at_ns),
+    }
+
+
+def applied_json(applied: Applied) -> dict[str, Any]:
+    """Return an applied decision as JSON values: its record, with the row at which it took effect."""
+    learnt = [{"name": one.name, "old": one.old, "new": one.new} for one in applied.learnt]
+    record = decision_json(applied.decision) | {"at": iso(applied.at_ns)}
+    return record | {"by": applied.by, "outcome": applied.outcome, "learnt": learnt}
 
 
 def fold_json(fold: IncidentGroup) -> dict[str, Any]:

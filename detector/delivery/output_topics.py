@@ -18,6 +18,7 @@ from connectors.kafka.connection import Connection, TopicSpec
 from connectors.records import Batch
 from detector import logs
 from detector.config.load import Config
+from detector.delivery.decision_topic import decisions_topic
 from detector.delivery.messages import Topics
 from detector.errors import ConfigError
 
@@ -51,6 +52,7 @@ class OutputTopics:
             # As large as an input message with its headers.
             TopicSpec(topics.dead_letters, settings=room),
         ]
+        self._decisions = decisions_topic(topics.decisions)
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._look_now_and_then, name="topics", daemon=True)
         self._num_partitions, self._is_input_there = 0, True
@@ -71,14 +73,15 @@ class OutputTopics:
             KafkaError: the cluster does not answer, or a topic cannot be created.
         """
         with self._lock:
-            found = look_up(self._connection, [self._input, *(spec.name for spec in self._wanted(1))])  # 1
+            names = [self._input, self._decisions.name, *(spec.name for spec in self._wanted(1))]
+            found = look_up(self._connection, names)  # 1
             if self._input not in found:
                 self._note_input(is_there=False)  # deleted; it may come back
                 return
             self._note_input(is_there=True)
             num_partitions = found[self._input].num_partitions
             wanted = self._wanted(num_partitions)
-            missing = [spec for spec in wanted if spec.name not in found]
+            missing = [spec for spec in (*wanted, self._decisions) if spec.name not in found]
             if missing and self._may_create:  # 2
                 ensure_topics(self._connection, missing)
                 found |= look_up(self._connection, [spec.name for spec in missing])

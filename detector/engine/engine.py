@@ -11,17 +11,21 @@ whatever order they arrive within `lateness`.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectors.records import Readings
 from detector.artifact.spec import Artifact
+from detector.engine.decided.acceptance import Learning
+from detector.engine.decided.decisions import Decisions
 from detector.engine.handover import move_series, restore_series, save_series
 from detector.engine.parts import Parts, take_counts
 from detector.engine.rounds import Rounds
 from detector.engine.snapshot import Origin, SeriesState
 from detector.engine.values import Changed, Counters, EngineOptions, Latest, StepResult
+from detector.incidents.decision import Decision
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.incidents.rules import IncidentRules
 from detector.rows.clock_rules import News
@@ -43,6 +47,8 @@ class Engine:
 
     def __init__(self, artifact: Artifact, options: EngineOptions | None = None) -> None:
         self._parts = Parts.of(artifact, options or EngineOptions())
+        self._parts.feedback = (*self._parts.feedback, Learning(self._parts))
+        self._decisions = Decisions()
         self.counters = Counters()
 
     @property
@@ -96,15 +102,16 @@ class Engine:
         """
         parts = self._parts
         slots = parts.number(readings.names)
+        self._decisions.take_in(parts)
         rounds = Rounds(parts, parts.incidents.update)
         self._judge_readings(slots, readings, rounds)  # 1. judge
         noticed: tuple[IncidentEvent, ...] = ()
         if now_ns is not None:  # 2. watch
             noticed = parts.find_silent(slots, readings, now_ns)
             rounds.follow(parts.find_stale(now_ns), [])
-        result = rounds.result()
+        result = self._result(rounds)
         self._count(result.verdicts, len(readings))
-        return StepResult(result.verdicts, noticed + result.incidents, result.provisional)
+        return replace(result, incidents=noticed + result.incidents)
 
     def tick(self, now_ns: int) -> StepResult:
         """Pass the service's time when nothing was read; see `step`."""
@@ -119,9 +126,18 @@ class Engine:
         parts = self._parts
         rounds = Rounds(parts, parts.incidents.replay)
         self._judge_readings(parts.number(readings.names), readings, rounds)
-        rounds.result()
+        self._result(rounds)
         take_counts(parts)
         parts.take_news()
+
+    def decide(self, decisions: Sequence[tuple[int, Decision]], source: int = 0) -> None:
+        """Take decisions of people; each takes effect in a later `step` (`detector.engine.decided`).
+
+        Args:
+            decisions: each with its number, above those of all before it.
+            source: stands for the topic that they come from. Another one begins again with its numbers.
+        """
+        self._decisions.give(decisions, source)
 
     def use_rules(self, rules: IncidentRules) -> None:
         """Apply other rules from the next row on; open incidents stay open.
@@ -141,7 +157,7 @@ class Engine:
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one, because the input has ended."""
         rounds = Rounds(self._parts, self._parts.incidents.update)
-        rounds.judge(self._parts.grid.flush())
+        self._decisions.judge(self._parts, rounds, self._parts.grid.flush())
         rounds.follow([self._parts.row_scorer.score(self._parts.window_scorer.flush())], [])
         return self._emit(rounds)
 
@@ -157,6 +173,7 @@ class Engine:
         """Forget the series of partitions that another process reads from now on."""
         gone = self._parts.saved.in_partitions(self._parts.series.known(), partitions)
         if len(gone):
+            self._decisions.drop([self._parts.series.names[slot] for slot in gone.tolist()])
             self._parts.drop(gone)
 
     def changed(self) -> Changed:
@@ -178,6 +195,7 @@ class Engine:
             ValueError: the cells do not have the size that their layout requires.
         """
         restore_series(self._parts, states, partition, now_ns)
+        self._meet(self._parts.series.of([state.name for state in states]))
 
     def take_over(self, other: Engine) -> None:
         """Continue every series with the artifact and options of the fresh engine `other`.
@@ -186,6 +204,7 @@ class Engine:
         """
         move_series(self._parts, other._parts)
         self._parts = other._parts
+        self._meet(self._parts.series.known())
 
     def _judge_readings(self, slots: NDArray[np.int32], readings: Readings, rounds: Rounds) -> None:
         """Note the readings, close the rows that they complete, and judge these."""
@@ -194,13 +213,21 @@ class Engine:
         for turned, rows in self._parts.grid.rounds(slot, readings.timestamp_ns, readings.values):
             if turned:
                 rounds.follow([self._parts.restart(turned)], [])
-            rounds.judge(rows)
+            self._decisions.judge(self._parts, rounds, rows)
 
     def _emit(self, rounds: Rounds) -> StepResult:
         """Return the result of rows for which no reading came."""
-        result = rounds.result()
+        result = self._result(rounds)
         self._count(result.verdicts, 0)
         return result
+
+    def _result(self, rounds: Rounds) -> StepResult:
+        return replace(rounds.result(), decisions=self._decisions.take_applied())
+
+    def _meet(self, slots: NDArray[np.int32]) -> None:
+        """Look for decisions about series that were restored or moved."""
+        names = [self._parts.series.names[slot] for slot in slots.tolist()]
+        self._decisions.meet(names, [self._parts.incidents.track(name) for name in names])
 
     def _count(self, verdicts: Verdicts, num_readings: int) -> None:
         """Add what happened in this step to the totals."""

@@ -93,6 +93,7 @@ def _restore_cells(parts: Parts, states: list[SeriesState]) -> None:
     slots = parts.series.of([state.name for state in states])
     cells = np.stack([np.frombuffer(state.cells, np.uint8) for state in states])
     scatter(parts.saved_arrays(), slots, cells)
+    parts.window_scorer.scales.note_restored()
     others = np.array([state.origin.model != parts.origin.model for state in states])
     if others.any():
         scaling = [state.origin.scaling() for state in states if state.origin.model != parts.origin.model]

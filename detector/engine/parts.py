@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from connectors.records import Readings
 from detector.artifact.spec import Artifact, Spec
+from detector.engine.decided.usual_levels import UsualLevels
 from detector.engine.judged_rows import JudgedRows
 from detector.engine.latest import LatestVerdicts
 from detector.engine.saved_state import SavedState
@@ -22,7 +23,7 @@ from detector.engine.snapshot import Origin
 from detector.engine.values import Counters, EngineOptions, Feedback
 from detector.incidents.incident import IncidentEvent
 from detector.incidents.incidents import Incidents
-from detector.incidents.rules import ChannelRule, IncidentRules
+from detector.incidents.rules import IncidentRules
 from detector.incidents.silence import SilenceWatch
 from detector.rows.clock_rules import News, Turn
 from detector.rows.grid import Grid, GridCounters
@@ -47,6 +48,8 @@ class Parts:
     latest         the newest verdict of every series
     judged         for how long the rows of every series were not judged
     saved          what the saved state of every series holds
+    levels         the usual level of every channel of every series
+    decided        which decisions of people every series has taken in: the topic, and the greatest number
     feedback       what incidents change for later rows
     news           what happened to the clocks of series, until somebody takes it
     """
@@ -62,6 +65,8 @@ class Parts:
     latest: LatestVerdicts
     judged: JudgedRows
     saved: SavedState
+    levels: UsualLevels
+    decided: SeriesArray = field(default_factory=lambda: SeriesArray((2,), np.int64, -1))
     feedback: tuple[Feedback, ...] = ()
     news: list[tuple[str, News]] = field(default_factory=list)
     _origin: Origin | None = None
@@ -90,6 +95,7 @@ class Parts:
             latest=LatestVerdicts(series, len(spec.channels)),
             judged=JudgedRows(series),
             saved=SavedState(),
+            levels=UsualLevels(len(spec.channels), window_scorer.scales, grid.intervals),
         )
         parts._check_by(rules)
         return parts
@@ -126,7 +132,8 @@ class Parts:
         The order is part of the snapshot format: raise `snapshot.FORMAT` when it changes.
         """
         feedback = (array for one in self.feedback for array in one.arrays())
-        return [*self.grid.arrays(), *self.scoring_arrays(), *self.following_arrays(), *feedback]
+        kept = [*self.scoring_arrays(), *self.following_arrays(), self.decided]
+        return [*self.grid.arrays(), *kept, *feedback]
 
     def scoring_arrays(self) -> list[SeriesArray]:
         """Return the saved arrays that scoring rows changes."""
@@ -134,7 +141,8 @@ class Parts:
 
     def following_arrays(self) -> list[SeriesArray]:
         """Return the saved arrays that following verdicts changes."""
-        return [*self.latest.arrays(), *self.judged.arrays(), *self.incidents.arrays()]
+        followers = (self.latest, self.judged, self.incidents, self.levels)
+        return [array for part in followers for array in part.arrays()]
 
     def number(self, names: tuple[str, ...] | list[str]) -> NDArray[np.int32]:
         """Return the slots of these series, int32 [len(names)], and make room for new ones."""
@@ -147,6 +155,7 @@ class Parts:
         for part in (self.silence, self.latest, self.judged, self.saved):
             for array in part.arrays():
                 array.reserve(self.series.size)
+        self.decided.reserve(self.series.size)
         return slots
 
     def _know_intervals(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
@@ -167,8 +176,10 @@ class Parts:
         """Start series again whose rows have other numbers from now on; return their waiting rows."""
         slots = np.array(sorted(turned), np.int32)
         waiting = self.row_scorer.score(self.window_scorer.flush(slots))
+        shifts = self.window_scorer.scales.shifts(slots)
         for part in (self.window_scorer, self.row_scorer):
             part.drop(slots)
+        self.window_scorer.scales.move(slots, shifts)  # what was accepted stays, whatever the clock
         self._drop_feedback(slots)
         self._describe([self.series.names[slot] for slot in slots.tolist()])
         self.latest.restart(slots)
@@ -189,8 +200,10 @@ class Parts:
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         scoring = (self.grid, self.window_scorer, self.row_scorer)
-        for part in (*scoring, self.incidents, self.silence, self.latest, self.judged, self.saved):
+        followers = (self.incidents, self.silence, self.latest, self.judged, self.saved, self.levels)
+        for part in (*scoring, *followers):
             part.drop(slots)
+        self.decided.reset(slots)
         self._drop_feedback(slots)
         self.series.drop(slots.tolist())
 
@@ -249,7 +262,7 @@ def _missing_limits(spec: Spec, rules: IncidentRules) -> NDArray[np.int64]:
     """
     limits = []
     for channel in spec.channels:
-        own = rules.channels.get(channel.name, ChannelRule()).channel_after
+        own = rules.of_channel(channel.name).channel_after
         stated = rules.channel_after if own is None else own
         learnt = channel.missing_rows or max(LEAST_MISSING_ROWS, spec.window)
         limits.append(learnt if stated is None else stated)
@@ -261,7 +274,7 @@ def _valid_ranges(spec: Spec, rules: IncidentRules) -> tuple[NDArray[np.float64]
 
     A bound of the rules replaces that of the model.
     """
-    pairs = [(rules.channels.get(channel.name, ChannelRule()), channel) for channel in spec.channels]
+    pairs = [(rules.of_channel(channel.name), channel) for channel in spec.channels]
     least = [channel.valid_min if rule.valid_min is None else rule.valid_min for rule, channel in pairs]
     greatest = [channel.valid_max if rule.valid_max is None else rule.valid_max for rule, channel in pairs]
     return np.array(least, np.float64), np.array(greatest, np.float64)

@@ -83,6 +83,16 @@ class Rounds:
         found = self._remembered(final, provisional)
         self._keep(final, provisional, found, self._update(found[0]))
 
+    def finish_waiting(self, slots: NDArray[np.int32]) -> None:
+        """Follow the waiting rows of these series with the windows so far."""
+        rows = self._parts.window_scorer.flush(slots)
+        if len(rows):
+            self.follow([self._parts.row_scorer.score(rows)], [])
+
+    def report(self, events: Sequence[IncidentEvent]) -> None:
+        """Add events that no verdict caused."""
+        self._events += events
+
     def result(self) -> StepResult:
         """Return everything that was found. Series with events become urgent to save."""
         parts, spec = self._parts, self._parts.artifact.spec
@@ -104,7 +114,7 @@ class Rounds:
             mine = one.acting(slots)
             if mine.any():
                 begins = mine & (self._parts.window_scorer.newest(slots) // PART_ROWS != queue.part(chosen))
-                self._events += one.act(slots[begins]) if begins.any() else ()
+                self._events += one.act(slots[begins], self.finish_waiting) if begins.any() else ()
                 acting |= one.acting(slots)
         return acting
 
@@ -148,6 +158,7 @@ class Rounds:
         parts.latest.remember(verdicts)
         parts.latest.remember(fresh)
         parts.judged.remember(verdicts)
+        parts.levels.remember(verdicts, parts.series.of(verdicts.names))
         return verdicts, fresh
 
     def _keep(

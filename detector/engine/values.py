@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.incidents.decision import Applied
 from detector.incidents.incident import IncidentEvent
 from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
 from detector.rows.grid import GridCounters
@@ -99,8 +101,13 @@ class Feedback(Protocol):
     def wakes(self, event: IncidentEvent) -> bool:
         """Return whether a series for which it does not act may be one after this event."""
 
-    def act(self, slots: NDArray[np.int32]) -> tuple[IncidentEvent, ...]:
-        """Change these series, for which it is acting, before their next part; return what to report."""
+    def act(
+        self, slots: NDArray[np.int32], finish_waiting: Callable[[NDArray[np.int32]], None]
+    ) -> tuple[IncidentEvent, ...]:
+        """Change these series, for which it is acting, before their next part; return what to report.
+
+        `finish_waiting` judges the rows of series that wait for later windows.
+        """
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -116,11 +123,13 @@ class StepResult:
     verdicts     final verdicts
     incidents    what changed among incidents
     provisional  verdicts of new rows at which a window ends; none if the model has no delay
+    decisions    what people decided and took effect, or was ignored
     """
 
     verdicts: Verdicts
     incidents: tuple[IncidentEvent, ...]
     provisional: Verdicts
+    decisions: tuple[Applied, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

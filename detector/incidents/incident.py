@@ -6,11 +6,13 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Literal
 
+from detector.incidents.decision import Applied, Decision
 from detector.incidents.rules import Suppression
 
 Reason = Literal["score", "flatline", "out_of_range", "missing", "silent", "stream_silent"]
 Severity = Literal["warning", "critical"]
-Kind = Literal["opened", "escalated", "resolved"]
+Kind = Literal["opened", "escalated", "lasting", "accepted", "rejected", "resolved"]
+Ending = Literal["over", "accepted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ class Incident:
     channels    the greatest contributions at the worst row
     held_by     the rules that delayed its opening
     flapping    it stays open longer, because the series keeps turning bad and good
+    lasting_ns  the row at which it was offered as lasting
+    decision    what was decided about it last
+    ending      once resolved: why it ended
     """
 
     id: str
@@ -53,6 +58,14 @@ class Incident:
     channels: tuple[ChannelEvidence, ...]
     held_by: tuple[Suppression, ...] = ()
     flapping: bool = False
+    lasting_ns: int | None = None
+    decision: Applied | None = None
+    ending: Ending | None = None
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether somebody said that it is a fault: it is never learnt nor offered again."""
+        return self.decision is not None and self.decision.decision.action == "reject"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,14 @@ class IncidentEvent:
     kind: Kind
     at_ns: int
     incident: Incident
+
+
+@dataclass(slots=True)
+class Stretch:
+    """Running sums over the rows of an open incident, one for each channel: values, and how many."""
+
+    total: list[float]
+    num: list[float]
 
 
 @dataclass(slots=True)
@@ -77,6 +98,8 @@ class Track:
     silence       the open incident of this silent series
     stream        the open incident of the silent stream, which is kept with one series
     missing       the open incidents of its channels that have stopped sending
+    stretch       running sums over the rows of the open incident
+    pending       decisions about the series that wait for their row, in the order in which they were read
     """
 
     recent: list[tuple[int, bool]] = field(default_factory=list)
@@ -90,6 +113,8 @@ class Track:
     silence: Incident | None = None
     stream: Incident | None = None
     missing: list[Incident] = field(default_factory=list)
+    stretch: Stretch | None = None
+    pending: list[Decision] = field(default_factory=list)
 
     @property
     def open(self) -> tuple[Incident, ...]:

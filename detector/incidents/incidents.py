@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from detector.incidents.incident import Incident, IncidentEvent, Track
 from detector.incidents.lifecycle import Lifecycle, ScoredBy
 from detector.incidents.missing import follow_missing
+from detector.incidents.mutes import Mutes
 from detector.incidents.row_filter import FilteredRows, RowFilter
 from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
 from detector.rows.series_arrays import SeriesArray, SeriesIndex, lengths_of, starts_of
@@ -115,6 +116,16 @@ class Incidents:
             self._inherited.discard(name)
         self._row_filter.drop(slots)
 
+    @property
+    def rules(self) -> IncidentRules:
+        """The incident rules in force."""
+        return self._lifecycle.rules
+
+    @property
+    def mutes(self) -> Mutes:
+        """Until when each series is muted."""
+        return self._row_filter.mutes
+
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps."""
         return self._row_filter.arrays()
@@ -152,6 +163,6 @@ class Incidents:
         """Update everything that is kept of one series; return what changed, by time."""
         events = self._lifecycle.follow(track, verdicts, rows, span)
         if track.missing or verdicts.missing[span.start : span.stop].any():
-            events += follow_missing(track, verdicts, span, self._lifecycle.rules, self.scored_by)
+            events += follow_missing(track, verdicts, span, self._lifecycle, rows)
             events.sort(key=lambda event: event.at_ns)
         return events

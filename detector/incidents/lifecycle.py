@@ -25,6 +25,7 @@ from detector.incidents.incident import (
     Track,
     incident_id,
 )
+from detector.incidents.lasting import extend, offer
 from detector.incidents.row_filter import FilteredRows
 from detector.incidents.rules import IncidentRules, Suppression
 from detector.scoring.verdicts import State, Verdicts
@@ -81,11 +82,25 @@ class Lifecycle:
                 events.append(IncidentEvent(kind, int(verdicts.timestamp_ns[row]), track.incident))
                 if kind == "resolved":
                     track.incident = None
+            events += self._watch_lasting(track, verdicts, rows, row)
         return events
+
+    def _watch_lasting(
+        self, track: Track, verdicts: Verdicts, rows: FilteredRows, row: int
+    ) -> list[IncidentEvent]:
+        """Add the row to the sums of the open incident; return its event if it is lasting from here on."""
+        if track.incident is None:
+            track.stretch = None
+            return []
+        extend(track, verdicts.actual[row])
+        if rows.held[row] or rows.muted[row]:
+            return []
+        event = offer(self.rules, track, int(verdicts.timestamp_ns[row]))
+        return [] if event is None else [event]
 
     def is_over(self, track: Track, at_ns: int) -> bool:
         """Return whether nothing in `track` can matter to a row after `at_ns`."""
-        if track.open:
+        if track.open or track.pending:
             return False
         if any(bad for _, bad in track.recent) or self._is_cooling(track, at_ns):
             return False
@@ -105,7 +120,7 @@ class Lifecycle:
             track.since_ns = times[0]
         if not bad or at_ns - track.since_ns < self.rules.min_duration_ns:
             return None
-        if self._is_held_back(track, at_ns, bool(rows.held[row])):
+        if self._is_held_back(track, at_ns, _holding(rows, row)):
             return None
         self._note_opening(track, at_ns)
         track.incident = self._incident(track, verdicts, rows, row)
@@ -113,10 +128,10 @@ class Lifecycle:
         track.held.clear()
         return "opened"
 
-    def _is_held_back(self, track: Track, at_ns: int, in_maintenance: bool) -> bool:
+    def _is_held_back(self, track: Track, at_ns: int, holding: Suppression | None) -> bool:
         """Return whether a rule delays an incident that would open now, and note which one in `track`."""
-        if in_maintenance:
-            rule: Suppression = "maintenance"
+        if holding is not None:
+            rule = holding
         elif self._is_cooling(track, at_ns):
             rule = "cooldown"
             self.suppressed["cooldown"] += 1
@@ -175,7 +190,7 @@ class Lifecycle:
         else:
             track.quiet += 1
         if self._is_quiet(track, incident, at_ns):
-            track.incident = replace(incident, state="resolved", end_ns=track.last_loud_ns)
+            track.incident = replace(incident, state="resolved", end_ns=track.last_loud_ns, ending="over")
             track.resolved_ns = at_ns if self.rules.cooldown_ns else None
             return "resolved"
         if rows.held[row]:
@@ -219,3 +234,10 @@ class Lifecycle:
                 )
             )
         return tuple(found)
+
+
+def _holding(rows: FilteredRows, row: int) -> Suppression | None:
+    """Return why the row may open nothing; None if it may."""
+    if not rows.held[row]:
+        return None
+    return "muted" if rows.muted[row] else "maintenance"

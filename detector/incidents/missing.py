@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.incidents.incident import ChannelEvidence, Incident, IncidentEvent, Track, incident_id
-from detector.incidents.lifecycle import ScoredBy
+from detector.incidents.lifecycle import Lifecycle, ScoredBy
 from detector.incidents.maintenance import in_maintenance
+from detector.incidents.row_filter import FilteredRows
 from detector.incidents.rules import IncidentRules
 from detector.scoring.verdicts import State, Verdicts
 
@@ -22,7 +23,11 @@ _UNKNOWN = (State.GAP, State.STALE)
 
 
 def follow_missing(
-    track: Track, verdicts: Verdicts, span: range, rules: IncidentRules, scored_by: ScoredBy
+    track: Track,
+    verdicts: Verdicts,
+    span: range,
+    lifecycle: Lifecycle,
+    filtered: FilteredRows,
 ) -> list[IncidentEvent]:
     """Update the incidents of missing channels in `track`; return what changed, in order of time.
 
@@ -30,33 +35,35 @@ def follow_missing(
         track: what is kept of the series; changed in place.
         verdicts: the next final verdicts.
         span: the rows of this series among them.
-        rules: the incident rules; a maintenance window delays an opening.
-        scored_by: the model whose channels are watched.
+        lifecycle: the incident rules, and the model whose channels are watched. A maintenance window delays
+            an opening.
+        filtered: the same rows; a muted one delays an opening as well.
     """
+    rules, scored_by, muted = lifecycle.rules, lifecycle.scored_by, filtered.muted
     events: list[IncidentEvent] = []
-    for row in _changes(verdicts, span, rules):
+    for row in _changes(verdicts, span, bool(rules.maintenance) or bool(muted[span.start : span.stop].any())):
         at_ns, missing = int(verdicts.timestamp_ns[row]), verdicts.missing[row]
         gone = {scored_by.channels[at] for at in np.flatnonzero(missing).tolist()}
         events += _resolved(track, gone, at_ns)
         new = gone - {channel.name for one in track.missing for channel in one.channels}
-        if new and not _is_muted(rules, verdicts, row):
+        if new and not (muted[row] or _in_maintenance(rules, verdicts, row)):
             incident = _incident(verdicts, row, new, scored_by)
             track.missing.append(incident)
             events.append(IncidentEvent("opened", at_ns, incident))
     return events
 
 
-def _changes(verdicts: Verdicts, span: range, rules: IncidentRules) -> list[int]:
+def _changes(verdicts: Verdicts, span: range, delays: bool) -> list[int]:
     """Return the rows of `span` that can open or resolve something, in order.
 
-    Nothing happens at a row with the same missing channels as the row before. Only a maintenance window may
-    end there.
+    Nothing happens at a row with the same missing channels as the row before. Only what `delays` an opening,
+    a maintenance window or a mute, may end there.
     """
     known = span.start + np.flatnonzero(~np.isin(verdicts.state[span.start : span.stop], _UNKNOWN))
     missing = verdicts.missing[known]
     changed = np.ones(len(known), np.bool_)
     changed[1:] = (missing[1:] != missing[:-1]).any(axis=1)
-    if rules.maintenance:
+    if delays:
         changed |= missing.any(axis=1)
     rows: list[int] = known[changed].tolist()
     return rows
@@ -67,14 +74,16 @@ def _resolved(track: Track, gone: set[str], at_ns: int) -> list[IncidentEvent]:
     events, still = [], []
     for one in track.missing:
         if gone.isdisjoint(channel.name for channel in one.channels):
-            events.append(IncidentEvent("resolved", at_ns, replace(one, state="resolved", end_ns=at_ns)))
+            events.append(
+                IncidentEvent("resolved", at_ns, replace(one, state="resolved", end_ns=at_ns, ending="over"))
+            )
         else:
             still.append(one)
     track.missing = still
     return events
 
 
-def _is_muted(rules: IncidentRules, verdicts: Verdicts, row: int) -> bool:
+def _in_maintenance(rules: IncidentRules, verdicts: Verdicts, row: int) -> bool:
     """Return whether the row lies in a maintenance window of its series."""
     here = slice(row, row + 1)
     if not rules.maintenance:

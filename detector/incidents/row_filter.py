@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.incidents.maintenance import in_maintenance
+from detector.incidents.mutes import Mutes
 from detector.incidents.rows_since_gap import RowsSinceGap
-from detector.incidents.rules import ChannelRule, IncidentRules, Suppression
+from detector.incidents.rules import IncidentRules, Suppression
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.verdicts import State, Verdicts
 
@@ -31,6 +32,7 @@ class FilteredRows:
     held      bool [n], bad, but in maintenance: keeps an incident open, opens and worsens none
     score     float64 [n], 0 where it is unknown or does not matter
     strength  float64 [n], the score in units of the page level; above 1 the row is paged
+    muted     bool [n], somebody muted the series at this row; bad rows are then held
     """
 
     known: NDArray[np.bool_]
@@ -38,10 +40,11 @@ class FilteredRows:
     held: NDArray[np.bool_]
     score: NDArray[np.float64]
     strength: NDArray[np.float64]
+    muted: NDArray[np.bool_]
 
 
 class RowFilter:
-    """Applies, in order: page level, channel rules, wait after a gap (`settle_rows`), maintenance windows.
+    """Applies, in order: page level, channel rules, wait after a gap, maintenance windows and mutes.
 
     Args:
         rules: the incident rules.
@@ -58,6 +61,7 @@ class RowFilter:
         self._channels = tuple(channels)
         self._suppressed = suppressed
         self._rows_since_gap = RowsSinceGap()
+        self.mutes = Mutes()
         self.use_rules(rules)
 
     def use_rules(self, rules: IncidentRules) -> None:
@@ -66,11 +70,11 @@ class RowFilter:
         Raises:
             ValueError: a rule names a channel that the model does not know. The old rules stay in force.
         """
-        unknown = sorted(set(rules.channels) - set(self._channels))
+        unknown = sorted(rules.unmatched(self._channels))
         if unknown:
             raise ValueError(f"no such channel: {', '.join(unknown)}; known: {', '.join(self._channels)}")
         self._rules = rules
-        of_channels = [rules.channels.get(name, ChannelRule()) for name in self._channels]
+        of_channels = [rules.of_channel(name) for name in self._channels]
         self._has_channel_rules = any(rule.ignores_deviations for rule in of_channels)
         self._sign = np.array([{"both": 0, "above": 1, "below": -1}[rule.direction] for rule in of_channels])
         self._absolute = np.array([rule.min_absolute for rule in of_channels])
@@ -99,17 +103,22 @@ class RowFilter:
                 self._rules.maintenance, verdicts.names, verdicts.series[rows], verdicts.timestamp_ns[rows]
             )
             self._suppressed["maintenance"] += int(np.count_nonzero(held))
+        muted = self.mutes.at(slots[verdicts.series], verdicts.timestamp_ns)
+        self._suppressed["muted"] += int(np.count_nonzero(muted & bad & ~held))
+        held |= muted & bad
         unjudged = (verdicts.state == State.MISSING) & np.isnan(verdicts.score)
         strength = score / np.nan_to_num(verdicts.threshold, nan=1.0)
-        return FilteredRows(~np.isin(verdicts.state, _UNKNOWN) & ~unjudged, bad, held, score, strength)
+        known = ~np.isin(verdicts.state, _UNKNOWN) & ~unjudged
+        return FilteredRows(known, bad, held, score, strength, muted)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         self._rows_since_gap.drop(slots)
+        self.mutes.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps."""
-        return self._rows_since_gap.arrays()
+        return [*self._rows_since_gap.arrays(), *self.mutes.arrays()]
 
     def _apply_channel_rules(
         self, verdicts: Verdicts, bad: NDArray[np.bool_], score: NDArray[np.float64]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from detector.incidents.maintenance import Maintenance
 
 Direction = Literal["both", "above", "below"]
-Suppression = Literal["budget", "direction", "deviation", "recovery", "maintenance", "cooldown", "flapping"]
+OnLasting = Literal["hold", "offer", "learn"]
+_MOST_CAUTIOUS: tuple[OnLasting, ...] = ("hold", "offer", "learn")
+Suppression = Literal[
+    "budget", "direction", "deviation", "recovery", "maintenance", "muted", "cooldown", "flapping"
+]
 SUPPRESSIONS: tuple[Suppression, ...] = (
-    *("budget", "direction", "deviation", "recovery", "maintenance", "cooldown", "flapping"),
+    *("budget", "direction", "deviation", "recovery", "maintenance", "muted", "cooldown", "flapping"),
 )
 """Why a bad row opens nothing, in the order in which the rules are applied."""
 _HOUR_NS = 3_600_000_000_000
@@ -27,6 +32,7 @@ class ChannelRule:
     min_relative  deviations below this share of the expected value do not matter
     valid_min, valid_max  values outside are impossible; None: the bound of the model applies
     channel_after         rows without it after which it is missing; None: as the rules of all channels say
+    on_lasting, lasting_after_ns  what follows if a fault in it lasts; None: as the rules of all channels say
     """
 
     direction: Direction = "both"
@@ -35,6 +41,8 @@ class ChannelRule:
     valid_min: float | None = None
     valid_max: float | None = None
     channel_after: int | None = None
+    on_lasting: OnLasting | None = None
+    lasting_after_ns: int | None = None
 
     def __post_init__(self) -> None:
         if not (self.min_absolute >= 0 and self.min_relative >= 0):
@@ -72,7 +80,8 @@ class IncidentRules:
     settle_rows     rows after a gap or after warming whose scores open nothing
     channel_after   rows without a channel, while others go on, after which it is missing; 0: never; None:
                     as the model has learnt it
-    channels        rules of channels, by name; a channel without a rule may always raise an alarm
+    channels        rules of channels, by name or by a pattern with * ? [abc]; see `of_channel`
+    on_lasting      what follows if an incident lasts for `lasting_after_ns` of event time
     """
 
     for_rows: int = 1
@@ -88,6 +97,8 @@ class IncidentRules:
     settle_rows: int = 0
     channel_after: int | None = None
     channels: Mapping[str, ChannelRule] = field(default_factory=dict)
+    on_lasting: OnLasting = "offer"
+    lasting_after_ns: int = 6 * _HOUR_NS
     maintenance: tuple[Maintenance, ...] = ()
     watchdog: WatchdogRules = WatchdogRules()
     fold: FoldRules = FoldRules()
@@ -99,3 +110,41 @@ class IncidentRules:
             raise ValueError("quiet_rows must be at least 1 and close_score within (0, 1]")
         if self.flap_incidents == 1:
             raise ValueError("flap_incidents must be 0 (off) or at least 2: one incident is no flapping")
+
+    def of_channel(self, name: str) -> ChannelRule:
+        """Return the rule of a channel: that of its own name, else that of the first pattern that matches.
+
+        >>> IncidentRules(channels={"temp_*": ChannelRule(direction="above")}).of_channel("temp_1").direction
+        'above'
+        """
+        if name in self.channels:
+            return self.channels[name]
+        found = (rule for pattern, rule in self.channels.items() if fnmatchcase(name, pattern))
+        return next(found, ChannelRule())
+
+    def unmatched(self, names: Iterable[str]) -> list[str]:
+        """Return the keys of `channels` that are neither one of `names` nor a pattern of one."""
+        known = list(names)
+        return [
+            key
+            for key in self.channels
+            if key not in known and not any(fnmatchcase(name, key) for name in known)
+        ]
+
+    @property
+    def may_learn(self) -> bool:
+        """Whether a lasting incident of some channel is accepted by itself."""
+        return "learn" in {self.on_lasting, *(rule.on_lasting for rule in self.channels.values())}
+
+    def lasting_of(self, channels: Iterable[str]) -> tuple[OnLasting, int]:
+        """Return what follows a lasting incident that blames `channels`, and after how many nanoseconds.
+
+        Of several channels the most cautious policy counts (hold before offer before learn), and the longest
+        time.
+        """
+        rules = [self.of_channel(name) for name in channels] or [ChannelRule()]
+        policies = [self.on_lasting if one.on_lasting is None else one.on_lasting for one in rules]
+        times = [
+            self.lasting_after_ns if one.lasting_after_ns is None else one.lasting_after_ns for one in rules
+        ]
+        return min(policies, key=_MOST_CAUTIOUS.index), max(times)

@@ -186,6 +186,7 @@ class SilenceWatch:
         if len(fallen) == 0:
             return SilenceEvents()
         muted = self._mutes(tuple(self._names[slot] for slot in known[fallen].tolist()), now_ns)
+        muted |= self._incidents.mutes.at(known[fallen], np.full(len(fallen), now_ns))
         events, changed = [], []
         for at in fallen[~muted].tolist():
             slot = int(known[at])
@@ -227,10 +228,14 @@ class SilenceWatch:
         track = self._incidents.track_of(self._names[slot])
         assert track.silence is not None
         incident, track.silence = track.silence, None
-        return IncidentEvent("resolved", at_ns, replace(incident, state="resolved", end_ns=at_ns))
+        return IncidentEvent(
+            "resolved", at_ns, replace(incident, state="resolved", end_ns=at_ns, ending="over")
+        )
 
     def _end_of_stream_silence(self, slot: int, at_ns: int) -> IncidentEvent:
         track = self._incidents.track_of(self._names[slot])
         assert track.stream is not None
         incident, track.stream = track.stream, None
-        return IncidentEvent("resolved", at_ns, replace(incident, state="resolved", end_ns=at_ns))
+        return IncidentEvent(
+            "resolved", at_ns, replace(incident, state="resolved", end_ns=at_ns, ending="over")
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from detector.delivery.messages import fold_json, incident_json
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.engine.loop import run
 from detector.errors import DetectorError
+from detector.incidents.decision import Decision
 from detector.incidents.grouping import IncidentGroup, group_all
 from detector.incidents.incident import Incident
 from detector.incidents.rules import Suppression
@@ -118,7 +120,11 @@ def replay(source: Source, engine: Engine) -> Report:
 
 
 def backtest_parquet(
-    artifact: Artifact, data: Path, options: EngineOptions, out: Path | None = None
+    artifact: Artifact,
+    data: Path,
+    options: EngineOptions,
+    out: Path | None = None,
+    decisions: Sequence[Decision] = (),
 ) -> BacktestOutcome:
     """Replay Parquet through the engine.
 
@@ -127,12 +133,14 @@ def backtest_parquet(
         data: a Parquet file or directory. With a column `label`, scores are measured against it.
         options: incident rules, lateness and threads of the engine.
         out: directory for scores.parquet (`verdict_columns`) and incidents.json; None: write nothing.
+        decisions: what people decided; each takes effect at the first row of its series from its time on.
 
     Raises:
         ParquetError, DetectorError: the message names the file and what is wrong with it.
     """
     dataset = discover(data, artifact.spec.channel_names)
     engine = Engine(artifact, options)
+    engine.decide(list(enumerate(decisions)))
     report = _replayed(dataset, engine, out)
     incidents = report.incidents
     labels = labels_of_dataset(dataset)

@@ -197,6 +197,12 @@ class WindowBuffer:
         """
         self.rows.data[slots] = self.rows.data[slots] * factor[:, None] + offset[:, None]
 
+    def move_newest(self, slot: int, num_rows: int, by: NDArray[np.float64]) -> None:
+        """Subtract `by`, float64 [C] in the units of the model, from the newest rows of a series."""
+        first = max(0, self._length - num_rows)
+        self.rows.reserve(slot + 1)
+        self.rows.data[slot, first:] -= by.astype(np.float32)
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget the rows of the series in `slots`."""
         self.rows.reset(slots)

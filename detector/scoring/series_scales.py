@@ -24,6 +24,8 @@ class SeriesScales:
     """Converts between the units of the channels and those of the model. Not thread-safe.
 
     It keeps a number for each series. A snapshot does not need it: it follows from the name of the series.
+    It also keeps how far the level of each channel was moved when somebody accepted it (`move`). That is part
+    of the snapshot: model value = (value - centre - shift) / scale.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -41,6 +43,8 @@ class SeriesScales:
                 at = number, column[one.channel]
                 self._centers[at], self._scales[at] = one.center, one.scale
         self._number = SeriesArray((), np.int32, _COMMON)
+        self._shift = SeriesArray((len(spec.channels),), np.float64, 0.0)
+        self._is_shifted = False
 
     @property
     def has_own(self) -> bool:
@@ -61,6 +65,27 @@ class SeriesScales:
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         self._number.reset(slots)
+        self._shift.reset(slots)
+
+    def arrays(self) -> list[SeriesArray]:
+        """Return the accepted shifts; call `note_restored` after writing to them."""
+        return [self._shift]
+
+    def note_restored(self) -> None:
+        """Use the shifts that were restored from a snapshot."""
+        self._is_shifted = bool(self._shift.data.any())
+
+    def move(self, slots: NDArray[np.int32], by: NDArray[np.float64]) -> None:
+        """Move the level of each channel of these series, float64 [n, C], in the units of the channels."""
+        self._reserve(slots)
+        self._shift.data[slots] += by
+        self.note_restored()
+
+    def shifts(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return how far the levels of these series were moved so far, float64 [n, C]."""
+        self._reserve(slots)
+        shifts: NDArray[np.float64] = self._shift.data[slots]
+        return shifts
 
     def are_common(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which series have only common scales although others have their own, bool [n]."""
@@ -71,7 +96,17 @@ class SeriesScales:
         return common
 
     def at(self, slots: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return centre and scale for each of `slots`, float64 [n, C] each; [1, C] if all are common."""
+        """Return centre and scale for each of `slots`, float64 [n, C] each; [1, C] where all are alike.
+
+        The centre includes what was accepted.
+        """
+        center, scale = self.trained_at(slots)
+        if not self._is_shifted:
+            return center, scale
+        return center + self.shifts(slots), scale
+
+    def trained_at(self, slots: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return centre and scale as training found them, as `at` does."""
         if not self.has_own:
             return self._center[None], self._scale[None]
         self._reserve(slots)
@@ -96,4 +131,5 @@ class SeriesScales:
         return values
 
     def _reserve(self, slots: NDArray[np.int32]) -> None:
-        self._number.reserve(int(slots.max(initial=-1)) + 1)
+        for array in (self._number, self._shift):
+            array.reserve(int(slots.max(initial=-1)) + 1)

@@ -36,6 +36,9 @@ _Keeper = GapFiller | WindowBuffer | Flatline | PageLevel | MissingChannels | Ov
 _LEAST_SHARE_OF_PRESENT = 0.5
 
 
+_Keeper = SeriesScales | GapFiller | WindowBuffer | Flatline | MissingChannels | OverlapAverager
+
+
 @dataclass(slots=True)
 class WindowCounters:
     """Totals since the start.
@@ -164,7 +167,6 @@ class WindowScorer:
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        self.scales.drop(slots)
         for part in self._keepers():
             part.drop(slots)
 
@@ -188,7 +190,8 @@ class WindowScorer:
     def _keepers(self) -> tuple[_Keeper, ...]:
         """Return the parts that keep something of every series, in the order of the snapshot's cells."""
         level = () if self._stuck_level is None else (self._stuck_level,)
-        return self._gap_filler, self._window_buffer, self._flatline, *level, self._missing, self._overlap
+        before = (self.scales, self._gap_filler, self._window_buffer, self._flatline)
+        return *before, *level, self._missing, self._overlap
 
     def rescale(
         self, slots: NDArray[np.int32], center: NDArray[np.float64], scale: NDArray[np.float64]
@@ -200,11 +203,29 @@ class WindowScorer:
             center: the centre of each channel in each series by the other model, float64 [n, C].
             scale: its scale of each channel in each series, float64 [n, C].
         """
-        new_center, new_scale = self.scales.at(slots)
+        new_center, new_scale = self.scales.trained_at(slots)
         differ = ((center != new_center) | (scale != new_scale)).any(axis=1)
         if differ.any():
-            factor, offset = scale / new_scale, (center - new_center) / new_scale
+            shift = self.scales.shifts(slots)
+            factor, offset = scale / new_scale, (center + shift - new_center) / new_scale
             self._window_buffer.rescale(slots[differ], factor[differ], offset[differ])
+            self.scales.move(slots[differ], -shift[differ])
+
+    def accept(self, slot: int, by: NDArray[np.float64], start_row: int) -> None:
+        """Move the level of each channel of a series, and convert the kept rows from `start_row` on.
+
+        The rows before it stay as they are: what was normal by the old level is normal by the new one.
+
+        Args:
+            slot: the series; no row of it may be waiting.
+            by: how far each level moves, float64 [C], in the units of the channels.
+            start_row: the first row of the accepted stretch.
+        """
+        slots = np.array([slot], np.int32)
+        _, scale = self.scales.trained_at(slots)
+        num_rows = int(self._gap_filler.newest(slots)[0]) - start_row + 1
+        self._window_buffer.move_newest(slot, num_rows, by / scale[0])
+        self.scales.move(slots, by[None])
 
     def discard_outputs(self, slots: NDArray[np.int32]) -> None:
         """Discard partial window outputs of rows that are still waiting; they came from the previous model.

@@ -12,6 +12,7 @@ from detector.artifact.spec import Artifact
 from detector.config.load import Config
 from detector.config.schema import InputSection, KafkaSection
 from detector.config.secrets import revealed
+from detector.delivery.decision_topic import DecisionReader
 from detector.delivery.output_topics import OutputTopics
 from detector.notify.notifiers import Notifiers
 
@@ -24,12 +25,14 @@ class Clients:
     source      the input stream
     notifiers   the receivers of incidents
     topics      the topics that are written
+    decisions   what people decide
     """
 
     connection: Connection
     source: StreamSource
     notifiers: Notifiers
     topics: OutputTopics
+    decisions: DecisionReader
 
 
 def open_source(connection: Connection, config: Config, artifact: Artifact) -> StreamSource:

@@ -22,6 +22,7 @@ from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact
 from detector.config.engine_options import engine_options, rules_of
 from detector.config.load import Config
+from detector.delivery.decision_topic import DecisionReader
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.guarantee import choose, recovery_of
 from detector.delivery.messages import MessageEncoder, Topics
@@ -69,7 +70,8 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
     wait_for_broker(connection, config.kafka.topic, timeout_seconds=timeout, stop=signals.stop)
     if signals.stop.is_set():
         return
-    topics = OutputTopics(connection, config, Topics.of(config.output.prefix))
+    names = Topics.of(config.output.prefix)
+    topics, decisions = OutputTopics(connection, config, names), DecisionReader(connection, names.decisions)
     topics.ensure()
     engine = Engine(artifact, options)
     with ExitStack() as resources:
@@ -77,9 +79,12 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
         resources.callback(notifiers.close)
         resources.callback(source.close)  # first: another process takes over while notifiers finish
         resources.callback(topics.close)
+        resources.callback(decisions.close)
         notifiers.start()
         topics.start()
-        clients = Clients(connection, source, notifiers, topics)
+        decisions.start()
+        decisions.wait(signals.stop, timeout)
+        clients = Clients(connection, source, notifiers, topics, decisions)
         Daemon(config, read or (lambda: config), engine, clients, resources).run(signals)
     logs.event("stopped", readings=engine.counters.readings, rows=engine.counters.rows)
 
@@ -96,7 +101,7 @@ class Daemon:
         resources: ExitStack,
     ) -> None:
         self._config, self._engine, self._source = config, engine, clients.source
-        self._topics = clients.topics
+        self._topics, self._decisions = clients.topics, clients.decisions
         self._deletions = Deletions()
         self._recovery = recovery_of(config, clients.connection, self._deletions)
         interval = engine.artifact.spec.interval_ns
@@ -146,6 +151,8 @@ class Daemon:
         else:
             live = self._recovery.prepare(self._source, engine, batch)
         self._partitions.notice(live)
+        number, decided = self._decisions.take()
+        engine.decide(decided, number)
         return live
 
     def _on_turn(self, turn: Turn) -> None:

@@ -1,0 +1,282 @@
+"""`streamgauge accept`, `reject` and `mute`: a person decides what an incident means."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import socket
+import sys
+import time
+import uuid
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detector.commands.arguments import add_examples, add_json
+from detector.errors import ConfigError, DetectorError
+
+if TYPE_CHECKING:
+    from connectors.kafka.connection import Connection
+    from detector.delivery.messages import Topics
+    from detector.incidents.decision import Decision
+    from detector.notify.notice import Notice
+
+DONE = 0
+_CONNECT_SECONDS = 10.0
+_LONGEST_SECONDS = 366 * 86_400
+_CLOCK_SECONDS = 3600
+_MOST_SHOWN = 10
+
+
+class UnknownError(DetectorError):
+    """The incident or series does not exist, or cannot be decided; the message names what does."""
+
+
+def accept_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `streamgauge accept`."""
+    add_examples(
+        parser,
+        "streamgauge accept 5d41402abc4b2a76 --config streamgauge.toml --why 'new pump, more flow'",
+        "streamgauge accept 5d41402abc4b2a76 --config streamgauge.toml --channel flow --dry-run",
+    )
+    parser.add_argument("incident", metavar="INCIDENT", help="id of the incident, or its first characters")
+    parser.add_argument(
+        "--channel",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="accept the level of this channel; may be repeated; default: those that the incident blames",
+    )
+    _add_common(parser)
+
+
+def accept(args: argparse.Namespace) -> int:
+    """Write that the level of an incident is normal from now on. Returns the exit code."""
+    from detector.incidents.decision import Decision
+
+    connection, topics = _place(args)
+    notice = _incident(connection, topics, args.incident)
+    if notice.reason != "score":
+        raise UnknownError(
+            f"incident {notice.id} is about a channel that {_WHY_NOT.get(notice.reason, notice.reason)}:"
+            " there is no level to accept; mute the series, or change [channels.NAME] in the configuration"
+        )
+    channels = tuple(args.channel) or _blamed(notice)
+    if not channels:
+        raise UnknownError(f"incident {notice.id} blames no channel: name the channels with --channel")
+    decision = Decision(_new_id(), "accept", notice.series, _ns(notice), notice.id, channels)
+    return _decide(args, connection, topics, _signed(args, decision))
+
+
+def reject_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `streamgauge reject`."""
+    add_examples(
+        parser, "streamgauge reject 5d41402abc4b2a76 --config streamgauge.toml --why 'bearing is worn'"
+    )
+    parser.add_argument("incident", metavar="INCIDENT", help="id of the incident, or its first characters")
+    _add_common(parser)
+
+
+def reject(args: argparse.Namespace) -> int:
+    """Write that an incident is a fault: it is never learnt nor offered again. Returns the exit code."""
+    from detector.incidents.decision import Decision
+
+    connection, topics = _place(args)
+    notice = _incident(connection, topics, args.incident)
+    if notice.reason != "score":
+        raise UnknownError(f"incident {notice.id} is never learnt nor offered: there is nothing to reject")
+    decision = Decision(_new_id(), "reject", notice.series, _ns(notice), notice.id)
+    return _decide(args, connection, topics, _signed(args, decision))
+
+
+def mute_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `streamgauge mute`."""
+    add_examples(
+        parser,
+        "streamgauge mute pump-1 --for 2h --config streamgauge.toml --why 'filter is changed'",
+        "streamgauge mute pump-1 --for 0s --config streamgauge.toml     # end a mute",
+    )
+    parser.add_argument("series", metavar="SERIES", help="name of the series")
+    parser.add_argument(
+        "--for", dest="duration", required=True, metavar="TIME", help="how long, such as 2h; 0s ends a mute"
+    )
+    parser.add_argument(
+        "--at",
+        metavar="TIME",
+        help="event time from which it applies, ISO 8601; default: now, by the clock of this host",
+    )
+    parser.add_argument(
+        "--unseen", action="store_true", help="also if no state of such a series has been saved yet"
+    )
+    _add_common(parser)
+
+
+def mute(args: argparse.Namespace) -> int:
+    """Write that a series opens no incident for some time. Returns the exit code."""
+    from detector.config.load import parse_duration
+    from detector.delivery.known_incidents import known_series
+    from detector.incidents.decision import Decision
+
+    try:
+        seconds = parse_duration(args.duration)
+    except ValueError as error:
+        raise ConfigError(f"--for: {error}") from error
+    if not 0 <= seconds <= _LONGEST_SECONDS:
+        raise ConfigError(f"--for: {args.duration} is not between 0s and 366d")
+    at_ns = _time_of(args.at) if args.at else time.time_ns()
+    connection, topics = _place(args)
+    if not args.unseen:
+        known = known_series(connection, topics)
+        if args.series not in known:
+            raise _no_series(args.series, list(known))
+        _note_clock(args, known[args.series], at_ns)
+    until_ns = at_ns + round(seconds * 1e9)
+    decision = Decision(_new_id(), "mute", args.series, at_ns, until_ns=until_ns)
+    return _decide(args, connection, topics, _signed(args, decision))
+
+
+_WHY_NOT = {
+    "flatline": "is stuck",
+    "out_of_range": "has impossible values",
+    "missing": "has stopped sending",
+    "silent": "belongs to a silent series",
+    "stream_silent": "belongs to a silent stream",
+}
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, metavar="FILE", help="the daemon's configuration")
+    parser.add_argument("--why", default="", metavar="TEXT", help="the reason, kept with the decision")
+    parser.add_argument("--who", metavar="NAME", help="who decides; default: user@host")
+    parser.add_argument("--dry-run", action="store_true", help="check and print the record; write nothing")
+    add_json(parser)
+
+
+def _place(args: argparse.Namespace) -> tuple[Connection, Topics]:
+    """Return how to reach the cluster, once it answers, and the names of the daemon's topics."""
+    from connectors.kafka.cluster import wait_for_broker
+    from detector.config.load import load_config
+    from detector.delivery.messages import Topics
+    from detector.service.clients import connection_of
+
+    config = load_config(Path(args.config))
+    connection = connection_of(config.kafka)
+    wait_for_broker(connection, timeout_seconds=min(_CONNECT_SECONDS, config.kafka.startup_timeout))
+    return connection, Topics.of(config.output.prefix)
+
+
+def _incident(connection: Connection, topics: Topics, name: str) -> Notice:
+    """Return the newest notice of the open incident whose id begins with `name`. Raises UnknownError."""
+    from detector.delivery.known_incidents import read_alerts
+    from detector.notify.notice import parse, time_text
+
+    newest: dict[str, Notice] = {}
+    for value in read_alerts(connection, topics):
+        try:
+            notice = parse(value)
+        except ValueError:
+            continue
+        if notice.state in ("firing", "resolved"):
+            newest[notice.id] = notice
+    found = [newest[name]] if name in newest else [one for one in newest.values() if one.id.startswith(name)]
+    firing = [one for one in found if one.state == "firing"]
+    if len(firing) == 1:
+        return firing[0]
+    if len(firing) > 1:
+        raise UnknownError(f"{name} begins the ids of several incidents: {_ids(firing)}")
+    if found:
+        one = found[-1]
+        ended = "" if one.end is None else f" at {time_text(one.end)}"
+        raise UnknownError(
+            f"incident {one.id} of {one.series} was resolved{ended}: there is nothing to decide"
+        )
+    still = [one for one in newest.values() if one.state == "firing"]
+    raise UnknownError(f"no incident {name} in topic {topics.alerts}; open ones: {_ids(still) or 'none'}")
+
+
+def _ids(notices: list[Notice]) -> str:
+    shown = ", ".join(f"{one.id} ({one.series})" for one in notices[-_MOST_SHOWN:])
+    return shown + (f" and {len(notices) - _MOST_SHOWN} more" if len(notices) > _MOST_SHOWN else "")
+
+
+def _no_series(name: str, known: list[str]) -> UnknownError:
+    near = get_close_matches(name, known, n=1)
+    hint = f"; did you mean `{near[0]}`?" if near else f"; {len(known):,} series have one"
+    return UnknownError(f"no series {name} has a saved state{hint} (--unseen mutes it nevertheless)")
+
+
+def _note_clock(args: argparse.Namespace, newest_ns: int, at_ns: int) -> None:
+    """Tell on standard error where the clock of the series is far from the time of the mute."""
+    from detector.delivery.messages import iso
+
+    if abs(at_ns - newest_ns) > _CLOCK_SECONDS * 10**9:
+        print(
+            f"note: the newest row of {args.series} that was saved is of {iso(newest_ns)}. The mute applies"
+            f" to rows from {iso(at_ns)} on; --at sets another time",
+            file=sys.stderr,
+        )
+
+
+def _blamed(notice: Notice) -> tuple[str, ...]:
+    """Return the channels that the incident blames; see `detector.incidents.lasting.blamed`."""
+    shares = [(one.name, one.contribution or 0.0) for one in notice.channels]
+    least = max((share for _, share in shares), default=0.0) / 2
+    return tuple(name for name, share in shares if share >= least)
+
+
+def _signed(args: argparse.Namespace, decision: Decision) -> Decision:
+    """Return the decision with who decided it, why and when."""
+    return replace(decision, who=args.who or _who(), why=args.why, decided_at_ns=time.time_ns())
+
+
+def _decide(args: argparse.Namespace, connection: Connection, topics: Topics, decision: Decision) -> int:
+    """Write the decision, unless this is a dry run, and say what follows. Returns the exit code."""
+    from detector.delivery.decision_topic import write_decision
+    from detector.delivery.messages import decision_json, iso
+
+    if not args.dry_run:
+        write_decision(connection, topics.decisions, decision)
+    if args.json:
+        print(json.dumps(decision_json(decision)))
+        return DONE
+    until = "" if decision.until_ns is None else f" until {iso(decision.until_ns)}"
+    what = f"incident {decision.incident} of {decision.series}" if decision.incident else decision.series
+    channels = f", channels {', '.join(decision.channels)}" if decision.channels else ""
+    print(f"{decision.action} {what}{channels}{until}, by {decision.who}")
+    print(
+        f"dry run: nothing was written to {topics.decisions}"
+        if args.dry_run
+        else f"written to {topics.decisions}. It takes effect with the next row of {decision.series};"
+        f" {topics.alerts} then says at which"
+    )
+    return DONE
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:16]
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may have no name for its user
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def _ns(notice: Notice) -> int:
+    """Return the time of the newest event of an incident in nanoseconds: the next row is later."""
+    return round(notice.at.timestamp() * 1000) * 1_000_000
+
+
+def _time_of(text: str) -> int:
+    """Return an event time in nanoseconds. Raises ConfigError."""
+    from connectors.times import INVALID_NS, times_of
+
+    found = int(times_of([text])[0])
+    if found == INVALID_NS:
+        raise ConfigError(f"--at: {text!r} is no time; write it as 2026-10-01T12:00:00Z")
+    return found

@@ -1,0 +1,61 @@
+"""What the topics of a daemon say about its incidents and series, for a person who decides."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from connectors.errors import KafkaError
+from connectors.kafka.admin.growth import look_up
+from connectors.kafka.cluster import translated
+from connectors.kafka.compacted_topic import read_state
+from connectors.kafka.connection import Connection
+from connectors.kafka.topic_tail import TopicTail
+from detector.delivery.marks import MARK
+from detector.delivery.messages import Topics
+from detector.engine.snapshot import decode_state
+
+_PATIENCE_SECONDS, _POLL_SECONDS = 60.0, 0.5
+
+
+def read_alerts(connection: Connection, topics: Topics) -> Iterator[bytes]:
+    """Yield the committed messages of the alerts topic, from its beginning to its present end.
+
+    Raises:
+        KafkaError: the topic is missing, cannot be read, or does not answer for a minute.
+    """
+    if topics.alerts not in look_up(connection, [topics.alerts]):
+        raise KafkaError(
+            f"topic {topics.alerts} does not exist at {connection.servers}, or this login may not read it:"
+            " has the daemon of this configuration ever run?"
+        )
+    with (
+        translated(connection, f"cannot read topic {topics.alerts}"),
+        TopicTail(connection, [topics.alerts]) as tail,
+    ):
+        end, deadline = tail.end(), time.monotonic() + _PATIENCE_SECONDS
+        while any(tail.position()[at] < end[at] for at in end):
+            found = tail.poll(_POLL_SECONDS)
+            if found:
+                deadline = time.monotonic() + _PATIENCE_SECONDS
+            if time.monotonic() > deadline:
+                raise KafkaError(f"topic {topics.alerts} does not answer; a transaction may be open there")
+            yield from (message.value for message in found)
+
+
+def known_series(connection: Connection, topics: Topics) -> dict[str, int]:
+    """Return the series with a saved state, each with the newest time that the state has seen, nanoseconds.
+
+    Empty where no state is saved. Raises KafkaError.
+    """
+    facts = look_up(connection, [topics.state]).get(topics.state)
+    if facts is None:
+        return {}
+    known: dict[str, int] = {}
+    for records in read_state(connection, topics.state, range(facts.num_partitions)).values():
+        for key, value in records.items():
+            name = key.decode(errors="replace")
+            found = None if key == MARK else decode_state(name, value)
+            if found is not None:
+                known[name] = max(found[0].watermark_ns, known.get(name, found[0].watermark_ns))
+    return known

@@ -1,0 +1,168 @@
+"""Decisions of people as a part of the engine's input: when they take effect, and what they change.
+
+    1. give      the decisions of a topic or a file are kept by series
+    2. take in   before live rows of the series, a decision becomes part of the state of the series
+    3. apply     it takes effect at the first row that starts at or after its time, before that row is judged
+
+Every decision has a number, its offset in the topic. The state of a series has the greatest number taken in,
+so that no restart and no replay takes a decision in twice. What was taken in is saved with the same batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from detector.engine.decided.acceptance import accept
+from detector.engine.parts import Parts
+from detector.engine.rounds import Rounds
+from detector.incidents.decision import Applied, Decision
+from detector.incidents.incident import IncidentEvent, Track
+from detector.rows.grid import Rows
+
+
+@dataclass(slots=True)
+class Decisions:
+    """The decisions that the engine was given, and what was applied of them in this step.
+
+    Not thread-safe.
+
+    source   stands for the topic or file that they come from
+    given    by series, with their numbers in ascending order
+    newest   the greatest number given
+    fresh    series with decisions that may not have been taken in
+    waiting  series of which decisions wait for their row
+    applied  what took effect or was ignored since the last `take_applied`
+    """
+
+    source: int = 0
+    given: dict[str, list[tuple[int, Decision]]] = field(default_factory=dict)
+    newest: int = -1
+    fresh: set[str] = field(default_factory=set)
+    waiting: set[str] = field(default_factory=set)
+    applied: list[Applied] = field(default_factory=list)
+
+    def give(self, decisions: Sequence[tuple[int, Decision]], source: int) -> None:
+        """Keep more decisions, each with its number; those that were given before are left out."""
+        if source != self.source:
+            self.source, self.newest = source, -1
+            self.given.clear()
+        for number, decision in decisions:
+            if number > self.newest:
+                self.newest = number
+                self.given.setdefault(decision.series, []).append((number, decision))
+                self.fresh.add(decision.series)
+
+    def meet(self, names: Sequence[str], tracks: Sequence[Track | None]) -> None:
+        """Look again at series that are new here or were restored, with what is kept of them."""
+        self.fresh.update(name for name in names if name in self.given)
+        pending = zip(names, tracks, strict=True)
+        self.waiting.update(name for name, track in pending if track is not None and track.pending)
+
+    def take_in(self, parts: Parts) -> None:
+        """Make the decisions about known series part of their states, which become urgent to save."""
+        for name in sorted(self.fresh):
+            if name not in parts.series:
+                continue
+            self.fresh.discard(name)
+            slot = int(parts.series.of([name])[0])
+            source, number = parts.decided.data[slot].tolist()
+            taken = number if source == self.source else -1
+            new = [(number, one) for number, one in self.given.get(name, ()) if number > taken]
+            if new:
+                parts.decided.data[slot] = self.source, new[-1][0]
+                parts.incidents.track_of(name).pending += [one for _, one in new]
+                self.waiting.add(name)
+                parts.saved.mark_urgent([slot])
+
+    def judge(self, parts: Parts, rounds: Rounds, rows: Rows) -> None:
+        """Judge closed rows; each decision takes effect before the first row to which it applies."""
+        for first, some in self.split(parts, rows):
+            for at in first:
+                self.apply(parts, rounds, int(some.slot[at]), int(some.row[at]))
+            if len(some):
+                rounds.judge(some)
+
+    def split(self, parts: Parts, rows: Rows) -> Iterator[tuple[list[int], Rows]]:
+        """Cut rows where decisions take effect; yield (indices of rows that a decision precedes, rows).
+
+        The indices are places in the rows that come with them.
+        """
+        due = self._due(parts, rows) if self.waiting and len(rows) else []
+        if not due:
+            yield [], rows
+            return
+        part = np.zeros(len(rows), np.int64)
+        for at in due:
+            same = rows.slot == rows.slot[at]
+            part[np.flatnonzero(same & (rows.row >= rows.row[at]))] += 1
+        for number in range(int(part.max()) + 1):
+            chosen = np.flatnonzero(part == number)
+            first = [int(np.searchsorted(chosen, at)) for at in due if part[at] == number]
+            yield first, Rows(rows.slot[chosen], rows.row[chosen], rows.values[chosen])
+
+    def apply(self, parts: Parts, rounds: Rounds, slot: int, row: int) -> None:
+        """Let the decisions take effect that are due at a row of a series, in the order of their numbers."""
+        name, at_ns = parts.series.names[slot], row * int(parts.grid.intervals.data[slot])
+        track = parts.incidents.track_of(name)
+        due = [one for one in track.pending if one.at_ns <= at_ns]
+        track.pending = [one for one in track.pending if one.at_ns > at_ns]
+        if not track.pending:
+            self.waiting.discard(name)
+        for decision in due:
+            applied, events = _applied(parts, rounds, decision, at_ns)
+            rounds.report(events)
+            self.applied.append(applied)
+        parts.saved.mark_urgent([slot])
+
+    def take_applied(self) -> tuple[Applied, ...]:
+        """Return what took effect or was ignored since the last call."""
+        applied, self.applied = tuple(self.applied), []
+        return applied
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Forget the states of these series; what was given about them is kept."""
+        self.waiting.difference_update(names)
+        self.fresh.update(name for name in names if name in self.given)
+
+    def _due(self, parts: Parts, rows: Rows) -> list[int]:
+        """Return the places of the rows before which something takes effect, ascending."""
+        due = set()
+        for name in self.waiting:
+            if name not in parts.series:
+                continue
+            slot = int(parts.series.of([name])[0])
+            mine = np.flatnonzero(rows.slot == slot)
+            track = parts.incidents.track(name)
+            if len(mine) == 0 or track is None:
+                continue
+            start_ns = rows.row[mine] * parts.grid.intervals.data[slot]
+            places = np.searchsorted(start_ns, [one.at_ns for one in track.pending])
+            due.update(mine[places[places < len(mine)]].tolist())
+        return sorted(due)
+
+
+def _applied(
+    parts: Parts, rounds: Rounds, decision: Decision, at_ns: int
+) -> tuple[Applied, tuple[IncidentEvent, ...]]:
+    """Let one decision take effect before the row at `at_ns`; return what became of it, and the events."""
+    slot = int(parts.series.of([decision.series])[0])
+    decision = replace(decision, at_ns=at_ns)  # as a replay gets it
+    applied = Applied(decision, at_ns)
+    if decision.action == "mute":
+        parts.incidents.mutes.set(slot, at_ns, at_ns if decision.until_ns is None else decision.until_ns)
+        return applied, ()
+    track = parts.incidents.track_of(decision.series)
+    if decision.action == "accept":
+        rounds.finish_waiting(np.array([slot], np.int32))
+    incident = track.incident
+    if incident is None or incident.id != decision.incident or incident.reason != "score":
+        return replace(applied, outcome="ignored"), ()
+    if decision.action == "accept":
+        return accept(parts, slot, applied)
+    if incident.is_rejected:
+        return replace(applied, outcome="ignored"), ()
+    track.incident = replace(incident, decision=applied)
+    return applied, (IncidentEvent("rejected", at_ns, track.incident),)
