@@ -82,7 +82,7 @@ class Parts:
             series=series,
             grid=grid,
             window_scorer=window_scorer,
-            row_scorer=RowScorer(spec, window_scorer.scales, grid.intervals),
+            row_scorer=RowScorer(spec, window_scorer.scales, grid.intervals, window_scorer.reference),
             incidents=incidents,
             silence=SilenceWatch(rules, incidents, series.names),
             latest=LatestVerdicts(series, len(spec.channels)),
@@ -134,7 +134,7 @@ class Parts:
     def number(self, names: tuple[str, ...] | list[str]) -> NDArray[np.int32]:
         """Return the slots of these series, int32 [len(names)], and make room for new ones."""
         spec = self.artifact.spec
-        is_described = bool(spec.absent or spec.own_scales)
+        is_described = bool(spec.absent or spec.own_scales or spec.reference)
         new = [name for name in names if name not in self.series] if is_described else []
         slots = self.series.of(names)
         self._know_intervals(slots, names)
@@ -174,7 +174,7 @@ class Parts:
     def _describe(self, names: list[str]) -> None:
         """Tell the parts what the model knows about new series."""
         spec = self.artifact.spec
-        self.window_scorer.scales.name(self.series.of(names), names)
+        self.window_scorer.name(self.series.of(names), names)
         for name in names:
             absent = [spec.channel_names.index(channel) for channel in spec.absent.get(name, ())]
             if absent:

@@ -15,7 +15,9 @@ from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.scoring.adaptive_threshold import AdaptiveThreshold
 from detector.scoring.ensemble_error import EnsembleError
+from detector.scoring.lasting_evidence import LastingEvidence, RowEvidence
 from detector.scoring.overlap import RowOutput
+from detector.scoring.reference import ReferenceResiduals
 from detector.scoring.series_scales import SeriesScales
 from detector.scoring.verdicts import State, Verdicts
 from detector.scoring.window_scorer import MISSING, OUT_OF_RANGE, STUCK
@@ -39,6 +41,7 @@ class RowVerdicts:
     contribution: NDArray[np.float32]
     threshold: NDArray[np.float64]
     missing: NDArray[np.bool_]
+    cumulative: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -76,6 +79,7 @@ class RowVerdicts:
             contribution=rows.contribution,
             threshold=rows.threshold,
             missing=rows.missing,
+            cumulative=rows.cumulative,
         )
 
 
@@ -86,9 +90,16 @@ class RowScorer:
         spec: the model.
         scales: the scales of each series, shared with the `WindowScorer`.
         intervals: length of a row of each series in nanoseconds, int64; read at each call.
+        reference: shared with the `WindowScorer`; None: the model has none.
     """
 
-    def __init__(self, spec: Spec, scales: SeriesScales, intervals: SeriesArray) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        scales: SeriesScales,
+        intervals: SeriesArray,
+        reference: ReferenceResiduals | None = None,
+    ) -> None:
         self._num_channels, self._scales, self._intervals = len(spec.channels), scales, intervals
         self._num_members = len(spec.members)
         self._stride = spec.stride
@@ -99,6 +110,9 @@ class RowScorer:
         adaptation = spec.threshold.adaptation
         self._sharpness = spec.threshold.sharpness
         self._adaptive = None if adaptation is None else AdaptiveThreshold(adaptation, self._sharpness)
+        self._lasting: LastingEvidence | None = None
+        if spec.reference is not None and reference is not None:
+            self._lasting = LastingEvidence(spec.reference, reference, scales)
 
     def score(self, rows: RowOutput) -> RowVerdicts:
         """Return the final verdicts of `rows`, which must be sorted by slot and row."""
@@ -107,7 +121,8 @@ class RowScorer:
             threshold = np.ones(len(rows))
         else:
             threshold = self._adaptive.thresholds(rows.slot, rows.row, error)
-        return self._verdicts(rows, error, threshold)
+        evidence = None if self._lasting is None else self._lasting.add(rows)
+        return self._verdicts(rows, error, threshold, evidence)
 
     def score_provisional(self, rows: RowOutput) -> RowVerdicts:
         """Return provisional verdicts, by the windows that end at the rows and the calibrated threshold.
@@ -130,51 +145,80 @@ class RowScorer:
         nothing = np.full(len(slot), np.nan)
         state = np.full(len(slot), int(State.STALE), np.uint8)
         shares, missing = unknown.astype(np.float32), np.zeros(unknown.shape, np.bool_)
-        return RowVerdicts(slot, start_ns, nothing, state, unknown, unknown, shares, nothing, missing)
+        return RowVerdicts(
+            *(slot, start_ns, nothing, state, unknown, unknown, shares, nothing, missing), cumulative=nothing
+        )
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         if self._adaptive is not None:
             self._adaptive.drop(slots)
+        if self._lasting is not None:
+            self._lasting.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        return [] if self._adaptive is None else self._adaptive.arrays()
+        kept = (self._adaptive, self._lasting)
+        return [array for part in kept if part is not None for array in part.arrays()]
 
     def _statistics(self, rows: RowOutput) -> NDArray[np.float64]:
         return np.concatenate(rows.means[1 : 1 + self._num_members], axis=1)
 
     def _verdicts(
-        self, rows: RowOutput, error: NDArray[np.float64], threshold: NDArray[np.float64]
+        self,
+        rows: RowOutput,
+        error: NDArray[np.float64],
+        threshold: NDArray[np.float64],
+        evidence: RowEvidence | None = None,
     ) -> RowVerdicts:
         unknown = np.isnan(rows.actual) | ((rows.flags & OUT_OF_RANGE) > 0)
         error = np.where(unknown.all(axis=1), np.nan, error)
         threshold = threshold**self._sharpness
         score = np.minimum(error, _MAX_ERROR) ** self._sharpness / threshold
-        state = _states(rows, score)
-        contribution = _shares(rows.means[1 + self._num_members :], unknown | np.isnan(score)[:, None])
+        cumulative = np.full(len(rows), np.nan)
+        if evidence is not None:
+            cumulative = np.where(np.isnan(score), np.nan, evidence.added.cumulative)
+        state = _states(rows, score, cumulative)
+        blame, expected = self._blame_and_expected(rows, state, evidence)
+        contribution = _shares(blame, unknown | np.isnan(score)[:, None])
         _blame_flagged(contribution, rows.flags, state)
-        expected = self._scales.to_channels(rows.means[0], rows.slot)
+        expected = self._scales.to_channels(expected, rows.slot)
         start_ns = rows.row * self._intervals.data[rows.slot]
         missing = (rows.flags & MISSING) > 0
         return RowVerdicts(
-            rows.slot, start_ns, score, state, rows.actual, expected, contribution, threshold, missing
+            *(rows.slot, start_ns, score, state, rows.actual, expected, contribution, threshold, missing),
+            cumulative=cumulative,
         )
 
+    def _blame_and_expected(
+        self, rows: RowOutput, state: NDArray[np.uint8], evidence: RowEvidence | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the blame and the expected value, in model units, of each channel, [n, C] each."""
+        expected, first = rows.means[0], 1 + self._num_members
+        blame = np.zeros(rows.actual.shape)
+        for one in rows.means[first : first + self._num_members]:
+            blame += np.nan_to_num(one, nan=0.0)
+        chosen = np.flatnonzero(state == State.ANOMALOUS)
+        if self._lasting is not None and evidence is not None and len(chosen):
+            expected = expected.copy()
+            blame[chosen], expected[chosen] = self._lasting.check(
+                rows, evidence, chosen, blame[chosen] / self._num_members, expected[chosen]
+            )
+        return blame, expected
 
-def _shares(distances: tuple[NDArray[np.float64], ...], unknown: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return each channel's share of the blame of all members together, float32 [n, C]; NaN if unknown."""
-    total = np.zeros(unknown.shape)
-    for one in distances:
-        total += np.nan_to_num(one, nan=0.0)
-    total[unknown] = 0.0
+
+def _shares(blame: NDArray[np.float64], unknown: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return each channel's share of the blame, float32 [n, C]; NaN if unknown."""
+    total = np.where(unknown, 0.0, blame)
     with np.errstate(invalid="ignore", divide="ignore"):
         shares: NDArray[np.float32] = (total / total.sum(axis=1, keepdims=True)).astype(np.float32)
     shares[unknown] = np.nan
     return shares
 
 
-def _states(rows: RowOutput, score: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _states(
+    rows: RowOutput, score: NDArray[np.float64], cumulative: NDArray[np.float64]
+) -> NDArray[np.uint8]:
     """Return the first state that applies: gap, out of range, flatline, anomalous, missing, warming, ok.
 
     A row above the threshold is anomalous although a channel is missing: a fault in another is then found.
@@ -185,7 +229,7 @@ def _states(rows: RowOutput, score: NDArray[np.float64]) -> NDArray[np.uint8]:
         empty,
         (rows.flags & OUT_OF_RANGE).any(axis=1),
         (rows.flags & STUCK).any(axis=1),
-        score > 1.0,
+        (score > 1.0) | (cumulative > 1.0),
         (rows.flags & MISSING).any(axis=1),
         np.isnan(score),
     ]

@@ -67,6 +67,8 @@ class Verdicts:
     threshold     float64 [n], the threshold in force at this row, in units of the calibrated one: it adapts
                   to the stream; score * threshold ranks rows of different times
     missing       bool [n, channels], the channel has stopped sending while others of the series go on
+    cumulative    float64 [n], evidence of small departures that last (`detector.scoring.cumulative`); above 1
+                  is anomalous; NaN where unknown, and in provisional verdicts
     """
 
     names: tuple[str, ...]
@@ -79,6 +81,7 @@ class Verdicts:
     contribution: NDArray[np.float32]
     threshold: NDArray[np.float64]
     missing: NDArray[np.bool_]
+    cumulative: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.timestamp_ns)
@@ -98,6 +101,7 @@ class Verdicts:
             wide.astype(np.float32),
             np.empty(0),
             np.empty((0, num_channels), np.bool_),
+            np.empty(0),
         )
 
     @property
