@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+BUDGET_SHARE = 0.5
+"""Share of the alarm budget that cumulative evidence may use."""
 CROSSED_CHANNELS = 12
 """Up to so many channels, the products of two channels are features as well."""
 

@@ -93,7 +93,7 @@ class Metrics:
             self._peaks.clear()
         self._update_peaks(verdicts)
         self._drift.memory = max(LEAST_MEMORY_ROWS, self._rows_a_day * len(self.snapshot.latest.names))
-        self._drift.add(verdicts.score * verdicts.threshold)
+        self._drift.add(verdicts.score)
         self.snapshot = EngineView.of(self.engine, self._series(turn), time.time(), self._drift.index)
 
     def transaction(self, outcome: str, seconds: float) -> None:
@@ -139,7 +139,7 @@ class Metrics:
 
 
 def _scaled(artifact: Artifact) -> NDArray[np.float64]:
-    """Return the held-out errors, float64 [n], on the scale of `score * threshold` of a verdict.
+    """Return the held-out errors, float64 [n], on the scale of the score of a verdict.
 
     Empty if the artifact has none.
     """

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
-from detector.scoring.adaptive_threshold import AdaptiveThreshold
 from detector.scoring.ensemble_error import EnsembleError
 from detector.scoring.lasting_evidence import LastingEvidence, RowEvidence
 from detector.scoring.overlap import RowOutput
+from detector.scoring.page_level import CLOSE, PageLevel
 from detector.scoring.reference import ReferenceResiduals
 from detector.scoring.series_scales import SeriesScales
 from detector.scoring.verdicts import State, Verdicts
@@ -41,6 +41,7 @@ class RowVerdicts:
     contribution: NDArray[np.float32]
     threshold: NDArray[np.float64]
     missing: NDArray[np.bool_]
+    paged: NDArray[np.bool_]
     cumulative: NDArray[np.float64]
 
     def __len__(self) -> int:
@@ -79,6 +80,7 @@ class RowVerdicts:
             contribution=rows.contribution,
             threshold=rows.threshold,
             missing=rows.missing,
+            paged=rows.paged,
             cumulative=rows.cumulative,
         )
 
@@ -107,22 +109,22 @@ class RowScorer:
         self._provisional_error = EnsembleError(spec.members, [member.fresh for member in spec.members])
         self._threshold = spec.threshold.value
         self._provisional_threshold = spec.threshold.fresh or spec.threshold.value
-        adaptation = spec.threshold.adaptation
         self._sharpness = spec.threshold.sharpness
-        self._adaptive = None if adaptation is None else AdaptiveThreshold(adaptation, self._sharpness)
+        limit = spec.threshold.limit
+        self._page_level = None if limit is None else PageLevel(limit, CLOSE / self._sharpness)
         self._lasting: LastingEvidence | None = None
         if spec.reference is not None and reference is not None:
-            self._lasting = LastingEvidence(spec.reference, reference, scales)
+            self._lasting = LastingEvidence(spec.reference, reference, scales, limit)
 
     def score(self, rows: RowOutput) -> RowVerdicts:
         """Return the final verdicts of `rows`, which must be sorted by slot and row."""
         error = self._final_error.errors(self._statistics(rows)) / self._threshold
-        if self._adaptive is None:
-            threshold = np.ones(len(rows))
+        if self._page_level is None:
+            level = np.zeros(len(rows))
         else:
-            threshold = self._adaptive.thresholds(rows.slot, rows.row, error)
+            level = self._page_level.levels(rows.slot, rows.row, np.log(np.maximum(error, 1e-300)))
         evidence = None if self._lasting is None else self._lasting.add(rows)
-        return self._verdicts(rows, error, threshold, evidence)
+        return self._verdicts(rows, error, level, evidence)
 
     def score_provisional(self, rows: RowOutput) -> RowVerdicts:
         """Return provisional verdicts, by the windows that end at the rows and the calibrated threshold.
@@ -132,7 +134,7 @@ class RowScorer:
         if self._stride > 1:
             rows = rows.take((rows.row + 1) % self._stride == 0)
         error = self._provisional_error.errors(self._statistics(rows)) / self._provisional_threshold
-        return self._verdicts(rows, error, np.ones(len(rows)))
+        return self._verdicts(rows, error, np.zeros(len(rows)))
 
     def stale(self, slot: NDArray[np.int32], start_ns: NDArray[np.int64]) -> RowVerdicts:
         """Return verdicts of state `STALE` for series that send nothing any more.
@@ -145,20 +147,20 @@ class RowScorer:
         nothing = np.full(len(slot), np.nan)
         state = np.full(len(slot), int(State.STALE), np.uint8)
         shares, missing = unknown.astype(np.float32), np.zeros(unknown.shape, np.bool_)
+        paged = np.zeros(len(slot), np.bool_)
         return RowVerdicts(
-            *(slot, start_ns, nothing, state, unknown, unknown, shares, nothing, missing), cumulative=nothing
+            *(slot, start_ns, nothing, state, unknown, unknown, shares, nothing, missing, paged, nothing)
         )
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        if self._adaptive is not None:
-            self._adaptive.drop(slots)
-        if self._lasting is not None:
-            self._lasting.drop(slots)
+        for part in (self._page_level, self._lasting):
+            if part is not None:
+                part.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        kept = (self._adaptive, self._lasting)
+        kept = (self._page_level, self._lasting)
         return [array for part in kept if part is not None for array in part.arrays()]
 
     def _statistics(self, rows: RowOutput) -> NDArray[np.float64]:
@@ -168,16 +170,18 @@ class RowScorer:
         self,
         rows: RowOutput,
         error: NDArray[np.float64],
-        threshold: NDArray[np.float64],
+        level: NDArray[np.float64],
         evidence: RowEvidence | None = None,
     ) -> RowVerdicts:
+        """Return verdicts; `error` in units of the threshold, `level` the logarithm of such an error."""
         unknown = np.isnan(rows.actual) | ((rows.flags & OUT_OF_RANGE) > 0)
         error = np.where(unknown.all(axis=1), np.nan, error)
-        threshold = threshold**self._sharpness
-        score = np.minimum(error, _MAX_ERROR) ** self._sharpness / threshold
-        cumulative = np.full(len(rows), np.nan)
+        score = np.minimum(error, _MAX_ERROR) ** self._sharpness
+        threshold = np.exp(level * self._sharpness)
+        cumulative, paged = np.full(len(rows), np.nan), score > threshold
         if evidence is not None:
             cumulative = np.where(np.isnan(score), np.nan, evidence.added.cumulative)
+            paged = paged | (evidence.paged & ~np.isnan(score))
         state = _states(rows, score, cumulative)
         blame, expected = self._blame_and_expected(rows, state, evidence)
         contribution = _shares(blame, unknown | np.isnan(score)[:, None])
@@ -187,6 +191,7 @@ class RowScorer:
         missing = (rows.flags & MISSING) > 0
         return RowVerdicts(
             *(rows.slot, start_ns, score, state, rows.actual, expected, contribution, threshold, missing),
+            paged=paged,
             cumulative=cumulative,
         )
 

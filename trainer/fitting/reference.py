@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.reference import Reference, num_features
+from detector.artifact.reference import BUDGET_SHARE, Reference, num_features
 from detector.artifact.spec import Spec
 from detector.calibration.cumulative_threshold import cumulative_threshold
 from detector.rows.windows import NewRows
@@ -52,13 +52,12 @@ class _Residuals:
     values: list[NDArray[np.float64]] = field(default_factory=list)
 
 
-def fit_reference(spec: Spec, history: History, budget_share: float = 0.5) -> Reference | None:
+def fit_reference(spec: Spec, history: History) -> Reference | None:
     """Return the reference of a history, or None where it has too few rows.
 
     Args:
         spec: The description of the model; its scales, interval and alarm budget are used.
         history: The cleaned rows that the model learns from.
-        budget_share: Share of the alarm budget that cumulative evidence may use.
     """
     num_channels = len(spec.channels)
     sums = _sums_of(spec, history)
@@ -82,7 +81,7 @@ def fit_reference(spec: Spec, history: History, budget_share: float = 0.5) -> Re
     allowance = allowances(departures)
     threshold = np.array(
         [
-            cumulative_threshold(departures, channel, float(allowance[channel]), spec, budget_share)
+            cumulative_threshold(departures, channel, float(allowance[channel]), spec, BUDGET_SHARE)
             if allowance[channel] <= _MOST_ALLOWANCE
             else 0.0
             for channel in range(num_channels)

@@ -26,7 +26,8 @@ def verdicts(
     contribution = np.tile(np.array([0.1, 0.6, 0.3, 0.0], np.float32), (num, 1))
     return Verdicts(
         (series,), np.zeros(num, np.int32), (start + np.arange(num)) * 10, score, states.astype(np.uint8),
-        actual, actual - 0.5, contribution, np.ones(num), np.zeros((num, 4), np.bool_), np.full(num, np.nan),
+        actual, actual - 0.5, contribution, np.ones(num), np.zeros((num, 4), np.bool_),
+        states == State.ANOMALOUS, np.full(num, np.nan),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import pytest
 import streamgauge
 from detector import Detector, backtest
 from detector.artifact.registry import publish
-from detector.artifact.spec import Adaptation, Artifact
+from detector.artifact.spec import Artifact, PageLimit
 from detector.engine.engine import EngineOptions
 from detector.errors import DetectorError
 from detector.offline.backtest import backtest_parquet
@@ -98,12 +98,12 @@ def test_a_backtest_takes_the_rules_of_the_daemons_configuration(
     )
 
 
-FOLLOWING = Adaptation(lowest=0.5, rise=1.4, forgiveness=1.6, alarms_a_row=0.02, learn_after=12)
+FOLLOWING = PageLimit(alarms_a_row=0.02, free=0.0, rise=1.4)
 
 
 def sharp_artifact() -> Artifact:
     """A model whose threshold follows the stream and whose scores have a power."""
-    artifact = make_artifact(threshold=1.0, adaptation=FOLLOWING)
+    artifact = make_artifact(threshold=1.0, limit=FOLLOWING)
     threshold = replace(artifact.spec.threshold, sharpness=2.5)
     return replace(artifact, spec=replace(artifact.spec, threshold=threshold))
 
