@@ -82,7 +82,7 @@ class Parts:
             series=series,
             grid=grid,
             window_scorer=window_scorer,
-            row_scorer=RowScorer(spec, window_scorer.scales, grid.intervals, window_scorer.reference),
+            row_scorer=RowScorer(spec, window_scorer.scales, grid.intervals),
             incidents=incidents,
             silence=SilenceWatch(rules, incidents, series.names),
             latest=LatestVerdicts(series, len(spec.channels)),
@@ -174,7 +174,9 @@ class Parts:
     def _describe(self, names: list[str]) -> None:
         """Tell the parts what the model knows about new series."""
         spec = self.artifact.spec
-        self.window_scorer.name(self.series.of(names), names)
+        slots = self.series.of(names)
+        self.window_scorer.scales.name(slots, names)
+        self.row_scorer.name(slots, names)
         for name in names:
             absent = [spec.channel_names.index(channel) for channel in spec.absent.get(name, ())]
             if absent:

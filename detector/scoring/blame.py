@@ -2,10 +2,8 @@
 
 The window model compares each channel with its own reconstruction. Near a fault in one channel, it also
 reconstructs the others badly, so that a healthy channel may look worst. The check: replace one channel by
-what the others expect of it, and see how far the evidence falls. For residuals of a regression on all
-other channels this needs no second pass. The square of a channel's residual, in spreads, is just the fall
-of the Mahalanobis distance of the row (Lauritzen, Graphical Models, 1996, section 5.1). A fault of one
-channel makes that channel's fall the largest, by the inequality of Cauchy and Schwarz.
+what the others expect of it, and compute the departures of all channels again. Where the channel is the
+guilty one, the evidence of the whole row falls. Where it is innocent, the guilty one still stands out.
 
 Letters: n rows, C channels.
 """
@@ -16,31 +14,96 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.reference import Reference
-from detector.scoring.cumulative import Evidence
+from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 
-_USUAL_ROW = 9.0
-_MOST_ROW = 400.0
-_WINDOW_USUAL, _MOST_WINDOW = 2.0, 60.0
+_MEAN_ROWS, _MOST_LEVEL = 64.0, 3.0
+_USUAL_WINDOW, _MOST_WINDOW, _WINDOW_WEIGHT = 1.5, 60.0, 10.0
+_FIXED = float(1 << 16)
+_HALVES_IN = 8
 
 
-def checked_blame(
-    blame: NDArray[np.float64], departure: NDArray[np.float64], evidence: Evidence
-) -> NDArray[np.float64]:
-    """Return how much each channel is to blame, float64 [n, C], at least 0.
+class HeldBlame:
+    """Keeps what the check found in the last rows of every series, as a spike is over at once.
 
-    It adds what the check finds, in this row and in the rows that have added up, and what the windows alone
-    see beyond the usual, such as a wrong rhythm of a channel that depends on no other.
+    What was found halves every 8 rows. Logarithms are whole numbers, so that the cut into calls does not
+    matter. Not thread-safe.
 
     Args:
-        blame: Blame by the windows: mean squared residuals in usual units, float64 [n, C], NaN where unknown.
-        departure: From what the others say, in spreads, float64 [n, C], NaN where unknown.
-        evidence: What has added up after these rows.
+        reference: Spreads and allowances.
     """
-    row = np.clip(np.square(np.nan_to_num(departure, nan=0.0)) - _USUAL_ROW, 0.0, _MOST_ROW)
-    added = evidence.energy + evidence.lasting
-    window = np.clip(np.nan_to_num(blame, nan=0.0) - _WINDOW_USUAL, 0.0, _MOST_WINDOW)
-    total: NDArray[np.float64] = row + added + window
-    return total
+
+    def __init__(self, reference: Reference) -> None:
+        self._allowance = np.array(reference.allowance)
+        self._unexplained = np.minimum(np.square(reference.spread), 1.0)
+        self._peaks = SeriesArray((len(reference.spread),), np.int64, 0)
+
+    def hold(self, slot: NDArray[np.int32], fall: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the largest fall of the evidence of late, float64 [n, C], at least 1.
+
+        Args:
+            slot: The series of each row, int32 [n]; all final rows, sorted by slot and row.
+            fall: How far the evidence of each row falls by the check of each channel, float64 [n, C].
+        """
+        if len(slot) == 0:
+            return fall
+        self._peaks.reserve(int(slot.max()) + 1)
+        starts = starts_of(slot)
+        peaks = held_peaks(fall, slot, self._peaks.data[slot[starts]])
+        self._peaks.data[slot[starts]] = peaks[starts + lengths_of(starts, len(slot)) - 1]
+        return np.exp2(peaks / _FIXED)
+
+    def blame(
+        self, windows: NDArray[np.float64], mean: NDArray[np.float64], held: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return how much each channel is to blame, float64 [n, C], at least 0.
+
+        It adds the fall of the evidence of late, and that of the mean departure of the last rows. What the
+        windows see counts as far as the others do not explain the channel: the wrong rhythm of a channel
+        that depends on no other is seen by windows alone.
+
+        Args:
+            windows: Blame by the windows: mean squared residuals in usual units, float64 [n, C].
+            mean: Mean departure of the last rows, in spreads, float64 [n, C], NaN where unknown.
+            held: What `hold` returned for these rows, float64 [n, C].
+        """
+        level = np.abs(np.nan_to_num(mean, nan=0.0)) - self._allowance
+        added = _MEAN_ROWS * np.square(np.clip(level, 0.0, _MOST_LEVEL))
+        window = np.clip(windows - _USUAL_WINDOW, 0.0, _MOST_WINDOW) * self._unexplained
+        total: NDArray[np.float64] = held + added + _WINDOW_WEIGHT * window
+        sharp: NDArray[np.float64] = (total / total.max(axis=1, keepdims=True)) ** 4
+        return sharp
+
+    def drop(self, slots: NDArray[np.int32]) -> None:
+        """Forget these series."""
+        self._peaks.reset(slots)
+
+    def arrays(self) -> list[SeriesArray]:
+        """Return the state of every series, for a snapshot."""
+        return [self._peaks]
+
+
+def held_peaks(
+    square: NDArray[np.float64], slot: NDArray[np.int32], before: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the logarithm to base 2, times 65,536, of the held largest value, int64 [n, C].
+
+    Args:
+        square: Values of each row, float64 [n, C]; those below 1 count as 1.
+        slot: The series of each row, int32 [n], sorted.
+        before: What was held before the first row of each series, int64 [k, C].
+    """
+    found = np.rint(np.log2(np.clip(square, 1.0, 2.0**60)) * _FIXED).astype(np.int64)
+    starts = starts_of(slot)
+    lengths = lengths_of(starts, len(slot))
+    series = np.repeat(np.arange(len(starts)), lengths)
+    lost = (np.arange(len(slot)) - np.repeat(starts, lengths) + 1)[:, None] * int(_FIXED / _HALVES_IN)
+    found += lost
+    found[starts] = np.maximum(found[starts], before)
+    # Peaks of each series alone: those of later series are higher by more than any peak can be.
+    shift = series[:, None] * (int(found.max(initial=0)) + 1)
+    held = np.maximum.accumulate(found + shift, axis=0) - shift
+    peaks: NDArray[np.int64] = np.maximum(held - lost, 0)
+    return peaks
 
 
 class CredibleValues:

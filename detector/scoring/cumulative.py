@@ -6,7 +6,7 @@ allowance does not. A single row counts at most 3 spreads. A sum stays below 1.2
 it falls soon after the departure has ended. It stands still where the departure is unknown.
 
 All sums are whole numbers, so they do not depend on how the rows are cut into calls. Without its upper
-limit a sum has a closed form: the total so far less the least total so far. Only sums that reach the limit
+limit, a sum has a closed form: the total so far less the least total so far. Only sums that reach the limit
 are followed row by row.
 
 Letters: n rows, C channels, K sums.
@@ -25,7 +25,6 @@ from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 _FIXED = float(1 << 16)
 _MOST = 3.0
 _CAP = 1.25
-_ENERGY, _ENERGY_CAP, _MOST_ENERGY = 2.0, 200.0, 50.0
 _ROUGH = 1 << 24
 """Sums are at most so many spreads, so that whole numbers of 64 bits hold every total."""
 
@@ -36,12 +35,10 @@ class Evidence:
 
     cumulative  float64 [n], 1 is the threshold; NaN where no channel is known
     lasting     float64 [n, C], the larger sum of each channel, in spreads
-    energy      float64 [n, C], squares of departures above their usual size, added up in the same way
     """
 
     cumulative: NDArray[np.float64]
     lasting: NDArray[np.float64]
-    energy: NDArray[np.float64]
 
 
 def clipped_sums(
@@ -97,10 +94,9 @@ class CumulativeEvidence:
         self._used = threshold > 0
         self._threshold = np.where(self._used, threshold, 1.0)
         cap = np.where(self._used, np.minimum(_CAP * threshold, _ROUGH), _CAP)
-        energy = np.full(len(threshold), _ENERGY_CAP)
-        self._cap = np.rint(np.concatenate([cap, cap, energy]) * _FIXED).astype(np.int64)
+        self._cap = np.rint(np.concatenate([cap, cap]) * _FIXED).astype(np.int64)
         self._allowance, self._unknown = np.array(reference.allowance), np.array(reference.unknown)
-        self._sums = SeriesArray((3 * len(threshold),), np.int64, 0)
+        self._sums = SeriesArray((2 * len(threshold),), np.int64, 0)
 
     def add(
         self, slot: NDArray[np.int32], departure: NDArray[np.float64], is_unknown: NDArray[np.bool_]
@@ -114,17 +110,17 @@ class CumulativeEvidence:
         """
         num = len(self._threshold)
         if len(slot) == 0:
-            return Evidence(np.empty(0), np.empty((0, num)), np.empty((0, num)))
+            return Evidence(np.empty(0), np.empty((0, num)))
         self._sums.reserve(int(slot.max()) + 1)
         steps = self._steps(departure, is_unknown)
         starts = starts_of(slot)
         sums = clipped_sums(steps, slot, self._sums.data[slot[starts]], self._cap)
         self._sums.data[slot[starts]] = sums[starts + lengths_of(starts, len(slot)) - 1]
-        lasting = np.maximum(sums[:, :num], sums[:, num : 2 * num]) / _FIXED
+        lasting = np.maximum(sums[:, :num], sums[:, num:]) / _FIXED
         relative = np.where(self._used, lasting / self._threshold, 0.0)
         known = (~np.isnan(departure) & self._used).any(axis=1)
         cumulative = np.where(known, relative.max(axis=1), np.nan)
-        return Evidence(cumulative, lasting, sums[:, 2 * num :] / _FIXED)
+        return Evidence(cumulative, lasting)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -135,12 +131,11 @@ class CumulativeEvidence:
         return [self._sums]
 
     def _steps(self, departure: NDArray[np.float64], is_unknown: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return what each row adds to the sums, int64 [n, 3 C]; 0 where the departure is unknown."""
+        """Return what each row adds to the sums, int64 [n, 2 C]; 0 where the departure is unknown."""
         known = ~np.isnan(departure)
         filled = np.where(known, departure, 0.0)
         some = np.clip(filled, -_MOST, _MOST)
         allowance = self._allowance + np.where(is_unknown[:, None], self._unknown, 0.0)
-        energy = np.minimum(np.square(filled), _MOST_ENERGY) - _ENERGY
-        steps = np.rint(np.concatenate([some - allowance, -some - allowance, energy], axis=1) * _FIXED)
-        whole: NDArray[np.int64] = np.where(np.tile(known, (1, 3)), steps, 0.0).astype(np.int64)
+        steps = np.rint(np.concatenate([some - allowance, -some - allowance], axis=1) * _FIXED)
+        whole: NDArray[np.int64] = np.where(np.tile(known, (1, 2)), steps, 0.0).astype(np.int64)
         return whole

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from detector.artifact.reference import CROSSED_CHANNELS, Reference
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
-from detector.rows.windows import NewRows
 
 BLOCK_ROWS = 32
 """Running means change at row numbers that this divides, so that they do not depend on the cut."""
@@ -50,22 +49,25 @@ class RunningMeans:
         self._sums = SeriesArray((_KEPT + 1, num_channels), np.int64, 0)
         self._counts = SeriesArray((_KEPT + 1, num_channels), np.int64, 0)
 
-    def follow(self, new_rows: NewRows, scaled: NDArray[np.float32]) -> NDArray[np.float64]:
+    def follow(
+        self, slot: NDArray[np.int32], row: NDArray[np.int64], scaled: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
         """Return the two means before the block of each row, float64 [n, 2, C]; NaN where no value came.
 
         Args:
-            new_rows: The next rows of some series.
-            scaled: Their values in the units of the model, float32 [n, C], NaN where unknown.
+            slot: The series of the next rows, int32 [n], sorted by slot and row.
+            row: Row numbers, int64 [n].
+            scaled: Values, [n, C], clipped to -8 to 8, NaN where unknown.
         """
         for array in self.arrays():
-            array.reserve(int(new_rows.slot.max(initial=-1)) + 1)
-        number = new_rows.row // BLOCK_ROWS
-        starts = starts_of(new_rows.slot, number)
+            array.reserve(int(slot.max(initial=-1)) + 1)
+        num, number = len(slot), row // BLOCK_ROWS
+        starts = starts_of(slot, number)
         if len(starts) == 0:
             return np.empty((0, len(_SPANS), scaled.shape[1]))
         known = ~np.isnan(scaled)
         fixed = np.rint(np.clip(np.where(known, scaled, 0.0), -_LIMIT, _LIMIT) * _FIXED).astype(np.int64)
-        slot, number = new_rows.slot[starts], number[starts]
+        slot, number = slot[starts], number[starts]
         first = starts_of(slot)
         goes_on = self._block.data[slot[first]] == number[first]
         totals = [
@@ -75,7 +77,7 @@ class RunningMeans:
         self._block.data[slot[first]] = number[first + lengths_of(first, len(slot)) - 1]
         with np.errstate(invalid="ignore", divide="ignore"):
             means = totals[0] / (totals[1] * _FIXED)
-        return np.repeat(means, lengths_of(starts, len(new_rows)), axis=0)
+        return np.repeat(means, lengths_of(starts, num), axis=0)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -119,13 +121,13 @@ class RunningMeans:
         return np.stack([total[at - 1] - total[at - 1 - span] for span in _SPANS], axis=1)
 
 
-def features(scaled: NDArray[np.float32], means: NDArray[np.float64]) -> NDArray[np.float64]:
+def features(scaled: NDArray[np.floating], means: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the constant 1 and the features of rows, float64 [n, F + 1].
 
     An unknown value is replaced by the faster mean of its channel, or by 0, the centre.
 
     Args:
-        scaled: Rows in the units of the model, float32 [n, C], NaN where unknown.
+        scaled: Rows in the units of the model, [n, C], NaN where unknown.
         means: Their running means (`RunningMeans.follow`), float64 [n, 2, C].
     """
     means = np.nan_to_num(means, nan=0.0)
@@ -191,35 +193,65 @@ class ReferenceResiduals:
         unknown: NDArray[np.bool_] = self._number.data[slots] == _COMMON
         return unknown
 
-    def add(self, new_rows: NewRows, scaled: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the departures of the next rows, float64 [n, C], NaN where unknown.
+    def add(
+        self, slot: NDArray[np.int32], row: NDArray[np.int64], scaled: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the departures of the next rows, float64 [n, C], and their running means, float64 [n, 2, C].
 
-        A departure is unknown where the channel has no value, where too much of what it depends on has none,
-        and in the first rows of a series, which has no running means yet.
+        A departure is NaN where the channel has no value, where too much of what it depends on has none, and
+        in the first rows of a series, which has no running means yet.
 
         Args:
-            new_rows: The next rows of some series.
-            scaled: Their values in the units of the model, float32 [n, C], NaN where unknown.
+            slot: The series of each row, int32 [n]; rows are sorted by slot and row.
+            row: Row numbers, int64 [n].
+            scaled: Values in the units of the model, float32 [n, C], NaN where unknown.
         """
-        means = self._means.follow(new_rows, scaled)
-        self._reserve(new_rows.slot)
-        expected = predicted(features(scaled, means), self._weights)
-        expected += self._baselines[self._number.data[new_rows.slot]]
-        departure: NDArray[np.float64] = (scaled - expected) / self._spread
+        means = self._means.follow(slot, row, scaled)
+        departure = self.departures(slot, scaled, means)
         missing = np.isnan(scaled)
         if missing.any():
             departure[predicted(missing.astype(np.float64), self._influence) > _MOST_INFLUENCE] = np.nan
         departure[np.isnan(means[:, 0]).all(axis=1)] = np.nan
+        return departure, means
+
+    def departures(
+        self, slot: NDArray[np.int32], scaled: NDArray[np.floating], means: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the departures of rows with these running means, float64 [n, C]; nothing is kept."""
+        self._reserve(slot)
+        expected = predicted(features(scaled, means), self._weights)
+        expected += self._baselines[self._number.data[slot]]
+        departure: NDArray[np.float64] = (scaled - expected) / self._spread
         return departure
 
-    def to_model(self, scaled: NDArray[np.float64], departure: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the values that the others expect, in the units of the model, float64 [n, C]."""
-        expected: NDArray[np.float64] = scaled - departure * self._spread
-        return expected
+    def left_without(
+        self,
+        slot: NDArray[np.int32],
+        scaled: NDArray[np.float64],
+        means: NDArray[np.float64],
+        departure: NDArray[np.float64],
+        mean_departure: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Return the sum of squared departures left where a channel is as the others expect, float64 [n, C].
 
-    def forget_means(self, slots: NDArray[np.int32]) -> None:
-        """Begin the running means of these series again, as they are in the units of another model."""
-        self._means.drop(slots)
+        One channel at a time is replaced, its running means too, and all departures are computed again.
+
+        Args:
+            slot: The series of each row, int32 [n].
+            scaled: Values in the units of the model, float64 [n, C].
+            means: Running means of the values, float64 [n, 2, C].
+            departure: Of the rows, float64 [n, C].
+            mean_departure: Running means of the departures, float64 [n, 2, C], NaN where unknown.
+        """
+        by = np.nan_to_num(departure, nan=0.0) * self._spread
+        means_by = np.nan_to_num(mean_departure, nan=0.0) * self._spread
+        left = np.empty(scaled.shape)
+        for channel in range(scaled.shape[1]):
+            row, some = scaled.copy(), means.copy()
+            row[:, channel] -= by[:, channel]
+            some[:, :, channel] -= means_by[:, :, channel]
+            left[:, channel] = np.nansum(np.square(self.departures(slot, row, some)), axis=1)
+        return left
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""

@@ -17,7 +17,6 @@ from detector.scoring.ensemble_error import EnsembleError
 from detector.scoring.lasting_evidence import LastingEvidence, RowEvidence
 from detector.scoring.overlap import RowOutput
 from detector.scoring.page_level import CLOSE, PageLevel
-from detector.scoring.reference import ReferenceResiduals
 from detector.scoring.series_scales import SeriesScales
 from detector.scoring.verdicts import State, Verdicts
 from detector.scoring.window_scorer import MISSING, OUT_OF_RANGE, STUCK
@@ -92,16 +91,9 @@ class RowScorer:
         spec: the model.
         scales: the scales of each series, shared with the `WindowScorer`.
         intervals: length of a row of each series in nanoseconds, int64; read at each call.
-        reference: shared with the `WindowScorer`; None: the model has none.
     """
 
-    def __init__(
-        self,
-        spec: Spec,
-        scales: SeriesScales,
-        intervals: SeriesArray,
-        reference: ReferenceResiduals | None = None,
-    ) -> None:
+    def __init__(self, spec: Spec, scales: SeriesScales, intervals: SeriesArray) -> None:
         self._num_channels, self._scales, self._intervals = len(spec.channels), scales, intervals
         self._num_members = len(spec.members)
         self._stride = spec.stride
@@ -113,8 +105,8 @@ class RowScorer:
         limit = spec.threshold.limit
         self._page_level = None if limit is None else PageLevel(limit, CLOSE / self._sharpness)
         self._lasting: LastingEvidence | None = None
-        if spec.reference is not None and reference is not None:
-            self._lasting = LastingEvidence(spec.reference, reference, scales, limit)
+        if spec.reference is not None:
+            self._lasting = LastingEvidence(spec.reference, scales, limit)
 
     def score(self, rows: RowOutput) -> RowVerdicts:
         """Return the final verdicts of `rows`, which must be sorted by slot and row."""
@@ -123,7 +115,7 @@ class RowScorer:
             level = np.zeros(len(rows))
         else:
             level = self._page_level.levels(rows.slot, rows.row, np.log(np.maximum(error, 1e-300)))
-        evidence = None if self._lasting is None else self._lasting.add(rows)
+        evidence = None if self._lasting is None else self._lasting.add(rows, (rows.flags & OUT_OF_RANGE) > 0)
         return self._verdicts(rows, error, level, evidence)
 
     def score_provisional(self, rows: RowOutput) -> RowVerdicts:
@@ -151,6 +143,11 @@ class RowScorer:
         return RowVerdicts(
             *(slot, start_ns, nothing, state, unknown, unknown, shares, nothing, missing, paged, nothing)
         )
+
+    def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
+        """Look up what training learnt about new series, by their numbers, int32 [n], and names."""
+        if self._lasting is not None:
+            self._lasting.name(slots, names)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -204,10 +201,10 @@ class RowScorer:
         for one in rows.means[first : first + self._num_members]:
             blame += np.nan_to_num(one, nan=0.0)
         chosen = np.flatnonzero(state == State.ANOMALOUS)
-        if self._lasting is not None and evidence is not None and len(chosen):
+        if self._lasting is not None and evidence is not None:
             expected = expected.copy()
             blame[chosen], expected[chosen] = self._lasting.check(
-                rows, evidence, chosen, blame[chosen] / self._num_members, expected[chosen]
+                rows.slot, evidence, chosen, blame[chosen] / self._num_members, expected[chosen]
             )
         return blame, expected
 

@@ -25,7 +25,6 @@ from detector.rows.windows import MIN_KNOWN_SHARE, GapFiller, NewRows, WindowBuf
 from detector.scoring.inference import Scorer, Threads
 from detector.scoring.missing_levels import without_missing
 from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
-from detector.scoring.reference import ReferenceResiduals
 from detector.scoring.series_scales import SeriesScales
 
 STUCK, OUT_OF_RANGE, MISSING = np.uint8(1), np.uint8(2), np.uint8(4)
@@ -54,7 +53,7 @@ class RowOutputs:
     """The outputs of the ensemble for rows.
 
     The `means` of both fields are the expected values, each member's statistics, and each member's blame of
-    each channel. Where the model has a reference, its departures are the last of them.
+    each channel.
 
     final        rows that no later window covers
     provisional  the new rows, by the windows that end at them; None if no row waits for later windows
@@ -80,7 +79,6 @@ class WindowScorer:
         self._spec = spec
         num_channels = len(spec.channels)
         self.scales = SeriesScales(spec)
-        self.reference = None if spec.reference is None else ReferenceResiduals(spec.reference)
         self._valid_min, self._valid_max = spec.column("valid_min"), spec.column("valid_max")
         self._sentinels = spec.sentinels()
         self._gap_filler = GapFiller(spec.max_gap)
@@ -118,12 +116,6 @@ class WindowScorer:
         """Flag channels as missing after so many rows, int64 [C], from the next row on; 0: never."""
         self._missing.use_limits(limit_rows)
 
-    def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
-        """Look up what training learnt about new series, by their numbers, int32 [n], and names."""
-        self.scales.name(slots, names)
-        if self.reference is not None:
-            self.reference.name(slots, names)
-
     def never_had(self, slot: int, channels: Sequence[int]) -> None:
         """Do not miss these channels of a new series until they have sent something."""
         self._missing.never_had(slot, channels)
@@ -133,8 +125,6 @@ class WindowScorer:
         self.scales.drop(slots)
         for part in self._keepers():
             part.drop(slots)
-        if self.reference is not None:
-            self.reference.drop(slots)
 
     def ages(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the number of rows since the window of each series was empty, int64 [n]."""
@@ -142,8 +132,7 @@ class WindowScorer:
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that the parts keep, in the order of the snapshot's cells."""
-        arrays = [array for part in self._keepers() for array in part.arrays()]
-        return arrays if self.reference is None else [*arrays, *self.reference.arrays()]
+        return [array for part in self._keepers() for array in part.arrays()]
 
     def _keepers(self) -> tuple[GapFiller | WindowBuffer | Flatline | MissingChannels | OverlapAverager, ...]:
         """Return the parts that keep something of every series, in the order of the snapshot's cells."""
@@ -164,8 +153,6 @@ class WindowScorer:
         if differ.any():
             factor, offset = scale / new_scale, (center - new_center) / new_scale
             self._window_buffer.rescale(slots[differ], factor[differ], offset[differ])
-            if self.reference is not None:
-                self.reference.forget_means(slots[differ])
 
     def discard_outputs(self, slots: NDArray[np.int32]) -> None:
         """Discard partial window outputs of rows that are still waiting; they came from the previous model.
@@ -175,14 +162,13 @@ class WindowScorer:
         self._overlap.discard_outputs(slots)
 
     def _output_specs(self, spans: list[int]) -> list[OutputSpec]:
-        """Return width and span of every output: expected values, statistics, blame, departures."""
+        """Return width and span of every output: expected values, statistics, blame."""
         num_channels = len(self._spec.channels)
         statistics = [OutputSpec(self._spec.num_statistics, span) for span in spans]
         return [
             OutputSpec(num_channels, spans[0]),
             *statistics,
             *(OutputSpec(num_channels, span) for span in spans),
-            *([] if self.reference is None else [OutputSpec(num_channels, 1)]),
         ]
 
     def _infer(self, new_rows: NewRows, impossible: NDArray[np.bool_]) -> list[WindowOutput]:
@@ -203,14 +189,7 @@ class WindowScorer:
             statistics.append(WindowOutput(ends, judged[:, None]))
             blame.append(WindowOutput(ends, found.blame[:, None]))
             self.counters.windows += len(ends)
-        return [*expected, *statistics, *blame, *self._departures(new_rows, scaled)]
-
-    def _departures(self, new_rows: NewRows, scaled: NDArray[np.float32]) -> list[WindowOutput]:
-        """Return the departures of the new rows from the reference, if the model has one."""
-        if self.reference is None:
-            return []
-        departure = self.reference.add(new_rows, scaled)
-        return [WindowOutput(np.arange(len(new_rows)), departure[:, None])]
+        return [*expected, *statistics, *blame]
 
     def _due(
         self, new_rows: NewRows, flat: NDArray[np.float32], at: NDArray[np.intp], window: int

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from detector.artifact.reference import BUDGET_SHARE, Reference, num_features
 from detector.artifact.spec import Spec
 from detector.calibration.cumulative_threshold import cumulative_threshold
-from detector.rows.windows import NewRows
 from detector.scoring.preprocessing import scale_rows
 from detector.scoring.reference import RunningMeans, features, owners, predicted
 from trainer.data.history import History, Segment, by_series
@@ -187,7 +186,7 @@ def _rows_of(
                 scaled = scale_rows(history.read(start, stop), center, scale)
                 row = segment.row + np.arange(start, stop) - segment.position
                 part = min(_PARTS - 1, (done + start - segment.position) * _PARTS // num_rows)
-                yield series, part, scaled, means.follow(_new_rows(row, scaled), scaled)
+                yield series, part, scaled, means.follow(np.zeros(len(row), np.int32), row, scaled)
             done += segment.length
 
 
@@ -197,18 +196,6 @@ def _pieces(segment: Segment, num_rows: int, done: int) -> Iterator[tuple[int, i
     edges |= set(range(segment.position, segment.stop, _READ_ROWS))
     inside = sorted(edge for edge in edges if segment.position < edge < segment.stop)
     yield from zip([segment.position, *inside], [*inside, segment.stop], strict=True)
-
-
-def _new_rows(row: NDArray[np.int64], scaled: NDArray[np.float32]) -> NewRows:
-    num = len(row)
-    return NewRows(
-        np.zeros(num, np.int32),
-        row,
-        scaled.astype(np.float64),
-        np.ones(num, np.int64),
-        np.zeros(num, np.bool_),
-        np.zeros(1, np.intp),
-    )
 
 
 def _sums_of(spec: Spec, history: History) -> _Sums:
