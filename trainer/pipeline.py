@@ -42,6 +42,7 @@ from trainer.errors import TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
 from trainer.fitting.members import MIN_WINDOW, check_families, default_max_gap, resolve_members
 from trainer.fitting.missing_levels import with_missing_levels
+from trainer.fitting.reference import fit_reference
 from trainer.held_out_faults import without_faults
 from trainer.model_card import model_card
 from trainer.progress import ProgressReport, quiet
@@ -241,7 +242,9 @@ def _calibrated(
         if reason is not None:
             report(1.0, reason, notable=True)
             notes.append(reason)
-    spec = replace(artifact.spec, training={**record, "notes": notes} if notes else record)
+    reference = fit_reference(artifact.spec, history)
+    training = {**record, "notes": notes} if notes else record
+    spec = replace(artifact.spec, training=training, reference=reference)
     table = artifact.calibration | residual_columns(spec, residuals)
     artifact = sensed(replace(artifact, spec=spec, calibration=table), history, segments)
     return replace(artifact, card=model_card(artifact.spec))

@@ -147,7 +147,7 @@ class Parts:
     def number(self, names: tuple[str, ...] | list[str]) -> NDArray[np.int32]:
         """Return the slots of these series, int32 [len(names)], and make room for new ones."""
         spec = self.artifact.spec
-        is_described = bool(spec.absent or spec.own_scales)
+        is_described = bool(spec.absent or spec.own_scales or spec.reference)
         new = [name for name in names if name not in self.series] if is_described else []
         slots = self.series.of(names)
         self._know_intervals(slots, names)
@@ -191,7 +191,9 @@ class Parts:
     def _describe(self, names: list[str]) -> None:
         """Tell the parts what the model knows about new series."""
         spec = self.artifact.spec
-        self.window_scorer.scales.name(self.series.of(names), names)
+        slots = self.series.of(names)
+        self.window_scorer.scales.name(slots, names)
+        self.row_scorer.name(slots, names)
         for name in names:
             absent = [spec.channel_names.index(channel) for channel in spec.absent.get(name, ())]
             if absent:

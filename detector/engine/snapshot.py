@@ -189,6 +189,7 @@ def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
         "grid": [spec.interval_ns, lateness_ns],
         "windows": [[member.window for member in spec.members], spec.stride, spec.scoring.delay],
         "slow": slow_rows_of(spec.max_gap),
+        "reference": spec.reference is not None,
         "limited": spec.threshold.limit is not None,
     }
     return _digest(orjson.dumps(parts))

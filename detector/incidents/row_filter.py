@@ -31,7 +31,7 @@ class FilteredRows:
     bad       bool [n], the row may open an incident and keeps one open
     held      bool [n], bad, but in maintenance: keeps an incident open, opens and worsens none
     score     float64 [n], 0 where it is unknown or does not matter
-    strength  float64 [n], the score in units of the page level; above 1 the row is paged
+    strength  float64 [n], the score in units of the page level, or the cumulative evidence if that is more
     muted     bool [n], somebody muted the series at this row; bad rows are then held
     """
 
@@ -107,7 +107,8 @@ class RowFilter:
         self._suppressed["muted"] += int(np.count_nonzero(muted & bad & ~held))
         held |= muted & bad
         unjudged = (verdicts.state == State.MISSING) & np.isnan(verdicts.score)
-        strength = score / np.nan_to_num(verdicts.threshold, nan=1.0)
+        lasting = np.where(score > 0, np.nan_to_num(verdicts.cumulative, nan=0.0), 0.0)
+        strength = np.maximum(score / np.nan_to_num(verdicts.threshold, nan=1.0), lasting)
         known = ~np.isin(verdicts.state, _UNKNOWN) & ~unjudged
         return FilteredRows(known, bad, held, score, strength, muted)
 
@@ -124,7 +125,8 @@ class RowFilter:
         self, verdicts: Verdicts, bad: NDArray[np.bool_], score: NDArray[np.float64]
     ) -> None:
         """Suppress rows in which no channel to blame deviates as its rule requires; edits `bad`, `score`."""
-        checked = np.isin(verdicts.state, _SCORED) & (score > self._rules.close_score * verdicts.threshold)
+        near = (score > self._rules.close_score * verdicts.threshold) | verdicts.paged
+        checked = np.isin(verdicts.state, _SCORED) & near
         rows = np.flatnonzero(checked)
         if len(rows) == 0:
             return

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.scoring.ensemble_error import EnsembleError
+from detector.scoring.lasting_evidence import LastingEvidence, RowEvidence
 from detector.scoring.overlap import RowOutput
 from detector.scoring.page_level import CLOSE, PageLevel
 from detector.scoring.series_scales import SeriesScales
@@ -40,6 +41,7 @@ class RowVerdicts:
     threshold: NDArray[np.float64]
     missing: NDArray[np.bool_]
     paged: NDArray[np.bool_]
+    cumulative: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -82,6 +84,7 @@ class RowVerdicts:
             threshold=rows.threshold,
             missing=rows.missing,
             paged=rows.paged,
+            cumulative=rows.cumulative,
         )
 
 
@@ -105,6 +108,9 @@ class RowScorer:
         self._sharpness = spec.threshold.sharpness
         limit = spec.threshold.limit
         self._page_level = None if limit is None else PageLevel(limit, CLOSE / self._sharpness)
+        self._lasting: LastingEvidence | None = None
+        if spec.reference is not None:
+            self._lasting = LastingEvidence(spec.reference, scales, limit)
 
     def score(self, rows: RowOutput) -> RowVerdicts:
         """Return the final verdicts of `rows`, which must be sorted by slot and row."""
@@ -113,7 +119,8 @@ class RowScorer:
             level = np.zeros(len(rows))
         else:
             level = self._page_level.levels(rows.slot, rows.row, np.log(np.maximum(error, 1e-300)))
-        return self._verdicts(rows, error, level)
+        evidence = None if self._lasting is None else self._lasting.add(rows, (rows.flags & OUT_OF_RANGE) > 0)
+        return self._verdicts(rows, error, level, evidence)
 
     def score_provisional(self, rows: RowOutput) -> RowVerdicts:
         """Return provisional verdicts, by the windows that end at the rows and the calibrated threshold.
@@ -137,53 +144,87 @@ class RowScorer:
         state = np.full(len(slot), int(State.STALE), np.uint8)
         shares, missing = unknown.astype(np.float32), np.zeros(unknown.shape, np.bool_)
         paged = np.zeros(len(slot), np.bool_)
-        return RowVerdicts(slot, start_ns, nothing, state, unknown, unknown, shares, nothing, missing, paged)
+        return RowVerdicts(
+            *(slot, start_ns, nothing, state, unknown, unknown, shares, nothing, missing, paged, nothing)
+        )
+
+    def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
+        """Look up what training learnt about new series, by their numbers, int32 [n], and names."""
+        if self._lasting is not None:
+            self._lasting.name(slots, names)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        if self._page_level is not None:
-            self._page_level.drop(slots)
+        for part in (self._page_level, self._lasting):
+            if part is not None:
+                part.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        return [] if self._page_level is None else self._page_level.arrays()
+        kept = (self._page_level, self._lasting)
+        return [array for part in kept if part is not None for array in part.arrays()]
 
     def _statistics(self, rows: RowOutput) -> NDArray[np.float64]:
         return np.concatenate(rows.means[1 : 1 + self._num_members], axis=1)
 
     def _verdicts(
-        self, rows: RowOutput, error: NDArray[np.float64], level: NDArray[np.float64]
+        self,
+        rows: RowOutput,
+        error: NDArray[np.float64],
+        level: NDArray[np.float64],
+        evidence: RowEvidence | None = None,
     ) -> RowVerdicts:
         """Return verdicts; `error` in units of the threshold, `level` the logarithm of such an error."""
         unknown = np.isnan(rows.actual) | ((rows.flags & OUT_OF_RANGE) > 0)
         error = np.where(unknown.all(axis=1), np.nan, error)
         score = np.minimum(error, _MAX_ERROR) ** self._sharpness
         threshold = np.exp(level * self._sharpness)
-        state = _states(rows, score)
-        contribution = _shares(rows.means[1 + self._num_members :], unknown | np.isnan(score)[:, None])
+        cumulative, paged = np.full(len(rows), np.nan), score > threshold
+        if evidence is not None:
+            cumulative = np.where(np.isnan(score), np.nan, evidence.added.cumulative)
+            paged = paged | (evidence.paged & ~np.isnan(score))
+        state = _states(rows, score, cumulative)
+        blame, expected = self._blame_and_expected(rows, state, evidence)
+        contribution = _shares(blame, unknown | np.isnan(score)[:, None])
         _blame_flagged(contribution, rows.flags, state)
-        expected = self._scales.to_channels(rows.means[0], rows.slot)
+        expected = self._scales.to_channels(expected, rows.slot)
         start_ns = rows.row * self._intervals.data[rows.slot]
         missing = (rows.flags & MISSING) > 0
         return RowVerdicts(
             *(rows.slot, start_ns, score, state, rows.actual, expected, contribution, threshold, missing),
-            paged=score > threshold,
+            paged=paged,
+            cumulative=cumulative,
         )
 
+    def _blame_and_expected(
+        self, rows: RowOutput, state: NDArray[np.uint8], evidence: RowEvidence | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the blame and the expected value, in model units, of each channel, [n, C] each."""
+        expected, first = rows.means[0], 1 + self._num_members
+        blame = np.zeros(rows.actual.shape)
+        for one in rows.means[first : first + self._num_members]:
+            blame += np.nan_to_num(one, nan=0.0)
+        chosen = np.flatnonzero(state == State.ANOMALOUS)
+        if self._lasting is not None and evidence is not None:
+            expected = expected.copy()
+            blame[chosen], expected[chosen] = self._lasting.check(
+                rows.slot, evidence, chosen, blame[chosen] / self._num_members, expected[chosen]
+            )
+        return blame, expected
 
-def _shares(distances: tuple[NDArray[np.float64], ...], unknown: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return each channel's share of the blame of all members together, float32 [n, C]; NaN if unknown."""
-    total = np.zeros(unknown.shape)
-    for one in distances:
-        total += np.nan_to_num(one, nan=0.0)
-    total[unknown] = 0.0
+
+def _shares(blame: NDArray[np.float64], unknown: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return each channel's share of the blame, float32 [n, C]; NaN if unknown."""
+    total = np.where(unknown, 0.0, blame)
     with np.errstate(invalid="ignore", divide="ignore"):
         shares: NDArray[np.float32] = (total / total.sum(axis=1, keepdims=True)).astype(np.float32)
     shares[unknown] = np.nan
     return shares
 
 
-def _states(rows: RowOutput, score: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _states(
+    rows: RowOutput, score: NDArray[np.float64], cumulative: NDArray[np.float64]
+) -> NDArray[np.uint8]:
     """Return the first state that applies: gap, out of range, flatline, anomalous, missing, warming, ok.
 
     A row above the threshold is anomalous although a channel is missing: a fault in another is then found.
@@ -194,7 +235,7 @@ def _states(rows: RowOutput, score: NDArray[np.float64]) -> NDArray[np.uint8]:
         empty,
         (rows.flags & OUT_OF_RANGE).any(axis=1),
         (rows.flags & STUCK).any(axis=1),
-        score > 1.0,
+        (score > 1.0) | (cumulative > 1.0),
         (rows.flags & MISSING).any(axis=1),
         np.isnan(score),
     ]

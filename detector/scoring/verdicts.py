@@ -67,6 +67,8 @@ class Verdicts:
     threshold     float64 [n], the page level: the score from which the row counts for incidents; at least 1
     missing       bool [n, channels], the channel has stopped sending while others of the series go on
     paged         bool [n], the row counts for incidents: its score is above `threshold`
+    cumulative    float64 [n], evidence of small departures that last (`detector.scoring.cumulative`); above 1
+                  is anomalous; NaN where unknown, and in provisional verdicts
     """
 
     names: tuple[str, ...]
@@ -80,6 +82,7 @@ class Verdicts:
     threshold: NDArray[np.float64]
     missing: NDArray[np.bool_]
     paged: NDArray[np.bool_]
+    cumulative: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.timestamp_ns)
@@ -100,6 +103,7 @@ class Verdicts:
             np.empty(0),
             np.empty((0, num_channels), np.bool_),
             np.empty(0, np.bool_),
+            np.empty(0),
         )
 
     @property

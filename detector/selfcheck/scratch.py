@@ -74,10 +74,11 @@ class Scratch:
         ]
 
     def _scaled_like(self, series: Sequence[str]) -> Artifact:
-        """Return the model with the scales of these series for the copies 0, 1, 2 and so on."""
-        spec = self._artifact.spec
-        if not spec.own_scales:
-            return self._artifact
+        """Return the model with the scales of these series for the copies 0, 1, 2 and so on.
+
+        It has no reference: a copy is too short for evidence that adds up.
+        """
+        spec = replace(self._artifact.spec, reference=None)
         own = {
             str(number): spec.own_scales[name]
             for number, name in enumerate(series)

@@ -34,6 +34,7 @@ def verdicts() -> Verdicts:
         threshold=np.ones(4),
         missing=np.zeros((4, 2), np.bool_),
         paged=np.array([False, False, True, False]),
+        cumulative=np.full(4, np.nan),
     )
 
 

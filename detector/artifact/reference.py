@@ -1,0 +1,96 @@
+"""Describe what each channel should be, given the other channels: the frozen reference of a model.
+
+Letters: C channels, F features of a row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+BUDGET_SHARE = 0.5
+"""Share of the alarm budget that cumulative evidence may use."""
+CROSSED_CHANNELS = 12
+"""Up to so many channels, the products of two channels are features as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Hold a ridge regression of each channel on the others, and what its residuals usually are.
+
+    All numbers are in the units of the model; "spread" is the usual size of a channel's residual.
+
+    weights    F + 1 lists of one number for each channel: the constant, then one list for each feature
+               (`detector.scoring.reference`); a channel has weight 0 for its own features
+    spread     of the residual of each channel
+    baseline   mean residual of each channel
+    baselines  series -> its own mean residuals
+    allowance  departure of each channel, in spreads, that does not add up
+    unknown    what is added to the allowance in a series without an own baseline
+    threshold  sum of departures, in spreads, where the evidence is 1; 0: the channel wanders too
+               much for it and is left out
+    influence  C lists of C numbers: change of the residual of each channel (of the inner list), in its
+               spreads, where the channel of the outer list is missing
+    lowest, highest   range of each channel in the history
+    """
+
+    weights: tuple[tuple[float, ...], ...]
+    spread: tuple[float, ...]
+    baseline: tuple[float, ...]
+    allowance: tuple[float, ...]
+    unknown: tuple[float, ...]
+    threshold: tuple[float, ...]
+    influence: tuple[tuple[float, ...], ...]
+    lowest: tuple[float, ...]
+    highest: tuple[float, ...]
+    baselines: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Reference({len(self.spread)} channels, {len(self.weights) - 1} features)"
+
+
+def num_features(num_channels: int) -> int:
+    """Return how many features a row has.
+
+    >>> num_features(3), num_features(38)
+    (15, 152)
+    """
+    crossed = num_channels * (num_channels - 1) // 2 if num_channels <= CROSSED_CHANNELS else 0
+    return 4 * num_channels + crossed
+
+
+def reference_from(raw: Mapping[str, Any] | None) -> Reference | None:
+    """Return the reference of plain values, or None where an older artifact has none."""
+    if raw is None:
+        return None
+    tables = {name: tuple(map(tuple, raw[name])) for name in ("weights", "influence")}
+    baselines = {series: tuple(values) for series, values in dict(raw["baselines"]).items()}
+    rest: dict[str, Any] = {
+        name: tuple(values) for name, values in raw.items() if name not in (*tables, "baselines")
+    }
+    return Reference(**rest | tables, baselines=baselines)
+
+
+def check_reference(reference: Mapping[str, Any], num_channels: int) -> None:
+    """Refuse a reference whose numbers do not fit the channels or are not finite.
+
+    Raises:
+        ValueError: A list has another length, or a number is not allowed.
+    """
+    wide = {
+        "weights": num_features(num_channels) + 1,
+        "influence": num_channels,
+    }
+    for name, height in wide.items():
+        if len(reference[name]) != height:
+            raise ValueError(f"reference.{name} has {len(reference[name])} lists, needed {height}")
+    lists = [(name, one) for name in wide for one in reference[name]]
+    lists += [(name, one) for name, one in reference.items() if name not in (*wide, "baselines")]
+    lists += [("baselines", one) for one in reference["baselines"].values()]
+    for name, one in lists:
+        if len(one) != num_channels or not all(math.isfinite(number) for number in one):
+            raise ValueError(f"reference.{name} must have {num_channels} finite numbers, has {one!r:.40}")
+    if not all(number > 0 for number in reference["spread"]):
+        raise ValueError("reference.spread must be positive")

@@ -1,0 +1,75 @@
+"""Find where the cumulative evidence of a channel is an alarm, so that it keeps to its share of the budget.
+
+The peaks of a sum that falls back to 0 again and again have an exponential tail (Siegmund, Sequential
+Analysis, 1985). Its scale is estimated from the declustered peaks, and enlarged by its own standard error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.artifact.spec import Spec
+from detector.calibration.alarm_budget import rows_per_event
+from detector.calibration.peaks_over_threshold import decluster
+
+_LEVELS = (0.98, 0.95, 0.9, 0.8, 0.7, 0.5)
+_MIN_PEAKS, _FEWEST_PEAKS = 20, 3
+_RUN_ROWS = 64
+_LEAST = 20.0
+_ABOVE_LARGEST = 1.25
+
+
+def cumulative_threshold(
+    departures: Sequence[NDArray[np.float64]], channel: int, allowance: float, spec: Spec, share: float
+) -> float:
+    """Return the sum, in spreads, that the evidence of one channel exceeds as often as its share allows.
+
+    It is at least a quarter above the largest sum that was seen.
+
+    Args:
+        departures: One float64 [n, C] for each series, in spreads, NaN where unknown.
+        channel: The channel.
+        allowance: Its departure that does not add up.
+        spec: Its alarm budget, interval and number of channels are used.
+        share: Share of the budget for all channels together.
+    """
+    sums = [sums_of(one[:, channel], allowance) for one in departures]
+    joined = np.concatenate(sums)
+    segments = np.repeat(np.arange(len(sums)), [len(one) for one in sums])
+    if len(joined) == 0:
+        return _LEAST
+    largest = float(joined.max())
+    events_a_row = share / rows_per_event(spec.threshold.alarm_budget, spec.interval_ns) / len(spec.channels)
+    return max(_LEAST, _ABOVE_LARGEST * largest, _exceeded(joined, segments, events_a_row))
+
+
+def sums_of(departure: NDArray[np.float64], allowance: float) -> NDArray[np.float64]:
+    """Return the larger of the two sums after every known row, float64; the sums have no upper limit.
+
+    >>> sums_of(np.array([1.0, 1.0, np.nan, -2.0]), 0.25).tolist()
+    [0.75, 1.5, 1.75]
+    """
+    known = departure[~np.isnan(departure)]
+    both = np.zeros((2, len(known)))
+    for number, steps in enumerate((known - allowance, -known - allowance)):
+        total = np.cumsum(steps)
+        both[number] = total - np.minimum(np.minimum.accumulate(total), 0.0)
+    larger: NDArray[np.float64] = both.max(axis=0)
+    return larger
+
+
+def _exceeded(sums: NDArray[np.float64], segments: NDArray[np.int64], events_a_row: float) -> float:
+    """Return the sum that so many events a row exceed."""
+    peaks, level = np.empty(0), 0.0
+    for quantile in _LEVELS:
+        level = float(np.quantile(sums, quantile))
+        peaks = decluster(sums, segments, level, _RUN_ROWS)
+        if len(peaks) >= _MIN_PEAKS:
+            break
+    if len(peaks) < _FEWEST_PEAKS:
+        return 0.0
+    scale = float((peaks - level).mean()) * (1.0 + len(peaks) ** -0.5)
+    return level + scale * float(np.log(max(len(peaks) / len(sums) / events_a_row, 1.0)))

@@ -1,0 +1,124 @@
+"""What the reference adds to the verdicts of rows: cumulative evidence, checked blame, credible values.
+
+Blame and expected values are worked out only for the rows that are anomalous, which are few.
+
+Letters: n rows, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.artifact.reference import BUDGET_SHARE, Reference
+from detector.artifact.spec import PageLimit
+from detector.rows.series_arrays import SeriesArray
+from detector.scoring.blame import CredibleValues, HeldBlame
+from detector.scoring.cumulative import CumulativeEvidence, Evidence
+from detector.scoring.overlap import RowOutput
+from detector.scoring.page_level import PageLevel
+from detector.scoring.reference import ReferenceResiduals, RunningMeans
+from detector.scoring.series_scales import SeriesScales
+
+
+@dataclass(frozen=True, slots=True)
+class RowEvidence:
+    """Hold the evidence of n rows.
+
+    scaled     float64 [n, C], the rows in the units of the model, NaN where unknown
+    departure  float64 [n, C], in spreads, NaN where unknown
+    means      float64 [n, 4, C], running means of the values (2), and of the departures (2)
+    added      what has added up after each row
+    paged      bool [n], it counts for incidents
+    """
+
+    scaled: NDArray[np.float64]
+    departure: NDArray[np.float64]
+    means: NDArray[np.float64]
+    added: Evidence
+    paged: NDArray[np.bool_]
+
+
+class LastingEvidence:
+    """Keeps the cumulative evidence of every series. Not thread-safe.
+
+    Args:
+        reference: what the training learnt.
+        scales: the scales of each series, shared with the `WindowScorer`.
+        limit: how alarms raise the page level of each series; None if nothing does.
+    """
+
+    def __init__(self, reference: Reference, scales: SeriesScales, limit: PageLimit | None) -> None:
+        self._scales = scales
+        self._residuals, self._cumulative = ReferenceResiduals(reference), CumulativeEvidence(reference)
+        self._means = RunningMeans(len(reference.spread))
+        self._blame, self._credible = HeldBlame(reference), CredibleValues(reference)
+        self._page_level: PageLevel | None = None
+        if limit is not None:
+            share = replace(limit, alarms_a_row=BUDGET_SHARE * limit.alarms_a_row)
+            self._page_level = PageLevel(share)
+
+    def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
+        """Look up the baselines of new series, by their numbers, int32 [n], and names."""
+        self._residuals.name(slots, names)
+
+    def add(self, rows: RowOutput, impossible: NDArray[np.bool_]) -> RowEvidence:
+        """Return the evidence of the next final rows, which must be sorted by slot and row.
+
+        Args:
+            rows: the outputs of the rows.
+            impossible: cells without a credible value, bool [n, C].
+        """
+        scaled = self._scales.to_model(np.where(impossible, np.nan, rows.actual), rows.slot)
+        departure, means = self._residuals.add(rows.slot, rows.row, scaled)
+        added = self._cumulative.add(rows.slot, departure, self._residuals.are_unknown(rows.slot))
+        of_departures = self._means.follow(rows.slot, rows.row, departure)
+        logarithm = np.log(np.maximum(added.cumulative, 1e-300))
+        level = np.zeros(len(rows))
+        if self._page_level is not None:
+            level = self._page_level.levels(rows.slot, rows.row, logarithm)
+        both = np.concatenate([means, of_departures], axis=1)
+        return RowEvidence(scaled.astype(np.float64), departure, both, added, logarithm > level)
+
+    def check(
+        self,
+        slot: NDArray[np.int32],
+        evidence: RowEvidence,
+        chosen: NDArray[np.intp],
+        blame: NDArray[np.float64],
+        expected: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the checked blame and the credible values of some rows, float64 [m, C] each.
+
+        Args:
+            slot: the series of all n rows, int32 [n]; all final rows must pass here, in order.
+            evidence: of all rows.
+            chosen: which rows to work out, intp [m].
+            blame: of these rows by the windows, float64 [m, C].
+            expected: of these rows by the window model, in its units, float64 [m, C].
+        """
+        departure, means = evidence.departure[chosen], evidence.means[chosen]
+        fall = np.zeros(evidence.departure.shape)
+        if len(chosen):
+            scaled = evidence.scaled[chosen]
+            left = self._residuals.left_without(slot[chosen], scaled, means[:, :2], departure, means[:, 2:])
+            fall[chosen] = np.nansum(np.square(departure), axis=1)[:, None] - left
+        held = self._blame.hold(slot, fall)[chosen]
+        credible = self._credible.expected(evidence.scaled[chosen], expected, departure)
+        return self._blame.blame(blame, means[:, 2], held), credible
+
+    def drop(self, slots: NDArray[np.int32]) -> None:
+        """Forget these series."""
+        for part in (self._residuals, self._cumulative, self._means, self._blame):
+            part.drop(slots)
+        if self._page_level is not None:
+            self._page_level.drop(slots)
+
+    def arrays(self) -> list[SeriesArray]:
+        """Return every array over series that this object keeps, in the order of the snapshot's cells."""
+        parts = (self._residuals, self._cumulative, self._means, self._blame)
+        arrays = [array for part in parts for array in part.arrays()]
+        return arrays if self._page_level is None else [*arrays, *self._page_level.arrays()]
