@@ -124,6 +124,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "version": incident.version,
         "state": incident.state,
         "reason": incident.reason,
+        "ending": incident.ending if incident.state == "resolved" else None,
         "severity": incident.severity,
         "flapping": incident.flapping,
         "held_by": list(incident.held_by),

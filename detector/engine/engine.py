@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from connectors.records import Readings
 from detector.artifact.spec import Artifact
+from detector.engine.absence import forget, watch
 from detector.engine.handover import move_series, restore_series, save_series
 from detector.engine.parts import Parts
 from detector.engine.snapshot import Origin, SeriesState
-from detector.engine.values import Changed, Counters, EngineOptions, Latest, StepResult
+from detector.engine.values import Changed, Counters, EngineOptions, Forgotten, Latest, StepResult
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.incidents.rules import IncidentRules
 from detector.rows.clock_rules import News
@@ -48,6 +49,7 @@ class Engine:
     def __init__(self, artifact: Artifact, options: EngineOptions | None = None) -> None:
         self._parts = Parts.of(artifact, options or EngineOptions())
         self.counters = Counters()
+        self.forgotten: tuple[Forgotten, ...] = ()  # by the last step
 
     @property
     def artifact(self) -> Artifact:
@@ -92,23 +94,23 @@ class Engine:
         """Take readings in order of arrival and return the verdicts that became final.
 
         1. score   close rows, score their windows
-        2. watch   look for silent and stale series, if the time is given
+        2. watch   look for silent, stale and vanished series, if the time is given
         3. follow  remember the newest verdicts, update the incidents
+        4. forget  forget the vanished series; their last rows are closed, and their incidents resolve
 
         Args:
             readings: the next readings, in order of arrival.
-            now_ns: the service's time. A series that sends nothing for too long becomes stale, once.
+            now_ns: the service's time. Without it no series is stale, silent or forgotten.
         """
         parts = self._parts
         slots = parts.number(readings.names)
         final, provisional = self._score_readings(slots, readings)  # 1. score
-        noticed: tuple[IncidentEvent, ...] = ()
-        if now_ns is not None:  # 2. watch
-            noticed = parts.find_silent(slots, readings, now_ns)
-            final += parts.find_stale(now_ns)
+        absent = watch(parts, slots, readings, now_ns)  # 2. watch
+        final += absent.verdicts + _last_rows(parts, absent.gone)
         result = self._follow(final, provisional, parts.incidents.update)  # 3. follow
+        self.forgotten = forget(parts, absent.gone, now_ns)  # 4. forget
         self._count(result.verdicts, len(readings))
-        return StepResult(result.verdicts, noticed + result.incidents, result.provisional)
+        return result.with_absent(absent.events, self.forgotten)
 
     def tick(self, now_ns: int) -> StepResult:
         """Pass the service's time when nothing was read; see `step`."""
@@ -129,9 +131,6 @@ class Engine:
     def use_rules(self, rules: IncidentRules) -> None:
         """Apply other rules from the next row on; open incidents stay open.
 
-        Every series becomes urgent to save, so that a restart never replays rows under rules that did not
-        apply to them.
-
         Raises:
             ValueError: a rule names a channel that the model does not know. The old rules stay in force.
         """
@@ -143,9 +142,7 @@ class Engine:
 
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one, because the input has ended."""
-        final, _ = _score_rows(self._parts, self._parts.grid.flush())
-        final.append(self._parts.row_scorer.score(self._parts.window_scorer.flush()))
-        return self._emit(final)
+        return self._emit(_last_rows(self._parts, None))
 
     def finish_waiting(self) -> StepResult:
         """Finish every waiting row with the windows so far, because the next model cannot continue them."""
@@ -158,6 +155,10 @@ class Engine:
         gone = self._parts.saved.in_partitions(self._parts.series.known(), partitions)
         if len(gone):
             self._parts.drop(gone)
+
+    def note_replay(self, is_replaying: bool) -> None:
+        """Take whether a partition is being replayed: meanwhile no series is forgotten."""
+        self._parts.listening.is_replaying = is_replaying
 
     def changed(self) -> Changed:
         """Return the series that have changed since they were saved."""
@@ -191,6 +192,7 @@ class Engine:
         """Note the readings, close the rows that they complete, and score these."""
         slot = slots[readings.series]
         self._parts.saved.note_readings(slot, readings.partition, readings.offset)
+        self._parts.listening.note(slots)
         final, provisional = list[RowVerdicts](), list[RowVerdicts]()
         for turned, rows in self._parts.grid.rounds(slot, readings.timestamp_ns, readings.values):
             if turned:
@@ -223,13 +225,14 @@ class Engine:
     def _emit(self, final: list[RowVerdicts]) -> StepResult:
         """Return the result of final verdicts for which no reading came."""
         result = self._follow(final, [], self._parts.incidents.update)
+        self.forgotten = ()
         self._count(result.verdicts, 0)
         return result
 
     def _count(self, verdicts: Verdicts, num_readings: int) -> None:
         """Add what happened in this step to the totals."""
         counts = self._parts.take_counts()
-        counts.readings = num_readings
+        counts.readings, counts.forgotten = num_readings, len(self.forgotten)
         counts.count(verdicts)
         self.counters.add(counts)
 
@@ -243,3 +246,11 @@ def _score_rows(parts: Parts, rows: Rows) -> _Scored:
         if outputs.provisional is not None:
             provisional.append(parts.row_scorer.score_provisional(outputs.provisional))
     return final, provisional
+
+
+def _last_rows(parts: Parts, slots: NDArray[np.int32] | None) -> list[RowVerdicts]:
+    """Close the open rows and finish the waiting ones of series that have ended; None: of all series."""
+    if slots is not None and len(slots) == 0:
+        return []
+    final, _ = _score_rows(parts, parts.grid.flush(slots))
+    return [*final, parts.row_scorer.score(parts.window_scorer.flush(slots))]

@@ -13,14 +13,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from connectors.records import Readings
 from detector.artifact.spec import Artifact, Spec
 from detector.engine.judged_rows import JudgedRows
 from detector.engine.latest import LatestVerdicts
+from detector.engine.listening import Listening
 from detector.engine.saved_state import SavedState
 from detector.engine.snapshot import Origin
 from detector.engine.values import Counters, EngineOptions
-from detector.incidents.incident import IncidentEvent
 from detector.incidents.incidents import Incidents
 from detector.incidents.rules import ChannelRule, IncidentRules
 from detector.incidents.silence import SilenceWatch
@@ -46,6 +45,7 @@ class Parts:
     silence        incidents of series that send nothing
     latest         the newest verdict of every series
     judged         for how long the rows of every series were not judged
+    listening      for how long every series has sent nothing
     saved          what the saved state of every series holds
     news           what happened to the clocks of series, until somebody takes it
     """
@@ -60,6 +60,7 @@ class Parts:
     silence: SilenceWatch
     latest: LatestVerdicts
     judged: JudgedRows
+    listening: Listening
     saved: SavedState
     news: list[tuple[str, News]] = field(default_factory=list)
     _origin: Origin | None = None
@@ -87,6 +88,7 @@ class Parts:
             silence=SilenceWatch(rules, incidents, series.names),
             latest=LatestVerdicts(series, len(spec.channels)),
             judged=JudgedRows(series),
+            listening=Listening(options.forget_after_ns),
             saved=SavedState(),
         )
         parts._check_by(rules)
@@ -101,6 +103,8 @@ class Parts:
 
     def use_rules(self, rules: IncidentRules) -> None:
         """Apply other rules from the next row on. Every series becomes urgent to save.
+
+        A restart must never replay rows under rules that did not apply to them.
 
         Raises:
             ValueError: a rule names a channel that the model does not know. The old rules stay in force.
@@ -129,6 +133,8 @@ class Parts:
             *self.latest.arrays(),
             *self.judged.arrays(),
             *self.incidents.arrays(),
+            *self.listening.arrays(),
+            *self.saved.saved_arrays(),
         ]
 
     def number(self, names: tuple[str, ...] | list[str]) -> NDArray[np.int32]:
@@ -139,7 +145,7 @@ class Parts:
         slots = self.series.of(names)
         self._know_intervals(slots, names)
         self._describe(new)
-        for part in (self.silence, self.latest, self.judged, self.saved):
+        for part in (self.silence, self.latest, self.judged, self.listening, self.saved):
             for array in part.arrays():
                 array.reserve(self.series.size)
         return slots
@@ -183,34 +189,10 @@ class Parts:
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         scoring = (self.grid, self.window_scorer, self.row_scorer)
-        for part in (*scoring, self.incidents, self.silence, self.latest, self.judged, self.saved):
+        kept = (self.incidents, self.silence, self.latest, self.judged, self.listening, self.saved)
+        for part in (*scoring, *kept):
             part.drop(slots)
         self.series.drop(slots.tolist())
-
-    def find_silent(
-        self, slots: NDArray[np.int32], readings: Readings, now_ns: int
-    ) -> tuple[IncidentEvent, ...]:
-        """Return the events of silence that begins or ends. They make their series urgent to save.
-
-        Args:
-            slots: the number of each series in `readings.names`, int32.
-            readings: what came.
-            now_ns: the service's time.
-        """
-        ended = self.silence.note_readings(slots, readings, now_ns)
-        known = self.series.known() if self.silence.is_on else np.empty(0, np.int32)
-        begun = self.silence.find_silent(known, self.grid.newest(known), now_ns)
-        self.saved.mark_urgent([*ended.changed, *begun.changed])
-        return ended.events + begun.events
-
-    def find_stale(self, now_ns: int) -> list[RowVerdicts]:
-        """Return the verdicts of series that became stale by now. These become urgent to save."""
-        limit_ns = self.options.stale_after_ns
-        if limit_ns is None:
-            return []
-        stale = self.latest.not_stale(self.silence.stale(self.series.known(), now_ns, limit_ns))
-        self.saved.mark_urgent(stale)
-        return [self.row_scorer.stale(stale, self.latest.starts(stale))]
 
     def take_counts(self) -> Counters:
         """Return what the parts have counted since the last call, and let them count from zero again."""

@@ -27,7 +27,7 @@ from detector.rows.grid import OpenReadings
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.window_scorer import slow_rows_of
 
-FORMAT = 5
+FORMAT = 6
 
 
 class Origin(msgspec.Struct, array_like=True, frozen=True):

@@ -11,6 +11,7 @@ from detector.incidents.rules import Suppression
 Reason = Literal["score", "flatline", "out_of_range", "missing", "silent", "stream_silent"]
 Severity = Literal["warning", "critical"]
 Kind = Literal["opened", "escalated", "resolved"]
+Ending = Literal["over", "retired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Incident:
     channels    the greatest contributions at the worst row
     held_by     the rules that delayed its opening
     flapping    it stays open longer, because the series keeps turning bad and good
+    ending      once resolved: it was over, or its series has vanished (retired)
     """
 
     id: str
@@ -53,6 +55,7 @@ class Incident:
     channels: tuple[ChannelEvidence, ...]
     held_by: tuple[Suppression, ...] = ()
     flapping: bool = False
+    ending: Ending = "over"
 
 
 @dataclass(frozen=True, slots=True)
