@@ -202,11 +202,14 @@ class Codec(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message to produce. Equal keys go to one partition, or to `partition` if it is given."""
+    """One message to produce. Equal keys go to one partition, or to `partition` if it is given.
+
+    Without a value it is a tombstone: a compacted topic forgets its key.
+    """
 
     topic: str
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     partition: int | None = None
 

@@ -194,6 +194,61 @@ def test_silence_by_the_services_clock_opens_an_incident_and_the_next_reading_re
     assert told()[3] == ("resolved", "pump-1")
 
 
+def test_a_series_that_vanishes_leaves_nothing_behind_though_the_process_is_killed(
+    entry: Path, kafka_bootstrap: str, kafka_topic: Callable[..., str], tmp_path: Path
+) -> None:
+    topic = kafka_topic(1)
+    config = configuration(entry, kafka_bootstrap, topic)
+    config += '[watchdog]\nseries_after = "1s"\n[service]\nforget_after = "6s"\n'
+    one = [m for m in rows(topic, 0, 20) if json.loads(m.value)["series"] == "pump-1"]
+    others = [m for m in rows(topic, 0, 20) if json.loads(m.value)["series"] != "pump-1"]
+    later = iter(range(20, 10_000))
+
+    def others_go_on() -> None:
+        send(
+            kafka_bootstrap,
+            [m for m in rows(topic, next(later), 1) if json.loads(m.value)["series"] != "pump-1"],
+        )
+
+    def of_vanished() -> list[tuple[str, str, str | None]]:
+        bodies = [json.loads(message.value) for message in read_all(kafka_bootstrap, f"out-{topic}.alerts")]
+        mine = [body for body in bodies if body["series"] == "pump-1" and body["event"] != "escalated"]
+        return [(body["id"], body["event"], body["ending"]) for body in mine]
+
+    def saved() -> dict[bytes, bytes]:
+        return {message.key: message.value for message in read_all(kafka_bootstrap, f"out-{topic}.state")}
+
+    send(kafka_bootstrap, [*one, *others])
+    with running(config, tmp_path) as daemon:
+        wait_for(lambda: daemon.get("/readyz")[0] == 200, "readiness")
+        wait_for(of_vanished, f"silence; see {daemon.log}")
+        wait_for(lambda: saved().get(b"pump-1"), "its snapshot")
+        daemon.process.kill()
+    with running(config, tmp_path) as daemon:
+        wait_for(lambda: (others_go_on(), saved().get(b"pump-1") == b"")[1], f"a tombstone; see {daemon.log}")
+        found = samples(daemon)
+        page = daemon.get("/")[1]
+        daemon.process.kill()
+    assert found["streamgauge_forgotten_series_total", ()] == 1
+    assert not [labels for _, labels in found if ("series", "pump-1") in labels]
+    assert "pump-2" in page
+    assert "pump-1" not in page
+    opened = {one for one, event, _ in of_vanished() if event == "opened"}
+    assert {(one, event, "retired" if event == "resolved" else None) for one, event, _ in of_vanished()} == {
+        (one, event, ending)
+        for one in opened
+        for event, ending in (("opened", None), ("resolved", "retired"))
+    } | {entry for entry in of_vanished() if entry[2] == "over"}
+    with running(config, tmp_path) as daemon:
+        wait_for(lambda: daemon.get("/readyz")[0] == 200, "readiness")
+        assert "pump-1" not in daemon.get("/")[1]
+        send(kafka_bootstrap, [m for m in rows(topic, 500, 3) if json.loads(m.value)["series"] == "pump-1"])
+        wait_for(lambda: "pump-1" in daemon.get("/")[1], "its return as a new series")
+        status = json.loads(daemon.get("/api/status")[1])
+        assert daemon.terminate() == 0
+    assert "warming" in str(status)
+
+
 def test_an_unreachable_broker_is_waited_for_and_then_an_error(entry: Path, tmp_path: Path) -> None:
     config = configuration(entry, "127.0.0.1:9", "readings", startup_timeout='"1s"')
     with running(config, tmp_path) as daemon:

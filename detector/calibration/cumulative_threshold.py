@@ -72,4 +72,4 @@ def _exceeded(sums: NDArray[np.float64], segments: NDArray[np.int64], events_a_r
     if len(peaks) < _FEWEST_PEAKS:
         return 0.0
     scale = float((peaks - level).mean()) * (1.0 + len(peaks) ** -0.5)
-    return level + scale * float(np.log(max(len(peaks) / len(sums) / events_a_row, 1.0)))
+    return float(level + scale * np.log(max(len(peaks) / len(sums) / events_a_row, 1.0)))

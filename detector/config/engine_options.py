@@ -22,6 +22,7 @@ def engine_options(config: Config, channels: Sequence[str] | None = None) -> Eng
     return EngineOptions(
         lateness_ns=_ns(config.grid.lateness),
         stale_after_ns=_ns(stale) if stale is not None else None,
+        forget_after_ns=_ns(config.service.forget_after),
         device=config.service.device,
         threads=config.service.threads or default_threads(),
         rules=rules_of(config, channels),

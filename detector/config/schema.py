@@ -259,6 +259,11 @@ class ServiceSection(Section):
         default=300.0,
         description="time without a reading, by the clock of this host, after which a series is stale",
     )
+    forget_after: Duration = Field(
+        default=604_800.0,
+        description="time without a reading, while the service listens, after which a series is forgotten;"
+        " its incidents resolve; 0s: never",
+    )
     self_check_every: Duration = Field(
         default=3600.0,
         description="time between two self-checks: are the faults found that the model promises; 0: only when"

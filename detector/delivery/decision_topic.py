@@ -132,7 +132,7 @@ class DecisionReader:
         """Return the decision of a message; one that is none is logged and left out."""
         offset, message = record
         try:
-            decision = decode_decision(message.value)
+            decision = decode_decision(message.value or b"")
         except DecisionError as error:
             logs.event("not a decision", logging.WARNING, topic=self._topic, offset=offset, error=str(error))
             return None

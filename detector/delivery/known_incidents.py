@@ -40,7 +40,7 @@ def read_alerts(connection: Connection, topics: Topics) -> Iterator[bytes]:
                 deadline = time.monotonic() + _PATIENCE_SECONDS
             if time.monotonic() > deadline:
                 raise KafkaError(f"topic {topics.alerts} does not answer; a transaction may be open there")
-            yield from (message.value for message in found)
+            yield from (message.value for message in found if message.value is not None)
 
 
 def known_series(connection: Connection, topics: Topics) -> dict[str, int]:

@@ -29,12 +29,15 @@ class Mark(msgspec.Struct):
     before       the value of `next` one batch earlier
     replay_from  the oldest reading that some snapshot lacks
     topic        identity of the input topic, whose offsets these are; empty where unknown
+    forgotten    series -> offset before which its readings belong to a series that was forgotten since. A
+                 replay leaves them out. Series whose readings no replay reads are not in it.
     """
 
     next: int
     before: int
     replay_from: int
     topic: str = ""
+    forgotten: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

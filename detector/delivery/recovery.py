@@ -36,6 +36,7 @@ from detector.delivery.marks import (
     series_due,
 )
 from detector.delivery.progress import Progress
+from detector.delivery.tombstones import Tombstones
 from detector.engine.engine import Engine
 from detector.engine.snapshot import SeriesState, decode_state, encode_state
 
@@ -83,6 +84,16 @@ class Saved:
                     holds[name] = found[1]
         return cls(decode_mark(records.get(MARK)), states, holds)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The series with a snapshot."""
+        return frozenset(state.name for state in self.states)
+
+    def forgotten_in(self, resume: Resume) -> dict[str, int]:
+        """Return what the mark says of forgotten series, if the partition is resumed by it."""
+        found = {} if self.mark is None else self.mark.forgotten
+        return {name: end for name, end in found.items() if name in resume.holds}
+
 
 class Recovery:
     """Save the engine's state to a topic and restore it from there.
@@ -111,6 +122,7 @@ class Recovery:
         self._stride = max(1, max_replay_rows // 2)
         self._deletions = deletions or Deletions()
         self._progress, self._identity = Progress(), ""
+        self._tombstones = Tombstones(topic)
 
     @property
     def num_replaying(self) -> int:
@@ -144,9 +156,11 @@ class Recovery:
         engine.drop(batch.lost)  # 2
         for partition in batch.lost:
             self._progress.forget(partition)
+            self._tombstones.lose(partition)
         if batch.assigned:  # 3
             source.read_from(self.restore(engine, source, batch.assigned, batch.tick_ns))
         silent, live = self._progress.split(batch)  # 4
+        engine.note_replay(self.is_replaying)
         if silent is not None and len(silent):
             engine.step_in_silence(silent)
         return live
@@ -170,7 +184,8 @@ class Recovery:
         started, self._identity = time.monotonic(), log.identity or self._identity
         committed = log.committed(partitions)
         read = self._read_state(partitions)
-        saved = _newest({number: Saved.of(engine, read.get(number, {})) for number in partitions}, engine)
+        found = {number: Saved.of(engine, read.get(number, {})) for number in partitions}
+        saved = _newest(found, engine)
         earliest = log.earliest(partitions)
         starts = {}
         for partition in sorted(partitions):
@@ -184,8 +199,13 @@ class Recovery:
                 continue
             resume = self._without_deleted(partition, resume, earliest.get(partition, 0))
             self._progress.begin(partition, resume, started)
+            self._tombstones.begin(
+                partition,
+                found[partition].forgotten_in(resume),
+                found[partition].names - saved[partition].names,
+            )
             starts[partition] = resume.read_from
-            _log_restored(partition, resume, started)
+            _log_restored(partition, resume, len(saved[partition].names & resume.holds.keys()), started)
         return starts
 
     def save(self, engine: Engine, position: Position) -> list[Message]:
@@ -193,7 +213,8 @@ class Recovery:
 
         1. Choose the series that are due.
         2. Encode a snapshot of each, with the offset up to which it contains readings.
-        3. Encode a mark of each partition of the batch, with the oldest reading that no snapshot contains.
+        3. Delete the snapshots of series that were forgotten with this batch.
+        4. Encode a mark of each partition of the batch, with the oldest reading that no snapshot contains.
         """
         changed = engine.changed()
         at, previous = self._progress.position, self._progress.previous
@@ -205,9 +226,13 @@ class Recovery:
         for state, partition in zip(engine.save(changed.slot[due]), partitions, strict=True):  # 2
             value = encode_state(state, at[partition])
             messages.append(Message(self._topic, state.name.encode(), value, (), partition))
+        messages += self._tombstones.of(engine.forgotten, at)  # 3
         oldest = oldest_unsaved(changed, ~due)
-        for (_, partition), now in position.items():  # 3
-            mark = Mark(now, previous[partition], oldest.get(partition, now), self._identity)
+        for partition in sorted({number for _, number in position} | self._tombstones.unmarked):  # 4
+            now = at[partition]
+            replay_from = oldest.get(partition, now)
+            gone = self._tombstones.mark(partition, replay_from)
+            mark = Mark(now, previous.get(partition, now), replay_from, self._identity, gone)
             messages.append(Message(self._topic, MARK, msgspec.json.encode(mark), (), partition))
         return messages
 
@@ -246,7 +271,7 @@ class Recovery:
                 error=str(error),
             )
             return Resume(at, at)
-        return Resume(min(mark.replay_from, at), at, saved.holds)
+        return Resume(min(mark.replay_from, at), at, mark.forgotten | saved.holds)
 
     def _begin(self, mark: Mark | None, earliest: int) -> Resume | None:
         """Return where to begin a topic that replaced the one of the mark; None if it is the same one.
@@ -302,11 +327,11 @@ def _log_no_state(partition: int, committed: int, topic: str) -> None:
     )
 
 
-def _log_restored(partition: int, resume: Resume, started: float) -> None:
+def _log_restored(partition: int, resume: Resume, num_series: int, started: float) -> None:
     logs.event(
         "partition assigned: state restored",
         partition=partition,
-        series=len(resume.holds),
+        series=num_series,
         replay_from=resume.read_from,
         committed=resume.publish_from,
         seconds=round(time.monotonic() - started, 3),

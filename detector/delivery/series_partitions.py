@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from connectors.records import Batch, Readings
 from detector import logs
+from detector.rows.series_arrays import SeriesIndex
 
 MEMORY_NS = 600 * 10**9
 """Least time for which signs count, and for which a series stays split."""
@@ -30,6 +31,8 @@ _NAMES = 10
 _MOST_WARNINGS = 20
 _NOWHERE = -1
 _NEVER = np.iinfo(np.int64).min
+_UNKNOWN = np.array([[_NOWHERE], [0], [0], [0], [0], [0]], np.int64)
+"""The state of a series of which nothing is known yet, a column of the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,15 @@ class SeriesPartitions:
                 np.maximum.at(self._newest, slots, readings.timestamp_ns)
         self._count(now)
 
+    def forget(self, names: Collection[str]) -> None:
+        """Forget series that have vanished."""
+        if gone := [name for name in names if name in self._index]:
+            slots = self._index.of(gone)
+            self._index.drop(slots.tolist())
+            self._table[:, slots] = _UNKNOWN
+            for slot in slots.tolist():
+                self._left.pop(slot, None)
+
     def _look(self, slots: NDArray[np.int64], away: NDArray[np.bool_], readings: Readings, now: int) -> None:
         """Take a batch in which some readings, bool [n], are not from where their series lies."""
         again = away & (self._split_at[slots] > 0)
@@ -152,7 +164,7 @@ class SeriesPartitions:
         logs.event(
             "series come from several partitions: their readings are out of order, and many are late",
             logging.WARNING,
-            series=[self._names[slot] for slot in slots[:_NAMES]],
+            series=[self._index.names[slot] for slot in slots[:_NAMES]],
             num_series=len(slots),
             remedy="let the producers use the series as the key of their messages",
         )
@@ -165,7 +177,7 @@ class SeriesPartitions:
         slots = np.flatnonzero(self._split_at)
         before, self.split = (
             self.split,
-            Split(len(slots), tuple(self._names[slot] for slot in slots[:_NAMES].tolist())),
+            Split(len(slots), tuple(self._index.names[slot] for slot in slots[:_NAMES].tolist())),
         )
         if before.num and not self.split.num:
             logs.event("every series comes from one partition again")
@@ -182,18 +194,14 @@ class SeriesPartitions:
 
     def _slots(self, names: tuple[str, ...]) -> NDArray[np.int64]:
         """Return the number of each series, int64 [names]; new ones are appended."""
-        index = self._index
-        found = np.array([index.setdefault(name, len(index)) for name in names], np.int64)
-        if len(index) > len(self._names):
-            self._names += list(index)[len(self._names) :]
-            self._make_room(len(index))
+        found = self._index.of(names).astype(np.int64)
+        self._make_room(self._index.size)
         return found
 
     def _make_room(self, num: int) -> None:
         has = self._table.shape[1]
         if num > has:
-            more = np.zeros((len(self._table), 2 * num - has), np.int64)
-            more[0] = _NOWHERE
+            more = np.repeat(_UNKNOWN, 2 * num - has, axis=1)
             self._use(np.concatenate([self._table, more], axis=1))
 
     def _use(self, table: NDArray[np.int64]) -> None:
@@ -208,7 +216,6 @@ class SeriesPartitions:
             self._clear()
 
     def _clear(self) -> None:
-        self._index: dict[str, int] = {}
-        self._names: list[str] = []
+        self._index = SeriesIndex()
         self._left.clear()
         self._use(np.empty((6, 0), np.int64))

@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 
 from connectors.records import Readings
 from detector.artifact.spec import Artifact
+from detector.engine.absence import forget, watch
 from detector.engine.decided.acceptance import Learning
 from detector.engine.decided.decisions import Decisions
 from detector.engine.handover import move_series, restore_series, save_series
 from detector.engine.parts import Parts, take_counts
 from detector.engine.rounds import Rounds
 from detector.engine.snapshot import Origin, SeriesState
-from detector.engine.values import Changed, Counters, EngineOptions, Latest, StepResult
+from detector.engine.values import Changed, Counters, EngineOptions, Forgotten, Latest, StepResult
 from detector.incidents.decision import Decision
-from detector.incidents.incident import Incident, IncidentEvent
+from detector.incidents.incident import Incident
 from detector.incidents.rules import IncidentRules
 from detector.rows.clock_rules import News
 from detector.scoring.verdicts import Verdicts
@@ -50,6 +51,7 @@ class Engine:
         self._parts.feedback = (*self._parts.feedback, Learning(self._parts))
         self._decisions = Decisions()
         self.counters = Counters()
+        self.forgotten: tuple[Forgotten, ...] = ()  # by the last step
 
     @property
     def artifact(self) -> Artifact:
@@ -94,24 +96,25 @@ class Engine:
         """Take readings in order of arrival and return the verdicts that became final.
 
         1. judge   close rows, score their windows, update the incidents (`detector.engine.rounds`)
-        2. watch   look for silent and stale series, if the time is given
+        2. watch   look for silent, stale and vanished series, if the time is given
+        3. forget  forget the vanished series; their last rows are closed, and their incidents resolve
 
         Args:
             readings: the next readings, in order of arrival.
-            now_ns: the service's time. A series that sends nothing for too long becomes stale, once.
+            now_ns: the service's time. Without it no series is stale, silent or forgotten.
         """
         parts = self._parts
         slots = parts.number(readings.names)
         self._decisions.take_in(parts)
         rounds = Rounds(parts, parts.incidents.update)
         self._judge_readings(slots, readings, rounds)  # 1. judge
-        noticed: tuple[IncidentEvent, ...] = ()
-        if now_ns is not None:  # 2. watch
-            noticed = parts.find_silent(slots, readings, now_ns)
-            rounds.follow(parts.find_stale(now_ns), [])
+        absent = watch(parts, slots, readings, now_ns)  # 2. watch
+        rounds.follow(absent.verdicts, [])
+        self._judge_last_rows(rounds, absent.gone)
         result = self._result(rounds)
+        self.forgotten = forget(parts, absent.gone, now_ns)  # 3. forget
         self._count(result.verdicts, len(readings))
-        return replace(result, incidents=noticed + result.incidents)
+        return result.with_absent(absent.events, self.forgotten)
 
     def tick(self, now_ns: int) -> StepResult:
         """Pass the service's time when nothing was read; see `step`."""
@@ -142,9 +145,6 @@ class Engine:
     def use_rules(self, rules: IncidentRules) -> None:
         """Apply other rules from the next row on; open incidents stay open.
 
-        Every series becomes urgent to save, so that a restart never replays rows under rules that did not
-        apply to them.
-
         Raises:
             ValueError: a rule names a channel that the model does not know. The old rules stay in force.
         """
@@ -157,8 +157,7 @@ class Engine:
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one, because the input has ended."""
         rounds = Rounds(self._parts, self._parts.incidents.update)
-        self._decisions.judge(self._parts, rounds, self._parts.grid.flush())
-        rounds.follow([self._parts.row_scorer.score(self._parts.window_scorer.flush())], [])
+        self._judge_last_rows(rounds, None)
         return self._emit(rounds)
 
     def finish_waiting(self) -> StepResult:
@@ -175,6 +174,10 @@ class Engine:
         if len(gone):
             self._decisions.drop([self._parts.series.names[slot] for slot in gone.tolist()])
             self._parts.drop(gone)
+
+    def note_replay(self, is_replaying: bool) -> None:
+        """Take whether a partition is being replayed: meanwhile no series is forgotten."""
+        self._parts.listening.is_replaying = is_replaying
 
     def changed(self) -> Changed:
         """Return the series that have changed since they were saved."""
@@ -210,14 +213,23 @@ class Engine:
         """Note the readings, close the rows that they complete, and judge these."""
         slot = slots[readings.series]
         self._parts.saved.note_readings(slot, readings.partition, readings.offset)
+        self._parts.listening.note(slots)
         for turned, rows in self._parts.grid.rounds(slot, readings.timestamp_ns, readings.values):
             if turned:
                 rounds.follow([self._parts.restart(turned)], [])
             self._decisions.judge(self._parts, rounds, rows)
 
+    def _judge_last_rows(self, rounds: Rounds, slots: NDArray[np.int32] | None) -> None:
+        """Judge the open and the waiting rows of series that have ended; None: of all series."""
+        if slots is not None and len(slots) == 0:
+            return
+        self._decisions.judge(self._parts, rounds, self._parts.grid.flush(slots))
+        rounds.follow([self._parts.row_scorer.score(self._parts.window_scorer.flush(slots))], [])
+
     def _emit(self, rounds: Rounds) -> StepResult:
         """Return the result of rows for which no reading came."""
         result = self._result(rounds)
+        self.forgotten = ()
         self._count(result.verdicts, 0)
         return result
 
@@ -232,6 +244,6 @@ class Engine:
     def _count(self, verdicts: Verdicts, num_readings: int) -> None:
         """Add what happened in this step to the totals."""
         counts = take_counts(self._parts)
-        counts.readings = num_readings
+        counts.readings, counts.forgotten = num_readings, len(self.forgotten)
         counts.count(verdicts)
         self.counters.add(counts)

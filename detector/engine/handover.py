@@ -81,6 +81,7 @@ def move_series(old: Parts, new: Parts) -> None:
         restore_series(new, [states[at] for at in np.flatnonzero(partition == number).tolist()], number, None)
     slots = new.series.of(names)
     new.silence.continue_from(old.silence, known, slots)
+    new.listening.continue_from(old.listening, known, slots)
     new.saved.resume(slots, since)
     new.saved.mark_urgent(slots)
     new.incidents.forget_inherited()

@@ -13,15 +13,14 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from connectors.records import Readings
 from detector.artifact.spec import Artifact, Spec
 from detector.engine.decided.usual_levels import UsualLevels
 from detector.engine.judged_rows import JudgedRows
 from detector.engine.latest import LatestVerdicts
+from detector.engine.listening import Listening
 from detector.engine.saved_state import SavedState
 from detector.engine.snapshot import Origin
 from detector.engine.values import Counters, EngineOptions, Feedback
-from detector.incidents.incident import IncidentEvent
 from detector.incidents.incidents import Incidents
 from detector.incidents.rules import IncidentRules
 from detector.incidents.silence import SilenceWatch
@@ -47,6 +46,7 @@ class Parts:
     silence        incidents of series that send nothing
     latest         the newest verdict of every series
     judged         for how long the rows of every series were not judged
+    listening      for how long every series has sent nothing
     saved          what the saved state of every series holds
     levels         the usual level of every channel of every series
     decided        which decisions of people every series has taken in: the topic, and the greatest number
@@ -64,6 +64,7 @@ class Parts:
     silence: SilenceWatch
     latest: LatestVerdicts
     judged: JudgedRows
+    listening: Listening
     saved: SavedState
     levels: UsualLevels
     decided: SeriesArray = field(default_factory=lambda: SeriesArray((2,), np.int64, -1))
@@ -94,6 +95,7 @@ class Parts:
             silence=SilenceWatch(rules, incidents, series.names),
             latest=LatestVerdicts(series, len(spec.channels)),
             judged=JudgedRows(series),
+            listening=Listening(options.forget_after_ns),
             saved=SavedState(),
             levels=UsualLevels(len(spec.channels), window_scorer.scales, grid.intervals),
         )
@@ -109,6 +111,8 @@ class Parts:
 
     def use_rules(self, rules: IncidentRules) -> None:
         """Apply other rules from the next row on. Every series becomes urgent to save.
+
+        A restart must never replay rows under rules that did not apply to them.
 
         Raises:
             ValueError: a rule names a channel that the model does not know. The old rules stay in force.
@@ -133,7 +137,8 @@ class Parts:
         """
         feedback = (array for one in self.feedback for array in one.arrays())
         kept = [*self.scoring_arrays(), *self.following_arrays(), self.decided]
-        return [*self.grid.arrays(), *kept, *feedback]
+        absent = [*self.listening.arrays(), *self.saved.saved_arrays()]
+        return [*self.grid.arrays(), *kept, *feedback, *absent]
 
     def scoring_arrays(self) -> list[SeriesArray]:
         """Return the saved arrays that scoring rows changes."""
@@ -152,7 +157,7 @@ class Parts:
         slots = self.series.of(names)
         self._know_intervals(slots, names)
         self._describe(new)
-        for part in (self.silence, self.latest, self.judged, self.saved):
+        for part in (self.silence, self.latest, self.judged, self.listening, self.saved):
             for array in part.arrays():
                 array.reserve(self.series.size)
         self.decided.reserve(self.series.size)
@@ -202,8 +207,8 @@ class Parts:
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         scoring = (self.grid, self.window_scorer, self.row_scorer)
-        followers = (self.incidents, self.silence, self.latest, self.judged, self.saved, self.levels)
-        for part in (*scoring, *followers):
+        followers = (self.incidents, self.silence, self.latest, self.judged, self.listening)
+        for part in (*scoring, *followers, self.saved, self.levels):
             part.drop(slots)
         self.decided.reset(slots)
         self._drop_feedback(slots)
@@ -212,31 +217,6 @@ class Parts:
     def _drop_feedback(self, slots: NDArray[np.int32]) -> None:
         for one in self.feedback:
             one.drop(slots)
-
-    def find_silent(
-        self, slots: NDArray[np.int32], readings: Readings, now_ns: int
-    ) -> tuple[IncidentEvent, ...]:
-        """Return the events of silence that begins or ends. They make their series urgent to save.
-
-        Args:
-            slots: the number of each series in `readings.names`, int32.
-            readings: what came.
-            now_ns: the service's time.
-        """
-        ended = self.silence.note_readings(slots, readings, now_ns)
-        known = self.series.known() if self.silence.is_on else np.empty(0, np.int32)
-        begun = self.silence.find_silent(known, self.grid.newest(known), now_ns)
-        self.saved.mark_urgent([*ended.changed, *begun.changed])
-        return ended.events + begun.events
-
-    def find_stale(self, now_ns: int) -> list[RowVerdicts]:
-        """Return the verdicts of series that became stale by now. These become urgent to save."""
-        limit_ns = self.options.stale_after_ns
-        if limit_ns is None:
-            return []
-        stale = self.latest.not_stale(self.silence.stale(self.series.known(), now_ns, limit_ns))
-        self.saved.mark_urgent(stale)
-        return [self.row_scorer.stale(stale, self.latest.starts(stale))]
 
 
 def take_counts(parts: Parts) -> Counters:

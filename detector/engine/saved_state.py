@@ -24,6 +24,8 @@ class SavedState:
         self._partition = SeriesArray((), np.int32, -1)
         self._since = SeriesArray((), np.int64, _SAVED)
         self._urgent = SeriesArray((), np.bool_, False)
+        self._end = SeriesArray((), np.int64, 0)
+        self._left: dict[int, set[int]] = {}
 
     def note_readings(
         self, slot: NDArray[np.int32], partition: NDArray[np.int32], offset: NDArray[np.int64]
@@ -38,11 +40,16 @@ class SavedState:
             offset: the position of each reading in its partition, int64 [n].
         """
         before = self._partition.data[slot]
-        moved = slot[(before >= 0) & (before != partition)]
+        moves = (before >= 0) & (before != partition)
+        moved = slot[moves]
+        for one, number in zip(moved.tolist(), before[moves].tolist(), strict=True):
+            self._left.setdefault(one, set()).add(number)
         # Its saved state lies in the other partition, and offsets of that one mean nothing here.
         self._since.data[moved], self._urgent.data[moved] = _SAVED, True
         self._partition.data[slot] = partition
         is_here = self._partition.data[slot] == partition
+        self._end.data[moved] = 0
+        np.maximum.at(self._end.data, slot[is_here], offset[is_here] + 1)
         first = np.flatnonzero(is_here & (self._since.data[slot] == _SAVED))[::-1]
         self._since.data[slot[first]] = offset[first]
 
@@ -79,15 +86,30 @@ class SavedState:
         since: NDArray[np.int64] = self._since.data[slots]
         return since
 
+    def end(self, slot: int) -> int:
+        """Return the offset behind the last reading of a series in its partition; 0 where none is known."""
+        return int(self._end.data[slot])
+
+    def places(self, slot: int) -> tuple[int, ...]:
+        """Return the partition of a series, and then those that it has left."""
+        here = int(self._partition.data[slot])
+        return (here, *sorted(self._left.get(slot, set()) - {here}))
+
     def resume(self, slots: NDArray[np.int32], since: NDArray[np.int64]) -> None:
         """Continue with saved states that lack the readings from `since` on, int64 [n]."""
         self._since.data[slots] = since
 
     def arrays(self) -> list[SeriesArray]:
-        """Return every array over series that this object keeps. None is part of a saved state."""
-        return [self._partition, self._since, self._urgent]
+        """Return every array over series that this object keeps."""
+        return [self._partition, self._since, self._urgent, self._end]
+
+    def saved_arrays(self) -> list[SeriesArray]:
+        """Return those arrays that are part of a saved state, in the order of its cells."""
+        return [self._end]
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         for array in self.arrays():
             array.reset(slots)
+        for slot in slots.tolist():
+            self._left.pop(slot, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -23,12 +23,14 @@ class EngineOptions:
 
     lateness_ns     how long a row waits for readings that come out of order
     stale_after_ns  silence, by the clock of `tick`, after which a series is stale; None: never
+    forget_after_ns  time without a reading after which a series is forgotten; 0: never
     device          "auto", "cpu" or "cuda"
     threads         batches of windows scored at once; scores do not depend on it
     """
 
     lateness_ns: int = 0
     stale_after_ns: int | None = None
+    forget_after_ns: int = 0
     device: str = "cpu"
     threads: int = 1
     rules: IncidentRules = field(default_factory=IncidentRules)
@@ -44,6 +46,7 @@ class Counters:
     judged      rows that were judged; masked: those of them without one of their values
     unjudged    rows that were not, by `State`
     suppressed  bad rows by the rule that kept them from opening an incident
+    forgotten   series that were forgotten because they sent nothing
     common_scale_rows  rows of series with only common scales, although other series have their own
     """
 
@@ -60,6 +63,7 @@ class Counters:
     grid: GridCounters = field(default_factory=GridCounters)
     suppressed: dict[Suppression, int] = field(default_factory=lambda: dict.fromkeys(SUPPRESSIONS, 0))
     common_scale_rows: int = 0
+    forgotten: int = 0
 
     def count(self, verdicts: Verdicts) -> None:
         """Set the counts of final verdicts. A stale series has a verdict, but that is no row."""
@@ -79,6 +83,7 @@ class Counters:
         self.cells += more.cells
         self.nan_cells += more.nan_cells
         self.common_scale_rows += more.common_scale_rows
+        self.forgotten += more.forgotten
         self.states = [total + num for total, num in zip(self.states, more.states, strict=True)]
         self.judged += more.judged
         self.masked += more.masked
@@ -117,6 +122,23 @@ class Feedback(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A series that was forgotten, because it has sent nothing for too long.
+
+    slot        its number until then
+    partitions  those in which its saved state may lie, the newest first
+    end         the offset behind its last reading in the first of them; 0 where it is unknown
+    events      what was open of it was resolved
+    """
+
+    name: str
+    slot: int
+    partitions: tuple[int, ...]
+    end: int
+    events: tuple[IncidentEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StepResult:
     """The output of one step of the engine.
 
@@ -124,12 +146,19 @@ class StepResult:
     incidents    what changed among incidents
     provisional  verdicts of new rows at which a window ends; none if the model has no delay
     decisions    what people decided and took effect, or was ignored
+    forgotten    series of which nothing is known any more
     """
 
     verdicts: Verdicts
     incidents: tuple[IncidentEvent, ...]
     provisional: Verdicts
     decisions: tuple[Applied, ...] = ()
+    forgotten: tuple[Forgotten, ...] = ()
+
+    def with_absent(self, silence: tuple[IncidentEvent, ...], forgotten: tuple[Forgotten, ...]) -> StepResult:
+        """Return this result with the events of silence before its own, and those of the forgotten after."""
+        retired = tuple(event for one in forgotten for event in one.events)
+        return replace(self, incidents=silence + self.incidents + retired, forgotten=forgotten)
 
 
 @dataclass(frozen=True, slots=True)

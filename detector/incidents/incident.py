@@ -12,7 +12,7 @@ from detector.incidents.rules import Suppression
 Reason = Literal["score", "flatline", "out_of_range", "missing", "silent", "stream_silent"]
 Severity = Literal["warning", "critical"]
 Kind = Literal["opened", "escalated", "lasting", "accepted", "rejected", "resolved"]
-Ending = Literal["over", "accepted"]
+Ending = Literal["over", "accepted", "retired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Incident:
     flapping    it stays open longer, because the series keeps turning bad and good
     lasting_ns  the row at which it was offered as lasting
     decision    what was decided about it last
-    ending      once resolved: why it ended
+    ending      once resolved: why it ended; `retired` if its series has vanished
     """
 
     id: str

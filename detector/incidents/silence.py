@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from connectors.records import Readings
 from detector.incidents.incident import Incident, IncidentEvent, Reason, Severity, incident_id
 from detector.incidents.incidents import Incidents
+from detector.incidents.lifecycle import ScoredBy
 from detector.incidents.maintenance import in_maintenance
 from detector.incidents.rules import IncidentRules
 from detector.rows.series_arrays import SeriesArray
@@ -59,6 +60,11 @@ class SilenceWatch:
     def is_on(self) -> bool:
         """Whether a limit of silence is set."""
         return bool(self._rules.watchdog.series_after_ns or self._rules.watchdog.stream_after_ns)
+
+    @property
+    def is_stream_silent(self) -> bool:
+        """Whether an incident of the whole stream is open."""
+        return bool(self._carriers)
 
     def use_rules(self, rules: IncidentRules) -> None:
         """Apply other rules; open incidents stay open."""
@@ -168,7 +174,7 @@ class SilenceWatch:
             return SilenceEvents()
         carrier = min(known.tolist(), key=lambda slot: self._names[slot])
         start_ns = int(newest_ns.max())
-        incident = self._incident(STREAM, "stream_silent", "critical", start_ns, now_ns)
+        incident = _incident(self._incidents.scored_by, STREAM, "stream_silent", "critical", start_ns, now_ns)
         self._incidents.track_of(self._names[carrier]).stream = incident
         self._carriers.add(carrier)
         return SilenceEvents((IncidentEvent("opened", now_ns, incident),), (carrier,))
@@ -191,7 +197,9 @@ class SilenceWatch:
         for at in fallen[~muted].tolist():
             slot = int(known[at])
             name = self._names[slot]
-            incident = self._incident(name, "silent", "warning", int(newest_ns[at]), now_ns)
+            incident = _incident(
+                self._incidents.scored_by, name, "silent", "warning", int(newest_ns[at]), now_ns
+            )
             self._incidents.track_of(name).silence = incident
             self._silent.data[slot] = True
             events.append(IncidentEvent("opened", now_ns, incident))
@@ -202,26 +210,6 @@ class SilenceWatch:
         """Return which names are in maintenance by the service's clock, bool [names]."""
         codes = np.arange(len(names), dtype=np.int32)
         return in_maintenance(self._rules.maintenance, names, codes, np.full(len(names), now_ns))
-
-    def _incident(
-        self, series: str, reason: Reason, severity: Severity, start_ns: int, now_ns: int
-    ) -> Incident:
-        scored_by = self._incidents.scored_by
-        return Incident(
-            id=incident_id(scored_by.model, series, start_ns, reason),
-            model=scored_by.model,
-            version=scored_by.version,
-            series=series,
-            state="firing",
-            reason=reason,
-            severity=severity,
-            start_ns=start_ns,
-            opened_ns=now_ns,
-            end_ns=None,
-            peak_score=0.0,
-            peak_ns=start_ns,
-            channels=(),
-        )
 
     def _end_of_silence(self, slot: int, at_ns: int) -> IncidentEvent:
         self._silent.data[slot] = False
@@ -239,3 +227,23 @@ class SilenceWatch:
         return IncidentEvent(
             "resolved", at_ns, replace(incident, state="resolved", end_ns=at_ns, ending="over")
         )
+
+
+def _incident(
+    scored_by: ScoredBy, series: str, reason: Reason, severity: Severity, start_ns: int, now_ns: int
+) -> Incident:
+    return Incident(
+        id=incident_id(scored_by.model, series, start_ns, reason),
+        model=scored_by.model,
+        version=scored_by.version,
+        series=series,
+        state="firing",
+        reason=reason,
+        severity=severity,
+        start_ns=start_ns,
+        opened_ns=now_ns,
+        end_ns=None,
+        peak_score=0.0,
+        peak_ns=start_ns,
+        channels=(),
+    )

@@ -128,6 +128,7 @@ STREAM = (
     _counter(
         "common_scale_rows", "Rows of series that the model does not know, where others have own scales"
     ),
+    _counter("forgotten_series", "Series forgotten after [service] forget_after without a reading"),
     _counter("rejected_messages", "Messages sent to the dead-letter topic, by reason", "reason"),
     _counter("unknown_channel_values", "Values of channels that the model does not have"),
 )

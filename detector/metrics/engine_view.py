@@ -123,4 +123,5 @@ def _totals(counters: Counters) -> dict[str, float]:
         "cells": counters.cells,
         "missing_cells": counters.nan_cells,
         "common_scale_rows": counters.common_scale_rows,
+        "forgotten_series": counters.forgotten,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,11 @@ class Peaks:
             found = self._highest, self._peak.data[slots].copy()
             self._forget()
         return found
+
+    def forget(self, slots: Sequence[int]) -> None:
+        """Forget the maxima of these series: their slots are free for others."""
+        with self._lock:
+            self._peak.reset(np.array(slots, np.int32))
 
     def clear(self) -> None:
         """Forget everything: the slots belong to other series now."""

@@ -91,7 +91,8 @@ class Metrics:
         self._instruments.turn(turn, known * self._alarms_a_row)
         if turn.batch.lost:
             self._peaks.clear()
-        self._update_peaks(verdicts)
+        self._peaks.forget([one.slot for one in turn.result.forgotten])
+        self._update_peaks(verdicts, frozenset(one.name for one in turn.result.forgotten))
         self._drift.memory = max(LEAST_MEMORY_ROWS, self._rows_a_day * len(self.snapshot.latest.names))
         self._drift.add(verdicts.score)
         self.snapshot = EngineView.of(self.engine, self._series(turn), time.time(), self._drift.index)
@@ -124,6 +125,7 @@ class Metrics:
         A replay has no results, and its last turn comes after it has ended: its readings tell of it.
         """
         num_new = len(turn.result.verdicts) + len(turn.result.provisional) + len(turn.batch.readings)
+        num_new += len(turn.result.forgotten)
         replayed = self.sources.replayed()
         num_new += replayed - self._replayed
         self._replayed = replayed
@@ -131,11 +133,13 @@ class Metrics:
             return SeriesView.of(self.engine, self._selections)
         return self.snapshot.series
 
-    def _update_peaks(self, verdicts: Verdicts) -> None:
+    def _update_peaks(self, verdicts: Verdicts, forgotten: frozenset[str]) -> None:
+        """Add the scores of a turn, except those of series that have no slot any more."""
         if len(verdicts) == 0:
             return
         highest = np.fmax.reduceat(verdicts.score, starts_of(verdicts.series))
-        self._peaks.add(self.engine.slots_of(verdicts.names), highest)
+        known = [at for at, name in enumerate(verdicts.names) if name not in forgotten]
+        self._peaks.add(self.engine.slots_of([verdicts.names[at] for at in known]), highest[known])
 
 
 def _scaled(artifact: Artifact) -> NDArray[np.float64]:

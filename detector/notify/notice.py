@@ -47,6 +47,7 @@ class Notice(msgspec.Struct, frozen=True):
     version: str = ""
     opened: datetime | None = None
     end: datetime | None = None
+    ending: str | None = None
     peak_score: float | None = None
     peak: datetime | None = None
     channels: tuple[NoticeChannel, ...] = ()
@@ -94,6 +95,8 @@ def parse(value: bytes) -> Notice:
 
 def summary(notice: Notice) -> str:
     """Return one line: what is wrong, where, and what was expected."""
+    if notice.ending == "retired":
+        return f"{notice.series} sends nothing any more and was forgotten (since {time_text(notice.start)})"
     if notice.is_resolved:
         return f"{notice.series} is back to normal ({notice.severity} since {time_text(notice.start)})"
     if not notice.channels:

@@ -171,13 +171,14 @@ class Grid:
         self._pending = merged.take(~closed)
         return self._emit(merged.take(closed))
 
-    def flush(self) -> Rows:
-        """Take what is held back, close and return every open row, because the input has ended."""
-        read, row = self._clocks.release()
+    def flush(self, slots: NDArray[np.int32] | None = None) -> Rows:
+        """Take what is held back, close and return every open row, or those of series that have ended."""
+        read, row = self._clocks.release(slots)
         self._take_counts()
         pending = self._merge(_Pending(read.slot, row, read.timestamp_ns, read.values))
-        self._pending = self._no_readings()
-        return self._emit(pending)
+        closed = np.ones(len(pending.slot), np.bool_) if slots is None else np.isin(pending.slot, slots)
+        self._pending = pending.take(~closed)
+        return self._emit(pending.take(closed))
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Discard the open rows and the newest timestamp of the series in `slots`."""

@@ -114,13 +114,13 @@ class SeriesClocks:
             array.data[slots] = np.ascontiguousarray(cells[:, at:end]).view(array.data.dtype)[:, 0]
             at = end
 
-    def release(self) -> tuple[Read, NDArray[np.int64]]:
-        """Take every reading that is held, because the input has ended; return them with their rows.
+    def release(self, slots: NDArray[np.int32] | None = None) -> tuple[Read, NDArray[np.int64]]:
+        """Take every reading that is held, or those of some series; return them with their rows.
 
-        Late ones are dropped: their rows are closed.
+        Their input has ended. Late ones are dropped: their rows are closed.
         """
         taken: list[tuple[int, int, int, bytes]] = []
-        for slot in sorted(self._doubts):
+        for slot in sorted(self._doubts if slots is None else self._doubts.keys() & set(slots.tolist())):
             doubt = self._doubts[slot]
             self.counters.late += len(doubt.late)
             held, doubt.held, doubt.late = doubt.held, [], []

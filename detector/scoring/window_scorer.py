@@ -32,11 +32,10 @@ STUCK, OUT_OF_RANGE, MISSING = np.uint8(1), np.uint8(2), np.uint8(4)
 """Bits of a cell's flag: the channel is stuck, the value is impossible, the channel has stopped sending."""
 _ANY_ROWS = 1e9
 _JUST = 1e-9
-_Keeper = GapFiller | WindowBuffer | Flatline | PageLevel | MissingChannels | OverlapAverager
 _LEAST_SHARE_OF_PRESENT = 0.5
 
 
-_Keeper = SeriesScales | GapFiller | WindowBuffer | Flatline | MissingChannels | OverlapAverager
+_Keeper = SeriesScales | GapFiller | WindowBuffer | Flatline | PageLevel | MissingChannels | OverlapAverager
 
 
 @dataclass(slots=True)

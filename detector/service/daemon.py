@@ -158,6 +158,7 @@ class Daemon:
     def _on_turn(self, turn: Turn) -> None:
         """Follow a turn, then reload what is to be reloaded: nothing is in progress now. Check ourselves."""
         self._rights.on_turn(turn)
+        self._partitions.forget([one.name for one in turn.result.forgotten])
         self._observer.on_turn(turn)
         if self._config_reloader.is_asked:
             self._observer.around_reload(self._config_reloader.on_turn)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from connectors.records import Batch, Readings
 from detector import logs
 from detector.engine.engine import StepResult
 from detector.engine.loop import Turn
+from detector.engine.values import Forgotten
 from detector.http.judged_section import coverage_of
 from detector.metrics.recorder import Metrics
 from detector.service import systemd
@@ -39,6 +40,7 @@ class TurnObserver:
         self._warn_of_common_scales()
         self._supervision.on_turn(self._metrics.sources.ready(), self._status())
         self._clocks.on_turn(self._metrics.engine, self._metrics.snapshot.series.latest)
+        _log_forgotten(turn.result.forgotten)
         self._incidents.log(turn.result.incidents, self._metrics.engine.options.rules.fold)
 
     def on_wait(self, missing: str) -> None:
@@ -83,3 +85,12 @@ class TurnObserver:
         num_open = sum(snapshot.open_by_severity.values())
         summary = coverage_of(snapshot).summary
         return f"{snapshot.totals['readings']:,} readings processed, {num_open} incidents open {summary}"
+
+
+def _log_forgotten(series: Sequence[Forgotten]) -> None:
+    if series:
+        logs.event(
+            "series sent nothing for [service] forget_after and were forgotten",
+            series=[one.name for one in series[:_MOST_NAMED]],
+            num_series=len(series),
+        )

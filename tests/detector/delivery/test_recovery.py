@@ -28,7 +28,7 @@ class Topics:
     def __init__(self) -> None:
         self.topic_id = "first"
         self.offsets: dict[int, int] = {}
-        self.state: dict[int, dict[bytes, bytes]] = {}
+        self.state: dict[int, dict[bytes, bytes | None]] = {}
         self.oldest: dict[int, int] = {}
         self.starts: dict[int, int] = {}
 
@@ -46,7 +46,8 @@ class Topics:
         self.starts = dict(starts)
 
     def read_state(self, partitions: Iterable[int]) -> Mapping[int, Mapping[bytes, bytes]]:
-        return {number: self.state.get(number, {}) for number in partitions}
+        found = {number: self.state.get(number, {}) for number in partitions}
+        return {number: {key: v for key, v in of.items() if v is not None} for number, of in found.items()}
 
     def commit(self, position: Position, state: Iterable[Message]) -> None:
         self.offsets |= {number: at for (_, number), at in position.items()}
