@@ -40,7 +40,8 @@ class PValues:
         beyond = len(known) - int(np.searchsorted(known, self._from, side="right"))
         self._share_beyond = (1 + beyond) / (1 + len(known))
         self._errors = known
-        self._shares = (1.0 + len(known) - np.arange(len(known) + 1)) / (1.0 + len(known))
+        shares = (1.0 + len(known) - np.arange(len(known) + 1)) / (1.0 + len(known))
+        self._shares: NDArray[np.float64] = shares.astype(np.float64)
         if len(known) > _MOST_KEPT:
             kept = np.unique(np.linspace(0, len(known) - 1, _MOST_KEPT).astype(np.intp))
             self._errors, self._shares = known[kept], self._shares[np.append(kept, len(known))]
@@ -66,7 +67,7 @@ class PValues:
         """
         if len(self._errors) == 0:
             return np.full(len(errors), np.nan)
-        found: NDArray[np.float64] = self._shares[np.searchsorted(self._errors, errors, side="left")]
+        found = self._shares[np.searchsorted(self._errors, errors)]
         if self._tail is not None:
             beyond = np.flatnonzero(errors > self._from)
             first = _survival(self._tail, np.array([self._from]))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.commands.arguments import add_artifact, add_examples, add_json
+from detector.commands.preview import preview_arguments, print_preview
 from detector.errors import ArtifactError, DetectorError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def calibrate_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge calibrate models/pump --alarm-budget 1/day",
         "streamgauge calibrate models/pump --alarm-budget '3/day in all'",
         "streamgauge calibrate models/pump          # use the feedback given since",
+        "streamgauge calibrate models/pump --preview history/may.parquet    # what five budgets would raise",
     )
     add_artifact(parser)
     parser.add_argument(
@@ -56,16 +58,22 @@ def calibrate_arguments(parser: argparse.ArgumentParser) -> None:
         help="false alarms allowed per series, or 'N/TIME in all' for all series; default: as before",
     )
     parser.add_argument("--no-feedback", action="store_true", help="ignore the feedback on incidents")
+    preview_arguments(parser)
 
 
 def calibrate(args: argparse.Namespace) -> int:
-    """Calibrate the threshold to an alarm budget; publish it if it changed. Returns the exit code."""
+    """Calibrate the threshold to an alarm budget; publish it if it changed. Returns the exit code.
+
+    With --preview nothing changes: it prints what five budgets would have raised.
+    """
     from detector.artifact.registry import open_artifact, publish
     from detector.calibration.feedback import read_feedback
     from detector.calibration.recalibrate import recalibrated
     from detector.selfcheck.detectability import measured_again
     from detector.selfcheck.words import with_new_section
 
+    if args.preview:
+        return print_preview(args)
     entry = _registry_entry(args.artifact)
     before = open_artifact(entry)
     feedback = () if args.no_feedback else read_feedback(entry)
