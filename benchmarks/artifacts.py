@@ -1,7 +1,7 @@
 """The model of the speed benchmarks: conv with its defaults, window 64, 8 channels, stride 1.
 
 The batch size is the trainer's default. Weights and whitening are not trained, as that does not change the
-speed. The threshold is high, as anomalies are rare, and follows the stream as by default.
+speed. The threshold is high, as anomalies are rare, and the page level is limited as by default.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import torch
 
 from detector.artifact.modules import build_members
 from detector.artifact.spec import (
-    Adaptation,
     Artifact,
     Channel,
     Level,
     Member,
+    PageLimit,
     Scoring,
     Spec,
     Threshold,
@@ -41,8 +41,6 @@ def conv_artifact() -> Artifact:
         batch_size=ScoringOptions().batch_size,
         max_gap=WINDOW // 2,
         scoring=Scoring(),
-        threshold=Threshold(
-            1e6, "fixed", "1/week", adaptation=Adaptation(0.9, 1.35, 1.65, 4.0 / 604_800, 256)
-        ),
+        threshold=Threshold(1e6, "fixed", "1/week", limit=PageLimit(1.0 / 604_800)),
     )
     return Artifact(spec, build_members(spec.members, len(CHANNELS)).eval())

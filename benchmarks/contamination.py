@@ -127,7 +127,7 @@ def exceeded(artifact: Artifact, stream: NDArray[np.float64]) -> NDArray[np.bool
     above = np.zeros(len(row), np.bool_)
     for verdicts in (step.verdicts, engine.flush().verdicts):
         at = verdicts.timestamp_ns // _INTERVAL_NS
-        above[at] = verdicts.score * verdicts.threshold > 1.0  # in units of the calibrated threshold
+        above[at] = verdicts.score > 1.0
     return above
 
 

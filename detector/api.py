@@ -41,9 +41,10 @@ class BacktestResult:
     row. Its columns:
 
         series                   name of the series
-        score                    (error / threshold) ** sharpness; above 1 is anomalous; NaN where unknown
+        score                    error ** sharpness; above 1 is unusual; NaN where unknown
         p_value                  probability that a normal row has at least this score; NaN where unknown
-        error, threshold         in units of the calibrated threshold; errors of all times are comparable
+        error, threshold         in units of the calibrated threshold; `threshold` is the page level
+        paged                    whether the row counts for incidents: its error is above `threshold`
         state                    ok, anomalous, warming, gap, flatline, out_of_range
         actual_NAME              value of channel NAME in its own unit; NaN where missing
         expected_NAME            the model's reconstruction of it; NaN where unknown

@@ -50,7 +50,9 @@ In it, the sizes above are to be multiplied by the factor. Any other series is j
 """
 _MOST_LINES, _MOST_NAMED = 50, 5
 _STATIC = "is static: it holds while normal errors look like those of the calibration part"
-_ADAPTIVE = "follows each series so that alarms keep to the budget; a permanent new level becomes normal"
+_ADAPTIVE = (
+    "stands still; many short, small alarms of a series raise its page level, so that they keep to the budget"
+)
 
 
 def model_card(spec: Spec) -> str:
@@ -63,7 +65,7 @@ def model_card(spec: Spec) -> str:
         course=_course(training),
         window=spec.window,
         shortest=min(member.window for member in spec.members),
-        threshold_kind=_ADAPTIVE if spec.threshold.adaptation else _STATIC,
+        threshold_kind=_ADAPTIVE if spec.threshold.limit else _STATIC,
         num_channels=len(spec.channels),
         interval=spec.interval_ns / 1e9,
         channels=", ".join(spec.channel_names),

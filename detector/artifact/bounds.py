@@ -25,7 +25,6 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "window": (1, _COUNT),
     "flatline_rows": (0, _COUNT),
     "missing_rows": (0, _COUNT),
-    "learn_after": (1, 2**53),
     "center": (-_MOST, _MOST),
     "scale": (_LEAST, _MOST),
     "band": (0, _MOST),
@@ -34,10 +33,11 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "value": (_LEAST, _MOST),
     "fresh": (_LEAST, _MOST),
     "sharpness": (1e-9, _MOST),
-    "lowest": (_LEAST, _MOST),
-    "rise": (_LEAST, _MOST),
-    "forgiveness": (_LEAST, _MOST),
     "alarms_a_row": (_LEAST, _MOST),
+    "free": (0, _MOST),
+    "rise": (1, _MOST),
+    "forgiveness": (1 + 1e-9, _MOST),
+    "long_rows": (1e-9, _MOST),
 }
 """Least and greatest allowed value of every number that scoring uses. NaN is never allowed."""
 _FREE = {"hyperparameters", "parameters", "training", "intervals", "own_scales"}

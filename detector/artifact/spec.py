@@ -108,22 +108,21 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Adaptation:
-    """Set how the threshold of a series adapts to its stream (`detector.scoring.adaptive_threshold`).
+class PageLimit:
+    """Set how alarms of a series raise its page level (`detector.scoring.page_level`).
 
-    lowest         the threshold never falls below this share of the calibrated threshold
-    rise           an alarm that barely exceeds the threshold multiplies it by this factor
-    forgiveness    an alarm that exceeds the threshold by this factor raises it e times less, as it is
-                   probably real
-    alarms_a_row   alarms a row that the budget allows; the decay of the threshold balances so many alarms
-    learn_after    after so many rows of one alarm the new level is accepted as normal
+    alarms_a_row   doubtful alarms a row that the budget allows
+    free           so many doubtful alarms cost nothing
+    rise           each further one multiplies the level by this factor
+    forgiveness    an alarm that exceeds the level by this factor leaves e times less doubt
+    long_rows      an alarm of so many rows leaves e times less doubt
     """
 
-    lowest: float
-    rise: float
-    forgiveness: float
     alarms_a_row: float
-    learn_after: int
+    free: float = 1.0
+    rise: float = 1.5
+    forgiveness: float = 1.65
+    long_rows: float = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +137,7 @@ class Threshold:
     parameters    numbers of the calibration, for people
     fresh         the same as `value` for provisional verdicts; None if there are none
     sharpness     exponent of the score
-    adaptation    how the threshold adapts to each series; None if it stays constant
+    limit         how alarms raise the page level of each series; None if nothing does
     """
 
     value: float
@@ -147,7 +146,7 @@ class Threshold:
     parameters: dict[str, float] = field(default_factory=dict)
     fresh: float | None = None
     sharpness: float = 1.0
-    adaptation: Adaptation | None = None
+    limit: PageLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)

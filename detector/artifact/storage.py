@@ -36,7 +36,6 @@ from safetensors.torch import save as save_tensors
 from detector.artifact.bounds import check_description
 from detector.artifact.modules import build_members
 from detector.artifact.spec import (
-    Adaptation,
     Artifact,
     Channel,
     Detectable,
@@ -44,6 +43,7 @@ from detector.artifact.spec import (
     Member,
     MissingLevel,
     OwnScale,
+    PageLimit,
     Scoring,
     Spec,
     Threshold,
@@ -52,6 +52,8 @@ from detector.errors import ArtifactError
 from detector.models.ensemble import Ensemble
 
 FORMAT_VERSION = 2
+_OLD_ALARMS_PER_FALSE_ONE = 2.0
+"""Older releases wrote how many alarms a threshold that adapts may raise: two for each of the budget."""
 WEIGHTS, MANIFEST, CALIBRATION, HELD_OUT, CARD = (
     "model.safetensors",
     "artifact.json",
@@ -219,8 +221,12 @@ def _member_from(raw: Mapping[str, Any]) -> Member:
 
 
 def _threshold_from(raw: Mapping[str, Any]) -> Threshold:
-    adaptation = raw["adaptation"]
-    return Threshold(**{**raw, "adaptation": None if adaptation is None else Adaptation(**adaptation)})
+    """Return the threshold. One of an older release that adapted gets the default limit for its budget."""
+    raw = dict(raw)
+    adapted, limit = raw.pop("adaptation", None), raw.get("limit")
+    if adapted is not None:
+        return Threshold(**{**raw, "limit": PageLimit(adapted["alarms_a_row"] / _OLD_ALARMS_PER_FALSE_ONE)})
+    return Threshold(**{**raw, "limit": None if limit is None else PageLimit(**limit)})
 
 
 def _build(spec: Spec, device: str, path: Path) -> Ensemble:

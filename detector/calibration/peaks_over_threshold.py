@@ -16,18 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.spec import Adaptation, Threshold
+from detector.artifact.spec import PageLimit, Threshold
 from detector.calibration.alarm_budget import rows_per_event
 
 _SHAPE_BOUNDS = (-0.4, 0.5)
 _MIN_PEAKS = 10
 _RUN_ROWS = 8  # an alarm ends after as many normal rows
 _HIGH = 0.9
-_ALARMS_PER_FALSE_ONE = 2.0
-"""How many alarms an adaptive threshold may raise for each false alarm of the budget. It cannot distinguish
-real from false alarms, and only the false ones must keep to the budget (docs/decisions/0009)."""
 _MOST_SHARPNESS = 8.0
-_RISE, _FORGIVENESS, _LEARN_AFTER = 1.35, 1.65, 256
 _LEVEL_QUANTILES = (0.98, 0.95, 0.9, 0.8)
 """Levels to try, in this order: the limit law holds best at the highest that leaves enough peaks to fit."""
 
@@ -87,14 +83,14 @@ def peaks_over_threshold(
         raise ValueError("no held-out row has an error, so no threshold can be calibrated")
     largest = float(errors.max())
     growth = drift(errors)
-    alarms_a_row = (_ALARMS_PER_FALSE_ONE if adaptive else 1.0) / per_event
+    alarms_a_row = 1.0 / per_event
     tail = fit_tail(errors, segments, _RUN_ROWS)
     parameters = {"rows": float(len(errors)), "largest": largest, "drift": growth}
     if tail is None:
-        method, value = "maximum", (1.0 if adaptive else 1.5) * largest
+        method, value = "maximum", 1.5 * largest
     else:
         method, value = "peaks_over_threshold", tail.quantile(alarms_a_row)
-        if not adaptive and len(errors) < per_event:
+        if len(errors) < per_event:
             value = max(value, largest)
         parameters |= {
             "level": tail.level,
@@ -104,9 +100,9 @@ def peaks_over_threshold(
             "peaks": float(tail.num_peaks),
         }
     value = max(value * growth, 1e-9)  # an error of 0 everywhere still needs a threshold above it
-    adaptation = _adaptation(errors, value, alarms_a_row) if adaptive else None
+    limit = PageLimit(alarms_a_row) if adaptive else None
     sharpness = sharpness_of(errors, value)
-    return Threshold(value, method, budget, parameters, adaptation=adaptation, sharpness=sharpness)
+    return Threshold(value, method, budget, parameters, limit=limit, sharpness=sharpness)
 
 
 def sharpness_of(errors: NDArray[np.float64], threshold: float) -> float:
@@ -141,12 +137,6 @@ def drift(errors: NDArray[np.float64]) -> float:
         return 1.0
     earlier, later = np.quantile(errors[:half], _HIGH), np.quantile(errors[half:], _HIGH)
     return float(np.clip(later / max(earlier, 1e-12), 1.0, 2.0))
-
-
-def _adaptation(errors: NDArray[np.float64], value: float, alarms_a_row: float) -> Adaptation:
-    """Return how the threshold `value` adapts; it never falls below the 0.9 quantile of the errors."""
-    lowest = min(1.0, float(np.quantile(errors, _HIGH)) / value)
-    return Adaptation(max(lowest, 1e-6), _RISE, _FORGIVENESS, alarms_a_row, _LEARN_AFTER)
 
 
 def fit_tail(errors: NDArray[np.float64], segments: NDArray[np.int64], run_rows: int) -> ParetoTail | None:

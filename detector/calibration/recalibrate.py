@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.spec import Adaptation, Artifact, Threshold
+from detector.artifact.spec import Artifact, Threshold
 from detector.calibration.alarm_budget import shared_by
 from detector.calibration.feedback import Feedback, adjust_to_feedback
 from detector.calibration.peaks_over_threshold import peaks_over_threshold, sharpness_of
@@ -32,7 +32,7 @@ def recalibrated(
         alarm_budget: The new alarm budget, such as "1/week" for each series or "3/day in all"; None keeps
             the budget of the model.
         feedback: Opinions on incidents. The threshold moves to the nearest value that agrees with most.
-        adaptive: Whether the threshold adapts to each series; None keeps what the model has.
+        adaptive: Whether a page level limits the alarms of each series; None keeps what the model has.
 
     Returns:
         The model, its version "unsaved".
@@ -46,7 +46,7 @@ def recalibrated(
     if "error" not in held_out or len(held_out["error"]) == 0:
         raise ArtifactError(f"model {spec.name}: keeps no held-out errors to calibrate with; train it again")
     budget = shared_by(alarm_budget or spec.threshold.alarm_budget, spec.num_series)
-    adapts = spec.threshold.adaptation is not None if adaptive is None else adaptive
+    adapts = spec.threshold.limit is not None if adaptive is None else adaptive
     segment = held_out["segment"].astype(np.int64)
 
     def calibrated(column: str) -> Threshold:
@@ -60,7 +60,6 @@ def recalibrated(
             value=value,
             sharpness=sharpness_of(_finite(held_out["error"]), value),
             method=f"{threshold.method} and feedback",
-            adaptation=_floored(threshold, value),
         )
     if spec.scoring.delay:
         threshold = replace(threshold, fresh=calibrated("fresh").value)
@@ -69,16 +68,3 @@ def recalibrated(
 
 def _finite(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     return errors[np.isfinite(errors)]
-
-
-def _floored(threshold: Threshold, value: float) -> Adaptation | None:
-    """Return the adaptation of a threshold that feedback moved to `value`.
-
-    After a false alarm raised the threshold, it must not decay below its old value again. If it was lowered,
-    the error that it never falls below stays the same.
-    """
-    adaptation = threshold.adaptation
-    if adaptation is None:
-        return None
-    floor = threshold.value if value > threshold.value else adaptation.lowest * threshold.value
-    return replace(adaptation, lowest=min(1.0, floor / value))

@@ -27,7 +27,7 @@ from detector.rows.grid import OpenReadings
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.window_scorer import slow_rows_of
 
-FORMAT = 5
+FORMAT = 6
 
 
 class Origin(msgspec.Struct, array_like=True, frozen=True):
@@ -189,7 +189,7 @@ def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
         "grid": [spec.interval_ns, lateness_ns],
         "windows": [[member.window for member in spec.members], spec.stride, spec.scoring.delay],
         "slow": slow_rows_of(spec.max_gap),
-        "adaptive": spec.threshold.adaptation is not None,
+        "limited": spec.threshold.limit is not None,
     }
     return _digest(orjson.dumps(parts))
 

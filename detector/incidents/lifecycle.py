@@ -1,10 +1,10 @@
 """The life of an incident: it opens once, escalates at most once, and resolves once.
 
-An incident opens when `for_rows` of the last `of_rows` known rows of a series were bad (score above 1,
-stuck channel, impossible value). It resolves after `quiet_rows` known rows in a row that were neither bad nor
-above `close_score`. Rows of unknown state (warming, gap, stale) neither open nor resolve anything. Further
-rules decide which rows count (`detector.incidents.row_filter`) and delay an opening; docs/incidents.md
-describes all of them.
+An incident opens when `for_rows` of the last `of_rows` known rows of a series were bad: paged, stuck, or
+impossible. It resolves after `quiet_rows` known rows in a row that were neither bad nor above `close_score`
+in strength. Strength is the score in units of the page level. Rows of unknown state (warming, gap, stale)
+neither open nor resolve anything. Further rules decide which rows count (`detector.incidents.row_filter`)
+and delay an opening; docs/incidents.md describes all of them.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ _REASONS: dict[State, Reason] = {
     State.FLATLINE: "flatline",
     State.OUT_OF_RANGE: "out_of_range",
 }
+
+
+_SEVERITIES: tuple[Severity, ...] = ("warning", "critical")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ class Lifecycle:
             series=series,
             state="firing",
             reason=_REASONS.get(State(int(verdicts.state[row])), "score"),
-            severity=self._severity(score),
+            severity=self._severity(float(rows.strength[row])),
             start_ns=start_ns,
             opened_ns=at_ns,
             end_ns=None,
@@ -164,7 +167,7 @@ class Lifecycle:
         """Take the next row while `incident` is open; resolve it, or raise its peak."""
         score = float(rows.score[row])
         at_ns = int(verdicts.timestamp_ns[row])
-        if rows.bad[row] or score > self.rules.close_score:
+        if rows.bad[row] or rows.strength[row] > self.rules.close_score:
             if track.quiet >= self.rules.quiet_rows and rows.bad[row]:
                 self.suppressed["flapping"] += 1
             track.quiet = 0
@@ -175,16 +178,13 @@ class Lifecycle:
             track.incident = replace(incident, state="resolved", end_ns=track.last_loud_ns)
             track.resolved_ns = at_ns if self.rules.cooldown_ns else None
             return "resolved"
-        if score <= incident.peak_score or rows.held[row]:
+        if rows.held[row]:
             return None
-        severity = self._severity(score)
-        track.incident = replace(
-            incident,
-            peak_score=score,
-            peak_ns=at_ns,
-            severity=severity,
-            channels=self._evidence(verdicts, row),
-        )
+        severity = max(incident.severity, self._severity(float(rows.strength[row])), key=_SEVERITIES.index)
+        worse = replace(incident, severity=severity)
+        if score > incident.peak_score:
+            worse = replace(worse, peak_score=score, peak_ns=at_ns, channels=self._evidence(verdicts, row))
+        track.incident = worse
         return "escalated" if severity != incident.severity else None
 
     def _is_quiet(self, track: Track, incident: Incident, at_ns: int) -> bool:
@@ -194,8 +194,8 @@ class Lifecycle:
         flaps = incident.flapping and self.rules.flap_incidents > 0
         return not flaps or at_ns - track.last_loud_ns >= self.rules.flap_window_ns
 
-    def _severity(self, score: float) -> Severity:
-        return "critical" if score >= self.rules.critical_score else "warning"
+    def _severity(self, strength: float) -> Severity:
+        return "critical" if strength >= self.rules.critical_score else "warning"
 
     def _evidence(self, verdicts: Verdicts, row: int) -> tuple[ChannelEvidence, ...]:
         """Return the channels with the greatest shares of the row's error, greatest first."""

@@ -17,7 +17,7 @@ from detector.incidents.rules import ChannelRule, IncidentRules, Suppression
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.verdicts import State, Verdicts
 
-_BAD = (State.ANOMALOUS, State.FLATLINE, State.OUT_OF_RANGE)
+_BAD = (State.FLATLINE, State.OUT_OF_RANGE)
 _UNKNOWN = (State.WARMING, State.GAP, State.STALE)
 _SCORED = (State.OK, State.ANOMALOUS, State.MISSING)
 
@@ -26,20 +26,22 @@ _SCORED = (State.OK, State.ANOMALOUS, State.MISSING)
 class FilteredRows:
     """Rows as the incident rules of a series use them.
 
-    known  bool [n], the state is known
-    bad    bool [n], the row may open an incident and keeps one open
-    held   bool [n], bad, but in maintenance: keeps an incident open, opens and worsens none
-    score  float64 [n], 0 where it is unknown or does not matter
+    known     bool [n], the state is known
+    bad       bool [n], the row may open an incident and keeps one open
+    held      bool [n], bad, but in maintenance: keeps an incident open, opens and worsens none
+    score     float64 [n], 0 where it is unknown or does not matter
+    strength  float64 [n], the score in units of the page level; above 1 the row is paged
     """
 
     known: NDArray[np.bool_]
     bad: NDArray[np.bool_]
     held: NDArray[np.bool_]
     score: NDArray[np.float64]
+    strength: NDArray[np.float64]
 
 
 class RowFilter:
-    """Applies channel rules, the wait after a gap (`settle_rows`) and maintenance windows, in this order.
+    """Applies, in order: page level, channel rules, wait after a gap (`settle_rows`), maintenance windows.
 
     Args:
         rules: the incident rules.
@@ -83,7 +85,8 @@ class RowFilter:
         """
         since_gap = self._rows_since_gap.count(verdicts, slots)
         score = np.nan_to_num(verdicts.score, nan=0.0)
-        bad = np.isin(verdicts.state, _BAD)
+        bad = verdicts.paged | np.isin(verdicts.state, _BAD)
+        self._suppressed["budget"] += int(np.count_nonzero((verdicts.state == State.ANOMALOUS) & ~bad))
         held = np.zeros(len(bad), np.bool_)
         if self._has_channel_rules:
             self._apply_channel_rules(verdicts, bad, score)
@@ -97,7 +100,8 @@ class RowFilter:
             )
             self._suppressed["maintenance"] += int(np.count_nonzero(held))
         unjudged = (verdicts.state == State.MISSING) & np.isnan(verdicts.score)
-        return FilteredRows(~np.isin(verdicts.state, _UNKNOWN) & ~unjudged, bad, held, score)
+        strength = score / np.nan_to_num(verdicts.threshold, nan=1.0)
+        return FilteredRows(~np.isin(verdicts.state, _UNKNOWN) & ~unjudged, bad, held, score, strength)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -111,7 +115,7 @@ class RowFilter:
         self, verdicts: Verdicts, bad: NDArray[np.bool_], score: NDArray[np.float64]
     ) -> None:
         """Suppress rows in which no channel to blame deviates as its rule requires; edits `bad`, `score`."""
-        checked = np.isin(verdicts.state, _SCORED) & (score > self._rules.close_score)
+        checked = np.isin(verdicts.state, _SCORED) & (score > self._rules.close_score * verdicts.threshold)
         rows = np.flatnonzero(checked)
         if len(rows) == 0:
             return

@@ -9,9 +9,9 @@ from typing import Literal
 from detector.incidents.maintenance import Maintenance
 
 Direction = Literal["both", "above", "below"]
-Suppression = Literal["direction", "deviation", "recovery", "maintenance", "cooldown", "flapping"]
+Suppression = Literal["budget", "direction", "deviation", "recovery", "maintenance", "cooldown", "flapping"]
 SUPPRESSIONS: tuple[Suppression, ...] = (
-    *("direction", "deviation", "recovery", "maintenance", "cooldown", "flapping"),
+    *("budget", "direction", "deviation", "recovery", "maintenance", "cooldown", "flapping"),
 )
 """Why a bad row opens nothing, in the order in which the rules are applied."""
 _HOUR_NS = 3_600_000_000_000

@@ -95,7 +95,7 @@ class Metrics:
             self._peaks.clear()
         self._update_peaks(verdicts)
         self._drift.memory = max(LEAST_MEMORY_ROWS, self._rows_a_day * len(self.snapshot.latest.names))
-        self._drift.add(verdicts.score * verdicts.threshold)
+        self._drift.add(verdicts.score)
         series = self._series(turn)
         newest = series.latest.timestamp_ns, series.latest.state
         self._budget.add(verdicts, turn.result.incidents, *newest)
@@ -146,7 +146,7 @@ class Metrics:
 
 
 def _scaled(artifact: Artifact) -> NDArray[np.float64]:
-    """Return the held-out errors, float64 [n], on the scale of `score * threshold` of a verdict.
+    """Return the held-out errors, float64 [n], on the scale of the score of a verdict.
 
     Empty if the artifact has none.
     """

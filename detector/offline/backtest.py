@@ -171,8 +171,8 @@ def verdict_columns(verdicts: Verdicts, spec: Spec, p_values: PValues) -> dict[s
     """Return n verdicts as flat columns.
 
     They are `series`; `timestamp`, int64 nanoseconds; `score`; `p_value`, the probability that a normal row
-    has at least this score; `error` and `threshold` (`error_columns`); `state`; and for every channel
-    `actual_NAME`, `expected_NAME` and `contribution_NAME`.
+    has at least this score; `error` and `threshold` (`error_columns`); `paged`; `state`; and for every
+    channel `actual_NAME`, `expected_NAME` and `contribution_NAME`.
     """
     error, threshold = error_columns(verdicts, spec)
     columns: dict[str, Any] = {
@@ -182,6 +182,7 @@ def verdict_columns(verdicts: Verdicts, spec: Spec, p_values: PValues) -> dict[s
         "p_value": p_values.of_scores(verdicts.score),
         "error": error,
         "threshold": threshold,
+        "paged": verdicts.paged,
         "state": _LABELS[verdicts.state],
     }
     blocks = (
@@ -197,13 +198,12 @@ def verdict_columns(verdicts: Verdicts, spec: Spec, p_values: PValues) -> dict[s
 def error_columns(verdicts: Verdicts, spec: Spec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return error and threshold of final verdicts, float64 [n] each, in units of the calibrated threshold.
 
-    `score == (error / threshold) ** spec.threshold.sharpness` holds up to rounding. A row is anomalous if its
-    error is above its threshold. The threshold is 1 as calibrated and then follows the
-    series; errors of different times are comparable, scores are not. NaN where the score is unknown.
-    `Verdicts.threshold` already has the power `sharpness`.
+    `score == error ** spec.threshold.sharpness` holds up to rounding. A row is unusual if its error is above
+    1. It counts for incidents if its error is above its threshold. That is the page level: 1, or more after
+    many small alarms. NaN where the score is unknown. `Verdicts.threshold` already has the power `sharpness`.
     """
     power = 1.0 / spec.threshold.sharpness
-    return (verdicts.score * verdicts.threshold) ** power, verdicts.threshold**power
+    return verdicts.score**power, verdicts.threshold**power
 
 
 def _replayed(dataset: Dataset, engine: Engine, out: Path | None) -> Report:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
-from detector.scoring.adaptive_threshold import AdaptiveThreshold
 from detector.scoring.ensemble_error import EnsembleError
 from detector.scoring.overlap import RowOutput
+from detector.scoring.page_level import CLOSE, PageLevel
 from detector.scoring.series_scales import SeriesScales
 from detector.scoring.verdicts import State, Verdicts
 from detector.scoring.window_scorer import MISSING, OUT_OF_RANGE, STUCK
@@ -39,6 +39,7 @@ class RowVerdicts:
     contribution: NDArray[np.float32]
     threshold: NDArray[np.float64]
     missing: NDArray[np.bool_]
+    paged: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -76,6 +77,7 @@ class RowVerdicts:
             contribution=rows.contribution,
             threshold=rows.threshold,
             missing=rows.missing,
+            paged=rows.paged,
         )
 
 
@@ -96,18 +98,18 @@ class RowScorer:
         self._provisional_error = EnsembleError(spec.members, [member.fresh for member in spec.members])
         self._threshold = spec.threshold.value
         self._provisional_threshold = spec.threshold.fresh or spec.threshold.value
-        adaptation = spec.threshold.adaptation
         self._sharpness = spec.threshold.sharpness
-        self._adaptive = None if adaptation is None else AdaptiveThreshold(adaptation, self._sharpness)
+        limit = spec.threshold.limit
+        self._page_level = None if limit is None else PageLevel(limit, CLOSE / self._sharpness)
 
     def score(self, rows: RowOutput) -> RowVerdicts:
         """Return the final verdicts of `rows`, which must be sorted by slot and row."""
         error = self._final_error.errors(self._statistics(rows)) / self._threshold
-        if self._adaptive is None:
-            threshold = np.ones(len(rows))
+        if self._page_level is None:
+            level = np.zeros(len(rows))
         else:
-            threshold = self._adaptive.thresholds(rows.slot, rows.row, error)
-        return self._verdicts(rows, error, threshold)
+            level = self._page_level.levels(rows.slot, rows.row, np.log(np.maximum(error, 1e-300)))
+        return self._verdicts(rows, error, level)
 
     def score_provisional(self, rows: RowOutput) -> RowVerdicts:
         """Return provisional verdicts, by the windows that end at the rows and the calibrated threshold.
@@ -117,7 +119,7 @@ class RowScorer:
         if self._stride > 1:
             rows = rows.take((rows.row + 1) % self._stride == 0)
         error = self._provisional_error.errors(self._statistics(rows)) / self._provisional_threshold
-        return self._verdicts(rows, error, np.ones(len(rows)))
+        return self._verdicts(rows, error, np.zeros(len(rows)))
 
     def stale(self, slot: NDArray[np.int32], start_ns: NDArray[np.int64]) -> RowVerdicts:
         """Return verdicts of state `STALE` for series that send nothing any more.
@@ -130,27 +132,29 @@ class RowScorer:
         nothing = np.full(len(slot), np.nan)
         state = np.full(len(slot), int(State.STALE), np.uint8)
         shares, missing = unknown.astype(np.float32), np.zeros(unknown.shape, np.bool_)
-        return RowVerdicts(slot, start_ns, nothing, state, unknown, unknown, shares, nothing, missing)
+        paged = np.zeros(len(slot), np.bool_)
+        return RowVerdicts(slot, start_ns, nothing, state, unknown, unknown, shares, nothing, missing, paged)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        if self._adaptive is not None:
-            self._adaptive.drop(slots)
+        if self._page_level is not None:
+            self._page_level.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        return [] if self._adaptive is None else self._adaptive.arrays()
+        return [] if self._page_level is None else self._page_level.arrays()
 
     def _statistics(self, rows: RowOutput) -> NDArray[np.float64]:
         return np.concatenate(rows.means[1 : 1 + self._num_members], axis=1)
 
     def _verdicts(
-        self, rows: RowOutput, error: NDArray[np.float64], threshold: NDArray[np.float64]
+        self, rows: RowOutput, error: NDArray[np.float64], level: NDArray[np.float64]
     ) -> RowVerdicts:
+        """Return verdicts; `error` in units of the threshold, `level` the logarithm of such an error."""
         unknown = np.isnan(rows.actual) | ((rows.flags & OUT_OF_RANGE) > 0)
         error = np.where(unknown.all(axis=1), np.nan, error)
-        threshold = threshold**self._sharpness
-        score = np.minimum(error, _MAX_ERROR) ** self._sharpness / threshold
+        score = np.minimum(error, _MAX_ERROR) ** self._sharpness
+        threshold = np.exp(level * self._sharpness)
         state = _states(rows, score)
         contribution = _shares(rows.means[1 + self._num_members :], unknown | np.isnan(score)[:, None])
         _blame_flagged(contribution, rows.flags, state)
@@ -158,7 +162,8 @@ class RowScorer:
         start_ns = rows.row * self._intervals.data[rows.slot]
         missing = (rows.flags & MISSING) > 0
         return RowVerdicts(
-            rows.slot, start_ns, score, state, rows.actual, expected, contribution, threshold, missing
+            *(rows.slot, start_ns, score, state, rows.actual, expected, contribution, threshold, missing),
+            paged=score > threshold,
         )
 
 

@@ -58,15 +58,15 @@ class Verdicts:
     names         the distinct series of these verdicts
     series        int32 [n], index into `names`
     timestamp_ns  int64 [n], start of the row's interval
-    score         float64 [n], (error / threshold) ** sharpness, see `detector.artifact.spec.Threshold`;
-                  above 1 is anomalous; NaN where unknown
+    score         float64 [n], (error / calibrated threshold) ** sharpness, see
+                  `detector.artifact.spec.Threshold`; above 1 is unusual; NaN where unknown
     state         uint8 [n], a `State`
     actual        float64 [n, channels], physical units, NaN where none came
     expected      float64 [n, channels], the model's reconstruction in physical units, NaN where unknown
     contribution  float32 [n, channels], each channel's share of the error; sums to 1; NaN where unknown
-    threshold     float64 [n], the threshold in force at this row, in units of the calibrated one: it adapts
-                  to the stream; score * threshold ranks rows of different times
+    threshold     float64 [n], the page level: the score from which the row counts for incidents; at least 1
     missing       bool [n, channels], the channel has stopped sending while others of the series go on
+    paged         bool [n], the row counts for incidents: its score is above `threshold`
     """
 
     names: tuple[str, ...]
@@ -79,6 +79,7 @@ class Verdicts:
     contribution: NDArray[np.float32]
     threshold: NDArray[np.float64]
     missing: NDArray[np.bool_]
+    paged: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.timestamp_ns)
@@ -98,6 +99,7 @@ class Verdicts:
             wide.astype(np.float32),
             np.empty(0),
             np.empty((0, num_channels), np.bool_),
+            np.empty(0, np.bool_),
         )
 
     @property

@@ -1,7 +1,7 @@
 """The self-check: put the promised faults into copies of normal rows, and look whether they are found.
 
-The copies run through the networks, levels and rules in force. What they reach is compared with the adaptive
-threshold of every series. The work comes in slices, so that the loop can go on in between.
+The copies run through the networks, levels and rules in force. What they reach is compared with the page
+level of every series. The work comes in slices, so that the loop can go on in between.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Situation:
     options     the options in force
     stretches   recent normal rows, float64 [L, C] each; empty: the sample of the artifact is used
     series      the names of the known series
-    thresholds  their thresholds in force, in units of the calibrated one, float64 [series]; NaN: unknown
+    thresholds  their page levels, as scores, float64 [series]; NaN: unknown
     stretched   the series of each stretch; empty: all have the common scales
     """
 
@@ -56,7 +56,7 @@ class Sense:
     outcome      unknown: the artifact promises nothing, as older ones do
     ratios       channel -> share of its promised faults that is found, over all series
     reasons      deaf channel -> why, a sentence
-    num_deaf     number of series whose threshold hides most of the promised faults
+    num_deaf     number of series whose page level hides most of the promised faults
     deaf_series  the first of them
     """
 
@@ -161,12 +161,12 @@ def _fault_of(spec: Spec, promise: Detectable, number: int, normal: _Normal) -> 
 
 
 def _share(peak: Peak, without: float, levels: NDArray[np.float64]) -> float:
-    """Return the share of the series, by their sorted thresholds, in which the fault is found.
+    """Return the share of the series, by their sorted page levels, in which the fault is found.
 
     Args:
         peak: What the copy with the fault reached.
         without: What the rows reach without it. A score that the fault does not raise finds nothing.
-        levels: The thresholds in force, ascending.
+        levels: The page levels, ascending.
     """
     if peak.flagged:
         return 1.0
@@ -195,7 +195,7 @@ def _outcome(situation: Situation, tried: Sequence[_Tried]) -> Sense:
 
 
 def _deaf_series(situation: Situation, tried: Sequence[_Tried]) -> NDArray[np.intp]:
-    """Return the series whose raised threshold hides at least half of the promised faults."""
+    """Return the series whose raised page level hides at least half of the promised faults."""
     scores = [one.peak.score for one in tried if not (one.peak.flagged or np.isnan(one.peak.score))]
     if not situation.series or not scores:
         return np.empty(0, np.intp)
@@ -218,5 +218,5 @@ def _reason(tried: Sequence[_Tried]) -> str:
     if worst.found == 0.0 and worst.peak.score <= _RAISED * worst.without:
         return f"{text}, but normal rows reach a score of {worst.without:.3g} without it"
     if worst.peak.score > 1.0:
-        return f"{text}, but thresholds have risen above its score of {worst.peak.score:.3g}"
+        return f"{text}, but page levels have risen above its score of {worst.peak.score:.3g}"
     return f"{text}, and scores {worst.peak.score:.3g}"

@@ -23,8 +23,7 @@ _FLAGGED = (State.FLATLINE, State.OUT_OF_RANGE)
 class Peak:
     """What a fault reached in the rows from `first_row` on.
 
-    score    the highest score times the threshold in force there, so that the calibrated threshold is 1;
-             NaN if no row had a score
+    score    the highest score, NaN if no row had one; the calibrated threshold is 1
     flagged  whether a row was stuck or out of range
     """
 
@@ -92,7 +91,7 @@ class Scratch:
         copy = np.array([int(name) for name in verdicts.names], np.intp)[verdicts.series]
         is_faulty = verdicts.timestamp_ns // spec.interval_ns >= first_row(spec)
         is_flagged = is_faulty & np.isin(verdicts.state, [int(state) for state in _FLAGGED])
-        np.fmax.at(score, copy[is_faulty], (verdicts.score * verdicts.threshold)[is_faulty])
+        np.fmax.at(score, copy[is_faulty], verdicts.score[is_faulty])
         flagged[copy[is_flagged]] = True
 
     def _readings(self, copies: Sequence[NDArray[np.float64]]) -> Readings:

@@ -19,7 +19,7 @@ from connectors.kafka.cluster import ensure_topics
 from connectors.kafka.connection import Connection, TopicSpec
 from connectors.kafka.producer import Producer
 from detector.artifact.registry import publish
-from detector.artifact.spec import Adaptation, Artifact, Scoring
+from detector.artifact.spec import Artifact, PageLimit, Scoring
 from detector.config.engine_options import engine_options
 from detector.config.load import load_config
 from tests.faults.cluster import EVERY_RULE, PLAIN_RULES, Cluster, Member, member_config, wait_for
@@ -28,7 +28,7 @@ from tests.faults.faults import FAULTS, WEIGHTS, Struck
 from tests.faults.stream import Stream, make_stream
 from tests.support.artifacts import make_artifact
 
-_FOLLOWING = Adaptation(lowest=0.6, rise=1.3, forgiveness=1.6, alarms_a_row=0.003, learn_after=40)
+_FOLLOWING = PageLimit(alarms_a_row=0.003)
 _DRAIN_SECONDS, _PROGRESS_SECONDS = 180.0, 15.0
 
 
@@ -73,12 +73,12 @@ def artifact_of(seed: int) -> Artifact:
     if seed % 2:
         return make_artifact(
             threshold=1.6,
-            adaptation=_FOLLOWING,
+            limit=_FOLLOWING,
             scoring=Scoring(delay=3),
             more=(("linear", 4),),
             flatline_rows=6,
         )
-    return make_artifact(threshold=1.6, adaptation=_FOLLOWING, window=16)
+    return make_artifact(threshold=1.6, limit=_FOLLOWING, window=16)
 
 
 def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:

@@ -24,7 +24,7 @@ from connectors.parquet.writer import TableWriter
 from connectors.records import Readings
 from detector.artifact import storage as artifacts
 from detector.artifact.registry import open_artifact
-from detector.artifact.spec import Adaptation, Artifact, Threshold
+from detector.artifact.spec import Artifact, PageLimit, Threshold
 from detector.calibration.feedback import (
     FILE,
     Feedback,
@@ -285,8 +285,8 @@ def _replay(path: Path) -> int:
 
 
 def _artifacts() -> list[Artifact]:
-    follow = Adaptation(0.5, 1.5, 2.0, 1e-3, 100)
-    plain = make_artifact(flatline_rows=5, adaptation=follow)
+    follow = PageLimit(1e-3)
+    plain = make_artifact(flatline_rows=5, limit=follow)
     tables = {"error": np.linspace(0.1, 3.0, 50), "segment": np.zeros(50)}
     first = Artifact(plain.spec, plain.module, {"q": np.arange(3.0)}, tables, "# Pump\n")
     more = make_artifact(("flow",), family="linear", more=(("deep", 4),))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from connectors.records import Readings
-from detector.artifact.spec import Adaptation, Artifact, Scoring
+from detector.artifact.spec import Artifact, PageLimit, Scoring
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.engine.snapshot import encode_state
 from detector.incidents.rules import IncidentRules
@@ -19,7 +19,7 @@ from tests.support.artifacts import make_artifact
 from tests.support.strategies import EVERY_RULE, INTERVAL_NS, part, readings_of, restless
 
 CUTS = 7
-ADAPTATION = Adaptation(lowest=0.5, rise=1.35, forgiveness=1.65, alarms_a_row=0.002, learn_after=60)
+LIMIT = PageLimit(alarms_a_row=0.002)
 
 
 def gappy(num: int = 1500) -> Readings:
@@ -46,12 +46,12 @@ CASES: dict[str, Callable[[], tuple[Artifact, IncidentRules]]] = {
         IncidentRules(),
     ),
     "ensemble": lambda: (artifact_of(**ENSEMBLE), EVERY_RULE),
-    "ensemble, delayed, adaptive": lambda: (
-        artifact_of(**ENSEMBLE, scoring=Scoring(5), adaptation=ADAPTATION, flatline_rows=20),
+    "ensemble, delayed, limited": lambda: (
+        artifact_of(**ENSEMBLE, scoring=Scoring(5), limit=LIMIT, flatline_rows=20),
         IncidentRules(),
     ),
     "strided": lambda: (artifact_of("conv", stride=3, scoring=Scoring(2)), EVERY_RULE),
-    "adaptive": lambda: (artifact_of("deep", adaptation=ADAPTATION, flatline_rows=20), EVERY_RULE),
+    "limited": lambda: (artifact_of("deep", limit=LIMIT, flatline_rows=20), EVERY_RULE),
 }
 
 

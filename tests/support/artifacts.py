@@ -8,11 +8,11 @@ import torch
 
 from detector.artifact.modules import build_members
 from detector.artifact.spec import (
-    Adaptation,
     Artifact,
     Channel,
     Level,
     Member,
+    PageLimit,
     Scoring,
     Spec,
     Threshold,
@@ -33,7 +33,7 @@ def make_artifact(
     max_gap: int = 3,
     scoring: Scoring | None = None,
     threshold: float = 1.0,
-    adaptation: Adaptation | None = None,
+    limit: PageLimit | None = None,
     flatline_rows: int = 0,
     batch_size: int = 16,
     seed: int = 0,
@@ -62,6 +62,6 @@ def make_artifact(
         batch_size=batch_size,
         max_gap=max_gap,
         scoring=scoring or Scoring(),
-        threshold=Threshold(threshold, "fixed", "1/week", adaptation=adaptation),
+        threshold=Threshold(threshold, "fixed", "1/week", limit=limit),
     )
     return Artifact(spec, build_members(spec.members, len(channels)).eval())

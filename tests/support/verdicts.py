@@ -34,7 +34,7 @@ def verdicts(
     return Verdicts(
         (series,), np.zeros(num, np.int32), start_s * SECOND + np.arange(num) * ROW, score,
         states.astype(np.uint8), wanted + deviation, wanted, np.tile(np.float32(contribution), (num, 1)),
-        np.ones(num), np.zeros((num, 2), np.bool_),
+        np.ones(num), np.zeros((num, 2), np.bool_), states == State.ANOMALOUS,
     )  # fmt: skip
 
 

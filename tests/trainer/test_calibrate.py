@@ -13,7 +13,7 @@ import torch
 from connectors.parquet.reader import Chunk
 from connectors.records import Readings
 from detector import Detector
-from detector.artifact.spec import Adaptation, Artifact, Scoring, Threshold
+from detector.artifact.spec import Artifact, PageLimit, Scoring, Threshold
 from detector.calibration.alarm_budget import rows_per_event
 from detector.engine.engine import Engine
 from detector.scoring.ensemble_error import EnsembleError, level_of, log_statistics
@@ -40,7 +40,7 @@ from trainer.errors import TooLittleDataError
 from trainer.model_card import model_card
 
 SECOND = 10**9
-ADAPTATION = Adaptation(lowest=0.5, rise=1.3, forgiveness=2.0, alarms_a_row=0.01, learn_after=100)
+LIMIT = PageLimit(alarms_a_row=0.01)
 LENGTHS = {"a": 400, "b": 300, "c": 9, "d": 5}
 
 
@@ -194,7 +194,7 @@ def test_a_larger_budget_gives_a_lower_threshold(history: History, artifact: Art
     assert values[0] > values[1] > values[2] > 0
     assert {threshold.method for threshold in thresholds} == {"peaks_over_threshold"}
     assert [threshold.alarm_budget for threshold in thresholds] == ["1/hour", "20/hour", "100/hour"]
-    assert {threshold.adaptation for threshold in thresholds} == {None}
+    assert {threshold.limit for threshold in thresholds} == {None}
 
 
 def test_an_adapting_threshold_starts_lower_and_knows_its_budget(
@@ -204,8 +204,8 @@ def test_an_adapting_threshold_starts_lower_and_knows_its_budget(
         calibrated_on(history, artifact, "1/hour", adaptive).spec.threshold for adaptive in (0, 1)
     )
     assert adapting.value < still.value
-    assert adapting.adaptation is not None
-    assert adapting.adaptation.alarms_a_row >= 1 / rows_per_event("1/hour", SECOND)
+    assert adapting.limit is not None
+    assert adapting.limit.alarms_a_row == 1 / rows_per_event("1/hour", SECOND)
 
 
 def test_the_threshold_keeps_the_budget_on_the_calibration_rows(history: History, artifact: Artifact) -> None:
@@ -409,6 +409,6 @@ def test_the_card_describes_the_model_and_its_limits(artifact: Artifact) -> None
     solved = model_card(replace(artifact.spec, training={**training, "epochs": 0, "stopped": "closed form"}))
     assert "| epochs | solved directly, no epochs |\n| threshold |" in solved
     only = replace(artifact.spec, members=artifact.spec.members[:1], training=training)
-    adapting = replace(only, threshold=Threshold(1.0, "fixed", "1/week", adaptation=ADAPTATION))
+    adapting = replace(only, threshold=Threshold(1.0, "fixed", "1/week", limit=LIMIT))
     assert "A conv autoencoder of 8 rows over 2 channels, one row every 1 s." in model_card(only)
     assert "- The threshold follows each series so that alarms keep to the budget" in model_card(adapting)

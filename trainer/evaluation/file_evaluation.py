@@ -64,7 +64,7 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
         rows=len(scores.score),
         train_rows=int(data.train.sum()),
         buffer=data.buffer,
-        model=_rank(data, scores.error),
+        model=_rank(data, scores.score),
         linear=_rank(data, _baseline(data, options.causal)),
         random=_rank_random(data, options.seed),
         alarms=asked.alarms,

@@ -27,14 +27,12 @@ class RowScores:
     """Hold the engine's results for n rows, in the order of the rows; NaN where unknown.
 
     Attributes:
-        score: float64 [n], in units of the threshold in force at the row.
-        error: float64 [n], in units of the calibrated threshold, so that rows of different times compare.
+        score: float64 [n]; above 1 is unusual.
         alarm: bool [n], True where the row lies in an incident.
         coverage: How many of the n rows were judged, and why the others were not.
     """
 
     score: NDArray[np.float64]
-    error: NDArray[np.float64]
     alarm: NDArray[np.bool_]
     coverage: Coverage
 
@@ -64,7 +62,6 @@ def score_rows(
     results.append(engine.flush())
     start_ns = np.concatenate([result.verdicts.timestamp_ns for result in results])
     score = np.concatenate([result.verdicts.score for result in results])
-    error = score * np.concatenate([result.verdicts.threshold for result in results])
     by_row = np.argsort(start_ns, kind="stable")
     wanted = np.empty_like(timestamp_ns)
     wanted[order] = starts_of_rows(
@@ -74,7 +71,6 @@ def score_rows(
     known = start_ns[place] == wanted
     return RowScores(
         np.where(known, score[place], np.nan),
-        np.where(known, error[place], np.nan),
         _in_incidents(results, wanted),
         Coverage.of(_verdicts_at(place[known], results, name), int(np.count_nonzero(~known))),
     )
@@ -106,8 +102,7 @@ def write_scores(path: Path, data: Labelled, scores: RowScores, alarm: NDArray[n
     columns = {
         "timestamp": data.timestamp_ns,
         "score": scores.score,
-        "error": scores.error,
-        "anomalous": scores.score > 1.0,
+        "unusual": scores.score > 1.0,
         "alarm": alarm,
         "label": data.label,
         "split": data.split.astype(str),

@@ -150,17 +150,6 @@ def test_another_budget_moves_the_threshold_and_keeps_the_weights() -> None:
     assert loose.spec.threshold.value == pytest.approx(np.log(144), rel=0.15)
 
 
-def test_a_false_alarm_raises_the_floor_of_an_adaptive_threshold() -> None:
-    artifact = with_held_out()
-    before = recalibrated(artifact, "1/day", adaptive=True)
-    peak = before.spec.threshold.value * 1.5
-    after = recalibrated(artifact, "1/day", [opinion(peak, "false-alarm")], adaptive=True)
-    assert after.spec.threshold.value > peak
-    adaptation = after.spec.threshold.adaptation
-    assert adaptation is not None
-    assert adaptation.lowest * after.spec.threshold.value == pytest.approx(before.spec.threshold.value)
-
-
 def test_an_artifact_without_held_out_errors_is_refused() -> None:
     with pytest.raises(ArtifactError, match="keeps no held-out errors to calibrate with; train it again"):
         recalibrated(make_artifact(), "1/day")

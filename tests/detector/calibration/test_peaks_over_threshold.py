@@ -72,28 +72,16 @@ def test_the_budget_is_met_on_data_like_the_calibration() -> None:
     assert 0.3 < events / (len(later) / 3600) < 3
 
 
-def test_a_threshold_that_adapts_may_start_lower_and_knows_its_budget() -> None:
+def test_a_limit_knows_the_budget_and_moves_no_threshold() -> None:
     errors = np.random.default_rng(0).exponential(size=2_000)
-    stays, follows = (
+    alone, limited = (
         peaks_over_threshold(errors, one_segment(2_000), "1/week", 60 * SECOND_NS, adaptive)
         for adaptive in (False, True)
     )
-    assert stays.value > follows.value
-    assert stays.adaptation is None
-    assert follows.adaptation is not None
-    assert follows.adaptation.alarms_a_row == pytest.approx(2 / 10_080)
-    assert follows.adaptation.lowest * follows.value == pytest.approx(np.quantile(errors, 0.9))
-
-
-def test_without_a_tail_a_threshold_that_adapts_starts_at_the_largest_error() -> None:
-    threshold = peaks_over_threshold(np.full(30, 2.0), one_segment(30), "1/week", SECOND_NS, adaptive=True)
-    assert (threshold.method, threshold.value) == ("maximum", 2.0)
-
-
-def test_the_floor_of_a_threshold_is_a_share_of_it_and_never_above_it() -> None:
-    threshold = peaks_over_threshold(np.zeros(100), one_segment(100), "1/day", SECOND_NS, adaptive=True)
-    assert threshold.adaptation is not None
-    assert 0 < threshold.adaptation.lowest <= 1
+    assert alone.value == limited.value
+    assert alone.limit is None
+    assert limited.limit is not None
+    assert limited.limit.alarms_a_row == pytest.approx(1 / 10_080)
 
 
 def test_errors_that_grew_raise_the_threshold_by_as_much() -> None:

@@ -35,6 +35,7 @@ def verdicts() -> Verdicts:
         contribution=np.array([[nan, nan], [1, 0], [0.75, 0.25], [0.5, 0.5]], np.float32),
         threshold=np.ones(4),
         missing=np.zeros((4, 2), np.bool_),
+        paged=np.array([False, False, True, False]),
     )
 
 

@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from connectors.records import Readings
-from detector.artifact.spec import Adaptation, Artifact, Level, Scoring
+from detector.artifact.spec import Artifact, Level, PageLimit, Scoring
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.incidents.rules import IncidentRules
 from detector.scoring.inference import Threads
@@ -25,14 +25,14 @@ from tests.support.strategies import INTERVAL_NS, cuts_of, order_within, part, r
 
 COLUMNS = ("score", "contribution", "expected")
 SHORT = (("linear", 4),)
-FOLLOWING = Adaptation(lowest=0.5, rise=1.4, forgiveness=1.6, alarms_a_row=0.02, learn_after=12)
+FOLLOWING = PageLimit(alarms_a_row=0.02, free=0.0, rise=1.4)
 KINDS = [
     {},
     {"scoring": Scoring(delay=3)},
     {"scoring": Scoring(delay=7), "more": SHORT},
     {"scoring": Scoring(delay=2), "stride": 4},
-    {"threshold": 1.5, "adaptation": FOLLOWING},
-    {"threshold": 1.2, "adaptation": FOLLOWING, "scoring": Scoring(delay=2), "more": SHORT},
+    {"threshold": 1.05, "limit": FOLLOWING},
+    {"threshold": 1.15, "limit": FOLLOWING, "scoring": Scoring(delay=2), "more": SHORT},
 ]
 RULES = IncidentRules(for_rows=2, of_rows=3, quiet_rows=2)
 
@@ -90,9 +90,9 @@ def test_any_order_within_lateness_gives_the_same_outcome(
     assert found == expected
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if "adaptation" in kind], ids=str)
-def test_the_adapting_kinds_do_alarm_and_adapt(kind: dict[str, Any]) -> None:
-    """The two tests above are only useful if thresholds move."""
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "limit" in kind], ids=str)
+def test_the_limited_kinds_do_alarm_and_are_limited(kind: dict[str, Any]) -> None:
+    """The two tests above are only useful if page levels move."""
     engine = engine_of(make_artifact(**kind))
     results = [engine.step(regular(400)), engine.flush()]
     thresholds = np.concatenate([result.verdicts.threshold for result in results])
@@ -266,38 +266,37 @@ def test_of_several_windows_the_worst_counts_and_the_shortest_speaks_first() -> 
     assert (scores[7:] >= verdicts_of(engine_of(long), readings)["score"][7:] - 1e-9).all()
 
 
-def test_a_level_shift_is_reported_once_and_then_learnt() -> None:
-    """Never a series stuck in alarm: one incident, resolved, and the next shift is news again."""
-    readings = regular(900)
-    readings.values[300:] *= 6
-    readings.values[700:] *= 6
-    adaptation = dataclasses.replace(FOLLOWING, alarms_a_row=1e-4, learn_after=40)
-    artifact = make_artifact(threshold=1.6, adaptation=adaptation)
-    engine = engine_of(artifact)
+@pytest.mark.parametrize("factor", [4, 6, 20])
+def test_a_level_that_lasts_is_one_incident_until_it_is_over(factor: int) -> None:
+    readings = regular(6_000)
+    readings.values[300:5_300] *= factor
+    limit = dataclasses.replace(FOLLOWING, alarms_a_row=1e-4)
+    engine = engine_of(make_artifact(threshold=1.6, limit=limit))
     results = [engine.step(readings), engine.flush()]
     events = [(e.kind, e.at_ns // 10**9) for r in results for e in r.incidents if e.kind != "escalated"]
-    assert [kind for kind, _ in events] == ["opened", "resolved", "opened", "resolved"]
-    (first, learnt, second, again) = (at for _, at in events)
-    assert 300 <= first < 310
-    assert learnt < 500
-    assert 700 <= second < 710
-    assert again < 900
-    frame = verdicts_of(engine_of(artifact), readings)
-    assert set(frame["state"][500:700]) == {State.OK}
+    assert [kind for kind, _ in events] == ["opened", "resolved"]
+    assert 300 <= events[0][1] < 310
+    assert 5_300 <= events[1][1] < 5_330
+    level = np.concatenate([result.verdicts.threshold for result in results])
+    assert len(np.unique(level[310:5_300])) == 1  # it stands still
+    assert level[-1] <= level[310]  # and was not raised by what lasted
 
 
-def test_a_score_times_its_threshold_ranks_rows_as_if_nothing_adapted() -> None:
+def test_the_page_level_moves_no_score() -> None:
     still, moving = (
-        engine_of(make_artifact(threshold=1.5, adaptation=adaptation)).step(regular(300)).verdicts
-        for adaptation in (None, FOLLOWING)
+        engine_of(make_artifact(threshold=1.1, limit=limit)).step(regular(300)).verdicts
+        for limit in (None, FOLLOWING)
     )
     assert (still.threshold == 1.0).all()
     assert len(np.unique(moving.threshold)) > 20
-    np.testing.assert_allclose(moving.score * moving.threshold, still.score, rtol=1e-12)
+    np.testing.assert_array_equal(moving.score, still.score)
+    np.testing.assert_array_equal(moving.paged, moving.score > moving.threshold)
+    np.testing.assert_array_equal(still.paged, still.score > 1.0)
+    assert moving.paged.any()
 
 
 def test_series_of_dropped_partitions_start_from_the_calibrated_threshold() -> None:
-    engine = engine_of(make_artifact(threshold=1.5, adaptation=FOLLOWING))
+    engine = engine_of(make_artifact(threshold=1.1, limit=FOLLOWING))
     assert engine.step(regular(300)).verdicts.threshold[-1] != 1.0
     engine.drop(frozenset([0]))
     assert engine.step(regular(3, start=300)).verdicts.threshold[0] == 1.0
@@ -307,7 +306,7 @@ def test_an_outage_in_the_middle_of_an_alarm_does_not_blind_a_series() -> None:
     before, after = regular(300), regular(300, start=20_000, seed=1)
     before.values[290:] *= 6
     after.values[150:] *= 6
-    engine = engine_of(make_artifact(threshold=1.6, adaptation=FOLLOWING))
+    engine = engine_of(make_artifact(threshold=1.6, limit=FOLLOWING))
     engine.step(before)
     verdicts = engine.step(after).verdicts
     again = verdicts.take(verdicts.timestamp_ns >= 20_150 * 10**9)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.records import Readings
-from detector.artifact.spec import Adaptation, Scoring
+from detector.artifact.spec import PageLimit, Scoring
 from detector.engine.engine import Engine, EngineOptions
 from detector.engine.snapshot import SeriesState, decode_state, encode_state
 from detector.incidents.rules import IncidentRules
@@ -19,20 +19,20 @@ from detector.scoring.verdicts import State, Verdicts
 from tests.support.artifacts import make_artifact
 from tests.support.strategies import EVERY_RULE, INTERVAL_NS, part, restless, streams
 
-FOLLOWING = Adaptation(lowest=0.5, rise=1.4, forgiveness=1.6, alarms_a_row=0.02, learn_after=12)
+FOLLOWING = PageLimit(alarms_a_row=0.02, free=0.0, rise=1.4)
 KINDS: list[dict[str, Any]] = [
     {},
-    {"adaptation": FOLLOWING, "threshold": 1.5},
+    {"limit": FOLLOWING, "threshold": 1.05},
     {"scoring": Scoring(delay=5), "more": (("linear", 4),), "flatline_rows": 4},
     {
         "causal": True,
         "window": 16,
         "more": (("conv", 8), ("gru", 4)),
-        "adaptation": FOLLOWING,
+        "limit": FOLLOWING,
         "threshold": 0.6,
         "flatline_rows": 3,
     },
-    {"stride": 3, "adaptation": FOLLOWING, "scoring": Scoring(delay=2)},
+    {"stride": 3, "limit": FOLLOWING, "scoring": Scoring(delay=2)},
     {"rules": EVERY_RULE, "scoring": Scoring(delay=2)},
 ]
 

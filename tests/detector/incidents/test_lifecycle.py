@@ -27,6 +27,7 @@ def verdicts(
     return Verdicts(
         (series,), np.zeros(num, np.int32), (start + np.arange(num)) * 10, score, states.astype(np.uint8),
         actual, actual - 0.5, contribution, np.ones(num), np.zeros((num, 4), np.bool_),
+        states == State.ANOMALOUS,
     )  # fmt: skip
 
 

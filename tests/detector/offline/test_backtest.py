@@ -16,7 +16,7 @@ import pytest
 import streamgauge
 from detector import Detector, backtest
 from detector.artifact.registry import publish
-from detector.artifact.spec import Adaptation, Artifact
+from detector.artifact.spec import Artifact, PageLimit
 from detector.engine.engine import EngineOptions
 from detector.errors import DetectorError
 from detector.offline.backtest import backtest_parquet
@@ -98,12 +98,12 @@ def test_a_backtest_takes_the_rules_of_the_daemons_configuration(
     )
 
 
-FOLLOWING = Adaptation(lowest=0.5, rise=1.4, forgiveness=1.6, alarms_a_row=0.02, learn_after=12)
+FOLLOWING = PageLimit(alarms_a_row=0.02, free=0.0, rise=1.4)
 
 
 def sharp_artifact() -> Artifact:
     """A model whose threshold follows the stream and whose scores have a power."""
-    artifact = make_artifact(threshold=1.0, adaptation=FOLLOWING)
+    artifact = make_artifact(threshold=1.0, limit=FOLLOWING)
     threshold = replace(artifact.spec.threshold, sharpness=2.5)
     return replace(artifact, spec=replace(artifact.spec, threshold=threshold))
 
@@ -115,10 +115,11 @@ def test_error_and_threshold_explain_the_score(tmp_path: Path) -> None:
     known = table["score"].notna()
     assert known.sum() > 60
     assert table["threshold"][known].nunique() > 1
-    again = (table["error"] / table["threshold"]) ** 2.5
+    again = table["error"] ** 2.5
     np.testing.assert_allclose(again[known], table["score"][known], rtol=1e-9)
     assert table["error"][~known].isna().all()
-    assert ((table["error"] > table["threshold"]) == (table["score"] > 1))[known].all()
+    assert ((table["error"] > 1) == (table["score"] > 1))[known].all()
+    assert ((table["error"] > table["threshold"]) == table["paged"])[known].all()
 
 
 def test_backtest_returns_frames_with_times(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_version_that_judges_alike_changes_nothing(
     assert reloaded.counters == undisturbed.counters
 
 
-@pytest.mark.parametrize("kind", [one for one in KINDS if "adaptation" not in one], ids=str)
+@pytest.mark.parametrize("kind", [one for one in KINDS if "limit" not in one], ids=str)
 @settings(max_examples=15)
 @given(readings=streams(max_rows=80), cut=st.floats(0, 1))
 def test_rows_after_a_retrained_model_took_over_are_judged_as_if_it_had_seen_everything(
@@ -227,13 +227,13 @@ def test_an_incident_is_saved_with_the_batch_that_tells_of_it() -> None:
     assert engine.changed().urgent.tolist() == [True]
 
 
-def test_following_thresholds_are_carried_over() -> None:
-    engine = engine_of({"adaptation": FOLLOWING, "threshold": 0.05}, lateness_rows=0)
-    engine.step(regular(60))
+def test_page_levels_are_carried_over() -> None:
+    engine = engine_of({"limit": replace(FOLLOWING, alarms_a_row=1e-4), "threshold": 1.1}, lateness_rows=0)
+    engine.step(regular(400))
     new = fresh(retrained(engine.artifact), engine)
-    before = engine.step(regular(1, start=60)).verdicts.threshold[-1]
+    before = engine.step(regular(1, start=400)).verdicts.threshold[-1]
     engine.take_over(new)
-    after = engine.step(regular(1, start=61)).verdicts.threshold[-1]
+    after = engine.step(regular(1, start=401)).verdicts.threshold[-1]
     assert before != 1.0
     assert after == pytest.approx(before, rel=0.1)
 

@@ -111,7 +111,7 @@ def test_errors_rank_rows_as_if_the_threshold_stood_still(tmp_path: Path) -> Non
     path = labelled(tmp_path / "a.parquet")
     times, values = series_of(path)
     artifact = fitted(path, scoring={"alarm_budget": "1/hour"})
-    threshold = replace(artifact.spec.threshold, adaptation=None)
+    threshold = replace(artifact.spec.threshold, limit=None)
     still = replace(artifact, spec=replace(artifact.spec, threshold=threshold))
     adapting, static = score_rows(artifact, times, values), score_rows(still, times, values)
     np.testing.assert_allclose(adapting.error, static.error, rtol=1e-12)
