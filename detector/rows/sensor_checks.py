@@ -28,14 +28,23 @@ class Flatline:
         self._value = SeriesArray((num_watched,), np.float64, np.nan)
         self._unchanged = SeriesArray((num_watched,), np.int64, 0)
 
-    def stuck(self, new_rows: NewRows) -> NDArray[np.bool_]:
-        """Return the mask of stuck channels, bool [n, C], and update the runs of equal values."""
-        mask = np.zeros(new_rows.values.shape, np.bool_)
+    @property
+    def is_off(self) -> bool:
+        """Return whether no channel is checked."""
+        return not self._watched.any()
+
+    def stuck(self, new_rows: NewRows) -> NDArray[np.float64]:
+        """Return how long each channel is stuck, float64 [n, C], and update the runs of equal values.
+
+        It is the run of equal values in units of the channel's limit: from 1 on the channel is stuck. It is 0
+        where the channel has no value, or is not checked.
+        """
+        ratio = np.zeros(new_rows.values.shape)
         if self._watched.any() and len(new_rows):
             values = new_rows.values[:, self._watched]
             equal_rows = self._rows_of_equal_value(new_rows, values)
-            mask[:, self._watched] = (equal_rows >= self._limit) & ~np.isnan(values)
-        return mask
+            ratio[:, self._watched] = np.where(np.isnan(values), 0.0, equal_rows / self._limit)
+        return ratio
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget the series in `slots`."""

@@ -11,12 +11,12 @@ The calibration drives this same object, without the stages after it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.spec import Artifact, Member
+from detector.artifact.spec import Artifact, Member, PageLimit
 from detector.rows.grid import Rows
 from detector.rows.missing_channels import MissingChannels
 from detector.rows.sensor_checks import Flatline, is_sentinel, out_of_range
@@ -25,10 +25,14 @@ from detector.rows.windows import MIN_KNOWN_SHARE, GapFiller, NewRows, WindowBuf
 from detector.scoring.inference import Scorer, Threads
 from detector.scoring.missing_levels import without_missing
 from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
+from detector.scoring.page_level import PageLevel
 from detector.scoring.series_scales import SeriesScales
 
 STUCK, OUT_OF_RANGE, MISSING = np.uint8(1), np.uint8(2), np.uint8(4)
 """Bits of a cell's flag: the channel is stuck, the value is impossible, the channel has stopped sending."""
+_ANY_ROWS = 1e9
+_JUST = 1e-9
+_Keeper = GapFiller | WindowBuffer | Flatline | PageLevel | MissingChannels | OverlapAverager
 _LEAST_SHARE_OF_PRESENT = 0.5
 
 
@@ -84,6 +88,7 @@ class WindowScorer:
         self._gap_filler = GapFiller(spec.max_gap)
         self._window_buffer = WindowBuffer(spec.window - 1, num_channels)
         self._flatline = Flatline(spec.column("flatline_rows"))
+        self._stuck_level = _stuck_level(spec.threshold.limit, self._flatline)
         self._missing = MissingChannels(num_channels)
         threads = Threads(num_threads)
         self._scorers = [
@@ -134,9 +139,10 @@ class WindowScorer:
         """Return every array over series that the parts keep, in the order of the snapshot's cells."""
         return [array for part in self._keepers() for array in part.arrays()]
 
-    def _keepers(self) -> tuple[GapFiller | WindowBuffer | Flatline | MissingChannels | OverlapAverager, ...]:
+    def _keepers(self) -> tuple[_Keeper, ...]:
         """Return the parts that keep something of every series, in the order of the snapshot's cells."""
-        return self._gap_filler, self._window_buffer, self._flatline, self._missing, self._overlap
+        level = () if self._stuck_level is None else (self._stuck_level,)
+        return self._gap_filler, self._window_buffer, self._flatline, *level, self._missing, self._overlap
 
     def rescale(
         self, slots: NDArray[np.int32], center: NDArray[np.float64], scale: NDArray[np.float64]
@@ -208,12 +214,26 @@ class WindowScorer:
 
     def _flags(self, new_rows: NewRows) -> NDArray[np.uint8]:
         """Return the flags of every cell, uint8 [n, C]."""
-        stuck = self._flatline.stuck(new_rows)
+        stuck = self._stuck(new_rows)
         impossible = out_of_range(new_rows.values, self._valid_min, self._valid_max)
         impossible |= is_sentinel(new_rows.values, self._sentinels)
         missing = self._missing.missing(new_rows)
         flags: NDArray[np.uint8] = stuck * STUCK | impossible * OUT_OF_RANGE | missing * MISSING
         return flags
+
+    def _stuck(self, new_rows: NewRows) -> NDArray[np.bool_]:
+        """Return which channels are stuck, bool [n, C]: longer than the limit, and than the page level says.
+
+        The level answers to runs that ended by themselves: they show how long a channel may stand still.
+        """
+        ratio = self._flatline.stuck(new_rows)
+        if self._stuck_level is None or len(new_rows) == 0:
+            return ratio >= 1.0
+        longest = np.log(np.maximum(ratio.max(axis=1), 1e-300)) + _JUST
+        longest[np.isnan(new_rows.values).all(axis=1)] = np.nan
+        level = self._stuck_level.levels(new_rows.slot, new_rows.row, longest)
+        stuck: NDArray[np.bool_] = ratio >= np.exp(level)[:, None]
+        return stuck
 
     def _count(self, new_rows: NewRows, num_rows: int) -> None:
         self.counters.rows += num_rows
@@ -230,6 +250,13 @@ def slow_rows_of(max_gap: int) -> int:
     A longer step is a long gap, or leaves too few known cells in a window (`MIN_KNOWN_SHARE`).
     """
     return min(max_gap + 1, int(1 / MIN_KNOWN_SHARE))
+
+
+def _stuck_level(limit: PageLimit | None, flatline: Flatline) -> PageLevel | None:
+    """Return the page level of stuck channels. How long a channel was stuck is its height, not its length."""
+    if limit is None or flatline.is_off:
+        return None
+    return PageLevel(replace(limit, long_rows=_ANY_ROWS))
 
 
 def _span(delay: int, stride: int, member: Member) -> int:
