@@ -21,6 +21,7 @@ from connectors.parquet.replay_source import ParquetSource
 from connectors.records import Source
 from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact
+from detector.calibration.p_values import PValues
 from detector.engine.engine import Engine, EngineOptions
 from detector.offline.autoencoder import DEFAULT_ROUNDS
 from detector.offline.backtest import Report, labels_of_dataset, replay, verdict_columns, vus_buffer_of
@@ -41,6 +42,7 @@ class BacktestResult:
 
         series                   name of the series
         score                    error ** sharpness; above 1 is unusual; NaN where unknown
+        p_value                  probability that a normal row has at least this score; NaN where unknown
         error, threshold         in units of the calibrated threshold; `threshold` is the page level
         paged                    whether the row counts for incidents: its error is above `threshold`
         state                    ok, anomalous, warming, gap, flatline, out_of_range
@@ -137,16 +139,16 @@ class Detector:
                 found by its name, and optionally a column `series`.
 
         Returns:
-            A frame indexed by the start of each grid row (UTC) with `series`, `score` (NaN where unknown),
-            `state`, and for every channel `expected_NAME` and `contribution_NAME`. The rows that the grid
-            adds in short gaps are included.
+            A frame indexed by the start of each grid row (UTC) with `series`, `score` and `p_value` (NaN
+            where unknown), `state`, and for every channel `expected_NAME` and `contribution_NAME`. The rows
+            that the grid adds in short gaps are included.
 
         Raises:
             DetectorError: the index holds no times, or a channel is missing.
         """
         verdicts = _verdicts_frame(self.replay(frame).verdicts, self.artifact)
         others = [name for name in verdicts.columns if name.startswith(("expected_", "contribution_"))]
-        return verdicts[["series", "score", "state", *others]]
+        return verdicts[["series", "score", "p_value", "state", *others]]
 
     def encode(self, frame: pd.DataFrame, stride: int | None = None) -> pd.DataFrame:
         """Return the code of every window of a frame, sorted by series and time.
@@ -215,5 +217,6 @@ def _verdicts_frame(verdicts: tuple[Verdicts, ...], artifact: Artifact) -> pd.Da
 
 def _blocks(verdicts: tuple[Verdicts, ...], artifact: Artifact) -> Iterator[dict[str, Any]]:
     """Yield verdicts as columns, at least one block."""
+    p_values = PValues.of(artifact)
     for part in verdicts or (Verdicts.empty(len(artifact.spec.channels)),):
-        yield verdict_columns(part, artifact.spec)
+        yield verdict_columns(part, artifact.spec, p_values)

@@ -75,7 +75,7 @@ def fit(
         model: "ensemble" (the default), or one family: "linear", "mlp", "deep", "conv", "lstm", "gru" or
             "vae".
         window: Rows that the model sees at once; None: a length that suits the data.
-        alarm_budget: False alarms allowed per series, such as "1/week" (the default).
+        alarm_budget: False alarms allowed: "1/week" for each series (the default), or such as "3/day in all".
         out: Registry entry to publish to, such as "models/pump".
         config: All other options; the parameters before it override it.
 

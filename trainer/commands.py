@@ -25,6 +25,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         "streamgauge train history/ --out models/pump",
         "streamgauge train history/ --out models/pump --model lstm --window 128 --alarm-budget 1/month",
+        "streamgauge train history/ --out models/pump --alarm-budget '3/day in all'",
         "streamgauge train history/ --out models/pump --config train.toml --resume",
     )
     parser.add_argument(
@@ -206,7 +207,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _add_training(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
     training.add_argument(
-        "--alarm-budget", metavar="N/TIME", help="false alarms allowed per series, such as 1/week (default)"
+        "--alarm-budget",
+        metavar="N/TIME",
+        help="false alarms allowed per series, such as 1/week (default), or in all, such as '3/day in all'",
     )
     training.add_argument(
         "--delay", type=int, metavar="N", help="decide N rows later, more accurately; default: 0"

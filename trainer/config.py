@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from detector.calibration.alarm_budget import parse_budget
+from detector.calibration.alarm_budget import read_budget
 from trainer.errors import TrainerError
 
 ENSEMBLE = "ensemble"
@@ -151,7 +151,7 @@ class ScoringOptions(BaseModel):
     """Choose how residuals become scores, and how the threshold is set.
 
     Attributes:
-        alarm_budget: False alarms allowed per series, such as "1/week".
+        alarm_budget: False alarms allowed: "1/week" for each series, "3/day in all" for all together.
         delay: Rows that a final verdict waits for later windows; at most the rows of a window less one.
         whiten: Measure residuals by the covariance of normal ones (`detector.models.whitening`); False: the
             squared residual of every cell counts equally.
@@ -170,7 +170,7 @@ class ScoringOptions(BaseModel):
     @field_validator("alarm_budget")
     @classmethod
     def _known_budget(cls, text: str) -> str:
-        parse_budget(text)
+        read_budget(text)
         return text
 
 

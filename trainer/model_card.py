@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.artifact.spec import Artifact, Spec
+from detector.calibration.alarm_budget import read_budget
 from detector.selfcheck.words import found_section, weakest_line
 
 _TEMPLATE = """\
@@ -20,7 +21,7 @@ are from predicted ones; 1.0 is the threshold.
 | trained on | {rows} rows of {num_series} series, fingerprint {fingerprint} |
 | split by time | {train} % training, {validation} % validation, {calibration} % calibration |
 {course}
-| threshold | {threshold:.4g} by {method}, for {budget} false alarms per series |
+| threshold | {threshold:.4g} by {method}, for {budget} |
 | seed | {seed} |
 
 {found}
@@ -71,7 +72,7 @@ def model_card(spec: Spec) -> str:
         max_gap=spec.max_gap,
         threshold=spec.threshold.value,
         method=spec.threshold.method.replace("_", " "),
-        budget=spec.threshold.alarm_budget,
+        budget=read_budget(spec.threshold.alarm_budget).false_alarms,
         found=found_section(spec),
         own_scales=_own_scales(spec),
         notes="".join(f"- In training, {note}.\n" for note in training.get("notes", ())),
@@ -118,7 +119,7 @@ def summary_text(summary: dict[str, Any]) -> str:
         f" one row every {summary['interval_seconds']:g} s, {summary['rows']:,} rows\n"
         f"{_epochs(summary)}\n"
         f"threshold {summary['threshold']:.4g} ({summary['threshold_method'].replace('_', ' ')})"
-        f" for {summary['alarm_budget']} false alarms per series\n"
+        f" for {read_budget(summary['alarm_budget']).false_alarms}\n"
         f"{_sense(summary)}\n"
         f"{_scales_line(summary['own_scales'])}"
         f"{_doubts(summary['left_out'])}"

@@ -18,6 +18,7 @@ from connectors.parquet.dataset import Dataset, discover
 from connectors.parquet.reader import Chunk, read_chunks
 from detector.artifact.bounds import check_description
 from detector.artifact.spec import Artifact, Member, Scoring, Spec
+from detector.calibration.alarm_budget import shared_by
 from detector.errors import DetectorError
 from detector.offline.frames import chunk_of_frame, column_kinds
 from trainer.calibrate import (
@@ -198,7 +199,7 @@ def _first_spec(
         batch_size=config.scoring.batch_size,
         max_gap=max_gap,
         scoring=Scoring(min(config.scoring.delay, members[0].window - 1)),
-        threshold=unfitted_threshold(config.scoring.alarm_budget),
+        threshold=unfitted_threshold(shared_by(config.scoring.alarm_budget, _num_series(history))),
         own_scales=windows.unlike.own_scales,
     )
     try:
@@ -275,6 +276,10 @@ def _longest_series(history: History) -> int:
     return max(rows.values())
 
 
+def _num_series(history: History) -> int:
+    return len({segment.series for segment in history.segments})
+
+
 def _identity(windows: MemberWindows, config: TrainConfig, members: tuple[Member, ...]) -> str:
     """Return a digest of all that the weights depend on.
 
@@ -304,7 +309,7 @@ def _training_record(
     losses = shown.train_losses
     return {
         "rows": history.num_rows,
-        "num_series": len({segment.series for segment in history.segments}),
+        "num_series": _num_series(history),
         "fingerprint": history.fingerprint,
         "train": round(100 * (1 - shares.validation - shares.calibration)),
         "validation": round(100 * shares.validation),

@@ -135,7 +135,7 @@ class Threshold:
 
     value         the error at which the score is 1
     method        name of the calibration method
-    alarm_budget  the budget that it meets, such as 1/week
+    alarm_budget  the budget that it meets: 1/week for each series, or 3/day in all of 40 series
     parameters    numbers of the calibration, for people
     fresh         the same as `value` for provisional verdicts; None if there are none
     sharpness     exponent of the score
@@ -234,6 +234,12 @@ class Spec:
     def interval_of(self, series: str) -> int:
         """Return the length of a row of a series in nanoseconds."""
         return self.intervals.get(series, self.interval_ns)
+
+    @property
+    def num_series(self) -> int | None:
+        """Return the number of series of the history, None where the training did not state it."""
+        stated = self.training.get("num_series")
+        return stated if type(stated) is int and stated > 0 else None
 
     @property
     def num_statistics(self) -> int:

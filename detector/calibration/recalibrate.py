@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact, Threshold
-from detector.calibration.alarm_budget import parse_budget
+from detector.calibration.alarm_budget import shared_by
 from detector.calibration.feedback import Feedback, adjust_to_feedback
 from detector.calibration.peaks_over_threshold import peaks_over_threshold, sharpness_of
 from detector.errors import ArtifactError
@@ -29,7 +29,8 @@ def recalibrated(
 
     Args:
         artifact: The trained model.
-        alarm_budget: The new alarm budget, such as "1/week"; None keeps the budget of the model.
+        alarm_budget: The new alarm budget, such as "1/week" for each series or "3/day in all"; None keeps
+            the budget of the model.
         feedback: Opinions on incidents. The threshold moves to the nearest value that agrees with most.
         adaptive: Whether a page level limits the alarms of each series; None keeps what the model has.
 
@@ -38,14 +39,13 @@ def recalibrated(
 
     Raises:
         ArtifactError: The artifact keeps no held-out errors.
-        ValueError: The budget cannot be read.
+        ValueError: The budget cannot be read, or it is for all series and their number is unknown.
     """
     spec = artifact.spec
     held_out = artifact.held_out
     if "error" not in held_out or len(held_out["error"]) == 0:
         raise ArtifactError(f"model {spec.name}: keeps no held-out errors to calibrate with; train it again")
-    budget = alarm_budget or spec.threshold.alarm_budget
-    parse_budget(budget)
+    budget = shared_by(alarm_budget or spec.threshold.alarm_budget, spec.num_series)
     adapts = spec.threshold.limit is not None if adaptive is None else adaptive
     segment = held_out["segment"].astype(np.int64)
 

@@ -39,7 +39,7 @@ def encode(args: argparse.Namespace) -> int:
     from detector.offline.encode import encode_parquet
 
     artifact = open_artifact(args.artifact)
-    with _progress("encode", _num_rows(args.data, artifact.spec.channel_names)) as advance:
+    with progress_bar("encode", _num_rows(args.data, artifact.spec.channel_names)) as advance:
         outcome = encode_parquet(artifact, Path(args.data), Path(args.out), args.stride, advance)
     if args.json:
         print(json.dumps(outcome.as_json()))
@@ -67,7 +67,7 @@ def reconstruct(args: argparse.Namespace) -> int:
 
     artifact = open_artifact(args.artifact)
     options = ReconstructOptions(only_gaps=args.only_gaps, rounds=args.rounds)
-    with _progress("reconstruct", _num_rows(args.data, artifact.spec.channel_names)) as advance:
+    with progress_bar("reconstruct", _num_rows(args.data, artifact.spec.channel_names)) as advance:
         outcome = reconstruct_parquet(artifact, Path(args.data), Path(args.out), options, advance)
     if args.json:
         print(json.dumps(outcome.as_json()))
@@ -98,7 +98,7 @@ def sample(args: argparse.Namespace) -> int:
 
     start_ns = _nanoseconds(args.start)
     artifact = open_artifact(args.artifact)
-    with _progress("sample", args.num * artifact.spec.window) as advance:
+    with progress_bar("sample", args.num * artifact.spec.window) as advance:
         rows = sample_parquet(artifact, Path(args.out), args.num, args.seed, start_ns, advance)
     if args.json:
         print(json.dumps({"windows": args.num, "rows": rows}))
@@ -118,7 +118,7 @@ def _num_rows(data: str, channels: tuple[str, ...]) -> int:
 
 
 @contextmanager
-def _progress(title: str, num_rows: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(title: str, num_rows: int) -> Iterator[Callable[[int], None]]:
     """Show a bar on a terminal. Yields the function that adds a number of finished rows."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

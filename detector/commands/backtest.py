@@ -155,7 +155,8 @@ def _budget_line(outcome: BacktestOutcome) -> str:
     has_labels = "false_alarms" in outcome.measures
     num = outcome.measures["false_alarms"] if has_labels else len(outcome.incidents)
     alarms = ("false " if has_labels else "") + ("alarm" if num == 1 else "alarms")
-    return f"{num:,} {alarms} {outcome.coverage.summary}; your budget allows {allowed:.3g}"
+    line = f"{num:,} {alarms} {outcome.coverage.summary}; your budget allows {allowed:.3g}"
+    return f"{line}: {num / allowed:.0%} used" if allowed else line
 
 
 def _number(value: Any) -> str:

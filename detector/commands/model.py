@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.commands.arguments import add_artifact, add_examples, add_json
+from detector.commands.preview import preview_arguments, print_preview
 from detector.errors import ArtifactError, DetectorError
 
 if TYPE_CHECKING:
@@ -46,23 +47,33 @@ def calibrate_arguments(parser: argparse.ArgumentParser) -> None:
     add_examples(
         parser,
         "streamgauge calibrate models/pump --alarm-budget 1/day",
+        "streamgauge calibrate models/pump --alarm-budget '3/day in all'",
         "streamgauge calibrate models/pump          # use the feedback given since",
+        "streamgauge calibrate models/pump --preview history/may.parquet    # what five budgets would raise",
     )
     add_artifact(parser)
     parser.add_argument(
-        "--alarm-budget", metavar="N/TIME", help="false alarms allowed per series; default: as before"
+        *("--alarm-budget", "--budget"),
+        metavar="N/TIME",
+        help="false alarms allowed per series, or 'N/TIME in all' for all series; default: as before",
     )
     parser.add_argument("--no-feedback", action="store_true", help="ignore the feedback on incidents")
+    preview_arguments(parser)
 
 
 def calibrate(args: argparse.Namespace) -> int:
-    """Calibrate the threshold to an alarm budget; publish it if it changed. Returns the exit code."""
+    """Calibrate the threshold to an alarm budget; publish it if it changed. Returns the exit code.
+
+    With --preview nothing changes: it prints what five budgets would have raised.
+    """
     from detector.artifact.registry import open_artifact, publish
     from detector.calibration.feedback import read_feedback
     from detector.calibration.recalibrate import recalibrated
     from detector.selfcheck.detectability import measured_again
     from detector.selfcheck.words import with_new_section
 
+    if args.preview:
+        return print_preview(args)
     entry = _registry_entry(args.artifact)
     before = open_artifact(entry)
     feedback = () if args.no_feedback else read_feedback(entry)
@@ -174,17 +185,19 @@ def _calibration_json(
 
 
 def _print_calibration(entry: Path, before: Artifact, after: Artifact, feedback: Sequence[Feedback]) -> None:
+    from detector.calibration.alarm_budget import read_budget
+
     counts = Counter(one.opinion for one in feedback)
     used = ", ".join(f"{num} {opinion}" for opinion, num in sorted(counts.items())) or "none"
-    threshold, budget = after.spec.threshold.value, after.spec.threshold.alarm_budget
+    threshold, budget = after.spec.threshold.value, read_budget(after.spec.threshold.alarm_budget).words
     if after.version == before.version:
         print(
-            f"nothing changed: the threshold is {threshold:.4g} for {budget} per series;"
+            f"nothing changed: the threshold is {threshold:.4g} for {budget};"
             f" feedback used: {used}\nnot published: {entry} keeps version {before.version}"
         )
         return
     print(
-        f"threshold {before.spec.threshold.value:.4g} -> {threshold:.4g} for {budget} per series;"
+        f"threshold {before.spec.threshold.value:.4g} -> {threshold:.4g} for {budget};"
         f" feedback used: {used}\n"
         f"published: {entry} version {after.version} (was {before.version})"
     )
@@ -192,6 +205,8 @@ def _print_calibration(entry: Path, before: Artifact, after: Artifact, feedback:
 
 def _card_line(card: str, budget: str) -> str:
     """Return the card with a line on the calibration; the rest of the card still holds."""
+    from detector.calibration.alarm_budget import read_budget
+
     marker = "\n## Calibrated again\n"
     first = card.split(marker, maxsplit=1)[0].rstrip()
-    return f"{first}\n{marker}\nThe threshold was calibrated again for {budget} per series.\n"
+    return f"{first}\n{marker}\nThe threshold was calibrated again for {read_budget(budget).words}.\n"

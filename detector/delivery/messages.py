@@ -16,6 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from connectors.records import Message, Reject
+from detector.calibration.p_values import PValues
 from detector.incidents.decision import Applied, Decision
 from detector.incidents.grouping import IncidentGroup
 from detector.incidents.incident import Incident, IncidentEvent
@@ -53,6 +54,7 @@ class MessageEncoder:
     channels  its channels, in the order of the columns of verdicts
     scores    rows that are published, as in [output] scores
     detail    columns that are published, as in [output] detail
+    p_values  of the model, for `detail` "full"; None: they are unknown
     """
 
     topics: Topics
@@ -61,6 +63,7 @@ class MessageEncoder:
     channels: tuple[str, ...]
     scores: Literal["all", "anomalous", "none"] = "all"
     detail: Literal["scores", "full"] = "scores"
+    p_values: PValues | None = None
 
     def verdicts(self, verdicts: Verdicts) -> Iterator[Message]:
         """Yield one message for each series, with its rows as columns in order of time."""
@@ -116,11 +119,14 @@ class MessageEncoder:
             yield Message(self.topics.dead_letters, reject.key, reject.value, headers)
 
     def _columns(self, verdicts: Verdicts) -> dict[str, list[Any]]:
-        return {
+        columns = {
             "timestamp": (verdicts.timestamp_ns // 1_000_000).tolist(),
             "score": _plain(verdicts.score),
             "state": _LABELS[verdicts.state].tolist(),
         }
+        if self.detail == "full" and self.p_values is not None:
+            columns["p_value"] = _plain(self.p_values.of_scores(verdicts.score))
+        return columns
 
     def _detail(self, verdicts: Verdicts, rows: slice) -> dict[str, dict[str, list[Any]]]:
         return {

@@ -13,6 +13,7 @@ import numpy as np
 
 from detector.artifact.spec import Spec
 from detector.delivery.series_partitions import Split
+from detector.http.budget_section import budget_html, budget_json
 from detector.http.judged_section import judged_html, judged_json, judged_tile
 from detector.incidents.incident import Incident
 from detector.metrics.recorder import Metrics
@@ -80,6 +81,7 @@ class Status:
             "model_age_seconds": None if written_at is None else round(max(0.0, time.time() - written_at)),
             "sense": _sense(self.metrics.sources.sense()),
             "judged": judged_json(snapshot),
+            "budget": budget_json(snapshot.budget),
             "common_scale_rows": snapshot.totals["common_scale_rows"],
             "channels_missing": int(np.count_nonzero(latest.missing)),
             "missing_rights": [" on ".join(one) for one in self.metrics.sources.missing_rights()],
@@ -115,6 +117,7 @@ class Status:
             incidents=_deaf(status["sense"])
             + _kafka(status)
             + _judged(status)
+            + budget_html(status["budget"])
             + _incidents(status["firing"]),
             worst="".join(_row(entry) for entry in status["worst"]) or "<tr><td>no readings yet</tr>",
         )

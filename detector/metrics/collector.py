@@ -109,6 +109,11 @@ def _incidents(view: View) -> Iterator[Metric]:
     by_severity = view.snapshot.open_by_severity
     yield _labelled("open_incidents", {(severity,): num for severity, num in by_severity.items()})
     yield _plain("incidents_left_out", view.num_left_out)
+    budget = view.snapshot.budget
+    yield _plain("budget_alarms", budget.alarms)
+    yield _plain("budget_allowed_alarms", budget.allowed)
+    yield _plain("budget_used_ratio", budget.used)
+    yield _plain("budget_series", _or_nan(budget.budget.num_series))
     suppressed = view.snapshot.suppressed.items()
     yield _labelled("suppressed_rows_total", {(reason,): num for reason, num in suppressed})
 

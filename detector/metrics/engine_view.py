@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact
 from detector.engine.engine import Counters, Engine, Latest
+from detector.incidents.budget_used import BudgetView
 from detector.incidents.incident import Incident
 from detector.metrics.series_selection import Selection
 
@@ -59,6 +60,7 @@ class EngineView:
     unjudged        rows that were not judged, by state
     suppressed      ignored rows by incident rule
     open_incidents  incidents that fire
+    budget          how much of the alarm budget was used
     turned_at       epoch seconds of the last turn; None before the first
     psi             drift (see `detector.metrics.drift`); NaN where unknown
     """
@@ -70,6 +72,7 @@ class EngineView:
     unjudged: tuple[int, ...]
     suppressed: Mapping[str, int]
     open_incidents: tuple[Incident, ...]
+    budget: BudgetView
     turned_at: float | None = None
     psi: float = float("nan")
 
@@ -86,7 +89,12 @@ class EngineView:
 
     @classmethod
     def of(
-        cls, engine: Engine, series: SeriesView, turned_at: float | None = None, psi: float = float("nan")
+        cls,
+        engine: Engine,
+        series: SeriesView,
+        budget: BudgetView,
+        turned_at: float | None = None,
+        psi: float = float("nan"),
     ) -> EngineView:
         """Return a view of the engine as it is now. Only the loop's thread may call this, between turns."""
         counters = engine.counters
@@ -98,6 +106,7 @@ class EngineView:
             tuple(counters.unjudged),
             {str(name): num for name, num in counters.suppressed.items()},
             engine.open_incidents,
+            budget,
             turned_at,
             psi,
         )

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact
-from detector.calibration.alarm_budget import rows_per_event
 from detector.engine.engine import Engine
 from detector.engine.loop import Turn
+from detector.incidents.budget_used import BudgetUsed
 from detector.metrics.collector import View
 from detector.metrics.drift import LEAST_MEMORY_ROWS, Drift
 from detector.metrics.engine_view import EngineView, Selections, SeriesView
@@ -65,6 +65,7 @@ class Metrics:
             Selection(max_series, patterns), Selection(max_channel_series, patterns)
         )
         self._peaks = Peaks()
+        self._budget = BudgetUsed(engine.artifact.spec)
         self._replayed = 0
         self._scraping = threading.Lock()
         build = {"version": software_version, "python": platform.python_version()}
@@ -81,21 +82,27 @@ class Metrics:
         self._peaks.clear()
         self._drift = Drift(_scaled(engine.artifact))
         self._rows_a_day = _DAY_NS / spec.interval_ns
-        self._alarms_a_row = 1 / rows_per_event(spec.threshold.alarm_budget, spec.interval_ns)
-        self.snapshot = EngineView.of(engine, SeriesView.of(engine, self._selections))
+        self._budget.follow(spec)
+        series = SeriesView.of(engine, self._selections)
+        self.snapshot = EngineView.of(engine, series, self._budget.view())
 
     def observe(self, turn: Turn) -> None:
         """Count one turn of the loop, and replace the snapshot."""
         verdicts = turn.result.verdicts
         known = int(np.count_nonzero(~np.isnan(verdicts.score)))
-        self._instruments.turn(turn, known * self._alarms_a_row)
+        self._instruments.turn(turn, known * self._budget.alarms_a_row)
         if turn.batch.lost:
             self._peaks.clear()
         self._peaks.forget([one.slot for one in turn.result.forgotten])
         self._update_peaks(verdicts, frozenset(one.name for one in turn.result.forgotten))
         self._drift.memory = max(LEAST_MEMORY_ROWS, self._rows_a_day * len(self.snapshot.latest.names))
         self._drift.add(verdicts.score)
-        self.snapshot = EngineView.of(self.engine, self._series(turn), time.time(), self._drift.index)
+        series = self._series(turn)
+        newest = series.latest.timestamp_ns, series.latest.state
+        self._budget.add(verdicts, turn.result.incidents, *newest)
+        self.snapshot = EngineView.of(
+            self.engine, series, self._budget.view(), time.time(), self._drift.index
+        )
 
     def transaction(self, outcome: str, seconds: float) -> None:
         """Count a Kafka transaction that took `seconds` and ended with `outcome`."""

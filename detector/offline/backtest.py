@@ -17,6 +17,7 @@ from connectors.parquet.replay_source import ParquetSource
 from connectors.parquet.writer import TableWriter
 from connectors.records import Batch, Position, Source
 from detector.artifact.spec import Artifact, Spec
+from detector.calibration.p_values import PValues
 from detector.delivery.messages import fold_json, incident_json
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.engine.loop import run
@@ -84,9 +85,10 @@ class BacktestOutcome:
 class ReplaySink:
     """A sink that keeps verdicts and incidents in memory, and writes verdicts to a table if it has one."""
 
-    def __init__(self, spec: Spec, writer: TableWriter | None = None) -> None:
+    def __init__(self, artifact: Artifact, writer: TableWriter | None = None) -> None:
         """Use the writer, which stays the caller's: `close` does not close it."""
-        self._spec = spec
+        self._spec = artifact.spec
+        self._p_values = PValues.of(artifact)
         self._writer = writer
         self._verdicts: list[Verdicts] = []
         self._incidents: dict[str, Incident] = {}
@@ -97,7 +99,7 @@ class ReplaySink:
         if len(result.verdicts):
             self._verdicts.append(result.verdicts)
             if self._writer is not None:
-                self._writer.write(verdict_columns(result.verdicts, self._spec))
+                self._writer.write(verdict_columns(result.verdicts, self._spec, self._p_values))
 
     def commit(self, position: Position | None) -> None:
         """Do nothing: the file appears when it is complete, and memory needs no commit."""
@@ -114,7 +116,7 @@ class ReplaySink:
 
 def replay(source: Source, engine: Engine) -> Report:
     """Run everything that `source` holds through `engine`, to the end of the source."""
-    sink = ReplaySink(engine.artifact.spec)
+    sink = ReplaySink(engine.artifact)
     run(source, engine, sink)
     return sink.report(engine.counters.grid.dropped)
 
@@ -173,17 +175,19 @@ def vus_buffer_of(dataset: Dataset) -> int | None:
     return int(stated) if stated.isdecimal() else None
 
 
-def verdict_columns(verdicts: Verdicts, spec: Spec) -> dict[str, Any]:
+def verdict_columns(verdicts: Verdicts, spec: Spec, p_values: PValues) -> dict[str, Any]:
     """Return n verdicts as flat columns.
 
-    They are `series`; `timestamp`, int64 nanoseconds; `score`; `error` and `threshold` (`error_columns`);
-    `paged`; `state`; and for every channel `actual_NAME`, `expected_NAME` and `contribution_NAME`.
+    They are `series`; `timestamp`, int64 nanoseconds; `score`; `p_value`, the probability that a normal row
+    has at least this score; `error` and `threshold` (`error_columns`); `paged`; `state`; and for every
+    channel `actual_NAME`, `expected_NAME` and `contribution_NAME`.
     """
     error, threshold = error_columns(verdicts, spec)
     columns: dict[str, Any] = {
         "series": np.array(verdicts.names, dtype=object)[verdicts.series],
         "timestamp": verdicts.timestamp_ns,
         "score": verdicts.score,
+        "p_value": p_values.of_scores(verdicts.score),
         "error": error,
         "threshold": threshold,
         "paged": verdicts.paged,
@@ -214,7 +218,7 @@ def _replayed(dataset: Dataset, engine: Engine, out: Path | None) -> Report:
     if out is None:
         return replay(ParquetSource(dataset), engine)
     writer = TableWriter(out / "scores.parquet")
-    sink = ReplaySink(engine.artifact.spec, writer)
+    sink = ReplaySink(engine.artifact, writer)
     try:
         run(ParquetSource(dataset), engine, sink)
     finally:

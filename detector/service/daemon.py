@@ -20,6 +20,7 @@ from connectors.records import Batch
 from detector import logs
 from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact
+from detector.calibration.p_values import PValues
 from detector.config.engine_options import engine_options, rules_of
 from detector.config.load import Config
 from detector.delivery.decision_topic import DecisionReader
@@ -200,6 +201,7 @@ class Daemon:
             artifact.spec.channel_names,
             config.output.scores,
             config.output.detail,
+            PValues.of(artifact),
         )
         if self._recovery is None:
             return MessageSink(encoder, self._guarantee.delivery)

@@ -134,7 +134,7 @@ class Nowhere:
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: ReplaySink(make_artifact().spec), MemorySink, lambda: MessageSink(ENCODER, Nowhere())],
+    [lambda: ReplaySink(make_artifact()), MemorySink, lambda: MessageSink(ENCODER, Nowhere())],
     ids=["ReplaySink", "MemorySink", "MessageSink"],
 )
 def test_a_sink_takes_empty_results_commits_without_a_position_and_closes_twice(

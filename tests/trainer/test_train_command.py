@@ -238,7 +238,8 @@ def test_resuming_nothing_starts_from_the_beginning_with_a_message(
             ["--alarm-budget", "often"],
             (
                 "training options: scoring.alarm_budget: alarm budget 'often' is not NUMBER/UNIT, such as"
-                " 1/week; units: minute, hour, day, week, month, found 'often'"
+                " 1/week for each series or '3/day in all'; units: minute, hour, day, week, month, quarter,"
+                " year, found 'often'"
             ),
         ),
         (

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact
-from detector.calibration.alarm_budget import parse_budget
+from detector.calibration.alarm_budget import parse_budget, shared_by
 from detector.calibration.recalibrate import recalibrated
 from detector.offline.coverage import Coverage
 from detector.offline.measures import NO_ALARMS, auc_pr, auc_roc, count_alarms, vus_pr
@@ -114,7 +114,7 @@ def _at_budget(data: Labelled, alarm: NDArray[np.bool_], budget: str) -> BudgetR
     test = ~data.train
     normal_seconds = float((test & (data.label == 0)).sum()) * data.interval_ns / 1e9
     alarms = count_alarms(data.label[test], alarm[test]) if test.any() else NO_ALARMS
-    return BudgetResult(budget, alarms, normal_seconds * parse_budget(budget))
+    return BudgetResult(budget, alarms, normal_seconds * parse_budget(shared_by(budget, 1)))
 
 
 def _baseline(data: Labelled, causal: bool) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ def board() -> str:
 
 
 def _now() -> Section:
-    return Section("", (*_counts(), *_limits()))
+    return Section("", (*_counts(), *_budget(), *_limits()))
 
 
 def _face(title: str, description: str) -> Face:
@@ -60,8 +60,8 @@ def _counts() -> tuple[stat_panel.Panel, ...]:
     )
 
 
-def _limits() -> tuple[stat_panel.Panel, ...]:
-    """Return the figures against the alarm budget and the maximum number of gauges."""
+def _budget() -> tuple[stat_panel.Panel, ...]:
+    """Return the figures against the alarm budget."""
     return (
         panels.stat(
             _face(
@@ -73,6 +73,35 @@ def _limits() -> tuple[stat_panel.Panel, ...]:
             Query(f"sum({increase_shown('alarms_total')})", "opened", now=True),
             Query(f"sum({increase_shown('budgeted_alarms_total')})", "allowed", now=True),
         ).decimals(1),
+        panels.stat(
+            Face(
+                "Budget used",
+                "Alarms of the last budget period (a week for 1/week, in event time), divided by those that "
+                "the budget allows for its rows. True alarms count too. It begins again after a restart.",
+                "percentunit",
+                width=4,
+                height=4,
+            ),
+            {1.0: panels.WARN},
+            Query(f"sum({of('budget_alarms')}) / sum({of('budget_allowed_alarms')})", "all", now=True),
+            Query(f"max({of('budget_used_ratio')})", "process that used most", now=True),
+        ),
+        panels.stat(
+            _face(
+                "Series of the budget",
+                "Known series, and those for which a budget in all was calibrated. Where each series has its "
+                "own budget, the second is absent.",
+            ),
+            NEUTRAL,
+            Query(f"sum({of('series')})", "known", now=True),
+            Query(f"max({of('budget_series')})", "calibrated", now=True),
+        ),
+    )
+
+
+def _limits() -> tuple[stat_panel.Panel, ...]:
+    """Return the figures against the maximum number of gauges."""
+    return (
         panels.stat(
             _face(
                 "Without gauges",

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from connectors.records import Batch, Codec, Readings, StreamSource
 from detector import logs
+from detector.calibration.p_values import PValues
 from detector.delivery.recovery import Recovery
 from detector.delivery.sink import MessageSink
 from detector.engine.engine import Engine, StepResult
@@ -107,7 +108,10 @@ class ModelReloader:
         artifact = running.engine.artifact
         running.source.use_codec(candidate.codec)
         running.sink.encoder = replace(
-            running.sink.encoder, version=artifact.version, channels=artifact.spec.channel_names
+            running.sink.encoder,
+            version=artifact.version,
+            channels=artifact.spec.channel_names,
+            p_values=PValues.of(artifact),
         )
         self._counts.add("loaded")
         logs.event(

@@ -30,7 +30,13 @@ def test_budgets_are_events_a_second(text: str, per_second: float) -> None:
     assert parse_budget(text) == pytest.approx(per_second)
 
 
-@pytest.mark.parametrize("text", ["", "1", "1/fortnight", "-1/day", "0/fortnight", "one/day", "1/day/day"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "1", "1/fortnight", "-1/day", "0/fortnight", "one/day", "1/day/day"),
+        *("1/day in", "in all", "1/day of 3 series", "1/day in all of series", "1/day in all of -3 series"),
+    ],
+)
 def test_other_budgets_are_refused_with_the_units(text: str) -> None:
     with pytest.raises(ValueError, match=r"not NUMBER/UNIT.*minute, hour, day, week, month"):
         parse_budget(text)

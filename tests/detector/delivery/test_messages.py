@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 
 from connectors.records import Reject
+from detector.calibration.p_values import PValues
 from detector.delivery.messages import MessageEncoder, Topics, iso
 from detector.incidents.incidents import Incidents
 from detector.incidents.rules import IncidentRules
@@ -15,7 +17,7 @@ from detector.scoring.verdicts import State, Verdicts
 MS = 1_000_000
 
 
-def encoder(**options: str) -> MessageEncoder:
+def encoder(**options: Any) -> MessageEncoder:
     return MessageEncoder(Topics.of("plant"), "pump", "v1", ("flow", "pressure"), **options)
 
 
@@ -67,6 +69,14 @@ def test_full_detail_has_each_channel_and_unknown_is_null() -> None:
     assert first["flow"]["actual"] == [1.0, 1.0, 9.0]
     assert first["pressure"]["expected"] == [None, 2.0, 2.0]
     assert first["flow"]["contribution"] == [None, 1.0, 0.75]
+
+
+def test_full_detail_has_the_p_value_of_each_row() -> None:
+    p_values = PValues(np.linspace(0, 2, 201), value=1.0, sharpness=1.0)
+    (first, second) = bodies(encoder(detail="full", p_values=p_values).verdicts(verdicts()))
+    assert first["p_value"][0] is None
+    assert second["p_value"][0] > first["p_value"][1] > first["p_value"][2] > 0
+    assert "p_value" not in bodies(encoder(p_values=p_values).verdicts(verdicts()))[0]
 
 
 def test_alerts_carry_the_incident_with_evidence_in_physical_units() -> None:

@@ -115,10 +115,11 @@ def test_error_and_threshold_explain_the_score(tmp_path: Path) -> None:
     known = table["score"].notna()
     assert known.sum() > 60
     assert table["threshold"][known].nunique() > 1
-    again = (table["error"] / table["threshold"]) ** 2.5
+    again = table["error"] ** 2.5
     np.testing.assert_allclose(again[known], table["score"][known], rtol=1e-9)
     assert table["error"][~known].isna().all()
-    assert ((table["error"] > table["threshold"]) == (table["score"] > 1))[known].all()
+    assert ((table["error"] > 1) == (table["score"] > 1))[known].all()
+    assert ((table["error"] > table["threshold"]) == table["paged"])[known].all()
 
 
 def test_backtest_returns_frames_with_times(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""How much of the alarm budget was used, for the status page and its JSON."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+from detector.incidents.budget_used import BudgetView
+
+
+def budget_json(found: BudgetView) -> dict[str, Any]:
+    """Return the account of the last budget period as plain values; `used` is None where it is unknown."""
+    return {
+        "budget": found.budget.words,
+        "alarms": found.alarms,
+        "allowed": round(found.allowed, 3),
+        "used": round(found.used, 4) if found.allowed else None,
+        "covered_seconds": found.covered_seconds,
+        "shared_by_series": found.budget.num_series,
+        "series": found.num_series,
+        "is_shared_by_many_more": found.is_shared_by_many_more,
+    }
+
+
+def budget_html(found: Mapping[str, Any]) -> str:
+    """Return a line with what was used, from `budget_json`; empty before the first judged row."""
+    if found["used"] is None:
+        return ""
+    alarms = "1 alarm" if found["alarms"] == 1 else f"{found['alarms']:,} alarms"
+    line = (
+        f"Alarm budget {found['budget']}: {alarms} in the last {_time(found['covered_seconds'])}; the budget"
+        f" allows {found['allowed']:.3g} for what was judged: {found['used']:.0%} used"
+    )
+    text = f"<p>{html.escape(line)}</p>\n"
+    if not found["is_shared_by_many_more"]:
+        return text
+    return text + (
+        f'<p class="warn">{found["series"]:,} series share this budget, which was calibrated for'
+        f" {found['shared_by_series']:,}: expect more alarms than it says. Calibrate again with the number of"
+        " series.</p>\n"
+    )
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 86_400:.1f} days" if seconds >= 172_800 else f"{seconds / 3_600:.1f} hours"

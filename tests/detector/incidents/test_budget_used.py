@@ -1,0 +1,121 @@
+"""The account of the alarm budget against a count of all rows and alarms of the last period."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.artifact.spec import Spec
+from detector.calibration.alarm_budget import rows_per_event
+from detector.http.budget_section import budget_html, budget_json
+from detector.incidents.budget_used import BudgetUsed, BudgetView
+from detector.incidents.incident import Incident, IncidentEvent
+from detector.scoring.verdicts import State, Verdicts
+from tests.support.artifacts import make_artifact
+
+MINUTE_NS, DAY_NS = 60 * 10**9, 86_400 * 10**9
+START_NS = 20_000 * DAY_NS
+
+
+def spec_of(budget: str) -> Spec:
+    spec = make_artifact(interval_ns=MINUTE_NS).spec
+    return replace(spec, threshold=replace(spec.threshold, alarm_budget=budget))
+
+
+def rows_at(times_ns: np.ndarray) -> Verdicts:
+    """Return rows of one series at these times; every tenth has no score."""
+    empty, num = Verdicts.empty(2), len(times_ns)
+    score = np.where(np.arange(num) % 10 == 9, np.nan, 0.4)
+    return replace(empty, names=("a",), series=np.zeros(num, np.int32), timestamp_ns=times_ns, score=score)
+
+
+def opened(at_ns: int, reason: str = "score", kind: str = "opened") -> IncidentEvent:
+    incident = Incident(
+        *("id", "pump", "v", "a", "firing", reason, "warning", at_ns, at_ns, None, 1.5, at_ns, ())  # type: ignore[arg-type]
+    )
+    return IncidentEvent(kind, at_ns, incident)  # type: ignore[arg-type]
+
+
+def add(account: BudgetUsed, times_ns: np.ndarray, alarms: list[IncidentEvent], late: int = 0) -> None:
+    """Add rows and alarms while one series stands at the newest row and `late` others have wrong clocks."""
+    newest = np.array([int(times_ns.max())] * (2 * late + 1) + [int(times_ns.max()) + 900 * DAY_NS] * late)
+    account.add(rows_at(times_ns), alarms, newest, np.full(len(newest), State.OK, np.uint8))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from(["1/day", "2/hour", "1/week", "7/day in all of 10 series", "1/month"]),
+    st.integers(1, 60),
+    st.integers(1, 5),
+    st.integers(0, 3),
+    st.integers(0, 2**31),
+)
+def test_the_account_has_the_last_period_however_the_rows_are_cut(
+    budget: str, days: int, cuts: int, late: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    account, spec = BudgetUsed(spec_of(budget)), spec_of(budget)
+    times = START_NS + np.arange(0, days * 1440, 7) * MINUTE_NS
+    alarms = np.sort(rng.choice(times, rng.integers(0, 20)))
+    bounds = np.sort(rng.integers(0, len(times), cuts))
+    begin = 0
+    for end in (*bounds.tolist(), len(times)):
+        part = times[begin:end]
+        if len(part):
+            inside = alarms[(alarms >= part[0]) & (alarms <= part[-1])].tolist()
+            events = [opened(at) for at in inside] + [opened(int(part[0]), "flatline")]
+            add(account, part, [*events, opened(int(part[0]), kind="resolved")], late)
+        begin = end
+    view = account.view()
+    period_ns = {"d": DAY_NS, "h": DAY_NS, "w": 7 * DAY_NS, "m": 2_629_800 * 10**9}[budget.split("/")[1][0]]
+    part_ns = period_ns // 64
+    since = (int(times[-1]) // part_ns - 63) * part_ns
+    assert view.alarms == np.count_nonzero(alarms >= since)
+    per_event = rows_per_event(budget, spec.interval_ns)
+    assert view.allowed == pytest.approx(
+        0.9 * np.count_nonzero(times >= since) / per_event, abs=3 / per_event * cuts
+    )
+    assert view.covered_seconds <= period_ns / 1e9 + 1
+    assert view.covered_seconds >= min(period_ns - part_ns, times[-1] - times[0]) / 1e9 - 1
+
+
+def test_a_period_without_rows_is_empty_and_one_of_another_budget_begins_again() -> None:
+    account = BudgetUsed(spec_of("1/day"))
+    assert np.isnan(account.view().used)
+    add(account, START_NS + np.arange(100) * MINUTE_NS, [opened(START_NS)])
+    assert account.view().alarms == 1
+    add(account, START_NS + 3 * DAY_NS + np.arange(100) * MINUTE_NS, [])
+    assert account.view().alarms == 0
+    account.follow(spec_of("2/day"))
+    assert account.view().allowed > 0, "the length of the period stays"
+    account.follow(spec_of("1/week"))
+    assert (account.view().allowed, account.view().covered_seconds) == (0, 0)
+
+
+def test_silent_series_do_not_hold_the_period_back() -> None:
+    account = BudgetUsed(spec_of("1/day"))
+    newest = np.array([START_NS + 5 * DAY_NS, *[START_NS] * 9])
+    state = np.array([State.OK, *[State.STALE] * 9], np.uint8)
+    account.add(rows_at(newest[:1]), [opened(int(newest[0])), opened(START_NS)], newest, state)
+    assert (account.view().alarms, account.view().num_series) == (1, 10)
+
+
+def view_of(num_series: int, alarms: int = 3) -> BudgetView:
+    account = BudgetUsed(spec_of("3/day in all of 10 series"))
+    times = START_NS + np.arange(0, 1_000) * MINUTE_NS
+    newest = np.full(num_series, times[-1])
+    account.add(rows_at(times), [opened(START_NS)] * alarms, newest, np.zeros(num_series, np.uint8))
+    return account.view()
+
+
+def test_the_page_says_how_much_was_used_and_by_whom() -> None:
+    page = budget_html(budget_json(view_of(10)))
+    assert "Alarm budget 3/day in all of 10 series: 3 alarms in the last 16.9 hours" in page
+    assert "the budget allows 0.188 for what was judged: 1,600% used" in page.replace("1600%", "1,600%")
+    assert "share this budget" not in page
+    assert "40 series share this budget, which was calibrated for 10" in budget_html(budget_json(view_of(40)))
+    assert budget_html(budget_json(BudgetUsed(spec_of("1/day")).view())) == ""
