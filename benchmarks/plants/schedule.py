@@ -59,7 +59,7 @@ class Schedule:
 
 
 def lost(draws: Draws, rows: Rows, interval_seconds: int) -> NDArray[np.bool_]:
-    """Return which rows never arrive, bool [n]: single ones, and an outage of up to two hours in two weeks."""
+    """Return which rows never arrive, bool [n]: single ones, and an outage of two hours in two weeks."""
     day = rows * interval_seconds // _DAY
     hour = (rows * interval_seconds % _DAY) / 3600.0
     begins = 22.0 * draws.uniform("outage/start", day)

@@ -154,6 +154,10 @@ class OperatorMeasures:
         }
 
 
+NO_EVENTS = OperatorMeasures()
+"""The measures of no series: the start of a sum."""
+
+
 def read_measures(found: dict[str, Any]) -> OperatorMeasures:
     """Return the measures that `OperatorMeasures.as_json` wrote; null in JSON reads as NaN."""
     counts = found["counts"]
@@ -161,6 +165,14 @@ def read_measures(found: dict[str, Any]) -> OperatorMeasures:
         EventOutcome(**{name: _known(name, value) for name, value in one.items()}) for one in counts["events"]
     )
     return OperatorMeasures(**{**counts, "events": events})
+
+
+def sum_of(parts: Iterable[OperatorMeasures]) -> OperatorMeasures:
+    """Return the measures of all parts together."""
+    total = NO_EVENTS
+    for part in parts:
+        total += part
+    return total
 
 
 def measure_incidents(
