@@ -1,4 +1,4 @@
-"""The command behind the boards of docs/trust.md: it keeps its runs, goes on after a stop, and fills the page."""
+"""The command behind the boards of docs/trust.md: it keeps its runs, goes on, and fills the page."""
 
 from __future__ import annotations
 
