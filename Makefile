@@ -11,7 +11,7 @@ UV      := $(BIN)/uv
 # others as requirements; the two modules we use import only what the extra `dev` lists.
 VUS     := vus==0.0.6
 # Tiers of their own: slow, or in need of tools that not every machine has.
-FAST    := not package and not deployment and not dashboards and not operations and not silence and not kafka_changes
+FAST    := not package and not deployment and not dashboards and not operations and not silence and not kafka_changes and not trust
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 
 # Without its bytecode torch takes seconds longer to import, in every process that the tests start.
@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test deployment dashboards dashboards-json operations faults soak fuzz lint format
-.PHONY: silence kafka-changes bench quality dist dist-check constraints clean
+.PHONY: silence trust operators kafka-changes bench quality dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,10 @@ kafka-changes: setup  ## rarer changes of Kafka under the running daemon: rights
 silence: setup  ## 1,000 plants with corrupted data: each later fault is found, or reported before
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m silence $(PYTEST_FLAGS)
 
+trust: setup  ## alarms to trust with more seeds, and their table for docs/trust.md (TRUST_FLAGS=)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m trust $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.trust.table $(TRUST_FLAGS)
+
 fuzz: setup  ## a million damaged inputs; FUZZ_FLAGS="--inputs 100000 --minutes 5 --seed 7"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run $(FUZZ_FLAGS)
 
@@ -78,6 +82,9 @@ bench: setup  ## speed and memory as ratios: a table, and build/bench.json
 
 quality: setup  ## detection quality on labelled series (DATA=dir): the tables of docs/quality.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality --data $(DATA) --write $(QUALITY_FLAGS)
+
+operators: setup  ## what an operator sees, on generated plants and labelled data: boards of docs/trust.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.operators --data $(DATA) --write $(OPERATORS_FLAGS)
 
 dist: setup  ## wheel and source archive into dist/
 	rm -rf build/lib dist

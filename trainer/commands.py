@@ -77,7 +77,9 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--window", type=_rows, metavar="N|auto", help="rows that the model sees at once")
     parser.add_argument(
-        "--alarm-budget", metavar="N/TIME", help="false alarms allowed per series, such as 1/week (default)"
+        "--alarm-budget",
+        metavar="N/TIME",
+        help="false alarms allowed per series; default: 1/week, and 1/day beside it",
     )
     parser.add_argument("--max-epochs", type=int, metavar="N", help="most epochs to train for")
     parser.add_argument("--seed", type=int, metavar="N", help="random seed of the trainings")
@@ -177,6 +179,7 @@ def evaluate(args: argparse.Namespace) -> int:
         seed=args.seed or 0,
         max_epochs=args.max_epochs,
         alarm_budget=args.alarm_budget or "1/week",
+        budgets=() if args.alarm_budget else ("1/day",),
         scores=Path(args.scores) if args.scores else None,
     )
     if args.json:

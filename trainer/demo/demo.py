@@ -57,7 +57,7 @@ class Stage:
         """Print the alerts that arrive within about `timeout_seconds`; return their number."""
         messages = self.tail.poll(timeout_seconds)
         for message in messages:
-            line = self.feed.match(message.topic.removesuffix(".alerts"), json.loads(message.value))
+            line = self.feed.match(message.topic.removesuffix(".alerts"), json.loads(message.value or b"{}"))
             if line is not None:
                 self.console.print(line, soft_wrap=True)
         return len(messages)

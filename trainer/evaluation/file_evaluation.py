@@ -7,7 +7,7 @@ it: a random score, and the linear model with plain squared error. docs/evaluati
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from detector.artifact.spec import Artifact
 from detector.calibration.alarm_budget import parse_budget, shared_by
 from detector.calibration.recalibrate import recalibrated
+from detector.incidents.incident import Incident
 from detector.offline.coverage import Coverage
 from detector.offline.measures import NO_ALARMS, auc_pr, auc_roc, count_alarms, vus_pr
 from trainer.data.history import build_history
@@ -23,6 +24,7 @@ from trainer.errors import TooLittleDataError
 from trainer.evaluation.baseline import WINDOW as BASELINE_WINDOW
 from trainer.evaluation.baseline import plain_linear_errors
 from trainer.evaluation.labelled import Labelled, read_labelled
+from trainer.evaluation.operator_measures import Event, OperatorMeasures, measure_incidents
 from trainer.evaluation.options import EvaluationOptions
 from trainer.evaluation.results import BudgetResult, FileResult, Ranking
 from trainer.evaluation.row_scores import score_rows, write_scores
@@ -31,6 +33,8 @@ from trainer.pipeline import TrainingData, fit_source
 
 _NUM_RANDOM = 5
 _DAY_SECONDS = 86_400
+_GRACE_ROWS = 10
+"""How inexact the labels are: an incident that opens so many rows beside an event is not false."""
 
 
 def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResult:
@@ -50,14 +54,14 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
     fitted = time.perf_counter()
     scores = score_rows(artifact, data.timestamp_ns, data.values, name)
     scored = time.perf_counter()
-    alarm, test_coverage = _alarms(data, artifact, name)
-    asked = _at_budget(data, alarm, options.alarm_budget)
+    run = _run_test(data, artifact, name)
+    asked = _at_budget(data, run, options.alarm_budget)
     further = [
-        _at_budget(data, _alarms(data, recalibrated(artifact, budget), name)[0], budget)
+        _at_budget(data, _run_test(data, recalibrated(artifact, budget), name), budget)
         for budget in options.budgets
     ]
     if options.scores is not None:
-        write_scores(options.scores / name, data, scores, alarm)
+        write_scores(options.scores / name, data, scores, run.alarm)
     return FileResult(
         file=name,
         window=artifact.spec.window,
@@ -70,11 +74,12 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
         alarms=asked.alarms,
         budgeted=asked.budgeted,
         coverage=scores.coverage,
-        test_coverage=test_coverage,
+        test_coverage=run.coverage,
         test_days=float((~data.train).sum()) * data.interval_ns / 1e9 / _DAY_SECONDS,
         fit_seconds=fitted - started,
         score_rows_per_second=len(scores.score) / max(scored - fitted, 1e-9),
         further=tuple(further),
+        operator=asked.operator,
     )
 
 
@@ -95,8 +100,17 @@ def _fit(data: Labelled, options: EvaluationOptions) -> Artifact:
             window //= 2
 
 
-def _alarms(data: Labelled, artifact: Artifact, name: str) -> tuple[NDArray[np.bool_], Coverage]:
-    """Return which rows lie within incidents, bool [n], and how many of the test rows were judged.
+@dataclass(frozen=True, slots=True)
+class _TestRun:
+    """Hold which rows lie within incidents, bool [n]; how many test rows were judged; and the incidents."""
+
+    alarm: NDArray[np.bool_]
+    coverage: Coverage
+    incidents: tuple[Incident, ...]
+
+
+def _run_test(data: Labelled, artifact: Artifact, name: str) -> _TestRun:
+    """Run the detector over the test rows.
 
     The detector starts cold at the first test row. Training rows may come from another recording, and the
     joint of two recordings must raise no alarm.
@@ -104,17 +118,34 @@ def _alarms(data: Labelled, artifact: Artifact, name: str) -> tuple[NDArray[np.b
     alarm = np.zeros(len(data.label), np.bool_)
     test = ~data.train
     if not test.any():
-        return alarm, Coverage.of([], 0)
+        return _TestRun(alarm, Coverage.of([], 0), ())
     scores = score_rows(artifact, data.timestamp_ns[test], data.values[test], name)
     alarm[test] = scores.alarm
-    return alarm, scores.coverage
+    return _TestRun(alarm, scores.coverage, scores.incidents)
 
 
-def _at_budget(data: Labelled, alarm: NDArray[np.bool_], budget: str) -> BudgetResult:
+def _at_budget(data: Labelled, run: _TestRun, budget: str) -> BudgetResult:
     test = ~data.train
     normal_seconds = float((test & (data.label == 0)).sum()) * data.interval_ns / 1e9
-    alarms = count_alarms(data.label[test], alarm[test]) if test.any() else NO_ALARMS
-    return BudgetResult(budget, alarms, normal_seconds * parse_budget(shared_by(budget, 1)))
+    if not test.any():
+        return BudgetResult(budget, NO_ALARMS, 0.0)
+    alarms = count_alarms(data.label[test], run.alarm[test])
+    return BudgetResult(
+        budget, alarms, normal_seconds * parse_budget(shared_by(budget, 1)), _operator(data, run)
+    )
+
+
+def _operator(data: Labelled, run: _TestRun) -> OperatorMeasures:
+    """Return what an operator sees of the test rows; the guilty channel of a label is unknown."""
+    test = ~data.train
+    times, label = data.timestamp_ns[test], data.label[test]
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], label, [0]])))
+    events = [
+        Event("series", int(times[start]), int(times[end - 1]) + data.interval_ns)
+        for start, end in zip(edges[::2], edges[1::2], strict=True)
+    ]
+    span = (int(times[0]), int(times[-1]) + data.interval_ns)
+    return measure_incidents(events, run.incidents, {"series": span}, _GRACE_ROWS * data.interval_ns)
 
 
 def _baseline(data: Labelled, causal: bool) -> NDArray[np.float64]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from trainer.evaluation.operator_measures import OperatorMeasures
+from trainer.evaluation.options import EvaluationOptions
 from trainer.evaluation.results import EvaluationResult, FileResult, alarm_figures
 
 _PLAIN = ("file", "window", "rows", "train_rows", "buffer", "fit_seconds", "score_rows_per_second")
@@ -15,7 +17,7 @@ def as_json(evaluation: EvaluationResult) -> dict[str, object]:
     options = asdict(evaluation.options)
     return {
         "options": {name: value for name, value in options.items() if name not in ("scores", "base")},
-        "files": [_file(result) for result in evaluation.results],
+        "files": [_file(result, evaluation.options) for result in evaluation.results],
         "pooled": {
             "files": len(evaluation.results),
             "failed": len(evaluation.failures),
@@ -23,6 +25,7 @@ def as_json(evaluation: EvaluationResult) -> dict[str, object]:
             "score_rows_per_second": pooled.score_rows_per_second,
             "model": asdict(pooled.model),
             **alarm_figures(pooled.alarms, pooled.test_days, pooled.budgeted),
+            "operator": {budget: one.as_json() for budget, one in evaluation.operator.items()},
             "linear": asdict(pooled.linear),
             "random": asdict(pooled.random),
             "coverage": pooled.coverage.as_json(),
@@ -32,9 +35,16 @@ def as_json(evaluation: EvaluationResult) -> dict[str, object]:
     }
 
 
-def _file(result: FileResult) -> dict[str, object]:
+def _operator(result: FileResult, budget: str) -> dict[str, OperatorMeasures]:
+    return {budget: result.operator} | {one.budget: one.operator for one in result.further}
+
+
+def _file(result: FileResult, options: EvaluationOptions) -> dict[str, object]:
     return {
         **{name: getattr(result, name) for name in _PLAIN},
+        "operator": {
+            evaluated: one.as_json() for evaluated, one in _operator(result, options.alarm_budget).items()
+        },
         "model": asdict(result.model),
         **alarm_figures(result.alarms, result.test_days, result.budgeted),
         "linear": asdict(result.linear),

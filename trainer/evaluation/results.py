@@ -11,6 +11,7 @@ import numpy as np
 
 from detector.offline.coverage import Coverage
 from detector.offline.measures import NO_ALARMS, AlarmCounts
+from trainer.evaluation.operator_measures import NO_EVENTS, OperatorMeasures, sum_of
 from trainer.evaluation.options import EvaluationOptions
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ class BudgetResult:
     """Compare the alarms on the test rows with the number that one alarm budget allows.
 
     `budgeted` is the number of false alarms that the budget allows in the normal part of the test rows.
+    `operator` is what an operator sees of the incidents on the test rows.
     """
 
     budget: str
     alarms: AlarmCounts
     budgeted: float
+    operator: OperatorMeasures = NO_EVENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class FileResult:
         fit_seconds: Duration of training and calibration.
         score_rows_per_second: Speed of scoring.
         further: One result for each further budget of the options.
+        operator: What an operator sees of the test rows at the alarm budget of the options.
     """
 
     file: str
@@ -74,6 +78,7 @@ class FileResult:
     fit_seconds: float
     score_rows_per_second: float
     further: tuple[BudgetResult, ...] = ()
+    operator: OperatorMeasures = NO_EVENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,14 @@ class EvaluationResult:
             fit_seconds=sum(result.fit_seconds for result in results),
             score_rows_per_second=_pooled_speed(results),
         )
+
+    @property
+    def operator(self) -> dict[str, OperatorMeasures]:
+        """Return what an operator sees of all files together, by alarm budget."""
+        found = {self.options.alarm_budget: sum_of([result.operator for result in self.results])}
+        for at, budget in enumerate(self.options.budgets):
+            found[budget] = sum_of([result.further[at].operator for result in self.results])
+        return found
 
     @property
     def files(self) -> pd.DataFrame:

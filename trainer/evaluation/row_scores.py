@@ -13,6 +13,7 @@ from connectors.parquet.writer import TableWriter
 from connectors.records import Readings
 from detector.artifact.spec import Artifact
 from detector.engine.engine import Engine, StepResult
+from detector.incidents.incident import Incident
 from detector.offline.coverage import Coverage
 from detector.rows.grid import starts_of_rows
 from detector.scoring.verdicts import Verdicts
@@ -30,11 +31,13 @@ class RowScores:
         score: float64 [n]; above 1 is unusual.
         alarm: bool [n], True where the row lies in an incident.
         coverage: How many of the n rows were judged, and why the others were not.
+        incidents: The last state of each incident.
     """
 
     score: NDArray[np.float64]
     alarm: NDArray[np.bool_]
     coverage: Coverage
+    incidents: tuple[Incident, ...]
 
 
 def score_rows(
@@ -69,10 +72,13 @@ def score_rows(
     )
     place = by_row[np.minimum(np.searchsorted(start_ns[by_row], wanted), len(start_ns) - 1)]
     known = start_ns[place] == wanted
+    newest = {event.incident.id: event.incident for result in results for event in result.incidents}
+    incidents = tuple(newest.values())
     return RowScores(
         np.where(known, score[place], np.nan),
-        _in_incidents(results, wanted),
+        _in_incidents(incidents, wanted),
         Coverage.of(_verdicts_at(place[known], results, name), int(np.count_nonzero(~known))),
+        incidents,
     )
 
 
@@ -87,11 +93,10 @@ def _verdicts_at(place: NDArray[np.intp], results: Sequence[StepResult], name: s
         at += len(part)
 
 
-def _in_incidents(results: Sequence[StepResult], timestamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _in_incidents(incidents: Sequence[Incident], timestamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which times lie within an incident, from its first anomalous row to its last, bool [n]."""
-    newest = {event.incident.id: event.incident for result in results for event in result.incidents}
     alarm = np.zeros(len(timestamp_ns), np.bool_)
-    for incident in newest.values():
+    for incident in incidents:
         end_ns = np.iinfo(np.int64).max if incident.end_ns is None else incident.end_ns
         alarm |= (timestamp_ns >= incident.start_ns) & (timestamp_ns <= end_ns)
     return alarm

@@ -16,6 +16,10 @@ _COLUMNS = (
     "events", "ev.rec", "delay", "FA/10k", "FA/day", "FA/budget", "fit s", "rows/s",
 )  # fmt: skip
 
+_OPERATOR_COLUMNS = (
+    "events", "found", "of their time open", "incidents an event", "false a week and series",
+    "guilty first", "among two", "median minutes to find",
+)  # fmt: skip
 _HALF = 0.5
 
 
@@ -36,11 +40,27 @@ def print_evaluation(evaluation: EvaluationResult, console: Console) -> None:
         table.add_row("linear, plain error", *_rival_row(pooled.linear))
         table.add_row("random score", *_rival_row(pooled.random))
     console.print(table)
+    if evaluation.results:
+        console.print(_operator_table(evaluation))
     for failure in evaluation.failures:
         console.print(f"not evaluated: {failure.file}: {failure.reason}", highlight=False, soft_wrap=True)
     for line in judged_lines(evaluation):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(comparison(evaluation), soft_wrap=True)
+
+
+def _operator_table(evaluation: EvaluationResult) -> Table:
+    """Return what an operator sees of all files together, one row for each alarm budget."""
+    table = Table(title="as an operator sees it, over the test rows of all files")
+    table.add_column("budget")
+    for name in _OPERATOR_COLUMNS:
+        table.add_column(name, justify="right")
+    for budget, one in evaluation.operator.items():
+        figures = [one.found, one.open_share, one.incidents_per_event, one.false_per_week]
+        figures += [one.guilty_within(1), one.guilty_within(2)]
+        minutes = _figure(one.median_seconds / 60, 1)
+        table.add_row(budget, str(len(one.events)), *[_figure(value, 2) for value in figures], minutes)
+    return table
 
 
 def judged_lines(evaluation: EvaluationResult) -> Iterator[str]:

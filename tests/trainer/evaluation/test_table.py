@@ -12,8 +12,9 @@ from rich.console import Console
 from detector.offline.coverage import Coverage
 from detector.offline.measures import count_alarms
 from trainer.evaluation.json_report import as_json
+from trainer.evaluation.operator_measures import EventOutcome, OperatorMeasures, read_measures
 from trainer.evaluation.options import EvaluationOptions
-from trainer.evaluation.results import EvaluationResult, Failure, FileResult, Ranking
+from trainer.evaluation.results import BudgetResult, EvaluationResult, Failure, FileResult, Ranking
 from trainer.evaluation.table import comparison, print_evaluation
 
 NAN = float("nan")
@@ -83,9 +84,26 @@ def test_the_table_has_a_row_a_file_and_one_for_each_rival() -> None:
     failures = (Failure("broken.parquet", "not a Parquet file"),)
     text = printed(evaluation(result("a.parquet", 0.31, 0.42), failures=failures))
     rows = [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")]
-    assert rows == ["a", "pooled: conv", "linear, plain error", "random score"]
+    assert rows == ["a", "pooled: conv", "linear, plain error", "random score", "1/week"]
     assert "not evaluated: broken.parquet: not a Parquet file" in text
     assert "1 files evaluated, 1 failed." in text
+
+
+def test_what_an_operator_sees_stands_beside_the_ranking() -> None:
+    found = EventOutcome("", NAN, incidents=1, found=True, open_share=0.25, seconds=90.0, place=None)
+    missed = EventOutcome("", NAN, incidents=0, found=False, open_share=0.0, seconds=NAN, place=None)
+    week = OperatorMeasures((found, missed), 3, {"series": 3}, 2.0)
+    day = OperatorMeasures((found, found), 8, {"series": 8}, 2.0)
+    one = replace(result("a", 0.3, 0.4), operator=week, further=(BudgetResult("1/day", FOUND, 4.0, day),))
+    shown = EvaluationResult(EvaluationOptions(budgets=("1/day",)), (one, one), ())
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed(shown).splitlines()]
+    assert ["1/week", "4", "0.50", "0.12", "1.00", "1.50", "-", "-", "1.5"] in lines
+    assert ["1/day", "4", "1.00", "0.25", "1.00", "4.00", "-", "-", "1.5"] in lines
+    document = as_json(shown)
+    assert isinstance(document["pooled"], dict)
+    assert document["pooled"]["operator"]["1/day"]["false_per_week"] == 4.0
+    assert isinstance(document["files"], list)
+    assert read_measures(document["files"][0]["operator"]["1/week"]).false_incidents == 3
 
 
 def test_json_has_the_figures_of_the_model_and_of_both_rivals() -> None:

@@ -1,0 +1,1 @@
+"""Detectors as an operator sees them, on generated plants and on labelled files."""

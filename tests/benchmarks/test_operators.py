@@ -1,0 +1,75 @@
+"""The command behind the boards of docs/trust.md: it keeps its runs, goes on, and fills the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.operators import __main__ as operators
+from benchmarks.operators.plants import BUDGETS, PlantRun
+from benchmarks.operators.tables import Kept, board, by_fault, plain, written
+from benchmarks.plants.plant import PlantOptions
+from trainer.evaluation.operator_measures import read_measures
+
+SMALL = PlantOptions(4, ("tank",), machines=2, history_weeks=1, live_weeks=2, sizes=(8.0,))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the linear model on a small plant."""
+    out = tmp_path_factory.mktemp("operators")
+    operators.perform([operators.of_plant(PlantRun(SMALL, "linear", "choosing"))], out)
+    return out
+
+
+def test_a_run_measures_every_line_at_every_budget(kept: Path) -> None:
+    found = json.loads((kept / "choosing-4.linear.json").read_text())
+    assert set(found["budgets"]) == set(BUDGETS)
+    assert [(one["line"], one["budget"]) for one in found["lines"]] == [("tank-4", one) for one in BUDGETS]
+    week = read_measures(found["budgets"]["1/week"])
+    assert {one.kind for one in week.events}
+    assert week.found > 0.5
+    assert set(week.false_by_series) == {"tank-1", "tank-2"}
+    assert 2.0 < week.series_weeks < 4.0
+
+
+def test_a_run_that_is_kept_is_not_repeated(kept: Path) -> None:
+    before = (kept / "choosing-4.linear.json").read_text()
+
+    def fails(report: object) -> dict[str, object]:
+        raise AssertionError("it was run again")
+
+    operators.perform([operators.Run("choosing-4.linear", fails)], kept)
+    assert (kept / "choosing-4.linear.json").read_text() == before
+
+
+def test_the_boards_show_what_was_run(kept: Path) -> None:
+    text = board(Kept(kept), ("choosing", "confirming"), ("linear", "conv"), is_plant=True)
+    assert text.count("| choosing | linear | 1/week |") == 1
+    assert "conv" not in text
+    assert by_fault(Kept(kept), ("choosing",), "linear").count("\n") >= 3
+    assert board(Kept(kept), ("asd",), ("linear",), is_plant=False) == "(not run)\n"
+
+
+def test_every_board_has_its_place_on_the_page(tmp_path: Path) -> None:
+    page = operators.PAGE.read_text(encoding="utf-8")
+    tables = operators.tables_of(tmp_path)
+    for name in tables:
+        assert page.count(f"<!-- {name} -->\n") == 1
+    empty = written(page, tables)
+    assert written(empty, tables) == empty
+    with pytest.raises(ValueError, match="no mark for the table other"):
+        written(page, {"other": ""})
+
+
+def test_no_two_runs_share_a_name_and_the_default_is_among_them(tmp_path: Path) -> None:
+    (tmp_path / "asd").mkdir()
+    names = [run.name for run in operators.planned(tmp_path, 1)]
+    assert len(set(names)) == len(names)
+    assert {"choosing-1.ensemble", "confirming-101.lstm", "data-asd.conv"} <= set(names)
+
+
+def test_unknown_figures_are_null() -> None:
+    assert plain({"a": (float("nan"), 1.0, "x")}) == {"a": [None, 1.0, "x"]}
