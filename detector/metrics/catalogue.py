@@ -95,7 +95,13 @@ INCIDENTS = (
         "series severity reason channel",
     ),
     _gauge("incidents_left_out", "Open incidents without their own gauge: over [metrics] max_series"),
-    _counter("incident_events", "Changes of incidents: opened, escalated, resolved", "event severity"),
+    _gauge("lasting_incidents", "Open incidents that last and wait for somebody to accept or reject them"),
+    _gauge("muted_series", "Series that somebody muted, at their newest row"),
+    _counter(
+        "incident_events",
+        "Changes of incidents: opened, escalated, lasting, accepted, rejected, resolved",
+        "event severity",
+    ),
     _counter("alarms", "Incidents opened because of a score (not flatline, not out_of_range)"),
     _counter("budgeted_alarms", "Incidents that the alarm budget allows for the rows scored so far"),
     _counter(

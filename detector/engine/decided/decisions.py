@@ -19,7 +19,7 @@ from detector.engine.decided.acceptance import accept
 from detector.engine.parts import Parts
 from detector.engine.rounds import Rounds
 from detector.incidents.decision import Applied, Decision
-from detector.incidents.incident import IncidentEvent, Track
+from detector.incidents.incident import IncidentEvent
 from detector.rows.grid import Rows
 
 
@@ -55,8 +55,9 @@ class Decisions:
                 self.given.setdefault(decision.series, []).append((number, decision))
                 self.fresh.add(decision.series)
 
-    def meet(self, names: Sequence[str], tracks: Sequence[Track | None]) -> None:
-        """Look again at series that are new here or were restored, with what is kept of them."""
+    def meet(self, parts: Parts, names: Sequence[str]) -> None:
+        """Look again at series that were restored, or moved to other parts of an engine."""
+        tracks = [parts.incidents.track(name) for name in names]
         self.fresh.update(name for name in names if name in self.given)
         pending = zip(names, tracks, strict=True)
         self.waiting.update(name for name, track in pending if track is not None and track.pending)
