@@ -53,7 +53,7 @@ def encode_decision(decision: Decision) -> bytes:
 
 
 def decode_decision(value: bytes) -> Decision | None:
-    """Return the decision of a record, or of a message of the alerts topic that tells of an applied one.
+    """Return the decision of a record, or of a message of the alerts topic about an applied one.
 
     Returns:
         None for other messages of the alerts topic, and for a decision of the policy `on_lasting`: a replay

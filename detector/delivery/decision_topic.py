@@ -1,7 +1,7 @@
 """The topic of decisions: one partition, kept for ever. Commands write it, and every daemon reads all of it.
 
 A daemon reads it from its beginning, outside of any group, before it publishes anything. So it knows every
-decision about the series that it takes over, whoever read them before.
+decision about the series that it takes over.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Notice(msgspec.Struct, frozen=True):
 
     @property
     def is_told(self) -> bool:
-        """Whether receivers are told: a mute is no incident, and `resolved` tells what was accepted."""
+        """Whether receivers get it: a mute is no incident, and `resolved` has what was accepted."""
         return self.event not in ("muted", "accepted")
 
     @property

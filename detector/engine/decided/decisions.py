@@ -33,7 +33,7 @@ class Decisions:
     given    by series, with their numbers in ascending order
     newest   the greatest number given
     fresh    series with decisions that may not have been taken in
-    waiting  series of which decisions wait for their row
+    waiting  series with decisions that wait for their row
     applied  what took effect or was ignored since the last `take_applied`
     """
 

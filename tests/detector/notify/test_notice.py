@@ -42,7 +42,7 @@ def alerts_of(receiver: Alertmanager, change: Notice) -> list[dict]:
 def test_a_message_of_the_alerts_topic_is_put_into_words() -> None:
     opened = notice("opened")
     assert summary(opened) == "pump-1: flow is 7.764, expected 5.081 to 5.61"
-    assert "peak score 1.5 (alarm above 1)" in description(opened)
+    assert "highest score since then 1.5" in description(opened)
     assert summary(notice("resolved")).startswith("pump-1 is back to normal (warning since 20")
 
 
