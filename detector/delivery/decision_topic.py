@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Sequence
 from contextlib import closing
 
-from connectors.errors import KafkaError
+from connectors.errors import KafkaError, RightMissingError
 from connectors.kafka.admin.growth import TopicFacts, look_up
 from connectors.kafka.cluster import ensure_topics, translated
 from connectors.kafka.connection import Connection, TopicSpec
@@ -97,6 +97,9 @@ class DecisionReader:
                     self._read(facts)
                 else:
                     self._is_read.set()  # nobody has decided anything yet
+            except RightMissingError as error:
+                self._complain(str(error))
+                self._is_read.set()  # to wait for the right would stop everything else
             except KafkaError as error:
                 self._complain(str(error))
             except Exception as error:  # a thread that ended here would ignore decisions, unnoticed
