@@ -210,10 +210,11 @@ CHANNEL_EXAMPLE = """\
 #valid_min = 0.0  # lower values are impossible; default: the limit in the model
 #valid_max = 16.0  # higher values are impossible; default: the limit in the model
 #channel_after = 600  # rows without the channel until it is missing; default: that of [incidents]
+#on_lasting = "hold"  # what follows a lasting fault: hold | offer | learn; default: that of [incidents]
+#lasting_after = "12h"  # event time after which it lasts; default: that of [incidents]
 #
 #[channels."cpu_*"]  # a pattern with * ? [abc], for channels without a table of their own
-#on_lasting = "learn"  # hold | offer | learn; default: that of [incidents]
-#lasting_after = "2h"  # event time after which a fault lasts; default: that of [incidents]"""
+#on_lasting = "learn"  # as IT metrics may want"""
 MAINTENANCE_EXAMPLE = """\
 # Times in which series open no incident; any number of tables, for one time or a recurring one:
 #[[maintenance]]

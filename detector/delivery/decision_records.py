@@ -1,4 +1,4 @@
-"""Records of decisions as JSON: those of the decisions topic, of files, and of the alerts topic.
+"""Records of decisions as JSON, from the decisions topic, from files, and from the alerts topic.
 
 docs/messages.md describes the fields. Times are ISO 8601.
 """
@@ -21,7 +21,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class DecisionError(DetectorError):
-    """A record is not a decision; the message says what is wrong with it."""
+    """A record is not a decision; the message has the reason."""
 
 
 class _Record(msgspec.Struct):
@@ -53,7 +53,7 @@ def encode_decision(decision: Decision) -> bytes:
 
 
 def decode_decision(value: bytes) -> Decision | None:
-    """Return the decision of a record, or of a message of the alerts topic that tells of an applied one.
+    """Return the decision of a record, or of a message of the alerts topic about an applied one.
 
     Returns:
         None for other messages of the alerts topic, and for a decision of the policy `on_lasting`: a replay

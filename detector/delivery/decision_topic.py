@@ -1,7 +1,7 @@
 """The topic of decisions: one partition, kept for ever. Commands write it, and every daemon reads all of it.
 
 A daemon reads it from its beginning, outside of any group, before it publishes anything. So it knows every
-decision about the series that it takes over, whoever read them before.
+decision about the series that it takes over.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Sequence
 from contextlib import closing
 
-from connectors.errors import KafkaError
+from connectors.errors import KafkaError, RightMissingError
 from connectors.kafka.admin.growth import TopicFacts, look_up
 from connectors.kafka.cluster import ensure_topics, translated
 from connectors.kafka.connection import Connection, TopicSpec
@@ -97,6 +97,9 @@ class DecisionReader:
                     self._read(facts)
                 else:
                     self._is_read.set()  # nobody has decided anything yet
+            except RightMissingError as error:
+                self._complain(str(error))
+                self._is_read.set()  # to wait for the right would stop everything else
             except KafkaError as error:
                 self._complain(str(error))
             except Exception as error:  # a thread that ended here would ignore decisions, unnoticed

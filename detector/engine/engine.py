@@ -79,7 +79,8 @@ class Engine:
         parts, known = self._parts, self._parts.series.known()
         ages, window = parts.window_scorer.ages(known), self.artifact.spec.window
         unjudged = parts.judged.of(known, ages, window)
-        return parts.latest.of(known, ages >= window, unjudged, parts.grid.late_slots())
+        latest = parts.latest.of(known, ages >= window, unjudged, parts.grid.late_slots())
+        return replace(latest, muted=parts.incidents.mutes.at(known, latest.timestamp_ns))
 
     def channels_at(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return each channel's actual value, expected value and contribution, float64 [n, 3, C].
@@ -198,7 +199,7 @@ class Engine:
             ValueError: the cells do not have the size that their layout requires.
         """
         restore_series(self._parts, states, partition, now_ns)
-        self._meet(self._parts.series.of([state.name for state in states]))
+        self._decisions.meet(self._parts, [state.name for state in states])
 
     def take_over(self, other: Engine) -> None:
         """Continue every series with the artifact and options of the fresh engine `other`.
@@ -207,7 +208,7 @@ class Engine:
         """
         move_series(self._parts, other._parts)
         self._parts = other._parts
-        self._meet(self._parts.series.known())
+        self._decisions.meet(self._parts, self.latest.names)
 
     def _judge_readings(self, slots: NDArray[np.int32], readings: Readings, rounds: Rounds) -> None:
         """Note the readings, close the rows that they complete, and judge these."""
@@ -235,11 +236,6 @@ class Engine:
 
     def _result(self, rounds: Rounds) -> StepResult:
         return replace(rounds.result(), decisions=self._decisions.take_applied())
-
-    def _meet(self, slots: NDArray[np.int32]) -> None:
-        """Look for decisions about series that were restored or moved."""
-        names = [self._parts.series.names[slot] for slot in slots.tolist()]
-        self._decisions.meet(names, [self._parts.incidents.track(name) for name in names])
 
     def _count(self, verdicts: Verdicts, num_readings: int) -> None:
         """Add what happened in this step to the totals."""

@@ -188,6 +188,7 @@ class Latest:
     slot       int32 [n], the series' number, for `Engine.channels_at`
     missing    bool [n, channels], the channel has stopped sending while others of the series go on
     unjudged   for how long no row was judged
+    muted      bool [n], somebody muted the series at this row
     """
 
     names: tuple[str, ...]
@@ -199,6 +200,7 @@ class Latest:
     slot: NDArray[np.int32]
     missing: NDArray[np.bool_]
     unjudged: Unjudged
+    muted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     @property
     def is_judged(self) -> NDArray[np.bool_]:

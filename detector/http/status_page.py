@@ -89,6 +89,8 @@ class Status:
             "error_psi": None if math.isnan(snapshot.psi) else round(snapshot.psi, 3),
             "readings": snapshot.totals["readings"],
             "open_incidents": dict(snapshot.open_by_severity),
+            "lasting_incidents": snapshot.num_lasting,
+            "muted_series": int(np.count_nonzero(latest.muted)),
             "firing": [_firing(incident) for incident in firing(snapshot.open_incidents, _WORST)],
             "series": {state.label: num for state, num in zip(State, counts, strict=True)},
             "worst": [
@@ -128,6 +130,8 @@ def _tiles(status: Mapping[str, Any]) -> dict[str, str]:
     return {
         "ready": "yes" if status["ready"] else "not yet",
         "open incidents": str(_num_open(status)),
+        **({"lasting, to decide": str(status["lasting_incidents"])} if status["lasting_incidents"] else {}),
+        **({"series muted": str(status["muted_series"])} if status["muted_series"] else {}),
         "series judged now": judged_tile(status["judged"]),
         "messages behind": f"{status['lag_messages']:,}",
         **({} if status["lag_seconds"] is None else {"seconds behind": f"{status['lag_seconds']:,}"}),

@@ -47,6 +47,10 @@ class GroupEvent:
     fold: IncidentGroup
 
 
+_ALWAYS_SINGLE = ("lasting", "accepted", "rejected")
+"""What people decide about one incident, and what they are asked to decide."""
+
+
 def group_all(rules: FoldRules, incidents: Iterable[Incident]) -> tuple[IncidentGroup, ...]:
     """Return the groups among incidents that are all known already, given in any order."""
     if rules.num_series == 0:
@@ -78,7 +82,7 @@ class Grouping:
             if event.kind == "opened":
                 self._open[event.incident.id] = event.incident
         changes = [*self._joined(), *self._opened()]
-        single = [event for event in events if self._is_single(event)]
+        single = [event for event in events if event.kind in _ALWAYS_SINGLE or self._is_single(event)]
         changes += self._went_on({event.incident.id: event.incident for event in events})
         for event in events:
             if event.kind == "resolved":

@@ -1,7 +1,7 @@
 """Incidents that last: what is kept of their rows, and when the policy of their channels is due.
 
-An incident that opened by its score and stays open for `lasting_after` is lasting. `on_lasting` says what
-follows. `hold`: nothing. `offer`: one event, so that a person can decide. `learn`: its level is accepted.
+An incident that opened by its score and stays open for `lasting_after` is lasting. Then `on_lasting` applies.
+`hold`: nothing follows. `offer`: one event, so that a person can decide. `learn`: its level is accepted.
 """
 
 from __future__ import annotations

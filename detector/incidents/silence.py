@@ -187,16 +187,15 @@ class SilenceWatch:
             return SilenceEvents()
         last_seen = self._last_seen_ns.data[known]
         until_ns = self._stream_ns if limits.stream_after_ns else now_ns  # while others go on
-        late = (last_seen >= 0) & (until_ns - last_seen > limits.series_after_ns) & ~self._silent.data[known]
-        fallen = np.flatnonzero(late)
+        late = (last_seen >= 0) & (until_ns - last_seen > limits.series_after_ns)
+        fallen = np.flatnonzero(late & ~self._silent.data[known])
         if len(fallen) == 0:
             return SilenceEvents()
         muted = self._mutes(tuple(self._names[slot] for slot in known[fallen].tolist()), now_ns)
         muted |= self._incidents.mutes.at(known[fallen], np.full(len(fallen), now_ns))
         events, changed = [], []
         for at in fallen[~muted].tolist():
-            slot = int(known[at])
-            name = self._names[slot]
+            slot, name = int(known[at]), self._names[int(known[at])]
             incident = _incident(
                 self._incidents.scored_by, name, "silent", "warning", int(newest_ns[at]), now_ns
             )
@@ -215,18 +214,19 @@ class SilenceWatch:
         self._silent.data[slot] = False
         track = self._incidents.track_of(self._names[slot])
         assert track.silence is not None
-        incident, track.silence = track.silence, None
-        return IncidentEvent(
-            "resolved", at_ns, replace(incident, state="resolved", end_ns=at_ns, ending="over")
-        )
+        ended, track.silence = _ended(track.silence, at_ns), None
+        return ended
 
     def _end_of_stream_silence(self, slot: int, at_ns: int) -> IncidentEvent:
         track = self._incidents.track_of(self._names[slot])
         assert track.stream is not None
-        incident, track.stream = track.stream, None
-        return IncidentEvent(
-            "resolved", at_ns, replace(incident, state="resolved", end_ns=at_ns, ending="over")
-        )
+        ended, track.stream = _ended(track.stream, at_ns), None
+        return ended
+
+
+def _ended(incident: Incident, at_ns: int) -> IncidentEvent:
+    over = replace(incident, state="resolved", end_ns=at_ns, ending="over")
+    return IncidentEvent("resolved", at_ns, over)
 
 
 def _incident(

@@ -114,6 +114,8 @@ def _incidents(view: View) -> Iterator[Metric]:
     yield _plain("budget_allowed_alarms", budget.allowed)
     yield _plain("budget_used_ratio", budget.used)
     yield _plain("budget_series", _or_nan(budget.budget.num_series))
+    yield _plain("lasting_incidents", view.snapshot.num_lasting)
+    yield _plain("muted_series", int(np.count_nonzero(view.snapshot.latest.muted)))
     suppressed = view.snapshot.suppressed.items()
     yield _labelled("suppressed_rows_total", {(reason,): num for reason, num in suppressed})
 

@@ -87,6 +87,11 @@ class EngineView:
         severities: list[str] = [incident.severity for incident in self.open_incidents]
         return {name: severities.count(name) for name in SEVERITIES}
 
+    @property
+    def num_lasting(self) -> int:
+        """Number of open incidents that last and about which nobody has decided."""
+        return sum(one.lasting_ns is not None and one.decision is None for one in self.open_incidents)
+
     @classmethod
     def of(
         cls,

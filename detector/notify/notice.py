@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
@@ -32,6 +33,24 @@ class NoticeChannel(msgspec.Struct, frozen=True):
     upper: float | None = None
 
 
+class NoticeLearnt(msgspec.Struct, frozen=True):
+    """The level of a channel before and after it was accepted."""
+
+    name: str
+    old: float
+    new: float
+
+
+class NoticeDecision(msgspec.Struct, frozen=True):
+    """What a person decided, or the rule `on_lasting = "learn"`."""
+
+    action: str
+    who: str = ""
+    why: str = ""
+    by: str = "person"
+    learnt: tuple[NoticeLearnt, ...] = ()
+
+
 class Notice(msgspec.Struct, frozen=True):
     """One message of the alerts topic (docs/messages.md). Unknown fields are ignored."""
 
@@ -51,6 +70,14 @@ class Notice(msgspec.Struct, frozen=True):
     peak_score: float | None = None
     peak: datetime | None = None
     channels: tuple[NoticeChannel, ...] = ()
+    lasting_since: datetime | None = None
+    ending: str | None = None
+    decision: NoticeDecision | None = None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether receivers get it: a mute is no incident, and `resolved` has what was accepted."""
+        return self.event not in ("muted", "accepted")
 
     @property
     def is_resolved(self) -> bool:
@@ -74,6 +101,8 @@ class Notice(msgspec.Struct, frozen=True):
             patterns: Shell patterns such as `pump-*`; the series must match one of them.
             min_severity: The lowest severity that the receiver wants.
         """
+        if not self.is_told:
+            return False
         is_severe_enough = _rank(self.severity) >= _rank(min_severity)
         return is_severe_enough and any(fnmatchcase(self.series, pattern) for pattern in patterns)
 
@@ -97,8 +126,12 @@ def summary(notice: Notice) -> str:
     """Return one line: what is wrong, where, and what was expected."""
     if notice.ending == "retired":
         return f"{notice.series} sends nothing any more and was forgotten (since {time_text(notice.start)})"
+    if notice.is_resolved and notice.ending == "accepted":
+        return f"{notice.series}: {_learnt(notice)}"
     if notice.is_resolved:
         return f"{notice.series} is back to normal ({notice.severity} since {time_text(notice.start)})"
+    if notice.event == "lasting" and notice.channels:
+        return f"{notice.series} since {time_text(notice.start)}: {_channel(notice.channels[0])}"
     if not notice.channels:
         return f"{notice.series} {_REASONS.get(notice.reason, notice.reason)}"
     if notice.reason == "score":
@@ -113,11 +146,43 @@ def description(notice: Notice) -> str:
     until = f", until {time_text(notice.end)}" if notice.end is not None else ""
     head = f"{notice.severity} incident {notice.id} of {notice.series}"
     lines = [f"{head}: {notice.event}, since {time_text(notice.start)}{until}"]
-    if notice.peak_score is not None:
-        lines.append(f"peak score {notice.peak_score:.3g} (alarm above 1), reason {notice.reason}")
+    if notice.peak_score is not None and notice.reason == "score":
+        lines.append(f"highest score since then {notice.peak_score:.3g}")
+    else:
+        lines.append(f"reason {notice.reason}")
     lines += [_channel(channel) for channel in notice.channels]
+    lines += _decided(notice)
     lines.append(f"model {notice.model} {notice.version}".rstrip())
     return "\n".join(lines)
+
+
+def _decided(notice: Notice) -> list[str]:
+    """Return what was decided about the incident, or how to decide."""
+    if notice.decision is not None and notice.decision.action == "accept":
+        return [_learnt(notice)]
+    if notice.decision is not None and not notice.is_resolved:
+        return [f"rejected by {notice.decision.who}{_because(notice)}: a fault, open until it is over"]
+    if notice.event != "lasting":
+        return []
+    return [
+        "it lasts: if this is how it should be, accept it; if it is a fault, reject it",
+        f"streamgauge accept {notice.id} --config FILE",
+        f"streamgauge reject {notice.id} --config FILE",
+        f"streamgauge mute {shlex.quote(notice.series)} --for 2h --config FILE",
+    ]
+
+
+def _learnt(notice: Notice) -> str:
+    """Return who accepted which levels."""
+    decision = notice.decision or NoticeDecision("accept")
+    by = 'the rule on_lasting = "learn"' if decision.by == "policy" else decision.who
+    levels = ", ".join(f"{one.name} from {_number(one.old)} to {_number(one.new)}" for one in decision.learnt)
+    return f"accepted as normal by {by}{_because(notice)}: {levels or 'no level changed'}"
+
+
+def _because(notice: Notice) -> str:
+    has_reason = notice.decision is not None and notice.decision.why and notice.decision.by == "person"
+    return f" ({notice.decision.why})" if has_reason and notice.decision else ""
 
 
 def link_of(template: str, notice: Notice) -> str:

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterable
 
 from detector import logs
+from detector.delivery.messages import iso
+from detector.incidents.decision import Applied
 from detector.incidents.grouping import GroupEvent, Grouping
 from detector.incidents.incident import IncidentEvent
 from detector.incidents.rules import FoldRules
@@ -32,6 +34,11 @@ class IncidentLog:
 def log_incident(event: IncidentEvent) -> None:
     """Log one line for a change of an incident."""
     incident = event.incident
+    more: dict[str, object] = {}
+    if event.kind == "lasting":
+        more["remedy"] = f"decide: streamgauge accept (or reject) {incident.id} --config FILE"
+    if event.kind in ("accepted", "rejected") and incident.decision is not None:
+        more = _decided(incident.decision)
     logs.event(
         f"incident {event.kind}",
         _level(event.kind),
@@ -39,9 +46,31 @@ def log_incident(event: IncidentEvent) -> None:
         id=incident.id,
         severity=incident.severity,
         reason=incident.reason,
+        start=iso(incident.start_ns),
         peak_score=round(incident.peak_score, 2),
         channels=",".join(channel.name for channel in incident.channels),
+        **more,
     )
+
+
+def log_decisions(decisions: Iterable[Applied]) -> None:
+    """Log one line for each mute, and for each decision that came too late for its incident."""
+    for applied in decisions:
+        decision = applied.decision
+        if applied.outcome == "ignored":
+            told = {"series": decision.series, "incident": decision.incident, "who": decision.who}
+            logs.event(f"{decision.action} ignored: its incident is not open", logging.WARNING, **told)
+        elif decision.action == "mute" and decision.until_ns is not None:
+            until = iso(decision.until_ns)
+            logs.event(
+                "series muted", series=decision.series, until=until, who=decision.who, why=decision.why
+            )
+
+
+def _decided(applied: Applied) -> dict[str, object]:
+    """Return who decided, why, and which levels were learnt."""
+    learnt = ", ".join(f"{one.name}: {one.old:.4g} to {one.new:.4g}" for one in applied.learnt)
+    return {"who": applied.decision.who, "why": applied.decision.why, "by": applied.by, "learnt": learnt}
 
 
 def log_group(event: GroupEvent) -> None:
@@ -58,4 +87,4 @@ def log_group(event: GroupEvent) -> None:
 
 
 def _level(kind: str) -> int:
-    return logging.INFO if kind == "resolved" else logging.WARNING
+    return logging.INFO if kind in ("resolved", "accepted", "rejected") else logging.WARNING

@@ -15,7 +15,7 @@ from detector.http.judged_section import coverage_of
 from detector.metrics.recorder import Metrics
 from detector.service import systemd
 from detector.service.clock_log import ClockLog
-from detector.service.incident_log import IncidentLog
+from detector.service.incident_log import IncidentLog, log_decisions
 
 _MOST_NAMED = 12
 STALLED_SECONDS = 60.0
@@ -42,6 +42,7 @@ class TurnObserver:
         self._clocks.on_turn(self._metrics.engine, self._metrics.snapshot.series.latest)
         _log_forgotten(turn.result.forgotten)
         self._incidents.log(turn.result.incidents, self._metrics.engine.options.rules.fold)
+        log_decisions(turn.result.decisions)
 
     def on_wait(self, missing: str) -> None:
         """Take in that the loop waits for a right in Kafka: it is alive, and not ready."""

@@ -41,6 +41,7 @@ def needed(topic: str, prefix: str, group: str, identity: str) -> tuple[Right, .
         (ResourceType.GROUP, group, False, (READ,)),
         (ResourceType.TOPIC, f"{prefix}.", True, (WRITE, DESCRIBE, CREATE)),
         (ResourceType.TOPIC, f"{prefix}.state", False, (READ,)),
+        (ResourceType.TOPIC, f"{prefix}.decisions", False, (READ,)),
         (ResourceType.TRANSACTIONAL_ID, identity, False, (WRITE, DESCRIBE)),
     )
 

@@ -19,7 +19,7 @@ from detector.engine.decided.acceptance import accept
 from detector.engine.parts import Parts
 from detector.engine.rounds import Rounds
 from detector.incidents.decision import Applied, Decision
-from detector.incidents.incident import IncidentEvent, Track
+from detector.incidents.incident import IncidentEvent
 from detector.rows.grid import Rows
 
 
@@ -33,7 +33,7 @@ class Decisions:
     given    by series, with their numbers in ascending order
     newest   the greatest number given
     fresh    series with decisions that may not have been taken in
-    waiting  series of which decisions wait for their row
+    waiting  series with decisions that wait for their row
     applied  what took effect or was ignored since the last `take_applied`
     """
 
@@ -55,8 +55,9 @@ class Decisions:
                 self.given.setdefault(decision.series, []).append((number, decision))
                 self.fresh.add(decision.series)
 
-    def meet(self, names: Sequence[str], tracks: Sequence[Track | None]) -> None:
-        """Look again at series that are new here or were restored, with what is kept of them."""
+    def meet(self, parts: Parts, names: Sequence[str]) -> None:
+        """Look again at series that were restored, or moved to other parts of an engine."""
+        tracks = [parts.incidents.track(name) for name in names]
         self.fresh.update(name for name in names if name in self.given)
         pending = zip(names, tracks, strict=True)
         self.waiting.update(name for name, track in pending if track is not None and track.pending)

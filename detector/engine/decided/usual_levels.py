@@ -1,7 +1,7 @@
 """The usual level of each channel of each series: what an accepted stretch is compared with.
 
 Only rows that are judged and quiet count. The sums are whole numbers in units of a millionth of the channel's
-scale, so that their order does not matter: the levels do not depend on how the rows are cut into calls. At
+scale, so that their order does not matter. So the levels do not depend on how the rows are cut into calls. At
 every block of rows the older half of the weight goes, so that the level follows the last thousands of rows.
 """
 

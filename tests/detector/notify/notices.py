@@ -10,7 +10,7 @@ from detector.delivery.messages import MessageEncoder, Topics
 from detector.incidents.incident import ChannelEvidence, Incident, IncidentEvent, Kind, incident_id
 
 ENCODER = MessageEncoder(
-    Topics("scores", "alerts", "dead-letters", "state"), "pump", "v1", ("flow", "pressure")
+    Topics("scores", "alerts", "dead-letters", "state", "decisions"), "pump", "v1", ("flow", "pressure")
 )
 START_NS = 1_790_000_000_000_000_000
 SECOND_NS = 10**9

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,15 @@ from pydantic import SecretStr
 from detector.config.notify_schema import NotifySection
 from detector.errors import ConfigError
 from detector.notify.alertmanager import Alertmanager
-from detector.notify.notice import Notice, description, parse, summary
+from detector.notify.notice import (
+    Notice,
+    NoticeDecision,
+    NoticeLearnt,
+    description,
+    parse,
+    summary,
+    time_text,
+)
 from detector.notify.receivers import receiver_of
 from detector.notify.templates import parse_template, render
 from tests.detector.notify.notices import START_NS, message
@@ -42,8 +51,22 @@ def alerts_of(receiver: Alertmanager, change: Notice) -> list[dict]:
 def test_a_message_of_the_alerts_topic_is_put_into_words() -> None:
     opened = notice("opened")
     assert summary(opened) == "pump-1: flow is 7.764, expected 5.081 to 5.61"
-    assert "peak score 1.5 (alarm above 1)" in description(opened)
+    assert "highest score since then 1.5" in description(opened)
     assert summary(notice("resolved")).startswith("pump-1 is back to normal (warning since 20")
+
+
+def test_a_lasting_incident_has_the_commands_that_decide_and_an_accepted_one_what_was_learnt() -> None:
+    opened = notice("opened")
+    lasting = msgspec.structs.replace(opened, event="lasting")
+    assert summary(lasting).startswith(f"pump-1 since {time_text(opened.start)}: flow is 7.764")
+    for words in ("accept", "reject"):
+        assert f"streamgauge {words} {opened.id} --config FILE" in description(lasting)
+    assert "streamgauge mute pump-1 --for 2h" in description(lasting)
+    assert "streamgauge" not in description(opened)
+    decision = NoticeDecision("accept", "ada", "new pump", learnt=(NoticeLearnt("flow", 5.3, 7.8),))
+    over = msgspec.structs.replace(notice("resolved"), ending="accepted", decision=decision)
+    assert summary(over) == "pump-1: accepted as normal by ada (new pump): flow from 5.3 to 7.8"
+    assert not msgspec.structs.replace(opened, event="muted").matches(("*",), "info")
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"[]", b"{oops", b"\xff", b'{"event": 1}', b"null"])
