@@ -19,7 +19,7 @@ The library's names are imported when they are first used.
     >>> detector
     Detector(model, version unsaved, linear, channels flow)
     >>> detector.score(frame).columns.to_list()
-    ['series', 'score', 'state', 'expected_flow', 'contribution_flow']
+    ['series', 'score', 'p_value', 'state', 'expected_flow', 'contribution_flow']
 """
 
 from __future__ import annotations

@@ -106,6 +106,25 @@ def test_the_outcome_as_json_is_one_document_on_standard_output(
     assert summary["epochs"] == 2
 
 
+def test_a_budget_in_all_is_shared_by_the_series_of_the_history(
+    history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = tmp_path / "m"
+    arguments = ["--model", "linear", "--window", "8", "--out", str(entry)]
+    assert main(["train", str(history), *arguments, "--alarm-budget", "6/hour in all"]) == 0
+    spec = open_artifact(entry).spec
+    budget = f"6/hour in all of {spec.training['num_series']} series"
+    assert spec.threshold.alarm_budget == budget
+    assert f"for {budget.replace(' in', ' false alarms in')}\n" in capsys.readouterr().out
+    assert main(["calibrate", str(entry), "--alarm-budget", "6/hour in all of 900 series"]) == 0
+    assert "for 6/hour in all of 900 series" in capsys.readouterr().out
+    before, after = spec.threshold.limit, open_artifact(entry).spec.threshold.limit
+    assert before is not None
+    assert after is not None
+    assert after.alarms_a_row == pytest.approx(6 / 60 / 900)
+    assert before.alarms_a_row == pytest.approx(6 / 60 / spec.training["num_series"])
+
+
 def test_the_same_seed_gives_the_same_version_and_another_seed_another(history: Path, tmp_path: Path) -> None:
     versions = []
     for number, seed in enumerate((1, 1, 2)):
