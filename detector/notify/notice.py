@@ -71,7 +71,6 @@ class Notice(msgspec.Struct, frozen=True):
     peak: datetime | None = None
     channels: tuple[NoticeChannel, ...] = ()
     lasting_since: datetime | None = None
-    ending: str | None = None
     decision: NoticeDecision | None = None
 
     @property
