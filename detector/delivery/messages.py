@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from connectors.records import Message, Reject
 from detector.incidents.grouping import IncidentGroup
-from detector.incidents.incident import Incident, IncidentEvent
+from detector.incidents.incident import ChannelEvidence, Incident, IncidentEvent
 from detector.rows.series_arrays import lengths_of, starts_of
 from detector.scoring.verdicts import State, Verdicts
 
@@ -132,18 +132,24 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "end": iso(incident.end_ns) if incident.end_ns is not None else None,
         "peak_score": round(incident.peak_score, _DIGITS),
         "peak": iso(incident.peak_ns),
-        "channels": [
-            {
-                "name": channel.name,
-                "contribution": _known(channel.contribution),
-                "actual": _known(channel.actual),
-                "expected": _known(channel.expected),
-                "lower": _known(channel.lower),
-                "upper": _known(channel.upper),
-            }
-            for channel in incident.channels
-        ],
+        "channels": _channels_json(incident.channels),
+        "at_start": _channels_json(incident.at_start),
+        "newest": _channels_json(incident.newest),
     }
+
+
+def _channels_json(channels: tuple[ChannelEvidence, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": channel.name,
+            "contribution": _known(channel.contribution),
+            "actual": _known(channel.actual),
+            "expected": _known(channel.expected),
+            "lower": _known(channel.lower),
+            "upper": _known(channel.upper),
+        }
+        for channel in channels
+    ]
 
 
 def fold_json(fold: IncidentGroup) -> dict[str, Any]:

@@ -15,6 +15,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SEVERITIES = ("info", "warning", "critical")
 _REASONS = {
     "score": "behaves unlike the training data",
+    "cumulative": "departs a little, and does not return",
     "flatline": "is stuck",
     "out_of_range": "is outside its valid range",
     "missing": "sends nothing while other channels do",
@@ -50,6 +51,8 @@ class Notice(msgspec.Struct, frozen=True):
     peak_score: float | None = None
     peak: datetime | None = None
     channels: tuple[NoticeChannel, ...] = ()
+    at_start: tuple[NoticeChannel, ...] = ()
+    newest: tuple[NoticeChannel, ...] = ()
 
     @property
     def is_resolved(self) -> bool:
@@ -98,7 +101,7 @@ def summary(notice: Notice) -> str:
         return f"{notice.series} is back to normal ({notice.severity} since {time_text(notice.start)})"
     if not notice.channels:
         return f"{notice.series} {_REASONS.get(notice.reason, notice.reason)}"
-    if notice.reason == "score":
+    if notice.reason in ("score", "cumulative"):
         return f"{notice.series}: {_channel(notice.channels[0])}"
     return f"{notice.series}: {notice.channel} {_REASONS.get(notice.reason, notice.reason)}" + (
         f" at {notice.channels[0].actual:.4g}" if notice.channels[0].actual is not None else ""
@@ -111,10 +114,17 @@ def description(notice: Notice) -> str:
     head = f"{notice.severity} incident {notice.id} of {notice.series}"
     lines = [f"{head}: {notice.event}, since {time_text(notice.start)}{until}"]
     if notice.peak_score is not None:
-        lines.append(f"peak score {notice.peak_score:.3g} (alarm above 1), reason {notice.reason}")
+        lines.append(_strength(notice, notice.peak_score))
     lines += [_channel(channel) for channel in notice.channels]
     lines.append(f"model {notice.model} {notice.version}".rstrip())
     return "\n".join(lines)
+
+
+def _strength(notice: Notice, peak_score: float) -> str:
+    """Return how strong the evidence is; a sum of small departures has no peak that means anything."""
+    if notice.reason == "cumulative" and peak_score <= 1.0:
+        return f"small departures have added up, reason {notice.reason}"
+    return f"peak score {peak_score:.3g} (alarm above 1), reason {notice.reason}"
 
 
 def link_of(template: str, notice: Notice) -> str:
