@@ -32,7 +32,8 @@ are from predicted ones; 1.0 is the threshold.
 
 - The model knows its history only. Rare patterns of it score high; faults in it count as normal.
 - The threshold {threshold_kind}.
-{lasting}- A series has its first score after {shortest} rows, full accuracy after {window} rows. It starts again after
+{lasting}\
+- A series has its first score after {shortest} rows, full accuracy after {window} rows. It starts again after
   a gap of more than {max_gap} rows.
 {notes}"""
 

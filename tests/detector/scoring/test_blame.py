@@ -14,7 +14,7 @@ from connectors.records import Readings
 from detector.artifact.spec import Artifact
 from detector.engine.engine import Engine
 from detector.incidents.incident import IncidentEvent
-from detector.scoring.blame import held_peaks
+from detector.scoring.lasting.blame import held_peaks
 from trainer.config import TrainConfig
 
 NAMES = ("torque", "speed", "current", "vibration")

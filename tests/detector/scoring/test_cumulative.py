@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from detector.artifact.reference import Reference
-from detector.scoring.cumulative import CumulativeEvidence, clipped_sums
+from detector.scoring.lasting.cumulative import CumulativeEvidence, clipped_sums
 
 
 def reference(threshold: float = 20.0, allowance: float = 0.25, channels: int = 1) -> Reference:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import trainer
 from detector.artifact.reference import Reference, check_reference, reference_from
 from detector.artifact.spec import Artifact
-from detector.scoring.reference import ReferenceResiduals, RunningMeans
+from detector.scoring.lasting.reference import ReferenceResiduals, RunningMeans
 from trainer.config import TrainConfig
 
 NAMES = ("speed", "flow", "pressure", "noise")
