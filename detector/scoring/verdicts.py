@@ -68,7 +68,7 @@ class Verdicts:
     missing       bool [n, channels], the channel has stopped sending while others of the series go on
     paged         bool [n], the row counts for incidents: its score is above `threshold`, or `cumulative` is
                   above its own page level
-    cumulative    float64 [n], evidence of small departures that last, see `detector.scoring.lasting`; above 1 is
+    cumulative    evidence of small departures that last, float64 [n] (`detector.scoring.lasting`); above 1 is
                   anomalous; NaN where unknown, and in provisional verdicts
     """
 

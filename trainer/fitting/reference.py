@@ -135,7 +135,8 @@ def allowances(departures: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]
     """Return the departure of each channel that is no evidence, float64 [C], at least a quarter spread.
 
     A channel whose residual wanders for hours is allowed as much as it wanders. That is twice the standard
-    deviation of means over 256 rows, or three times that of means over 1,024. Few blocks know it badly: they allow more.
+    deviation of means over 256 rows, or three times that of means over 1,024.
+    Few blocks know it badly: they allow more.
 
     Args:
         departures: One float64 [n, C] for each series, in spreads, NaN where unknown.

@@ -122,7 +122,8 @@ class CredibleValues:
     ) -> NDArray[np.float64]:
         """Return expected values in the units of the model, float64 [n, C], within the range of the history.
 
-        The reference replaces the window model where that left the range, or follows the fault. It follows where
+        The reference replaces the window model where that left the range, or follows the fault. It
+        follows where
         its residual is less than half of what the reference finds.
 
         Args:
