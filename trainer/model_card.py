@@ -33,6 +33,7 @@ are from predicted ones; 1.0 is the threshold.
 
 - The model knows its history only. Rare patterns of it score high; faults in it count as normal.
 - The threshold {threshold_kind}.
+{lasting}\
 - A series has its first score after {shortest} rows, full accuracy after {window} rows. It starts again after
   a gap of more than {max_gap} rows.
 {notes}"""
@@ -49,6 +50,7 @@ In it, the sizes above are to be multiplied by the factor. Any other series is j
 
 """
 _MOST_LINES, _MOST_NAMED = 50, 5
+_WANDERS = 0.45
 _STATIC = "is static: it holds while normal errors look like those of the calibration part"
 _ADAPTIVE = (
     "stands still; many short, small alarms of a series raise its page level, so that they keep to the budget"
@@ -66,6 +68,7 @@ def model_card(spec: Spec) -> str:
         window=spec.window,
         shortest=min(member.window for member in spec.members),
         threshold_kind=_ADAPTIVE if spec.threshold.limit else _STATIC,
+        lasting=_lasting(spec),
         num_channels=len(spec.channels),
         interval=spec.interval_ns / 1e9,
         channels=", ".join(spec.channel_names),
@@ -167,6 +170,20 @@ def _own_scales(spec: Spec) -> str:
     more = len(entries) - _MOST_LINES
     rest = f"\n\n{more:,} more are in the artifact." if more > 0 else ""
     return _SCALES.format(lines="\n".join(lines) + rest)
+
+
+def _lasting(spec: Spec) -> str:
+    """Return the lines of the card on departures that last, in Markdown."""
+    if spec.reference is None:
+        return "- The history is too short for a reference: small departures that last do not add up.\n"
+    used = zip(spec.channel_names, spec.reference.threshold, spec.reference.allowance, strict=True)
+    out = [name for name, threshold, _ in used if not threshold]
+    used = zip(spec.channel_names, spec.reference.threshold, spec.reference.allowance, strict=True)
+    slow = [name for name, threshold, allowance in used if threshold and allowance > _WANDERS]
+    lines = ["- Departures of half the usual size add up while they last"]
+    lines.append(f"; those of {_some(slow)} must be larger, as it wanders" if slow else "")
+    lines.append(f"; {_some(out)} is left out, as it wanders too much" if out else "")
+    return "".join(lines) + ".\n"
 
 
 def _some(names: list[str]) -> str:

@@ -23,7 +23,7 @@ class Reference:
     All numbers are in the units of the model; "spread" is the usual size of a channel's residual.
 
     weights    F + 1 lists of one number for each channel: the constant, then one list for each feature
-               (`detector.scoring.reference`); a channel has weight 0 for its own features
+               (`detector.scoring.lasting.reference`); a channel has weight 0 for its own features
     spread     of the residual of each channel
     baseline   mean residual of each channel
     baselines  series -> its own mean residuals

@@ -1,7 +1,7 @@
 """Find where the cumulative evidence of a channel is an alarm, so that it keeps to its share of the budget.
 
 The peaks of a sum that falls back to 0 again and again have an exponential tail (Siegmund, Sequential
-Analysis, 1985). Its scale is estimated from the declustered peaks, and enlarged by its own standard error.
+Analysis, 1985). Its scale is estimated from the declustered peaks, and enlarged by twice its standard error.
 """
 
 from __future__ import annotations
@@ -71,5 +71,5 @@ def _exceeded(sums: NDArray[np.float64], segments: NDArray[np.int64], events_a_r
             break
     if len(peaks) < _FEWEST_PEAKS:
         return 0.0
-    scale = float((peaks - level).mean()) * (1.0 + len(peaks) ** -0.5)
+    scale = float((peaks - level).mean()) * (1.0 + 2.0 * len(peaks) ** -0.5)
     return float(level + scale * np.log(max(len(peaks) / len(sums) / events_a_row, 1.0)))

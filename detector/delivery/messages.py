@@ -19,7 +19,7 @@ from connectors.records import Message, Reject
 from detector.calibration.p_values import PValues
 from detector.incidents.decision import Applied, Decision
 from detector.incidents.grouping import IncidentGroup
-from detector.incidents.incident import Incident, IncidentEvent
+from detector.incidents.incident import ChannelEvidence, Incident, IncidentEvent
 from detector.rows.series_arrays import lengths_of, starts_of
 from detector.scoring.verdicts import State, Verdicts
 
@@ -159,18 +159,24 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "lasting_since": iso(incident.lasting_ns) if incident.lasting_ns is not None else None,
         "ending": incident.ending,
         "decision": None if incident.decision is None else applied_json(incident.decision),
-        "channels": [
-            {
-                "name": channel.name,
-                "contribution": _known(channel.contribution),
-                "actual": _known(channel.actual),
-                "expected": _known(channel.expected),
-                "lower": _known(channel.lower),
-                "upper": _known(channel.upper),
-            }
-            for channel in incident.channels
-        ],
+        "channels": _channels_json(incident.channels),
+        "at_start": _channels_json(incident.at_start),
+        "newest": _channels_json(incident.newest),
     }
+
+
+def _channels_json(channels: tuple[ChannelEvidence, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": channel.name,
+            "contribution": _known(channel.contribution),
+            "actual": _known(channel.actual),
+            "expected": _known(channel.expected),
+            "lower": _known(channel.lower),
+            "upper": _known(channel.upper),
+        }
+        for channel in channels
+    ]
 
 
 def decision_json(decision: Decision) -> dict[str, Any]:

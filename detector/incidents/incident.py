@@ -9,7 +9,7 @@ from typing import Literal
 from detector.incidents.decision import Applied, Decision
 from detector.incidents.rules import Suppression
 
-Reason = Literal["score", "flatline", "out_of_range", "missing", "silent", "stream_silent"]
+Reason = Literal["score", "cumulative", "flatline", "out_of_range", "missing", "silent", "stream_silent"]
 Severity = Literal["warning", "critical"]
 Kind = Literal["opened", "escalated", "lasting", "accepted", "rejected", "resolved"]
 Ending = Literal["over", "accepted", "retired"]
@@ -17,7 +17,7 @@ Ending = Literal["over", "accepted", "retired"]
 
 @dataclass(frozen=True, slots=True)
 class ChannelEvidence:
-    """One channel at the incident's worst row, in physical units; NaN where unknown."""
+    """One channel at one row of an incident, in physical units; NaN where unknown."""
 
     name: str
     contribution: float
@@ -35,7 +35,9 @@ class Incident:
     opened_ns   the row that completed the rule
     end_ns      once resolved: the last row that was not quiet
     peak_score  the highest score so far, at `peak_ns`
-    channels    the greatest contributions at the worst row
+    channels    the greatest contributions at the worst row, never at one of the recovery
+    at_start    the same at the row that opened it
+    newest      the same at the newest bad row
     held_by     the rules that delayed its opening
     flapping    it stays open longer, because the series keeps turning bad and good
     lasting_ns  the row at which it was offered as lasting
@@ -61,6 +63,8 @@ class Incident:
     lasting_ns: int | None = None
     decision: Applied | None = None
     ending: Ending | None = None
+    at_start: tuple[ChannelEvidence, ...] = ()
+    newest: tuple[ChannelEvidence, ...] = ()
 
     @property
     def is_rejected(self) -> bool:

@@ -158,20 +158,23 @@ class Lifecycle:
         at_ns = int(verdicts.timestamp_ns[row])
         series = verdicts.names[verdicts.series[row]]
         start_ns = at_ns if track.since_ns is None else track.since_ns
+        channels = self._evidence(verdicts, row)
         return Incident(
             id=incident_id(self.scored_by.model, series, start_ns),
             model=self.scored_by.model,
             version=self.scored_by.version,
             series=series,
             state="firing",
-            reason=_REASONS.get(State(int(verdicts.state[row])), "score"),
+            reason=_reason(verdicts, row),
             severity=self._severity(float(rows.strength[row])),
             start_ns=start_ns,
             opened_ns=at_ns,
             end_ns=None,
             peak_score=score,
             peak_ns=at_ns,
-            channels=self._evidence(verdicts, row),
+            channels=channels,
+            at_start=channels,
+            newest=channels,
             held_by=tuple(track.held),
             flapping=0 < self.rules.flap_incidents <= len(track.openings),
         )
@@ -197,8 +200,12 @@ class Lifecycle:
             return None
         severity = max(incident.severity, self._severity(float(rows.strength[row])), key=_SEVERITIES.index)
         worse = replace(incident, severity=severity)
+        if rows.bad[row]:
+            worse = replace(worse, newest=self._evidence(verdicts, row))
         if score > incident.peak_score:
-            worse = replace(worse, peak_score=score, peak_ns=at_ns, channels=self._evidence(verdicts, row))
+            worse = replace(worse, peak_score=score, peak_ns=at_ns)
+            if rows.bad[row] and not is_recovery(incident.at_start, worse.newest):
+                worse = replace(worse, channels=worse.newest)
         track.incident = worse
         return "escalated" if severity != incident.severity else None
 
@@ -241,3 +248,23 @@ def _holding(rows: FilteredRows, row: int) -> Suppression | None:
     if not rows.held[row]:
         return None
     return "muted" if rows.muted[row] else "maintenance"
+
+
+def is_recovery(at_start: tuple[ChannelEvidence, ...], now: tuple[ChannelEvidence, ...]) -> bool:
+    """Return whether the channel most to blame departs to the other side than when the incident opened.
+
+    The return to normal after a long fault looks like a fault of the opposite sign. It says nothing of what
+    was wrong.
+    """
+    if not now:
+        return False
+    departed = [one.actual - one.expected for one in at_start if one.name == now[0].name]
+    return bool(departed) and departed[0] * (now[0].actual - now[0].expected) < 0
+
+
+def _reason(verdicts: Verdicts, row: int) -> Reason:
+    """Return why an incident opens at this row."""
+    state = State(int(verdicts.state[row]))
+    if state == State.ANOMALOUS and not verdicts.score[row] > verdicts.threshold[row]:
+        return "cumulative"
+    return _REASONS.get(state, "score")

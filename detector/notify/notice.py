@@ -16,6 +16,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SEVERITIES = ("info", "warning", "critical")
 _REASONS = {
     "score": "behaves unlike the training data",
+    "cumulative": "departs a little, and does not return",
     "flatline": "is stuck",
     "out_of_range": "is outside its valid range",
     "missing": "sends nothing while other channels do",
@@ -72,6 +73,8 @@ class Notice(msgspec.Struct, frozen=True):
     channels: tuple[NoticeChannel, ...] = ()
     lasting_since: datetime | None = None
     decision: NoticeDecision | None = None
+    at_start: tuple[NoticeChannel, ...] = ()
+    newest: tuple[NoticeChannel, ...] = ()
 
     @property
     def is_told(self) -> bool:
@@ -133,7 +136,7 @@ def summary(notice: Notice) -> str:
         return f"{notice.series} since {time_text(notice.start)}: {_channel(notice.channels[0])}"
     if not notice.channels:
         return f"{notice.series} {_REASONS.get(notice.reason, notice.reason)}"
-    if notice.reason == "score":
+    if notice.reason in ("score", "cumulative"):
         return f"{notice.series}: {_channel(notice.channels[0])}"
     return f"{notice.series}: {notice.channel} {_REASONS.get(notice.reason, notice.reason)}" + (
         f" at {notice.channels[0].actual:.4g}" if notice.channels[0].actual is not None else ""
@@ -145,14 +148,20 @@ def description(notice: Notice) -> str:
     until = f", until {time_text(notice.end)}" if notice.end is not None else ""
     head = f"{notice.severity} incident {notice.id} of {notice.series}"
     lines = [f"{head}: {notice.event}, since {time_text(notice.start)}{until}"]
-    if notice.peak_score is not None and notice.reason == "score":
-        lines.append(f"highest score since then {notice.peak_score:.3g}")
-    else:
-        lines.append(f"reason {notice.reason}")
+    lines.append(_strength(notice))
     lines += [_channel(channel) for channel in notice.channels]
     lines += _decided(notice)
     lines.append(f"model {notice.model} {notice.version}".rstrip())
     return "\n".join(lines)
+
+
+def _strength(notice: Notice) -> str:
+    """Return how strong the evidence is; a sum of small departures has no peak that means anything."""
+    if notice.reason == "cumulative" and (notice.peak_score or 0.0) <= 1.0:
+        return "small departures have added up"
+    if notice.peak_score is not None and notice.reason in ("score", "cumulative"):
+        return f"highest score since then {notice.peak_score:.3g}"
+    return f"reason {notice.reason}"
 
 
 def _decided(notice: Notice) -> list[str]:

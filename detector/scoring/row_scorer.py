@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.scoring.ensemble_error import EnsembleError
-from detector.scoring.lasting_evidence import LastingEvidence, RowEvidence
+from detector.scoring.lasting.evidence import LastingEvidence, RowEvidence
 from detector.scoring.overlap import RowOutput
 from detector.scoring.page_level import CLOSE, PageLevel
 from detector.scoring.series_scales import SeriesScales

@@ -66,9 +66,10 @@ class Verdicts:
     contribution  float32 [n, channels], each channel's share of the error; sums to 1; NaN where unknown
     threshold     float64 [n], the page level: the score from which the row counts for incidents; at least 1
     missing       bool [n, channels], the channel has stopped sending while others of the series go on
-    paged         bool [n], the row counts for incidents: its score is above `threshold`
-    cumulative    float64 [n], evidence of small departures that last (`detector.scoring.cumulative`); above 1
-                  is anomalous; NaN where unknown, and in provisional verdicts
+    paged         bool [n], the row counts for incidents: its score is above `threshold`, or `cumulative` is
+                  above its own page level
+    cumulative    evidence of small departures that last, float64 [n] (`detector.scoring.lasting`); above 1 is
+                  anomalous; NaN where unknown, and in provisional verdicts
     """
 
     names: tuple[str, ...]

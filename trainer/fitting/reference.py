@@ -1,7 +1,7 @@
 """Fit the frozen reference: each channel by the others, in closed form, in one pass over the history.
 
 Every series is cut into a few parts of time. The residuals of a part come from a regression that did not
-see it (cross-validation by contiguous parts), so a level of operation that only one part has shows as the
+see it (cross-validation by contiguous parts). A level of operation that only one part has shows as the
 departure that a new level would be. Sums of squares and products of each part are all that is kept.
 
 Letters: n rows, C channels, F features, P parts, B blocks.
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from detector.artifact.reference import BUDGET_SHARE, Reference, num_features
 from detector.artifact.spec import Spec
 from detector.calibration.cumulative_threshold import cumulative_threshold
+from detector.scoring.lasting.reference import RunningMeans, features, owners, predicted
 from detector.scoring.preprocessing import scale_rows
-from detector.scoring.reference import RunningMeans, features, owners, predicted
 from trainer.data.history import History, Segment, by_series
 
 _PARTS = 5
@@ -63,31 +63,11 @@ def fit_reference(spec: Spec, history: History) -> Reference | None:
     if sums.rows.sum() < max(_LEAST_ROWS, 4 * num_features(num_channels)):
         return None
     weights = _solved(sums.square.sum(axis=0), sums.product.sum(axis=0), num_channels)
-    without = np.stack(
-        [
-            _solved(sums.square.sum(axis=0) - one, sums.product.sum(axis=0) - other, num_channels)
-            for one, other in zip(sums.square, sums.product, strict=True)
-        ]
-    )
-    residuals, lowest, highest = _residuals_of(spec, history, without)
-    joined = np.concatenate(residuals.values)
-    baseline, spread = robust_center(joined)
+    residuals, lowest, highest = _residuals_of(spec, history, _without_each_part(sums, num_channels))
+    baseline, spread = robust_center(np.concatenate(residuals.values))
     own = _baselines(residuals, baseline, spread)
-    departures = [
-        np.clip((values - own.get(series, baseline)) / spread, -_MOST, _MOST)
-        for series, values in zip(residuals.series, residuals.values, strict=True)
-    ]
-    allowance = allowances(departures)
-    threshold = np.array(
-        [
-            cumulative_threshold(departures, channel, float(allowance[channel]), spec, BUDGET_SHARE)
-            if allowance[channel] <= _MOST_ALLOWANCE
-            else 0.0
-            for channel in range(num_channels)
-        ]
-    )
+    allowance, threshold = _limits(spec, residuals, own, baseline, spread)
     between = np.std(list(own.values()), axis=0) / spread if len(own) > 1 else np.zeros(num_channels)
-    influence = _influence(spec, history, weights, spread)
     return Reference(
         weights=_table(weights),
         spread=_list(spread),
@@ -95,11 +75,40 @@ def fit_reference(spec: Spec, history: History) -> Reference | None:
         allowance=_list(np.minimum(allowance, 1e6)),
         unknown=_list(2.0 * between),
         threshold=_list(threshold),
-        influence=_table(influence),
+        influence=_table(_influence(spec, history, weights, spread)),
         lowest=_list(lowest),
         highest=_list(highest),
         baselines={series: _list(values) for series, values in own.items()},
     )
+
+
+def _without_each_part(sums: _Sums, num_channels: int) -> NDArray[np.float64]:
+    """Return the weights of the history without each of its parts, float64 [P, F + 1, C]."""
+    square, product = sums.square.sum(axis=0), sums.product.sum(axis=0)
+    parts = zip(sums.square, sums.product, strict=True)
+    return np.stack([_solved(square - one, product - other, num_channels) for one, other in parts])
+
+
+def _limits(
+    spec: Spec,
+    residuals: _Residuals,
+    own: dict[str, NDArray[np.float64]],
+    baseline: NDArray[np.float64],
+    spread: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return allowance and threshold of each channel, float64 [C] each."""
+    departures = [
+        np.clip((values - own.get(series, baseline)) / spread, -_MOST, _MOST)
+        for series, values in zip(residuals.series, residuals.values, strict=True)
+    ]
+    allowance = allowances(departures)
+    threshold = [
+        cumulative_threshold(departures, channel, allowed, spec, BUDGET_SHARE)
+        if allowed <= _MOST_ALLOWANCE
+        else 0.0
+        for channel, allowed in enumerate(allowance.tolist())
+    ]
+    return allowance, np.array(threshold)
 
 
 def robust_center(residuals: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -125,8 +134,9 @@ def robust_center(residuals: NDArray[np.float64]) -> tuple[NDArray[np.float64], 
 def allowances(departures: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Return the departure of each channel that is no evidence, float64 [C], at least a quarter spread.
 
-    A channel whose residual wanders for hours is allowed as much as it wanders: twice the standard deviation
-    of means over 256 rows, three times that of means over 1,024. Few blocks know it badly: they allow more.
+    A channel whose residual wanders for hours is allowed as much as it wanders. That is twice the standard
+    deviation of means over 256 rows, or three times that of means over 1,024.
+    Few blocks know it badly: they allow more.
 
     Args:
         departures: One float64 [n, C] for each series, in spreads, NaN where unknown.

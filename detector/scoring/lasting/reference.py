@@ -198,8 +198,8 @@ class ReferenceResiduals:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the departures of the next rows, float64 [n, C], and their running means, float64 [n, 2, C].
 
-        A departure is NaN where the channel has no value, where too much of what it depends on has none, and
-        in the first rows of a series, which has no running means yet.
+        A departure is NaN where the channel has no value, or too much of what it depends on has none. It is
+        NaN in the first rows of a series too, which has no running means yet.
 
         Args:
             slot: The series of each row, int32 [n]; rows are sorted by slot and row.

@@ -1,8 +1,10 @@
 """Add up small departures that last: a cumulative sum of each channel, upwards and downwards.
 
-After each row the sum is max(0, sum + departure - allowance) (Page, Biometrika 1954; its delay is least for
-a given rate of false alarms: Lorden, 1971). A departure of half a spread then adds up, and one below the
-allowance does not. A single row counts at most 3 spreads. A sum stays below 1.25 times its threshold, so that
+After each row the sum is max(0, sum + departure - allowance) (Page, Biometrika 1954). Its delay is the
+least for a given rate of false alarms (Lorden, 1971).
+A departure of half a spread then adds up, and one below
+the allowance does not. A single row counts at most 3 spreads. A sum stays below 1.25 times its threshold,
+so that
 it falls soon after the departure has ended. It stands still where the departure is unknown.
 
 All sums are whole numbers, so they do not depend on how the rows are cut into calls. Without its upper

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from detector.artifact.reference import BUDGET_SHARE, Reference
 from detector.artifact.spec import PageLimit
 from detector.rows.series_arrays import SeriesArray
-from detector.scoring.blame import CredibleValues, HeldBlame
-from detector.scoring.cumulative import CumulativeEvidence, Evidence
+from detector.scoring.lasting.blame import CredibleValues, HeldBlame
+from detector.scoring.lasting.cumulative import CumulativeEvidence, Evidence
+from detector.scoring.lasting.reference import ReferenceResiduals, RunningMeans
 from detector.scoring.overlap import RowOutput
 from detector.scoring.page_level import PageLevel
-from detector.scoring.reference import ReferenceResiduals, RunningMeans
 from detector.scoring.series_scales import SeriesScales
 
 

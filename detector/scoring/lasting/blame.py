@@ -58,8 +58,8 @@ class HeldBlame:
         """Return how much each channel is to blame, float64 [n, C], at least 0.
 
         It adds the fall of the evidence of late, and that of the mean departure of the last rows. What the
-        windows see counts as far as the others do not explain the channel: the wrong rhythm of a channel
-        that depends on no other is seen by windows alone.
+        windows see counts as far as the others do not explain the channel. The wrong rhythm of a channel that
+        depends on no other is seen by windows alone.
 
         Args:
             windows: Blame by the windows: mean squared residuals in usual units, float64 [n, C].
@@ -122,8 +122,9 @@ class CredibleValues:
     ) -> NDArray[np.float64]:
         """Return expected values in the units of the model, float64 [n, C], within the range of the history.
 
-        The reference replaces the window model where that left the range, or follows the fault: its residual
-        is less than half of what the reference finds.
+        The reference replaces the window model where that left the range, or follows the fault. It
+        follows where
+        its residual is less than half of what the reference finds.
 
         Args:
             actual: The rows, float64 [n, C], NaN where unknown.
