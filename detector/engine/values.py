@@ -113,7 +113,7 @@ class StepResult:
     verdicts     final verdicts
     incidents    what changed among incidents
     provisional  verdicts of new rows at which a window ends; none if the model has no delay
-    forgotten    series of which nothing is known any more
+    forgotten    the series that vanished; nothing of them is known any more
     """
 
     verdicts: Verdicts
