@@ -33,7 +33,7 @@ class Incident:
     start_ns    the first bad row
     opened_ns   the row that completed the rule
     end_ns      once resolved: the last row that was not quiet
-    peak_score  the highest score so far, at `peak_ns`
+    peak_score  the highest score so far, at `peak_ns`; 0 where no row had one: show `known_peak`
     channels    the greatest contributions at the worst row
     held_by     the rules that delayed its opening
     flapping    it stays open longer, because the series keeps turning bad and good
@@ -56,6 +56,11 @@ class Incident:
     held_by: tuple[Suppression, ...] = ()
     flapping: bool = False
     ending: Ending = "over"
+
+    @property
+    def known_peak(self) -> float | None:
+        """The highest score; None where no row of it had one, as in silence or of missing channels."""
+        return self.peak_score or None
 
 
 @dataclass(frozen=True, slots=True)

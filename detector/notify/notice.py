@@ -115,6 +115,8 @@ def description(notice: Notice) -> str:
     lines = [f"{head}: {notice.event}, since {time_text(notice.start)}{until}"]
     if notice.peak_score is not None:
         lines.append(f"peak score {notice.peak_score:.3g} (alarm above 1), reason {notice.reason}")
+    else:
+        lines.append(f"no row has a score, reason {notice.reason}")
     lines += [_channel(channel) for channel in notice.channels]
     lines.append(f"model {notice.model} {notice.version}".rstrip())
     return "\n".join(lines)

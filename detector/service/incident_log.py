@@ -39,7 +39,7 @@ def log_incident(event: IncidentEvent) -> None:
         id=incident.id,
         severity=incident.severity,
         reason=incident.reason,
-        peak_score=round(incident.peak_score, 2),
+        peak_score="unknown" if incident.known_peak is None else round(incident.known_peak, 2),
         channels=",".join(channel.name for channel in incident.channels),
     )
 
