@@ -56,7 +56,7 @@ class BacktestResult:
         state, reason, severity  firing or resolved; score, flatline, out_of_range, ...; warning or critical
         start, opened            first bad row; row that opened the incident
         end                      last bad row; NaT while the incident is firing
-        peak, peak_score         row with the highest score, and this score
+        peak, peak_score         row with the highest score, and this score; NaN where no row has one
         channels                 channels with the greatest contributions at the peak, greatest first
         flapping, held_by        see docs/incidents.md
 

@@ -23,9 +23,10 @@ def main(bootstrap: str, topic: str, idle_ms: float = float("inf")) -> None:
     for message in consumer:
         alert = json.loads(message.value)
         blamed = ", ".join(channel["name"] for channel in alert["channels"])
+        score = "unknown" if alert["peak_score"] is None else f"{alert['peak_score']:.2f}"
         print(
             f"{alert['at']} {alert['event']:9} {alert['series']} {alert['severity']}"
-            f" score {alert['peak_score']:.2f} {blamed} [{alert['id']}]",
+            f" score {score} {blamed} [{alert['id']}]",
             flush=True,
         )
     consumer.close()

@@ -118,7 +118,7 @@ def _cells(incident: Incident) -> tuple[str, ...]:
         iso(incident.end_ns) if incident.end_ns is not None else "open",
         incident.severity,
         incident.reason.replace("_", " "),
-        f"{incident.peak_score:.2f}" if incident.peak_score else "unknown",  # 0: no row had a score
+        "unknown" if incident.known_peak is None else f"{incident.known_peak:.2f}",
         ", ".join(map(_channel, incident.channels)),
         incident.id,
     )

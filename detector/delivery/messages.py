@@ -154,7 +154,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "start": iso(incident.start_ns),
         "opened": iso(incident.opened_ns),
         "end": iso(incident.end_ns) if incident.end_ns is not None else None,
-        "peak_score": round(incident.peak_score, _DIGITS),
+        "peak_score": None if incident.known_peak is None else round(incident.known_peak, _DIGITS),
         "peak": iso(incident.peak_ns),
         "lasting_since": iso(incident.lasting_ns) if incident.lasting_ns is not None else None,
         "ending": incident.ending,

@@ -90,7 +90,7 @@ class Saved:
         return frozenset(state.name for state in self.states)
 
     def forgotten_in(self, resume: Resume) -> dict[str, int]:
-        """Return what the mark says of forgotten series, if the partition is resumed by it."""
+        """Return the ends of forgotten series by the mark, if the partition is resumed from it."""
         found = {} if self.mark is None else self.mark.forgotten
         return {name: end for name, end in found.items() if name in resume.holds}
 

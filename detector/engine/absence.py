@@ -5,7 +5,7 @@ series that comes again is a new one.
 
 How silence is measured. The time during which the service listened is added up. A pause of the process, a
 jump of its clock, or an outage of Kafka are no time without a reading. Nothing is added during a replay, nor
-while the whole stream is reported silent: a series that cannot be heard has not vanished. The sum is part of
+while the whole stream is reported silent: then nothing can arrive of any series. The sum is part of
 the saved state, so that restarts do not begin it again.
 """
 

@@ -146,7 +146,7 @@ class StepResult:
     incidents    what changed among incidents
     provisional  verdicts of new rows at which a window ends; none if the model has no delay
     decisions    what people decided and took effect, or was ignored
-    forgotten    series of which nothing is known any more
+    forgotten    the series that vanished; nothing of them is known any more
     """
 
     verdicts: Verdicts

@@ -228,7 +228,7 @@ def _firing(incident: Incident) -> dict[str, Any]:
         "severity": incident.severity,
         "reason": incident.reason,
         "channel": incident.channels[0].name if incident.channels else None,
-        "peak_score": round(incident.peak_score, 3),
+        "peak_score": None if incident.known_peak is None else round(incident.known_peak, 3),
         "start_ms": incident.start_ns // 1_000_000,
     }
 
@@ -240,7 +240,7 @@ def _incidents(firing: Sequence[Mapping[str, Any]]) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(one['series'])}<td{' class=bad' if one['severity'] == 'critical' else ''}>"
         f"{one['severity']}<td>{html.escape(one['reason'].replace('_', ' '))}"
-        f"<td>{html.escape(one['channel'] or '-')}<td>{one['peak_score']}"
+        f"<td>{html.escape(one['channel'] or '-')}<td>{'unknown' if one['peak_score'] is None else one['peak_score']}"
         f"<td>{np.datetime64(one['start_ms'], 'ms')}</tr>"
         for one in firing
     )

@@ -34,7 +34,7 @@ class Incident:
     start_ns    the first bad row
     opened_ns   the row that completed the rule
     end_ns      once resolved: the last row that was not quiet
-    peak_score  the highest score so far, at `peak_ns`
+    peak_score  the highest score so far, at `peak_ns`; 0 where no row had one: show `known_peak`
     channels    the greatest contributions at the worst row, never at one of the recovery
     at_start    the same at the row that opened it
     newest      the same at the newest bad row
@@ -70,6 +70,11 @@ class Incident:
     def is_rejected(self) -> bool:
         """Whether somebody said that it is a fault: it is never learnt nor offered again."""
         return self.decision is not None and self.decision.decision.action == "reject"
+
+    @property
+    def known_peak(self) -> float | None:
+        """The highest score; None where no row of it had one, as in silence or of missing channels."""
+        return self.peak_score or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The end of incidents whose series has vanished: they resolve, and their ending tells that nobody saw it."""
+"""The end of incidents whose series has vanished: they resolve, and their ending says why."""
 
 from __future__ import annotations
 

@@ -161,7 +161,8 @@ def _strength(notice: Notice) -> str:
         return "small departures have added up"
     if notice.peak_score is not None and notice.reason in ("score", "cumulative"):
         return f"highest score since then {notice.peak_score:.3g}"
-    return f"reason {notice.reason}"
+    unknown = "no row has a score, " if notice.peak_score is None else ""
+    return f"{unknown}reason {notice.reason}"
 
 
 def _decided(notice: Notice) -> list[str]:

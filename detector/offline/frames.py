@@ -178,7 +178,10 @@ def incidents_frame(incidents: Iterable[Incident]) -> pd.DataFrame:
         (
             *(one.id, one.series, one.state, one.reason, one.severity),
             *(one.start_ns, one.opened_ns, pd.NaT if one.end_ns is None else one.end_ns, one.peak_ns),
-            *(one.peak_score, ", ".join(channel.name for channel in one.channels)),
+            *(
+                np.nan if one.known_peak is None else one.known_peak,
+                ", ".join(channel.name for channel in one.channels),
+            ),
             *(one.flapping, ", ".join(one.held_by)),
         )
         for one in incidents

@@ -47,7 +47,7 @@ def log_incident(event: IncidentEvent) -> None:
         severity=incident.severity,
         reason=incident.reason,
         start=iso(incident.start_ns),
-        peak_score=round(incident.peak_score, 2),
+        peak_score="unknown" if incident.known_peak is None else round(incident.known_peak, 2),
         channels=",".join(channel.name for channel in incident.channels),
         **more,
     )

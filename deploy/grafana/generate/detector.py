@@ -215,11 +215,13 @@ def _unusual_series() -> tuple[timeseries.Panel, ...]:
             Face(
                 "Clocks of series",
                 "Held: readings whose time was far off; they were taken or dropped later. Went back: "
-                "series that started again. Other rate: series whose rows got another length.",
+                "series that started again. Other rate: series whose rows got another length. "
+                "Forgotten: series that sent nothing for forget_after.",
             ),
             Query(f"sum({increase('suspect_clock_readings_total')})", "held"),
             Query(f"sum({increase('clock_restarts_total')})", "went back"),
             Query(f"sum({increase('interval_changes_total')})", "other rate"),
+            Query(f"sum({increase('forgotten_series_total')})", "forgotten"),
         ),
         panels.bars(
             Face(

@@ -252,7 +252,8 @@ def test_every_rule_of_the_file_becomes_a_rule_of_the_engine(tmp_path: Path) -> 
 
 def test_without_rules_of_the_file_the_engine_has_the_plain_ones(tmp_path: Path) -> None:
     text = f"{GOOD}[service]\nthreads = 1\n"
-    assert engine_options(load_config(write(tmp_path, text), {})) == EngineOptions(stale_after_ns=300 * 10**9)
+    plain = EngineOptions(stale_after_ns=300 * 10**9, forget_after_ns=7 * 86_400 * 10**9)
+    assert engine_options(load_config(write(tmp_path, text), {})) == plain
 
 
 def test_the_example_of_channels_and_maintenance_is_valid_once_uncommented(tmp_path: Path) -> None:

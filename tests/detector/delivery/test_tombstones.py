@@ -108,7 +108,7 @@ NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 KILLS = st.lists(st.tuples(st.integers(1, 120), st.booleans()), max_size=3)
 
 
-@settings(max_examples=12, deadline=None, phases=NO_SHRINKING)
+@settings(max_examples=6, deadline=None, phases=NO_SHRINKING)
 @given(
     st.builds(Plant, st.integers(1, 15), st.integers(45, 50), st.just(76), st.sampled_from([0.3, 1e6])),
     KILLS,
@@ -172,8 +172,7 @@ def test_the_tombstone_is_in_the_state_topic_and_no_mark_waits_for_the_series(ma
 
 def test_an_older_copy_in_a_partition_that_the_series_has_left_goes_too() -> None:
     """Partitions were added, and B has moved from partition 0 to 1."""
-    plant = Plant(lively=10, pause=100, num=60)
-    topics = plant.topics
+    topics = Topics()
     for restarts in (False, True):
         topics.state.clear()
         topics.offsets.clear()
@@ -183,8 +182,10 @@ def test_an_older_copy_in_a_partition_that_the_series_has_left_goes_too() -> Non
         for row in range(60):
             if restarts and row == 30:
                 engine, recovery = process(topics)
+                for again in range(row):
+                    turn(topics, engine, recovery, again, now)
             now += 5 * SECOND
-            turn(plant, topics, engine, recovery, row, now)
+            turn(topics, engine, recovery, row, now)
             if row in (5, 15):
                 engine.save_all_soon()
         assert topics.state[0][B.encode()] is None
@@ -197,7 +198,7 @@ def process(topics: Topics) -> tuple[Engine, Recovery]:
     return engine, recovery
 
 
-def turn(plant: Plant, topics: Topics, engine: Engine, recovery: Recovery, row: int, now: int) -> None:
+def turn(topics: Topics, engine: Engine, recovery: Recovery, row: int, now: int) -> None:
     """A sends in partition 0; B sends in partition 0 up to row 10, and in partition 1 up to row 20."""
     names = (A, B) if row < 20 else (A,)
     partition = np.array([0, int(row >= 10)][: len(names)], np.int32)
@@ -210,8 +211,14 @@ def turn(plant: Plant, topics: Topics, engine: Engine, recovery: Recovery, row: 
         partition,
         offset,
     )
+    unread = offset >= [topics.starts.get(number, 0) for number in partition.tolist()]
+    if not unread.any():
+        return
+    if not unread.all():
+        readings = named(readings, unread, names[int(unread.argmax())])
     position = {
-        (TOPIC, int(number)): int(offset[partition == number].max()) + 1 for number in set(partition.tolist())
+        (TOPIC, number): int(readings.offset[readings.partition == number].max()) + 1
+        for number in set(readings.partition.tolist())
     }
     live = recovery.prepare(topics, engine, Batch(readings, position=position, tick_ns=now))
     engine.step(live.readings, now)

@@ -170,7 +170,7 @@ def test_the_silence_of_a_series_is_saved_and_goes_on_elsewhere() -> None:
     engine = engine_of()
     engine.step(rows((0, 1), 0, 20), NOON)
     for part in range(3):  # three processes, each for a little more than a third of the limit
-        found = listen(engine, 420, NOON)
+        found = listen(engine, 450, NOON)
         names = forgotten(found)
         assert names == ([] if part < 2 else [NAMES[0], NAMES[1]])
         slots = engine.slots_of(engine.latest.names)
