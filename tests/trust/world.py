@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,10 @@ class World:
         times = pd.DatetimeIndex((EPOCH_NS + (start + np.arange(len(values))) * step).view("M8[ns]"))
         frame = pd.DataFrame(values, times.tz_localize("UTC").rename("timestamp"), list(self.channels))
         return frame.assign(series=series)
+
+    def time_of(self, row: int) -> int:
+        """Return the time of a row, counted from the first one after the history, in nanoseconds."""
+        return EPOCH_NS + (self.history_rows + row) * self.interval_seconds * 10**9
 
     def row_of(self, time_ns: NDArray[np.int64] | int) -> NDArray[np.int64]:
         """Return the row, counted from the first one after the history, that holds a time."""
@@ -162,12 +167,18 @@ class Recorder(ReplaySink):
 
 
 def replayed(
-    world: World, artifact: Artifact, live: Mapping[str, Values], rules: IncidentRules | None = None
+    world: World,
+    artifact: Artifact,
+    live: Mapping[str, Values],
+    rules: IncidentRules | None = None,
+    decisions: Sequence[Any] = (),
 ) -> dict[str, Replay]:
     """Replay live rows of several series, which follow the history; return what came, by series."""
     frames = [world.frame(name, values, world.history_rows) for name, values in live.items()]
     chunk = chunk_of_frame(pd.concat(frames), artifact.spec.channel_names)
     engine = Engine(artifact, EngineOptions(rules=rules or IncidentRules()))
+    if decisions:
+        engine.decide(list(enumerate(decisions)))
     sink = Recorder(artifact.spec)
     run(FrameSource(chunk, 4096), engine, sink)
     report = sink.report(0)
