@@ -140,7 +140,7 @@ def calibrate(
         module: The trained ensemble.
         history: Rows of all series.
         segments: Rows that trained no weights.
-        adaptive: Let the threshold follow the stream.
+        adaptive: Let a page level limit the alarms of each series.
 
     Raises:
         TooLittleDataError: No row of the segments has a full window.

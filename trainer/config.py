@@ -155,7 +155,7 @@ class ScoringOptions(BaseModel):
         delay: Rows that a final verdict waits for later windows; at most the rows of a window less one.
         whiten: Measure residuals by the covariance of normal ones (`detector.models.whitening`); False: the
             squared residual of every cell counts equally.
-        adaptive: Let the threshold follow the stream, so that alarms keep to the budget; False: it is static.
+        adaptive: Let many small alarms of a series raise its page level, so that they keep to the budget.
         batch_size: Windows that the detector scores at once.
     """
 

@@ -35,7 +35,6 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "fresh": (_LEAST, _MOST),
     "sharpness": (1e-9, _MOST),
     "alarms_a_row": (_LEAST, _MOST),
-    "free": (0, _MOST),
     "rise": (1, _MOST),
     "forgiveness": (1 + 1e-9, _MOST),
     "long_rows": (1e-9, _MOST),

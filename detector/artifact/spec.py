@@ -114,16 +114,14 @@ class PageLimit:
     """Set how alarms of a series raise its page level (`detector.scoring.page_level`).
 
     alarms_a_row   doubtful alarms a row that the budget allows
-    free           so many doubtful alarms cost nothing
-    rise           each further one multiplies the level by this factor
+    rise           each doubtful alarm multiplies the level by this factor
     forgiveness    an alarm that exceeds the level by this factor leaves e times less doubt
     long_rows      an alarm of so many rows leaves e times less doubt
     """
 
     alarms_a_row: float
-    free: float = 1.0
     rise: float = 1.5
-    forgiveness: float = 1.65
+    forgiveness: float = 1.5
     long_rows: float = 100.0
 
 

@@ -53,8 +53,8 @@ from detector.errors import ArtifactError
 from detector.models.ensemble import Ensemble
 
 FORMAT_VERSION = 2
-_OLD_ALARMS_PER_FALSE_ONE = 2.0
-"""Older releases wrote how many alarms a threshold that adapts may raise: two for each of the budget."""
+_OLD_ALARMS = 4.0
+"""Older releases let a threshold alarm twice as often as the budget; a limit has half of the budget."""
 WEIGHTS, MANIFEST, CALIBRATION, HELD_OUT, CARD = (
     "model.safetensors",
     "artifact.json",
@@ -227,7 +227,7 @@ def _threshold_from(raw: Mapping[str, Any]) -> Threshold:
     raw = dict(raw)
     adapted, limit = raw.pop("adaptation", None), raw.get("limit")
     if adapted is not None:
-        return Threshold(**{**raw, "limit": PageLimit(adapted["alarms_a_row"] / _OLD_ALARMS_PER_FALSE_ONE)})
+        return Threshold(**{**raw, "limit": PageLimit(adapted["alarms_a_row"] / _OLD_ALARMS)})
     return Threshold(**{**raw, "limit": None if limit is None else PageLimit(**limit)})
 
 

@@ -23,7 +23,12 @@ _SHAPE_BOUNDS = (-0.4, 0.5)
 _MIN_PEAKS = 10
 _RUN_ROWS = 8  # an alarm ends after as many normal rows
 _HIGH = 0.9
+_FEW_PEAKS = 1.5  # a static threshold lies so far above the largest error if no tail could be fitted
+_FEW_QUANTILES = tuple(np.linspace(0.99, 0.8, 20).tolist())
+_NORMAL_95 = 1.6449
 _MOST_SHARPNESS = 8.0
+SHARE = 0.5
+"""Share of the alarm budget at which the page level of one kind of evidence falls."""
 _LEVEL_QUANTILES = (0.98, 0.95, 0.9, 0.8)
 """Levels to try, in this order: the limit law holds best at the highest that leaves enough peaks to fit."""
 
@@ -62,16 +67,17 @@ def peaks_over_threshold(
 ) -> Threshold:
     """Return the threshold that meets an alarm budget on held-out errors.
 
-    A budget usually allows less than one alarm in the held-out rows, so the tail is extrapolated. A constant
-    threshold is then at least the largest error, while an adaptive one may start below it. If errors grew
-    within the held-out rows, the threshold is raised by the same factor, because they may grow further.
+    A budget usually allows less than one alarm in the held-out rows, so the tail is extrapolated. With a page
+    level as a net, the threshold is the best estimate. Without one, nothing mends a low threshold. It is then
+    the upper bound of the estimate, and at least the largest error where the held-out rows are few. If errors
+    grew within the held-out rows, it is raised by the same factor.
 
     Args:
         errors: Errors of the held-out rows in the order of time, float64 [n]; NaN is left out.
         segments: Number of the uninterrupted segment of each row, int64 [n]. Events never span segments.
         budget: Alarm budget of one series, such as "1/week".
         interval_ns: Length of a row in nanoseconds.
-        adaptive: Whether the threshold adapts to each series (`detector.scoring.adaptive_threshold`).
+        adaptive: Whether a page level limits the alarms of each series (`detector.scoring.page_level`).
 
     Raises:
         ValueError: No error is finite, or the budget cannot be read.
@@ -83,26 +89,80 @@ def peaks_over_threshold(
         raise ValueError("no held-out row has an error, so no threshold can be calibrated")
     largest = float(errors.max())
     growth = drift(errors)
-    alarms_a_row = 1.0 / per_event
-    tail = fit_tail(errors, segments, _RUN_ROWS)
+    estimate = estimated_quantile(errors, segments, 1.0 / per_event)
+    value = estimate.value
+    if not adaptive:
+        value = max(estimate.upper, largest if len(errors) < per_event else 0.0) * growth
     parameters = {"rows": float(len(errors)), "largest": largest, "drift": growth}
-    if tail is None:
-        method, value = "maximum", 1.5 * largest
-    else:
-        method, value = "peaks_over_threshold", tail.quantile(alarms_a_row)
-        if len(errors) < per_event:
-            value = max(value, largest)
+    if estimate.tail is not None:
         parameters |= {
-            "level": tail.level,
-            "shape": tail.shape,
-            "scale": tail.scale,
-            "peak_rate": tail.peak_rate,
-            "peaks": float(tail.num_peaks),
+            "level": estimate.tail.level,
+            "shape": estimate.tail.shape,
+            "scale": estimate.tail.scale,
+            "peak_rate": estimate.tail.peak_rate,
+            "peaks": float(estimate.tail.num_peaks),
         }
-    value = max(value * growth, 1e-9)  # an error of 0 everywhere still needs a threshold above it
-    limit = PageLimit(alarms_a_row) if adaptive else None
-    sharpness = sharpness_of(errors, value)
-    return Threshold(value, method, budget, parameters, limit=limit, sharpness=sharpness)
+    value = max(value, 1e-9)  # an error of 0 everywhere still needs a threshold above it
+    method = "maximum" if estimate.tail is None else "peaks_over_threshold"
+    limit = PageLimit(SHARE / per_event) if adaptive else None
+    return Threshold(value, method, budget, parameters, limit=limit, sharpness=sharpness_of(errors, value))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Hold the value that so many events a row exceed.
+
+    value  the best estimate
+    upper  its upper bound at 95 % confidence, as far as the scale of the tail is uncertain
+    tail   the fitted tail; None where there were too few peaks
+    """
+
+    value: float
+    upper: float
+    tail: ParetoTail | None
+
+
+def estimated_quantile(
+    values: NDArray[np.float64], segments: NDArray[np.int64], events_a_row: float
+) -> Estimate:
+    """Return the value that as many events a row exceed as are allowed, for any kind of evidence.
+
+    Args:
+        values: Finite values of held-out rows in the order of time, float64 [n], n > 0.
+        segments: Number of the uninterrupted segment of each row, int64 [n].
+        events_a_row: Events a row that are allowed, such as a share of `1 / rows_per_event`.
+    """
+    tail = fit_tail(values, segments, _RUN_ROWS)
+    if tail is None:
+        value = _of_few_peaks(values, segments, int(len(values) * events_a_row))
+        return Estimate(value, _FEW_PEAKS * float(values.max()), None)
+    value = tail.quantile(events_a_row)
+    return Estimate(value, tail.level + _upper_factor(tail.num_peaks) * (value - tail.level), tail)
+
+
+def _of_few_peaks(values: NDArray[np.float64], segments: NDArray[np.int64], allowed: int) -> float:
+    """Return the lowest value above which at most `allowed` events lie; at least the 0.8 quantile."""
+    best = float(values.max())
+    for quantile in _FEW_QUANTILES:
+        value = float(np.quantile(values, quantile))
+        if len(decluster(values, segments, value, _RUN_ROWS)) > allowed:
+            break
+        best = value
+    return best
+
+
+def _upper_factor(num_peaks: int) -> float:
+    """Return by which factor the scale of a tail of so many peaks may be larger, at 95 % confidence.
+
+    Twice the sum of exponential excesses over their scale is chi-squared with 2 `num_peaks` degrees of
+    freedom. Its quantile is that of Wilson and Hilferty (PNAS 1931).
+
+    >>> [round(_upper_factor(num), 2) for num in (10, 50, 1000)]
+    [1.84, 1.28, 1.05]
+    """
+    degrees = 2.0 * num_peaks
+    spread = 2.0 / (9.0 * degrees)
+    return float((1.0 - spread - _NORMAL_95 * np.sqrt(spread)) ** -3)
 
 
 def sharpness_of(errors: NDArray[np.float64], threshold: float) -> float:

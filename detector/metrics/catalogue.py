@@ -50,7 +50,7 @@ SERIES = (
     _gauge("score_max", "Highest final score of a series since the last scrape; absent if none", "series"),
     _gauge(
         "series_threshold",
-        "Adaptive threshold of a series, as a multiple of the calibrated threshold",
+        "Page level of a series: the score from which a row counts for incidents",
         "series",
     ),
     _gauge("last_row_timestamp_seconds", "Event time of the newest verdict of a series", "series"),
@@ -187,7 +187,7 @@ MODEL = (
         "Share of the promised faults of a channel that the last self-check found; absent if unknown",
         "channel",
     ),
-    _gauge("series_deaf", "Series whose threshold hid most promised faults in the last self-check"),
+    _gauge("series_deaf", "Series whose page level hid most promised faults in the last self-check"),
     _counter("self_checks", "Self-checks by outcome: ok, deaf, unknown", "outcome"),
     _counter("reloads", "Reloads of the model by outcome: loaded, refused", "outcome"),
     _counter("config_reloads", "Reloads of the configuration by outcome: loaded, refused", "outcome"),

@@ -5,7 +5,7 @@ drift. Each series therefore keeps a page level on top of the threshold. Evidenc
 unusual; above the page level it counts for incidents as well.
 
 The level is that of a token bucket (Turner, IEEE Communications Magazine 1986). Every alarm puts doubt into
-the bucket, from 0 to 1. The bucket drains at the rate of the alarm budget. What it holds beyond `free` raises
+the bucket, from 0 to 1. The bucket drains at the rate of the alarm budget. What it holds raises
 the level. In the long run doubtful alarms are thus at most as frequent as the budget. A clear alarm or a long
 one is hardly a false one: it leaves little doubt. While an alarm lasts, the level stands still.
 
@@ -100,7 +100,7 @@ class PageLevel:
         return held
 
     def _level(self, held: NDArray[np.float64]) -> NDArray[np.float64]:
-        level: NDArray[np.float64] = self._rise * np.maximum(0.0, held - self._limit.free)
+        level: NDArray[np.float64] = self._rise * held
         return level
 
     def _follow(

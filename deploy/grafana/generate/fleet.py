@@ -134,10 +134,10 @@ def _worst() -> table_panel.Panel:
     panel = panels.table(
         Face(
             "Series by score",
-            "The 25 series with the highest newest score; above 1 is anomalous. The threshold adapts to each "
-            "series: 2 is twice the calibrated one. Click a series to open it.",
+            "The 25 series with the highest newest score; above 1 is unusual. From the page level on a row "
+            "counts for incidents. Click a series to open it.",
         ),
-        {"series": "series", "Value #A": "score", "Value #B": "threshold", "Value #C": "newest row"},
+        {"series": "series", "Value #A": "score", "Value #B": "page level", "Value #C": "newest row"},
         Query(f"topk(25, max by (series) ({score}))", now=True),
         Query(among_highest(of("series_threshold"), 25, "series", score), now=True),
         Query(among_highest(f"{of('last_row_timestamp_seconds')} * 1000", 25, "series", score), now=True),

@@ -106,7 +106,7 @@ def _sense() -> Section:
         Query(f"min by (channel) ({of('detectable_ratio')})", "{{channel}}"),
     )
     deaf = panels.lines(
-        Face("Deaf series", "Series whose threshold hid most promised faults in the last self-check."),
+        Face("Deaf series", "Series whose page level hid most promised faults in the last self-check."),
         Query(f"max by (instance) ({of('series_deaf')})", "{{instance}}"),
     )
     checks = panels.bars(
@@ -149,8 +149,8 @@ def _alarms() -> Section:
     )
     in_force = panels.lines(
         Face(
-            "Adaptive thresholds",
-            "As a multiple of the calibrated threshold, for the series with gauges. If all rise, calibrate "
+            "Page levels",
+            "The score from which a row counts for incidents, for the series with gauges. If all rise, train "
             "again.",
         ),
         Query(f"quantile(0.1, {of('series_threshold')})", "10th percentile"),

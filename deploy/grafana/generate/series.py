@@ -71,17 +71,15 @@ def _scores() -> Section:
         ),
         FROM_ONE,
     )
-    error = panels.lines(
+    against_level = panels.lines(
         Face(
-            "Error against the adaptive threshold",
-            "Both as multiples of the calibrated threshold. A permanent new level raises the threshold, so "
-            "it is reported once. A calm series lowers it.",
+            "Score against the page level",
+            "From the page level on a row counts for incidents. Many small alarms raise it, and a calm "
+            "series lowers it to 1.",
         ),
-        Query(f"max({of('score', SERIES)}) * {threshold}", "error"),
-        Query(threshold, "adaptive threshold"),
-    ).override_by_name(
-        "adaptive threshold", panels.column({"custom.lineStyle": {"fill": "dash", "dash": [8, 8]}})
-    )
+        Query(f"max({of('score', SERIES)})", "score"),
+        Query(threshold, "page level"),
+    ).override_by_name("page level", panels.column({"custom.lineStyle": {"fill": "dash", "dash": [8, 8]}}))
     shares = panels.stacked(
         Face(
             "Contributions",
@@ -92,7 +90,7 @@ def _scores() -> Section:
         ),
         Query(f"max by (channel) ({of('contribution_ratio', SERIES)})", "{{channel}}"),
     ).max(1)
-    return Section("Score", (score, error, shares, _unjudged()))
+    return Section("Score", (score, against_level, shares, _unjudged()))
 
 
 def _unjudged() -> timeseries.Panel:

@@ -1,8 +1,8 @@
 """Reload the model between two turns of the loop, without losing or repeating a row.
 
 The slow part is done before, in the watcher's thread (see `model_watcher` beside this). Between two turns the
-engine takes over the state of every series. Open rows and open incidents are kept. Windows and adaptive
-thresholds are kept where the layout is the same; otherwise the series warm up. Nothing is taken over while a
+engine takes over the state of every series. Open rows and open incidents are kept. Windows and page
+levels are kept where the layout is the same; otherwise the series warm up. Nothing is taken over while a
 partition is being replayed.
 """
 

@@ -15,7 +15,7 @@ import torch
 
 from detector.artifact import registry
 from detector.artifact import storage as artifacts
-from detector.artifact.spec import Artifact, OwnScale
+from detector.artifact.spec import Artifact, OwnScale, PageLimit
 from detector.errors import ArtifactError
 from tests.support.artifacts import make_artifact
 
@@ -43,6 +43,25 @@ def test_what_was_saved_is_loaded(saved: Path) -> None:
     for one, other in zip(loaded.module[0](x, None, 8), original.module[0](x, None, 8), strict=True):
         assert torch.equal(one, other)
     assert not loaded.module.training
+
+
+@pytest.mark.parametrize("limit", [None, PageLimit(1e-3, rise=2.0)])
+def test_a_page_limit_is_kept(limit: PageLimit | None, tmp_path: Path) -> None:
+    artifacts.save(make_artifact(limit=limit), tmp_path / "new")
+    assert artifacts.load(tmp_path / "new").spec.threshold.limit == limit
+
+
+@pytest.mark.parametrize("adapts", [True, False])
+def test_a_threshold_of_an_older_release_gets_the_default_limit(saved: Path, adapts: bool) -> None:
+    old = {"lowest": 0.5, "rise": 1.35, "forgiveness": 1.65, "alarms_a_row": 2e-3, "learn_after": 256}
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["spec"]["threshold"].pop("limit")
+        manifest["spec"]["threshold"]["adaptation"] = old if adapts else None
+
+    edit_manifest(saved, change, resign=True)
+    expected = PageLimit(alarms_a_row=0.5e-3) if adapts else None
+    assert artifacts.load(saved).spec.threshold.limit == expected
 
 
 def with_own_scales(entries: tuple[OwnScale, ...]) -> Artifact:

@@ -25,7 +25,7 @@ from tests.support.strategies import INTERVAL_NS, cuts_of, order_within, part, r
 
 COLUMNS = ("score", "contribution", "expected")
 SHORT = (("linear", 4),)
-FOLLOWING = PageLimit(alarms_a_row=0.02, free=0.0, rise=1.4)
+FOLLOWING = PageLimit(alarms_a_row=0.02, rise=1.4)
 KINDS = [
     {},
     {"scoring": Scoring(delay=3)},

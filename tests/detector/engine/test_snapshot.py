@@ -19,7 +19,7 @@ from detector.scoring.verdicts import State, Verdicts
 from tests.support.artifacts import make_artifact
 from tests.support.strategies import EVERY_RULE, INTERVAL_NS, part, restless, streams
 
-FOLLOWING = PageLimit(alarms_a_row=0.02, free=0.0, rise=1.4)
+FOLLOWING = PageLimit(alarms_a_row=0.02, rise=1.4)
 KINDS: list[dict[str, Any]] = [
     {},
     {"limit": FOLLOWING, "threshold": 1.05},

@@ -98,7 +98,7 @@ def test_a_backtest_takes_the_rules_of_the_daemons_configuration(
     )
 
 
-FOLLOWING = PageLimit(alarms_a_row=0.02, free=0.0, rise=1.4)
+FOLLOWING = PageLimit(alarms_a_row=0.02, rise=1.4)
 
 
 def sharp_artifact() -> Artifact:

@@ -14,7 +14,7 @@ from detector.artifact.spec import PageLimit
 from detector.scoring.page_level import PageLevel
 from tests.support.strategies import cuts_of
 
-PLAIN = PageLimit(alarms_a_row=1e-3, free=0.0, rise=1.5, forgiveness=1.65, long_rows=100.0)
+PLAIN = PageLimit(alarms_a_row=1e-3, rise=1.5, forgiveness=1.65, long_rows=100.0)
 
 
 def levels(evidence: np.ndarray, limit: PageLimit = PLAIN, cuts: list[int] | None = None) -> np.ndarray:
@@ -90,8 +90,8 @@ def test_small_alarms_are_limited_on_any_stream(
     evidence = np.full(num, -2.0)
     loud = np.flatnonzero(rng.random(num) < 1 / every)
     evidence[loud] = rng.uniform(0, reach, len(loud))
-    limit = dataclasses.replace(PLAIN, alarms_a_row=alarms_a_row, rise=rise, forgiveness=1e9, free=1.0)
-    allowed = num * alarms_a_row + limit.free + reach / np.log(rise) + 2
+    limit = dataclasses.replace(PLAIN, alarms_a_row=alarms_a_row, rise=rise, forgiveness=1e9)
+    allowed = num * alarms_a_row + reach / np.log(rise) + 2
     # Doubt is at least exp(-1 / log(1e9)) an alarm, and a chain of alarms is longer than one row.
     assert alarms(evidence, levels(evidence, limit)) <= 1.3 * allowed
 
@@ -105,10 +105,12 @@ def test_without_alarms_a_level_falls_back_to_the_threshold_by_rows() -> None:
     assert level[-1] == 0.0
 
 
-def test_alarms_within_the_budget_cost_nothing() -> None:
+def test_alarms_within_the_budget_leave_no_lasting_level() -> None:
     evidence = np.full(10_000, -2.0)
     evidence[10::1_000] = 0.2
-    assert levels(evidence, dataclasses.replace(PLAIN, free=1.0)).max() == 0.0
+    level = levels(evidence, PLAIN)
+    assert (level[9::1_000] == 0.0).all()
+    assert level.max() <= np.log(PLAIN.rise)
 
 
 def test_a_feed_that_fails_during_an_alarm_ends_none() -> None:

@@ -1,6 +1,8 @@
-"""Runs of equal values that end by themselves: the channel is only called stuck when it stands still longer."""
+"""Runs of equal values that end by themselves: a channel is then only stuck when it stands still longer."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from detector.scoring.verdicts import State
 from tests.support.artifacts import make_artifact
 from tests.support.strategies import readings_of
 
-LIMIT = PageLimit(alarms_a_row=1e-4, free=0.0, rise=1.5)
+LIMIT = PageLimit(alarms_a_row=1e-4, rise=1.5)
 FLATLINE = 12
 
 
@@ -25,7 +27,7 @@ def stuck_rows(runs: list[tuple[int, int]], num: int, limit: PageLimit | None, c
     zeros = np.zeros(num, np.int64)
     results = [
         engine.step(readings_of(zeros[a:b], np.arange(a, b) * 10**9, values[a:b]))
-        for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+        for a, b in itertools.pairwise(bounds)
     ]
     results.append(engine.flush())
     return np.concatenate([result.verdicts.state for result in results]) == State.FLATLINE
