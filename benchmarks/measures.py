@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measurement import Measurement, alternate
-from detector.offline.measures import vus_pr
+from detector.offline.measuring.measures import vus_pr
 
 Measure = Callable[[NDArray[np.int64], NDArray[np.float64], int], float]
 

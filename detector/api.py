@@ -25,10 +25,10 @@ from detector.calibration.p_values import PValues
 from detector.engine.engine import Engine, EngineOptions
 from detector.offline.autoencoder import DEFAULT_ROUNDS
 from detector.offline.backtest import Report, labels_of_dataset, replay, verdict_columns, vus_buffer_of
-from detector.offline.backtest_measures import LabelledSeries, labelled_series, measures_of
-from detector.offline.coverage import Coverage
 from detector.offline.encode import WindowEncoder
 from detector.offline.frames import FrameSource, chunk_of_frame, frame_of_columns, incidents_frame
+from detector.offline.measuring.backtest_measures import LabelledSeries, labelled_series, measures_of
+from detector.offline.measuring.coverage import Coverage
 from detector.offline.reconstruct import ReconstructOptions, Reconstructor
 from detector.scoring.verdicts import Verdicts
 
@@ -60,8 +60,8 @@ class BacktestResult:
         channels                 channels with the greatest contributions at the peak, greatest first
         flapping, held_by        see docs/incidents.md
 
-    `measures` is described at `detector.offline.backtest_measures.measures_of`. `coverage` has how many rows
-    and series were judged, and why the others were not.
+    `measures` is described at `detector.offline.measuring.backtest_measures.measures_of`. `coverage` has how
+    many rows and series were judged, and why the others were not.
     """
 
     verdicts: pd.DataFrame

@@ -117,7 +117,7 @@ def mute_arguments(parser: argparse.ArgumentParser) -> None:
 def mute(args: argparse.Namespace) -> int:
     """Write that a series opens no incident for some time. Returns the exit code."""
     from detector.config.load import parse_duration
-    from detector.delivery.known_incidents import known_series
+    from detector.delivery.decisions.known_incidents import known_series
     from detector.incidents.decision import Decision
 
     try:
@@ -170,7 +170,7 @@ def _place(args: argparse.Namespace) -> tuple[Connection, Topics]:
 
 def _incident(connection: Connection, topics: Topics, name: str) -> Notice:
     """Return the newest notice of the open incident whose id begins with `name`. Raises UnknownError."""
-    from detector.delivery.known_incidents import read_alerts
+    from detector.delivery.decisions.known_incidents import read_alerts
     from detector.notify.notice import parse, time_text
 
     newest: dict[str, Notice] = {}
@@ -234,7 +234,7 @@ def _signed(args: argparse.Namespace, decision: Decision) -> Decision:
 
 def _decide(args: argparse.Namespace, connection: Connection, topics: Topics, decision: Decision) -> int:
     """Write the decision, unless this is a dry run, and say what follows. Returns the exit code."""
-    from detector.delivery.decision_topic import write_decision
+    from detector.delivery.decisions.decision_topic import write_decision
     from detector.delivery.messages import decision_json, iso
 
     if not args.dry_run:

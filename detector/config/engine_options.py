@@ -12,7 +12,7 @@ from detector.config.incident_schema import WEEKDAYS, ChannelSection, Maintenanc
 from detector.config.load import Config
 from detector.engine.engine import EngineOptions
 from detector.errors import ConfigError
-from detector.incidents.maintenance import Maintenance, OneOff, Recurring
+from detector.incidents.filters.maintenance import Maintenance, OneOff, Recurring
 from detector.incidents.rules import ChannelRule, FoldRules, IncidentRules, WatchdogRules
 
 

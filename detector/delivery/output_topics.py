@@ -18,7 +18,7 @@ from connectors.kafka.connection import Connection, TopicSpec
 from connectors.records import Batch
 from detector import logs
 from detector.config.load import Config
-from detector.delivery.decision_topic import decisions_topic
+from detector.delivery.decisions.decision_topic import decisions_topic
 from detector.delivery.messages import Topics
 from detector.errors import ConfigError
 

@@ -108,10 +108,10 @@ class Engine:
         slots = parts.number(readings.names)
         self._decisions.take_in(parts)
         rounds = Rounds(parts, parts.incidents.update)
-        self._judge_readings(slots, readings, rounds)  # 1. judge
+        _judge_readings(parts, self._decisions, rounds, slots, readings)  # 1. judge
         absent = watch(parts, slots, readings, now_ns)  # 2. watch
         rounds.follow(absent.verdicts, [])
-        self._judge_last_rows(rounds, absent.gone)
+        _judge_last_rows(parts, self._decisions, rounds, absent.gone)
         result = self._result(rounds)
         self.forgotten = forget(parts, absent.gone, now_ns)  # 3. forget
         self._count(result.verdicts, len(readings))
@@ -129,7 +129,7 @@ class Engine:
         """
         parts = self._parts
         rounds = Rounds(parts, parts.incidents.replay)
-        self._judge_readings(parts.number(readings.names), readings, rounds)
+        _judge_readings(parts, self._decisions, rounds, parts.number(readings.names), readings)
         self._result(rounds)
         take_counts(parts)
         parts.take_news()
@@ -158,7 +158,7 @@ class Engine:
     def flush(self) -> StepResult:
         """Close every open row and finish every waiting one, because the input has ended."""
         rounds = Rounds(self._parts, self._parts.incidents.update)
-        self._judge_last_rows(rounds, None)
+        _judge_last_rows(self._parts, self._decisions, rounds, None)
         return self._emit(rounds)
 
     def finish_waiting(self) -> StepResult:
@@ -210,23 +210,6 @@ class Engine:
         self._parts = other._parts
         self._decisions.meet(self._parts, self.latest.names)
 
-    def _judge_readings(self, slots: NDArray[np.int32], readings: Readings, rounds: Rounds) -> None:
-        """Note the readings, close the rows that they complete, and judge these."""
-        slot = slots[readings.series]
-        self._parts.saved.note_readings(slot, readings.partition, readings.offset)
-        self._parts.listening.note(slots)
-        for turned, rows in self._parts.grid.rounds(slot, readings.timestamp_ns, readings.values):
-            if turned:
-                rounds.follow([self._parts.restart(turned)], [])
-            self._decisions.judge(self._parts, rounds, rows)
-
-    def _judge_last_rows(self, rounds: Rounds, slots: NDArray[np.int32] | None) -> None:
-        """Judge the open and the waiting rows of series that have ended; None: of all series."""
-        if slots is not None and len(slots) == 0:
-            return
-        self._decisions.judge(self._parts, rounds, self._parts.grid.flush(slots))
-        rounds.follow([self._parts.row_scorer.score(self._parts.window_scorer.flush(slots))], [])
-
     def _emit(self, rounds: Rounds) -> StepResult:
         """Return the result of rows for which no reading came."""
         result = self._result(rounds)
@@ -243,3 +226,26 @@ class Engine:
         counts.readings, counts.forgotten = num_readings, len(self.forgotten)
         counts.count(verdicts)
         self.counters.add(counts)
+
+
+def _judge_readings(
+    parts: Parts, decisions: Decisions, rounds: Rounds, slots: NDArray[np.int32], readings: Readings
+) -> None:
+    """Note the readings, close the rows that they complete, and judge these."""
+    slot = slots[readings.series]
+    parts.saved.note_readings(slot, readings.partition, readings.offset)
+    parts.listening.note(slots)
+    for turned, rows in parts.grid.rounds(slot, readings.timestamp_ns, readings.values):
+        if turned:
+            rounds.follow([parts.restart(turned)], [])
+        decisions.judge(parts, rounds, rows)
+
+
+def _judge_last_rows(
+    parts: Parts, decisions: Decisions, rounds: Rounds, slots: NDArray[np.int32] | None
+) -> None:
+    """Judge the open and the waiting rows of series that have ended; None: of all series."""
+    if slots is not None and len(slots) == 0:
+        return
+    decisions.judge(parts, rounds, parts.grid.flush(slots))
+    rounds.follow([parts.row_scorer.score(parts.window_scorer.flush(slots))], [])

@@ -10,7 +10,7 @@ import numpy as np
 
 from detector.engine.engine import Latest
 from detector.metrics.engine_view import EngineView
-from detector.offline.coverage import Coverage
+from detector.offline.measuring.coverage import Coverage
 from detector.scoring.verdicts import State
 
 _MOST = 12

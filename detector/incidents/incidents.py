@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.incidents.filters.mutes import Mutes
+from detector.incidents.filters.row_filter import FilteredRows, RowFilter
 from detector.incidents.incident import Incident, IncidentEvent, Track
 from detector.incidents.lifecycle import Lifecycle, ScoredBy
 from detector.incidents.missing import follow_missing
-from detector.incidents.mutes import Mutes
-from detector.incidents.row_filter import FilteredRows, RowFilter
 from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
 from detector.rows.series_arrays import SeriesArray, SeriesIndex, lengths_of, starts_of
 from detector.scoring.verdicts import Verdicts

@@ -3,8 +3,8 @@
 An incident opens when `for_rows` of the last `of_rows` known rows of a series were bad: paged, stuck, or
 impossible. It resolves after `quiet_rows` known rows in a row that were neither bad nor above `close_score`
 in strength. Strength is the score in units of the page level. Rows of unknown state (warming, gap, stale)
-neither open nor resolve anything. Further rules decide which rows count (`detector.incidents.row_filter`)
-and delay an opening; docs/incidents.md describes all of them.
+neither open nor resolve anything. Further rules decide which rows count
+(`detector.incidents.filters.row_filter`) and delay an opening; docs/incidents.md describes all of them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.incidents.filters.row_filter import FilteredRows
 from detector.incidents.incident import (
     ChannelEvidence,
     Incident,
@@ -26,7 +27,6 @@ from detector.incidents.incident import (
     incident_id,
 )
 from detector.incidents.lasting import extend, offer
-from detector.incidents.row_filter import FilteredRows
 from detector.incidents.rules import IncidentRules, Suppression
 from detector.scoring.verdicts import State, Verdicts
 

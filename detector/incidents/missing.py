@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.incidents.filters.maintenance import in_maintenance
+from detector.incidents.filters.row_filter import FilteredRows
 from detector.incidents.incident import ChannelEvidence, Incident, IncidentEvent, Track, incident_id
 from detector.incidents.lifecycle import Lifecycle, ScoredBy
-from detector.incidents.maintenance import in_maintenance
-from detector.incidents.row_filter import FilteredRows
 from detector.incidents.rules import IncidentRules
 from detector.scoring.verdicts import State, Verdicts
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from detector.incidents.maintenance import Maintenance
+from detector.incidents.filters.maintenance import Maintenance
 
 Direction = Literal["both", "above", "below"]
 OnLasting = Literal["hold", "offer", "learn"]

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.records import Readings
+from detector.incidents.filters.maintenance import in_maintenance
 from detector.incidents.incident import Incident, IncidentEvent, Reason, Severity, incident_id
 from detector.incidents.incidents import Incidents
 from detector.incidents.lifecycle import ScoredBy
-from detector.incidents.maintenance import in_maintenance
 from detector.incidents.rules import IncidentRules
 from detector.rows.series_arrays import SeriesArray
 

@@ -26,8 +26,8 @@ from detector.incidents.decision import Decision
 from detector.incidents.grouping import IncidentGroup, group_all
 from detector.incidents.incident import Incident
 from detector.incidents.rules import Suppression
-from detector.offline.backtest_measures import LabelledSeries, labelled_series, measures_of
-from detector.offline.coverage import Coverage
+from detector.offline.measuring.backtest_measures import LabelledSeries, labelled_series, measures_of
+from detector.offline.measuring.coverage import Coverage
 from detector.scoring.verdicts import State, Verdicts
 
 _LABELS = np.array([state.label for state in State], dtype=object)
@@ -54,7 +54,7 @@ class BacktestOutcome:
 
     rows        rows scored, with those that the grid adds in short gaps
     incidents   the last state of each incident, in the order of opening
-    measures    as `detector.offline.backtest_measures.measures_of` returns them
+    measures    as `detector.offline.measuring.backtest_measures.measures_of` returns them
     coverage    how much was judged, and why the rest was not
     folds       incidents grouped into one notification
     suppressed  bad rows that opened no incident, by the rule that suppressed them

@@ -12,7 +12,7 @@ from detector.artifact.spec import Artifact
 from detector.config.load import Config
 from detector.config.schema import InputSection, KafkaSection
 from detector.config.secrets import revealed
-from detector.delivery.decision_topic import DecisionReader
+from detector.delivery.decisions.decision_topic import DecisionReader
 from detector.delivery.output_topics import OutputTopics
 from detector.notify.notifiers import Notifiers
 

@@ -23,7 +23,7 @@ from detector.artifact.spec import Artifact
 from detector.calibration.p_values import PValues
 from detector.config.engine_options import engine_options, rules_of
 from detector.config.load import Config
-from detector.delivery.decision_topic import DecisionReader
+from detector.delivery.decisions.decision_topic import DecisionReader
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.guarantee import choose, recovery_of
 from detector.delivery.messages import MessageEncoder, Topics

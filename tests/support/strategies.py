@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from connectors.records import Readings
-from detector.incidents.maintenance import Maintenance, OneOff
+from detector.incidents.filters.maintenance import Maintenance, OneOff
 from detector.incidents.rules import ChannelRule, IncidentRules
 
 INTERVAL_NS = 10

@@ -17,8 +17,8 @@ from detector.artifact.spec import Artifact
 from detector.calibration.alarm_budget import parse_budget, shared_by
 from detector.calibration.recalibrate import recalibrated
 from detector.incidents.incident import Incident
-from detector.offline.coverage import Coverage
-from detector.offline.measures import NO_ALARMS, auc_pr, auc_roc, count_alarms, vus_pr
+from detector.offline.measuring.coverage import Coverage
+from detector.offline.measuring.measures import NO_ALARMS, auc_pr, auc_roc, count_alarms, vus_pr
 from trainer.data.history import build_history
 from trainer.errors import TooLittleDataError
 from trainer.evaluation.baseline import WINDOW as BASELINE_WINDOW

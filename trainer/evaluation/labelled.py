@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from connectors.parquet.dataset import Dataset, discover, infer_interval
 from connectors.parquet.reader import Chunk, read_chunks
-from detector.offline.measures import autocorrelation_period
+from detector.offline.measuring.measures import autocorrelation_period
 from trainer.errors import TooLittleDataError, TrainerError
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detector.offline.coverage import Coverage
-from detector.offline.measures import NO_ALARMS, AlarmCounts
+from detector.offline.measuring.coverage import Coverage
+from detector.offline.measuring.measures import NO_ALARMS, AlarmCounts
 from trainer.evaluation.operator_measures import NO_EVENTS, OperatorMeasures, sum_of
 from trainer.evaluation.options import EvaluationOptions
 

@@ -14,7 +14,7 @@ from connectors.records import Readings
 from detector.artifact.spec import Artifact
 from detector.engine.engine import Engine, StepResult
 from detector.incidents.incident import Incident
-from detector.offline.coverage import Coverage
+from detector.offline.measuring.coverage import Coverage
 from detector.rows.grid import starts_of_rows
 from detector.scoring.verdicts import Verdicts
 from detector.scoring.window_scorer import slow_rows_of

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from detector.offline.coverage import Coverage
-from detector.offline.measures import AlarmCounts
+from detector.offline.measuring.coverage import Coverage
+from detector.offline.measuring.measures import AlarmCounts
 from trainer.evaluation.results import EvaluationResult, FileResult, PooledMeasures, Ranking, mean_ranking
 
 _COLUMNS = (

@@ -20,7 +20,7 @@ from detector.config.load import Config, load_config, load_connection, parse_dur
 from detector.config.tables import fields_of
 from detector.engine.engine import EngineOptions
 from detector.errors import ConfigError
-from detector.incidents.maintenance import Maintenance, OneOff, Recurring
+from detector.incidents.filters.maintenance import Maintenance, OneOff, Recurring
 from detector.incidents.rules import ChannelRule, FoldRules, WatchdogRules
 
 SECRETS = {

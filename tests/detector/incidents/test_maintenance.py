@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.incidents.maintenance import OneOff, Recurring
+from detector.incidents.filters.maintenance import OneOff, Recurring
 
 HOUR_NS = 3_600_000_000_000
 MONDAY, SUNDAY = 0, 6

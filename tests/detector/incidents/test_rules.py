@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time
 
 import pytest
 
-from detector.incidents.maintenance import Maintenance, OneOff, Recurring
+from detector.incidents.filters.maintenance import Maintenance, OneOff, Recurring
 from detector.incidents.rules import ChannelRule, IncidentRules
 from detector.scoring.verdicts import State, Verdicts
 from tests.support.verdicts import BAD, GOOD, ROW, SECOND, incidents_with, seconds, verdicts

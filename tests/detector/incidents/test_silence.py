@@ -8,7 +8,7 @@ import pytest
 from connectors.records import Readings
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.engine.snapshot import SeriesState, decode_state, encode_state
-from detector.incidents.maintenance import Maintenance, OneOff
+from detector.incidents.filters.maintenance import Maintenance, OneOff
 from detector.incidents.rules import IncidentRules, WatchdogRules
 from detector.scoring.verdicts import State
 from tests.support.artifacts import make_artifact

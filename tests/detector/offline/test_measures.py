@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from detector.offline.measures import (
+from detector.offline.measuring.measures import (
     NO_ALARMS,
     auc_pr,
     auc_roc,

@@ -16,7 +16,7 @@ import streamgauge
 from connectors.parquet.reader import Chunk
 from detector import Detector
 from detector.artifact.spec import Artifact
-from detector.offline.measures import NO_ALARMS, count_alarms, vus_pr
+from detector.offline.measuring.measures import NO_ALARMS, count_alarms, vus_pr
 from tests.support.data import need
 from trainer.config import ModelOptions, TrainConfig, override
 from trainer.evaluation.evaluate import evaluate

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from detector.offline.measures import autocorrelation_period
+from detector.offline.measuring.measures import autocorrelation_period
 from trainer.errors import TrainerError
 from trainer.evaluation.labelled import find_files, read_labelled
 

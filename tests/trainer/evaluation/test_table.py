@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from detector.offline.coverage import Coverage
-from detector.offline.measures import count_alarms
+from detector.offline.measuring.coverage import Coverage
+from detector.offline.measuring.measures import count_alarms
 from trainer.evaluation.json_report import as_json
 from trainer.evaluation.operator_measures import EventOutcome, OperatorMeasures, read_measures
 from trainer.evaluation.options import EvaluationOptions

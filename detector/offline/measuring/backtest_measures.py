@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from connectors.parquet.reader import Chunk
 from detector.artifact.spec import Spec
 from detector.calibration.alarm_budget import parse_budget
-from detector.offline.measures import (
+from detector.offline.measuring.measures import (
     NO_ALARMS,
     auc_pr,
     auc_roc,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.incidents.maintenance import in_maintenance
-from detector.incidents.mutes import Mutes
-from detector.incidents.rows_since_gap import RowsSinceGap
+from detector.incidents.filters.maintenance import in_maintenance
+from detector.incidents.filters.mutes import Mutes
+from detector.incidents.filters.rows_since_gap import RowsSinceGap
 from detector.incidents.rules import IncidentRules, Suppression
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.verdicts import State, Verdicts
