@@ -11,6 +11,8 @@ from detector.incidents.rules import Suppression
 
 Reason = Literal["score", "cumulative", "flatline", "out_of_range", "missing", "silent", "stream_silent"]
 Severity = Literal["warning", "critical"]
+BY_MODEL: tuple[Reason, ...] = ("score", "cumulative")
+"""Reasons that the model gave: only such incidents are offered as lasting, accepted or rejected."""
 Kind = Literal["opened", "escalated", "lasting", "accepted", "rejected", "resolved"]
 Ending = Literal["over", "accepted", "retired"]
 

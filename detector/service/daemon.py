@@ -84,7 +84,8 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
         notifiers.start()
         topics.start()
         decisions.start()
-        decisions.wait(signals.stop, timeout)
+        if not decisions.wait(signals.stop, timeout) and not signals.stop.is_set():
+            logs.event("decisions are not read yet: each takes effect once it is", topic=names.decisions)
         clients = Clients(connection, source, notifiers, topics, decisions)
         Daemon(config, read or (lambda: config), engine, clients, resources).run(signals)
     logs.event("stopped", readings=engine.counters.readings, rows=engine.counters.rows)
