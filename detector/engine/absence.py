@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.records import Readings
+from detector.engine.decided.decisions import Decisions
 from detector.engine.parts import Parts
 from detector.engine.values import Forgotten
 from detector.incidents.incident import IncidentEvent
@@ -60,8 +61,13 @@ def watch(parts: Parts, slots: NDArray[np.int32], readings: Readings, now_ns: in
     return Absent(events, _find_stale(parts, now_ns), found.gone)
 
 
-def forget(parts: Parts, gone: NDArray[np.int32], now_ns: int | None) -> tuple[Forgotten, ...]:
-    """Forget these series; return what must be removed elsewhere, and the events of what was open."""
+def forget(
+    parts: Parts, decisions: Decisions, gone: NDArray[np.int32], now_ns: int | None
+) -> tuple[Forgotten, ...]:
+    """Forget these series; return what must be removed elsewhere, and the events of what was open.
+
+    A series that comes again takes in every decision about it that was given, as it does after a restart.
+    """
     if len(gone) == 0 or now_ns is None:
         return ()
     newest_ns = parts.latest.starts(gone)
@@ -70,6 +76,7 @@ def forget(parts: Parts, gone: NDArray[np.int32], now_ns: int | None) -> tuple[F
         name = parts.series.names[slot]
         events = retire(parts.incidents.track(name), row_ns, now_ns)
         found.append(Forgotten(name, slot, parts.saved.places(slot), parts.saved.end(slot), events))
+    decisions.drop([one.name for one in found])
     parts.drop(gone)
     return tuple(found)
 

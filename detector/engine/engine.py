@@ -113,7 +113,7 @@ class Engine:
         rounds.follow(absent.verdicts, [])
         _judge_last_rows(parts, self._decisions, rounds, absent.gone)
         result = self._result(rounds)
-        self.forgotten = forget(parts, absent.gone, now_ns)  # 3. forget
+        self.forgotten = forget(parts, self._decisions, absent.gone, now_ns)  # 3. forget
         self._count(result.verdicts, len(readings))
         return result.with_absent(absent.events, self.forgotten)
 

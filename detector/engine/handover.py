@@ -38,7 +38,8 @@ def save_series(parts: Parts, slots: NDArray[np.int32]) -> list[SeriesState]:
 def restore_series(parts: Parts, states: Sequence[SeriesState], partition: int, now_ns: int | None) -> None:
     """Continue series from saved states. None of them may be known to `parts` yet.
 
-    1. incidents   continue in any case; a state of another model or other rules is urgent to save
+    1. incidents   continue in any case, and so does what people decided; a state of another model or other
+                   rules is urgent to save
     2. cells       are restored where layout and grid are the same; other series warm up
     3. open rows   are restored where the grid is the same: the interval of the series, and the lateness
 
@@ -60,6 +61,7 @@ def restore_series(parts: Parts, states: Sequence[SeriesState], partition: int, 
         parts.incidents.restore(state.name, state.track, is_ours)
         if not is_ours:
             parts.saved.mark_urgent([slot])
+    _restore_decided(parts, slots, states)
     parts.silence.begin(slots, now_ns)
     origin, spec = parts.origin, parts.artifact.spec
     alike = [state for state in states if state.origin.grid == origin.of_series(spec, state.name).grid]
@@ -87,6 +89,14 @@ def move_series(old: Parts, new: Parts) -> None:
     new.incidents.forget_inherited()
 
 
+def _restore_decided(parts: Parts, slots: NDArray[np.int32], states: Sequence[SeriesState]) -> None:
+    """Restore mutes, and which decisions were taken in: no decision may take effect once more."""
+    arrays = parts.decided_arrays()
+    width = gather(arrays, slots[:1]).shape[1]
+    cells = [np.frombuffer(state.cells, np.uint8)[-width:] for state in states]
+    scatter(arrays, slots, np.stack(cells))
+
+
 def _restore_cells(parts: Parts, states: list[SeriesState]) -> None:
     """Restore the arrays of series whose states have the layout of `parts`."""
     if not states:
@@ -99,8 +109,10 @@ def _restore_cells(parts: Parts, states: list[SeriesState]) -> None:
     if others.any():
         scaling = [state.origin.scaling() for state in states if state.origin.model != parts.origin.model]
         center, scale = (np.stack([one[at] for one in scaling]) for at in (0, 1))
-        parts.window_scorer.rescale(slots[others], center, scale)
+        factor, offset = parts.window_scorer.rescale(slots[others], center, scale)
+        parts.levels.rescale(slots[others], factor, offset)
         parts.window_scorer.discard_outputs(slots[others])
+        parts.row_scorer.discard_evidence(slots[others], [states[at].name for at in np.flatnonzero(others)])
 
 
 def _restore_open_rows(parts: Parts, states: list[SeriesState]) -> None:

@@ -136,9 +136,13 @@ class Parts:
         The order is part of the snapshot format: raise `snapshot.FORMAT` when it changes.
         """
         feedback = (array for one in self.feedback for array in one.arrays())
-        kept = [*self.scoring_arrays(), *self.following_arrays(), self.decided]
+        kept = [*self.scoring_arrays(), *self.following_arrays()]
         absent = [*self.listening.arrays(), *self.saved.saved_arrays()]
-        return [*self.grid.arrays(), *kept, *feedback, *absent]
+        return [*self.grid.arrays(), *kept, *feedback, *absent, *self.decided_arrays()]
+
+    def decided_arrays(self) -> list[SeriesArray]:
+        """Return the last of the saved arrays: what people decided, which holds for every model and grid."""
+        return [*self.incidents.mutes.arrays(), self.decided]
 
     def scoring_arrays(self) -> list[SeriesArray]:
         """Return the saved arrays that scoring rows changes."""

@@ -127,7 +127,7 @@ class Incidents:
         return self._row_filter.mutes
 
     def arrays(self) -> list[SeriesArray]:
-        """Return every array over series that this object keeps."""
+        """Return every array over series that verdicts change; `mutes` has those that people change."""
         return self._row_filter.arrays()
 
     def take_suppressed(self) -> dict[Suppression, int]:

@@ -153,6 +153,12 @@ class RowScorer:
         if self._lasting is not None:
             self._lasting.name(slots, names)
 
+    def discard_evidence(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
+        """Let lasting evidence of these series begin again: it was measured against another reference."""
+        if self._lasting is not None:
+            self._lasting.drop(slots)
+            self._lasting.name(slots, names)
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         for part in (self._page_level, self._lasting):

@@ -194,21 +194,25 @@ class WindowScorer:
 
     def rescale(
         self, slots: NDArray[np.int32], center: NDArray[np.float64], scale: NDArray[np.float64]
-    ) -> None:
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Convert the kept rows of these series from the units of another model to those of this one.
 
         Args:
             slots: the series, int32 [n].
             center: the centre of each channel in each series by the other model, float64 [n, C].
             scale: its scale of each channel in each series, float64 [n, C].
+
+        Returns:
+            What values in the other units were multiplied by, and what was added then, float64 [n, C] each.
         """
         new_center, new_scale = self.scales.trained_at(slots)
         differ = ((center != new_center) | (scale != new_scale)).any(axis=1)
+        shift = np.where(differ[:, None], self.scales.shifts(slots), 0.0)
+        factor, offset = scale / new_scale, (center + shift - new_center) / new_scale
         if differ.any():
-            shift = self.scales.shifts(slots)
-            factor, offset = scale / new_scale, (center + shift - new_center) / new_scale
             self._window_buffer.rescale(slots[differ], factor[differ], offset[differ])
             self.scales.move(slots[differ], -shift[differ])
+        return factor, offset
 
     def accept(self, slot: int, by: NDArray[np.float64], start_row: int) -> None:
         """Move the level of each channel of a series, and convert the kept rows from `start_row` on.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from detector.artifact.modules import build_members
+from detector.artifact.reference import Reference, num_features
 from detector.artifact.spec import (
     Artifact,
     Channel,
@@ -38,12 +40,14 @@ def make_artifact(
     batch_size: int = 16,
     seed: int = 0,
     causal: bool = False,
+    has_reference: bool = False,
 ) -> Artifact:
     """An artifact of an untrained model over `channels`, all centred at 0 with scale 1.
 
     `causal` conv members look at no later row. `more` are further members, (family, window) each, of
     shorter windows. Whitening is the identity, and every level is 0 with spread 2, so that the error of a
-    single member with one channel is the root mean square residual of the window.
+    single member with one channel is the root mean square residual of the window. With a reference, small
+    departures of a channel from the others add up.
     """
     torch.manual_seed(seed)
     levels = (Level(0.0, 2.0),) * (1 if len(channels) == 1 else 2)
@@ -63,5 +67,27 @@ def make_artifact(
         max_gap=max_gap,
         scoring=scoring or Scoring(),
         threshold=Threshold(threshold, "fixed", "1/week", limit=limit),
+        reference=_reference(len(channels), seed) if has_reference else None,
     )
     return Artifact(spec, build_members(spec.members, len(channels)).eval())
+
+
+def _reference(num_channels: int, seed: int) -> Reference:
+    """A reference with seeded weights, by which a departure of two spreads becomes evidence in few rows."""
+    rng = np.random.default_rng(seed)
+
+    def each(value: float) -> tuple[float, ...]:
+        return (value,) * num_channels
+
+    return Reference(
+        weights=tuple(map(tuple, rng.normal(0, 0.1, (num_features(num_channels) + 1, num_channels)).tolist())),
+        spread=each(0.5),
+        baseline=tuple(rng.normal(0, 0.1, num_channels).tolist()),
+        allowance=each(0.75),
+        unknown=each(0.25),
+        threshold=each(12.0),
+        influence=tuple(map(tuple, rng.uniform(0, 0.3, (num_channels, num_channels)).tolist())),
+        lowest=each(-4.0),
+        highest=each(4.0),
+        baselines={"pump-1": each(0.2)},
+    )

@@ -74,6 +74,22 @@ class UsualLevels:
         levels: NDArray[np.float64] = self._scales.to_channels(scaled[None], slots)[0]
         return levels
 
+    def rescale(
+        self, slots: NDArray[np.int32], factor: NDArray[np.float64], offset: NDArray[np.float64]
+    ) -> None:
+        """Convert the levels of these series to the units of another model: x * factor + offset.
+
+        Args:
+            slots: the series, int32 [n].
+            factor: of each channel in each series, float64 [n, C].
+            offset: likewise.
+        """
+        self._reserve(slots)
+        num = self._num.data[slots]
+        total = self._sum.data[slots] * factor + num * offset * _UNITS
+        most = num * _MOST * _UNITS
+        self._sum.data[slots] = np.rint(np.clip(total, -most, most)).astype(np.int64)
+
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
         return [self._sum, self._num, self._block]

@@ -118,8 +118,8 @@ class RowFilter:
         self.mutes.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
-        """Return every array over series that this object keeps."""
-        return [*self._rows_since_gap.arrays(), *self.mutes.arrays()]
+        """Return every array over series that rows change; `mutes` has those that people change."""
+        return self._rows_since_gap.arrays()
 
     def _apply_channel_rules(
         self, verdicts: Verdicts, bad: NDArray[np.bool_], score: NDArray[np.float64]

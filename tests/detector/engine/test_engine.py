@@ -31,7 +31,7 @@ KINDS = [
     {"scoring": Scoring(delay=3)},
     {"scoring": Scoring(delay=7), "more": SHORT},
     {"scoring": Scoring(delay=2), "stride": 4},
-    {"threshold": 1.05, "limit": FOLLOWING},
+    {"threshold": 1.05, "limit": FOLLOWING, "has_reference": True},
     {"threshold": 1.15, "limit": FOLLOWING, "scoring": Scoring(delay=2), "more": SHORT},
 ]
 RULES = IncidentRules(for_rows=2, of_rows=3, quiet_rows=2)
@@ -48,7 +48,7 @@ def outcome(results: Iterable[StepResult]) -> tuple[list[tuple], list[str]]:
         v = result.verdicts
         for i in range(len(v)):
             exact = v.expected[i].tobytes() + v.contribution[i].tobytes() + v.actual[i].tobytes()
-            exact += v.threshold[i].tobytes()
+            exact += v.threshold[i].tobytes() + v.cumulative[i].tobytes() + v.paged[i].tobytes()
             name = v.names[v.series[i]]
             rows.append((name, int(v.timestamp_ns[i]), float(v.score[i]).hex(), int(v.state[i]), exact))
         events += [f"{e.incident.series} {e.at_ns:09d} {e!r}" for e in result.incidents]
@@ -98,6 +98,8 @@ def test_the_limited_kinds_do_alarm_and_are_limited(kind: dict[str, Any]) -> Non
     thresholds = np.concatenate([result.verdicts.threshold for result in results])
     assert sum(event.kind == "opened" for result in results for event in result.incidents) > 2
     assert len(np.unique(thresholds)) > 20
+    cumulative = np.concatenate([result.verdicts.cumulative for result in results])
+    assert (cumulative > 1).any() == ("has_reference" in kind)
 
 
 def regular(num_rows: int, series: int = 0, start: int = 0, num_channels: int = 2, seed: int = 0) -> Readings:

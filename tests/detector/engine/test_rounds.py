@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from tests.support.strategies import INTERVAL_NS, cuts_of, part, readings_of, st
 KINDS: list[dict[str, Any]] = [
     {},
     {"scoring": Scoring(delay=7), "more": SHORT},
-    {"threshold": 1.2, "adaptation": FOLLOWING, "scoring": Scoring(delay=2), "stride": 2},
+    {"threshold": 1.2, "limit": FOLLOWING, "scoring": Scoring(delay=2), "stride": 2, "has_reference": True},
 ]
 
 
@@ -44,7 +45,9 @@ class Halving:
     def wakes(self, event: IncidentEvent) -> bool:
         return event.kind == "opened" and event.incident.reason != "missing"
 
-    def act(self, slots: NDArray[np.int32]) -> tuple[IncidentEvent, ...]:
+    def act(
+        self, slots: NDArray[np.int32], finish_waiting: Callable[[NDArray[np.int32]], None]
+    ) -> tuple[IncidentEvent, ...]:
         self.acts.reserve(int(slots.max()) + 1)
         self.acts.data[slots] += 1
         self._parts.window_scorer.past.data[slots] *= 0.5

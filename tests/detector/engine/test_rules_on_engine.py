@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.records import Readings
+from detector.artifact.spec import PageLimit
 from detector.engine.engine import Engine, EngineOptions
+from detector.incidents.decision import Decision
 from detector.incidents.incident import IncidentEvent
 from detector.incidents.rules import SUPPRESSIONS, ChannelRule, IncidentRules
 from detector.scoring.verdicts import State
@@ -28,8 +30,8 @@ from tests.support.strategies import (
 from tests.support.verdicts import incidents_with, verdicts
 
 
-def engine_of(rules: IncidentRules, threshold: float = 0.8) -> Engine:
-    artifact = make_artifact(interval_ns=INTERVAL_NS, threshold=threshold)
+def engine_of(rules: IncidentRules, threshold: float = 0.8, limit: PageLimit | None = None) -> Engine:
+    artifact = make_artifact(interval_ns=INTERVAL_NS, threshold=threshold, limit=limit)
     return Engine(artifact, EngineOptions(lateness_ns=2 * INTERVAL_NS, rules=rules))
 
 
@@ -56,8 +58,9 @@ def test_with_every_rule_on_any_cut_gives_the_same_incidents_and_counts(
 
 
 def test_the_property_is_not_empty_every_rule_holds_some_row_back() -> None:
-    engine = engine_of(EVERY_RULE, threshold=1.5)
+    engine = engine_of(EVERY_RULE, threshold=1.5, limit=PageLimit(alarms_a_row=0.02, rise=1.4))
     readings = restless()
+    engine.decide([(0, Decision("d", "mute", NAMES[0], 0, until_ns=int(readings.timestamp_ns[1_000])))])
     events = events_of(engine, readings, [0, len(readings)])
     assert {reason for reason in SUPPRESSIONS if engine.counters.suppressed[reason]} == set(SUPPRESSIONS)
     incidents = [event.incident for found in events.values() for event in found]

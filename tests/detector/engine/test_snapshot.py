@@ -22,7 +22,7 @@ from tests.support.strategies import EVERY_RULE, INTERVAL_NS, part, restless, st
 FOLLOWING = PageLimit(alarms_a_row=0.02, rise=1.4)
 KINDS: list[dict[str, Any]] = [
     {},
-    {"limit": FOLLOWING, "threshold": 1.05},
+    {"limit": FOLLOWING, "threshold": 1.05, "has_reference": True},
     {"scoring": Scoring(delay=5), "more": (("linear", 4),), "flatline_rows": 4},
     {
         "causal": True,
@@ -54,6 +54,7 @@ def outcome(engine: Engine, readings: Readings) -> dict[str, Any]:
             key = (verdicts.names[verdicts.series[at]], int(verdicts.timestamp_ns[at]))
             assert key not in rows
             cells = (verdicts.score, verdicts.threshold, verdicts.expected, verdicts.contribution)
+            cells += (verdicts.cumulative, verdicts.paged)
             rows[key] = (int(verdicts.state[at]), *(column[at].tobytes() for column in cells))
     incidents = {event for result in results for event in map(repr, result.incidents)}
     return {"rows": rows, "incidents": incidents}
