@@ -11,9 +11,11 @@ from connectors.kafka import delivery, transactions
 from connectors.records import Batch, Membership, Message, Position, Readings
 from detector.delivery import recovery
 from detector.delivery.sink import MessageSink
+from detector.engine.decided.decisions import Decisions
 from detector.engine.engine import Engine, StepResult
+from detector.engine.parts import Parts
 
-NAMES = ("offsets_outside", "no_replay", "no_fencing", "slow", "hundredfold", "hang_once")
+NAMES = ("offsets_outside", "no_replay", "no_fencing", "decided_again", "slow", "hundredfold", "hang_once")
 HANG_SECONDS, _SLOW_SECONDS = 9.0, 0.005
 JUDGED = "judged, not written yet"
 HANGING = "hanging"
@@ -25,6 +27,7 @@ def apply(name: str) -> None:
         "offsets_outside": _offsets_outside,
         "no_replay": _no_replay,
         "no_fencing": _no_fencing,
+        "decided_again": _decided_again,
         "slow": _slow,
         "hundredfold": _hundredfold,
         "hang_once": _hang_once,
@@ -74,6 +77,17 @@ def _no_fencing() -> None:
 
     transactions.Transactions.deliver = anonymous  # type: ignore[method-assign]
     transactions.Transactions.is_member = staticmethod(lambda membership: True)  # type: ignore[method-assign]
+
+
+def _decided_again() -> None:
+    """Who takes over a series does not look up which decisions it has taken in."""
+    meet = Decisions.meet
+
+    def forgetful(self: Decisions, parts: Parts, names: Sequence[str]) -> None:
+        parts.decided.data[parts.series.of(names)] = 0, -1
+        meet(self, parts, names)
+
+    Decisions.meet = forgetful  # type: ignore[method-assign]
 
 
 def _slow() -> None:

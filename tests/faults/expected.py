@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from kafka import KafkaConsumer, TopicPartition
@@ -16,6 +16,7 @@ from connectors.wide_json.decoder import JsonWideCodec, Raw
 from detector.artifact.spec import Artifact
 from detector.delivery.messages import MessageEncoder, Topics
 from detector.engine.engine import Engine, EngineOptions
+from detector.incidents.decision import Decision
 from tests.faults.stream import Stream
 
 _BATCH = 5_000
@@ -25,12 +26,15 @@ Key = tuple[object, ...]
 @dataclass
 class Output:
     """What came out, each with how often: verdicts (series, ms, state) with their scores, incident events
-    (id, kind, time, severity, end, what held it) and dead letters (partition, offset, reason)."""
+    (id, kind, time, severity, end, what held it, how it ended), dead letters (partition, offset, reason) and
+    decisions that took effect (id, action, the row, what was learnt). `opened`: messages of openings."""
 
     verdicts: Counter[Key] = field(default_factory=Counter)
     scores: dict[Key, float | None] = field(default_factory=dict)
     incidents: Counter[Key] = field(default_factory=Counter)
     letters: Counter[Key] = field(default_factory=Counter)
+    decisions: Counter[Key] = field(default_factory=Counter)
+    opened: list[dict] = field(default_factory=list)
 
     def add_scores(self, body: dict) -> None:
         columns = zip(body["timestamp"], body["state"], body["score"], strict=True)
@@ -39,19 +43,31 @@ class Output:
             self.verdicts[key] += 1
             self.scores[key] = score
 
-    def add_incident(self, body: dict) -> None:
-        fate = (body["event"], body["at"], body["severity"], body["end"])
+    def add_alert(self, body: dict) -> None:
+        if body["event"] in ("accepted", "rejected", "muted"):
+            told = body["decision"]
+            learnt = json.dumps(told.get("learnt"))
+            self.decisions[(told["id"], told["action"], told["at"], body["at"], learnt)] += 1
+        if body["event"] == "opened":
+            self.opened.append(body)
+        if body["event"] == "muted":
+            return
+        fate = (body["event"], body["at"], body["severity"], body["end"], body["ending"])
         self.incidents[(body["id"], *fate, body["flapping"], *body["held_by"])] += 1
 
 
-def expected_output(stream: Stream, artifact: Artifact, options: EngineOptions) -> Output:
-    """Partition by partition, in the order of offsets; rows that no later reading closed stay open."""
+def expected_output(
+    stream: Stream, artifact: Artifact, options: EngineOptions, decisions: Sequence[Decision] = ()
+) -> Output:
+    """Partition by partition, in the order of offsets; rows that no later reading closed stay open. The
+    decisions are known from the first row on."""
     output = Output()
     codec = JsonWideCodec(artifact.spec.channel_names)
     topics = Topics.of("out")
     encoder = MessageEncoder(topics, artifact.spec.name, artifact.version, artifact.spec.channel_names)
     for partition in range(stream.num_partitions):
         engine = Engine(artifact, options)
+        engine.decide(list(enumerate(decisions)))
         mine = [m for m in stream.messages if m.partition == partition]
         for at in range(0, len(mine), _BATCH):
             raws = [
@@ -62,8 +78,8 @@ def expected_output(stream: Stream, artifact: Artifact, options: EngineOptions) 
             result = engine.step(decoded.readings)
             for message in encoder.verdicts(result.verdicts):
                 output.add_scores(json.loads(message.value))
-            for message in encoder.incidents(result.incidents):
-                output.add_incident(json.loads(message.value))
+            for message in (*encoder.incidents(result.incidents), *encoder.mutes(result.decisions)):
+                output.add_alert(json.loads(message.value))
             for reject in decoded.rejects:
                 output.letters[(partition, reject.offset, reject.reason)] += 1
     return output
@@ -75,12 +91,23 @@ def committed_output(bootstrap: str, prefix: str) -> Output:
     for message in read_committed(bootstrap, f"{prefix}.scores"):
         output.add_scores(json.loads(message.value))
     for message in read_committed(bootstrap, f"{prefix}.alerts"):
-        output.add_incident(json.loads(message.value))
+        output.add_alert(json.loads(message.value))
     for message in read_committed(bootstrap, f"{prefix}.dead-letters"):
         headers = {name: value.decode() for name, value in message.headers}
         key = (int(headers["partition"]), int(headers["offset"]), headers["reason"])
         output.letters[key] += 1
     return output
+
+
+def at_their_rows(decisions: Sequence[Decision], found: Output) -> list[Decision]:
+    """The decisions as a replay gets them: at the rows where they took effect, if they did."""
+    rows = {id_: row for id_, _, row, *_ in found.decisions}
+    return [
+        replace(one, at_ns=int(np.datetime64(rows[one.id].removesuffix("Z"), "ns").astype(np.int64)))
+        if one.id in rows
+        else one
+        for one in decisions
+    ]
 
 
 def read_committed(bootstrap: str, topic: str) -> Iterable[Message]:
@@ -124,11 +151,12 @@ class Comparison:
 
 
 def compare(expected: Output, found: Output) -> dict[str, Comparison]:
-    """By kind: verdicts, incidents, dead letters."""
+    """By kind: verdicts, incidents, dead letters, decisions."""
     return {
         "verdicts": _compare(expected.verdicts, found.verdicts, _different(expected.scores, found.scores)),
         "incidents": _compare(expected.incidents, found.incidents),
         "dead letters": _compare(expected.letters, found.letters),
+        "decisions": _compare(expected.decisions, found.decisions),
     }
 
 

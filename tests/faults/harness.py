@@ -8,6 +8,7 @@ import signal
 import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -18,14 +19,19 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from connectors.kafka.cluster import ensure_topics
 from connectors.kafka.connection import Connection, TopicSpec
 from connectors.kafka.producer import Producer
+from connectors.records import Message
 from detector.artifact.registry import publish
 from detector.artifact.spec import Artifact, PageLimit, Scoring
 from detector.config.engine_options import engine_options
 from detector.config.load import load_config
+from detector.delivery.decision_records import encode_decision
+from detector.delivery.decisions.decision_topic import decisions_topic
+from detector.engine.engine import EngineOptions
+from detector.incidents.decision import Decision
 from tests.faults.cluster import EVERY_RULE, PLAIN_RULES, Cluster, Member, member_config, wait_for
-from tests.faults.expected import Comparison, committed_output, compare, expected_output
+from tests.faults.expected import Comparison, at_their_rows, committed_output, compare, expected_output
 from tests.faults.faults import FAULTS, WEIGHTS, Struck
-from tests.faults.stream import Stream, make_stream
+from tests.faults.stream import Stream, decisions_about, make_stream
 from tests.support.artifacts import make_artifact
 
 _FOLLOWING = PageLimit(alarms_a_row=0.003)
@@ -97,6 +103,8 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
         for number in range(plan.num_members)
     ]
     stream = make_stream(plan.seed, topic, plan.num_readings, plan.num_series, plan.num_partitions)
+    options = engine_options(load_config(members[0].config))
+    known, mutes = _decided(cluster, plan, stream, artifact, options)
 
     def start(member: Member) -> None:
         cluster.zygote.start(member, plan.breakages)
@@ -113,7 +121,7 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
             start(member)
         rng = np.random.default_rng([plan.seed, 1])
         struck = Struck(cluster, members, start, f"{topic}-out.state", publish_next, rng)
-        _strike(struck, plan, stream, report)
+        _strike(struck, plan, stream, mutes, report)
         _drain(cluster, stream, topic, members, start)
     except (TimeoutError, RuntimeError) as error:
         report.problem = f"{type(error).__name__}: {error}"
@@ -122,22 +130,46 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
             if member.is_alive:
                 member.send(signal.SIGCONT)
                 member.kill()
-    options = engine_options(load_config(members[0].config))
     if not report.problem:
-        expected = expected_output(stream, artifact, options)
-        report.comparison = compare(expected, committed_output(cluster.bootstrap, f"{topic}-out"))
-    report.aborted = sum(member.lines("transaction aborted") for member in members)
-    report.taken_up = sum(len(member.assignments()) for member in members)
-    report.replayed = sum(
-        event["replayed"] for member in members for event in member.events("partition caught up")
-    )
+        found = committed_output(cluster.bootstrap, f"{topic}-out")
+        decisions = at_their_rows([*known, *mutes], found)
+        report.comparison = compare(expected_output(stream, artifact, options, decisions), found)
+    _count(members, report)
     report.seconds = time.monotonic() - began
     _delete(cluster, topic)
     return report
 
 
-def _strike(struck: Struck, plan: Plan, stream: Stream, report: Report) -> None:
-    """Write the stream slice by slice, and let the faults strike while the members are busy with it."""
+def _count(members: Sequence[Member], report: Report) -> None:
+    report.aborted = sum(member.lines("transaction aborted") for member in members)
+    report.taken_up = sum(len(member.assignments()) for member in members)
+    report.replayed = sum(
+        event["replayed"] for member in members for event in member.events("partition caught up")
+    )
+
+
+def _decided(
+    cluster: Cluster, plan: Plan, stream: Stream, artifact: Artifact, options: EngineOptions
+) -> tuple[list[Decision], list[Decision]]:
+    """Decide; return what is known before the first row, and mutes that are to be written under way."""
+    opened = expected_output(stream, artifact, options).opened
+    known, mutes = decisions_about(opened, stream, plan.seed, artifact.spec.scoring.delay)
+    topic = f"{stream.messages[0].topic}-out.decisions"
+    ensure_topics(Connection((cluster.bootstrap,)), [decisions_topic(topic)])
+    _decide(cluster, topic, known)
+    return known, mutes
+
+
+def _decide(cluster: Cluster, topic: str, decisions: Sequence[Decision]) -> None:
+    with contextlib.closing(Producer(Connection((cluster.bootstrap,)))) as producer:
+        producer.produce(
+            [Message(topic, one.series.encode(), encode_decision(one), (), 0) for one in decisions]
+        )
+
+
+def _strike(struck: Struck, plan: Plan, stream: Stream, mutes: Sequence[Decision], report: Report) -> None:
+    """Write the stream slice by slice, and let the faults strike while the members are busy with it. Mutes
+    are written before the slices of their time, yet a member may be ahead: then a later row is the first."""
     rng, cluster, members = struck.rng, struck.cluster, struck.members
     names = plan.faults
     if names is None:
@@ -148,12 +180,16 @@ def _strike(struck: Struck, plan: Plan, stream: Stream, report: Report) -> None:
         rng.choice(np.arange(1, plan.num_slices), len(names), replace=len(names) >= plan.num_slices)
     )
     producer = Producer(Connection((cluster.bootstrap,)))
-    progress = Progress(cluster, stream.messages[0].topic, plan.num_partitions)
+    topic = stream.messages[0].topic
+    progress = Progress(cluster, topic, plan.num_partitions)
+    soon = np.array_split(np.arange(len(mutes)), plan.num_slices - 4)
     try:
         for number, part in enumerate(slices):
             if number > 1:
                 progress.wait_for(int(slices[number - 2][-1]))
             producer.produce([stream.messages[at] for at in part.tolist()])
+            if number < len(soon):
+                _decide(cluster, f"{topic}-out.decisions", [mutes[at] for at in soon[number].tolist()])
             if number == 0:
                 wait_for(lambda: any(m.events("started") for m in members), "a member to start")
             for name, when in zip(names, before, strict=True):
@@ -221,6 +257,9 @@ def _drain(cluster: Cluster, stream: Stream, topic: str, members: list[Member], 
 
 
 def _delete(cluster: Cluster, topic: str) -> None:
-    names = [topic, *(f"{topic}-out.{kind}" for kind in ("scores", "alerts", "dead-letters", "state"))]
+    names = [
+        topic,
+        *(f"{topic}-out.{kind}" for kind in ("scores", "alerts", "dead-letters", "state", "decisions")),
+    ]
     with KafkaAdminClient(bootstrap_servers=cluster.bootstrap) as admin:
         admin.delete_topics(names)

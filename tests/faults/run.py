@@ -82,7 +82,7 @@ def summarise(reports: Sequence[Report]) -> dict[str, object]:
         "transactions aborted": sum(report.aborted for report in reports),
         "partitions taken up": sum(report.taken_up for report in reports),
         "readings replayed": sum(report.replayed for report in reports),
-        "verdicts, incidents and dead letters compared": sum(one.expected for one in kinds),
+        "verdicts, incidents, dead letters and decisions compared": sum(one.expected for one in kinds),
         "lost": sum(one.lost for one in kinds),
         "doubled": sum(one.doubled for one in kinds),
         "unexpected": sum(one.unexpected for one in kinds),

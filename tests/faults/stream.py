@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
 from connectors.records import Message
+from detector.incidents.decision import Decision
 
 CHANNELS = ("flow", "pressure")
 BAD = (
@@ -28,6 +30,11 @@ class Stream:
     messages: list[Message]
     num_series: int
     num_partitions: int
+
+    def time_ns(self, share: float) -> int:
+        """The time at which about this share of the readings has been sent."""
+        seconds = round(share * len(self.messages) / self.num_series)
+        return (_START_MS + 1_000 * seconds) * 1_000_000
 
 
 def make_stream(
@@ -73,3 +80,34 @@ def make_stream(
                 messages.append(Message(topic, b"pump-1", bad, (), partition))
         second += 1
     return Stream(messages[:num_readings], num_series, num_partitions)
+
+
+def decisions_about(
+    opened: Sequence[dict], stream: Stream, seed: int, delay: int = 0
+) -> tuple[list[Decision], list[Decision]]:
+    """What people decide about incidents that open undisturbed, and mutes in order of time.
+
+    An incident is accepted or rejected one row after it is known, `delay` rows after it opened. No series is
+    muted of whose incidents one was decided on.
+    """
+    rng = np.random.default_rng([seed, 2])
+    found: dict[str, Decision] = {}
+    for at in rng.permutation(len(opened)).tolist():
+        body = opened[at]
+        if body["reason"] == "score" and body["series"] not in found and len(found) < 8:
+            action = ("accept", "reject")[len(found) % 2]
+            time_ns = int(np.datetime64(body["at"].removesuffix("Z"), "ns").astype(np.int64))
+            time_ns += (delay + 1) * 10**9
+            found[body["series"]] = Decision(f"d{at}", action, body["series"], time_ns, body["id"])
+    others = [f"pump-{one}" for one in range(stream.num_series) if f"pump-{one}" not in found]
+    mutes = [
+        Decision(
+            f"m{number}",
+            "mute",
+            str(series),
+            stream.time_ns(0.2 + 0.08 * number),
+            until_ns=stream.time_ns(0.5 + 0.08 * number),
+        )
+        for number, series in enumerate(rng.choice(others, 6, replace=False))
+    ]
+    return list(found.values()), mutes

@@ -12,10 +12,10 @@ from detector.config.engine_options import engine_options
 from detector.config.load import load_config
 from detector.engine.engine import EngineOptions
 from tests.faults.cluster import EVERY_RULE, Cluster
-from tests.faults.expected import Output, compare, expected_output
+from tests.faults.expected import Output, at_their_rows, compare, expected_output
 from tests.faults.harness import Plan, artifact_of, run_schedule
 from tests.faults.run import line
-from tests.faults.stream import make_stream
+from tests.faults.stream import decisions_about, make_stream
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -26,6 +26,7 @@ def test_under_faults_the_committed_output_is_that_of_an_undisturbed_run(
     assert report.is_right, line(report)
     assert report.comparison["verdicts"].expected > 4_000
     assert report.comparison["dead letters"].expected > 0
+    assert report.comparison["decisions"].expected > 4
     # Something was disrupted: whoever was killed, cut off or joined made partitions change hands or a
     # transaction fail.
     assert report.taken_up > 4 or report.aborted > 0, line(report)
@@ -46,6 +47,7 @@ def test_models_loaded_under_way_and_members_killed_meanwhile_change_nothing(
         (("offsets_outside",), ("kill_in_transaction",) * 4),
         (("no_replay",), ("kill",) * 3),
         (("no_fencing", "slow"), ("zombie",) * 3),
+        (("decided_again",), ("kill",) * 3),
     ],
     ids=lambda given: given[0],
 )
@@ -57,8 +59,8 @@ def test_a_broken_daemon_is_found_out(
     if "the group to finish" in report.problem:  # a zombie has set back what the group had committed
         assert breakages[0] == "no_fencing", line(report)
         return
-    verdicts = report.comparison["verdicts"]
-    assert verdicts.lost or verdicts.doubled or verdicts.different, line(report)
+    kind = report.comparison["decisions" if breakages[0] == "decided_again" else "verdicts"]
+    assert kind.lost or kind.doubled or kind.unexpected or kind.different, line(report)
 
 
 def test_at_least_once_loses_nothing_and_may_double(cluster: Cluster, tmp_path: Path) -> None:
@@ -81,15 +83,30 @@ def test_a_stream_is_known_and_has_everything() -> None:
     assert states >= {"ok", "anomalous", "warming", "gap"}
 
 
+@pytest.mark.parametrize("seed", [0, 1, 6])
+def test_every_decision_about_such_a_stream_changes_something(seed: int) -> None:
+    stream, artifact = make_stream(seed, "t", 6_000, num_series=60), artifact_of(seed)
+    options = EngineOptions(lateness_ns=2 * 10**9)
+    plain = expected_output(stream, artifact, options)
+    known, mutes = decisions_about(plain.opened, stream, seed, artifact.spec.scoring.delay)
+    decided = expected_output(stream, artifact, options, [*known, *mutes])
+    assert len(decided.decisions) >= len(mutes) + len(known) // 2  # some incidents end before
+    assert {key[1] for key in decided.decisions} == {"accept", "reject", "mute"}
+    assert compare(plain, decided)["incidents"].unexpected > 4
+    assert compare(plain, decided)["verdicts"].different or compare(plain, decided)["verdicts"].lost
+    again = expected_output(stream, artifact, options, at_their_rows([*known, *mutes], decided))
+    assert all(one.is_right for one in compare(decided, again).values())
+
+
 def test_every_incident_rule_has_something_to_say_of_such_a_stream(tmp_path: Path) -> None:
     path = tmp_path / "member.toml"
     path.write_text(f'[model]\npath = "x"\n[kafka]\ntopic = "t"\n[grid]\nlateness = "2s"\n{EVERY_RULE}')
     options = engine_options(load_config(path, {}))
     stream = make_stream(2, "t", 6_000, num_series=60)
     with_rules = expected_output(stream, artifact_of(2), options).incidents
-    held_by = {rule for _, _, _, _, _, _, *rules in with_rules for rule in rules}
+    held_by = {rule for _, _, _, _, _, _, _, *rules in with_rules for rule in rules}
     assert held_by == {"maintenance", "cooldown"}
-    assert {flapping for _, _, _, _, _, flapping, *_ in with_rules} == {False, True}
+    assert {flapping for _, _, _, _, _, _, flapping, *_ in with_rules} == {False, True}
     for rules in (
         {"settle_rows": 0},
         {"channels": {}},

@@ -26,7 +26,7 @@ def board() -> str:
 
 
 def _now() -> Section:
-    return Section("", (*_counts(), *_budget(), *_limits()))
+    return Section("", (*_counts(), *_decided(), *_budget(), *_limits()))
 
 
 def _face(title: str, description: str) -> Face:
@@ -57,6 +57,31 @@ def _counts() -> tuple[stat_panel.Panel, ...]:
             NEUTRAL,
             Query(f"sum({of('series')})", "known", now=True),
         ),
+    )
+
+
+def _decided() -> tuple[stat_panel.Panel, ...]:
+    """Return what waits for somebody, what somebody muted, and what was forgotten."""
+    return (
+        panels.stat(
+            _face(
+                "Lasting incidents",
+                "Incidents that have been open for [incidents] lasting_after, and nobody has accepted or "
+                "rejected them.",
+            ),
+            {1.0: panels.WARN},
+            Query(f"sum({of('lasting_incidents')})", "lasting", now=True),
+        ),
+        panels.stat(
+            _face(
+                "Muted and forgotten",
+                "Muted: series that open no incident, because somebody said so. Forgotten: series without a "
+                "reading for [service] forget_after, in the time range.",
+            ),
+            NEUTRAL,
+            Query(f"sum({of('muted_series')})", "muted", now=True),
+            Query(f"sum({increase_shown('forgotten_series_total')})", "forgotten", now=True),
+        ).decimals(0),
     )
 
 
@@ -183,8 +208,8 @@ def _over_time() -> Section:
     held = panels.stacked(
         Face(
             "Rows ignored by rules",
-            "Anomalous rows that opened no incident because of a rule, per interval. If there are many, the "
-            "rules hide what the model detects.",
+            "Unusual rows that did not count for incidents, per interval. `budget`: they were below the page "
+            "level. Others: a rule. If there are many, the rules hide what the model detects.",
         ),
         Query(f"sum by (reason) ({increase('suppressed_rows_total')})", "{{reason}}"),
     )
@@ -199,7 +224,7 @@ def _over_time() -> Section:
     )
     peaks = panels.with_limits(
         panels.lines(
-            Face("Highest score", "The highest score of all series per interval; above 1 is anomalous."),
+            Face("Highest score", "The highest score of all series per interval; above 1 is unusual."),
             Query(f"max({peak('max_score')})", "all series"),
         ),
         FROM_ONE,

@@ -126,8 +126,8 @@ def _alarms() -> Section:
     realised = panels.lines(
         Face(
             "Alarms and their budget",
-            "Each point is the sum over a span as long as the time range. Choose four weeks. The opened "
-            "incidents should stay near the budget; they include true alarms.",
+            "Each point is the sum over a span as long as the time range. Choose four weeks. False alarms "
+            "stay at or below the budget; the opened incidents include true alarms.",
         ),
         Query(f"sum({opened})", "opened"),
         Query(f"sum({allowed})", "allowed"),

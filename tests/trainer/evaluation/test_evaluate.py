@@ -67,13 +67,13 @@ def test_the_scores_file_reproduces_the_measures(tmp_path: Path) -> None:
     options = replace(QUICK, scores=tmp_path / "scores")
     evaluation = evaluate(tmp_path / "in", options, 1, quiet)
     table = pq.read_table(tmp_path / "scores" / "deep" / "a.parquet")
-    assert table.column_names == ["timestamp", "score", "error", "anomalous", "alarm", "label", "split"]
-    score, error, alarm = (table[name].to_numpy() for name in ("score", "error", "alarm"))
+    assert table.column_names == ["timestamp", "score", "unusual", "alarm", "label", "split"]
+    score, alarm = (table[name].to_numpy() for name in ("score", "alarm"))
     assert len(score) == pq.read_metadata(path).num_rows
-    np.testing.assert_array_equal(table["anomalous"].to_numpy(), score > 1)
+    np.testing.assert_array_equal(table["unusual"].to_numpy(), score > 1)
     (result,) = evaluation.results
     label, test = table["label"].to_numpy(), table["split"].to_numpy() == "test"
-    assert vus_pr(label, np.nan_to_num(error, nan=0.0), result.buffer) == result.model.vus_pr
+    assert vus_pr(label, np.nan_to_num(score, nan=0.0), result.buffer) == result.model.vus_pr
     assert count_alarms(label[test], alarm[test]) == result.alarms
 
 
@@ -101,23 +101,20 @@ def test_a_causal_score_does_not_change_when_the_future_does(tmp_path: Path, fam
     changed[900:] = 1e6
     whole, other = (score_rows(artifact, times, rows) for rows in (values, changed))
     first = score_rows(artifact, times[:900], values[:900])
-    for name in ("score", "error"):
-        expected = getattr(whole, name)[:900]
-        np.testing.assert_array_equal(getattr(other, name)[:900], expected)
-        np.testing.assert_array_equal(getattr(first, name), expected)
+    np.testing.assert_array_equal(other.score[:900], whole.score[:900])
+    np.testing.assert_array_equal(first.score, whole.score[:900])
 
 
-def test_errors_rank_rows_as_if_the_threshold_stood_still(tmp_path: Path) -> None:
+def test_the_page_level_moves_alarms_and_no_score(tmp_path: Path) -> None:
     path = labelled(tmp_path / "a.parquet")
     times, values = series_of(path)
     artifact = fitted(path, scoring={"alarm_budget": "1/hour"})
     threshold = replace(artifact.spec.threshold, limit=None)
     still = replace(artifact, spec=replace(artifact.spec, threshold=threshold))
     adapting, static = score_rows(artifact, times, values), score_rows(still, times, values)
-    np.testing.assert_allclose(adapting.error, static.error, rtol=1e-12)
-    np.testing.assert_array_equal(static.score, static.error)
-    known = np.isfinite(adapting.score)
-    assert (adapting.score[known] != static.score[known]).any()
+    np.testing.assert_array_equal(adapting.score, static.score)
+    assert np.isfinite(adapting.score).any()
+    assert adapting.alarm.sum() <= static.alarm.sum()
 
 
 def test_alarms_are_the_rows_of_incidents(tmp_path: Path) -> None:
@@ -145,9 +142,9 @@ def test_the_rest_of_the_training_is_the_base_s(tmp_path: Path) -> None:
     result = evaluate_file(path, "a.parquet", replace(QUICK, base=base))
     expected = fitted(path, scoring={"whiten": False}, model={"latent": 3})
     times, values = series_of(path)
-    error = np.nan_to_num(score_rows(expected, times, values).error, nan=0.0)
+    score = np.nan_to_num(score_rows(expected, times, values).score, nan=0.0)
     assert result.window == 16  # what the options say goes before the base
-    assert result.model.vus_pr == vus_pr(pq.read_table(path)["label"].to_numpy(), error, result.buffer)
+    assert result.model.vus_pr == vus_pr(pq.read_table(path)["label"].to_numpy(), score, result.buffer)
 
 
 def test_the_baseline_takes_rows_one_after_the_other_whatever_their_times(tmp_path: Path) -> None:
