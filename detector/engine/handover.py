@@ -99,7 +99,7 @@ def _restore_cells(parts: Parts, states: list[SeriesState]) -> None:
     if others.any():
         scaling = [state.origin.scaling() for state in states if state.origin.model != parts.origin.model]
         center, scale = (np.stack([one[at] for one in scaling]) for at in (0, 1))
-        parts.window_scorer.rescale(slots[others], center, scale)
+        parts.row_scorer.restart(parts.window_scorer.rescale(slots[others], center, scale))
         parts.window_scorer.discard_outputs(slots[others])
 
 

@@ -194,13 +194,16 @@ class WindowScorer:
 
     def rescale(
         self, slots: NDArray[np.int32], center: NDArray[np.float64], scale: NDArray[np.float64]
-    ) -> None:
+    ) -> NDArray[np.int32]:
         """Convert the kept rows of these series from the units of another model to those of this one.
 
         Args:
             slots: the series, int32 [n].
             center: the centre of each channel in each series by the other model, float64 [n, C].
             scale: its scale of each channel in each series, float64 [n, C].
+
+        Returns:
+            The series whose units differ, int32.
         """
         new_center, new_scale = self.scales.trained_at(slots)
         differ = ((center != new_center) | (scale != new_scale)).any(axis=1)
@@ -209,6 +212,8 @@ class WindowScorer:
             factor, offset = scale / new_scale, (center + shift - new_center) / new_scale
             self._window_buffer.rescale(slots[differ], factor[differ], offset[differ])
             self.scales.move(slots[differ], -shift[differ])
+        changed: NDArray[np.int32] = slots[np.broadcast_to(differ, len(slots))]
+        return changed
 
     def accept(self, slot: int, by: NDArray[np.float64], start_row: int) -> None:
         """Move the level of each channel of a series, and convert the kept rows from `start_row` on.

@@ -154,8 +154,8 @@ class Replay:
 class Recorder(ReplaySink):
     """A sink that also keeps every event of the incidents."""
 
-    def __init__(self, spec: Spec) -> None:
-        super().__init__(spec)
+    def __init__(self, artifact: Artifact) -> None:
+        super().__init__(artifact)
         self.events: list[IncidentEvent] = []
 
     def write(self, result: StepResult, batch: Batch) -> None:
@@ -179,7 +179,7 @@ def replayed(
     engine = Engine(artifact, EngineOptions(rules=rules or IncidentRules()))
     if decisions:
         engine.decide(list(enumerate(decisions)))
-    sink = Recorder(artifact.spec)
+    sink = Recorder(artifact)
     run(FrameSource(chunk, 4096), engine, sink)
     report = sink.report(0)
     return {
