@@ -1,11 +1,15 @@
 """Find where the cumulative evidence of a channel is an alarm, so that it keeps to its share of the budget.
 
-The peaks of a sum that falls back to 0 again and again have an exponential tail (Siegmund, Sequential
-Analysis, 1985). Its scale is estimated from the declustered peaks, and enlarged by twice its standard error.
+Two estimates are made, and the larger is used. The peaks of a sum that falls back to 0 again and again have
+an exponential tail (Siegmund, Sequential Analysis, 1985). Its scale comes from the declustered peaks, and is
+enlarged by twice its standard error. A slow residual has few peaks. For it, the rows between false alarms
+follow from the long-run variance of the residual, as for a Brownian motion (Siegmund, 1985, equation 2.56).
+That variance comes from the means of long blocks, and is enlarged by twice its standard error as well.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +24,10 @@ _MIN_PEAKS, _FEWEST_PEAKS = 20, 3
 _RUN_ROWS = 64
 _LEAST = 20.0
 _ABOVE_LARGEST = 1.25
+_BLOCKS = (1, 16, 64, 256)
+_FEWEST_BLOCKS = 4
+_BEYOND = 1.17
+"""By so many spreads a sum of independent rows overshoots twice (Siegmund's correction)."""
 
 
 def cumulative_threshold(
@@ -43,7 +51,45 @@ def cumulative_threshold(
         return _LEAST
     largest = float(joined.max())
     events_a_row = share / rows_per_event(spec.threshold.alarm_budget, spec.interval_ns) / len(spec.channels)
-    return max(_LEAST, _ABOVE_LARGEST * largest, _exceeded(joined, segments, events_a_row))
+    exceeded = _exceeded(joined, segments, events_a_row)
+    slow = diffusion_threshold(
+        long_run_variance([one[:, channel] for one in departures]), allowance, events_a_row
+    )
+    return max(_LEAST, _ABOVE_LARGEST * largest, exceeded, slow)
+
+
+def long_run_variance(departures: Sequence[NDArray[np.float64]]) -> float:
+    """Return an upper estimate of the variance of sums of departures, for each row, at least 1.
+
+    It is the largest over blocks of several lengths: their length times the variance of their means.
+
+    Args:
+        departures: One float64 [n] for each series, in spreads, NaN where unknown.
+    """
+    known = [one[~np.isnan(one)] for one in departures]
+    largest = 1.0
+    for rows in _BLOCKS:
+        means = [one[: len(one) // rows * rows].reshape(-1, rows).mean(axis=1) for one in known]
+        joined = np.concatenate(means)
+        if len(joined) >= _FEWEST_BLOCKS:
+            margin = 1.0 + 2.0 * (2.0 / len(joined)) ** 0.5
+            largest = max(largest, margin * rows * float(np.square(joined).mean()))
+    return largest
+
+
+def diffusion_threshold(variance: float, allowance: float, events_a_row: float) -> float:
+    """Return the sum, in spreads, that a Brownian motion exceeds so many times a row, on either side.
+
+    Args:
+        variance: Of the motion, for each row.
+        allowance: Its drift downwards, for each row.
+        events_a_row: Of both sides together.
+
+    >>> round(diffusion_threshold(1.0, 0.25, 1e-5), 1)
+    19.1
+    """
+    unit = variance / (2.0 * allowance)
+    return unit * math.log1p(2.0 / events_a_row * 2.0 * allowance**2 / variance) - _BEYOND
 
 
 def sums_of(departure: NDArray[np.float64], allowance: float) -> NDArray[np.float64]:

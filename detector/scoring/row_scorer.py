@@ -119,7 +119,10 @@ class RowScorer:
             level = np.zeros(len(rows))
         else:
             level = self._page_level.levels(rows.slot, rows.row, np.log(np.maximum(error, 1e-300)))
-        evidence = None if self._lasting is None else self._lasting.add(rows, (rows.flags & OUT_OF_RANGE) > 0)
+        evidence = None
+        if self._lasting is not None:
+            alarm = np.log(np.maximum(error, 1e-300)) > level
+            evidence = self._lasting.add(rows, (rows.flags & OUT_OF_RANGE) > 0, alarm)
         return self._verdicts(rows, error, level, evidence)
 
     def score_provisional(self, rows: RowOutput) -> RowVerdicts:
@@ -158,6 +161,11 @@ class RowScorer:
         if self._lasting is not None:
             self._lasting.drop(slots)
             self._lasting.name(slots, names)
+
+    def restart(self, slots: NDArray[np.int32]) -> None:
+        """Forget what has added up in these series, as their values have other units from now on."""
+        if self._lasting is not None:
+            self._lasting.restart(slots)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""

@@ -1,17 +1,20 @@
 """Add up small departures that last: a cumulative sum of each channel, upwards and downwards.
 
 After each row the sum is max(0, sum + departure - allowance) (Page, Biometrika 1954). Its delay is the
-least for a given rate of false alarms (Lorden, 1971).
-A departure of half a spread then adds up, and one below
-the allowance does not. A single row counts at most 3 spreads. A sum stays below 1.25 times its threshold,
-so that
-it falls soon after the departure has ended. It stands still where the departure is unknown.
+least for a given rate of false alarms (Lorden, 1971). A departure of half a spread then adds up, and one
+below the allowance does not. A single row counts at most 3 spreads. A sum stands still where the departure is
+unknown.
 
-All sums are whole numbers, so they do not depend on how the rows are cut into calls. Without its upper
-limit, a sum has a closed form: the total so far less the least total so far. Only sums that reach the limit
-are followed row by row.
+A sum that reaches its threshold is in alarm until it is back at 0. It then learns how large the departure
+usually is. Departures below half of that speak for the end, so the allowance rises to that half, or to 1
+spread if that is less. This is the likelihood ratio of that departure against none. The sum stays below 1.1
+times its threshold. Both make it fall soon after a fault. A row that alarms by its score starts the sums of
+the channels that depart most just below their thresholds, so that a large fault is held from its start.
 
-Letters: n rows, C channels, K sums.
+All sums are whole numbers, so they do not depend on how the rows are cut into calls. Without alarm, a sum has
+a closed form: the total so far less the least total so far. Only sums in alarm are followed row by row.
+
+Letters: n rows, C channels, K sums, k series.
 """
 
 from __future__ import annotations
@@ -26,7 +29,11 @@ from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 
 _FIXED = float(1 << 16)
 _MOST = 3.0
-_CAP = 1.25
+_CAP, _STARTED = 1.1, 0.9
+_MOST_RAISED = 1.0
+_CLEAR, _CLEAR_BEYOND = 1.5, 0.5
+_LEARN_SHIFT = 6
+"""The departure in alarm is learnt as a mean that forgets in about 64 rows."""
 _ROUGH = 1 << 24
 """Sums are at most so many spreads, so that whole numbers of 64 bits hold every total."""
 
@@ -43,45 +50,76 @@ class Evidence:
     lasting: NDArray[np.float64]
 
 
-def clipped_sums(
-    steps: NDArray[np.int64], slot: NDArray[np.int32], before: NDArray[np.int64], cap: NDArray[np.int64]
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Hold what n rows of some series add to each sum. All are whole numbers, 65,536 for one spread.
+
+    added      int64 [n, K], departure less allowance; 0 where unknown
+    allowance  int64 [n, K], of each row
+    known      bool [n, K]
+    starts     bool [n, K], the sum is at least 0.9 times its threshold after the row
+    """
+
+    added: NDArray[np.int64]
+    allowance: NDArray[np.int64]
+    known: NDArray[np.bool_]
+    starts: NDArray[np.bool_]
+
+
+def alarm_sums(
+    steps: Steps,
+    slot: NDArray[np.int32],
+    before: NDArray[np.int64],
+    learnt: NDArray[np.int64],
+    threshold: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Return min(cap, max(0, sum + step)) after every row, int64 [n, K].
+    """Return the sums after every row, int64 [n, K]; update `learnt`.
 
     Args:
-        steps: What each row adds to each sum, int64 [n, K].
+        steps: What each row adds.
         slot: The series of each row, int32 [n], sorted.
         before: The sums before the first row of each series, int64 [k, K], one row for each series present.
-        cap: The upper limit of each sum, int64 [K].
+        learnt: The usual departure of each sum in alarm, int64 [k, K]; 0 where it is not in alarm.
+        threshold: Of each sum, int64 [K].
     """
     starts = starts_of(slot)
     series = np.repeat(np.arange(len(starts)), lengths_of(starts, len(slot)))
-    total = np.cumsum(steps, axis=0)
-    total -= (total[starts] - steps[starts] - before)[series]
+    total = np.cumsum(steps.added, axis=0)
+    total -= (total[starts] - steps.added[starts] - before)[series]
     # The least total of each series alone: those of later series are lower by more than any total can be.
     shift = series[:, None] * (2 * int(np.abs(total).max(initial=0)) + 1)
     least = np.minimum.accumulate(total - shift, axis=0) + shift
     sums: NDArray[np.int64] = total - np.minimum(least, 0)
-    over = np.maximum.reduceat(sums, starts) > cap
-    for at, column in np.argwhere(over).tolist():
+    alarm = (np.maximum.reduceat(sums, starts) >= threshold) | (learnt > 0)
+    alarm |= np.logical_or.reduceat(steps.starts, starts)
+    for at, column in np.argwhere(alarm).tolist():
         rows = slice(starts[at], starts[at + 1] if at + 1 < len(starts) else None)
-        sums[rows, column] = _followed(
-            steps[rows, column].tolist(), int(before[at, column]), int(cap[column])
-        )
+        limit, state = int(threshold[column]), (int(before[at, column]), int(learnt[at, column]))
+        sums[rows, column], learnt[at, column] = _followed(steps, rows, column, limit, state)
     return sums
 
 
-def _followed(steps: list[int], total: int, cap: int) -> list[int]:
-    """Return the sum after every step, followed one by one."""
+def _followed(
+    steps: Steps, rows: slice, column: int, threshold: int, state: tuple[int, int]
+) -> tuple[list[int], int]:
+    """Return the sum after every step of one series and column, and what is learnt, followed one by one."""
+    total, usual = state
+    cap, started, most = int(_CAP * threshold), int(_STARTED * threshold), int(_MOST_RAISED * _FIXED)
+    columns = (steps.added, steps.allowance, steps.known, steps.starts)
     found = []
-    for step in steps:
-        total += step
-        if total < 0:
-            total = 0
-        elif total > cap:
-            total = cap
+    for added, allowance, known, starts in zip(*(one[rows, column].tolist() for one in columns), strict=True):
+        if known:
+            total += added - max(0, min(usual >> 1, most) - allowance)
+            if starts and total < started:
+                total, usual = started, usual or added + allowance
+            if total >= threshold:
+                departure = added + allowance
+                usual = max(1, usual + ((departure - usual) >> _LEARN_SHIFT) if usual else departure)
+                total = min(total, cap)
+            elif total <= 0:
+                total = usual = 0
         found.append(total)
-    return found
+    return found, usual
 
 
 class CumulativeEvidence:
@@ -92,16 +130,20 @@ class CumulativeEvidence:
     """
 
     def __init__(self, reference: Reference) -> None:
-        threshold = np.array(reference.threshold)
+        threshold = np.minimum(np.array(reference.threshold), _ROUGH)
         self._used = threshold > 0
         self._threshold = np.where(self._used, threshold, 1.0)
-        cap = np.where(self._used, np.minimum(_CAP * threshold, _ROUGH), _CAP)
-        self._cap = np.rint(np.concatenate([cap, cap]) * _FIXED).astype(np.int64)
+        self._limit = np.rint(np.tile(self._threshold, 2) * _FIXED).astype(np.int64)
         self._allowance, self._unknown = np.array(reference.allowance), np.array(reference.unknown)
         self._sums = SeriesArray((2 * len(threshold),), np.int64, 0)
+        self._learnt = SeriesArray((2 * len(threshold),), np.int64, 0)
 
     def add(
-        self, slot: NDArray[np.int32], departure: NDArray[np.float64], is_unknown: NDArray[np.bool_]
+        self,
+        slot: NDArray[np.int32],
+        departure: NDArray[np.float64],
+        is_unknown: NDArray[np.bool_],
+        alarm: NDArray[np.bool_],
     ) -> Evidence:
         """Add the departures of the next rows, and return the evidence after each.
 
@@ -109,15 +151,20 @@ class CumulativeEvidence:
             slot: The series of each row, int32 [n]; rows are sorted by slot and time.
             departure: In spreads, float64 [n, C], NaN where unknown.
             is_unknown: Which rows are of a series without a baseline of its own, bool [n].
+            alarm: Which rows alarm by their score, bool [n].
         """
         num = len(self._threshold)
         if len(slot) == 0:
             return Evidence(np.empty(0), np.empty((0, num)))
-        self._sums.reserve(int(slot.max()) + 1)
-        steps = self._steps(departure, is_unknown)
+        for array in self.arrays():
+            array.reserve(int(slot.max()) + 1)
         starts = starts_of(slot)
-        sums = clipped_sums(steps, slot, self._sums.data[slot[starts]], self._cap)
-        self._sums.data[slot[starts]] = sums[starts + lengths_of(starts, len(slot)) - 1]
+        present = slot[starts]
+        learnt = self._learnt.data[present]
+        steps = self._steps(departure, is_unknown, alarm)
+        sums = alarm_sums(steps, slot, self._sums.data[present], learnt, self._limit)
+        self._sums.data[present] = sums[starts + lengths_of(starts, len(slot)) - 1]
+        self._learnt.data[present] = learnt
         lasting = np.maximum(sums[:, :num], sums[:, num:]) / _FIXED
         relative = np.where(self._used, lasting / self._threshold, 0.0)
         known = (~np.isnan(departure) & self._used).any(axis=1)
@@ -126,18 +173,23 @@ class CumulativeEvidence:
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        self._sums.reset(slots)
+        for array in self.arrays():
+            array.reset(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        return [self._sums]
+        return [self._sums, self._learnt]
 
-    def _steps(self, departure: NDArray[np.float64], is_unknown: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return what each row adds to the sums, int64 [n, 2 C]; 0 where the departure is unknown."""
-        known = ~np.isnan(departure)
-        filled = np.where(known, departure, 0.0)
-        some = np.clip(filled, -_MOST, _MOST)
-        allowance = self._allowance + np.where(is_unknown[:, None], self._unknown, 0.0)
-        steps = np.rint(np.concatenate([some - allowance, -some - allowance], axis=1) * _FIXED)
-        whole: NDArray[np.int64] = np.where(np.tile(known, (1, 2)), steps, 0.0).astype(np.int64)
-        return whole
+    def _steps(
+        self, departure: NDArray[np.float64], is_unknown: NDArray[np.bool_], alarm: NDArray[np.bool_]
+    ) -> Steps:
+        """Return what each row adds to the sums upwards, then to those downwards."""
+        known = np.tile(~np.isnan(departure), (1, 2))
+        some = np.clip(np.nan_to_num(departure, nan=0.0), -_MOST, _MOST)
+        allowed = self._allowance + np.where(is_unknown[:, None], self._unknown, 0.0)
+        allowance = np.tile(allowed, (1, 2))
+        added = np.where(known, np.concatenate([some, -some], axis=1) - allowance, 0.0)
+        clear = (added >= _CLEAR_BEYOND) & (added + allowance >= _CLEAR)
+        starts = alarm[:, None] & known & np.tile(self._used, 2) & clear
+        fixed = [np.rint(one * _FIXED).astype(np.int64) for one in (added, allowance)]
+        return Steps(fixed[0], fixed[1], known, starts)

@@ -65,16 +65,17 @@ class LastingEvidence:
         """Look up the baselines of new series, by their numbers, int32 [n], and names."""
         self._residuals.name(slots, names)
 
-    def add(self, rows: RowOutput, impossible: NDArray[np.bool_]) -> RowEvidence:
+    def add(self, rows: RowOutput, impossible: NDArray[np.bool_], alarm: NDArray[np.bool_]) -> RowEvidence:
         """Return the evidence of the next final rows, which must be sorted by slot and row.
 
         Args:
             rows: the outputs of the rows.
             impossible: cells without a credible value, bool [n, C].
+            alarm: which rows alarm by their score, bool [n].
         """
         scaled = self._scales.to_model(np.where(impossible, np.nan, rows.actual), rows.slot)
         departure, means = self._residuals.add(rows.slot, rows.row, scaled)
-        added = self._cumulative.add(rows.slot, departure, self._residuals.are_unknown(rows.slot))
+        added = self._cumulative.add(rows.slot, departure, self._residuals.are_unknown(rows.slot), alarm)
         of_departures = self._means.follow(rows.slot, rows.row, departure)
         logarithm = np.log(np.maximum(added.cumulative, 1e-300))
         level = np.zeros(len(rows))
@@ -109,6 +110,11 @@ class LastingEvidence:
         held = self._blame.hold(slot, fall)[chosen]
         credible = self._credible.expected(evidence.scaled[chosen], expected, departure)
         return self._blame.blame(blame, means[:, 2], held), credible
+
+    def restart(self, slots: NDArray[np.int32]) -> None:
+        """Forget the sums and running means of these series, as their values have other units from now on."""
+        for part in (self._residuals.means, self._cumulative, self._means, self._blame):
+            part.drop(slots)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""

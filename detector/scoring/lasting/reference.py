@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from detector.artifact.reference import CROSSED_CHANNELS, Reference
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 
-BLOCK_ROWS = 32
+BLOCK_ROWS = 16
 """Running means change at row numbers that this divides, so that they do not depend on the cut."""
-_SPANS = (2, 8)
+_SPANS = (1, 4)
 _KEPT = max(_SPANS)
 _FIXED = float(1 << 20)
 _LIMIT = 8.0
@@ -35,9 +35,9 @@ _COMMON = 0
 
 
 class RunningMeans:
-    """Keep the means of each channel of each series over the last 64 and 256 rows. Not thread-safe.
+    """Keep the means of each channel of each series over the last 16 and 64 rows. Not thread-safe.
 
-    A mean is over whole blocks of 32 rows, those that ended before the block of the row. All sums are whole
+    A mean is over whole blocks of 16 rows, those that ended before the block of the row. All sums are whole
     numbers, which add up to the same however the rows are cut into calls.
 
     Args:
@@ -179,7 +179,7 @@ class ReferenceResiduals:
         self._baselines = np.array([reference.baseline, *reference.baselines.values()])
         self._numbers = {series: number for number, series in enumerate(reference.baselines, 1)}
         self._number = SeriesArray((), np.int32, _COMMON)
-        self._means = RunningMeans(len(reference.spread))
+        self.means = RunningMeans(len(reference.spread))
 
     def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
         """Look up the baselines of new series, by their numbers, int32 [n], and names."""
@@ -206,7 +206,7 @@ class ReferenceResiduals:
             row: Row numbers, int64 [n].
             scaled: Values in the units of the model, float32 [n, C], NaN where unknown.
         """
-        means = self._means.follow(slot, row, scaled)
+        means = self.means.follow(slot, row, scaled)
         departure = self.departures(slot, scaled, means)
         missing = np.isnan(scaled)
         if missing.any():
@@ -256,11 +256,11 @@ class ReferenceResiduals:
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         self._number.reset(slots)
-        self._means.drop(slots)
+        self.means.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        return self._means.arrays()
+        return self.means.arrays()
 
     def _reserve(self, slots: NDArray[np.int32]) -> None:
         self._number.reserve(int(slots.max(initial=-1)) + 1)

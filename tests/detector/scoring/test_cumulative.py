@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from detector.artifact.reference import Reference
-from detector.scoring.lasting.cumulative import CumulativeEvidence, clipped_sums
+from detector.scoring.lasting.cumulative import CumulativeEvidence, Steps, alarm_sums
 
 
 def reference(threshold: float = 20.0, allowance: float = 0.25, channels: int = 1) -> Reference:
@@ -21,10 +21,13 @@ def reference(threshold: float = 20.0, allowance: float = 0.25, channels: int = 
     )  # fmt: skip
 
 
-def cumulative(evidence: CumulativeEvidence, departure: NDArray[np.float64]) -> NDArray[np.float64]:
+def cumulative(
+    evidence: CumulativeEvidence, departure: NDArray[np.float64], alarm: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
     num = len(departure)
     wide = departure.reshape(num, -1)
-    return evidence.add(np.zeros(num, np.int32), wide, np.zeros(num, np.bool_)).cumulative
+    no = np.zeros(num, np.bool_)
+    return evidence.add(np.zeros(num, np.int32), wide, no, no if alarm is None else alarm).cumulative
 
 
 @settings(max_examples=60, deadline=None)
@@ -33,14 +36,33 @@ def test_sums_of_any_series_equal_a_plain_loop(data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     lengths = data.draw(st.lists(st.integers(1, 30), min_size=1, max_size=5))
     slot = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-    steps = rng.integers(-200, 200, (len(slot), 3)) + data.draw(st.integers(-50, 150))
+    added = rng.integers(-200, 200, (len(slot), 3)) + data.draw(st.integers(-50, 150))
+    shape, one = added.shape, 1 << 16
+    known = rng.random(shape) < 0.9
+    starts = known & (rng.random(shape) < data.draw(st.sampled_from([0.0, 0.02])))
+    allowance = rng.integers(0, 50, shape)
+    steps = Steps(np.where(known, added, 0), allowance, known, starts)
     before = rng.integers(0, 900, (len(lengths), 3))
-    cap = np.array([900, 1_000, 5_000])
-    found = clipped_sums(steps, slot, before, cap)
+    usual = rng.integers(0, 300, before.shape) * (rng.random(before.shape) < 0.3)
+    learnt, limit = usual.copy(), np.array([900, 1_000, 5_000])
+    found = alarm_sums(steps, slot, before, learnt, limit)
     total = before.copy()
-    for at, (series, step) in enumerate(zip(slot.tolist(), steps, strict=True)):
-        total[series] = np.clip(total[series] + step, 0, cap)
+    for at, series in enumerate(slot.tolist()):
+        for k in np.flatnonzero(known[at]).tolist():
+            raised = max(int(allowance[at, k]), min(int(usual[series, k]) >> 1, one))
+            departure = int(added[at, k] + allowance[at, k])
+            total[series, k] += departure - raised
+            if starts[at, k] and total[series, k] < int(0.9 * limit[k]):
+                total[series, k] = int(0.9 * limit[k])
+                usual[series, k] = usual[series, k] or departure
+            if total[series, k] >= limit[k]:
+                old = int(usual[series, k]) or departure
+                usual[series, k] = max(1, old + ((departure - old) >> 6))
+                total[series, k] = min(total[series, k], int(1.1 * limit[k]))
+            elif total[series, k] <= 0:
+                total[series, k] = usual[series, k] = 0
         assert found[at].tolist() == total[series].tolist()
+    np.testing.assert_array_equal(learnt, usual)
 
 
 @settings(max_examples=30, deadline=None)
@@ -49,9 +71,11 @@ def test_evidence_does_not_depend_on_the_cut(sizes: list[int], seed: int) -> Non
     rng = np.random.default_rng(seed)
     departure = rng.normal(0.4, 1.0, (sum(sizes), 2))
     departure[rng.random(departure.shape) < 0.1] = np.nan
-    whole = cumulative(CumulativeEvidence(reference(channels=2)), departure)
-    cut = CumulativeEvidence(reference(channels=2))
-    parts = [cumulative(cut, part) for part in np.split(departure, np.cumsum(sizes)[:-1])]
+    alarm = rng.random(len(departure)) < 0.1
+    whole = cumulative(CumulativeEvidence(reference(channels=2)), departure, alarm)
+    cut, edges = CumulativeEvidence(reference(channels=2)), np.cumsum(sizes)[:-1]
+    pieces = zip(np.split(departure, edges), np.split(alarm, edges), strict=True)
+    parts = [cumulative(cut, part, some) for part, some in pieces]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
@@ -65,12 +89,36 @@ def test_half_a_spread_is_found_within_200_rows(seed: int, sign: float) -> None:
     assert (found[1_000:] > 1.0).any()
 
 
+@pytest.mark.parametrize("threshold", [20.0, 150.0])
 @pytest.mark.parametrize("size", [0.8, 2.0, 50.0])
-def test_evidence_falls_soon_after_a_fault_of_any_size_and_length(size: float) -> None:
+def test_evidence_falls_soon_after_a_fault_of_any_size_and_length(size: float, threshold: float) -> None:
     departure = np.where(np.arange(5_200) < 5_000, size, 0.0)
-    found = cumulative(CumulativeEvidence(reference()), departure)
-    assert (found[200:5_000] > 1.2).all()
-    assert (found[5_000 + 64 :] < 0.8).all()
+    found = cumulative(CumulativeEvidence(reference(threshold)), departure)
+    assert (found[400:5_000] > 1.05).all()
+    fall = 0.33 * threshold / max(0.25, min(1.0, 0.6 * size / 2))
+    assert (found[5_000 + int(fall) + 1 :] < 0.8).all()
+
+
+@pytest.mark.parametrize("size", [2.0, 3.0, 8.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fault_that_alarms_by_its_score_is_held_from_its_first_row(seed: int, size: float) -> None:
+    rows = np.arange(700)
+    fault = (rows >= 100) & (rows < 500)
+    departure = 0.3 * np.random.default_rng(seed).standard_normal(700) + size * fault
+    alarm = (rows >= 100) & (rows < 104)
+    found = cumulative(CumulativeEvidence(reference(150.0)), departure, alarm)
+    assert (found[:100] < 0.2).all()
+    assert (found[100:500] > 0.85).all()
+    assert (found[500 + 60 :] < 0.8).all()
+
+
+def test_an_alarm_starts_no_sum_of_a_channel_that_does_not_depart() -> None:
+    departure = np.full((40, 2), 0.2)
+    departure[20:, 1] = 2.5
+    evidence = CumulativeEvidence(reference(100.0, channels=2))
+    no = np.zeros(40, np.bool_)
+    found = evidence.add(np.zeros(40, np.int32), departure, no, np.arange(40) == 20)
+    assert found.lasting[20].tolist() == [0.0, 90.0]
 
 
 def test_one_wild_row_is_not_evidence_that_lasts() -> None:
@@ -93,6 +141,7 @@ def test_a_channel_that_is_left_out_does_not_count() -> None:
 
 def test_a_series_without_a_baseline_is_allowed_more() -> None:
     rows, slot = np.full((10, 1), 0.3), np.zeros(10, np.int32)
-    known = CumulativeEvidence(reference()).add(slot, rows, np.zeros(10, np.bool_))
-    unknown = CumulativeEvidence(reference()).add(slot, rows, np.ones(10, np.bool_))
+    no, yes = np.zeros(10, np.bool_), np.ones(10, np.bool_)
+    known = CumulativeEvidence(reference()).add(slot, rows, no, no)
+    unknown = CumulativeEvidence(reference()).add(slot, rows, yes, no)
     assert known.cumulative[-1] > 0.0 == unknown.cumulative[-1]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import trainer
 from detector.artifact.reference import Reference, check_reference, reference_from
 from detector.artifact.spec import Artifact
-from detector.scoring.lasting.reference import ReferenceResiduals, RunningMeans
+from detector.scoring.lasting.reference import BLOCK_ROWS, ReferenceResiduals, RunningMeans
 from trainer.config import TrainConfig
 
 NAMES = ("speed", "flow", "pressure", "noise")
@@ -95,10 +95,10 @@ def test_running_means_are_those_of_the_blocks_before(sizes: list[int], seed: in
     pairs = zip(np.split(row, cuts), np.split(values, cuts), strict=True)
     found = np.concatenate([means.follow(np.zeros(len(r), np.int32), r, v) for r, v in pairs])
     for at in range(num):
-        blocks = np.unique(row[:at] // 32)
-        blocks = blocks[blocks < row[at] // 32]
-        for place, span in enumerate((2, 8)):
-            chosen = values[:at][np.isin(row[:at] // 32, blocks[-span:])]
+        blocks = np.unique(row[:at] // BLOCK_ROWS)
+        blocks = blocks[blocks < row[at] // BLOCK_ROWS]
+        for place, span in enumerate((1, 4)):
+            chosen = values[:at][np.isin(row[:at] // BLOCK_ROWS, blocks[-span:])]
             for channel in range(2):
                 known = chosen[:, channel][~np.isnan(chosen[:, channel])]
                 expected = known.astype(np.float64).mean() if len(known) else np.nan
