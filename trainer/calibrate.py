@@ -27,6 +27,7 @@ from trainer.data.channel_statistics import ChannelStatistics
 from trainer.data.history import History, Segment
 from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TooLittleDataError
+from trainer.still_rows import is_still, lively_rows
 
 QUANTILES = np.array([0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1.0])
 _BAND_QUANTILE = 0.99
@@ -131,7 +132,12 @@ class HeldOut:
 
 
 def calibrate(
-    spec: Spec, module: Ensemble, history: History, segments: tuple[Segment, ...], adaptive: bool
+    spec: Spec,
+    module: Ensemble,
+    history: History,
+    segments: tuple[Segment, ...],
+    adaptive: bool,
+    fitted: tuple[Segment, ...] = (),
 ) -> Artifact:
     """Return an artifact whose levels and threshold are fitted to the rows of `segments`.
 
@@ -141,11 +147,14 @@ def calibrate(
         history: Rows of all series.
         segments: Rows that trained no weights.
         adaptive: Let a page level limit the alarms of each series.
+        fitted: Rows of the training; the lively ones count where the held-out rows stand still.
 
     Raises:
         TooLittleDataError: No row of the segments has a full window.
     """
     held_out = held_out_statistics(Artifact(spec, module), history, segments)
+    if fitted and is_still(held_out):
+        held_out = with_lively_rows(held_out, held_out_statistics(Artifact(spec, module), history, fitted))
     return calibrated(spec, module, held_out, adaptive)
 
 
@@ -174,6 +183,25 @@ def calibrated(spec: Spec, module: Ensemble, held_out: HeldOut, adaptive: bool) 
     if spec.scoring.delay:
         kept["fresh"] = first[-_KEPT_ROWS:]
     return Artifact(replace(spec, members=members, threshold=threshold), module, table, kept)
+
+
+def with_lively_rows(held_out: HeldOut, fitted: HeldOut) -> HeldOut:
+    """Return lively rows of the training before as many of the newest held-out rows; `held_out` if none is.
+
+    Args:
+        held_out: Rows that trained no weights, some statistic of which stands still.
+        fitted: Rows of the training.
+    """
+    lively = lively_rows(held_out, fitted)
+    if len(lively) == 0:
+        return held_out
+    newest, after = slice(-len(lively), None), int(fitted.segment[lively].max()) + 1
+    return HeldOut(
+        np.concatenate([fitted.segment[lively], held_out.segment[newest] + after]),
+        np.concatenate([fitted.row[lively], held_out.row[newest]]),
+        np.concatenate([fitted.final[lively], held_out.final[newest]]),
+        np.concatenate([fitted.provisional[lively], held_out.provisional[newest]]),
+    )
 
 
 def residual_columns(spec: Spec, residuals: Residuals) -> dict[str, NDArray[np.float64]]:

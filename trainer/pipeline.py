@@ -235,7 +235,8 @@ def _calibrated(
     record = _training_record(history, windows.shares, config, trained.results)
     record |= {"left_out": left_out_record((*clean.left_out, *judged.left_out))}
     spec = replace(spec, channels=with_sentinels(spec.channels, clean.sentinels), training=record)
-    artifact = calibrate(spec, trained.module, history, segments, config.scoring.adaptive)
+    fitted = history.part("fit", windows.shares)
+    artifact = calibrate(spec, trained.module, history, segments, config.scoring.adaptive, fitted)
     notes = [*trained.notes, *windows.unlike.notes()]
     if config.fit.refit:
         report(1.0, "training on the newest rows")

@@ -115,12 +115,12 @@ class PageLimit:
 
     alarms_a_row   doubtful alarms a row that the budget allows
     rise           each doubtful alarm multiplies the level by this factor
-    forgiveness    an alarm that exceeds the level by this factor leaves e times less doubt
+    forgiveness    an alarm that exceeds the threshold by this factor leaves e times less doubt
     long_rows      an alarm of so many rows leaves e times less doubt
     """
 
     alarms_a_row: float
-    rise: float = 1.5
+    rise: float = 2.0
     forgiveness: float = 1.5
     long_rows: float = 100.0
 

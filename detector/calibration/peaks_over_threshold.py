@@ -11,6 +11,7 @@ fit by probability weighted moments; Ferro and Segers (2003) on declustering by 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,12 +24,14 @@ _SHAPE_BOUNDS = (-0.4, 0.5)
 _MIN_PEAKS = 10
 _RUN_ROWS = 8  # an alarm ends after as many normal rows
 _HIGH = 0.9
+_GROWTH = 0.1
+"""Without a tail, the largest error grows by this share for each e times more rows than the held-out ones."""
 _FEW_PEAKS = 1.5  # a static threshold lies so far above the largest error if no tail could be fitted
 _FEW_QUANTILES = tuple(np.linspace(0.99, 0.8, 20).tolist())
 _NORMAL_95 = 1.6449
 _MOST_SHARPNESS = 8.0
 SHARE = 0.5
-"""Share of the alarm budget at which the page level of one kind of evidence falls."""
+"""Share of the alarm budget for which the threshold is set, and at which the page level falls."""
 _LEVEL_QUANTILES = (0.98, 0.95, 0.9, 0.8)
 """Levels to try, in this order: the limit law holds best at the highest that leaves enough peaks to fit."""
 
@@ -68,7 +71,9 @@ def peaks_over_threshold(
     """Return the threshold that meets an alarm budget on held-out errors.
 
     A budget usually allows less than one alarm in the held-out rows, so the tail is extrapolated. With a page
-    level as a net, the threshold is the best estimate. Without one, nothing mends a low threshold. It is then
+    level as a net, the threshold is the best estimate for half of the budget. The other half is for cumulative
+    evidence. Where no tail could be fitted, it lies above the largest error by what more rows would add.
+    Without a page level, nothing mends a low threshold. It is then
     the upper bound of the estimate, and at least the largest error where the held-out rows are few. If errors
     grew within the held-out rows, it is raised by the same factor.
 
@@ -89,8 +94,10 @@ def peaks_over_threshold(
         raise ValueError("no held-out row has an error, so no threshold can be calibrated")
     largest = float(errors.max())
     growth = drift(errors)
-    estimate = estimated_quantile(errors, segments, 1.0 / per_event)
+    estimate = estimated_quantile(errors, segments, (SHARE if adaptive else 1.0) / per_event)
     value = estimate.value
+    if adaptive and estimate.tail is None:
+        value *= 1.0 + _GROWTH * math.log(max(1.0, per_event / len(errors)))
     if not adaptive:
         value = max(estimate.upper, largest if len(errors) < per_event else 0.0) * growth
     parameters = {"rows": float(len(errors)), "largest": largest, "drift": growth}

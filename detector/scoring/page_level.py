@@ -40,10 +40,12 @@ class PageLevel:
     Args:
         limit: how alarms raise the level, and how fast it falls.
         close: an alarm ends after 8 known rows at or below the level plus this (a logarithm, below 0).
+        above_level: whether the height of an alarm counts from the level; else from the threshold. A fault
+            keeps its height there, however many others raised the level before it.
     """
 
-    def __init__(self, limit: PageLimit, close: float = CLOSE) -> None:
-        self._limit, self._close = limit, close
+    def __init__(self, limit: PageLimit, close: float = CLOSE, above_level: bool = False) -> None:
+        self._limit, self._close, self._above_level = limit, close, above_level
         self._rise, self._forgiveness = math.log(limit.rise), math.log(limit.forgiveness)
         self._held = SeriesArray((), np.float64, 0.0)
         self._anchor = SeriesArray((), np.int64, -1)
@@ -146,12 +148,13 @@ class PageLevel:
             int(self._quiet.data[slot]),
         )
         here = float(self._level(self._held.data[slot : slot + 1])[0])
+        base = here if self._above_level else 0.0
         done = 0
         for at, value in _pairs(row, evidence):
             done += 1
             if value == value:
                 lasted += 1
-                peak = max(peak, value - here)
+                peak = max(peak, value - base)
                 quiet = 0 if value > here + self._close else quiet + 1
             if quiet >= QUIET_ROWS:
                 self._held.data[slot] += self._doubt(peak, lasted - quiet)
@@ -163,7 +166,7 @@ class PageLevel:
         return done
 
     def _doubt(self, peak: float, rows: int) -> float:
-        """Return how doubtful an alarm of this height above the level and of so many rows was, 0 to 1."""
+        """Return how doubtful an alarm of this height (a logarithm) and of so many rows was, 0 to 1."""
         return math.exp(-peak / self._forgiveness - max(0, rows - 1) / self._limit.long_rows)
 
 

@@ -318,7 +318,7 @@ def _stuck_level(limit: PageLimit | None, flatline: Flatline) -> PageLevel | Non
     """Return the page level of stuck channels. How long a channel was stuck is its height, not its length."""
     if limit is None or flatline.is_off:
         return None
-    return PageLevel(replace(limit, long_rows=_ANY_ROWS))
+    return PageLevel(replace(limit, long_rows=_ANY_ROWS), above_level=True)
 
 
 def _span(delay: int, stride: int, member: Member) -> int:

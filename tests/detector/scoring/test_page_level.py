@@ -154,3 +154,18 @@ def test_evidence_in_other_units_closes_by_its_own_share() -> None:
         outcomes.append(bool(page.is_open(np.array([0]))[0]))
     assert outcomes == [True, False]
     assert pytest.approx(0.0) == levels(evidence)[0]
+
+
+@pytest.mark.parametrize("factor", [3.0, 6.0])
+def test_a_fault_keeps_its_height_above_the_threshold_after_others(factor: float) -> None:
+    evidence = np.full(3_000, -2.0)
+    evidence[100:900:40] = 0.05 + 0.1 * np.arange(20)  # a slow climb of short alarms
+    before = levels(evidence)[1_000]
+    evidence[1_000] = np.log(factor) + before
+    doubt = (levels(evidence)[1_010] - before) / np.log(PLAIN.rise)
+    page = PageLevel(PLAIN, above_level=True)
+    row = np.arange(len(evidence))
+    relative = page.levels(np.zeros(len(row), np.int32), row, evidence)
+    assert before > 0.2
+    assert doubt < np.exp(-np.log(factor) / np.log(PLAIN.forgiveness))
+    assert relative.max() > levels(evidence).max()
