@@ -80,7 +80,9 @@ def _reference(num_channels: int, seed: int) -> Reference:
         return (value,) * num_channels
 
     return Reference(
-        weights=tuple(map(tuple, rng.normal(0, 0.1, (num_features(num_channels) + 1, num_channels)).tolist())),
+        weights=tuple(
+            map(tuple, rng.normal(0, 0.1, (num_features(num_channels) + 1, num_channels)).tolist())
+        ),
         spread=each(0.5),
         baseline=tuple(rng.normal(0, 0.1, num_channels).tolist()),
         allowance=each(0.75),
