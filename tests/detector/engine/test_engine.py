@@ -62,6 +62,7 @@ def feed(engine: Engine, readings: Readings, cuts: list[int]) -> tuple[list[tupl
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
+@settings(max_examples=20)
 @given(data=st.data(), readings=streams(max_rows=200))
 def test_any_cut_gives_bit_equal_verdicts_incidents_and_counters(
     kind: dict[str, Any], data: st.DataObject, readings: Readings
@@ -74,7 +75,7 @@ def test_any_cut_gives_bit_equal_verdicts_incidents_and_counters(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(readings=streams(max_rows=200), seed=st.integers(0, 10**6))
 def test_any_order_within_lateness_gives_the_same_outcome(
     kind: dict[str, Any], readings: Readings, seed: int

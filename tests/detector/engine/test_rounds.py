@@ -75,7 +75,7 @@ def acts_of(engine: Engine) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(data=st.data(), readings=streams(max_rows=250))
 def test_a_feedback_acts_at_the_same_rows_for_any_cut(
     kind: dict[str, Any], data: st.DataObject, readings: Readings

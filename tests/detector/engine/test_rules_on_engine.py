@@ -45,7 +45,7 @@ def events_of(engine: Engine, readings: Readings, cuts: list[int]) -> dict[str, 
     return found
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(data=st.data(), readings=st.one_of(streams(max_rows=150), st.just(restless(600))))
 def test_with_every_rule_on_any_cut_gives_the_same_incidents_and_counts(
     data: st.DataObject, readings: Readings

@@ -76,7 +76,7 @@ def moved(engine: Engine, kind: dict[str, Any]) -> Engine:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "every rule" if "rules" in kind else str(kind))
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(readings=st.one_of(streams(max_rows=150), st.just(restless(240))), cut=st.floats(0, 1))
 def test_a_restored_engine_goes_on_bit_by_bit(kind: dict[str, Any], readings: Readings, cut: float) -> None:
     at = round(cut * len(readings))

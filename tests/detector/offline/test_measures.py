@@ -33,7 +33,7 @@ def labels_with(events: list[tuple[int, int]], num_rows: int) -> np.ndarray:
     return label
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     num_rows=st.integers(30, 400),
     events=st.lists(st.tuples(st.integers(0, 399), st.integers(1, 30)), min_size=1, max_size=6),

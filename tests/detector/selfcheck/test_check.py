@@ -87,7 +87,7 @@ def test_a_threshold_in_force_of_a_hundred_times_makes_every_channel_deaf_and_na
     outcome = sense_of(MODEL, thresholds=(1e4,))
     assert outcome.outcome == "deaf"
     assert set(outcome.reasons) == set(CHANNELS)
-    assert "thresholds have risen" in outcome.reasons["flow"]
+    assert "page levels have risen" in outcome.reasons["flow"]
     assert outcome.deaf_series == ("pump-0",)
 
 
