@@ -153,6 +153,11 @@ class RowScorer:
         if self._lasting is not None:
             self._lasting.name(slots, names)
 
+    def accept(self, slot: int) -> None:
+        """Begin the evidence that adds up again for a series whose level was accepted."""
+        if self._lasting is not None:
+            self._lasting.accept(slot)
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         for part in (self._page_level, self._lasting):
