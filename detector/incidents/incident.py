@@ -10,6 +10,8 @@ from detector.incidents.decision import Applied, Decision
 from detector.incidents.rules import Suppression
 
 Reason = Literal["score", "cumulative", "flatline", "out_of_range", "missing", "silent", "stream_silent"]
+MODEL_REASONS: tuple[str, ...] = ("score", "cumulative")
+"""Reasons by which the model opens an incident: the alarm budget counts them, and a level can be accepted."""
 Severity = Literal["warning", "critical"]
 Kind = Literal["opened", "escalated", "lasting", "accepted", "rejected", "resolved"]
 Ending = Literal["over", "accepted", "retired"]

@@ -102,9 +102,11 @@ INCIDENTS = (
         "Changes of incidents: opened, escalated, lasting, accepted, rejected, resolved",
         "event severity",
     ),
-    _counter("alarms", "Incidents opened because of a score (not flatline, not out_of_range)"),
+    _counter(
+        "alarms", "Incidents opened by a score or by cumulative evidence, and by no rule for values"
+    ),
     _counter("budgeted_alarms", "Incidents that the alarm budget allows for the rows scored so far"),
-    _gauge("budget_alarms", "Incidents opened because of a score in the last budget period (event time)"),
+    _gauge("budget_alarms", "Incidents that count for the budget in its last period (event time)"),
     _gauge("budget_allowed_alarms", "Incidents that the alarm budget allows for the rows of that period"),
     _gauge("budget_used_ratio", "streamgauge_budget_alarms / streamgauge_budget_allowed_alarms"),
     _gauge("budget_series", "Series for which a budget in all was calibrated; absent if each has its own"),
