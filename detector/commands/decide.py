@@ -56,11 +56,11 @@ def accept_arguments(parser: argparse.ArgumentParser) -> None:
 def accept(args: argparse.Namespace) -> int:
     """Write that the level of an incident is normal from now on. Returns the exit code."""
     from detector.incidents.decision import Decision
-    from detector.incidents.incident import BY_MODEL
+    from detector.incidents.incident import MODEL_REASONS
 
     connection, topics = _place(args)
     notice = _incident(connection, topics, args.incident)
-    if notice.reason not in BY_MODEL:
+    if notice.reason not in MODEL_REASONS:
         raise UnknownError(
             f"incident {notice.id} is about a channel that {_WHY_NOT.get(notice.reason, notice.reason)}:"
             " there is no level to accept; mute the series, or change [channels.NAME] in the configuration"
@@ -84,11 +84,11 @@ def reject_arguments(parser: argparse.ArgumentParser) -> None:
 def reject(args: argparse.Namespace) -> int:
     """Write that an incident is a fault: it is never learnt nor offered again. Returns the exit code."""
     from detector.incidents.decision import Decision
-    from detector.incidents.incident import BY_MODEL
+    from detector.incidents.incident import MODEL_REASONS
 
     connection, topics = _place(args)
     notice = _incident(connection, topics, args.incident)
-    if notice.reason not in BY_MODEL:
+    if notice.reason not in MODEL_REASONS:
         raise UnknownError(f"incident {notice.id} is never learnt nor offered: there is nothing to reject")
     decision = Decision(_new_id(), "reject", notice.series, _ns(notice), notice.id)
     return _decide(args, connection, topics, _signed(args, decision))

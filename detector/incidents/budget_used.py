@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
 from detector.calibration.alarm_budget import AlarmBudget, read_budget, rows_per_event
-from detector.incidents.incident import IncidentEvent
+from detector.incidents.incident import MODEL_REASONS, IncidentEvent
 from detector.scoring.verdicts import State, Verdicts
 
 _PARTS = 64
@@ -31,7 +31,7 @@ class BudgetView:
     """The account of the last budget period.
 
     budget           the alarm budget
-    alarms           incidents opened because of a score
+    alarms           incidents opened by a score or by cumulative evidence
     allowed          incidents that the budget allows for the rows that were judged
     covered_seconds  event time that the account covers, at most the period; 0 before the first judged row
     num_series       known series
@@ -102,7 +102,9 @@ class BudgetUsed:
             return
         known = verdicts.timestamp_ns[~np.isnan(verdicts.score)]
         self._allowed += self.alarms_a_row * self._counted(known)
-        opened = [one.at_ns for one in events if one.kind == "opened" and one.incident.reason == "score"]
+        opened = [
+            one.at_ns for one in events if one.kind == "opened" and one.incident.reason in MODEL_REASONS
+        ]
         self._alarms += self._counted(np.array(opened, np.int64))
 
     def view(self) -> BudgetView:

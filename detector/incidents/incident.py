@@ -10,9 +10,9 @@ from detector.incidents.decision import Applied, Decision
 from detector.incidents.rules import Suppression
 
 Reason = Literal["score", "cumulative", "flatline", "out_of_range", "missing", "silent", "stream_silent"]
+MODEL_REASONS: tuple[str, ...] = ("score", "cumulative")
+"""Reasons by which the model opens an incident: the alarm budget counts them, and a level can be accepted."""
 Severity = Literal["warning", "critical"]
-BY_MODEL: tuple[Reason, ...] = ("score", "cumulative")
-"""Reasons that the model gave: only such incidents are offered as lasting, accepted or rejected."""
 Kind = Literal["opened", "escalated", "lasting", "accepted", "rejected", "resolved"]
 Ending = Literal["over", "accepted", "retired"]
 

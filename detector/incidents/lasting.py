@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.incidents.incident import BY_MODEL, Incident, IncidentEvent, Stretch, Track
+from detector.incidents.incident import MODEL_REASONS, Incident, IncidentEvent, Stretch, Track
 from detector.incidents.rules import IncidentRules, OnLasting
 
 _MEMORY_ROWS = 1024
@@ -29,9 +29,9 @@ def blamed(incident: Incident) -> tuple[str, ...]:
 def due_policy(rules: IncidentRules, incident: Incident, at_ns: int) -> OnLasting | None:
     """Return what the rules say about an incident that lasts at `at_ns`; None while it is not due.
 
-    An incident is never due if somebody rejected it, if it was offered already, or if no score opened it.
+    An incident is never due if somebody rejected it, if it was offered already, or if it has another reason.
     """
-    if incident.reason not in BY_MODEL or incident.lasting_ns is not None or incident.is_rejected:
+    if incident.reason not in MODEL_REASONS or incident.lasting_ns is not None or incident.is_rejected:
         return None
     policy, after_ns = rules.lasting_of(blamed(incident))
     return policy if at_ns - incident.start_ns >= after_ns else None

@@ -19,7 +19,7 @@ from prometheus_client.utils import floatToGoString
 
 from connectors.records import REASONS
 from detector.engine.loop import Turn
-from detector.incidents.incident import Incident, IncidentEvent
+from detector.incidents.incident import MODEL_REASONS, Incident, IncidentEvent
 from detector.metrics.catalogue import spec_of
 from detector.metrics.engine_view import SEVERITIES
 
@@ -75,7 +75,7 @@ class Instruments:
         incident = event.incident
         exemplar = exemplar_labels(incident)
         self._events.labels(event.kind, incident.severity).inc(exemplar=exemplar)
-        if event.kind == "opened" and incident.reason == "score":
+        if event.kind == "opened" and incident.reason in MODEL_REASONS:
             self._alarms.inc(exemplar=exemplar)
         if event.kind != "resolved" and incident.reason == "score":
             self.scores.mark(incident.peak_score, exemplar)

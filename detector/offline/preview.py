@@ -22,7 +22,7 @@ from detector.calibration.feedback import Feedback
 from detector.calibration.recalibrate import recalibrated
 from detector.delivery.messages import incident_json
 from detector.engine.engine import Engine, EngineOptions
-from detector.incidents.incident import Incident
+from detector.incidents.incident import MODEL_REASONS, Incident
 from detector.offline.aligned_rows import OnRows, ignore_progress
 from detector.offline.backtest import ReplaySink, Report
 
@@ -45,8 +45,8 @@ class Raised:
 
     @property
     def alarms(self) -> int:
-        """Return the number of incidents opened because of a score; no budget changes the others."""
-        return sum(one.reason == "score" for one in self.incidents)
+        """Return the number of incidents opened by the model; no budget changes the others."""
+        return sum(one.reason in MODEL_REASONS for one in self.incidents)
 
 
 @dataclass(frozen=True, slots=True)

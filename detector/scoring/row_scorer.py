@@ -162,10 +162,10 @@ class RowScorer:
             self._lasting.drop(slots)
             self._lasting.name(slots, names)
 
-    def restart(self, slots: NDArray[np.int32]) -> None:
-        """Forget what has added up in these series, as their values have other units from now on."""
+    def accept(self, slot: int) -> None:
+        """Begin the evidence that adds up again for a series whose level was accepted."""
         if self._lasting is not None:
-            self._lasting.restart(slots)
+            self._lasting.accept(slot)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""

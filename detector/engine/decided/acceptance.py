@@ -43,7 +43,7 @@ def accept(parts: Parts, slot: int, applied: Applied) -> tuple[Applied, tuple[In
     )
     interval_ns = int(parts.grid.intervals.data[slot])
     parts.window_scorer.accept(slot, by, incident.start_ns // interval_ns)
-    parts.row_scorer.restart(np.array([slot], np.int32))
+    parts.row_scorer.accept(slot)
     applied = replace(applied, learnt=learnt)
     decided = replace(incident, decision=applied)
     over = replace(decided, state="resolved", end_ns=track.last_loud_ns, ending="accepted")

@@ -19,7 +19,7 @@ from detector.engine.decided.acceptance import accept
 from detector.engine.parts import Parts
 from detector.engine.rounds import Rounds
 from detector.incidents.decision import Applied, Decision
-from detector.incidents.incident import BY_MODEL, IncidentEvent
+from detector.incidents.incident import MODEL_REASONS, IncidentEvent
 from detector.rows.grid import Rows
 
 
@@ -159,7 +159,7 @@ def _applied(
     if decision.action == "accept":
         rounds.finish_waiting(np.array([slot], np.int32))
     incident = track.incident
-    if incident is None or incident.id != decision.incident or incident.reason not in BY_MODEL:
+    if incident is None or incident.id != decision.incident or incident.reason not in MODEL_REASONS:
         return replace(applied, outcome="ignored"), ()
     if decision.action == "accept":
         return accept(parts, slot, applied)

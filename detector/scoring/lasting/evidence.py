@@ -106,15 +106,17 @@ class LastingEvidence:
         if len(chosen):
             scaled = evidence.scaled[chosen]
             left = self._residuals.left_without(slot[chosen], scaled, means[:, :2], departure, means[:, 2:])
-            fall[chosen] = np.nansum(np.square(departure), axis=1)[:, None] - left
+            known = ~np.isnan(departure).all(axis=1)
+            fall[chosen[known]] = (np.nansum(np.square(departure), axis=1)[:, None] - left)[known]
         held = self._blame.hold(slot, fall)[chosen]
         credible = self._credible.expected(evidence.scaled[chosen], expected, departure)
         return self._blame.blame(blame, means[:, 2], held), credible
 
-    def restart(self, slots: NDArray[np.int32]) -> None:
-        """Forget the sums and running means of these series, as their values have other units from now on."""
-        for part in (self._residuals.means, self._cumulative, self._means, self._blame):
-            part.drop(slots)
+    def accept(self, slot: int) -> None:
+        """Begin again with a series whose level was accepted: nothing of the old one adds up."""
+        self._residuals.accept(slot)
+        for part in (self._cumulative, self._means, self._blame):
+            part.drop(np.array([slot], np.int32))
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.reference import CROSSED_CHANNELS, Reference
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
+from detector.scoring.lasting.relearnt import RelearntDepartures
 
 BLOCK_ROWS = 16
 """Running means change at row numbers that this divides, so that they do not depend on the cut."""
@@ -179,7 +180,8 @@ class ReferenceResiduals:
         self._baselines = np.array([reference.baseline, *reference.baselines.values()])
         self._numbers = {series: number for number, series in enumerate(reference.baselines, 1)}
         self._number = SeriesArray((), np.int32, _COMMON)
-        self.means = RunningMeans(len(reference.spread))
+        self._means = RunningMeans(len(reference.spread))
+        self._relearnt = RelearntDepartures(len(reference.spread))
 
     def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
         """Look up the baselines of new series, by their numbers, int32 [n], and names."""
@@ -206,12 +208,13 @@ class ReferenceResiduals:
             row: Row numbers, int64 [n].
             scaled: Values in the units of the model, float32 [n, C], NaN where unknown.
         """
-        means = self.means.follow(slot, row, scaled)
+        means = self._means.follow(slot, row, scaled)
         departure = self.departures(slot, scaled, means)
         missing = np.isnan(scaled)
         if missing.any():
             departure[predicted(missing.astype(np.float64), self._influence) > _MOST_INFLUENCE] = np.nan
         departure[np.isnan(means[:, 0]).all(axis=1)] = np.nan
+        self._relearnt.learn(slot, departure)
         return departure, means
 
     def departures(
@@ -222,7 +225,7 @@ class ReferenceResiduals:
         expected = predicted(features(scaled, means), self._weights)
         expected += self._baselines[self._number.data[slot]]
         departure: NDArray[np.float64] = (scaled - expected) / self._spread
-        return departure
+        return departure - self._relearnt.usual(slot)
 
     def left_without(
         self,
@@ -253,14 +256,20 @@ class ReferenceResiduals:
             left[:, channel] = np.nansum(np.square(self.departures(slot, row, some)), axis=1)
         return left
 
+    def accept(self, slot: int) -> None:
+        """Learn the usual departure of a series anew: its level was accepted."""
+        self._means.drop(np.array([slot], np.int32))
+        self._relearnt.begin(slot)
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         self._number.reset(slots)
-        self.means.drop(slots)
+        self._means.drop(slots)
+        self._relearnt.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        return self.means.arrays()
+        return [*self._means.arrays(), *self._relearnt.arrays()]
 
     def _reserve(self, slots: NDArray[np.int32]) -> None:
         self._number.reserve(int(slots.max(initial=-1)) + 1)

@@ -1,0 +1,79 @@
+"""Learn the usual departure of a series anew, after somebody accepted its level.
+
+The accepted shift brings a channel to where it was, as far as the mean of the accepted rows tells. What is
+left of it would add up for ever. So the next 256 rows show what is usual now, and nothing adds up in them.
+
+Sums are whole numbers, so they do not depend on how the rows are cut into calls. Letters: n rows, C channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.rows.series_arrays import SeriesArray
+
+RELEARNT_ROWS = 256
+_FIXED, _MOST = float(1 << 16), 64.0
+
+
+class RelearntDepartures:
+    """Keep what was learnt of each series since its level was accepted. Not thread-safe.
+
+    Args:
+        num_channels: C.
+    """
+
+    def __init__(self, num_channels: int) -> None:
+        self._left = SeriesArray((), np.int64, 0)
+        self._sums = SeriesArray((num_channels,), np.int64, 0)
+        self._counts = SeriesArray((num_channels,), np.int64, 0)
+        self._usual = SeriesArray((num_channels,), np.float64, 0.0)
+
+    def begin(self, slot: int) -> None:
+        """Learn from the next rows of a series."""
+        self._reserve(np.array([slot]))
+        for array in (self._sums, self._counts, self._usual):
+            array.reset(np.array([slot], np.int32))
+        self._left.data[slot] = RELEARNT_ROWS
+
+    def usual(self, slot: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return the usual departure of the series of each row, in spreads, float64 [n, C]."""
+        self._reserve(slot)
+        usual: NDArray[np.float64] = self._usual.data[slot]
+        return usual
+
+    def learn(self, slot: NDArray[np.int32], departure: NDArray[np.float64]) -> None:
+        """Learn from the next rows; their departures become unknown, in place.
+
+        Args:
+            slot: the series of each row, int32 [n], sorted by slot and time.
+            departure: in spreads, float64 [n, C], NaN where unknown.
+        """
+        self._reserve(slot)
+        for one in np.unique(slot[self._left.data[slot] > 0]).tolist():
+            rows = np.flatnonzero(slot == one)
+            first = rows[: int(self._left.data[one])]
+            known = ~np.isnan(departure[first])
+            fixed = np.rint(np.clip(np.where(known, departure[first], 0.0), -_MOST, _MOST) * _FIXED)
+            self._sums.data[one] += fixed.astype(np.int64).sum(axis=0)
+            self._counts.data[one] += known.sum(axis=0)
+            self._left.data[one] -= len(first)
+            departure[first] = np.nan
+            if self._left.data[one] == 0:
+                usual = self._sums.data[one] / (np.maximum(self._counts.data[one], 1) * _FIXED)
+                self._usual.data[one] = usual
+                departure[rows[len(first) :]] -= usual
+
+    def drop(self, slots: NDArray[np.int32]) -> None:
+        """Forget these series."""
+        for array in self.arrays():
+            array.reset(slots)
+
+    def arrays(self) -> list[SeriesArray]:
+        """Return every array over series that this object keeps, in the order of the snapshot's cells."""
+        return [self._left, self._sums, self._counts, self._usual]
+
+    def _reserve(self, slots: NDArray[np.integer]) -> None:
+        for array in self.arrays():
+            array.reserve(int(slots.max(initial=-1)) + 1)
