@@ -5,7 +5,8 @@
 DIR holds one directory per data set, and `published/`. Each run is one evaluation of one data set. Its JSON
 stays in --out, and the run is not repeated while that file exists. --write puts the tables into
 docs/quality.md. `--files N` takes the N smallest files of each data set and writes nothing: it checks only
-that everything runs.
+that everything runs. `--model linear` prints the table of the alarm budget for that family alone, and
+`--every 3` of every third file.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "quality.md"
 BUDGETS = ("1/week", "1/day")
 BUDGET_SETS = ("nab", "smd", "asd", "mscloud")
 ABLATION_SETS = ("tsb-nab", "asd")
+FAMILIES = ("linear", "conv", "lstm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Run:
             window=self.window,
             seed=self.seed,
             alarm_budget=BUDGETS[0],
-            budgets=BUDGETS[1:] if self.causal and self.variant == "ensemble" else (),
+            budgets=BUDGETS[1:] if self.causal and self.variant in ("ensemble", *FAMILIES) else (),
             base=base,
         )
 
@@ -113,7 +115,7 @@ def planned() -> list[Run]:
     return [seen[name] for name in order]
 
 
-def perform(run: Run, data: Path, out: Path, jobs: int | None, num_files: int | None) -> None:
+def perform(run: Run, data: Path, out: Path, jobs: int | None, num_files: int | None, every: int = 1) -> None:
     """Evaluate the data set, unless the result exists."""
     path = out / f"{run.name}.json"
     directory = data / run.dataset
@@ -125,6 +127,8 @@ def perform(run: Run, data: Path, out: Path, jobs: int | None, num_files: int | 
     with tempfile.TemporaryDirectory() as scratch:
         if num_files is not None:
             directory = _first_files(directory, Path(scratch), num_files)
+        if every > 1:
+            directory = _every_file(directory, Path(scratch) / "every", every)
         with reporting(run.name) as report:
             evaluation = evaluate(directory, run.options(), jobs, report)
     path.write_text(json.dumps(_plain(as_json(evaluation)), indent=1) + "\n")
@@ -132,6 +136,13 @@ def perform(run: Run, data: Path, out: Path, jobs: int | None, num_files: int | 
 
 def _first_files(directory: Path, scratch: Path, num: int) -> Path:
     for path in sorted(directory.glob("*.parquet"), key=lambda one: one.stat().st_size)[:num]:
+        shutil.copy(path, scratch)
+    return scratch
+
+
+def _every_file(directory: Path, scratch: Path, every: int) -> Path:
+    scratch.mkdir()
+    for path in sorted(directory.glob("*.parquet"))[::every]:
         shutil.copy(path, scratch)
     return scratch
 
@@ -242,11 +253,15 @@ def delays(results: Results, data: Path) -> str:
 
 
 def budget(results: Results, data: Path) -> str:
+    return budget_of(results, "ensemble")
+
+
+def budget_of(results: Results, variant: str) -> str:
     rows = []
     for allowed in BUDGETS:
         total = np.zeros(4)
         for dataset in BUDGET_SETS:
-            counts = _budget_counts(results.of(Run(dataset)), allowed)
+            counts = _budget_counts(results.of(Run(dataset, variant)), allowed)
             total += counts
             rows.append((allowed, dataset, *_budget_row(counts)))
         rows.append((allowed, "**pooled**", *_budget_row(total)))
@@ -334,6 +349,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
     data = Path(arguments.data)
+    if arguments.model is not None:
+        _budget_of_family(arguments, data, out)
+        return 0
     for run in planned():
         if not arguments.only or any(one in run.name for one in arguments.only.split(",")):
             perform(run, data, out, arguments.jobs, arguments.files)
@@ -346,6 +364,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _budget_of_family(arguments: argparse.Namespace, data: Path, out: Path) -> None:
+    """Print the table of the alarm budget for one family of models alone."""
+    for dataset in BUDGET_SETS:
+        run = Run(dataset, arguments.model, changes=family(arguments.model))
+        if not arguments.only or any(one in run.name for one in arguments.only.split(",")):
+            perform(run, data, out, arguments.jobs, arguments.files, arguments.every)
+    print(f"\nbudget, {arguments.model} alone\n{budget_of(Results(out), arguments.model)}")
+
+
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.quality",
@@ -356,6 +383,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", metavar="TEXT,...", help="runs whose names contain one of these")
     parser.add_argument("--jobs", type=int, metavar="N", help="files at a time; default: one per core")
     parser.add_argument("--files", type=int, metavar="N", help="the N smallest files of each data set")
+    parser.add_argument("--model", choices=FAMILIES, help="only the budget table, of this family alone")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="with --model: every Nth file")
     parser.add_argument("--out", default="build/quality", metavar="DIR", help="where the runs are kept")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/quality.md")
     return parser.parse_args(argv)

@@ -153,7 +153,7 @@ def calibrate(
         TooLittleDataError: No row of the segments has a full window.
     """
     held_out = held_out_statistics(Artifact(spec, module), history, segments)
-    if fitted and is_still(held_out):
+    if fitted and is_still(held_out.final):
         held_out = with_lively_rows(held_out, held_out_statistics(Artifact(spec, module), history, fitted))
     return calibrated(spec, module, held_out, adaptive)
 
@@ -192,7 +192,7 @@ def with_lively_rows(held_out: HeldOut, fitted: HeldOut) -> HeldOut:
         held_out: Rows that trained no weights, some statistic of which stands still.
         fitted: Rows of the training.
     """
-    lively = lively_rows(held_out, fitted)
+    lively = lively_rows(held_out.final, fitted.final)
     if len(lively) == 0:
         return held_out
     newest, after = slice(-len(lively), None), int(fitted.segment[lively].max()) + 1

@@ -7,15 +7,11 @@ distances are about 0. Levels of these alone would make every movement of the hi
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.scoring.ensemble_error import log_statistics
-
-if TYPE_CHECKING:
-    from trainer.calibrate import HeldOut
 
 _STILL = math.log(0.1)
 """Distances are near 1 on rows like those of the training. Ten times less is no movement of that kind."""
@@ -24,22 +20,22 @@ _LIVELIER = 1.0
 """A training row is lively if its distance is e times the high level of the held-out rows."""
 
 
-def is_still(held_out: HeldOut) -> bool:
-    """Return whether a statistic of the held-out rows lies far below what training rows have."""
-    return bool((_highs(held_out.final) < _STILL).any())
+def is_still(held_out: NDArray[np.float64]) -> bool:
+    """Return whether a statistic of held-out rows, float64 [n, k], lies far below the training."""
+    return bool((_highs(held_out) < _STILL).any())
 
 
-def lively_rows(held_out: HeldOut, fitted: HeldOut) -> NDArray[np.intp]:
+def lively_rows(held_out: NDArray[np.float64], fitted: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return which training rows move in a statistic that stands still in the held-out rows, int64 [k].
 
     Args:
-        held_out: Rows that trained no weights.
-        fitted: Rows of the training.
+        held_out: Statistics of rows that trained no weights, float64 [n, statistics].
+        fitted: Statistics of rows of the training, float64 [m, statistics].
     """
-    highs = _highs(held_out.final)
+    highs = _highs(held_out)
     with np.errstate(invalid="ignore"):
-        lively = (log_statistics(fitted.final) > highs + _LIVELIER) & (highs < _STILL)
-    known = np.isfinite(fitted.final).all(axis=1)
+        lively = (log_statistics(fitted) > highs + _LIVELIER) & (highs < _STILL)
+    known = np.isfinite(fitted).all(axis=1)
     return np.flatnonzero(lively.any(axis=1) & known)
 
 

@@ -71,11 +71,11 @@ def peaks_over_threshold(
     """Return the threshold that meets an alarm budget on held-out errors.
 
     A budget usually allows less than one alarm in the held-out rows, so the tail is extrapolated. With a page
-    level as a net, the threshold is the best estimate for half of the budget. The other half is for cumulative
-    evidence. Where no tail could be fitted, it lies above the largest error by what more rows would add.
-    Without a page level, nothing mends a low threshold. It is then
-    the upper bound of the estimate, and at least the largest error where the held-out rows are few. If errors
-    grew within the held-out rows, it is raised by the same factor.
+    level as a net, the threshold is the best estimate for half of the budget. The other half is for
+    cumulative evidence. Where no tail could be fitted, it lies above the largest error by what more rows
+    would add. Without a page level, nothing mends a low threshold. It is then the upper bound of the
+    estimate, and at least the largest error where the held-out rows are few. If errors grew within the
+    held-out rows, it is raised by the same factor.
 
     Args:
         errors: Errors of the held-out rows in the order of time, float64 [n]; NaN is left out.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,11 +66,11 @@ def test_only_still_rows_are_joined_by_lively_ones() -> None:
     rng = np.random.default_rng(0)
     usual, still = rng.gamma(20, 0.05, (300, 2)), np.zeros((100, 2))
     fitted = held_out(np.concatenate([usual[:30], np.zeros((200, 2))]))
-    assert not is_still(held_out(usual))
-    assert is_still(held_out(still))
-    assert is_still(held_out(np.stack([usual[:100, 0], still[:, 1]], axis=1)))  # one statistic is enough
-    assert lively_rows(held_out(still), fitted).tolist() == list(range(30))
-    joined = with_lively_rows(held_out(still), fitted)
+    assert not is_still(usual)
+    assert is_still(still)
+    assert is_still(np.stack([usual[:100, 0], still[:, 1]], axis=1))  # one statistic is enough
+    assert lively_rows(still, fitted.final).tolist() == list(range(30))
+    joined = with_lively_rows(still, fitted.final)
     assert len(joined.final) == 60
     np.testing.assert_array_equal(joined.final[:30], usual[:30])
     assert (joined.segment[:30] < joined.segment[30:].min()).all()
@@ -85,7 +83,7 @@ def test_rows_without_a_statistic_are_neither_still_nor_lively() -> None:
     usual = np.ones((50, 2))
     holes = usual.copy()
     holes[::2, 1] = np.nan
-    assert not is_still(held_out(holes))
-    assert not is_still(held_out(np.full((5, 2), np.nan)))
-    found = lively_rows(held_out(np.zeros((50, 2))), replace(held_out(holes)))
+    assert not is_still(holes)
+    assert not is_still(np.full((5, 2), np.nan))
+    found = lively_rows(np.zeros((50, 2)), holes)
     assert found.tolist() == list(range(1, 50, 2))
