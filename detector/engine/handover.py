@@ -58,7 +58,8 @@ def restore_series(parts: Parts, states: Sequence[SeriesState], partition: int, 
     parts.saved.assign(slots, partition)
     for slot, state in zip(slots.tolist(), states, strict=True):  # 1. incidents
         is_ours = state.origin.judges_like(parts.origin)
-        parts.incidents.restore(state.name, state.track, is_ours)
+        track = state.track_for(parts.artifact.spec.channel_names)
+        parts.incidents.restore(state.name, track, is_ours)
         if not is_ours:
             parts.saved.mark_urgent([slot])
     _restore_decided(parts, slots, states)

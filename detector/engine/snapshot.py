@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact, Spec
 from detector.incidents.incident import Track
+from detector.incidents.lasting import stretch_for
 from detector.incidents.rules import IncidentRules
 from detector.rows.clock_rules import Doubt
 from detector.rows.grid import OpenReadings
@@ -116,6 +117,13 @@ class SeriesState:
         return msgspec.structs.replace(
             self.doubt, held=changed(self.doubt.held), late=changed(self.doubt.late)
         )
+
+    def track_for(self, channels: Sequence[str]) -> Track | None:
+        """Return what is kept of the incidents, with the running sums of other channels."""
+        track = self.track
+        if track is None or track.stretch is None or tuple(channels) == self.origin.channels:
+            return track
+        return replace(track, stretch=stretch_for(track.stretch, self.origin.channels, channels))
 
     def _values_for(self, channels: Sequence[str], values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the columns of `channels`, float64 [n, len(channels)]; NaN where there is none."""

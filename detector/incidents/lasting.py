@@ -6,6 +6,7 @@ An incident that opened by its score and stays open for `lasting_after` is lasti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -56,6 +57,18 @@ def extend(track: Track, actual: NDArray[np.float64]) -> None:
         if is_known:
             track.stretch.total[at] = track.stretch.total[at] * keep + value
             track.stretch.num[at] = track.stretch.num[at] * keep + 1.0
+
+
+def stretch_for(stretch: Stretch, old: Sequence[str], new: Sequence[str]) -> Stretch:
+    """Return the running sums of channels `old` as those of channels `new`; unknown channels begin at 0.
+
+    >>> stretch_for(Stretch([7.0, 8.0], [1.0, 2.0]), ["flow", "heat"], ["heat", "speed"])
+    Stretch(total=[8.0, 0.0], num=[2.0, 0.0])
+    """
+    place = {name: at for at, name in enumerate(old)}
+    places = [place.get(name) for name in new]
+    total, num = ([0.0 if at is None else one[at] for at in places] for one in (stretch.total, stretch.num))
+    return Stretch(total, num)
 
 
 def level_of(track: Track, num_channels: int) -> NDArray[np.float64]:

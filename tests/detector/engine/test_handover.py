@@ -14,6 +14,7 @@ from detector.artifact.spec import Artifact, PageLimit, Scoring
 from detector.engine.engine import Engine, EngineOptions
 from detector.engine.snapshot import decode_state, encode_state
 from detector.incidents.decision import Decision
+from detector.incidents.lasting import level_of
 from detector.incidents.rules import IncidentRules
 from tests.support.artifacts import make_artifact
 from tests.support.strategies import INTERVAL_NS, NAMES, part, readings_of
@@ -127,3 +128,30 @@ def test_nothing_is_left_of_a_series_that_was_dropped() -> None:
         changed += not np.array_equal(before, other.data[0], equal_nan=before.dtype.kind == "f")
     assert changed > 20
     assert parts.incidents.track(NAMES[0]) is None
+
+
+@pytest.mark.parametrize("by_reload", [True, False])
+@pytest.mark.parametrize(
+    "channels", [("pressure", "flow"), ("heat", "pressure", "flow"), ("flow",), ("pressure",)], ids=str
+)
+def test_the_level_of_an_open_incident_is_that_of_the_same_channels(
+    channels: tuple[str, ...], by_reload: bool
+) -> None:
+    """The other model knows the channels in another order, more of them, or fewer."""
+    readings = levels(100, 6.0, num=220)
+    readings.values[100:, 1] += 100.0
+    engine = engine_of(centred(10.0, 1.0, window=9))
+    engine.step(part(readings, 0, 160))
+    (incident,) = engine.open_incidents
+    engine = handed_over(engine, centred(10.0, 1.0, channels=channels, window=12), by_reload)
+    track = engine._parts.incidents.track(NAMES[0])
+    assert track is not None
+    assert [one.id for one in engine.open_incidents] == [incident.id]
+    expected = {"flow": 16.0, "pressure": 116.0, "heat": np.nan}
+    found = level_of(track, len(channels))
+    np.testing.assert_allclose(found, [expected[name] for name in channels], rtol=0.05)
+    columns = np.full((60, len(channels)), np.nan)
+    for at, name in enumerate(channels):
+        if name != "heat":
+            columns[:, at] = readings.values[160:, ("flow", "pressure").index(name)]
+    engine.step(replace(part(readings, 160, 220), values=columns))
