@@ -102,7 +102,7 @@ INCIDENTS = (
         "Changes of incidents: opened, escalated, lasting, accepted, rejected, resolved",
         "event severity",
     ),
-    _counter("alarms", "Incidents opened by a score or by cumulative evidence, and by no rule for values"),
+    _counter("alarms", "Incidents that a score or cumulative evidence opened, and no rule for values"),
     _counter("budgeted_alarms", "Incidents that the alarm budget allows for the rows scored so far"),
     _gauge("budget_alarms", "Incidents that count for the budget in its last period (event time)"),
     _gauge("budget_allowed_alarms", "Incidents that the alarm budget allows for the rows of that period"),

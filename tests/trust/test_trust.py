@@ -28,7 +28,6 @@ PENDING = {
     "half_a_spread": "small evidence does not add up",
     "forty_healthy_machines": "the budget is a quota",
     "forty_drifting_machines": "the budget is a quota",
-    "an_accepted_level": "there are no decisions",
     "a_lasting_incident_is_offered": "there is no policy for lasting incidents",
     "a_lasting_incident_is_held": "there is no policy for lasting incidents",
     "a_lasting_level_is_learnt": "there is no policy for lasting incidents",
