@@ -156,6 +156,11 @@ class RowScorer:
         if self._lasting is not None:
             self._lasting.name(slots, names)
 
+    def departed(self, slot: int) -> NDArray[np.float64]:
+        """Return how far each channel of a series departs from what the others say, float64 [C], or NaN."""
+        unknown = np.full(self._num_channels, np.nan)
+        return unknown if self._lasting is None else self._lasting.departed(slot)
+
     def discard_evidence(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
         """Let lasting evidence of these series begin again: it was measured against another reference."""
         if self._lasting is not None:

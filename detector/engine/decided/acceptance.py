@@ -1,6 +1,7 @@
 """Accept the level of an open incident as normal: by the decision of a person, or by `on_lasting = "learn"`.
 
-The level of each channel to blame moves by the mean of the incident's rows minus the usual level before it.
+The level of each channel to blame moves by how far it departs from what the other channels say. Where that is
+not known, it moves by the mean of the incident's rows minus the usual level before it.
 The model then sees the new level where it saw the old one. So the old level is what is unusual from now on.
 """
 
@@ -17,6 +18,9 @@ from detector.incidents.decision import Applied, Decision, Learnt
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.incidents.lasting import blamed, due_policy, level_of
 from detector.rows.series_arrays import SeriesArray
+
+_LONG_ROWS = 96
+"""From so many rows on, the last rows say by the other channels how far a level has moved."""
 
 
 def accept(parts: Parts, slot: int, applied: Applied) -> tuple[Applied, tuple[IncidentEvent, ...]]:
@@ -36,12 +40,15 @@ def accept(parts: Parts, slot: int, applied: Applied) -> tuple[Applied, tuple[In
     assert incident is not None
     named = applied.decision.channels or blamed(incident)
     old = parts.levels.of(slot)
+    interval_ns = int(parts.grid.intervals.data[slot])
     departure = level_of(track, len(known)) - old
+    if applied.at_ns - incident.start_ns >= _LONG_ROWS * interval_ns:
+        departed = parts.row_scorer.departed(slot)
+        departure = np.where(np.isfinite(departed), departed, departure)
     by = np.where(np.isin(known, named) & np.isfinite(departure), departure, 0.0)
     learnt = tuple(
         Learnt(known[at], float(old[at]), float(old[at] + by[at])) for at in np.flatnonzero(by).tolist()
     )
-    interval_ns = int(parts.grid.intervals.data[slot])
     parts.window_scorer.accept(slot, by, incident.start_ns // interval_ns)
     parts.row_scorer.accept(slot)
     applied = replace(applied, learnt=learnt)

@@ -8,8 +8,9 @@ unknown.
 A sum that reaches its threshold is in alarm until it is back at 0. It then learns how large the departure
 usually is. Departures below half of that speak for the end, so the allowance rises to that half, or to 1
 spread if that is less. This is the likelihood ratio of that departure against none. The sum stays below 1.1
-times its threshold. Both make it fall soon after a fault. A row that alarms by its score starts the sums of
-the channels that depart most just below their thresholds, so that a large fault is held from its start.
+times its threshold. Both make it fall soon after a fault. A row that alarms by its score starts the sums
+of the channels that depart most. They start just below their thresholds, so that a large fault is held from
+its start.
 
 All sums are whole numbers, so they do not depend on how the rows are cut into calls. Without alarm, a sum has
 a closed form: the total so far less the least total so far. Only sums in alarm are followed row by row.

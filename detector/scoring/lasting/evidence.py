@@ -23,6 +23,8 @@ from detector.scoring.overlap import RowOutput
 from detector.scoring.page_level import PageLevel
 from detector.scoring.series_scales import SeriesScales
 
+_MOST_DEPARTURE = 1_000.0
+
 
 @dataclass(frozen=True, slots=True)
 class RowEvidence:
@@ -54,7 +56,8 @@ class LastingEvidence:
     def __init__(self, reference: Reference, scales: SeriesScales, limit: PageLimit | None) -> None:
         self._scales = scales
         self._residuals, self._cumulative = ReferenceResiduals(reference), CumulativeEvidence(reference)
-        self._means = RunningMeans(len(reference.spread))
+        self._spread = np.array(reference.spread)
+        self._means = RunningMeans(len(reference.spread), _MOST_DEPARTURE)
         self._blame, self._credible = HeldBlame(reference), CredibleValues(reference)
         self._page_level: PageLevel | None = None
         if limit is not None:
@@ -111,6 +114,15 @@ class LastingEvidence:
         held = self._blame.hold(slot, fall)[chosen]
         credible = self._credible.expected(evidence.scaled[chosen], expected, departure)
         return self._blame.blame(blame, means[:, 2], held), credible
+
+    def departed(self, slot: int) -> NDArray[np.float64]:
+        """Return how far each channel of a series departs from what the others say, float64 [C].
+
+        It is the mean of the last 65 to 80 rows, in the units of the channels; NaN where unknown.
+        """
+        scale = self._scales.trained_at(np.array([slot], np.int32))[1][0]
+        departed: NDArray[np.float64] = self._means.latest(slot) * self._spread * scale
+        return departed
 
     def accept(self, slot: int) -> None:
         """Begin again with a series whose level was accepted: nothing of the old one adds up."""

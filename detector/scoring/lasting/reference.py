@@ -43,9 +43,11 @@ class RunningMeans:
 
     Args:
         num_channels: C.
+        limit: values are clipped at so much on both sides.
     """
 
-    def __init__(self, num_channels: int) -> None:
+    def __init__(self, num_channels: int, limit: float = _LIMIT) -> None:
+        self._limit = limit
         self._block = SeriesArray((), np.int64, _NO_BLOCK)
         self._sums = SeriesArray((_KEPT + 1, num_channels), np.int64, 0)
         self._counts = SeriesArray((_KEPT + 1, num_channels), np.int64, 0)
@@ -58,7 +60,7 @@ class RunningMeans:
         Args:
             slot: The series of the next rows, int32 [n], sorted by slot and row.
             row: Row numbers, int64 [n].
-            scaled: Values, [n, C], clipped to -8 to 8, NaN where unknown.
+            scaled: Values, [n, C], clipped to the limit, NaN where unknown.
         """
         for array in self.arrays():
             array.reserve(int(slot.max(initial=-1)) + 1)
@@ -67,7 +69,9 @@ class RunningMeans:
         if len(starts) == 0:
             return np.empty((0, len(_SPANS), scaled.shape[1]))
         known = ~np.isnan(scaled)
-        fixed = np.rint(np.clip(np.where(known, scaled, 0.0), -_LIMIT, _LIMIT) * _FIXED).astype(np.int64)
+        fixed = np.rint(np.clip(np.where(known, scaled, 0.0), -self._limit, self._limit) * _FIXED).astype(
+            np.int64
+        )
         slot, number = slot[starts], number[starts]
         first = starts_of(slot)
         goes_on = self._block.data[slot[first]] == number[first]
@@ -79,6 +83,14 @@ class RunningMeans:
         with np.errstate(invalid="ignore", divide="ignore"):
             means = totals[0] / (totals[1] * _FIXED)
         return np.repeat(means, lengths_of(starts, num), axis=0)
+
+    def latest(self, slot: int) -> NDArray[np.float64]:
+        """Return the mean of each channel of a series over its last 65 to 80 rows, float64 [C]; NaN: none."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean: NDArray[np.float64] = self._sums.data[slot].sum(axis=0) / (
+                self._counts.data[slot].sum(axis=0) * _FIXED
+            )
+        return mean
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
