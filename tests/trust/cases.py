@@ -101,6 +101,10 @@ def _replays(seed: int) -> tuple[dict[str, Fault], dict[str, Replay]]:
     return faults, replayed(world, model_of(world), live)
 
 
+_SETTLED_ROWS = 104
+"""Beside two windows: running means forget a fault in 80 rows, and the end of an alarm takes 24."""
+
+
 def _from_start_to_end(seed: int, name: str, early: float, share: float) -> list[Check]:
     """Return the checks of a fault that must be one incident, from early on until it is over."""
     faults, replays = _replays(seed)
@@ -108,7 +112,7 @@ def _from_start_to_end(seed: int, name: str, early: float, share: float) -> list
     during = replay.during(fault.start, fault.end)
     length = fault.end - fault.start
     after = [one for one in replay.incidents if fault.end <= replay.opened(one) < fault.end + 60]
-    settled = fault.end + 2 * replay.world.window + 32
+    settled = fault.end + 2 * replay.world.window + _SETTLED_ROWS
     first = min((replay.opened(one) for one in during), default=10**9)
     open_share = replay.open_rows(fault.start, fault.end) / length
     seen = f"fault {fault.start}-{fault.end}, incidents {replay.life()}"
@@ -219,7 +223,7 @@ def a_second_fault_after_a_lasting_one(seed: int) -> list[Check]:
     values = world.normal("twice", 3_000)
     spread = values.std(axis=0)
     values[300:2_300, FLOW] += 8 * spread[FLOW]
-    start = 2_300 + 2 * world.window + world.rows_in(2.0)
+    start = 2_300 + 2 * world.window + _SETTLED_ROWS + world.rows_in(2.0)
     values[start : start + 30, POWER] += 5 * spread[POWER]
     replay = replayed(world, model_of(world), {"twice": values})["twice"]
     found = [one for one in replay.incidents if start <= replay.opened(one) < start + 30]

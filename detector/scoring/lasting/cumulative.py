@@ -8,7 +8,8 @@ unknown.
 A sum that reaches its threshold is in alarm until it is back at 0. It then learns how large the departure
 usually is. Departures below half of that speak for the end, so the allowance rises to that half, or to 1
 spread if that is less. This is the likelihood ratio of that departure against none. The sum stays below 1.1
-times its threshold. Both make it fall soon after a fault. A row that alarms by its score starts the sums
+times its threshold. Both make it fall soon after a fault. In alarm, a second test runs the other way, with that
+departure against none. It ends the alarm at once, after 24 rows or more (Wald, 1945). A row that alarms by its score starts the sums
 of the channels that depart most. They start just below their thresholds, so that a large fault is held from
 its start.
 
@@ -33,6 +34,8 @@ _MOST = 3.0
 _CAP, _STARTED = 1.1, 0.9
 _MOST_RAISED = 1.0
 _CLEAR, _CLEAR_BEYOND = 1.5, 0.5
+_END_ROWS, _END_LIKELIHOOD = 24, 20.0
+"""The end of an alarm takes so many rows without departure, and so large a logarithm of the likelihood ratio."""
 _LEARN_SHIFT = 6
 """The departure in alarm is learnt as a mean that forgets in about 64 rows."""
 _ROUGH = 1 << 24
@@ -80,7 +83,8 @@ def alarm_sums(
         steps: What each row adds.
         slot: The series of each row, int32 [n], sorted.
         before: The sums before the first row of each series, int64 [k, K], one row for each series present.
-        learnt: The usual departure of each sum in alarm, int64 [k, K]; 0 where it is not in alarm.
+        learnt: Of each sum in alarm its usual departure, and how much speaks for its end, int64 [k, 2, K]; 0
+            where it is not in alarm.
         threshold: Of each sum, int64 [K].
     """
     starts = starts_of(slot)
@@ -91,26 +95,32 @@ def alarm_sums(
     shift = series[:, None] * (2 * int(np.abs(total).max(initial=0)) + 1)
     least = np.minimum.accumulate(total - shift, axis=0) + shift
     sums: NDArray[np.int64] = total - np.minimum(least, 0)
-    alarm = (np.maximum.reduceat(sums, starts) >= threshold) | (learnt > 0)
+    alarm = (np.maximum.reduceat(sums, starts) >= threshold) | (learnt[:, 0] > 0)
     alarm |= np.logical_or.reduceat(steps.starts, starts)
     for at, column in np.argwhere(alarm).tolist():
         rows = slice(starts[at], starts[at + 1] if at + 1 < len(starts) else None)
-        limit, state = int(threshold[column]), (int(before[at, column]), int(learnt[at, column]))
-        sums[rows, column], learnt[at, column] = _followed(steps, rows, column, limit, state)
+        state = (int(before[at, column]), *learnt[at, :, column].tolist())
+        sums[rows, column], learnt[at, :, column] = _followed(
+            steps, rows, column, int(threshold[column]), state
+        )
     return sums
 
 
 def _followed(
-    steps: Steps, rows: slice, column: int, threshold: int, state: tuple[int, int]
-) -> tuple[list[int], int]:
+    steps: Steps, rows: slice, column: int, threshold: int, state: tuple[int, int, int]
+) -> tuple[list[int], tuple[int, int]]:
     """Return the sum after every step of one series and column, and what is learnt, followed one by one."""
-    total, usual = state
+    total, usual, clear = state
     cap, started, most = int(_CAP * threshold), int(_STARTED * threshold), int(_MOST_RAISED * _FIXED)
     columns = (steps.added, steps.allowance, steps.known, steps.starts)
     found = []
     for added, allowance, known, starts in zip(*(one[rows, column].tolist() for one in columns), strict=True):
         if known:
             total += added - max(0, min(usual >> 1, most) - allowance)
+            if usual:
+                clear = max(0, clear + (usual >> 1) - max(0, added + allowance))
+                if clear > max(_END_ROWS * (usual >> 1), int(_END_LIKELIHOOD * _FIXED * _FIXED) // usual):
+                    total = 0
             if starts and total < started:
                 total, usual = started, usual or added + allowance
             if total >= threshold:
@@ -118,9 +128,9 @@ def _followed(
                 usual = max(1, usual + ((departure - usual) >> _LEARN_SHIFT) if usual else departure)
                 total = min(total, cap)
             elif total <= 0:
-                total = usual = 0
+                total = usual = clear = 0
         found.append(total)
-    return found, usual
+    return found, (usual, clear)
 
 
 class CumulativeEvidence:
@@ -137,7 +147,7 @@ class CumulativeEvidence:
         self._limit = np.rint(np.tile(self._threshold, 2) * _FIXED).astype(np.int64)
         self._allowance, self._unknown = np.array(reference.allowance), np.array(reference.unknown)
         self._sums = SeriesArray((2 * len(threshold),), np.int64, 0)
-        self._learnt = SeriesArray((2 * len(threshold),), np.int64, 0)
+        self._learnt = SeriesArray((2, 2 * len(threshold)), np.int64, 0)
 
     def add(
         self,

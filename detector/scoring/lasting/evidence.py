@@ -8,12 +8,12 @@ Letters: n rows, C channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.reference import BUDGET_SHARE, Reference
+from detector.artifact.reference import Reference
 from detector.artifact.spec import PageLimit
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.lasting.blame import CredibleValues, HeldBlame
@@ -61,8 +61,7 @@ class LastingEvidence:
         self._blame, self._credible = HeldBlame(reference), CredibleValues(reference)
         self._page_level: PageLevel | None = None
         if limit is not None:
-            share = replace(limit, alarms_a_row=BUDGET_SHARE * limit.alarms_a_row)
-            self._page_level = PageLevel(share)
+            self._page_level = PageLevel(limit)
 
     def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
         """Look up the baselines of new series, by their numbers, int32 [n], and names."""
@@ -113,7 +112,7 @@ class LastingEvidence:
             fall[chosen[known]] = (np.nansum(np.square(departure), axis=1)[:, None] - left)[known]
         held = self._blame.hold(slot, fall)[chosen]
         credible = self._credible.expected(evidence.scaled[chosen], expected, departure)
-        return self._blame.blame(blame, means[:, 2], held), credible
+        return self._blame.blame(blame, means[:, 3], held), credible
 
     def departed(self, slot: int) -> NDArray[np.float64]:
         """Return how far each channel of a series departs from what the others say, float64 [C].

@@ -44,7 +44,8 @@ def test_sums_of_any_series_equal_a_plain_loop(data: st.DataObject) -> None:
     steps = Steps(np.where(known, added, 0), allowance, known, starts)
     before = rng.integers(0, 900, (len(lengths), 3))
     usual = rng.integers(0, 300, before.shape) * (rng.random(before.shape) < 0.3)
-    learnt, limit = usual.copy(), np.array([900, 1_000, 5_000])
+    clear = np.where(usual > 0, rng.integers(0, 2_000, before.shape), 0)
+    learnt, limit = np.stack([usual, clear], axis=1), np.array([900, 1_000, 5_000])
     found = alarm_sums(steps, slot, before, learnt, limit)
     total = before.copy()
     for at, series in enumerate(slot.tolist()):
@@ -52,6 +53,11 @@ def test_sums_of_any_series_equal_a_plain_loop(data: st.DataObject) -> None:
             raised = max(int(allowance[at, k]), min(int(usual[series, k]) >> 1, one))
             departure = int(added[at, k] + allowance[at, k])
             total[series, k] += departure - raised
+            half = int(usual[series, k]) >> 1
+            if usual[series, k]:
+                clear[series, k] = max(0, int(clear[series, k]) + half - max(0, departure))
+                if clear[series, k] > max(24 * half, 20 * one * one // int(usual[series, k])):
+                    total[series, k] = 0
             if starts[at, k] and total[series, k] < int(0.9 * limit[k]):
                 total[series, k] = int(0.9 * limit[k])
                 usual[series, k] = usual[series, k] or departure
@@ -60,9 +66,9 @@ def test_sums_of_any_series_equal_a_plain_loop(data: st.DataObject) -> None:
                 usual[series, k] = max(1, old + ((departure - old) >> 6))
                 total[series, k] = min(total[series, k], int(1.1 * limit[k]))
             elif total[series, k] <= 0:
-                total[series, k] = usual[series, k] = 0
+                total[series, k] = usual[series, k] = clear[series, k] = 0
         assert found[at].tolist() == total[series].tolist()
-    np.testing.assert_array_equal(learnt, usual)
+    np.testing.assert_array_equal(learnt, np.stack([usual, clear], axis=1))
 
 
 @settings(max_examples=30, deadline=None)
