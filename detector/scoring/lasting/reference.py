@@ -31,6 +31,8 @@ _LIMIT = 8.0
 _BATCH = 64
 """Rows are multiplied in batches of one size, so that the other rows of a batch change no bit."""
 _MOST_INFLUENCE = 0.5
+_BEYOND = 0.1
+"""A value is one of history up to this share of its range beyond its ends."""
 _NO_BLOCK = np.iinfo(np.int64).min // 2
 _COMMON = 0
 
@@ -192,6 +194,9 @@ class ReferenceResiduals:
         self._baselines = np.array([reference.baseline, *reference.baselines.values()])
         self._numbers = {series: number for number, series in enumerate(reference.baselines, 1)}
         self._number = SeriesArray((), np.int32, _COMMON)
+        lowest, highest = np.array(reference.lowest), np.array(reference.highest)
+        beyond = _BEYOND * (highest - lowest) + reference.spread
+        self._lowest, self._highest = lowest - beyond, highest + beyond
         self._means = RunningMeans(len(reference.spread))
         self._relearnt = RelearntDepartures(len(reference.spread))
 
@@ -212,19 +217,19 @@ class ReferenceResiduals:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the departures of the next rows, float64 [n, C], and their running means, float64 [n, 2, C].
 
-        A departure is NaN where the channel has no value, or too much of what it depends on has none. It is
-        NaN in the first rows of a series too, which has no running means yet.
+        A departure is NaN where the channel has no value, or too much of what it depends on has none, or a
+        value that no history had. It is NaN in the first rows of a series too, which has no running means yet.
 
         Args:
             slot: The series of each row, int32 [n]; rows are sorted by slot and row.
             row: Row numbers, int64 [n].
             scaled: Values in the units of the model, float32 [n, C], NaN where unknown.
         """
-        means = self._means.follow(slot, row, scaled)
+        means = self._means.follow(slot, row, np.clip(scaled, self._lowest, self._highest).astype(np.float32))
         departure = self.departures(slot, scaled, means)
-        missing = np.isnan(scaled)
-        if missing.any():
-            departure[predicted(missing.astype(np.float64), self._influence) > _MOST_INFLUENCE] = np.nan
+        strange = ~((scaled >= self._lowest) & (scaled <= self._highest))
+        if strange.any():
+            departure[predicted(strange.astype(np.float64), self._influence) > _MOST_INFLUENCE] = np.nan
         departure[np.isnan(means[:, 0]).all(axis=1)] = np.nan
         self._relearnt.learn(slot, departure)
         return departure, means
@@ -234,7 +239,8 @@ class ReferenceResiduals:
     ) -> NDArray[np.float64]:
         """Return the departures of rows with these running means, float64 [n, C]; nothing is kept."""
         self._reserve(slot)
-        expected = predicted(features(scaled, means), self._weights)
+        inside = np.clip(scaled, self._lowest, self._highest)
+        expected = predicted(features(inside, means), self._weights)
         expected += self._baselines[self._number.data[slot]]
         departure: NDArray[np.float64] = (scaled - expected) / self._spread
         return departure - self._relearnt.usual(slot)
