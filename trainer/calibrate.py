@@ -189,7 +189,7 @@ def with_lively_rows(held_out: HeldOut, fitted: HeldOut) -> HeldOut:
     """Return lively rows of the training before as many of the newest held-out rows; `held_out` if none is.
 
     Args:
-        held_out: Rows that trained no weights, some statistic of which stands still.
+        held_out: Rows that trained no weights; one of their statistics stands still.
         fitted: Rows of the training.
     """
     lively = lively_rows(held_out.final, fitted.final)

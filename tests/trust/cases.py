@@ -247,9 +247,9 @@ def _blamed(seed: int) -> tuple[int, int, int, list[str]]:
         channel = int(draws.uniform("channel", which)[0] * len(PUMP))
         size = (3.0, 5.0, 8.0, 14.0)[number % 4]
         sign = 1.0 if draws.uniform("sign", which)[0] < 0.5 else -1.0
-        start = 100 + int(60 * draws.uniform("start", which)[0])
+        start = 400 + int(60 * draws.uniform("start", which)[0])
         end = start + 8 + int(60 * draws.uniform("length", which)[0])
-        live[name] = world.normal(name, 260)
+        live[name] = world.normal(name, 560)
         live[name][start:end, channel] += sign * size * spread[channel]
         truth.append((name, start, end, PUMP[channel], sign * size))
     replays = replayed(world, model_of(world), live)

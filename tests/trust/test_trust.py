@@ -13,25 +13,9 @@ from tests.trust.table import END, PAGE, START, row, table, written
 _FAST, _ALL = 2, 8
 
 PENDING = {
-    "a_lasting_level": "the threshold follows a lasting fault",
-    "wear_over_days": "the threshold follows a lasting fault",
-    "a_leak": "the window is full of the fault",
-    "the_fault_is_not_expected": "the window is full of the fault",
-    "belt_slip": "small evidence does not add up",
-    "a_valve": "small evidence does not add up",
-    "healthy_beside_the_faults": "the budget is a quota",
-    "the_score_stands_still": "the threshold divides the score",
-    "the_page_level_stands_still": "the threshold follows a lasting fault",
-    "a_second_fault_after_a_lasting_one": "the threshold follows a lasting fault",
-    "the_guilty_channel": "the threshold follows each fault",
-    "what_an_incident_states": "expected values are not checked against history",
-    "half_a_spread": "small evidence does not add up",
-    "forty_healthy_machines": "the budget is a quota",
-    "forty_drifting_machines": "the budget is a quota",
-    "a_lasting_incident_is_offered": "there is no policy for lasting incidents",
-    "a_lasting_incident_is_held": "there is no policy for lasting incidents",
-    "a_lasting_level_is_learnt": "there is no policy for lasting incidents",
-    "switches_that_rest": "levels are those of the lively rows",
+    "belt_slip": "a false incident some hours before can hide a small slip (seed 2)",
+    "a_valve": "the bearing, which follows the power closely, can be blamed first (seed 0)",
+    "the_page_level_stands_still": "it can rise during an incident of two kinds of evidence (seed 2)",
 }
 """Cases that are not right in every seed yet, and why."""
 

@@ -8,10 +8,15 @@ unknown.
 A sum that reaches its threshold is in alarm until it is back at 0. It then learns how large the departure
 usually is. Departures below half of that speak for the end, so the allowance rises to that half, or to 1
 spread if that is less. This is the likelihood ratio of that departure against none. The sum stays below 1.1
-times its threshold. Both make it fall soon after a fault. In alarm, a second test runs the other way, with that
-departure against none. It ends the alarm at once, after 24 rows or more (Wald, 1945). A row that alarms by its score starts the sums
-of the channels that depart most. They start just below their thresholds, so that a large fault is held from
-its start.
+times its threshold. Both make it fall soon after a fault. In alarm, a second test adds up what speaks for the
+end alone (Wald, 1945). It ends the alarm at once, after 24 rows or more.
+
+A row that alarms by its score starts the sums of the channels that depart most. They start just below their
+thresholds, so that a large fault is held from its start.
+
+A channel counts in a series once its sums were low for 256 rows in a row. Before that, nothing shows that
+the reference holds there at all. Where very many channels are in alarm at once, their relation is another
+one, and the sums say nothing of a fault.
 
 All sums are whole numbers, so they do not depend on how the rows are cut into calls. Without alarm, a sum has
 a closed form: the total so far less the least total so far. Only sums in alarm are followed row by row.
@@ -21,6 +26,7 @@ Letters: n rows, C channels, K sums, k series.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +41,9 @@ _CAP, _STARTED = 1.1, 0.9
 _MOST_RAISED = 1.0
 _CLEAR, _CLEAR_BEYOND = 1.5, 0.5
 _END_ROWS, _END_LIKELIHOOD = 24, 20.0
-"""The end of an alarm takes so many rows without departure, and so large a logarithm of the likelihood ratio."""
+"""What the end of an alarm takes: rows without departure, and the logarithm of the likelihood ratio."""
+_CALM_ROWS, _CALM = 256, 0.5
+_WIDE_CHANNELS, _WIDE_SHARE = 8, 0.25
 _LEARN_SHIFT = 6
 """The departure in alarm is learnt as a mean that forgets in about 64 rows."""
 _ROUGH = 1 << 24
@@ -148,6 +156,8 @@ class CumulativeEvidence:
         self._allowance, self._unknown = np.array(reference.allowance), np.array(reference.unknown)
         self._sums = SeriesArray((2 * len(threshold),), np.int64, 0)
         self._learnt = SeriesArray((2, 2 * len(threshold)), np.int64, 0)
+        self._calm = SeriesArray((len(threshold),), np.int64, 0)
+        self._wide = max(_WIDE_CHANNELS, math.ceil(_WIDE_SHARE * np.count_nonzero(self._used)))
 
     def add(
         self,
@@ -178,9 +188,29 @@ class CumulativeEvidence:
         self._learnt.data[present] = learnt
         lasting = np.maximum(sums[:, :num], sums[:, num:]) / _FIXED
         relative = np.where(self._used, lasting / self._threshold, 0.0)
+        relative[~self._have_held(slot, relative)] = 0.0
         known = (~np.isnan(departure) & self._used).any(axis=1)
+        known &= np.count_nonzero(relative > 1.0, axis=1) < self._wide
         cumulative = np.where(known, relative.max(axis=1), np.nan)
         return Evidence(cumulative, lasting)
+
+    def _have_held(self, slot: NDArray[np.int32], relative: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return where the reference of a channel has held for 256 rows in a row, bool [n, C]."""
+        starts = starts_of(slot)
+        series = np.repeat(np.arange(len(starts)), lengths_of(starts, len(slot)))
+        before = self._calm.data[slot[starts]]
+        # Places of each series alone: those of later series are higher by more than any kept run is long.
+        place = (np.arange(len(slot)) + series * (_CALM_ROWS + 1))[:, None]
+        broken = np.where(relative >= _CALM, place, -_CALM_ROWS - 1)
+        broken[starts] = np.maximum(broken[starts], place[starts] - 1 - before)
+        calm = place - np.maximum.accumulate(broken, axis=0)
+        held: NDArray[np.bool_] = calm >= _CALM_ROWS
+        held[starts] |= before >= _CALM_ROWS
+        counts = np.cumsum(held, axis=0)
+        held = counts > (counts[starts] - held[starts])[series]
+        ends = starts + lengths_of(starts, len(slot)) - 1
+        self._calm.data[slot[starts]] = np.where(held[ends], _CALM_ROWS, calm[ends])
+        return held
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -189,7 +219,7 @@ class CumulativeEvidence:
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        return [self._sums, self._learnt]
+        return [self._sums, self._learnt, self._calm]
 
     def _steps(
         self, departure: NDArray[np.float64], is_unknown: NDArray[np.bool_], alarm: NDArray[np.bool_]

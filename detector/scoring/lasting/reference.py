@@ -217,8 +217,8 @@ class ReferenceResiduals:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the departures of the next rows, float64 [n, C], and their running means, float64 [n, 2, C].
 
-        A departure is NaN where the channel has no value, or too much of what it depends on has none, or a
-        value that no history had. It is NaN in the first rows of a series too, which has no running means yet.
+        A departure is NaN where the channel has no value. It is NaN too where much of what it depends on has
+        none, or a value that no history had. The first rows of a series have no running means yet, and so are NaN too.
 
         Args:
             slot: The series of each row, int32 [n]; rows are sorted by slot and row.
@@ -275,7 +275,7 @@ class ReferenceResiduals:
         return left
 
     def accept(self, slot: int) -> None:
-        """Learn the usual departure of a series anew: its level was accepted."""
+        """Learn the usual departure of a series again: its level was accepted."""
         self._means.drop(np.array([slot], np.int32))
         self._relearnt.begin(slot)
 

@@ -1,4 +1,4 @@
-"""Learn the usual departure of a series anew, after somebody accepted its level.
+"""Learn the usual departure of a series again, after somebody accepted its level.
 
 The accepted shift brings a channel to where it was, as far as the mean of the accepted rows tells. What is
 left of it would add up for ever. So the next 256 rows show what is usual now, and nothing adds up in them.

@@ -21,6 +21,13 @@ def reference(threshold: float = 20.0, allowance: float = 0.25, channels: int = 
     )  # fmt: skip
 
 
+def warm(one: Reference) -> CumulativeEvidence:
+    """Return sums of a series in which the reference has held for 256 rows."""
+    evidence, no = CumulativeEvidence(one), np.zeros(256, np.bool_)
+    evidence.add(np.zeros(256, np.int32), np.zeros((256, len(one.spread))), no, no)
+    return evidence
+
+
 def cumulative(
     evidence: CumulativeEvidence, departure: NDArray[np.float64], alarm: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float64]:
@@ -78,8 +85,8 @@ def test_evidence_does_not_depend_on_the_cut(sizes: list[int], seed: int) -> Non
     departure = rng.normal(0.4, 1.0, (sum(sizes), 2))
     departure[rng.random(departure.shape) < 0.1] = np.nan
     alarm = rng.random(len(departure)) < 0.1
-    whole = cumulative(CumulativeEvidence(reference(channels=2)), departure, alarm)
-    cut, edges = CumulativeEvidence(reference(channels=2)), np.cumsum(sizes)[:-1]
+    whole = cumulative(warm(reference(channels=2)), departure, alarm)
+    cut, edges = warm(reference(channels=2)), np.cumsum(sizes)[:-1]
     pieces = zip(np.split(departure, edges), np.split(alarm, edges), strict=True)
     parts = [cumulative(cut, part, some) for part, some in pieces]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
@@ -90,7 +97,7 @@ def test_evidence_does_not_depend_on_the_cut(sizes: list[int], seed: int) -> Non
 def test_half_a_spread_is_found_within_200_rows(seed: int, sign: float) -> None:
     noise = np.random.default_rng(seed).standard_normal(1_200)
     departure = noise + np.where(np.arange(1_200) >= 1_000, 0.5 * sign, 0.0)
-    found = cumulative(CumulativeEvidence(reference()), departure)
+    found = cumulative(warm(reference()), departure)
     assert (found[:1_000] < 1.0).all()
     assert (found[1_000:] > 1.0).any()
 
@@ -99,7 +106,7 @@ def test_half_a_spread_is_found_within_200_rows(seed: int, sign: float) -> None:
 @pytest.mark.parametrize("size", [0.8, 2.0, 50.0])
 def test_evidence_falls_soon_after_a_fault_of_any_size_and_length(size: float, threshold: float) -> None:
     departure = np.where(np.arange(5_200) < 5_000, size, 0.0)
-    found = cumulative(CumulativeEvidence(reference(threshold)), departure)
+    found = cumulative(warm(reference(threshold)), departure)
     assert (found[400:5_000] > 1.05).all()
     fall = 0.33 * threshold / max(0.25, min(1.0, 0.6 * size / 2))
     assert (found[5_000 + int(fall) + 1 :] < 0.8).all()
@@ -112,7 +119,7 @@ def test_a_fault_that_alarms_by_its_score_is_held_from_its_first_row(seed: int, 
     fault = (rows >= 100) & (rows < 500)
     departure = 0.3 * np.random.default_rng(seed).standard_normal(700) + size * fault
     alarm = (rows >= 100) & (rows < 104)
-    found = cumulative(CumulativeEvidence(reference(150.0)), departure, alarm)
+    found = cumulative(warm(reference(150.0)), departure, alarm)
     assert (found[:100] < 0.2).all()
     assert (found[100:500] > 0.85).all()
     assert (found[500 + 60 :] < 0.8).all()
@@ -121,7 +128,7 @@ def test_a_fault_that_alarms_by_its_score_is_held_from_its_first_row(seed: int, 
 def test_an_alarm_starts_no_sum_of_a_channel_that_does_not_depart() -> None:
     departure = np.full((40, 2), 0.2)
     departure[20:, 1] = 2.5
-    evidence = CumulativeEvidence(reference(100.0, channels=2))
+    evidence = warm(reference(100.0, channels=2))
     no = np.zeros(40, np.bool_)
     found = evidence.add(np.zeros(40, np.int32), departure, no, np.arange(40) == 20)
     assert found.lasting[20].tolist() == [0.0, 90.0]
@@ -130,24 +137,55 @@ def test_an_alarm_starts_no_sum_of_a_channel_that_does_not_depart() -> None:
 def test_one_wild_row_is_not_evidence_that_lasts() -> None:
     departure = np.zeros(50)
     departure[20] = 1e6
-    assert cumulative(CumulativeEvidence(reference()), departure).max() < 0.2
+    assert cumulative(warm(reference()), departure).max() < 0.2
 
 
 def test_a_gap_holds_the_sum_and_is_unknown_itself() -> None:
-    evidence = CumulativeEvidence(reference())
+    evidence = warm(reference())
     before = cumulative(evidence, np.ones(10))[-1]
     assert np.isnan(cumulative(evidence, np.full(500, np.nan))).all()
     assert cumulative(evidence, np.array([0.25]))[0] == before
 
 
 def test_a_channel_that_is_left_out_does_not_count() -> None:
-    evidence = CumulativeEvidence(reference(threshold=0.0))
+    evidence = warm(reference(threshold=0.0))
     assert np.isnan(cumulative(evidence, np.full(100, 3.0))).all()
 
 
 def test_a_series_without_a_baseline_is_allowed_more() -> None:
     rows, slot = np.full((10, 1), 0.3), np.zeros(10, np.int32)
     no, yes = np.zeros(10, np.bool_), np.ones(10, np.bool_)
-    known = CumulativeEvidence(reference()).add(slot, rows, no, no)
-    unknown = CumulativeEvidence(reference()).add(slot, rows, yes, no)
+    known = warm(reference()).add(slot, rows, no, no)
+    unknown = warm(reference()).add(slot, rows, yes, no)
     assert known.cumulative[-1] > 0.0 == unknown.cumulative[-1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=6), st.integers(0, 2**32 - 1))
+def test_a_channel_counts_once_its_reference_has_held(sizes: list[int], seed: int) -> None:
+    """Two series: which rows count is the same for any cut, and equals a plain loop."""
+    rng = np.random.default_rng(seed)
+    departure = np.where(rng.random((2 * sum(sizes), 1)) < 0.01, 9.0, 0.0) + rng.normal(
+        0, 0.2, (2 * sum(sizes), 1)
+    )
+    one = reference(threshold=4.0)
+    evidence, found, lasting = CumulativeEvidence(one), list[float](), list[float]()
+    for start, size in zip(np.cumsum([0, *sizes[:-1]]).tolist(), sizes, strict=True):
+        rows = departure[2 * start : 2 * (start + size)]
+        slot, no = np.repeat(np.array([0, 1], np.int32), size), np.zeros(2 * size, np.bool_)
+        part = evidence.add(slot, rows, no, no)
+        found += part.cumulative[size:].tolist()
+        lasting += part.lasting[size:, 0].tolist()
+    run, held = 0, False
+    for value, total in zip(found, lasting, strict=True):
+        run = 0 if total / 4.0 >= 0.5 else run + 1
+        held = held or run >= 256
+        assert value == (total / 4.0 if held else 0.0)
+
+
+def test_where_very_many_channels_depart_at_once_the_sums_say_nothing() -> None:
+    departure = np.zeros((100, 40))
+    departure[:50, :9] = departure[50:, :10] = 2.0
+    found = cumulative(warm(reference(channels=40)), np.repeat(departure, 4, axis=0))
+    assert found[190] > 1.0
+    assert np.isnan(found[-1])
