@@ -68,7 +68,7 @@ def _policy(seed: int, on_lasting: str) -> Replay:
 
 @case("it ends by itself, or nobody learns that it lasts")
 def a_lasting_incident_is_offered(seed: int) -> list[Check]:
-    """By default an incident stays open until it is over, and one event says that it lasts."""
+    """By default an incident stays open until it is over, and one event `lasting` goes out."""
     replay = _policy(seed, "offer")
     lasting = [one for one in replay.events if one.kind == "lasting"]
     during = replay.during(_START, _END)

@@ -218,7 +218,7 @@ class ReferenceResiduals:
         """Return the departures of the next rows, float64 [n, C], and their running means, float64 [n, 2, C].
 
         A departure is NaN where the channel has no value. It is NaN too where much of what it depends on has
-        none, or a value that no history had. The first rows of a series have no running means yet, and so are NaN too.
+        none, or a value that no history had. So are the first rows of a series, which have no running means.
 
         Args:
             slot: The series of each row, int32 [n]; rows are sorted by slot and row.
