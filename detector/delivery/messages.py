@@ -126,6 +126,7 @@ class MessageEncoder:
         }
         if self.detail == "full" and self.p_values is not None:
             columns["p_value"] = _plain(self.p_values.of_scores(verdicts.score))
+            columns["cumulative"] = _plain(verdicts.cumulative)
         return columns
 
     def _detail(self, verdicts: Verdicts, rows: slice) -> dict[str, dict[str, list[Any]]]:
