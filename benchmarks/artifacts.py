@@ -6,9 +6,13 @@ speed. The threshold is high, as anomalies are rare, and the page level is limit
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 
 from detector.artifact.modules import build_members
+from detector.artifact.reference import Reference, num_features
 from detector.artifact.spec import (
     Artifact,
     Channel,
@@ -44,3 +48,25 @@ def conv_artifact() -> Artifact:
         threshold=Threshold(1e6, "fixed", "1/week", limit=PageLimit(1.0 / 604_800)),
     )
     return Artifact(spec, build_members(spec.members, len(CHANNELS)).eval())
+
+
+def with_reference(artifact: Artifact) -> Artifact:
+    """Return the artifact with a reference of random weights, by which nothing adds up to an alarm."""
+    num = len(artifact.spec.channels)
+
+    def each(value: float) -> tuple[float, ...]:
+        return (value,) * num
+
+    weights = np.random.default_rng(7).normal(0.0, 0.01, (num_features(num) + 1, num)).tolist()
+    reference = Reference(
+        weights=tuple(map(tuple, weights)),
+        spread=each(1.0),
+        baseline=each(0.0),
+        allowance=each(0.25),
+        unknown=each(0.0),
+        threshold=each(1e6),
+        influence=(each(0.0),) * num,
+        lowest=each(-8.0),
+        highest=each(8.0),
+    )
+    return replace(artifact, spec=replace(artifact.spec, reference=reference))

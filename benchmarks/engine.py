@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.artifacts import CHANNELS, INTERVAL_NS, WINDOW, conv_artifact
+from benchmarks.artifacts import CHANNELS, INTERVAL_NS, WINDOW, conv_artifact, with_reference
 from benchmarks.measurement import Measurement, alternate
 from connectors.records import Readings
 from detector.artifact.spec import Artifact
@@ -26,10 +26,11 @@ POLL_ROWS = 20_000
 
 
 def measure(quick: bool) -> list[Measurement]:
-    """Measure the engine against the bare module, and 10,000 series against 100."""
+    """Measure the engine against the bare module, many series against few, and the cost of lasting evidence."""
     num_polls, num_rounds = (2, 1) if quick else (12, 7)
     torch.set_num_threads(1)
-    return [*_against_bare(num_polls, num_rounds), _many_series(num_polls, num_rounds)]
+    rest = [_many_series(num_polls, num_rounds), _with_evidence(num_polls, num_rounds)]
+    return [*_against_bare(num_polls, num_rounds), *rest]
 
 
 def _against_bare(num_polls: int, num_rounds: int) -> list[Measurement]:
@@ -70,6 +71,19 @@ def _many_series(num_polls: int, num_rounds: int) -> Measurement:
     return Measurement(
         "cost a row, 10,000 / 100 series", few_rate / many_rate, "x", ceiling=1.5, detail=detail
     )
+
+
+def _with_evidence(num_polls: int, num_rounds: int) -> Measurement:
+    plain, more = (_Stream(one, 100) for one in (conv_artifact(), with_reference(conv_artifact())))
+    plain_rate, rate = alternate(
+        lambda: plain.rows_per_second(num_polls), lambda: more.rows_per_second(num_polls), num_rounds
+    )
+    detail = {
+        "microseconds_a_row_without": round(1e6 / plain_rate, 2),
+        "microseconds_a_row_with": round(1e6 / rate, 2),
+    }
+    title = "engine with / without evidence that lasts"
+    return Measurement(title, rate / plain_rate, "x", floor=0.9, detail=detail)
 
 
 class _Stream:

@@ -179,8 +179,8 @@ def verdict_columns(verdicts: Verdicts, spec: Spec, p_values: PValues) -> dict[s
     """Return n verdicts as flat columns.
 
     They are `series`; `timestamp`, int64 nanoseconds; `score`; `p_value`, the probability that a normal row
-    has at least this score; `error` and `threshold` (`error_columns`); `cumulative`; `paged`; `state`; and for
-    every channel `actual_NAME`, `expected_NAME` and `contribution_NAME`.
+    has at least this score; `error` and `threshold` (`error_columns`); `cumulative`; `paged`; `state`; and
+    for every channel `actual_NAME`, `expected_NAME` and `contribution_NAME`.
     """
     error, threshold = error_columns(verdicts, spec)
     columns: dict[str, Any] = {
