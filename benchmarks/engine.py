@@ -26,7 +26,7 @@ POLL_ROWS = 20_000
 
 
 def measure(quick: bool) -> list[Measurement]:
-    """Measure the engine against the bare module, many series against few, and the cost of lasting evidence."""
+    """Measure the engine against the bare module, many series, and what evidence that lasts costs."""
     num_polls, num_rounds = (2, 1) if quick else (12, 7)
     torch.set_num_threads(1)
     rest = [_many_series(num_polls, num_rounds), _with_evidence(num_polls, num_rounds)]
