@@ -48,7 +48,7 @@ def test_read_alerts_prints_each_alert(kafka_bootstrap: str, kafka_topic: Callab
     engine = Engine(make_artifact(threshold=1e-9))
     values = np.random.default_rng(0).standard_normal((20, 2))
     result = engine.step(readings_of(np.zeros(20, int), np.arange(20) * 10**9, values))
-    encoder = MessageEncoder(Topics("", topic, "", ""), "pump", "v1", ("flow", "pressure"))
+    encoder = MessageEncoder(Topics("", topic, "", "", ""), "pump", "v1", ("flow", "pressure"))
     producer = Producer(Connection((kafka_bootstrap,)))
     producer.produce(list(encoder.incidents(result.incidents)))
     producer.close()

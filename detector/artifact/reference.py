@@ -34,6 +34,7 @@ class Reference:
     influence  C lists of C numbers: change of the residual of each channel (of the inner list), in its
                spreads, where the channel of the outer list is missing
     lowest, highest   range of each channel in the history
+    proof_rows rows in a row with low sums after which a channel counts in a series
     """
 
     weights: tuple[tuple[float, ...], ...]
@@ -46,6 +47,7 @@ class Reference:
     lowest: tuple[float, ...]
     highest: tuple[float, ...]
     baselines: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    proof_rows: int = 256
 
     def __repr__(self) -> str:
         return f"Reference({len(self.spread)} channels, {len(self.weights) - 1} features)"
@@ -68,9 +70,12 @@ def reference_from(raw: Mapping[str, Any] | None) -> Reference | None:
     tables = {name: tuple(map(tuple, raw[name])) for name in ("weights", "influence")}
     baselines = {series: tuple(values) for series, values in dict(raw["baselines"]).items()}
     rest: dict[str, Any] = {
-        name: tuple(values) for name, values in raw.items() if name not in (*tables, "baselines")
+        name: tuple(values)
+        for name, values in raw.items()
+        if name not in (*tables, "baselines", "proof_rows")
     }
-    return Reference(**rest | tables, baselines=baselines)
+    proof_rows = int(raw.get("proof_rows", Reference.__dataclass_fields__["proof_rows"].default))
+    return Reference(**rest | tables, baselines=baselines, proof_rows=proof_rows)
 
 
 def check_reference(reference: Mapping[str, Any], num_channels: int) -> None:
@@ -87,10 +92,13 @@ def check_reference(reference: Mapping[str, Any], num_channels: int) -> None:
         if len(reference[name]) != height:
             raise ValueError(f"reference.{name} has {len(reference[name])} lists, needed {height}")
     lists = [(name, one) for name in wide for one in reference[name]]
-    lists += [(name, one) for name, one in reference.items() if name not in (*wide, "baselines")]
+    others = (*wide, "baselines", "proof_rows")
+    lists += [(name, one) for name, one in reference.items() if name not in others]
     lists += [("baselines", one) for one in reference["baselines"].values()]
     for name, one in lists:
         if len(one) != num_channels or not all(math.isfinite(number) for number in one):
             raise ValueError(f"reference.{name} must have {num_channels} finite numbers, has {one!r:.40}")
+    if not 1 <= reference.get("proof_rows", 1) <= 1_000_000:
+        raise ValueError("reference.proof_rows must lie between 1 and 1,000,000")
     if not all(number > 0 for number in reference["spread"]):
         raise ValueError("reference.spread must be positive")

@@ -70,7 +70,7 @@ def test_only_still_rows_are_joined_by_lively_ones() -> None:
     assert is_still(still)
     assert is_still(np.stack([usual[:100, 0], still[:, 1]], axis=1))  # one statistic is enough
     assert lively_rows(still, fitted.final).tolist() == list(range(30))
-    joined = with_lively_rows(still, fitted.final)
+    joined = with_lively_rows(held_out(still), fitted)
     assert len(joined.final) == 60
     np.testing.assert_array_equal(joined.final[:30], usual[:30])
     assert (joined.segment[:30] < joined.segment[30:].min()).all()

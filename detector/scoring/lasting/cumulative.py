@@ -42,7 +42,7 @@ _MOST_RAISED = 1.0
 _CLEAR, _CLEAR_BEYOND = 1.5, 0.5
 _END_ROWS, _END_LIKELIHOOD = 24, 20.0
 """What the end of an alarm takes: rows without departure, and the logarithm of the likelihood ratio."""
-_CALM_ROWS, _CALM = 256, 0.5
+_CALM = 0.5
 _WIDE_CHANNELS, _WIDE_SHARE = 8, 0.25
 _LEARN_SHIFT = 6
 """The departure in alarm is learnt as a mean that forgets in about 64 rows."""
@@ -157,6 +157,7 @@ class CumulativeEvidence:
         self._sums = SeriesArray((2 * len(threshold),), np.int64, 0)
         self._learnt = SeriesArray((2, 2 * len(threshold)), np.int64, 0)
         self._calm = SeriesArray((len(threshold),), np.int64, 0)
+        self._proof = reference.proof_rows
         self._wide = max(_WIDE_CHANNELS, math.ceil(_WIDE_SHARE * np.count_nonzero(self._used)))
 
     def add(
@@ -195,21 +196,21 @@ class CumulativeEvidence:
         return Evidence(cumulative, lasting)
 
     def _have_held(self, slot: NDArray[np.int32], relative: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return where the reference of a channel has held for 256 rows in a row, bool [n, C]."""
+        """Return where the reference of a channel has held for long enough, bool [n, C]."""
         starts = starts_of(slot)
         series = np.repeat(np.arange(len(starts)), lengths_of(starts, len(slot)))
         before = self._calm.data[slot[starts]]
         # Places of each series alone: those of later series are higher by more than any kept run is long.
-        place = (np.arange(len(slot)) + series * (_CALM_ROWS + 1))[:, None]
-        broken = np.where(relative >= _CALM, place, -_CALM_ROWS - 1)
+        place = (np.arange(len(slot)) + series * (self._proof + 1))[:, None]
+        broken = np.where(relative >= _CALM, place, -self._proof - 1)
         broken[starts] = np.maximum(broken[starts], place[starts] - 1 - before)
         calm = place - np.maximum.accumulate(broken, axis=0)
-        held: NDArray[np.bool_] = calm >= _CALM_ROWS
-        held[starts] |= before >= _CALM_ROWS
+        held: NDArray[np.bool_] = calm >= self._proof
+        held[starts] |= before >= self._proof
         counts = np.cumsum(held, axis=0)
         held = counts > (counts[starts] - held[starts])[series]
         ends = starts + lengths_of(starts, len(slot)) - 1
-        self._calm.data[slot[starts]] = np.where(held[ends], _CALM_ROWS, calm[ends])
+        self._calm.data[slot[starts]] = np.where(held[ends], self._proof, calm[ends])
         return held
 
     def drop(self, slots: NDArray[np.int32]) -> None:
