@@ -102,8 +102,8 @@ def test_every_incident_rule_has_something_to_say_of_such_a_stream(tmp_path: Pat
     path = tmp_path / "member.toml"
     path.write_text(f'[model]\npath = "x"\n[kafka]\ntopic = "t"\n[grid]\nlateness = "2s"\n{EVERY_RULE}')
     options = engine_options(load_config(path, {}))
-    stream = make_stream(2, "t", 6_000, num_series=60)
-    with_rules = expected_output(stream, artifact_of(2), options).incidents
+    stream = make_stream(3, "t", 6_000, num_series=60)
+    with_rules = expected_output(stream, artifact_of(3), options).incidents
     held_by = {rule for _, _, _, _, _, _, _, *rules in with_rules for rule in rules}
     assert held_by == {"maintenance", "cooldown"}
     assert {flapping for _, _, _, _, _, _, flapping, *_ in with_rules} == {False, True}
@@ -113,7 +113,7 @@ def test_every_incident_rule_has_something_to_say_of_such_a_stream(tmp_path: Pat
         {"min_duration_ns": 0},
     ):
         others = replace(options, rules=replace(options.rules, **rules))
-        assert expected_output(stream, artifact_of(2), others).incidents != with_rules, rules
+        assert expected_output(stream, artifact_of(3), others).incidents != with_rules, rules
 
 
 def test_what_is_lost_doubled_or_different_is_seen() -> None:
