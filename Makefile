@@ -55,7 +55,7 @@ dashboards-json: setup  ## write deploy/grafana/dashboards anew from its source
 operations: setup  ## faults in front of Prometheus, Alertmanager and a pager, timed; OPERATIONS_FLAGS="-k 'not lag'"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/operations -s -m operations $(OPERATIONS_FLAGS)
 
-kafka-changes: setup  ## rarer changes of Kafka under the running daemon: rights, retention, ids (3 minutes)
+kafka-changes: setup  ## rarer changes under the running daemon: rights, retention, ids, vanished series (5 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m kafka_changes $(PYTEST_FLAGS)
 
 silence: setup  ## 1,000 plants with corrupted data: each later fault is found, or reported before

@@ -194,6 +194,7 @@ def test_silence_by_the_services_clock_opens_an_incident_and_the_next_reading_re
     assert told()[3] == ("resolved", "pump-1")
 
 
+@pytest.mark.kafka_changes
 def test_a_series_that_vanishes_leaves_nothing_behind_though_the_process_is_killed(
     entry: Path, kafka_bootstrap: str, kafka_topic: Callable[..., str], tmp_path: Path
 ) -> None:
