@@ -115,11 +115,11 @@ def _budget() -> tuple[stat_panel.Panel, ...]:
             _face(
                 "Series of the budget",
                 "Known series, and those for which a budget in all was calibrated. Where each series has its "
-                "own budget, the second is absent.",
+                "own budget, the second is 0.",
             ),
             NEUTRAL,
             Query(f"sum({of('series')})", "known", now=True),
-            Query(f"max({of('budget_series')})", "calibrated", now=True),
+            Query(f"max({of('budget_series')}) or vector(0)", "calibrated", now=True),
         ),
     )
 
