@@ -15,7 +15,7 @@ from tests.support.kafka_broker import KafkaBroker, need_java
 from tests.test_daemon_kafka import configuration, rows, samples, scored, send
 
 pytestmark = pytest.mark.kafka
-INPUT, GROUP, OUTPUTS, STATE, IDENTITY = range(5)
+INPUT, GROUP, OUTPUTS, STATE, DECISIONS, IDENTITY = range(6)
 """The rights that a process needs, as `acls.needed` lists them."""
 
 
