@@ -138,6 +138,12 @@ def _lines(outcome: BacktestOutcome) -> Iterator[str]:
     if outcome.common_scale_rows:
         num = outcome.common_scale_rows
         yield f"{num:,} rows of series that the model does not know were judged by the common scale"
+    counting, known = outcome.cumulative_channels
+    if counting < known:
+        yield (
+            f"small departures add up in {counting:,} of {known:,} channels: in the others the reference has"
+            " not held for long enough, or the model has none"
+        )
     for group in outcome.folds:
         yield f"at the same time from {iso(group.start_ns)}: {', '.join(group.series)}"
     for reason, num in outcome.suppressed.items():

@@ -82,6 +82,12 @@ class Engine:
         latest = parts.latest.of(known, ages >= window, unjudged, parts.grid.late_slots())
         return replace(latest, muted=parts.incidents.mutes.at(known, latest.timestamp_ns))
 
+    @property
+    def cumulative_channels(self) -> tuple[int, int]:
+        """In how many channels of the known series small departures add up, and how many there are."""
+        known = self._parts.series.known()
+        return self._parts.row_scorer.num_counting(known), len(known) * len(self.artifact.spec.channels)
+
     def channels_at(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return each channel's actual value, expected value and contribution, float64 [n, 3, C].
 

@@ -114,10 +114,13 @@ def judged_html(found: Mapping[str, Any], num_open: int) -> str:
     return f"<p>{html.escape('; '.join(words))}</p>\n{_table(found)}"
 
 
-def judged_tile(found: Mapping[str, Any]) -> str:
-    """Return how many of the known series are judged now: `all N`, or `M of N`."""
-    now, known = found["series_judged_now"], found["series"]
-    return f"all {known:,}" if 0 < now == known else f"{now:,} of {known:,}"
+def some_of(some: int, known: int) -> str:
+    """Return how many of the known ones are meant.
+
+    >>> some_of(3, 3), some_of(2, 3), some_of(0, 0)
+    ('all 3', '2 of 3', '0 of 0')
+    """
+    return f"all {known:,}" if 0 < some == known else f"{some:,} of {known:,}"
 
 
 def _labels(found: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from detector.artifact.spec import Spec
 from detector.delivery.series_partitions import Split
 from detector.http.budget_section import budget_html, budget_json
-from detector.http.judged_section import judged_html, judged_json, judged_tile
+from detector.http.judged_section import judged_html, judged_json, some_of
 from detector.incidents.incident import Incident
 from detector.metrics.recorder import Metrics
 from detector.metrics.series_gauges import firing
@@ -82,6 +82,7 @@ class Status:
             "sense": _sense(self.metrics.sources.sense()),
             "judged": judged_json(snapshot),
             "budget": budget_json(snapshot.budget),
+            "cumulative_channels": list(snapshot.cumulative),
             "common_scale_rows": snapshot.totals["common_scale_rows"],
             "channels_missing": int(np.count_nonzero(latest.missing)),
             "missing_rights": [" on ".join(one) for one in self.metrics.sources.missing_rights()],
@@ -132,7 +133,8 @@ def _tiles(status: Mapping[str, Any]) -> dict[str, str]:
         "open incidents": str(_num_open(status)),
         **({"lasting, to decide": str(status["lasting_incidents"])} if status["lasting_incidents"] else {}),
         **({"series muted": str(status["muted_series"])} if status["muted_series"] else {}),
-        "series judged now": judged_tile(status["judged"]),
+        "series judged now": some_of(status["judged"]["series_judged_now"], status["judged"]["series"]),
+        "channels watched for small departures": some_of(*status["cumulative_channels"]),
         "messages behind": f"{status['lag_messages']:,}",
         **({} if status["lag_seconds"] is None else {"seconds behind": f"{status['lag_seconds']:,}"}),
         **({"partitions replaying": str(status["replaying"])} if status["replaying"] else {}),

@@ -96,6 +96,10 @@ INCIDENTS = (
     ),
     _gauge("incidents_left_out", "Open incidents without their own gauge: over [metrics] max_series"),
     _gauge("lasting_incidents", "Open incidents that last and wait for somebody to accept or reject them"),
+    _gauge(
+        "cumulative_channels_ratio",
+        "Share of the channels of known series in which small departures add up: their reference has held",
+    ),
     _gauge("muted_series", "Series that somebody muted, at their newest row"),
     _counter(
         "incident_events",

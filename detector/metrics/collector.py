@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -115,6 +116,8 @@ def _incidents(view: View) -> Iterator[Metric]:
     yield _plain("budget_used_ratio", budget.used)
     yield _plain("budget_series", _or_nan(budget.budget.num_series))
     yield _plain("lasting_incidents", view.snapshot.num_lasting)
+    counting, known = view.snapshot.cumulative
+    yield _plain("cumulative_channels_ratio", counting / known if known else math.nan)
     yield _plain("muted_series", int(np.count_nonzero(view.snapshot.latest.muted)))
     suppressed = view.snapshot.suppressed.items()
     yield _labelled("suppressed_rows_total", {(reason,): num for reason, num in suppressed})

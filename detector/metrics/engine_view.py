@@ -61,6 +61,7 @@ class EngineView:
     suppressed      ignored rows by incident rule
     open_incidents  incidents that fire
     budget          how much of the alarm budget was used
+    cumulative      channels of the known series in which small departures add up, and all their channels
     turned_at       epoch seconds of the last turn; None before the first
     psi             drift (see `detector.metrics.drift`); NaN where unknown
     """
@@ -73,6 +74,7 @@ class EngineView:
     suppressed: Mapping[str, int]
     open_incidents: tuple[Incident, ...]
     budget: BudgetView
+    cumulative: tuple[int, int]
     turned_at: float | None = None
     psi: float = float("nan")
 
@@ -112,6 +114,7 @@ class EngineView:
             {str(name): num for name, num in counters.suppressed.items()},
             engine.open_incidents,
             budget,
+            engine.cumulative_channels,
             turned_at,
             psi,
         )

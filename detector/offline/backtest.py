@@ -59,6 +59,7 @@ class BacktestOutcome:
     folds       incidents grouped into one notification
     suppressed  bad rows that opened no incident, by the rule that suppressed them
     common_scale_rows  rows of series that the model does not know, while it has own scales of others
+    cumulative_channels  in how many channels small departures added up at the end, and how many there are
     """
 
     rows: int
@@ -68,6 +69,7 @@ class BacktestOutcome:
     folds: tuple[IncidentGroup, ...] = ()
     suppressed: dict[Suppression, int] = field(default_factory=dict)
     common_scale_rows: int = 0
+    cumulative_channels: tuple[int, int] = (0, 0)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values, None where a measure is unknown."""
@@ -78,6 +80,7 @@ class BacktestOutcome:
         return found | {
             "folds": [fold_json(fold) for fold in self.folds],
             "common_scale_rows": self.common_scale_rows,
+            "cumulative_channels": list(self.cumulative_channels),
             "suppressed_rows": {reason: num for reason, num in self.suppressed.items() if num},
         }
 
@@ -158,6 +161,7 @@ def backtest_parquet(
         folds,
         counters.suppressed,
         counters.common_scale_rows,
+        engine.cumulative_channels,
     )
     if out is not None:
         _write_json(outcome, out)

@@ -156,6 +156,10 @@ class RowScorer:
         if self._lasting is not None:
             self._lasting.name(slots, names)
 
+    def num_counting(self, slots: NDArray[np.int32]) -> int:
+        """Return in how many channels of these series small departures add up to evidence."""
+        return 0 if self._lasting is None else self._lasting.num_counting(slots)
+
     def departed(self, slot: int) -> NDArray[np.float64]:
         """Return how far each channel of a series departs from what the others say, float64 [C], or NaN."""
         unknown = np.full(self._num_channels, np.nan)

@@ -13,17 +13,17 @@ from tests.trust.table import END, PAGE, START, row, table, written
 _FAST, _ALL = 2, 8
 
 PENDING = {
-    "belt_slip": "a false incident some hours before can hide a small slip (seed 2)",
-    "a_valve": "the bearing, which follows the power closely, can be blamed first (seed 0)",
-    "the_page_level_stands_still": "it can rise during an incident of two kinds of evidence (seed 2)",
+    ("belt_slip", 2): "a false incident some hours before hides a small slip",
+    ("a_valve", 0): "the bearing, which follows the power closely, is blamed first",
+    ("the_page_level_stands_still", 2): "it rises during an incident of two kinds of evidence",
 }
-"""Cases that are not right in every seed yet, and why."""
+"""Cases and seeds that do not come out right yet, and why. One that does must leave this list."""
 
 
 def _listed(seeds: range) -> list[object]:
-    reasons = {name: pytest.mark.xfail(strict=False, reason=why) for name, why in PENDING.items()}
+    marks = {key: pytest.mark.xfail(strict=True, reason=why) for key, why in PENDING.items()}
     return [
-        pytest.param(name, seed, marks=[reasons[name]] if name in reasons else [])
+        pytest.param(name, seed, marks=[marks[name, seed]] if (name, seed) in marks else [])
         for seed in seeds
         for name in CASES
     ]
@@ -47,7 +47,7 @@ def test_a_case_comes_out_right_in_more_seeds(name: str, seed: int) -> None:
 
 
 def test_every_case_states_what_it_guards_against() -> None:
-    assert set(PENDING) <= set(CASES)
+    assert {name for name, _ in PENDING} <= set(CASES)
     for case in CASES.values():
         assert case.words.endswith(".")
         assert case.guards

@@ -14,9 +14,8 @@ end alone (Wald, 1945). It ends the alarm at once, after 24 rows or more.
 A row that alarms by its score starts the sums of the channels that depart most. They start just below their
 thresholds, so that a large fault is held from its start.
 
-A channel counts in a series once its sums were low for 256 rows in a row. Before that, nothing shows that
-the reference holds there at all. Where very many channels are in alarm at once, their relation is another
-one, and the sums say nothing of a fault.
+A channel counts in a series once its sums were low for `proof_rows` rows in a row. Before that, nothing shows
+that the reference holds there at all. Where no channel counts, the evidence is unknown.
 
 All sums are whole numbers, so they do not depend on how the rows are cut into calls. Without alarm, a sum has
 a closed form: the total so far less the least total so far. Only sums in alarm are followed row by row.
@@ -26,7 +25,6 @@ Letters: n rows, C channels, K sums, k series.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +41,6 @@ _CLEAR, _CLEAR_BEYOND = 1.5, 0.5
 _END_ROWS, _END_LIKELIHOOD = 24, 20.0
 """What the end of an alarm takes: rows without departure, and the logarithm of the likelihood ratio."""
 _CALM = 0.5
-_WIDE_CHANNELS, _WIDE_SHARE = 8, 0.25
 _LEARN_SHIFT = 6
 """The departure in alarm is learnt as a mean that forgets in about 64 rows."""
 _ROUGH = 1 << 24
@@ -158,7 +155,6 @@ class CumulativeEvidence:
         self._learnt = SeriesArray((2, 2 * len(threshold)), np.int64, 0)
         self._calm = SeriesArray((len(threshold),), np.int64, 0)
         self._proof = reference.proof_rows
-        self._wide = max(_WIDE_CHANNELS, math.ceil(_WIDE_SHARE * np.count_nonzero(self._used)))
 
     def add(
         self,
@@ -189,9 +185,9 @@ class CumulativeEvidence:
         self._learnt.data[present] = learnt
         lasting = np.maximum(sums[:, :num], sums[:, num:]) / _FIXED
         relative = np.where(self._used, lasting / self._threshold, 0.0)
-        relative[~self._have_held(slot, relative)] = 0.0
-        known = (~np.isnan(departure) & self._used).any(axis=1)
-        known &= np.count_nonzero(relative > 1.0, axis=1) < self._wide
+        held = self._have_held(slot, relative)
+        known = (~np.isnan(departure) & self._used & held).any(axis=1)
+        relative[~held] = 0.0
         cumulative = np.where(known, relative.max(axis=1), np.nan)
         return Evidence(cumulative, lasting)
 
@@ -212,6 +208,11 @@ class CumulativeEvidence:
         ends = starts + lengths_of(starts, len(slot)) - 1
         self._calm.data[slot[starts]] = np.where(held[ends], self._proof, calm[ends])
         return held
+
+    def num_counting(self, slots: NDArray[np.int32]) -> int:
+        """Return how many channels of these series count, all series together."""
+        self._calm.reserve(int(slots.max(initial=-1)) + 1)
+        return int(np.count_nonzero((self._calm.data[slots] >= self._proof) & self._used))
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""

@@ -114,6 +114,10 @@ class LastingEvidence:
         credible = self._credible.expected(evidence.scaled[chosen], expected, departure)
         return self._blame.blame(blame, means[:, 3], held), credible
 
+    def num_counting(self, slots: NDArray[np.int32]) -> int:
+        """Return in how many channels of these series small departures add up to evidence."""
+        return self._cumulative.num_counting(slots)
+
     def departed(self, slot: int) -> NDArray[np.float64]:
         """Return how far each channel of a series departs from what the others say, float64 [C].
 

@@ -74,7 +74,7 @@ def test_dead_channels_are_named_in_time_and_the_others_are_not_blamed(
 def test_a_fault_in_another_channel_is_found_meanwhile(gone: set[int], at: int, data: st.DataObject) -> None:
     faulty = data.draw(st.sampled_from(sorted(set(range(len(CHANNELS))) - gone)))
     frame = dead(frame_of(ROWS, 3, 1200), sorted(gone), 100)
-    frame.iloc[at : at + 6, faulty] += 20 * NOISE[faulty]
+    frame.iloc[at : at + 6, faulty] += 16 * NOISE[faulty]
     hits = [one for one in incidents_of(frame) if one.reason == "score" and at <= row_of(frame, one.peak_ns)]
     assert any(CHANNELS[faulty] in names_of(one) for one in hits)
 

@@ -180,12 +180,5 @@ def test_a_channel_counts_once_its_reference_has_held(sizes: list[int], seed: in
     for value, total in zip(found, lasting, strict=True):
         run = 0 if total / 4.0 >= 0.5 else run + 1
         held = held or run >= 256
-        assert value == (total / 4.0 if held else 0.0)
-
-
-def test_where_very_many_channels_depart_at_once_the_sums_say_nothing() -> None:
-    departure = np.zeros((100, 40))
-    departure[:50, :9] = departure[50:, :10] = 2.0
-    found = cumulative(warm(reference(channels=40)), np.repeat(departure, 4, axis=0))
-    assert found[190] > 1.0
-    assert np.isnan(found[-1])
+        assert value == total / 4.0 if held else np.isnan(value)
+    assert evidence.num_counting(np.array([1], np.int32)) == held
