@@ -34,6 +34,8 @@ class Reference:
     influence  C lists of C numbers: change of the residual of each channel (of the inner list), in its
                spreads, where the channel of the outer list is missing
     lowest, highest   range of each channel in the history
+    tails      what the thresholds are calibrated from: five lists of one number for each channel
+               (`detector.calibration.cumulative_threshold.SumTail`); none in older artifacts
     proof_rows rows in a row with low sums after which a channel counts in a series
     """
 
@@ -48,6 +50,7 @@ class Reference:
     highest: tuple[float, ...]
     baselines: dict[str, tuple[float, ...]] = field(default_factory=dict)
     proof_rows: int = 256
+    tails: tuple[tuple[float, ...], ...] = ()
 
     def __repr__(self) -> str:
         return f"Reference({len(self.spread)} channels, {len(self.weights) - 1} features)"
@@ -67,7 +70,7 @@ def reference_from(raw: Mapping[str, Any] | None) -> Reference | None:
     """Return the reference of plain values, or None where an older artifact has none."""
     if raw is None:
         return None
-    tables = {name: tuple(map(tuple, raw[name])) for name in ("weights", "influence")}
+    tables = {name: tuple(map(tuple, raw[name])) for name in ("weights", "influence", "tails") if name in raw}
     baselines = {series: tuple(values) for series, values in dict(raw["baselines"]).items()}
     rest: dict[str, Any] = {
         name: tuple(values)
@@ -88,11 +91,13 @@ def check_reference(reference: Mapping[str, Any], num_channels: int) -> None:
         "weights": num_features(num_channels) + 1,
         "influence": num_channels,
     }
+    if reference.get("tails"):
+        wide["tails"] = 5
     for name, height in wide.items():
         if len(reference[name]) != height:
             raise ValueError(f"reference.{name} has {len(reference[name])} lists, needed {height}")
     lists = [(name, one) for name in wide for one in reference[name]]
-    others = (*wide, "baselines", "proof_rows")
+    others = (*wide, "baselines", "proof_rows", "tails")
     lists += [(name, one) for name, one in reference.items() if name not in others]
     lists += [("baselines", one) for one in reference["baselines"].values()]
     for name, one in lists:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.spec import Spec
+from detector.artifact.reference import BUDGET_SHARE, Reference
 from detector.calibration.alarm_budget import rows_per_event
 from detector.calibration.peaks_over_threshold import decluster
 
@@ -30,32 +31,70 @@ _BEYOND = 1.17
 """By so many spreads a sum of independent rows overshoots twice (Siegmund's correction)."""
 
 
-def cumulative_threshold(
-    departures: Sequence[NDArray[np.float64]], channel: int, allowance: float, spec: Spec, share: float
-) -> float:
-    """Return the sum, in spreads, that the evidence of one channel exceeds as often as its share allows.
+@dataclass(frozen=True, slots=True)
+class SumTail:
+    """Hold what the history showed of the sums of one channel, in spreads.
 
-    It is at least a quarter above the largest sum that was seen.
+    level     the sum at which the tail begins
+    scale     of the exponential tail, with its margin; 0 where too few peaks were seen
+    rate      peaks above `level` a row
+    least     no threshold lies below it
+    variance  long-run variance of the departures, with its margin
+    """
+
+    level: float
+    scale: float
+    rate: float
+    least: float
+    variance: float
+
+
+def sum_tail(departures: Sequence[NDArray[np.float64]], allowance: float) -> SumTail:
+    """Return the tail of the sums of one channel.
 
     Args:
-        departures: One float64 [n, C] for each series, in spreads, NaN where unknown.
-        channel: The channel.
-        allowance: Its departure that does not add up.
-        spec: Its alarm budget, interval and number of channels are used.
-        share: Share of the budget for all channels together.
+        departures: One float64 [n] for each series, in spreads, NaN where unknown.
+        allowance: The departure that does not add up.
     """
-    sums = [sums_of(one[:, channel], allowance) for one in departures]
+    sums = [sums_of(one, allowance) for one in departures]
     joined = np.concatenate(sums)
     segments = np.repeat(np.arange(len(sums)), [len(one) for one in sums])
     if len(joined) == 0:
-        return _LEAST
-    largest = float(joined.max())
-    events_a_row = share / rows_per_event(spec.threshold.alarm_budget, spec.interval_ns) / len(spec.channels)
-    exceeded = _exceeded(joined, segments, events_a_row)
-    slow = diffusion_threshold(
-        long_run_variance([one[:, channel] for one in departures]), allowance, events_a_row
+        return SumTail(0.0, 0.0, 0.0, _LEAST, 1.0)
+    level, scale, rate = _tail(joined, segments)
+    least = max(_LEAST, _ABOVE_LARGEST * float(joined.max()))
+    return SumTail(level, scale, rate, least, long_run_variance(departures))
+
+
+def cumulative_threshold(tail: SumTail, allowance: float, events_a_row: float) -> float:
+    """Return the sum, in spreads, that the evidence of one channel exceeds so many times a row.
+
+    It is at least a quarter above the largest sum that was seen.
+    """
+    exceeded = 0.0
+    if tail.scale > 0:
+        exceeded = tail.level + tail.scale * math.log(max(tail.rate / events_a_row, 1.0))
+    return max(tail.least, exceeded, diffusion_threshold(tail.variance, allowance, events_a_row))
+
+
+def cumulative_thresholds(reference: Reference, budget: str, interval_ns: int) -> tuple[float, ...]:
+    """Return the threshold of each channel that keeps all of them to their share of an alarm budget.
+
+    A channel that is left out has 0. A reference of an older artifact, without tails, keeps its thresholds.
+
+    Args:
+        reference: With the tails of the sums, and the allowances.
+        budget: Of one series, such as "1/week".
+        interval_ns: Length of a row in nanoseconds.
+    """
+    if not reference.tails:
+        return reference.threshold
+    channels = zip(zip(*reference.tails, strict=True), reference.allowance, reference.threshold, strict=True)
+    events_a_row = BUDGET_SHARE / rows_per_event(budget, interval_ns) / len(reference.allowance)
+    return tuple(
+        cumulative_threshold(SumTail(*tail), allowance, events_a_row) if threshold > 0 else 0.0
+        for tail, allowance, threshold in channels
     )
-    return max(_LEAST, _ABOVE_LARGEST * largest, exceeded, slow)
 
 
 def long_run_variance(departures: Sequence[NDArray[np.float64]]) -> float:
@@ -107,8 +146,8 @@ def sums_of(departure: NDArray[np.float64], allowance: float) -> NDArray[np.floa
     return larger
 
 
-def _exceeded(sums: NDArray[np.float64], segments: NDArray[np.int64], events_a_row: float) -> float:
-    """Return the sum that so many events a row exceed."""
+def _tail(sums: NDArray[np.float64], segments: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Return level, scale and peaks a row of the exponential tail; the scale is 0 with too few peaks."""
     peaks, level = np.empty(0), 0.0
     for quantile in _LEVELS:
         level = float(np.quantile(sums, quantile))
@@ -116,6 +155,6 @@ def _exceeded(sums: NDArray[np.float64], segments: NDArray[np.int64], events_a_r
         if len(peaks) >= _MIN_PEAKS:
             break
     if len(peaks) < _FEWEST_PEAKS:
-        return 0.0
+        return level, 0.0, 0.0
     scale = float((peaks - level).mean()) * (1.0 + 2.0 * len(peaks) ** -0.5)
-    return float(level + scale * np.log(max(len(peaks) / len(sums) / events_a_row, 1.0)))
+    return level, scale, len(peaks) / len(sums)

@@ -94,7 +94,7 @@ def peaks_over_threshold(
         raise ValueError("no held-out row has an error, so no threshold can be calibrated")
     largest = float(errors.max())
     growth = drift(errors)
-    estimate = estimated_quantile(errors, segments, (SHARE if adaptive else 1.0) / per_event)
+    estimate = estimated_quantile(errors, segments, SHARE / per_event)
     value = estimate.value
     if adaptive and estimate.tail is None:
         value *= 1.0 + _GROWTH * math.log(max(1.0, per_event / len(errors)))

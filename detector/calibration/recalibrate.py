@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact, Threshold
 from detector.calibration.alarm_budget import shared_by
+from detector.calibration.cumulative_threshold import cumulative_thresholds
 from detector.calibration.feedback import Feedback, adjust_to_feedback
 from detector.calibration.peaks_over_threshold import peaks_over_threshold, sharpness_of
 from detector.errors import ArtifactError
@@ -63,7 +64,11 @@ def recalibrated(
         )
     if spec.scoring.delay:
         threshold = replace(threshold, fresh=calibrated("fresh").value)
-    return replace(artifact, spec=replace(spec, threshold=threshold), version="unsaved")
+    spec = replace(spec, threshold=threshold)
+    if spec.reference is not None:
+        limits = cumulative_thresholds(spec.reference, budget, spec.interval_ns)
+        spec = replace(spec, reference=replace(spec.reference, threshold=limits))
+    return replace(artifact, spec=spec, version="unsaved")
 
 
 def _finite(errors: NDArray[np.float64]) -> NDArray[np.float64]:

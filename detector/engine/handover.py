@@ -113,7 +113,13 @@ def _restore_cells(parts: Parts, states: list[SeriesState]) -> None:
         factor, offset = parts.window_scorer.rescale(slots[others], center, scale)
         parts.levels.rescale(slots[others], factor, offset)
         parts.window_scorer.discard_outputs(slots[others])
-        parts.row_scorer.discard_evidence(slots[others], [states[at].name for at in np.flatnonzero(others)])
+    _use_reference(parts, states, slots)
+
+
+def _use_reference(parts: Parts, states: list[SeriesState], slots: NDArray[np.int32]) -> None:
+    """Let series go on whose evidence was measured against another reference."""
+    others = [at for at, state in enumerate(states) if state.origin.reference != parts.origin.reference]
+    parts.row_scorer.use_other_reference(slots[others], [states[at].name for at in others])
 
 
 def _restore_open_rows(parts: Parts, states: list[SeriesState]) -> None:

@@ -186,8 +186,8 @@ class Parts:
         slots = np.array(sorted(turned), np.int32)
         waiting = self.row_scorer.score(self.window_scorer.flush(slots))
         shifts = self.window_scorer.scales.shifts(slots)
-        for part in (self.window_scorer, self.row_scorer):
-            part.drop(slots)
+        self.window_scorer.drop(slots)
+        self.row_scorer.restart(slots)
         self.window_scorer.scales.move(slots, shifts)  # what was accepted stays, whatever the clock
         self._drop_feedback(slots)
         self._describe([self.series.names[slot] for slot in slots.tolist()])

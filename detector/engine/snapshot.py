@@ -39,6 +39,7 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
     grid           (interval, lateness) of the saved series in nanoseconds
     channels       names of the channels
     center, scale  of each channel in the saved series, float64 [C] as bytes
+    reference      fingerprint of what the evidence that lasts is measured against; empty if there is none
     """
 
     layout: bytes
@@ -48,6 +49,7 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
     channels: tuple[str, ...]
     center: bytes
     scale: bytes
+    reference: bytes = b""
 
     @classmethod
     def of(cls, artifact: Artifact, lateness_ns: int, rules: IncidentRules) -> Origin:
@@ -61,6 +63,7 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
             spec.channel_names,
             spec.column("center").tobytes(),
             spec.column("scale").tobytes(),
+            _reference_of(spec),
         )
 
     def judges_like(self, other: Origin) -> bool:
@@ -211,6 +214,14 @@ def _model_of(artifact: Artifact) -> bytes:
     description = asdict(artifact.spec) | {"training": {}}
     weights = [tensor.cpu().numpy().tobytes() for tensor in artifact.module.state_dict().values()]
     return _digest(orjson.dumps(description, option=orjson.OPT_SORT_KEYS), *weights)
+
+
+def _reference_of(spec: Spec) -> bytes:
+    """Return a fingerprint of the reference; another alarm budget leaves it as it is."""
+    if spec.reference is None:
+        return b""
+    frozen = asdict(spec.reference) | {"threshold": (), "tails": ()}
+    return _digest(orjson.dumps(frozen, option=orjson.OPT_SORT_KEYS))
 
 
 def _digest(*parts: bytes) -> bytes:

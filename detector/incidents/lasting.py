@@ -34,6 +34,8 @@ def due_policy(rules: IncidentRules, incident: Incident, at_ns: int) -> OnLastin
     """
     if incident.reason not in MODEL_REASONS or incident.lasting_ns is not None or incident.is_rejected:
         return None
+    if at_ns - incident.start_ns < rules.least_lasting_ns:
+        return None
     policy, after_ns = rules.lasting_of(blamed(incident))
     return policy if at_ns - incident.start_ns >= after_ns else None
 

@@ -26,7 +26,7 @@ from detector.incidents.incident import (
     Track,
     incident_id,
 )
-from detector.incidents.lasting import extend, offer
+from detector.incidents.lasting import due_policy, extend, offer
 from detector.incidents.rules import IncidentRules, Suppression
 from detector.scoring.verdicts import State, Verdicts
 
@@ -69,34 +69,49 @@ class Lifecycle:
         self, track: Track, verdicts: Verdicts, rows: FilteredRows, span: range
     ) -> list[IncidentEvent]:
         """Update `track` by the rows `span` of one series; return what changed, in their order."""
-        events = []
+        events, newest = list[IncidentEvent](), -1
         for row in span:
             if not rows.known[row]:
                 continue
+            if rows.bad[row] and not rows.held[row]:
+                newest = row
             if track.incident is None:
                 kind = self._open_if_due(track, verdicts, rows, row)
             else:
                 kind = self._continue(track, track.incident, verdicts, rows, row)
-            if kind is not None:
-                assert track.incident is not None
-                events.append(IncidentEvent(kind, int(verdicts.timestamp_ns[row]), track.incident))
-                if kind == "resolved":
-                    track.incident = None
-            events += self._watch_lasting(track, verdicts, rows, row)
+            is_lasting = self._lasts(track, verdicts, rows, row)
+            if kind is not None or is_lasting:
+                self._note_newest(track, verdicts, newest)
+                newest = -1
+                events += self._events(track, kind, is_lasting, int(verdicts.timestamp_ns[row]))
+        self._note_newest(track, verdicts, newest)
         return events
 
-    def _watch_lasting(
-        self, track: Track, verdicts: Verdicts, rows: FilteredRows, row: int
-    ) -> list[IncidentEvent]:
-        """Add the row to the sums of the open incident; return its event if it is lasting from here on."""
-        if track.incident is None:
+    def _events(self, track: Track, kind: Kind | None, is_lasting: bool, at_ns: int) -> list[IncidentEvent]:
+        """Return what changed at a row: the change of the incident, and whether it is offered as lasting."""
+        events = []
+        if kind is not None:
+            assert track.incident is not None
+            events.append(IncidentEvent(kind, at_ns, track.incident))
+            if kind == "resolved":
+                track.incident = None
+        offered = offer(self.rules, track, at_ns) if is_lasting else None
+        return events if offered is None else [*events, offered]
+
+    def _note_newest(self, track: Track, verdicts: Verdicts, row: int) -> None:
+        """Keep the evidence of the newest bad row; -1: there was none. Only the last of many rows matters."""
+        if row >= 0 and track.incident is not None:
+            track.incident = replace(track.incident, newest=self._evidence(verdicts, row))
+
+    def _lasts(self, track: Track, verdicts: Verdicts, rows: FilteredRows, row: int) -> bool:
+        """Add the row to the sums of the open incident; return whether it is to be offered as lasting."""
+        if track.incident is None or track.incident.state == "resolved":
             track.stretch = None
-            return []
+            return False
         extend(track, verdicts.actual[row])
         if rows.held[row] or rows.muted[row]:
-            return []
-        event = offer(self.rules, track, int(verdicts.timestamp_ns[row]))
-        return [] if event is None else [event]
+            return False
+        return due_policy(self.rules, track.incident, int(verdicts.timestamp_ns[row])) == "offer"
 
     def is_over(self, track: Track, at_ns: int) -> bool:
         """Return whether nothing in `track` can matter to a row after `at_ns`."""
@@ -199,14 +214,15 @@ class Lifecycle:
         if rows.held[row]:
             return None
         severity = max(incident.severity, self._severity(float(rows.strength[row])), key=_SEVERITIES.index)
-        worse = replace(incident, severity=severity)
-        if rows.bad[row]:
-            worse = replace(worse, newest=self._evidence(verdicts, row))
+        if severity != incident.severity:
+            track.incident = replace(incident, severity=severity)
         if score > incident.peak_score:
-            worse = replace(worse, peak_score=score, peak_ns=at_ns)
-            if rows.bad[row] and not is_recovery(incident.at_start, worse.newest):
-                worse = replace(worse, channels=worse.newest)
-        track.incident = worse
+            channels = self._evidence(verdicts, row) if rows.bad[row] else ()
+            if not channels or is_recovery(incident.at_start, channels):
+                channels = incident.channels
+            track.incident = replace(
+                incident, severity=severity, peak_score=score, peak_ns=at_ns, channels=channels
+            )
         return "escalated" if severity != incident.severity else None
 
     def _is_quiet(self, track: Track, incident: Incident, at_ns: int) -> bool:

@@ -136,6 +136,12 @@ class IncidentRules:
         """Whether a lasting incident of some channel is accepted by itself."""
         return "learn" in {self.on_lasting, *(rule.on_lasting for rule in self.channels.values())}
 
+    @property
+    def least_lasting_ns(self) -> int:
+        """The shortest time after which an incident of some channel is lasting."""
+        stated = [rule.lasting_after_ns for rule in self.channels.values()]
+        return min([self.lasting_after_ns, *(one for one in stated if one is not None)])
+
     def lasting_of(self, channels: Iterable[str]) -> tuple[OnLasting, int]:
         """Return what follows a lasting incident that blames `channels`, and after how many nanoseconds.
 

@@ -122,3 +122,25 @@ def lengths_of(starts: NDArray[np.intp], num: int) -> NDArray[np.intp]:
     [2, 3]
     """
     return np.diff(np.append(starts, num))
+
+
+def run_lengths(
+    mask: NDArray[np.bool_], starts: NDArray[np.intp], carried: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """Return the length of the run of true values that ends at each entry, int64 [n]; 0 where it is false.
+
+    Args:
+        mask: bool [n], n > 0.
+        starts: Where the entries of each series begin, intp [k].
+        carried: Length of the run before the first entry of each series, int [k].
+
+    >>> run_lengths(np.array([True, True, False, True]), np.array([0, 3]), np.array([4, 1])).tolist()
+    [5, 6, 0, 2]
+    """
+    index = np.arange(len(mask))
+    lengths = lengths_of(starts, len(mask))
+    first, before = np.repeat(starts, lengths), np.repeat(carried, lengths)
+    broken = np.maximum.accumulate(np.where(mask, -1, index))
+    runs = np.where(broken >= first, index - broken, index - first + 1 + before)
+    found: NDArray[np.int64] = np.where(mask, runs, 0)
+    return found

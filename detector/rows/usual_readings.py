@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detector.rows import phase
 from detector.rows.clock_rules import JUMP_NS, LATE_FROM, NEVER, ClockCounters, ClockState
-from detector.rows.series_arrays import lengths_of, starts_of
+from detector.rows.series_arrays import lengths_of, run_lengths, starts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,9 @@ class UsualReadings:
         if changed.any():
             odd |= changed & (step > 0) & (step * 3 < interval * 2)
         if late.any():
-            odd |= late & (_run_lengths(late, groups, self._state.late_run.data[slot]) >= LATE_FROM)
+            odd |= late & (
+                run_lengths(late, groups.starts, self._state.late_run.data[slot[groups.starts]]) >= LATE_FROM
+            )
         return odd
 
     def _at_lines(
@@ -205,7 +207,7 @@ class UsualReadings:
         if self._slow_rows is None:
             return
         if late.any() or self._state.late_run.data[slots].any():
-            runs = _run_lengths(late, groups, self._state.late_run.data[groups.slot])
+            runs = run_lengths(late, groups.starts, self._state.late_run.data[groups.slot[groups.starts]])
             self._state.late_run.data[slots] = runs[ends]
         if self._moves_lines:
             self._keep_block(slots, ends, tail, late)
@@ -241,18 +243,3 @@ def _running_max(slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64]) -> ND
     greatest = np.maximum.accumulate(segment * span + rank)
     newest: NDArray[np.int64] = distinct[greatest % span]
     return newest
-
-
-def _run_lengths(mask: NDArray[np.bool_], groups: _Groups, carried: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the length of the run of true values that ends at each entry, int64 [n]; 0 where it is false.
-
-    Args:
-        mask: bool [n].
-        groups: Where the entries of each series lie.
-        carried: Length of the run before the first entry of the series, int32 [n].
-    """
-    index = np.arange(len(mask))
-    first = np.repeat(groups.starts, groups.lengths)
-    broken = np.maximum.accumulate(np.where(mask, -1, index))
-    runs: NDArray[np.int64] = np.where(broken >= first, index - broken, index - first + 1 + carried)
-    return np.where(mask, runs, 0)

@@ -165,11 +165,18 @@ class RowScorer:
         unknown = np.full(self._num_channels, np.nan)
         return unknown if self._lasting is None else self._lasting.departed(slot)
 
-    def discard_evidence(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
-        """Let lasting evidence of these series begin again: it was measured against another reference."""
+    def use_other_reference(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
+        """Continue these series, whose evidence was measured against another reference; sums stay."""
         if self._lasting is not None:
-            self._lasting.drop(slots)
+            self._lasting.use_other_reference(slots)
             self._lasting.name(slots, names)
+
+    def restart(self, slots: NDArray[np.int32]) -> None:
+        """Continue these series with other row numbers; sums of evidence stay."""
+        if self._page_level is not None:
+            self._page_level.drop(slots)
+        if self._lasting is not None:
+            self._lasting.restart(slots)
 
     def accept(self, slot: int) -> None:
         """Begin the evidence that adds up again for a series whose level was accepted."""

@@ -10,14 +10,14 @@ Letters: n rows, C channels, F features, P parts, B blocks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.reference import BUDGET_SHARE, Reference, num_features
+from detector.artifact.reference import Reference, num_features
 from detector.artifact.spec import Spec
-from detector.calibration.cumulative_threshold import cumulative_threshold
+from detector.calibration.cumulative_threshold import SumTail, cumulative_thresholds, sum_tail
 from detector.scoring.lasting.reference import RunningMeans, features, owners, predicted
 from detector.scoring.preprocessing import scale_rows
 from trainer.data.history import History, Segment, by_series
@@ -66,20 +66,23 @@ def fit_reference(spec: Spec, history: History) -> Reference | None:
     residuals, lowest, highest = _residuals_of(spec, history, _without_each_part(sums, num_channels))
     baseline, spread = robust_center(np.concatenate(residuals.values))
     own = _baselines(residuals, baseline, spread)
-    allowance, threshold = _limits(spec, residuals, own, baseline, spread)
+    allowance, tails = _limits(residuals, own, baseline, spread)
     between = np.std(list(own.values()), axis=0) / spread if len(own) > 1 else np.zeros(num_channels)
-    return Reference(
+    reference = Reference(
         weights=_table(weights),
         spread=_list(spread),
         baseline=_list(baseline),
         allowance=_list(np.minimum(allowance, 1e6)),
         unknown=_list(2.0 * between),
-        threshold=_list(threshold),
+        threshold=_list((allowance <= _MOST_ALLOWANCE).astype(np.float64)),
+        tails=tuple(zip(*map(astuple, tails), strict=True)),
         influence=_table(_influence(spec, history, weights, spread)),
         lowest=_list(lowest),
         highest=_list(highest),
         baselines={series: _list(values) for series, values in own.items()},
     )
+    budget, interval_ns = spec.threshold.alarm_budget, spec.interval_ns
+    return replace(reference, threshold=cumulative_thresholds(reference, budget, interval_ns))
 
 
 def _without_each_part(sums: _Sums, num_channels: int) -> NDArray[np.float64]:
@@ -90,25 +93,22 @@ def _without_each_part(sums: _Sums, num_channels: int) -> NDArray[np.float64]:
 
 
 def _limits(
-    spec: Spec,
     residuals: _Residuals,
     own: dict[str, NDArray[np.float64]],
     baseline: NDArray[np.float64],
     spread: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return allowance and threshold of each channel, float64 [C] each."""
+) -> tuple[NDArray[np.float64], list[SumTail]]:
+    """Return the allowance of each channel, float64 [C], and the tail of its sums."""
     departures = [
         np.clip((values - own.get(series, baseline)) / spread, -_MOST, _MOST)
         for series, values in zip(residuals.series, residuals.values, strict=True)
     ]
     allowance = allowances(departures)
-    threshold = [
-        cumulative_threshold(departures, channel, allowed, spec, BUDGET_SHARE)
-        if allowed <= _MOST_ALLOWANCE
-        else 0.0
+    tails = [
+        sum_tail([one[:, channel] for one in departures], allowed)
         for channel, allowed in enumerate(allowance.tolist())
     ]
-    return allowance, np.array(threshold)
+    return allowance, tails
 
 
 def robust_center(residuals: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

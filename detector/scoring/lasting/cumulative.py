@@ -3,7 +3,7 @@
 After each row the sum is max(0, sum + departure - allowance) (Page, Biometrika 1954). Its delay is the
 least for a given rate of false alarms (Lorden, 1971). A departure of half a spread then adds up, and one
 below the allowance does not. A single row counts at most 3 spreads. A sum stands still where the departure is
-unknown.
+unknown, and so does the evidence.
 
 A sum that reaches its threshold is in alarm until it is back at 0. It then learns how large the departure
 usually is. Departures below half of that speak for the end, so the allowance rises to that half, or to 1
@@ -185,22 +185,24 @@ class CumulativeEvidence:
         self._learnt.data[present] = learnt
         lasting = np.maximum(sums[:, :num], sums[:, num:]) / _FIXED
         relative = np.where(self._used, lasting / self._threshold, 0.0)
-        held = self._have_held(slot, relative)
-        known = (~np.isnan(departure) & self._used & held).any(axis=1)
+        held = self._have_held(slot, relative, ~np.isnan(departure))
         relative[~held] = 0.0
-        cumulative = np.where(known, relative.max(axis=1), np.nan)
+        cumulative = np.where((held & self._used).any(axis=1), relative.max(axis=1), np.nan)
         return Evidence(cumulative, lasting)
 
-    def _have_held(self, slot: NDArray[np.int32], relative: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return where the reference of a channel has held for long enough, bool [n, C]."""
+    def _have_held(
+        self, slot: NDArray[np.int32], relative: NDArray[np.float64], known: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Return where the reference of a channel has held for long enough, bool [n, C]; known rows count."""
         starts = starts_of(slot)
         series = np.repeat(np.arange(len(starts)), lengths_of(starts, len(slot)))
         before = self._calm.data[slot[starts]]
-        # Places of each series alone: those of later series are higher by more than any kept run is long.
-        place = (np.arange(len(slot)) + series * (self._proof + 1))[:, None]
-        broken = np.where(relative >= _CALM, place, -self._proof - 1)
-        broken[starts] = np.maximum(broken[starts], place[starts] - 1 - before)
-        calm = place - np.maximum.accumulate(broken, axis=0)
+        total = np.cumsum(known, axis=0)
+        total += before[series] - (total[starts] - known[starts])[series]
+        # Totals of each series alone: those of later series are higher by more than any total can be.
+        shift = series[:, None] * (int(total.max(initial=0)) + 1)
+        broken = np.where(relative >= _CALM, total, 0) + shift
+        calm = total + shift - np.maximum.accumulate(broken, axis=0)
         held: NDArray[np.bool_] = calm >= self._proof
         held[starts] |= before >= self._proof
         counts = np.cumsum(held, axis=0)
@@ -213,6 +215,11 @@ class CumulativeEvidence:
         """Return how many channels of these series count, all series together."""
         self._calm.reserve(int(slots.max(initial=-1)) + 1)
         return int(np.count_nonzero((self._calm.data[slots] >= self._proof) & self._used))
+
+    def reset(self, slots: NDArray[np.int32]) -> None:
+        """Begin again with all sums of these series; channels whose reference has held still count."""
+        for array in (self._sums, self._learnt):
+            array.reset(slots)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -227,12 +234,12 @@ class CumulativeEvidence:
         self, departure: NDArray[np.float64], is_unknown: NDArray[np.bool_], alarm: NDArray[np.bool_]
     ) -> Steps:
         """Return what each row adds to the sums upwards, then to those downwards."""
-        known = np.tile(~np.isnan(departure), (1, 2))
+        known = np.tile(~np.isnan(departure) & self._used, (1, 2))
         some = np.clip(np.nan_to_num(departure, nan=0.0), -_MOST, _MOST)
         allowed = self._allowance + np.where(is_unknown[:, None], self._unknown, 0.0)
         allowance = np.tile(allowed, (1, 2))
         added = np.where(known, np.concatenate([some, -some], axis=1) - allowance, 0.0)
         clear = (added >= _CLEAR_BEYOND) & (added + allowance >= _CLEAR)
-        starts = alarm[:, None] & known & np.tile(self._used, 2) & clear
+        starts = alarm[:, None] & known & clear
         fixed = [np.rint(one * _FIXED).astype(np.int64) for one in (added, allowance)]
         return Steps(fixed[0], fixed[1], known, starts)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.reference import Reference
 from detector.artifact.spec import PageLimit
-from detector.rows.series_arrays import SeriesArray
+from detector.rows.series_arrays import SeriesArray, lengths_of, run_lengths, starts_of
 from detector.scoring.lasting.blame import CredibleValues, HeldBlame
 from detector.scoring.lasting.cumulative import CumulativeEvidence, Evidence
 from detector.scoring.lasting.reference import ReferenceResiduals, RunningMeans
@@ -24,6 +24,7 @@ from detector.scoring.page_level import PageLevel
 from detector.scoring.series_scales import SeriesScales
 
 _MOST_DEPARTURE = 1_000.0
+_CLEAR_ROWS = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class LastingEvidence:
         self._spread = np.array(reference.spread)
         self._means = RunningMeans(len(reference.spread), _MOST_DEPARTURE)
         self._blame, self._credible = HeldBlame(reference), CredibleValues(reference)
+        self._run = SeriesArray((), np.int64, 0)
         self._page_level: PageLevel | None = None
         if limit is not None:
             self._page_level = PageLevel(limit)
@@ -79,12 +81,27 @@ class LastingEvidence:
         departure, means = self._residuals.add(rows.slot, rows.row, scaled)
         added = self._cumulative.add(rows.slot, departure, self._residuals.are_unknown(rows.slot), alarm)
         of_departures = self._means.follow(rows.slot, rows.row, departure)
-        logarithm = np.log(np.maximum(added.cumulative, 1e-300))
-        level = np.zeros(len(rows))
-        if self._page_level is not None:
-            level = self._page_level.levels(rows.slot, rows.row, logarithm)
         both = np.concatenate([means, of_departures], axis=1)
-        return RowEvidence(scaled.astype(np.float64), departure, both, added, logarithm > level)
+        paged = self._paged(rows, added.cumulative)
+        return RowEvidence(scaled.astype(np.float64), departure, both, added, paged)
+
+    def _paged(self, rows: RowOutput, cumulative: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which rows count for incidents, bool [n].
+
+        The sums have an upper limit, so their height says little. What lasts is clear: each 100 rows in alarm
+        count as much as e times the threshold. So no page level keeps a fault that lasts from being found.
+        """
+        if len(rows) == 0:
+            return np.zeros(0, np.bool_)
+        self._run.reserve(int(rows.slot.max()) + 1)
+        starts = starts_of(rows.slot)
+        present = rows.slot[starts]
+        run = run_lengths(cumulative >= 1.0, starts, self._run.data[present])
+        self._run.data[present] = run[starts + lengths_of(starts, len(rows)) - 1]
+        logarithm = np.log(np.maximum(cumulative, 1e-300)) + run / _CLEAR_ROWS
+        if self._page_level is None:
+            return logarithm > 0.0
+        return logarithm > self._page_level.levels(rows.slot, rows.row, logarithm)
 
     def check(
         self,
@@ -130,13 +147,29 @@ class LastingEvidence:
     def accept(self, slot: int) -> None:
         """Begin again with a series whose level was accepted: nothing of the old one adds up."""
         self._residuals.accept(slot)
-        for part in (self._cumulative, self._means, self._blame):
-            part.drop(np.array([slot], np.int32))
+        one = np.array([slot], np.int32)
+        self._cumulative.reset(one)
+        for part in (self._means, self._blame):
+            part.drop(one)
+
+    def restart(self, slots: NDArray[np.int32]) -> None:
+        """Continue these series with other row numbers. Sums stand still until there are running means."""
+        self._residuals.restart(slots)
+        for part in (self._means, self._blame):
+            part.drop(slots)
+        if self._page_level is not None:
+            self._page_level.drop(slots)
+
+    def use_other_reference(self, slots: NDArray[np.int32]) -> None:
+        """Continue these series under another reference: their next rows decide whether a fault goes on."""
+        self.restart(slots)
+        self._residuals.drop(slots)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         for part in (self._residuals, self._cumulative, self._means, self._blame):
             part.drop(slots)
+        self._run.reset(slots)
         if self._page_level is not None:
             self._page_level.drop(slots)
 
@@ -144,4 +177,5 @@ class LastingEvidence:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
         parts = (self._residuals, self._cumulative, self._means, self._blame)
         arrays = [array for part in parts for array in part.arrays()]
+        arrays.append(self._run)
         return arrays if self._page_level is None else [*arrays, *self._page_level.arrays()]

@@ -279,6 +279,10 @@ class ReferenceResiduals:
         self._means.drop(np.array([slot], np.int32))
         self._relearnt.begin(slot)
 
+    def restart(self, slots: NDArray[np.int32]) -> None:
+        """Forget the running means of these series, whose row numbers changed."""
+        self._means.drop(slots)
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         self._number.reset(slots)

@@ -50,6 +50,15 @@ def test_what_is_left_of_a_level_becomes_usual_however_rows_are_cut(
     assert usual[1, 2] == 0.0 or missing < 1.0
 
 
+@given(st.integers(0, 99), st.sampled_from([15.0, -64.0, 1e6]), st.integers(1, 15))
+def test_a_few_wild_rows_do_not_become_usual(seed: int, size: float, rows: int) -> None:
+    rng = np.random.default_rng(seed)
+    departure = rng.normal(0, 1, (2, NUM_ROWS, 1))
+    at = int(rng.integers(30, RELEARNT_ROWS - rows))
+    departure[1, at : at + rows] += size
+    assert abs(followed(departure, [0, NUM_ROWS])[1][1, 0]) < 0.6
+
+
 def test_a_dropped_series_leaves_nothing() -> None:
     relearnt = RelearntDepartures(2)
     relearnt.begin(3)
