@@ -121,9 +121,8 @@ def test_a_short_history_has_no_reference_and_the_engine_counts_no_channel(artif
     frame = pd.DataFrame(machine(1_400, 1), columns=list(NAMES), index=index)
     short = trainer.fit(frame.assign(series="p"), model="linear", window=8)
     num = np.arange(1_600)
-    readings = Readings(
-        ("p",), np.zeros(1_600, np.int32), num * 60 * 10**9 + 10**18, machine(1_600, 6), num * 0, num
-    )
+    none = np.zeros(1_600, np.int32)
+    readings = Readings(("p",), none, num * 60 * 10**9 + 10**18, machine(1_600, 6), none, num)
     counted = []
     for model in (short, artifact):
         engine = Engine(model)
