@@ -139,7 +139,7 @@ class GridSection(Section):
 
 
 class OutputSection(Section):
-    """Output topics: PREFIX.scores, PREFIX.alerts, PREFIX.dead-letters."""
+    """Output topics: PREFIX.scores, PREFIX.alerts, PREFIX.dead-letters. PREFIX.decisions is read."""
 
     prefix: str = Field(default="streamgauge", min_length=1, description="prefix of the output topics")
     scores: Literal["all", "anomalous", "none"] = Field(

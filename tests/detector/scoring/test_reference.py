@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import trainer
+from connectors.records import Readings
 from detector.artifact.reference import Reference, check_reference, reference_from
 from detector.artifact.spec import Artifact
+from detector.engine.engine import Engine
 from detector.scoring.lasting.reference import BLOCK_ROWS, ReferenceResiduals, RunningMeans
 from trainer.config import TrainConfig
 
@@ -112,6 +114,21 @@ def test_a_channel_whose_predictors_are_missing_is_unknown(artifact: Artifact) -
     found = departures(artifact, rows, [400])
     assert np.isnan(found[200:, 2]).all()
     assert not np.isnan(found[200:, 3]).any()
+
+
+def test_a_short_history_has_no_reference_and_the_engine_counts_no_channel(artifact: Artifact) -> None:
+    index = pd.date_range("2026-01-01", periods=1_400, freq="1min")
+    frame = pd.DataFrame(machine(1_400, 1), columns=list(NAMES), index=index)
+    short = trainer.fit(frame.assign(series="p"), model="linear", window=8)
+    num = np.arange(1_600)
+    none = np.zeros(1_600, np.int32)
+    readings = Readings(("p",), none, num * 60 * 10**9 + 10**18, machine(1_600, 6), none, num)
+    counted = []
+    for model in (short, artifact):
+        engine = Engine(model)
+        engine.step(readings)
+        counted.append((model.spec.reference is None, engine.cumulative_channels))
+    assert counted == [(True, (0, 4)), (False, (4, 4))]
 
 
 def test_the_description_is_read_back_and_checked(artifact: Artifact) -> None:
