@@ -40,7 +40,7 @@ th, td {{ text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px sol
 .ok {{ background: #2e7d32; }}
 </style></head><body>
 <h1>{model} <span class="sub">{version}</span></h1>
-<div class="sub">{family}, window {window} rows of {interval:g} s, {channels} channels; alarm above score 1</div>
+<div class="sub">{family}, window {window} rows of {interval:g} s, {channels} channels; scores above 1 are unusual, and count from the page level of the series on</div>
 <div class="tiles">{tiles}</div>
 {incidents}<h2>Highest scores</h2><table><tr><th>series<th>score<th>state<th>newest row<th style="width:30%"></tr>{worst}</table>
 <p class="sub">refreshes every 3 s; <a href="/metrics">metrics</a>, <a href="/api/status">the same as JSON</a></p>

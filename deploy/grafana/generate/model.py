@@ -76,7 +76,7 @@ def _drift() -> Section:
     distribution = panels.heat_map(
         Face(
             "Distribution of scores",
-            "Number of rows per bucket and interval. Alarm above 1.",
+            "Rows per bucket and interval. Above 1 is unusual; a row counts from the page level on.",
         ),
         PromQueryFormat.HEATMAP,
         Query(f"sum by (le) ({increase('score_distribution_bucket')})", "{{le}}"),
@@ -157,7 +157,7 @@ def _alarms() -> Section:
         Query(f"quantile(0.5, {of('series_threshold')})", "median"),
         Query(f"quantile(0.9, {of('series_threshold')})", "90th percentile"),
     )
-    return Section("Alarms and thresholds", (realised, by_process, threshold, in_force))
+    return Section("Alarms, threshold and page levels", (realised, by_process, threshold, in_force))
 
 
 def _reloads() -> Section:
