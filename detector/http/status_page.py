@@ -232,6 +232,7 @@ def _firing(incident: Incident) -> dict[str, Any]:
         "channel": incident.channels[0].name if incident.channels else None,
         "peak_score": None if incident.known_peak is None else round(incident.known_peak, 3),
         "start_ms": incident.start_ns // 1_000_000,
+        "lasting_since_ms": None if incident.lasting_ns is None else incident.lasting_ns // 1_000_000,
     }
 
 
@@ -243,10 +244,11 @@ def _incidents(firing: Sequence[Mapping[str, Any]]) -> str:
         f"<tr><td>{html.escape(one['series'])}<td{' class=bad' if one['severity'] == 'critical' else ''}>"
         f"{one['severity']}<td>{html.escape(one['reason'].replace('_', ' '))}"
         f"<td>{html.escape(one['channel'] or '-')}<td>{'unknown' if one['peak_score'] is None else one['peak_score']}"
-        f"<td>{np.datetime64(one['start_ms'], 'ms')}</tr>"
+        f"<td>{np.datetime64(one['start_ms'], 'ms')}<td>{one['id']}"
+        f"{' <span class=warn>lasts</span>' if one['lasting_since_ms'] is not None else ''}</tr>"
         for one in firing
     )
-    head = "<tr><th>series<th>severity<th>reason<th>channel<th>peak score<th>since</tr>"
+    head = "<tr><th>series<th>severity<th>reason<th>channel<th>peak score<th>since<th>id</tr>"
     return f"<h2>Open incidents</h2><table>{head}{rows}</table>\n"
 
 

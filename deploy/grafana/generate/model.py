@@ -118,7 +118,15 @@ def _sense() -> Section:
         Query(f"sum by (instance) ({of('channels_missing')})", "{{instance}}"),
         Query(f"sum by (channel) ({of('channel_missing')})", "{{channel}}"),
     )
-    return Section("Sense", (ratios, deaf, checks, missing))
+    watched = panels.lines(
+        Face(
+            "Channels watched for small departures",
+            "Share of the channels of known series in which small departures add up to evidence.",
+            "percentunit",
+        ),
+        Query(f"min by (instance) ({of('cumulative_channels_ratio')})", "{{instance}}"),
+    )
+    return Section("Sense", (ratios, deaf, checks, missing, watched))
 
 
 def _alarms() -> Section:
