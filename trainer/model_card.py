@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from detector.artifact.reference import least_history
 from detector.artifact.spec import Artifact, Spec
 from detector.calibration.alarm_budget import read_budget
 from detector.selfcheck.words import found_section, weakest_line
@@ -173,17 +174,34 @@ def _own_scales(spec: Spec) -> str:
 
 
 def _lasting(spec: Spec) -> str:
-    """Return the lines of the card on departures that last, in Markdown."""
+    """Return the line of the card on departures that last, in Markdown."""
     if spec.reference is None:
-        return "- The history is too short for a reference: small departures that last do not add up.\n"
-    used = zip(spec.channel_names, spec.reference.threshold, spec.reference.allowance, strict=True)
-    out = [name for name, threshold, _ in used if not threshold]
-    used = zip(spec.channel_names, spec.reference.threshold, spec.reference.allowance, strict=True)
-    slow = [name for name, threshold, allowance in used if threshold and allowance > _WANDERS]
-    lines = ["- Departures of half the usual size add up while they last"]
-    lines.append(f"; those of {_some(slow)} must be larger, as it wanders" if slow else "")
-    lines.append(f"; {_some(out)} is left out, as it wanders too much" if out else "")
-    return "".join(lines) + ".\n"
+        least = least_history(len(spec.channels))
+        return (
+            "- The history is too short for a reference: small departures that last do not add up."
+            f" It needs {least:,} usable rows.\n"
+        )
+    usual: list[str] = []
+    slow: list[str] = []
+    out: list[str] = []
+    limits = zip(spec.channel_names, spec.reference.threshold, spec.reference.allowance, strict=True)
+    for name, threshold, allowance in limits:
+        (out if not threshold else slow if allowance > _WANDERS else usual).append(name)
+    lines = []
+    if usual:
+        lines.append("Departures of half the usual size add up while they last.")
+    if slow and usual:
+        lines.append(f"Those of {_some(slow)} must be larger: {_wander(slow)}.")
+    elif slow:
+        lines.append(f"Departures of {_some(slow)} add up while they last.")
+        lines.append(f"They must be larger than half the usual size: {_wander(slow)}.")
+    if out:
+        lines.append(f"Small departures of {_some(out)} do not add up: {_wander(out)} too much.")
+    return f"- {' '.join(lines)}\n"
+
+
+def _wander(names: list[str]) -> str:
+    return "it wanders" if len(names) == 1 else "they wander"
 
 
 def _some(names: list[str]) -> str:

@@ -31,6 +31,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "trust.md"
 FAMILIES = ("ensemble", "linear", "conv", "lstm")
 PURPOSES = {"choosing": CHOOSING, "confirming": CONFIRMING}
 SETS = ("tsb-nab", "asd", "smd", "nab", "mscloud", "tep", "tsb-u", "tsb-m")
+_DATA = "../shared/data"
 QUICK = PlantOptions(1, ("pump",), machines=2, history_weeks=2, live_weeks=2)
 
 
@@ -51,6 +52,25 @@ def planned(data: Path, jobs: int | None) -> list[Run]:
     for family in ("linear", "ensemble", "conv", "lstm"):
         runs += [_of_data(data / name, family, jobs) for name in SETS if (data / name).is_dir()]
     return runs
+
+
+def chosen(runs: Sequence[Run], texts: str) -> list[Run]:
+    """Return the runs whose names contain one of the texts, which commas separate.
+
+    Raises:
+        ValueError: No name contains one of the texts.
+    """
+    wanted = texts.split(",")
+    for text in wanted:
+        if not text or not any(text in run.name for run in runs):
+            raise ValueError(f"--only: no run has {text!r} in its name; known: {_names(runs)}")
+    return [run for run in runs if any(text in run.name for text in wanted)]
+
+
+def _names(runs: Sequence[Run]) -> str:
+    """Return the names of runs, without repeating those that differ in the family alone."""
+    plants = sorted({run.name.rpartition(".")[0] for run in runs})
+    return f"{', '.join(plants)}, each with .{' .'.join(FAMILIES)}"
 
 
 def of_plant(run: PlantRun) -> Run:
@@ -97,10 +117,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(board(Kept(Path(scratch)), ("choosing",), ("linear",), is_plant=True))
         return 0
     out = Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
-    wanted = arguments.only.split(",") if arguments.only else [""]
     runs = planned(Path(arguments.data), arguments.jobs)
-    perform([run for run in runs if any(text in run.name for text in wanted)], out)
+    if arguments.only is not None:
+        try:
+            runs = chosen(runs, arguments.only)
+        except ValueError as error:
+            print(f"python -m benchmarks.operators: {error}", file=sys.stderr)
+            return 2
+    out.mkdir(parents=True, exist_ok=True)
+    perform(runs, out)
     tables = tables_of(out)
     for name, text in tables.items():
         print(f"\n{name}\n{text}")
@@ -114,12 +139,22 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.operators",
         description=(__doc__ or "").split("\n", 1)[0],
-        epilog="example: python -m benchmarks.operators --only choosing-1.linear",
+        epilog=f"runs: {_names(planned(Path(_DATA), None))}."
+        " example: python -m benchmarks.operators --only choosing-1.linear",
     )
-    parser.add_argument("--data", default="../shared/data", metavar="DIR", help="labelled data sets, if any")
-    parser.add_argument("--only", metavar="TEXT,...", help="runs whose names contain one of these")
+    parser.add_argument(
+        "--data", default=_DATA, metavar="DIR", help="labelled data sets, if any; default: %(default)s"
+    )
+    parser.add_argument(
+        "--only", metavar="TEXT,...", help="runs whose names contain one of them; default: all"
+    )
     parser.add_argument("--jobs", type=int, metavar="N", help="files at a time; default: one per core")
-    parser.add_argument("--out", default="build/operators", metavar="DIR", help="where the runs are kept")
+    parser.add_argument(
+        "--out",
+        default="build/operators",
+        metavar="DIR",
+        help="where the runs are kept; default: %(default)s",
+    )
     parser.add_argument("--write", action="store_true", help="put the boards into docs/trust.md")
     parser.add_argument("--quick", action="store_true", help="one small plant with the linear model")
     return parser.parse_args(argv)

@@ -14,6 +14,7 @@ BUDGET_SHARE = 0.5
 """Share of the alarm budget that cumulative evidence may use."""
 CROSSED_CHANNELS = 12
 """Up to so many channels, the products of two channels are features as well."""
+_LEAST_HISTORY = 1_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,15 @@ def reference_from(raw: Mapping[str, Any] | None) -> Reference | None:
     }
     proof_rows = int(raw.get("proof_rows", Reference.__dataclass_fields__["proof_rows"].default))
     return Reference(**rest | tables, baselines=baselines, proof_rows=proof_rows)
+
+
+def least_history(num_channels: int) -> int:
+    """Return how many usable rows the history needs for a reference.
+
+    >>> least_history(3), least_history(100)
+    (1500, 1600)
+    """
+    return max(_LEAST_HISTORY, 4 * num_features(num_channels))
 
 
 def check_reference(reference: Mapping[str, Any], num_channels: int) -> None:

@@ -8,9 +8,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from detector.config.incident_schema import CHANNEL_EXAMPLE, MAINTENANCE_EXAMPLE
-from detector.config.schema import DURATIONS, Config
+from detector.config.schema import Config
 from detector.config.secrets import refused_in
 from detector.config.tables import PREFIX, fields_of
+from detector.config.types import duration_text, is_duration
 
 _EXAMPLES = {
     ("model", "path"): '"models/pump"',
@@ -44,7 +45,7 @@ def example(model: type[BaseModel] = Config) -> str:
 
 def _line(section: str, key: str, field: FieldInfo, is_array: bool) -> str:
     words = " ".join(part for part in (field.description, _choices(field.annotation)) if part)
-    value = _EXAMPLES.get((section, key)) or _toml(key, field.default)
+    value = _EXAMPLES.get((section, key)) or _toml(field)
     # An array of tables is commented out as a whole.
     mark = "#" if is_array else "" if (section, key) in _EXAMPLES else "# "
     return f"{mark}{key} = {value}" + (f"  # {words}" if words else "")
@@ -56,7 +57,8 @@ def _choices(annotation: Any) -> str:
     return f"({' | '.join(choices or nested)})" if choices or nested else ""
 
 
-def _toml(key: str, default: Any) -> str:
+def _toml(field: FieldInfo) -> str:
+    default: Any = field.default
     if default is None:
         return '""'
     if isinstance(default, dict):
@@ -65,6 +67,6 @@ def _toml(key: str, default: Any) -> str:
         return str(default).lower()
     if isinstance(default, tuple):
         return "[" + ", ".join(f'"{one}"' for one in default) + "]"
-    if isinstance(default, float) and key in DURATIONS:
-        return f'"{default:g}s"'
+    if is_duration(field):
+        return f'"{duration_text(default)}"'
     return f'"{default}"' if isinstance(default, str) else f"{default:g}"

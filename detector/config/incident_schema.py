@@ -22,12 +22,18 @@ class IncidentsSection(Section):
         default=1, ge=1, le=10_000, description="an incident opens after so many bad rows ..."
     )
     of_rows: int = Field(default=1, ge=1, le=10_000, description="... among the last so many rows")
-    close_score: float = Field(default=0.8, gt=0, le=1, description="a row with at most this score is quiet")
+    close_score: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="a row of at most this strength is quiet; strength: score / page level, or cumulative"
+        " evidence",
+    )
     quiet_rows: int = Field(
         default=8, ge=1, le=1_000_000, description="so many quiet rows in a row resolve it"
     )
     critical_score: float = Field(
-        default=2.0, ge=1, description="peak score from which it is critical, not a warning"
+        default=2.0, ge=1, description="strength from which it is critical, not a warning"
     )
     min_duration: Duration = Field(
         default=0.0, description="event time that the bad rows must span before it opens"

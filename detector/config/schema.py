@@ -31,18 +31,6 @@ class ModelSection(Section):
     )
 
 
-DURATIONS = frozenset(
-    {
-        *("reload_every", "startup_timeout", "max_future", "lateness", "stale_after"),
-        "self_check_every",
-        *("transaction_timeout", "session_timeout", "max_poll_interval"),
-        *("min_duration", "cooldown", "flap_window", "fold_window", "series_after", "stream_after"),
-        "lasting_after",
-        *("timeout", "give_up_after", "repeat", "expire_after"),
-    }
-)
-
-
 class KafkaSection(Section):
     """The cluster and the topic of the readings."""
 

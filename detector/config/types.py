@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import time
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)\s*")
@@ -34,6 +35,18 @@ def parse_duration(value: object) -> float:
     return float(seconds)
 
 
+def duration_text(seconds: float) -> str:
+    """Return a duration that `parse_duration` reads back, in the largest unit in which it is whole.
+
+    >>> [duration_text(seconds) for seconds in (604800.0, 21600.0, 90.0, 0.25, 0.0)]
+    ['7d', '6h', '90s', '0.25s', '0s']
+    """
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _UNITS[unit] == 0:
+            return f"{seconds / _UNITS[unit]:.0f}{unit}"
+    return f"{seconds:.15g}s"
+
+
 def parse_time(value: object) -> time:
     """Return the time of day of "02:00", "02:00:30" or a TOML time. Raises ValueError."""
     if isinstance(value, time) and value.tzinfo is None:
@@ -47,6 +60,12 @@ def parse_time(value: object) -> time:
 
 LocalTime = Annotated[time, BeforeValidator(parse_time)]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+
+
+def is_duration(field: FieldInfo) -> bool:
+    """Return whether a field is a `Duration`, or one of its choices is."""
+    parts = [field.metadata, *(getattr(part, "__metadata__", ()) for part in get_args(field.annotation))]
+    return any(getattr(one, "func", None) is parse_duration for part in parts for one in part)
 
 
 class Section(BaseModel):

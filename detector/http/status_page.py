@@ -40,7 +40,7 @@ th, td {{ text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px sol
 .ok {{ background: #2e7d32; }}
 </style></head><body>
 <h1>{model} <span class="sub">{version}</span></h1>
-<div class="sub">{family}, window {window} rows of {interval:g} s, {channels} channels; alarm above score 1</div>
+<div class="sub">{family}, window {window} rows of {interval:g} s, {channels} channels; scores above 1 are unusual, and count from the page level of the series on</div>
 <div class="tiles">{tiles}</div>
 {incidents}<h2>Highest scores</h2><table><tr><th>series<th>score<th>state<th>newest row<th style="width:30%"></tr>{worst}</table>
 <p class="sub">refreshes every 3 s; <a href="/metrics">metrics</a>, <a href="/api/status">the same as JSON</a></p>
@@ -232,6 +232,7 @@ def _firing(incident: Incident) -> dict[str, Any]:
         "channel": incident.channels[0].name if incident.channels else None,
         "peak_score": None if incident.known_peak is None else round(incident.known_peak, 3),
         "start_ms": incident.start_ns // 1_000_000,
+        "lasting_since_ms": None if incident.lasting_ns is None else incident.lasting_ns // 1_000_000,
     }
 
 
@@ -243,10 +244,11 @@ def _incidents(firing: Sequence[Mapping[str, Any]]) -> str:
         f"<tr><td>{html.escape(one['series'])}<td{' class=bad' if one['severity'] == 'critical' else ''}>"
         f"{one['severity']}<td>{html.escape(one['reason'].replace('_', ' '))}"
         f"<td>{html.escape(one['channel'] or '-')}<td>{'unknown' if one['peak_score'] is None else one['peak_score']}"
-        f"<td>{np.datetime64(one['start_ms'], 'ms')}</tr>"
+        f"<td>{np.datetime64(one['start_ms'], 'ms')}<td>{one['id']}"
+        f"{' <span class=warn>lasts</span>' if one['lasting_since_ms'] is not None else ''}</tr>"
         for one in firing
     )
-    head = "<tr><th>series<th>severity<th>reason<th>channel<th>peak score<th>since</tr>"
+    head = "<tr><th>series<th>severity<th>reason<th>channel<th>peak score<th>since<th>id</tr>"
     return f"<h2>Open incidents</h2><table>{head}{rows}</table>\n"
 
 

@@ -19,7 +19,10 @@ Ending = Literal["over", "accepted", "retired"]
 
 @dataclass(frozen=True, slots=True)
 class ChannelEvidence:
-    """One channel at one row of an incident, in physical units; NaN where unknown."""
+    """One channel at one row of an incident, in physical units; NaN where unknown.
+
+    `lower` and `upper` bound what is normal in a single row. They are NaN for small departures that add up.
+    """
 
     name: str
     contribution: float

@@ -236,10 +236,15 @@ class Lifecycle:
         return "critical" if strength >= self.rules.critical_score else "warning"
 
     def _evidence(self, verdicts: Verdicts, row: int) -> tuple[ChannelEvidence, ...]:
-        """Return the channels with the greatest shares of the row's error, greatest first."""
+        """Return the channels with the greatest shares of the row's error, greatest first.
+
+        They have no band where the row counts by its cumulative evidence alone: each row lies inside its own.
+        """
         contribution = verdicts.contribution[row]
         order = np.argsort(-np.nan_to_num(contribution), kind="stable")[: self.rules.top_channels]
         bands = self.scored_by.band_of(verdicts.names[verdicts.series[row]])
+        if _reason(verdicts, row) == "cumulative":
+            bands = np.full(len(bands), np.nan)
         found = []
         for channel in order.tolist():
             if not contribution[channel] > 0:

@@ -46,7 +46,7 @@ def _gauge(name: str, help_text: str, labels: str = "") -> MetricSpec:
 
 
 SERIES = (
-    _gauge("score", "Newest score of a series; above 1 is anomalous; absent if unknown", "series"),
+    _gauge("score", "Newest score of a series; above 1 is unusual; absent if unknown", "series"),
     _gauge("score_max", "Highest final score of a series since the last scrape; absent if none", "series"),
     _gauge(
         "series_threshold",
@@ -106,7 +106,10 @@ INCIDENTS = (
         "Changes of incidents: opened, escalated, lasting, accepted, rejected, resolved",
         "event severity",
     ),
-    _counter("alarms", "Incidents that a score or cumulative evidence opened, and no rule for values"),
+    _counter(
+        "alarms",
+        "Incidents that a score or cumulative evidence opened; stuck and impossible values do not count",
+    ),
     _counter("budgeted_alarms", "Incidents that the alarm budget allows for the rows scored so far"),
     _gauge("budget_alarms", "Incidents that count for the budget in its last period (event time)"),
     _gauge("budget_allowed_alarms", "Incidents that the alarm budget allows for the rows of that period"),

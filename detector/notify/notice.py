@@ -16,10 +16,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SEVERITIES = ("info", "warning", "critical")
 _REASONS = {
     "score": "behaves unlike the training data",
-    "cumulative": "departs a little, and does not return",
+    "cumulative": "departs a little from its usual pattern, row after row",
     "flatline": "is stuck",
     "out_of_range": "is outside its valid range",
     "missing": "sends nothing while other channels do",
+    "silent": "sends nothing",
+    "stream_silent": "(every series) sends nothing",
 }
 
 
@@ -65,15 +67,12 @@ class Notice(msgspec.Struct, frozen=True):
     reason: str = "score"
     model: str = ""
     version: str = ""
-    opened: datetime | None = None
     end: datetime | None = None
     ending: str | None = None
     peak_score: float | None = None
-    peak: datetime | None = None
     channels: tuple[NoticeChannel, ...] = ()
     lasting_since: datetime | None = None
     decision: NoticeDecision | None = None
-    at_start: tuple[NoticeChannel, ...] = ()
     newest: tuple[NoticeChannel, ...] = ()
 
     @property
@@ -85,6 +84,11 @@ class Notice(msgspec.Struct, frozen=True):
     def is_resolved(self) -> bool:
         """Whether this change ends the incident."""
         return self.event == "resolved"
+
+    @property
+    def waits(self) -> bool:
+        """Whether it fires, lasts, and nobody has decided about it."""
+        return self.lasting_since is not None and self.decision is None and not self.is_resolved
 
     @property
     def key(self) -> str:
@@ -127,17 +131,19 @@ def parse(value: bytes) -> Notice:
 def summary(notice: Notice) -> str:
     """Return one line: what is wrong, where, and what was expected."""
     if notice.ending == "retired":
-        return f"{notice.series} sends nothing any more and was forgotten (since {time_text(notice.start)})"
+        return f"{notice.series} sends nothing any more and was forgotten; {_undecided(notice)}"
     if notice.is_resolved and notice.ending == "accepted":
         return f"{notice.series}: {_learnt(notice)}"
     if notice.is_resolved:
         return f"{notice.series} is back to normal ({notice.severity} since {time_text(notice.start)})"
-    if notice.event == "lasting" and notice.channels:
-        return f"{notice.series} since {time_text(notice.start)}: {_channel(notice.channels[0])}"
+    if notice.waits and notice.channels:
+        top = (notice.newest or notice.channels)[0]
+        since = f"an incident lasts since {time_text(notice.start)}"
+        return f"{notice.series}: {since}: {_channel(notice, top, ' now')}"
     if not notice.channels:
         return f"{notice.series} {_REASONS.get(notice.reason, notice.reason)}"
     if notice.reason in ("score", "cumulative"):
-        return f"{notice.series}: {_channel(notice.channels[0])}"
+        return f"{notice.series}: {_channel(notice, notice.channels[0])}"
     return f"{notice.series}: {notice.channel} {_REASONS.get(notice.reason, notice.reason)}" + (
         f" at {notice.channels[0].actual:.4g}" if notice.channels[0].actual is not None else ""
     )
@@ -149,7 +155,11 @@ def description(notice: Notice) -> str:
     head = f"{notice.severity} incident {notice.id} of {notice.series}"
     lines = [f"{head}: {notice.event}, since {time_text(notice.start)}{until}"]
     lines.append(_strength(notice))
-    lines += [_channel(channel) for channel in notice.channels]
+    if notice.waits and notice.newest:
+        lines += [_channel(notice, channel, " now") for channel in notice.newest]
+        lines += [_channel(notice, channel, " at worst") for channel in notice.channels]
+    else:
+        lines += [_channel(notice, channel) for channel in notice.channels]
     lines += _decided(notice)
     lines.append(f"model {notice.model} {notice.version}".rstrip())
     return "\n".join(lines)
@@ -158,9 +168,9 @@ def description(notice: Notice) -> str:
 def _strength(notice: Notice) -> str:
     """Return how strong the evidence is; a sum of small departures has no peak that means anything."""
     if notice.reason == "cumulative" and (notice.peak_score or 0.0) <= 1.0:
-        return "small departures have added up"
+        return "small departures from what follows from the other channels have added up"
     if notice.peak_score is not None and notice.reason in ("score", "cumulative"):
-        return f"highest score since then {notice.peak_score:.3g}"
+        return f"highest score since its start: {notice.peak_score:.3g}"
     unknown = "no row has a score, " if notice.peak_score is None else ""
     return f"{unknown}reason {notice.reason}"
 
@@ -171,7 +181,7 @@ def _decided(notice: Notice) -> list[str]:
         return [_learnt(notice)]
     if notice.decision is not None and not notice.is_resolved:
         return [f"rejected by {notice.decision.who}{_because(notice)}: a fault, open until it is over"]
-    if notice.event != "lasting":
+    if not notice.waits:
         return []
     return [
         "it lasts: if this is how it should be, accept it; if it is a fault, reject it",
@@ -179,6 +189,12 @@ def _decided(notice: Notice) -> list[str]:
         f"streamgauge reject {notice.id} --config FILE",
         f"streamgauge mute {shlex.quote(notice.series)} --for 2h --config FILE",
     ]
+
+
+def _undecided(notice: Notice) -> str:
+    """Return how the incident of a vanished series ends. Nobody can decide about one of rules or silence."""
+    end = f"its incident since {time_text(notice.start)} ends"
+    return f"{end} undecided" if notice.decision is None and notice.reason in ("score", "cumulative") else end
 
 
 def _learnt(notice: Notice) -> str:
@@ -255,8 +271,15 @@ def _rank(severity: str) -> int:
     return _SEVERITIES.index(severity) if severity in _SEVERITIES else len(_SEVERITIES)
 
 
-def _channel(channel: NoticeChannel) -> str:
-    actual = f"{channel.name} is {_number(channel.actual)}"
+def _channel(notice: Notice, channel: NoticeChannel, when: str = "") -> str:
+    """Return the values of a channel; `when` names the row, as in " now".
+
+    Small departures that add up have no band: each row alone is normal.
+    """
+    if notice.reason == "cumulative" and channel.lower is None and channel.expected is not None:
+        values = f"{_number(channel.actual)}{when} where {_number(channel.expected)} is expected"
+        return f"{channel.name} departs a little from what follows from the others, row after row: {values}"
+    actual = f"{channel.name} is {_number(channel.actual)}{when}"
     if channel.lower is not None and channel.upper is not None:
         return f"{actual}, expected {_number(channel.lower)} to {_number(channel.upper)}"
     return f"{actual}, expected {_number(channel.expected)}" if channel.expected is not None else actual

@@ -71,5 +71,25 @@ def test_no_two_runs_share_a_name_and_the_default_is_among_them(tmp_path: Path) 
     assert {"choosing-1.ensemble", "confirming-101.lstm", "data-asd.conv"} <= set(names)
 
 
+@pytest.mark.parametrize("only", ["nosuch", "", "choosing-1.linear,nosuch"])
+def test_a_run_that_does_not_exist_is_an_error_with_the_known_names(
+    only: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "kept"
+    assert operators.main(["--only", only, "--data", str(tmp_path), "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert "choosing-1" in told
+    assert "linear" in told
+    assert not out.exists()
+
+
+def test_only_chooses_by_a_part_of_the_name(tmp_path: Path) -> None:
+    runs = operators.planned(tmp_path, 1)
+    assert [run.name for run in operators.chosen(runs, "choosing-1.linear")] == ["choosing-1.linear"]
+    assert {run.name for run in runs if "conv" in run.name} == {
+        run.name for run in operators.chosen(runs, "conv")
+    }
+
+
 def test_unknown_figures_are_null() -> None:
     assert plain({"a": (float("nan"), 1.0, "x")}) == {"a": [None, 1.0, "x"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,7 @@ from trainer.data.channel_statistics import channel_statistics
 from trainer.data.history import History, Segment, Shares, build_history
 from trainer.data.training_windows import TrainingWindows
 from trainer.errors import TooLittleDataError
-from trainer.model_card import model_card
+from trainer.model_card import _lasting, model_card
 
 SECOND = 10**9
 LIMIT = PageLimit(alarms_a_row=0.01)
@@ -412,3 +413,41 @@ def test_the_card_describes_the_model_and_its_limits(artifact: Artifact) -> None
     adapting = replace(only, threshold=Threshold(1.0, "fixed", "1/week", limit=LIMIT))
     assert "A conv autoencoder of 8 rows over 2 channels, one row every 1 s." in model_card(only)
     assert "- The threshold stands still; many short, small alarms" in model_card(adapting)
+
+
+_LARGER = "They must be larger than half the usual size"
+_USUAL = "Departures of half the usual size add up while they last."
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({}, _USUAL),
+        ({"flow": (9.0, 1.0)}, f"{_USUAL} Those of flow must be larger: it wanders."),
+        (
+            {"flow": (9.0, 1.0), "pressure": (9.0, 1.0)},
+            f"Departures of flow, pressure add up while they last. {_LARGER}: they wander.",
+        ),
+        (
+            {"flow": (0.0, 3.0)},
+            f"{_USUAL} Small departures of flow do not add up: it wanders too much.",
+        ),
+        (
+            {"flow": (0.0, 3.0), "pressure": (0.0, 3.0)},
+            "Small departures of flow, pressure do not add up: they wander too much.",
+        ),
+    ],
+)
+def test_the_card_says_which_small_departures_add_up(
+    artifact: Artifact, limits: dict[str, tuple[float, float]], words: str
+) -> None:
+    names = artifact.spec.channel_names
+    chosen = [limits.get(name, (9.0, 0.25)) for name in names]
+    limited = SimpleNamespace(threshold=[one for one, _ in chosen], allowance=[one for _, one in chosen])
+    assert _lasting(SimpleNamespace(reference=limited, channel_names=names)) == f"- {words}\n"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("num_channels", "least"), [(2, "1,500"), (13, "1,500"), (100, "1,600")])
+def test_the_card_of_a_short_history_has_the_rows_that_are_needed(num_channels: int, least: str) -> None:
+    spec = SimpleNamespace(reference=None, channels=range(num_channels))
+    assert f"It needs {least} usable rows." in _lasting(spec)  # type: ignore[arg-type]

@@ -46,10 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(argv)
     seeds = range(arguments.first, arguments.first + arguments.seeds)
     if arguments.case:
-        for seed in seeds:
-            for one in CASES[arguments.case].checks(seed):
-                print(f"{seed}: {'right' if one.ok else 'WRONG'}: {one.what}: {one.seen}", flush=True)
-        return 0
+        return _shown(CASES[arguments.case], seeds)
     rows = []
     with reporting("trust") as report:
         for at, case in enumerate(CASES.values()):
@@ -62,11 +59,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(any(not one.endswith("|  |") for one in rows))
 
 
+def _shown(case: Case, seeds: Sequence[int]) -> int:
+    """Print every check of a case; return 1 if one is wrong."""
+    is_wrong = False
+    for seed in seeds:
+        for one in case.checks(seed):
+            is_wrong |= not one.ok
+            print(f"{seed}: {'right' if one.ok else 'WRONG'}: {one.what}: {one.seen}", flush=True)
+    return int(is_wrong)
+
+
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.trust.table", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="how many seeds")
-    parser.add_argument("--first", type=int, default=0, metavar="N", help="the first seed")
-    parser.add_argument("--case", choices=CASES, help="only this case, every check shown")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.trust.table",
+        description="Run the cases of the trust suite and print their table; end with 1 if a check is wrong.",
+        epilog=f"the cases: {', '.join(CASES)}",
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=3, metavar="N", help="how many seeds; default: %(default)s"
+    )
+    parser.add_argument(
+        "--first", type=int, default=0, metavar="N", help="the first seed; default: %(default)s"
+    )
+    parser.add_argument("--case", choices=CASES, metavar="NAME", help="only this case, every check shown")
     parser.add_argument("--write", action="store_true", help="put the table into docs/trust.md")
     return parser.parse_args(argv)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.trust.cases import most_allowed
-from tests.trust.decided_cases import CASES
-from tests.trust.table import END, PAGE, START, row, table, written
+from tests.trust.decided_cases import CASES, Case, Check
+from tests.trust.table import END, PAGE, START, main, row, table, written
 
 _FAST, _ALL = 2, 8
 
@@ -67,3 +67,21 @@ def test_the_table_is_written_between_its_marks(tmp_path: Path) -> None:
 def test_a_poisson_count_is_rarely_above_what_is_allowed() -> None:
     assert most_allowed(160.0) == 181
     assert most_allowed(4.0) == 8
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_single_case_ends_with_1_if_a_check_is_wrong(
+    is_right: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checks = [Check("first", True, "seen"), Check("second", is_right, "seen")]
+    monkeypatch.setitem(CASES, "made_up", Case("made_up", "words", "guards", lambda seed: checks))
+    assert main(["--case", "made_up", "--seeds", "2"]) == int(not is_right)
+    assert capsys.readouterr().out.count("WRONG: second") == (0 if is_right else 2)
+
+
+def test_the_help_has_the_defaults_and_each_case_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "how many seeds; default: 3" in text
+    assert all(text.count(f"{name},") == 1 for name in [*CASES][:-1])

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.reference import Reference, num_features
+from detector.artifact.reference import BUDGET_SHARE, Reference, least_history, num_features
 from detector.artifact.spec import Spec
 from detector.calibration.cumulative_threshold import SumTail, cumulative_thresholds, sum_tail
 from detector.scoring.lasting.reference import RunningMeans, features, owners, predicted
@@ -26,7 +26,7 @@ _PARTS = 5
 _RIDGE = 1e-3
 _READ_ROWS = 1 << 14
 _LEAST_SPREAD = 0.02
-_LEAST_ROWS, _LEAST_HISTORY = 256, 1_500
+_LEAST_ROWS = 256
 _SAMPLE_ROWS = 4_096
 _MOST = 3.0
 _SHORT, _LONG = 256, 1_024
@@ -60,7 +60,7 @@ def fit_reference(spec: Spec, history: History) -> Reference | None:
     """
     num_channels = len(spec.channels)
     sums = _sums_of(spec, history)
-    if sums.rows.sum() < max(_LEAST_HISTORY, 4 * num_features(num_channels)):
+    if sums.rows.sum() < least_history(num_channels):
         return None
     weights = _solved(sums.square.sum(axis=0), sums.product.sum(axis=0), num_channels)
     residuals, lowest, highest = _residuals_of(spec, history, _without_each_part(sums, num_channels))

@@ -76,7 +76,7 @@ def _drift() -> Section:
     distribution = panels.heat_map(
         Face(
             "Distribution of scores",
-            "Number of rows per bucket and interval. Alarm above 1.",
+            "Rows per bucket and interval. Above 1 is unusual; a row counts from the page level on.",
         ),
         PromQueryFormat.HEATMAP,
         Query(f"sum by (le) ({increase('score_distribution_bucket')})", "{{le}}"),
@@ -118,7 +118,15 @@ def _sense() -> Section:
         Query(f"sum by (instance) ({of('channels_missing')})", "{{instance}}"),
         Query(f"sum by (channel) ({of('channel_missing')})", "{{channel}}"),
     )
-    return Section("Sense", (ratios, deaf, checks, missing))
+    watched = panels.lines(
+        Face(
+            "Channels watched for small departures",
+            "Share of the channels of known series in which small departures add up to evidence.",
+            "percentunit",
+        ),
+        Query(f"min by (instance) ({of('cumulative_channels_ratio')})", "{{instance}}"),
+    )
+    return Section("Sense", (ratios, deaf, checks, missing, watched))
 
 
 def _alarms() -> Section:
@@ -157,7 +165,7 @@ def _alarms() -> Section:
         Query(f"quantile(0.5, {of('series_threshold')})", "median"),
         Query(f"quantile(0.9, {of('series_threshold')})", "90th percentile"),
     )
-    return Section("Alarms and thresholds", (realised, by_process, threshold, in_force))
+    return Section("Alarms, threshold and page levels", (realised, by_process, threshold, in_force))
 
 
 def _reloads() -> Section:

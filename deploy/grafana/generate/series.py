@@ -26,7 +26,7 @@ def _now() -> Section:
 
     shown = (
         panels.stat(
-            face("Score", "Score of the newest row; above 1 is anomalous. None: the score is unknown."),
+            face("Score", "Score of the newest row; above 1 is unusual. None: the score is unknown."),
             FROM_ONE,
             Query(f"max({of('score', SERIES)})", "score", now=True),
         ).decimals(2),
@@ -64,7 +64,7 @@ def _scores() -> Section:
             Face(
                 "Score",
                 "The newest score at each scrape, and the highest score since the previous scrape. Above the "
-                "dashed line at 1 the series is anomalous.",
+                "dashed line at 1 a row is unusual.",
             ),
             Query(f"max({of('score', SERIES)})", "newest"),
             Query(f"max({peak('score_max', SERIES)})", "highest"),

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detector.config.engine_options import engine_options, rules_of
 from detector.config.example import example
@@ -18,6 +20,7 @@ from detector.config.incident_schema import (
 )
 from detector.config.load import Config, load_config, load_connection, parse_duration
 from detector.config.tables import fields_of
+from detector.config.types import duration_text
 from detector.engine.engine import EngineOptions
 from detector.errors import ConfigError
 from detector.incidents.filters.maintenance import Maintenance, OneOff, Recurring
@@ -52,6 +55,27 @@ def test_every_commented_default_of_the_example_can_be_uncommented(tmp_path: Pat
         for line in example().splitlines()[2:]
     ]
     assert load_config(write(tmp_path, "\n".join(lines)), {}) == load_config(write(tmp_path, GOOD), {})
+
+
+def test_every_duration_of_the_example_has_its_unit_and_reads_back() -> None:
+    text, num = example(), 0
+    for name, section in Config.model_fields.items():
+        if name in ("channels", "maintenance"):  # their examples are written by hand
+            continue
+        for key, field in fields_of(section.annotation)[0].items():
+            if "parse_duration" not in repr(field) or field.default is None:
+                continue
+            shown = set(re.findall(rf'^#? ?{key} = "(\S+)"  #', text, re.MULTILINE))
+            assert parse_duration(field.default) in {parse_duration(one) for one in shown}, f"{name}.{key}"
+            num += 1
+    assert num >= 20
+    assert 'forget_after = "7d"' in text
+    assert 'lasting_after = "6h"' in text
+
+
+@given(st.one_of(st.integers(0, 10**9), st.integers(0, 3000).map(lambda weeks: 3600 * weeks)))
+def test_a_duration_reads_back_from_its_text(seconds: int) -> None:
+    assert parse_duration(duration_text(float(seconds))) == seconds
 
 
 def test_every_key_of_every_section_is_in_the_example_but_the_secrets() -> None:

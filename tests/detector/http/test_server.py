@@ -157,3 +157,32 @@ def test_the_status_page_shows_incidents_lag_age_and_drift() -> None:
     for words in ("Open incidents", "&lt;b&gt;pump", incident.channels[0].name, "seconds behind", "3.0 d"):
         assert words in page
     assert "<b>pump" not in page
+
+
+def test_the_status_page_marks_the_incidents_that_last_and_has_their_ids() -> None:
+    import dataclasses
+
+    import numpy as np
+
+    from connectors.records import Batch
+    from detector.engine.engine import EngineOptions
+    from detector.engine.loop import Turn
+    from detector.incidents.rules import IncidentRules
+    from tests.support.strategies import readings_of
+
+    engine = Engine(
+        make_artifact(threshold=1e-9), EngineOptions(rules=IncidentRules(lasting_after_ns=10 * 10**9))
+    )
+    metrics = Metrics(engine, 10, "1", FixedSources(ready=True))
+    values, pages = np.random.default_rng(0).random((40, 2)), []
+    for rows in (slice(0, 12), slice(12, 40)):
+        at = np.arange(40)[rows]
+        readings = readings_of(np.zeros(len(at), int), at * 10**9, values[rows])
+        readings = dataclasses.replace(readings, names=("pump",))
+        metrics.observe(Turn(Batch(readings), engine.step(readings), 0.0, 0.0, 0.0, 0.0))
+        pages.append(Status(metrics).page())
+    (incident,) = engine.open_incidents
+    assert all(f"<td>{incident.id}" in page for page in pages)
+    assert ["lasts</span>" in page for page in pages] == [False, True]
+    assert Status(metrics).json()["firing"][0]["lasting_since_ms"] == incident.lasting_ns // 1_000_000
+    assert "alarm above score 1" not in pages[1]

@@ -47,6 +47,19 @@ def test_one_bad_row_opens_and_quiet_rows_resolve() -> None:
     assert (resolved.state, resolved.peak_score) == ("resolved", 1.5)
 
 
+def test_rows_that_count_by_cumulative_evidence_alone_have_no_band() -> None:
+    rows = verdicts([0.4, 0.5, 1.6])
+    rows.state[:], rows.paged[:] = State.ANOMALOUS, True
+    incidents = incidents_with()
+    [opened] = incidents.update(rows.take(np.arange(2)))
+    assert opened.incident.reason == "cumulative"
+    assert (opened.incident.channels[0].actual, opened.incident.channels[0].expected) == (2.0, 1.5)
+    assert np.isnan([opened.incident.channels[0].lower, opened.incident.channels[0].upper]).all()
+    incidents.update(rows.take(np.arange(2, 3)))
+    [open_one] = incidents.open
+    assert (open_one.reason, open_one.channels[0].lower) == ("cumulative", 1.25)
+
+
 def test_m_of_n_rows_are_needed_and_the_first_bad_row_is_the_start() -> None:
     events = incidents_with(for_rows=3, of_rows=5).update(
         verdicts([1.1, 0.1, 1.1, 0.1, 0.1, 1.1, 0.1, 1.1, 1.1])

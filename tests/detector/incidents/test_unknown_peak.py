@@ -42,7 +42,7 @@ def test_a_known_peak_is_shown() -> None:
     body = incident_json(SCORED)
     assert body["peak_score"] == 2.5
     notice = parse(orjson.dumps({"event": "opened", "at": body["start"], **body}))
-    assert "highest score since then 2.5" in description(notice)
+    assert "highest score since its start: 2.5" in description(notice)
     assert "<td>2.5<td>" in _incidents([_firing(SCORED)])
     assert incidents_frame([SCORED]).peak_score.tolist() == [2.5]
     assert _cells(SCORED)[5] == "2.50"

@@ -18,6 +18,7 @@ from detector.errors import ConfigError
 from detector.notify.alertmanager import Alertmanager
 from detector.notify.notice import (
     Notice,
+    NoticeChannel,
     NoticeDecision,
     NoticeLearnt,
     description,
@@ -51,22 +52,83 @@ def alerts_of(receiver: Alertmanager, change: Notice) -> list[dict]:
 def test_a_message_of_the_alerts_topic_is_put_into_words() -> None:
     opened = notice("opened")
     assert summary(opened) == "pump-1: flow is 7.764, expected 5.081 to 5.61"
-    assert "highest score since then 1.5" in description(opened)
+    assert "highest score since its start: 1.5" in description(opened)
     assert summary(notice("resolved")).startswith("pump-1 is back to normal (warning since 20")
 
 
-def test_a_lasting_incident_has_the_commands_that_decide_and_an_accepted_one_what_was_learnt() -> None:
+def lasting_of(change: Notice, **fields: Any) -> Notice:
+    """The change of an incident that is offered as lasting, unless `fields` say otherwise."""
+    return msgspec.structs.replace(change, lasting_since=change.at, **fields)
+
+
+@pytest.mark.parametrize("event", ["lasting", "escalated"])
+def test_an_incident_that_waits_for_a_decision_has_the_commands_that_decide(event: str) -> None:
     opened = notice("opened")
-    lasting = msgspec.structs.replace(opened, event="lasting")
-    assert summary(lasting).startswith(f"pump-1 since {time_text(opened.start)}: flow is 7.764")
+    now = NoticeChannel("flow", 0.9, 6.1, 5.345, 5.081, 5.61)
+    lasting = lasting_of(opened, event=event, newest=(now,))
+    since = f"pump-1: an incident lasts since {time_text(opened.start)}"
+    assert summary(lasting) == f"{since}: flow is 6.1 now, expected 5.081 to 5.61"
+    assert "flow is 7.764 at worst, expected 5.081 to 5.61" in description(lasting)
     for words in ("accept", "reject"):
         assert f"streamgauge {words} {opened.id} --config FILE" in description(lasting)
     assert "streamgauge mute pump-1 --for 2h" in description(lasting)
-    assert "streamgauge" not in description(opened)
+
+
+def test_the_commands_are_left_out_before_an_incident_lasts_and_once_it_is_decided_or_over() -> None:
+    rejected = NoticeDecision("reject", "ada", "worn")
+    for change in (
+        notice("opened"),
+        notice("escalated"),
+        lasting_of(notice("escalated"), decision=rejected),
+        lasting_of(notice("resolved")),
+    ):
+        assert "streamgauge" not in description(change)
+
+
+def test_an_accepted_incident_has_what_was_learnt() -> None:
     decision = NoticeDecision("accept", "ada", "new pump", learnt=(NoticeLearnt("flow", 5.3, 7.8),))
-    over = msgspec.structs.replace(notice("resolved"), ending="accepted", decision=decision)
+    over = lasting_of(notice("resolved"), ending="accepted", decision=decision)
     assert summary(over) == "pump-1: accepted as normal by ada (new pump): flow from 5.3 to 7.8"
-    assert not msgspec.structs.replace(opened, event="muted").matches(("*",), "info")
+    assert not msgspec.structs.replace(notice("opened"), event="muted").matches(("*",), "info")
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_small_departures_are_not_compared_with_the_band_of_a_single_row(waits: bool) -> None:
+    value = NoticeChannel("b", 0.9, 6.565, 5.1)
+    change = msgspec.structs.replace(notice("opened"), reason="cumulative", peak_score=0.4, channels=(value,))
+    if waits:
+        change = lasting_of(change, event="lasting", newest=(value,))
+    now = " now" if waits else ""
+    words = f"b departs a little from what follows from the others, row after row: 6.565{now} where 5.1 is"
+    assert words in summary(change)
+    assert words in description(change)
+    assert "have added up" in description(change)
+
+
+@pytest.mark.parametrize(
+    ("reason", "decision", "words"),
+    [
+        ("score", None, " ends undecided"),
+        ("score", NoticeDecision("reject", "ada"), " ends"),
+        ("silent", None, " ends"),
+    ],
+)
+def test_the_incident_of_a_forgotten_series_says_how_it_ends(
+    reason: str, decision: NoticeDecision | None, words: str
+) -> None:
+    resolved = notice("resolved")
+    gone = msgspec.structs.replace(resolved, ending="retired", reason=reason, decision=decision)
+    start = time_text(resolved.start)
+    assert summary(gone) == (
+        f"pump-1 sends nothing any more and was forgotten; its incident since {start}{words}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"), [("silent", "sends nothing"), ("stream_silent", "every series")]
+)
+def test_silence_is_put_into_words(reason: str, words: str) -> None:
+    assert words in summary(msgspec.structs.replace(notice("opened"), reason=reason, channels=()))
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"[]", b"{oops", b"\xff", b'{"event": 1}', b"null"])
