@@ -50,7 +50,7 @@ class Output:
             self.decisions[(told["id"], told["action"], told["at"], body["at"], learnt)] += 1
         if body["event"] == "opened":
             self.opened.append(body)
-        if body["event"] == "muted":
+        if body["event"] in ("muted", "ignored"):
             return
         fate = (body["event"], body["at"], body["severity"], body["end"], body["ending"])
         self.incidents[(body["id"], *fate, body["flapping"], *body["held_by"])] += 1
