@@ -66,7 +66,8 @@ def test_a_lasting_incident_has_the_commands_that_decide_and_an_accepted_one_wha
     decision = NoticeDecision("accept", "ada", "new pump", learnt=(NoticeLearnt("flow", 5.3, 7.8),))
     over = msgspec.structs.replace(notice("resolved"), ending="accepted", decision=decision)
     assert summary(over) == "pump-1: accepted as normal by ada (new pump): flow from 5.3 to 7.8"
-    assert not msgspec.structs.replace(opened, event="muted").matches(("*",), "info")
+    for event in ("muted", "ignored"):
+        assert not msgspec.structs.replace(opened, event=event).matches(("*",), "info")
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"[]", b"{oops", b"\xff", b'{"event": 1}', b"null"])
