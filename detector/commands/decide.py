@@ -238,14 +238,14 @@ def _check_channels(args: argparse.Namespace, notice: Notice) -> None:
         known = open_artifact(load_config(Path(args.config)).model.path).spec.channel_names
         of = "the model"
     except DetectorError as error:
-        known, of = tuple(sorted(named)), f"the incident (the model cannot be read: {error})"
+        known, of = tuple(sorted(named)), f"the incident (and the model cannot be read: {error})"
     for name in args.channel:
         if name not in known and name not in named:
             near = get_close_matches(name, known, n=1)
             hint = f"; did you mean `{near[0]}`?" if near else ""
-            shown = ", ".join(known[:_MOST_SHOWN])
             more = f" and {len(known) - _MOST_SHOWN} more" if len(known) > _MOST_SHOWN else ""
-            raise UnknownError(f"--channel: {of} has no channel {name}{hint} It has {shown}{more}")
+            shown = ", ".join(known[:_MOST_SHOWN]) + more
+            raise UnknownError(f"--channel: {of} has no channel {name}{hint}; its channels: {shown}")
 
 
 def _blamed(notice: Notice) -> tuple[str, ...]:
