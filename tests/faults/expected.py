@@ -78,7 +78,7 @@ def expected_output(
             result = engine.step(decoded.readings)
             for message in encoder.verdicts(result.verdicts):
                 output.add_scores(json.loads(message.value))
-            for message in (*encoder.incidents(result.incidents), *encoder.mutes(result.decisions)):
+            for message in (*encoder.incidents(result.incidents), *encoder.decisions(result.decisions)):
                 output.add_alert(json.loads(message.value))
             for reject in decoded.rejects:
                 output.letters[(partition, reject.offset, reject.reason)] += 1
