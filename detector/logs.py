@@ -41,9 +41,25 @@ def configure(style: Literal["auto", "text", "json"], level: str) -> None:
     root.setLevel(logging.WARNING)
     # The Kafka client warns about every large fetch that it decodes, which is of no use to an operator.
     logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
+    # It also warns of every connection that is not encrypted; clients come and go, so once is enough.
+    for warned in ("kafka.net.sasl", "kafka.net.sasl.plain", "kafka.net.sasl.scram"):
+        logging.getLogger(warned).filters = [_Once()]
     logger.setLevel(level.upper())
     for ours in ("connectors", "detector"):
         logging.getLogger(ours).setLevel(level.upper())
+
+
+class _Once(logging.Filter):
+    """Let each text through once in the life of the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        is_new = record.getMessage() not in self._told
+        self._told.add(record.getMessage())
+        return is_new
 
 
 class _Json(logging.Formatter):

@@ -9,6 +9,7 @@ from typing import Self
 
 from kafka import KafkaConsumer, TopicPartition
 
+from connectors.errors import KafkaError
 from connectors.kafka.connection import Connection, client_settings
 from connectors.records import Message, Position
 
@@ -22,7 +23,11 @@ class TopicTail:
     """
 
     def __init__(self, connection: Connection, topics: Sequence[str]) -> None:
-        """Open all partitions of `topics` at their beginning."""
+        """Open all partitions of `topics` at their beginning.
+
+        Raises:
+            KafkaError: this login sees no partition of them.
+        """
         self._consumer = KafkaConsumer(
             **client_settings(connection),
             auto_offset_reset="earliest",
@@ -34,6 +39,9 @@ class TopicTail:
             for topic in topics
             for number in sorted(self._consumer.partitions_for_topic(topic) or ())
         ]
+        if not self._partitions:
+            self.close()
+            raise KafkaError(f"no partition of {', '.join(topics)} can be seen")
         self._consumer.assign(self._partitions)
         self._consumer.seek_to_beginning(*self._partitions)
 

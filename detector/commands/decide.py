@@ -65,6 +65,7 @@ def accept(args: argparse.Namespace) -> int:
             f"incident {notice.id} is about a channel that {_WHY_NOT.get(notice.reason, notice.reason)}:"
             " there is no level to accept; mute the series, or change [channels.NAME] in the configuration"
         )
+    _check_channels(args, notice)
     channels = tuple(args.channel) or _blamed(notice)
     if not channels:
         raise UnknownError(f"incident {notice.id} blames no channel: name the channels with --channel")
@@ -119,6 +120,7 @@ def mute_arguments(parser: argparse.ArgumentParser) -> None:
 def mute(args: argparse.Namespace) -> int:
     """Write that a series opens no incident for some time. Returns the exit code."""
     from detector.config.load import parse_duration
+    from detector.delivery.decision_records import EARLIEST_NS, LATEST_NS
     from detector.delivery.decisions.known_incidents import known_series
     from detector.incidents.decision import Decision
 
@@ -129,13 +131,15 @@ def mute(args: argparse.Namespace) -> int:
     if not 0 <= seconds <= _LONGEST_SECONDS:
         raise ConfigError(f"--for: {args.duration} is not between 0s and 366d")
     at_ns = _time_of(args.at) if args.at else time.time_ns()
+    until_ns = at_ns + round(seconds * 1e9)
+    if not EARLIEST_NS <= at_ns <= until_ns <= LATEST_NS:
+        raise ConfigError("--at and --for: the mute does not lie between the years 1678 and 2261")
     connection, topics = _place(args)
     if not args.unseen:
         known = known_series(connection, topics)
         if args.series not in known:
             raise _no_series(args.series, list(known))
         _note_clock(args, known[args.series], at_ns)
-    until_ns = at_ns + round(seconds * 1e9)
     decision = Decision(_new_id(), "mute", args.series, at_ns, until_ns=until_ns)
     return _decide(args, connection, topics, _signed(args, decision))
 
@@ -220,6 +224,28 @@ def _note_clock(args: argparse.Namespace, newest_ns: int, at_ns: int) -> None:
             f" to rows from {iso(at_ns)} on; --at sets another time",
             file=sys.stderr,
         )
+
+
+def _check_channels(args: argparse.Namespace, notice: Notice) -> None:
+    """Raise UnknownError where --channel names one that neither the incident nor the model knows."""
+    named = {one.name for one in (*notice.channels, *notice.at_start, *notice.newest)}
+    if set(args.channel) <= named:
+        return
+    from detector.artifact.registry import open_artifact
+    from detector.config.load import load_config
+
+    try:
+        known = open_artifact(load_config(Path(args.config)).model.path).spec.channel_names
+        of = "the model"
+    except DetectorError as error:
+        known, of = tuple(sorted(named)), f"the incident (and the model cannot be read: {error})"
+    for name in args.channel:
+        if name not in known and name not in named:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean `{near[0]}`?" if near else ""
+            more = f" and {len(known) - _MOST_SHOWN} more" if len(known) > _MOST_SHOWN else ""
+            shown = ", ".join(known[:_MOST_SHOWN]) + more
+            raise UnknownError(f"--channel: {of} has no channel {name}{hint}; its channels: {shown}")
 
 
 def _blamed(notice: Notice) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from detector.incidents.decision import Decision
 
 _EVENTS = ("accepted", "rejected", "muted")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_NS, LATEST_NS = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 10**9 for year in (1678, 2262))
 
 
 class DecisionError(DetectorError):
@@ -106,6 +107,13 @@ def _decision(record: _Record) -> Decision:
 
 
 def _nanoseconds(when: datetime) -> int:
-    """Return a time in nanoseconds since the epoch; no zone means UTC, as everywhere."""
+    """Return a time in nanoseconds since the epoch; no zone means UTC, as everywhere.
+
+    Raises:
+        DecisionError: 64 bits do not hold the time, as in the years before 1678 and after 2261.
+    """
     since = (when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+    found = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+    if not EARLIEST_NS <= found <= LATEST_NS:
+        raise DecisionError(f"{when.isoformat()} is not a time between the years 1678 and 2261")
+    return found

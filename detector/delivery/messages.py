@@ -91,20 +91,22 @@ class MessageEncoder:
             body = {"event": event.kind, "at": iso(event.at_ns), **incident_json(event.incident)}
             yield Message(self.topics.alerts, event.incident.series.encode(), orjson.dumps(body))
 
-    def mutes(self, decisions: tuple[Applied, ...]) -> Iterator[Message]:
-        """Yield a message for each series that was muted; other decisions are events of their incidents."""
+    def decisions(self, decisions: tuple[Applied, ...]) -> Iterator[Message]:
+        """Yield a message for each series that was muted, and for each decision that was ignored.
+
+        Other decisions are events of their incidents. Those that are older than their series are left out:
+        a series that comes back meets all of them again.
+        """
         for applied in decisions:
-            if applied.decision.action == "mute" and applied.outcome == "applied":
-                series, at = applied.decision.series, iso(applied.at_ns)
-                body: dict[str, Any] = {
-                    "event": "muted",
-                    "at": at,
-                    "id": applied.decision.id,
-                    "series": series,
-                }
-                body |= {"state": "muted", "severity": "info", "reason": "muted", "start": at}
-                body |= {"model": self.model, "version": self.version, "decision": applied_json(applied)}
-                yield Message(self.topics.alerts, series.encode(), orjson.dumps(body))
+            kind = "ignored" if applied.outcome == "ignored" else "muted"
+            is_told = applied.decision.action == "mute" or kind == "ignored"
+            if not is_told or applied.reason == "older than the series":
+                continue
+            series, at = applied.decision.series, iso(applied.at_ns)
+            body: dict[str, Any] = {"event": kind, "at": at, "id": applied.decision.id, "series": series}
+            body |= {"state": kind, "severity": "info", "reason": applied.reason or "muted", "start": at}
+            body |= {"model": self.model, "version": self.version, "decision": applied_json(applied)}
+            yield Message(self.topics.alerts, series.encode(), orjson.dumps(body))
 
     def dead_letters(self, rejects: tuple[Reject, ...]) -> Iterator[Message]:
         """Yield rejected messages unchanged, with their origin and the reason as headers."""
@@ -200,7 +202,7 @@ def applied_json(applied: Applied) -> dict[str, Any]:
     """Return an applied decision as JSON values: its record, with the row at which it took effect."""
     learnt = [{"name": one.name, "old": one.old, "new": one.new} for one in applied.learnt]
     record = decision_json(applied.decision) | {"at": iso(applied.at_ns)}
-    return record | {"by": applied.by, "outcome": applied.outcome, "learnt": learnt}
+    return record | {"by": applied.by, "outcome": applied.outcome, "reason": applied.reason, "learnt": learnt}
 
 
 def fold_json(fold: IncidentGroup) -> dict[str, Any]:

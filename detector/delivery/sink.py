@@ -61,7 +61,7 @@ class MessageSink:
         """Collect verdicts, changes of incidents, mutes and rejected messages; nothing is sent yet."""
         self._messages += self.encoder.verdicts(result.verdicts)
         self._messages += self.encoder.incidents(result.incidents)
-        self._messages += self.encoder.mutes(result.decisions)
+        self._messages += self.encoder.decisions(result.decisions)
         self._messages += self.encoder.dead_letters(batch.rejects)
 
     def commit(self, position: Position | None) -> None:

@@ -112,7 +112,7 @@ class Engine:
         """
         parts = self._parts
         slots = parts.number(readings.names)
-        self._decisions.take_in(parts)
+        self._decisions.take_in(parts, readings.names)
         rounds = Rounds(parts, parts.incidents.update)
         _judge_readings(parts, self._decisions, rounds, slots, readings)  # 1. judge
         absent = watch(parts, slots, readings, now_ns)  # 2. watch

@@ -86,6 +86,7 @@ class Status:
             "common_scale_rows": snapshot.totals["common_scale_rows"],
             "channels_missing": int(np.count_nonzero(latest.missing)),
             "missing_rights": [" on ".join(one) for one in self.metrics.sources.missing_rights()],
+            "decisions_readable": self.metrics.sources.decisions_readable(),
             "split_series": _split(self.metrics.sources.split_series()),
             "error_psi": None if math.isnan(snapshot.psi) else round(snapshot.psi, 3),
             "readings": snapshot.totals["readings"],
@@ -209,11 +210,13 @@ def _split(split: Split) -> dict[str, Any]:
 
 
 def _kafka(status: Mapping[str, Any]) -> str:
-    """Return lines about missing rights and about series from several partitions; empty without any."""
+    """Return lines about missing rights, about decisions, and about series from several partitions; empty without any."""
     split, found = status["split_series"], ""
     if status["missing_rights"]:
         missing = html.escape("; ".join(status["missing_rights"]))
         found = f'<h2 class="bad">Waiting for rights in Kafka: {missing}</h2>\n'
+    if not status["decisions_readable"]:
+        found += '<h2 class="bad">Decisions cannot be read: accept, reject and mute have no effect</h2>\n'
     if not split["num"]:
         return found
     return found + (

@@ -11,6 +11,14 @@ from typing import Literal
 
 Action = Literal["accept", "reject", "mute"]
 Outcome = Literal["applied", "ignored"]
+Ignored = Literal[
+    "its incident is not open",
+    "it was rejected before",
+    "no level changed",
+    "expired",
+    "older than the series",
+]
+"""Why a decision changed nothing. The last one also stands for the others at the first row of a series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,8 @@ class Applied:
     """A decision at the row where it took effect.
 
     at_ns    start of the first row to which it applies
-    outcome  ignored: its incident was not open at that row
+    outcome  ignored: it changed nothing
+    reason   why it was ignored; None where it was applied
     by       who decided: a person, or the rule `on_lasting = "learn"`
     learnt   the channels whose level was accepted
     """
@@ -62,3 +71,4 @@ class Applied:
     outcome: Outcome = "applied"
     by: Literal["person", "policy"] = "person"
     learnt: tuple[Learnt, ...] = ()
+    reason: Ignored | None = None

@@ -192,7 +192,7 @@ class SilenceWatch:
         if len(fallen) == 0:
             return SilenceEvents()
         muted = self._mutes(tuple(self._names[slot] for slot in known[fallen].tolist()), now_ns)
-        muted |= self._incidents.mutes.at(known[fallen], np.full(len(fallen), now_ns))
+        muted |= self._muted_by_people(known[fallen], now_ns)
         events, changed = [], []
         for at in fallen[~muted].tolist():
             slot, name = int(known[at]), self._names[int(known[at])]
@@ -204,6 +204,19 @@ class SilenceWatch:
             events.append(IncidentEvent("opened", now_ns, incident))
             changed.append(slot)
         return SilenceEvents(tuple(events), tuple(changed))
+
+    def _muted_by_people(self, slots: NDArray[np.int32], now_ns: int) -> NDArray[np.bool_]:
+        """Return which series are muted at `now_ns`, bool [n]. The last mute to begin by then counts.
+
+        That includes mutes that wait for a row: a machine that was switched off sends none.
+        """
+        muted = self._incidents.mutes.at(slots, np.full(len(slots), now_ns))
+        for place, slot in enumerate(slots.tolist()):
+            track = self._incidents.track(self._names[slot])
+            for one in () if track is None else track.pending:
+                if one.action == "mute" and one.until_ns is not None and one.at_ns <= now_ns:
+                    muted[place] = now_ns < one.until_ns
+        return muted
 
     def _mutes(self, names: tuple[str, ...], now_ns: int) -> NDArray[np.bool_]:
         """Return which names are in maintenance by the service's clock, bool [names]."""

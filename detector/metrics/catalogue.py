@@ -171,6 +171,9 @@ LOOP = (
     _counter("deleted_messages", "Input messages that retention deleted before they were read"),
     _gauge("missing_rights", "1 for each right in Kafka that this process had and lacks", "right resource"),
     _counter("refused_requests", "Attempts that Kafka refused because this process lacks a right"),
+    _gauge(
+        "decisions_readable", "1: decisions of people are read; 0: accept, reject and mute have no effect"
+    ),
     _gauge("series_in_several_partitions", "Series that come from several partitions, without a key"),
     _counter(
         "transactions",

@@ -143,6 +143,7 @@ def _loop(snapshot: EngineView, sources: Sources) -> Iterator[Metric]:
     yield _plain("deleted_messages_total", sources.deleted())
     yield _labelled("missing_rights", dict.fromkeys(sources.missing_rights(), 1))
     yield _plain("refused_requests_total", sources.refused_requests())
+    yield _plain("decisions_readable", sources.decisions_readable())
     yield _plain("series_in_several_partitions", sources.split_series().num)
 
 

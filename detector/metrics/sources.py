@@ -53,6 +53,10 @@ class Sources(Protocol):
         """Return how often Kafka refused for want of a right."""
         ...
 
+    def decisions_readable(self) -> bool:
+        """Return whether what people decide reaches this process."""
+        ...
+
     def split_series(self) -> Split:
         """Return the series that come from several partitions."""
         ...
@@ -107,6 +111,9 @@ class NoSources:
 
     def refused_requests(self) -> int:
         return 0
+
+    def decisions_readable(self) -> bool:
+        return True
 
     def split_series(self) -> Split:
         return Split()

@@ -77,8 +77,8 @@ class Notice(msgspec.Struct, frozen=True):
 
     @property
     def is_told(self) -> bool:
-        """Whether receivers get it: a mute is no incident, and `resolved` has what was accepted."""
-        return self.event not in ("muted", "accepted")
+        """Whether receivers get it: no mute and no ignored decision. `resolved` has what was accepted."""
+        return self.event not in ("muted", "ignored", "accepted")
 
     @property
     def is_resolved(self) -> bool:

@@ -183,6 +183,7 @@ class Daemon:
             models=model_reloads,
             settings=config_reloads,
             self_checks_of=self._self_checks,
+            decisions=self._decisions,
         )
         return Metrics(
             self._engine,

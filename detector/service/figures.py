@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from connectors.records import StreamSource
+from detector.delivery.decisions.decision_topic import DecisionReader
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.missing_rights import MissingRights
 from detector.delivery.recovery import Recovery
@@ -29,6 +30,7 @@ class ServiceFigures:
     alerting           the notifiers of [[notify]]
     models, settings   reloads of the model and of the configuration
     self_checks_of     the self-checks
+    decisions          the reader of decisions
     """
 
     source: StreamSource
@@ -40,6 +42,7 @@ class ServiceFigures:
     models: ReloadCounts
     settings: ReloadCounts
     self_checks_of: SelfChecks
+    decisions: DecisionReader
 
     def lag(self) -> Mapping[int, int]:
         """Return partition -> messages that are not read yet."""
@@ -76,6 +79,10 @@ class ServiceFigures:
     def refused_requests(self) -> int:
         """Return how often Kafka refused for want of a right."""
         return self.rights.refused
+
+    def decisions_readable(self) -> bool:
+        """Return whether what people decide reaches this process."""
+        return self.decisions.is_readable
 
     def split_series(self) -> Split:
         """Return the series that come from several partitions."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 from detector import logs
 from detector.delivery.messages import iso
@@ -54,17 +55,26 @@ def log_incident(event: IncidentEvent) -> None:
 
 
 def log_decisions(decisions: Iterable[Applied]) -> None:
-    """Log one line for each mute, and for each decision that came too late for its incident."""
+    """Log one line for each mute, for its end, and for each decision that changed nothing.
+
+    Decisions that are older than their series have one line a series.
+    """
+    older: dict[str, int] = {}
     for applied in decisions:
         decision = applied.decision
-        if applied.outcome == "ignored":
-            told = {"series": decision.series, "incident": decision.incident, "who": decision.who}
-            logs.event(f"{decision.action} ignored: its incident is not open", logging.WARNING, **told)
+        told: dict[str, Any] = {"series": decision.series, "who": decision.who, "why": decision.why}
+        if applied.reason == "older than the series":
+            older[decision.series] = older.get(decision.series, 0) + 1
+        elif applied.outcome == "ignored":
+            told["incident"] = decision.incident
+            logs.event(f"{decision.action} ignored: {applied.reason}", logging.WARNING, **told)
         elif decision.action == "mute" and decision.until_ns is not None:
-            until = iso(decision.until_ns)
-            logs.event(
-                "series muted", series=decision.series, until=until, who=decision.who, why=decision.why
-            )
+            if decision.until_ns <= applied.at_ns:
+                logs.event("mute of series ended", **told)
+            else:
+                logs.event("series muted", until=iso(decision.until_ns), **told)
+    for series, num in older.items():
+        logs.event("decisions ignored: older than the series", series=series, decisions=num)
 
 
 def _decided(applied: Applied) -> dict[str, object]:

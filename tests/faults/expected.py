@@ -50,7 +50,7 @@ class Output:
             self.decisions[(told["id"], told["action"], told["at"], body["at"], learnt)] += 1
         if body["event"] == "opened":
             self.opened.append(body)
-        if body["event"] == "muted":
+        if body["event"] in ("muted", "ignored"):
             return
         fate = (body["event"], body["at"], body["severity"], body["end"], body["ending"])
         self.incidents[(body["id"], *fate, body["flapping"], *body["held_by"])] += 1
@@ -78,7 +78,7 @@ def expected_output(
             result = engine.step(decoded.readings)
             for message in encoder.verdicts(result.verdicts):
                 output.add_scores(json.loads(message.value))
-            for message in (*encoder.incidents(result.incidents), *encoder.mutes(result.decisions)):
+            for message in (*encoder.incidents(result.incidents), *encoder.decisions(result.decisions)):
                 output.add_alert(json.loads(message.value))
             for reject in decoded.rejects:
                 output.letters[(partition, reject.offset, reject.reason)] += 1

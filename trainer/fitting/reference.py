@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.reference import BUDGET_SHARE, Reference, least_history, num_features
+from detector.artifact.reference import Reference, least_history, num_features
 from detector.artifact.spec import Spec
 from detector.calibration.cumulative_threshold import SumTail, cumulative_thresholds, sum_tail
 from detector.scoring.lasting.reference import RunningMeans, features, owners, predicted

@@ -24,7 +24,10 @@ from detector import logs
 from detector.delivery.decision_records import DecisionError, decode_decision, encode_decision
 from detector.incidents.decision import Decision
 
-_POLL_SECONDS, _LOOK_SECONDS = 0.5, 5.0
+_POLL_SECONDS, _LOOK_SECONDS = 0.5, 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
+_SURE_POLLS = 4
+"""After a refusal so many polls in a row must go well: an empty answer may come before the next refusal."""
 _SETTINGS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 Numbered = tuple[int, Decision]
@@ -40,19 +43,28 @@ def write_decision(connection: Connection, topic: str, decision: Decision) -> No
     """Write a decision; create the topic if it is missing.
 
     Raises:
-        KafkaError: the decision is not acknowledged, or the topic is missing and cannot be created.
+        KafkaError: the decision is not acknowledged, the topic is missing and cannot be created, or it has
+            several partitions.
     """
     ensure_topics(connection, [decisions_topic(topic)])
+    facts = look_up(connection, [topic]).get(topic)
+    if facts is not None:
+        _check_partitions(topic, facts)
     with closing(Producer(connection)) as producer:
         message = Message(topic, decision.series.encode(), encode_decision(decision), (), 0)
         producer.produce([message])
+
+
+class SeveralPartitionsError(KafkaError):
+    """The topic has several partitions, so that decisions have no common order."""
 
 
 class DecisionReader:
     """Follows the topic in a thread of its own.
 
     `start`, `wait` and `take` belong to one thread, that of the loop. A topic that is missing, was
-    deleted or may not be read is looked for again and again, and is logged once.
+    deleted or may not be read is looked for again and again, each time after a longer pause. It is logged
+    once, and once more when it is read again. Any thread may read `is_readable`.
     """
 
     def __init__(self, connection: Connection, topic: str) -> None:
@@ -62,6 +74,8 @@ class DecisionReader:
         self._is_read = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="decisions", daemon=True)
         self._source, self._complained = 0, ""
+        self._pause, self._good_polls, self._was_missing = _FIRST_PAUSE, 0, False
+        self.is_readable = False
 
     def start(self) -> None:
         """Begin to read."""
@@ -93,26 +107,30 @@ class DecisionReader:
         while not self._stop.is_set():
             try:
                 facts = look_up(self._connection, [self._topic]).get(self._topic)
-                if facts is not None:
-                    self._read(facts)
+                if facts is None:
+                    self._note_missing()
                 else:
-                    self._is_read.set()  # nobody has decided anything yet
-            except RightMissingError as error:
+                    self._was_missing = False
+                    _check_partitions(self._topic, facts)
+                    self._read(facts)
+                    continue  # it was replaced, or we are stopped
+            except (RightMissingError, SeveralPartitionsError) as error:
                 self._complain(str(error))
-                self._is_read.set()  # to wait for the right would stop everything else
+                self._is_read.set()  # to wait for a person would stop everything else
             except KafkaError as error:
                 self._complain(str(error))
             except Exception as error:  # a thread that ended here would ignore decisions, unnoticed
                 logging.getLogger(__name__).debug("reading decisions failed", exc_info=True)
                 self._complain(f"{type(error).__name__}: {error}")
-            self._stop.wait(_LOOK_SECONDS)
+            self._stop.wait(self._pause)
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def _read(self, facts: TopicFacts) -> None:
         """Read the topic from its beginning until it is replaced or we are stopped."""
         source = zlib.crc32(facts.identity.encode())
         with self._lock:
             self._source, self._found = source, []
-        next_look = time.monotonic() + _LOOK_SECONDS
+        next_look, self._good_polls = time.monotonic() + _LOOK_SECONDS, 0
         with (
             translated(self._connection, f"cannot read topic {self._topic}"),
             TopicTail(self._connection, [self._topic]) as tail,
@@ -122,14 +140,30 @@ class DecisionReader:
                 found = [one for one in map(self._decoded, tail.poll_numbered(_POLL_SECONDS)) if one]
                 with self._lock:
                     self._found += found
-                if not self._is_read.is_set() and all(tail.position()[at] >= end[at] for at in end):
-                    self._is_read.set()
-                    self._complained = ""
+                if not self.is_readable and all(tail.position()[at] >= end[at] for at in end):
+                    self._note_good_poll()
                 if time.monotonic() > next_look:
                     next_look = time.monotonic() + _LOOK_SECONDS
                     now = look_up(self._connection, [self._topic]).get(self._topic)
-                    if now is None or now.identity != facts.identity:
+                    if now != facts:
                         return
+
+    def _note_good_poll(self) -> None:
+        """Take in that everything was read without a refusal; after some such polls nothing is wrong."""
+        self._is_read.set()
+        self._good_polls += 1
+        if self._complained and self._good_polls < _SURE_POLLS:
+            return
+        if self._complained:
+            logs.event("decisions are read again", topic=self._topic)
+        self.is_readable, self._complained, self._pause = True, "", _FIRST_PAUSE
+
+    def _note_missing(self) -> None:
+        """Complain from the second look on: a topic that was just created may not be seen at once."""
+        if self._was_missing:
+            self._complain("the topic does not exist, or this login may not describe it")
+        self._is_read.set()  # nobody can have decided anything that we could read
+        self._was_missing, self.is_readable = True, False
 
     def _decoded(self, record: tuple[int, Message]) -> Numbered | None:
         """Return the decision of a message; one that is none is logged and left out."""
@@ -142,6 +176,7 @@ class DecisionReader:
         return None if decision is None else (offset, decision)
 
     def _complain(self, error: str) -> None:
+        self.is_readable = False
         if error != self._complained:
             self._complained = error
             logs.event(
@@ -149,5 +184,14 @@ class DecisionReader:
                 logging.WARNING,
                 topic=self._topic,
                 error=error,
-                remedy="give this login the right to read and describe the topic",
+                remedy="give this login the right to read and describe the topic; it has one partition",
             )
+
+
+def _check_partitions(topic: str, facts: TopicFacts) -> None:
+    """Raise SeveralPartitionsError where offsets do not order the decisions."""
+    if facts.num_partitions != 1:
+        raise SeveralPartitionsError(
+            f"topic {topic} has {facts.num_partitions} partitions, and decisions need one order: create it"
+            " again with 1 partition"
+        )

@@ -32,7 +32,9 @@ def accept(parts: Parts, slot: int, applied: Applied) -> tuple[Applied, tuple[In
         applied: the decision, at the row from which the new level is the normal one.
 
     Returns:
-        The decision with what was learnt, and the events: `accepted`, then `resolved`.
+        The decision with what was learnt, and the events: `accepted`, then `resolved`. Where no level would
+        move, the decision is ignored, and the incident stays open: the model lacks the channels, or
+        their departure is unknown.
     """
     name = parts.series.names[slot]
     track = parts.incidents.track_of(name)
@@ -49,6 +51,8 @@ def accept(parts: Parts, slot: int, applied: Applied) -> tuple[Applied, tuple[In
     learnt = tuple(
         Learnt(known[at], float(old[at]), float(old[at] + by[at])) for at in np.flatnonzero(by).tolist()
     )
+    if not learnt:
+        return replace(applied, outcome="ignored", reason="no level changed"), ()
     parts.window_scorer.accept(slot, by, incident.start_ns // interval_ns)
     parts.row_scorer.accept(slot)
     applied = replace(applied, learnt=learnt)
@@ -92,8 +96,10 @@ class Learning:
                 continue
             finish_waiting(np.array([slot], np.int32))
             incident = self._due(slot, at_ns)  # the waiting rows may have ended it
-            if incident is not None:
-                events += accept(parts, slot, Applied(_policy(incident, at_ns), at_ns, by="policy"))[1]
+            if incident is None:
+                continue
+            applied, found = accept(parts, slot, Applied(_policy(incident, at_ns), at_ns, by="policy"))
+            events += found if applied.outcome == "applied" else [self._offered(incident, at_ns)]
         return tuple(events)
 
     def _due(self, slot: int, at_ns: int) -> Incident | None:
@@ -102,6 +108,12 @@ class Learning:
         if incident is None or due_policy(self._parts.incidents.rules, incident, at_ns) != "learn":
             return None
         return incident
+
+    def _offered(self, incident: Incident, at_ns: int) -> IncidentEvent:
+        """Offer an incident that cannot be learnt to a person, once."""
+        track = self._parts.incidents.track_of(incident.series)
+        track.incident = replace(incident, lasting_ns=at_ns)
+        return IncidentEvent("lasting", at_ns, track.incident)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Do nothing: it keeps nothing of a series."""

@@ -33,6 +33,7 @@ class Decisions:
     given    by series, with their numbers in ascending order
     newest   the greatest number given
     fresh    series with decisions that may not have been taken in
+    is_new   whether known series may be among `fresh`, and not only those whose first reading is to come
     waiting  series with decisions that wait for their row
     applied  what took effect or was ignored since the last `take_applied`
     """
@@ -41,6 +42,7 @@ class Decisions:
     given: dict[str, list[tuple[int, Decision]]] = field(default_factory=dict)
     newest: int = -1
     fresh: set[str] = field(default_factory=set)
+    is_new: bool = False
     waiting: set[str] = field(default_factory=set)
     applied: list[Applied] = field(default_factory=list)
 
@@ -54,24 +56,36 @@ class Decisions:
                 self.newest = number
                 self.given.setdefault(decision.series, []).append((number, decision))
                 self.fresh.add(decision.series)
+                self.is_new = True
 
     def meet(self, parts: Parts, names: Sequence[str]) -> None:
         """Look again at series that were restored, or moved to other parts of an engine."""
         tracks = [parts.incidents.track(name) for name in names]
         self.fresh.update(name for name in names if name in self.given)
+        self.is_new = True
         pending = zip(names, tracks, strict=True)
         self.waiting.update(name for name, track in pending if track is not None and track.pending)
 
-    def take_in(self, parts: Parts) -> None:
-        """Make the decisions about known series part of their states, which become urgent to save."""
-        for name in sorted(self.fresh):
-            if name not in parts.series:
-                continue
+    def take_in(self, parts: Parts, names: Sequence[str]) -> None:
+        """Make the decisions about known series part of their states, which become urgent to save.
+
+        Mutes that are over and were taken in by an earlier step are not kept: that step is committed.
+
+        Args:
+            parts: the parts of the engine.
+            names: the series that send readings in this step.
+        """
+        some = self.fresh if self.is_new else self.fresh.intersection(names)
+        self.is_new = False
+        for name in sorted(one for one in some if one in parts.series):
             self.fresh.discard(name)
             slot = int(parts.series.of([name])[0])
             source, number = parts.decided.data[slot].tolist()
             taken = number if source == self.source else -1
-            new = [(number, one) for number, one in self.given.get(name, ()) if number > taken]
+            given = self.given.get(name, [])
+            newest_ns = _newest_ns(parts, slot)
+            given[:] = [(at, one) for at, one in given if at > taken or not _is_over(one, newest_ns)]
+            new = [(at, one) for at, one in given if at > taken]
             if new:
                 parts.decided.data[slot] = self.source, new[-1][0]
                 parts.incidents.track_of(name).pending += [one for _, one in new]
@@ -151,19 +165,49 @@ def _applied(
     """Let one decision take effect before the row at `at_ns`; return what became of it, and the events."""
     slot = int(parts.series.of([decision.series])[0])
     decision = replace(decision, at_ns=at_ns)  # as a replay gets it
-    applied = Applied(decision, at_ns)
+    events: tuple[IncidentEvent, ...] = ()
     if decision.action == "mute":
-        parts.incidents.mutes.set(slot, at_ns, at_ns if decision.until_ns is None else decision.until_ns)
-        return applied, ()
+        applied = _mute(parts, slot, Applied(decision, at_ns))
+    else:
+        if decision.action == "accept":
+            rounds.finish_waiting(np.array([slot], np.int32))
+        applied, events = _about_incident(parts, slot, Applied(decision, at_ns))
+    if applied.outcome == "ignored" and _newest_ns(parts, slot) < 0:
+        applied = replace(applied, reason="older than the series")
+    return applied, events
+
+
+def _mute(parts: Parts, slot: int, applied: Applied) -> Applied:
+    """Mute a series. One that is over by now ends the mute in force; without such a mute it is ignored."""
+    at_ns, until_ns = applied.at_ns, applied.decision.until_ns
+    mutes = parts.incidents.mutes
+    until_ns = at_ns if until_ns is None else until_ns
+    if until_ns <= at_ns and not mutes.at(np.array([slot], np.int32), np.array([at_ns]))[0]:
+        return replace(applied, outcome="ignored", reason="expired")
+    mutes.set(slot, at_ns, until_ns)
+    return applied
+
+
+def _about_incident(parts: Parts, slot: int, applied: Applied) -> tuple[Applied, tuple[IncidentEvent, ...]]:
+    """Accept or reject the open incident of a series."""
+    decision = applied.decision
     track = parts.incidents.track_of(decision.series)
-    if decision.action == "accept":
-        rounds.finish_waiting(np.array([slot], np.int32))
     incident = track.incident
     if incident is None or incident.id != decision.incident or incident.reason not in MODEL_REASONS:
-        return replace(applied, outcome="ignored"), ()
+        return replace(applied, outcome="ignored", reason="its incident is not open"), ()
     if decision.action == "accept":
         return accept(parts, slot, applied)
     if incident.is_rejected:
-        return replace(applied, outcome="ignored"), ()
+        return replace(applied, outcome="ignored", reason="it was rejected before"), ()
     track.incident = replace(incident, decision=applied)
-    return applied, (IncidentEvent("rejected", at_ns, track.incident),)
+    return applied, (IncidentEvent("rejected", applied.at_ns, track.incident),)
+
+
+def _newest_ns(parts: Parts, slot: int) -> int:
+    """Return the start of the newest row of a series, nanoseconds; below 0 where there is none."""
+    newest = int(parts.window_scorer.newest(np.array([slot], np.int32))[0])
+    return -1 if newest < 0 else newest * int(parts.grid.intervals.data[slot])
+
+
+def _is_over(decision: Decision, newest_ns: int) -> bool:
+    return decision.action == "mute" and decision.until_ns is not None and decision.until_ns <= newest_ns

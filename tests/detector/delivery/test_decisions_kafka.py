@@ -124,7 +124,7 @@ def replayed(entry: Path, file: Path, alerts: list[dict], directory: Path) -> li
     result = engine.step(readings())
     spec = artifact.spec
     encoder = MessageEncoder(Topics.of("x"), spec.name, artifact.version, spec.channel_names)
-    found: list[Message] = [*encoder.incidents(result.incidents), *encoder.mutes(result.decisions)]
+    found: list[Message] = [*encoder.incidents(result.incidents), *encoder.decisions(result.decisions)]
     return [json.loads(one.value) for one in found]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,11 +16,16 @@ from hypothesis import strategies as st
 
 from connectors.records import Readings
 from detector.artifact.spec import Scoring
+from detector.delivery.decision_records import decode_decision
+from detector.delivery.messages import MessageEncoder, Topics
+from detector.engine.decided.decisions import Decisions
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.engine.snapshot import decode_state, encode_state
 from detector.incidents.decision import Applied, Decision
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.incidents.rules import ChannelRule, IncidentRules
+from detector.notify.notice import parse
+from detector.scoring.row_scorer import RowScorer
 from tests.support.artifacts import make_artifact
 from tests.support.strategies import INTERVAL_NS, NAMES, cuts_of, part, readings_of
 
@@ -28,6 +34,7 @@ LEARN = dataclasses.replace(OFFER, on_lasting="learn", lasting_after_ns=20 * INT
 MIXED = dataclasses.replace(OFFER, channels={"fl*": ChannelRule(on_lasting="learn"), "p*": ChannelRule()})
 RULES = [OFFER, LEARN, MIXED]
 LATER = {"scoring": Scoring(delay=2), "more": (("linear", 4),)}
+ENCODER = MessageEncoder(Topics.of("out"), "pump", "1", ("flow", "pressure"))
 KINDS: list[dict[str, Any]] = [{"family": "linear"}, {"family": "linear", **LATER}]
 
 
@@ -275,7 +282,99 @@ def test_a_decision_about_an_incident_that_is_over_is_ignored(action: str) -> No
     readings = shifted(5.0, back_at=260)
     results = run(readings, about(readings, action, 350))
     assert results[0].incidents == run(readings)[0].incidents
-    assert [one.outcome for one in applied(results)] == ["ignored"]
+    assert [(one.outcome, one.reason) for one in applied(results)] == [
+        ("ignored", "its incident is not open")
+    ]
+
+
+@pytest.mark.parametrize("channels", [("flwo",), ("flwo", "preessure")])
+@pytest.mark.parametrize("row", [210, 320])
+def test_an_acceptance_that_moves_no_level_changes_nothing(channels: tuple[str, ...], row: int) -> None:
+    readings = shifted(5.0)
+    results = run(readings, about(readings, "accept", row, channels=channels))
+    plain = run(readings)
+    assert changes(results) == changes(plain)
+    assert scores(results, 0, 400).tobytes() == scores(plain, 0, 400).tobytes()
+    assert [(one.outcome, one.reason) for one in applied(results)] == [("ignored", "no level changed")]
+
+
+def test_what_cannot_be_learnt_is_offered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings, unknown = shifted(5.0), lambda track, num: np.full(num, np.nan)
+    monkeypatch.setattr("detector.engine.decided.acceptance.level_of", unknown)
+    monkeypatch.setattr(RowScorer, "departed", lambda self, slot: np.full(2, np.nan))
+    found = kinds(run(readings, rules=LEARN))
+    assert [kind for kind in found if kind != "escalated"] == ["opened", "lasting"]
+
+
+def test_a_second_rejection_says_so() -> None:
+    readings = shifted(5.0)
+    first = about(readings, "reject", 230)
+    found = applied(run(readings, first, dataclasses.replace(first, id="again", at_ns=time_of(240))))
+    assert [one.reason for one in found] == [None, "it was rejected before"]
+
+
+@pytest.mark.parametrize("until", [150, 160])
+def test_a_mute_that_is_over_when_it_comes_is_expired_and_one_in_force_is_ended(until: int) -> None:
+    readings = shifted(5.0)
+    late = Decision("late", "mute", NAMES[0], time_of(150), until_ns=time_of(until))
+    live = engine_of({})
+    results = [live.step(part(readings, 0, 191))]
+    live.decide([(0, late)])
+    results.append(live.step(part(readings, 191, 193)))
+    live.decide([(1, Decision("long", "mute", NAMES[0], time_of(0), until_ns=time_of(900)))])
+    results.append(live.step(part(readings, 193, 260)))
+    assert "opened" not in kinds(results)
+    live.decide([(2, dataclasses.replace(late, id="end"))])
+    results += [live.step(part(readings, 260, 400)), live.flush()]
+    assert [one.reason for one in applied(results)] == ["expired", None, None]
+    assert changes(results)[0] == ("opened", 259)  # the row that was still open
+
+
+def test_a_series_that_comes_later_than_decisions_about_it_publishes_none_of_them() -> None:
+    readings = shifted(5.0)
+    old = [
+        Decision("a", "accept", NAMES[0], 5, "some incident"),
+        Decision("b", "reject", NAMES[0], 6, "some incident"),
+        Decision("c", "mute", NAMES[0], 7, until_ns=8),
+    ]
+    ahead = Decision("d", "mute", NAMES[0], 9, until_ns=time_of(300))
+    results = run(readings, *old, ahead)
+    found = {one.decision.id: one.reason for one in applied(results)}
+    assert found == {**dict.fromkeys("abc", "older than the series"), "d": None}
+    assert changes(results)[0] == ("opened", 300)
+    told = [json.loads(one.value or b"") for one in ENCODER.decisions(tuple(applied(results)))]
+    assert [one["decision"]["id"] for one in told] == ["d"]
+
+
+def test_an_ignored_decision_is_a_message_with_its_reason_and_no_replay_repeats_it() -> None:
+    readings = shifted(5.0, back_at=260)
+    results = run(readings, about(readings, "accept", 350))
+    (message,) = ENCODER.decisions(tuple(applied(results)))
+    assert message.value is not None
+    told = json.loads(message.value)
+    assert (message.topic, told["event"], told["state"]) == ("out.alerts", "ignored", "ignored")
+    assert told["reason"] == told["decision"]["reason"] == "its incident is not open"
+    assert told["decision"]["outcome"] == "ignored"
+    assert decode_decision(message.value) is None
+    assert not parse(message.value).is_told
+
+
+def test_series_of_other_processes_cost_nothing_and_mutes_that_are_over_are_not_kept() -> None:
+    readings, decisions = shifted(5.0), Decisions()
+    engine = engine_of({})
+    engine._decisions = decisions
+    strangers = [Decision(f"s{at}", "mute", f"other-{at}", 5, until_ns=10) for at in range(50)]
+    mutes = [
+        Decision(f"m{at}", "mute", NAMES[0], time_of(at), until_ns=time_of(at + 1)) for at in range(5, 195, 5)
+    ]
+    engine.decide(numbered([*strangers, *mutes[:20]]))
+    taken = list(applied([engine.step(part(readings, 0, 150))]))
+    assert not decisions.is_new
+    engine.decide([(100 + at, one) for at, one in enumerate(mutes[20:])])
+    taken += applied([engine.step(part(readings, 150, 200))])
+    assert [one.decision.id for one in taken] == [one.id for one in mutes]
+    assert len(decisions.given[NAMES[0]]) == len(mutes) - 20
+    assert len(decisions.fresh) == len(strangers), "they wait for the process to get these series"
 
 
 @pytest.mark.parametrize("late", [0, 7, 33])

@@ -124,6 +124,16 @@ def test_the_status_page_escapes_names_from_outside() -> None:
     assert json.loads(json.dumps(status.json()))["series"]["ok"] == 1
 
 
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_the_status_page_says_where_decisions_have_no_effect(is_readable: bool) -> None:
+    metrics = Metrics(Engine(make_artifact()), 10, "1", FixedSources(decisions_readable=is_readable))
+    status = Status(metrics)
+    assert status.json()["decisions_readable"] is is_readable
+    assert ("accept, reject and mute have no effect" in status.page()) is not is_readable
+    exposition = metrics.exposition("text/plain")[0].decode()
+    assert f"\nstreamgauge_decisions_readable {float(is_readable)}\n" in exposition
+
+
 def test_the_status_page_shows_incidents_lag_age_and_drift() -> None:
     import dataclasses
     import time

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from connectors.records import Readings
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.engine.snapshot import SeriesState, decode_state, encode_state
+from detector.incidents.decision import Decision
 from detector.incidents.filters.maintenance import Maintenance, OneOff
 from detector.incidents.rules import IncidentRules, WatchdogRules
 from detector.scoring.verdicts import State
@@ -213,3 +216,29 @@ def test_other_limits_hold_from_the_next_tick_on_and_what_is_open_stays() -> Non
     engine.use_rules(IncidentRules())
     assert changes(engine.tick(NOON + 99 * MINUTE)) == []
     assert changes(engine.step(at(3, "a"), NOON + 99 * MINUTE)) == [("resolved", "a", "silent")]
+
+
+@pytest.mark.parametrize("given_again", [False, True])
+def test_a_machine_that_is_switched_off_right_after_a_mute_raises_nothing_until_the_mute_ends(
+    given_again: bool,
+) -> None:
+    engine = engine_of(5)
+    engine.step(at(1, "a", "b"), NOON)
+    mute = Decision("m", "mute", "b", NOON, until_ns=NOON + 30 * MINUTE)
+    engine.decide([(0, mute)])
+    assert all(changes(result) == [] for result in goes_on(engine, "a", 27))
+    if given_again:  # a later mute of no length ends it
+        engine.decide([(1, replace(mute, id="end", until_ns=NOON))])
+        assert changes(engine.tick(NOON + 28 * MINUTE)) == [("opened", "b", "silent")]
+        return
+    assert changes(engine.tick(NOON + 30 * MINUTE - 1)) == []
+    assert changes(engine.tick(NOON + 30 * MINUTE)) == [("opened", "b", "silent")]
+
+
+def test_a_mute_that_begins_later_or_that_is_of_another_series_holds_no_silence_back() -> None:
+    engine = engine_of(5)
+    engine.step(at(1, "a", "b"), NOON)
+    later = Decision("m", "mute", "b", NOON + 10 * MINUTE, until_ns=NOON + 30 * MINUTE)
+    engine.decide([(0, later), (1, replace(later, series="a", at_ns=NOON))])
+    goes_on(engine, "a", 5)
+    assert changes(engine.tick(NOON + 5 * MINUTE + 1)) == [("opened", "b", "silent")]

@@ -89,7 +89,8 @@ def test_an_accepted_incident_has_what_was_learnt() -> None:
     decision = NoticeDecision("accept", "ada", "new pump", learnt=(NoticeLearnt("flow", 5.3, 7.8),))
     over = lasting_of(notice("resolved"), ending="accepted", decision=decision)
     assert summary(over) == "pump-1: accepted as normal by ada (new pump): flow from 5.3 to 7.8"
-    assert not msgspec.structs.replace(notice("opened"), event="muted").matches(("*",), "info")
+    for event in ("muted", "ignored"):
+        assert not msgspec.structs.replace(notice("opened"), event=event).matches(("*",), "info")
 
 
 @pytest.mark.parametrize("waits", [False, True])

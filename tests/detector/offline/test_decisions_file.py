@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from detector.delivery.decision_records import encode_decision
+from detector.delivery.decision_records import DecisionError, decode_decision, encode_decision
 from detector.delivery.messages import applied_json, decision_json
 from detector.errors import ConfigError
 from detector.incidents.decision import Applied, Decision, Learnt
@@ -56,6 +56,10 @@ def test_parquet_gives_the_same_as_lines(tmp_path: Path) -> None:
         ({"incident": None}, "line 2.*names no `incident`"),
         ({"action": "mute"}, "line 2.*no `until`"),
         ({"at": "yesterday"}, "line 2.*at"),
+        ({"at": "9999-12-31T00:00:00Z"}, "line 2.*between the years"),
+        ({"at": "0001-01-01T00:00:00+14:00"}, "line 2"),
+        ({"action": "mute", "until": "2262-05-01T00:00:00Z"}, "line 2.*between the years"),
+        ({"decided_at": "1500-01-01T00:00:00Z"}, "line 2.*between the years"),
     ],
 )
 def test_what_is_no_decision_is_an_error_with_its_line(tmp_path: Path, change: dict, told: str) -> None:
@@ -63,3 +67,13 @@ def test_what_is_no_decision_is_an_error_with_its_line(tmp_path: Path, change: d
     file.write_text(encode_decision(MUTE).decode() + "\n" + json.dumps(decision_json(ACCEPT) | change))
     with pytest.raises(ConfigError, match=told):
         read_decisions(file)
+
+
+@pytest.mark.parametrize("field", ["at", "until", "decided_at"])
+def test_a_time_that_no_state_can_hold_is_no_decision_in_a_table_either(tmp_path: Path, field: str) -> None:
+    row = decision_json(MUTE) | {field: "9999-12-31T00:00:00Z"}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "decisions.parquet")
+    with pytest.raises(ConfigError, match="between the years"):
+        read_decisions(tmp_path / "decisions.parquet")
+    with pytest.raises(DecisionError, match="between the years"):
+        decode_decision(json.dumps(row).encode())

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 
+from connectors.kafka.connection import Connection
+from detector.delivery.decisions.decision_topic import write_decision
+from detector.incidents.decision import Decision
 from tests.support import acls
-from tests.support.daemon import Daemon, running, wait_for
+from tests.support.daemon import Daemon, read_all, running, wait_for
 from tests.support.kafka_broker import KafkaBroker, need_java
 from tests.test_daemon_kafka import configuration, rows, samples, scored, send
 
@@ -133,6 +136,49 @@ def test_rights_may_go_and_come_back_without_transactions(
     guarded_kafka: KafkaBroker, entry: Path, tmp_path: Path, number: int
 ) -> None:
     check(guarded_kafka, entry, tmp_path, (number,), "at_least_once")
+
+
+@pytest.mark.kafka_changes
+def test_the_right_on_decisions_may_go_and_come_back_while_scoring_goes_on(
+    guarded_kafka: KafkaBroker, entry: Path, tmp_path: Path
+) -> None:
+    plant = Plant(guarded_kafka, entry)
+    plant.send()
+    decisions, alerts = (f"out-{plant.topic}.{name}" for name in ("decisions", "alerts"))
+    right = [plant.rights[DECISIONS]]
+
+    def is_readable(wanted: int) -> bool:
+        return samples(daemon)["streamgauge_decisions_readable", ()] == wanted
+
+    def logged(what: str) -> int:
+        return sum(one["event"].startswith(what) for one in daemon.events())
+
+    environ = {"STREAMGAUGE_KAFKA__SASL_PASSWORD": acls.PASSWORD}
+    with running(plant.config, tmp_path, environ) as daemon:
+        wait_for(lambda: daemon.readings() == 30, f"30 readings; see {daemon.log}")
+        wait_for(lambda: is_readable(1), f"decisions that are read; see {daemon.log}")
+        for number in range(2):
+            acls.revoke(plant.bootstrap, right)
+            wait_for(lambda: is_readable(0), f"the refusal; see {daemon.log}")
+            assert logged("cannot read decisions") == number + 1
+            assert "accept, reject and mute have no effect" in daemon.get("/")[1]
+            mute = Decision(f"mute-{number}", "mute", "pump-1", 10**9, until_ns=7_000_000_000 * 10**9)
+            write_decision(Connection((plant.bootstrap,)), decisions, mute)
+            plant.send()
+            wait_for(plant.has_all, f"rows meanwhile; see {daemon.log}")
+            assert daemon.get("/readyz")[0] == 200
+            acls.grant(plant.bootstrap, right)
+            wait_for(lambda: is_readable(1), f"the right that is back; see {daemon.log}")
+            assert logged("decisions are read again") == number + 1
+            plant.send()
+            wait_for(
+                lambda at=number: f"mute-{at}" in str(read_all(plant.bootstrap, alerts)),
+                f"the mute; see {daemon.log}",
+            )
+        assert logged("series muted") == 2
+        assert daemon.log.read_text().count("in the clear") <= 1
+        assert daemon.terminate() == 0
+    assert set(scored(plant.bootstrap, plant.topic).values()) == {1}
 
 
 @pytest.mark.kafka_changes
