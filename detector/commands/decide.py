@@ -228,7 +228,7 @@ def _note_clock(args: argparse.Namespace, newest_ns: int, at_ns: int) -> None:
 
 def _check_channels(args: argparse.Namespace, notice: Notice) -> None:
     """Raise UnknownError where --channel names one that neither the incident nor the model knows."""
-    named = {one.name for one in (*notice.channels, *notice.at_start, *notice.newest)}
+    named = {one.name for one in (*notice.channels, *notice.newest)}
     if set(args.channel) <= named:
         return
     from detector.artifact.registry import open_artifact
