@@ -20,7 +20,7 @@ from streamgauge import main
 from tests.support.artifacts import make_artifact
 
 NUM = 3_000
-SIZES = (31.0, 40.0, 80.0)
+SIZES = (36.0, 50.0, 100.0)
 
 
 @pytest.fixture(scope="module")
