@@ -119,7 +119,7 @@ class RowScorer:
 
     def score(self, rows: RowOutput) -> RowVerdicts:
         """Return the final verdicts of `rows`, which must be sorted by slot and row."""
-        error = self._final_error.errors(self._statistics(rows)) / self._threshold
+        error = self._final_error.errors(self._statistics(rows)) / self._thresholds(rows, self._threshold)
         if self._page_level is None:
             level = np.zeros(len(rows))
         else:
@@ -135,7 +135,8 @@ class RowScorer:
         """
         if self._stride > 1:
             rows = rows.take((rows.row + 1) % self._stride == 0)
-        error = self._provisional_error.errors(self._statistics(rows)) / self._provisional_threshold
+        threshold = self._thresholds(rows, self._provisional_threshold)
+        error = self._provisional_error.errors(self._statistics(rows)) / threshold
         return self._verdicts(rows, error, np.zeros(len(rows)), RowsSpoken())
 
     def stale(self, slot: NDArray[np.int32], start_ns: NDArray[np.int64]) -> RowVerdicts:
@@ -183,6 +184,11 @@ class RowScorer:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
         of_level = [] if self._page_level is None else self._page_level.arrays()
         return [*of_level, *self.evidences.arrays()]
+
+    def _thresholds(self, rows: RowOutput, threshold: float) -> NDArray[np.float64] | float:
+        """Return the threshold of each row; it is higher at times at which errors are usually high."""
+        factor = self.evidences.factor(rows.row * self._intervals.data[rows.slot])
+        return threshold if factor is None else threshold * factor
 
     def _statistics(self, rows: RowOutput) -> NDArray[np.float64]:
         return np.concatenate(rows.means[1 : 1 + self._num_members], axis=1)
