@@ -130,6 +130,7 @@ class Parts:
         self.window_scorer.use_ranges(*_valid_ranges(spec, rules))
         self.window_scorer.use_missing_limits(_missing_limits(spec, rules))
         self.row_scorer.evidences.use_kinds(rules.without)
+        self.row_scorer.evidences.use_days(rules.special_days)
 
     def saved_arrays(self) -> list[SeriesArray]:
         """Return the arrays whose entries are the saved cells of a series.

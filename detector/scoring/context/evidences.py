@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.season import Calendar
 from detector.artifact.spec import PageLimit, Spec
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.context.season import SeasonEvidence
@@ -71,7 +72,7 @@ class Evidences:
         self.level: LastingEvidence | None = None
         if spec.reference is not None:
             self.level = LastingEvidence(spec.reference, scales, limit)
-        self._context = context_of(spec)
+        self._context, self._season = context_of(spec), spec.season
         has_usual = spec.season is not None and len(spec.season.usual_error.slots) > 0
         self._usual = UsualErrors(spec.season) if has_usual and spec.season is not None else None
         self._without: frozenset[Kind] = frozenset()
@@ -80,13 +81,23 @@ class Evidences:
         """Let these kinds, keys of `SWITCHES`, say nothing from the next row on, and all others speak."""
         self._without = frozenset(SWITCHES[name] for name in without)
 
+    def use_days(self, days: Iterable[tuple[str, int]]) -> None:
+        """Follow the model's calendar with these special days from the next row on."""
+        if self._season is None:
+            return
+        calendar = self._season.calendar
+        calendar = Calendar(calendar.zone, calendar.days | dict(days))
+        for part in (*self._context, self._usual):
+            if isinstance(part, SeasonEvidence | UsualErrors):
+                part.use_calendar(calendar)
+
     def factor(self, start_ns: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """Return by how much the threshold of rows that start then is higher, float64 [n]; None: nowhere."""
         is_off = self._usual is None or Kind.SEASON in self._without
         return None if is_off or self._usual is None else self._usual.factor(start_ns)
 
     def add(self, rows: RowOutput, impossible: NDArray[np.bool_], alarm: NDArray[np.bool_]) -> RowsSpoken:
-        """Return what every kind says of the next final rows, which must be sorted by slot and row.
+        """Return what every kind finds in the next final rows, which must be sorted by slot and row.
 
         Args:
             rows: The outputs of the rows.
