@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.commands.arguments import add_data, add_examples, add_json
+from detector.commands.arguments import add_data, add_examples, add_json, add_without, switches_of_flag
 from detector.models.listing import FAMILY_CLASSES
 from trainer.errors import TrainerError
 
@@ -40,6 +40,11 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         "--interval", metavar="TIME", help="sampling interval, such as 60s; default: found in the data"
     )
     add_accept(data)
+    data.add_argument(
+        "--zone",
+        metavar="ZONE",
+        help="time zone whose days and weeks count, such as Europe/Berlin; default: UTC",
+    )
     data.add_argument("--stride", type=int, metavar="N", help="rows from one training window to the next")
     _add_training(parser)
     add_json(parser)
@@ -81,6 +86,7 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N/TIME",
         help="false alarms allowed per series; default: 1/week, and 1/day beside it",
     )
+    add_without(parser)
     parser.add_argument("--max-epochs", type=int, metavar="N", help="most epochs to train for")
     parser.add_argument("--seed", type=int, metavar="N", help="random seed of the trainings")
     parser.add_argument("--jobs", type=int, metavar="N", help="files at the same time; default: one per core")
@@ -181,6 +187,7 @@ def evaluate(args: argparse.Namespace) -> int:
         alarm_budget=args.alarm_budget or "1/week",
         budgets=() if args.alarm_budget else ("1/day",),
         scores=Path(args.scores) if args.scores else None,
+        without=switches_of_flag(args.without) or (),
     )
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)  # must fail before the work, not after it
@@ -266,6 +273,7 @@ def _train_config(args: argparse.Namespace) -> TrainConfig:
         "fit": ("max_epochs", "seed", "device", "noise", "mask", "trim"),
         "scoring": ("alarm_budget", "delay"),
         "data": (),
+        "calendar": ("zone",),
     }
     changes = {section: {name: getattr(args, name) for name in names} for section, names in flags.items()}
     changes["model"]["family"] = args.model

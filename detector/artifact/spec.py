@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.reference import Reference
+from detector.artifact.season import Season
 
 if TYPE_CHECKING:
     from detector.models.ensemble import Ensemble
@@ -187,6 +188,7 @@ class Spec:
     own_scales   series -> its own centres and scales; empty where the common ones of `channels` fit all
     sampled      series of each stretch of the artifact's sample; empty where no series has its own scales
     reference    what each channel should be, given the others; None in older artifacts
+    season       what is usual at each time of day and week; None where the history shows no season
 
     Sizes in `detectable` and the bands of `channels` belong to the common scale. In a series with its own
     scale of the channel they change in proportion to it (`scales_of`).
@@ -211,6 +213,7 @@ class Spec:
     own_scales: dict[str, tuple[OwnScale, ...]] = field(default_factory=dict)
     sampled: tuple[str, ...] = ()
     reference: Reference | None = None
+    season: Season | None = None
 
     def __repr__(self) -> str:
         return f"Spec(name={self.name!r}, {_summary(self)})"

@@ -11,7 +11,9 @@ from typing import Literal
 from pydantic import Field, SecretStr, model_validator
 
 from detector.config.incident_schema import (
+    CalendarSection,
     ChannelSection,
+    EvidenceSection,
     IncidentsSection,
     MaintenanceSection,
     WatchdogSection,
@@ -283,6 +285,8 @@ class Config(Section):
     grid: GridSection = GridSection()
     incidents: IncidentsSection = IncidentsSection()
     watchdog: WatchdogSection = WatchdogSection()
+    evidence: EvidenceSection = EvidenceSection()
+    calendar: CalendarSection = CalendarSection()
     channels: dict[str, ChannelSection] = Field(default_factory=dict)
     maintenance: tuple[MaintenanceSection, ...] = ()
     output: OutputSection = OutputSection()

@@ -129,6 +129,8 @@ class Parts:
         spec = self.artifact.spec
         self.window_scorer.use_ranges(*_valid_ranges(spec, rules))
         self.window_scorer.use_missing_limits(_missing_limits(spec, rules))
+        self.row_scorer.evidences.use_kinds(rules.without)
+        self.row_scorer.evidences.use_days(rules.special_days)
 
     def saved_arrays(self) -> list[SeriesArray]:
         """Return the arrays whose entries are the saved cells of a series.
@@ -156,7 +158,7 @@ class Parts:
     def number(self, names: tuple[str, ...] | list[str]) -> NDArray[np.int32]:
         """Return the slots of these series, int32 [len(names)], and make room for new ones."""
         spec = self.artifact.spec
-        is_described = bool(spec.absent or spec.own_scales or spec.reference)
+        is_described = bool(spec.absent or spec.own_scales or spec.reference or spec.season)
         new = [name for name in names if name not in self.series] if is_described else []
         slots = self.series.of(names)
         self._know_intervals(slots, names)
@@ -202,7 +204,7 @@ class Parts:
         spec = self.artifact.spec
         slots = self.series.of(names)
         self.window_scorer.scales.name(slots, names)
-        self.row_scorer.name(slots, names)
+        self.row_scorer.evidences.name(slots, names)
         for name in names:
             absent = [spec.channel_names.index(channel) for channel in spec.absent.get(name, ())]
             if absent:

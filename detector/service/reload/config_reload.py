@@ -17,7 +17,17 @@ from detector.service.reload.model_reload import Running
 from detector.service.reload.reload_counts import ReloadCounts
 
 LIVE = frozenset(
-    {"incidents", "channels", "maintenance", "watchdog", "log.level", "output.scores", "output.detail"}
+    {
+        "incidents",
+        "channels",
+        "maintenance",
+        "watchdog",
+        "evidence",
+        "calendar",
+        "log.level",
+        "output.scores",
+        "output.detail",
+    }
 )
 """Sections and keys that take effect without a restart."""
 
