@@ -109,7 +109,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Refitted:
-    """Hold the model to publish, and what is to be said of its training on all rows."""
+    """Hold the model to publish, and a note on its training on all rows if that moved errors much."""
 
     artifact: Artifact
     note: str | None = None
