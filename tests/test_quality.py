@@ -63,3 +63,39 @@ def test_no_two_runs_share_a_name() -> None:
     runs = quality.planned()
     assert len({run.name for run in runs}) == len(runs)
     assert quality.with_interval([0.5, 0.5]) == "0.500 (0.50 to 0.50)"
+
+
+def of_one_file(run: quality.Run, false: int, open_share: float) -> dict[str, object]:
+    """The result of a file: four weeks of normal time, 4 false alarms allowed, 1 of 2 events found."""
+    counts = {"false_alarms": false, "budgeted_alarms": 4.0, "event_recall": 0.5, "events": 2}
+    weeks = {"series_weeks": 4.0, "false_open_weeks": 4.0 * open_share}
+    seen = {"counts": {"events": [], "false_incidents": false, "false_by_series": {}, **weeks}}
+    return {**counts, "further": {"1/day": counts}, "operator": {"1/week": seen, "1/day": seen}}
+
+
+def test_the_budget_table_says_what_it_was_measured_on(tmp_path: Path) -> None:
+    run = quality.Run("nab", "linear")
+    results = quality.Results(tmp_path)
+    some = {"files": [of_one_file(run, 6, 0.25)], "files_in_set": 3}
+    (tmp_path / f"{run.name}.every-3.json").write_text(json.dumps(some))
+    row = "| 1/week | nab (1 of 3 files) | 6 | 4 | 1.50 | 1 of 2 | 0.50 | 0.25 |"
+    assert row in quality.budget_of(results, "linear")
+    whole = {"files": [of_one_file(run, at, 0.5) for at in (0, 2, 4)], "files_in_set": 3}
+    (tmp_path / f"{run.name}.json").write_text(json.dumps(whole))
+    row = "| 1/week | nab | 6 | 12 | 0.50 | 3 of 6 | 0.50 | 0.50 |"
+    assert row in quality.budget_of(results, "linear")
+    assert row.replace("nab", "**pooled**") in quality.budget_of(results, "linear")
+
+
+def test_every_nth_file_is_chosen_by_name(tmp_path: Path) -> None:
+    for name in "bacde":
+        (tmp_path / f"{name}.parquet").write_bytes(b"x" * ord(name))
+    names = [one.stem for one in quality.Choice(every=2).of(tmp_path)]
+    assert names == ["a", "c", "e"]
+    assert [one.stem for one in quality.Choice(smallest=2).of(tmp_path)] == ["a", "b"]
+
+
+def test_a_table_that_does_not_exist_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        quality.main(["--data", str(tmp_path), "--write", "budget,tables"])
+    assert "there is no table tables" in capsys.readouterr().err

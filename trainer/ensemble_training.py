@@ -1,7 +1,8 @@
 """Training of the members of an ensemble: what fails or learns by heart is left out, and named.
 
 A model is published with the threshold of its held-out rows. So a later training on all rows must leave the
-errors of unseen rows where they were. Otherwise it is taken back (docs/decisions/0017).
+errors of unseen rows where they were. Where it makes them smaller, the threshold is set again. Where it makes
+them larger, it is taken back (docs/decisions/0017).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from detector.artifact.modules import build_members
 from detector.artifact.spec import Artifact, Member, Spec
 from detector.models.ensemble import Ensemble, EnsembleMember
 from detector.scoring.ensemble_error import EnsembleError, log_statistics
-from trainer.calibrate import held_out_statistics
+from trainer.calibrate import calibrate, held_out_statistics
 from trainer.config import TrainConfig
 from trainer.data.channel_statistics import ChannelStatistics
 from trainer.data.history import History, Part, Segment, Shares
@@ -38,6 +39,11 @@ _QUANTILES = (0.5, 0.9)
 _MOST_OPTIMISM = math.log(10.0)
 """Largest gap between the logarithms of held-out and training residuals."""
 _COMPARED_ROWS = 20_000
+_TAKEN_BACK = "the refit on all rows was taken back, so that the threshold belongs to the model: {reason}"
+_LEARNT_MUCH = (
+    "training on the newer rows made the errors of rows that it had not seen {factor} times smaller, so the"
+    " threshold comes from the newest half of the held-out rows"
+)
 NUMERICAL = (DivergedError, ArithmeticError, np.linalg.LinAlgError, MemoryError, RuntimeError)
 """What a computation that fails raises. Errors of torch, such as a lack of memory, are RuntimeErrors."""
 
@@ -99,6 +105,14 @@ class Trained:
         parts = [copy.deepcopy(self.module[number]) for number in kept]
         results = tuple(self.results[number] for number in kept)
         return Trained(members, Ensemble(parts).eval(), results, (*self.notes, *notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Refitted:
+    """Hold the model to publish, and a note on its training on all rows if that moved errors much."""
+
+    artifact: Artifact
+    note: str | None = None
 
 
 def train_members(
@@ -171,37 +185,45 @@ def without_overfitted(spec: Spec, trained: Trained, windows: MemberWindows) -> 
     return trained.only([number for number in range(len(gaps)) if number not in overfitted], notes), False
 
 
-def refit(artifact: Artifact, windows: MemberWindows, config: TrainConfig) -> str | None:
-    """Train the calibrated members on all rows, if that leaves the errors of unseen rows where they were.
+def refit(artifact: Artifact, windows: MemberWindows, config: TrainConfig) -> Refitted:
+    """Train the calibrated members on all rows, with a threshold that holds for the new weights.
 
-    The threshold stays the one of held-out rows, so it must hold for the new weights too. The errors of the
-    calibration rows may move. Then the same training without the newest half of them is a probe on unseen
-    rows. If their errors move as well, the weights from before are restored.
+    The errors of the calibration rows may move. Then the same training without the newest half of them is a
+    probe on unseen rows. If their errors stayed where they were, so does the threshold. If they fell, the
+    probe is calibrated on them, and the new weights have its levels and threshold. If they rose, the new
+    weights describe later rows worse, and those from before are restored.
 
     Args:
         artifact: The calibrated model; its networks are trained in place.
         windows: Windows of the history.
         config: Options of the training.
-
-    Returns:
-        None if the members now know all rows; else the reason why they do not.
     """
     first = copy.deepcopy(artifact.module)
+    before = replace(artifact, module=first)
     try:
         _train_further(artifact, windows, "all", "calibration", config)
-        if _shift(replace(artifact, module=first), artifact, windows) <= _MOST_SHIFT:
-            return None
+        if np.abs(_shift(before, artifact, windows)).max() <= _MOST_SHIFT:
+            return Refitted(artifact)
         probe = replace(artifact, module=copy.deepcopy(first))
         half = windows.without_newest_half()
         _train_further(probe, half, "fit", "validation", config)
-        shift = _shift(replace(artifact, module=first), probe, half)
-        if shift <= _MOST_SHIFT:
-            return None
-        reason = f"it moved the errors of rows that it had not seen by a factor of {_factor(shift)}"
-    except NUMERICAL as error:
+        shift = _shift(before, probe, half)
+        if np.abs(shift).max() <= _MOST_SHIFT:
+            return Refitted(artifact)
+        if shift.max() <= _MOST_SHIFT:
+            found = replace(_calibrated(probe, half, config), module=artifact.module)
+            return Refitted(found, _LEARNT_MUCH.format(factor=_factor(-float(shift.min()))))
+        reason = f"it moved the errors of rows that it had not seen by a factor of {_factor(shift.max())}"
+    except (*NUMERICAL, TooLittleDataError) as error:
         reason = _reason(error)
     artifact.module.load_state_dict(first.state_dict())
-    return f"the refit on all rows was taken back, so that the threshold belongs to the model: {reason}"
+    return Refitted(artifact, _TAKEN_BACK.format(reason=reason))
+
+
+def _calibrated(probe: Artifact, half: MemberWindows, config: TrainConfig) -> Artifact:
+    """Return the probe with levels and threshold of the rows that it has not seen."""
+    fitted, unseen = (half.history.part(part, half.shares) for part in ("fit", "calibration"))
+    return calibrate(probe.spec, probe.module, half.history, unseen, config.scoring.adaptive, fitted)
 
 
 def _train(
@@ -245,15 +267,18 @@ def _train_further(
         _train(artifact.module[number], member, split, changed, quiet, None)
 
 
-def _shift(before: Artifact, after: Artifact, windows: MemberWindows) -> float:
-    """Return how far errors of the calibration part moved: the largest change of a quantile's logarithm."""
+def _shift(before: Artifact, after: Artifact, windows: MemberWindows) -> NDArray[np.float64]:
+    """Return how far errors of the calibration part moved: the change of each quantile's logarithm.
+
+    It is infinite where no error is known.
+    """
     segments = windows.history.part("calibration", windows.shares)
     first, second = (_log_errors(artifact, windows.history, segments) for artifact in (before, after))
     known = np.isfinite(first) & np.isfinite(second)
     if not known.any():
-        return math.inf
-    quantiles = (np.quantile(errors[known], _QUANTILES) for errors in (first, second))
-    return float(np.abs(np.subtract(*quantiles)).max())
+        return np.full(len(_QUANTILES), math.inf)
+    shift: NDArray[np.float64] = np.quantile(second[known], _QUANTILES)
+    return shift - np.quantile(first[known], _QUANTILES)
 
 
 def _log_errors(artifact: Artifact, history: History, segments: tuple[Segment, ...]) -> NDArray[np.float64]:

@@ -241,10 +241,11 @@ def _calibrated(
     notes = [*trained.notes, *windows.unlike.notes()]
     if config.fit.refit:
         report(1.0, "training on the newest rows")
-        reason = refit(artifact, windows, config)
-        if reason is not None:
-            report(1.0, reason, notable=True)
-            notes.append(reason)
+        refitted = refit(artifact, windows, config)
+        artifact = refitted.artifact
+        if refitted.note is not None:
+            report(1.0, refitted.note, notable=True)
+            notes.append(refitted.note)
     reference = fit_reference(artifact.spec, history)
     training = {**record, "notes": notes} if notes else record
     spec = replace(artifact.spec, training=training, reference=reference)

@@ -17,6 +17,7 @@ from connectors.errors import ConnectorError
 from connectors.names import MAX_SERIES_LENGTH
 from connectors.transfer import Recorder
 from connectors.wide_json.decoder import JsonWideCodec
+from detector import Detector
 from detector.artifact.registry import open_artifact, publish
 from detector.artifact.spec import Artifact
 from detector.errors import ArtifactError
@@ -105,23 +106,62 @@ def unlike(num_rows: int, seed: int, noise: float) -> pd.DataFrame:
     return pd.DataFrame({"a": wave + late * drawn}, times(num_rows))
 
 
-@pytest.mark.parametrize(("seed", "num_rows", "noise"), [(0, 500, 0.1), (1, 1_200, 1.0)])
-def test_a_refit_that_moves_the_errors_of_unseen_rows_is_taken_back(
+WITHOUT_REFIT = TrainConfig(fit=FitOptions(refit=False))
+
+
+def continued(num_rows: int, seed: int, noise: float, fault: float = 0.0) -> pd.DataFrame:
+    """The 400 rows after such a history, with ten faulty rows in their middle."""
+    wave = np.sin((num_rows + np.arange(400)) * 2 * np.pi / 20)
+    values = wave + noise * np.random.default_rng(seed + 1).standard_normal(400)
+    values[200:210] += fault
+    return pd.DataFrame({"a": values}, times(num_rows + 400)[num_rows:])
+
+
+@given(st.integers(0, 2**16), st.sampled_from([500, 900, 1_200]), st.sampled_from([0.1, 0.3, 1.0]))
+@settings(max_examples=6, deadline=None)
+def test_a_refit_with_far_smaller_errors_on_unseen_rows_has_their_threshold(
     seed: int, num_rows: int, noise: float
 ) -> None:
+    """The threshold of the first training, to which the newest rows were strange, would hide every fault."""
+    shape = num_rows, seed, noise
+    artifact = fit(unlike(*shape), model="linear", window=32)
+    without = fit(unlike(*shape), model="linear", window=32, config=WITHOUT_REFIT)
+    assert any("from the newest half of the held-out rows" in note for note in notes_of(artifact))
+    assert artifact.spec.members[0].settled[0].high < without.spec.members[0].settled[0].high - 1.0
+    scores = Detector(artifact).score(continued(*shape))["score"].to_numpy()
+    faulty = Detector(artifact).score(continued(*shape, fault=20 * noise))["score"].to_numpy()
+    assert np.nanmean(scores > 1.0) < 0.02
+    assert np.nanmax(faulty[200:210]) > 1.0
+    assert "newest half of the held-out rows" in artifact.card
+
+
+@pytest.mark.parametrize("moved", [(2.0, 2.0), (-3.0, 1.0), (0.0, np.inf), (1.0, -3.0)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_refit_that_raises_the_errors_of_unseen_rows_is_taken_back(
+    moved: tuple[float, float], seed: int
+) -> None:
     """The threshold belongs to the published weights, which are those of a training without a refit."""
-    artifact = fit(unlike(num_rows, seed, noise), model="linear", window=32)
-    without = fit(
-        unlike(num_rows, seed, noise),
-        model="linear",
-        window=32,
-        config=TrainConfig(fit=FitOptions(refit=False)),
-    )
+    with patch.object(training, "_shift", side_effect=[np.array([2.0, 2.0]), np.array(moved)]):
+        artifact = fit(unlike(500, seed, 0.1), model="linear", window=32)
+    without = fit(unlike(500, seed, 0.1), model="linear", window=32, config=WITHOUT_REFIT)
     assert any("taken back" in note for note in notes_of(artifact))
     weights, expected = artifact.module.state_dict(), without.module.state_dict()
     assert artifact.spec.window == without.spec.window
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert artifact.spec.threshold == without.spec.threshold
+    assert artifact.spec.members == without.spec.members
+
+
+@pytest.mark.parametrize("moved", [((0.9, -0.9),), ((5.0, 5.0), (0.5, 0.9))])
+def test_a_refit_that_leaves_the_errors_of_unseen_rows_keeps_the_threshold(
+    moved: tuple[tuple[float, float], ...],
+) -> None:
+    with patch.object(training, "_shift", side_effect=list(map(np.array, moved))):
+        artifact = fit(unlike(500, 0, 0.1), model="linear", window=32)
+    without = fit(unlike(500, 0, 0.1), model="linear", window=32, config=WITHOUT_REFIT)
+    assert artifact.spec.threshold == without.spec.threshold
+    weights, expected = artifact.module.state_dict(), without.module.state_dict()
+    assert not all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
 def test_an_overfitted_member_is_left_out_and_named() -> None:

@@ -1,0 +1,1 @@
+"""Evaluations of labelled data sets that are kept, so that none is done twice."""
