@@ -10,14 +10,15 @@ Letters: n rows, C channels, F features, P parts, B blocks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.reference import Reference, least_history, num_features
 from detector.artifact.spec import Spec
-from detector.calibration.cumulative_threshold import SumTail, cumulative_thresholds, sum_tail
+from detector.calibration.cumulative_threshold import SumTail, calibrated_sums, large_sum_tail, sum_tail
+from detector.scoring.lasting.cumulative import MOST_DEPARTURE
 from detector.scoring.lasting.reference import RunningMeans, features, owners, predicted
 from detector.scoring.preprocessing import scale_rows
 from trainer.data.history import History, Segment, by_series
@@ -66,7 +67,7 @@ def fit_reference(spec: Spec, history: History) -> Reference | None:
     residuals, lowest, highest = _residuals_of(spec, history, _without_each_part(sums, num_channels))
     baseline, spread = robust_center(np.concatenate(residuals.values))
     own = _baselines(residuals, baseline, spread)
-    allowance, tails = _limits(residuals, own, baseline, spread)
+    allowance, tails, large = _limits(residuals, own, baseline, spread)
     between = np.std(list(own.values()), axis=0) / spread if len(own) > 1 else np.zeros(num_channels)
     reference = Reference(
         weights=_table(weights),
@@ -76,13 +77,13 @@ def fit_reference(spec: Spec, history: History) -> Reference | None:
         unknown=_list(2.0 * between),
         threshold=_list((allowance <= _MOST_ALLOWANCE).astype(np.float64)),
         tails=tuple(zip(*map(astuple, tails), strict=True)),
+        large_tails=tuple(zip(*map(astuple, large), strict=True)),
         influence=_table(_influence(spec, history, weights, spread)),
         lowest=_list(lowest),
         highest=_list(highest),
         baselines={series: _list(values) for series, values in own.items()},
     )
-    budget, interval_ns = spec.threshold.alarm_budget, spec.interval_ns
-    return replace(reference, threshold=cumulative_thresholds(reference, budget, interval_ns))
+    return calibrated_sums(reference, spec.threshold.alarm_budget, spec.interval_ns)
 
 
 def _without_each_part(sums: _Sums, num_channels: int) -> NDArray[np.float64]:
@@ -97,18 +98,23 @@ def _limits(
     own: dict[str, NDArray[np.float64]],
     baseline: NDArray[np.float64],
     spread: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], list[SumTail]]:
-    """Return the allowance of each channel, float64 [C], and the tail of its sums."""
-    departures = [
-        np.clip((values - own.get(series, baseline)) / spread, -_MOST, _MOST)
+) -> tuple[NDArray[np.float64], list[SumTail], list[SumTail]]:
+    """Return the allowance of each channel, float64 [C], the tail of its sums, and that of large ones."""
+    whole = [
+        np.clip((values - own.get(series, baseline)) / spread, -MOST_DEPARTURE, MOST_DEPARTURE)
         for series, values in zip(residuals.series, residuals.values, strict=True)
     ]
+    departures = [np.clip(one, -_MOST, _MOST) for one in whole]
     allowance = allowances(departures)
+    large = [
+        large_sum_tail([one[:, channel] for one in whole], allowed)
+        for channel, allowed in enumerate(allowance.tolist())
+    ]
     tails = [
         sum_tail([one[:, channel] for one in departures], allowed)
         for channel, allowed in enumerate(allowance.tolist())
     ]
-    return allowance, tails
+    return allowance, tails, large
 
 
 def robust_center(residuals: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
