@@ -5,6 +5,7 @@ Letters: n rows, C channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -21,6 +22,8 @@ from detector.scoring.series_scales import SeriesScales
 from detector.scoring.verdicts import State, Verdicts
 from detector.scoring.window_scorer import MISSING, OUT_OF_RANGE, STUCK
 
+_CLEAR = math.log(1.2)
+"""The logarithm of the score, in units of the page level, from which a row begins sums of its channels."""
 _MAX_ERROR = 1e30  # its powers stay finite
 
 
@@ -121,7 +124,7 @@ class RowScorer:
             level = self._page_level.levels(rows.slot, rows.row, np.log(np.maximum(error, 1e-300)))
         evidence = None
         if self._lasting is not None:
-            alarm = np.log(np.maximum(error, 1e-300)) > level
+            alarm = np.log(np.maximum(error, 1e-300)) > level + _CLEAR / self._sharpness
             evidence = self._lasting.add(rows, (rows.flags & OUT_OF_RANGE) > 0, alarm)
         return self._verdicts(rows, error, level, evidence)
 
