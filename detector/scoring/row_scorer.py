@@ -22,7 +22,7 @@ from detector.scoring.series_scales import SeriesScales
 from detector.scoring.verdicts import State, Verdicts
 from detector.scoring.window_scorer import MISSING, OUT_OF_RANGE, STUCK
 
-_CLEAR = math.log(1.2)
+_CLEAR = math.log(1.1)
 """The logarithm of the score, in units of the page level, from which a row begins sums of its channels."""
 _MAX_ERROR = 1e30  # its powers stay finite
 

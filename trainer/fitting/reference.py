@@ -28,7 +28,7 @@ from trainer.fitting.changes import fit_widening
 _PARTS = 5
 _RIDGE = 1e-3
 _READ_ROWS = 1 << 14
-_LEAST_SPREAD = 0.005
+_LEAST_SPREAD = 0.02
 _LEAST_ROWS = 256
 _SAMPLE_ROWS = 4_096
 _MOST = 3.0
