@@ -12,9 +12,13 @@ from typing import Any
 
 BUDGET_SHARE = 0.5
 """Share of the alarm budget that cumulative evidence may use."""
+LARGE_DEPARTURE = 3.0
+"""By so many spreads more than its allowance a departure is large: from there on it adds up on its own."""
 CROSSED_CHANNELS = 12
 """Up to so many channels, the products of two channels are features as well."""
 _LEAST_HISTORY = 1_500
+_TABLES = ("tails", "large_tails", "change_knots", "change_factors")
+"""Lists of lists that older artifacts do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,10 @@ class Reference:
     tails      what the thresholds are calibrated from: five lists of one number for each channel
                (`detector.calibration.cumulative_threshold.SumTail`); none in older artifacts
     proof_rows rows in a row with low sums after which a channel counts in a series
+    change_usual, change_knots, change_factors   how much larger a residual is while other channels change
+               (`detector.scoring.lasting.changes`); none in older artifacts
+    large_threshold, large_tails   as `threshold` and `tails`, of the sums of large departures; none in older
+               artifacts
     """
 
     weights: tuple[tuple[float, ...], ...]
@@ -52,6 +60,11 @@ class Reference:
     baselines: dict[str, tuple[float, ...]] = field(default_factory=dict)
     proof_rows: int = 256
     tails: tuple[tuple[float, ...], ...] = ()
+    change_usual: tuple[float, ...] = ()
+    change_knots: tuple[tuple[float, ...], ...] = ()
+    change_factors: tuple[tuple[float, ...], ...] = ()
+    large_threshold: tuple[float, ...] = ()
+    large_tails: tuple[tuple[float, ...], ...] = ()
 
     def __repr__(self) -> str:
         return f"Reference({len(self.spread)} channels, {len(self.weights) - 1} features)"
@@ -71,7 +84,8 @@ def reference_from(raw: Mapping[str, Any] | None) -> Reference | None:
     """Return the reference of plain values, or None where an older artifact has none."""
     if raw is None:
         return None
-    tables = {name: tuple(map(tuple, raw[name])) for name in ("weights", "influence", "tails") if name in raw}
+    names = ("weights", "influence", *_TABLES)
+    tables = {name: tuple(map(tuple, raw[name])) for name in names if name in raw}
     baselines = {series: tuple(values) for series, values in dict(raw["baselines"]).items()}
     rest: dict[str, Any] = {
         name: tuple(values)
@@ -101,13 +115,15 @@ def check_reference(reference: Mapping[str, Any], num_channels: int) -> None:
         "weights": num_features(num_channels) + 1,
         "influence": num_channels,
     }
-    if reference.get("tails"):
-        wide["tails"] = 5
+    wide |= {name: 5 for name in ("tails", "large_tails") if reference.get(name)}
+    knots = len(reference.get("change_knots", ()))
+    wide |= {name: knots for name in ("change_knots", "change_factors") if reference.get("change_usual")}
     for name, height in wide.items():
         if len(reference[name]) != height:
             raise ValueError(f"reference.{name} has {len(reference[name])} lists, needed {height}")
     lists = [(name, one) for name in wide for one in reference[name]]
-    others = (*wide, "baselines", "proof_rows", "tails")
+    others = {*wide, *_TABLES, "baselines", "proof_rows"}
+    others |= {name for name in ("large_threshold", "change_usual") if not reference.get(name)}
     lists += [(name, one) for name, one in reference.items() if name not in others]
     lists += [("baselines", one) for one in reference["baselines"].values()]
     for name, one in lists:

@@ -30,6 +30,10 @@ class HasSums(Protocol):
         """Five lists, `detector.calibration.cumulative_threshold.SumTail`; none in older artifacts."""
 
     @property
+    def large_threshold(self) -> tuple[float, ...]:
+        """As `threshold`, of the sums of large departures; none where they do not add up on their own."""
+
+    @property
     def proof_rows(self) -> int:
         """Rows in a row with low sums after which a channel counts in a series."""
 
@@ -43,6 +47,7 @@ class SumLimits:
     unknown: tuple[float, ...]
     tails: tuple[tuple[float, ...], ...]
     proof_rows: int = 256
+    large_threshold: tuple[float, ...] = ()
 
 
 def sum_limits_from(raw: Mapping[str, Any]) -> SumLimits:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.reference import BUDGET_SHARE
+from detector.artifact.reference import BUDGET_SHARE, LARGE_DEPARTURE, Reference
 from detector.artifact.sum_limits import HasSums
 from detector.calibration.alarm_budget import rows_per_event
 from detector.calibration.peaks_over_threshold import decluster
@@ -25,7 +25,8 @@ _LEVELS = (0.98, 0.95, 0.9, 0.8, 0.7, 0.5)
 _MIN_PEAKS, _FEWEST_PEAKS = 20, 3
 _RUN_ROWS = 64
 _LEAST = 20.0
-_ABOVE_LARGEST = 1.25
+_ABOVE_LARGEST, _LARGE_ABOVE_LARGEST = 1.25, 1.5
+_LEAST_LARGE = 6.0
 _BLOCKS = (1, 16, 64, 256)
 _FEWEST_BLOCKS = 4
 _BEYOND = 1.17
@@ -68,6 +69,22 @@ def sum_tail(departures: Sequence[NDArray[np.float64]], allowance: float, least:
     return SumTail(level, scale, rate, least, long_run_variance(departures))
 
 
+def large_sum_tail(departures: Sequence[NDArray[np.float64]], allowance: float) -> SumTail:
+    """Return the tail of the sums of the large departures of one channel, whatever their sign.
+
+    Args:
+        departures: One float64 [n] for each series, in spreads, NaN where unknown.
+        allowance: The departure that does not add up in the other sums.
+    """
+    sums = [_added_up(np.abs(one[~np.isnan(one)]) - allowance - LARGE_DEPARTURE) for one in departures]
+    joined = np.concatenate(sums)
+    segments = np.repeat(np.arange(len(sums)), [len(one) for one in sums])
+    if len(joined) == 0:
+        return SumTail(0.0, 0.0, 0.0, _LEAST, 0.0)
+    level, scale, rate = _tail(joined, segments)
+    return SumTail(level, scale, rate, max(_LEAST_LARGE, _LARGE_ABOVE_LARGEST * float(joined.max())), 0.0)
+
+
 def cumulative_threshold(tail: SumTail, allowance: float, events_a_row: float) -> float:
     """Return the sum, in spreads, that the evidence of one channel exceeds so many times a row.
 
@@ -76,7 +93,8 @@ def cumulative_threshold(tail: SumTail, allowance: float, events_a_row: float) -
     exceeded = 0.0
     if tail.scale > 0:
         exceeded = tail.level + tail.scale * math.log(max(tail.rate / events_a_row, 1.0))
-    return max(tail.least, exceeded, diffusion_threshold(tail.variance, allowance, events_a_row))
+    slow = diffusion_threshold(tail.variance, allowance, events_a_row) if tail.variance > 0 else 0.0
+    return max(tail.least, exceeded, slow)
 
 
 def cumulative_thresholds(
@@ -99,6 +117,27 @@ def cumulative_thresholds(
     return tuple(
         cumulative_threshold(SumTail(*tail), allowance, events_a_row) if threshold > 0 else 0.0
         for tail, allowance, threshold in channels
+    )
+
+
+def calibrated_sums(
+    reference: Reference, budget: str, interval_ns: int, share: float = BUDGET_SHARE
+) -> Reference:
+    """Return the reference with thresholds that keep its sums to their share of an alarm budget.
+
+    Half of the share is for large departures. Arguments are those of `cumulative_thresholds`.
+    """
+    events_a_row = share / rows_per_event(budget, interval_ns) / len(reference.allowance)
+    large = tuple(
+        cumulative_threshold(SumTail(*tail), allowance, events_a_row / 2.0)
+        for tail, allowance in zip(
+            zip(*reference.large_tails, strict=True), reference.allowance, strict=bool(reference.large_tails)
+        )
+    )
+    return replace(
+        reference,
+        threshold=cumulative_thresholds(reference, budget, interval_ns, share),
+        large_threshold=large or reference.large_threshold,
     )
 
 
@@ -145,10 +184,16 @@ def sums_of(departure: NDArray[np.float64], allowance: float) -> NDArray[np.floa
     known = departure[~np.isnan(departure)]
     both = np.zeros((2, len(known)))
     for number, steps in enumerate((known - allowance, -known - allowance)):
-        total = np.cumsum(steps)
-        both[number] = total - np.minimum(np.minimum.accumulate(total), 0.0)
+        both[number] = _added_up(steps)
     larger: NDArray[np.float64] = both.max(axis=0)
     return larger
+
+
+def _added_up(steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum after every step, float64 [n]; it never falls below 0."""
+    total = np.cumsum(steps)
+    sums: NDArray[np.float64] = total - np.minimum(np.minimum.accumulate(total), 0.0)
+    return sums
 
 
 def _tail(sums: NDArray[np.float64], segments: NDArray[np.int64]) -> tuple[float, float, float]:

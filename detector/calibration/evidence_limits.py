@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from detector.artifact.reference import BUDGET_SHARE
 from detector.artifact.spec import Spec
-from detector.calibration.cumulative_threshold import cumulative_thresholds
+from detector.calibration.cumulative_threshold import calibrated_sums, cumulative_thresholds
 
 
 def with_evidence_limits(spec: Spec, budget: str) -> Spec:
@@ -21,8 +21,7 @@ def with_evidence_limits(spec: Spec, budget: str) -> Spec:
     kinds = sum(one is not None for one in (reference, sums))
     share = BUDGET_SHARE / max(kinds, 1)
     if reference is not None:
-        limits = cumulative_thresholds(reference, budget, spec.interval_ns, share)
-        reference = replace(reference, threshold=limits)
+        reference = calibrated_sums(reference, budget, spec.interval_ns, share)
     if season is not None and sums is not None:
         limits = cumulative_thresholds(sums, budget, spec.interval_ns, share)
         season = replace(season, sums=replace(sums, threshold=limits))

@@ -220,7 +220,8 @@ def _reference_of(spec: Spec) -> bytes:
     """Return a fingerprint of the reference; another alarm budget leaves it as it is."""
     if spec.reference is None:
         return b""
-    frozen = asdict(spec.reference) | {"threshold": (), "tails": ()}
+    calibrated = dict.fromkeys(("threshold", "tails", "large_threshold", "large_tails"), ())
+    frozen = asdict(spec.reference) | calibrated
     return _digest(orjson.dumps(frozen, option=orjson.OPT_SORT_KEYS))
 
 

@@ -5,6 +5,7 @@ Letters: n rows, C channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -23,6 +24,8 @@ from detector.scoring.series_scales import SeriesScales
 from detector.scoring.verdicts import State, Verdicts
 from detector.scoring.window_scorer import MISSING, OUT_OF_RANGE, STUCK
 
+_CLEAR = math.log(1.1)
+"""The logarithm of the score, in units of the page level, from which a row begins sums of its channels."""
 _MAX_ERROR = 1e30  # its powers stay finite
 
 
@@ -124,7 +127,7 @@ class RowScorer:
             level = np.zeros(len(rows))
         else:
             level = self._page_level.levels(rows.slot, rows.row, np.log(np.maximum(error, 1e-300)))
-        alarm = np.log(np.maximum(error, 1e-300)) > level
+        alarm = np.log(np.maximum(error, 1e-300)) > level + _CLEAR / self._sharpness
         spoken = self.evidences.add(rows, (rows.flags & OUT_OF_RANGE) > 0, alarm)
         return self._verdicts(rows, error, level, spoken)
 

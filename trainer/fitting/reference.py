@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 
 from detector.artifact.reference import Reference, least_history, num_features
 from detector.artifact.spec import Spec
-from detector.calibration.cumulative_threshold import SumTail, cumulative_thresholds, sum_tail
-from detector.scoring.lasting.reference import RunningMeans, features, owners, predicted
+from detector.calibration.cumulative_threshold import SumTail, calibrated_sums, large_sum_tail, sum_tail
+from detector.scoring.lasting.changes import RowChanges
+from detector.scoring.lasting.cumulative import MOST_DEPARTURE
+from detector.scoring.lasting.reference import RunningMeans, features, owners, predicted, unsure
 from detector.scoring.preprocessing import scale_rows
 from trainer.data.history import History, Segment, by_series
+from trainer.fitting.changes import fit_widening
 
 _PARTS = 5
 _RIDGE = 1e-3
@@ -45,10 +48,18 @@ class _Sums:
 
 @dataclass(slots=True)
 class _Residuals:
-    """Hold the residuals of the history in the order of the series and of time."""
+    """Hold the residuals of the history in the order of the series and of time.
+
+    series   the name of each
+    values   float64 [n, C] of each, NaN where unknown
+    changes  float64 [n, C] of each: how far each channel is from the row before
+    missing  bool [n, C] of each: cells without a value
+    """
 
     series: list[str] = field(default_factory=list)
     values: list[NDArray[np.float64]] = field(default_factory=list)
+    changes: list[NDArray[np.float64]] = field(default_factory=list)
+    missing: list[NDArray[np.bool_]] = field(default_factory=list)
 
 
 def fit_reference(spec: Spec, history: History) -> Reference | None:
@@ -65,24 +76,29 @@ def fit_reference(spec: Spec, history: History) -> Reference | None:
     weights = _solved(sums.square.sum(axis=0), sums.product.sum(axis=0), num_channels)
     residuals, lowest, highest = _residuals_of(spec, history, _without_each_part(sums, num_channels))
     baseline, spread = robust_center(np.concatenate(residuals.values))
+    influence = _influence(spec, history, weights, spread)
+    for values, missing in zip(residuals.values, residuals.missing, strict=True):
+        values[unsure(missing, np.square(influence))] = np.nan
     own = _baselines(residuals, baseline, spread)
-    allowance, tails = _limits(residuals, own, baseline, spread)
+    departures = [
+        (values - own.get(series, baseline)) / spread
+        for series, values in zip(residuals.series, residuals.values, strict=True)
+    ]
     between = np.std(list(own.values()), axis=0) / spread if len(own) > 1 else np.zeros(num_channels)
     reference = Reference(
         weights=_table(weights),
         spread=_list(spread),
         baseline=_list(baseline),
-        allowance=_list(np.minimum(allowance, 1e6)),
+        allowance=_list(np.zeros(num_channels)),
         unknown=_list(2.0 * between),
-        threshold=_list((allowance <= _MOST_ALLOWANCE).astype(np.float64)),
-        tails=tuple(zip(*map(astuple, tails), strict=True)),
-        influence=_table(_influence(spec, history, weights, spread)),
+        threshold=_list(np.zeros(num_channels)),
+        influence=_table(influence),
         lowest=_list(lowest),
         highest=_list(highest),
         baselines={series: _list(values) for series, values in own.items()},
     )
-    budget, interval_ns = spec.threshold.alarm_budget, spec.interval_ns
-    return replace(reference, threshold=cumulative_thresholds(reference, budget, interval_ns))
+    reference = with_limits(reference, departures, residuals.changes)
+    return calibrated_sums(reference, spec.threshold.alarm_budget, spec.interval_ns)
 
 
 def _without_each_part(sums: _Sums, num_channels: int) -> NDArray[np.float64]:
@@ -92,23 +108,47 @@ def _without_each_part(sums: _Sums, num_channels: int) -> NDArray[np.float64]:
     return np.stack([_solved(square - one, product - other, num_channels) for one, other in parts])
 
 
+def with_limits(
+    reference: Reference, departures: Sequence[NDArray[np.float64]], changes: Sequence[NDArray[np.float64]]
+) -> Reference:
+    """Return the reference with what follows from the departures of the history: what is no evidence.
+
+    Args:
+        reference: Without it.
+        departures: One float64 [n, C] for each series, in spreads, NaN where unknown.
+        changes: One float64 [n, C] for each series: how far each channel is from the row before.
+    """
+    wider = fit_widening(departures, changes)
+    local = [one / wider.of(change) for one, change in zip(departures, changes, strict=True)]
+    allowance, tails, large = _limits(local)
+    return replace(
+        reference,
+        allowance=_list(np.minimum(allowance, 1e6)),
+        threshold=_list((allowance <= _MOST_ALLOWANCE).astype(np.float64)),
+        tails=tuple(zip(*map(astuple, tails), strict=True)),
+        large_tails=tuple(zip(*map(astuple, large), strict=True)),
+        change_usual=_list(wider.usual),
+        change_knots=_table(wider.knots),
+        change_factors=_table(wider.factors),
+    )
+
+
 def _limits(
-    residuals: _Residuals,
-    own: dict[str, NDArray[np.float64]],
-    baseline: NDArray[np.float64],
-    spread: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], list[SumTail]]:
-    """Return the allowance of each channel, float64 [C], and the tail of its sums."""
-    departures = [
-        np.clip((values - own.get(series, baseline)) / spread, -_MOST, _MOST)
-        for series, values in zip(residuals.series, residuals.values, strict=True)
-    ]
+    local: Sequence[NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], list[SumTail], list[SumTail]]:
+    """Return the allowance of each channel, float64 [C], the tail of its sums, and that of large ones."""
+    whole = [np.clip(one, -MOST_DEPARTURE, MOST_DEPARTURE) for one in local]
+    departures = [np.clip(one, -_MOST, _MOST) for one in whole]
     allowance = allowances(departures)
+    large = [
+        large_sum_tail([one[:, channel] for one in whole], allowed)
+        for channel, allowed in enumerate(allowance.tolist())
+    ]
     tails = [
         sum_tail([one[:, channel] for one in departures], allowed)
         for channel, allowed in enumerate(allowance.tolist())
     ]
-    return allowance, tails
+    return allowance, tails, large
 
 
 def robust_center(residuals: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -259,10 +299,16 @@ def _residuals_of(
     lowest = np.full(len(spec.channels), np.inf)
     highest = -lowest
     parts: dict[str, list[NDArray[np.float64]]] = {}
+    changes: dict[str, list[NDArray[np.float64]]] = {}
+    missing: dict[str, list[NDArray[np.bool_]]] = {}
+    moved = RowChanges(len(spec.channels))
     for series, part, scaled, means in _rows_of(spec, history):
         residual = scaled - predicted(features(scaled, means), without[part])
         residual[np.isnan(means).all(axis=(1, 2)) | (np.isnan(scaled).mean(axis=1) > 0.25)] = np.nan
         parts.setdefault(series, []).append(residual)
+        slot = np.full(len(scaled), len(parts) - 1, np.int32)
+        changes.setdefault(series, []).append(moved.follow(slot, scaled))
+        missing.setdefault(series, []).append(np.isnan(scaled))
         known = ~np.isnan(scaled)
         lowest = np.minimum(lowest, np.where(known, scaled, np.inf).min(axis=0))
         highest = np.maximum(highest, np.where(known, scaled, -np.inf).max(axis=0))
@@ -270,6 +316,8 @@ def _residuals_of(
     for series, pieces in parts.items():
         found.series.append(series)
         found.values.append(np.concatenate(pieces)[-most:])
+        found.changes.append(np.concatenate(changes[series])[-most:])
+        found.missing.append(np.concatenate(missing[series])[-most:])
     return found, np.where(np.isfinite(lowest), lowest, 0.0), np.where(np.isfinite(highest), highest, 0.0)
 
 

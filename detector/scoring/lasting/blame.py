@@ -48,30 +48,42 @@ class HeldBlame:
             return fall
         self._peaks.reserve(int(slot.max()) + 1)
         starts = starts_of(slot)
-        peaks = held_peaks(fall, slot, self._peaks.data[slot[starts]])
+        peaks = held_peaks(fall, slot, self._peaks.data[slot[starts]], _HALVES_IN)
         self._peaks.data[slot[starts]] = peaks[starts + lengths_of(starts, len(slot)) - 1]
         return np.exp2(peaks / _FIXED)
 
     def blame(
-        self, windows: NDArray[np.float64], mean: NDArray[np.float64], held: NDArray[np.float64]
+        self,
+        windows: NDArray[np.float64],
+        mean: NDArray[np.float64],
+        without: NDArray[np.float64],
+        held: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Return how much each channel is to blame, float64 [n, C], at least 0.
 
-        It adds the fall of the evidence of late, and that of the mean departure of the last rows. What the
+        It adds the fall of the evidence of late, and that of the mean departures of the last rows. What the
         windows see counts as far as the others do not explain the channel. The wrong rhythm of a channel that
         depends on no other is seen by windows alone.
 
         Args:
             windows: Blame by the windows: mean squared residuals in usual units, float64 [n, C].
             mean: Mean departure of the last rows, in spreads, float64 [n, C], NaN where unknown.
+            without: The same where each channel in turn (second axis) is as the others expect, float64
+                [n, C, C].
             held: What `hold` returned for these rows, float64 [n, C].
         """
-        level = np.abs(np.nan_to_num(mean, nan=0.0)) - self._allowance
-        added = _MEAN_ROWS * np.square(np.clip(level, 0.0, _MOST_LEVEL))
+        fall = self._beyond(np.nan_to_num(mean, nan=0.0))[:, None] - self._beyond(without)
+        added = _MEAN_ROWS * np.maximum(fall, 0.0)
         window = np.clip(windows - _USUAL_WINDOW, 0.0, _MOST_WINDOW) * self._unexplained
         total: NDArray[np.float64] = held + added + _WINDOW_WEIGHT * window
         sharp: NDArray[np.float64] = (total / total.max(axis=1, keepdims=True)) ** 4
         return sharp
+
+    def _beyond(self, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sum over the last axis of what is beyond the allowances, squared."""
+        level = np.clip(np.abs(mean) - self._allowance, 0.0, _MOST_LEVEL)
+        beyond: NDArray[np.float64] = np.square(level).sum(axis=-1)
+        return beyond
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -83,7 +95,7 @@ class HeldBlame:
 
 
 def held_peaks(
-    square: NDArray[np.float64], slot: NDArray[np.int32], before: NDArray[np.int64]
+    square: NDArray[np.float64], slot: NDArray[np.int32], before: NDArray[np.int64], halves_in: int
 ) -> NDArray[np.int64]:
     """Return the logarithm to base 2, times 65,536, of the held largest value, int64 [n, C].
 
@@ -91,12 +103,13 @@ def held_peaks(
         square: Values of each row, float64 [n, C]; those below 1 count as 1.
         slot: The series of each row, int32 [n], sorted.
         before: What was held before the first row of each series, int64 [k, C].
+        halves_in: Rows in which what is held halves.
     """
     found = np.rint(np.log2(np.clip(square, 1.0, 2.0**60)) * _FIXED).astype(np.int64)
     starts = starts_of(slot)
     lengths = lengths_of(starts, len(slot))
     series = np.repeat(np.arange(len(starts)), lengths)
-    lost = (np.arange(len(slot)) - np.repeat(starts, lengths) + 1)[:, None] * int(_FIXED / _HALVES_IN)
+    lost = (np.arange(len(slot)) - np.repeat(starts, lengths) + 1)[:, None] * int(_FIXED / halves_in)
     found += lost
     found[starts] = np.maximum(found[starts], before)
     # Peaks of each series alone: those of later series are higher by more than any peak can be.

@@ -14,6 +14,10 @@ end alone (Wald, 1945). It ends the alarm at once, after 24 rows or more.
 A row that alarms by its score starts the sums of the channels that depart most. They start just below their
 thresholds, so that a large fault is held from its start.
 
+Large departures have a sum of their own, whatever their sign. A fault of many spreads is then found in a few
+rows, and a single wild row too. It begins the small sums of its channel as an alarming score does. Small and
+large sums together are a cumulative sum with a Shewhart limit (Lucas, 1982).
+
 A channel counts in a series once its sums were low for `proof_rows` rows in a row. Before that, nothing shows
 that the reference holds there at all. Where no channel counts, the evidence is unknown.
 
@@ -30,11 +34,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.reference import LARGE_DEPARTURE
 from detector.artifact.sum_limits import HasSums
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 
 _FIXED = float(1 << 16)
 MOST = 3.0
+MOST_DEPARTURE = 1_000.0
+"""A large departure counts at most so many spreads."""
 _CAP, _STARTED = 1.1, 0.9
 _MOST_RAISED = 1.0
 _CLEAR, _CLEAR_BEYOND = 1.5, 0.5
@@ -52,7 +59,7 @@ class Evidence:
     """Hold what has added up after each of n rows.
 
     cumulative  float64 [n], 1 is the threshold; NaN where no channel is known
-    lasting     float64 [n, C], the larger sum of each channel, in spreads
+    lasting     float64 [n, C], the larger sum of small departures of each channel, in spreads
     """
 
     cumulative: NDArray[np.float64]
@@ -156,6 +163,7 @@ class CumulativeEvidence:
         self._sums = SeriesArray((2 * len(threshold),), np.int64, 0)
         self._learnt = SeriesArray((2, 2 * len(threshold)), np.int64, 0)
         self._calm = SeriesArray((len(threshold),), np.int64, 0)
+        self._large = _LargeSums(limits)
         self._proof = limits.proof_rows
 
     def add(
@@ -181,15 +189,17 @@ class CumulativeEvidence:
         starts = starts_of(slot)
         present = slot[starts]
         learnt = self._learnt.data[present]
-        steps = self._steps(departure, is_unknown, alarm)
+        large = self._large.add(slot, departure, is_unknown)
+        steps = self._steps(departure, is_unknown, alarm[:, None] | (large >= 1.0))
         sums = alarm_sums(steps, slot, self._sums.data[present], learnt, self._limit)
         self._sums.data[present] = sums[starts + lengths_of(starts, len(slot)) - 1]
         self._learnt.data[present] = learnt
         lasting = np.maximum(sums[:, :num], sums[:, num:]) / _FIXED
-        relative = np.where(self._used, lasting / self._threshold, 0.0)
+        relative = np.maximum(np.where(self._used, lasting / self._threshold, 0.0), large)
         held = self._have_held(slot, relative, ~np.isnan(departure))
         relative[~held] = 0.0
-        cumulative = np.where((held & self._used).any(axis=1), relative.max(axis=1), np.nan)
+        used = self._used | self._large.used
+        cumulative = np.where((held & used).any(axis=1), relative.max(axis=1), np.nan)
         return Evidence(cumulative, lasting)
 
     def _have_held(
@@ -220,7 +230,7 @@ class CumulativeEvidence:
 
     def reset(self, slots: NDArray[np.int32]) -> None:
         """Begin again with all sums of these series; channels whose reference has held still count."""
-        for array in (self._sums, self._learnt):
+        for array in (self._sums, self._learnt, *self._large.arrays()):
             array.reset(slots)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
@@ -230,18 +240,70 @@ class CumulativeEvidence:
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        return [self._sums, self._learnt, self._calm]
+        return [self._sums, self._learnt, self._calm, *self._large.arrays()]
 
     def _steps(
         self, departure: NDArray[np.float64], is_unknown: NDArray[np.bool_], alarm: NDArray[np.bool_]
     ) -> Steps:
-        """Return what each row adds to the sums upwards, then to those downwards."""
+        """Return what each row adds to the sums upwards, then to those downwards; `alarm` is [n, C]."""
         known = np.tile(~np.isnan(departure) & self._used, (1, 2))
         some = np.clip(np.nan_to_num(departure, nan=0.0), -self._most, self._most)
         allowed = self._allowance + np.where(is_unknown[:, None], self._unknown, 0.0)
         allowance = np.tile(allowed, (1, 2))
         added = np.where(known, np.concatenate([some, -some], axis=1) - allowance, 0.0)
         clear = (added >= _CLEAR_BEYOND) & (added + allowance >= _CLEAR)
-        starts = alarm[:, None] & known & clear
-        fixed = [np.rint(one * _FIXED).astype(np.int64) for one in (added, allowance)]
-        return Steps(fixed[0], fixed[1], known, starts)
+        starts = np.tile(alarm, (1, 2)) & known & clear
+        return Steps(_fixed(added), _fixed(allowance), known, starts)
+
+
+class _LargeSums:
+    """Keep the sums of large departures of every series, of either sign. Not thread-safe.
+
+    Args:
+        limits: Allowances and thresholds; without thresholds there are no such sums.
+    """
+
+    def __init__(self, limits: HasSums) -> None:
+        num = len(limits.allowance)
+        threshold = np.minimum(np.array(limits.large_threshold or (0.0,) * num), _ROUGH)
+        self.used = threshold > 0
+        self._threshold = np.where(self.used, threshold, 1.0)
+        self._limit = _fixed(self._threshold)
+        self._allowance = np.array(limits.allowance) + LARGE_DEPARTURE
+        self._unknown = np.array(limits.unknown)
+        self._sums = SeriesArray((num,), np.int64, 0)
+        self._learnt = SeriesArray((2, num), np.int64, 0)
+
+    def add(
+        self, slot: NDArray[np.int32], departure: NDArray[np.float64], is_unknown: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return the sums after each row in units of their thresholds, float64 [n, C].
+
+        A row that adds more than the sum may hold counts as what it adds.
+        Arguments are those of `CumulativeEvidence.add`.
+        """
+        starts = starts_of(slot)
+        present = slot[starts]
+        for array in self.arrays():
+            array.reserve(int(slot.max()) + 1)
+        learnt = self._learnt.data[present]
+        known = ~np.isnan(departure) & self.used
+        allowance = self._allowance + np.where(is_unknown[:, None], self._unknown, 0.0)
+        size = np.minimum(np.abs(np.nan_to_num(departure, nan=0.0)), MOST_DEPARTURE)
+        added = _fixed(np.where(known, size - allowance, 0.0))
+        steps = Steps(added, _fixed(allowance), known, np.zeros(known.shape, np.bool_))
+        sums = alarm_sums(steps, slot, self._sums.data[present], learnt, self._limit)
+        self._sums.data[present] = sums[starts + lengths_of(starts, len(slot)) - 1]
+        self._learnt.data[present] = learnt
+        relative: NDArray[np.float64] = np.maximum(sums, added) / _FIXED / self._threshold
+        return np.where(self.used, relative, 0.0)
+
+    def arrays(self) -> list[SeriesArray]:
+        """Return every array over series that this object keeps, in the order of the snapshot's cells."""
+        return [self._sums, self._learnt]
+
+
+def _fixed(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return values as whole numbers, 65,536 for 1."""
+    found: NDArray[np.int64] = np.rint(values * _FIXED).astype(np.int64)
+    return found

@@ -17,6 +17,7 @@ from detector.artifact.reference import Reference
 from detector.artifact.spec import PageLimit
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.lasting.blame import CredibleValues, HeldBlame
+from detector.scoring.lasting.changes import LocalSpread
 from detector.scoring.lasting.paged_sums import Paged, PagedSums
 from detector.scoring.lasting.reference import ReferenceResiduals, RunningMeans
 from detector.scoring.overlap import RowOutput
@@ -31,12 +32,14 @@ class RowEvidence:
 
     scaled     float64 [n, C], the rows in the units of the model, NaN where unknown
     departure  float64 [n, C], in spreads, NaN where unknown
+    wider      float64 [n, C], by this factor the spread is larger while other channels change
     means      float64 [n, 4, C], running means of the values (2), and of the departures (2)
     added      what has added up after each row, and whether it counts for incidents
     """
 
     scaled: NDArray[np.float64]
     departure: NDArray[np.float64]
+    wider: NDArray[np.float64]
     means: NDArray[np.float64]
     added: Paged
 
@@ -53,7 +56,7 @@ class LastingEvidence:
     def __init__(self, reference: Reference, scales: SeriesScales, limit: PageLimit | None) -> None:
         self._scales = scales
         self._residuals, self._sums = ReferenceResiduals(reference), PagedSums(reference, limit)
-        self._spread = np.array(reference.spread)
+        self._spread, self._local = np.array(reference.spread), LocalSpread(reference)
         self._means = RunningMeans(len(reference.spread), _MOST_DEPARTURE)
         self._blame, self._credible = HeldBlame(reference), CredibleValues(reference)
 
@@ -77,12 +80,13 @@ class LastingEvidence:
             factor: by how much departures count less at times of usual errors, float64 [n]; None: nowhere.
         """
         departure, means = self._residuals.add(rows.slot, rows.row, scaled)
+        wider = self._local.follow(rows.slot, scaled)
         unknown = self._residuals.are_unknown(rows.slot)
-        counted = departure if factor is None else departure / factor[:, None]
+        counted = departure / (wider if factor is None else wider * factor[:, None])
         added = self._sums.add(rows.slot, rows.row, counted, unknown, alarm)
         of_departures = self._means.follow(rows.slot, rows.row, departure)
         both = np.concatenate([means, of_departures], axis=1)
-        return RowEvidence(scaled.astype(np.float64), departure, both, added)
+        return RowEvidence(scaled.astype(np.float64), departure, wider, both, added)
 
     def check(
         self,
@@ -105,12 +109,15 @@ class LastingEvidence:
         fall = np.zeros(evidence.departure.shape)
         if len(chosen):
             scaled = evidence.scaled[chosen]
-            left = self._residuals.left_without(slot[chosen], scaled, means[:, :2], departure, means[:, 2:])
+            wider = evidence.wider[chosen]
+            found = (scaled, means[:, :2], departure, means[:, 2:], wider)
+            left = self._residuals.left_without(slot[chosen], found)
             known = ~np.isnan(departure).all(axis=1)
-            fall[chosen[known]] = (np.nansum(np.square(departure), axis=1)[:, None] - left)[known]
+            fall[chosen[known]] = (np.nansum(np.square(departure / wider), axis=1)[:, None] - left)[known]
         held = self._blame.hold(slot, fall)[chosen]
         credible = self._credible.expected(evidence.scaled[chosen], expected, departure)
-        return self._blame.blame(blame, means[:, 3], held), credible
+        without = self._residuals.mean_without(slot[chosen], means[:, :2], means[:, 2:])
+        return self._blame.blame(blame, means[:, 3], without, held), credible
 
     def num_counting(self, slots: NDArray[np.int32]) -> int:
         """Return in how many channels of these series small departures add up to evidence."""
@@ -136,7 +143,7 @@ class LastingEvidence:
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers. Sums stand still until there are running means."""
         self._residuals.restart(slots)
-        for part in (self._means, self._blame):
+        for part in (self._means, self._blame, self._local):
             part.drop(slots)
         self._sums.restart(slots)
 
@@ -147,10 +154,10 @@ class LastingEvidence:
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        for part in (self._residuals, self._sums, self._means, self._blame):
+        for part in (self._residuals, self._sums, self._means, self._blame, self._local):
             part.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        parts = (self._residuals, self._sums, self._means, self._blame)
+        parts = (self._residuals, self._sums, self._means, self._blame, self._local)
         return [array for part in parts for array in part.arrays()]

@@ -178,6 +178,17 @@ def predicted(rows: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArra
     return product.reshape(-1, weights.shape[1])[:num]
 
 
+def unsure(strange: NDArray[np.bool_], influence: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which departures depend too much on strange values, bool [n, C].
+
+    Args:
+        strange: Cells without a value, or with one that no history had, bool [n, C].
+        influence: Of each channel (first axis) on the residual of each other, squared, float64 [C, C].
+    """
+    found: NDArray[np.bool_] = predicted(strange.astype(np.float64), influence) > _MOST_INFLUENCE
+    return found
+
+
 class ReferenceResiduals:
     """Compute the departure of every channel from what the others say, in spreads. Not thread-safe.
 
@@ -229,7 +240,7 @@ class ReferenceResiduals:
         departure = self.departures(slot, scaled, means)
         strange = ~((scaled >= self._lowest) & (scaled <= self._highest))
         if strange.any():
-            departure[predicted(strange.astype(np.float64), self._influence) > _MOST_INFLUENCE] = np.nan
+            departure[unsure(strange, self._influence)] = np.nan
         departure[np.isnan(means[:, 0]).all(axis=1)] = np.nan
         self._relearnt.learn(slot, departure)
         return departure, means
@@ -248,10 +259,7 @@ class ReferenceResiduals:
     def left_without(
         self,
         slot: NDArray[np.int32],
-        scaled: NDArray[np.float64],
-        means: NDArray[np.float64],
-        departure: NDArray[np.float64],
-        mean_departure: NDArray[np.float64],
+        found: tuple[NDArray[np.float64], ...],
     ) -> NDArray[np.float64]:
         """Return the sum of squared departures left where a channel is as the others expect, float64 [n, C].
 
@@ -259,11 +267,12 @@ class ReferenceResiduals:
 
         Args:
             slot: The series of each row, int32 [n].
-            scaled: Values in the units of the model, float64 [n, C].
-            means: Running means of the values, float64 [n, 2, C].
-            departure: Of the rows, float64 [n, C].
-            mean_departure: Running means of the departures, float64 [n, 2, C], NaN where unknown.
+            found: What was found of the rows: values in the units of the model, float64 [n, C]; their
+                running means, float64 [n, 2, C]; departures, float64 [n, C]; running means of the
+                departures, float64 [n, 2, C], NaN where unknown; by how much the spread is wider,
+                float64 [n, C].
         """
+        scaled, means, departure, mean_departure, wider = found
         by = np.nan_to_num(departure, nan=0.0) * self._spread
         means_by = np.nan_to_num(mean_departure, nan=0.0) * self._spread
         left = np.empty(scaled.shape)
@@ -271,7 +280,30 @@ class ReferenceResiduals:
             row, some = scaled.copy(), means.copy()
             row[:, channel] -= by[:, channel]
             some[:, :, channel] -= means_by[:, :, channel]
-            left[:, channel] = np.nansum(np.square(self.departures(slot, row, some)), axis=1)
+            left[:, channel] = np.nansum(np.square(self.departures(slot, row, some) / wider), axis=1)
+        return left
+
+    def mean_without(
+        self, slot: NDArray[np.int32], means: NDArray[np.float64], mean_departure: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the mean departures left where a channel is as the others expect, float64 [n, C, C].
+
+        The second axis is the channel that is replaced. The change is that of a row of means.
+
+        Args:
+            slot: The series of each row, int32 [n].
+            means: Running means of the values, float64 [n, 2, C].
+            mean_departure: Running means of the departures, float64 [n, 2, C], NaN where unknown.
+        """
+        by = np.nan_to_num(mean_departure, nan=0.0) * self._spread
+        level = np.nan_to_num(mean_departure[:, 1], nan=0.0)
+        before = self.departures(slot, means[:, 1], means)
+        left = np.empty((len(slot), means.shape[2], means.shape[2]))
+        for channel in range(means.shape[2]):
+            some = means.copy()
+            some[:, :, channel] -= by[:, :, channel]
+            changed = self.departures(slot, some[:, 1], some) - before
+            left[:, channel] = level + np.nan_to_num(changed, nan=0.0)
         return left
 
     def accept(self, slot: int) -> None:

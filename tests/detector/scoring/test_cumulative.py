@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -85,8 +87,10 @@ def test_evidence_does_not_depend_on_the_cut(sizes: list[int], seed: int) -> Non
     departure = rng.normal(0.4, 1.0, (sum(sizes), 2))
     departure[rng.random(departure.shape) < 0.1] = np.nan
     alarm = rng.random(len(departure)) < 0.1
-    whole = cumulative(warm(reference(channels=2)), departure, alarm)
-    cut, edges = warm(reference(channels=2)), np.cumsum(sizes)[:-1]
+    departure[rng.random(departure.shape) < 0.05] *= 8.0
+    one = replace(reference(channels=2), large_threshold=(9.0, 0.0))
+    whole = cumulative(warm(one), departure, alarm)
+    cut, edges = warm(one), np.cumsum(sizes)[:-1]
     pieces = zip(np.split(departure, edges), np.split(alarm, edges), strict=True)
     parts = [cumulative(cut, part, some) for part, some in pieces]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
@@ -146,6 +150,31 @@ def test_evidence_stands_still_over_a_gap() -> None:
     assert before > 0.0
     assert (cumulative(evidence, np.full(500, np.nan)) == before).all()
     assert cumulative(evidence, np.array([0.25]))[0] == before
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(4.0, 900.0), st.floats(6.0, 80.0), st.sampled_from([-1.0, 1.0]))
+def test_one_wild_row_counts_by_its_size_and_is_over_soon(size: float, limit: float, sign: float) -> None:
+    departure = np.zeros(300)
+    departure[100] = sign * size
+    found = cumulative(warm(replace(reference(200.0), large_threshold=(limit,))), departure)
+    assert found[100] == pytest.approx((size - 3.25) / limit, abs=0.02)
+    assert (found[:100] < 0.1).all()
+    assert (found[101 + max(30, int(0.4 * limit / 3.25)) :] < 0.8).all()
+
+
+@pytest.mark.parametrize("size", [5.0, 12.0, 60.0])
+@pytest.mark.parametrize("period", [0, 4, 7])
+def test_large_departures_of_either_sign_are_found_and_held(size: float, period: int) -> None:
+    """A level, or an oscillation about the usual level: in alarm within some rows, and until its end."""
+    rows = np.arange(600)
+    wave = np.sin(2 * np.pi * rows / period) * 1.6 if period else np.ones(600)
+    departure = np.where((rows >= 100) & (rows < 400), size * wave, 0.0)
+    noise = 0.5 * np.random.default_rng(1).standard_normal(600)
+    found = cumulative(warm(replace(reference(150.0), large_threshold=(12.0,))), departure + noise)
+    assert (found[:100] < 0.5).all()
+    assert (found[100 + int(12.0 / max(0.5, size - 4.0)) + 8 : 400] > 0.8).all()
+    assert (found[400 + 60 :] < 0.8).all()
 
 
 def test_a_channel_that_is_left_out_does_not_count() -> None:
