@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.artifacts import CHANNELS, INTERVAL_NS, WINDOW, conv_artifact, with_reference
+from benchmarks.artifacts import CHANNELS, INTERVAL_NS, WINDOW, conv_artifact, with_modes, with_reference
 from benchmarks.measurement import Measurement, alternate
 from connectors.records import Readings
 from detector.artifact.spec import Artifact
@@ -29,7 +29,13 @@ def measure(quick: bool) -> list[Measurement]:
     """Measure the engine against the bare module, many series, and what evidence that lasts costs."""
     num_polls, num_rounds = (2, 1) if quick else (12, 7)
     torch.set_num_threads(1)
-    rest = [_many_series(num_polls, num_rounds), _with_evidence(num_polls, num_rounds)]
+    plain = conv_artifact()
+    more = [
+        ("evidence that lasts", with_reference(plain), 0.9),
+        ("modes of operation", with_modes(plain), 0.75),
+    ]
+    rest = [_many_series(num_polls, num_rounds)]
+    rest += [_with(what, one, floor, (num_polls, num_rounds)) for what, one, floor in more]
     return [*_against_bare(num_polls, num_rounds), *rest]
 
 
@@ -73,8 +79,10 @@ def _many_series(num_polls: int, num_rounds: int) -> Measurement:
     )
 
 
-def _with_evidence(num_polls: int, num_rounds: int) -> Measurement:
-    plain, more = (_Stream(one, 100) for one in (conv_artifact(), with_reference(conv_artifact())))
+def _with(what: str, richer: Artifact, floor: float, times: tuple[int, int]) -> Measurement:
+    """Measure the engine with a model that knows more, against the same model without it."""
+    num_polls, num_rounds = times
+    plain, more = (_Stream(one, 100) for one in (conv_artifact(), richer))
     plain_rate, rate = alternate(
         lambda: plain.rows_per_second(num_polls), lambda: more.rows_per_second(num_polls), num_rounds
     )
@@ -82,8 +90,8 @@ def _with_evidence(num_polls: int, num_rounds: int) -> Measurement:
         "microseconds_a_row_without": round(1e6 / plain_rate, 2),
         "microseconds_a_row_with": round(1e6 / rate, 2),
     }
-    title = "engine with / without evidence that lasts"
-    return Measurement(title, rate / plain_rate, "x", floor=0.9, detail=detail)
+    title = f"engine with / without {what}"
+    return Measurement(title, rate / plain_rate, "x", floor=floor, detail=detail)
 
 
 class _Stream:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.modes import Modes
 from detector.artifact.reference import Reference
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ class Spec:
     own_scales   series -> its own centres and scales; empty where the common ones of `channels` fit all
     sampled      series of each stretch of the artifact's sample; empty where no series has its own scales
     reference    what each channel should be, given the others; None in older artifacts
+    modes        modes of operation; None where there are none
 
     Sizes in `detectable` and the bands of `channels` belong to the common scale. In a series with its own
     scale of the channel they change in proportion to it (`scales_of`).
@@ -211,6 +213,7 @@ class Spec:
     own_scales: dict[str, tuple[OwnScale, ...]] = field(default_factory=dict)
     sampled: tuple[str, ...] = ()
     reference: Reference | None = None
+    modes: Modes | None = None
 
     def __repr__(self) -> str:
         return f"Spec(name={self.name!r}, {_summary(self)})"

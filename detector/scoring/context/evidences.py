@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray
+from detector.scoring.context.modes import ModeRules, RowModes
 from detector.scoring.context.spoken import Spoken
 from detector.scoring.kinds import SWITCHES, Kind
 from detector.scoring.lasting.evidence import LastingEvidence, RowEvidence
@@ -88,6 +89,7 @@ class Evidences:
         if spec.reference is not None:
             self.level = LastingEvidence(spec.reference, scales, limit)
         self._context = context_of(spec)
+        self._modes = ModeRules.of(spec)
         self._without: frozenset[Kind] = frozenset()
 
     def use_kinds(self, without: Iterable[str]) -> None:
@@ -102,10 +104,10 @@ class Evidences:
             impossible: Cells without a credible value, bool [n, C].
             alarm: Which rows alarm by their score, bool [n].
         """
+        spoken = [] if self._modes is None else [self._modes.speak(RowModes.of(rows.context))]
         if self.level is None and not self._context:
-            return RowsSpoken()
+            return RowsSpoken(self._heard(spoken))
         scaled = self._scales.to_model(np.where(impossible, np.nan, rows.actual), rows.slot)
-        spoken = []
         level = None if self.level is None else self.level.add(rows, scaled, alarm)
         if level is not None:
             spoken.append(Spoken(Kind.LEVEL, level.added.cumulative, level.added.paged))
@@ -113,7 +115,7 @@ class Evidences:
             start_ns = rows.row * self._intervals.data[rows.slot]
             seen = ScaledRows(rows.slot, rows.row, start_ns, scaled, alarm)
             spoken += [one.add(seen) for one in self._context]
-        return RowsSpoken(tuple(one for one in spoken if one.kind not in self._without), level)
+        return RowsSpoken(self._heard(spoken), level)
 
     def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
         """Look up what training learnt about new series, by their numbers, int32 [n], and names."""
@@ -154,6 +156,9 @@ class Evidences:
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
         return [array for part in self._parts() for array in part.arrays()]
+
+    def _heard(self, spoken: list[Spoken]) -> tuple[Spoken, ...]:
+        return tuple(one for one in spoken if one.kind not in self._without)
 
     def _parts(self) -> list[LastingEvidence | ContextEvidence]:
         return [*([] if self.level is None else [self.level]), *self._context]
