@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from detector.artifact.modes import Condition, Mode, Modes
 from detector.artifact.modules import build_members
 from detector.artifact.reference import Reference, num_features
 from detector.artifact.season import Calendar, Profile, Season, UsualError
@@ -50,6 +51,13 @@ def conv_artifact() -> Artifact:
         threshold=Threshold(1e6, "fixed", "1/week", limit=PageLimit(1.0 / 604_800)),
     )
     return Artifact(spec, build_members(spec.members, len(CHANNELS)).eval())
+
+
+def with_modes(artifact: Artifact) -> Artifact:
+    """Return the artifact with two modes of operation, of which the second always holds."""
+    off = Mode("off", (Condition(CHANNELS[0], None, -100.0),), judge=(), settle_rows=8, usual_rows=8)
+    on = Mode("on", (Condition(CHANNELS[0], -90.0), Condition(CHANNELS[1], -90.0, 90.0)), settle_rows=8)
+    return replace(artifact, spec=replace(artifact.spec, modes=Modes((off, on), passing_rows=8)))
 
 
 def with_reference(artifact: Artifact) -> Artifact:

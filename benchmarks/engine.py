@@ -14,7 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.artifacts import CHANNELS, INTERVAL_NS, WINDOW, conv_artifact, with_reference, with_season
+from benchmarks.artifacts import (
+    CHANNELS,
+    INTERVAL_NS,
+    WINDOW,
+    conv_artifact,
+    with_modes,
+    with_reference,
+    with_season,
+)
 from benchmarks.measurement import Measurement, alternate
 from connectors.records import Readings
 from detector.artifact.spec import Artifact
@@ -29,8 +37,14 @@ def measure(quick: bool) -> list[Measurement]:
     """Measure the engine against the bare module, many series, and what evidence that lasts costs."""
     num_polls, num_rounds = (2, 1) if quick else (12, 7)
     torch.set_num_threads(1)
-    rest = [_many_series(num_polls, num_rounds), _with_evidence(num_polls, num_rounds)]
-    rest.append(_with_season(num_polls, num_rounds))
+    plain = conv_artifact()
+    more = [
+        ("evidence that lasts", plain, with_reference(plain), 0.9),
+        ("modes of operation", plain, with_modes(plain), 0.75),
+        ("a season", with_reference(plain), with_season(with_reference(plain)), 0.75),
+    ]
+    rest = [_many_series(num_polls, num_rounds)]
+    rest += [_with(what, (poorer, one), floor, (num_polls, num_rounds)) for what, poorer, one, floor in more]
     return [*_against_bare(num_polls, num_rounds), *rest]
 
 
@@ -74,8 +88,10 @@ def _many_series(num_polls: int, num_rounds: int) -> Measurement:
     )
 
 
-def _with_evidence(num_polls: int, num_rounds: int) -> Measurement:
-    plain, more = (_Stream(one, 100) for one in (conv_artifact(), with_reference(conv_artifact())))
+def _with(what: str, models: tuple[Artifact, Artifact], floor: float, times: tuple[int, int]) -> Measurement:
+    """Measure the engine with the second model, which knows more, against the same model without it."""
+    num_polls, num_rounds = times
+    plain, more = (_Stream(one, 100) for one in models)
     plain_rate, rate = alternate(
         lambda: plain.rows_per_second(num_polls), lambda: more.rows_per_second(num_polls), num_rounds
     )
@@ -83,21 +99,8 @@ def _with_evidence(num_polls: int, num_rounds: int) -> Measurement:
         "microseconds_a_row_without": round(1e6 / plain_rate, 2),
         "microseconds_a_row_with": round(1e6 / rate, 2),
     }
-    title = "engine with / without evidence that lasts"
-    return Measurement(title, rate / plain_rate, "x", floor=0.9, detail=detail)
-
-
-def _with_season(num_polls: int, num_rounds: int) -> Measurement:
-    plain = with_reference(conv_artifact())
-    without, with_one = (_Stream(one, 100) for one in (plain, with_season(plain)))
-    plain_rate, rate = alternate(
-        lambda: without.rows_per_second(num_polls), lambda: with_one.rows_per_second(num_polls), num_rounds
-    )
-    detail = {
-        "microseconds_a_row_without": round(1e6 / plain_rate, 2),
-        "microseconds_a_row_with": round(1e6 / rate, 2),
-    }
-    return Measurement("engine with / without a season", rate / plain_rate, "x", floor=0.75, detail=detail)
+    title = f"engine with / without {what}"
+    return Measurement(title, rate / plain_rate, "x", floor=floor, detail=detail)
 
 
 class _Stream:

@@ -14,11 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from connectors.records import Readings
+from detector.artifact.modes import Modes
 from detector.artifact.spec import Artifact, Channel, Level, Member, Spec, Threshold
+from detector.calibration.mode_factors import factor_of, group_of, with_factors
 from detector.calibration.peaks_over_threshold import peaks_over_threshold
 from detector.models.ensemble import Ensemble
 from detector.models.families import reconstruct
 from detector.rows.grid import Grid, Rows
+from detector.scoring.cell_flags import UNJUDGED
+from detector.scoring.context.modes import ModeRules, RowModes
 from detector.scoring.ensemble_error import EnsembleError, level_of, log_statistics
 from detector.scoring.overlap import RowOutput
 from detector.scoring.preprocessing import fill_missing
@@ -123,12 +127,15 @@ class HeldOut:
         row: int64 [n], row of the series.
         final: float64 [n, statistics of all members], of final verdicts; NaN where a member had no window.
         provisional: The same of provisional verdicts; equal to `final` without a delay.
+        group: int64 [n], the mode of the row and whether it is steady in it
+            (`detector.calibration.mode_factors`); None without modes.
     """
 
     segment: NDArray[np.int64]
     row: NDArray[np.int64]
     final: NDArray[np.float64]
     provisional: NDArray[np.float64]
+    group: NDArray[np.int64] | None = None
 
 
 def calibrate(
@@ -171,9 +178,11 @@ def calibrated(spec: Spec, module: Ensemble, held_out: HeldOut, adaptive: bool) 
         for member, one, other in zip(spec.members, final, provisional, strict=True)
     )
     errors = EnsembleError(members, final).errors(held_out.final)
+    modes, factor = _modes(spec, errors, held_out, adaptive)
+    errors = errors / factor
     threshold = _threshold(spec, errors, held_out, adaptive)
     if spec.scoring.delay:
-        first = EnsembleError(members, provisional).errors(held_out.provisional)
+        first = EnsembleError(members, provisional).errors(held_out.provisional) / factor
         threshold = replace(threshold, fresh=_threshold(spec, first, held_out, adaptive).value)
     table = {"quantile": QUANTILES, "error": np.quantile(errors[np.isfinite(errors)], QUANTILES)}
     kept: dict[str, NDArray[np.float64]] = {
@@ -182,7 +191,23 @@ def calibrated(spec: Spec, module: Ensemble, held_out: HeldOut, adaptive: bool) 
     }
     if spec.scoring.delay:
         kept["fresh"] = first[-_KEPT_ROWS:]
-    return Artifact(replace(spec, members=members, threshold=threshold), module, table, kept)
+    spec = replace(spec, members=members, threshold=threshold, modes=modes)
+    return Artifact(spec, module, table, kept)
+
+
+def _modes(
+    spec: Spec, errors: NDArray[np.float64], held_out: HeldOut, adaptive: bool
+) -> tuple[Modes | None, NDArray[np.float64]]:
+    """Return the modes with their factors on the threshold, and the factor of each row, float64 [n]."""
+    if spec.modes is None or held_out.group is None:
+        return spec.modes, np.ones(len(errors))
+    budget, interval_ns = spec.threshold.alarm_budget, spec.interval_ns
+
+    def threshold_of(some: NDArray[np.float64], segment: NDArray[np.int64]) -> float:
+        return peaks_over_threshold(some, segment, budget, interval_ns, adaptive).value
+
+    modes = with_factors(spec.modes, errors, held_out.segment, held_out.group, threshold_of)
+    return modes, factor_of(modes, held_out.group)
 
 
 def with_lively_rows(held_out: HeldOut, fitted: HeldOut) -> HeldOut:
@@ -196,11 +221,15 @@ def with_lively_rows(held_out: HeldOut, fitted: HeldOut) -> HeldOut:
     if len(lively) == 0:
         return held_out
     newest, after = slice(-len(lively), None), int(fitted.segment[lively].max()) + 1
+    group = None
+    if fitted.group is not None and held_out.group is not None:
+        group = np.concatenate([fitted.group[lively], held_out.group[newest]])
     return HeldOut(
         np.concatenate([fitted.segment[lively], held_out.segment[newest] + after]),
         np.concatenate([fitted.row[lively], held_out.row[newest]]),
         np.concatenate([fitted.final[lively], held_out.final[newest]]),
         np.concatenate([fitted.provisional[lively], held_out.provisional[newest]]),
+        group,
     )
 
 
@@ -220,17 +249,17 @@ def held_out_statistics(artifact: Artifact, history: History, segments: tuple[Se
     """
     parts = [part for batch in _batches(segments) for part in _batch_statistics(artifact, history, batch)]
     final, provisional = ([part for part in parts if part[0] == kind] for kind in ("final", "provisional"))
-    number, row, statistics = _in_order(final)
+    number, row, statistics, group = _in_order(final)
     first = _in_order(provisional)[2] if provisional else statistics
-    return HeldOut(number, row, statistics, first)
+    return HeldOut(number, row, statistics, first, None if artifact.spec.modes is None else group)
 
 
 def _in_order(
     parts: list[_Part],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    number, row, statistics = (np.concatenate([part[at] for part in parts]) for at in (1, 2, 3))
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    number, row, statistics, group = (np.concatenate([part[at] for part in parts]) for at in (1, 2, 3, 4))
     order = np.lexsort((row, number))
-    return number[order], row[order], statistics[order]
+    return number[order], row[order], statistics[order], group[order]
 
 
 def _levels(spec: Spec, statistics: NDArray[np.float64]) -> list[tuple[Level, ...]]:
@@ -278,11 +307,11 @@ def _batches(segments: tuple[Segment, ...]) -> Iterator[dict[int, Segment]]:
         yield batch
 
 
-_Part = tuple[str, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+_Part = tuple[str, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
 
 
 def _batch_statistics(artifact: Artifact, history: History, batch: dict[int, Segment]) -> Iterator[_Part]:
-    """Yield parts of the rows: ("final" or "provisional", number of the segment, row, statistics)."""
+    """Yield parts of the rows: ("final" or "provisional", number of the segment, row, statistics, group)."""
     names = [segment.series for segment in batch.values()]
     own = {name: artifact.spec.own_scales[name] for name in names if name in artifact.spec.own_scales}
     spec = replace(artifact.spec, own_scales=own)  # of these alone: there may be many more
@@ -293,9 +322,10 @@ def _batch_statistics(artifact: Artifact, history: History, batch: dict[int, Seg
     def part(kind: str, rows: RowOutput) -> _Part:
         number = np.array(list(batch), np.int64)[rows.slot]
         first_row = np.array([segment.row for segment in batch.values()], np.int64)[rows.slot]
-        inside = (rows.row >= first_row) & ~np.isnan(rows.actual).all(axis=1)
+        unknown = np.isnan(rows.actual) | ((rows.flags & UNJUDGED) > 0)
+        inside = (rows.row >= first_row) & ~unknown.all(axis=1)
         statistics = np.concatenate(rows.means[1 : 1 + len(spec.members)], axis=1)
-        return kind, number[inside], rows.row[inside], statistics[inside]
+        return kind, number[inside], rows.row[inside], statistics[inside], _group(spec, rows)[inside]
 
     def parts(rows: Rows) -> Iterator[_Part]:
         outputs = scorer.add(rows)
@@ -311,9 +341,18 @@ def _batch_statistics(artifact: Artifact, history: History, batch: dict[int, Seg
     yield part("final", scorer.flush())
 
 
+def _group(spec: Spec, rows: RowOutput) -> NDArray[np.int64]:
+    """Return the mode of each row and whether it is steady in it, as one number, int64 [n]."""
+    if spec.modes is None:
+        return np.zeros(len(rows), np.int64)
+    modes = RowModes.of(rows.context)
+    is_steady = ModeRules(spec.modes, spec.channel_names, spec.window).is_steady(modes)
+    return group_of(modes.mode, is_steady, len(spec.modes.all))
+
+
 def _readings(history: History, batch: dict[int, Segment], spec: Spec) -> Iterator[Readings]:
     """Yield the rows of the segments after the rows that fill their first windows; series are numbers."""
-    before = spec.window - 1
+    before, history = spec.window - 1, history.as_sent
     parts: list[tuple[str, NDArray[np.int64], NDArray[np.float64]]] = []
     num_rows = 0
     for number, segment in batch.items():

@@ -46,6 +46,11 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         help="time zone whose days and weeks count, such as Europe/Berlin; default: UTC",
     )
     data.add_argument("--stride", type=int, metavar="N", help="rows from one training window to the next")
+    data.add_argument(
+        "--modes",
+        choices=("off", "auto"),
+        help="auto: take the modes of operation that the history shows; default: those of the file",
+    )
     _add_training(parser)
     add_json(parser)
 
@@ -282,6 +287,8 @@ def _train_config(args: argparse.Namespace) -> TrainConfig:
         changes["data"]["interval_seconds"] = parse_duration(args.interval) if args.interval else None
     except ValueError as error:
         raise TrainerError(f"--interval: {error}") from error
+    if args.modes is not None:
+        config = config.model_copy(update={"modes": args.modes})
     return override(config, args.name or config.name or Path(args.out).resolve().name, changes)
 
 

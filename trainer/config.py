@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from detector.artifact.modes import OTHER
 from detector.artifact.season import Calendar, Like, calendar_of, check_calendar
 from detector.calibration.alarm_budget import read_budget
+from detector.config.types import Duration
 from trainer.errors import TrainerError
 
 ENSEMBLE = "ensemble"
@@ -207,8 +210,48 @@ class CalendarOptions(BaseModel):
         return calendar_of(self.zone, self.holidays, self.on_holidays, self.special)
 
 
+class ModeOptions(BaseModel):
+    """Describe a mode of operation of the machines (docs/context.md).
+
+    Attributes:
+        name: Name of the mode.
+        when: Values [least, greatest] by channel; all must hold. "-inf" and "inf" stand for no bound.
+        settle: Time after each change into the mode in which nothing is judged; None: learnt.
+        judge: Channels that are judged in the mode, by name or pattern.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    when: Annotated[dict[str, tuple[float | None, float | None]], Field(min_length=1)]
+    settle: Duration | None = None
+    judge: tuple[str, ...] = ("*",)
+
+    @field_validator("name")
+    @classmethod
+    def _own_name(cls, name: str) -> str:
+        if name == OTHER:
+            raise ValueError(f"{OTHER!r} is the mode of rows to which no other mode applies")
+        return name
+
+    @field_validator("when")
+    @classmethod
+    def _bounds(
+        cls, when: dict[str, tuple[float | None, float | None]]
+    ) -> dict[str, tuple[float | None, float | None]]:
+        known = {channel: (_finite(low), _finite(high)) for channel, (low, high) in when.items()}
+        for channel, (low, high) in known.items():
+            if low is None and high is None:
+                raise ValueError(f"{channel} needs a least or a greatest value")
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"{channel}: {low:g} is above {high:g}")
+        return known
+
+
 class TrainConfig(BaseModel):
     """Hold all options of a training.
+
+    `modes` are the modes of operation; "auto" takes those that the history shows, "off" has none.
 
     >>> TrainConfig(model=ModelOptions(family="conv"), fit=FitOptions(max_epochs=5)).scoring.alarm_budget
     '1/week'
@@ -222,6 +265,16 @@ class TrainConfig(BaseModel):
     fit: FitOptions = FitOptions()
     scoring: ScoringOptions = ScoringOptions()
     calendar: CalendarOptions = CalendarOptions()
+    modes: Literal["off", "auto"] | tuple[ModeOptions, ...] = "off"
+
+    @field_validator("modes")
+    @classmethod
+    def _different_names(
+        cls, modes: Literal["off", "auto"] | tuple[ModeOptions, ...]
+    ) -> Literal["off", "auto"] | tuple[ModeOptions, ...]:
+        if not isinstance(modes, str) and len({mode.name for mode in modes}) < len(modes):
+            raise ValueError("every mode needs a name of its own")
+        return modes or "off"
 
     @model_validator(mode="after")
     def _stride_within_window(self) -> TrainConfig:
@@ -256,6 +309,13 @@ def override(config: TrainConfig, name: str | None, changes: Mapping[str, Mappin
         raise TrainerError(
             f"training options: {'; '.join(_problem(one) for one in error.errors())}"
         ) from error
+
+
+def _finite(bound: float | None) -> float | None:
+    """Return a bound; None where it is infinite. Raises ValueError for NaN."""
+    if bound is not None and math.isnan(bound):
+        raise ValueError("nan is no bound")
+    return None if bound is None or math.isinf(bound) else bound
 
 
 def _aware(time: datetime) -> datetime:

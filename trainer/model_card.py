@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from detector.artifact.mode_words import modes_section, proposal_line
 from detector.artifact.reference import least_history
 from detector.artifact.spec import Artifact, Spec
 from detector.calibration.alarm_budget import read_budget
@@ -27,7 +28,7 @@ are from predicted ones; 1.0 is the threshold.
 | seed | {seed} |
 
 {found}
-{clock}{own_scales}## Left out of the history
+{clock}{own_scales}{modes}## Left out of the history
 
 {omissions}
 
@@ -81,8 +82,9 @@ def model_card(spec: Spec) -> str:
         found=found_section(spec),
         clock=clock_section(spec),
         own_scales=_own_scales(spec),
+        modes=modes_section(spec),
         notes="".join(f"- In training, {note}.\n" for note in training.get("notes", ())),
-        **{name: value for name, value in training.items() if name != "notes"},
+        **{name: value for name, value in training.items() if name not in ("notes", "proposed_modes")},
     )
 
 
@@ -112,6 +114,7 @@ def training_summary(artifact: Artifact, entry: Path) -> dict[str, Any]:
         "alarm_budget": spec.threshold.alarm_budget,
         "finds": weakest_line(spec),
         "own_scales": _channels_of_series(spec),
+        "modes": proposal_line(spec),
         "hardly_watched": training.get("hardly_watched", []),
         "left_out": training.get("left_out", {}),
         "notes": list(training.get("notes", ())),
@@ -129,6 +132,7 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"{_sense(summary)}\n"
         f"{_scales_line(summary['own_scales'])}"
         f"{_doubts(summary['left_out'])}"
+        f"{summary['modes']}"
         f"{''.join(f'note: {note}{chr(10)}' for note in summary['notes'])}"
         f"published {summary['path']}, version {summary['version']}\n\n"
         f"next: streamgauge backtest {summary['path']} DATA\n"

@@ -33,6 +33,7 @@ from trainer.calibrate import (
 )
 from trainer.config import TrainConfig
 from trainer.context.fit_context import with_context
+from trainer.context.modes import Operating, configured_modes, operating
 from trainer.data.channel_holes import channel_holes
 from trainer.data.channel_statistics import channel_statistics
 from trainer.data.cleaning import Cleaned, cleaned
@@ -113,6 +114,7 @@ def fit_source(
     """
     check_families(config.model)
     _refuse(columns_fault(source.channels))
+    configured_modes(config, source.channels)  # refused before the history is read
     source = replace(source, chunks=_checked(source.chunks))
     report(0.0, "reading the history")
     interval = config.data.interval_seconds
@@ -120,18 +122,18 @@ def fit_source(
     threads = torch.get_num_threads()
     torch.set_num_threads(config.fit.threads)
     try:
-        max_gap = config.data.max_gap
-        if max_gap is None:
-            max_gap = default_max_gap(config.model.window, len(source.channels))
+        max_gap = _max_gap(config, len(source.channels))
         with build_history(source.chunks, source.channels, interval_ns, max_gap) as history:
             clean = _cleaned(history, config, max_gap)
-            return _fit_history(clean, config, max_gap, report, checkpoint)
+            context = operating(clean.history, config, max_gap)
+            clean = replace(clean, history=context.history)
+            return _fit_history(clean, context, config, report, checkpoint)
     finally:
         torch.set_num_threads(threads)
 
 
 def _fit_history(
-    clean: Cleaned, config: TrainConfig, max_gap: int, report: ProgressReport, checkpoint: Path | None
+    clean: Cleaned, context: Operating, config: TrainConfig, report: ProgressReport, checkpoint: Path | None
 ) -> Artifact:
     """Train with a window that the history supports: one that is too long is halved, which a note states."""
     history = clean.history
@@ -141,7 +143,7 @@ def _fit_history(
     while True:
         members = resolve_members(options, num_rows, num_channels, config.scoring.delay)
         windows = _windows_for(history, shares, members[0].window)
-        spec = _first_spec(windows, members, config, max_gap)
+        spec = _first_spec(windows, members, config, context)
         store = None
         if checkpoint and not notes:
             store = Checkpoints(checkpoint, _identity(windows, config, members))
@@ -184,7 +186,7 @@ def _windows_for(history: History, shares: Shares, window: int) -> MemberWindows
 
 
 def _first_spec(
-    windows: MemberWindows, members: tuple[Member, ...], config: TrainConfig, max_gap: int
+    windows: MemberWindows, members: tuple[Member, ...], config: TrainConfig, context: Operating
 ) -> Spec:
     """Return the description before the training; raise TrainerError for what no reader would take."""
     history, statistics = windows.history, windows.statistics
@@ -198,10 +200,12 @@ def _first_spec(
         intervals=history.intervals,
         stride=config.model.stride,
         batch_size=config.scoring.batch_size,
-        max_gap=max_gap,
+        max_gap=_max_gap(config, num_channels),
         scoring=Scoring(min(config.scoring.delay, members[0].window - 1)),
         threshold=unfitted_threshold(shared_by(config.scoring.alarm_budget, _num_series(history))),
         own_scales=windows.unlike.own_scales,
+        modes=context.modes,
+        training=context.record(),
     )
     try:
         check_description(asdict(spec))
@@ -233,7 +237,7 @@ def _calibrated(
     history, window = windows.history, trained.members[0].window
     residuals = held_out_residuals(trained.module[0].autoencoder, windows.ending_in("calibration", window))
     spec = _described(spec, trained, windows, config, residuals)
-    record = _training_record(history, windows.shares, config, trained.results)
+    record = spec.training | _training_record(history, windows.shares, config, trained.results)
     record |= {"left_out": left_out_record((*clean.left_out, *judged.left_out))}
     spec = replace(spec, channels=with_sentinels(spec.channels, clean.sentinels), training=record)
     fitted = history.part("fit", windows.shares)
@@ -260,7 +264,7 @@ def _described(
     spec: Spec, trained: Trained, windows: MemberWindows, config: TrainConfig, residuals: Residuals
 ) -> Spec:
     """Return the description with what held-out windows and the holes of the history say of the channels."""
-    history, holes = windows.history, channel_holes(windows.history)
+    history, holes = windows.history, channel_holes(windows.history.as_sent)
     held_out = (windows.ending_in("calibration", one.window) for one in trained.members)
     members = with_missing_levels(trained.members, trained.module, held_out)
     return replace(
@@ -272,6 +276,11 @@ def _described(
         absent=holes.absent,
         scoring=Scoring(min(spec.scoring.delay, trained.members[0].window - 1)),
     )
+
+
+def _max_gap(config: TrainConfig, num_channels: int) -> int:
+    stated = config.data.max_gap
+    return default_max_gap(config.model.window, num_channels) if stated is None else stated
 
 
 def _longest_series(history: History) -> int:
@@ -299,6 +308,7 @@ def _identity(windows: MemberWindows, config: TrainConfig, members: tuple[Member
         config.data.model_dump_json(exclude={"accept"}),
         config.fit.model_dump_json(exclude={"max_epochs", "device"}),
         *([own_scales] if own_scales else []),
+        *([] if config.modes == "off" else [config.model_dump_json(include={"modes"})]),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 

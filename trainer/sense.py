@@ -38,6 +38,7 @@ def sensed(artifact: Artifact, history: History, segments: tuple[Segment, ...]) 
 
 def _stretches(history: History, segments: tuple[Segment, ...], length: int) -> list[_Stretch]:
     """Return up to 16 stretches of `length` rows that end in the segments, spread evenly over them."""
+    history = history.as_sent
     reaching = history.reaching_back(segments, length - 1)
     starts = [np.arange(one.position, one.stop - length + 1) for one in reaching if one.length >= length]
     if not starts:

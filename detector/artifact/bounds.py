@@ -41,7 +41,8 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "long_rows": (1e-9, _MOST),
 }
 """Least and greatest allowed value of every number that scoring uses. NaN is never allowed."""
-_FREE = {"hyperparameters", "parameters", "training", "intervals", "own_scales", "reference", "season"}
+_FREE = {"hyperparameters", "parameters", "training", "intervals", "own_scales", "reference"}
+_FREE |= {"season", "modes"}
 """Fields without these bounds: families check their hyperparameters, and people read the others.
 
 Those by series are checked apart, since a series may have any name."""

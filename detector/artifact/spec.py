@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.modes import Modes
 from detector.artifact.reference import Reference
 from detector.artifact.season import Season
 
@@ -189,6 +190,7 @@ class Spec:
     sampled      series of each stretch of the artifact's sample; empty where no series has its own scales
     reference    what each channel should be, given the others; None in older artifacts
     season       what is usual at each time of day and week; None where the history shows no season
+    modes        modes of operation; None where there are none
 
     Sizes in `detectable` and the bands of `channels` belong to the common scale. In a series with its own
     scale of the channel they change in proportion to it (`scales_of`).
@@ -214,6 +216,7 @@ class Spec:
     sampled: tuple[str, ...] = ()
     reference: Reference | None = None
     season: Season | None = None
+    modes: Modes | None = None
 
     def __repr__(self) -> str:
         return f"Spec(name={self.name!r}, {_summary(self)})"

@@ -34,6 +34,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from detector.artifact.bounds import check_description
+from detector.artifact.modes import check_modes, modes_from
 from detector.artifact.modules import build_members
 from detector.artifact.reference import reference_from
 from detector.artifact.season import season_from
@@ -197,11 +198,14 @@ def _spec_from(raw: Any, path: Path) -> Spec:
                 "sampled": tuple(raw.get("sampled", ())),
                 "reference": reference_from(raw.get("reference")),
                 "season": season_from(raw.get("season")),
+                "modes": modes_from(raw.get("modes")),
                 "absent": {series: tuple(names) for series, names in dict(raw.get("absent", {})).items()},
             }
         )
         msgspec.convert(raw, Spec)
         check_description(asdict(spec))
+        if spec.modes is not None:
+            check_modes(spec.modes, spec.channel_names)
     except (TypeError, KeyError, ValueError, ArithmeticError, msgspec.ValidationError) as error:
         raise ArtifactError(f"{path}: a field of the description is missing or wrong: {error}") from error
     return spec

@@ -56,11 +56,11 @@ def accept_arguments(parser: argparse.ArgumentParser) -> None:
 def accept(args: argparse.Namespace) -> int:
     """Write that the level of an incident is normal from now on. Returns the exit code."""
     from detector.incidents.decision import Decision
-    from detector.incidents.incident import MODEL_REASONS
+    from detector.incidents.incident import LEVEL_REASONS
 
     connection, topics = _place(args)
     notice = _incident(connection, topics, args.incident)
-    if notice.reason not in MODEL_REASONS:
+    if notice.reason not in LEVEL_REASONS:
         raise UnknownError(
             f"incident {notice.id} is about a channel that {_WHY_NOT.get(notice.reason, notice.reason)}:"
             " there is no level to accept; mute the series, or change [channels.NAME] in the configuration"

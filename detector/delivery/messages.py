@@ -26,6 +26,7 @@ from detector.scoring.verdicts import State, Verdicts
 
 _LABELS = np.array([state.label for state in State], dtype=object)
 _KINDS = np.array([kind.label for kind in Kind], dtype=object)
+_UNREMARKABLE = (State.OK, State.WARMING, State.GAP, State.TRANSITION, State.IDLE)
 _DIGITS = 6
 
 
@@ -57,6 +58,7 @@ class MessageEncoder:
     scores    rows that are published, as in [output] scores
     detail    columns that are published, as in [output] detail
     p_values  of the model, for `detail` "full"; None: they are unknown
+    modes     names of its modes of operation, for `detail` "full"; none: it has none
     """
 
     topics: Topics
@@ -66,13 +68,14 @@ class MessageEncoder:
     scores: Literal["all", "anomalous", "none"] = "all"
     detail: Literal["scores", "full"] = "scores"
     p_values: PValues | None = None
+    modes: tuple[str, ...] = ()
 
     def verdicts(self, verdicts: Verdicts) -> Iterator[Message]:
         """Yield one message for each series, with its rows as columns in order of time."""
         if self.scores == "none" or len(verdicts) == 0:
             return
         if self.scores == "anomalous":
-            verdicts = verdicts.take(~np.isin(verdicts.state, (State.OK, State.WARMING, State.GAP)))
+            verdicts = verdicts.take(~np.isin(verdicts.state, _UNREMARKABLE))
             if len(verdicts) == 0:
                 return
         starts = starts_of(verdicts.series)
@@ -123,7 +126,7 @@ class MessageEncoder:
             yield Message(self.topics.dead_letters, reject.key, reject.value, headers)
 
     def _columns(self, verdicts: Verdicts) -> dict[str, list[Any]]:
-        columns = {
+        columns: dict[str, list[Any]] = {
             "timestamp": (verdicts.timestamp_ns // 1_000_000).tolist(),
             "score": _plain(verdicts.score),
             "state": _LABELS[verdicts.state].tolist(),
@@ -132,6 +135,9 @@ class MessageEncoder:
             columns["p_value"] = _plain(self.p_values.of_scores(verdicts.score))
             columns["cumulative"] = _plain(verdicts.cumulative)
             columns["evidence"] = _KINDS[verdicts.kind].tolist()
+        if self.detail == "full" and self.modes:
+            names = [*self.modes, None]  # the number of an unknown mode is -1
+            columns["mode"] = [names[mode] for mode in verdicts.mode.tolist()]
         return columns
 
     def _detail(self, verdicts: Verdicts, rows: slice) -> dict[str, dict[str, list[Any]]]:
@@ -166,10 +172,18 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "lasting_since": iso(incident.lasting_ns) if incident.lasting_ns is not None else None,
         "ending": incident.ending,
         "decision": None if incident.decision is None else applied_json(incident.decision),
+        "passage": None if incident.passage is None else _passage_json(incident),
         "channels": _channels_json(incident.channels),
         "at_start": _channels_json(incident.at_start),
         "newest": _channels_json(incident.newest),
     }
+
+
+def _passage_json(incident: Incident) -> dict[str, Any]:
+    """Return the change of mode that takes too long; times in seconds."""
+    passage = incident.passage
+    assert passage is not None
+    return {"left": passage.left, "usual_seconds": round(passage.usual_ns / 1e9, 3)}
 
 
 def _channels_json(channels: tuple[ChannelEvidence, ...]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from detector.scoring.verdicts import State, Verdicts
 LEAST_ROWS = 10
 """Fewer rows without a judged one are not long, so that a series may begin with a few stray rows."""
 _WINDOWS = 2
+_NOT_TO_JUDGE = (State.STALE, State.TRANSITION, State.IDLE)
 
 
 class JudgedRows:
@@ -29,9 +30,10 @@ class JudgedRows:
         self._masked = SeriesArray((), np.bool_, False)
 
     def remember(self, verdicts: Verdicts) -> None:
-        """Count the rows of final verdicts. That of a stale series is no row."""
-        if (verdicts.state == State.STALE).any():
-            verdicts = verdicts.take(verdicts.state != State.STALE)
+        """Count the rows of final verdicts, except those that are not to be judged."""
+        skipped = np.isin(verdicts.state, _NOT_TO_JUDGE)
+        if skipped.any():
+            verdicts = verdicts.take(~skipped)
         if len(verdicts) == 0:
             return
         starts = starts_of(verdicts.series)

@@ -25,6 +25,7 @@ class LatestVerdicts:
         self._start_ns = SeriesArray((), np.int64, -1)
         self._threshold = SeriesArray((), np.float64, np.nan)
         self._missing = SeriesArray((num_channels,), np.bool_, False)
+        self._mode = SeriesArray((), np.int16, -1)
         self._channels = SeriesArray((3, num_channels), np.float64, np.nan)
 
     def remember(self, verdicts: Verdicts) -> None:
@@ -42,6 +43,7 @@ class LatestVerdicts:
         self._start_ns.data[present] = start_ns[is_newest]
         self._threshold.data[present] = verdicts.threshold[last]
         self._missing.data[present] = verdicts.missing[last]
+        self._mode.data[present] = verdicts.mode[last]
         columns = (verdicts.actual[last], verdicts.expected[last], verdicts.contribution[last])
         self._channels.data[present] = np.stack(columns, axis=1)
 
@@ -71,6 +73,7 @@ class LatestVerdicts:
             slot=slots,
             missing=self._missing.data[slots],
             unjudged=unjudged,
+            mode=self._mode.data[slots],
         )
 
     def channels_at(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -97,7 +100,8 @@ class LatestVerdicts:
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the saved cells."""
-        return [self._score, self._state, self._start_ns, self._missing, self._threshold, self._channels]
+        of_rows = [self._score, self._state, self._start_ns, self._missing, self._threshold]
+        return [*of_rows, self._channels, self._mode]
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""

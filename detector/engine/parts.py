@@ -22,6 +22,7 @@ from detector.engine.saved_state import SavedState
 from detector.engine.snapshot import Origin
 from detector.engine.values import Counters, EngineOptions, Feedback
 from detector.incidents.incidents import Incidents
+from detector.incidents.passages import Passages
 from detector.incidents.rules import IncidentRules
 from detector.incidents.silence import SilenceWatch
 from detector.rows.clock_rules import News, Turn
@@ -83,6 +84,7 @@ class Parts:
         series = SeriesIndex()
         grid = Grid(len(spec.channels), spec.interval_ns, options.lateness_ns, slow_rows_of(spec.max_gap))
         incidents = Incidents(rules, spec.name, artifact.version, spec.channel_names, spec.band_of, series)
+        incidents.know_passages(Passages(spec.modes, spec.interval_of).of)
         window_scorer = WindowScorer(artifact, options.device, options.threads)
         parts = cls(
             artifact=artifact,
@@ -127,8 +129,8 @@ class Parts:
     def _check_by(self, rules: IncidentRules) -> None:
         """Apply the ranges and limits of the rules to the checks of single channels."""
         spec = self.artifact.spec
-        self.window_scorer.use_ranges(*_valid_ranges(spec, rules))
-        self.window_scorer.use_missing_limits(_missing_limits(spec, rules))
+        self.window_scorer.cells.use_ranges(*_valid_ranges(spec, rules))
+        self.window_scorer.cells.use_missing_limits(_missing_limits(spec, rules))
         self.row_scorer.evidences.use_kinds(rules.without)
         self.row_scorer.evidences.use_days(rules.special_days)
 
@@ -208,7 +210,7 @@ class Parts:
         for name in names:
             absent = [spec.channel_names.index(channel) for channel in spec.absent.get(name, ())]
             if absent:
-                self.window_scorer.never_had(int(self.series.of([name])[0]), absent)
+                self.window_scorer.cells.never_had(int(self.series.of([name])[0]), absent)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""

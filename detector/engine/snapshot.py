@@ -202,6 +202,7 @@ def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
         "slow": slow_rows_of(spec.max_gap),
         "reference": spec.reference is not None,
         "limited": spec.threshold.limit is not None,
+        "modes": None if spec.modes is None else spec.modes.names,
     }
     return _digest(orjson.dumps(parts))
 

@@ -189,6 +189,7 @@ class Latest:
     missing    bool [n, channels], the channel has stopped sending while others of the series go on
     unjudged   for how long no row was judged
     muted      bool [n], somebody muted the series at this row
+    mode       int16 [n], the mode of operation, an index into `Modes.names`; -1 where it is unknown
     """
 
     names: tuple[str, ...]
@@ -201,6 +202,7 @@ class Latest:
     missing: NDArray[np.bool_]
     unjudged: Unjudged
     muted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    mode: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))
 
     @property
     def is_judged(self) -> NDArray[np.bool_]:

@@ -20,6 +20,8 @@ _WHY = {
     State.GAP: "its newest rows have no value",
     State.MISSING: "too many of its channels send nothing",
     State.STALE: "it sends nothing",
+    State.TRANSITION: "it is between two modes of operation",
+    State.IDLE: "nothing is judged in its mode of operation",
     State.LATE: "it sends only late readings: its clock is behind",
 }
 _WHY_FOR_LONG = {

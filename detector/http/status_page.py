@@ -13,6 +13,7 @@ import numpy as np
 
 from detector.artifact.spec import Spec
 from detector.delivery.series_partitions import Split
+from detector.engine.values import Latest
 from detector.http.budget_section import budget_html, budget_json
 from detector.http.judged_section import judged_html, judged_json, some_of
 from detector.incidents.incident import Incident
@@ -95,15 +96,7 @@ class Status:
             "muted_series": int(np.count_nonzero(latest.muted)),
             "firing": [_firing(incident) for incident in firing(snapshot.open_incidents, _WORST)],
             "series": {state.label: num for state, num in zip(State, counts, strict=True)},
-            "worst": [
-                {
-                    "series": latest.names[at],
-                    "score": None if np.isnan(latest.score[at]) else round(float(latest.score[at]), 3),
-                    "state": State(int(latest.state[at])).label,
-                    "timestamp_ms": int(latest.timestamp_ns[at]) // 1_000_000,
-                }
-                for at in order.tolist()
-            ],
+            "worst": [_series(self.spec, latest, at) for at in order.tolist()],
         }
 
     def page(self) -> str:
@@ -125,6 +118,20 @@ class Status:
             + _incidents(status["firing"]),
             worst="".join(_row(entry) for entry in status["worst"]) or "<tr><td>no readings yet</tr>",
         )
+
+
+def _series(spec: Spec, latest: Latest, at: int) -> dict[str, Any]:
+    """Return the newest verdict of a series; its mode of operation only where the model has modes."""
+    found = {
+        "series": latest.names[at],
+        "score": None if np.isnan(latest.score[at]) else round(float(latest.score[at]), 3),
+        "state": State(int(latest.state[at])).label,
+        "timestamp_ms": int(latest.timestamp_ns[at]) // 1_000_000,
+    }
+    if spec.modes is None:
+        return found
+    number = int(latest.mode[at])
+    return found | {"mode": None if number < 0 else spec.modes.names[number]}
 
 
 def _tiles(status: Mapping[str, Any]) -> dict[str, str]:
@@ -275,9 +282,10 @@ def _row(entry: Mapping[str, Any]) -> str:
     score = entry["score"]
     share = 0 if score is None else min(100, round(50 * score))
     bad = score is not None and score > 1
+    mode = f" in {html.escape(entry['mode'])}" if entry.get("mode") else ""
     when = np.datetime64(entry["timestamp_ms"], "ms") if entry["timestamp_ms"] >= 0 else "-"
     return (
         f"<tr><td>{html.escape(entry['series'])}<td{' class=bad' if bad else ''}>"
-        f"{'-' if score is None else f'{score:.3f}'}<td>{entry['state'].replace('_', ' ')}<td>{when}"
+        f"{'-' if score is None else f'{score:.3f}'}<td>{entry['state'].replace('_', ' ')}{mode}<td>{when}"
         f'<td><div class="bar{"" if bad else " ok"}" style="width:{share}%"></div></tr>'
     )

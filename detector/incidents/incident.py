@@ -27,6 +27,8 @@ MODEL_REASONS: tuple[str, ...] = tuple(REASON_OF.values())
 REASONS_THAT_ADD_UP: tuple[str, ...] = MODEL_REASONS[1:]
 """Reasons of small departures that add up: no single row shows them, and they have no peak score."""
 Severity = Literal["warning", "critical"]
+LEVEL_REASONS: tuple[str, ...] = tuple(reason for reason in MODEL_REASONS if reason != "mode")
+"""Those of a level that a person may accept. A change of mode that takes long has none."""
 Kind = Literal["opened", "escalated", "lasting", "accepted", "rejected", "resolved"]
 Ending = Literal["over", "accepted", "retired"]
 
@@ -47,6 +49,17 @@ class ChannelEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """A change of mode that takes too long: the mode that was left, and the longest usual time in ns.
+
+    The incident begins when the usual time is over.
+    """
+
+    left: str
+    usual_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """An alert and its life so far. Times are event times in nanoseconds.
 
@@ -61,6 +74,7 @@ class Incident:
     flapping    it stays open longer, because the series keeps turning bad and good
     lasting_ns  the row at which it was offered as lasting
     decision    what was decided about it last
+    passage     of the reason `mode`: the change that takes too long
     ending      once resolved: why it ended; `retired` if its series has vanished
     """
 
@@ -84,6 +98,7 @@ class Incident:
     ending: Ending | None = None
     at_start: tuple[ChannelEvidence, ...] = ()
     newest: tuple[ChannelEvidence, ...] = ()
+    passage: Passage | None = None
 
     @property
     def is_rejected(self) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.incidents.filters.mutes import Mutes
 from detector.incidents.filters.row_filter import FilteredRows, RowFilter
-from detector.incidents.incident import Incident, IncidentEvent, Track
+from detector.incidents.incident import Incident, IncidentEvent, Passage, Track
 from detector.incidents.lifecycle import Lifecycle, ScoredBy
 from detector.incidents.missing import follow_missing
 from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
@@ -63,6 +64,11 @@ class Incidents:
         """
         self._row_filter.use_rules(rules)
         self._lifecycle = Lifecycle(rules, self.scored_by, self.suppressed)
+
+    def know_passages(self, passage_of: Callable[[str, int], Passage | None]) -> None:
+        """Take how to name the change of mode of a series that has left the mode of this number."""
+        self.scored_by = replace(self.scored_by, passage_of=passage_of)
+        self._lifecycle = replace(self._lifecycle, scored_by=self.scored_by)
 
     def update(self, verdicts: Verdicts) -> tuple[IncidentEvent, ...]:
         """Take the next final verdicts, sorted by series and time; return what changed, in their order."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.incidents.incident import MODEL_REASONS, Incident, IncidentEvent, Stretch, Track
+from detector.incidents.incident import LEVEL_REASONS, Incident, IncidentEvent, Stretch, Track
 from detector.incidents.rules import IncidentRules, OnLasting
 
 _MEMORY_ROWS = 1024
@@ -32,7 +32,7 @@ def due_policy(rules: IncidentRules, incident: Incident, at_ns: int) -> OnLastin
 
     An incident is never due if somebody rejected it, if it was offered already, or if it has another reason.
     """
-    if incident.reason not in MODEL_REASONS or incident.lasting_ns is not None or incident.is_rejected:
+    if incident.reason not in LEVEL_REASONS or incident.lasting_ns is not None or incident.is_rejected:
         return None
     if at_ns - incident.start_ns < rules.least_lasting_ns:
         return None

@@ -23,6 +23,7 @@ from detector.incidents.incident import (
     Incident,
     IncidentEvent,
     Kind,
+    Passage,
     Reason,
     Severity,
     Track,
@@ -46,6 +47,7 @@ _SEVERITIES: tuple[Severity, ...] = ("warning", "critical")
 class ScoredBy:
     """The model whose verdicts become incidents.
 
+    passage_of  returns the change of mode that a series makes which has left the mode of this number
     band_of  returns half the width of each channel's expected range in a series, float64 [C], in the units of
              the channels
     """
@@ -54,6 +56,11 @@ class ScoredBy:
     version: str
     channels: tuple[str, ...]
     band_of: Callable[[str], NDArray[np.float64]]
+    passage_of: Callable[[str, int], Passage | None] = lambda series, left: None
+
+    def passage(self, verdicts: Verdicts, row: int) -> Passage | None:
+        """Return the change of mode at a row, None where it is unknown."""
+        return self.passage_of(verdicts.names[verdicts.series[row]], int(verdicts.left[row]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +182,14 @@ class Lifecycle:
         at_ns = int(verdicts.timestamp_ns[row])
         series = verdicts.names[verdicts.series[row]]
         start_ns = at_ns if track.since_ns is None else track.since_ns
-        channels = self._evidence(verdicts, row)
+        channels, reason = self._evidence(verdicts, row), _reason(verdicts, row)
         return Incident(
             id=incident_id(self.scored_by.model, series, start_ns),
             model=self.scored_by.model,
             version=self.scored_by.version,
             series=series,
             state="firing",
-            reason=_reason(verdicts, row),
+            reason=reason,
             severity=self._severity(float(rows.strength[row])),
             start_ns=start_ns,
             opened_ns=at_ns,
@@ -194,6 +201,7 @@ class Lifecycle:
             newest=channels,
             held_by=tuple(track.held),
             flapping=0 < self.rules.flap_incidents <= len(track.openings),
+            passage=self.scored_by.passage(verdicts, row) if reason == "mode" else None,
         )
 
     def _continue(
@@ -238,32 +246,36 @@ class Lifecycle:
         return "critical" if strength >= self.rules.critical_score else "warning"
 
     def _evidence(self, verdicts: Verdicts, row: int) -> tuple[ChannelEvidence, ...]:
-        """Return the channels with the greatest shares of the row's error, greatest first.
+        return _evidence_at(self.scored_by, self.rules.top_channels, verdicts, row)
 
-        They have no band where the row counts by evidence that adds up: each row lies inside its own.
-        """
-        contribution = verdicts.contribution[row]
-        order = np.argsort(-np.nan_to_num(contribution), kind="stable")[: self.rules.top_channels]
-        bands = self.scored_by.band_of(verdicts.names[verdicts.series[row]])
-        if _reason(verdicts, row) in REASONS_THAT_ADD_UP:
-            bands = np.full(len(bands), np.nan)
-        found = []
-        for channel in order.tolist():
-            if not contribution[channel] > 0:
-                break
-            expected = float(verdicts.expected[row, channel])
-            band = float(bands[channel])
-            found.append(
-                ChannelEvidence(
-                    self.scored_by.channels[channel],
-                    float(contribution[channel]),
-                    float(verdicts.actual[row, channel]),
-                    expected,
-                    expected - band,
-                    expected + band,
-                )
+
+def _evidence_at(scored_by: ScoredBy, most: int, verdicts: Verdicts, row: int) -> tuple[ChannelEvidence, ...]:
+    """Return the channels with the greatest shares of the row's error, greatest first.
+
+    They have no band where the row counts by evidence that adds up: each row lies inside its own.
+    """
+    contribution = verdicts.contribution[row]
+    order = np.argsort(-np.nan_to_num(contribution), kind="stable")[:most]
+    bands = scored_by.band_of(verdicts.names[verdicts.series[row]])
+    if _reason(verdicts, row) in REASONS_THAT_ADD_UP:
+        bands = np.full(len(bands), np.nan)
+    found = []
+    for channel in order.tolist():
+        if not contribution[channel] > 0:
+            break
+        expected = float(verdicts.expected[row, channel])
+        band = float(bands[channel])
+        found.append(
+            ChannelEvidence(
+                scored_by.channels[channel],
+                float(contribution[channel]),
+                float(verdicts.actual[row, channel]),
+                expected,
+                expected - band,
+                expected + band,
             )
-        return tuple(found)
+        )
+    return tuple(found)
 
 
 def _holding(rows: FilteredRows, row: int) -> Suppression | None:

@@ -20,7 +20,7 @@ _ADDED_UP = {
     ),
     "season": ("is not as usual at this hour", "what is usual at this time of day or week"),
     "drift": ("has moved slowly from its level in the history", "the level of the history"),
-    "mode": ("is not as usual in this mode of operation", "what is usual in this mode"),
+    "mode": ("takes too long to change its mode of operation", "what is usual in this mode"),
 }
 """Of evidence that adds up: what a channel does, and what it departs from."""
 _OF_MODEL = ("score", *_ADDED_UP)
@@ -65,6 +65,13 @@ class NoticeDecision(msgspec.Struct, frozen=True):
     learnt: tuple[NoticeLearnt, ...] = ()
 
 
+class NoticePassage(msgspec.Struct, frozen=True):
+    """A change of mode that takes too long."""
+
+    left: str
+    usual_seconds: float
+
+
 class Notice(msgspec.Struct, frozen=True):
     """One message of the alerts topic (docs/messages.md). Unknown fields are ignored."""
 
@@ -86,6 +93,7 @@ class Notice(msgspec.Struct, frozen=True):
     lasting_since: datetime | None = None
     decision: NoticeDecision | None = None
     newest: tuple[NoticeChannel, ...] = ()
+    passage: NoticePassage | None = None
 
     @property
     def is_told(self) -> bool:
@@ -148,6 +156,8 @@ def summary(notice: Notice) -> str:
         return f"{notice.series}: {_learnt(notice)}"
     if notice.is_resolved:
         return f"{notice.series} is back to normal ({notice.severity} since {time_text(notice.start)})"
+    if notice.passage is not None:
+        return f"{notice.series}: {_passage(notice, notice.passage)}"
     if notice.waits and notice.channels:
         top = (notice.newest or notice.channels)[0]
         since = f"an incident lasts since {time_text(notice.start)}"
@@ -179,12 +189,34 @@ def description(notice: Notice) -> str:
 
 def _strength(notice: Notice) -> str:
     """Return how strong the evidence is; a sum of small departures has no peak that means anything."""
+    if notice.passage is not None:
+        return _passage(notice, notice.passage)
     if notice.reason in _ADDED_UP and (notice.peak_score or 0.0) <= 1.0:
         return f"small departures from {_ADDED_UP[notice.reason][1]} have added up"
     if notice.peak_score is not None and notice.reason in _OF_MODEL:
         return f"highest score since its start: {notice.peak_score:.3g}"
     unknown = "no row has a score, " if notice.peak_score is None else ""
     return f"{unknown}reason {notice.reason}"
+
+
+def _passage(notice: Notice, passage: NoticePassage) -> str:
+    """Return how long a change of mode takes, and how long it usually does."""
+    over = (notice.end or notice.at) - notice.start
+    takes = "took" if notice.is_resolved else "takes"
+    lasted = _time_span(over.total_seconds() + passage.usual_seconds)
+    usual = _time_span(passage.usual_seconds)
+    return f"the change from mode {passage.left} {takes} {lasted}; usual: up to {usual}"
+
+
+def _time_span(seconds: float) -> str:
+    """Return a time in words.
+
+    >>> _time_span(34.0), _time_span(2040.0), _time_span(9000.0)
+    ('34 seconds', '34 minutes', '2.5 hours')
+    """
+    if seconds >= 7200.0:
+        return f"{seconds / 3600.0:.3g} hours"
+    return f"{seconds / 60.0:.3g} minutes" if seconds >= 120.0 else f"{seconds:.3g} seconds"
 
 
 def _decided(notice: Notice) -> list[str]:

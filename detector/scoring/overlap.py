@@ -42,6 +42,7 @@ class RowOutput:
     row     int64 [n]
     actual  float64 [n, C], physical units, NaN where none came
     flags   uint8 [n, C], as given by the caller
+    context  int32 [n, K], as given by the caller
     means   one float64 [n, width] for each kind of `WindowOutput`, NaN where no window covered the row
     """
 
@@ -49,6 +50,7 @@ class RowOutput:
     row: NDArray[np.int64]
     actual: NDArray[np.float64]
     flags: NDArray[np.uint8]
+    context: NDArray[np.int32]
     means: tuple[NDArray[np.float64], ...]
 
     def __len__(self) -> int:
@@ -57,7 +59,8 @@ class RowOutput:
     def take(self, rows: NDArray[np.bool_]) -> RowOutput:
         """Return the rows of a mask, bool [n]."""
         means = tuple(mean[rows] for mean in self.means)
-        return RowOutput(self.slot[rows], self.row[rows], self.actual[rows], self.flags[rows], means)
+        slot, row, actual = self.slot[rows], self.row[rows], self.actual[rows]
+        return RowOutput(slot, row, actual, self.flags[rows], self.context[rows], means)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,33 +79,44 @@ class OverlapAverager:
     Args:
         num_channels: channels of the actual values and flags.
         specs: the shape of every kind of window output.
+        num_context: K, columns of the context.
     """
 
-    def __init__(self, num_channels: int, specs: Sequence[OutputSpec]) -> None:
+    def __init__(self, num_channels: int, specs: Sequence[OutputSpec], num_context: int = 0) -> None:
         self._spans = [spec.span for spec in specs]
         self._wait = max(self._spans) - 1
         self._row = SeriesArray((self._wait,), np.int64, _EMPTY)
         self._actual = SeriesArray((self._wait, num_channels), np.float64, np.nan)
         self._flags = SeriesArray((self._wait, num_channels), np.uint8, 0)
+        self._context = SeriesArray((self._wait, num_context), np.int32, 0)
         self._sums = [SeriesArray((self._wait, spec.width), np.float64, 0.0) for spec in specs]
         self._counts = [SeriesArray((self._wait,), np.int32, 0) for _ in specs]
 
-    def add(self, new_rows: NewRows, flags: NDArray[np.uint8], outputs: Sequence[WindowOutput]) -> RowOutput:
+    def add(
+        self,
+        new_rows: NewRows,
+        flags: NDArray[np.uint8],
+        outputs: Sequence[WindowOutput],
+        context: NDArray[np.int32] | None = None,
+    ) -> RowOutput:
         """Add new rows and the outputs of the windows that end at some of them; return the final rows.
 
         Args:
             new_rows: the next rows of some series.
             flags: passed on with each row, uint8 [n, C].
             outputs: one for each kind, in the order of `specs`.
+            context: passed on with each row, int32 [n, K]; None where K is 0.
         """
+        if context is None:
+            context = np.empty((len(new_rows), 0), np.int32)
         if self._wait == 0:
-            return self._without_delay(new_rows, flags, outputs)
+            return self._without_delay(new_rows, flags, outputs, context)
         self._reserve(new_rows.slot)
         layout = _layout(new_rows, self._wait)
-        columns = self._concatenate(new_rows, flags, layout)
+        columns = self._concatenate([new_rows.row, new_rows.values, flags, context], new_rows, layout)
         num = len(outputs)
         for one, span, total, count in zip(
-            outputs, self._spans, columns[3:], columns[3 + num :], strict=False
+            outputs, self._spans, columns[4:], columns[4 + num :], strict=False
         ):
             for back in range(span):
                 at = layout.new[one.ends] - back
@@ -133,7 +147,11 @@ class OverlapAverager:
             array.reset(slots)
 
     def _without_delay(
-        self, new_rows: NewRows, flags: NDArray[np.uint8], outputs: Sequence[WindowOutput]
+        self,
+        new_rows: NewRows,
+        flags: NDArray[np.uint8],
+        outputs: Sequence[WindowOutput],
+        context: NDArray[np.int32],
     ) -> RowOutput:
         """Return the new rows, each with the output of the one window that ends at it."""
         means = []
@@ -141,11 +159,11 @@ class OverlapAverager:
             mean = np.full((len(new_rows), one.values.shape[2]), np.nan)
             mean[one.ends] = one.values[:, -1]
             means.append(mean)
-        return RowOutput(new_rows.slot, new_rows.row, new_rows.values, flags, tuple(means))
+        return RowOutput(new_rows.slot, new_rows.row, new_rows.values, flags, context, tuple(means))
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        return [self._row, self._actual, self._flags, *self._sums, *self._counts]
+        return [self._row, self._actual, self._flags, self._context, *self._sums, *self._counts]
 
     def _reserve(self, slot: NDArray[np.int32]) -> None:
         size = int(slot.max(initial=-1)) + 1
@@ -153,11 +171,11 @@ class OverlapAverager:
             array.reserve(size)
 
     def _concatenate(
-        self, new_rows: NewRows, flags: NDArray[np.uint8], layout: _Layout
+        self, given: list[NDArray[Any]], new_rows: NewRows, layout: _Layout
     ) -> list[NDArray[Any]]:
         """Return each array's waiting and new rows in one column, laid out as `layout` describes."""
         arrays = self.arrays()
-        new: list[Any] = [new_rows.row, new_rows.values, flags, *([0] * (len(arrays) - 3))]
+        new: list[Any] = [*given, *([0] * (len(arrays) - len(given)))]
         columns = []
         for array, values in zip(arrays, new, strict=True):
             column = np.empty((layout.size, *array.data.shape[2:]), array.data.dtype)
@@ -188,11 +206,11 @@ class OverlapAverager:
 
     def _averaged(self, slot: NDArray[np.int32], columns: list[NDArray[Any]]) -> RowOutput:
         """Return rows with the mean of each output: its sum divided by the number of windows."""
-        row, actual, flags, *rest = columns
+        row, actual, flags, context, *rest = columns
         num = len(self._spans)
         counted = [np.where(count > 0, count, np.nan)[:, None] for count in rest[num:]]
         means = tuple(total / count for total, count in zip(rest[:num], counted, strict=True))
-        return RowOutput(slot, row, actual, flags, means)
+        return RowOutput(slot, row, actual, flags, context, means)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
+from detector.scoring.cell_flags import HOLE, MISSING, OUT_OF_RANGE, STUCK, UNJUDGED
 from detector.scoring.context.evidences import Evidences, RowsSpoken
+from detector.scoring.context.modes import ModeRules, RowModes
 from detector.scoring.context.spoken import loudest
 from detector.scoring.ensemble_error import EnsembleError
 from detector.scoring.kinds import Kind
@@ -22,7 +24,6 @@ from detector.scoring.overlap import RowOutput
 from detector.scoring.page_level import CLOSE, PageLevel
 from detector.scoring.series_scales import SeriesScales
 from detector.scoring.verdicts import State, Verdicts
-from detector.scoring.window_scorer import MISSING, OUT_OF_RANGE, STUCK
 
 _CLEAR = math.log(1.1)
 """The logarithm of the score, in units of the page level, from which a row begins sums of its channels."""
@@ -48,6 +49,8 @@ class RowVerdicts:
     paged: NDArray[np.bool_]
     cumulative: NDArray[np.float64]
     kind: NDArray[np.uint8]
+    mode: NDArray[np.int16]
+    left: NDArray[np.int16]
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -92,6 +95,8 @@ class RowVerdicts:
             paged=rows.paged,
             cumulative=rows.cumulative,
             kind=rows.kind,
+            mode=rows.mode,
+            left=rows.left,
         )
 
 
@@ -119,16 +124,17 @@ class RowScorer:
         limit = spec.threshold.limit
         self._page_level = None if limit is None else PageLevel(limit, CLOSE / self._sharpness)
         self.evidences = Evidences(spec, scales, intervals)
+        self._rules = ModeRules.of(spec)
 
     def score(self, rows: RowOutput) -> RowVerdicts:
         """Return the final verdicts of `rows`, which must be sorted by slot and row."""
-        error = self._final_error.errors(self._statistics(rows)) / self._thresholds(rows, self._threshold)
+        error = self._error(rows, self._final_error, self._threshold)
         if self._page_level is None:
             level = np.zeros(len(rows))
         else:
             level = self._page_level.levels(rows.slot, rows.row, np.log(np.maximum(error, 1e-300)))
         alarm = np.log(np.maximum(error, 1e-300)) > level + _CLEAR / self._sharpness
-        spoken = self.evidences.add(rows, (rows.flags & OUT_OF_RANGE) > 0, alarm)
+        spoken = self.evidences.add(rows, (rows.flags & HOLE) > 0, alarm)
         return self._verdicts(rows, error, level, spoken)
 
     def score_provisional(self, rows: RowOutput) -> RowVerdicts:
@@ -138,8 +144,7 @@ class RowScorer:
         """
         if self._stride > 1:
             rows = rows.take((rows.row + 1) % self._stride == 0)
-        threshold = self._thresholds(rows, self._provisional_threshold)
-        error = self._provisional_error.errors(self._statistics(rows)) / threshold
+        error = self._error(rows, self._provisional_error, self._provisional_threshold)
         return self._verdicts(rows, error, np.zeros(len(rows)), RowsSpoken())
 
     def stale(self, slot: NDArray[np.int32], start_ns: NDArray[np.int64]) -> RowVerdicts:
@@ -154,22 +159,9 @@ class RowScorer:
         state = np.full(len(slot), int(State.STALE), np.uint8)
         shares, missing = unknown.astype(np.float32), np.zeros(unknown.shape, np.bool_)
         paged, kind = np.zeros(len(slot), np.bool_), np.full(len(slot), int(Kind.WINDOW), np.uint8)
-        return RowVerdicts(
-            *(
-                slot,
-                start_ns,
-                nothing,
-                state,
-                unknown,
-                unknown,
-                shares,
-                nothing,
-                missing,
-                paged,
-                nothing,
-                kind,
-            )
-        )
+        mode = np.full(len(slot), -1, np.int16)
+        of_score = (nothing, state, unknown, unknown, shares, nothing, missing, paged, nothing)
+        return RowVerdicts(slot, start_ns, *of_score, kind, mode, mode)
 
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; sums of evidence stay."""
@@ -188,13 +180,20 @@ class RowScorer:
         of_level = [] if self._page_level is None else self._page_level.arrays()
         return [*of_level, *self.evidences.arrays()]
 
-    def _thresholds(self, rows: RowOutput, threshold: float) -> NDArray[np.float64] | float:
-        """Return the threshold of each row; it is higher at times at which errors are usually high."""
-        factor = self.evidences.factor(rows.row * self._intervals.data[rows.slot])
-        return threshold if factor is None else threshold * factor
+    def _error(self, rows: RowOutput, combined: EnsembleError, threshold: float) -> NDArray[np.float64]:
+        """Return the error of each row in units of the threshold of its mode and time, float64 [n].
 
-    def _statistics(self, rows: RowOutput) -> NDArray[np.float64]:
-        return np.concatenate(rows.means[1 : 1 + self._num_members], axis=1)
+        The threshold is higher at times at which errors are usually high.
+        """
+        statistics = np.concatenate(rows.means[1 : 1 + self._num_members], axis=1)
+        error: NDArray[np.float64] = combined.errors(statistics) / threshold
+        factor = self.evidences.factor(rows.row * self._intervals.data[rows.slot])
+        if factor is not None:
+            error /= factor
+        if self._rules is not None:
+            error /= self._rules.factors(RowModes.of(rows.context))
+            error[((rows.flags & UNJUDGED) > 0).all(axis=1)] = np.nan
+        return error
 
     def _verdicts(
         self,
@@ -204,16 +203,23 @@ class RowScorer:
         spoken: RowsSpoken,
     ) -> RowVerdicts:
         """Return verdicts; `error` in units of the threshold, `level` the logarithm of such an error."""
-        unknown = np.isnan(rows.actual) | ((rows.flags & OUT_OF_RANGE) > 0)
+        unknown = np.isnan(rows.actual) | ((rows.flags & HOLE) > 0)
         error = np.where(unknown.all(axis=1), np.nan, error)
         score = np.minimum(error, _MAX_ERROR) ** self._sharpness
         threshold = np.exp(level * self._sharpness)
         found = loudest(score, threshold, spoken.spoken)
+        modes = None if self._rules is None else RowModes.of(rows.context)
         state = _states(rows, score, found.cumulative)
+        if self._rules is not None and modes is not None:
+            _note_modes(state, self._rules, modes)
         blame, expected = self._blame_and_expected(rows, state, found.kind, spoken)
-        contribution = _shares(blame, unknown | np.isnan(score)[:, None])
+        hidden = unknown | np.isnan(score)[:, None]
+        hidden[found.kind == Kind.MODE] = False
+        contribution = _shares(blame, hidden)
         _blame_flagged(contribution, rows.flags, state)
         expected = self._scales.to_channels(expected, rows.slot)
+        expected[(rows.flags & UNJUDGED) > 0] = np.nan
+        mode, left = _numbers(modes, len(rows))
         start_ns = rows.row * self._intervals.data[rows.slot]
         missing = (rows.flags & MISSING) > 0
         return RowVerdicts(
@@ -221,6 +227,8 @@ class RowScorer:
             paged=found.paged,
             cumulative=found.cumulative,
             kind=found.kind,
+            mode=mode,
+            left=left,
         )
 
     def _blame_and_expected(
@@ -285,6 +293,22 @@ def _states(
         conditions, [np.full(num, int(choice), np.uint8) for choice in choices], np.uint8(State.OK)
     )
     return state
+
+
+def _note_modes(state: NDArray[np.uint8], rules: ModeRules, modes: RowModes) -> None:
+    """Let rows that are not judged because of their mode say so, in `state`; they would be warming else."""
+    unscored = state == State.WARMING
+    if unscored.any():
+        state[unscored & rules.is_idle(modes)] = State.IDLE
+        state[unscored & rules.is_transition(modes)] = State.TRANSITION
+
+
+def _numbers(modes: RowModes | None, num: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Return the mode of each row and the one that it has left, int16 [n] each; -1 where unknown."""
+    if modes is None:
+        unknown = np.full(num, -1, np.int16)
+        return unknown, unknown
+    return modes.mode.astype(np.int16), modes.left.astype(np.int16)
 
 
 def _blame_flagged(

@@ -22,6 +22,8 @@ class State(IntEnum):
     STALE = 6
     MISSING = 7
     LATE = 8
+    TRANSITION = 9
+    IDLE = 10
 
     @property
     def label(self) -> str:
@@ -33,8 +35,8 @@ class State(IntEnum):
         return self.name.lower()
 
 
-_WITHOUT_SCORE = (int(State.FLATLINE), int(State.OUT_OF_RANGE))
-"""A row in one of these states is judged although it has no score: a rule without a model found a fault."""
+_WITHOUT_SCORE = (int(State.FLATLINE), int(State.OUT_OF_RANGE), int(State.ANOMALOUS))
+"""A row in one of these states is judged although it has no score: a fault was found without one."""
 
 
 def is_judged(score: NDArray[np.float64], state: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -71,6 +73,8 @@ class Verdicts:
     cumulative    evidence that adds up, float64 [n], the largest of all kinds; above 1 is anomalous; NaN
                   where unknown, and in provisional verdicts
     kind          uint8 [n], the `Kind` of evidence that spoke loudest
+    mode          int16 [n], the mode of operation, an index into `Modes.names`; -1 where it is unknown
+    left          int16 [n], of rows between two modes: the mode that the series has left; else -1
     """
 
     names: tuple[str, ...]
@@ -86,6 +90,8 @@ class Verdicts:
     paged: NDArray[np.bool_]
     cumulative: NDArray[np.float64]
     kind: NDArray[np.uint8]
+    mode: NDArray[np.int16]
+    left: NDArray[np.int16]
 
     def __len__(self) -> int:
         return len(self.timestamp_ns)
@@ -108,6 +114,8 @@ class Verdicts:
             np.empty(0, np.bool_),
             np.empty(0),
             np.empty(0, np.uint8),
+            np.empty(0, np.int16),
+            np.empty(0, np.int16),
         )
 
     @property

@@ -1,7 +1,7 @@
 """Closed rows through every member of the ensemble: the hot path of the engine.
 
     1. fill    put NaN rows into gaps
-    2. check   flag stuck and missing channels, and impossible values; the latter are holes in windows
+    2. check   flag stuck and missing channels; impossible values and those not judged are holes in windows
     3. infer   reconstruct the windows of every member, compute their distances
     4. average give each row the mean over the windows that contain it
 
@@ -10,32 +10,25 @@ The calibration drives this same object, without the stages after it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.spec import Artifact, Member, PageLimit
+from detector.artifact.spec import Artifact, Member
 from detector.rows.grid import Rows
-from detector.rows.missing_channels import MissingChannels
-from detector.rows.sensor_checks import Flatline, is_sentinel, out_of_range
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.rows.windows import MIN_KNOWN_SHARE, GapFiller, NewRows, WindowBuffer
+from detector.scoring.cell_flags import HOLE, CellFlags, FlaggedRows
 from detector.scoring.inference import Scorer, Threads
 from detector.scoring.missing_levels import without_missing
 from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
-from detector.scoring.page_level import PageLevel
 from detector.scoring.series_scales import SeriesScales
 
-STUCK, OUT_OF_RANGE, MISSING = np.uint8(1), np.uint8(2), np.uint8(4)
-"""Bits of a cell's flag: the channel is stuck, the value is impossible, the channel has stopped sending."""
-_ANY_ROWS = 1e9
-_JUST = 1e-9
 _LEAST_SHARE_OF_PRESENT = 0.5
 
 
-_Keeper = SeriesScales | GapFiller | WindowBuffer | Flatline | PageLevel | MissingChannels | OverlapAverager
+_Keeper = SeriesScales | GapFiller | WindowBuffer | CellFlags | OverlapAverager
 
 
 @dataclass(slots=True)
@@ -122,47 +115,31 @@ class WindowScorer:
         self._spec = spec
         num_channels = len(spec.channels)
         self.scales = SeriesScales(spec)
-        self._valid_min, self._valid_max = spec.column("valid_min"), spec.column("valid_max")
-        self._sentinels = spec.sentinels()
         self._gap_filler = GapFiller(spec.max_gap)
         self._window_buffer = WindowBuffer(spec.window - 1, num_channels)
-        self._flatline = Flatline(spec.column("flatline_rows"))
-        self._stuck_level = _stuck_level(spec.threshold.limit, self._flatline)
-        self._missing = MissingChannels(num_channels)
+        self.cells = CellFlags(spec)
         threads = Threads(num_threads)
         self._scorers = [
             Scorer.on(artifact.module[at], spec.batch_size, device, threads)
             for at in range(len(spec.members))
         ]
         self._spans = [_span(spec.scoring.delay, spec.stride, member) for member in spec.members]
-        self._overlap = OverlapAverager(num_channels, self._output_specs(self._spans))
+        self._overlap = OverlapAverager(num_channels, self._output_specs(self._spans), self.cells.num_context)
         self._has_delay = spec.scoring.delay > 0
         self.counts = CountsOfSeries()
 
     def add(self, rows: Rows) -> RowOutputs:
         """Take the next closed rows of some series; return the rows that became final, and the new ones."""
         new_rows = self._gap_filler.extend(rows)  # 1. fill
-        flags = self._flags(new_rows)  # 2. check
-        outputs = self._infer(new_rows, (flags & OUT_OF_RANGE) > 0)  # 3. infer
+        flagged = self.cells.flag(new_rows)  # 2. check
+        outputs = self._infer(new_rows, (flagged.cells & HOLE) > 0)  # 3. infer
         self.counts.count(rows, new_rows, self.scales)
-        final = self._overlap.add(new_rows, flags, outputs)  # 4. average
-        return RowOutputs(final, self._provisional(new_rows, flags, outputs) if self._has_delay else None)
+        final = self._overlap.add(new_rows, flagged.cells, outputs, flagged.context)  # 4. average
+        return RowOutputs(final, self._provisional(new_rows, flagged, outputs) if self._has_delay else None)
 
     def flush(self, slots: NDArray[np.int32] | None = None) -> RowOutput:
         """Return every waiting row, or those of some series, with the outputs so far; forget these rows."""
         return self._overlap.flush(slots)
-
-    def use_ranges(self, valid_min: NDArray[np.float64], valid_max: NDArray[np.float64]) -> None:
-        """Apply other bounds of possible values from the next row on, float64 [C] each; NaN: no bound."""
-        self._valid_min, self._valid_max = valid_min, valid_max
-
-    def use_missing_limits(self, limit_rows: NDArray[np.int64]) -> None:
-        """Flag channels as missing after so many rows, int64 [C], from the next row on; 0: never."""
-        self._missing.use_limits(limit_rows)
-
-    def never_had(self, slot: int, channels: Sequence[int]) -> None:
-        """Do not miss these channels of a new series until they have sent something."""
-        self._missing.never_had(slot, channels)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -188,9 +165,7 @@ class WindowScorer:
 
     def _keepers(self) -> tuple[_Keeper, ...]:
         """Return the parts that keep something of every series, in the order of the snapshot's cells."""
-        level = () if self._stuck_level is None else (self._stuck_level,)
-        before = (self.scales, self._gap_filler, self._window_buffer, self._flatline)
-        return *before, *level, self._missing, self._overlap
+        return self.scales, self._gap_filler, self._window_buffer, self.cells, self._overlap
 
     def rescale(
         self, slots: NDArray[np.int32], center: NDArray[np.float64], scale: NDArray[np.float64]
@@ -247,13 +222,13 @@ class WindowScorer:
             *(OutputSpec(num_channels, span) for span in spans),
         ]
 
-    def _infer(self, new_rows: NewRows, impossible: NDArray[np.bool_]) -> list[WindowOutput]:
+    def _infer(self, new_rows: NewRows, holes: NDArray[np.bool_]) -> list[WindowOutput]:
         """Return the outputs of every member's windows, in the order of `_output_specs`.
 
-        An impossible cell is a hole in every window that contains it.
+        Holes, bool [n, C], are so in every window that contains them: impossible cells, and those not judged.
         """
         scaled = self.scales.to_model(new_rows.values, new_rows.slot)
-        scaled[impossible] = np.nan
+        scaled[holes] = np.nan
         flat, at = self._window_buffer.flatten(new_rows, scaled)
         expected: list[WindowOutput] = []
         statistics, blame = [], []
@@ -275,35 +250,11 @@ class WindowScorer:
         ends = np.flatnonzero(due)
         return ends[_enough_values(flat, at[ends], window)]
 
-    def _provisional(
-        self, new_rows: NewRows, flags: NDArray[np.uint8], outputs: list[WindowOutput]
-    ) -> RowOutput:
+    def _provisional(self, new_rows: NewRows, flagged: FlaggedRows, outputs: list[WindowOutput]) -> RowOutput:
         """Return the new rows with the outputs of the windows that end at them."""
-        no_delay = OverlapAverager(len(self._spec.channels), self._output_specs([1] * len(self._spans)))
-        return no_delay.add(new_rows, flags, outputs)
-
-    def _flags(self, new_rows: NewRows) -> NDArray[np.uint8]:
-        """Return the flags of every cell, uint8 [n, C]."""
-        stuck = self._stuck(new_rows)
-        impossible = out_of_range(new_rows.values, self._valid_min, self._valid_max)
-        impossible |= is_sentinel(new_rows.values, self._sentinels)
-        missing = self._missing.missing(new_rows)
-        flags: NDArray[np.uint8] = stuck * STUCK | impossible * OUT_OF_RANGE | missing * MISSING
-        return flags
-
-    def _stuck(self, new_rows: NewRows) -> NDArray[np.bool_]:
-        """Return which channels are stuck, bool [n, C]: longer than the limit, and than the page level says.
-
-        The level answers to runs that ended by themselves: they show how long a channel may stand still.
-        """
-        ratio = self._flatline.stuck(new_rows)
-        if self._stuck_level is None or len(new_rows) == 0:
-            return ratio >= 1.0
-        longest = np.log(np.maximum(ratio.max(axis=1), 1e-300)) + _JUST
-        longest[np.isnan(new_rows.values).all(axis=1)] = np.nan
-        level = self._stuck_level.levels(new_rows.slot, new_rows.row, longest)
-        stuck: NDArray[np.bool_] = ratio >= np.exp(level)[:, None]
-        return stuck
+        specs = self._output_specs([1] * len(self._spans))
+        no_delay = OverlapAverager(len(self._spec.channels), specs, self.cells.num_context)
+        return no_delay.add(new_rows, flagged.cells, outputs, flagged.context)
 
 
 def slow_rows_of(max_gap: int) -> int:
@@ -312,13 +263,6 @@ def slow_rows_of(max_gap: int) -> int:
     A longer step is a long gap, or leaves too few known cells in a window (`MIN_KNOWN_SHARE`).
     """
     return min(max_gap + 1, int(1 / MIN_KNOWN_SHARE))
-
-
-def _stuck_level(limit: PageLimit | None, flatline: Flatline) -> PageLevel | None:
-    """Return the page level of stuck channels. How long a channel was stuck is its height, not its length."""
-    if limit is None or flatline.is_off:
-        return None
-    return PageLevel(replace(limit, long_rows=_ANY_ROWS), above_level=True)
 
 
 def _span(delay: int, stride: int, member: Member) -> int:

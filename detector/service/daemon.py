@@ -204,6 +204,7 @@ class Daemon:
             config.output.scores,
             config.output.detail,
             PValues.of(artifact),
+            () if artifact.spec.modes is None else artifact.spec.modes.names,
         )
         if self._recovery is None:
             return MessageSink(encoder, self._guarantee.delivery)

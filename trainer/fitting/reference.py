@@ -187,6 +187,7 @@ def allowances(departures: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]
         every = np.concatenate(means)
         if len(every) >= 2:
             few = 1.0 + 4.0 / len(every)
+            every = np.where(np.isnan(every).all(axis=0), 0.0, every)  # a channel that is never judged
             allowed = np.maximum(allowed, factor * few * np.nan_to_num(np.nanstd(every, axis=0)))
     return allowed
 

@@ -19,7 +19,7 @@ from detector.engine.decided.acceptance import accept
 from detector.engine.parts import Parts
 from detector.engine.rounds import Rounds
 from detector.incidents.decision import Applied, Decision
-from detector.incidents.incident import MODEL_REASONS, IncidentEvent
+from detector.incidents.incident import LEVEL_REASONS, MODEL_REASONS, IncidentEvent
 from detector.rows.grid import Rows
 
 
@@ -195,6 +195,8 @@ def _about_incident(parts: Parts, slot: int, applied: Applied) -> tuple[Applied,
     incident = track.incident
     if incident is None or incident.id != decision.incident or incident.reason not in MODEL_REASONS:
         return replace(applied, outcome="ignored", reason="its incident is not open"), ()
+    if decision.action == "accept" and incident.reason not in LEVEL_REASONS:
+        return replace(applied, outcome="ignored", reason="no level changed"), ()
     if decision.action == "accept":
         return accept(parts, slot, applied)
     if incident.is_rejected:

@@ -49,7 +49,7 @@ class UsualLevels:
         slot = slots[verdicts.series[quiet]]
         block = verdicts.timestamp_ns[quiet] // self._intervals.data[slot] // _BLOCK_ROWS
         scaled = self._scales.to_model(verdicts.actual[quiet], slot).astype(np.float64)
-        known = ~np.isnan(scaled)
+        known = ~np.isnan(scaled) & ~np.isnan(verdicts.expected[quiet])  # no cell that is not judged
         units = np.rint(np.clip(np.where(known, scaled, 0.0), -_MOST, _MOST) * _UNITS).astype(np.int64)
         starts = starts_of(slot, block)
         total, num = (

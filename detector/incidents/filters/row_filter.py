@@ -16,10 +16,11 @@ from detector.incidents.filters.mutes import Mutes
 from detector.incidents.filters.rows_since_gap import RowsSinceGap
 from detector.incidents.rules import IncidentRules, Suppression
 from detector.rows.series_arrays import SeriesArray
+from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts
 
 _BAD = (State.FLATLINE, State.OUT_OF_RANGE)
-_UNKNOWN = (State.WARMING, State.GAP, State.STALE)
+_UNKNOWN = (State.WARMING, State.GAP, State.STALE, State.TRANSITION, State.IDLE)
 _SCORED = (State.OK, State.ANOMALOUS, State.MISSING)
 
 
@@ -107,7 +108,8 @@ class RowFilter:
         self._suppressed["muted"] += int(np.count_nonzero(muted & bad & ~held))
         held |= muted & bad
         unjudged = (verdicts.state == State.MISSING) & np.isnan(verdicts.score)
-        lasting = np.where(score > 0, np.nan_to_num(verdicts.cumulative, nan=0.0), 0.0)
+        counts = (score > 0) | (bad & (verdicts.kind == Kind.MODE))
+        lasting = np.where(counts, np.nan_to_num(verdicts.cumulative, nan=0.0), 0.0)
         strength = np.maximum(score / np.nan_to_num(verdicts.threshold, nan=1.0), lasting)
         known = ~np.isin(verdicts.state, _UNKNOWN) & ~unjudged
         return FilteredRows(known, bad, held, score, strength, muted)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from detector.artifact.season import Calendar
 from detector.artifact.spec import PageLimit, Spec
 from detector.rows.series_arrays import SeriesArray
+from detector.scoring.context.modes import ModeRules, RowModes
 from detector.scoring.context.season import SeasonEvidence
 from detector.scoring.context.spoken import ScaledRows, Spoken
 from detector.scoring.context.usual_error import UsualErrors
@@ -75,6 +76,7 @@ class Evidences:
         self._context, self._season = context_of(spec), spec.season
         has_usual = spec.season is not None and len(spec.season.usual_error.slots) > 0
         self._usual = UsualErrors(spec.season) if has_usual and spec.season is not None else None
+        self._modes = ModeRules.of(spec)
         self._without: frozenset[Kind] = frozenset()
 
     def use_kinds(self, without: Iterable[str]) -> None:
@@ -104,10 +106,10 @@ class Evidences:
             impossible: Cells without a credible value, bool [n, C].
             alarm: Which rows alarm by their score, bool [n].
         """
+        spoken = [] if self._modes is None else [self._modes.speak(RowModes.of(rows.context))]
         if self.level is None and not self._context:
-            return RowsSpoken()
+            return RowsSpoken(self._heard(spoken))
         scaled = self._scales.to_model(np.where(impossible, np.nan, rows.actual), rows.slot)
-        spoken = []
         start_ns = rows.row * self._intervals.data[rows.slot]
         factor = self.factor(start_ns)
         level = None if self.level is None else self.level.add(rows, scaled, alarm, factor)
@@ -116,7 +118,7 @@ class Evidences:
         if self._context:
             seen = ScaledRows(rows.slot, rows.row, start_ns, scaled, alarm)
             spoken += [one.add(seen) for one in self._context]
-        return RowsSpoken(tuple(one for one in spoken if one.kind not in self._without), level)
+        return RowsSpoken(self._heard(spoken), level)
 
     def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
         """Look up what training learnt about new series, by their numbers, int32 [n], and names."""
@@ -157,6 +159,9 @@ class Evidences:
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
         return [array for part in self._parts() for array in part.arrays()]
+
+    def _heard(self, spoken: list[Spoken]) -> tuple[Spoken, ...]:
+        return tuple(one for one in spoken if one.kind not in self._without)
 
     def _parts(self) -> list[LastingEvidence | ContextEvidence]:
         return [*([] if self.level is None else [self.level]), *self._context]

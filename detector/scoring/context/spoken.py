@@ -42,6 +42,7 @@ class Spoken:
     blame       float64 [n, C], how much each channel is to blame; None: the windows and the reference say it
     expected    float64 [n, C], what each channel should be, in the units of the model, NaN where this kind
                 of evidence does not know it; None: it never does
+    needs_score  it says nothing of a row without a score
     """
 
     kind: Kind
@@ -49,6 +50,7 @@ class Spoken:
     paged: NDArray[np.bool_]
     blame: NDArray[np.float64] | None = None
     expected: NDArray[np.float64] | None = None
+    needs_score: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def loudest(score: NDArray[np.float64], threshold: NDArray[np.float64], spoken: 
     then what is above its threshold. Among equals the larger one speaks.
 
     Args:
-        score: float64 [n], NaN where unknown; then nothing speaks.
+        score: float64 [n], NaN where unknown; then only evidence speaks that needs none.
         threshold: the page level of the score, float64 [n].
         spoken: what each other kind finds.
     """
@@ -82,9 +84,10 @@ def loudest(score: NDArray[np.float64], threshold: NDArray[np.float64], spoken: 
     loudness = np.where(paged, np.inf, 0.0)
     known = ~np.isnan(score)
     for one in spoken:
-        value = np.where(known, one.cumulative, np.nan)
+        heard = known if one.needs_score else np.ones(num, np.bool_)
+        value = np.where(heard, one.cumulative, np.nan)
         cumulative = np.fmax(cumulative, value)
-        counts = one.paged & known
+        counts = one.paged & heard
         paged = paged | counts
         height = np.nan_to_num(value, nan=0.0)
         speaks = np.where(counts, 1e6 + height, np.where(height > 1.0, height, 0.0))

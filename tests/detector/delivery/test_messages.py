@@ -38,6 +38,8 @@ def verdicts() -> Verdicts:
         paged=np.array([False, False, True, False]),
         cumulative=np.full(4, np.nan),
         kind=np.zeros(4, np.uint8),
+        mode=np.full(4, -1, np.int16),
+        left=np.full(4, -1, np.int16),
     )
 
 
