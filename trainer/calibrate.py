@@ -90,16 +90,18 @@ def describe_channels(
         missing_rows: Rows without each channel from which it is missing, int64 [C].
     """
     band = residuals.quantile(_BAND_QUANTILE)
+    laws = statistics.laws or ("plain",) * len(names)
     return tuple(
         Channel(
             name=name,
             center=float(statistics.center[at]),
             scale=float(statistics.scale[at]),
-            band=float(band[at] * statistics.scale[at]),
+            band=0.0 if laws[at] == "constant" else float(band[at] * statistics.scale[at]),
             flatline_rows=int(statistics.flatline_rows[at]),
             valid_min=valid_range.get(name, (None, None))[0],
             valid_max=valid_range.get(name, (None, None))[1],
             missing_rows=int(missing_rows[at]),
+            law=laws[at],
         )
         for at, name in enumerate(names)
     )

@@ -29,6 +29,7 @@ class Channel:
     valid_min/max     physical range, None where the user gave no bound
     sentinels         values that stand for no value, such as -9999; found in the history
     missing_rows      rows without a value, while others have one, that mean a missing channel; 0: not learnt
+    law               "plain", "count", "steps" (coarse, or mostly one value) or "constant" (it never moved)
     """
 
     name: str
@@ -40,6 +41,7 @@ class Channel:
     valid_max: float | None = None
     sentinels: tuple[float, ...] = ()
     missing_rows: int = 0
+    law: str = "plain"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
+from detector.scoring.context.first_moves import MOVED_SCORE, FirstMoves, Moves
 from detector.scoring.ensemble_error import EnsembleError
 from detector.scoring.lasting.evidence import LastingEvidence, RowEvidence
 from detector.scoring.overlap import RowOutput
@@ -111,6 +112,7 @@ class RowScorer:
         self._lasting: LastingEvidence | None = None
         if spec.reference is not None:
             self._lasting = LastingEvidence(spec.reference, scales, limit)
+        self._moves = FirstMoves(scales, limit) if scales.still.any() else None
 
     def score(self, rows: RowOutput) -> RowVerdicts:
         """Return the final verdicts of `rows`, which must be sorted by slot and row."""
@@ -123,7 +125,7 @@ class RowScorer:
         if self._lasting is not None:
             alarm = np.log(np.maximum(error, 1e-300)) > level
             evidence = self._lasting.add(rows, (rows.flags & OUT_OF_RANGE) > 0, alarm)
-        return self._verdicts(rows, error, level, evidence)
+        return self._verdicts(rows, error, level, evidence, self._moves_in(rows, error))
 
     def score_provisional(self, rows: RowOutput) -> RowVerdicts:
         """Return provisional verdicts, by the windows that end at the rows and the calibrated threshold.
@@ -163,7 +165,9 @@ class RowScorer:
     def departed(self, slot: int) -> NDArray[np.float64]:
         """Return how far each channel of a series departs from what the others say, float64 [C], or NaN."""
         unknown = np.full(self._num_channels, np.nan)
-        return unknown if self._lasting is None else self._lasting.departed(slot)
+        if self._lasting is None:
+            return unknown
+        return np.where(self._scales.still, np.nan, self._lasting.departed(slot))
 
     def use_other_reference(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
         """Continue these series, whose evidence was measured against another reference; sums stay."""
@@ -175,8 +179,9 @@ class RowScorer:
         """Continue these series with other row numbers; sums of evidence stay."""
         if self._page_level is not None:
             self._page_level.drop(slots)
-        if self._lasting is not None:
-            self._lasting.restart(slots)
+        for part in (self._lasting, self._moves):
+            if part is not None:
+                part.restart(slots)
 
     def accept(self, slot: int) -> None:
         """Begin the evidence that adds up again for a series whose level was accepted."""
@@ -185,14 +190,21 @@ class RowScorer:
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        for part in (self._page_level, self._lasting):
+        for part in (self._page_level, self._lasting, self._moves):
             if part is not None:
                 part.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        kept = (self._page_level, self._lasting)
+        kept = (self._page_level, self._lasting, self._moves)
         return [array for part in kept if part is not None for array in part.arrays()]
+
+    def _moves_in(self, rows: RowOutput, error: NDArray[np.float64]) -> Moves | None:
+        """Return which channels moved that never did in the history; None if the model has none."""
+        if self._moves is None:
+            return None
+        values = np.where((rows.flags & OUT_OF_RANGE) > 0, np.nan, rows.actual)
+        return self._moves.add(rows.slot, rows.row, values, ~np.isnan(error) & ~np.isnan(values).all(axis=1))
 
     def _statistics(self, rows: RowOutput) -> NDArray[np.float64]:
         return np.concatenate(rows.means[1 : 1 + self._num_members], axis=1)
@@ -203,6 +215,7 @@ class RowScorer:
         error: NDArray[np.float64],
         level: NDArray[np.float64],
         evidence: RowEvidence | None = None,
+        moves: Moves | None = None,
     ) -> RowVerdicts:
         """Return verdicts; `error` in units of the threshold, `level` the logarithm of such an error."""
         unknown = np.isnan(rows.actual) | ((rows.flags & OUT_OF_RANGE) > 0)
@@ -213,8 +226,13 @@ class RowScorer:
         if evidence is not None:
             cumulative = np.where(np.isnan(score), np.nan, evidence.added.cumulative)
             paged = paged | (evidence.paged & ~np.isnan(score))
+        if moves is not None:
+            paged, alone = paged | moves.paged, moves.rows & ~(score > 1.0) & ~(cumulative > 1.0)
+            score = np.where(moves.rows, np.fmax(score, MOVED_SCORE), score)
         state = _states(rows, score, cumulative)
         blame, expected = self._blame_and_expected(rows, state, evidence)
+        if moves is not None:
+            blame = moves.blame(blame, alone)
         contribution = _shares(blame, unknown | np.isnan(score)[:, None])
         _blame_flagged(contribution, rows.flags, state)
         expected = self._scales.to_channels(expected, rows.slot)

@@ -32,6 +32,7 @@ _MOST = 3.0
 _SHORT, _LONG = 256, 1_024
 _ALLOWANCE, _MOST_ALLOWANCE = 0.25, 2.0
 _KEPT_ROWS = 200_000
+_FEW_VALUES = {"count", "steps"}
 
 
 @dataclass(slots=True)
@@ -64,8 +65,10 @@ def fit_reference(spec: Spec, history: History) -> Reference | None:
         return None
     weights = _solved(sums.square.sum(axis=0), sums.product.sum(axis=0), num_channels)
     residuals, lowest, highest = _residuals_of(spec, history, _without_each_part(sums, num_channels))
-    baseline, spread = robust_center(np.concatenate(residuals.values))
+    few_values = np.array([channel.law in _FEW_VALUES for channel in spec.channels])
+    baseline, spread = robust_center(np.concatenate(residuals.values), few_values)
     own = _baselines(residuals, baseline, spread)
+    moves = np.array([channel.law != "constant" for channel in spec.channels])
     allowance, tails = _limits(residuals, own, baseline, spread)
     between = np.std(list(own.values()), axis=0) / spread if len(own) > 1 else np.zeros(num_channels)
     reference = Reference(
@@ -74,7 +77,7 @@ def fit_reference(spec: Spec, history: History) -> Reference | None:
         baseline=_list(baseline),
         allowance=_list(np.minimum(allowance, 1e6)),
         unknown=_list(2.0 * between),
-        threshold=_list((allowance <= _MOST_ALLOWANCE).astype(np.float64)),
+        threshold=_list(((allowance <= _MOST_ALLOWANCE) & moves).astype(np.float64)),
         tails=tuple(zip(*map(astuple, tails), strict=True)),
         influence=_table(_influence(spec, history, weights, spread)),
         lowest=_list(lowest),
@@ -111,20 +114,26 @@ def _limits(
     return allowance, tails
 
 
-def robust_center(residuals: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def robust_center(
+    residuals: NDArray[np.float64], few_values: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return centre and spread of the residuals of each channel, float64 [C] each.
 
     The centre is Huber's: residuals count at most 3 spreads. A few rows of a fault hardly move it.
 
     Args:
         residuals: float64 [n, C], NaN where unknown.
+        few_values: Channels that have few values, as counts do, bool [C]. Most residuals may be alike there,
+            so that the median distance is nearly 0. Their spread is at least the standard deviation.
     """
     known = ~np.isnan(residuals)
     empty = ~known.any(axis=0)
     residuals = np.where(empty, 0.0, residuals)
     center = np.nanmedian(residuals, axis=0)
     spread = 1.4826 * np.nanmedian(np.abs(residuals - center), axis=0)
-    spread = np.maximum(np.where(spread > 0, spread, np.nanstd(residuals, axis=0)), _LEAST_SPREAD)
+    deviation = np.nanstd(residuals, axis=0)
+    at_least = deviation if few_values is None else np.where(few_values, deviation, 0.0)
+    spread = np.maximum(np.where(spread > 0, np.maximum(spread, at_least), deviation), _LEAST_SPREAD)
     for _ in range(6):
         center = center + spread * np.nanmean(np.clip((residuals - center) / spread, -_MOST, _MOST), axis=0)
     size = np.sqrt(np.nanmean(np.square(np.clip((residuals - center) / spread, -_MOST, _MOST)), axis=0))
