@@ -50,7 +50,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"trainer.errors", "trainer.progress"},
     {"trainer.config", "trainer.model_card"},
     {"trainer.data", "trainer.still_rows"},
-    {"trainer.context", "trainer.fitting", "trainer.calibrate", "trainer.report", "trainer.sense"},
+    {"trainer.fitting", "trainer.context", "trainer.calibrate", "trainer.report", "trainer.sense"},
     {"trainer.ensemble_training"},
     {"trainer.held_out_faults"},
     {"trainer.pipeline"},

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.commands.arguments import add_data, add_examples, add_json
+from detector.commands.arguments import add_data, add_examples, add_json, add_without, switches_of_flag
 from detector.models.listing import FAMILY_CLASSES
 from trainer.errors import TrainerError
 
@@ -81,6 +81,7 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N/TIME",
         help="false alarms allowed per series; default: 1/week, and 1/day beside it",
     )
+    add_without(parser)
     parser.add_argument("--max-epochs", type=int, metavar="N", help="most epochs to train for")
     parser.add_argument("--seed", type=int, metavar="N", help="random seed of the trainings")
     parser.add_argument("--jobs", type=int, metavar="N", help="files at the same time; default: one per core")
@@ -181,6 +182,7 @@ def evaluate(args: argparse.Namespace) -> int:
         alarm_budget=args.alarm_budget or "1/week",
         budgets=() if args.alarm_budget else ("1/day",),
         scores=Path(args.scores) if args.scores else None,
+        without=switches_of_flag(args.without) or (),
     )
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)  # must fail before the work, not after it

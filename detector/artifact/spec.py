@@ -24,7 +24,7 @@ class Channel:
     """Hold what training learned about one channel, in the units of the channel.
 
     center, scale     the model sees (x - center) / scale
-    band              half width of the expected band: a high quantile of |actual - expected|
+    band              half width of the expected band: a high quantile of |actual - expected|; 0: never moved
     flatline_rows     equal values in sequence that mean a stuck sensor; 0: no check (constant channels)
     valid_min/max     physical range, None where the user gave no bound
     sentinels         values that stand for no value, such as -9999; found in the history

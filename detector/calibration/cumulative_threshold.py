@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.reference import BUDGET_SHARE, Reference
+from detector.artifact.reference import BUDGET_SHARE
+from detector.artifact.sum_limits import HasSums
 from detector.calibration.alarm_budget import rows_per_event
 from detector.calibration.peaks_over_threshold import decluster
 
@@ -77,20 +78,23 @@ def cumulative_threshold(tail: SumTail, allowance: float, events_a_row: float) -
     return max(tail.least, exceeded, diffusion_threshold(tail.variance, allowance, events_a_row))
 
 
-def cumulative_thresholds(reference: Reference, budget: str, interval_ns: int) -> tuple[float, ...]:
+def cumulative_thresholds(
+    limits: HasSums, budget: str, interval_ns: int, share: float = BUDGET_SHARE
+) -> tuple[float, ...]:
     """Return the threshold of each channel that keeps all of them to their share of an alarm budget.
 
-    A channel that is left out has 0. A reference of an older artifact, without tails, keeps its thresholds.
+    A channel that is left out has 0. Limits of an older artifact, without tails, keep their thresholds.
 
     Args:
-        reference: With the tails of the sums, and the allowances.
+        limits: With the tails of the sums, and the allowances.
         budget: Of one series, such as "1/week".
         interval_ns: Length of a row in nanoseconds.
+        share: Of the budget, for all channels together.
     """
-    if not reference.tails:
-        return reference.threshold
-    channels = zip(zip(*reference.tails, strict=True), reference.allowance, reference.threshold, strict=True)
-    events_a_row = BUDGET_SHARE / rows_per_event(budget, interval_ns) / len(reference.allowance)
+    if not limits.tails:
+        return limits.threshold
+    channels = zip(zip(*limits.tails, strict=True), limits.allowance, limits.threshold, strict=True)
+    events_a_row = share / rows_per_event(budget, interval_ns) / len(limits.allowance)
     return tuple(
         cumulative_threshold(SumTail(*tail), allowance, events_a_row) if threshold > 0 else 0.0
         for tail, allowance, threshold in channels

@@ -54,6 +54,26 @@ def add_artifact(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
+def add_without(parser: argparse.ArgumentParser) -> None:
+    """Add --without: kinds of evidence that say nothing."""
+    parser.add_argument(
+        "--without",
+        metavar="KINDS",
+        help="evidence that does not count, such as season,drift (docs/context.md)",
+    )
+
+
+def switches_of_flag(text: str | None) -> tuple[str, ...] | None:
+    """Return the kinds that --without names, None where it was not given. Raises ConfigError."""
+    from detector.errors import ConfigError
+    from detector.scoring.kinds import switches_of
+
+    try:
+        return None if text is None else switches_of(text)
+    except ValueError as error:
+        raise ConfigError(f"--without: {error}") from error
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add the positional DATA: Parquet to read."""
     parser.add_argument("data", metavar="DATA", help="Parquet file, or directory of Parquet files")

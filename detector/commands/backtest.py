@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.commands.arguments import add_artifact, add_data, add_examples
+from detector.commands.arguments import add_artifact, add_data, add_examples, add_without, switches_of_flag
 from detector.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="repeat what people decided: records of the decisions or alerts topic, JSON lines or Parquet",
     )
+    add_without(parser)
     parser.add_argument("--fail-on-incident", action="store_true", help="exit with 3 if there is an incident")
 
 
@@ -84,7 +85,10 @@ def _engine_options(args: argparse.Namespace, channels: tuple[str, ...]) -> Engi
         lateness = parse_duration(args.lateness) if args.lateness else None
     except ValueError as error:
         raise ConfigError(f"--lateness: {error}") from error
-    return options if lateness is None else replace(options, lateness_ns=round(lateness * 1e9))
+    if lateness is not None:
+        options = replace(options, lateness_ns=round(lateness * 1e9))
+    without = switches_of_flag(args.without)
+    return options if without is None else replace(options, rules=replace(options.rules, without=without))
 
 
 def _print_outcome(outcome: BacktestOutcome, out: Path | None) -> None:

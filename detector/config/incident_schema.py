@@ -103,6 +103,17 @@ class WatchdogSection(Section):
     )
 
 
+class EvidenceSection(Section):
+    """Kinds of evidence beside the score that count (docs/context.md); false: they say nothing."""
+
+    level: bool = Field(
+        default=True, description="small departures from what follows from the other channels, added up"
+    )
+    season: bool = Field(default=True, description="departures from what is usual at this time")
+    drift: bool = Field(default=True, description="slow departures from the level of the history")
+    modes: bool = Field(default=True, description="departures from what is usual in a mode of operation")
+
+
 class ChannelSection(Section):
     """What must be true of a channel before it raises an alarm; one table [channels.NAME] for each.
 

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from detector.config.incident_schema import (
     ChannelSection,
+    EvidenceSection,
     IncidentsSection,
     MaintenanceSection,
     WatchdogSection,
@@ -283,6 +284,7 @@ class Config(Section):
     grid: GridSection = GridSection()
     incidents: IncidentsSection = IncidentsSection()
     watchdog: WatchdogSection = WatchdogSection()
+    evidence: EvidenceSection = EvidenceSection()
     channels: dict[str, ChannelSection] = Field(default_factory=dict)
     maintenance: tuple[MaintenanceSection, ...] = ()
     output: OutputSection = OutputSection()

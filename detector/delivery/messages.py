@@ -19,11 +19,13 @@ from connectors.records import Message, Reject
 from detector.calibration.p_values import PValues
 from detector.incidents.decision import Applied, Decision
 from detector.incidents.grouping import IncidentGroup
-from detector.incidents.incident import ChannelEvidence, Incident, IncidentEvent
+from detector.incidents.incident import ChannelEvidence, Incident, IncidentEvent, evidence_of
 from detector.rows.series_arrays import lengths_of, starts_of
+from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts
 
 _LABELS = np.array([state.label for state in State], dtype=object)
+_KINDS = np.array([kind.label for kind in Kind], dtype=object)
 _DIGITS = 6
 
 
@@ -129,6 +131,7 @@ class MessageEncoder:
         if self.detail == "full" and self.p_values is not None:
             columns["p_value"] = _plain(self.p_values.of_scores(verdicts.score))
             columns["cumulative"] = _plain(verdicts.cumulative)
+            columns["evidence"] = _KINDS[verdicts.kind].tolist()
         return columns
 
     def _detail(self, verdicts: Verdicts, rows: slice) -> dict[str, dict[str, list[Any]]]:
@@ -151,6 +154,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "version": incident.version,
         "state": incident.state,
         "reason": incident.reason,
+        "evidence": evidence_of(incident.reason),
         "severity": incident.severity,
         "flapping": incident.flapping,
         "held_by": list(incident.held_by),

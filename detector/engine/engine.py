@@ -86,7 +86,9 @@ class Engine:
     def cumulative_channels(self) -> tuple[int, int]:
         """In how many channels of the known series small departures add up, and how many there are."""
         known = self._parts.series.known()
-        return self._parts.row_scorer.num_counting(known), len(known) * len(self.artifact.spec.channels)
+        return self._parts.row_scorer.evidences.num_counting(known), len(known) * len(
+            self.artifact.spec.channels
+        )
 
     def channels_at(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return each channel's actual value, expected value and contribution, float64 [n, 3, C].

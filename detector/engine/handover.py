@@ -119,7 +119,7 @@ def _restore_cells(parts: Parts, states: list[SeriesState]) -> None:
 def _use_reference(parts: Parts, states: list[SeriesState], slots: NDArray[np.int32]) -> None:
     """Let series go on whose evidence was measured against another reference."""
     others = [at for at, state in enumerate(states) if state.origin.reference != parts.origin.reference]
-    parts.row_scorer.use_other_reference(slots[others], [states[at].name for at in others])
+    parts.row_scorer.evidences.use_other_reference(slots[others], [states[at].name for at in others])
 
 
 def _restore_open_rows(parts: Parts, states: list[SeriesState]) -> None:

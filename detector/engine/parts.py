@@ -129,6 +129,7 @@ class Parts:
         spec = self.artifact.spec
         self.window_scorer.use_ranges(*_valid_ranges(spec, rules))
         self.window_scorer.use_missing_limits(_missing_limits(spec, rules))
+        self.row_scorer.evidences.use_kinds(rules.without)
 
     def saved_arrays(self) -> list[SeriesArray]:
         """Return the arrays whose entries are the saved cells of a series.
@@ -202,7 +203,7 @@ class Parts:
         spec = self.artifact.spec
         slots = self.series.of(names)
         self.window_scorer.scales.name(slots, names)
-        self.row_scorer.name(slots, names)
+        self.row_scorer.evidences.name(slots, names)
         for name in names:
             absent = [spec.channel_names.index(channel) for channel in spec.absent.get(name, ())]
             if absent:

@@ -8,10 +8,24 @@ from typing import Literal
 
 from detector.incidents.decision import Applied, Decision
 from detector.incidents.rules import Suppression
+from detector.scoring.kinds import Kind as EvidenceKind
 
-Reason = Literal["score", "cumulative", "flatline", "out_of_range", "missing", "silent", "stream_silent"]
-MODEL_REASONS: tuple[str, ...] = ("score", "cumulative")
+Reason = Literal[
+    "score", "cumulative", "season", "drift", "mode",
+    "flatline", "out_of_range", "missing", "silent", "stream_silent",
+]  # fmt: skip
+REASON_OF: dict[EvidenceKind, Reason] = {
+    EvidenceKind.WINDOW: "score",
+    EvidenceKind.LEVEL: "cumulative",
+    EvidenceKind.SEASON: "season",
+    EvidenceKind.DRIFT: "drift",
+    EvidenceKind.MODE: "mode",
+}
+"""Why an incident opens in which this kind of evidence spoke loudest."""
+MODEL_REASONS: tuple[str, ...] = tuple(REASON_OF.values())
 """Reasons by which the model opens an incident: the alarm budget counts them, and a level can be accepted."""
+REASONS_THAT_ADD_UP: tuple[str, ...] = MODEL_REASONS[1:]
+"""Reasons of small departures that add up: no single row shows them, and they have no peak score."""
 Severity = Literal["warning", "critical"]
 Kind = Literal["opened", "escalated", "lasting", "accepted", "rejected", "resolved"]
 Ending = Literal["over", "accepted", "retired"]
@@ -135,6 +149,15 @@ class Track:
         """The incidents of this series that are firing."""
         alone = (self.incident, self.silence, self.stream)
         return (*(one for one in alone if one is not None), *self.missing)
+
+
+def evidence_of(reason: str) -> str | None:
+    """Return the label of the evidence that opened an incident of this reason; None if a rule opened it.
+
+    >>> evidence_of("cumulative"), evidence_of("flatline")
+    ('level', None)
+    """
+    return next((kind.label for kind, opened in REASON_OF.items() if opened == reason), None)
 
 
 def incident_id(model: str, series: str, start_ns: int, kind: str = "") -> str:

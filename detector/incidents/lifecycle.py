@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from detector.incidents.filters.row_filter import FilteredRows
 from detector.incidents.incident import (
+    REASON_OF,
+    REASONS_THAT_ADD_UP,
     ChannelEvidence,
     Incident,
     IncidentEvent,
@@ -28,10 +30,10 @@ from detector.incidents.incident import (
 )
 from detector.incidents.lasting import due_policy, extend, offer
 from detector.incidents.rules import IncidentRules, Suppression
+from detector.scoring.kinds import Kind as EvidenceKind
 from detector.scoring.verdicts import State, Verdicts
 
 _REASONS: dict[State, Reason] = {
-    State.ANOMALOUS: "score",
     State.FLATLINE: "flatline",
     State.OUT_OF_RANGE: "out_of_range",
 }
@@ -238,12 +240,12 @@ class Lifecycle:
     def _evidence(self, verdicts: Verdicts, row: int) -> tuple[ChannelEvidence, ...]:
         """Return the channels with the greatest shares of the row's error, greatest first.
 
-        They have no band where the row counts by its cumulative evidence alone: each row lies inside its own.
+        They have no band where the row counts by evidence that adds up: each row lies inside its own.
         """
         contribution = verdicts.contribution[row]
         order = np.argsort(-np.nan_to_num(contribution), kind="stable")[: self.rules.top_channels]
         bands = self.scored_by.band_of(verdicts.names[verdicts.series[row]])
-        if _reason(verdicts, row) == "cumulative":
+        if _reason(verdicts, row) in REASONS_THAT_ADD_UP:
             bands = np.full(len(bands), np.nan)
         found = []
         for channel in order.tolist():
@@ -286,6 +288,4 @@ def is_recovery(at_start: tuple[ChannelEvidence, ...], now: tuple[ChannelEvidenc
 def _reason(verdicts: Verdicts, row: int) -> Reason:
     """Return why an incident opens at this row."""
     state = State(int(verdicts.state[row]))
-    if state == State.ANOMALOUS and not verdicts.score[row] > verdicts.threshold[row]:
-        return "cumulative"
-    return _REASONS.get(state, "score")
+    return _REASONS.get(state) or REASON_OF[EvidenceKind(int(verdicts.kind[row]))]

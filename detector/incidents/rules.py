@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from detector.incidents.filters.maintenance import Maintenance
+from detector.scoring.kinds import checked_switches
 
 Direction = Literal["both", "above", "below"]
 OnLasting = Literal["hold", "offer", "learn"]
@@ -82,6 +83,7 @@ class IncidentRules:
                     as the model has learnt it
     channels        rules of channels, by name or by a pattern with * ? [abc]; see `of_channel`
     on_lasting      what follows if an incident lasts for `lasting_after_ns` of event time
+    without         kinds of evidence that say nothing, keys of `detector.scoring.kinds.SWITCHES`
     """
 
     for_rows: int = 1
@@ -102,6 +104,7 @@ class IncidentRules:
     maintenance: tuple[Maintenance, ...] = ()
     watchdog: WatchdogRules = WatchdogRules()
     fold: FoldRules = FoldRules()
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.for_rows <= self.of_rows:
@@ -110,6 +113,7 @@ class IncidentRules:
             raise ValueError("quiet_rows must be at least 1 and close_score within (0, 1]")
         if self.flap_incidents == 1:
             raise ValueError("flap_incidents must be 0 (off) or at least 2: one incident is no flapping")
+        checked_switches(self.without)
 
     def of_channel(self, name: str) -> ChannelRule:
         """Return the rule of a channel: that of its own name, else that of the first pattern that matches.

@@ -13,10 +13,21 @@ import msgspec
 from detector.delivery.messages import iso
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ADDED_UP = {
+    "cumulative": (
+        "departs a little from what follows from the others, row after row",
+        "what follows from the other channels",
+    ),
+    "season": ("is not as usual at this hour", "what is usual at this time of day or week"),
+    "drift": ("has moved slowly from its level in the history", "the level of the history"),
+    "mode": ("is not as usual in this mode of operation", "what is usual in this mode"),
+}
+"""Of evidence that adds up: what a channel does, and what it departs from."""
+_OF_MODEL = ("score", *_ADDED_UP)
 _SEVERITIES = ("info", "warning", "critical")
 _REASONS = {
     "score": "behaves unlike the training data",
-    "cumulative": "departs a little from its usual pattern, row after row",
+    **{reason: does for reason, (does, _) in _ADDED_UP.items()},
     "flatline": "is stuck",
     "out_of_range": "is outside its valid range",
     "missing": "sends nothing while other channels do",
@@ -65,6 +76,7 @@ class Notice(msgspec.Struct, frozen=True):
     start: datetime
     at: datetime
     reason: str = "score"
+    evidence: str | None = None
     model: str = ""
     version: str = ""
     end: datetime | None = None
@@ -142,7 +154,7 @@ def summary(notice: Notice) -> str:
         return f"{notice.series}: {since}: {_channel(notice, top, ' now')}"
     if not notice.channels:
         return f"{notice.series} {_REASONS.get(notice.reason, notice.reason)}"
-    if notice.reason in ("score", "cumulative"):
+    if notice.reason in _OF_MODEL:
         return f"{notice.series}: {_channel(notice, notice.channels[0])}"
     return f"{notice.series}: {notice.channel} {_REASONS.get(notice.reason, notice.reason)}" + (
         f" at {notice.channels[0].actual:.4g}" if notice.channels[0].actual is not None else ""
@@ -167,9 +179,9 @@ def description(notice: Notice) -> str:
 
 def _strength(notice: Notice) -> str:
     """Return how strong the evidence is; a sum of small departures has no peak that means anything."""
-    if notice.reason == "cumulative" and (notice.peak_score or 0.0) <= 1.0:
-        return "small departures from what follows from the other channels have added up"
-    if notice.peak_score is not None and notice.reason in ("score", "cumulative"):
+    if notice.reason in _ADDED_UP and (notice.peak_score or 0.0) <= 1.0:
+        return f"small departures from {_ADDED_UP[notice.reason][1]} have added up"
+    if notice.peak_score is not None and notice.reason in _OF_MODEL:
         return f"highest score since its start: {notice.peak_score:.3g}"
     unknown = "no row has a score, " if notice.peak_score is None else ""
     return f"{unknown}reason {notice.reason}"
@@ -194,7 +206,7 @@ def _decided(notice: Notice) -> list[str]:
 def _undecided(notice: Notice) -> str:
     """Return how the incident of a vanished series ends. Nobody can decide about one of rules or silence."""
     end = f"its incident since {time_text(notice.start)} ends"
-    return f"{end} undecided" if notice.decision is None and notice.reason in ("score", "cumulative") else end
+    return f"{end} undecided" if notice.decision is None and notice.reason in _OF_MODEL else end
 
 
 def _learnt(notice: Notice) -> str:
@@ -246,6 +258,7 @@ def template_values(notice: Notice, labels: dict[str, str], link: str) -> dict[s
         "channel": notice.channel,
         "severity": notice.severity,
         "reason": notice.reason,
+        "evidence": notice.evidence,
         "model": notice.model,
         "version": notice.version,
         "start": time_text(notice.start),
@@ -276,10 +289,13 @@ def _channel(notice: Notice, channel: NoticeChannel, when: str = "") -> str:
 
     Small departures that add up have no band: each row alone is normal.
     """
-    if notice.reason == "cumulative" and channel.lower is None and channel.expected is not None:
+    if notice.reason in _ADDED_UP and channel.lower is None and channel.expected is not None:
         values = f"{_number(channel.actual)}{when} where {_number(channel.expected)} is expected"
-        return f"{channel.name} departs a little from what follows from the others, row after row: {values}"
+        return f"{channel.name} {_ADDED_UP[notice.reason][0]}: {values}"
     actual = f"{channel.name} is {_number(channel.actual)}{when}"
+    if channel.lower is not None and channel.lower == channel.upper and channel.actual is not None:
+        moved = f"it had never moved from {channel.lower:.10g} in history"
+        return f"{channel.name} is {channel.actual:.10g}{when}; {moved}"
     if channel.lower is not None and channel.upper is not None:
         return f"{actual}, expected {_number(channel.lower)} to {_number(channel.upper)}"
     return f"{actual}, expected {_number(channel.expected)}" if channel.expected is not None else actual

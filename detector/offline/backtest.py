@@ -28,9 +28,11 @@ from detector.incidents.incident import Incident
 from detector.incidents.rules import Suppression
 from detector.offline.measuring.backtest_measures import LabelledSeries, labelled_series, measures_of
 from detector.offline.measuring.coverage import Coverage
+from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts
 
 _LABELS = np.array([state.label for state in State], dtype=object)
+_KINDS = np.array([kind.label for kind in Kind], dtype=object)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +185,9 @@ def verdict_columns(verdicts: Verdicts, spec: Spec, p_values: PValues) -> dict[s
     """Return n verdicts as flat columns.
 
     They are `series`; `timestamp`, int64 nanoseconds; `score`; `p_value`, the probability that a normal row
-    has at least this score; `error` and `threshold` (`error_columns`); `cumulative`; `paged`; `state`; and
-    for every channel `actual_NAME`, `expected_NAME` and `contribution_NAME`.
+    has at least this score; `error` and `threshold` (`error_columns`); `cumulative`; `evidence`, the
+    kind that spoke loudest; `paged`; `state`; and for every channel `actual_NAME`, `expected_NAME` and
+    `contribution_NAME`.
     """
     error, threshold = error_columns(verdicts, spec)
     columns: dict[str, Any] = {
@@ -195,6 +198,7 @@ def verdict_columns(verdicts: Verdicts, spec: Spec, p_values: PValues) -> dict[s
         "error": error,
         "threshold": threshold,
         "cumulative": verdicts.cumulative,
+        "evidence": _KINDS[verdicts.kind],
         "paged": verdicts.paged,
         "state": _LABELS[verdicts.state],
     }

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
+from detector.scoring.context.evidences import Evidences, RowsSpoken
 from detector.scoring.context.first_moves import MOVED_SCORE, FirstMoves, Moves
+from detector.scoring.context.spoken import loudest
 from detector.scoring.ensemble_error import EnsembleError
-from detector.scoring.lasting.evidence import LastingEvidence, RowEvidence
+from detector.scoring.kinds import Kind
 from detector.scoring.overlap import RowOutput
 from detector.scoring.page_level import CLOSE, PageLevel
 from detector.scoring.series_scales import SeriesScales
@@ -43,6 +45,7 @@ class RowVerdicts:
     missing: NDArray[np.bool_]
     paged: NDArray[np.bool_]
     cumulative: NDArray[np.float64]
+    kind: NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -86,6 +89,7 @@ class RowVerdicts:
             missing=rows.missing,
             paged=rows.paged,
             cumulative=rows.cumulative,
+            kind=rows.kind,
         )
 
 
@@ -96,6 +100,9 @@ class RowScorer:
         spec: the model.
         scales: the scales of each series, shared with the `WindowScorer`.
         intervals: length of a row of each series in nanoseconds, int64; read at each call.
+
+    Attributes:
+        evidences: what adds up beside the score.
     """
 
     def __init__(self, spec: Spec, scales: SeriesScales, intervals: SeriesArray) -> None:
@@ -109,9 +116,7 @@ class RowScorer:
         self._sharpness = spec.threshold.sharpness
         limit = spec.threshold.limit
         self._page_level = None if limit is None else PageLevel(limit, CLOSE / self._sharpness)
-        self._lasting: LastingEvidence | None = None
-        if spec.reference is not None:
-            self._lasting = LastingEvidence(spec.reference, scales, limit)
+        self.evidences = Evidences(spec, scales, intervals)
         self._moves = FirstMoves(scales, limit) if scales.still.any() else None
 
     def score(self, rows: RowOutput) -> RowVerdicts:
@@ -121,11 +126,9 @@ class RowScorer:
             level = np.zeros(len(rows))
         else:
             level = self._page_level.levels(rows.slot, rows.row, np.log(np.maximum(error, 1e-300)))
-        evidence = None
-        if self._lasting is not None:
-            alarm = np.log(np.maximum(error, 1e-300)) > level
-            evidence = self._lasting.add(rows, (rows.flags & OUT_OF_RANGE) > 0, alarm)
-        return self._verdicts(rows, error, level, evidence, self._moves_in(rows, error))
+        alarm = np.log(np.maximum(error, 1e-300)) > level
+        spoken = self.evidences.add(rows, (rows.flags & OUT_OF_RANGE) > 0, alarm)
+        return self._verdicts(rows, error, level, spoken, self._moves_in(rows, error))
 
     def score_provisional(self, rows: RowOutput) -> RowVerdicts:
         """Return provisional verdicts, by the windows that end at the rows and the calibrated threshold.
@@ -135,7 +138,7 @@ class RowScorer:
         if self._stride > 1:
             rows = rows.take((rows.row + 1) % self._stride == 0)
         error = self._provisional_error.errors(self._statistics(rows)) / self._provisional_threshold
-        return self._verdicts(rows, error, np.zeros(len(rows)))
+        return self._verdicts(rows, error, np.zeros(len(rows)), RowsSpoken())
 
     def stale(self, slot: NDArray[np.int32], start_ns: NDArray[np.int64]) -> RowVerdicts:
         """Return verdicts of state `STALE` for series that send nothing any more.
@@ -148,56 +151,45 @@ class RowScorer:
         nothing = np.full(len(slot), np.nan)
         state = np.full(len(slot), int(State.STALE), np.uint8)
         shares, missing = unknown.astype(np.float32), np.zeros(unknown.shape, np.bool_)
-        paged = np.zeros(len(slot), np.bool_)
+        paged, kind = np.zeros(len(slot), np.bool_), np.full(len(slot), int(Kind.WINDOW), np.uint8)
         return RowVerdicts(
-            *(slot, start_ns, nothing, state, unknown, unknown, shares, nothing, missing, paged, nothing)
+            *(
+                slot,
+                start_ns,
+                nothing,
+                state,
+                unknown,
+                unknown,
+                shares,
+                nothing,
+                missing,
+                paged,
+                nothing,
+                kind,
+            )
         )
-
-    def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
-        """Look up what training learnt about new series, by their numbers, int32 [n], and names."""
-        if self._lasting is not None:
-            self._lasting.name(slots, names)
-
-    def num_counting(self, slots: NDArray[np.int32]) -> int:
-        """Return in how many channels of these series small departures add up to evidence."""
-        return 0 if self._lasting is None else self._lasting.num_counting(slots)
-
-    def departed(self, slot: int) -> NDArray[np.float64]:
-        """Return how far each channel of a series departs from what the others say, float64 [C], or NaN."""
-        unknown = np.full(self._num_channels, np.nan)
-        if self._lasting is None:
-            return unknown
-        return np.where(self._scales.still, np.nan, self._lasting.departed(slot))
-
-    def use_other_reference(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
-        """Continue these series, whose evidence was measured against another reference; sums stay."""
-        if self._lasting is not None:
-            self._lasting.use_other_reference(slots)
-            self._lasting.name(slots, names)
 
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; sums of evidence stay."""
         if self._page_level is not None:
             self._page_level.drop(slots)
-        for part in (self._lasting, self._moves):
-            if part is not None:
-                part.restart(slots)
-
-    def accept(self, slot: int) -> None:
-        """Begin the evidence that adds up again for a series whose level was accepted."""
-        if self._lasting is not None:
-            self._lasting.accept(slot)
+        self.evidences.restart(slots)
+        if self._moves is not None:
+            self._moves.restart(slots)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        for part in (self._page_level, self._lasting, self._moves):
-            if part is not None:
-                part.drop(slots)
+        if self._page_level is not None:
+            self._page_level.drop(slots)
+        self.evidences.drop(slots)
+        if self._moves is not None:
+            self._moves.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        kept = (self._page_level, self._lasting, self._moves)
-        return [array for part in kept if part is not None for array in part.arrays()]
+        of_level = [] if self._page_level is None else self._page_level.arrays()
+        of_moves = [] if self._moves is None else self._moves.arrays()
+        return [*of_level, *self.evidences.arrays(), *of_moves]
 
     def _moves_in(self, rows: RowOutput, error: NDArray[np.float64]) -> Moves | None:
         """Return which channels moved that never did in the history; None if the model has none."""
@@ -214,7 +206,7 @@ class RowScorer:
         rows: RowOutput,
         error: NDArray[np.float64],
         level: NDArray[np.float64],
-        evidence: RowEvidence | None = None,
+        spoken: RowsSpoken,
         moves: Moves | None = None,
     ) -> RowVerdicts:
         """Return verdicts; `error` in units of the threshold, `level` the logarithm of such an error."""
@@ -222,15 +214,13 @@ class RowScorer:
         error = np.where(unknown.all(axis=1), np.nan, error)
         score = np.minimum(error, _MAX_ERROR) ** self._sharpness
         threshold = np.exp(level * self._sharpness)
-        cumulative, paged = np.full(len(rows), np.nan), score > threshold
-        if evidence is not None:
-            cumulative = np.where(np.isnan(score), np.nan, evidence.added.cumulative)
-            paged = paged | (evidence.paged & ~np.isnan(score))
+        found = loudest(score, threshold, spoken.spoken)
+        paged = found.paged
         if moves is not None:
-            paged, alone = paged | moves.paged, moves.rows & ~(score > 1.0) & ~(cumulative > 1.0)
+            paged, alone = paged | moves.paged, moves.rows & ~(score > 1.0) & ~(found.cumulative > 1.0)
             score = np.where(moves.rows, np.fmax(score, MOVED_SCORE), score)
-        state = _states(rows, score, cumulative)
-        blame, expected = self._blame_and_expected(rows, state, evidence)
+        state = _states(rows, score, found.cumulative)
+        blame, expected = self._blame_and_expected(rows, state, found.kind, spoken)
         if moves is not None:
             blame = moves.blame(blame, alone)
         contribution = _shares(blame, unknown | np.isnan(score)[:, None])
@@ -241,23 +231,35 @@ class RowScorer:
         return RowVerdicts(
             *(rows.slot, start_ns, score, state, rows.actual, expected, contribution, threshold, missing),
             paged=paged,
-            cumulative=cumulative,
+            cumulative=found.cumulative,
+            kind=found.kind,
         )
 
     def _blame_and_expected(
-        self, rows: RowOutput, state: NDArray[np.uint8], evidence: RowEvidence | None
+        self, rows: RowOutput, state: NDArray[np.uint8], kind: NDArray[np.uint8], spoken: RowsSpoken
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the blame and the expected value, in model units, of each channel, [n, C] each."""
+        """Return the blame and the expected value, in model units, of each channel, [n, C] each.
+
+        The kind of evidence that spoke loudest in a row says both, where it can.
+        """
         expected, first = rows.means[0], 1 + self._num_members
         blame = np.zeros(rows.actual.shape)
         for one in rows.means[first : first + self._num_members]:
             blame += np.nan_to_num(one, nan=0.0)
         chosen = np.flatnonzero(state == State.ANOMALOUS)
-        if self._lasting is not None and evidence is not None:
+        if self.evidences.level is not None and spoken.level is not None:
             expected = expected.copy()
-            blame[chosen], expected[chosen] = self._lasting.check(
-                rows.slot, evidence, chosen, blame[chosen] / self._num_members, expected[chosen]
+            blame[chosen], expected[chosen] = self.evidences.level.check(
+                rows.slot, spoken.level, chosen, blame[chosen] / self._num_members, expected[chosen]
             )
+        for said in spoken.spoken:
+            spoke = np.flatnonzero((kind == said.kind) & (state == State.ANOMALOUS))
+            if said.blame is not None and len(spoke):
+                blame[spoke] = said.blame[spoke]
+            if said.expected is not None and len(spoke):
+                unknown = np.isnan(said.expected[spoke])
+                expected = expected.copy()
+                expected[spoke] = np.where(unknown, expected[spoke], said.expected[spoke])
         return blame, expected
 
 

@@ -68,8 +68,9 @@ class Verdicts:
     missing       bool [n, channels], the channel has stopped sending while others of the series go on
     paged         bool [n], the row counts for incidents: its score is above `threshold`, or `cumulative` is
                   above its own page level
-    cumulative    evidence of small departures that last, float64 [n] (`detector.scoring.lasting`); above 1 is
-                  anomalous; NaN where unknown, and in provisional verdicts
+    cumulative    evidence that adds up, float64 [n], the largest of all kinds; above 1 is anomalous; NaN
+                  where unknown, and in provisional verdicts
+    kind          uint8 [n], the `Kind` of evidence that spoke loudest
     """
 
     names: tuple[str, ...]
@@ -84,6 +85,7 @@ class Verdicts:
     missing: NDArray[np.bool_]
     paged: NDArray[np.bool_]
     cumulative: NDArray[np.float64]
+    kind: NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.timestamp_ns)
@@ -105,6 +107,7 @@ class Verdicts:
             np.empty((0, num_channels), np.bool_),
             np.empty(0, np.bool_),
             np.empty(0),
+            np.empty(0, np.uint8),
         )
 
     @property

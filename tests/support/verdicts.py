@@ -35,6 +35,7 @@ def verdicts(
         (series,), np.zeros(num, np.int32), start_s * SECOND + np.arange(num) * ROW, score,
         states.astype(np.uint8), wanted + deviation, wanted, np.tile(np.float32(contribution), (num, 1)),
         np.ones(num), np.zeros((num, 2), np.bool_), states == State.ANOMALOUS, np.full(num, np.nan),
+        np.zeros(num, np.uint8),
     )  # fmt: skip
 
 

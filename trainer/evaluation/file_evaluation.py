@@ -52,12 +52,12 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
     started = time.perf_counter()
     artifact = _fit(data, options)
     fitted = time.perf_counter()
-    scores = score_rows(artifact, data.timestamp_ns, data.values, name)
+    scores = score_rows(artifact, data.timestamp_ns, data.values, name, options.without)
     scored = time.perf_counter()
-    run = _run_test(data, artifact, name)
+    run = _run_test(data, artifact, name, options.without)
     asked = _at_budget(data, run, options.alarm_budget)
     further = [
-        _at_budget(data, _run_test(data, recalibrated(artifact, budget), name), budget)
+        _at_budget(data, _run_test(data, recalibrated(artifact, budget), name, options.without), budget)
         for budget in options.budgets
     ]
     if options.scores is not None:
@@ -109,7 +109,7 @@ class _TestRun:
     incidents: tuple[Incident, ...]
 
 
-def _run_test(data: Labelled, artifact: Artifact, name: str) -> _TestRun:
+def _run_test(data: Labelled, artifact: Artifact, name: str, without: tuple[str, ...]) -> _TestRun:
     """Run the detector over the test rows.
 
     The detector starts cold at the first test row. Training rows may come from another recording, and the
@@ -119,7 +119,7 @@ def _run_test(data: Labelled, artifact: Artifact, name: str) -> _TestRun:
     test = ~data.train
     if not test.any():
         return _TestRun(alarm, Coverage.of([], 0), ())
-    scores = score_rows(artifact, data.timestamp_ns[test], data.values[test], name)
+    scores = score_rows(artifact, data.timestamp_ns[test], data.values[test], name, without)
     alarm[test] = scores.alarm
     return _TestRun(alarm, scores.coverage, scores.incidents)
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from connectors.parquet.writer import TableWriter
 from connectors.records import Readings
 from detector.artifact.spec import Artifact
-from detector.engine.engine import Engine, StepResult
+from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.incidents.incident import Incident
+from detector.incidents.rules import IncidentRules
 from detector.offline.measuring.coverage import Coverage
 from detector.rows.grid import starts_of_rows
 from detector.scoring.verdicts import Verdicts
@@ -41,7 +42,11 @@ class RowScores:
 
 
 def score_rows(
-    artifact: Artifact, timestamp_ns: NDArray[np.int64], values: NDArray[np.float64], name: str = "series"
+    artifact: Artifact,
+    timestamp_ns: NDArray[np.int64],
+    values: NDArray[np.float64],
+    name: str = "series",
+    without: tuple[str, ...] = (),
 ) -> RowScores:
     """Score the rows of one series through the engine.
 
@@ -52,8 +57,9 @@ def score_rows(
         timestamp_ns: int64 [n], event times in nanoseconds, in any order.
         values: float64 [n, channels], NaN where missing.
         name: Name of the series in the coverage.
+        without: Kinds of evidence that say nothing.
     """
-    engine = Engine(artifact)
+    engine = Engine(artifact, EngineOptions(rules=IncidentRules(without=without)))
     order = np.argsort(timestamp_ns, kind="stable")
     results = []
     for at in range(0, len(order), _FEED_ROWS):

@@ -132,7 +132,7 @@ def robust_center(
     center = np.nanmedian(residuals, axis=0)
     spread = 1.4826 * np.nanmedian(np.abs(residuals - center), axis=0)
     deviation = np.nanstd(residuals, axis=0)
-    at_least = deviation if few_values is None else np.where(few_values, deviation, 0.0)
+    at_least = np.where(few_values, deviation, 0.0) if few_values is not None else 0.0 * deviation
     spread = np.maximum(np.where(spread > 0, np.maximum(spread, at_least), deviation), _LEAST_SPREAD)
     for _ in range(6):
         center = center + spread * np.nanmean(np.clip((residuals - center) / spread, -_MOST, _MOST), axis=0)

@@ -45,7 +45,7 @@ def accept(parts: Parts, slot: int, applied: Applied) -> tuple[Applied, tuple[In
     interval_ns = int(parts.grid.intervals.data[slot])
     departure = level_of(track, len(known)) - old
     if applied.at_ns - incident.start_ns >= _LONG_ROWS * interval_ns:
-        departed = parts.row_scorer.departed(slot)
+        departed = parts.row_scorer.evidences.departed(slot)
         departure = np.where(np.isfinite(departed), departed, departure)
     by = np.where(np.isin(known, named) & np.isfinite(departure), departure, 0.0)
     learnt = tuple(
@@ -54,7 +54,7 @@ def accept(parts: Parts, slot: int, applied: Applied) -> tuple[Applied, tuple[In
     if not learnt:
         return replace(applied, outcome="ignored", reason="no level changed"), ()
     parts.window_scorer.accept(slot, by, incident.start_ns // interval_ns)
-    parts.row_scorer.accept(slot)
+    parts.row_scorer.evidences.accept(slot)
     applied = replace(applied, learnt=learnt)
     decided = replace(incident, decision=applied)
     over = replace(decided, state="resolved", end_ns=track.last_loud_ns, ending="accepted")

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.reference import Reference
+from detector.artifact.sum_limits import HasSums
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 
 _FIXED = float(1 << 16)
@@ -142,19 +142,19 @@ class CumulativeEvidence:
     """Keep the sums of every series. Not thread-safe.
 
     Args:
-        reference: Allowances and thresholds.
+        limits: Allowances and thresholds.
     """
 
-    def __init__(self, reference: Reference) -> None:
-        threshold = np.minimum(np.array(reference.threshold), _ROUGH)
+    def __init__(self, limits: HasSums) -> None:
+        threshold = np.minimum(np.array(limits.threshold), _ROUGH)
         self._used = threshold > 0
         self._threshold = np.where(self._used, threshold, 1.0)
         self._limit = np.rint(np.tile(self._threshold, 2) * _FIXED).astype(np.int64)
-        self._allowance, self._unknown = np.array(reference.allowance), np.array(reference.unknown)
+        self._allowance, self._unknown = np.array(limits.allowance), np.array(limits.unknown)
         self._sums = SeriesArray((2 * len(threshold),), np.int64, 0)
         self._learnt = SeriesArray((2, 2 * len(threshold)), np.int64, 0)
         self._calm = SeriesArray((len(threshold),), np.int64, 0)
-        self._proof = reference.proof_rows
+        self._proof = limits.proof_rows
 
     def add(
         self,

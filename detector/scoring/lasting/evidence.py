@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 
 from detector.artifact.reference import Reference
 from detector.artifact.spec import PageLimit
-from detector.rows.series_arrays import SeriesArray, lengths_of, run_lengths, starts_of
+from detector.rows.series_arrays import SeriesArray
 from detector.scoring.lasting.blame import CredibleValues, HeldBlame
-from detector.scoring.lasting.cumulative import CumulativeEvidence, Evidence
+from detector.scoring.lasting.paged_sums import Paged, PagedSums
 from detector.scoring.lasting.reference import ReferenceResiduals, RunningMeans
 from detector.scoring.overlap import RowOutput
-from detector.scoring.page_level import PageLevel
 from detector.scoring.series_scales import SeriesScales
 
 _MOST_DEPARTURE = 1_000.0
-_CLEAR_ROWS = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +32,13 @@ class RowEvidence:
     scaled     float64 [n, C], the rows in the units of the model, NaN where unknown
     departure  float64 [n, C], in spreads, NaN where unknown
     means      float64 [n, 4, C], running means of the values (2), and of the departures (2)
-    added      what has added up after each row
-    paged      bool [n], it counts for incidents
+    added      what has added up after each row, and whether it counts for incidents
     """
 
     scaled: NDArray[np.float64]
     departure: NDArray[np.float64]
     means: NDArray[np.float64]
-    added: Evidence
-    paged: NDArray[np.bool_]
+    added: Paged
 
 
 class LastingEvidence:
@@ -56,52 +52,29 @@ class LastingEvidence:
 
     def __init__(self, reference: Reference, scales: SeriesScales, limit: PageLimit | None) -> None:
         self._scales = scales
-        self._residuals, self._cumulative = ReferenceResiduals(reference), CumulativeEvidence(reference)
+        self._residuals, self._sums = ReferenceResiduals(reference), PagedSums(reference, limit)
         self._spread = np.array(reference.spread)
         self._means = RunningMeans(len(reference.spread), _MOST_DEPARTURE)
         self._blame, self._credible = HeldBlame(reference), CredibleValues(reference)
-        self._run = SeriesArray((), np.int64, 0)
-        self._page_level: PageLevel | None = None
-        if limit is not None:
-            self._page_level = PageLevel(limit)
 
     def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
         """Look up the baselines of new series, by their numbers, int32 [n], and names."""
         self._residuals.name(slots, names)
 
-    def add(self, rows: RowOutput, impossible: NDArray[np.bool_], alarm: NDArray[np.bool_]) -> RowEvidence:
+    def add(self, rows: RowOutput, scaled: NDArray[np.float32], alarm: NDArray[np.bool_]) -> RowEvidence:
         """Return the evidence of the next final rows, which must be sorted by slot and row.
 
         Args:
             rows: the outputs of the rows.
-            impossible: cells without a credible value, bool [n, C].
+            scaled: their values in the units of the model, float32 [n, C], NaN where no credible one came.
             alarm: which rows alarm by their score, bool [n].
         """
-        scaled = self._scales.to_model(np.where(impossible, np.nan, rows.actual), rows.slot)
         departure, means = self._residuals.add(rows.slot, rows.row, scaled)
-        added = self._cumulative.add(rows.slot, departure, self._residuals.are_unknown(rows.slot), alarm)
+        unknown = self._residuals.are_unknown(rows.slot)
+        added = self._sums.add(rows.slot, rows.row, departure, unknown, alarm)
         of_departures = self._means.follow(rows.slot, rows.row, departure)
         both = np.concatenate([means, of_departures], axis=1)
-        paged = self._paged(rows, added.cumulative)
-        return RowEvidence(scaled.astype(np.float64), departure, both, added, paged)
-
-    def _paged(self, rows: RowOutput, cumulative: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which rows count for incidents, bool [n].
-
-        The sums have an upper limit, so their height says little. What lasts is clear: each 100 rows in alarm
-        count as much as e times the threshold. So no page level keeps a fault that lasts from being found.
-        """
-        if len(rows) == 0:
-            return np.zeros(0, np.bool_)
-        self._run.reserve(int(rows.slot.max()) + 1)
-        starts = starts_of(rows.slot)
-        present = rows.slot[starts]
-        run = run_lengths(cumulative >= 1.0, starts, self._run.data[present])
-        self._run.data[present] = run[starts + lengths_of(starts, len(rows)) - 1]
-        logarithm = np.log(np.maximum(cumulative, 1e-300)) + run / _CLEAR_ROWS
-        if self._page_level is None:
-            return logarithm > 0.0
-        return logarithm > self._page_level.levels(rows.slot, rows.row, logarithm)
+        return RowEvidence(scaled.astype(np.float64), departure, both, added)
 
     def check(
         self,
@@ -133,7 +106,7 @@ class LastingEvidence:
 
     def num_counting(self, slots: NDArray[np.int32]) -> int:
         """Return in how many channels of these series small departures add up to evidence."""
-        return self._cumulative.num_counting(slots)
+        return self._sums.num_counting(slots)
 
     def departed(self, slot: int) -> NDArray[np.float64]:
         """Return how far each channel of a series departs from what the others say, float64 [C].
@@ -148,7 +121,7 @@ class LastingEvidence:
         """Begin again with a series whose level was accepted: nothing of the old one adds up."""
         self._residuals.accept(slot)
         one = np.array([slot], np.int32)
-        self._cumulative.reset(one)
+        self._sums.reset(one)
         for part in (self._means, self._blame):
             part.drop(one)
 
@@ -157,8 +130,7 @@ class LastingEvidence:
         self._residuals.restart(slots)
         for part in (self._means, self._blame):
             part.drop(slots)
-        if self._page_level is not None:
-            self._page_level.drop(slots)
+        self._sums.restart(slots)
 
     def use_other_reference(self, slots: NDArray[np.int32]) -> None:
         """Continue these series under another reference: their next rows decide whether a fault goes on."""
@@ -167,15 +139,10 @@ class LastingEvidence:
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        for part in (self._residuals, self._cumulative, self._means, self._blame):
+        for part in (self._residuals, self._sums, self._means, self._blame):
             part.drop(slots)
-        self._run.reset(slots)
-        if self._page_level is not None:
-            self._page_level.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        parts = (self._residuals, self._cumulative, self._means, self._blame)
-        arrays = [array for part in parts for array in part.arrays()]
-        arrays.append(self._run)
-        return arrays if self._page_level is None else [*arrays, *self._page_level.arrays()]
+        parts = (self._residuals, self._sums, self._means, self._blame)
+        return [array for part in parts for array in part.arrays()]

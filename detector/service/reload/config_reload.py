@@ -17,7 +17,16 @@ from detector.service.reload.model_reload import Running
 from detector.service.reload.reload_counts import ReloadCounts
 
 LIVE = frozenset(
-    {"incidents", "channels", "maintenance", "watchdog", "log.level", "output.scores", "output.detail"}
+    {
+        "incidents",
+        "channels",
+        "maintenance",
+        "watchdog",
+        "evidence",
+        "log.level",
+        "output.scores",
+        "output.detail",
+    }
 )
 """Sections and keys that take effect without a restart."""
 

@@ -37,6 +37,7 @@ def verdicts() -> Verdicts:
         missing=np.zeros((4, 2), np.bool_),
         paged=np.array([False, False, True, False]),
         cumulative=np.full(4, np.nan),
+        kind=np.zeros(4, np.uint8),
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detector.incidents.incident import IncidentEvent, incident_id
+from detector.incidents.incident import IncidentEvent, evidence_of, incident_id
 from detector.incidents.incidents import Incidents
 from detector.incidents.rules import IncidentRules
+from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts
 
 CHANNELS = ("flow", "pressure", "current", "speed")
@@ -27,7 +28,7 @@ def verdicts(
     return Verdicts(
         (series,), np.zeros(num, np.int32), (start + np.arange(num)) * 10, score, states.astype(np.uint8),
         actual, actual - 0.5, contribution, np.ones(num), np.zeros((num, 4), np.bool_),
-        states == State.ANOMALOUS, np.full(num, np.nan),
+        states == State.ANOMALOUS, np.full(num, np.nan), np.zeros(num, np.uint8),
     )  # fmt: skip
 
 
@@ -50,6 +51,7 @@ def test_one_bad_row_opens_and_quiet_rows_resolve() -> None:
 def test_rows_that_count_by_cumulative_evidence_alone_have_no_band() -> None:
     rows = verdicts([0.4, 0.5, 1.6])
     rows.state[:], rows.paged[:] = State.ANOMALOUS, True
+    rows.kind[:2] = Kind.LEVEL
     incidents = incidents_with()
     [opened] = incidents.update(rows.take(np.arange(2)))
     assert opened.incident.reason == "cumulative"
@@ -58,6 +60,18 @@ def test_rows_that_count_by_cumulative_evidence_alone_have_no_band() -> None:
     incidents.update(rows.take(np.arange(2, 3)))
     [open_one] = incidents.open
     assert (open_one.reason, open_one.channels[0].lower) == ("cumulative", 1.25)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [(Kind.WINDOW, "score"), (Kind.SEASON, "season"), (Kind.DRIFT, "drift"), (Kind.MODE, "mode")],
+)
+def test_the_reason_is_that_of_the_evidence_that_spoke(kind: Kind, reason: str) -> None:
+    rows = verdicts([0.4])
+    rows.state[:], rows.paged[:], rows.kind[:] = State.ANOMALOUS, True, kind
+    [opened] = incidents_with().update(rows)
+    assert (opened.incident.reason, evidence_of(reason)) == (reason, kind.label)
+    assert np.isnan(opened.incident.channels[0].lower) == (kind != Kind.WINDOW)
 
 
 def test_m_of_n_rows_are_needed_and_the_first_bad_row_is_the_start() -> None:

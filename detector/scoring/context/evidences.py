@@ -1,0 +1,167 @@
+"""All evidence beside the score: small departures that last, and what a window cannot see.
+
+Each kind is a part of its own. A model that learnt nothing of a kind has no such part, so that it costs
+nothing. A kind that is switched off goes on, but says nothing.
+
+Letters: n rows, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.artifact.spec import Spec
+from detector.rows.series_arrays import SeriesArray
+from detector.scoring.context.spoken import Spoken
+from detector.scoring.kinds import SWITCHES, Kind
+from detector.scoring.lasting.evidence import LastingEvidence, RowEvidence
+from detector.scoring.overlap import RowOutput
+from detector.scoring.series_scales import SeriesScales
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledRows:
+    """Hold n final rows, sorted by slot and row, as evidence sees them.
+
+    slot      int32 [n], the series
+    row       int64 [n], row numbers
+    start_ns  int64 [n], start of each row
+    scaled    float32 [n, C], in the units of the model, NaN where no credible value came
+    alarm     bool [n], the row alarms by its score
+    """
+
+    slot: NDArray[np.int32]
+    row: NDArray[np.int64]
+    start_ns: NDArray[np.int64]
+    scaled: NDArray[np.float32]
+    alarm: NDArray[np.bool_]
+
+
+class ContextEvidence(Protocol):
+    """One kind of evidence that a window cannot see."""
+
+    def add(self, rows: ScaledRows) -> Spoken:
+        """Add the next final rows, and return what this kind says of them."""
+
+    def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
+        """Look up what training learnt about new series, by their numbers, int32 [n], and names."""
+
+    def accept(self, slot: int) -> None:
+        """Begin again with a series whose level was accepted."""
+
+    def restart(self, slots: NDArray[np.int32]) -> None:
+        """Continue these series with other row numbers; sums of evidence stay."""
+
+    def drop(self, slots: NDArray[np.int32]) -> None:
+        """Forget these series."""
+
+    def arrays(self) -> list[SeriesArray]:
+        """Return every array over series, in the order of the snapshot's cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsSpoken:
+    """Hold what every kind says of n rows; `level` checks blame, None without a reference."""
+
+    spoken: tuple[Spoken, ...] = ()
+    level: RowEvidence | None = None
+
+
+class Evidences:
+    """Keep the evidence of every kind and series. Not thread-safe.
+
+    Args:
+        spec: The model.
+        scales: The scales of each series, shared with the `WindowScorer`.
+        intervals: Length of a row of each series in nanoseconds, int64; read at each call.
+    """
+
+    def __init__(self, spec: Spec, scales: SeriesScales, intervals: SeriesArray) -> None:
+        self._scales, self._intervals, self._num_channels = scales, intervals, len(spec.channels)
+        limit = spec.threshold.limit
+        self.level: LastingEvidence | None = None
+        if spec.reference is not None:
+            self.level = LastingEvidence(spec.reference, scales, limit)
+        self._context = context_of(spec)
+        self._without: frozenset[Kind] = frozenset()
+
+    def use_kinds(self, without: Iterable[str]) -> None:
+        """Let these kinds, keys of `SWITCHES`, say nothing from the next row on, and all others speak."""
+        self._without = frozenset(SWITCHES[name] for name in without)
+
+    def add(self, rows: RowOutput, impossible: NDArray[np.bool_], alarm: NDArray[np.bool_]) -> RowsSpoken:
+        """Return what every kind says of the next final rows, which must be sorted by slot and row.
+
+        Args:
+            rows: The outputs of the rows.
+            impossible: Cells without a credible value, bool [n, C].
+            alarm: Which rows alarm by their score, bool [n].
+        """
+        if self.level is None and not self._context:
+            return RowsSpoken()
+        scaled = self._scales.to_model(np.where(impossible, np.nan, rows.actual), rows.slot)
+        spoken = []
+        level = None if self.level is None else self.level.add(rows, scaled, alarm)
+        if level is not None:
+            spoken.append(Spoken(Kind.LEVEL, level.added.cumulative, level.added.paged))
+        if self._context:
+            start_ns = rows.row * self._intervals.data[rows.slot]
+            seen = ScaledRows(rows.slot, rows.row, start_ns, scaled, alarm)
+            spoken += [one.add(seen) for one in self._context]
+        return RowsSpoken(tuple(one for one in spoken if one.kind not in self._without), level)
+
+    def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
+        """Look up what training learnt about new series, by their numbers, int32 [n], and names."""
+        for part in self._parts():
+            part.name(slots, names)
+
+    def num_counting(self, slots: NDArray[np.int32]) -> int:
+        """Return in how many channels of these series small departures add up to evidence."""
+        return 0 if self.level is None else self.level.num_counting(slots)
+
+    def departed(self, slot: int) -> NDArray[np.float64]:
+        """Return how far each channel of a series departs from what the others say, float64 [C], or NaN."""
+        unknown = np.full(self._num_channels, np.nan)
+        if self.level is None:
+            return unknown
+        return np.where(self._scales.still, unknown, self.level.departed(slot))
+
+    def use_other_reference(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
+        """Continue these series, whose evidence was measured against another reference; sums stay."""
+        if self.level is not None:
+            self.level.use_other_reference(slots)
+        for part in self._context:
+            part.restart(slots)
+        self.name(slots, names)
+
+    def restart(self, slots: NDArray[np.int32]) -> None:
+        """Continue these series with other row numbers; sums of evidence stay."""
+        for part in self._parts():
+            part.restart(slots)
+
+    def accept(self, slot: int) -> None:
+        """Begin the evidence that adds up again for a series whose level was accepted."""
+        for part in self._parts():
+            part.accept(slot)
+
+    def drop(self, slots: NDArray[np.int32]) -> None:
+        """Forget these series."""
+        for part in self._parts():
+            part.drop(slots)
+
+    def arrays(self) -> list[SeriesArray]:
+        """Return every array over series that this object keeps, in the order of the snapshot's cells."""
+        return [array for part in self._parts() for array in part.arrays()]
+
+    def _parts(self) -> list[LastingEvidence | ContextEvidence]:
+        return [*([] if self.level is None else [self.level]), *self._context]
+
+
+def context_of(spec: Spec) -> tuple[ContextEvidence, ...]:
+    """Return a part for each kind of context that the model learnt, in the order of the kinds."""
+    return ()

@@ -1,0 +1,75 @@
+"""What each kind of evidence says of rows, and which of them speaks loudest.
+
+Letters: n rows, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.scoring.kinds import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Hold what one kind of evidence says of n rows.
+
+    kind        whose evidence it is
+    cumulative  float64 [n], 1 is the threshold; NaN where unknown
+    paged       bool [n], it counts for incidents
+    blame       float64 [n, C], how much each channel is to blame; None: the windows and the reference say it
+    expected    float64 [n, C], what each channel should be, in the units of the model, NaN where this kind
+                of evidence does not know it; None: it never does
+    """
+
+    kind: Kind
+    cumulative: NDArray[np.float64]
+    paged: NDArray[np.bool_]
+    blame: NDArray[np.float64] | None = None
+    expected: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loudest:
+    """Hold what all kinds together say of n rows.
+
+    cumulative  float64 [n], the largest of them in units of its threshold; NaN where all are unknown
+    paged       bool [n], one of them counts for incidents
+    kind        uint8 [n], a `Kind`
+    """
+
+    cumulative: NDArray[np.float64]
+    paged: NDArray[np.bool_]
+    kind: NDArray[np.uint8]
+
+
+def loudest(score: NDArray[np.float64], threshold: NDArray[np.float64], spoken: Sequence[Spoken]) -> Loudest:
+    """Return which evidence speaks loudest in each row.
+
+    The window speaks where the score is above its page level. Else what counts for incidents comes first,
+    then what is above its threshold. Among equals the larger one speaks.
+
+    Args:
+        score: float64 [n], NaN where unknown; then nothing speaks.
+        threshold: the page level of the score, float64 [n].
+        spoken: what each other kind says.
+    """
+    num = len(score)
+    kind = np.full(num, int(Kind.WINDOW), np.uint8)
+    cumulative, paged = np.full(num, np.nan), score > threshold
+    loudness = np.where(paged, np.inf, 0.0)
+    known = ~np.isnan(score)
+    for one in spoken:
+        value = np.where(known, one.cumulative, np.nan)
+        cumulative = np.fmax(cumulative, value)
+        counts = one.paged & known
+        paged = paged | counts
+        height = np.nan_to_num(value, nan=0.0)
+        speaks = np.where(counts, 1e6 + height, np.where(height > 1.0, height, 0.0))
+        kind[speaks > loudness] = int(one.kind)
+        loudness = np.maximum(loudness, speaks)
+    return Loudest(cumulative, paged, kind)
