@@ -38,6 +38,8 @@ _BAND_QUANTILE = 0.99
 _RESIDUAL_WINDOWS = 4_096
 _FEED_ROWS = 1 << 14
 _KEPT_ROWS = 200_000
+_LEAST_BAND = 1e-9
+"""A band of 0 says that a channel never moved in the history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +96,18 @@ def describe_channels(
         missing_rows: Rows without each channel from which it is missing, int64 [C].
     """
     band = residuals.quantile(_BAND_QUANTILE)
+    laws = statistics.laws or ("plain",) * len(names)
     return tuple(
         Channel(
             name=name,
             center=float(statistics.center[at]),
             scale=float(statistics.scale[at]),
-            band=float(band[at] * statistics.scale[at]),
+            band=0.0 if laws[at] == "constant" else float(max(band[at], _LEAST_BAND) * statistics.scale[at]),
             flatline_rows=int(statistics.flatline_rows[at]),
             valid_min=valid_range.get(name, (None, None))[0],
             valid_max=valid_range.get(name, (None, None))[1],
             missing_rows=int(missing_rows[at]),
+            law=laws[at],
         )
         for at, name in enumerate(names)
     )

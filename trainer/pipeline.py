@@ -33,6 +33,7 @@ from trainer.calibrate import (
 )
 from trainer.config import TrainConfig
 from trainer.context.fit_context import with_context
+from trainer.context.laws import laws_of
 from trainer.context.modes import Operating, configured_modes, operating
 from trainer.data.channel_holes import channel_holes
 from trainer.data.channel_statistics import channel_statistics
@@ -181,6 +182,7 @@ def _windows_for(history: History, shares: Shares, window: int) -> MemberWindows
             f" {statistics.center[at]:g}, scale {statistics.scale[at]:g}); remove extreme values or leave the"
             " channel out with data.channels"
         )
+    statistics = replace(statistics, laws=laws_of(history, history.part("fit", shares)))
     unlike = series_scales(history, history.part("fit", shares), statistics, window)
     return MemberWindows(history, shares, statistics, unlike)
 

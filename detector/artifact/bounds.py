@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from connectors.names import channels_fault
+from detector.artifact.laws import LAWS
 from detector.artifact.reference import check_reference
 from detector.artifact.season import check_season
 
@@ -66,15 +67,17 @@ def check_description(spec: Mapping[str, Any]) -> None:
             raise ValueError(f"the interval of series {series!r:.40} is {interval}; it must be 1 to {most:g}")
     if not all(math.isfinite(value) for channel in spec["channels"] for value in channel["sentinels"]):
         raise ValueError("sentinels must be finite numbers")
+    laws = {channel["law"] for channel in spec["channels"]}
+    if not laws <= LAWS:
+        raise ValueError(f"law must be one of {', '.join(sorted(LAWS))}, found {laws!r:.80}")
     channels = [channel["name"] for channel in spec["channels"]]
     fault = channels_fault(channels)
     if fault is not None:
         raise ValueError(fault)
     _check_own_scales(spec["own_scales"], channels)
-    if spec["reference"] is not None:
-        check_reference(spec["reference"], len(channels))
-    if spec["season"] is not None:
-        check_season(spec["season"], len(channels))
+    for part, check in (("reference", check_reference), ("season", check_season)):
+        if spec[part] is not None:
+            check(spec[part], len(channels))
     num_statistics = 1 if len(channels) == 1 else 2
     for member in spec["members"]:
         for kind in ("settled", "fresh"):

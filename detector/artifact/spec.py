@@ -26,11 +26,12 @@ class Channel:
     """Hold what training learned about one channel, in the units of the channel.
 
     center, scale     the model sees (x - center) / scale
-    band              half width of the expected band: a high quantile of |actual - expected|
+    band              half width of the expected band: a high quantile of |actual - expected|; 0: never moved
     flatline_rows     equal values in sequence that mean a stuck sensor; 0: no check (constant channels)
     valid_min/max     physical range, None where the user gave no bound
     sentinels         values that stand for no value, such as -9999; found in the history
     missing_rows      rows without a value, while others have one, that mean a missing channel; 0: not learnt
+    law               "plain", "count", "steps" (coarse, or mostly one value) or "constant" (it never moved)
     """
 
     name: str
@@ -42,6 +43,7 @@ class Channel:
     valid_max: float | None = None
     sentinels: tuple[float, ...] = ()
     missing_rows: int = 0
+    law: str = "plain"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
-from typing import Literal, cast
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import Field, field_validator, model_validator
@@ -127,8 +127,10 @@ class CalendarSection(Section):
 
     def special_days(self) -> tuple[tuple[str, int], ...]:
         """Return each special day and the weekday that it is like; -1: it is not compared."""
-        saturday, workday = cast(Like, "sat"), cast(Like, "wed")
-        special = dict.fromkeys(self.saturdays, saturday) | dict.fromkeys(self.workdays, workday)
+        saturday: Like = "sat"
+        workday: Like = "wed"
+        special: dict[date, Like] = dict.fromkeys(self.saturdays, saturday)
+        special |= dict.fromkeys(self.workdays, workday)
         return tuple(sorted(calendar_of("UTC", self.holidays, self.on_holidays, special).days.items()))
 
 

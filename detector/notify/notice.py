@@ -325,6 +325,9 @@ def _channel(notice: Notice, channel: NoticeChannel, when: str = "") -> str:
         values = f"{_number(channel.actual)}{when} where {_number(channel.expected)} is expected"
         return f"{channel.name} {_ADDED_UP[notice.reason][0]}: {values}"
     actual = f"{channel.name} is {_number(channel.actual)}{when}"
+    if channel.lower is not None and channel.lower == channel.upper and channel.actual is not None:
+        moved = f"it had never moved from {channel.lower:.10g} in history"
+        return f"{channel.name} is {channel.actual:.10g}{when}; {moved}"
     if channel.lower is not None and channel.upper is not None:
         return f"{actual}, expected {_number(channel.lower)} to {_number(channel.upper)}"
     return f"{actual}, expected {_number(channel.expected)}" if channel.expected is not None else actual

@@ -16,6 +16,7 @@ from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.scoring.cell_flags import HOLE, MISSING, OUT_OF_RANGE, STUCK, UNJUDGED
 from detector.scoring.context.evidences import Evidences, RowsSpoken
+from detector.scoring.context.first_moves import MOVED_SCORE, FirstMoves, Moves
 from detector.scoring.context.modes import ModeRules, RowModes
 from detector.scoring.context.spoken import loudest
 from detector.scoring.ensemble_error import EnsembleError
@@ -125,6 +126,7 @@ class RowScorer:
         self._page_level = None if limit is None else PageLevel(limit, CLOSE / self._sharpness)
         self.evidences = Evidences(spec, scales, intervals)
         self._rules = ModeRules.of(spec)
+        self._moves = FirstMoves(scales, limit) if scales.still.any() else None
 
     def score(self, rows: RowOutput) -> RowVerdicts:
         """Return the final verdicts of `rows`, which must be sorted by slot and row."""
@@ -135,7 +137,7 @@ class RowScorer:
             level = self._page_level.levels(rows.slot, rows.row, np.log(np.maximum(error, 1e-300)))
         alarm = np.log(np.maximum(error, 1e-300)) > level + _CLEAR / self._sharpness
         spoken = self.evidences.add(rows, (rows.flags & HOLE) > 0, alarm)
-        return self._verdicts(rows, error, level, spoken)
+        return self._verdicts(rows, error, level, spoken, self._moves_in(rows, error))
 
     def score_provisional(self, rows: RowOutput) -> RowVerdicts:
         """Return provisional verdicts, by the windows that end at the rows and the calibrated threshold.
@@ -168,17 +170,29 @@ class RowScorer:
         if self._page_level is not None:
             self._page_level.drop(slots)
         self.evidences.restart(slots)
+        if self._moves is not None:
+            self._moves.restart(slots)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         if self._page_level is not None:
             self._page_level.drop(slots)
         self.evidences.drop(slots)
+        if self._moves is not None:
+            self._moves.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
         of_level = [] if self._page_level is None else self._page_level.arrays()
-        return [*of_level, *self.evidences.arrays()]
+        of_moves = [] if self._moves is None else self._moves.arrays()
+        return [*of_level, *self.evidences.arrays(), *of_moves]
+
+    def _moves_in(self, rows: RowOutput, error: NDArray[np.float64]) -> Moves | None:
+        """Return which channels moved that never did in the history; None if the model has none."""
+        if self._moves is None:
+            return None
+        values = np.where((rows.flags & OUT_OF_RANGE) > 0, np.nan, rows.actual)
+        return self._moves.add(rows.slot, rows.row, values, ~np.isnan(error) & ~np.isnan(values).all(axis=1))
 
     def _error(self, rows: RowOutput, combined: EnsembleError, threshold: float) -> NDArray[np.float64]:
         """Return the error of each row in units of the threshold of its mode and time, float64 [n].
@@ -201,6 +215,7 @@ class RowScorer:
         error: NDArray[np.float64],
         level: NDArray[np.float64],
         spoken: RowsSpoken,
+        moves: Moves | None = None,
     ) -> RowVerdicts:
         """Return verdicts; `error` in units of the threshold, `level` the logarithm of such an error."""
         unknown = np.isnan(rows.actual) | ((rows.flags & HOLE) > 0)
@@ -209,10 +224,16 @@ class RowScorer:
         threshold = np.exp(level * self._sharpness)
         found = loudest(score, threshold, spoken.spoken)
         modes = None if self._rules is None else RowModes.of(rows.context)
+        paged = found.paged
+        if moves is not None:
+            paged, alone = paged | moves.paged, moves.rows & ~(score > 1.0) & ~(found.cumulative > 1.0)
+            score = np.where(moves.rows, np.fmax(score, MOVED_SCORE), score)
         state = _states(rows, score, found.cumulative)
         if self._rules is not None and modes is not None:
             _note_modes(state, self._rules, modes)
         blame, expected = self._blame_and_expected(rows, state, found.kind, spoken)
+        if moves is not None:
+            blame = moves.blame(blame, alone)
         hidden = unknown | np.isnan(score)[:, None]
         hidden[found.kind == Kind.MODE] = False
         contribution = _shares(blame, hidden)
@@ -224,7 +245,7 @@ class RowScorer:
         missing = (rows.flags & MISSING) > 0
         return RowVerdicts(
             *(rows.slot, start_ns, score, state, rows.actual, expected, contribution, threshold, missing),
-            paged=found.paged,
+            paged=paged,
             cumulative=found.cumulative,
             kind=found.kind,
             mode=mode,

@@ -16,6 +16,8 @@ from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.preprocessing import scale_rows
 
+_SAME = 1e-6
+"""Values are the same up to this share of them: a value may have passed through 32 bits."""
 _COMMON = 0
 """The entry of a series without scales of its own."""
 
@@ -42,6 +44,7 @@ class SeriesScales:
             for one in some:
                 at = number, column[one.channel]
                 self._centers[at], self._scales[at] = one.center, one.scale
+        self._still = np.array([channel.law == "constant" for channel in spec.channels])
         self._number = SeriesArray((), np.int32, _COMMON)
         self._shift = SeriesArray((len(spec.channels),), np.float64, 0.0)
         self._is_shifted = False
@@ -118,17 +121,44 @@ class SeriesScales:
     def to_model(self, values: NDArray[np.float64], slots: NDArray[np.int32]) -> NDArray[np.float32]:
         """Convert rows to the units of the model, float32 [n, C]; NaN stays NaN.
 
+        A channel that never moved in the history is seen at rest, whatever its value (`moved`).
+
         Args:
             values: in the units of the channels, float64 [n, C].
             slots: the series of each row, int32 [n].
         """
-        return scale_rows(values, *self.at(slots))
+        scaled = scale_rows(values, *self.at(slots))
+        scaled[:, self._still] *= 0.0
+        return scaled
 
     def to_channels(self, scaled: NDArray[np.float64], slots: NDArray[np.int32]) -> NDArray[np.float64]:
         """Convert rows in the units of the model, float64 [n, C], to those of the channels."""
         center, scale = self.at(slots)
-        values: NDArray[np.float64] = scaled * scale + center
+        values: NDArray[np.float64] = scaled * np.where(self._still, 0.0, scale) + center
         return values
+
+    @property
+    def still(self) -> NDArray[np.bool_]:
+        """Which channels never moved in the history, bool [C]."""
+        return self._still
+
+    def moved(self, values: NDArray[np.float64], slots: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return where a channel that never moved in the history has another value now, bool [n, C].
+
+        It is False where the value is unknown, and where the value of the history is: each series of the
+        history had another one, and this series had none.
+
+        Args:
+            values: in the units of the channels, float64 [n, C].
+            slots: the series of each row, int32 [n].
+        """
+        center = self.at(slots)[0]
+        with np.errstate(invalid="ignore"):
+            away = np.abs(values - center) > _SAME * np.maximum(np.abs(values), np.abs(center))
+        moved: NDArray[np.bool_] = away & self._still
+        if self.has_own:
+            moved[np.ix_(self.are_common(slots), self._unlike)] = False
+        return moved
 
     def _reserve(self, slots: NDArray[np.int32]) -> None:
         for array in (self._number, self._shift):

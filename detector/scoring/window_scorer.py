@@ -202,7 +202,8 @@ class WindowScorer:
         slots = np.array([slot], np.int32)
         _, scale = self.scales.trained_at(slots)
         num_rows = int(self._gap_filler.newest(slots)[0]) - start_row + 1
-        self._window_buffer.move_newest(slot, num_rows, by / scale[0])
+        seen = np.where(self.scales.still, 0.0, by)  # windows see the others at rest, before and after
+        self._window_buffer.move_newest(slot, num_rows, seen / scale[0])
         self.scales.move(slots, by[None])
 
     def discard_outputs(self, slots: NDArray[np.int32]) -> None:

@@ -22,11 +22,15 @@ _LONGEST_CREDIBLE_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
-    """Hold center and scale, float64 [C], and flatline_rows, int64 [C], where 0 means: never a flatline."""
+    """Hold center and scale, float64 [C], and flatline_rows, int64 [C], where 0 means: never a flatline.
+
+    `laws` has the law of each channel (`trainer.context.laws`), or nothing: all are plain.
+    """
 
     center: NDArray[np.float64]
     scale: NDArray[np.float64]
     flatline_rows: NDArray[np.int64]
+    laws: tuple[str, ...] = ()
 
 
 def channel_statistics(history: History, segments: tuple[Segment, ...], window: int) -> ChannelStatistics:

@@ -35,6 +35,7 @@ _MOST = 3.0
 _SHORT, _LONG = 256, 1_024
 _ALLOWANCE, _MOST_ALLOWANCE = 0.25, 2.0
 _KEPT_ROWS = 200_000
+_FEW_VALUES = {"count", "steps"}
 
 
 @dataclass(slots=True)
@@ -75,7 +76,8 @@ def fit_reference(spec: Spec, history: History) -> Reference | None:
         return None
     weights = _solved(sums.square.sum(axis=0), sums.product.sum(axis=0), num_channels)
     residuals, lowest, highest = _residuals_of(spec, history, _without_each_part(sums, num_channels))
-    baseline, spread = robust_center(np.concatenate(residuals.values))
+    few_values = np.array([channel.law in _FEW_VALUES for channel in spec.channels])
+    baseline, spread = robust_center(np.concatenate(residuals.values), few_values)
     influence = _influence(spec, history, weights, spread)
     for values, missing in zip(residuals.values, residuals.missing, strict=True):
         values[unsure(missing, np.square(influence))] = np.nan
@@ -84,6 +86,7 @@ def fit_reference(spec: Spec, history: History) -> Reference | None:
         (values - own.get(series, baseline)) / spread
         for series, values in zip(residuals.series, residuals.values, strict=True)
     ]
+    moves = np.array([channel.law != "constant" for channel in spec.channels])
     between = np.std(list(own.values()), axis=0) / spread if len(own) > 1 else np.zeros(num_channels)
     reference = Reference(
         weights=_table(weights),
@@ -97,7 +100,7 @@ def fit_reference(spec: Spec, history: History) -> Reference | None:
         highest=_list(highest),
         baselines={series: _list(values) for series, values in own.items()},
     )
-    reference = with_limits(reference, departures, residuals.changes)
+    reference = with_limits(reference, departures, residuals.changes, moves)
     return calibrated_sums(reference, spec.threshold.alarm_budget, spec.interval_ns)
 
 
@@ -109,7 +112,10 @@ def _without_each_part(sums: _Sums, num_channels: int) -> NDArray[np.float64]:
 
 
 def with_limits(
-    reference: Reference, departures: Sequence[NDArray[np.float64]], changes: Sequence[NDArray[np.float64]]
+    reference: Reference,
+    departures: Sequence[NDArray[np.float64]],
+    changes: Sequence[NDArray[np.float64]],
+    moves: NDArray[np.bool_] | None = None,
 ) -> Reference:
     """Return the reference with what follows from the departures of the history: what is no evidence.
 
@@ -117,10 +123,13 @@ def with_limits(
         reference: Without it.
         departures: One float64 [n, C] for each series, in spreads, NaN where unknown.
         changes: One float64 [n, C] for each series: how far each channel is from the row before.
+        moves: Which channels moved in the history, bool [C]; the others are left out. None: all.
     """
     wider = fit_widening(departures, changes)
     local = [one / wider.of(change) for one, change in zip(departures, changes, strict=True)]
     allowance, tails, large = _limits(local)
+    if moves is not None:
+        allowance = np.where(moves, allowance, np.inf)
     return replace(
         reference,
         allowance=_list(np.minimum(allowance, 1e6)),
@@ -151,20 +160,26 @@ def _limits(
     return allowance, tails, large
 
 
-def robust_center(residuals: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def robust_center(
+    residuals: NDArray[np.float64], few_values: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return centre and spread of the residuals of each channel, float64 [C] each.
 
     The centre is Huber's: residuals count at most 3 spreads. A few rows of a fault hardly move it.
 
     Args:
         residuals: float64 [n, C], NaN where unknown.
+        few_values: Channels that have few values, as counts do, bool [C]. Most residuals may be alike there,
+            so that the median distance is nearly 0. Their spread is at least the standard deviation.
     """
     known = ~np.isnan(residuals)
     empty = ~known.any(axis=0)
     residuals = np.where(empty, 0.0, residuals)
     center = np.nanmedian(residuals, axis=0)
     spread = 1.4826 * np.nanmedian(np.abs(residuals - center), axis=0)
-    spread = np.maximum(np.where(spread > 0, spread, np.nanstd(residuals, axis=0)), _LEAST_SPREAD)
+    deviation = np.nanstd(residuals, axis=0)
+    at_least = np.where(few_values, deviation, 0.0) if few_values is not None else 0.0 * deviation
+    spread = np.maximum(np.where(spread > 0, np.maximum(spread, at_least), deviation), _LEAST_SPREAD)
     for _ in range(6):
         center = center + spread * np.nanmean(np.clip((residuals - center) / spread, -_MOST, _MOST), axis=0)
     size = np.sqrt(np.nanmean(np.square(np.clip((residuals - center) / spread, -_MOST, _MOST)), axis=0))

@@ -131,7 +131,10 @@ class Evidences:
 
     def departed(self, slot: int) -> NDArray[np.float64]:
         """Return how far each channel of a series departs from what the others say, float64 [C], or NaN."""
-        return np.full(self._num_channels, np.nan) if self.level is None else self.level.departed(slot)
+        unknown = np.full(self._num_channels, np.nan)
+        if self.level is None:
+            return unknown
+        return np.where(self._scales.still, unknown, self.level.departed(slot))
 
     def use_other_reference(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
         """Continue these series, whose evidence was measured against another reference; sums stay."""
