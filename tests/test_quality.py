@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import quality
+from benchmarks.labelled.runs import Choice, Results, Run, planned
 
 
 def labelled(path: Path, seed: int) -> None:
@@ -54,18 +55,18 @@ def test_every_table_has_its_place_on_the_page(tmp_path: Path) -> None:
     page = quality.PAGE.read_text(encoding="utf-8")
     for name in quality.TABLES:
         assert page.count(f"<!-- {name} -->\n") == 1
-    empty = quality.written(page, quality.Results(tmp_path), tmp_path)
-    assert quality.written(empty, quality.Results(tmp_path), tmp_path) == empty
+    empty = quality.written(page, Results(tmp_path), tmp_path)
+    assert quality.written(empty, Results(tmp_path), tmp_path) == empty
     assert "| budget | data | false alarms |" in empty
 
 
 def test_no_two_runs_share_a_name() -> None:
-    runs = quality.planned()
+    runs = planned()
     assert len({run.name for run in runs}) == len(runs)
     assert quality.with_interval([0.5, 0.5]) == "0.500 (0.50 to 0.50)"
 
 
-def of_one_file(run: quality.Run, false: int, open_share: float) -> dict[str, object]:
+def of_one_file(run: Run, false: int, open_share: float) -> dict[str, object]:
     """The result of a file: four weeks of normal time, 4 false alarms allowed, 1 of 2 events found."""
     counts = {"false_alarms": false, "budgeted_alarms": 4.0, "event_recall": 0.5, "events": 2}
     weeks = {"series_weeks": 4.0, "false_open_weeks": 4.0 * open_share}
@@ -74,8 +75,8 @@ def of_one_file(run: quality.Run, false: int, open_share: float) -> dict[str, ob
 
 
 def test_the_budget_table_says_what_it_was_measured_on(tmp_path: Path) -> None:
-    run = quality.Run("nab", "linear")
-    results = quality.Results(tmp_path)
+    run = Run("nab", "linear")
+    results = Results(tmp_path)
     some = {"files": [of_one_file(run, 6, 0.25)], "files_in_set": 3}
     (tmp_path / f"{run.name}.every-3.json").write_text(json.dumps(some))
     row = "| 1/week | nab (1 of 3 files) | 6 | 4 | 1.50 | 1 of 2 | 0.50 | 0.25 |"
@@ -90,9 +91,9 @@ def test_the_budget_table_says_what_it_was_measured_on(tmp_path: Path) -> None:
 def test_every_nth_file_is_chosen_by_name(tmp_path: Path) -> None:
     for name in "bacde":
         (tmp_path / f"{name}.parquet").write_bytes(b"x" * ord(name))
-    names = [one.stem for one in quality.Choice(every=2).of(tmp_path)]
+    names = [one.stem for one in Choice(every=2).of(tmp_path)]
     assert names == ["a", "c", "e"]
-    assert [one.stem for one in quality.Choice(smallest=2).of(tmp_path)] == ["a", "b"]
+    assert [one.stem for one in Choice(smallest=2).of(tmp_path)] == ["a", "b"]
 
 
 def test_a_table_that_does_not_exist_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
