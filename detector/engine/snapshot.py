@@ -28,7 +28,7 @@ from detector.rows.grid import OpenReadings
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.window_scorer import slow_rows_of
 
-FORMAT = 6
+FORMAT = 7
 
 
 class Origin(msgspec.Struct, array_like=True, frozen=True):

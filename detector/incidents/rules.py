@@ -99,6 +99,7 @@ class IncidentRules:
     channels: Mapping[str, ChannelRule] = field(default_factory=dict)
     on_lasting: OnLasting = "offer"
     lasting_after_ns: int = 6 * _HOUR_NS
+    clean_windows: bool = True
     maintenance: tuple[Maintenance, ...] = ()
     watchdog: WatchdogRules = WatchdogRules()
     fold: FoldRules = FoldRules()

@@ -19,7 +19,7 @@ from detector.scoring.overlap import RowOutput
 from detector.scoring.page_level import CLOSE, PageLevel
 from detector.scoring.series_scales import SeriesScales
 from detector.scoring.verdicts import State, Verdicts
-from detector.scoring.window_scorer import MISSING, OUT_OF_RANGE, STUCK
+from detector.scoring.window_scorer import DEPARTS, MISSING, OUT_OF_RANGE, STUCK
 
 _MAX_ERROR = 1e30  # its powers stay finite
 
@@ -178,6 +178,11 @@ class RowScorer:
         if self._lasting is not None:
             self._lasting.restart(slots)
 
+    @property
+    def lasting(self) -> LastingEvidence | None:
+        """The evidence that adds up; None where the model has no reference."""
+        return self._lasting
+
     def accept(self, slot: int) -> None:
         """Begin the evidence that adds up again for a series whose level was accepted."""
         if self._lasting is not None:
@@ -238,7 +243,8 @@ class RowScorer:
         if self._lasting is not None and evidence is not None:
             expected = expected.copy()
             blame[chosen], expected[chosen] = self._lasting.check(
-                rows.slot, evidence, chosen, blame[chosen] / self._num_members, expected[chosen]
+                *(rows.slot, evidence, chosen, blame[chosen] / self._num_members, expected[chosen]),
+                departs=(rows.flags[chosen] & DEPARTS) > 0,
             )
         return blame, expected
 

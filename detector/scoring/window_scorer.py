@@ -22,20 +22,31 @@ from detector.rows.missing_channels import MissingChannels
 from detector.rows.sensor_checks import Flatline, is_sentinel, out_of_range
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.rows.windows import MIN_KNOWN_SHARE, GapFiller, NewRows, WindowBuffer
-from detector.scoring.inference import Scorer, Threads
+from detector.scoring.inference import Scorer, Threads, scored_by_both
+from detector.scoring.lasting.clean_past import CleanPast, Departures
 from detector.scoring.missing_levels import without_missing
 from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
 from detector.scoring.page_level import PageLevel
 from detector.scoring.series_scales import SeriesScales
 
-STUCK, OUT_OF_RANGE, MISSING = np.uint8(1), np.uint8(2), np.uint8(4)
-"""Bits of a cell's flag: the channel is stuck, the value is impossible, the channel has stopped sending."""
+STUCK, OUT_OF_RANGE, MISSING, DEPARTS = np.uint8(1), np.uint8(2), np.uint8(4), np.uint8(8)
+"""Bits of a cell's flag: the channel is stuck, the value is impossible, the channel has stopped sending, the
+value departs and does not become the past of later rows as it is."""
 _ANY_ROWS = 1e9
 _JUST = 1e-9
 _LEAST_SHARE_OF_PRESENT = 0.5
 
 
-_Keeper = SeriesScales | GapFiller | WindowBuffer | Flatline | PageLevel | MissingChannels | OverlapAverager
+_Keeper = (
+    SeriesScales
+    | GapFiller
+    | WindowBuffer
+    | Flatline
+    | PageLevel
+    | MissingChannels
+    | OverlapAverager
+    | CleanPast
+)
 
 
 @dataclass(slots=True)
@@ -137,13 +148,20 @@ class WindowScorer:
         self._spans = [_span(spec.scoring.delay, spec.stride, member) for member in spec.members]
         self._overlap = OverlapAverager(num_channels, self._output_specs(self._spans))
         self._has_delay = spec.scoring.delay > 0
+        self._clean_past: CleanPast | None = None
         self.counts = CountsOfSeries()
+
+    def clean_by(self, spread: NDArray[np.float64], departures: Departures) -> CleanPast | None:
+        """Make it possible to clean the past of series; None where rows wait for later windows."""
+        if max(self._spans) == 1 and self._spec.window > 1:
+            self._clean_past = CleanPast(spread, departures, self._spec.window - 1)
+        return self._clean_past
 
     def add(self, rows: Rows) -> RowOutputs:
         """Take the next closed rows of some series; return the rows that became final, and the new ones."""
         new_rows = self._gap_filler.extend(rows)  # 1. fill
         flags = self._flags(new_rows)  # 2. check
-        outputs = self._infer(new_rows, (flags & OUT_OF_RANGE) > 0)  # 3. infer
+        outputs = self._infer(new_rows, flags)  # 3. infer
         self.counts.count(rows, new_rows, self.scales)
         final = self._overlap.add(new_rows, flags, outputs)  # 4. average
         return RowOutputs(final, self._provisional(new_rows, flags, outputs) if self._has_delay else None)
@@ -190,7 +208,8 @@ class WindowScorer:
         """Return the parts that keep something of every series, in the order of the snapshot's cells."""
         level = () if self._stuck_level is None else (self._stuck_level,)
         before = (self.scales, self._gap_filler, self._window_buffer, self._flatline)
-        return *before, *level, self._missing, self._overlap
+        clean = () if self._clean_past is None else (self._clean_past,)
+        return *before, *level, self._missing, self._overlap, *clean
 
     def rescale(
         self, slots: NDArray[np.int32], center: NDArray[np.float64], scale: NDArray[np.float64]
@@ -206,6 +225,8 @@ class WindowScorer:
             What values in the other units were multiplied by, and what was added then, float64 [n, C] each.
         """
         new_center, new_scale = self.scales.trained_at(slots)
+        if self._clean_past is not None:
+            self._clean_past.drop(slots)
         differ = ((center != new_center) | (scale != new_scale)).any(axis=1)
         shift = np.where(differ[:, None], self.scales.shifts(slots), 0.0)
         factor, offset = scale / new_scale, (center + shift - new_center) / new_scale
@@ -226,8 +247,11 @@ class WindowScorer:
         """
         slots = np.array([slot], np.int32)
         _, scale = self.scales.trained_at(slots)
-        num_rows = int(self._gap_filler.newest(slots)[0]) - start_row + 1
-        self._window_buffer.move_newest(slot, num_rows, by / scale[0])
+        newest = int(self._gap_filler.newest(slots)[0])
+        if self._clean_past is not None and self._clean_past.are_active(slots)[0]:
+            self._window_buffer.rows.data[slot] = self._clean_past.raw(slot)
+            self._clean_past.drop(slots)
+        self._window_buffer.move_newest(slot, newest - start_row + 1, by / scale[0])
         self.scales.move(slots, by[None])
 
     def discard_outputs(self, slots: NDArray[np.int32]) -> None:
@@ -247,19 +271,27 @@ class WindowScorer:
             *(OutputSpec(num_channels, span) for span in spans),
         ]
 
-    def _infer(self, new_rows: NewRows, impossible: NDArray[np.bool_]) -> list[WindowOutput]:
+    def _infer(self, new_rows: NewRows, flags: NDArray[np.uint8]) -> list[WindowOutput]:
         """Return the outputs of every member's windows, in the order of `_output_specs`.
 
-        An impossible cell is a hole in every window that contains it.
+        An impossible cell is a hole in every window that contains it. Cells that are cleaned are flagged.
         """
         scaled = self.scales.to_model(new_rows.values, new_rows.slot)
-        scaled[impossible] = np.nan
-        flat, at = self._window_buffer.flatten(new_rows, scaled)
+        scaled[(flags & OUT_OF_RANGE) > 0] = np.nan
+        entering = None if self._clean_past is None else self._clean_past.entering(new_rows, scaled)
+        flat, at = self._window_buffer.flatten(new_rows, scaled if entering is None else entering.clean)
+        raw = flat
+        if self._clean_past is not None and entering is not None:
+            raw = self._clean_past.as_they_came(new_rows, flat, at, scaled)
+            flags |= entering.changed * DEPARTS
+        departs: NDArray[np.bool_] = np.any((flags & DEPARTS) > 0, axis=1)
         expected: list[WindowOutput] = []
         statistics, blame = [], []
         for member, scorer, span in zip(self._spec.members, self._scorers, self._spans, strict=True):
             ends = self._due(new_rows, flat, at, member.window)
-            found = scorer.score(flat, at[ends], member.window, span if not expected else 0)
+            found = scored_by_both(
+                scorer, (flat, raw), at[ends], departs[ends], member.window, span if not expected else 0
+            )
             judged = without_missing(found.statistics, flat, at[ends], member)
             expected = expected or [WindowOutput(ends, found.expected)]
             statistics.append(WindowOutput(ends, judged[:, None]))
