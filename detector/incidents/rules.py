@@ -82,6 +82,7 @@ class IncidentRules:
                     as the model has learnt it
     channels        rules of channels, by name or by a pattern with * ? [abc]; see `of_channel`
     on_lasting      what follows if an incident lasts for `lasting_after_ns` of event time
+    clean_windows   rows of an open incident are no past by which later rows are judged
     """
 
     for_rows: int = 1

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.trust import clean_cases  # noqa: F401 - lists its cases
 from tests.trust.decided_cases import CASES, Case
 from trainer.progress import reporting
 
