@@ -22,9 +22,9 @@ from detector.rows.missing_channels import MissingChannels
 from detector.rows.sensor_checks import Flatline, is_sentinel, out_of_range
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.rows.windows import MIN_KNOWN_SHARE, GapFiller, NewRows, WindowBuffer
-from detector.scoring.inference import Scorer, Threads, scored_by_both
+from detector.scoring.due_windows import Placed, outputs_of
+from detector.scoring.inference import Scorer, Threads
 from detector.scoring.lasting.clean_past import CleanPast, Departures
-from detector.scoring.missing_levels import without_missing
 from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
 from detector.scoring.page_level import PageLevel
 from detector.scoring.series_scales import SeriesScales
@@ -34,7 +34,6 @@ STUCK, OUT_OF_RANGE, MISSING, DEPARTS = np.uint8(1), np.uint8(2), np.uint8(4), n
 value departs and does not become the past of later rows as it is."""
 _ANY_ROWS = 1e9
 _JUST = 1e-9
-_LEAST_SHARE_OF_PRESENT = 0.5
 
 
 _Keeper = (
@@ -284,28 +283,8 @@ class WindowScorer:
         if self._clean_past is not None and entering is not None:
             raw = self._clean_past.as_they_came(new_rows, flat, at, scaled)
             flags |= entering.changed * DEPARTS
-        departs: NDArray[np.bool_] = np.any((flags & DEPARTS) > 0, axis=1)
-        expected: list[WindowOutput] = []
-        statistics, blame = [], []
-        for member, scorer, span in zip(self._spec.members, self._scorers, self._spans, strict=True):
-            ends = self._due(new_rows, flat, at, member.window)
-            found = scored_by_both(
-                scorer, (flat, raw), at[ends], departs[ends], member.window, span if not expected else 0
-            )
-            judged = without_missing(found.statistics, flat, at[ends], member)
-            expected = expected or [WindowOutput(ends, found.expected)]
-            statistics.append(WindowOutput(ends, judged[:, None]))
-            blame.append(WindowOutput(ends, found.blame[:, None]))
-            self.counts.count_windows(new_rows.slot[ends])
-        return [*expected, *statistics, *blame]
-
-    def _due(
-        self, new_rows: NewRows, flat: NDArray[np.float32], at: NDArray[np.intp], window: int
-    ) -> NDArray[np.intp]:
-        """Return the new rows at which a window ends that can be scored, intp [N]."""
-        due = (new_rows.age >= window) & ((new_rows.row + 1) % self._spec.stride == 0)
-        ends = np.flatnonzero(due)
-        return ends[_enough_values(flat, at[ends], window)]
+        placed = Placed(new_rows, flat, raw, at, np.any((flags & DEPARTS) > 0, axis=1))
+        return outputs_of(self._spec, self._scorers, self._spans, placed, self.counts.count_windows)
 
     def _provisional(
         self, new_rows: NewRows, flags: NDArray[np.uint8], outputs: list[WindowOutput]
@@ -356,19 +335,3 @@ def _stuck_level(limit: PageLimit | None, flatline: Flatline) -> PageLevel | Non
 def _span(delay: int, stride: int, member: Member) -> int:
     """Return for how many of its last rows a window of `member` gives outputs: those that may wait for it."""
     return min(max(delay, stride - 1) + 1, member.window)
-
-
-def _enough_values(flat: NDArray[np.float32], ends: NDArray[np.intp], window: int) -> NDArray[np.bool_]:
-    """Return which windows of `flat` have enough known cells to be scored, bool [N].
-
-    Channels without any value in the window do not count, if half of the cells of the others are known.
-    """
-    if not np.isnan(flat.sum(dtype=np.float64)):  # one cheap pass where nothing is missing
-        return np.ones(len(ends), np.bool_)
-    valid = np.cumsum(~np.isnan(flat), axis=0)
-    inside = valid[ends] - np.where((ends >= window)[:, None], valid[ends - window], 0)
-    known, present = inside.sum(axis=1), np.maximum((inside > 0).sum(axis=1), 1)
-    enough: NDArray[np.bool_] = (known >= MIN_KNOWN_SHARE * window * flat.shape[1]) | (
-        known >= _LEAST_SHARE_OF_PRESENT * window * present
-    )
-    return enough
