@@ -67,9 +67,7 @@ def check_description(spec: Mapping[str, Any]) -> None:
             raise ValueError(f"the interval of series {series!r:.40} is {interval}; it must be 1 to {most:g}")
     if not all(math.isfinite(value) for channel in spec["channels"] for value in channel["sentinels"]):
         raise ValueError("sentinels must be finite numbers")
-    laws = {channel["law"] for channel in spec["channels"]}
-    if not laws <= LAWS:
-        raise ValueError(f"law must be one of {', '.join(sorted(LAWS))}, found {laws!r:.80}")
+    _check_laws({channel["law"] for channel in spec["channels"]})
     channels = [channel["name"] for channel in spec["channels"]]
     fault = channels_fault(channels)
     if fault is not None:
@@ -83,6 +81,11 @@ def check_description(spec: Mapping[str, Any]) -> None:
         for kind in ("settled", "fresh"):
             if len(member[kind]) != num_statistics:
                 raise ValueError(f"a member has {len(member[kind])} {kind} levels, needed {num_statistics}")
+
+
+def _check_laws(laws: set[str]) -> None:
+    if not laws <= LAWS:
+        raise ValueError(f"law must be one of {', '.join(sorted(LAWS))}, found {laws!r:.80}")
 
 
 def _check_numbers(described: Any) -> None:

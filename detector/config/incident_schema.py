@@ -71,6 +71,10 @@ class IncidentsSection(Section):
     lasting_after: Duration = Field(
         default=21_600.0, gt=0, description="event time after which an incident lasts"
     )
+    clean_windows: bool = Field(
+        default=True,
+        description="rows of an open incident are no past by which later rows are judged",
+    )
     fold_series: int = Field(
         default=0,
         ge=0,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from connectors.records import Readings
 from detector.artifact.spec import Artifact
 from detector.engine.absence import forget, watch
+from detector.engine.cleaning import clean_windows
 from detector.engine.decided.acceptance import Learning
 from detector.engine.decided.decisions import Decisions
 from detector.engine.handover import move_series, restore_series, save_series
@@ -48,7 +49,7 @@ class Engine:
 
     def __init__(self, artifact: Artifact, options: EngineOptions | None = None) -> None:
         self._parts = Parts.of(artifact, options or EngineOptions())
-        self._parts.feedback = (*self._parts.feedback, Learning(self._parts))
+        self._parts.feedback = (*self._parts.feedback, Learning(self._parts), *clean_windows(self._parts))
         self._decisions = Decisions()
         self.counters = Counters()
         self.forgotten: tuple[Forgotten, ...] = ()  # by the last step

@@ -19,9 +19,9 @@ from detector.rows.windows import NewRows
 from detector.scoring.context.modes import WIDTH, ModeRules, ModeTracker
 from detector.scoring.page_level import PageLevel
 
-STUCK, OUT_OF_RANGE, MISSING, UNJUDGED = np.uint8(1), np.uint8(2), np.uint8(4), np.uint8(8)
+STUCK, OUT_OF_RANGE, MISSING, UNJUDGED, DEPARTS = (np.uint8(1 << bit) for bit in range(5))
 """Bits of a cell's flag: the channel is stuck, the value is impossible, the channel has stopped sending, the
-channel is not judged in the mode of the row."""
+channel is not judged in the mode of the row, the value departs and does not become the past as it is."""
 HOLE = OUT_OF_RANGE | UNJUDGED
 """Bits of cells that are holes in every window."""
 _ANY_ROWS = 1e9

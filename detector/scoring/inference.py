@@ -80,7 +80,12 @@ class Scorer:
         return cls(member.eval().to(where), batch_size, where, threads)
 
     def score(
-        self, flat: NDArray[np.float32], ends: NDArray[np.intp], window: int, span: int
+        self,
+        flat: NDArray[np.float32],
+        ends: NDArray[np.intp],
+        window: int,
+        span: int,
+        last: NDArray[np.float32] | None = None,
     ) -> WindowStatistics:
         """Return the outputs for the windows of `flat` that end at `ends`.
 
@@ -89,6 +94,7 @@ class Scorer:
             ends: the last row of each window, intp [N].
             window: rows of a window.
             span: for how many of the last rows the expected values are wanted.
+            last: what the last row of each window is instead, float32 [N, C]; None: as it is in `flat`.
         """
         rows, width = flat.strides
         num_channels = flat.shape[1]
@@ -106,6 +112,8 @@ class Scorer:
             starts = ends[at : at + self.batch_size] - (window - 1)
             x_BWC = np.zeros((self.batch_size, window, num_channels), np.float32)
             x_BWC[: len(starts)] = windows[starts]
+            if last is not None:
+                x_BWC[: len(starts), -1] = last[at : at + len(starts)]
             here = slice(at, at + len(starts))
             for column, part in zip(columns, self._forward(x_BWC, span), strict=True):
                 column[here] = part[: len(starts)]
@@ -120,3 +128,36 @@ class Scorer:
         filled = torch.from_numpy(fill_missing(x_BWC)).to(self.device)
         with torch.inference_mode():
             return tuple(part.cpu().numpy() for part in self.member(filled, mask, span))
+
+
+def scored_by_both(
+    scorer: Scorer,
+    rows: tuple[NDArray[np.float32], NDArray[np.float32]],
+    ends: NDArray[np.intp],
+    departs: NDArray[np.bool_],
+    window: int,
+    span: int,
+) -> WindowStatistics:
+    """Return the outputs for windows of which some rows were cleaned.
+
+    A row is judged by its own values after a clean past. One that departs is judged by the rows as they came
+    too, and the larger distances count: small departures of many rows add up within a window.
+
+    Args:
+        scorer: the member of the ensemble.
+        rows: clean, and as they came, float32 [rows, C] each; the same object where nothing was cleaned.
+        ends: the last row of each window, intp [N].
+        departs: whether that row departs, bool [N].
+        window: rows of a window.
+        span: for how many of the last rows the expected values are wanted.
+    """
+    clean, raw = rows
+    if raw is clean:
+        return scorer.score(clean, ends, window, span)
+    found = scorer.score(clean, ends, window, span, raw[ends])
+    both = np.flatnonzero(departs)
+    came = scorer.score(raw, ends[both], window, 0)
+    is_worse = came.statistics[:, :1] > found.statistics[both, :1]
+    found.blame[both] = np.where(is_worse, came.blame, found.blame[both])
+    found.statistics[both] = np.maximum(came.statistics, found.statistics[both])
+    return found

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
-from detector.scoring.cell_flags import HOLE, MISSING, OUT_OF_RANGE, STUCK, UNJUDGED
+from detector.scoring.cell_flags import DEPARTS, HOLE, MISSING, OUT_OF_RANGE, STUCK, UNJUDGED
 from detector.scoring.context.evidences import Evidences, RowsSpoken
 from detector.scoring.context.first_moves import MOVED_SCORE, FirstMoves, Moves
 from detector.scoring.context.modes import ModeRules, RowModes
 from detector.scoring.context.spoken import loudest
 from detector.scoring.ensemble_error import EnsembleError
 from detector.scoring.kinds import Kind
+from detector.scoring.lasting.evidence import LastingEvidence
 from detector.scoring.overlap import RowOutput
 from detector.scoring.page_level import CLOSE, PageLevel
 from detector.scoring.series_scales import SeriesScales
@@ -173,6 +174,11 @@ class RowScorer:
         if self._moves is not None:
             self._moves.restart(slots)
 
+    @property
+    def lasting(self) -> LastingEvidence | None:
+        """The evidence of the level, which adds up; None where the model has no reference."""
+        return self.evidences.level
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         if self._page_level is not None:
@@ -267,7 +273,8 @@ class RowScorer:
         if self.evidences.level is not None and spoken.level is not None:
             expected = expected.copy()
             blame[chosen], expected[chosen] = self.evidences.level.check(
-                rows.slot, spoken.level, chosen, blame[chosen] / self._num_members, expected[chosen]
+                *(rows.slot, spoken.level, chosen, blame[chosen] / self._num_members, expected[chosen]),
+                departs=(rows.flags[chosen] & DEPARTS) > 0,
             )
         for said in spoken.spoken:
             spoke = np.flatnonzero((kind == said.kind) & (state == State.ANOMALOUS))

@@ -19,16 +19,14 @@ from detector.artifact.spec import Artifact, Member
 from detector.rows.grid import Rows
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.rows.windows import MIN_KNOWN_SHARE, GapFiller, NewRows, WindowBuffer
-from detector.scoring.cell_flags import HOLE, CellFlags, FlaggedRows
+from detector.scoring.cell_flags import DEPARTS, HOLE, CellFlags, FlaggedRows
+from detector.scoring.due_windows import Placed, outputs_of
 from detector.scoring.inference import Scorer, Threads
-from detector.scoring.missing_levels import without_missing
+from detector.scoring.lasting.clean_past import CleanPast, Departures
 from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
 from detector.scoring.series_scales import SeriesScales
 
-_LEAST_SHARE_OF_PRESENT = 0.5
-
-
-_Keeper = SeriesScales | GapFiller | WindowBuffer | CellFlags | OverlapAverager
+_Keeper = SeriesScales | GapFiller | WindowBuffer | CellFlags | OverlapAverager | CleanPast
 
 
 @dataclass(slots=True)
@@ -126,13 +124,20 @@ class WindowScorer:
         self._spans = [_span(spec.scoring.delay, spec.stride, member) for member in spec.members]
         self._overlap = OverlapAverager(num_channels, self._output_specs(self._spans), self.cells.num_context)
         self._has_delay = spec.scoring.delay > 0
+        self._clean_past: CleanPast | None = None
         self.counts = CountsOfSeries()
+
+    def clean_by(self, spread: NDArray[np.float64], departures: Departures) -> CleanPast | None:
+        """Make it possible to clean the past of series; None where rows wait for later windows."""
+        if max(self._spans) == 1 and self._spec.window > 1:
+            self._clean_past = CleanPast(spread, departures, self._spec.window - 1)
+        return self._clean_past
 
     def add(self, rows: Rows) -> RowOutputs:
         """Take the next closed rows of some series; return the rows that became final, and the new ones."""
         new_rows = self._gap_filler.extend(rows)  # 1. fill
         flagged = self.cells.flag(new_rows)  # 2. check
-        outputs = self._infer(new_rows, (flagged.cells & HOLE) > 0)  # 3. infer
+        outputs = self._infer(new_rows, flagged.cells)  # 3. infer
         self.counts.count(rows, new_rows, self.scales)
         final = self._overlap.add(new_rows, flagged.cells, outputs, flagged.context)  # 4. average
         return RowOutputs(final, self._provisional(new_rows, flagged, outputs) if self._has_delay else None)
@@ -165,7 +170,8 @@ class WindowScorer:
 
     def _keepers(self) -> tuple[_Keeper, ...]:
         """Return the parts that keep something of every series, in the order of the snapshot's cells."""
-        return self.scales, self._gap_filler, self._window_buffer, self.cells, self._overlap
+        clean = () if self._clean_past is None else (self._clean_past,)
+        return self.scales, self._gap_filler, self._window_buffer, self.cells, self._overlap, *clean
 
     def rescale(
         self, slots: NDArray[np.int32], center: NDArray[np.float64], scale: NDArray[np.float64]
@@ -181,6 +187,8 @@ class WindowScorer:
             What values in the other units were multiplied by, and what was added then, float64 [n, C] each.
         """
         new_center, new_scale = self.scales.trained_at(slots)
+        if self._clean_past is not None:
+            self._clean_past.drop(slots)
         differ = ((center != new_center) | (scale != new_scale)).any(axis=1)
         shift = np.where(differ[:, None], self.scales.shifts(slots), 0.0)
         factor, offset = scale / new_scale, (center + shift - new_center) / new_scale
@@ -201,9 +209,12 @@ class WindowScorer:
         """
         slots = np.array([slot], np.int32)
         _, scale = self.scales.trained_at(slots)
-        num_rows = int(self._gap_filler.newest(slots)[0]) - start_row + 1
+        newest = int(self._gap_filler.newest(slots)[0])
+        if self._clean_past is not None and self._clean_past.are_active(slots)[0]:
+            self._window_buffer.rows.data[slot] = self._clean_past.raw(slot)
+            self._clean_past.drop(slots)
         seen = np.where(self.scales.still, 0.0, by)  # windows see the others at rest, before and after
-        self._window_buffer.move_newest(slot, num_rows, seen / scale[0])
+        self._window_buffer.move_newest(slot, newest - start_row + 1, seen / scale[0])
         self.scales.move(slots, by[None])
 
     def discard_outputs(self, slots: NDArray[np.int32]) -> None:
@@ -223,33 +234,22 @@ class WindowScorer:
             *(OutputSpec(num_channels, span) for span in spans),
         ]
 
-    def _infer(self, new_rows: NewRows, holes: NDArray[np.bool_]) -> list[WindowOutput]:
+    def _infer(self, new_rows: NewRows, flags: NDArray[np.uint8]) -> list[WindowOutput]:
         """Return the outputs of every member's windows, in the order of `_output_specs`.
 
-        Holes, bool [n, C], are so in every window that contains them: impossible cells, and those not judged.
+        A cell that is impossible or not judged is a hole in every window that contains it. Cells that are
+        cleaned are flagged.
         """
         scaled = self.scales.to_model(new_rows.values, new_rows.slot)
-        scaled[holes] = np.nan
-        flat, at = self._window_buffer.flatten(new_rows, scaled)
-        expected: list[WindowOutput] = []
-        statistics, blame = [], []
-        for member, scorer, span in zip(self._spec.members, self._scorers, self._spans, strict=True):
-            ends = self._due(new_rows, flat, at, member.window)
-            found = scorer.score(flat, at[ends], member.window, span if not expected else 0)
-            judged = without_missing(found.statistics, flat, at[ends], member)
-            expected = expected or [WindowOutput(ends, found.expected)]
-            statistics.append(WindowOutput(ends, judged[:, None]))
-            blame.append(WindowOutput(ends, found.blame[:, None]))
-            self.counts.count_windows(new_rows.slot[ends])
-        return [*expected, *statistics, *blame]
-
-    def _due(
-        self, new_rows: NewRows, flat: NDArray[np.float32], at: NDArray[np.intp], window: int
-    ) -> NDArray[np.intp]:
-        """Return the new rows at which a window ends that can be scored, intp [N]."""
-        due = (new_rows.age >= window) & ((new_rows.row + 1) % self._spec.stride == 0)
-        ends = np.flatnonzero(due)
-        return ends[_enough_values(flat, at[ends], window)]
+        scaled[(flags & HOLE) > 0] = np.nan
+        entering = None if self._clean_past is None else self._clean_past.entering(new_rows, scaled)
+        flat, at = self._window_buffer.flatten(new_rows, scaled if entering is None else entering.clean)
+        raw = flat
+        if self._clean_past is not None and entering is not None:
+            raw = self._clean_past.as_they_came(new_rows, flat, at, scaled)
+            flags |= entering.changed * DEPARTS
+        placed = Placed(new_rows, flat, raw, at, np.any((flags & DEPARTS) > 0, axis=1))
+        return outputs_of(self._spec, self._scorers, self._spans, placed, self.counts.count_windows)
 
     def _provisional(self, new_rows: NewRows, flagged: FlaggedRows, outputs: list[WindowOutput]) -> RowOutput:
         """Return the new rows with the outputs of the windows that end at them."""
@@ -269,19 +269,3 @@ def slow_rows_of(max_gap: int) -> int:
 def _span(delay: int, stride: int, member: Member) -> int:
     """Return for how many of its last rows a window of `member` gives outputs: those that may wait for it."""
     return min(max(delay, stride - 1) + 1, member.window)
-
-
-def _enough_values(flat: NDArray[np.float32], ends: NDArray[np.intp], window: int) -> NDArray[np.bool_]:
-    """Return which windows of `flat` have enough known cells to be scored, bool [N].
-
-    Channels without any value in the window do not count, if half of the cells of the others are known.
-    """
-    if not np.isnan(flat.sum(dtype=np.float64)):  # one cheap pass where nothing is missing
-        return np.ones(len(ends), np.bool_)
-    valid = np.cumsum(~np.isnan(flat), axis=0)
-    inside = valid[ends] - np.where((ends >= window)[:, None], valid[ends - window], 0)
-    known, present = inside.sum(axis=1), np.maximum((inside > 0).sum(axis=1), 1)
-    enough: NDArray[np.bool_] = (known >= MIN_KNOWN_SHARE * window * flat.shape[1]) | (
-        known >= _LEAST_SHARE_OF_PRESENT * window * present
-    )
-    return enough

@@ -131,23 +131,28 @@ class CredibleValues:
         self._lowest, self._highest = np.array(reference.lowest), np.array(reference.highest)
 
     def expected(
-        self, actual: NDArray[np.float64], expected: NDArray[np.float64], departure: NDArray[np.float64]
+        self,
+        actual: NDArray[np.float64],
+        expected: NDArray[np.float64],
+        departure: NDArray[np.float64],
+        departs: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
         """Return expected values in the units of the model, float64 [n, C], within the range of the history.
 
-        The reference replaces the window model where that left the range, or follows the fault. It
-        follows where
-        its residual is less than half of what the reference finds.
+        The reference replaces the window model where that left the range, or follows the fault. It follows
+        where its residual is less than half of what the reference finds. Where a cell is known to depart, the
+        reference is believed too.
 
         Args:
             actual: The rows, float64 [n, C], NaN where unknown.
             expected: What the window model expects, float64 [n, C], NaN where unknown.
             departure: From the reference, in spreads, float64 [n, C], NaN where unknown.
+            departs: Cells that are known to depart, bool [n, C].
         """
         by_others = actual - departure * self._spread
         with np.errstate(invalid="ignore"):
             left = (expected < self._lowest) | (expected > self._highest)
             follows = 2.0 * np.abs(actual - expected) < np.abs(actual - by_others)
-        chosen = np.where((left | follows) & ~np.isnan(by_others), by_others, expected)
+        chosen = np.where((left | follows | departs) & ~np.isnan(by_others), by_others, expected)
         credible: NDArray[np.float64] = np.clip(chosen, self._lowest, self._highest)
         return credible

@@ -228,6 +228,13 @@ class CumulativeEvidence:
         self._calm.reserve(int(slots.max(initial=-1)) + 1)
         return int(np.count_nonzero((self._calm.data[slots] >= self._proof) & self._used))
 
+    def in_alarm(self, slot: int) -> NDArray[np.bool_]:
+        """Return in which channels of a series that count a sum is in alarm, bool [C]."""
+        num = len(self._threshold)
+        alarm = (self._learnt.data[slot, 0] > 0).reshape(2, num).any(axis=0)
+        found: NDArray[np.bool_] = alarm & (self._calm.data[slot] >= self._proof) & self._used
+        return found
+
     def reset(self, slots: NDArray[np.int32]) -> None:
         """Begin again with all sums of these series; channels whose reference has held still count."""
         for array in (self._sums, self._learnt, *self._large.arrays()):

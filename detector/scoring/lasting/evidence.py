@@ -24,6 +24,7 @@ from detector.scoring.overlap import RowOutput
 from detector.scoring.series_scales import SeriesScales
 
 _MOST_DEPARTURE = 1_000.0
+_MOST_USUAL = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class LastingEvidence:
         chosen: NDArray[np.intp],
         blame: NDArray[np.float64],
         expected: NDArray[np.float64],
+        departs: NDArray[np.bool_],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the checked blame and the credible values of some rows, float64 [m, C] each.
 
@@ -104,6 +106,7 @@ class LastingEvidence:
             chosen: which rows to work out, intp [m].
             blame: of these rows by the windows, float64 [m, C].
             expected: of these rows by the window model, in its units, float64 [m, C].
+            departs: which cells of these rows are known to depart, bool [m, C].
         """
         departure, means = evidence.departure[chosen], evidence.means[chosen]
         fall = np.zeros(evidence.departure.shape)
@@ -115,7 +118,7 @@ class LastingEvidence:
             known = ~np.isnan(departure).all(axis=1)
             fall[chosen[known]] = (np.nansum(np.square(departure / wider), axis=1)[:, None] - left)[known]
         held = self._blame.hold(slot, fall)[chosen]
-        credible = self._credible.expected(evidence.scaled[chosen], expected, departure)
+        credible = self._credible.expected(evidence.scaled[chosen], expected, departure, departs)
         without = self._residuals.mean_without(slot[chosen], means[:, :2], means[:, 2:])
         return self._blame.blame(blame, means[:, 3], without, held), credible
 
@@ -131,6 +134,31 @@ class LastingEvidence:
         scale = self._scales.trained_at(np.array([slot], np.int32))[1][0]
         departed: NDArray[np.float64] = self._means.latest(slot) * self._spread * scale
         return departed
+
+    def usual_departures(self, slot: int, start_row: int) -> NDArray[np.float64]:
+        """Return the mean departures of the last rows before one, in spreads, float64 [C]; at most 1."""
+        means = self._means.before(slot, start_row)
+        usual: NDArray[np.float64] = np.clip(np.nan_to_num(means, nan=0.0), -_MOST_USUAL, _MOST_USUAL)
+        return usual
+
+    def running_means(self, slot: int) -> NDArray[np.float64]:
+        """Return the running means of a series, whose last row ends a block, float64 [2, C]."""
+        return self._residuals.running_means(slot)
+
+    def in_alarm(self, slot: int) -> NDArray[np.bool_]:
+        """Return in which channels of a series small departures have added up to an alarm, bool [C]."""
+        return self._sums.in_alarm(slot)
+
+    @property
+    def spread(self) -> NDArray[np.float64]:
+        """The usual size of a departure of each channel, in the units of the model, float64 [C]."""
+        return self._spread
+
+    def departures(
+        self, slot: NDArray[np.int32], scaled: NDArray[np.floating], means: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the departures of rows with these running means; see `ReferenceResiduals.departures`."""
+        return self._residuals.departures(slot, scaled, means)
 
     def accept(self, slot: int) -> None:
         """Begin again with a series whose level was accepted: nothing of the old one adds up."""

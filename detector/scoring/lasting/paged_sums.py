@@ -71,6 +71,10 @@ class PagedSums:
         """Return in how many channels of these series departures add up to evidence."""
         return self._cumulative.num_counting(slots)
 
+    def in_alarm(self, slot: int) -> NDArray[np.bool_]:
+        """Return in which channels of a series departures have added up to an alarm, bool [C]."""
+        return self._cumulative.in_alarm(slot)
+
     def reset(self, slots: NDArray[np.int32]) -> None:
         """Begin again with all sums of these series; channels that have held still count."""
         self._cumulative.reset(slots)

@@ -94,6 +94,23 @@ class RunningMeans:
             )
         return mean
 
+    def recent(self, slot: int) -> NDArray[np.float64]:
+        """Return the two means over the last 16 and 64 rows, at the end of a block, float64 [2, C]."""
+        sums, counts = self._sums.data[slot], self._counts.data[slot]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = [sums[-span:].sum(axis=0) / (counts[-span:].sum(axis=0) * _FIXED) for span in _SPANS]
+        return np.stack(means)
+
+    def before(self, slot: int, row: int) -> NDArray[np.float64]:
+        """Return the mean over the kept blocks that end before a row, float64 [C]; NaN: there are none."""
+        number = int(self._block.data[slot]) - np.arange(_KEPT + 1)[::-1]
+        whole = number < row // BLOCK_ROWS
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean: NDArray[np.float64] = self._sums.data[slot, whole].sum(axis=0) / (
+                self._counts.data[slot, whole].sum(axis=0) * _FIXED
+            )
+        return mean
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         for array in self.arrays():
@@ -305,6 +322,10 @@ class ReferenceResiduals:
             changed = self.departures(slot, some[:, 1], some) - before
             left[:, channel] = level + np.nan_to_num(changed, nan=0.0)
         return left
+
+    def running_means(self, slot: int) -> NDArray[np.float64]:
+        """Return the running means of a series at the end of a block, float64 [2, C]."""
+        return self._means.recent(slot)
 
     def accept(self, slot: int) -> None:
         """Learn the usual departure of a series again: its level was accepted."""
