@@ -81,7 +81,7 @@ class Plant:
         return np.asarray(values, np.float64)
 
     def _changes(self, seconds: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return a quarter of an hour of disorder at each change, of another size each time, float64 [n, 2]."""
+        """Return a quarter of an hour of disorder at each change, of a new size each time, float64 [n, 2]."""
         hour, _ = self._clock(seconds)
         found = np.zeros((len(seconds), 2))
         for at in (6.0, 22.0):
