@@ -142,6 +142,8 @@ def budget_of(results: Results, variant: str) -> str:
 
 
 def _budget_row(files: Sequence[dict[str, Any]], allowed: str) -> tuple[str, ...]:
+    if not files:
+        return ("-",) * 6
     counts = [one if allowed == BUDGETS[0] else one["further"][allowed] for one in files]
     false = sum(one["false_alarms"] for one in counts)
     budgeted = sum(one["budgeted_alarms"] for one in counts)
@@ -154,7 +156,7 @@ def _budget_row(files: Sequence[dict[str, Any]], allowed: str) -> tuple[str, ...
         f"{false / budgeted:.2f}" if budgeted else "-",
         f"{hit:.0f} of {events:.0f}",
         f"{hit / events:.2f}" if events else "-",
-        f"{seen.false_open_share:.2f}" if files else "-",
+        f"{seen.false_open_share:.2f}",
     )
 
 
