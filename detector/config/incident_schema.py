@@ -127,7 +127,9 @@ class CalendarSection(Section):
 
     def special_days(self) -> tuple[tuple[str, int], ...]:
         """Return each special day and the weekday that it is like; -1: it is not compared."""
-        special: dict[date, Like] = dict.fromkeys(self.saturdays, "sat") | dict.fromkeys(self.workdays, "wed")
+        saturday: Like = "sat"
+        workday: Like = "wed"
+        special = dict.fromkeys(self.saturdays, saturday) | dict.fromkeys(self.workdays, workday)
         return tuple(sorted(calendar_of("UTC", self.holidays, self.on_holidays, special).days.items()))
 
 
