@@ -204,6 +204,8 @@ def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
         "limited": spec.threshold.limit is not None,
         "modes": None if spec.modes is None else spec.modes.names,
     }
+    if spec.season is not None and spec.season.sums is not None:
+        parts["season"] = True
     return _digest(orjson.dumps(parts))
 
 
@@ -218,12 +220,14 @@ def _model_of(artifact: Artifact) -> bytes:
 
 
 def _reference_of(spec: Spec) -> bytes:
-    """Return a fingerprint of the reference; another alarm budget leaves it as it is."""
-    if spec.reference is None:
-        return b""
+    """Return a fingerprint of the reference and the season; another alarm budget leaves it as it is."""
     calibrated = dict.fromkeys(("threshold", "tails", "large_threshold", "large_tails"), ())
-    frozen = asdict(spec.reference) | calibrated
-    return _digest(orjson.dumps(frozen, option=orjson.OPT_SORT_KEYS))
+    frozen: list[dict[str, object]] = []
+    if spec.reference is not None:
+        frozen.append(asdict(spec.reference) | calibrated)
+    if spec.season is not None and spec.season.sums is not None:
+        frozen.append(asdict(spec.season) | {"sums": (), "usual_error": ()})
+    return _digest(*(orjson.dumps(one, option=orjson.OPT_SORT_KEYS) for one in frozen)) if frozen else b""
 
 
 def _digest(*parts: bytes) -> bytes:

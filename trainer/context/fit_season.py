@@ -34,7 +34,7 @@ def slot_seconds_of(interval_ns: int) -> int:
     """Return the length of a slot for rows of this length: it divides a day, and holds a row.
 
     >>> [slot_seconds_of(seconds * 10**9) for seconds in (1, 300, 1000, 3600, 7 * 3600)]
-    [900, 900, 1200, 3600, 28800]
+    [900, 900, 1080, 3600, 28800]
     """
     lengths = [DAY_SECONDS // num for num in range(96, 0, -1) if DAY_SECONDS % num == 0]
     return next((one for one in lengths if one >= max(_SLOT_SECONDS, interval_ns / 1e9)), DAY_SECONDS)

@@ -98,6 +98,20 @@ def test_the_cut_and_a_restart_change_no_bit(size: int) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_model_without_the_season_takes_the_series_over() -> None:
+    """Their cells do not fit each other: the series warms up, and no cell is read as another one."""
+    made, plain = artifact(), make_artifact(interval_ns=600 * 10**9)
+    rows = readings(made)
+    for one, other in ((made, plain), (plain, made)):
+        old, new = Engine(one), Engine(other)
+        old.step(part(rows, 0, 250))
+        assert old.origin.layout != new.origin.layout
+        old.take_over(new)
+        after = verdicts(old, rows, 50, 250)
+        assert np.isnan(after[0].score[:3]).all()
+        assert not (np.concatenate([found.cumulative for found in after]) > 1e3).any()
+
+
 def test_a_switch_and_a_muted_day_silence_the_season() -> None:
     made = artifact()
     rows = readings(made)
