@@ -39,8 +39,8 @@ class Reference:
     influence  C lists of C numbers: change of the residual of each channel (of the inner list), in its
                spreads, where the channel of the outer list is missing
     lowest, highest   range of each channel in the history
-    tails      what the thresholds are calibrated from: five lists of one number for each channel
-               (`detector.calibration.cumulative_threshold.SumTail`); none in older artifacts
+    tails      what the thresholds are calibrated from: six lists of one number for each channel
+               (`detector.calibration.cumulative_threshold.SumTail`); none or five in older artifacts
     proof_rows rows in a row with low sums after which a channel counts in a series
     change_usual, change_knots, change_factors   how much larger a residual is while other channels change
                (`detector.scoring.lasting.changes`); none in older artifacts
@@ -115,7 +115,9 @@ def check_reference(reference: Mapping[str, Any], num_channels: int) -> None:
         "weights": num_features(num_channels) + 1,
         "influence": num_channels,
     }
-    wide |= {name: 5 for name in ("tails", "large_tails") if reference.get(name)}
+    for name in ("tails", "large_tails"):
+        if reference.get(name):
+            wide[name] = min(max(len(reference[name]), 5), 6)
     knots = len(reference.get("change_knots", ()))
     wide |= {name: knots for name in ("change_knots", "change_factors") if reference.get("change_usual")}
     for name, height in wide.items():

@@ -67,8 +67,8 @@ def check_sum_limits(limits: Mapping[str, Any], num_channels: int, place: str) -
     Raises:
         ValueError: A list has another length, or a number is not allowed.
     """
-    if len(limits["tails"]) != 5:
-        raise ValueError(f"{place}.tails has {len(limits['tails'])} lists, needed 5")
+    if len(limits["tails"]) not in (5, 6):
+        raise ValueError(f"{place}.tails has {len(limits['tails'])} lists, needed 6")
     lists = [*((name, limits[name]) for name in _LISTS), *(("tails", one) for one in limits["tails"])]
     for name, one in lists:
         if len(one) != num_channels or not all(math.isfinite(number) and number >= 0 for number in one):

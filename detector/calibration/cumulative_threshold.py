@@ -27,6 +27,8 @@ _RUN_ROWS = 64
 _LEAST = 20.0
 _ABOVE_LARGEST, _LARGE_ABOVE_LARGEST = 1.25, 1.5
 _LEAST_LARGE = 6.0
+_FEW_ALLOWED = 3.0
+"""Where fewer alarms are allowed in the history, the threshold lies above the largest sum that was seen."""
 _BLOCKS = (1, 16, 64, 256)
 _FEWEST_BLOCKS = 4
 _BEYOND = 1.17
@@ -40,8 +42,9 @@ class SumTail:
     level     the sum at which the tail begins
     scale     of the exponential tail, with its margin; 0 where too few peaks were seen
     rate      peaks above `level` a row
-    least     no threshold lies below it
+    least     no threshold lies below it, unless the budget allows some alarms in the history
     variance  long-run variance of the departures, with its margin
+    rows      known rows of the history; 0 in older artifacts
     """
 
     level: float
@@ -49,6 +52,7 @@ class SumTail:
     rate: float
     least: float
     variance: float
+    rows: float = 0.0
 
 
 def sum_tail(departures: Sequence[NDArray[np.float64]], allowance: float, least: float = _LEAST) -> SumTail:
@@ -66,7 +70,7 @@ def sum_tail(departures: Sequence[NDArray[np.float64]], allowance: float, least:
         return SumTail(0.0, 0.0, 0.0, least, 1.0)
     level, scale, rate = _tail(joined, segments)
     least = max(least, _ABOVE_LARGEST * float(joined.max()))
-    return SumTail(level, scale, rate, least, long_run_variance(departures))
+    return SumTail(level, scale, rate, least, long_run_variance(departures), float(len(joined)))
 
 
 def large_sum_tail(departures: Sequence[NDArray[np.float64]], allowance: float) -> SumTail:
@@ -82,19 +86,24 @@ def large_sum_tail(departures: Sequence[NDArray[np.float64]], allowance: float) 
     if len(joined) == 0:
         return SumTail(0.0, 0.0, 0.0, _LEAST, 0.0)
     level, scale, rate = _tail(joined, segments)
-    return SumTail(level, scale, rate, max(_LEAST_LARGE, _LARGE_ABOVE_LARGEST * float(joined.max())), 0.0)
+    least = max(_LEAST_LARGE, _LARGE_ABOVE_LARGEST * float(joined.max()))
+    return SumTail(level, scale, rate, least, 0.0, float(len(joined)))
 
 
 def cumulative_threshold(tail: SumTail, allowance: float, events_a_row: float) -> float:
     """Return the sum, in spreads, that the evidence of one channel exceeds so many times a row.
 
-    It is at least a quarter above the largest sum that was seen.
+    It lies above the largest sum that was seen: a quarter, or a half for large departures. Where the budget
+    allows three alarms or more in the history, the fitted tail alone decides.
     """
     exceeded = 0.0
     if tail.scale > 0:
         exceeded = tail.level + tail.scale * math.log(max(tail.rate / events_a_row, 1.0))
     slow = diffusion_threshold(tail.variance, allowance, events_a_row) if tail.variance > 0 else 0.0
-    return max(tail.least, exceeded, slow)
+    least = tail.least
+    if tail.scale > 0 and events_a_row * tail.rows >= _FEW_ALLOWED:
+        least = _LEAST if tail.variance > 0 else _LEAST_LARGE
+    return max(least, exceeded, slow)
 
 
 def cumulative_thresholds(

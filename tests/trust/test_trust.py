@@ -14,7 +14,7 @@ from tests.trust.table import END, PAGE, START, main, row, table, written
 _FAST, _ALL = 2, 8
 
 PENDING = {
-    ("belt_slip", 2): "a false incident some hours before hides a small slip",
+    ("a_valve", 0): "the bearing, which follows the power closely, is blamed first",
     ("the_page_level_stands_still", 2): "it rises during an incident of two kinds of evidence",
 }
 """Cases and seeds that do not come out right yet, and why. One that does must leave this list."""

@@ -61,7 +61,9 @@ class HeldBlame:
     ) -> NDArray[np.float64]:
         """Return how much each channel is to blame, float64 [n, C], at least 0.
 
-        It adds the fall of the evidence of late, and that of the mean departures of the last rows. What the
+        It adds the fall of the evidence of late, and the mean departures of the last rows: how large that of
+        the channel is, and how far all of them fall, as their mean. Channels that explain each other
+        fully have almost the same fall, so neither alone will do. What the
         windows see counts as far as the others do not explain the channel. The wrong rhythm of a channel that
         depends on no other is seen by windows alone.
 
@@ -72,17 +74,17 @@ class HeldBlame:
                 [n, C, C].
             held: What `hold` returned for these rows, float64 [n, C].
         """
-        fall = self._beyond(np.nan_to_num(mean, nan=0.0))[:, None] - self._beyond(without)
-        added = _MEAN_ROWS * np.maximum(fall, 0.0)
+        own = self._beyond(np.nan_to_num(mean, nan=0.0))
+        fall = own.sum(axis=1, keepdims=True) - self._beyond(without).sum(axis=2)
+        added = _MEAN_ROWS * (own + np.maximum(fall, 0.0)) / 2.0
         window = np.clip(windows - _USUAL_WINDOW, 0.0, _MOST_WINDOW) * self._unexplained
         total: NDArray[np.float64] = held + added + _WINDOW_WEIGHT * window
         sharp: NDArray[np.float64] = (total / total.max(axis=1, keepdims=True)) ** 4
         return sharp
 
     def _beyond(self, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the sum over the last axis of what is beyond the allowances, squared."""
-        level = np.clip(np.abs(mean) - self._allowance, 0.0, _MOST_LEVEL)
-        beyond: NDArray[np.float64] = np.square(level).sum(axis=-1)
+        """Return what is beyond the allowances, squared; channels are the last axis."""
+        beyond: NDArray[np.float64] = np.square(np.clip(np.abs(mean) - self._allowance, 0.0, _MOST_LEVEL))
         return beyond
 
     def drop(self, slots: NDArray[np.int32]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -31,12 +31,16 @@ def machine(num: int, seed: int) -> NDArray[np.float64]:
     return np.stack([speed, flow, 6 * speed**2 + rng.normal(0, 0.05, num), rng.normal(0, 1, num)], axis=1)
 
 
-@pytest.fixture(scope="module")
-def artifact() -> Artifact:
-    index = pd.date_range("2026-01-01", periods=ROWS, freq="1min")
-    frame = pd.DataFrame(machine(ROWS, 1), columns=list(NAMES), index=index)
+def fitted(rows: NDArray[np.float64]) -> Artifact:
+    index = pd.date_range("2026-01-01", periods=len(rows), freq="1min")
+    frame = pd.DataFrame(rows, columns=list(NAMES), index=index)
     config = TrainConfig.model_validate({"fit": {"refit": False}})
     return trainer.fit(frame.assign(series="p"), model="linear", window=8, config=config)
+
+
+@pytest.fixture(scope="module")
+def artifact() -> Artifact:
+    return fitted(machine(ROWS, 1))
 
 
 def reference(artifact: Artifact) -> Reference:
@@ -116,6 +120,17 @@ def test_a_channel_whose_predictors_are_missing_is_unknown(artifact: Artifact) -
     assert not np.isnan(found[200:, 3]).any()
 
 
+@pytest.mark.parametrize("share", [0.002, 0.02])
+def test_holes_in_the_history_hardly_raise_the_limits_of_large_departures(
+    artifact: Artifact, share: float
+) -> None:
+    """Where a channel is missing, its mean stands in, and others seem to depart by many spreads."""
+    rows = machine(ROWS, 1)
+    rows[np.random.default_rng(3).random(rows.shape) < share] = np.nan
+    whole, holed = reference(artifact), reference(fitted(rows))
+    assert np.max(np.divide(holed.large_threshold, whole.large_threshold)) < 1.4
+
+
 def test_a_short_history_has_no_reference_and_the_engine_counts_no_channel(artifact: Artifact) -> None:
     index = pd.date_range("2026-01-01", periods=1_400, freq="1min")
     frame = pd.DataFrame(machine(1_400, 1), columns=list(NAMES), index=index)
@@ -139,3 +154,21 @@ def test_the_description_is_read_back_and_checked(artifact: Artifact) -> None:
         check_reference(raw | {"spread": (1.0,)}, 4)
     with pytest.raises(ValueError, match=r"reference\.baseline"):
         check_reference(raw | {"baseline": (float("nan"),) * 4}, 4)
+
+
+def test_an_older_description_without_large_departures_is_read_and_judges_as_before(
+    artifact: Artifact,
+) -> None:
+    new = ("large_threshold", "large_tails", "change_usual", "change_knots", "change_factors")
+    raw = {name: value for name, value in asdict(reference(artifact)).items() if name not in new}
+    check_reference(raw, 4)
+    old = reference_from(raw)
+    assert old is not None
+    assert old.large_threshold == ()
+    spec = replace(artifact.spec, reference=old)
+    engine = Engine(replace(artifact, spec=spec))
+    num, none = np.arange(600), np.zeros(600, np.int32)
+    rows = machine(600, 6)
+    rows[500, 3] = 30.0
+    found = engine.step(Readings(("p",), none, num * 60 * 10**9 + 10**18, rows, none, num)).verdicts
+    assert np.nanmax(found.cumulative) < 0.9
