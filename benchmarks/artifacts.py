@@ -14,6 +14,7 @@ import torch
 from detector.artifact.modes import Condition, Mode, Modes
 from detector.artifact.modules import build_members
 from detector.artifact.reference import Reference, num_features
+from detector.artifact.season import Calendar, Profile, Season, UsualError
 from detector.artifact.spec import (
     Artifact,
     Channel,
@@ -24,6 +25,7 @@ from detector.artifact.spec import (
     Spec,
     Threshold,
 )
+from detector.artifact.sum_limits import SumLimits
 from detector.models import families as models
 from trainer.config import ScoringOptions
 
@@ -78,3 +80,19 @@ def with_reference(artifact: Artifact) -> Artifact:
         highest=each(8.0),
     )
     return replace(artifact, spec=replace(artifact.spec, reference=reference))
+
+
+def with_season(artifact: Artifact) -> Artifact:
+    """Return the artifact with a weekly season of every channel, and a usual error, that never alarm."""
+    num, week = len(artifact.spec.channels), np.random.default_rng(7).normal(size=(7, 96)).tolist()
+    profile = Profile(tuple(range(7)), tuple(map(tuple, week)), ((8.0,) * 96,) * 7, 0.5)
+    sums = SumLimits((1e6,) * num, (0.25,) * num, (0.0,) * num, ())
+    season = Season(
+        calendar=Calendar("Europe/Berlin"),
+        slot_seconds=900,
+        profiles=(profile,) * num,
+        baseline=(0.0,) * num,
+        sums=sums,
+        usual_error=UsualError((24, 88), (1.5, 1.5)),
+    )
+    return replace(artifact, spec=replace(artifact.spec, season=season))

@@ -14,7 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.artifacts import CHANNELS, INTERVAL_NS, WINDOW, conv_artifact, with_modes, with_reference
+from benchmarks.artifacts import (
+    CHANNELS,
+    INTERVAL_NS,
+    WINDOW,
+    conv_artifact,
+    with_modes,
+    with_reference,
+    with_season,
+)
 from benchmarks.measurement import Measurement, alternate
 from connectors.records import Readings
 from detector.artifact.spec import Artifact
@@ -36,6 +44,7 @@ def measure(quick: bool) -> list[Measurement]:
     ]
     rest = [_many_series(num_polls, num_rounds)]
     rest += [_with(what, one, floor, (num_polls, num_rounds)) for what, one, floor in more]
+    rest.append(_with_season(num_polls, num_rounds))
     return [*_against_bare(num_polls, num_rounds), *rest]
 
 
@@ -92,6 +101,19 @@ def _with(what: str, richer: Artifact, floor: float, times: tuple[int, int]) -> 
     }
     title = f"engine with / without {what}"
     return Measurement(title, rate / plain_rate, "x", floor=floor, detail=detail)
+
+
+def _with_season(num_polls: int, num_rounds: int) -> Measurement:
+    plain = with_reference(conv_artifact())
+    without, with_one = (_Stream(one, 100) for one in (plain, with_season(plain)))
+    plain_rate, rate = alternate(
+        lambda: without.rows_per_second(num_polls), lambda: with_one.rows_per_second(num_polls), num_rounds
+    )
+    detail = {
+        "microseconds_a_row_without": round(1e6 / plain_rate, 2),
+        "microseconds_a_row_with": round(1e6 / rate, 2),
+    }
+    return Measurement("engine with / without a season", rate / plain_rate, "x", floor=0.75, detail=detail)
 
 
 class _Stream:

@@ -40,6 +40,11 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         "--interval", metavar="TIME", help="sampling interval, such as 60s; default: found in the data"
     )
     add_accept(data)
+    data.add_argument(
+        "--zone",
+        metavar="ZONE",
+        help="time zone whose days and weeks count, such as Europe/Berlin; default: UTC",
+    )
     data.add_argument("--stride", type=int, metavar="N", help="rows from one training window to the next")
     data.add_argument(
         "--modes",
@@ -273,6 +278,7 @@ def _train_config(args: argparse.Namespace) -> TrainConfig:
         "fit": ("max_epochs", "seed", "device", "noise", "mask", "trim"),
         "scoring": ("alarm_budget", "delay"),
         "data": (),
+        "calendar": ("zone",),
     }
     changes = {section: {name: getattr(args, name) for name in names} for section, names in flags.items()}
     changes["model"]["family"] = args.model

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from detector.artifact.modes import OTHER
+from detector.artifact.season import Calendar, Like, calendar_of, check_calendar
 from detector.calibration.alarm_budget import read_budget
 from detector.config.types import Duration
 from trainer.errors import TrainerError
@@ -215,6 +216,38 @@ class ModeOptions(BaseModel):
         return known
 
 
+class CalendarOptions(BaseModel):
+    """Name the clock that the plant follows, and the days that are not as their weekday.
+
+    Attributes:
+        zone: IANA time zone, such as "Europe/Berlin"; days and weeks of the season follow its clock.
+        holidays: Dates such as 2026-12-25.
+        on_holidays: A holiday is like a Sunday, or nothing is compared with the season on it.
+        special: Further dates, each with the weekday that it is like, such as "sat", or "muted".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    zone: str = "UTC"
+    holidays: tuple[date, ...] = ()
+    on_holidays: Literal["sunday", "muted"] = "sunday"
+    special: dict[date, Like] = {}
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        check_calendar(zone, {})
+        return zone
+
+    def calendar(self) -> Calendar:
+        """Return the calendar as the artifact keeps it.
+
+        >>> CalendarOptions(holidays=("2026-12-25",), special={"2026-12-24": "sat"}).calendar().days
+        {'2026-12-25': 6, '2026-12-24': 5}
+        """
+        return calendar_of(self.zone, self.holidays, self.on_holidays, self.special)
+
+
 class TrainConfig(BaseModel):
     """Hold all options of a training.
 
@@ -231,6 +264,7 @@ class TrainConfig(BaseModel):
     data: DataOptions = DataOptions()
     fit: FitOptions = FitOptions()
     scoring: ScoringOptions = ScoringOptions()
+    calendar: CalendarOptions = CalendarOptions()
     modes: Literal["off", "auto"] | tuple[ModeOptions, ...] = "off"
 
     @field_validator("modes")

@@ -10,6 +10,7 @@ from detector.artifact.reference import least_history
 from detector.artifact.spec import Artifact, Spec
 from detector.calibration.alarm_budget import read_budget
 from detector.selfcheck.words import found_section, weakest_line
+from trainer.season_card import clock_section
 
 _TEMPLATE = """\
 # {name}
@@ -27,7 +28,7 @@ are from predicted ones; 1.0 is the threshold.
 | seed | {seed} |
 
 {found}
-{own_scales}{modes}## Left out of the history
+{clock}{own_scales}{modes}## Left out of the history
 
 {omissions}
 
@@ -79,6 +80,7 @@ def model_card(spec: Spec) -> str:
         method=spec.threshold.method.replace("_", " "),
         budget=read_budget(spec.threshold.alarm_budget).false_alarms,
         found=found_section(spec),
+        clock=clock_section(spec),
         own_scales=_own_scales(spec),
         modes=modes_section(spec),
         notes="".join(f"- In training, {note}.\n" for note in training.get("notes", ())),

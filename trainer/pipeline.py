@@ -32,6 +32,7 @@ from trainer.calibrate import (
     with_sentinels,
 )
 from trainer.config import TrainConfig
+from trainer.context.fit_context import with_context
 from trainer.context.modes import Operating, configured_modes, operating
 from trainer.data.channel_holes import channel_holes
 from trainer.data.channel_statistics import channel_statistics
@@ -252,7 +253,9 @@ def _calibrated(
     training = {**record, "notes": notes} if notes else record
     spec = replace(artifact.spec, training=training, reference=reference)
     table = artifact.calibration | residual_columns(spec, residuals)
-    artifact = sensed(replace(artifact, spec=spec, calibration=table), history, segments)
+    artifact = replace(artifact, spec=spec, calibration=table)
+    artifact = with_context(artifact, history, segments, config.calendar.calendar())
+    artifact = sensed(artifact, history, segments)
     return replace(artifact, card=model_card(artifact.spec))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from connectors.names import channels_fault
 from detector.artifact.reference import check_reference
+from detector.artifact.season import check_season
 
 _MOST = 1e300
 _LEAST = 1e-300
@@ -40,7 +41,10 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "long_rows": (1e-9, _MOST),
 }
 """Least and greatest allowed value of every number that scoring uses. NaN is never allowed."""
-_FREE = {"hyperparameters", "parameters", "training", "intervals", "own_scales", "reference", "modes"}
+_FREE = {
+    *("hyperparameters", "parameters", "training", "intervals", "own_scales"),
+    *("reference", "season", "modes"),
+}
 """Fields without these bounds: families check their hyperparameters, and people read the others.
 
 Those by series are checked apart, since a series may have any name."""
@@ -71,6 +75,8 @@ def check_description(spec: Mapping[str, Any]) -> None:
     _check_own_scales(spec["own_scales"], channels)
     if spec["reference"] is not None:
         check_reference(spec["reference"], len(channels))
+    if spec["season"] is not None:
+        check_season(spec["season"], len(channels))
     num_statistics = 1 if len(channels) == 1 else 2
     for member in spec["members"]:
         for kind in ("settled", "fresh"):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.modes import Modes
 from detector.artifact.reference import Reference
+from detector.artifact.season import Season
 
 if TYPE_CHECKING:
     from detector.models.ensemble import Ensemble
@@ -188,6 +189,7 @@ class Spec:
     own_scales   series -> its own centres and scales; empty where the common ones of `channels` fit all
     sampled      series of each stretch of the artifact's sample; empty where no series has its own scales
     reference    what each channel should be, given the others; None in older artifacts
+    season       what is usual at each time of day and week; None where the history shows no season
     modes        modes of operation; None where there are none
 
     Sizes in `detectable` and the bands of `channels` belong to the common scale. In a series with its own
@@ -213,6 +215,7 @@ class Spec:
     own_scales: dict[str, tuple[OwnScale, ...]] = field(default_factory=dict)
     sampled: tuple[str, ...] = ()
     reference: Reference | None = None
+    season: Season | None = None
     modes: Modes | None = None
 
     def __repr__(self) -> str:

@@ -37,6 +37,7 @@ from detector.artifact.bounds import check_description
 from detector.artifact.modes import check_modes, modes_from
 from detector.artifact.modules import build_members
 from detector.artifact.reference import reference_from
+from detector.artifact.season import season_from
 from detector.artifact.spec import (
     Artifact,
     Channel,
@@ -196,6 +197,7 @@ def _spec_from(raw: Any, path: Path) -> Spec:
                 "own_scales": _own_scales_from(raw.get("own_scales", {})),
                 "sampled": tuple(raw.get("sampled", ())),
                 "reference": reference_from(raw.get("reference")),
+                "season": season_from(raw.get("season")),
                 "modes": modes_from(raw.get("modes")),
                 "absent": {series: tuple(names) for series, names in dict(raw.get("absent", {})).items()},
             }

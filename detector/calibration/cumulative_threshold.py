@@ -50,20 +50,21 @@ class SumTail:
     variance: float
 
 
-def sum_tail(departures: Sequence[NDArray[np.float64]], allowance: float) -> SumTail:
+def sum_tail(departures: Sequence[NDArray[np.float64]], allowance: float, least: float = _LEAST) -> SumTail:
     """Return the tail of the sums of one channel.
 
     Args:
         departures: One float64 [n] for each series, in spreads, NaN where unknown.
         allowance: The departure that does not add up.
+        least: No threshold lies below it.
     """
     sums = [sums_of(one, allowance) for one in departures]
     joined = np.concatenate(sums)
     segments = np.repeat(np.arange(len(sums)), [len(one) for one in sums])
     if len(joined) == 0:
-        return SumTail(0.0, 0.0, 0.0, _LEAST, 1.0)
+        return SumTail(0.0, 0.0, 0.0, least, 1.0)
     level, scale, rate = _tail(joined, segments)
-    least = max(_LEAST, _ABOVE_LARGEST * float(joined.max()))
+    least = max(least, _ABOVE_LARGEST * float(joined.max()))
     return SumTail(level, scale, rate, least, long_run_variance(departures))
 
 

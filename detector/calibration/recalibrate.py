@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact, Threshold
 from detector.calibration.alarm_budget import shared_by
-from detector.calibration.cumulative_threshold import cumulative_thresholds
+from detector.calibration.evidence_limits import with_evidence_limits
 from detector.calibration.feedback import Feedback, adjust_to_feedback
 from detector.calibration.peaks_over_threshold import peaks_over_threshold, sharpness_of
 from detector.errors import ArtifactError
@@ -65,10 +65,7 @@ def recalibrated(
     if spec.scoring.delay:
         threshold = replace(threshold, fresh=calibrated("fresh").value)
     spec = replace(spec, threshold=threshold)
-    if spec.reference is not None:
-        limits = cumulative_thresholds(spec.reference, budget, spec.interval_ns)
-        spec = replace(spec, reference=replace(spec.reference, threshold=limits))
-    return replace(artifact, spec=spec, version="unsaved")
+    return replace(artifact, spec=with_evidence_limits(spec, budget), version="unsaved")
 
 
 def _finite(errors: NDArray[np.float64]) -> NDArray[np.float64]:

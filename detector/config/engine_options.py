@@ -70,6 +70,7 @@ def rules_of(config: Config, channels: Sequence[str] | None = None) -> IncidentR
         watchdog=WatchdogRules(_ns(config.watchdog.series_after), _ns(config.watchdog.stream_after)),
         fold=FoldRules(given.fold_series, _ns(given.fold_window)),
         without=tuple(name for name, counts in config.evidence if not counts),
+        special_days=config.calendar.special_days(),
     )
 
 

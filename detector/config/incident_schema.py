@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
+from detector.artifact.season import Like, calendar_of
 from detector.config.types import Duration, LocalTime, Section
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -112,6 +113,22 @@ class EvidenceSection(Section):
     season: bool = Field(default=True, description="departures from what is usual at this time")
     drift: bool = Field(default=True, description="slow departures from the level of the history")
     modes: bool = Field(default=True, description="departures from what is usual in a mode of operation")
+
+
+class CalendarSection(Section):
+    """Days that are not as their weekday, beside those that the model knows (docs/context.md)."""
+
+    holidays: tuple[date, ...] = Field(default=(), description="dates such as 2026-12-25")
+    on_holidays: Literal["sunday", "muted"] = Field(
+        default="sunday", description="a holiday is like a Sunday, or is not compared with the season"
+    )
+    saturdays: tuple[date, ...] = Field(default=(), description="dates that are like a Saturday")
+    workdays: tuple[date, ...] = Field(default=(), description="dates that are like a Wednesday")
+
+    def special_days(self) -> tuple[tuple[str, int], ...]:
+        """Return each special day and the weekday that it is like; -1: it is not compared."""
+        special: dict[date, Like] = dict.fromkeys(self.saturdays, "sat") | dict.fromkeys(self.workdays, "wed")
+        return tuple(sorted(calendar_of("UTC", self.holidays, self.on_holidays, special).days.items()))
 
 
 class ChannelSection(Section):

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, model_validator
 
 from detector.config.incident_schema import (
+    CalendarSection,
     ChannelSection,
     EvidenceSection,
     IncidentsSection,
@@ -285,6 +286,7 @@ class Config(Section):
     incidents: IncidentsSection = IncidentsSection()
     watchdog: WatchdogSection = WatchdogSection()
     evidence: EvidenceSection = EvidenceSection()
+    calendar: CalendarSection = CalendarSection()
     channels: dict[str, ChannelSection] = Field(default_factory=dict)
     maintenance: tuple[MaintenanceSection, ...] = ()
     output: OutputSection = OutputSection()

@@ -132,6 +132,7 @@ class Parts:
         self.window_scorer.cells.use_ranges(*_valid_ranges(spec, rules))
         self.window_scorer.cells.use_missing_limits(_missing_limits(spec, rules))
         self.row_scorer.evidences.use_kinds(rules.without)
+        self.row_scorer.evidences.use_days(rules.special_days)
 
     def saved_arrays(self) -> list[SeriesArray]:
         """Return the arrays whose entries are the saved cells of a series.
@@ -159,7 +160,7 @@ class Parts:
     def number(self, names: tuple[str, ...] | list[str]) -> NDArray[np.int32]:
         """Return the slots of these series, int32 [len(names)], and make room for new ones."""
         spec = self.artifact.spec
-        is_described = bool(spec.absent or spec.own_scales or spec.reference)
+        is_described = bool(spec.absent or spec.own_scales or spec.reference or spec.season)
         new = [name for name in names if name not in self.series] if is_described else []
         slots = self.series.of(names)
         self._know_intervals(slots, names)

@@ -84,6 +84,7 @@ class IncidentRules:
     channels        rules of channels, by name or by a pattern with * ? [abc]; see `of_channel`
     on_lasting      what follows if an incident lasts for `lasting_after_ns` of event time
     without         kinds of evidence that say nothing, keys of `detector.scoring.kinds.SWITCHES`
+    special_days    ISO date and the weekday that it is like; they come before those of the model's calendar
     """
 
     for_rows: int = 1
@@ -105,6 +106,7 @@ class IncidentRules:
     watchdog: WatchdogRules = WatchdogRules()
     fold: FoldRules = FoldRules()
     without: tuple[str, ...] = ()
+    special_days: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.for_rows <= self.of_rows:

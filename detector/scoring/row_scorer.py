@@ -180,11 +180,16 @@ class RowScorer:
     def _error(self, rows: RowOutput, combined: EnsembleError, threshold: float) -> NDArray[np.float64]:
         """Return the error of each row in units of the threshold of its mode, float64 [n]."""
         statistics = np.concatenate(rows.means[1 : 1 + self._num_members], axis=1)
-        error: NDArray[np.float64] = combined.errors(statistics) / threshold
+        error: NDArray[np.float64] = combined.errors(statistics) / self._thresholds(rows, threshold)
         if self._rules is not None:
             error /= self._rules.factors(RowModes.of(rows.context))
             error[((rows.flags & UNJUDGED) > 0).all(axis=1)] = np.nan
         return error
+
+    def _thresholds(self, rows: RowOutput, threshold: float) -> NDArray[np.float64] | float:
+        """Return the threshold of each row; it is higher at times at which errors are usually high."""
+        factor = self.evidences.factor(rows.row * self._intervals.data[rows.slot])
+        return threshold if factor is None else threshold * factor
 
     def _verdicts(
         self,

@@ -9,14 +9,12 @@ import numpy as np
 
 from benchmarks.plants.draws import Draws, Rows, Values
 from detector.artifact.spec import Artifact
-from tests.trust.cases import case, most_allowed
-from tests.trust.decided_cases import CASES, Case, Check
+from tests.trust.cases import Check, case, most_allowed
 from tests.trust.laws import LAWS, Law
 from tests.trust.world import Replay, World, model_of, replayed
 from trainer import fit
 from trainer.config import DataOptions, ModelOptions, ModeOptions, ScoringOptions, TrainConfig
 
-__all__ = ["CASES", "Case", "Check"]
 CHANNELS = ("speed", "flow", "power", "bearing")
 SPEED, FLOW, POWER, BEARING = range(4)
 RUN, RAMP = 1_500.0, (5, 9)

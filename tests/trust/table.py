@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.trust.mode_cases import CASES, Case
+from tests.trust.every_case import CASES, Case
 from trainer.progress import reporting
 
 PAGE = Path(__file__).parents[2] / "docs" / "trust.md"

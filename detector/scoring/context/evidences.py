@@ -9,45 +9,30 @@ Letters: n rows, C channels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.spec import Spec
+from detector.artifact.season import Calendar
+from detector.artifact.spec import PageLimit, Spec
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.context.modes import ModeRules, RowModes
-from detector.scoring.context.spoken import Spoken
+from detector.scoring.context.season import SeasonEvidence
+from detector.scoring.context.spoken import ScaledRows, Spoken
+from detector.scoring.context.usual_error import UsualErrors
 from detector.scoring.kinds import SWITCHES, Kind
 from detector.scoring.lasting.evidence import LastingEvidence, RowEvidence
 from detector.scoring.overlap import RowOutput
 from detector.scoring.series_scales import SeriesScales
 
 
-@dataclass(frozen=True, slots=True)
-class ScaledRows:
-    """Hold n final rows, sorted by slot and row, as evidence sees them.
-
-    slot      int32 [n], the series
-    row       int64 [n], row numbers
-    start_ns  int64 [n], start of each row
-    scaled    float32 [n, C], in the units of the model, NaN where no credible value came
-    alarm     bool [n], the row alarms by its score
-    """
-
-    slot: NDArray[np.int32]
-    row: NDArray[np.int64]
-    start_ns: NDArray[np.int64]
-    scaled: NDArray[np.float32]
-    alarm: NDArray[np.bool_]
-
-
 class ContextEvidence(Protocol):
     """One kind of evidence that a window cannot see."""
 
     def add(self, rows: ScaledRows) -> Spoken:
-        """Add the next final rows, and return what this kind says of them."""
+        """Add the next final rows, and return what this kind finds in them."""
 
     def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
         """Look up what training learnt about new series, by their numbers, int32 [n], and names."""
@@ -67,7 +52,7 @@ class ContextEvidence(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RowsSpoken:
-    """Hold what every kind says of n rows; `level` checks blame, None without a reference."""
+    """Hold what every kind finds in n rows; `level` checks blame, None without a reference."""
 
     spoken: tuple[Spoken, ...] = ()
     level: RowEvidence | None = None
@@ -84,20 +69,37 @@ class Evidences:
 
     def __init__(self, spec: Spec, scales: SeriesScales, intervals: SeriesArray) -> None:
         self._scales, self._intervals, self._num_channels = scales, intervals, len(spec.channels)
-        limit = spec.threshold.limit
+        limit = shared_limit(spec)
         self.level: LastingEvidence | None = None
         if spec.reference is not None:
             self.level = LastingEvidence(spec.reference, scales, limit)
-        self._context = context_of(spec)
         self._modes = ModeRules.of(spec)
+        self._context, self._season = context_of(spec), spec.season
+        has_usual = spec.season is not None and len(spec.season.usual_error.slots) > 0
+        self._usual = UsualErrors(spec.season) if has_usual and spec.season is not None else None
         self._without: frozenset[Kind] = frozenset()
 
     def use_kinds(self, without: Iterable[str]) -> None:
         """Let these kinds, keys of `SWITCHES`, say nothing from the next row on, and all others speak."""
         self._without = frozenset(SWITCHES[name] for name in without)
 
+    def use_days(self, days: Iterable[tuple[str, int]]) -> None:
+        """Follow the model's calendar with these special days from the next row on."""
+        if self._season is None:
+            return
+        calendar = self._season.calendar
+        calendar = Calendar(calendar.zone, calendar.days | dict(days))
+        for part in (*self._context, self._usual):
+            if isinstance(part, SeasonEvidence | UsualErrors):
+                part.use_calendar(calendar)
+
+    def factor(self, start_ns: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """Return by how much the threshold of rows that start then is higher, float64 [n]; None: nowhere."""
+        is_off = self._usual is None or Kind.SEASON in self._without
+        return None if is_off or self._usual is None else self._usual.factor(start_ns)
+
     def add(self, rows: RowOutput, impossible: NDArray[np.bool_], alarm: NDArray[np.bool_]) -> RowsSpoken:
-        """Return what every kind says of the next final rows, which must be sorted by slot and row.
+        """Return what every kind finds in the next final rows, which must be sorted by slot and row.
 
         Args:
             rows: The outputs of the rows.
@@ -108,11 +110,12 @@ class Evidences:
         if self.level is None and not self._context:
             return RowsSpoken(self._heard(spoken))
         scaled = self._scales.to_model(np.where(impossible, np.nan, rows.actual), rows.slot)
-        level = None if self.level is None else self.level.add(rows, scaled, alarm)
+        start_ns = rows.row * self._intervals.data[rows.slot]
+        factor = self.factor(start_ns)
+        level = None if self.level is None else self.level.add(rows, scaled, alarm, factor)
         if level is not None:
             spoken.append(Spoken(Kind.LEVEL, level.added.cumulative, level.added.paged))
         if self._context:
-            start_ns = rows.row * self._intervals.data[rows.slot]
             seen = ScaledRows(rows.slot, rows.row, start_ns, scaled, alarm)
             spoken += [one.add(seen) for one in self._context]
         return RowsSpoken(self._heard(spoken), level)
@@ -164,6 +167,16 @@ class Evidences:
         return [*([] if self.level is None else [self.level]), *self._context]
 
 
+def shared_limit(spec: Spec) -> PageLimit | None:
+    """Return how alarms of one kind of evidence raise its page level: all kinds share half of the budget."""
+    limit = spec.threshold.limit
+    kinds = sum(one is not None for one in (spec.reference, spec.season and spec.season.sums))
+    return None if limit is None else replace(limit, alarms_a_row=limit.alarms_a_row / max(kinds, 1))
+
+
 def context_of(spec: Spec) -> tuple[ContextEvidence, ...]:
     """Return a part for each kind of context that the model learnt, in the order of the kinds."""
-    return ()
+    found: list[ContextEvidence] = []
+    if spec.season is not None and spec.season.sums is not None:
+        found.append(SeasonEvidence(spec.season, shared_limit(spec)))
+    return tuple(found)

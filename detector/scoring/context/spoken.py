@@ -1,4 +1,4 @@
-"""What each kind of evidence says of rows, and which of them speaks loudest.
+"""What each kind of evidence finds in rows, and which of them speaks loudest.
 
 Letters: n rows, C channels.
 """
@@ -15,8 +15,26 @@ from detector.scoring.kinds import Kind
 
 
 @dataclass(frozen=True, slots=True)
+class ScaledRows:
+    """Hold n final rows, sorted by slot and row, as evidence sees them.
+
+    slot      int32 [n], the series
+    row       int64 [n], row numbers
+    start_ns  int64 [n], start of each row
+    scaled    float32 [n, C], in the units of the model, NaN where no credible value came
+    alarm     bool [n], the row alarms by its score
+    """
+
+    slot: NDArray[np.int32]
+    row: NDArray[np.int64]
+    start_ns: NDArray[np.int64]
+    scaled: NDArray[np.float32]
+    alarm: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
 class Spoken:
-    """Hold what one kind of evidence says of n rows.
+    """Hold what one kind of evidence finds in n rows.
 
     kind        whose evidence it is
     cumulative  float64 [n], 1 is the threshold; NaN where unknown
@@ -37,7 +55,7 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class Loudest:
-    """Hold what all kinds together say of n rows.
+    """Hold what all kinds together find in n rows.
 
     cumulative  float64 [n], the largest of them in units of its threshold; NaN where all are unknown
     paged       bool [n], one of them counts for incidents
@@ -58,7 +76,7 @@ def loudest(score: NDArray[np.float64], threshold: NDArray[np.float64], spoken: 
     Args:
         score: float64 [n], NaN where unknown; then only evidence speaks that needs none.
         threshold: the page level of the score, float64 [n].
-        spoken: what each other kind says.
+        spoken: what each other kind finds.
     """
     num = len(score)
     kind = np.full(num, int(Kind.WINDOW), np.uint8)

@@ -34,7 +34,7 @@ from detector.artifact.sum_limits import HasSums
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 
 _FIXED = float(1 << 16)
-_MOST = 3.0
+MOST = 3.0
 _CAP, _STARTED = 1.1, 0.9
 _MOST_RAISED = 1.0
 _CLEAR, _CLEAR_BEYOND = 1.5, 0.5
@@ -143,9 +143,11 @@ class CumulativeEvidence:
 
     Args:
         limits: Allowances and thresholds.
+        most: A single row counts at most so many spreads.
     """
 
-    def __init__(self, limits: HasSums) -> None:
+    def __init__(self, limits: HasSums, most: float = MOST) -> None:
+        self._most = most
         threshold = np.minimum(np.array(limits.threshold), _ROUGH)
         self._used = threshold > 0
         self._threshold = np.where(self._used, threshold, 1.0)
@@ -235,7 +237,7 @@ class CumulativeEvidence:
     ) -> Steps:
         """Return what each row adds to the sums upwards, then to those downwards."""
         known = np.tile(~np.isnan(departure) & self._used, (1, 2))
-        some = np.clip(np.nan_to_num(departure, nan=0.0), -_MOST, _MOST)
+        some = np.clip(np.nan_to_num(departure, nan=0.0), -self._most, self._most)
         allowed = self._allowance + np.where(is_unknown[:, None], self._unknown, 0.0)
         allowance = np.tile(allowed, (1, 2))
         added = np.where(known, np.concatenate([some, -some], axis=1) - allowance, 0.0)

@@ -61,17 +61,25 @@ class LastingEvidence:
         """Look up the baselines of new series, by their numbers, int32 [n], and names."""
         self._residuals.name(slots, names)
 
-    def add(self, rows: RowOutput, scaled: NDArray[np.float32], alarm: NDArray[np.bool_]) -> RowEvidence:
+    def add(
+        self,
+        rows: RowOutput,
+        scaled: NDArray[np.float32],
+        alarm: NDArray[np.bool_],
+        factor: NDArray[np.float64] | None = None,
+    ) -> RowEvidence:
         """Return the evidence of the next final rows, which must be sorted by slot and row.
 
         Args:
             rows: the outputs of the rows.
             scaled: their values in the units of the model, float32 [n, C], NaN where no credible one came.
             alarm: which rows alarm by their score, bool [n].
+            factor: by how much departures count less at times of usual errors, float64 [n]; None: nowhere.
         """
         departure, means = self._residuals.add(rows.slot, rows.row, scaled)
         unknown = self._residuals.are_unknown(rows.slot)
-        added = self._sums.add(rows.slot, rows.row, departure, unknown, alarm)
+        counted = departure if factor is None else departure / factor[:, None]
+        added = self._sums.add(rows.slot, rows.row, counted, unknown, alarm)
         of_departures = self._means.follow(rows.slot, rows.row, departure)
         both = np.concatenate([means, of_departures], axis=1)
         return RowEvidence(scaled.astype(np.float64), departure, both, added)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from detector.artifact.spec import PageLimit
 from detector.artifact.sum_limits import HasSums
 from detector.rows.series_arrays import SeriesArray, lengths_of, run_lengths, starts_of
-from detector.scoring.lasting.cumulative import CumulativeEvidence
+from detector.scoring.lasting.cumulative import MOST, CumulativeEvidence
 from detector.scoring.page_level import PageLevel
 
 _CLEAR_ROWS = 100.0
@@ -39,10 +39,11 @@ class PagedSums:
     Args:
         limits: Allowances and thresholds.
         limit: How alarms raise the page level of each series; None if nothing does.
+        most: A single row counts at most so many spreads.
     """
 
-    def __init__(self, limits: HasSums, limit: PageLimit | None) -> None:
-        self._cumulative = CumulativeEvidence(limits)
+    def __init__(self, limits: HasSums, limit: PageLimit | None, most: float = MOST) -> None:
+        self._cumulative = CumulativeEvidence(limits, most)
         self._run = SeriesArray((), np.int64, 0)
         self._page_level = None if limit is None else PageLevel(limit)
 

@@ -23,6 +23,7 @@ LIVE = frozenset(
         "maintenance",
         "watchdog",
         "evidence",
+        "calendar",
         "log.level",
         "output.scores",
         "output.detail",

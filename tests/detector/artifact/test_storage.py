@@ -15,7 +15,9 @@ import torch
 
 from detector.artifact import registry
 from detector.artifact import storage as artifacts
+from detector.artifact.season import Calendar, Profile, Season, UsualError
 from detector.artifact.spec import Artifact, OwnScale, PageLimit
+from detector.artifact.sum_limits import SumLimits
 from detector.errors import ArtifactError
 from tests.support.artifacts import make_artifact
 
@@ -49,6 +51,45 @@ def test_what_was_saved_is_loaded(saved: Path) -> None:
 def test_a_page_limit_is_kept(limit: PageLimit | None, tmp_path: Path) -> None:
     artifacts.save(make_artifact(limit=limit), tmp_path / "new")
     assert artifacts.load(tmp_path / "new").spec.threshold.limit == limit
+
+
+def with_season(**changes: Any) -> Artifact:
+    profile = Profile((0,) * 6 + (-1,), ((1.0,) * 24,), ((0.5,) * 24,), 0.8)
+    sums = SumLimits((9.0, 0.0), (0.3, 1.0), (0.0, 0.0), ((1.0, 1.0),) * 5)
+    calendar = Calendar("Europe/Berlin", {"2026-12-25": 6})
+    found = Season(calendar, 3600, (profile, Profile()), (0.1, 0.0), {"a": (0.2, 0.0)}, sums)
+    artifact = make_artifact()
+    return replace(artifact, spec=replace(artifact.spec, season=replace(found, **changes)))
+
+
+def test_a_season_is_kept(tmp_path: Path) -> None:
+    artifact = with_season(usual_error=UsualError((30,), (2.5,)))
+    artifacts.save(artifact, tmp_path / "new")
+    assert artifacts.load(tmp_path / "new").spec.season == artifact.spec.season
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"calendar": Calendar("Mars/Olympus")},
+        {"calendar": Calendar("UTC", {"someday": 6})},
+        {"calendar": Calendar("UTC", {"2026-12-25": 7})},
+        {"slot_seconds": 7_000},
+        {"profiles": (Profile(),)},
+        {"profiles": (Profile((0,) * 7, ((1.0,) * 23,), ((1.0,) * 24,)), Profile())},
+        {"profiles": (Profile((0,) * 7, ((1.0,) * 24,), ((0.0,) * 24,)), Profile())},
+        {"profiles": (Profile((1,) * 7, ((1.0,) * 24,), ((1.0,) * 24,)), Profile())},
+        {"sums": None},
+        {"baseline": (0.0,)},
+        {"usual_error": UsualError((168,), (2.0,))},
+        {"usual_error": UsualError((3,), (0.5,))},
+    ],
+    ids=str,
+)
+def test_a_season_that_cannot_be_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
+    artifacts.save(with_season(**changes), tmp_path / "new")
+    with pytest.raises(ArtifactError, match="a field of the description is missing or wrong"):
+        artifacts.load(tmp_path / "new")
 
 
 @pytest.mark.parametrize("adapts", [True, False])

@@ -1,0 +1,103 @@
+"""Cases of the clock: the hour, the day of the week, jobs and shift changes, zones, short histories.
+
+Letters: n rows.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from detector.artifact.spec import Artifact
+from detector.incidents.incident import Incident
+from tests.trust.cases import Check, case, most_allowed
+from tests.trust.seasonal import Plant, incidents_of, model_of_plant
+
+_DAY = 86_400
+
+
+def _plant(seed: int, **changes: object) -> Plant:
+    """Return a plant whose sampling, zone and noise follow from the seed."""
+    zone = ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Sydney")[seed % 4]
+    sampling = (600, 900, 1800, 3600)[(seed // 2) % 4]
+    return Plant(seed, zone=zone, sampling=sampling, **changes)  # type: ignore[arg-type]
+
+
+@cache
+def _wrong_hour(seed: int) -> tuple[Plant, list[Incident], list[Incident], tuple[int, int]]:
+    """Return the incidents of a healthy stretch, and of one in which an afternoon comes at night."""
+    plant = _plant(seed, days=28)
+    live = plant.live(12)
+    rows = _DAY // plant.sampling
+    start, hours = 7 * rows + rows // 8, rows // 4
+    moved = live.copy()
+    moved[start : start + hours] = live[start + rows // 2 : start + rows // 2 + hours]
+    healthy, faulty = incidents_of(plant, model_of_plant(plant), {"a": live, "b": moved})
+    return plant, healthy, faulty, (start, start + hours)
+
+
+def _open_share(plant: Plant, incidents: list[Incident], first: int, last: int) -> float:
+    """Return in which share of these live rows an incident was open."""
+    is_open = np.zeros(last - first, np.bool_)
+    for one in incidents:
+        begin, end = plant.row_of(one.opened_ns), last if one.end_ns is None else plant.row_of(one.end_ns) + 1
+        is_open[max(begin - first, 0) : max(end - first, 0)] = True
+    return float(is_open.mean())
+
+
+@case("each window of an afternoon is right, so that an afternoon at night is green")
+def an_afternoon_at_night(seed: int) -> list[Check]:
+    """The right shape comes at the wrong hour for 6 hours: an incident is open at least half of the time."""
+    plant, _, faulty, span = _wrong_hour(seed)
+    share = _open_share(plant, faulty, *span)
+    return [Check("open at least half of the time", share >= 0.5, f"open {share:.2f} of the time")]
+
+
+@case("the season is learnt so narrowly that healthy days alarm")
+def healthy_days(seed: int) -> list[Check]:
+    """A healthy plant with days and weekends keeps to the budget, over both changes of the clocks."""
+    plant, healthy, _, _ = _wrong_hour(seed)
+    artifact = model_of_plant(plant)
+    found = artifact.spec.season is not None and bool(artifact.spec.season.profiles)
+    weeks = 12 / 7
+    return [
+        Check("a season was found", found, str(artifact.spec.season)),
+        Check(
+            "within the budget", len(healthy) <= most_allowed(weeks), f"{len(healthy)} in {weeks:.1f} weeks"
+        ),
+    ]
+
+
+@case("a job of ten minutes that comes every week is an alarm every week")
+def a_weekly_job(seed: int) -> list[Check]:
+    """After six weeks with a job, it is no incident in three further weeks."""
+    plant = Plant(seed, zone="Europe/Berlin", sampling=300, days=42, job=True, noise=0.25)
+    [found] = incidents_of(plant, model_of_plant(plant), {"a": plant.live(21)})
+    at_job = [one for one in found if plant.is_job(one.opened_ns)]
+    return [
+        Check("no incident at the job", not at_job, f"{len(at_job)} of 3 jobs"),
+        Check("within the budget", len(found) <= most_allowed(3.0), f"{len(found)} in 3 weeks"),
+    ]
+
+
+@case("a few days are taken for a season, and the next ones alarm")
+def short_histories(seed: int) -> list[Check]:
+    """Three days have no season, as the card states; ten days have one. Both keep to the budget."""
+    checks = []
+    for days in (3, 10):
+        plant = Plant(seed, zone="America/New_York", sampling=300, days=days, weekend=False)
+        artifact = model_of_plant(plant)
+        [found] = incidents_of(plant, artifact, {"a": plant.live(7)})
+        checks.append(_states_its_season(artifact, days))
+        checks.append(
+            Check(f"{days} days: within the budget", len(found) <= most_allowed(1.0), f"{len(found)}")
+        )
+    return checks
+
+
+def _states_its_season(artifact: Artifact, days: int) -> Check:
+    season = artifact.spec.season
+    has = season is not None and bool(season.profiles)
+    words = "too short for a season" in artifact.card
+    return Check(f"{days} days: season as the card states", has == (days > 3) and words != has, f"{season}")

@@ -1,0 +1,130 @@
+"""A plant that follows the clock of a zone: days, weekends, a weekly job.
+
+Letters: n rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from detector.artifact.spec import Artifact
+from detector.engine.engine import Engine
+from detector.incidents.incident import Incident
+from detector.offline.backtest import replay
+from detector.offline.frames import FrameSource, chunk_of_frame
+from trainer import fit
+from trainer.config import CalendarOptions, DataOptions, FitOptions, ModelOptions, TrainConfig
+
+_DAY = 86_400
+_WINDOW = 16
+_JOB_DAY, _JOB_HOUR, _JOB_SECONDS = 2, 3.0, 600
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """A plant of two channels. The history ends a few days before a change of the clocks in its zone.
+
+    zone      its clock
+    sampling  seconds between two rows
+    days      length of the history
+    noise     size of the noise, of the daily swing
+    weekend   whether Saturdays and Sundays have half of the swing
+    job       whether a job of ten minutes runs on Wednesdays at 03:00
+    """
+
+    seed: int
+    zone: str = "UTC"
+    sampling: int = 600
+    days: int = 28
+    noise: float = 0.06
+    weekend: bool = True
+    job: bool = False
+
+    @property
+    def first(self) -> int:
+        """The first second of the history; the clocks change within the live days."""
+        change = ("2026-03-29", "2026-10-25")[self.seed % 2]
+        at = datetime.fromisoformat(change).replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
+        return round(at.timestamp()) // 3600 * 3600 - (self.days + 3) * _DAY
+
+    def seconds(self, start_day: float, days: float) -> NDArray[np.int64]:
+        """Return times from a day of the history on, in seconds of UTC, int64 [n]."""
+        num = round(days * _DAY / self.sampling)
+        return self.first + round(start_day * _DAY) + np.arange(num) * self.sampling
+
+    def values(self, seconds: NDArray[np.int64], stream: int) -> NDArray[np.float64]:
+        """Return healthy rows at these times, float64 [n, 2]."""
+        rng = np.random.default_rng([self.seed, stream])
+        hour, weekday = self._clock(seconds)
+        swing = np.where((weekday >= 5) & self.weekend, 0.5, 1.0)
+        wave = swing * (np.sin(2 * np.pi * (hour - 8) / 24) + 0.3 * np.sin(4 * np.pi * (hour - 2) / 24))
+        steps, noise = rng.normal(size=(len(seconds), 2)), np.zeros((len(seconds), 2))
+        keep = 0.5 ** (self.sampling / 1800)
+        for at in range(1, len(seconds)):
+            noise[at] = keep * noise[at - 1] + np.sqrt(1 - keep**2) * steps[at]
+        own = 0.3 * rng.normal(size=(len(seconds), 2))
+        values = np.stack([20 + 5 * wave, 60 - 9 * wave], axis=1) + (noise + own) * self.noise * [5, 9]
+        if self.job:
+            values[self.is_job(seconds * 10**9)] += [4.0, -7.0]
+        return np.asarray(values, np.float64)
+
+    def live(self, days: float) -> NDArray[np.float64]:
+        """Return the healthy days after the history, float64 [n, 2]."""
+        return self.values(self.seconds(self.days, days), 1)
+
+    def is_job(self, time_ns: NDArray[np.int64] | int) -> NDArray[np.bool_]:
+        """Return which times lie in the weekly job, or so near that its windows hold it."""
+        hour, weekday = self._clock(np.asarray(time_ns) // 10**9)
+        return np.asarray(
+            (weekday == _JOB_DAY) & (hour >= _JOB_HOUR) & (hour < _JOB_HOUR + _JOB_SECONDS / 3600)
+        )
+
+    def row_of(self, time_ns: int) -> int:
+        """Return the live row at a time."""
+        return (time_ns // 10**9 - self.first - self.days * _DAY) // self.sampling
+
+    def frame(self, seconds: NDArray[np.int64], values: NDArray[np.float64], series: str) -> pd.DataFrame:
+        """Return rows as a frame."""
+        times = pd.DatetimeIndex((seconds * 10**9).view("M8[ns]")).tz_localize("UTC").rename("timestamp")
+        return pd.DataFrame(values, times, ["heat", "flow"]).assign(series=series)
+
+    def _clock(self, seconds: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the hour and weekday of the zone's clock, by pandas."""
+        utc = pd.to_datetime(np.atleast_1d(seconds), unit="s", utc=True).tz_convert(self.zone)
+        shape = np.shape(seconds)
+        hour = np.asarray(utc.hour + utc.minute / 60 + utc.second / 3600, np.float64)
+        return hour.reshape(shape), np.asarray(utc.weekday, np.int64).reshape(shape)
+
+
+@cache
+def model_of_plant(plant: Plant) -> Artifact:
+    """Return the linear model of a plant's history."""
+    seconds = plant.seconds(0, plant.days)
+    config = TrainConfig(
+        model=ModelOptions(family="linear", window=_WINDOW),
+        data=DataOptions(interval_seconds=plant.sampling),
+        fit=FitOptions(refit=False),
+        calendar=CalendarOptions(zone=plant.zone),
+    )
+    return fit(plant.frame(seconds, plant.values(seconds, 0), "a"), config=config)
+
+
+def incidents_of(
+    plant: Plant, artifact: Artifact, live: Mapping[str, NDArray[np.float64]]
+) -> list[list[Incident]]:
+    """Return the incidents of each stretch of live rows; each is the series of the history."""
+    found = []
+    for values in live.values():
+        seconds = plant.seconds(plant.days, len(values) * plant.sampling / _DAY)
+        frame = plant.frame(seconds, values, "a")
+        chunk = chunk_of_frame(frame, artifact.spec.channel_names)
+        found.append(list(replay(FrameSource(chunk), Engine(artifact)).incidents))
+    return found

@@ -1,0 +1,188 @@
+"""Learn at which times of the week the error is usually high, as at a shift change or a weekly job.
+
+The errors of the whole history are looked at by slots of the day, then of the week. What counts is the
+largest error of each occurrence of a slot. A slot is unusual if most of its occurrences are: one fault is
+none. Its factor is what its errors hardly ever exceed, by their median and spread, in units of the threshold.
+
+Letters: n rows, N days of all series, S slots a day.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.artifact.season import DAY_SECONDS, Calendar, Season, UsualError
+from detector.artifact.spec import Artifact
+from detector.calibration.mode_factors import factor_of
+from detector.calibration.recalibrate import recalibrated
+from detector.scoring.context.profile import WeekClock
+from detector.scoring.context.usual_error import UsualErrors
+from detector.scoring.ensemble_error import EnsembleError
+from trainer.calibrate import HeldOut, held_out_statistics
+from trainer.context.fit_season import slot_seconds_of
+from trainer.data.history import History, Segment
+
+_MOST_ROWS = 300_000
+_LEAST_DAYS, _LEAST_WEEKS = 4, 4
+_HIGH, _LEAST_SHARE = 0.9, 0.6
+"""An occurrence is high above this quantile of all slots; so many of them must be."""
+_BEYOND, _LEAST_SIZE = 3.5, 0.15
+_ROUNDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Peaks:
+    """Hold the largest logarithm of an error in each slot of each day, float64 [N, S], and the weekdays."""
+
+    largest: NDArray[np.float64]
+    weekday: NDArray[np.int64]
+
+
+def with_usual_error(
+    artifact: Artifact, history: History, segments: tuple[Segment, ...], calendar: Calendar
+) -> Artifact:
+    """Return the artifact with the times of usual errors, and a threshold calibrated without them.
+
+    Args:
+        artifact: The calibrated model; its season may be None.
+        history: Rows of all series.
+        segments: The held-out rows.
+        calendar: The zone whose clock counts, and special days.
+    """
+    spec = artifact.spec
+    length = slot_seconds_of(max([history.interval_ns, *history.intervals.values()]))
+    if spec.season is not None:
+        length = spec.season.slot_seconds
+    peaks = _peaks(artifact, history, WeekClock(calendar, length), DAY_SECONDS // length)
+    upper = None if peaks is None else _upper(peaks)
+    if upper is None or not np.isfinite(upper).any():
+        return artifact
+    season = spec.season or Season(calendar, length)
+    held_out = held_out_statistics(artifact, history, segments)
+    for _ in range(_ROUNDS):
+        season = replace(season, usual_error=_usual_error(upper, math.log(artifact.spec.threshold.value)))
+        if not season.usual_error.slots:
+            break
+        artifact = _recalibrated(artifact, history, segments, held_out, season)
+    if not season.usual_error.slots and spec.season is None:
+        return artifact
+    return replace(artifact, spec=replace(artifact.spec, season=season))
+
+
+def _peaks(artifact: Artifact, history: History, clock: WeekClock, slots: int) -> _Peaks | None:
+    """Return the peaks of the newest rows of all series; None where they have no errors."""
+    most = _MOST_ROWS // max(1, len({one.series for one in history.segments}))
+    segments = _newest(history.segments, most)
+    found = held_out_statistics(artifact, history, segments)
+    error = np.log(np.maximum(_errors(artifact, found), 1e-300))
+    known = np.isfinite(error)
+    if not known.any():
+        return None
+    series = sorted({one.series for one in segments})
+    number = np.array([series.index(one.series) for one in segments], np.int64)[found.segment[known]]
+    day, slot = clock.slots(_times(history, segments, found)[known])
+    days, place = np.unique(number * 10**7 + day, return_inverse=True)
+    largest = np.full((len(days), slots), -np.inf)
+    np.maximum.at(largest, (place, slot), error[known])
+    largest[np.isneginf(largest)] = np.nan
+    return _Peaks(largest, clock.weekdays(days % 10**7))
+
+
+def _newest(segments: tuple[Segment, ...], most: int) -> tuple[Segment, ...]:
+    """Return the newest so many rows of each series."""
+    left: dict[str, int] = {}
+    found = []
+    for one in reversed(segments):
+        room = most - left.get(one.series, 0)
+        part = one.cut(max(one.position, one.stop - room), one.stop) if room > 0 else None
+        if part is not None:
+            left[one.series] = left.get(one.series, 0) + part.length
+            found.append(part)
+    return tuple(reversed(found))
+
+
+def _errors(artifact: Artifact, held_out: HeldOut) -> NDArray[np.float64]:
+    """Return the error of each row by the measure of its mode of operation, float64 [n]."""
+    members, modes = artifact.spec.members, artifact.spec.modes
+    errors = EnsembleError(members, [member.settled for member in members]).errors(held_out.final)
+    if modes is None or held_out.group is None:
+        return errors
+    scaled: NDArray[np.float64] = errors / factor_of(modes, held_out.group)
+    return scaled
+
+
+def _times(history: History, segments: tuple[Segment, ...], rows: HeldOut) -> NDArray[np.int64]:
+    """Return the start of each held-out row in nanoseconds, int64 [n]."""
+    interval = np.array(
+        [history.intervals.get(one.series, history.interval_ns) for one in segments], np.int64
+    )
+    times: NDArray[np.int64] = rows.row * interval[rows.segment]
+    return times
+
+
+def _upper(peaks: _Peaks) -> NDArray[np.float64] | None:
+    """Return what errors hardly ever exceed, by weekday and slot, float64 [7, S]; -inf where usual.
+
+    What recurs every day is known from more days than what recurs every week, so it comes first.
+    """
+    known = peaks.largest[np.isfinite(peaks.largest)]
+    high = float(np.quantile(known, _HIGH))
+    daily = _upper_of(peaks.largest, high) if len(peaks.largest) >= _LEAST_DAYS else None
+    slots = peaks.largest.shape[1]
+    upper = np.full((7, slots), -np.inf)
+    if daily is not None:
+        upper[:] = daily
+    for weekday in range(7):
+        mine = peaks.largest[peaks.weekday == weekday]
+        if len(mine) >= _LEAST_WEEKS:
+            upper[weekday] = np.maximum(upper[weekday], _upper_of(mine, high))
+    return upper
+
+
+def _upper_of(largest: NDArray[np.float64], high: float) -> NDArray[np.float64]:
+    """Return what the errors of each slot hardly ever exceed, float64 [S]; -inf where few are high."""
+    known = np.isfinite(largest)
+    num = known.sum(axis=0)
+    share = (known & (largest > high)).sum(axis=0) / np.maximum(num, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # slots without any error
+        median, above = np.nanquantile(largest, (0.5, 0.75), axis=0)
+    size = np.maximum((above - median) / 0.6745, _LEAST_SIZE)
+    is_high = (share >= _LEAST_SHARE) & (num >= min(_LEAST_DAYS, _LEAST_WEEKS))
+    upper: NDArray[np.float64] = np.where(is_high, median + _BEYOND * size, -np.inf)
+    return upper
+
+
+def _usual_error(upper: NDArray[np.float64], threshold: float) -> UsualError:
+    """Return the factors of the slots whose errors may exceed the threshold, a logarithm."""
+    beyond = (upper - threshold).ravel()
+    slots = np.flatnonzero(beyond > 0.0)
+    return UsualError(tuple(slots.tolist()), tuple(np.exp(np.minimum(beyond[slots], 18.0)).tolist()))
+
+
+def _recalibrated(
+    artifact: Artifact,
+    history: History,
+    segments: tuple[Segment, ...],
+    held_out: HeldOut,
+    season: Season,
+) -> Artifact:
+    """Return the artifact with held-out errors in units of what is usual at their time, and its threshold.
+
+    The artifact stays where its held-out errors are not those of `segments` alone.
+    """
+    kept = artifact.held_out
+    num = len(kept["error"])
+    if num > len(held_out.row) or not np.array_equal(kept["segment"], held_out.segment[-num:]):
+        return artifact
+    factor = UsualErrors(season).factor(_times(history, segments, held_out))[-num:]
+    errors = _errors(artifact, held_out)[-num:] / factor
+    changed = {**kept, "error": errors}
+    if "fresh" in kept:
+        changed["fresh"] = kept["fresh"] / factor
+    return replace(recalibrated(replace(artifact, held_out=changed)), version=artifact.version)
