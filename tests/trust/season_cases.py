@@ -81,6 +81,31 @@ def a_weekly_job(seed: int) -> list[Check]:
     ]
 
 
+@cache
+def _shifts(seed: int) -> tuple[Plant, list[Incident], list[Incident], tuple[int, int]]:
+    """Return the incidents of healthy shifts, and those with a belt that slips for 3 hours at noon."""
+    plant = Plant(seed, zone="Europe/Berlin", sampling=300, days=28, weekend=False, noise=0.08, shifts=True)
+    live = plant.live(14)
+    start, rows = 9 * 288 + 130, 36
+    slipping = live.copy()
+    slipping[start : start + rows, 0] -= 3.0
+    healthy, faulty = incidents_of(plant, model_of_plant(plant), {"a": live, "b": slipping})
+    return plant, healthy, faulty, (start, start + rows)
+
+
+@case("nearly all false alarms come at shift changes, and a higher threshold for all hours misses faults")
+def shift_changes(seed: int) -> list[Check]:
+    """Disorder at 06:00 and 22:00 keeps to the budget, and a slip of three hours at noon is found."""
+    plant, healthy, faulty, span = _shifts(seed)
+    at_change = [one for one in healthy if plant.is_change(one.start_ns)]
+    during = _open_share(plant, faulty, *span)
+    seen = f"{len(healthy)} in 2 weeks, {len(at_change)} of them at 28 changes"
+    return [
+        Check("within the budget", len(healthy) <= most_allowed(2.0), seen),
+        Check("the slip is found", during > 0.3, f"open {during:.2f} of its time"),
+    ]
+
+
 @case("a few days are taken for a season, and the next ones alarm")
 def short_histories(seed: int) -> list[Check]:
     """Three days have no season, as the card states; ten days have one. Both keep to the budget."""

@@ -38,6 +38,7 @@ class Plant:
     noise     size of the noise, of the daily swing
     weekend   whether Saturdays and Sundays have half of the swing
     job       whether a job of ten minutes runs on Wednesdays at 03:00
+    shifts    whether the shift changes at 06:00 and 22:00, some minutes early or late
     """
 
     seed: int
@@ -47,6 +48,7 @@ class Plant:
     noise: float = 0.06
     weekend: bool = True
     job: bool = False
+    shifts: bool = False
 
     @property
     def first(self) -> int:
@@ -74,7 +76,25 @@ class Plant:
         values = np.stack([20 + 5 * wave, 60 - 9 * wave], axis=1) + (noise + own) * self.noise * [5, 9]
         if self.job:
             values[self.is_job(seconds * 10**9)] += [4.0, -7.0]
+        if self.shifts:
+            values += self._changes(seconds, rng)
         return np.asarray(values, np.float64)
+
+    def _changes(self, seconds: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return a quarter of an hour of disorder at each change, of a new size each time, float64 [n, 2]."""
+        hour, _ = self._clock(seconds)
+        found = np.zeros((len(seconds), 2))
+        for at in (6.0, 22.0):
+            first = np.flatnonzero(np.diff(hour >= at, prepend=True) & (hour >= at))
+            for start in seconds[first] + 240.0 * rng.normal(size=len(first)):
+                inside = (seconds >= start) & (seconds < start + 900)
+                found[inside] += rng.uniform(0.3, 1.6) * np.array([4.0, 7.0])
+        return found
+
+    def is_change(self, time_ns: int) -> bool:
+        """Return whether a time lies around a change of the shift, or soon after."""
+        hour, _ = self._clock(np.asarray(time_ns) // 10**9)
+        return bool(((hour >= 5.7) & (hour < 7.5)) | ((hour >= 21.7) & (hour < 23.5)))
 
     def live(self, days: float) -> NDArray[np.float64]:
         """Return the healthy days after the history, float64 [n, 2]."""

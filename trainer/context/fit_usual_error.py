@@ -31,6 +31,7 @@ _MOST_ROWS = 300_000
 _LEAST_DAYS, _LEAST_WEEKS = 4, 4
 _HIGH, _LEAST_SHARE = 0.9, 0.6
 """An occurrence is high above this quantile of all slots; so many of them must be."""
+_BY_CHANCE = 0.1
 _BEYOND, _LEAST_SIZE = 3.5, 0.15
 _ROUNDS = 2
 
@@ -58,6 +59,8 @@ def with_usual_error(
     length = slot_seconds_of(max([history.interval_ns, *history.intervals.values()]))
     if spec.season is not None:
         length = spec.season.slot_seconds
+    if _most_days(history) < _LEAST_DAYS:
+        return artifact
     peaks = _peaks(artifact, history, WeekClock(calendar, length), DAY_SECONDS // length)
     upper = None if peaks is None else _upper(peaks)
     if upper is None or not np.isfinite(upper).any():
@@ -72,6 +75,15 @@ def with_usual_error(
     if not season.usual_error.slots and spec.season is None:
         return artifact
     return replace(artifact, spec=replace(artifact.spec, season=season))
+
+
+def _most_days(history: History) -> float:
+    """Return how many days the rows of the longest series span."""
+    days: dict[str, float] = {}
+    for one in history.segments:
+        length = one.length * history.intervals.get(one.series, history.interval_ns) / 1e9 / DAY_SECONDS
+        days[one.series] = days.get(one.series, 0.0) + length
+    return max(days.values(), default=0.0)
 
 
 def _peaks(artifact: Artifact, history: History, clock: WeekClock, slots: int) -> _Peaks | None:
@@ -132,7 +144,7 @@ def _upper(peaks: _Peaks) -> NDArray[np.float64] | None:
     """
     known = peaks.largest[np.isfinite(peaks.largest)]
     high = float(np.quantile(known, _HIGH))
-    daily = _upper_of(peaks.largest, high) if len(peaks.largest) >= _LEAST_DAYS else None
+    daily = _upper_of(peaks.largest, high, 1) if len(peaks.largest) >= _LEAST_DAYS else None
     slots = peaks.largest.shape[1]
     upper = np.full((7, slots), -np.inf)
     if daily is not None:
@@ -140,12 +152,18 @@ def _upper(peaks: _Peaks) -> NDArray[np.float64] | None:
     for weekday in range(7):
         mine = peaks.largest[peaks.weekday == weekday]
         if len(mine) >= _LEAST_WEEKS:
-            upper[weekday] = np.maximum(upper[weekday], _upper_of(mine, high))
+            upper[weekday] = np.maximum(upper[weekday], _upper_of(mine, high, 7))
     return upper
 
 
-def _upper_of(largest: NDArray[np.float64], high: float) -> NDArray[np.float64]:
-    """Return what the errors of each slot hardly ever exceed, float64 [S]; -inf where few are high."""
+def _upper_of(largest: NDArray[np.float64], high: float, tests: int) -> NDArray[np.float64]:
+    """Return what the errors of each slot hardly ever exceed, float64 [S]; -inf where few are high.
+
+    Args:
+        largest: The largest error of each occurrence, a logarithm, float64 [N, S].
+        high: An occurrence is high above it.
+        tests: How many times as many slots are looked at: chance must hardly ever make one of them unusual.
+    """
     known = np.isfinite(largest)
     num = known.sum(axis=0)
     share = (known & (largest > high)).sum(axis=0) / np.maximum(num, 1)
@@ -153,9 +171,27 @@ def _upper_of(largest: NDArray[np.float64], high: float) -> NDArray[np.float64]:
         warnings.simplefilter("ignore", RuntimeWarning)  # slots without any error
         median, above = np.nanquantile(largest, (0.5, 0.75), axis=0)
     size = np.maximum((above - median) / 0.6745, _LEAST_SIZE)
-    is_high = (share >= _LEAST_SHARE) & (num >= min(_LEAST_DAYS, _LEAST_WEEKS))
+    least = np.array([_least_high(int(one), largest.shape[1] * tests) for one in range(len(largest) + 1)])
+    is_high = (share >= _LEAST_SHARE) & ((known & (largest > high)).sum(axis=0) >= least[num])
     upper: NDArray[np.float64] = np.where(is_high, median + _BEYOND * size, -np.inf)
     return upper
+
+
+def _least_high(num: int, slots: int) -> int:
+    """Return how many of so many occurrences are high in one of all slots by chance less than 1 in 10 times.
+
+    >>> [_least_high(num, 96 * 7) for num in (3, 6, 30)]
+    [4, 5, 11]
+    """
+    chance = 1.0 - _HIGH
+    tail, least = 0.0, num + 1
+    while least > 0:
+        at = least - 1
+        tail += math.comb(num, at) * chance**at * _HIGH ** (num - at) if at <= num else 0.0
+        if tail * slots >= _BY_CHANCE:
+            break
+        least = at
+    return max(least, 4)
 
 
 def _usual_error(upper: NDArray[np.float64], threshold: float) -> UsualError:

@@ -451,3 +451,10 @@ def test_a_problem_of_a_flag_names_the_flag(tmp_path: Path) -> None:
 )
 def test_wrong_brackets_are_explained(tmp_path: Path, text: str, found: str) -> None:
     assert found in problems(tmp_path, GOOD + text)
+
+
+def test_switched_off_evidence_and_special_days_become_rules(tmp_path: Path) -> None:
+    text = GOOD + "[evidence]\nseason = false\n[calendar]\nholidays = [2026-12-25]\non_holidays = 'muted'\n"
+    rules = rules_of(load_config(write(tmp_path, text + "saturdays = ['2026-12-24']\n")))
+    assert rules.without == ("season",)
+    assert rules.special_days == (("2026-12-24", 5), ("2026-12-25", -1))
