@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.season import DAY_SECONDS, Calendar, Season, UsualError
 from detector.artifact.spec import Artifact
+from detector.calibration.mode_factors import factor_of
 from detector.calibration.recalibrate import recalibrated
 from detector.scoring.context.profile import WeekClock
 from detector.scoring.context.usual_error import UsualErrors
@@ -90,7 +91,7 @@ def _peaks(artifact: Artifact, history: History, clock: WeekClock, slots: int) -
     most = _MOST_ROWS // max(1, len({one.series for one in history.segments}))
     segments = _newest(history.segments, most)
     found = held_out_statistics(artifact, history, segments)
-    error = np.log(np.maximum(_errors(artifact, found.final), 1e-300))
+    error = np.log(np.maximum(_errors(artifact, found), 1e-300))
     known = np.isfinite(error)
     if not known.any():
         return None
@@ -117,9 +118,14 @@ def _newest(segments: tuple[Segment, ...], most: int) -> tuple[Segment, ...]:
     return tuple(reversed(found))
 
 
-def _errors(artifact: Artifact, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
-    members = artifact.spec.members
-    return EnsembleError(members, [member.settled for member in members]).errors(statistics)
+def _errors(artifact: Artifact, held_out: HeldOut) -> NDArray[np.float64]:
+    """Return the error of each row by the measure of its mode of operation, float64 [n]."""
+    members, modes = artifact.spec.members, artifact.spec.modes
+    errors = EnsembleError(members, [member.settled for member in members]).errors(held_out.final)
+    if modes is None or held_out.group is None:
+        return errors
+    scaled: NDArray[np.float64] = errors / factor_of(modes, held_out.group)
+    return scaled
 
 
 def _times(history: History, segments: tuple[Segment, ...], rows: HeldOut) -> NDArray[np.int64]:
@@ -211,7 +217,7 @@ def _recalibrated(
     if num > len(held_out.row) or not np.array_equal(kept["segment"], held_out.segment[-num:]):
         return artifact
     factor = UsualErrors(season).factor(_times(history, segments, held_out))[-num:]
-    errors = _errors(artifact, held_out.final)[-num:] / factor
+    errors = _errors(artifact, held_out)[-num:] / factor
     changed = {**kept, "error": errors}
     if "fresh" in kept:
         changed["fresh"] = kept["fresh"] / factor

@@ -81,10 +81,14 @@ def _logarithms(network: EnsembleMember, x_NWC: NDArray[np.float32]) -> NDArray[
 
 
 def _scale_to(whole: NDArray[np.float64], holed: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return factor and offset of each statistic, float64 [2, K]. The factor is at most 1."""
+    """Return factor and offset of each statistic, float64 [2, K]. The factor is at most 1.
+
+    Where the holed windows have no cell, as of a channel that is never judged, nothing is changed.
+    """
     (middle, high), (middle_holed, high_holed) = (
         np.quantile(one, [0.5, _HIGH], axis=0) for one in (whole, holed)
     )
     spread = np.maximum(high - middle, _SMALL_SPREAD)
     factor = np.minimum(spread / np.maximum(high_holed - middle_holed, _SMALL_SPREAD), 1.0)
-    return np.stack([factor, high - factor * high_holed])
+    found = np.stack([factor, high - factor * high_holed])
+    return np.where(np.isfinite(found).all(axis=0), found, np.array([[1.0], [0.0]]))
