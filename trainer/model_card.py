@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from detector.artifact.drift import drift_section
 from detector.artifact.laws import laws_section
 from detector.artifact.reference import least_history
 from detector.artifact.spec import Artifact, Spec
@@ -27,7 +28,7 @@ are from predicted ones; 1.0 is the threshold.
 | seed | {seed} |
 
 {found}
-{own_scales}{laws}## Left out of the history
+{own_scales}{laws}{drift}## Left out of the history
 
 {omissions}
 
@@ -80,6 +81,7 @@ def model_card(spec: Spec) -> str:
         budget=read_budget(spec.threshold.alarm_budget).false_alarms,
         found=found_section(spec),
         own_scales=_own_scales(spec),
+        drift=drift_section(spec.drift, spec.channel_names),
         laws=laws_section(spec.channel_names, [channel.law for channel in spec.channels]),
         notes="".join(f"- In training, {note}.\n" for note in training.get("notes", ())),
         **{name: value for name, value in training.items() if name != "notes"},

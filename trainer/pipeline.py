@@ -32,6 +32,7 @@ from trainer.calibrate import (
     with_sentinels,
 )
 from trainer.config import TrainConfig
+from trainer.context.fit_drift import fit_drift
 from trainer.context.laws import laws_of
 from trainer.data.channel_holes import channel_holes
 from trainer.data.channel_statistics import channel_statistics
@@ -249,6 +250,7 @@ def _calibrated(
     reference = fit_reference(artifact.spec, history)
     training = {**record, "notes": notes} if notes else record
     spec = replace(artifact.spec, training=training, reference=reference)
+    spec = replace(spec, drift=fit_drift(spec, history))
     table = artifact.calibration | residual_columns(spec, residuals)
     artifact = sensed(replace(artifact, spec=spec, calibration=table), history, segments)
     return replace(artifact, card=model_card(artifact.spec))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from connectors.names import channels_fault
+from detector.artifact.drift import check_drift
 from detector.artifact.laws import LAWS
 from detector.artifact.reference import check_reference
 
@@ -41,7 +42,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "long_rows": (1e-9, _MOST),
 }
 """Least and greatest allowed value of every number that scoring uses. NaN is never allowed."""
-_FREE = {"hyperparameters", "parameters", "training", "intervals", "own_scales", "reference"}
+_FREE = {"hyperparameters", "parameters", "training", "intervals", "own_scales", "reference", "drift"}
 """Fields without these bounds: families check their hyperparameters, and people read the others.
 
 Those by series are checked apart, since a series may have any name."""
@@ -65,9 +66,6 @@ def check_description(spec: Mapping[str, Any]) -> None:
             raise ValueError(f"the interval of series {series!r:.40} is {interval}; it must be 1 to {most:g}")
     if not all(math.isfinite(value) for channel in spec["channels"] for value in channel["sentinels"]):
         raise ValueError("sentinels must be finite numbers")
-    laws = {channel["law"] for channel in spec["channels"]}
-    if not laws <= LAWS:
-        raise ValueError(f"law must be one of {', '.join(sorted(LAWS))}, found {laws!r:.80}")
     channels = [channel["name"] for channel in spec["channels"]]
     fault = channels_fault(channels)
     if fault is not None:
@@ -75,11 +73,21 @@ def check_description(spec: Mapping[str, Any]) -> None:
     _check_own_scales(spec["own_scales"], channels)
     if spec["reference"] is not None:
         check_reference(spec["reference"], len(channels))
+    _check_context(spec)
     num_statistics = 1 if len(channels) == 1 else 2
     for member in spec["members"]:
         for kind in ("settled", "fresh"):
             if len(member[kind]) != num_statistics:
                 raise ValueError(f"a member has {len(member[kind])} {kind} levels, needed {num_statistics}")
+
+
+def _check_context(spec: Mapping[str, Any]) -> None:
+    """Refuse a law that is not known, and a drift that does not fit the channels."""
+    laws = {channel["law"] for channel in spec["channels"]}
+    if not laws <= LAWS:
+        raise ValueError(f"law must be one of {', '.join(sorted(LAWS))}, found {laws!r:.80}")
+    if spec["drift"] is not None:
+        check_drift(spec["drift"], len(spec["channels"]))
 
 
 def _check_numbers(described: Any) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.drift import Drift
 from detector.artifact.reference import Reference
 
 if TYPE_CHECKING:
@@ -189,6 +190,7 @@ class Spec:
     own_scales   series -> its own centres and scales; empty where the common ones of `channels` fit all
     sampled      series of each stretch of the artifact's sample; empty where no series has its own scales
     reference    what each channel should be, given the others; None in older artifacts
+    drift        the slow level of each channel; None where the history is too short
 
     Sizes in `detectable` and the bands of `channels` belong to the common scale. In a series with its own
     scale of the channel they change in proportion to it (`scales_of`).
@@ -213,6 +215,7 @@ class Spec:
     own_scales: dict[str, tuple[OwnScale, ...]] = field(default_factory=dict)
     sampled: tuple[str, ...] = ()
     reference: Reference | None = None
+    drift: Drift | None = None
 
     def __repr__(self) -> str:
         return f"Spec(name={self.name!r}, {_summary(self)})"

@@ -34,6 +34,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from detector.artifact.bounds import check_description
+from detector.artifact.drift import drift_from
 from detector.artifact.modules import build_members
 from detector.artifact.reference import reference_from
 from detector.artifact.spec import (
@@ -195,6 +196,7 @@ def _spec_from(raw: Any, path: Path) -> Spec:
                 "own_scales": _own_scales_from(raw.get("own_scales", {})),
                 "sampled": tuple(raw.get("sampled", ())),
                 "reference": reference_from(raw.get("reference")),
+                "drift": drift_from(raw.get("drift")),
                 "absent": {series: tuple(names) for series, names in dict(raw.get("absent", {})).items()},
             }
         )

@@ -120,7 +120,10 @@ def a_first_move(seed: int) -> list[Check]:
     beside, without = replays["beside"].score, replays["without"].score
     strong = without > 1.1
     differ = float(np.abs(beside[strong] - without[strong]).max(initial=0.0))
-    return [*checks, Check("a fault beside it keeps its score", bool(strong.any()) and differ == 0.0, f"{differ}")]
+    return [
+        *checks,
+        Check("a fault beside it keeps its score", bool(strong.any()) and differ == 0.0, f"{differ}"),
+    ]
 
 
 @case("what was accepted alarms for ever")

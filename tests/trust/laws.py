@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ PUMP = ("flow", "pressure", "power", "vibration", "belt_speed", "bearing")
 FLOW, PRESSURE, POWER, VIBRATION, BELT, BEARING = range(len(PUMP))
 WHITE = ("a", "b", "c")
 SWITCHES = tuple(f"switch-{at}" for at in range(8))
+WIDE_12, WIDE_30 = (tuple(f"channel-{at}" for at in range(num)) for num in (12, 30))
 LIVELY = 250
 _PAD = 200
 
@@ -88,9 +90,23 @@ def _switches(seed: int, hour: int, machine: str, rows: Rows) -> Values:
     return np.stack([one & lively for one in drawn], axis=1).astype(np.float64)
 
 
+def _wide(num: int, seed: int, hour: int, machine: str, rows: Rows) -> Values:
+    """Return many channels that follow three loads with a memory; the noise has a spread of 1."""
+    draws, every = Draws(seed, machine), Draws(seed, "all machines")
+    loads = np.stack([draws.smooth(f"load-{at}", rows, hour) for at in range(3)], axis=1)
+    weights = np.array(
+        [[every.constant(f"weight-{at}-{of}", 3.0, 0.5) for at in range(num)] for of in range(3)]
+    )
+    weights[1] *= np.where(np.arange(num) % 2, 1.0, -1.0)
+    noise = np.stack([draws.white(f"noise-{at}", rows) for at in range(num)], axis=1)
+    return 20.0 + loads @ weights + 0.5 * loads[:, :1] ** 2 * (np.arange(num) % 3 == 0) + noise
+
+
 LAWS = {
     "pump": Law(_pump, PUMP),
     "white": Law(_white, WHITE),
     "fleet": Law(_fleet, ("x", "y"), 40, 400, 1_800, 6),
+    "wide-12": Law(partial(_wide, 12), WIDE_12, 1, 3_000, window=8),
+    "wide-30": Law(partial(_wide, 30), WIDE_30, 1, 3_000, window=8),
     "switches": Law(_switches, SWITCHES, 1, 1_000, 60, 16),
 }

@@ -10,13 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.trust import count_cases
-from tests.trust.decided_cases import CASES, Case
+from tests.trust.every_case import CASES, Case
 from trainer.progress import reporting
 
 PAGE = Path(__file__).parents[2] / "docs" / "trust.md"
-MORE_CASES = (count_cases,)
-"""Modules that list further cases when they are imported."""
 START, END = "<!-- trust -->\n", "<!-- end -->"
 
 

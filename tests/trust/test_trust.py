@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.trust.cases import most_allowed
-from tests.trust.decided_cases import CASES, Case, Check
+from tests.trust.every_case import CASES, Case, Check
 from tests.trust.table import END, PAGE, START, main, row, table, written
 
 _FAST, _ALL = 2, 8

@@ -17,29 +17,12 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray
-from detector.scoring.context.spoken import Spoken
+from detector.scoring.context.drift import DriftEvidence
+from detector.scoring.context.spoken import ScaledRows, Spoken
 from detector.scoring.kinds import SWITCHES, Kind
 from detector.scoring.lasting.evidence import LastingEvidence, RowEvidence
 from detector.scoring.overlap import RowOutput
 from detector.scoring.series_scales import SeriesScales
-
-
-@dataclass(frozen=True, slots=True)
-class ScaledRows:
-    """Hold n final rows, sorted by slot and row, as evidence sees them.
-
-    slot      int32 [n], the series
-    row       int64 [n], row numbers
-    start_ns  int64 [n], start of each row
-    scaled    float32 [n, C], in the units of the model, NaN where no credible value came
-    alarm     bool [n], the row alarms by its score
-    """
-
-    slot: NDArray[np.int32]
-    row: NDArray[np.int64]
-    start_ns: NDArray[np.int64]
-    scaled: NDArray[np.float32]
-    alarm: NDArray[np.bool_]
 
 
 class ContextEvidence(Protocol):
@@ -164,4 +147,4 @@ class Evidences:
 
 def context_of(spec: Spec) -> tuple[ContextEvidence, ...]:
     """Return a part for each kind of context that the model learnt, in the order of the kinds."""
-    return ()
+    return () if spec.drift is None else (DriftEvidence(spec.drift, spec),)

@@ -15,6 +15,24 @@ from detector.scoring.kinds import Kind
 
 
 @dataclass(frozen=True, slots=True)
+class ScaledRows:
+    """Hold n final rows, sorted by slot and row, as evidence sees them.
+
+    slot      int32 [n], the series
+    row       int64 [n], row numbers
+    start_ns  int64 [n], start of each row
+    scaled    float32 [n, C], in the units of the model, NaN where no credible value came
+    alarm     bool [n], the row alarms by its score
+    """
+
+    slot: NDArray[np.int32]
+    row: NDArray[np.int64]
+    start_ns: NDArray[np.int64]
+    scaled: NDArray[np.float32]
+    alarm: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
 class Spoken:
     """Hold what one kind of evidence says of n rows.
 
@@ -69,7 +87,8 @@ def loudest(score: NDArray[np.float64], threshold: NDArray[np.float64], spoken: 
         counts = one.paged & known
         paged = paged | counts
         height = np.nan_to_num(value, nan=0.0)
-        speaks = np.where(counts, 1e6 + height, np.where(height > 1.0, height, 0.0))
+        first = 2e6 if one.kind == Kind.DRIFT else 1e6  # what is slow explains what is small
+        speaks = np.where(counts, first + height, np.where(height > 1.0, height, 0.0))
         kind[speaks > loudness] = int(one.kind)
         loudness = np.maximum(loudness, speaks)
     return Loudest(cumulative, paged, kind)

@@ -146,8 +146,8 @@ def test_another_budget_moves_the_threshold_and_keeps_the_weights() -> None:
     assert strict.spec.threshold.value > loose.spec.threshold.value
     assert strict.spec.threshold.alarm_budget == "1/month"
     assert strict.module is artifact.module
-    # 10 a day of one-minute rows: the error exceeded about once in 144 rows of independent noise.
-    assert loose.spec.threshold.value == pytest.approx(np.log(144), rel=0.15)
+    # The score has half of 10 a day of one-minute rows: once in 288 rows of independent noise.
+    assert loose.spec.threshold.value == pytest.approx(np.log(288), rel=0.15)
 
 
 def test_an_artifact_without_held_out_errors_is_refused() -> None:

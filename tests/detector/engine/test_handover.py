@@ -95,14 +95,18 @@ def test_the_usual_level_is_the_same_in_the_units_of_another_model(
 
 
 @pytest.mark.parametrize("by_reload", [True, False])
-def test_lasting_evidence_of_another_reference_is_discarded(by_reload: bool) -> None:
-    readings = levels(100, 2.0, num=300)
+@pytest.mark.parametrize("center", [10.0, 12.0], ids=["the fault lasts", "the level is normal"])
+def test_lasting_evidence_goes_on_under_another_reference_as_its_rows_decide(
+    center: float, by_reload: bool
+) -> None:
+    readings = levels(100, 2.0, num=900)
     engine = engine_of(centred(10.0, 1.0, **EVERYTHING))
     before = engine.step(part(readings, 0, 200)).verdicts.cumulative
     assert np.nanmax(before) > 1
-    engine = handed_over(engine, centred(12.0, 1.0, **EVERYTHING), by_reload)
-    first = engine.step(part(readings, 200, 206)).verdicts.cumulative
-    assert np.nanmax(np.nan_to_num(first)) < 1
+    engine = handed_over(engine, centred(center, 1.0, **EVERYTHING), by_reload)
+    after = engine.step(part(readings, 200, 900)).verdicts.cumulative
+    assert np.nanmax(after[:20]) > 1, "nothing ends by the handover itself"
+    assert (np.nanmax(after[-50:]) > 1) == (center == 10.0)
 
 
 def test_nothing_is_left_of_a_series_that_was_dropped() -> None:
