@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from detector.artifact.drift import drift_section
 from detector.artifact.laws import laws_section
 from detector.artifact.mode_words import modes_section, proposal_line
 from detector.artifact.reference import least_history
@@ -29,7 +30,7 @@ are from predicted ones; 1.0 is the threshold.
 | seed | {seed} |
 
 {found}
-{clock}{own_scales}{modes}{laws}## Left out of the history
+{clock}{own_scales}{modes}{laws}{drift}## Left out of the history
 
 {omissions}
 
@@ -84,6 +85,7 @@ def model_card(spec: Spec) -> str:
         clock=clock_section(spec),
         own_scales=_own_scales(spec),
         modes=modes_section(spec),
+        drift=drift_section(spec.drift, spec.channel_names),
         laws=laws_section(spec.channel_names, [channel.law for channel in spec.channels]),
         notes="".join(f"- In training, {note}.\n" for note in training.get("notes", ())),
         **{name: value for name, value in training.items() if name not in ("notes", "proposed_modes")},

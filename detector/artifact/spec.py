@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.drift import Drift
 from detector.artifact.modes import Modes
 from detector.artifact.reference import Reference
 from detector.artifact.season import Season
@@ -193,6 +194,7 @@ class Spec:
     reference    what each channel should be, given the others; None in older artifacts
     season       what is usual at each time of day and week; None where the history shows no season
     modes        modes of operation; None where there are none
+    drift        the slow level of each channel; None where the history is too short
 
     Sizes in `detectable` and the bands of `channels` belong to the common scale. In a series with its own
     scale of the channel they change in proportion to it (`scales_of`).
@@ -219,6 +221,7 @@ class Spec:
     reference: Reference | None = None
     season: Season | None = None
     modes: Modes | None = None
+    drift: Drift | None = None
 
     def __repr__(self) -> str:
         return f"Spec(name={self.name!r}, {_summary(self)})"

@@ -34,6 +34,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from detector.artifact.bounds import check_description
+from detector.artifact.drift import drift_from
 from detector.artifact.modes import check_modes, modes_from
 from detector.artifact.modules import build_members
 from detector.artifact.reference import reference_from
@@ -199,6 +200,7 @@ def _spec_from(raw: Any, path: Path) -> Spec:
                 "reference": reference_from(raw.get("reference")),
                 "season": season_from(raw.get("season")),
                 "modes": modes_from(raw.get("modes")),
+                "drift": drift_from(raw.get("drift")),
                 "absent": {series: tuple(names) for series, names in dict(raw.get("absent", {})).items()},
             }
         )

@@ -190,7 +190,7 @@ class Lifecycle:
             series=series,
             state="firing",
             reason=reason,
-            severity=self._severity(float(rows.strength[row])),
+            severity=_severity(self.rules, float(rows.strength[row])),
             start_ns=start_ns,
             opened_ns=at_ns,
             end_ns=None,
@@ -217,13 +217,14 @@ class Lifecycle:
             track.last_loud_ns = at_ns
         else:
             track.quiet += 1
-        if self._is_quiet(track, incident, at_ns):
+        if _is_quiet(self.rules, track, incident, at_ns):
             track.incident = replace(incident, state="resolved", end_ns=track.last_loud_ns, ending="over")
             track.resolved_ns = at_ns if self.rules.cooldown_ns else None
             return "resolved"
         if rows.held[row]:
             return None
-        severity = max(incident.severity, self._severity(float(rows.strength[row])), key=_SEVERITIES.index)
+        track.incident = incident = _named(incident, verdicts, rows, row)
+        severity = _higher(incident.severity, _severity(self.rules, float(rows.strength[row])))
         if severity != incident.severity:
             track.incident = replace(incident, severity=severity)
         if score > incident.peak_score:
@@ -234,16 +235,6 @@ class Lifecycle:
                 incident, severity=severity, peak_score=score, peak_ns=at_ns, channels=channels
             )
         return "escalated" if severity != incident.severity else None
-
-    def _is_quiet(self, track: Track, incident: Incident, at_ns: int) -> bool:
-        """Return whether the incident is over. A flapping one must be quiet for the whole flap window."""
-        if track.quiet < self.rules.quiet_rows:
-            return False
-        flaps = incident.flapping and self.rules.flap_incidents > 0
-        return not flaps or at_ns - track.last_loud_ns >= self.rules.flap_window_ns
-
-    def _severity(self, strength: float) -> Severity:
-        return "critical" if strength >= self.rules.critical_score else "warning"
 
     def _evidence(self, verdicts: Verdicts, row: int) -> tuple[ChannelEvidence, ...]:
         return _evidence_at(self.scored_by, self.rules.top_channels, verdicts, row)
@@ -276,6 +267,29 @@ def _evidence_at(scored_by: ScoredBy, most: int, verdicts: Verdicts, row: int) -
             )
         )
     return tuple(found)
+
+
+def _severity(rules: IncidentRules, strength: float) -> Severity:
+    return "critical" if strength >= rules.critical_score else "warning"
+
+
+def _is_quiet(rules: IncidentRules, track: Track, incident: Incident, at_ns: int) -> bool:
+    """Return whether the incident is over. A flapping one must be quiet for the whole flap window."""
+    if track.quiet < rules.quiet_rows:
+        return False
+    flaps = incident.flapping and rules.flap_incidents > 0
+    return not flaps or at_ns - track.last_loud_ns >= rules.flap_window_ns
+
+
+def _higher(one: Severity, other: Severity) -> Severity:
+    return max(one, other, key=_SEVERITIES.index)
+
+
+def _named(incident: Incident, verdicts: Verdicts, rows: FilteredRows, row: int) -> Incident:
+    """Return the incident; small departures that prove to be a slow drift are offered again as such."""
+    if rows.bad[row] and incident.reason == "cumulative" and _reason(verdicts, row) == "drift":
+        return replace(incident, reason="drift", lasting_ns=None)
+    return incident
 
 
 def _holding(rows: FilteredRows, row: int) -> Suppression | None:

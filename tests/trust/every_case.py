@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from tests.trust import clean_cases, count_cases, decided_cases, mode_cases, season_cases, wide_cases
+from tests.trust import (
+    clean_cases,
+    count_cases,
+    decided_cases,
+    drift_cases,
+    mode_cases,
+    season_cases,
+    wide_cases,
+)
 from tests.trust.cases import CASES, Case, Check
 
-MODULES = (clean_cases, count_cases, decided_cases, mode_cases, wide_cases, season_cases)
+MODULES = (clean_cases, count_cases, decided_cases, drift_cases, mode_cases, season_cases, wide_cases)
 
 __all__ = ["CASES", "MODULES", "Case", "Check"]

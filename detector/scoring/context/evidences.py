@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from detector.artifact.season import Calendar
 from detector.artifact.spec import PageLimit, Spec
 from detector.rows.series_arrays import SeriesArray
+from detector.scoring.context.drift import DriftEvidence
 from detector.scoring.context.modes import ModeRules, RowModes
 from detector.scoring.context.season import SeasonEvidence
 from detector.scoring.context.spoken import ScaledRows, Spoken
@@ -182,4 +183,6 @@ def context_of(spec: Spec) -> tuple[ContextEvidence, ...]:
     found: list[ContextEvidence] = []
     if spec.season is not None and spec.season.sums is not None:
         found.append(SeasonEvidence(spec.season, shared_limit(spec)))
+    if spec.drift is not None:
+        found.append(DriftEvidence(spec.drift, spec))
     return tuple(found)

@@ -90,7 +90,8 @@ def loudest(score: NDArray[np.float64], threshold: NDArray[np.float64], spoken: 
         counts = one.paged & heard
         paged = paged | counts
         height = np.nan_to_num(value, nan=0.0)
-        speaks = np.where(counts, 1e6 + height, np.where(height > 1.0, height, 0.0))
+        first = 2e6 if one.kind == Kind.DRIFT else 1e6  # what is slow explains what is small
+        speaks = np.where(counts, first + height, np.where(height > 1.0, height, 0.0))
         kind[speaks > loudness] = int(one.kind)
         loudness = np.maximum(loudness, speaks)
     return Loudest(cumulative, paged, kind)

@@ -1,0 +1,232 @@
+"""Slow drift: the means of blocks of a quarter of a day against the level of the history.
+
+Adaptation and windows follow what is slow. This level is frozen. The mean of a block departs from the mean of
+its series and from what its quarter of the day usually has. Departures add up over blocks as small departures
+do over rows (`detector.scoring.lasting.paged_sums`). A block speaks from its end to the end of the next one.
+
+All sums are whole numbers, so they do not depend on how the rows are cut into calls.
+
+Letters: n rows, C channels, g groups of rows (of one series and block), m blocks that ended, k series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.artifact.drift import BLOCK_NS, QUARTERS, Drift
+from detector.artifact.spec import PageLimit, Spec
+from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
+from detector.scoring.context.spoken import ScaledRows, Spoken
+from detector.scoring.kinds import Kind
+from detector.scoring.lasting.paged_sums import PagedSums
+
+_FIXED = float(1 << 20)
+_LIMIT = 64.0
+_LEAST_SHARE = 0.5
+_NO_BLOCK = -(1 << 62)
+_UNKNOWN = 0
+_RELEARNT_BLOCKS = 8
+"""After an acceptance so many blocks show what is usual now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """Hold blocks that ended, sorted by series and time.
+
+    slot   int32 [m]
+    block  int64 [m], number of the block
+    group  int64 [m], the group of rows that begins with what the block says
+    sums   int64 [m, C]
+    counts int64 [m, C]
+    """
+
+    slot: NDArray[np.int32]
+    block: NDArray[np.int64]
+    group: NDArray[np.int64]
+    sums: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+class DriftEvidence:
+    """Keep the slow drift of every series. Not thread-safe.
+
+    Args:
+        drift: What the training learnt.
+        spec: The model; its intervals and page limit are used.
+    """
+
+    def __init__(self, drift: Drift, spec: Spec) -> None:
+        num = len(drift.unit)
+        self._usual, self._unit = np.array(drift.usual), np.array(drift.unit)
+        self._used = np.array(drift.limits.threshold) > 0
+        self._levels = np.array([(0.0,) * num, *drift.levels.values()])
+        self._numbers = {series: number for number, series in enumerate(drift.levels, 1)}
+        least = [spec.interval_ns, *(spec.interval_of(series) for series in drift.levels)]
+        self._least = _LEAST_SHARE * BLOCK_NS / np.array(least, np.float64)
+        self._sums = PagedSums(drift.limits, _limit_of(spec.threshold.limit, spec.interval_ns))
+        self._number = SeriesArray((), np.int32, _UNKNOWN)
+        self._block = SeriesArray((), np.int64, _NO_BLOCK)
+        self._total, self._count = (SeriesArray((num,), np.int64, 0) for _ in range(2))
+        self._said = SeriesArray((), np.float64, np.nan)
+        self._paged = SeriesArray((), np.bool_, False)
+        self._departed = SeriesArray((num,), np.float64, np.nan)
+        self._left = SeriesArray((), np.int64, 0)
+        self._moved = SeriesArray((num,), np.float64, 0.0)
+
+    def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
+        """Look up the levels of new series, by their numbers, int32 [n], and names."""
+        if len(slots):
+            self._reserve(slots)
+            self._number.data[slots] = [self._numbers.get(name, _UNKNOWN) for name in names]
+
+    def add(self, rows: ScaledRows) -> Spoken:
+        """Add the next final rows, and return what drift says of them."""
+        slot = rows.slot
+        if len(slot) == 0:
+            return Spoken(Kind.DRIFT, np.empty(0), np.zeros(0, np.bool_))
+        self._reserve(slot)
+        block = rows.start_ns // BLOCK_NS
+        groups = starts_of(slot, block)
+        ended = self._follow(slot[groups], block[groups], *_totals(rows.scaled, groups))
+        lengths = lengths_of(groups, len(slot))
+        said, paged, departed = self._judged(slot[groups], ended)
+        level = self._levels[self._number.data[slot]] + self._usual[block % QUARTERS]
+        expected = level + self._moved.data[slot] * self._unit
+        blame = np.repeat(np.square(np.nan_to_num(departed, nan=0.0)) * self._used, lengths, axis=0)
+        return Spoken(Kind.DRIFT, np.repeat(said, lengths), np.repeat(paged, lengths), blame, expected)
+
+    def accept(self, slot: int) -> None:
+        """Learn the level of a series again from its next blocks: it was accepted."""
+        one = np.array([slot], np.int32)
+        self._reserve(one)
+        self._sums.reset(one)
+        for array in (self._block, self._total, self._count, self._said, self._paged, self._departed):
+            array.reset(one)
+        self._moved.reset(one)
+        self._left.data[slot] = _RELEARNT_BLOCKS
+
+    def restart(self, slots: NDArray[np.int32]) -> None:
+        """Continue these series with other row numbers; the block that has begun is left out."""
+        self._sums.restart(slots)
+        for array in (self._block, self._total, self._count):
+            array.reset(slots)
+
+    def drop(self, slots: NDArray[np.int32]) -> None:
+        """Forget these series."""
+        self._number.reset(slots)
+        self._sums.drop(slots)
+        for array in self._kept():
+            array.reset(slots)
+
+    def arrays(self) -> list[SeriesArray]:
+        """Return every array over series that this object keeps, in the order of the snapshot's cells."""
+        return [*self._kept(), *self._sums.arrays()]
+
+    def _kept(self) -> tuple[SeriesArray, ...]:
+        begun = (self._block, self._total, self._count)
+        return *begun, self._said, self._paged, self._departed, self._left, self._moved
+
+    def _follow(
+        self,
+        slot: NDArray[np.int32],
+        block: NDArray[np.int64],
+        sums: NDArray[np.int64],
+        counts: NDArray[np.int64],
+    ) -> _Ended:
+        """Add groups of rows, [g] or [g, C] each, to the blocks that have begun; return those that ended."""
+        first = starts_of(slot)
+        present = slot[first]
+        kept = self._block.data[present]
+        on = np.flatnonzero(kept == block[first])
+        sums[first[on]] += self._total.data[present[on]]
+        counts[first[on]] += self._count.data[present[on]]
+        over = np.flatnonzero((kept != block[first]) & (kept != _NO_BLOCK))
+        goes_on = np.ones(len(slot), np.bool_)
+        last = first + lengths_of(first, len(slot)) - 1
+        goes_on[last] = False
+        inside = np.flatnonzero(goes_on)
+        group = np.concatenate([first[over], inside + 1])
+        order = np.argsort(group, kind="stable")
+        parts = (
+            (present[over], slot[inside]),
+            (kept[over], block[inside]),
+            (self._total.data[present[over]], sums[inside]),
+            (self._count.data[present[over]], counts[inside]),
+        )
+        of_slot, of_block, of_sums, of_counts = (np.concatenate(part)[order] for part in parts)
+        self._block.data[present], self._total.data[present] = block[last], sums[last]
+        self._count.data[present] = counts[last]
+        return _Ended(of_slot, of_block, group[order], of_sums, of_counts)
+
+    def _judged(
+        self, slot: NDArray[np.int32], ended: _Ended
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+        """Return evidence [g], whether it counts [g] and departures [g, C] of each group of rows."""
+        said, paged = self._said.data[slot], self._paged.data[slot]
+        departed = self._departed.data[slot]
+        if len(ended.slot) == 0:
+            return said, paged, departed
+        departure = self._departures(ended)
+        nothing = np.zeros(len(ended.slot), np.bool_)
+        added = self._sums.add(ended.slot, ended.block, departure, nothing, nothing)
+        newest = np.full(len(slot), -1)
+        newest[ended.group] = np.arange(len(ended.group))
+        newest = np.maximum.accumulate(newest)
+        mine = (newest >= 0) & (ended.slot[newest] == slot)
+        at = newest[mine]
+        said[mine], paged[mine], departed[mine] = added.cumulative[at], added.paged[at], departure[at]
+        last = starts_of(ended.slot) + lengths_of(starts_of(ended.slot), len(ended.slot)) - 1
+        whose = ended.slot[last]
+        self._said.data[whose], self._paged.data[whose] = added.cumulative[last], added.paged[last]
+        self._departed.data[whose] = departure[last]
+        return said, paged, departed
+
+    def _departures(self, ended: _Ended) -> NDArray[np.float64]:
+        """Return how far the blocks depart, in units, float64 [m, C]; NaN where unknown."""
+        number = self._number.data[ended.slot]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = ended.sums / (ended.counts * _FIXED)
+        departure: NDArray[np.float64] = mean - self._levels[number] - self._usual[ended.block % QUARTERS]
+        departure = departure / self._unit
+        few = ended.counts < self._least[number][:, None]
+        departure[few | (number == _UNKNOWN)[:, None]] = np.nan
+        for at in np.flatnonzero(self._left.data[ended.slot] > 0).tolist():
+            self._learn(int(ended.slot[at]), departure[at])
+        moved: NDArray[np.float64] = departure - self._moved.data[ended.slot]
+        return moved
+
+    def _learn(self, slot: int, departure: NDArray[np.float64]) -> None:
+        """Learn the usual departure of a series from one block after its level was accepted."""
+        if np.isnan(departure).all() or self._left.data[slot] == 0:
+            return
+        seen = _RELEARNT_BLOCKS - int(self._left.data[slot])
+        moved = self._moved.data[slot]
+        self._moved.data[slot] += np.where(np.isnan(departure), 0.0, departure - moved) / (seen + 1)
+        self._left.data[slot] -= 1
+        departure[:] = np.nan
+
+    def _reserve(self, slots: NDArray[np.int32]) -> None:
+        for array in (self._number, *self._kept()):
+            array.reserve(int(slots.max(initial=-1)) + 1)
+
+
+def _totals(
+    scaled: NDArray[np.float32], groups: NDArray[np.intp]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return sums, in millionths, and numbers of the known values of each group, int64 [g, C] each."""
+    known = ~np.isnan(scaled)
+    values = np.clip(np.where(known, scaled, 0.0), -_LIMIT, _LIMIT).astype(np.float64)
+    fixed = np.rint(values * _FIXED).astype(np.int64)
+    return np.add.reduceat(fixed, groups), np.add.reduceat(known, groups, dtype=np.int64)
+
+
+def _limit_of(limit: PageLimit | None, interval_ns: int) -> PageLimit | None:
+    """Return the page limit of blocks instead of rows."""
+    if limit is None:
+        return None
+    a_block = limit.alarms_a_row * BLOCK_NS / interval_ns
+    return PageLimit(a_block, limit.rise, limit.forgiveness, limit.long_rows)

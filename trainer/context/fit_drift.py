@@ -1,0 +1,160 @@
+"""Learn the slow level of every channel, and how much the means of blocks wander about it.
+
+A block is a quarter of a day. What each quarter usually has is taken out, and so is the mean of the series.
+The unit of departures covers both how much single blocks scatter and how much two days together wander. Few
+blocks know the latter badly, so they allow more. The threshold follows from the long-run variance of the
+blocks, as for a Brownian motion (`detector.calibration.cumulative_threshold`).
+
+Letters: C channels, B blocks of one series.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.artifact.drift import BLOCK_NS, BUDGET_SHARE, LEAST_BLOCKS, QUARTERS, Drift
+from detector.artifact.spec import Spec
+from detector.artifact.sum_limits import SumLimits
+from detector.calibration.alarm_budget import rows_per_event
+from detector.calibration.cumulative_threshold import diffusion_threshold
+from detector.scoring.preprocessing import scale_rows
+from trainer.data.history import History, Segment, by_series
+
+_READ_ROWS = 1 << 16
+_LIMIT = 64.0
+_LONG = 8
+"""Blocks of two days: their means show how much the level wanders."""
+_LEAST_UNIT, _WANDER = 0.15, 1.5
+_ALLOWANCE, _LEAST_THRESHOLD, _PROOF_BLOCKS = 0.75, 6.0, 4
+_SPANS = (1, 4, 16)
+_CLIP = 3.0
+
+
+@dataclass(slots=True)
+class _Blocks:
+    """Hold the blocks of one series in the order of time: numbers [B] and means [B, C]; NaN: unknown."""
+
+    number: NDArray[np.int64]
+    mean: NDArray[np.float64]
+
+
+def fit_drift(spec: Spec, history: History) -> Drift | None:
+    """Return the slow level of a history, or None where no series has a week of blocks.
+
+    Args:
+        spec: The description of the model; its scales, intervals, laws and alarm budget are used.
+        history: The cleaned rows that the model learns from.
+    """
+    found = {series: _blocks_of(spec, history, own) for series, own in by_series(history.segments).items()}
+    known = {
+        series: blocks
+        for series, blocks in found.items()
+        if (~np.isnan(blocks.mean)).sum(axis=0).max(initial=0) >= LEAST_BLOCKS
+    }
+    if not known:
+        return None
+    levels = {series: _mean(blocks.mean) for series, blocks in known.items()}
+    away = {series: blocks.mean - levels[series] for series, blocks in known.items()}
+    usual = _usual(known, away)
+    left = [_without_usual(away[series], usual[blocks.number % QUARTERS]) for series, blocks in known.items()]
+    unit = _units(left)
+    moves = np.array([channel.law != "constant" for channel in spec.channels])
+    events = BUDGET_SHARE * BLOCK_NS / spec.interval_ns
+    events /= rows_per_event(spec.threshold.alarm_budget, spec.interval_ns) * len(spec.channels)
+    variance = _long_run([one / unit for one in left])
+    threshold = [
+        max(_LEAST_THRESHOLD, diffusion_threshold(one, _ALLOWANCE, events)) if used else 0.0
+        for one, used in zip(variance.tolist(), moves.tolist(), strict=True)
+    ]
+    num = len(spec.channels)
+    limits = SumLimits(
+        tuple(threshold), (_ALLOWANCE,) * num, (0.0,) * num, ((0.0,) * num,) * 5, _PROOF_BLOCKS
+    )
+    return Drift(
+        tuple(tuple(map(float, one)) for one in usual),
+        tuple(map(float, unit)),
+        limits,
+        {series: tuple(map(float, one)) for series, one in levels.items()},
+    )
+
+
+def _blocks_of(spec: Spec, history: History, segments: tuple[Segment, ...] | list[Segment]) -> _Blocks:
+    """Return the means of the blocks of one series that have half of their rows."""
+    series = segments[0].series
+    center, scale = spec.scales_of(series)
+    interval_ns = spec.interval_of(series)
+    total: dict[int, NDArray[np.float64]] = {}
+    for segment in segments:
+        for start in range(segment.position, segment.stop, _READ_ROWS):
+            values = scale_rows(
+                history.read(start, min(segment.stop, start + _READ_ROWS)), center, scale
+            ).astype(np.float64)
+            row = segment.row + start - segment.position + np.arange(len(values))
+            block = row * interval_ns // BLOCK_NS
+            first = np.flatnonzero(np.diff(block, prepend=block[0] - 1))
+            known = ~np.isnan(values)
+            inside = np.clip(np.where(known, values, 0.0), -_LIMIT, _LIMIT)
+            sums = np.add.reduceat(inside, first), np.add.reduceat(known.astype(np.float64), first)
+            for at, number in enumerate(block[first].tolist()):
+                one = np.stack([part[at] for part in sums])
+                total[number] = total[number] + one if number in total else one
+    numbers = np.array(sorted(total), np.int64)
+    both = np.stack([total[number] for number in numbers.tolist()])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = both[:, 0] / both[:, 1]
+    mean[both[:, 1] < 0.5 * BLOCK_NS / interval_ns] = np.nan
+    return _Blocks(numbers, mean)
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of the known values of each channel, float64 [C]; 0 where there is none."""
+    known = ~np.isnan(values)
+    mean: NDArray[np.float64] = np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return mean
+
+
+def _usual(known: dict[str, _Blocks], away: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return what each quarter of the day has beyond the mean of its series, float64 [4, C]."""
+    number = np.concatenate([blocks.number for blocks in known.values()]) % QUARTERS
+    every = np.concatenate(list(away.values()))
+    return np.stack([_mean(every[number == quarter]) for quarter in range(QUARTERS)])
+
+
+def _without_usual(away: NDArray[np.float64], usual: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what is left of blocks, enlarged by what their own part in the usual takes away."""
+    known = np.maximum((~np.isnan(away)).sum(axis=0), QUARTERS + 1)
+    left: NDArray[np.float64] = (away - usual) * np.sqrt(known / (known - QUARTERS))
+    return left
+
+
+def _units(left: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the unit of departures of each channel, float64 [C]."""
+    every = np.concatenate(left)
+    scatter = np.nan_to_num(np.sqrt(_mean(np.square(every))))
+    long = np.concatenate([_means(one, _LONG) for one in left])
+    few = 1.0 + 4.0 * len(left) / max(1, len(long))  # the mean of a series takes a part of the wander away
+    wander = _WANDER * few * np.sqrt(_mean(np.square(long)))
+    unit: NDArray[np.float64] = np.maximum(_LEAST_UNIT, np.maximum(scatter, wander))
+    return unit
+
+
+def _means(values: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+    """Return the means of groups of so many blocks, float64 [n, C]; NaN where half of one is unknown."""
+    groups = values[: len(values) // rows * rows].reshape(-1, rows, values.shape[1])
+    known = (~np.isnan(groups)).sum(axis=1)
+    total = np.where(np.isnan(groups), 0.0, groups).sum(axis=1)
+    return np.where(2 * known >= rows, total / np.maximum(known, 1), np.nan)
+
+
+def _long_run(departures: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return an upper estimate of the variance of sums of departures for each block, float64 [C]."""
+    largest = np.full(departures[0].shape[1], 0.1)
+    for rows in _SPANS:
+        means = np.concatenate([_means(np.clip(one, -_CLIP, _CLIP), rows) for one in departures])
+        if len(means) >= 2:
+            margin = 1.0 + 2.0 * (2.0 / len(means)) ** 0.5
+            largest = np.maximum(largest, margin * rows * _mean(np.square(means)))
+    return largest
