@@ -122,6 +122,7 @@ class RowScorer:
         evidence = None
         if self._lasting is not None:
             alarm = np.log(np.maximum(error, 1e-300)) > level
+            alarm &= ~np.any((rows.flags & DEPARTS) > 0, axis=1)  # the evidence of the channel is in alarm
             evidence = self._lasting.add(rows, (rows.flags & OUT_OF_RANGE) > 0, alarm)
         return self._verdicts(rows, error, level, evidence)
 
