@@ -1,4 +1,4 @@
-"""The laws that the values of a channel may follow, and what the model card says of them."""
+"""The laws that the values of a channel may follow, and their part of the model card."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from detector.engine.parts import Parts
 from detector.engine.rounds import PART_ROWS
-from detector.incidents.incident import MODEL_REASONS, Incident, IncidentEvent
+from detector.incidents.incident import LEVEL_REASONS, Incident, IncidentEvent
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.lasting.clean_past import CleanPast
 from detector.scoring.lasting.guilty import guilty
@@ -33,14 +33,14 @@ class CleanWindows:
         parts = self._parts
         acting = self._past.are_active(slots).copy()
         if parts.incidents.rules.clean_windows:
-            series = [one.series for one in parts.incidents.open if one.reason in MODEL_REASONS]
+            series = [one.series for one in parts.incidents.open if one.reason in LEVEL_REASONS]
             if series:
                 acting |= np.isin(slots, parts.series.of(series))
         return acting
 
     def wakes(self, event: IncidentEvent) -> bool:
         """Return whether an incident opened whose rows are to be cleaned."""
-        reasons = MODEL_REASONS if self._parts.incidents.rules.clean_windows else ()
+        reasons = LEVEL_REASONS if self._parts.incidents.rules.clean_windows else ()
         return event.kind == "opened" and event.incident.reason in reasons
 
     def act(
@@ -67,7 +67,7 @@ class CleanWindows:
         rules = self._parts.incidents.rules
         track = self._parts.incidents.track(self._parts.series.names[slot])
         incident = None if track is None else track.incident
-        if incident is None or incident.reason not in MODEL_REASONS or incident.is_rejected:
+        if incident is None or incident.reason not in LEVEL_REASONS or incident.is_rejected:
             return None
         return incident if rules.clean_windows else None
 

@@ -1,4 +1,4 @@
-"""Which windows end at new rows, and what every member of the ensemble says of them.
+"""Which windows end at new rows, and what every member of the ensemble gives for them.
 
 Letters: n rows, C channels, N windows.
 """

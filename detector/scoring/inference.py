@@ -138,10 +138,10 @@ def scored_by_both(
     window: int,
     span: int,
 ) -> WindowStatistics:
-    """Return the outputs for windows of which some rows were cleaned.
+    """Return the outputs for windows with rows that were cleaned.
 
     A row is judged by its own values after a clean past. One that departs is judged by the rows as they came
-    too, and the larger distances count: small departures of many rows add up within a window.
+    too, and the larger distances count. So small departures of many rows still add up within a window.
 
     Args:
         scorer: the member of the ensemble.

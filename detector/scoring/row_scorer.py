@@ -137,6 +137,7 @@ class RowScorer:
         else:
             level = self._page_level.levels(rows.slot, rows.row, np.log(np.maximum(error, 1e-300)))
         alarm = np.log(np.maximum(error, 1e-300)) > level + _CLEAR / self._sharpness
+        alarm &= ~np.any((rows.flags & DEPARTS) > 0, axis=1)  # the evidence of the channel is in alarm
         spoken = self.evidences.add(rows, (rows.flags & HOLE) > 0, alarm)
         return self._verdicts(rows, error, level, spoken, self._moves_in(rows, error))
 

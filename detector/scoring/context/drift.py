@@ -84,7 +84,7 @@ class DriftEvidence:
             self._number.data[slots] = [self._numbers.get(name, _UNKNOWN) for name in names]
 
     def add(self, rows: ScaledRows) -> Spoken:
-        """Add the next final rows, and return what drift says of them."""
+        """Add the next final rows, and return what drift finds in them."""
         slot = rows.slot
         if len(slot) == 0:
             return Spoken(Kind.DRIFT, np.empty(0), np.zeros(0, np.bool_))

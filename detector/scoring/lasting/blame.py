@@ -61,8 +61,8 @@ class HeldBlame:
     ) -> NDArray[np.float64]:
         """Return how much each channel is to blame, float64 [n, C], at least 0.
 
-        It adds the fall of the evidence of late, and the mean departures of the last rows: how large that of
-        the channel is, and how far all of them fall, as their mean. Channels that explain each other
+        It adds the fall of the evidence of late, and the mean departures of the last rows. These count by the
+        departure of the channel, and by how far all of them fall without it. Channels that explain each other
         fully have almost the same fall, so neither alone will do. What the
         windows see counts as far as the others do not explain the channel. The wrong rhythm of a channel that
         depends on no other is seen by windows alone.

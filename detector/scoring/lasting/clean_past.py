@@ -65,7 +65,7 @@ class CleanPast:
         self._raw = SeriesArray((length, num), np.float32, np.nan)
 
     def are_active(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Return of which of these series cells may be cleaned, bool [n]."""
+        """Return whether cells of each of these series may be cleaned, bool [n]."""
         self._reserve(slots)
         active: NDArray[np.bool_] = self._active.data[slots]
         return active

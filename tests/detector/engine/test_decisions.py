@@ -25,7 +25,7 @@ from detector.incidents.decision import Applied, Decision
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.incidents.rules import ChannelRule, IncidentRules
 from detector.notify.notice import parse
-from detector.scoring.row_scorer import RowScorer
+from detector.scoring.context.evidences import Evidences
 from tests.support.artifacts import make_artifact
 from tests.support.strategies import INTERVAL_NS, NAMES, cuts_of, part, readings_of
 
@@ -301,7 +301,7 @@ def test_an_acceptance_that_moves_no_level_changes_nothing(channels: tuple[str, 
 def test_what_cannot_be_learnt_is_offered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     readings, unknown = shifted(5.0), lambda track, num: np.full(num, np.nan)
     monkeypatch.setattr("detector.engine.decided.acceptance.level_of", unknown)
-    monkeypatch.setattr(RowScorer, "departed", lambda self, slot: np.full(2, np.nan))
+    monkeypatch.setattr(Evidences, "departed", lambda self, slot: np.full(2, np.nan))
     found = kinds(run(readings, rules=LEARN))
     assert [kind for kind in found if kind != "escalated"] == ["opened", "lasting"]
 
