@@ -145,8 +145,8 @@ class SeriesScales:
     def moved(self, values: NDArray[np.float64], slots: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return where a channel that never moved in the history has another value now, bool [n, C].
 
-        It is False where the value is unknown. It is False too where the value of the history is unknown. That
-        is so where the series of the history had different ones, and this series had none.
+        It is False where the value is unknown, or that of the history. That of the history is unknown where its
+        series had different ones, and this series had none.
 
         Args:
             values: in the units of the channels, float64 [n, C].
