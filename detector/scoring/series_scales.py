@@ -145,7 +145,7 @@ class SeriesScales:
     def moved(self, values: NDArray[np.float64], slots: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return where a channel that never moved in the history has another value now, bool [n, C].
 
-        It is False where the value is unknown, or that of the history. That of the history is unknown where its
+        It is False where the value is unknown, or that of the history. That is unknown where its
         series had different ones, and this series had none.
 
         Args:
