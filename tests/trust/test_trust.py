@@ -11,7 +11,7 @@ from tests.trust.cases import most_allowed
 from tests.trust.every_case import CASES, Case, Check
 from tests.trust.table import END, PAGE, START, main, row, table, written
 
-_FAST, _ALL = 2, 8
+_FAST, _ALL = 1, 4
 
 PENDING = {
     ("a_valve", 0): "the bearing, which follows the power closely, is blamed first",
@@ -23,7 +23,9 @@ PENDING = {
 def _listed(seeds: range) -> list[object]:
     marks = {key: pytest.mark.xfail(strict=True, reason=why) for key, why in PENDING.items()}
     return [
-        pytest.param(name, seed, marks=[marks[name, seed]] if (name, seed) in marks else [])
+        pytest.param(
+            name, seed, id=f"{name}-seed{seed}", marks=[marks[name, seed]] if (name, seed) in marks else []
+        )
         for seed in seeds
         for name in CASES
     ]
