@@ -160,7 +160,7 @@ class Parts:
     def number(self, names: tuple[str, ...] | list[str]) -> NDArray[np.int32]:
         """Return the slots of these series, int32 [len(names)], and make room for new ones."""
         spec = self.artifact.spec
-        is_described = bool(spec.absent or spec.own_scales or spec.reference or spec.season)
+        is_described = any((spec.absent, spec.own_scales, spec.reference, spec.season, spec.drift))
         new = [name for name in names if name not in self.series] if is_described else []
         slots = self.series.of(names)
         self._know_intervals(slots, names)

@@ -204,8 +204,12 @@ def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
         "limited": spec.threshold.limit is not None,
         "modes": None if spec.modes is None else spec.modes.names,
     }
-    if spec.season is not None and spec.season.sums is not None:
-        parts["season"] = True
+    present = {
+        "season": spec.season is not None and spec.season.sums is not None,
+        "drift": spec.drift is not None,
+        "constants": any(channel.law == "constant" for channel in spec.channels),
+    }
+    parts |= {name: True for name, is_present in present.items() if is_present}
     return _digest(orjson.dumps(parts))
 
 
@@ -220,13 +224,15 @@ def _model_of(artifact: Artifact) -> bytes:
 
 
 def _reference_of(spec: Spec) -> bytes:
-    """Return a fingerprint of the reference and the season; another alarm budget leaves it as it is."""
+    """Return a fingerprint of the reference, season and drift; another alarm budget leaves it as it is."""
     calibrated = dict.fromkeys(("threshold", "tails", "large_threshold", "large_tails"), ())
     frozen: list[dict[str, object]] = []
     if spec.reference is not None:
         frozen.append(asdict(spec.reference) | calibrated)
     if spec.season is not None and spec.season.sums is not None:
         frozen.append(asdict(spec.season) | {"sums": (), "usual_error": ()})
+    if spec.drift is not None:
+        frozen.append(asdict(spec.drift) | {"limits": ()})
     return _digest(*(orjson.dumps(one, option=orjson.OPT_SORT_KEYS) for one in frozen)) if frozen else b""
 
 

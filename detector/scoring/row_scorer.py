@@ -198,7 +198,7 @@ class RowScorer:
         """Return which channels moved that never did in the history; None if the model has none."""
         if self._moves is None:
             return None
-        values = np.where((rows.flags & OUT_OF_RANGE) > 0, np.nan, rows.actual)
+        values = np.where((rows.flags & HOLE) > 0, np.nan, rows.actual)
         return self._moves.add(rows.slot, rows.row, values, ~np.isnan(error) & ~np.isnan(values).all(axis=1))
 
     def _error(self, rows: RowOutput, combined: EnsembleError, threshold: float) -> NDArray[np.float64]:

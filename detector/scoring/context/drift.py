@@ -115,6 +115,12 @@ class DriftEvidence:
         for array in (self._block, self._total, self._count):
             array.reset(slots)
 
+    def use_other_reference(self, slots: NDArray[np.int32]) -> None:
+        """Continue these series against another level: what was learnt against the old one is forgotten."""
+        self.restart(slots)
+        for array in (self._said, self._paged, self._departed, self._left, self._moved):
+            array.reset(slots)
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         self._number.reset(slots)

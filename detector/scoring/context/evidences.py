@@ -44,6 +44,9 @@ class ContextEvidence(Protocol):
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; sums of evidence stay."""
 
+    def use_other_reference(self, slots: NDArray[np.int32]) -> None:
+        """Continue these series, whose evidence was measured against another history; sums stay."""
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
 
@@ -139,10 +142,8 @@ class Evidences:
 
     def use_other_reference(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
         """Continue these series, whose evidence was measured against another reference; sums stay."""
-        if self.level is not None:
-            self.level.use_other_reference(slots)
-        for part in self._context:
-            part.restart(slots)
+        for part in self._parts():
+            part.use_other_reference(slots)
         self.name(slots, names)
 
     def restart(self, slots: NDArray[np.int32]) -> None:

@@ -85,6 +85,11 @@ class SeasonEvidence:
         """Continue these series with other row numbers; sums stay."""
         self._sums.restart(slots)
 
+    def use_other_reference(self, slots: NDArray[np.int32]) -> None:
+        """Continue these series under another profile: what was learnt against the old one is forgotten."""
+        self.restart(slots)
+        self._relearnt.drop(slots)
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         self._number.reset(slots)
