@@ -48,9 +48,9 @@ class CleanWindows:
     ) -> tuple[IncidentEvent, ...]:
         """Begin, continue or end the cleaning of these series; nothing is to be reported."""
         for slot in slots.tolist():
-            incident = self._incident(slot)
-            if incident is None:
-                self._past.drop(np.array([slot], np.int32))
+            incident, one = self._incident(slot), np.array([slot], np.int32)
+            if incident is None or not self._parts.window_scorer.ages(one)[0]:
+                self._past.drop(one)
             else:
                 self._clean(slot, incident)
         return ()
