@@ -3,7 +3,7 @@
 The errors of the history are looked at by slots of the day, then of the week. What counts is the largest
 error of each occurrence of a slot. A slot is unusual if most of its occurrences are: one fault is none. All
 series of one day are one occurrence, so one event of a whole plant is none either. The factor is what its
-errors hardly ever exceed, by their median and spread, in units of the threshold.
+errors hardly ever exceed, by their median and spread, in units of the threshold; at most 100.
 
 Letters: n rows, N days of all series, S slots a day.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.season import DAY_SECONDS, Calendar, Season, UsualError
+from detector.artifact.season import DAY_SECONDS, MOST_FACTOR, Calendar, Season, UsualError
 from detector.artifact.spec import Artifact
 from detector.calibration.mode_factors import factor_of
 from detector.calibration.recalibrate import recalibrated
@@ -201,17 +201,28 @@ def _upper_of(
     num_high = ((counts[0] > 0) & (counts[1] >= _LEAST_SHARE * counts[0])).sum(axis=0)
     least = np.array([_least_high(one, largest.shape[1] * tests) for one in range(len(days) + 1)])
     is_high = (num_high >= _LEAST_SHARE * num) & (num_high >= least[num])
-    upper: NDArray[np.float64] = np.where(is_high, _limit(largest), -np.inf)
+    upper: NDArray[np.float64] = np.where(is_high, _limit(largest, place), -np.inf)
     return upper
 
 
-def _limit(largest: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the median and some spreads of each slot, float64 [S]."""
+def _limit(largest: NDArray[np.float64], place: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return what the errors of each slot hardly ever exceed, float64 [S], though one may be a fault.
+
+    It lies some spreads above the median, the smaller of the upper and the lower spread. And it is hardly
+    above the second largest occurrence, since the largest may be a fault.
+
+    Args:
+        largest: The largest error of each slot of each day and series, a logarithm, float64 [N, S].
+        place: Which of the different days each line is of, int64 [N].
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # slots without any error
-        median, above = np.nanquantile(largest, (0.5, 0.75), axis=0)
-    size = np.maximum((above - median) / 0.6745, _LEAST_SIZE)
-    limit: NDArray[np.float64] = median + _BEYOND * size
+        below, median, above = np.nanquantile(largest, (0.25, 0.5, 0.75), axis=0)
+    size = np.maximum(np.minimum(above - median, median - below) / 0.6745, _LEAST_SIZE)
+    by_day = np.full((int(place.max()) + 1, largest.shape[1]), -np.inf)
+    np.maximum.at(by_day, place, np.where(np.isfinite(largest), largest, -np.inf))
+    second = np.sort(by_day, axis=0)[-2:][0]
+    limit: NDArray[np.float64] = np.minimum(median + _BEYOND * size, second + _BEYOND * _LEAST_SIZE)
     return limit
 
 
@@ -236,7 +247,10 @@ def _usual_error(upper: NDArray[np.float64], threshold: float) -> UsualError:
     """Return the factors of the slots whose errors may exceed the threshold, a logarithm."""
     beyond = (upper - threshold).ravel()
     slots = np.flatnonzero(beyond > 0.0)
-    return UsualError(tuple(slots.tolist()), tuple(np.exp(np.minimum(beyond[slots], 18.0)).tolist()))
+    return UsualError(
+        tuple(slots.tolist()),
+        tuple(np.minimum(np.exp(np.minimum(beyond[slots], 18.0)), MOST_FACTOR).tolist()),
+    )
 
 
 def _recalibrated(

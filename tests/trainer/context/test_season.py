@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from trainer.context.fit_season import slot_seconds_of
-from trainer.context.fit_usual_error import _chosen, _Peaks, _upper
+from trainer.context.fit_usual_error import _chosen, _Peaks, _upper, _usual_error
 from trainer.context.seasons import find_seasons
 from trainer.context.slot_means import SlotMeans
 from trainer.data.history import History, Segment
@@ -125,6 +125,26 @@ def test_one_event_of_a_whole_plant_is_not_usual(series: int, days: int, size: f
     upper = _upper(_Peaks(largest, day % 7, day))
     assert upper is not None
     assert not np.isfinite(upper).any()
+
+
+@pytest.mark.parametrize("weeks", [4, 5, 6, 8])
+@pytest.mark.parametrize("fault", [4.0, 6.0, 12.0, 40.0])
+def test_one_fault_at_the_time_of_a_job_raises_its_factor_little(weeks: int, fault: float) -> None:
+    made = peaks(weeks, 3)
+    job = np.flatnonzero(made.weekday == 0)
+    made.largest[job, 20] = 3.0 + 0.1 * np.random.default_rng(weeks).normal(size=weeks)
+    clean = _upper(made)
+    made.largest[job[2], 20] = fault
+    faulty = _upper(made)
+    assert clean is not None
+    assert faulty is not None
+    assert 3.0 < clean[0, 20] < 4.0
+    assert 3.0 < faulty[0, 20] < 4.0
+
+
+def test_no_factor_is_above_100() -> None:
+    found = _usual_error(np.full((7, SLOTS), 12.0), 1.0)
+    assert set(found.factors) == {100.0}
 
 
 def test_a_weekly_job_of_many_series_is_usual() -> None:
