@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detector.artifact.season import Profile, Season
+from detector.artifact.season import MOST_FACTOR, Profile, Season
 from detector.artifact.spec import Spec
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -57,4 +57,7 @@ def _usual(season: Season) -> str:
         times.setdefault(f"{at} (x{factor:.2g})", []).append(_DAYS[day])
     shown = [f"{', '.join(days) if len(days) < 7 else 'daily'} {at}" for at, days in times.items()]
     more = f" and {len(shown) - _MOST_TIMES} more" if len(shown) > _MOST_TIMES else ""
-    return f"The threshold is higher where errors recur: {'; '.join(shown[:_MOST_TIMES])}{more}."
+    return (
+        f"The threshold is higher where errors recur: {'; '.join(shown[:_MOST_TIMES])}{more}. "
+        f"No factor is above {MOST_FACTOR:g}."
+    )

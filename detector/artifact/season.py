@@ -25,6 +25,8 @@ Like = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun", "muted"]
 _LIKE: dict[str, int] = {name: at for at, name in enumerate(get_args(Like)[:-1])} | {"muted": MUTED}
 UNSEEN = -1
 """The curve of a weekday that the history does not have."""
+MOST_FACTOR = 100.0
+"""What is usual raises the threshold at most so many times: beyond it errors are told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Learn at which times of the week the error is usually high, as at a shift change or a weekly job.
 
-The errors of the whole history are looked at by slots of the day, then of the week. What counts is the
-largest error of each occurrence of a slot. A slot is unusual if most of its occurrences are: one fault is
-none. Its factor is what its errors hardly ever exceed, by their median and spread, in units of the threshold.
+The errors of the history are looked at by slots of the day, then of the week. What counts is the largest
+error of each occurrence of a slot. A slot is unusual if most of its occurrences are: one fault is none. All
+series of one day are one occurrence, so one event of a whole plant is none either. The factor is what its
+errors hardly ever exceed, by their median and spread, in units of the threshold; at most 100.
 
 Letters: n rows, N days of all series, S slots a day.
 """
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.season import DAY_SECONDS, Calendar, Season, UsualError
+from detector.artifact.season import DAY_SECONDS, MOST_FACTOR, Calendar, Season, UsualError
 from detector.artifact.spec import Artifact
 from detector.calibration.mode_factors import factor_of
 from detector.calibration.recalibrate import recalibrated
@@ -25,10 +26,12 @@ from detector.scoring.context.usual_error import UsualErrors
 from detector.scoring.ensemble_error import EnsembleError
 from trainer.calibrate import HeldOut, held_out_statistics
 from trainer.context.fit_season import slot_seconds_of
-from trainer.data.history import History, Segment
+from trainer.data.history import History, Segment, by_series
 
 _MOST_ROWS = 300_000
 _LEAST_DAYS, _LEAST_WEEKS = 4, 4
+_KEPT_DAYS = 35
+"""So many newest days of each series are looked at, of fewer series where there are many."""
 _HIGH, _LEAST_SHARE = 0.9, 0.6
 """An occurrence is high above this quantile of all slots; so many of them must be."""
 _BY_CHANCE = 0.1
@@ -38,10 +41,14 @@ _ROUNDS = 2
 
 @dataclass(frozen=True, slots=True)
 class _Peaks:
-    """Hold the largest logarithm of an error in each slot of each day, float64 [N, S], and the weekdays."""
+    """Hold the largest logarithm of an error in each slot of each day, float64 [N, S].
+
+    Weekdays and days are int64 [N] each; several series have lines of the same day.
+    """
 
     largest: NDArray[np.float64]
     weekday: NDArray[np.int64]
+    day: NDArray[np.int64]
 
 
 def with_usual_error(
@@ -87,22 +94,40 @@ def _most_days(history: History) -> float:
 
 
 def _peaks(artifact: Artifact, history: History, clock: WeekClock, slots: int) -> _Peaks | None:
-    """Return the peaks of the newest rows of all series; None where they have no errors."""
-    most = _MOST_ROWS // max(1, len({one.series for one in history.segments}))
-    segments = _newest(history.segments, most)
+    """Return the peaks of the newest rows of the chosen series; None where they have no errors."""
+    chosen = _chosen(history)
+    mine = tuple(one for one in history.segments if one.series in chosen)
+    segments = _newest(mine, _MOST_ROWS // max(1, len(chosen)))
     found = held_out_statistics(artifact, history, segments)
     error = np.log(np.maximum(_errors(artifact, found), 1e-300))
     known = np.isfinite(error)
     if not known.any():
         return None
     series = sorted({one.series for one in segments})
-    number = np.array([series.index(one.series) for one in segments], np.int64)[found.segment[known]]
+    place_of = {name: place for place, name in enumerate(series)}
+    number = np.array([place_of[one.series] for one in segments], np.int64)[found.segment[known]]
     day, slot = clock.slots(_times(history, segments, found)[known])
     days, place = np.unique(number * 10**7 + day, return_inverse=True)
     largest = np.full((len(days), slots), -np.inf)
     np.maximum.at(largest, (place, slot), error[known])
     largest[np.isneginf(largest)] = np.nan
-    return _Peaks(largest, clock.weekdays(days % 10**7))
+    return _Peaks(largest, clock.weekdays(days % 10**7), days % 10**7)
+
+
+def _chosen(history: History) -> frozenset[str]:
+    """Return the series to look at: few enough that all rows of five weeks of each may be read.
+
+    Series with four weeks or more come first; of too many, evenly spaced ones are chosen.
+    """
+    rows = {series: sum(one.length for one in own) for series, own in by_series(history.segments).items()}
+    a_day = {
+        series: DAY_SECONDS * 1e9 / history.intervals.get(series, history.interval_ns) for series in rows
+    }
+    long = [series for series in sorted(rows) if rows[series] >= 7 * _LEAST_WEEKS * a_day[series]]
+    pool = long or sorted(rows)
+    need = max((min(rows[series], _KEPT_DAYS * a_day[series]) for series in pool), default=1.0)
+    num = min(len(pool), max(1, int(_MOST_ROWS / max(need, 1.0))))
+    return frozenset(pool[place * len(pool) // num] for place in range(num))
 
 
 def _newest(segments: tuple[Segment, ...], most: int) -> tuple[Segment, ...]:
@@ -144,37 +169,61 @@ def _upper(peaks: _Peaks) -> NDArray[np.float64] | None:
     """
     known = peaks.largest[np.isfinite(peaks.largest)]
     high = float(np.quantile(known, _HIGH))
-    daily = _upper_of(peaks.largest, high, 1) if len(peaks.largest) >= _LEAST_DAYS else None
     slots = peaks.largest.shape[1]
     upper = np.full((7, slots), -np.inf)
-    if daily is not None:
-        upper[:] = daily
+    if len(np.unique(peaks.day)) >= _LEAST_DAYS:
+        upper[:] = _upper_of(peaks.largest, peaks.day, high, 1)
     for weekday in range(7):
-        mine = peaks.largest[peaks.weekday == weekday]
-        if len(mine) >= _LEAST_WEEKS:
-            upper[weekday] = np.maximum(upper[weekday], _upper_of(mine, high, 7))
+        mine = peaks.weekday == weekday
+        if len(np.unique(peaks.day[mine])) >= _LEAST_WEEKS:
+            found = _upper_of(peaks.largest[mine], peaks.day[mine], high, 7)
+            upper[weekday] = np.maximum(upper[weekday], found)
     return upper
 
 
-def _upper_of(largest: NDArray[np.float64], high: float, tests: int) -> NDArray[np.float64]:
-    """Return what the errors of each slot hardly ever exceed, float64 [S]; -inf where few are high.
+def _upper_of(
+    largest: NDArray[np.float64], day: NDArray[np.int64], high: float, tests: int
+) -> NDArray[np.float64]:
+    """Return what the errors of each slot hardly ever exceed, float64 [S]; -inf where few days are high.
 
     Args:
-        largest: The largest error of each occurrence, a logarithm, float64 [N, S].
+        largest: The largest error of each slot of each day and series, a logarithm, float64 [N, S].
+        day: The day of each line, int64 [N]; a day is high where most of its series are.
         high: An occurrence is high above it.
         tests: How many times as many slots are looked at: chance must hardly ever make one of them unusual.
     """
     known = np.isfinite(largest)
-    num = known.sum(axis=0)
-    share = (known & (largest > high)).sum(axis=0) / np.maximum(num, 1)
+    days, place = np.unique(day, return_inverse=True)
+    counts = np.zeros((2, len(days), largest.shape[1]))
+    np.add.at(counts[0], place, known)
+    np.add.at(counts[1], place, known & (largest > high))
+    num = (counts[0] > 0).sum(axis=0)
+    num_high = ((counts[0] > 0) & (counts[1] >= _LEAST_SHARE * counts[0])).sum(axis=0)
+    least = np.array([_least_high(one, largest.shape[1] * tests) for one in range(len(days) + 1)])
+    is_high = (num_high >= _LEAST_SHARE * num) & (num_high >= least[num])
+    upper: NDArray[np.float64] = np.where(is_high, _limit(largest, place), -np.inf)
+    return upper
+
+
+def _limit(largest: NDArray[np.float64], place: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return what the errors of each slot hardly ever exceed, float64 [S], though one may be a fault.
+
+    It lies some spreads above the median, the smaller of the upper and the lower spread. And it is hardly
+    above the second largest occurrence, since the largest may be a fault.
+
+    Args:
+        largest: The largest error of each slot of each day and series, a logarithm, float64 [N, S].
+        place: Which of the different days each line is of, int64 [N].
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # slots without any error
-        median, above = np.nanquantile(largest, (0.5, 0.75), axis=0)
-    size = np.maximum((above - median) / 0.6745, _LEAST_SIZE)
-    least = np.array([_least_high(int(one), largest.shape[1] * tests) for one in range(len(largest) + 1)])
-    is_high = (share >= _LEAST_SHARE) & ((known & (largest > high)).sum(axis=0) >= least[num])
-    upper: NDArray[np.float64] = np.where(is_high, median + _BEYOND * size, -np.inf)
-    return upper
+        below, median, above = np.nanquantile(largest, (0.25, 0.5, 0.75), axis=0)
+    size = np.maximum(np.minimum(above - median, median - below) / 0.6745, _LEAST_SIZE)
+    by_day = np.full((int(place.max()) + 1, largest.shape[1]), -np.inf)
+    np.maximum.at(by_day, place, np.where(np.isfinite(largest), largest, -np.inf))
+    second = np.sort(by_day, axis=0)[-2:][0]
+    limit: NDArray[np.float64] = np.minimum(median + _BEYOND * size, second + _BEYOND * _LEAST_SIZE)
+    return limit
 
 
 def _least_high(num: int, slots: int) -> int:
@@ -198,7 +247,10 @@ def _usual_error(upper: NDArray[np.float64], threshold: float) -> UsualError:
     """Return the factors of the slots whose errors may exceed the threshold, a logarithm."""
     beyond = (upper - threshold).ravel()
     slots = np.flatnonzero(beyond > 0.0)
-    return UsualError(tuple(slots.tolist()), tuple(np.exp(np.minimum(beyond[slots], 18.0)).tolist()))
+    return UsualError(
+        tuple(slots.tolist()),
+        tuple(np.minimum(np.exp(np.minimum(beyond[slots], 18.0)), MOST_FACTOR).tolist()),
+    )
 
 
 def _recalibrated(

@@ -26,8 +26,8 @@ LEAST_DAYS, LEAST_WEEKS = 4, 3
 _MOST_FOLDS = 8
 _LEAST_EXPLAINED, _LEAST_MORE, _SURE = 0.1, 0.03, 2.0
 _FULL_DAY = 0.5
-_CLIP = 3.0
-_FEW_DAYS = 4.0
+_CLIP, _FAR = 3.0, 8.0
+_FEW_DAYS, _MOST_SQUARES = 4.0, 16.0
 LEAST_SPREAD = 0.05
 
 
@@ -74,7 +74,10 @@ def _found(means: SlotMeans) -> Seasons:
     offset = _offsets(means)
     values = means.mean - offset[means.number][:, None, :]
     plain = values - np.nan_to_num(np.nanmedian(values, axis=(0, 1)))
-    scale = np.maximum(1.4826 * np.nanmedian(np.abs(plain), axis=(0, 1)), 0.5 * np.nanstd(plain, axis=(0, 1)))
+    scale = np.maximum(
+        1.4826 * np.nanmedian(np.abs(plain), axis=(0, 1)),
+        0.5 * np.nanstd(np.clip(plain, -_FAR, _FAR), axis=(0, 1)),
+    )
     scale = np.maximum(np.nan_to_num(scale), 1e-6)
     kinds = [at for at in range(len(KINDS)) if at == 0 or _enough_weeks(means)]
     num_channels = values.shape[2]
@@ -167,7 +170,8 @@ def _strength(
 def _spreads(left: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the usual size of what a row differs from its level, float64 [S, C].
 
-    Few days know it badly, so the spread of all slots counts as much as four days.
+    Few days know it badly, so the spread of all slots counts as much as four days. Slots in which a level
+    jumps count little in it.
 
     Args:
         left: Slots less the profile that did not see them, float64 [N, S, C].
@@ -177,7 +181,8 @@ def _spreads(left: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArra
     between = np.maximum(1.4826 * np.nanmedian(size, axis=0), np.nanquantile(size, 0.9, axis=0) / 1.645)
     square = np.nan_to_num(np.square(between)) + np.nan_to_num(np.nanmedian(variance, axis=0))
     num = (~np.isnan(left)).sum(axis=0)
-    square = (num * square + _FEW_DAYS * square.mean(axis=0)) / (num + _FEW_DAYS)
+    usual = np.minimum(square, _MOST_SQUARES * np.median(square, axis=0)).mean(axis=0)
+    square = (num * square + _FEW_DAYS * usual) / (num + _FEW_DAYS)
     smooth = 0.25 * np.roll(square, 1, axis=0) + 0.5 * square + 0.25 * np.roll(square, -1, axis=0)
     spread: NDArray[np.float64] = np.maximum(np.sqrt(np.maximum(smooth, square)), LEAST_SPREAD)
     return spread

@@ -18,8 +18,9 @@ from detector.scoring.preprocessing import scale_rows
 from trainer.data.history import History, by_series
 
 _READ_ROWS = 1 << 14
-_LIMIT = 8.0
-"""Values count up to so many units of the model, as in the reference."""
+_LIMIT = 1_000.0
+"""Values count up to so many units of the model: a level far out that recurs is a level, and the medians
+over days bear what does not recur."""
 _MOST_DAYS = 20_000
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from trainer.context.fit_season import slot_seconds_of
-from trainer.context.fit_usual_error import _Peaks, _upper
+from trainer.context.fit_usual_error import _chosen, _Peaks, _upper, _usual_error
 from trainer.context.seasons import find_seasons
 from trainer.context.slot_means import SlotMeans
+from trainer.data.history import History, Segment
+from trainer.data.series_rate import Rate
 
 SLOTS = 48
 
@@ -84,8 +88,8 @@ def test_a_slot_divides_a_day(seconds: int) -> None:
 
 def peaks(weeks: int, seed: int) -> _Peaks:
     rng = np.random.default_rng(seed)
-    weekday = np.tile(np.arange(7), weeks)
-    return _Peaks(np.log(0.3) + 0.2 * rng.normal(size=(7 * weeks, SLOTS)), weekday)
+    day = np.arange(7 * weeks)
+    return _Peaks(np.log(0.3) + 0.2 * rng.normal(size=(7 * weeks, SLOTS)), day % 7, day)
 
 
 def test_a_weekly_job_and_a_shift_change_are_usual_and_one_fault_is_not() -> None:
@@ -109,3 +113,64 @@ def test_a_job_of_three_weeks_is_not_usual_yet() -> None:
     upper = _upper(made)
     assert upper is not None
     assert not np.isfinite(upper[:, 20]).any()
+
+
+@pytest.mark.parametrize(("series", "days"), [(40, 5), (300, 1), (12, 28)])
+@pytest.mark.parametrize("size", [1.0, 6.0])
+def test_one_event_of_a_whole_plant_is_not_usual(series: int, days: int, size: float) -> None:
+    rng = np.random.default_rng(series)
+    day = np.tile(np.arange(days), series)
+    largest = rng.normal(0.0, 0.3, (len(day), SLOTS))
+    largest[day == 0, 20] += size
+    upper = _upper(_Peaks(largest, day % 7, day))
+    assert upper is not None
+    assert not np.isfinite(upper).any()
+
+
+@pytest.mark.parametrize("weeks", [4, 5, 6, 8])
+@pytest.mark.parametrize("fault", [4.0, 6.0, 12.0, 40.0])
+def test_one_fault_at_the_time_of_a_job_raises_its_factor_little(weeks: int, fault: float) -> None:
+    made = peaks(weeks, 3)
+    job = np.flatnonzero(made.weekday == 0)
+    made.largest[job, 20] = 3.0 + 0.1 * np.random.default_rng(weeks).normal(size=weeks)
+    clean = _upper(made)
+    made.largest[job[2], 20] = fault
+    faulty = _upper(made)
+    assert clean is not None
+    assert faulty is not None
+    assert 3.0 < clean[0, 20] < 4.0
+    assert 3.0 < faulty[0, 20] < 4.0
+
+
+def test_no_factor_is_above_100() -> None:
+    found = _usual_error(np.full((7, SLOTS), 12.0), 1.0)
+    assert set(found.factors) == {100.0}
+
+
+def test_a_weekly_job_of_many_series_is_usual() -> None:
+    rng = np.random.default_rng(1)
+    day = np.tile(np.arange(28), 10)
+    largest = rng.normal(0.0, 0.3, (len(day), SLOTS))
+    largest[day % 7 == 2, 20] += 3.0
+    upper = _upper(_Peaks(largest, day % 7, day))
+    assert upper is not None
+    assert np.argwhere(np.isfinite(upper)).tolist() == [[2, 20]]
+
+
+@pytest.mark.parametrize("num_series", [1, 5, 40, 300])
+@pytest.mark.parametrize("minutes", [1, 10, 60])
+def test_few_series_with_weeks_each_are_looked_at(num_series: int, minutes: int) -> None:
+    a_day = 1440 // minutes
+    days = [50 if at % 3 == 0 else 10 for at in range(num_series)]
+    ends = np.cumsum(days) * a_day
+    segments = tuple(
+        Segment(f"s{at:03d}", 0, int(end) - own * a_day, own * a_day)
+        for at, (own, end) in enumerate(zip(days, ends, strict=True))
+    )
+    rate = Rate(minutes * 60 * 10**9, {})
+    with tempfile.TemporaryFile() as file:
+        chosen = _chosen(History(file, ("x",), rate, segments, ""))
+    assert chosen
+    assert chosen <= {one.series for one in segments if one.length == 50 * a_day}
+    assert len(chosen) == 1 or 300_000 // len(chosen) >= 28 * a_day
+    assert len(chosen) == min((num_series + 2) // 3, 300_000 // (35 * a_day))
