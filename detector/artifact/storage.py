@@ -208,7 +208,14 @@ def _spec_from(raw: Any, path: Path) -> Spec:
         check_description(asdict(spec))
         if spec.modes is not None:
             check_modes(spec.modes, spec.channel_names)
-    except (TypeError, KeyError, ValueError, ArithmeticError, msgspec.ValidationError) as error:
+    except (
+        TypeError,
+        KeyError,
+        AttributeError,
+        ValueError,
+        ArithmeticError,
+        msgspec.ValidationError,
+    ) as error:
         raise ArtifactError(f"{path}: a field of the description is missing or wrong: {error}") from error
     return spec
 

@@ -134,18 +134,23 @@ def calibrated_sums(
 ) -> Reference:
     """Return the reference with thresholds that keep its sums to their share of an alarm budget.
 
-    Half of the share is for large departures. Arguments are those of `cumulative_thresholds`.
+    Half of the share is for large departures. A channel that is left out has 0 in both. Arguments are those
+    of `cumulative_thresholds`.
     """
     events_a_row = share / rows_per_event(budget, interval_ns) / len(reference.allowance)
     large = tuple(
-        cumulative_threshold(SumTail(*tail), allowance, events_a_row / 2.0)
-        for tail, allowance in zip(
-            zip(*reference.large_tails, strict=True), reference.allowance, strict=bool(reference.large_tails)
+        cumulative_threshold(SumTail(*tail), allowance, events_a_row / 2.0) if threshold > 0 else 0.0
+        for tail, allowance, threshold in zip(
+            zip(*reference.large_tails, strict=True),
+            reference.allowance,
+            reference.threshold,
+            strict=bool(reference.large_tails),
         )
     )
+    of_small = share / 2.0 if large else share
     return replace(
         reference,
-        threshold=cumulative_thresholds(reference, budget, interval_ns, share),
+        threshold=cumulative_thresholds(reference, budget, interval_ns, of_small),
         large_threshold=large or reference.large_threshold,
     )
 

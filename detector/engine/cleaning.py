@@ -67,7 +67,7 @@ class CleanWindows:
         rules = self._parts.incidents.rules
         track = self._parts.incidents.track(self._parts.series.names[slot])
         incident = None if track is None else track.incident
-        if incident is None or incident.reason not in LEVEL_REASONS or incident.is_rejected:
+        if incident is None or incident.reason not in LEVEL_REASONS:
             return None
         return incident if rules.clean_windows else None
 
@@ -78,6 +78,9 @@ class CleanWindows:
         one = np.array([slot], np.int32)
         newest = int(parts.window_scorer.newest(one)[0])
         start = incident.start_ns // int(parts.grid.intervals.data[slot])
+        if newest < start:  # its clock went back: the rows of the incident are gone
+            past.drop(one)
+            return
         kept = parts.window_scorer.past.data[slot]
         if not past.are_active(one)[0]:
             past.begin(slot, lasting.usual_departures(slot, start), kept)

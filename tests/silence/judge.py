@@ -46,6 +46,7 @@ _PLAIN = {
         "validation_losses",
         "seed",
         "config",
+        "season",
     ),
 }
 """What every training records. Any other entry that is not empty tells something."""

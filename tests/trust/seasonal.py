@@ -121,7 +121,7 @@ class Plant:
         utc = pd.to_datetime(np.atleast_1d(seconds), unit="s", utc=True).tz_convert(self.zone)
         shape = np.shape(seconds)
         hour = np.asarray(utc.hour + utc.minute / 60 + utc.second / 3600, np.float64)
-        return hour.reshape(shape), np.asarray(utc.weekday, np.int64).reshape(shape)
+        return hour.reshape(shape), np.asarray(utc.day_of_week, np.int64).reshape(shape)
 
 
 @cache

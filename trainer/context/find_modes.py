@@ -78,7 +78,7 @@ def _valleys(values: NDArray[np.float64]) -> list[_Valley]:
     if len(values) < 2 * _DWELL_ROWS * _LEAST_VISITS:
         return []
     low, high = (float(end) for end in np.quantile(values, _ENDS))
-    if not high > low:
+    if not (high > low and np.isfinite(high - low)):
         return []
     counts, edges = np.histogram(np.clip(values, low, high), _BINS, (low, high))
     below = np.concatenate([[0], np.cumsum(counts)]) / len(values)

@@ -250,12 +250,13 @@ def _kafka() -> Section:
                 Face(
                     "Split series and missing rights",
                     "Series whose readings come from several partitions. Rights in Kafka that are missing "
-                    "now, and requests that were refused.",
+                    "now, requests that were refused, and processes that cannot read decisions.",
                     width=6,
                 ),
                 Query(f"sum({of('series_in_several_partitions')})", "split series"),
                 Query(f"sum({of('missing_rights')}) or vector(0)", "missing rights"),
                 Query(f"sum({increase('refused_requests_total')})", "refused requests"),
+                Query(f"count({of('decisions_readable')} == 0) or vector(0)", "decisions not readable"),
             ),
             panels.bars(
                 Face(

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.drift import BLOCK_NS, QUARTERS, Drift
+from detector.artifact.drift import BLOCK_NS, BUDGET_SHARE, QUARTERS, Drift
+from detector.artifact.reference import BUDGET_SHARE as LEVEL_SHARE
 from detector.artifact.spec import PageLimit, Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.scoring.context.spoken import ScaledRows, Spoken
@@ -231,8 +232,8 @@ def _totals(
 
 
 def _limit_of(limit: PageLimit | None, interval_ns: int) -> PageLimit | None:
-    """Return the page limit of blocks instead of rows."""
+    """Return the page limit of blocks instead of rows, for the share of the budget that drift has."""
     if limit is None:
         return None
-    a_block = limit.alarms_a_row * BLOCK_NS / interval_ns
+    a_block = limit.alarms_a_row * BUDGET_SHARE / LEVEL_SHARE * BLOCK_NS / interval_ns
     return PageLimit(a_block, limit.rise, limit.forgiveness, limit.long_rows)
