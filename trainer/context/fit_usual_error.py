@@ -73,12 +73,15 @@ def with_usual_error(
     if upper is None or not np.isfinite(upper).any():
         return artifact
     season = spec.season or Season(calendar, length)
-    held_out = held_out_statistics(artifact, history, segments)
+    kept, times = (
+        artifact.held_out,
+        _times(history, segments, held_out_statistics(artifact, history, segments)),
+    )
     for _ in range(_ROUNDS):
         season = replace(season, usual_error=_usual_error(upper, math.log(artifact.spec.threshold.value)))
         if not season.usual_error.slots:
             break
-        artifact = _recalibrated(artifact, history, segments, held_out, season)
+        artifact = _recalibrated(replace(artifact, held_out=kept), times, season)
     if not season.usual_error.slots and spec.season is None:
         return artifact
     return replace(artifact, spec=replace(artifact.spec, season=season))
@@ -253,24 +256,22 @@ def _usual_error(upper: NDArray[np.float64], threshold: float) -> UsualError:
     )
 
 
-def _recalibrated(
-    artifact: Artifact,
-    history: History,
-    segments: tuple[Segment, ...],
-    held_out: HeldOut,
-    season: Season,
-) -> Artifact:
+def _recalibrated(artifact: Artifact, times: NDArray[np.int64], season: Season) -> Artifact:
     """Return the artifact with held-out errors in units of what is usual at their time, and its threshold.
 
-    The artifact stays where its held-out errors are not those of `segments` alone.
+    The errors are those that were kept: of rows that the weights had not learnt. The artifact stays where
+    they are more than the held-out rows.
+
+    Args:
+        artifact: The calibrated model.
+        times: The start of each held-out row in nanoseconds, int64 [n].
+        season: With the usual errors.
     """
     kept = artifact.held_out
     num = len(kept["error"])
-    if num > len(held_out.row) or not np.array_equal(kept["segment"], held_out.segment[-num:]):
+    if num > len(times):
         return artifact
-    factor = UsualErrors(season).factor(_times(history, segments, held_out))[-num:]
-    errors = _errors(artifact, held_out)[-num:] / factor
-    changed = {**kept, "error": errors}
-    if "fresh" in kept:
-        changed["fresh"] = kept["fresh"] / factor
+    factor = UsualErrors(season).factor(times[-num:])
+    changed = dict(kept)
+    changed |= {name: kept[name] / factor for name in ("error", "fresh") if name in kept}
     return replace(recalibrated(replace(artifact, held_out=changed)), version=artifact.version)
