@@ -13,9 +13,17 @@ from tests.trust.table import END, PAGE, START, main, row, table, written
 
 _FAST, _ALL = 1, 4
 
+_SLOW_END = "running means of the other channels remember the fault, so it ends up to 360 rows later"
 PENDING = {
-    ("a_valve", 0): "the bearing, which follows the power closely, is blamed first",
-    ("the_page_level_stands_still", 2): "it rises during an incident of two kinds of evidence",
+    ("some_channels_of_many", 0): _SLOW_END,
+    ("some_channels_of_many", 1): _SLOW_END,
+    ("some_channels_of_many", 3): _SLOW_END,
+    ("one_channel_of_many", 1): _SLOW_END,
+    ("one_channel_of_many", 2): _SLOW_END,
+    ("some_channels_of_many", 2): "a healthy channel, which the guilty ones drag along, is blamed first",
+    ("a_first_move", 2): "the score of the fault beside it differs by .009",
+    ("a_slow_drift", 3): "it names no channel",
+    ("a_slow_start", 3): "an incident of another kind goes on after the start",
 }
 """Cases and seeds that do not come out right yet, and why. One that does must leave this list."""
 
