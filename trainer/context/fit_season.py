@@ -5,6 +5,7 @@ Letters: n rows, S slots a day, C channels, F folds.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import astuple
 from itertools import pairwise
 from typing import Literal
@@ -20,7 +21,7 @@ from detector.scoring.context.profile import WeekClock, interpolated
 from detector.scoring.context.season import MOST_DEPARTURE
 from trainer.context.seasons import KINDS, Seasons, find_seasons
 from trainer.context.slot_means import SlotMeans, rows_of, slot_means
-from trainer.data.history import History
+from trainer.data.history import History, by_series
 from trainer.fitting.reference import allowances
 
 _SLOT_SECONDS = 900
@@ -54,12 +55,13 @@ def fit_season(
     """
     length = slot_seconds_of(max([history.interval_ns, *history.intervals.values()]))
     means = slot_means(spec, history, calendar, length)
-    found = None if means is None else find_seasons(means)
-    if means is None or found is None or (found.kind < 0).all():
-        return None, "short" if means is not None and found is None else "none"
+    found = find_seasons(means)
+    if found is None or (found.kind < 0).all():
+        return None, "short" if found is None else "none"
     residuals = _residuals(spec, history, calendar, length, means, found)
     baseline = np.median(found.offset, axis=0)
-    baselines = {series: _list(found.offset[at]) for at, series in enumerate(means.series)}
+    offsets = dict(zip(means.series, found.offset, strict=True)) | means.others
+    baselines = {series: _list(offsets[series]) for series in by_series(history.segments)}
     between = np.std(found.offset, axis=0) / np.where(found.kind < 0, 1.0, np.nanmean(found.spread, axis=0))
     season = Season(
         calendar=calendar,
@@ -93,24 +95,47 @@ def _profile(found: Seasons, channel: int) -> Profile:
 def _residuals(
     spec: Spec, history: History, calendar: Calendar, length: int, means: SlotMeans, found: Seasons
 ) -> list[NDArray[np.float64]]:
-    """Return the newest departures of each series from profiles that did not see their days, [n, C] each."""
+    """Return the newest departures of each series from profiles that did not see their days, [n, C] each.
+
+    They are those of the series that were fitted. Of each only the newest rows are in memory.
+    """
     clock = WeekClock(calendar, length)
     muted = np.full((1, *found.spread.shape), np.nan)
     tables = [np.concatenate([level, muted]) for level in found.without]
     spread = np.repeat(found.spread[None], 8, axis=0)
     fold_of = dict(zip(means.day.tolist(), found.fold.tolist(), strict=True))
-    kept: dict[str, list[NDArray[np.float64]]] = {}
-    for series, start_ns, scaled in rows_of(spec, history):
+    offset = dict(zip(means.series, found.offset, strict=True))
+    most = max(_MOST_PROOF, _KEPT_ROWS // len(offset))
+    kept = {series: _Newest(most) for series in offset}
+    for series, start_ns, scaled in rows_of(spec, history, offset):
         days = clock.slots(start_ns)[0]
         edges = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
         for first, last in pairwise(edges):
             where = clock.between(start_ns[first:last])
             fold = fold_of.get(int(days[first]), 0)
-            expected = interpolated(tables[fold], where) + found.offset[means.series.index(series)]
+            expected = interpolated(tables[fold], where) + offset[series]
             part = (scaled[first:last] - expected) / interpolated(spread, where)
-            kept.setdefault(series, []).append(part)
-    most = max(_MOST_PROOF, _KEPT_ROWS // max(1, len(kept)))
-    return [np.concatenate(parts)[-most:] for parts in kept.values()]
+            kept[series].add(part)
+    return [one.rows() for one in kept.values()]
+
+
+class _Newest:
+    """Keep the newest so many rows of a series."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._num = most, 0
+        self._parts: deque[NDArray[np.float64]] = deque()
+
+    def add(self, part: NDArray[np.float64]) -> None:
+        """Add the next rows, [n, C], and forget parts that are no longer among the newest."""
+        self._parts.append(part)
+        self._num += len(part)
+        while self._num - len(self._parts[0]) >= self._most:
+            self._num -= len(self._parts.popleft())
+
+    def rows(self) -> NDArray[np.float64]:
+        """Return the newest rows, float64 [n, C]."""
+        return np.concatenate(self._parts)[-self._most :]
 
 
 def _limits(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.context.slot_means import SlotMeans
+from trainer.context.slot_means import SlotMeans, level_of
 
 KINDS: tuple[tuple[int, ...], ...] = (
     (0, 0, 0, 0, 0, 0, 0),
@@ -116,10 +116,7 @@ def _enough_weeks(means: SlotMeans) -> bool:
 
 def _offsets(means: SlotMeans) -> NDArray[np.float64]:
     """Return the level of each series, float64 [series, C]: its median over all slots."""
-    every = range(len(means.series))
-    medians = [np.nanmedian(means.mean[means.number == one], axis=(0, 1)) for one in every]
-    found: NDArray[np.float64] = np.nan_to_num(np.stack(medians)).astype(np.float64)
-    return found
+    return np.stack([level_of(means.mean[means.number == one]) for one in range(len(means.series))])
 
 
 def _levels(

@@ -5,8 +5,10 @@ Letters: N days of all series, S slots a day, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,8 @@ _READ_ROWS = 1 << 14
 _LIMIT = 1_000.0
 """Values count up to so many units of the model: a level far out that recurs is a level, and the medians
 over days bear what does not recur."""
-_MOST_DAYS = 20_000
+_MOST_CELLS, _LEAST_DAYS = 10_000_000, 28
+"""So many days x slots x channels are fitted, about 1 GB at the peak; but four weeks at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,13 @@ class SlotMeans:
     """Hold the history by slots.
 
     Attributes:
-        series: The names.
+        series: The names of those whose days are here.
         number: int64 [N], which series each day is of.
         day: int64 [N], days since 1970-01-01 in local time.
         weekday: int64 [N], what each day counts as; -1 on muted days.
         mean: float64 [N, S, C], in the units of the model; NaN where no value came.
         variance: float64 [N, S, C], of the rows of the slot.
+        others: The level of each series whose days are not here, float64 [C].
     """
 
     series: tuple[str, ...]
@@ -43,11 +47,19 @@ class SlotMeans:
     weekday: NDArray[np.int64]
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
+    others: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
-def rows_of(spec: Spec, history: History) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float32]]]:
-    """Yield series, starts of rows in nanoseconds, int64 [n], and rows in the units of the model, [n, C]."""
+def rows_of(
+    spec: Spec, history: History, chosen: Collection[str] | None = None
+) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield series, starts of rows in nanoseconds, int64 [n], and rows in the units of the model, [n, C].
+
+    The rows of a series follow each other; all series have their turn, or those that are `chosen`.
+    """
     for series, segments in by_series(history.segments).items():
+        if chosen is not None and series not in chosen:
+            continue
         center, scale = spec.scales_of(series)
         interval_ns = history.intervals.get(series, history.interval_ns)
         for segment in segments:
@@ -57,8 +69,8 @@ def rows_of(spec: Spec, history: History) -> Iterator[tuple[str, NDArray[np.int6
                 yield series, row * interval_ns, scale_rows(history.read(start, stop), center, scale)
 
 
-def slot_means(spec: Spec, history: History, calendar: Calendar, slot_seconds: int) -> SlotMeans | None:
-    """Return the history by slots; None where it spans more than 20,000 days of all series.
+def slot_means(spec: Spec, history: History, calendar: Calendar, slot_seconds: int) -> SlotMeans:
+    """Return the history by slots: of all series, or of evenly chosen ones where all would take much memory.
 
     Args:
         spec: The description of the model; its scales are used.
@@ -66,37 +78,62 @@ def slot_means(spec: Spec, history: History, calendar: Calendar, slot_seconds: i
         calendar: The zone and special days.
         slot_seconds: Length of a slot.
     """
-    clock, found = WeekClock(calendar, slot_seconds), dict[str, _Sums]()
-    slots = 86_400 // slot_seconds
-    spans = _spans(history, clock)
-    if sum(last - first + 1 for first, last in spans.values()) > _MOST_DAYS:
-        return None
-    for series, start_ns, scaled in rows_of(spec, history):
-        if series not in found:
-            found[series] = _Sums(spans[series], slots, scaled.shape[1])
-        found[series].add(*clock.slots(start_ns), scaled)
-    number = np.repeat(np.arange(len(found)), [one.num_days for one in found.values()])
-    day = np.concatenate([one.days for one in found.values()])
-    both = [one.mean_and_variance() for one in found.values()]
-    mean, variance = (np.concatenate([one[at] for one in both]) for at in (0, 1))
-    has_rows = ~np.isnan(mean).all(axis=(1, 2))
-    number, day, mean, variance = number[has_rows], day[has_rows], mean[has_rows], variance[has_rows]
-    return SlotMeans(tuple(found), number, day, clock.weekdays(day), mean, variance)
+    clock, slots = WeekClock(calendar, slot_seconds), 86_400 // slot_seconds
+    most = max(_LEAST_DAYS, _MOST_CELLS // (slots * len(spec.channels)))
+    spans = _spans(history, clock, most)
+    chosen = _evenly(spans, most)
+    found: dict[str, tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = {}
+    others: dict[str, NDArray[np.float64]] = {}
+    for series, blocks in groupby(rows_of(spec, history), key=lambda one: one[0]):
+        sums = _Sums(spans[series], slots, len(spec.channels))
+        for _, start_ns, scaled in blocks:
+            sums.add(*clock.slots(start_ns), scaled)
+        mean, variance = sums.mean_and_variance()
+        has_rows = ~np.isnan(mean).all(axis=(1, 2))
+        if series in chosen:
+            found[series] = (sums.days[has_rows], mean[has_rows], variance[has_rows])
+        else:
+            others[series] = level_of(mean[has_rows])
+    day, mean, variance = (np.concatenate(one) for one in zip(*found.values(), strict=True))
+    number = np.repeat(np.arange(len(found)), [len(days) for days, _, _ in found.values()])
+    return SlotMeans(tuple(found), number, day, clock.weekdays(day), mean, variance, others)
 
 
-def _spans(history: History, clock: WeekClock) -> dict[str, tuple[int, int]]:
-    """Return the first and last local day of each series."""
+def level_of(mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the level of a series, its median over all slots, float64 [C]; 0 where no value came.
+
+    Args:
+        mean: The slots of its days, float64 [days, S, C].
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # channels without any value
+        level: NDArray[np.float64] = np.nan_to_num(np.nanmedian(mean, axis=(0, 1))).astype(np.float64)
+    return level
+
+
+def _spans(history: History, clock: WeekClock, most: int) -> dict[str, tuple[int, int]]:
+    """Return the first and last local day of each series, at most so many of the newest days."""
     spans = {}
     for series, segments in by_series(history.segments).items():
         interval_ns = history.intervals.get(series, history.interval_ns)
         edges = [row for one in segments for row in (one.row, one.row + one.length - 1)]
-        days = clock.slots(np.array([min(edges), max(edges)]) * interval_ns)[0]
-        spans[series] = (int(days[0]), int(days[1]))
+        first, last = clock.slots(np.array([min(edges), max(edges)]) * interval_ns)[0].tolist()
+        spans[series] = (max(first, last - most + 1), last)
     return spans
 
 
+def _evenly(spans: dict[str, tuple[int, int]], most: int) -> frozenset[str]:
+    """Return evenly chosen series that span at most so many days together, or one of them."""
+    names, num = list(spans), len(spans)
+    while True:
+        chosen = [names[place * len(names) // num] for place in range(num)]
+        if num <= 1 or sum(spans[one][1] - spans[one][0] + 1 for one in chosen) <= most:
+            return frozenset(chosen)
+        num = min(num - 1, num * 19 // 20)
+
+
 class _Sums:
-    """Add up the rows of one series by day and slot."""
+    """Add up the rows of one series by day and slot; earlier days than the span do not count."""
 
     def __init__(self, span: tuple[int, int], slots: int, num_channels: int) -> None:
         self.days = np.arange(span[0], span[1] + 1)
@@ -105,6 +142,9 @@ class _Sums:
 
     def add(self, day: NDArray[np.int64], slot: NDArray[np.int64], scaled: NDArray[np.float32]) -> None:
         """Add rows at these days and slots, int64 [n] each, float32 [n, C]."""
+        if day.min() < self.days[0]:
+            kept = day >= self.days[0]
+            day, slot, scaled = day[kept], slot[kept], scaled[kept]
         place, known = (day - self.days[0]) * self._slots + slot, ~np.isnan(scaled)
         values = np.clip(np.where(known, scaled, 0.0), -_LIMIT, _LIMIT).astype(np.float64)
         for channel in range(scaled.shape[1]):

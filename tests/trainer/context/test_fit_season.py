@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from detector.artifact.season import Calendar
 from detector.calibration.evidence_limits import with_evidence_limits
 from tests.support.artifacts import make_artifact
-from trainer.context.fit_season import fit_season
+from trainer.context import slot_means as by_slots
+from trainer.context.fit_season import _Newest, fit_season
 from trainer.data.history import History, Segment
 from trainer.data.series_rate import Rate
 
@@ -64,3 +65,35 @@ def test_a_faulty_day_hides_no_season(size: float) -> None:
     assert season is not None
     assert np.ptp(season.profiles[0].level[0]) == pytest.approx(4.0, abs=0.6)
     assert max(season.profiles[0].spread[0]) < 1.0
+
+
+@pytest.mark.parametrize(("num", "days"), [(30, 40), (9, 40), (1, 90)])
+def test_a_history_above_the_limit_has_a_season_and_all_baselines(
+    num: int, days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(by_slots, "_MOST_CELLS", 80 * 72 * 2)
+    spec = make_artifact(("c0", "c1"), interval_ns=INTERVAL).spec
+    rng = np.random.default_rng(num)
+    level = rng.normal(0.0, 20.0, (num, 1, 2))
+    wave = 2.0 * np.sin(2 * np.pi * np.arange(days * A_DAY) / A_DAY)[None, :, None]
+    values = level + wave + 0.3 * rng.normal(size=(num, days * A_DAY, 2))
+    with history_of(values) as history:
+        means = by_slots.slot_means(spec, history, Calendar(), 1200)
+        season, _ = fit_season(spec, history, Calendar())
+    assert 28 <= len(means.day) <= 80
+    assert season is not None
+    assert [one.period for one in season.profiles] == ["day", "day"]
+    assert list(season.baselines) == [f"s{at}" for at in range(num)]
+    assert np.allclose(list(season.baselines.values()), level[:, 0], atol=0.5)
+
+
+@pytest.mark.parametrize("most", [1, 7, 20, 100])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_newest_rows_are_kept(most: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parts = [rng.normal(size=(num, 2)) for num in rng.integers(1, 15, 30)]
+    newest = _Newest(most)
+    for part in parts:
+        newest.add(part)
+    assert np.array_equal(newest.rows(), np.concatenate(parts)[-most:])
+    assert newest._num < most + 15
