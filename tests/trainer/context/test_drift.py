@@ -1,0 +1,65 @@
+"""Wear is found although the history holds a fault, and a week as ever is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from detector.scoring.context.drift import DriftEvidence
+from detector.scoring.context.spoken import ScaledRows
+from tests.support.artifacts import make_artifact
+from trainer.context.fit_drift import fit_drift
+from trainer.data.history import Segment
+
+INTERVAL_NS = 3_600 * 10**9
+DAY = 24
+
+
+class Values:
+    """A history of one series in memory."""
+
+    def __init__(self, values: NDArray[np.float64]) -> None:
+        self._values = values
+        self.segments = (Segment("a", 0, 0, len(values)),)
+
+    def read(self, start: int, stop: int) -> NDArray[np.float64]:
+        return self._values[start:stop]
+
+
+def paged_of(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows page, of a model whose history is the first 60 days."""
+    spec = make_artifact(("x",), interval_ns=INTERVAL_NS).spec
+    drift = fit_drift(spec, Values(values[: 60 * DAY, None]))
+    assert drift is not None
+    evidence = DriftEvidence(drift, spec)
+    evidence.name(np.array([0], np.int32), ["a"])
+    hours = np.arange(len(values))
+    nothing = np.zeros(len(values), np.int32)
+    rows = ScaledRows(
+        nothing, hours, hours * INTERVAL_NS, values[:, None].astype(np.float32), nothing.astype(np.bool_)
+    )
+    return evidence.add(rows).paged
+
+
+@pytest.mark.parametrize("days", [1, 2, 3])
+@pytest.mark.parametrize("size", [0.0, 3.0, -5.0, 20.0])
+@pytest.mark.parametrize("slow", [0.0, 1.5])
+def test_a_fault_in_the_history_does_not_hide_wear(size: float, days: int, slow: float) -> None:
+    rng = np.random.default_rng(days)
+    hours = np.arange(120 * DAY)
+    values = rng.normal(0, 0.5, len(hours)) + slow * np.sin(hours / DAY * 2 * np.pi)
+    values[10 * DAY : (10 + days) * DAY] += size
+    values[60 * DAY :] += 0.1 * (hours[60 * DAY :] - 60 * DAY) / DAY
+    paged = paged_of(values)
+    found = np.flatnonzero(paged[60 * DAY :])[0] / DAY
+    assert 0.25 <= found <= 9.0
+    assert not paged[: 60 * DAY].any() or size
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.3, 1.0])
+@pytest.mark.parametrize("step", [1.0, 4.0])
+def test_a_week_as_ever_is_no_wear(noise: float, step: float) -> None:
+    hours = np.arange(120 * DAY)
+    values = np.random.default_rng(1).normal(0, noise, len(hours)) + step * (hours // DAY % 7 < 5)
+    assert not paged_of(values).any()
