@@ -74,15 +74,19 @@ def fit_drift(spec: Spec, history: History) -> Drift | None:
         for one, used in zip(variance.tolist(), moves.tolist(), strict=True)
     ]
     num = len(spec.channels)
-    limits = SumLimits(
-        tuple(threshold), (_ALLOWANCE,) * num, (0.0,) * num, ((0.0,) * num,) * 5, _PROOF_BLOCKS
-    )
+    limits = SumLimits(tuple(threshold), (_ALLOWANCE,) * num, (0.0,) * num, _tails(variance), _PROOF_BLOCKS)
     return Drift(
         tuple(tuple(map(float, one)) for one in usual),
         tuple(map(float, unit)),
         limits,
         {series: tuple(map(float, one)) for series, one in levels.items()},
     )
+
+
+def _tails(variance: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
+    """Return what thresholds for another budget are made from, as `SumTail` of each channel."""
+    nothing = (0.0,) * len(variance)
+    return nothing, nothing, nothing, (_LEAST_THRESHOLD,) * len(variance), tuple(map(float, variance))
 
 
 def _blocks_of(spec: Spec, history: History, segments: tuple[Segment, ...] | list[Segment]) -> _Blocks:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from detector.calibration.evidence_limits import with_evidence_limits
 from detector.scoring.context.drift import DriftEvidence
 from detector.scoring.context.spoken import ScaledRows
 from tests.support.artifacts import make_artifact
@@ -25,6 +28,21 @@ class Values:
 
     def read(self, start: int, stop: int) -> NDArray[np.float64]:
         return self._values[start:stop]
+
+
+@pytest.mark.parametrize("budget", ["1/day", "1/week", "1/year"])
+def test_thresholds_follow_the_budget(budget: str) -> None:
+    values = np.cumsum(np.random.default_rng(0).normal(0, 0.1, 60 * DAY))[:, None]
+    spec = make_artifact(("x",), interval_ns=INTERVAL_NS).spec
+    asked = replace(spec, threshold=replace(spec.threshold, alarm_budget=budget))
+    trained, other = fit_drift(asked, Values(values)), fit_drift(spec, Values(values))
+    assert trained is not None
+    assert other is not None
+    found = with_evidence_limits(replace(spec, drift=other), budget).drift
+    assert found is not None
+    assert found.limits.threshold == pytest.approx(trained.limits.threshold)
+    old = replace(other, limits=replace(other.limits, tails=((0.0,),) * 5))
+    assert with_evidence_limits(replace(spec, drift=old), budget).drift == old
 
 
 def paged_of(values: NDArray[np.float64]) -> NDArray[np.bool_]:
