@@ -60,12 +60,13 @@ def fit_drift(spec: Spec, history: History) -> Drift | None:
     }
     if not known:
         return None
-    levels = {series: _robust_mean(blocks.mean) for series, blocks in known.items()}
+    levels = {series: _level(blocks.mean) for series, blocks in known.items()}
     away = {series: blocks.mean - levels[series] for series, blocks in known.items()}
     usual = _usual(known, away)
     left = [_without_usual(away[series], usual[blocks.number % QUARTERS]) for series, blocks in known.items()]
     unit = _units(left)
     moves = np.array([channel.law != "constant" for channel in spec.channels])
+    moves &= ~np.isnan(list(levels.values())).all(axis=0)
     events = BUDGET_SHARE * BLOCK_NS / spec.interval_ns
     events /= rows_per_event(spec.threshold.alarm_budget, spec.interval_ns) * len(spec.channels)
     variance = _long_run([one / unit for one in left])
@@ -79,7 +80,10 @@ def fit_drift(spec: Spec, history: History) -> Drift | None:
         tuple(tuple(map(float, one)) for one in usual),
         tuple(map(float, unit)),
         limits,
-        {series: tuple(map(float, one)) for series, one in levels.items()},
+        {
+            series: tuple(None if np.isnan(number) else number for number in one.tolist())
+            for series, one in levels.items()
+        },
     )
 
 
@@ -135,6 +139,13 @@ def _robust_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean of the known values of each channel without those far from the median, float64 [C]."""
     within = _within_reach(values)
     return _mean(np.where(np.abs(values - within) > 0, np.nan, values))
+
+
+def _level(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the level of each channel, float64 [C]; NaN where too few blocks are known."""
+    known = (~np.isnan(blocks)).sum(axis=0)
+    level: NDArray[np.float64] = np.where(known >= LEAST_BLOCKS, _robust_mean(blocks), np.nan)
+    return level
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:

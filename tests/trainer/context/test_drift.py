@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from detector.artifact.drift import check_drift, drift_from, drift_section
 from detector.calibration.evidence_limits import with_evidence_limits
 from detector.scoring.context.drift import DriftEvidence
 from detector.scoring.context.spoken import ScaledRows
@@ -81,3 +83,24 @@ def test_a_week_as_ever_is_no_wear(noise: float, step: float) -> None:
     hours = np.arange(120 * DAY)
     values = np.random.default_rng(1).normal(0, noise, len(hours)) + step * (hours // DAY % 7 < 5)
     assert not paged_of(values).any()
+
+
+@pytest.mark.parametrize("days", [0, 2, 6])
+def test_a_channel_that_a_series_hardly_sent_is_not_watched(days: int) -> None:
+    values = np.random.default_rng(2).normal(0, 1, (80 * DAY, 2))
+    values[:, 1] += 3.0
+    values[: (60 - days) * DAY, 1] = np.nan
+    spec = make_artifact(("x", "y"), interval_ns=INTERVAL_NS).spec
+    drift = fit_drift(spec, Values(values[: 60 * DAY]))
+    assert drift is not None
+    assert drift.levels["a"][1] is None
+    raw = json.loads(json.dumps(asdict(drift)))
+    check_drift(raw, 2)
+    assert drift_from(raw) == drift
+    assert "Not in y" in drift_section(drift, ("x", "y"))
+    evidence = DriftEvidence(drift, spec)
+    evidence.name(np.array([0], np.int32), ["a"])
+    hours, nothing = np.arange(80 * DAY), np.zeros(80 * DAY, np.int32)
+    scaled = values.astype(np.float32)
+    rows = ScaledRows(nothing, hours, hours * INTERVAL_NS, scaled, nothing.astype(np.bool_))
+    assert not evidence.add(rows).paged.any()
