@@ -28,13 +28,13 @@ class Drift:
     usual    by the quarter of the day, what a block of each channel has beyond the mean of its series
     unit     how much the mean of a block wanders, of each channel
     limits   how departures, in these units, add up over blocks
-    levels   series -> the mean of each channel over its blocks
+    levels   series -> the mean of each channel over its blocks; None where the series hardly sent it
     """
 
     usual: tuple[tuple[float, ...], ...]
     unit: tuple[float, ...]
     limits: SumLimits
-    levels: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    levels: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Drift({len(self.unit)} channels, {len(self.levels)} series)"
@@ -57,7 +57,12 @@ def check_drift(drift: Mapping[str, Any], num_channels: int) -> None:
     """
     if len(drift["usual"]) != QUARTERS:
         raise ValueError(f"drift.usual has {len(drift['usual'])} lists, needed {QUARTERS}")
-    lists = [*drift["usual"], drift["unit"], *drift["levels"].values()]
+    known = [[number for number in one if number is not None] for one in drift["levels"].values()]
+    if not all(len(one) == num_channels for one in drift["levels"].values()):
+        raise ValueError(f"drift.levels must have {num_channels} numbers for each series")
+    if not all(math.isfinite(number) for one in known for number in one):
+        raise ValueError("drift.levels must have finite numbers")
+    lists = [*drift["usual"], drift["unit"]]
     for one in lists:
         if len(one) != num_channels or not all(math.isfinite(number) for number in one):
             raise ValueError(f"drift must have lists of {num_channels} finite numbers, has {one!r:.40}")
@@ -75,4 +80,11 @@ def drift_section(drift: Drift | None, names: tuple[str, ...]) -> str:
         left = [name for name in names if name not in watched]
         words = f"Slow drift is watched in {len(watched)} channels of {len(drift.levels)} series."
         words += f" Not in {', '.join(left[:10])}." if left else ""
+        rare = [
+            f"{name} of {series}"
+            for series, levels in drift.levels.items()
+            for name, level in zip(names, levels, strict=True)
+            if level is None and name in watched
+        ]
+        words += f" Not in {', '.join(rare[:10])}: too few values." if rare else ""
     return f"## Wear\n\n{words}\n\n"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from detector.artifact.drift import BLOCK_NS, Drift
+from detector.artifact.drift import BUDGET_SHARE as DRIFT_SHARE
 from detector.artifact.reference import BUDGET_SHARE
 from detector.artifact.spec import Spec
 from detector.calibration.cumulative_threshold import calibrated_sums, cumulative_thresholds
@@ -11,6 +13,8 @@ from detector.calibration.cumulative_threshold import calibrated_sums, cumulativ
 
 def with_evidence_limits(spec: Spec, budget: str) -> Spec:
     """Return the description with thresholds of all sums that together keep to half of a budget.
+
+    Drift has a share of its own.
 
     Args:
         spec: The description, with what the thresholds are calibrated from.
@@ -25,4 +29,14 @@ def with_evidence_limits(spec: Spec, budget: str) -> Spec:
     if season is not None and sums is not None:
         limits = cumulative_thresholds(sums, budget, spec.interval_ns, share)
         season = replace(season, sums=replace(sums, threshold=limits))
-    return replace(spec, reference=reference, season=season)
+    drift = None if spec.drift is None else _calibrated_drift(spec.drift, budget)
+    return replace(spec, reference=reference, season=season, drift=drift)
+
+
+def _calibrated_drift(drift: Drift, budget: str) -> Drift:
+    """Return the drift with thresholds for a budget; an older one knows no variance and keeps them."""
+    limits = drift.limits
+    if not limits.tails or not any(limits.tails[-1]):
+        return drift
+    threshold = cumulative_thresholds(limits, budget, BLOCK_NS, DRIFT_SHARE)
+    return replace(drift, limits=replace(limits, threshold=threshold))

@@ -3,7 +3,8 @@
 A block is a quarter of a day. What each quarter usually has is taken out, and so is the mean of the series.
 The unit of departures covers both how much single blocks scatter and how much two days together wander. Few
 blocks know the latter badly, so they allow more. The threshold follows from the long-run variance of the
-blocks, as for a Brownian motion (`detector.calibration.cumulative_threshold`).
+blocks, as for a Brownian motion (`detector.calibration.cumulative_threshold`). A fault of some days in the
+history must not hide wear: levels are medians, and what is far from them is cut off.
 
 Letters: C channels, B blocks of one series.
 """
@@ -31,6 +32,9 @@ _LEAST_UNIT, _WANDER = 0.15, 1.5
 _ALLOWANCE, _LEAST_THRESHOLD, _PROOF_BLOCKS = 0.75, 6.0, 4
 _SPANS = (1, 4, 16)
 _CLIP = 3.0
+_FAR, _NORMAL = 3.0, 1.4826
+_COMMON, _BEYOND_COMMON = 0.9, 1.2
+"""What is in a tenth of the blocks, as week-ends are, is no fault."""
 
 
 @dataclass(slots=True)
@@ -56,12 +60,13 @@ def fit_drift(spec: Spec, history: History) -> Drift | None:
     }
     if not known:
         return None
-    levels = {series: _mean(blocks.mean) for series, blocks in known.items()}
+    levels = {series: _level(blocks.mean) for series, blocks in known.items()}
     away = {series: blocks.mean - levels[series] for series, blocks in known.items()}
     usual = _usual(known, away)
     left = [_without_usual(away[series], usual[blocks.number % QUARTERS]) for series, blocks in known.items()]
     unit = _units(left)
     moves = np.array([channel.law != "constant" for channel in spec.channels])
+    moves &= ~np.isnan(list(levels.values())).all(axis=0)
     events = BUDGET_SHARE * BLOCK_NS / spec.interval_ns
     events /= rows_per_event(spec.threshold.alarm_budget, spec.interval_ns) * len(spec.channels)
     variance = _long_run([one / unit for one in left])
@@ -70,15 +75,22 @@ def fit_drift(spec: Spec, history: History) -> Drift | None:
         for one, used in zip(variance.tolist(), moves.tolist(), strict=True)
     ]
     num = len(spec.channels)
-    limits = SumLimits(
-        tuple(threshold), (_ALLOWANCE,) * num, (0.0,) * num, ((0.0,) * num,) * 5, _PROOF_BLOCKS
-    )
+    limits = SumLimits(tuple(threshold), (_ALLOWANCE,) * num, (0.0,) * num, _tails(variance), _PROOF_BLOCKS)
     return Drift(
         tuple(tuple(map(float, one)) for one in usual),
         tuple(map(float, unit)),
         limits,
-        {series: tuple(map(float, one)) for series, one in levels.items()},
+        {
+            series: tuple(None if np.isnan(number) else number for number in one.tolist())
+            for series, one in levels.items()
+        },
     )
+
+
+def _tails(variance: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
+    """Return what thresholds for another budget are made from, as `SumTail` of each channel."""
+    nothing = (0.0,) * len(variance)
+    return nothing, nothing, nothing, (_LEAST_THRESHOLD,) * len(variance), tuple(map(float, variance))
 
 
 def _blocks_of(spec: Spec, history: History, segments: tuple[Segment, ...] | list[Segment]) -> _Blocks:
@@ -109,6 +121,33 @@ def _blocks_of(spec: Spec, history: History, segments: tuple[Segment, ...] | lis
     return _Blocks(numbers, mean)
 
 
+def _within_reach(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return blocks [n, C] cut off where they are rare and beyond three robust deviations."""
+    known = ~np.isnan(values).all(axis=0)
+    with_zeros = np.where(known, values, 0.0)
+    center = np.nanmedian(with_zeros, axis=0) if len(values) else np.zeros(values.shape[1])
+    spread, common = (
+        np.nanquantile(np.abs(with_zeros - center), share, axis=0) if len(values) else center
+        for share in (0.5, _COMMON)
+    )
+    reach = np.maximum(_LEAST_UNIT, np.maximum(_FAR * _NORMAL * spread, _BEYOND_COMMON * common))
+    within: NDArray[np.float64] = np.clip(values, center - reach, center + reach)
+    return within
+
+
+def _robust_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of the known values of each channel without those far from the median, float64 [C]."""
+    within = _within_reach(values)
+    return _mean(np.where(np.abs(values - within) > 0, np.nan, values))
+
+
+def _level(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the level of each channel, float64 [C]; NaN where too few blocks are known."""
+    known = (~np.isnan(blocks)).sum(axis=0)
+    level: NDArray[np.float64] = np.where(known >= LEAST_BLOCKS, _robust_mean(blocks), np.nan)
+    return level
+
+
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean of the known values of each channel, float64 [C]; 0 where there is none."""
     known = ~np.isnan(values)
@@ -120,7 +159,7 @@ def _usual(known: dict[str, _Blocks], away: dict[str, NDArray[np.float64]]) -> N
     """Return what each quarter of the day has beyond the mean of its series, float64 [4, C]."""
     number = np.concatenate([blocks.number for blocks in known.values()]) % QUARTERS
     every = np.concatenate(list(away.values()))
-    return np.stack([_mean(every[number == quarter]) for quarter in range(QUARTERS)])
+    return np.stack([_robust_mean(every[number == quarter]) for quarter in range(QUARTERS)])
 
 
 def _without_usual(away: NDArray[np.float64], usual: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -132,9 +171,9 @@ def _without_usual(away: NDArray[np.float64], usual: NDArray[np.float64]) -> NDA
 
 def _units(left: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Return the unit of departures of each channel, float64 [C]."""
-    every = np.concatenate(left)
+    every = _within_reach(np.concatenate(left))
     scatter = np.nan_to_num(np.sqrt(_mean(np.square(every))))
-    long = np.concatenate([_means(one, _LONG) for one in left])
+    long = _within_reach(np.concatenate([_means(one, _LONG) for one in left]))
     few = 1.0 + 4.0 * len(left) / max(1, len(long))  # the mean of a series takes a part of the wander away
     wander = _WANDER * few * np.sqrt(_mean(np.square(long)))
     unit: NDArray[np.float64] = np.maximum(_LEAST_UNIT, np.maximum(scatter, wander))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.modes import Modes
 from detector.rows.windows import NewRows
-from detector.scoring.context.modes import ModeRules, ModeTracker, RowModes
+from detector.scoring.context.modes import WIDTH, ModeRules, ModeTracker, RowModes
 from trainer.data.history import History, Segment
 from trainer.errors import TooLittleDataError
 
@@ -68,13 +68,14 @@ class HistoryModes:
     def of(self, segment: Segment) -> RowModes:
         """Return the modes of the rows of a segment."""
         part = slice(segment.position, segment.stop)
-        return RowModes(self.rows.mode[part], self.rows.left[part], self.rows.age[part])
+        rows = self.rows
+        return RowModes(rows.mode[part], rows.left[part], rows.age[part], rows.unsettled[part])
 
 
 def modes_of(history: History, modes: Modes) -> HistoryModes:
     """Return the mode of every row, as the engine will decide it; each segment begins without one."""
     num = history.segments[-1].stop
-    found = RowModes(*(np.full(num, -1, np.int32) for _ in range(3)))
+    found = RowModes(*(np.full(num, -1, np.int32) for _ in range(WIDTH)))
     for segment in history.segments:
         tracker = ModeTracker(modes, history.channels)
         for start in range(segment.position, segment.stop, _READ_ROWS):
@@ -87,6 +88,7 @@ def modes_of(history: History, modes: Modes) -> HistoryModes:
             part = tracker.follow(new_rows, values)
             at = slice(start, start + len(values))
             found.mode[at], found.left[at], found.age[at] = part.mode, part.left, part.age
+            found.unsettled[at] = part.unsettled
     return HistoryModes(history, found)
 
 
@@ -94,7 +96,7 @@ def judged_history(decided: HistoryModes, modes: Modes, max_gap: int) -> History
     """Return the history that a model may learn, with holes where nothing is judged.
 
     Args:
-        decided: The modes of the rows.
+        decided: The history, with its modes.
         modes: The modes, with the rows that each needs to settle.
         max_gap: Rows in sequence without a judged cell that a window may bridge.
 
@@ -106,8 +108,9 @@ def judged_history(decided: HistoryModes, modes: Modes, max_gap: int) -> History
     holes = np.ones((num_kinds, num_channels), np.bool_)
     for at, mode in enumerate(modes.all):
         holes[at] = [not mode.judges(name) for name in history.channels]
-    is_transition = ModeRules(modes, history.channels, 1).is_transition(decided.rows)
-    number = np.where(decided.rows.mode < 0, len(modes.modes), decided.rows.mode)
+    rows = modes_of(history, modes).rows  # how long rows settle decides since when they have not
+    is_transition = ModeRules(modes, history.channels, 1).is_transition(rows)
+    number = np.where(rows.mode < 0, len(modes.modes), rows.mode)
     kind = np.where(is_transition, num_kinds - 1, number).astype(np.uint8)
     is_empty = np.logical_and.reduce(holes, axis=1)[kind]
     segments: list[Segment] = []

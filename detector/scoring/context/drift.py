@@ -64,7 +64,7 @@ class DriftEvidence:
         num = len(drift.unit)
         self._usual, self._unit = np.array(drift.usual), np.array(drift.unit)
         self._used = np.array(drift.limits.threshold) > 0
-        self._levels = np.array([(0.0,) * num, *drift.levels.values()])
+        self._levels = np.array([(0.0,) * num, *drift.levels.values()], np.float64)
         self._numbers = {series: number for number, series in enumerate(drift.levels, 1)}
         least = [spec.interval_ns, *(spec.interval_of(series) for series in drift.levels)]
         self._least = _LEAST_SHARE * BLOCK_NS / np.array(least, np.float64)

@@ -3,6 +3,9 @@
 The values of a row alone decide its mode. Where one that matters is unknown, the mode before goes on for some
 rows. Each series keeps its mode and how many rows ago it changed, so results do not depend on the cut.
 
+A series that hovers at a bound changes again and again, and would never be judged. So each series also keeps
+for how many rows it has not settled. After three times the longest transition its rows are judged again.
+
 Letters: n rows, C channels, M modes; the mode `other` has the number M.
 """
 
@@ -24,32 +27,65 @@ from detector.scoring.kinds import Kind
 UNKNOWN = -1
 """The number of a mode that is unknown, and of the mode that a row which passes to none has left."""
 _AGED = 1 << 30
-WIDTH = 3
-_NOTHING = (UNKNOWN, 0, UNKNOWN, -1)
-"""The state of a series of which nothing is known: mode, unknown rows, mode that was left, age."""
+WIDTH = 4
+_NOTHING = (UNKNOWN, 0, UNKNOWN, -1, 0)
+"""What is kept of a series before its first row, in the order of `ModeTracker.arrays`."""
+_PATIENCE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class RowModes:
     """Hold the modes of n rows.
 
-    mode  int32 [n], a number, or `UNKNOWN`
-    left  int32 [n], of rows in `other`: the mode that the series has left for it; else `UNKNOWN`
-    age   int32 [n], rows since the mode began: 0 at the row of the change
+    mode       int32 [n], a number, or `UNKNOWN`
+    left       int32 [n], of rows in `other`: the mode that the series has left for it; else `UNKNOWN`
+    age        int32 [n], rows since the mode began: 0 at the row of the change
+    unsettled  int32 [n], rows since the series was last settled in a mode: 0 where it is
     """
 
     mode: NDArray[np.int32]
     left: NDArray[np.int32]
     age: NDArray[np.int32]
+    unsettled: NDArray[np.int32]
 
     def as_columns(self) -> NDArray[np.int32]:
-        """Return the modes as columns that travel with the rows, int32 [n, 3]."""
-        return np.stack([self.mode, self.left, self.age], axis=1)
+        """Return the modes as columns that travel with the rows, int32 [n, 4]."""
+        return np.stack([self.mode, self.left, self.age, self.unsettled], axis=1)
 
     @staticmethod
     def of(columns: NDArray[np.int32]) -> RowModes:
         """Return the modes of the columns of `as_columns`."""
-        return RowModes(columns[:, 0], columns[:, 1], columns[:, 2])
+        return RowModes(columns[:, 0], columns[:, 1], columns[:, 2], columns[:, 3])
+
+
+class Settling:
+    """Say when a series has settled in a mode, and how long it may take.
+
+    It has where its mode has lasted long enough to be judged, and at least half of the longest transition.
+
+    Args:
+        modes: The modes of the model.
+    """
+
+    def __init__(self, modes: Modes) -> None:
+        self._other, self._passing = len(modes.modes), modes.passing_rows
+        self._settle = np.array([mode.settle_rows for mode in modes.all], np.int64)
+        longest = max(int(self._settle.max()), self._passing)
+        self._needed = np.maximum(self._settle, -(-longest // 2))
+        self.most = _PATIENCE * (int(self._settle.max()) + self._passing)
+        """After so many rows without being settled, rows are judged all the same."""
+
+    def is_young(
+        self, mode: NDArray[np.int32], age: NDArray[np.int64] | NDArray[np.int32]
+    ) -> NDArray[np.bool_]:
+        """Return which rows come too soon after a change to be judged, bool [n]."""
+        passes: NDArray[np.bool_] = (mode == self._other) & (age < self._passing)
+        return passes | (age < self._settle[mode])
+
+    def is_unsettled(self, mode: NDArray[np.int32], age: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return at which rows the series has not settled, bool [n]."""
+        unsettled: NDArray[np.bool_] = self.is_young(mode, age) | (age < self._needed[mode])
+        return unsettled
 
 
 class ModeConditions:
@@ -111,6 +147,8 @@ class ModeTracker:
         self._unknown = SeriesArray((), np.int64, 0)
         self._left = SeriesArray((), np.int32, UNKNOWN)
         self._age = SeriesArray((), np.int64, -1)
+        self._settling = Settling(modes)
+        self._unsettled = SeriesArray((), np.int64, 0)
 
     def follow(self, new_rows: NewRows, values: NDArray[np.float64]) -> RowModes:
         """Return the modes of the next rows. After a long gap the mode before is unknown.
@@ -122,7 +160,7 @@ class ModeTracker:
         num = len(new_rows)
         if num == 0:
             nothing = np.empty(0, np.int32)
-            return RowModes(nothing, nothing, nothing)
+            return RowModes(nothing, nothing, nothing, nothing)
         for array in self.arrays():
             array.reserve(int(new_rows.slot.max()) + 1)
         begins = new_rows.restart.copy()
@@ -130,7 +168,7 @@ class ModeTracker:
         starts = np.flatnonzero(begins)
         slots = new_rows.slot[starts]
         goes_on = ~new_rows.restart[starts]
-        mode, unknown, left, age = (
+        mode, unknown, left, age, unsettled = (
             np.where(goes_on, array.data[slots], fill)
             for array, fill in zip(self.arrays(), _NOTHING, strict=True)
         )
@@ -149,11 +187,12 @@ class ModeTracker:
         aged = np.where(fresh, index - changed, np.repeat(age + 1, lengths) + index - first)
         gone = np.where(fresh, before[changed], np.repeat(left, lengths))
         gone = np.where(now == self._other, gone, UNKNOWN).astype(np.int32)
+        waits = run_lengths(self._settling.is_unsettled(now, aged), starts, unsettled)
         ends = np.append(new_rows.starts[1:], num) - 1
-        columns: list[NDArray[Any]] = [last, run, gone, aged]
+        columns: list[NDArray[Any]] = [last, run, gone, aged, waits]
         for array, column in zip(self.arrays(), columns, strict=True):
             array.data[new_rows.present] = column[ends]
-        return RowModes(now, gone, np.minimum(aged, _AGED).astype(np.int32))
+        return RowModes(now, gone, *(np.minimum(one, _AGED).astype(np.int32) for one in (aged, waits)))
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
@@ -162,7 +201,7 @@ class ModeTracker:
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        return [self._mode, self._unknown, self._left, self._age]
+        return [self._mode, self._unknown, self._left, self._age, self._unsettled]
 
 
 class ModeRules:
@@ -176,7 +215,7 @@ class ModeRules:
 
     def __init__(self, modes: Modes, channels: tuple[str, ...], window: int) -> None:
         every = modes.all
-        self._other, self._passing, self._window = len(modes.modes), modes.passing_rows, window
+        self._other, self._window, self._settling = len(modes.modes), window, Settling(modes)
         self._settle = np.array([mode.settle_rows for mode in every], np.int64)
         self._unjudged = np.array([[not mode.judges(name) for name in channels] for mode in every])
         factors = [[mode.fresh, mode.steady] for mode in every]
@@ -197,10 +236,11 @@ class ModeRules:
         return Spoken(Kind.MODE, lasted, speaks, blame, needs_score=False)
 
     def is_transition(self, rows: RowModes) -> NDArray[np.bool_]:
-        """Return which rows lie between two modes, or come too soon after a change, bool [n]."""
-        settles = rows.age < self._settle[rows.mode]
-        passes: NDArray[np.bool_] = (rows.mode == self._other) & (rows.age < self._passing)
-        return settles | passes
+        """Return which rows lie between two modes, or come too soon after a change, bool [n].
+
+        Where a series takes far too long to settle there are none: it would not be judged at all.
+        """
+        return self._settling.is_young(rows.mode, rows.age) & (rows.unsettled <= self._settling.most)
 
     def unjudged(self, rows: RowModes) -> NDArray[np.bool_]:
         """Return which cells are not judged, bool [n, C]: in transitions, and by `judge` of the mode."""
@@ -224,10 +264,15 @@ class ModeRules:
         return steady
 
     def overdue(self, rows: RowModes) -> NDArray[np.float64]:
-        """Return how long each passage has lasted in units of what is usual, float64 [n]; NaN elsewhere."""
+        """Return how long each passage has lasted in units of what is usual, float64 [n]; NaN elsewhere.
+
+        A series that reaches a mode again and again, and never settles in it, is still under way.
+        """
         usual = np.where(rows.left >= 0, self._usual[rows.left], 0.0)
         passes = (rows.mode == self._other) & (usual > 0)
         lasted = (rows.age + 1.0) / np.maximum(usual, 1.0)
+        hovers = rows.unsettled > self._settling.most
+        lasted = np.where(hovers, np.maximum(lasted, rows.unsettled / max(1, self._settling.most)), lasted)
         return np.where(passes, lasted, np.nan)
 
     def blame(self, rows: RowModes) -> NDArray[np.float64]:

@@ -54,6 +54,7 @@ def test_a_start_and_a_stop_by_hand() -> None:
     assert found[:, 0].tolist() == mode
     assert found[:, 1].tolist() == [-1, -1, OFF, OFF, *[-1] * 10]
     assert found[:, 2].tolist() == [0, 1, 0, 1, 0, 1, 2, 3, 4, 5, 6, 0, 0, 0]
+    assert found[:, 3].tolist() == [1, 2, 3, 4, 5, 6, 7, 0, 0, 0, 0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -78,11 +79,13 @@ def test_an_unknown_value_matters_only_where_it_leaves_the_mode_open(
 def by_a_loop(rows: Rows) -> NDArray[np.int32]:
     """The modes of one series, row by row, by the words of docs/context.md."""
     found, mode, known, left, age, unknown, before = [], UNKNOWN, UNKNOWN, UNKNOWN, 0, 0, None
+    waits = 0
     for row, (speed, flow) in zip(rows.row.tolist(), rows.values.tolist(), strict=True):
         gap = 0 if before is None else row - before - 1
         missing = [(np.nan, np.nan)] * (gap if gap <= MAX_GAP else 0)
         if before is None or gap > MAX_GAP:
             mode, known, left, age, unknown = UNKNOWN, UNKNOWN, UNKNOWN, -1, 0
+            waits = 0
         before = row
         for one, other in [*missing, (speed, flow)]:
             asked = OTHER
@@ -100,7 +103,8 @@ def by_a_loop(rows: Rows) -> NDArray[np.int32]:
             else:
                 age += 1
             mode = now
-            found.append((mode, left if mode == OTHER else UNKNOWN, age))
+            waits = 0 if age >= {OFF: 2, RUN: 3, OTHER: 4, UNKNOWN: 2}[mode] else waits + 1
+            found.append((mode, left if mode == OTHER else UNKNOWN, age, waits))
     return np.array(found, np.int32)
 
 
@@ -134,7 +138,7 @@ def test_rows_are_judged_as_their_mode_says() -> None:
     mode = np.array([OFF, OFF, OTHER, OTHER, OTHER, OTHER, OTHER, RUN, RUN, RUN, RUN, UNKNOWN], np.int32)
     left = np.array([-1, -1, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1], np.int32)
     age = np.array([1, 2, 0, 1, 2, 3, 4, 0, 2, 3, 7, 9], np.int32)
-    rows = RowModes(mode, left, age)
+    rows = RowModes(mode, left, age, age)
     assert rules.is_transition(rows).tolist() == [
         True,
         False,
@@ -154,6 +158,38 @@ def test_rows_are_judged_as_their_mode_says() -> None:
     assert spoken.cumulative[6] == pytest.approx(1.25)
     assert spoken.blame is not None
     assert spoken.blame[6].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("settle", [0, 5, 30])
+@pytest.mark.parametrize("other", ["off", "other"])
+@pytest.mark.parametrize("spread", [0.5, 1.0, 3.0])
+def test_a_machine_that_hovers_at_a_bound_is_judged_again(other: str, settle: int, spread: float) -> None:
+    rng = np.random.default_rng(settle)
+    off = Condition("speed", None, 100.0 if other == "off" else 30.0)
+    usual = 0 if other == "off" else 20
+    low = Mode("off", (off,), judge=(), usual_rows=usual)
+    run = Mode("run", (Condition("speed", 100.0),), settle_rows=settle, usual_rows=usual)
+    modes = Modes((low, run), passing_rows=usual)
+    speed = np.concatenate([rng.normal(150, 2, 500), rng.normal(100.2, spread, 1500)])
+    tracker, rules = ModeTracker(modes, CHANNELS), ModeRules(modes, CHANNELS, window=16)
+    rows = RowModes.of(followed(tracker, GapFiller(MAX_GAP), rows_of(speed.tolist())))
+    judged = ~rules.unjudged(rows)[:, 1]
+    assert judged[200:500].all()
+    late = np.arange(2000) >= 1000
+    assert judged[late & (rows.mode == RUN)].mean() > (0.99 if settle == 30 else 0.1)
+    spoken = rules.speak(rows).paged
+    assert not spoken[:500].any()
+    assert spoken[late].any() == (usual > 0)
+
+
+def test_a_change_after_it_has_settled_is_a_transition_as_ever() -> None:
+    """Each cycle is shorter than the patience of three times the longest transition."""
+    speed = ([0.0] * 12 + [50.0] * 3 + [120.0] * 8 + [50.0] * 3) * 20
+    rules = ModeRules(MODES, CHANNELS, window=4)
+    rows = RowModes.of(followed(ModeTracker(MODES, CHANNELS), GapFiller(MAX_GAP), rows_of(speed)))
+    expected = np.array(([True] * 2 + [False] * 10 + [True] * 3 + [True] * 3 + [False] * 5 + [True] * 3) * 20)
+    assert rules.is_transition(rows).tolist() == expected.tolist()
+    assert not rules.speak(rows).paged.any()
 
 
 def with_modes(artifact: Artifact, **changes: object) -> Artifact:
