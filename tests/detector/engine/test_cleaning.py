@@ -172,3 +172,39 @@ def test_an_acceptance_ends_it_at_once(size: float) -> None:
     assert [one.outcome for one in applied] == ["applied"]
     on, off = (scores(one)[190:] for one in found)
     np.testing.assert_array_equal(on, off)
+
+
+@pytest.mark.parametrize("ends", [0, 1_500], ids=["the fault is over", "the fault goes on"])
+def test_a_clock_that_goes_back_during_an_incident_ends_nothing_else(ends: int) -> None:
+    """The rows of the incident are in the future then: nothing is cleaned, and rows are judged again."""
+    begin, back = 10**18, 10**18 - 10**13
+    values = level(6.0, end=190, num_rows=190).values
+    engine = engine_of()
+    number = np.arange(190)
+    engine.step(readings_of(np.zeros(190, np.int64), begin + number * INTERVAL_NS, values))
+    assert len(engine.open_incidents) == 1
+    later = level(6.0, start=0, end=ends, num_rows=1_500).values
+    times = back + np.arange(1_500) * INTERVAL_NS
+    results = [
+        engine.step(
+            readings_of(np.zeros(37, np.int64), times[at : at + 37], later[at : at + 37]),
+            begin + at * INTERVAL_NS,
+        )
+        for at in range(0, 1_480, 37)
+    ]
+    assert np.isfinite(scores(results)[-500:]).all()
+
+
+@pytest.mark.parametrize("window", [10, 12])
+def test_a_reload_during_an_incident_goes_on(window: int) -> None:
+    readings = level(6.0, end=400, num_rows=700)
+    engine = engine_of()
+    engine.step(part(readings, 0, 190))
+    assert len(engine.open_incidents) == 1
+    other = make_artifact(
+        threshold=1.3, limit=FOLLOWING, has_reference=True, interval_ns=INTERVAL_NS, seed=1, window=window
+    )
+    engine.take_over(Engine(other, EngineOptions(rules=RULES)))
+    results = [engine.step(part(readings, at, at + 30)) for at in range(190, 700, 30)]
+    assert np.isfinite(scores(results)[-200:]).all()
+    assert not engine.open_incidents
