@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.spec import PageLimit
-from detector.rows.series_arrays import SeriesArray, lengths_of, run_lengths, starts_of
-from detector.scoring.page_level import PageLevel
+from detector.rows.series_arrays import SeriesArray
+from detector.scoring.lasting.paged_runs import PagedRuns
 from detector.scoring.series_scales import SeriesScales
 
 MOVED_SCORE = 1.1
 """The score of a row in which such a channel has moved, where the rest of the row has less."""
-_CLEAR_ROWS = 100.0
 _NOTHING = math.log(1e-300)
 
 
@@ -63,8 +62,7 @@ class FirstMoves:
 
     def __init__(self, scales: SeriesScales, limit: PageLimit | None) -> None:
         self._scales = scales
-        self._run = SeriesArray((), np.int64, 0)
-        self._page_level = None if limit is None else PageLevel(limit)
+        self._runs = PagedRuns(limit)
 
     def add(
         self,
@@ -85,27 +83,18 @@ class FirstMoves:
         if len(slot) == 0:
             return Moves(moved, np.zeros(0, np.bool_))
         some: NDArray[np.bool_] = np.any(moved, axis=1)
-        self._run.reserve(int(slot.max()) + 1)
-        starts = starts_of(slot)
-        present = slot[starts]
-        run = run_lengths(some, starts, self._run.data[present])
-        self._run.data[present] = run[starts + lengths_of(starts, len(slot)) - 1]
-        evidence = np.where(some, math.log(MOVED_SCORE) + run / _CLEAR_ROWS, _NOTHING)
+        evidence = np.where(some, math.log(MOVED_SCORE), _NOTHING)
         evidence[~judged] = np.nan
-        if self._page_level is None:
-            return Moves(moved, some)
-        return Moves(moved, evidence > self._page_level.levels(slot, row, evidence))
+        return Moves(moved, self._runs.paged(slot, row, evidence, some))
 
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers."""
-        if self._page_level is not None:
-            self._page_level.drop(slots)
+        self._runs.restart(slots)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        self._run.reset(slots)
-        self.restart(slots)
+        self._runs.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        return [self._run, *(() if self._page_level is None else self._page_level.arrays())]
+        return self._runs.arrays()

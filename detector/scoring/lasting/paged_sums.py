@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import PageLimit
 from detector.artifact.sum_limits import HasSums
-from detector.rows.series_arrays import SeriesArray, lengths_of, run_lengths, starts_of
+from detector.rows.series_arrays import SeriesArray
 from detector.scoring.lasting.cumulative import MOST, CumulativeEvidence
-from detector.scoring.page_level import PageLevel
-
-_CLEAR_ROWS = 100.0
+from detector.scoring.lasting.paged_runs import PagedRuns
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,7 @@ class PagedSums:
 
     def __init__(self, limits: HasSums, limit: PageLimit | None, most: float = MOST) -> None:
         self._cumulative = CumulativeEvidence(limits, most)
-        self._run = SeriesArray((), np.int64, 0)
-        self._page_level = None if limit is None else PageLevel(limit)
+        self._runs = PagedRuns(limit)
 
     def add(
         self,
@@ -65,7 +62,9 @@ class PagedSums:
             alarm: Which rows alarm by their score, bool [n].
         """
         added = self._cumulative.add(slot, departure, is_unknown, alarm)
-        return Paged(added.cumulative, added.lasting, self._paged(slot, row, added.cumulative))
+        logarithm = np.log(np.maximum(added.cumulative, 1e-300))
+        paged = self._runs.paged(slot, row, logarithm, added.cumulative >= 1.0)
+        return Paged(added.cumulative, added.lasting, paged)
 
     def num_counting(self, slots: NDArray[np.int32]) -> int:
         """Return in how many channels of these series departures add up to evidence."""
@@ -81,36 +80,13 @@ class PagedSums:
 
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; sums stay."""
-        if self._page_level is not None:
-            self._page_level.drop(slots)
+        self._runs.restart(slots)
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         self._cumulative.drop(slots)
-        self._run.reset(slots)
-        self.restart(slots)
+        self._runs.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        arrays = [*self._cumulative.arrays(), self._run]
-        return arrays if self._page_level is None else [*arrays, *self._page_level.arrays()]
-
-    def _paged(
-        self, slot: NDArray[np.int32], row: NDArray[np.int64], cumulative: NDArray[np.float64]
-    ) -> NDArray[np.bool_]:
-        """Return which rows count for incidents, bool [n].
-
-        The sums have an upper limit, so their height says little. What lasts is clear: each 100 rows in alarm
-        count as much as e times the threshold. So no page level keeps a fault that lasts from being found.
-        """
-        if len(row) == 0:
-            return np.zeros(0, np.bool_)
-        self._run.reserve(int(slot.max()) + 1)
-        starts = starts_of(slot)
-        present = slot[starts]
-        run = run_lengths(cumulative >= 1.0, starts, self._run.data[present])
-        self._run.data[present] = run[starts + lengths_of(starts, len(row)) - 1]
-        logarithm = np.log(np.maximum(cumulative, 1e-300)) + run / _CLEAR_ROWS
-        if self._page_level is None:
-            return logarithm > 0.0
-        return logarithm > self._page_level.levels(slot, row, logarithm)
+        return [*self._cumulative.arrays(), *self._runs.arrays()]
