@@ -195,6 +195,7 @@ def _channels_json(channels: tuple[ChannelEvidence, ...]) -> list[dict[str, Any]
             "expected": _known(channel.expected),
             "lower": _known(channel.lower),
             "upper": _known(channel.upper),
+            "clipped": channel.clipped,
         }
         for channel in channels
     ]

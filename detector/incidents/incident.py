@@ -38,6 +38,7 @@ class ChannelEvidence:
     """One channel at one row of an incident, in physical units; NaN where unknown.
 
     `lower` and `upper` bound what is normal in a single row. They are NaN for small departures that add up.
+    `clipped`: the model expects a value that history never showed; `expected` is the nearest that it showed.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ChannelEvidence:
     expected: float
     lower: float
     upper: float
+    clipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

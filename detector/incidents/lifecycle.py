@@ -264,6 +264,7 @@ def _evidence_at(scored_by: ScoredBy, most: int, verdicts: Verdicts, row: int) -
                 expected,
                 expected - band,
                 expected + band,
+                bool(verdicts.clipped[row, channel]),
             )
         )
     return tuple(found)

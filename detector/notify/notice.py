@@ -45,6 +45,7 @@ class NoticeChannel(msgspec.Struct, frozen=True):
     expected: float | None = None
     lower: float | None = None
     upper: float | None = None
+    clipped: bool = False
 
 
 class NoticeLearnt(msgspec.Struct, frozen=True):
@@ -319,18 +320,20 @@ def _rank(severity: str) -> int:
 def _channel(notice: Notice, channel: NoticeChannel, when: str = "") -> str:
     """Return the values of a channel; `when` names the row, as in " now".
 
-    Small departures that add up have no band: each row alone is normal.
+    Small departures that add up have no band: each row alone is normal. Where the model expects what history
+    never showed, the text says that the value is the edge of it.
     """
+    edge = ", the edge of what history showed" if channel.clipped else ""
     if notice.reason in _ADDED_UP and channel.lower is None and channel.expected is not None:
-        values = f"{_number(channel.actual)}{when} where {_number(channel.expected)} is expected"
+        values = f"{_number(channel.actual)}{when} where {_number(channel.expected)} is expected{edge}"
         return f"{channel.name} {_ADDED_UP[notice.reason][0]}: {values}"
     actual = f"{channel.name} is {_number(channel.actual)}{when}"
     if channel.lower is not None and channel.lower == channel.upper and channel.actual is not None:
         moved = f"it had never moved from {channel.lower:.10g} in history"
         return f"{channel.name} is {channel.actual:.10g}{when}; {moved}"
     if channel.lower is not None and channel.upper is not None:
-        return f"{actual}, expected {_number(channel.lower)} to {_number(channel.upper)}"
-    return f"{actual}, expected {_number(channel.expected)}" if channel.expected is not None else actual
+        return f"{actual}, expected {_number(channel.lower)} to {_number(channel.upper)}{edge}"
+    return f"{actual}, expected {_number(channel.expected)}{edge}" if channel.expected is not None else actual
 
 
 def _number(value: float | None) -> str:

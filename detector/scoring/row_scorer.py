@@ -53,6 +53,7 @@ class RowVerdicts:
     kind: NDArray[np.uint8]
     mode: NDArray[np.int16]
     left: NDArray[np.int16]
+    clipped: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -99,6 +100,7 @@ class RowVerdicts:
             kind=rows.kind,
             mode=rows.mode,
             left=rows.left,
+            clipped=rows.clipped,
         )
 
 
@@ -165,7 +167,7 @@ class RowScorer:
         paged, kind = np.zeros(len(slot), np.bool_), np.full(len(slot), int(Kind.WINDOW), np.uint8)
         mode = np.full(len(slot), -1, np.int16)
         of_score = (nothing, state, unknown, unknown, shares, nothing, missing, paged, nothing)
-        return RowVerdicts(slot, start_ns, *of_score, kind, mode, mode)
+        return RowVerdicts(slot, start_ns, *of_score, kind, mode, mode, missing)
 
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; sums of evidence stay."""
@@ -238,7 +240,7 @@ class RowScorer:
         state = _states(rows, score, found.cumulative)
         if self._rules is not None and modes is not None:
             _note_modes(state, self._rules, modes)
-        blame, expected = self._blame_and_expected(rows, state, found.kind, spoken)
+        blame, expected, clipped = self._blame_and_expected(rows, state, found.kind, spoken)
         if moves is not None:
             blame = moves.blame(blame, alone)
         hidden = unknown | np.isnan(score)[:, None]
@@ -257,23 +259,25 @@ class RowScorer:
             kind=found.kind,
             mode=mode,
             left=left,
+            clipped=clipped,
         )
 
     def _blame_and_expected(
         self, rows: RowOutput, state: NDArray[np.uint8], kind: NDArray[np.uint8], spoken: RowsSpoken
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
         """Return the blame and the expected value, in model units, of each channel, [n, C] each.
 
+        The third array tells where the range of the history limits the expected value, bool [n, C].
         The kind of evidence that spoke loudest in a row says both, where it can.
         """
         expected, first = rows.means[0], 1 + self._num_members
-        blame = np.zeros(rows.actual.shape)
+        blame, clipped = np.zeros(rows.actual.shape), np.zeros(rows.actual.shape, np.bool_)
         for one in rows.means[first : first + self._num_members]:
             blame += np.nan_to_num(one, nan=0.0)
         chosen = np.flatnonzero(state == State.ANOMALOUS)
         if self.evidences.level is not None and spoken.level is not None:
             expected = expected.copy()
-            blame[chosen], expected[chosen] = self.evidences.level.check(
+            blame[chosen], expected[chosen], clipped[chosen] = self.evidences.level.check(
                 *(rows.slot, spoken.level, chosen, blame[chosen] / self._num_members, expected[chosen]),
                 departs=(rows.flags[chosen] & DEPARTS) > 0,
             )
@@ -285,7 +289,8 @@ class RowScorer:
                 unknown = np.isnan(said.expected[spoke])
                 expected = expected.copy()
                 expected[spoke] = np.where(unknown, expected[spoke], said.expected[spoke])
-        return blame, expected
+                clipped[spoke] &= unknown
+        return blame, expected, clipped
 
 
 def _shares(blame: NDArray[np.float64], unknown: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -75,6 +75,8 @@ class Verdicts:
     kind          uint8 [n], the `Kind` of evidence that spoke loudest
     mode          int16 [n], the mode of operation, an index into `Modes.names`; -1 where it is unknown
     left          int16 [n], of rows between two modes: the mode that the series has left; else -1
+    clipped       bool [n, channels], the expected value left what history showed, and is the nearest that
+                  history showed
     """
 
     names: tuple[str, ...]
@@ -92,6 +94,7 @@ class Verdicts:
     kind: NDArray[np.uint8]
     mode: NDArray[np.int16]
     left: NDArray[np.int16]
+    clipped: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.timestamp_ns)
@@ -116,6 +119,7 @@ class Verdicts:
             np.empty(0, np.uint8),
             np.empty(0, np.int16),
             np.empty(0, np.int16),
+            np.empty((0, num_channels), np.bool_),
         )
 
     @property

@@ -138,8 +138,10 @@ class CredibleValues:
         expected: NDArray[np.float64],
         departure: NDArray[np.float64],
         departs: NDArray[np.bool_],
-    ) -> NDArray[np.float64]:
-        """Return expected values in the units of the model, float64 [n, C], within the range of the history.
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return expected values in the units of the model within the range of the history, float64 [n, C].
+
+        The second array tells where that range limits them, bool [n, C].
 
         The reference replaces the window model where that left the range, or follows the fault. It follows
         where its residual is less than half of what the reference finds. Where a cell is known to depart, the
@@ -157,4 +159,4 @@ class CredibleValues:
             follows = 2.0 * np.abs(actual - expected) < np.abs(actual - by_others)
         chosen = np.where((left | follows | departs) & ~np.isnan(by_others), by_others, expected)
         credible: NDArray[np.float64] = np.clip(chosen, self._lowest, self._highest)
-        return credible
+        return credible, (credible != chosen) & ~np.isnan(chosen)

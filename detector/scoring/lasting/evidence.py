@@ -97,8 +97,10 @@ class LastingEvidence:
         blame: NDArray[np.float64],
         expected: NDArray[np.float64],
         departs: NDArray[np.bool_],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
         """Return the checked blame and the credible values of some rows, float64 [m, C] each.
+
+        The third array tells where the range of the history limits the value, bool [m, C].
 
         Args:
             slot: the series of all n rows, int32 [n]; all final rows must pass here, in order.
@@ -118,9 +120,9 @@ class LastingEvidence:
             known = ~np.isnan(departure).all(axis=1)
             fall[chosen[known]] = (np.nansum(np.square(departure / wider), axis=1)[:, None] - left)[known]
         held = self._blame.hold(slot, fall)[chosen]
-        credible = self._credible.expected(evidence.scaled[chosen], expected, departure, departs)
+        credible, limited = self._credible.expected(evidence.scaled[chosen], expected, departure, departs)
         without = self._residuals.mean_without(slot[chosen], means[:, :2], means[:, 2:])
-        return self._blame.blame(blame, means[:, 3], without, held), credible
+        return self._blame.blame(blame, means[:, 3], without, held), credible, limited
 
     def num_counting(self, slots: NDArray[np.int32]) -> int:
         """Return in how many channels of these series small departures add up to evidence."""

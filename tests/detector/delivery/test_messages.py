@@ -40,6 +40,7 @@ def verdicts() -> Verdicts:
         kind=np.zeros(4, np.uint8),
         mode=np.full(4, -1, np.int16),
         left=np.full(4, -1, np.int16),
+        clipped=np.zeros((4, 2), np.bool_),
     )
 
 

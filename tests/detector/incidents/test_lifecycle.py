@@ -29,7 +29,7 @@ def verdicts(
         (series,), np.zeros(num, np.int32), (start + np.arange(num)) * 10, score, states.astype(np.uint8),
         actual, actual - 0.5, contribution, np.ones(num), np.zeros((num, 4), np.bool_),
         states == State.ANOMALOUS, np.full(num, np.nan), np.zeros(num, np.uint8),
-        np.full(num, -1, np.int16), np.full(num, -1, np.int16),
+        np.full(num, -1, np.int16), np.full(num, -1, np.int16), np.zeros((num, 4), np.bool_),
     )  # fmt: skip
 
 

@@ -106,6 +106,14 @@ def test_small_departures_are_not_compared_with_the_band_of_a_single_row(waits: 
     assert "have added up" in description(change)
 
 
+def test_an_expected_value_that_history_limits_says_so() -> None:
+    value = NoticeChannel("b", 0.9, 60.0, 30.0, 28.0, 32.0, clipped=True)
+    change = msgspec.structs.replace(notice("opened"), channels=(value,))
+    assert "b is 60, expected 28 to 32, the edge of what history showed" in summary(change)
+    known = msgspec.structs.replace(value, clipped=False)
+    assert "edge" not in summary(msgspec.structs.replace(change, channels=(known,)))
+
+
 @pytest.mark.parametrize(
     ("reason", "decision", "words"),
     [

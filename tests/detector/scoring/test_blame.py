@@ -14,7 +14,7 @@ from connectors.records import Readings
 from detector.artifact.spec import Artifact
 from detector.engine.engine import Engine
 from detector.incidents.incident import IncidentEvent
-from detector.scoring.lasting.blame import held_peaks
+from detector.scoring.lasting.blame import CredibleValues, held_peaks
 from trainer.config import TrainConfig
 
 NAMES = ("torque", "speed", "current", "vibration")
@@ -80,6 +80,21 @@ def test_expected_values_are_within_the_history(artifact: Artifact, channel: int
     for one in events[-1].incident.channels:
         values = history[:, NAMES.index(one.name)]
         assert values.min() - 1e-3 <= one.expected <= values.max() + 1e-3
+
+
+@pytest.mark.parametrize(("beyond", "limited"), [(-1.0, True), (0.5, False), (2.0, True), (np.nan, False)])
+def test_an_expected_value_that_history_limits_is_marked(
+    artifact: Artifact, beyond: float, limited: bool
+) -> None:
+    """`beyond`: what the window model expects; 0 is the lowest value of the history, 1 the highest."""
+    reference = artifact.spec.reference
+    assert reference is not None
+    lowest, highest = np.array([reference.lowest]), np.array([reference.highest])
+    expected, unknown = lowest + beyond * (highest - lowest), np.full(lowest.shape, np.nan)
+    nothing = np.zeros(lowest.shape, np.bool_)
+    found, marked = CredibleValues(reference).expected(lowest, expected, unknown, nothing)
+    np.testing.assert_array_equal(found, np.clip(expected, lowest, highest))
+    assert (marked == limited).all()
 
 
 def test_healthy_rows_open_nothing(artifact: Artifact) -> None:
