@@ -62,14 +62,16 @@ def fit_season(
     baseline = np.median(found.offset, axis=0)
     offsets = dict(zip(means.series, found.offset, strict=True)) | means.others
     baselines = {series: _list(offsets[series]) for series in by_series(history.segments)}
-    between = np.std(found.offset, axis=0) / np.where(found.kind < 0, 1.0, np.nanmean(found.spread, axis=0))
+    seasonal = found.kind >= 0
+    between = np.zeros(len(spec.channels))
+    between[seasonal] = np.std(found.offset, axis=0)[seasonal] / np.nanmean(found.spread[:, seasonal], axis=0)
     season = Season(
         calendar=calendar,
         slot_seconds=length,
         profiles=tuple(_profile(found, channel) for channel in range(len(spec.channels))),
         baseline=_list(baseline),
         baselines=baselines,
-        sums=_limits(residuals, found.kind >= 0, 2.0 * between, spec.interval_ns),
+        sums=_limits(residuals, seasonal, 2.0 * between, spec.interval_ns),
     )
     return season, "found"
 
