@@ -75,6 +75,7 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         "streamgauge evaluate benchmark/ --model lstm --json out.json",
         "streamgauge evaluate benchmark/ --train-rows 2000 --offline --scores scores/",
+        "streamgauge evaluate benchmark/ --model linear --worth",
     )
     parser.add_argument("data", metavar="DIR", help="labelled Parquet files (columns label and split)")
     parser.add_argument("--model", choices=MODELS, default="ensemble", help="model family; default: ensemble")
@@ -92,6 +93,9 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         help="false alarms allowed per series; default: 1/week, and 1/day beside it",
     )
     add_without(parser)
+    parser.add_argument(
+        "--worth", action="store_true", help="also run without each kind of evidence, and show the difference"
+    )
     parser.add_argument("--max-epochs", type=int, metavar="N", help="most epochs to train for")
     parser.add_argument("--seed", type=int, metavar="N", help="random seed of the trainings")
     parser.add_argument("--jobs", type=int, metavar="N", help="files at the same time; default: one per core")
@@ -192,6 +196,7 @@ def evaluate(args: argparse.Namespace) -> int:
         alarm_budget=args.alarm_budget or "1/week",
         budgets=() if args.alarm_budget else ("1/day",),
         scores=Path(args.scores) if args.scores else None,
+        worth=args.worth,
         without=switches_of_flag(args.without) or (),
     )
     if args.json:

@@ -2,29 +2,31 @@
 
     python -m benchmarks.operators [--data DIR] [--only TEXT,...] [--out build/operators] [--write] [--quick]
 
-Each run is one family of models on one plant or data set. Its JSON stays in --out, and the run is not
-repeated while that file exists, so a command that was stopped goes on. --quick takes one small plant and the
-linear model, and keeps and writes nothing else.
+Each run is one family of models on one line of a plant, or on one data set. Its JSON stays in --out, and the
+run is not repeated while that file exists, so a command that was stopped goes on. --quick takes one small
+plant and the linear model, and keeps and writes nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.operators.plants import BUDGETS, PlantRun, measured
-from benchmarks.operators.tables import Kept, board, by_fault, plain, written
+from benchmarks.operators.plants import BUDGETS, LineRun, measured
+from benchmarks.operators.tables import Kept, board, by_fault, plain, worth, written
 from benchmarks.plants.plant import CHOOSING, CONFIRMING, PlantOptions
 from trainer.config import TrainConfig
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.json_report import as_json
 from trainer.evaluation.options import EvaluationOptions
+from trainer.evaluation.process_pool import in_processes
 from trainer.progress import ProgressReport, reporting
 
 PAGE = Path(__file__).parents[2] / "docs" / "trust.md"
@@ -36,22 +38,31 @@ QUICK = PlantOptions(1, ("pump",), machines=2, history_weeks=2, live_weeks=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """A name and what returns its result as plain values."""
+class DataRun:
+    """One family of models on a labelled data set; `name` is the name of its file of results."""
 
-    name: str
-    perform: Callable[[ProgressReport], dict[str, Any]]
+    directory: Path
+    family: str
+
+    @property
+    def name(self) -> str:
+        return f"data-{self.directory.name}.{self.family}"
 
 
-def planned(data: Path, jobs: int | None) -> list[Run]:
+Run = LineRun | DataRun
+
+
+def planned(data: Path) -> list[Run]:
     """Return every run: plants first, the default ensemble and the linear model before the others."""
-    runs = []
-    for family in ("linear", "ensemble", "conv", "lstm"):
-        for purpose, plants in PURPOSES.items():
-            runs += [of_plant(PlantRun(plant, family, purpose)) for plant in plants]
-    for family in ("linear", "ensemble", "conv", "lstm"):
-        runs += [_of_data(data / name, family, jobs) for name in SETS if (data / name).is_dir()]
-    return runs
+    lines = [
+        LineRun(plant, kind, family, purpose)
+        for family in FAMILIES
+        for purpose, plants in PURPOSES.items()
+        for plant in plants
+        for kind in plant.kinds
+    ]
+    sets = [name for name in SETS if (data / name).is_dir()]
+    return [*lines, *[DataRun(data / name, family) for family in FAMILIES for name in sets]]
 
 
 def chosen(runs: Sequence[Run], texts: str) -> list[Run]:
@@ -68,34 +79,49 @@ def chosen(runs: Sequence[Run], texts: str) -> list[Run]:
 
 
 def _names(runs: Sequence[Run]) -> str:
-    """Return the names of runs, without repeating those that differ in the family alone."""
-    plants = sorted({run.name.rpartition(".")[0] for run in runs})
+    """Return the names of runs, without repeating those that differ in the family or the line alone."""
+    plants = sorted({run.name.split(".", 1)[0] for run in runs})
     return f"{', '.join(plants)}, each with .{' .'.join(FAMILIES)}"
 
 
-def of_plant(run: PlantRun) -> Run:
-    """Return the run of a family on a plant."""
-    return Run(run.name, lambda report: measured(run, report))
+def perform(runs: Sequence[Run], out: Path, jobs: int) -> list[str]:
+    """Perform the runs that have no result yet, several lines or files at a time; return what failed."""
+    left = [run for run in runs if not _path(out, run).exists()]
+    lines = [run for run in left if isinstance(run, LineRun)]
+    failed = []
+    with reporting("lines") as report:
+        outcomes = in_processes(_outcome, lines, jobs, lambda run: (run, None))
+        for done, (run, found) in enumerate(outcomes, 1):
+            if found is None:
+                failed.append(run.name)
+            else:
+                _keep(out, run, found)
+            report(done / len(lines), run.name)
+    for one in left:
+        if isinstance(one, DataRun):
+            with reporting(one.name) as report:
+                _keep(out, one, _evaluated(one, jobs, report))
+    return failed
 
 
-def _of_data(directory: Path, family: str, jobs: int | None) -> Run:
-    base = TrainConfig.model_validate({"model": {"family": family}})
-    options = EvaluationOptions(family=family, alarm_budget=BUDGETS[0], budgets=BUDGETS[1:], base=base)
-    return Run(
-        f"data-{directory.name}.{family}",
-        lambda report: as_json(evaluate(directory, options, jobs, report)),
+def _outcome(run: LineRun) -> tuple[LineRun, dict[str, Any] | None]:
+    return run, measured(run)
+
+
+def _evaluated(run: DataRun, jobs: int, report: ProgressReport) -> dict[str, Any]:
+    base = TrainConfig.model_validate({"model": {"family": run.family}})
+    options = EvaluationOptions(
+        family=run.family, alarm_budget=BUDGETS[0], budgets=BUDGETS[1:], worth=True, base=base
     )
+    return as_json(evaluate(run.directory, options, jobs, report))
 
 
-def perform(runs: Sequence[Run], out: Path) -> None:
-    """Perform the runs that have no result yet."""
-    for run in runs:
-        path = out / f"{run.name}.json"
-        if path.exists():
-            continue
-        with reporting(run.name) as report:
-            found = run.perform(report)
-        path.write_text(json.dumps(plain(found), indent=1) + "\n")
+def _path(out: Path, run: Run) -> Path:
+    return out / f"{run.name}.json"
+
+
+def _keep(out: Path, run: Run, found: dict[str, Any]) -> None:
+    _path(out, run).write_text(json.dumps(plain(found), indent=1) + "\n")
 
 
 def tables_of(out: Path) -> dict[str, str]:
@@ -103,7 +129,8 @@ def tables_of(out: Path) -> dict[str, str]:
     kept = Kept(out)
     return {
         "plants": board(kept, tuple(PURPOSES), FAMILIES, is_plant=True),
-        "faults": by_fault(kept, tuple(PURPOSES), "ensemble"),
+        "worth": worth(kept, tuple(PURPOSES), FAMILIES[0]),
+        "faults": by_fault(kept, tuple(PURPOSES), FAMILIES[0]),
         "labelled": board(kept, SETS, FAMILIES, is_plant=False),
     }
 
@@ -113,11 +140,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(argv)
     if arguments.quick:
         with tempfile.TemporaryDirectory() as scratch:
-            perform([of_plant(PlantRun(QUICK, "linear", "choosing"))], Path(scratch))
-            print(board(Kept(Path(scratch)), ("choosing",), ("linear",), is_plant=True))
+            perform([LineRun(QUICK, "pump", "linear", "choosing")], Path(scratch), 1)
+            kept = Kept(Path(scratch))
+            print(board(kept, ("choosing",), ("linear",), is_plant=True))
+            print(worth(kept, ("choosing",), "linear"))
         return 0
     out = Path(arguments.out)
-    runs = planned(Path(arguments.data), arguments.jobs)
+    runs = planned(Path(arguments.data))
     if arguments.only is not None:
         try:
             runs = chosen(runs, arguments.only)
@@ -125,21 +154,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"python -m benchmarks.operators: {error}", file=sys.stderr)
             return 2
     out.mkdir(parents=True, exist_ok=True)
-    perform(runs, out)
+    failed = perform(runs, out, arguments.jobs or os.cpu_count() or 1)
+    for name in failed:
+        print(f"python -m benchmarks.operators: {name}: its process was killed", file=sys.stderr)
     tables = tables_of(out)
     for name, text in tables.items():
         print(f"\n{name}\n{text}")
     if arguments.write:
         PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
         print(f"written: {PAGE}")
-    return 0
+    return 1 if failed else 0
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.operators",
         description=(__doc__ or "").split("\n", 1)[0],
-        epilog=f"runs: {_names(planned(Path(_DATA), None))}."
+        epilog=f"runs: {_names(planned(Path(_DATA)))}."
         " example: python -m benchmarks.operators --only choosing-1.linear",
     )
     parser.add_argument(
@@ -148,7 +179,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", metavar="TEXT,...", help="runs whose names contain one of them; default: all"
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help="files at a time; default: one per core")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="lines or files at a time; default: one per core"
+    )
     parser.add_argument(
         "--out",
         default="build/operators",

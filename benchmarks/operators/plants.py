@@ -6,15 +6,17 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.plants.plant import EPOCH_NS, Line, PlantOptions, lines_of
+from benchmarks.plants.plant import EPOCH_NS, Line, PlantOptions, line_of
+from detector.artifact.spec import Artifact
 from detector.calibration.recalibrate import recalibrated
-from detector.engine.engine import Engine
+from detector.engine.engine import Engine, EngineOptions
+from detector.incidents.rules import IncidentRules
 from detector.offline.backtest import replay
 from detector.offline.frames import FrameSource, chunk_of_frame
 from trainer import fit
 from trainer.config import ModelOptions, TrainConfig
 from trainer.evaluation.operator_measures import OperatorMeasures, measure_incidents
-from trainer.progress import ProgressReport, quiet
+from trainer.evaluation.worth import without_each
 
 BUDGETS = ("1/week", "1/day")
 GRACE_NS = 3_600_000_000_000
@@ -22,38 +24,47 @@ GRACE_NS = 3_600_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class PlantRun:
-    """One family of models on one plant; `name` is the name of its file of results."""
+class LineRun:
+    """One family of models on one line of a plant; `name` is the name of its file of results."""
 
     plant: PlantOptions
+    kind: str
     family: str
     purpose: str
 
     @property
     def name(self) -> str:
-        return f"{self.purpose}-{self.plant.seed}.{self.family}"
+        return f"{self.purpose}-{self.plant.seed}.{self.family}.{self.kind}"
 
 
-def measured(run: PlantRun, report: ProgressReport = quiet) -> dict[str, Any]:
-    """Train and measure every line of a plant; return the measures by budget as plain values."""
-    total = dict.fromkeys(BUDGETS, OperatorMeasures())
-    lines, seconds = [], 0.0
-    for at, line in enumerate(lines_of(run.plant)):
-        report(at / len(run.plant.kinds), line.name)
-        started = time.perf_counter()
-        config = TrainConfig(model=ModelOptions(family=run.family))
-        artifact = fit(line.history, config=config)
-        seconds += time.perf_counter() - started
-        for budget in BUDGETS:
-            found = of_line(line, run.plant, Engine(recalibrated(artifact, budget)))
-            total[budget] += found
-            lines.append({"line": line.name, "budget": budget, **found.as_json()})
+def measured(run: LineRun) -> dict[str, Any]:
+    """Train and measure a line; return its measures by budget, and without each kind of evidence."""
+    line = line_of(run.plant, run.kind)
+    started = time.perf_counter()
+    artifact = fit(line.history, config=TrainConfig(model=ModelOptions(family=run.family)))
+    seconds = time.perf_counter() - started
+    found = {budget: _found(line, run.plant, artifact, budget) for budget in BUDGETS}
+    first = BUDGETS[0]
+    worth = without_each(
+        artifact.spec,
+        (),
+        lambda without: _found(line, run.plant, artifact, first, without),
+        found[first],
+    )
     return {
+        "line": line.name,
         "family": run.family,
         "fit_seconds": seconds,
-        "lines": lines,
-        "budgets": {budget: measures.as_json() for budget, measures in total.items()},
+        "budgets": {budget: measures.as_json() for budget, measures in found.items()},
+        "worth": {name: measures.as_json() for name, measures in worth.items()},
     }
+
+
+def _found(
+    line: Line, plant: PlantOptions, artifact: Artifact, budget: str, without: tuple[str, ...] = ()
+) -> OperatorMeasures:
+    options = EngineOptions(rules=IncidentRules(without=without))
+    return of_line(line, plant, Engine(recalibrated(artifact, budget), options))
 
 
 def of_line(line: Line, plant: PlantOptions, engine: Engine) -> OperatorMeasures:

@@ -25,10 +25,17 @@ class Kept:
 
     def plants(self, purpose: str, family: str, budget: str) -> OperatorMeasures:
         """Return the measures of a family on all plants of one purpose that were run."""
-        found = (
-            json.loads(path.read_text()) for path in sorted(self._out.glob(f"{purpose}-*.{family}.json"))
-        )
-        return sum_of(read_measures(one["budgets"][budget]) for one in found)
+        return sum_of(read_measures(one["budgets"][budget]) for one in self._lines(purpose, family))
+
+    def without(self, purpose: str, family: str) -> dict[str, OperatorMeasures]:
+        """Return the measures at the first budget without each kind of evidence, by name; {} if not run."""
+        lines = self._lines(purpose, family)
+        names = lines[0]["worth"] if lines else ()
+        return {name: sum_of(read_measures(one["worth"][name]) for one in lines) for name in names}
+
+    def _lines(self, purpose: str, family: str) -> list[dict[str, Any]]:
+        paths = sorted(self._out.glob(f"{purpose}-*.{family}.*.json"))
+        return [json.loads(path.read_text()) for path in paths]
 
     def labelled(self, dataset: str, family: str, budget: str) -> OperatorMeasures:
         """Return the measures of a family on the files of a labelled data set; without events if not run."""
@@ -68,6 +75,17 @@ def cells(one: OperatorMeasures) -> tuple[str, ...]:
         figure(one.guilty_within(2)),
         figure(one.median_seconds / 60, 0),
     )
+
+
+def worth(kept: Kept, purposes: Sequence[str], family: str) -> str:
+    """Return, for one family at the first budget, what is found without each kind of evidence."""
+    rows = []
+    for purpose in purposes:
+        parts = kept.without(purpose, family)
+        if parts:
+            parts = {"nothing": kept.plants(purpose, family, BUDGETS[0]), **parts}
+        rows += [(purpose, name, *cells(one)) for name, one in parts.items()]
+    return table(("data", "without", *HEAD[3:]), rows) if rows else "(not run)\n"
 
 
 def by_fault(kept: Kept, purposes: Sequence[str], family: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,13 +63,9 @@ class Line:
     events: tuple[Event, ...]
 
 
-def lines_of(options: PlantOptions) -> Iterator[Line]:
-    """Yield the lines of a plant."""
-    for at, kind in enumerate(options.kinds):
-        yield _line(options, kind, at)
-
-
-def _line(options: PlantOptions, kind: str, number: int) -> Line:
+def line_of(options: PlantOptions, kind: str) -> Line:
+    """Return the line of one kind of machines of a plant."""
+    number = options.kinds.index(kind)
     begin = options.history_weeks * options.weeks_rows
     rows = np.arange(begin + options.live_weeks * options.weeks_rows)
     history, live, events = [], [], []

@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks.operators import __main__ as operators
-from benchmarks.operators.plants import BUDGETS, PlantRun
-from benchmarks.operators.tables import Kept, board, by_fault, plain, written
-from benchmarks.plants.plant import PlantOptions
+from benchmarks.operators.plants import BUDGETS, LineRun, of_line
+from benchmarks.operators.tables import Kept, board, by_fault, plain, worth, written
+from benchmarks.plants.plant import PlantOptions, line_of
+from detector.calibration.recalibrate import recalibrated
+from detector.engine.engine import Engine, EngineOptions
+from detector.incidents.rules import IncidentRules
+from detector.scoring.kinds import SWITCHES
+from trainer import fit
+from trainer.config import ModelOptions, TrainConfig
 from trainer.evaluation.operator_measures import read_measures
 
 SMALL = PlantOptions(4, ("tank",), machines=2, history_weeks=1, live_weeks=2, sizes=(8.0,))
@@ -20,14 +26,15 @@ SMALL = PlantOptions(4, ("tank",), machines=2, history_weeks=1, live_weeks=2, si
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of the linear model on a small plant."""
     out = tmp_path_factory.mktemp("operators")
-    operators.perform([operators.of_plant(PlantRun(SMALL, "linear", "choosing"))], out)
+    assert operators.perform([LineRun(SMALL, "tank", "linear", "choosing")], out, 1) == []
     return out
 
 
-def test_a_run_measures_every_line_at_every_budget(kept: Path) -> None:
-    found = json.loads((kept / "choosing-4.linear.json").read_text())
+def test_a_run_measures_a_line_at_every_budget_and_without_each_kind(kept: Path) -> None:
+    found = json.loads((kept / "choosing-4.linear.tank.json").read_text())
     assert set(found["budgets"]) == set(BUDGETS)
-    assert [(one["line"], one["budget"]) for one in found["lines"]] == [("tank-4", one) for one in BUDGETS]
+    assert set(found["worth"]) == {*SWITCHES, "all"}
+    assert found["line"] == "tank-4"
     week = read_measures(found["budgets"]["1/week"])
     assert {one.kind for one in week.events}
     assert week.found > 0.5
@@ -35,14 +42,23 @@ def test_a_run_measures_every_line_at_every_budget(kept: Path) -> None:
     assert 2.0 < week.series_weeks < 4.0
 
 
+def test_without_all_kinds_only_the_windows_are_left(kept: Path) -> None:
+    parts = Kept(kept).without("choosing", "linear")
+    line = line_of(SMALL, "tank")
+    artifact = fit(line.history, config=TrainConfig(model=ModelOptions(family="linear")))
+    rules = IncidentRules(without=tuple(SWITCHES))
+    engine = Engine(recalibrated(artifact, BUDGETS[0]), EngineOptions(rules=rules))
+    assert parts["all"] == of_line(line, SMALL, engine)
+    assert parts["level"] != parts["drift"]
+    text = worth(Kept(kept), ("choosing",), "linear")
+    assert text.count("| choosing | level |") == text.count("| choosing | nothing |") == 1
+
+
 def test_a_run_that_is_kept_is_not_repeated(kept: Path) -> None:
-    before = (kept / "choosing-4.linear.json").read_text()
-
-    def fails(report: object) -> dict[str, object]:
-        raise AssertionError("it was run again")
-
-    operators.perform([operators.Run("choosing-4.linear", fails)], kept)
-    assert (kept / "choosing-4.linear.json").read_text() == before
+    path = kept / "choosing-4.linear.tank.json"
+    before = path.stat().st_mtime_ns
+    operators.perform([LineRun(SMALL, "tank", "linear", "choosing")], kept, 1)
+    assert path.stat().st_mtime_ns == before
 
 
 def test_the_boards_show_what_was_run(kept: Path) -> None:
@@ -66,9 +82,9 @@ def test_every_board_has_its_place_on_the_page(tmp_path: Path) -> None:
 
 def test_no_two_runs_share_a_name_and_the_default_is_among_them(tmp_path: Path) -> None:
     (tmp_path / "asd").mkdir()
-    names = [run.name for run in operators.planned(tmp_path, 1)]
+    names = [run.name for run in operators.planned(tmp_path)]
     assert len(set(names)) == len(names)
-    assert {"choosing-1.ensemble", "confirming-101.lstm", "data-asd.conv"} <= set(names)
+    assert {"choosing-1.ensemble.pump", "confirming-101.lstm.tank", "data-asd.conv"} <= set(names)
 
 
 @pytest.mark.parametrize("only", ["nosuch", "", "choosing-1.linear,nosuch"])
@@ -84,8 +100,9 @@ def test_a_run_that_does_not_exist_is_an_error_with_the_known_names(
 
 
 def test_only_chooses_by_a_part_of_the_name(tmp_path: Path) -> None:
-    runs = operators.planned(tmp_path, 1)
-    assert [run.name for run in operators.chosen(runs, "choosing-1.linear")] == ["choosing-1.linear"]
+    runs = operators.planned(tmp_path)
+    names = [run.name for run in operators.chosen(runs, "choosing-1.linear")]
+    assert names == [f"choosing-1.linear.{kind}" for kind in ("pump", "conveyor", "exchanger")]
     assert {run.name for run in runs if "conv" in run.name} == {
         run.name for run in operators.chosen(runs, "conv")
     }

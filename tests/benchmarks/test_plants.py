@@ -11,15 +11,20 @@ import pytest
 from benchmarks.plants.draws import Draws
 from benchmarks.plants.faults import FAULTS
 from benchmarks.plants.machines import KINDS
-from benchmarks.plants.plant import CHOOSING, CONFIRMING, Line, Machine, PlantOptions, events_frame, lines_of
+from benchmarks.plants.plant import CHOOSING, CONFIRMING, Line, Machine, PlantOptions, events_frame, line_of
 from benchmarks.plants.schedule import Schedule
 
 SMALL = PlantOptions(3, ("pump", "tank"), history_weeks=1, live_weeks=2)
 
 
+def lines_of(plant: PlantOptions) -> list[Line]:
+    """Every line of a plant."""
+    return [line_of(plant, kind) for kind in plant.kinds]
+
+
 @pytest.fixture(scope="module")
 def lines() -> list[Line]:
-    return list(lines_of(SMALL))
+    return lines_of(SMALL)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -56,7 +61,7 @@ def test_machines_keep_their_hours() -> None:
 
 
 def test_a_fault_changes_its_channel_in_its_time_and_nothing_else(lines: list[Line]) -> None:
-    healthy = list(lines_of(replace(SMALL, machines=SMALL.machines, sizes=(0.0,))))
+    healthy = lines_of(replace(SMALL, machines=SMALL.machines, sizes=(0.0,)))
     for line, other in zip(lines, healthy, strict=True):
         pd.testing.assert_frame_equal(line.history, other.history)
         differs = line.live.drop(columns="series").ne(other.live.drop(columns="series"))

@@ -28,6 +28,7 @@ from trainer.evaluation.operator_measures import Event, OperatorMeasures, measur
 from trainer.evaluation.options import EvaluationOptions
 from trainer.evaluation.results import BudgetResult, FileResult, Ranking
 from trainer.evaluation.row_scores import score_rows, write_scores
+from trainer.evaluation.worth import without_each
 from trainer.fitting.members import MIN_WINDOW, default_window
 from trainer.pipeline import TrainingData, fit_source
 
@@ -60,6 +61,7 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
         _at_budget(data, _run_test(data, recalibrated(artifact, budget), name, options.without), budget)
         for budget in options.budgets
     ]
+    worth = _worth(data, artifact, name, options, asked.operator) if options.worth else {}
     if options.scores is not None:
         write_scores(options.scores / name, data, scores, run.alarm)
     return FileResult(
@@ -80,7 +82,19 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
         score_rows_per_second=len(scores.score) / max(scored - fitted, 1e-9),
         further=tuple(further),
         operator=asked.operator,
+        worth=worth,
     )
+
+
+def _worth(
+    data: Labelled, artifact: Artifact, name: str, options: EvaluationOptions, found: OperatorMeasures
+) -> dict[str, OperatorMeasures]:
+    """Return what an operator sees without each kind of evidence, by name."""
+
+    def run(without: tuple[str, ...]) -> OperatorMeasures:
+        return _at_budget(data, _run_test(data, artifact, name, without), options.alarm_budget).operator
+
+    return without_each(artifact.spec, options.without, run, found)
 
 
 def _fit(data: Labelled, options: EvaluationOptions) -> Artifact:

@@ -23,6 +23,7 @@ class EvaluationOptions:
         alarm_budget: False alarms allowed per series, such as "1/week".
         scores: Directory for one Parquet file of scores per input file; None: write none.
         budgets: Further alarm budgets. The fitted model is recalibrated and run again for each.
+        worth: Also run without each kind of evidence, at `alarm_budget`.
         without: Kinds of evidence that say nothing, keys of `detector.scoring.kinds.SWITCHES`.
         base: All other options of the training.
     """
@@ -37,6 +38,7 @@ class EvaluationOptions:
     alarm_budget: str = "1/week"
     scores: Path | None = None
     budgets: tuple[str, ...] = ()
+    worth: bool = False
     without: tuple[str, ...] = ()
     base: TrainConfig = field(default_factory=TrainConfig)
 

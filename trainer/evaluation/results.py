@@ -60,6 +60,7 @@ class FileResult:
         score_rows_per_second: Speed of scoring.
         further: One result for each further budget of the options.
         operator: What an operator sees of the test rows at the alarm budget of the options.
+        worth: What an operator sees without each kind of evidence, by name, and without `all` of them.
     """
 
     file: str
@@ -79,6 +80,7 @@ class FileResult:
     score_rows_per_second: float
     further: tuple[BudgetResult, ...] = ()
     operator: OperatorMeasures = NO_EVENTS
+    worth: dict[str, OperatorMeasures] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,12 @@ class EvaluationResult:
         for at, budget in enumerate(self.options.budgets):
             found[budget] = sum_of([result.further[at].operator for result in self.results])
         return found
+
+    @property
+    def worth(self) -> dict[str, OperatorMeasures]:
+        """Return what an operator sees of all files without each kind of evidence; {} if it was not asked."""
+        names = self.results[0].worth if self.results else ()
+        return {name: sum_of([result.worth[name] for result in self.results]) for name in names}
 
     @property
     def files(self) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from detector.offline.measuring.coverage import Coverage
 from detector.offline.measuring.measures import AlarmCounts
+from trainer.evaluation.operator_measures import OperatorMeasures
 from trainer.evaluation.results import EvaluationResult, FileResult, PooledMeasures, Ranking, mean_ranking
 
 _COLUMNS = (
@@ -42,6 +43,8 @@ def print_evaluation(evaluation: EvaluationResult, console: Console) -> None:
     console.print(table)
     if evaluation.results:
         console.print(_operator_table(evaluation))
+    if evaluation.worth:
+        console.print(_worth_table(evaluation))
     for failure in evaluation.failures:
         console.print(f"not evaluated: {failure.file}: {failure.reason}", highlight=False, soft_wrap=True)
     for line in judged_lines(evaluation):
@@ -51,15 +54,26 @@ def print_evaluation(evaluation: EvaluationResult, console: Console) -> None:
 
 def _operator_table(evaluation: EvaluationResult) -> Table:
     """Return what an operator sees of all files together, one row for each alarm budget."""
-    table = Table(title="as an operator sees it, over the test rows of all files")
-    table.add_column("budget")
+    return _seen("as an operator sees it, over the test rows of all files", "budget", evaluation.operator)
+
+
+def _worth_table(evaluation: EvaluationResult) -> Table:
+    """Return what an operator sees without each kind of evidence, one row for each."""
+    budget = evaluation.options.alarm_budget
+    rows = {"nothing": evaluation.operator[budget], **evaluation.worth}
+    return _seen(f"what each kind of evidence is worth, at {budget}", "without", rows)
+
+
+def _seen(title: str, first: str, rows: dict[str, OperatorMeasures]) -> Table:
+    table = Table(title=title)
+    table.add_column(first)
     for name in _OPERATOR_COLUMNS:
         table.add_column(name, justify="right")
-    for budget, one in evaluation.operator.items():
+    for label, one in rows.items():
         figures = [one.found, one.open_share, one.incidents_per_event, one.false_per_week]
         figures += [one.guilty_within(1), one.guilty_within(2)]
         minutes = _figure(one.median_seconds / 60, 1)
-        table.add_row(budget, str(len(one.events)), *[_figure(value, 2) for value in figures], minutes)
+        table.add_row(label, str(len(one.events)), *[_figure(value, 2) for value in figures], minutes)
     return table
 
 

@@ -17,6 +17,7 @@ from connectors.parquet.reader import Chunk
 from detector import Detector
 from detector.artifact.spec import Artifact
 from detector.offline.measuring.measures import NO_ALARMS, count_alarms, vus_pr
+from detector.scoring.kinds import SWITCHES
 from tests.support.data import need
 from trainer.config import ModelOptions, TrainConfig, override
 from trainer.evaluation.evaluate import evaluate
@@ -115,6 +116,21 @@ def test_the_page_level_moves_alarms_and_no_score(tmp_path: Path) -> None:
     np.testing.assert_array_equal(adapting.score, static.score)
     assert np.isfinite(adapting.score).any()
     assert adapting.alarm.sum() <= static.alarm.sum()
+
+
+def test_the_worth_of_a_kind_is_the_same_run_without_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    small = np.sin(np.arange(6_000) * 2 * np.pi / 40) + 0.1 * rng.standard_normal(6_000)
+    small[5_400:5_800] += 0.15  # it lasts, and no single row of it is unusual
+    path = labelled(tmp_path / "a.parquet", 6_000, 3, c0=small)
+    options = replace(QUICK, train_rows=4_000)
+    shown = evaluate(path, replace(options, worth=True), 1, quiet).worth
+    every = evaluate_file(path, "a.parquet", options).operator
+    none = evaluate_file(path, "a.parquet", replace(options, without=tuple(SWITCHES))).operator
+    assert shown["all"] == none
+    assert shown["level"].false_incidents < every.false_incidents
+    assert shown["modes"] == every
+    assert evaluate(path, options, 1, quiet).worth == {}
 
 
 def test_alarms_are_the_rows_of_incidents(tmp_path: Path) -> None:
