@@ -1,6 +1,6 @@
 """What an operator sees: the boards of docs/trust.md, on generated plants and labelled data.
 
-    python -m benchmarks.operators [--data DIR] [--only TEXT,...] [--out build/operators] [--write] [--quick]
+    python -m benchmarks.operators [--data DIR] [--only TEXT,...] [--out build/operators] [--worth] [--write] [--quick]
 
 Each run is one family of models on one line of a plant, or on one data set. Its JSON stays in --out, and the
 run is not repeated while that file exists, so a command that was stopped goes on. --quick takes one small
@@ -43,6 +43,7 @@ class DataRun:
 
     directory: Path
     family: str
+    worth: bool
 
     @property
     def name(self) -> str:
@@ -52,17 +53,17 @@ class DataRun:
 Run = LineRun | DataRun
 
 
-def planned(data: Path) -> list[Run]:
+def planned(data: Path, worth: bool = False) -> list[Run]:
     """Return every run: plants first, the default ensemble and the linear model before the others."""
     lines = [
-        LineRun(plant, kind, family, purpose)
+        LineRun(plant, kind, family, purpose, worth)
         for family in FAMILIES
         for purpose, plants in PURPOSES.items()
         for plant in plants
         for kind in plant.kinds
     ]
     sets = [name for name in SETS if (data / name).is_dir()]
-    return [*lines, *[DataRun(data / name, family) for family in FAMILIES for name in sets]]
+    return [*lines, *[DataRun(data / name, family, worth) for family in FAMILIES for name in sets]]
 
 
 def chosen(runs: Sequence[Run], texts: str) -> list[Run]:
@@ -111,7 +112,7 @@ def _outcome(run: LineRun) -> tuple[LineRun, dict[str, Any] | None]:
 def _evaluated(run: DataRun, jobs: int, report: ProgressReport) -> dict[str, Any]:
     base = TrainConfig.model_validate({"model": {"family": run.family}})
     options = EvaluationOptions(
-        family=run.family, alarm_budget=BUDGETS[0], budgets=BUDGETS[1:], worth=True, base=base
+        family=run.family, alarm_budget=BUDGETS[0], budgets=BUDGETS[1:], worth=run.worth, base=base
     )
     return as_json(evaluate(run.directory, options, jobs, report))
 
@@ -140,13 +141,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(argv)
     if arguments.quick:
         with tempfile.TemporaryDirectory() as scratch:
-            perform([LineRun(QUICK, "pump", "linear", "choosing")], Path(scratch), 1)
+            perform([LineRun(QUICK, "pump", "linear", "choosing", worth=True)], Path(scratch), 1)
             kept = Kept(Path(scratch))
             print(board(kept, ("choosing",), ("linear",), is_plant=True))
             print(worth(kept, ("choosing",), "linear"))
         return 0
     out = Path(arguments.out)
-    runs = planned(Path(arguments.data))
+    runs = planned(Path(arguments.data), arguments.worth)
     if arguments.only is not None:
         try:
             runs = chosen(runs, arguments.only)
@@ -189,6 +190,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="where the runs are kept; default: %(default)s",
     )
     parser.add_argument("--write", action="store_true", help="put the boards into docs/trust.md")
+    parser.add_argument(
+        "--worth", action="store_true", help="also run without each kind of evidence: 2 to 4 times as long"
+    )
     parser.add_argument("--quick", action="store_true", help="one small plant with the linear model")
     return parser.parse_args(argv)
 

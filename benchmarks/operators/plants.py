@@ -25,12 +25,16 @@ GRACE_NS = 3_600_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class LineRun:
-    """One family of models on one line of a plant; `name` is the name of its file of results."""
+    """One family of models on one line of a plant; `name` is the name of its file of results.
+
+    With `worth` the model also runs without each kind of evidence.
+    """
 
     plant: PlantOptions
     kind: str
     family: str
     purpose: str
+    worth: bool = False
 
     @property
     def name(self) -> str:
@@ -44,13 +48,7 @@ def measured(run: LineRun) -> dict[str, Any]:
     artifact = fit(line.history, config=TrainConfig(model=ModelOptions(family=run.family)))
     seconds = time.perf_counter() - started
     found = {budget: _found(line, run.plant, artifact, budget) for budget in BUDGETS}
-    first = BUDGETS[0]
-    worth = without_each(
-        artifact.spec,
-        (),
-        lambda without: _found(line, run.plant, artifact, first, without),
-        found[first],
-    )
+    worth = _worth(line, run.plant, artifact, found[BUDGETS[0]]) if run.worth else {}
     return {
         "line": line.name,
         "family": run.family,
@@ -58,6 +56,15 @@ def measured(run: LineRun) -> dict[str, Any]:
         "budgets": {budget: measures.as_json() for budget, measures in found.items()},
         "worth": {name: measures.as_json() for name, measures in worth.items()},
     }
+
+
+def _worth(
+    line: Line, plant: PlantOptions, artifact: Artifact, found: OperatorMeasures
+) -> dict[str, OperatorMeasures]:
+    """Return the measures at the first budget without each kind of evidence, by name."""
+    return without_each(
+        artifact.spec, (), lambda without: _found(line, plant, artifact, BUDGETS[0], without), found
+    )
 
 
 def _found(

@@ -28,10 +28,15 @@ class Kept:
         return sum_of(read_measures(one["budgets"][budget]) for one in self._lines(purpose, family))
 
     def without(self, purpose: str, family: str) -> dict[str, OperatorMeasures]:
-        """Return the measures at the first budget without each kind of evidence, by name; {} if not run."""
-        lines = self._lines(purpose, family)
+        """Return the measures at the first budget with all kinds of evidence, and without each, by name.
+
+        They are those of the lines that were run so, {} if none was.
+        """
+        lines = [one for one in self._lines(purpose, family) if one["worth"]]
         names = lines[0]["worth"] if lines else ()
-        return {name: sum_of(read_measures(one["worth"][name]) for one in lines) for name in names}
+        parts = {name: sum_of(read_measures(one["worth"][name]) for one in lines) for name in names}
+        every = sum_of(read_measures(one["budgets"][BUDGETS[0]]) for one in lines)
+        return {"nothing": every, **parts} if parts else {}
 
     def _lines(self, purpose: str, family: str) -> list[dict[str, Any]]:
         paths = sorted(self._out.glob(f"{purpose}-*.{family}.*.json"))
@@ -81,10 +86,7 @@ def worth(kept: Kept, purposes: Sequence[str], family: str) -> str:
     """Return, for one family at the first budget, what is found without each kind of evidence."""
     rows = []
     for purpose in purposes:
-        parts = kept.without(purpose, family)
-        if parts:
-            parts = {"nothing": kept.plants(purpose, family, BUDGETS[0]), **parts}
-        rows += [(purpose, name, *cells(one)) for name, one in parts.items()]
+        rows += [(purpose, name, *cells(one)) for name, one in kept.without(purpose, family).items()]
     return table(("data", "without", *HEAD[3:]), rows) if rows else "(not run)\n"
 
 

@@ -26,7 +26,7 @@ SMALL = PlantOptions(4, ("tank",), machines=2, history_weeks=1, live_weeks=2, si
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of the linear model on a small plant."""
     out = tmp_path_factory.mktemp("operators")
-    assert operators.perform([LineRun(SMALL, "tank", "linear", "choosing")], out, 1) == []
+    assert operators.perform([LineRun(SMALL, "tank", "linear", "choosing", worth=True)], out, 1) == []
     return out
 
 
