@@ -1,6 +1,6 @@
 """What an operator sees: the boards of docs/trust.md, on generated plants and labelled data.
 
-    python -m benchmarks.operators [--data DIR] [--only TEXT,...] [--out build/operators] [--worth] [--write] [--quick]
+    python -m benchmarks.operators [--data DIR] [--only TEXT,...] [--worth] [--out DIR] [--write] [--quick]
 
 Each run is one family of models on one line of a plant, or on one data set. Its JSON stays in --out, and the
 run is not repeated while that file exists, so a command that was stopped goes on. --quick takes one small
