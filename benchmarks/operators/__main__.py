@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.operators.plants import BUDGETS, LineRun, measured
+from benchmarks.operators.plants import BUDGETS, LineRun, outcome
 from benchmarks.operators.tables import Kept, board, by_fault, plain, worth, written
 from benchmarks.plants.plant import CHOOSING, CONFIRMING, PlantOptions
 from trainer.config import TrainConfig
@@ -91,7 +91,7 @@ def perform(runs: Sequence[Run], out: Path, jobs: int) -> list[str]:
     lines = [run for run in left if isinstance(run, LineRun)]
     failed = []
     with reporting("lines") as report:
-        outcomes = in_processes(_outcome, lines, jobs, lambda run: (run, None))
+        outcomes = in_processes(outcome, lines, jobs, lambda run: (run, None))
         for done, (run, found) in enumerate(outcomes, 1):
             if found is None:
                 failed.append(run.name)
@@ -103,10 +103,6 @@ def perform(runs: Sequence[Run], out: Path, jobs: int) -> list[str]:
             with reporting(one.name) as report:
                 _keep(out, one, _evaluated(one, jobs, report))
     return failed
-
-
-def _outcome(run: LineRun) -> tuple[LineRun, dict[str, Any] | None]:
-    return run, measured(run)
 
 
 def _evaluated(run: DataRun, jobs: int, report: ProgressReport) -> dict[str, Any]:
@@ -130,7 +126,7 @@ def tables_of(out: Path) -> dict[str, str]:
     kept = Kept(out)
     return {
         "plants": board(kept, tuple(PURPOSES), FAMILIES, is_plant=True),
-        "worth": worth(kept, tuple(PURPOSES), FAMILIES[0]),
+        "worth": worth(kept, tuple(PURPOSES), FAMILIES),
         "faults": by_fault(kept, tuple(PURPOSES), FAMILIES[0]),
         "labelled": board(kept, SETS, FAMILIES, is_plant=False),
     }
@@ -144,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             perform([LineRun(QUICK, "pump", "linear", "choosing", worth=True)], Path(scratch), 1)
             kept = Kept(Path(scratch))
             print(board(kept, ("choosing",), ("linear",), is_plant=True))
-            print(worth(kept, ("choosing",), "linear"))
+            print(worth(kept, ("choosing",), ("linear",)))
         return 0
     out = Path(arguments.out)
     runs = planned(Path(arguments.data), arguments.worth)

@@ -41,6 +41,11 @@ class LineRun:
         return f"{self.purpose}-{self.plant.seed}.{self.family}.{self.kind}"
 
 
+def outcome(run: LineRun) -> tuple[LineRun, dict[str, Any] | None]:
+    """Return a line and its measures. It stands here since processes cannot load it from `__main__`."""
+    return run, measured(run)
+
+
 def measured(run: LineRun) -> dict[str, Any]:
     """Train and measure a line; return its measures by budget, and without each kind of evidence."""
     line = line_of(run.plant, run.kind)

@@ -82,12 +82,14 @@ def cells(one: OperatorMeasures) -> tuple[str, ...]:
     )
 
 
-def worth(kept: Kept, purposes: Sequence[str], family: str) -> str:
-    """Return, for one family at the first budget, what is found without each kind of evidence."""
+def worth(kept: Kept, purposes: Sequence[str], families: Sequence[str]) -> str:
+    """Return what is found at the first budget without each kind of evidence, for families that were run so."""
     rows = []
     for purpose in purposes:
-        rows += [(purpose, name, *cells(one)) for name, one in kept.without(purpose, family).items()]
-    return table(("data", "without", *HEAD[3:]), rows) if rows else "(not run)\n"
+        for family in families:
+            parts = kept.without(purpose, family)
+            rows += [(purpose, family, name, *cells(one)) for name, one in parts.items()]
+    return table(("data", "model", "without", *HEAD[3:]), rows) if rows else "(not run)\n"
 
 
 def by_fault(kept: Kept, purposes: Sequence[str], family: str) -> str:

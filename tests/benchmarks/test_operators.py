@@ -50,8 +50,8 @@ def test_without_all_kinds_only_the_windows_are_left(kept: Path) -> None:
     engine = Engine(recalibrated(artifact, BUDGETS[0]), EngineOptions(rules=rules))
     assert parts["all"] == of_line(line, SMALL, engine)
     assert parts["level"] != parts["drift"]
-    text = worth(Kept(kept), ("choosing",), "linear")
-    assert text.count("| choosing | level |") == text.count("| choosing | nothing |") == 1
+    text = worth(Kept(kept), ("choosing",), ("linear",))
+    assert text.count("| choosing | linear | level |") == text.count("| choosing | linear | nothing |") == 1
 
 
 def test_a_run_that_is_kept_is_not_repeated(kept: Path) -> None:
