@@ -83,7 +83,7 @@ def cells(one: OperatorMeasures) -> tuple[str, ...]:
 
 
 def worth(kept: Kept, purposes: Sequence[str], families: Sequence[str]) -> str:
-    """Return what is found at the first budget without each kind of evidence, for families that were run so."""
+    """Return what is found at the first budget without each kind of evidence, by family."""
     rows = []
     for purpose in purposes:
         for family in families:

@@ -12,8 +12,10 @@ from typing import Any
 
 BUDGET_SHARE = 0.5
 """Share of the alarm budget that cumulative evidence may use."""
-LARGE_DEPARTURE = 3.0
-"""By so many spreads more than its allowance a departure is large: from there on it adds up on its own."""
+LARGE_DEPARTURES = (1.0, 3.0)
+"""By so many spreads more than its allowance a departure is large, or very large.
+
+From each of these on it adds up on its own, whatever its sign."""
 CROSSED_CHANNELS = 12
 """Up to so many channels, the products of two channels are features as well."""
 _LEAST_HISTORY = 1_500
@@ -44,8 +46,8 @@ class Reference:
     proof_rows rows in a row with low sums after which a channel counts in a series
     change_usual, change_knots, change_factors   how much larger a residual is while other channels change
                (`detector.scoring.lasting.changes`); none in older artifacts
-    large_threshold, large_tails   as `threshold` and `tails`, of the sums of large departures; none in older
-               artifacts
+    large_threshold, large_tails   as `threshold` and `tails`, of the sums of large departures: the numbers of
+               all channels for each of `LARGE_DEPARTURES`, one after the other; none in older artifacts
     """
 
     weights: tuple[tuple[float, ...], ...]
@@ -124,13 +126,15 @@ def check_reference(reference: Mapping[str, Any], num_channels: int) -> None:
         if len(reference[name]) != height:
             raise ValueError(f"reference.{name} has {len(reference[name])} lists, needed {height}")
     lists = [(name, one) for name in wide for one in reference[name]]
+    long = {"large_threshold": len(LARGE_DEPARTURES), "large_tails": len(LARGE_DEPARTURES)}
     others = {*wide, *_TABLES, "baselines", "proof_rows"}
     others |= {name for name in ("large_threshold", "change_usual") if not reference.get(name)}
     lists += [(name, one) for name, one in reference.items() if name not in others]
     lists += [("baselines", one) for one in reference["baselines"].values()]
     for name, one in lists:
-        if len(one) != num_channels or not all(math.isfinite(number) for number in one):
-            raise ValueError(f"reference.{name} must have {num_channels} finite numbers, has {one!r:.40}")
+        needed = num_channels * long.get(name, 1)
+        if len(one) != needed or not all(math.isfinite(number) for number in one):
+            raise ValueError(f"reference.{name} must have {needed} finite numbers, has {one!r:.40}")
     if not 1 <= reference.get("proof_rows", 1) <= 1_000_000:
         raise ValueError("reference.proof_rows must lie between 1 and 1,000,000")
     if not all(number > 0 for number in reference["spread"]):

@@ -11,7 +11,7 @@ _LISTS = ("threshold", "allowance", "unknown")
 
 
 class HasSums(Protocol):
-    """What sums of departures need to know; each tuple has one number for each channel."""
+    """What sums of departures need to know; each tuple but the large ones has one number for each channel."""
 
     @property
     def threshold(self) -> tuple[float, ...]:
@@ -31,7 +31,10 @@ class HasSums(Protocol):
 
     @property
     def large_threshold(self) -> tuple[float, ...]:
-        """As `threshold`, of the sums of large departures; none where they do not add up on their own."""
+        """As `threshold`, of the sums of large departures; none where they do not add up on their own.
+
+        The numbers of all channels come for each of `detector.artifact.reference.LARGE_DEPARTURES`.
+        """
 
     @property
     def proof_rows(self) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.reference import BUDGET_SHARE, LARGE_DEPARTURE, Reference
+from detector.artifact.reference import BUDGET_SHARE, LARGE_DEPARTURES, Reference
 from detector.artifact.sum_limits import HasSums
 from detector.calibration.alarm_budget import rows_per_event
 from detector.calibration.peaks_over_threshold import decluster
@@ -73,14 +73,17 @@ def sum_tail(departures: Sequence[NDArray[np.float64]], allowance: float, least:
     return SumTail(level, scale, rate, least, long_run_variance(departures), float(len(joined)))
 
 
-def large_sum_tail(departures: Sequence[NDArray[np.float64]], allowance: float) -> SumTail:
+def large_sum_tail(
+    departures: Sequence[NDArray[np.float64]], allowance: float, beyond: float = LARGE_DEPARTURES[-1]
+) -> SumTail:
     """Return the tail of the sums of the large departures of one channel, whatever their sign.
 
     Args:
         departures: One float64 [n] for each series, in spreads, NaN where unknown.
         allowance: The departure that does not add up in the other sums.
+        beyond: By so much more than that a departure counts, one of `LARGE_DEPARTURES`.
     """
-    sums = [_added_up(np.abs(one[~np.isnan(one)]) - allowance - LARGE_DEPARTURE) for one in departures]
+    sums = [_added_up(np.abs(one[~np.isnan(one)]) - allowance - beyond) for one in departures]
     joined = np.concatenate(sums)
     segments = np.repeat(np.arange(len(sums)), [len(one) for one in sums])
     if len(joined) == 0:
@@ -138,14 +141,16 @@ def calibrated_sums(
     of `cumulative_thresholds`.
     """
     events_a_row = share / rows_per_event(budget, interval_ns) / len(reference.allowance)
+    sizes = len(LARGE_DEPARTURES)
+    channels = zip(
+        zip(*reference.large_tails, strict=True),
+        reference.allowance * sizes,
+        reference.threshold * sizes,
+        strict=bool(reference.large_tails),
+    )
     large = tuple(
-        cumulative_threshold(SumTail(*tail), allowance, events_a_row / 2.0) if threshold > 0 else 0.0
-        for tail, allowance, threshold in zip(
-            zip(*reference.large_tails, strict=True),
-            reference.allowance,
-            reference.threshold,
-            strict=bool(reference.large_tails),
-        )
+        cumulative_threshold(SumTail(*tail), allowance, events_a_row / 2.0 / sizes) if threshold > 0 else 0.0
+        for tail, allowance, threshold in channels
     )
     of_small = share / 2.0 if large else share
     return replace(

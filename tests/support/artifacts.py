@@ -88,7 +88,7 @@ def _reference(num_channels: int, seed: int) -> Reference:
         allowance=each(0.75),
         unknown=each(0.25),
         threshold=each(12.0),
-        large_threshold=each(9.0),
+        large_threshold=each(20.0) + each(9.0),
         proof_rows=4,
         influence=tuple(map(tuple, rng.uniform(0, 0.3, (num_channels, num_channels)).tolist())),
         lowest=each(-4.0),

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.reference import Reference, least_history, num_features
+from detector.artifact.reference import LARGE_DEPARTURES, Reference, least_history, num_features
 from detector.artifact.spec import Spec
 from detector.calibration.cumulative_threshold import SumTail, calibrated_sums, large_sum_tail, sum_tail
 from detector.scoring.lasting.changes import RowChanges
@@ -150,7 +150,8 @@ def _limits(
     departures = [np.clip(one, -_MOST, _MOST) for one in whole]
     allowance = allowances(departures)
     large = [
-        large_sum_tail([one[:, channel] for one in whole], allowed)
+        large_sum_tail([one[:, channel] for one in whole], allowed, beyond)
+        for beyond in LARGE_DEPARTURES
         for channel, allowed in enumerate(allowance.tolist())
     ]
     tails = [

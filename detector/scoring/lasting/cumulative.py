@@ -14,9 +14,10 @@ end alone (Wald, 1945). It ends the alarm at once, after 24 rows or more.
 A row that alarms by its score starts the sums of the channels that depart most. They start just below their
 thresholds, so that a large fault is held from its start.
 
-Large departures have a sum of their own, whatever their sign. A fault of many spreads is then found in a few
-rows, and a single wild row too. It begins the small sums of its channel as an alarming score does. Small and
-large sums together are a cumulative sum with a Shewhart limit (Lucas, 1982).
+Large departures have sums of their own, whatever their sign. One counts from a spread beyond the allowance:
+it finds what swings about its level, such as an oscillation. One counts from three: a fault of many spreads is
+then found in a few rows, and a single wild row too. They begin the small sums of their channel as an alarming
+score does. Together they are a cumulative sum with a Shewhart limit (Lucas, 1982).
 
 A channel counts in a series once its sums were low for `proof_rows` rows in a row. Before that, nothing shows
 that the reference holds there at all. Where no channel counts, the evidence is unknown.
@@ -34,7 +35,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.reference import LARGE_DEPARTURE
+from detector.artifact.reference import LARGE_DEPARTURES
 from detector.artifact.sum_limits import HasSums
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 
@@ -266,25 +267,33 @@ class CumulativeEvidence:
 class _LargeSums:
     """Keep the sums of large departures of every series, of either sign. Not thread-safe.
 
+    There is one for each of `LARGE_DEPARTURES` and channel.
+
     Args:
         limits: Allowances and thresholds; without thresholds there are no such sums.
     """
 
     def __init__(self, limits: HasSums) -> None:
-        num = len(limits.allowance)
-        threshold = np.minimum(np.array(limits.large_threshold or (0.0,) * num), _ROUGH)
-        self.used = threshold > 0
-        self._threshold = np.where(self.used, threshold, 1.0)
+        self._num, sizes = len(limits.allowance), len(LARGE_DEPARTURES)
+        threshold = np.minimum(np.array(limits.large_threshold or (0.0,) * sizes * self._num), _ROUGH)
+        self._used = threshold > 0
+        self._threshold = np.where(self._used, threshold, 1.0)
         self._limit = _fixed(self._threshold)
-        self._allowance = np.array(limits.allowance) + LARGE_DEPARTURE
-        self._unknown = np.array(limits.unknown)
-        self._sums = SeriesArray((num,), np.int64, 0)
-        self._learnt = SeriesArray((2, num), np.int64, 0)
+        self._allowance = np.tile(limits.allowance, sizes) + np.repeat(LARGE_DEPARTURES, self._num)
+        self._unknown = np.tile(limits.unknown, sizes)
+        self._sums = SeriesArray((sizes * self._num,), np.int64, 0)
+        self._learnt = SeriesArray((2, sizes * self._num), np.int64, 0)
+
+    @property
+    def used(self) -> NDArray[np.bool_]:
+        """Which channels have such sums, bool [C]."""
+        found: NDArray[np.bool_] = self._used.reshape(-1, self._num).any(axis=0)
+        return found
 
     def add(
         self, slot: NDArray[np.int32], departure: NDArray[np.float64], is_unknown: NDArray[np.bool_]
     ) -> NDArray[np.float64]:
-        """Return the sums after each row in units of their thresholds, float64 [n, C].
+        """Return the largest sum of each channel after each row in units of its threshold, float64 [n, C].
 
         A row that adds more than the sum may hold counts as what it adds.
         Arguments are those of `CumulativeEvidence.add`.
@@ -294,16 +303,18 @@ class _LargeSums:
         for array in self.arrays():
             array.reserve(int(slot.max()) + 1)
         learnt = self._learnt.data[present]
-        known = ~np.isnan(departure) & self.used
+        sizes = len(LARGE_DEPARTURES)
+        known = np.tile(~np.isnan(departure), (1, sizes)) & self._used
         allowance = self._allowance + np.where(is_unknown[:, None], self._unknown, 0.0)
         size = np.minimum(np.abs(np.nan_to_num(departure, nan=0.0)), MOST_DEPARTURE)
-        added = _fixed(np.where(known, size - allowance, 0.0))
+        added = _fixed(np.where(known, np.tile(size, (1, sizes)) - allowance, 0.0))
         steps = Steps(added, _fixed(allowance), known, np.zeros(known.shape, np.bool_))
         sums = alarm_sums(steps, slot, self._sums.data[present], learnt, self._limit)
         self._sums.data[present] = sums[starts + lengths_of(starts, len(slot)) - 1]
         self._learnt.data[present] = learnt
-        relative: NDArray[np.float64] = np.maximum(sums, added) / _FIXED / self._threshold
-        return np.where(self.used, relative, 0.0)
+        relative = np.where(self._used, np.maximum(sums, added) / _FIXED / self._threshold, 0.0)
+        largest: NDArray[np.float64] = relative.reshape(len(slot), sizes, self._num).max(axis=1)
+        return largest
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""

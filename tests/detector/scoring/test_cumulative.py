@@ -88,7 +88,7 @@ def test_evidence_does_not_depend_on_the_cut(sizes: list[int], seed: int) -> Non
     departure[rng.random(departure.shape) < 0.1] = np.nan
     alarm = rng.random(len(departure)) < 0.1
     departure[rng.random(departure.shape) < 0.05] *= 8.0
-    one = replace(reference(channels=2), large_threshold=(9.0, 0.0))
+    one = replace(reference(channels=2), large_threshold=(20.0, 30.0, 9.0, 0.0))
     whole = cumulative(warm(one), departure, alarm)
     cut, edges = warm(one), np.cumsum(sizes)[:-1]
     pieces = zip(np.split(departure, edges), np.split(alarm, edges), strict=True)
@@ -157,7 +157,7 @@ def test_evidence_stands_still_over_a_gap() -> None:
 def test_one_wild_row_counts_by_its_size_and_is_over_soon(size: float, limit: float, sign: float) -> None:
     departure = np.zeros(300)
     departure[100] = sign * size
-    found = cumulative(warm(replace(reference(200.0), large_threshold=(limit,))), departure)
+    found = cumulative(warm(replace(reference(200.0), large_threshold=(0.0, limit))), departure)
     assert found[100] == pytest.approx((size - 3.25) / limit, abs=0.02)
     assert (found[:100] < 0.1).all()
     assert (found[101 + max(30, int(0.4 * limit / 3.25)) :] < 0.8).all()
@@ -171,10 +171,24 @@ def test_large_departures_of_either_sign_are_found_and_held(size: float, period:
     wave = np.sin(2 * np.pi * rows / period) * 1.6 if period else np.ones(600)
     departure = np.where((rows >= 100) & (rows < 400), size * wave, 0.0)
     noise = 0.5 * np.random.default_rng(1).standard_normal(600)
-    found = cumulative(warm(replace(reference(150.0), large_threshold=(12.0,))), departure + noise)
+    found = cumulative(warm(replace(reference(150.0), large_threshold=(0.0, 12.0))), departure + noise)
     assert (found[:100] < 0.5).all()
     assert (found[100 + int(12.0 / max(0.5, size - 4.0)) + 8 : 400] > 0.8).all()
     assert (found[400 + 60 :] < 0.8).all()
+
+
+@pytest.mark.parametrize("size", [2.0, 2.5, 3.0])
+@pytest.mark.parametrize("period", [3, 8, 40])
+def test_an_oscillation_of_some_spreads_is_found_by_its_size_alone(size: float, period: int) -> None:
+    rows = np.arange(900)
+    wave = np.where((rows >= 300) & (rows < 600), size * 2**0.5 * np.sin(2 * np.pi * rows / period), 0.0)
+    departure = wave + np.random.default_rng(period).standard_normal(900)
+    limits = replace(reference(150.0), large_threshold=(40.0, 0.0))
+    found = cumulative(warm(limits), departure)
+    assert (found[:300] < 1.0).all()
+    assert (found[520:600] >= 0.9).all()
+    assert (found[740:] < 0.9).all()
+    assert cumulative(warm(replace(limits, large_threshold=(0.0, 0.0))), departure).max() < 1.0
 
 
 def test_a_channel_that_is_left_out_does_not_count() -> None:
