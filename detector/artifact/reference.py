@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-BUDGET_SHARE = 0.5
-"""Share of the alarm budget that cumulative evidence may use."""
 LARGE_DEPARTURE = 3.0
 """By so many spreads more than its allowance a departure is large: from there on it adds up on its own."""
 CROSSED_CHANNELS = 12
