@@ -17,8 +17,6 @@ BLOCK_NS = 6 * 3_600 * 10**9
 QUARTERS = 4
 LEAST_BLOCKS = 28
 """Blocks of a series from which its slow level is known: a week."""
-BUDGET_SHARE = 0.1
-"""Share of the alarm budget that drift may use beside the other evidence."""
 
 
 @dataclass(frozen=True, slots=True)

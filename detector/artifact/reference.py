@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-BUDGET_SHARE = 0.5
-"""Share of the alarm budget that cumulative evidence may use."""
 LARGE_DEPARTURES = (1.0, 3.0)
 """By so many spreads more than its allowance a departure is large, or very large.
 

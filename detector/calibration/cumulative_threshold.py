@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.reference import BUDGET_SHARE, LARGE_DEPARTURES, Reference
+from detector.artifact.budget_shares import SCORE
+from detector.artifact.reference import LARGE_DEPARTURES, Reference
 from detector.artifact.sum_limits import HasSums
 from detector.calibration.alarm_budget import rows_per_event
 from detector.calibration.peaks_over_threshold import decluster
@@ -110,7 +111,7 @@ def cumulative_threshold(tail: SumTail, allowance: float, events_a_row: float) -
 
 
 def cumulative_thresholds(
-    limits: HasSums, budget: str, interval_ns: int, share: float = BUDGET_SHARE
+    limits: HasSums, budget: str, interval_ns: int, share: float = 1.0 - SCORE
 ) -> tuple[float, ...]:
     """Return the threshold of each channel that keeps all of them to their share of an alarm budget.
 
@@ -133,7 +134,7 @@ def cumulative_thresholds(
 
 
 def calibrated_sums(
-    reference: Reference, budget: str, interval_ns: int, share: float = BUDGET_SHARE
+    reference: Reference, budget: str, interval_ns: int, share: float = 1.0 - SCORE
 ) -> Reference:
     """Return the reference with thresholds that keep its sums to their share of an alarm budget.
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.budget_shares import SCORE
 from detector.artifact.spec import PageLimit, Threshold
 from detector.calibration.alarm_budget import rows_per_event
 
@@ -30,8 +31,6 @@ _FEW_PEAKS = 1.5  # a static threshold lies so far above the largest error if no
 _FEW_QUANTILES = tuple(np.linspace(0.99, 0.8, 20).tolist())
 _NORMAL_95 = 1.6449
 _MOST_SHARPNESS = 8.0
-SHARE = 0.5
-"""Share of the alarm budget for which the threshold is set, and at which the page level falls."""
 _LEVEL_QUANTILES = (0.98, 0.95, 0.9, 0.8)
 """Levels to try, in this order: the limit law holds best at the highest that leaves enough peaks to fit."""
 
@@ -94,7 +93,7 @@ def peaks_over_threshold(
         raise ValueError("no held-out row has an error, so no threshold can be calibrated")
     largest = float(errors.max())
     growth = drift(errors)
-    estimate = estimated_quantile(errors, segments, SHARE / per_event)
+    estimate = estimated_quantile(errors, segments, SCORE / per_event)
     value = estimate.value
     if adaptive and estimate.tail is None:
         value *= 1.0 + _GROWTH * math.log(max(1.0, per_event / len(errors)))
@@ -111,7 +110,7 @@ def peaks_over_threshold(
         }
     value = max(value, 1e-9)  # an error of 0 everywhere still needs a threshold above it
     method = "maximum" if estimate.tail is None else "peaks_over_threshold"
-    limit = PageLimit(SHARE / per_event) if adaptive else None
+    limit = PageLimit(SCORE / per_event) if adaptive else None
     return Threshold(value, method, budget, parameters, limit=limit, sharpness=sharpness_of(errors, value))
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.spec import PageLimit, Spec
+from detector.artifact.budget_shares import budget_shares, limit_of
+from detector.artifact.spec import Spec
 from detector.rows.missing_channels import MissingChannels
 from detector.rows.sensor_checks import Flatline, is_sentinel, out_of_range
 from detector.rows.series_arrays import SeriesArray
@@ -51,7 +52,7 @@ class CellFlags:
         self._valid_min, self._valid_max = spec.column("valid_min"), spec.column("valid_max")
         self._sentinels = spec.sentinels()
         self._flatline = Flatline(spec.column("flatline_rows"))
-        self._stuck_level = _stuck_level(spec.threshold.limit, self._flatline)
+        self._stuck_level = _stuck_level(spec, self._flatline)
         self._missing = MissingChannels(len(spec.channels))
         self._modes: ModeTracker | None = None
         if spec.modes is not None:
@@ -123,8 +124,9 @@ class CellFlags:
         return stuck
 
 
-def _stuck_level(limit: PageLimit | None, flatline: Flatline) -> PageLevel | None:
+def _stuck_level(spec: Spec, flatline: Flatline) -> PageLevel | None:
     """Return the page level of stuck channels. How long a channel was stuck is its height, not its length."""
+    limit = limit_of(spec.threshold.limit, budget_shares(spec).stuck)
     if limit is None or flatline.is_off:
         return None
     return PageLevel(replace(limit, long_rows=_ANY_ROWS), above_level=True)

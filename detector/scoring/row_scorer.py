@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.budget_shares import budget_shares, limit_of
 from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.scoring.cell_flags import DEPARTS, HOLE, MISSING, OUT_OF_RANGE, STUCK, UNJUDGED
@@ -129,7 +130,8 @@ class RowScorer:
         self._page_level = None if limit is None else PageLevel(limit, CLOSE / self._sharpness)
         self.evidences = Evidences(spec, scales, intervals)
         self._rules = ModeRules.of(spec)
-        self._moves = FirstMoves(scales, limit) if scales.still.any() else None
+        of_moves = limit_of(limit, budget_shares(spec).moves)
+        self._moves = FirstMoves(scales, of_moves) if scales.still.any() else None
 
     def score(self, rows: RowOutput) -> RowVerdicts:
         """Return the final verdicts of `rows`, which must be sorted by slot and row."""

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.signal import lfilter
 
 from detector.artifact.spec import Artifact
 from detector.engine.engine import Engine
@@ -70,8 +71,7 @@ class Plant:
         wave = swing * (np.sin(2 * np.pi * (hour - 8) / 24) + 0.3 * np.sin(4 * np.pi * (hour - 2) / 24))
         steps, noise = rng.normal(size=(len(seconds), 2)), np.zeros((len(seconds), 2))
         keep = 0.5 ** (self.sampling / 1800)
-        for at in range(1, len(seconds)):
-            noise[at] = keep * noise[at - 1] + np.sqrt(1 - keep**2) * steps[at]
+        noise[1:] = lfilter([np.sqrt(1 - keep**2)], [1.0, -keep], steps[1:], axis=0)
         own = 0.3 * rng.normal(size=(len(seconds), 2))
         values = np.stack([20 + 5 * wave, 60 - 9 * wave], axis=1) + (noise + own) * self.noise * [5, 9]
         if self.job:
@@ -126,6 +126,11 @@ class Plant:
 
 @cache
 def model_of_plant(plant: Plant) -> Artifact:
+    """Return the linear model of a plant's history; it is trained once."""
+    return fitted_plant(plant)
+
+
+def fitted_plant(plant: Plant) -> Artifact:
     """Return the linear model of a plant's history."""
     seconds = plant.seconds(0, plant.days)
     config = TrainConfig(

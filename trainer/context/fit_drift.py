@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.drift import BLOCK_NS, BUDGET_SHARE, LEAST_BLOCKS, QUARTERS, Drift
+from detector.artifact.budget_shares import SMALL
+from detector.artifact.drift import BLOCK_NS, LEAST_BLOCKS, QUARTERS, Drift
 from detector.artifact.spec import Spec
 from detector.artifact.sum_limits import SumLimits
 from detector.calibration.alarm_budget import rows_per_event
@@ -67,7 +68,7 @@ def fit_drift(spec: Spec, history: History) -> Drift | None:
     unit = _units(left)
     moves = np.array([channel.law != "constant" for channel in spec.channels])
     moves &= ~np.isnan(list(levels.values())).all(axis=0)
-    events = BUDGET_SHARE * BLOCK_NS / spec.interval_ns
+    events = SMALL * BLOCK_NS / spec.interval_ns
     events /= rows_per_event(spec.threshold.alarm_budget, spec.interval_ns) * len(spec.channels)
     variance = _long_run([one / unit for one in left])
     threshold = [

@@ -5,7 +5,6 @@ Letters: n rows, S slots a day, C channels, F folds.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import astuple
 from itertools import pairwise
 from typing import Literal
@@ -22,6 +21,7 @@ from detector.scoring.context.season import MOST_DEPARTURE
 from trainer.context.seasons import KINDS, Seasons, find_seasons
 from trainer.context.slot_means import SlotMeans, rows_of, slot_means
 from trainer.data.history import History, by_series
+from trainer.fitting.newest_rows import NewestRows
 from trainer.fitting.reference import allowances
 
 _SLOT_SECONDS = 900
@@ -108,7 +108,7 @@ def _residuals(
     fold_of = dict(zip(means.day.tolist(), found.fold.tolist(), strict=True))
     offset = dict(zip(means.series, found.offset, strict=True))
     most = max(_MOST_PROOF, _KEPT_ROWS // len(offset))
-    kept = {series: _Newest(most) for series in offset}
+    kept = {series: NewestRows(most) for series in offset}
     for series, start_ns, scaled in rows_of(spec, history, offset):
         days = clock.slots(start_ns)[0]
         edges = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
@@ -119,25 +119,6 @@ def _residuals(
             part = (scaled[first:last] - expected) / interpolated(spread, where)
             kept[series].add(part)
     return [one.rows() for one in kept.values()]
-
-
-class _Newest:
-    """Keep the newest so many rows of a series."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._num = most, 0
-        self._parts: deque[NDArray[np.float64]] = deque()
-
-    def add(self, part: NDArray[np.float64]) -> None:
-        """Add the next rows, [n, C], and forget parts that are no longer among the newest."""
-        self._parts.append(part)
-        self._num += len(part)
-        while self._num - len(self._parts[0]) >= self._most:
-            self._num -= len(self._parts.popleft())
-
-    def rows(self) -> NDArray[np.float64]:
-        """Return the newest rows, float64 [n, C]."""
-        return np.concatenate(self._parts)[-self._most :]
 
 
 def _limits(

@@ -26,6 +26,7 @@ from detector.scoring.context.usual_error import UsualErrors
 from detector.scoring.ensemble_error import EnsembleError
 from trainer.calibrate import HeldOut, held_out_statistics
 from trainer.context.fit_season import slot_seconds_of
+from trainer.context.slot_runs import chosen_runs
 from trainer.data.history import History, Segment, by_series
 
 _MOST_ROWS = 300_000
@@ -43,12 +44,14 @@ _ROUNDS = 2
 class _Peaks:
     """Hold the largest logarithm of an error in each slot of each day, float64 [N, S].
 
-    Weekdays and days are int64 [N] each; several series have lines of the same day.
+    Weekdays and days are int64 [N] each; several series have lines of the same day. `even`, bool [N, S], are
+    evenly chosen slots: they show how high an error is at any time. None: all.
     """
 
     largest: NDArray[np.float64]
     weekday: NDArray[np.int64]
     day: NDArray[np.int64]
+    even: NDArray[np.bool_] | None = None
 
 
 def with_usual_error(
@@ -73,14 +76,13 @@ def with_usual_error(
     if upper is None or not np.isfinite(upper).any():
         return artifact
     season = spec.season or Season(calendar, length)
-    kept, times = (
-        artifact.held_out,
-        _times(history, segments, held_out_statistics(artifact, history, segments)),
-    )
+    kept, times = artifact.held_out, None
     for _ in range(_ROUNDS):
         season = replace(season, usual_error=_usual_error(upper, math.log(artifact.spec.threshold.value)))
         if not season.usual_error.slots:
             break
+        if times is None:  # the rows are scored once more only where something recurs
+            times = _times(history, segments, held_out_statistics(artifact, history, segments))
         artifact = _recalibrated(replace(artifact, held_out=kept), times, season)
     if not season.usual_error.slots and spec.season is None:
         return artifact
@@ -98,9 +100,7 @@ def _most_days(history: History) -> float:
 
 def _peaks(artifact: Artifact, history: History, clock: WeekClock, slots: int) -> _Peaks | None:
     """Return the peaks of the newest rows of the chosen series; None where they have no errors."""
-    chosen = _chosen(history)
-    mine = tuple(one for one in history.segments if one.series in chosen)
-    segments = _newest(mine, _MOST_ROWS // max(1, len(chosen)))
+    segments, evenly = _segments(history, clock)
     found = held_out_statistics(artifact, history, segments)
     error = np.log(np.maximum(_errors(artifact, found), 1e-300))
     known = np.isfinite(error)
@@ -114,7 +114,24 @@ def _peaks(artifact: Artifact, history: History, clock: WeekClock, slots: int) -
     largest = np.full((len(days), slots), -np.inf)
     np.maximum.at(largest, (place, slot), error[known])
     largest[np.isneginf(largest)] = np.nan
-    return _Peaks(largest, clock.weekdays(days % 10**7), days % 10**7)
+    even = None
+    if evenly is not None:
+        even = np.array([[(one, at) in evenly for at in range(slots)] for one in (days % 10**7).tolist()])
+    return _Peaks(largest, clock.weekdays(days % 10**7), days % 10**7, even)
+
+
+def _segments(
+    history: History, clock: WeekClock
+) -> tuple[tuple[Segment, ...], frozenset[tuple[int, int]] | None]:
+    """Return the rows to score, and which days and slots of them are evenly chosen; None: all newest rows."""
+    chosen = _chosen(history)
+    mine = tuple(one for one in history.segments if one.series in chosen)
+    if len(chosen) == 1:
+        interval_ns = history.intervals.get(mine[0].series, history.interval_ns)
+        newest = _newest(mine, round(_KEPT_DAYS * DAY_SECONDS * 1e9 / interval_ns))
+        if sum(one.length for one in newest) > _MOST_ROWS:
+            return chosen_runs(history, newest, clock, _MOST_ROWS)
+    return _newest(mine, _MOST_ROWS // max(1, len(chosen))), None
 
 
 def _chosen(history: History) -> frozenset[str]:
@@ -170,7 +187,10 @@ def _upper(peaks: _Peaks) -> NDArray[np.float64] | None:
 
     What recurs every day is known from more days than what recurs every week, so it comes first.
     """
-    known = peaks.largest[np.isfinite(peaks.largest)]
+    is_known = np.isfinite(peaks.largest)
+    if peaks.even is not None and (is_known & peaks.even).any():
+        is_known &= peaks.even
+    known = peaks.largest[is_known]
     high = float(np.quantile(known, _HIGH))
     slots = peaks.largest.shape[1]
     upper = np.full((7, slots), -np.inf)

@@ -24,6 +24,7 @@ from detector.scoring.lasting.reference import RunningMeans, features, owners, p
 from detector.scoring.preprocessing import scale_rows
 from trainer.data.history import History, Segment, by_series
 from trainer.fitting.changes import fit_widening
+from trainer.fitting.newest_rows import NewestRows
 
 _PARTS = 5
 _RIDGE = 1e-3
@@ -312,29 +313,30 @@ def _residuals_of(
     spec: Spec, history: History, without: NDArray[np.float64]
 ) -> tuple[_Residuals, NDArray[np.float64], NDArray[np.float64]]:
     """Return the residuals of the newest rows, and the range of each channel in the history."""
-    found = _Residuals()
-    lowest = np.full(len(spec.channels), np.inf)
+    num_channels = len(spec.channels)
+    lowest = np.full(num_channels, np.inf)
     highest = -lowest
-    parts: dict[str, list[NDArray[np.float64]]] = {}
-    changes: dict[str, list[NDArray[np.float64]]] = {}
-    missing: dict[str, list[NDArray[np.bool_]]] = {}
-    moved = RowChanges(len(spec.channels))
+    left = {name: sum(one.length for one in own) for name, own in by_series(history.segments).items()}
+    most = max(_LONG, _KEPT_ROWS // len(left))
+    number = {name: at for at, name in enumerate(left)}
+    kept = {name: NewestRows(most) for name in left}
+    moved = RowChanges(num_channels)
     for series, part, scaled, means in _rows_of(spec, history):
-        residual = scaled - predicted(features(scaled, means), without[part])
-        residual[np.isnan(means).all(axis=(1, 2)) | (np.isnan(scaled).mean(axis=1) > 0.25)] = np.nan
-        parts.setdefault(series, []).append(residual)
-        slot = np.full(len(scaled), len(parts) - 1, np.int32)
-        changes.setdefault(series, []).append(moved.follow(slot, scaled))
-        missing.setdefault(series, []).append(np.isnan(scaled))
         known = ~np.isnan(scaled)
         lowest = np.minimum(lowest, np.where(known, scaled, np.inf).min(axis=0))
         highest = np.maximum(highest, np.where(known, scaled, -np.inf).max(axis=0))
-    most = max(_LONG, _KEPT_ROWS // len(parts))
-    for series, pieces in parts.items():
-        found.series.append(series)
-        found.values.append(np.concatenate(pieces)[-most:])
-        found.changes.append(np.concatenate(changes[series])[-most:])
-        found.missing.append(np.concatenate(missing[series])[-most:])
+        change = moved.follow(np.full(len(scaled), number[series], np.int32), scaled)
+        left[series] -= len(scaled)
+        if left[series] < most:  # older rows are not among the newest
+            residual = scaled - predicted(features(scaled, means), without[part])
+            residual[np.isnan(means).all(axis=(1, 2)) | ((~known).mean(axis=1) > 0.25)] = np.nan
+            kept[series].add(np.concatenate([residual, change, ~known], axis=1))
+    found = _Residuals(list(kept))
+    for one in kept.values():
+        values, changes, missing = np.split(one.rows(), 3, axis=1)
+        found.values.append(values)
+        found.changes.append(changes)
+        found.missing.append(missing > 0)
     return found, np.where(np.isfinite(lowest), lowest, 0.0), np.where(np.isfinite(highest), highest, 0.0)
 
 

@@ -12,13 +12,13 @@ Letters: n rows, C channels, g groups of rows (of one series and block), m block
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.drift import BLOCK_NS, BUDGET_SHARE, QUARTERS, Drift
-from detector.artifact.reference import BUDGET_SHARE as LEVEL_SHARE
+from detector.artifact.budget_shares import budget_shares, limit_of
+from detector.artifact.drift import BLOCK_NS, QUARTERS, Drift
 from detector.artifact.spec import PageLimit, Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.scoring.context.spoken import ScaledRows, Spoken
@@ -68,7 +68,7 @@ class DriftEvidence:
         self._numbers = {series: number for number, series in enumerate(drift.levels, 1)}
         least = [spec.interval_ns, *(spec.interval_of(series) for series in drift.levels)]
         self._least = _LEAST_SHARE * BLOCK_NS / np.array(least, np.float64)
-        self._sums = PagedSums(drift.limits, _limit_of(spec.threshold.limit, spec.interval_ns))
+        self._sums = PagedSums(drift.limits, _block_limit(spec))
         self._number = SeriesArray((), np.int32, _UNKNOWN)
         self._block = SeriesArray((), np.int64, _NO_BLOCK)
         self._total, self._count = (SeriesArray((num,), np.int64, 0) for _ in range(2))
@@ -231,9 +231,9 @@ def _totals(
     return np.add.reduceat(fixed, groups), np.add.reduceat(known, groups, dtype=np.int64)
 
 
-def _limit_of(limit: PageLimit | None, interval_ns: int) -> PageLimit | None:
+def _block_limit(spec: Spec) -> PageLimit | None:
     """Return the page limit of blocks instead of rows, for the share of the budget that drift has."""
+    limit = limit_of(spec.threshold.limit, budget_shares(spec).drift)
     if limit is None:
         return None
-    a_block = limit.alarms_a_row * BUDGET_SHARE / LEVEL_SHARE * BLOCK_NS / interval_ns
-    return PageLimit(a_block, limit.rise, limit.forgiveness, limit.long_rows)
+    return replace(limit, alarms_a_row=limit.alarms_a_row * BLOCK_NS / spec.interval_ns)

@@ -9,14 +9,15 @@ Letters: n rows, C channels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.budget_shares import budget_shares, limit_of
 from detector.artifact.season import Calendar
-from detector.artifact.spec import PageLimit, Spec
+from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.context.drift import DriftEvidence
 from detector.scoring.context.modes import ModeRules, RowModes
@@ -73,9 +74,9 @@ class Evidences:
 
     def __init__(self, spec: Spec, scales: SeriesScales, intervals: SeriesArray) -> None:
         self._scales, self._intervals, self._num_channels = scales, intervals, len(spec.channels)
-        limit = shared_limit(spec)
         self.level: LastingEvidence | None = None
         if spec.reference is not None:
+            limit = limit_of(spec.threshold.limit, budget_shares(spec).sums)
             self.level = LastingEvidence(spec.reference, scales, limit)
         self._context, self._season = context_of(spec), spec.season
         has_usual = spec.season is not None and len(spec.season.usual_error.slots) > 0
@@ -172,18 +173,12 @@ class Evidences:
         return [*([] if self.level is None else [self.level]), *self._context]
 
 
-def shared_limit(spec: Spec) -> PageLimit | None:
-    """Return how alarms of one kind of evidence raise its page level: all kinds share half of the budget."""
-    limit = spec.threshold.limit
-    kinds = sum(one is not None for one in (spec.reference, spec.season and spec.season.sums))
-    return None if limit is None else replace(limit, alarms_a_row=limit.alarms_a_row / max(kinds, 1))
-
-
 def context_of(spec: Spec) -> tuple[ContextEvidence, ...]:
     """Return a part for each kind of context that the model learnt, in the order of the kinds."""
     found: list[ContextEvidence] = []
     if spec.season is not None and spec.season.sums is not None:
-        found.append(SeasonEvidence(spec.season, shared_limit(spec)))
+        limit = limit_of(spec.threshold.limit, budget_shares(spec).sums)
+        found.append(SeasonEvidence(spec.season, limit))
     if spec.drift is not None:
         found.append(DriftEvidence(spec.drift, spec))
     return tuple(found)

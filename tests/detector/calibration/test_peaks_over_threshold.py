@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from detector.artifact.budget_shares import SCORE
 from detector.calibration.alarm_budget import parse_budget, rows_per_event
 from detector.calibration.peaks_over_threshold import (
-    SHARE,
     decluster,
     drift,
     estimated_quantile,
@@ -83,7 +83,7 @@ def test_a_limit_has_its_share_of_the_budget_and_its_threshold_is_the_best_estim
     assert alone.value > limited.value
     assert alone.limit is None
     assert limited.limit is not None
-    assert limited.limit.alarms_a_row == pytest.approx(SHARE / 10_080)
+    assert limited.limit.alarms_a_row == pytest.approx(SCORE / 10_080)
 
 
 @pytest.mark.parametrize("num", [300, 3_000])

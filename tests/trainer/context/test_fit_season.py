@@ -15,9 +15,10 @@ from detector.artifact.season import Calendar
 from detector.calibration.evidence_limits import with_evidence_limits
 from tests.support.artifacts import make_artifact
 from trainer.context import slot_means as by_slots
-from trainer.context.fit_season import _Newest, fit_season
+from trainer.context.fit_season import fit_season
 from trainer.data.history import History, Segment
 from trainer.data.series_rate import Rate
+from trainer.fitting.newest_rows import NewestRows
 
 INTERVAL = 1200 * 10**9
 A_DAY = 72
@@ -92,7 +93,7 @@ def test_a_history_above_the_limit_has_a_season_and_all_baselines(
 def test_the_newest_rows_are_kept(most: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     parts = [rng.normal(size=(num, 2)) for num in rng.integers(1, 15, 30)]
-    newest = _Newest(most)
+    newest = NewestRows(most)
     for part in parts:
         newest.add(part)
     assert np.array_equal(newest.rows(), np.concatenate(parts)[-most:])
