@@ -38,8 +38,7 @@ _REASONS: dict[State, Reason] = {
     State.FLATLINE: "flatline",
     State.OUT_OF_RANGE: "out_of_range",
 }
-
-
+_MAY_BE_DRIFT = ("score", "cumulative", "season")
 _SEVERITIES: tuple[Severity, ...] = ("warning", "critical")
 
 
@@ -287,8 +286,11 @@ def _higher(one: Severity, other: Severity) -> Severity:
 
 
 def _named(incident: Incident, verdicts: Verdicts, rows: FilteredRows, row: int) -> Incident:
-    """Return the incident; small departures that prove to be a slow drift are offered again as such."""
-    if rows.bad[row] and incident.reason == "cumulative" and _reason(verdicts, row) == "drift":
+    """Return the incident; what proves to be a slow drift is one from then on, and offered again as such.
+
+    Drift speaks where no window does. So it is what keeps the incident open, whatever opened it.
+    """
+    if rows.bad[row] and incident.reason in _MAY_BE_DRIFT and _reason(verdicts, row) == "drift":
         return replace(incident, reason="drift", lasting_ns=None)
     return incident
 

@@ -1,7 +1,8 @@
 """Slow drift: the means of blocks of a quarter of a day against the level of the history.
 
-Adaptation and windows follow what is slow. This level is frozen. The mean of a block departs from the mean of
-its series and from what its quarter of the day usually has. Departures add up over blocks as small departures
+Adaptation and windows follow what is slow. This level is frozen. The season is left out, and so are rows in
+a mode that does not judge a channel. The mean of a block departs from the mean of its series and from what its
+quarter of the day usually has. Departures add up over blocks as small departures
 do over rows (`detector.scoring.lasting.paged_sums`). A block speaks from its end to the end of the next one.
 
 All sums are whole numbers, so they do not depend on how the rows are cut into calls.
@@ -17,17 +18,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.drift import BLOCK_NS, BUDGET_SHARE, QUARTERS, Drift
+from detector.artifact.drift import BLOCK_NS, BUDGET_SHARE, LEAST_SHARE, QUARTERS, Drift
 from detector.artifact.reference import BUDGET_SHARE as LEVEL_SHARE
+from detector.artifact.season import Calendar
 from detector.artifact.spec import PageLimit, Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
+from detector.scoring.context.season_level import SeasonLevel
 from detector.scoring.context.spoken import ScaledRows, Spoken
 from detector.scoring.kinds import Kind
 from detector.scoring.lasting.paged_sums import PagedSums
 
 _FIXED = float(1 << 20)
 _LIMIT = 64.0
-_LEAST_SHARE = 0.5
 _NO_BLOCK = -(1 << 62)
 _UNKNOWN = 0
 _RELEARNT_BLOCKS = 8
@@ -67,7 +69,9 @@ class DriftEvidence:
         self._levels = np.array([(0.0,) * num, *drift.levels.values()], np.float64)
         self._numbers = {series: number for number, series in enumerate(drift.levels, 1)}
         least = [spec.interval_ns, *(spec.interval_of(series) for series in drift.levels)]
-        self._least = _LEAST_SHARE * BLOCK_NS / np.array(least, np.float64)
+        share = np.array(drift.share or (LEAST_SHARE,) * num)
+        self._least = np.maximum(1.0, share * BLOCK_NS / np.array(least, np.float64)[:, None])
+        self._season = SeasonLevel(spec.season, num)
         self._sums = PagedSums(drift.limits, _limit_of(spec.threshold.limit, spec.interval_ns))
         self._number = SeriesArray((), np.int32, _UNKNOWN)
         self._block = SeriesArray((), np.int64, _NO_BLOCK)
@@ -92,13 +96,18 @@ class DriftEvidence:
         self._reserve(slot)
         block = rows.start_ns // BLOCK_NS
         groups = starts_of(slot, block)
-        ended = self._follow(slot[groups], block[groups], *_totals(rows.scaled, groups))
+        season = self._season.at(rows.start_ns)
+        ended = self._follow(slot[groups], block[groups], *_totals(rows.scaled - season, groups))
         lengths = lengths_of(groups, len(slot))
         said, paged, departed = self._judged(slot[groups], ended)
         level = self._levels[self._number.data[slot]] + self._usual[block % QUARTERS]
-        expected = level + self._moved.data[slot] * self._unit
+        expected = season + level + self._moved.data[slot] * self._unit
         blame = np.repeat(np.square(np.nan_to_num(departed, nan=0.0)) * self._used, lengths, axis=0)
         return Spoken(Kind.DRIFT, np.repeat(said, lengths), np.repeat(paged, lengths), blame, expected)
+
+    def use_calendar(self, calendar: Calendar) -> None:
+        """Follow another calendar from the next row on."""
+        self._season.use_calendar(calendar)
 
     def accept(self, slot: int) -> None:
         """Learn the level of a series again from its next blocks: it was accepted."""
@@ -199,7 +208,7 @@ class DriftEvidence:
             mean = ended.sums / (ended.counts * _FIXED)
         departure: NDArray[np.float64] = mean - self._levels[number] - self._usual[ended.block % QUARTERS]
         departure = departure / self._unit
-        few = ended.counts < self._least[number][:, None]
+        few = ended.counts < self._least[number]
         departure[few | (number == _UNKNOWN)[:, None]] = np.nan
         for at in np.flatnonzero(self._left.data[ended.slot] > 0).tolist():
             self._learn(int(ended.slot[at]), departure[at])
@@ -222,7 +231,7 @@ class DriftEvidence:
 
 
 def _totals(
-    scaled: NDArray[np.float32], groups: NDArray[np.intp]
+    scaled: NDArray[np.float64], groups: NDArray[np.intp]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return sums, in millionths, and numbers of the known values of each group, int64 [g, C] each."""
     known = ~np.isnan(scaled)

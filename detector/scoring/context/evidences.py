@@ -94,7 +94,7 @@ class Evidences:
         calendar = self._season.calendar
         calendar = Calendar(calendar.zone, calendar.days | dict(days))
         for part in (*self._context, self._usual):
-            if isinstance(part, SeasonEvidence | UsualErrors):
+            if isinstance(part, SeasonEvidence | DriftEvidence | UsualErrors):
                 part.use_calendar(calendar)
 
     def factor(self, start_ns: NDArray[np.int64]) -> NDArray[np.float64] | None:
