@@ -236,16 +236,19 @@ class Lifecycle:
         return "escalated" if severity != incident.severity else None
 
     def _evidence(self, verdicts: Verdicts, row: int) -> tuple[ChannelEvidence, ...]:
-        return _evidence_at(self.scored_by, self.rules.top_channels, verdicts, row)
+        return _evidence_at(self.scored_by, self.rules, verdicts, row)
 
 
-def _evidence_at(scored_by: ScoredBy, most: int, verdicts: Verdicts, row: int) -> tuple[ChannelEvidence, ...]:
+def _evidence_at(
+    scored_by: ScoredBy, rules: IncidentRules, verdicts: Verdicts, row: int
+) -> tuple[ChannelEvidence, ...]:
     """Return the channels with the greatest shares of the row's error, greatest first.
 
     They have no band where the row counts by evidence that adds up: each row lies inside its own.
     """
     contribution = verdicts.contribution[row]
-    order = np.argsort(-np.nan_to_num(contribution), kind="stable")[:most]
+    order = np.argsort(-np.nan_to_num(contribution), kind="stable")[: rules.top_channels]
+    lines = verdicts.lines[row]
     bands = scored_by.band_of(verdicts.names[verdicts.series[row]])
     if _reason(verdicts, row) in REASONS_THAT_ADD_UP:
         bands = np.full(len(bands), np.nan)
@@ -254,16 +257,18 @@ def _evidence_at(scored_by: ScoredBy, most: int, verdicts: Verdicts, row: int) -
         if not contribution[channel] > 0:
             break
         expected = float(verdicts.expected[row, channel])
-        band = float(bands[channel])
+        band, name = float(bands[channel]), scored_by.channels[channel]
+        line = None if lines is None else lines[channel]
         found.append(
             ChannelEvidence(
-                scored_by.channels[channel],
+                name,
                 float(contribution[channel]),
                 float(verdicts.actual[row, channel]),
                 expected,
                 expected - band,
                 expected + band,
                 bool(verdicts.clipped[row, channel]),
+                None if line is None else line.trend(*rules.limits_of(name)),
             )
         )
     return tuple(found)

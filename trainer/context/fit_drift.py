@@ -1,8 +1,8 @@
 """Learn the slow level of every channel, and how much the means of blocks wander about it.
 
 A block is a quarter of a day. The season is taken out, then what each quarter usually has, and the mean of
-the series. What is not judged in its mode is unknown. A machine that runs part of the time has blocks of fewer
-rows.
+the series. What is not judged in its mode is unknown. A machine that runs part of the time has blocks of
+fewer rows.
 The unit of departures covers both how much single blocks scatter and how much two days together wander. Few
 blocks know the latter badly, so they allow more. The threshold follows from the long-run variance of the
 blocks, as for a Brownian motion (`detector.calibration.cumulative_threshold`). A fault of some days in the

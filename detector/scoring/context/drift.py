@@ -1,9 +1,9 @@
 """Slow drift: the means of blocks of a quarter of a day against the level of the history.
 
 Adaptation and windows follow what is slow. This level is frozen. The season is left out, and so are rows in
-a mode that does not judge a channel. The mean of a block departs from the mean of its series and from what its
-quarter of the day usually has. Departures add up over blocks as small departures
-do over rows (`detector.scoring.lasting.paged_sums`). A block speaks from its end to the end of the next one.
+a mode that does not judge a channel. The mean of a block departs from the mean of its series and from what
+its quarter of the day usually has. Departures add up over blocks as small departures do over rows
+(`detector.scoring.lasting.paged_sums`). A block speaks from its end to the end of the next one.
 
 All sums are whole numbers, so they do not depend on how the rows are cut into calls.
 
@@ -13,7 +13,7 @@ Letters: n rows, C channels, g groups of rows (of one series and block), m block
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,14 @@ from detector.artifact.spec import PageLimit, Spec
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.scoring.context.season_level import SeasonLevel
 from detector.scoring.context.spoken import ScaledRows, Spoken
+from detector.scoring.context.trend_points import Lines, Trends
 from detector.scoring.kinds import Kind
 from detector.scoring.lasting.paged_sums import PagedSums
+from detector.scoring.series_scales import SeriesScales
 
 _FIXED = float(1 << 20)
 _LIMIT = 64.0
+_LEAST_VARIANCE = 0.1
 _NO_BLOCK = -(1 << 62)
 _UNKNOWN = 0
 _RELEARNT_BLOCKS = 8
@@ -59,10 +62,11 @@ class DriftEvidence:
 
     Args:
         drift: What the training learnt.
-        spec: The model; its intervals and page limit are used.
+        spec: The model; its intervals, season and page limit are used.
+        scales: The scales of each series; default: those of the model.
     """
 
-    def __init__(self, drift: Drift, spec: Spec) -> None:
+    def __init__(self, drift: Drift, spec: Spec, scales: SeriesScales | None = None) -> None:
         num = len(drift.unit)
         self._usual, self._unit = np.array(drift.usual), np.array(drift.unit)
         self._used = np.array(drift.limits.threshold) > 0
@@ -81,6 +85,8 @@ class DriftEvidence:
         self._departed = SeriesArray((num,), np.float64, np.nan)
         self._left = SeriesArray((), np.int64, 0)
         self._moved = SeriesArray((num,), np.float64, 0.0)
+        variance = np.maximum(np.array((drift.limits.tails or ((1.0,) * num,))[-1]), _LEAST_VARIANCE)
+        self._trends = Trends(scales or SeriesScales(spec), variance * self._used, self._baseline)
 
     def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
         """Look up the levels of new series, by their numbers, int32 [n], and names."""
@@ -99,11 +105,12 @@ class DriftEvidence:
         season = self._season.at(rows.start_ns)
         ended = self._follow(slot[groups], block[groups], *_totals(rows.scaled - season, groups))
         lengths = lengths_of(groups, len(slot))
-        said, paged, departed = self._judged(slot[groups], ended)
+        said, paged, departed, lines = self._judged(slot[groups], ended)
         level = self._levels[self._number.data[slot]] + self._usual[block % QUARTERS]
         expected = season + level + self._moved.data[slot] * self._unit
         blame = np.repeat(np.square(np.nan_to_num(departed, nan=0.0)) * self._used, lengths, axis=0)
-        return Spoken(Kind.DRIFT, np.repeat(said, lengths), np.repeat(paged, lengths), blame, expected)
+        spoken = Spoken(Kind.DRIFT, np.repeat(said, lengths), np.repeat(paged, lengths), blame, expected)
+        return replace(spoken, lines=np.repeat(lines, lengths))
 
     def use_calendar(self, calendar: Calendar) -> None:
         """Follow another calendar from the next row on."""
@@ -117,11 +124,13 @@ class DriftEvidence:
         for array in (self._block, self._total, self._count, self._said, self._paged, self._departed):
             array.reset(one)
         self._moved.reset(one)
+        self._trends.reset(one)
         self._left.data[slot] = _RELEARNT_BLOCKS
 
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; the block that has begun is left out."""
         self._sums.restart(slots)
+        self._trends.reset(slots)
         for array in (self._block, self._total, self._count):
             array.reset(slots)
 
@@ -135,6 +144,7 @@ class DriftEvidence:
         """Forget these series."""
         self._number.reset(slots)
         self._sums.drop(slots)
+        self._trends.reset(slots)
         for array in self._kept():
             array.reset(slots)
 
@@ -144,7 +154,8 @@ class DriftEvidence:
 
     def _kept(self) -> tuple[SeriesArray, ...]:
         begun = (self._block, self._total, self._count)
-        return *begun, self._said, self._paged, self._departed, self._left, self._moved
+        told = (self._said, self._paged, self._departed, self._left, self._moved)
+        return *begun, *told, *self._trends.arrays()
 
     def _follow(
         self,
@@ -180,12 +191,18 @@ class DriftEvidence:
 
     def _judged(
         self, slot: NDArray[np.int32], ended: _Ended
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
-        """Return evidence [g], whether it counts [g] and departures [g, C] of each group of rows."""
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.object_]]:
+        """Return evidence [g], whether it counts [g], departures [g, C] and lines [g] of groups of rows."""
         said, paged = self._said.data[slot], self._paged.data[slot]
         departed = self._departed.data[slot]
+        lines = _boxed(
+            [
+                self._trends.of(one) if pages else None
+                for one, pages in zip(slot.tolist(), paged.tolist(), strict=True)
+            ]
+        )
         if len(ended.slot) == 0:
-            return said, paged, departed
+            return said, paged, departed, lines
         departure = self._departures(ended)
         nothing = np.zeros(len(ended.slot), np.bool_)
         added = self._sums.add(ended.slot, ended.block, departure, nothing, nothing)
@@ -195,11 +212,17 @@ class DriftEvidence:
         mine = (newest >= 0) & (ended.slot[newest] == slot)
         at = newest[mine]
         said[mine], paged[mine], departed[mine] = added.cumulative[at], added.paged[at], departure[at]
+        lines[mine] = _boxed(self._trends.add(ended.slot, ended.block, departure, added.paged))[at]
         last = starts_of(ended.slot) + lengths_of(starts_of(ended.slot), len(ended.slot)) - 1
         whose = ended.slot[last]
         self._said.data[whose], self._paged.data[whose] = added.cumulative[last], added.paged[last]
         self._departed.data[whose] = departure[last]
-        return said, paged, departed
+        return said, paged, departed, lines
+
+    def _baseline(self, slot: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the level of a series over the week, and its unit, float64 [C] each."""
+        level = self._levels[self._number.data[slot]] + self._usual.mean(axis=0) + self._season.mean
+        return level + self._moved.data[slot] * self._unit, self._unit
 
     def _departures(self, ended: _Ended) -> NDArray[np.float64]:
         """Return how far the blocks depart, in units, float64 [m, C]; NaN where unknown."""
@@ -238,6 +261,14 @@ def _totals(
     values = np.clip(np.where(known, scaled, 0.0), -_LIMIT, _LIMIT).astype(np.float64)
     fixed = np.rint(values * _FIXED).astype(np.int64)
     return np.add.reduceat(fixed, groups), np.add.reduceat(known, groups, dtype=np.int64)
+
+
+def _boxed(lines: list[Lines | None]) -> NDArray[np.object_]:
+    """Return lines as an array of objects, [m]: no array of their numbers."""
+    found = np.empty(len(lines), np.object_)
+    for at, one in enumerate(lines):
+        found[at] = one
+    return found
 
 
 def _limit_of(limit: PageLimit | None, interval_ns: int) -> PageLimit | None:

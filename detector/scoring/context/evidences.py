@@ -77,7 +77,7 @@ class Evidences:
         self.level: LastingEvidence | None = None
         if spec.reference is not None:
             self.level = LastingEvidence(spec.reference, scales, limit)
-        self._context, self._season = context_of(spec), spec.season
+        self._context, self._season = context_of(spec, scales), spec.season
         has_usual = spec.season is not None and len(spec.season.usual_error.slots) > 0
         self._usual = UsualErrors(spec.season) if has_usual and spec.season is not None else None
         self._modes = ModeRules.of(spec)
@@ -179,11 +179,11 @@ def shared_limit(spec: Spec) -> PageLimit | None:
     return None if limit is None else replace(limit, alarms_a_row=limit.alarms_a_row / max(kinds, 1))
 
 
-def context_of(spec: Spec) -> tuple[ContextEvidence, ...]:
+def context_of(spec: Spec, scales: SeriesScales) -> tuple[ContextEvidence, ...]:
     """Return a part for each kind of context that the model learnt, in the order of the kinds."""
     found: list[ContextEvidence] = []
     if spec.season is not None and spec.season.sums is not None:
         found.append(SeasonEvidence(spec.season, shared_limit(spec)))
     if spec.drift is not None:
-        found.append(DriftEvidence(spec.drift, spec))
+        found.append(DriftEvidence(spec.drift, spec, scales))
     return tuple(found)
