@@ -39,7 +39,7 @@ class ChannelEvidence:
     """One channel at one row of an incident, in physical units; NaN where unknown.
 
     `lower` and `upper` bound what is normal in a single row. They are NaN for small departures that add up.
-    `trend`: how fast it drifts, in an incident of the reason `drift`.
+    `trend`: how fast it drifts, while drift speaks.
     `clipped`: the model expects a value that history never showed; `expected` is the nearest that it showed.
     """
 
@@ -112,9 +112,13 @@ class Incident:
 
     @property
     def trend(self) -> Trend | None:
-        """How fast the channel most to blame drifts now; None where the incident is no drift."""
+        """How fast the channel most to blame drifts now; None where that is unknown.
+
+        An incident of another reason has none where the level may stand still.
+        """
         newest = self.newest or self.channels
-        return newest[0].trend if newest and self.reason == "drift" else None
+        trend = newest[0].trend if newest else None
+        return trend if self.reason == "drift" or (trend and not trend.may_be_zero) else None
 
     @property
     def known_peak(self) -> float | None:

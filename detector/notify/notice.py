@@ -340,15 +340,22 @@ def _channel(notice: Notice, channel: NoticeChannel, when: str = "") -> str:
     edge = ", the edge of what history showed" if channel.clipped else ""
     if notice.reason in _ADDED_UP and channel.lower is None and channel.expected is not None:
         values = f"{_number(channel.actual)}{when} where {_number(channel.expected)} is expected{edge}"
-        trend = f"; {trend_words(channel.trend)}" if notice.reason == "drift" and channel.trend else ""
-        return f"{channel.name} {_ADDED_UP[notice.reason][0]}: {values}{trend}"
-    actual = f"{channel.name} is {_number(channel.actual)}{when}"
+        return f"{channel.name} {_ADDED_UP[notice.reason][0]}: {values}{_trend(notice, channel)}"
+    actual, edge = f"{channel.name} is {_number(channel.actual)}{when}", f"{edge}{_trend(notice, channel)}"
     if channel.lower is not None and channel.lower == channel.upper and channel.actual is not None:
         moved = f"it had never moved from {channel.lower:.10g} in history"
         return f"{channel.name} is {channel.actual:.10g}{when}; {moved}"
     if channel.lower is not None and channel.upper is not None:
         return f"{actual}, expected {_number(channel.lower)} to {_number(channel.upper)}{edge}"
     return f"{actual}, expected {_number(channel.expected)}{edge}" if channel.expected is not None else actual
+
+
+def _trend(notice: Notice, channel: NoticeChannel) -> str:
+    """Return how fast a channel drifts; in an incident of another reason only where it surely does."""
+    trend = channel.trend
+    if trend is None or (notice.reason != "drift" and trend.low <= 0.0 <= trend.high):
+        return ""
+    return f"; {trend_words(trend)}"
 
 
 def _number(value: float | None) -> str:

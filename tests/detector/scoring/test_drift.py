@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,7 +89,7 @@ def test_an_accepted_level_is_quiet_and_a_further_drift_speaks_again() -> None:
     assert spoken.paged[-1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(1, 80), min_size=1, max_size=12), st.integers(0, 99))
 def test_the_cut_and_a_restart_do_not_matter(cuts: list[int], seed: int) -> None:
     rows = worn(80, 5, 0.1)[: sum(cuts)]
@@ -108,3 +109,19 @@ def test_the_cut_and_a_restart_do_not_matter(cuts: list[int], seed: int) -> None
         one = again
     np.testing.assert_array_equal(np.concatenate([part.cumulative for part in parts]), whole.cumulative)
     np.testing.assert_array_equal(np.concatenate([part.paged for part in parts]), whole.paged)
+    assert whole.lines is not None
+    lines = [line for part in parts if part.lines is not None for line in part.lines]
+    assert lines == whole.lines.tolist()
+    assert all((line is not None) == pages for line, pages in zip(lines, whole.paged, strict=True))
+
+
+def test_the_lines_are_in_the_units_of_the_channels() -> None:
+    artifact = make_artifact(("worn", "steady"), interval_ns=HOUR_NS)
+    scale, center = artifact.spec.column("scale")[0], artifact.spec.column("center")[0]
+    spoken = told(evidence(), worn(120, 40, 0.05))
+    assert spoken.lines is not None
+    line = spoken.lines[-1][0]
+    assert line.a_day == pytest.approx(4 * 0.05 * scale, rel=0.05)
+    now = line.level + line.a_day * line.days
+    assert now == pytest.approx(center + scale * (1.0 + 0.05 * 78.5), abs=0.2 * scale)
+    assert spoken.lines[-1][1] is None or spoken.lines[-1][1].trend().may_be_zero
