@@ -69,7 +69,9 @@ class DriftEvidence:
     def __init__(self, drift: Drift, spec: Spec, scales: SeriesScales | None = None) -> None:
         num = len(drift.unit)
         self._usual, self._unit = np.array(drift.usual), np.array(drift.unit)
-        self._used = np.array(drift.limits.threshold) > 0
+        self._threshold = np.array(drift.limits.threshold)
+        self._used = self._threshold > 0
+        self._threshold[~self._used] = 1.0
         self._levels = np.array([(0.0,) * num, *drift.levels.values()], np.float64)
         self._numbers = {series: number for number, series in enumerate(drift.levels, 1)}
         least = [spec.interval_ns, *(spec.interval_of(series) for series in drift.levels)]
@@ -192,7 +194,10 @@ class DriftEvidence:
     def _judged(
         self, slot: NDArray[np.int32], ended: _Ended
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.object_]]:
-        """Return evidence [g], whether it counts [g], departures [g, C] and lines [g] of groups of rows."""
+        """Return evidence [g], whether it counts [g], blame [g, C] and lines [g] of groups of rows.
+
+        To blame is what has added up, more where a channel still departs: after a repair none does.
+        """
         said, paged = self._said.data[slot], self._paged.data[slot]
         departed = self._departed.data[slot]
         lines = _boxed(
@@ -211,12 +216,13 @@ class DriftEvidence:
         newest = np.maximum.accumulate(newest)
         mine = (newest >= 0) & (ended.slot[newest] == slot)
         at = newest[mine]
-        said[mine], paged[mine], departed[mine] = added.cumulative[at], added.paged[at], departure[at]
+        away = added.lasting / self._threshold * np.hypot(1.0, np.nan_to_num(departure, nan=0.0))
+        said[mine], paged[mine], departed[mine] = added.cumulative[at], added.paged[at], away[at]
         lines[mine] = _boxed(self._trends.add(ended.slot, ended.block, departure, added.paged))[at]
         last = starts_of(ended.slot) + lengths_of(starts_of(ended.slot), len(ended.slot)) - 1
         whose = ended.slot[last]
         self._said.data[whose], self._paged.data[whose] = added.cumulative[last], added.paged[last]
-        self._departed.data[whose] = departure[last]
+        self._departed.data[whose] = away[last]
         return said, paged, departed, lines
 
     def _baseline(self, slot: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
