@@ -93,4 +93,5 @@ def drift_section(drift: Drift | None, names: tuple[str, ...]) -> str:
             if level is None and name in watched
         ]
         words += f" Not in {', '.join(rare[:10])}: too few values." if rare else ""
+        words += " A series that is not in the history is watched after a week of its own."
     return f"## Wear\n\n{words}\n\n"

@@ -2,9 +2,9 @@
 
 A drift begins where a level of zero and a line that rises from there fit the points best (Hinkley, 1971). The
 rate is the median of the slopes between all pairs of later points (Theil, 1950; Sen, 1968), so that single
-faults move it little. Its error is that of a straight line under the long-run variance of the blocks: blocks
-that follow each other say less than as many independent ones. The days until a limit are those at which the
-band about the line holds the limit (Fieller, 1954).
+faults move it little. Its error is that of a straight line under the long-run variance of the blocks, because
+neighbouring blocks are alike. The days until a limit are those at which the band about the line holds the
+limit (Fieller, 1954).
 """
 
 from __future__ import annotations

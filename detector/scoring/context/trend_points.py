@@ -1,7 +1,7 @@
 """The blocks of every series and channel since its level began to move, as few points.
 
-A level began to move where departures beyond a quarter of a unit have last added up from nothing, on the side
-on which they are (Page, 1954). The points are the means of so many blocks in a row. Where there are too many
+A level begins to move where departures beyond a quarter of a unit last added up from nothing (Page, 1954).
+The side on which they are counts. A point is the mean of so many blocks in a row. Where there are too many
 points, two become one.
 
 Letters: k series, C channels, P points.
