@@ -33,7 +33,6 @@ from trainer.calibrate import (
 )
 from trainer.config import TrainConfig
 from trainer.context.fit_context import with_context
-from trainer.context.fit_drift import fit_drift
 from trainer.context.laws import laws_of
 from trainer.context.modes import Operating, configured_modes, operating
 from trainer.data.channel_holes import channel_holes
@@ -256,7 +255,6 @@ def _calibrated(
     reference = fit_reference(artifact.spec, history)
     training = {**record, "notes": notes} if notes else record
     spec = replace(artifact.spec, training=training, reference=reference)
-    spec = replace(spec, drift=fit_drift(spec, history))
     table = artifact.calibration | residual_columns(spec, residuals)
     artifact = replace(artifact, spec=spec, calibration=table)
     artifact = with_context(artifact, history, segments, config.calendar.calendar())

@@ -17,22 +17,26 @@ BLOCK_NS = 6 * 3_600 * 10**9
 QUARTERS = 4
 LEAST_BLOCKS = 28
 """Blocks of a series from which its slow level is known: a week."""
+LEAST_SHARE = 0.5
+"""A block needs so much of the rows that a block usually has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Hold the means of blocks of a quarter of a day, in the units of the model.
+    """Hold the means of blocks of a quarter of a day, in the units of the model, without the season.
 
     usual    by the quarter of the day, what a block of each channel has beyond the mean of its series
     unit     how much the mean of a block wanders, of each channel
     limits   how departures, in these units, add up over blocks
     levels   series -> the mean of each channel over its blocks; None where the series hardly sent it
+    share    share of its rows that a block of each channel needs; empty: half of them
     """
 
     usual: tuple[tuple[float, ...], ...]
     unit: tuple[float, ...]
     limits: SumLimits
     levels: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+    share: tuple[float, ...] = ()
 
     def __repr__(self) -> str:
         return f"Drift({len(self.unit)} channels, {len(self.levels)} series)"
@@ -44,7 +48,7 @@ def drift_from(raw: Mapping[str, Any] | None) -> Drift | None:
         return None
     levels = {series: tuple(values) for series, values in dict(raw["levels"]).items()}
     usual = tuple(map(tuple, raw["usual"]))
-    return Drift(usual, tuple(raw["unit"]), sum_limits_from(raw["limits"]), levels)
+    return Drift(usual, tuple(raw["unit"]), sum_limits_from(raw["limits"]), levels, tuple(raw["share"]))
 
 
 def check_drift(drift: Mapping[str, Any], num_channels: int) -> None:
@@ -66,6 +70,8 @@ def check_drift(drift: Mapping[str, Any], num_channels: int) -> None:
             raise ValueError(f"drift must have lists of {num_channels} finite numbers, has {one!r:.40}")
     if not all(number > 0 for number in drift["unit"]):
         raise ValueError("drift.unit must be positive")
+    if len(drift["share"]) not in (0, num_channels) or not all(0 < one <= 1 for one in drift["share"]):
+        raise ValueError(f"drift.share must have {num_channels} numbers above 0 and at most 1")
     check_sum_limits(drift["limits"], num_channels, "drift.limits")
 
 
@@ -85,4 +91,5 @@ def drift_section(drift: Drift | None, names: tuple[str, ...]) -> str:
             if level is None and name in watched
         ]
         words += f" Not in {', '.join(rare[:10])}: too few values." if rare else ""
+        words += " A series that is not in the history is watched after a week of its own."
     return f"## Wear\n\n{words}\n\n"

@@ -123,7 +123,7 @@ def _cells(incident: Incident) -> tuple[str, ...]:
         incident.severity,
         incident.reason.replace("_", " "),
         "unknown" if incident.known_peak is None else f"{incident.known_peak:.2f}",
-        ", ".join(map(_channel, incident.channels)),
+        ", ".join(map(_channel, incident.channels)) + _trend(incident),
         incident.id,
     )
 
@@ -132,6 +132,14 @@ def _channel(channel: ChannelEvidence) -> str:
     """Return the value of a channel, and the expected one where the model has one."""
     value = f"{channel.name} {channel.actual:.4g}"
     return value if math.isnan(channel.expected) else f"{value} (expected {channel.expected:.4g})"
+
+
+def _trend(incident: Incident) -> str:
+    """Return how fast the channel that is most to blame drifts now; empty where it does not."""
+    from detector.notify.trend_words import trend_words
+
+    words = trend_words(incident.trend)
+    return f"; {words}" if words else ""
 
 
 def _lines(outcome: BacktestOutcome) -> Iterator[str]:

@@ -13,7 +13,7 @@ from detector.config.load import Config
 from detector.engine.engine import EngineOptions
 from detector.errors import ConfigError
 from detector.incidents.filters.maintenance import Maintenance, OneOff, Recurring
-from detector.incidents.rules import ChannelRule, FoldRules, IncidentRules, WatchdogRules
+from detector.incidents.rules import ChannelRule, FoldRules, IncidentRules, LevelLimit, WatchdogRules
 
 
 def engine_options(config: Config, channels: Sequence[str] | None = None) -> EngineOptions:
@@ -46,10 +46,11 @@ def rules_of(config: Config, channels: Sequence[str] | None = None) -> IncidentR
         channels: the channels of the model, to check [channels.NAME] against; None checks nothing.
 
     Raises:
-        ConfigError: a table names a channel that the model does not have.
+        ConfigError: a table or a limit names a channel that the model does not have.
     """
     if channels is not None:
-        _check_channels(config.channels, channels)
+        _check_channels("channels", config.channels, channels)
+        _check_channels("drift.limits", config.drift.limits, channels)
     given = config.incidents
     return IncidentRules(
         for_rows=given.for_rows,
@@ -72,6 +73,7 @@ def rules_of(config: Config, channels: Sequence[str] | None = None) -> IncidentR
         fold=FoldRules(given.fold_series, _ns(given.fold_window)),
         without=tuple(name for name, counts in config.evidence if not counts),
         special_days=config.calendar.special_days(),
+        limits={name: LevelLimit(one.lower, one.upper) for name, one in config.drift.limits.items()},
     )
 
 
@@ -81,13 +83,14 @@ def _channel_rule(section: ChannelSection) -> ChannelRule:
     return ChannelRule(**given, lasting_after_ns=None if after is None else _ns(after))
 
 
-def _check_channels(named: Iterable[str], channels: Sequence[str]) -> None:
+def _check_channels(section: str, named: Iterable[str], channels: Sequence[str]) -> None:
     problems = []
     for name in named:
         if name not in channels and not any(fnmatchcase(one, name) for one in channels):
             near = get_close_matches(name, channels, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(channels)}"
-            problems.append(f"[channels.{name}]: the model has no channel `{name}`; {hint}")
+            place = f"[{section}.{name}]" if section == "channels" else f"[{section}] {name}"
+            problems.append(f"{place}: the model has no channel `{name}`; {hint}")
     if problems:
         raise ConfigError("\n".join(problems))
 

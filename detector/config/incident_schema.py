@@ -119,6 +119,47 @@ class EvidenceSection(Section):
     modes: bool = Field(default=True, description="departures from what is usual in a mode of operation")
 
 
+class LimitSection(Section):
+    """Levels of a channel that a drift must not reach, in its own units."""
+
+    lower: float | None = Field(default=None, allow_inf_nan=False, description="a drift downwards ends here")
+    upper: float | None = Field(default=None, allow_inf_nan=False, description="a drift upwards ends here")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_is_upper(cls, value: object) -> object:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return {"upper": value}
+        if not isinstance(value, dict):
+            raise ValueError("write a number, such as 7.1, or { lower = 2.0 }, { lower = 2.0, upper = 9.0 }")
+        if unknown := sorted(set(value) - {"lower", "upper"}):
+            raise ValueError(f"unknown key `{unknown[0]}`; known: lower, upper")
+        return value
+
+    @model_validator(mode="after")
+    def _some_and_ordered(self) -> LimitSection:
+        if self.lower is None and self.upper is None:
+            raise ValueError("has neither lower nor upper; write one of them, or leave the channel out")
+        if self.lower is not None and self.upper is not None and self.lower >= self.upper:
+            raise ValueError(f"lower {self.lower:g} must be below upper {self.upper:g}")
+        return self
+
+
+class DriftSection(Section):
+    """What incidents of slow drift state (docs/context.md)."""
+
+    limits: dict[str, LimitSection] = Field(
+        default_factory=dict, description="levels that a drift must not reach, by channel or pattern"
+    )
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _is_table(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            raise ValueError("write [drift.limits] and below it a line for each channel, such as flow = 7.1")
+        return value
+
+
 class CalendarSection(Section):
     """Days that are not as their weekday, beside those that the model knows (docs/context.md)."""
 
@@ -256,6 +297,13 @@ CHANNEL_EXAMPLE = """\
 #
 #[channels."cpu_*"]  # a pattern with * ? [abc], for channels without a table of their own
 #on_lasting = "learn"  # as IT metrics may want"""
+DRIFT_EXAMPLE = """\
+[drift]  # What incidents of slow drift state (docs/context.md).
+# limits = {}  # levels that a drift must not reach, by channel or pattern; or as a table of its own:
+#[drift.limits]  # a channel, or a pattern with * ? [abc]; in the unit of the channel
+#vibration = 7.1  # an upper limit
+#pressure = { lower = 2.0 }  # a lower limit, or both: { lower = 2.0, upper = 9.0 }
+#"temp_*" = 90.0"""
 MAINTENANCE_EXAMPLE = """\
 # Times in which series open no incident; any number of tables, for one time or a recurring one:
 #[[maintenance]]

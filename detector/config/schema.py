@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, model_validator
 from detector.config.incident_schema import (
     CalendarSection,
     ChannelSection,
+    DriftSection,
     EvidenceSection,
     IncidentsSection,
     MaintenanceSection,
@@ -287,6 +288,7 @@ class Config(Section):
     watchdog: WatchdogSection = WatchdogSection()
     evidence: EvidenceSection = EvidenceSection()
     calendar: CalendarSection = CalendarSection()
+    drift: DriftSection = DriftSection()
     channels: dict[str, ChannelSection] = Field(default_factory=dict)
     maintenance: tuple[MaintenanceSection, ...] = ()
     output: OutputSection = OutputSection()

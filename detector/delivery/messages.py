@@ -7,7 +7,7 @@ rows share a message. Unknown values are null, because JSON has no NaN.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -196,6 +196,7 @@ def _channels_json(channels: tuple[ChannelEvidence, ...]) -> list[dict[str, Any]
             "lower": _known(channel.lower),
             "upper": _known(channel.upper),
             "clipped": channel.clipped,
+            "trend": None if channel.trend is None else asdict(channel.trend),
         }
         for channel in channels
     ]

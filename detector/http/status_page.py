@@ -6,7 +6,7 @@ import html
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from detector.http.judged_section import judged_html, judged_json, some_of
 from detector.incidents.incident import Incident
 from detector.metrics.recorder import Metrics
 from detector.metrics.series_gauges import firing
+from detector.notify.trend_words import trend_words
 from detector.scoring.verdicts import State
 from detector.selfcheck.check import Sense
 
@@ -240,6 +241,8 @@ def _firing(incident: Incident) -> dict[str, Any]:
         "severity": incident.severity,
         "reason": incident.reason,
         "channel": incident.channels[0].name if incident.channels else None,
+        "trend": None if incident.trend is None else asdict(incident.trend),
+        "trend_words": trend_words(incident.trend) or None,
         "peak_score": None if incident.known_peak is None else round(incident.known_peak, 3),
         "start_ms": incident.start_ns // 1_000_000,
         "lasting_since_ms": None if incident.lasting_ns is None else incident.lasting_ns // 1_000_000,
@@ -253,13 +256,19 @@ def _incidents(firing: Sequence[Mapping[str, Any]]) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(one['series'])}<td{' class=bad' if one['severity'] == 'critical' else ''}>"
         f"{one['severity']}<td>{html.escape(one['reason'].replace('_', ' '))}"
-        f"<td>{html.escape(one['channel'] or '-')}<td>{'unknown' if one['peak_score'] is None else one['peak_score']}"
+        f"<td>{html.escape(one['channel'] or '-')}{_drifts(one)}<td>{'unknown' if one['peak_score'] is None else one['peak_score']}"
         f"<td>{np.datetime64(one['start_ms'], 'ms')}<td>{one['id']}"
         f"{' <span class=warn>lasts</span>' if one['lasting_since_ms'] is not None else ''}</tr>"
         for one in firing
     )
     head = "<tr><th>series<th>severity<th>reason<th>channel<th>peak score<th>since<th>id</tr>"
     return f"<h2>Open incidents</h2><table>{head}{rows}</table>\n"
+
+
+def _drifts(firing: Mapping[str, Any]) -> str:
+    """Return how fast the channel drifts, on a line of its own; empty where it does not."""
+    words = firing["trend_words"]
+    return f'<br><span class="sub">{html.escape(words)}</span>' if words else ""
 
 
 _BAD_TILES = frozenset(

@@ -8,6 +8,7 @@ from typing import Literal
 
 from detector.incidents.decision import Applied, Decision
 from detector.incidents.rules import Suppression
+from detector.scoring.context.trend import Trend
 from detector.scoring.kinds import Kind as EvidenceKind
 
 Reason = Literal[
@@ -38,6 +39,7 @@ class ChannelEvidence:
     """One channel at one row of an incident, in physical units; NaN where unknown.
 
     `lower` and `upper` bound what is normal in a single row. They are NaN for small departures that add up.
+    `trend`: how fast it drifts, while drift speaks.
     `clipped`: the model expects a value that history never showed; `expected` is the nearest that it showed.
     """
 
@@ -48,6 +50,7 @@ class ChannelEvidence:
     lower: float
     upper: float
     clipped: bool = False
+    trend: Trend | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,16 @@ class Incident:
     def is_rejected(self) -> bool:
         """Whether somebody said that it is a fault: it is never learnt nor offered again."""
         return self.decision is not None and self.decision.decision.action == "reject"
+
+    @property
+    def trend(self) -> Trend | None:
+        """How fast the channel most to blame drifts now; None where that is unknown.
+
+        An incident of another reason has none where the level may stand still.
+        """
+        newest = self.newest or self.channels
+        trend = newest[0].trend if newest else None
+        return trend if self.reason == "drift" or (trend and not trend.may_be_zero) else None
 
     @property
     def known_peak(self) -> float | None:

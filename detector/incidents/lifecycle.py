@@ -38,8 +38,7 @@ _REASONS: dict[State, Reason] = {
     State.FLATLINE: "flatline",
     State.OUT_OF_RANGE: "out_of_range",
 }
-
-
+_MAY_BE_DRIFT = ("score", "cumulative", "season")
 _SEVERITIES: tuple[Severity, ...] = ("warning", "critical")
 
 
@@ -237,16 +236,19 @@ class Lifecycle:
         return "escalated" if severity != incident.severity else None
 
     def _evidence(self, verdicts: Verdicts, row: int) -> tuple[ChannelEvidence, ...]:
-        return _evidence_at(self.scored_by, self.rules.top_channels, verdicts, row)
+        return _evidence_at(self.scored_by, self.rules, verdicts, row)
 
 
-def _evidence_at(scored_by: ScoredBy, most: int, verdicts: Verdicts, row: int) -> tuple[ChannelEvidence, ...]:
+def _evidence_at(
+    scored_by: ScoredBy, rules: IncidentRules, verdicts: Verdicts, row: int
+) -> tuple[ChannelEvidence, ...]:
     """Return the channels with the greatest shares of the row's error, greatest first.
 
     They have no band where the row counts by evidence that adds up: each row lies inside its own.
     """
     contribution = verdicts.contribution[row]
-    order = np.argsort(-np.nan_to_num(contribution), kind="stable")[:most]
+    order = np.argsort(-np.nan_to_num(contribution), kind="stable")[: rules.top_channels]
+    lines = verdicts.lines[row]
     bands = scored_by.band_of(verdicts.names[verdicts.series[row]])
     if _reason(verdicts, row) in REASONS_THAT_ADD_UP:
         bands = np.full(len(bands), np.nan)
@@ -255,16 +257,18 @@ def _evidence_at(scored_by: ScoredBy, most: int, verdicts: Verdicts, row: int) -
         if not contribution[channel] > 0:
             break
         expected = float(verdicts.expected[row, channel])
-        band = float(bands[channel])
+        band, name = float(bands[channel]), scored_by.channels[channel]
+        line = None if lines is None else lines[channel]
         found.append(
             ChannelEvidence(
-                scored_by.channels[channel],
+                name,
                 float(contribution[channel]),
                 float(verdicts.actual[row, channel]),
                 expected,
                 expected - band,
                 expected + band,
                 bool(verdicts.clipped[row, channel]),
+                None if line is None else line.trend(*rules.limits_of(name)),
             )
         )
     return tuple(found)
@@ -287,8 +291,11 @@ def _higher(one: Severity, other: Severity) -> Severity:
 
 
 def _named(incident: Incident, verdicts: Verdicts, rows: FilteredRows, row: int) -> Incident:
-    """Return the incident; small departures that prove to be a slow drift are offered again as such."""
-    if rows.bad[row] and incident.reason == "cumulative" and _reason(verdicts, row) == "drift":
+    """Return the incident; what proves to be a slow drift is one from then on, and offered again as such.
+
+    Drift speaks where no window does. So it is what keeps the incident open, whatever opened it.
+    """
+    if rows.bad[row] and incident.reason in _MAY_BE_DRIFT and _reason(verdicts, row) == "drift":
         return replace(incident, reason="drift", lasting_ns=None)
     return incident
 

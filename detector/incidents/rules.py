@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, TypeVar
 
 from detector.incidents.filters.maintenance import Maintenance
 from detector.scoring.kinds import checked_switches
@@ -20,6 +20,7 @@ SUPPRESSIONS: tuple[Suppression, ...] = (
     *("budget", "direction", "deviation", "recovery", "maintenance", "muted", "cooldown", "flapping"),
 )
 """Why a bad row opens nothing, in the order in which the rules are applied."""
+RuleT = TypeVar("RuleT")
 _HOUR_NS = 3_600_000_000_000
 _MINUTE_NS = 60_000_000_000
 
@@ -58,6 +59,18 @@ class ChannelRule:
 
 
 @dataclass(frozen=True, slots=True)
+class LevelLimit:
+    """Levels of a channel, in its own units, that a drift must not reach; None: none on that side."""
+
+    lower: float | None = None
+    upper: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.lower is not None and self.upper is not None and self.lower >= self.upper:
+            raise ValueError(f"lower {self.lower:g} must be below upper {self.upper:g}")
+
+
+@dataclass(frozen=True, slots=True)
 class WatchdogRules:
     """How long a series, or the whole stream, may send nothing, by the service's clock; 0: for ever."""
 
@@ -86,6 +99,7 @@ class IncidentRules:
     without         kinds of evidence that say nothing, keys of `detector.scoring.kinds.SWITCHES`
     special_days    ISO date and the weekday that it is like; they come before those of the model's calendar
     clean_windows   rows of an open incident are no past by which later rows are judged
+    limits          levels that a drift must not reach, by channel or by a pattern; see `limits_of`
     """
 
     for_rows: int = 1
@@ -109,6 +123,7 @@ class IncidentRules:
     fold: FoldRules = FoldRules()
     without: tuple[str, ...] = ()
     special_days: tuple[tuple[str, int], ...] = ()
+    limits: Mapping[str, LevelLimit] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 1 <= self.for_rows <= self.of_rows:
@@ -125,10 +140,16 @@ class IncidentRules:
         >>> IncidentRules(channels={"temp_*": ChannelRule(direction="above")}).of_channel("temp_1").direction
         'above'
         """
-        if name in self.channels:
-            return self.channels[name]
-        found = (rule for pattern, rule in self.channels.items() if fnmatchcase(name, pattern))
-        return next(found, ChannelRule())
+        return _of_name(self.channels, name) or ChannelRule()
+
+    def limits_of(self, name: str) -> tuple[float | None, float | None]:
+        """Return the lower and upper level that a drift of a channel must not reach.
+
+        >>> IncidentRules(limits={"vibration*": LevelLimit(upper=7.1)}).limits_of("vibration_1")
+        (None, 7.1)
+        """
+        limit = _of_name(self.limits, name) or LevelLimit()
+        return limit.lower, limit.upper
 
     def unmatched(self, names: Iterable[str]) -> list[str]:
         """Return the keys of `channels` that are neither one of `names` nor a pattern of one."""
@@ -162,3 +183,10 @@ class IncidentRules:
             self.lasting_after_ns if one.lasting_after_ns is None else one.lasting_after_ns for one in rules
         ]
         return min(policies, key=_MOST_CAUTIOUS.index), max(times)
+
+
+def _of_name(table: Mapping[str, RuleT], name: str) -> RuleT | None:
+    """Return the entry of this name, else of the first pattern that matches it; None if there is none."""
+    if name in table:
+        return table[name]
+    return next((one for pattern, one in table.items() if fnmatchcase(name, pattern)), None)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from detector.delivery.messages import iso
+from detector.notify.trend_words import trend_words
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ADDED_UP = {
@@ -36,6 +37,18 @@ _REASONS = {
 }
 
 
+class NoticeTrend(msgspec.Struct, frozen=True):
+    """How fast a channel drifts, in its units a day, and in how many days it reaches a limit."""
+
+    a_day: float
+    low: float
+    high: float
+    limit: float | None = None
+    days: float | None = None
+    days_low: float | None = None
+    days_high: float | None = None
+
+
 class NoticeChannel(msgspec.Struct, frozen=True):
     """The values of one channel of an incident, in physical units; None where unknown."""
 
@@ -46,6 +59,7 @@ class NoticeChannel(msgspec.Struct, frozen=True):
     lower: float | None = None
     upper: float | None = None
     clipped: bool = False
+    trend: NoticeTrend | None = None
 
 
 class NoticeLearnt(msgspec.Struct, frozen=True):
@@ -326,14 +340,22 @@ def _channel(notice: Notice, channel: NoticeChannel, when: str = "") -> str:
     edge = ", the edge of what history showed" if channel.clipped else ""
     if notice.reason in _ADDED_UP and channel.lower is None and channel.expected is not None:
         values = f"{_number(channel.actual)}{when} where {_number(channel.expected)} is expected{edge}"
-        return f"{channel.name} {_ADDED_UP[notice.reason][0]}: {values}"
-    actual = f"{channel.name} is {_number(channel.actual)}{when}"
+        return f"{channel.name} {_ADDED_UP[notice.reason][0]}: {values}{_trend(notice, channel)}"
+    actual, edge = f"{channel.name} is {_number(channel.actual)}{when}", f"{edge}{_trend(notice, channel)}"
     if channel.lower is not None and channel.lower == channel.upper and channel.actual is not None:
         moved = f"it had never moved from {channel.lower:.10g} in history"
         return f"{channel.name} is {channel.actual:.10g}{when}; {moved}"
     if channel.lower is not None and channel.upper is not None:
         return f"{actual}, expected {_number(channel.lower)} to {_number(channel.upper)}{edge}"
     return f"{actual}, expected {_number(channel.expected)}{edge}" if channel.expected is not None else actual
+
+
+def _trend(notice: Notice, channel: NoticeChannel) -> str:
+    """Return how fast a channel drifts; in an incident of another reason only where it surely does."""
+    trend = channel.trend
+    if trend is None or (notice.reason != "drift" and trend.low <= 0.0 <= trend.high):
+        return ""
+    return f"; {trend_words(trend)}"
 
 
 def _number(value: float | None) -> str:

@@ -112,9 +112,13 @@ class ReplaySink:
     def close(self) -> None:
         """Do nothing: there is nothing of its own to release."""
 
-    def report(self, dropped_readings: int) -> Report:
-        """Return what was kept so far; `dropped_readings` were dropped."""
-        incidents = sorted(self._incidents.values(), key=lambda one: (one.opened_ns, one.series))
+    def report(self, dropped_readings: int, still_open: Sequence[Incident] = ()) -> Report:
+        """Return what was kept so far; `dropped_readings` were dropped.
+
+        Incidents that are `still_open` have changed since their last event.
+        """
+        found = self._incidents | {one.id: one for one in still_open if one.id in self._incidents}
+        incidents = sorted(found.values(), key=lambda one: (one.opened_ns, one.series))
         coverage = Coverage.of(self._verdicts, dropped_readings)
         return Report(tuple(self._verdicts), tuple(incidents), coverage)
 
@@ -123,7 +127,7 @@ def replay(source: Source, engine: Engine) -> Report:
     """Run everything that `source` holds through `engine`, to the end of the source."""
     sink = ReplaySink(engine.artifact)
     run(source, engine, sink)
-    return sink.report(engine.counters.grid.dropped)
+    return sink.report(engine.counters.grid.dropped, engine.open_incidents)
 
 
 def backtest_parquet(
@@ -232,7 +236,7 @@ def _replayed(dataset: Dataset, engine: Engine, out: Path | None) -> Report:
         run(ParquetSource(dataset), engine, sink)
     finally:
         writer.close()
-    return sink.report(engine.counters.grid.dropped)
+    return sink.report(engine.counters.grid.dropped, engine.open_incidents)
 
 
 def _write_json(outcome: BacktestOutcome, out: Path) -> None:

@@ -55,6 +55,7 @@ class RowVerdicts:
     mode: NDArray[np.int16]
     left: NDArray[np.int16]
     clipped: NDArray[np.bool_]
+    lines: NDArray[np.object_]
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -102,6 +103,7 @@ class RowVerdicts:
             mode=rows.mode,
             left=rows.left,
             clipped=rows.clipped,
+            lines=rows.lines,
         )
 
 
@@ -169,7 +171,8 @@ class RowScorer:
         paged, kind = np.zeros(len(slot), np.bool_), np.full(len(slot), int(Kind.WINDOW), np.uint8)
         mode = np.full(len(slot), -1, np.int16)
         of_score = (nothing, state, unknown, unknown, shares, nothing, missing, paged, nothing)
-        return RowVerdicts(slot, start_ns, *of_score, kind, mode, mode, missing)
+        lines = np.full(len(slot), None, np.object_)
+        return RowVerdicts(slot, start_ns, *of_score, kind, mode, mode, missing, lines)
 
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; sums of evidence stay."""
@@ -262,6 +265,7 @@ class RowScorer:
             mode=mode,
             left=left,
             clipped=clipped,
+            lines=_lines(len(rows), spoken),
         )
 
     def _blame_and_expected(
@@ -293,6 +297,12 @@ class RowScorer:
                 expected[spoke] = np.where(unknown, expected[spoke], said.expected[spoke])
                 clipped[spoke] &= unknown
         return blame, expected, clipped
+
+
+def _lines(num: int, spoken: RowsSpoken) -> NDArray[np.object_]:
+    """Return the lines along which channels drift, object [n], of rows in which drift speaks; else None."""
+    known = (said.lines for said in spoken.spoken if said.lines is not None)
+    return next(known, np.full(num, None, np.object_))
 
 
 def _shares(blame: NDArray[np.float64], unknown: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -77,6 +77,8 @@ class Verdicts:
     left          int16 [n], of rows between two modes: the mode that the series has left; else -1
     clipped       bool [n, channels], the expected value left what history showed, and is the nearest that
                   history showed
+    lines         object [n], where drift counts for incidents: of each channel the `Line` along which it
+                  drifts, or None; in other rows None
     """
 
     names: tuple[str, ...]
@@ -95,6 +97,7 @@ class Verdicts:
     mode: NDArray[np.int16]
     left: NDArray[np.int16]
     clipped: NDArray[np.bool_]
+    lines: NDArray[np.object_]
 
     def __len__(self) -> int:
         return len(self.timestamp_ns)
@@ -120,6 +123,7 @@ class Verdicts:
             np.empty(0, np.int16),
             np.empty(0, np.int16),
             np.empty((0, num_channels), np.bool_),
+            np.empty(0, np.object_),
         )
 
     @property

@@ -36,7 +36,7 @@ def verdicts(
         states.astype(np.uint8), wanted + deviation, wanted, np.tile(np.float32(contribution), (num, 1)),
         np.ones(num), np.zeros((num, 2), np.bool_), states == State.ANOMALOUS, np.full(num, np.nan),
         np.zeros(num, np.uint8), np.full(num, -1, np.int16), np.full(num, -1, np.int16),
-        np.zeros((num, 2), np.bool_),
+        np.zeros((num, 2), np.bool_), np.full(num, None, np.object_),
     )  # fmt: skip
 
 

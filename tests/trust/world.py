@@ -181,7 +181,7 @@ def replayed(
         engine.decide(list(enumerate(decisions)))
     sink = Recorder(artifact)
     run(FrameSource(chunk, 4096), engine, sink)
-    report = sink.report(0)
+    report = sink.report(0, engine.open_incidents)
     return {
         name: _of_series(world, name, len(values), (report.verdicts, report.incidents, sink.events))
         for name, values in live.items()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from detector.artifact.season import Calendar
 from detector.artifact.spec import Artifact
 from detector.calibration.evidence_limits import with_evidence_limits
+from trainer.context.fit_drift import fit_drift
 from trainer.context.fit_season import fit_season
 from trainer.context.fit_usual_error import with_usual_error
 from trainer.data.history import History, Segment
@@ -25,7 +26,8 @@ def with_context(
     """
     season, outcome = fit_season(artifact.spec, history, calendar)
     training = artifact.spec.training | {"season": outcome}
-    artifact = replace(artifact, spec=replace(artifact.spec, season=season, training=training))
+    spec = replace(artifact.spec, season=season, training=training)
+    artifact = replace(artifact, spec=replace(spec, drift=fit_drift(spec, history)))
     artifact = with_usual_error(artifact, history, segments, calendar)
     spec = with_evidence_limits(artifact.spec, artifact.spec.threshold.alarm_budget)
     return replace(artifact, spec=spec)

@@ -1,6 +1,8 @@
 """Learn the slow level of every channel, and how much the means of blocks wander about it.
 
-A block is a quarter of a day. What each quarter usually has is taken out, and so is the mean of the series.
+A block is a quarter of a day. The season is taken out, then what each quarter usually has, and the mean of
+the series. What is not judged in its mode is unknown. A machine that runs part of the time has blocks of
+fewer rows.
 The unit of departures covers both how much single blocks scatter and how much two days together wander. Few
 blocks know the latter badly, so they allow more. The threshold follows from the long-run variance of the
 blocks, as for a Brownian motion (`detector.calibration.cumulative_threshold`). A fault of some days in the
@@ -17,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.budget_shares import SMALL
-from detector.artifact.drift import BLOCK_NS, LEAST_BLOCKS, QUARTERS, Drift
+from detector.artifact.drift import BLOCK_NS, LEAST_BLOCKS, LEAST_SHARE, QUARTERS, Drift
 from detector.artifact.spec import Spec
 from detector.artifact.sum_limits import SumLimits
 from detector.calibration.alarm_budget import rows_per_event
 from detector.calibration.cumulative_threshold import diffusion_threshold
+from detector.scoring.context.season_level import SeasonLevel
 from detector.scoring.preprocessing import scale_rows
 from trainer.data.history import History, Segment, by_series
 
@@ -40,20 +43,29 @@ _COMMON, _BEYOND_COMMON = 0.9, 1.2
 
 @dataclass(slots=True)
 class _Blocks:
-    """Hold the blocks of one series in the order of time: numbers [B] and means [B, C]; NaN: unknown."""
+    """Hold the blocks of one series in the order of time.
+
+    number  int64 [B]
+    mean    float64 [B, C], NaN: unknown
+    share   float64 [B, C], share of its rows that are known
+    """
 
     number: NDArray[np.int64]
     mean: NDArray[np.float64]
+    share: NDArray[np.float64]
 
 
 def fit_drift(spec: Spec, history: History) -> Drift | None:
     """Return the slow level of a history, or None where no series has a week of blocks.
 
     Args:
-        spec: The description of the model; its scales, intervals, laws and alarm budget are used.
+        spec: The description of the model; its scales, intervals, laws, season and alarm budget are used.
         history: The cleaned rows that the model learns from.
     """
     found = {series: _blocks_of(spec, history, own) for series, own in by_series(history.segments).items()}
+    share = _least_share(list(found.values()))
+    for blocks in found.values():
+        blocks.mean[blocks.share < share] = np.nan
     known = {
         series: blocks
         for series, blocks in found.items()
@@ -85,7 +97,17 @@ def fit_drift(spec: Spec, history: History) -> Drift | None:
             series: tuple(None if np.isnan(number) else number for number in one.tolist())
             for series, one in levels.items()
         },
+        tuple(map(float, share)),
     )
+
+
+def _least_share(found: list[_Blocks]) -> NDArray[np.float64]:
+    """Return the share of its rows that a block of each channel needs: half of what one with rows has."""
+    every = np.concatenate([one.share for one in found])
+    some = np.where(every > 0, every, np.nan)
+    some[:, np.isnan(some).all(axis=0)] = 1.0
+    share: NDArray[np.float64] = np.minimum(LEAST_SHARE, LEAST_SHARE * np.nanmedian(some, axis=0))
+    return share
 
 
 def _tails(variance: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
@@ -95,10 +117,11 @@ def _tails(variance: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
 
 
 def _blocks_of(spec: Spec, history: History, segments: tuple[Segment, ...] | list[Segment]) -> _Blocks:
-    """Return the means of the blocks of one series that have half of their rows."""
+    """Return the means of the blocks of one series, without the season."""
     series = segments[0].series
     center, scale = spec.scales_of(series)
     interval_ns = spec.interval_of(series)
+    season = SeasonLevel(spec.season, len(spec.channels))
     total: dict[int, NDArray[np.float64]] = {}
     for segment in segments:
         for start in range(segment.position, segment.stop, _READ_ROWS):
@@ -106,6 +129,7 @@ def _blocks_of(spec: Spec, history: History, segments: tuple[Segment, ...] | lis
                 history.read(start, min(segment.stop, start + _READ_ROWS)), center, scale
             ).astype(np.float64)
             row = segment.row + start - segment.position + np.arange(len(values))
+            values -= season.at(row * interval_ns)
             block = row * interval_ns // BLOCK_NS
             first = np.flatnonzero(np.diff(block, prepend=block[0] - 1))
             known = ~np.isnan(values)
@@ -118,8 +142,7 @@ def _blocks_of(spec: Spec, history: History, segments: tuple[Segment, ...] | lis
     both = np.stack([total[number] for number in numbers.tolist()])
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = both[:, 0] / both[:, 1]
-    mean[both[:, 1] < 0.5 * BLOCK_NS / interval_ns] = np.nan
-    return _Blocks(numbers, mean)
+    return _Blocks(numbers, mean, np.minimum(1.0, both[:, 1] * interval_ns / BLOCK_NS))
 
 
 def _within_reach(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -78,7 +78,7 @@ class Evidences:
         if spec.reference is not None:
             limit = limit_of(spec.threshold.limit, budget_shares(spec).sums)
             self.level = LastingEvidence(spec.reference, scales, limit)
-        self._context, self._season = context_of(spec), spec.season
+        self._context, self._season = context_of(spec, scales), spec.season
         has_usual = spec.season is not None and len(spec.season.usual_error.slots) > 0
         self._usual = UsualErrors(spec.season) if has_usual and spec.season is not None else None
         self._modes = ModeRules.of(spec)
@@ -95,7 +95,7 @@ class Evidences:
         calendar = self._season.calendar
         calendar = Calendar(calendar.zone, calendar.days | dict(days))
         for part in (*self._context, self._usual):
-            if isinstance(part, SeasonEvidence | UsualErrors):
+            if isinstance(part, SeasonEvidence | DriftEvidence | UsualErrors):
                 part.use_calendar(calendar)
 
     def factor(self, start_ns: NDArray[np.int64]) -> NDArray[np.float64] | None:
@@ -173,12 +173,12 @@ class Evidences:
         return [*([] if self.level is None else [self.level]), *self._context]
 
 
-def context_of(spec: Spec) -> tuple[ContextEvidence, ...]:
+def context_of(spec: Spec, scales: SeriesScales) -> tuple[ContextEvidence, ...]:
     """Return a part for each kind of context that the model learnt, in the order of the kinds."""
     found: list[ContextEvidence] = []
     if spec.season is not None and spec.season.sums is not None:
         limit = limit_of(spec.threshold.limit, budget_shares(spec).sums)
         found.append(SeasonEvidence(spec.season, limit))
     if spec.drift is not None:
-        found.append(DriftEvidence(spec.drift, spec))
+        found.append(DriftEvidence(spec.drift, spec, scales))
     return tuple(found)

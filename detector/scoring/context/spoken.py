@@ -43,6 +43,8 @@ class Spoken:
     expected    float64 [n, C], what each channel should be, in the units of the model, NaN where this kind
                 of evidence does not know it; None: it never does
     needs_score  it says nothing of a row without a score
+    lines       object [n], the lines along which channels drift (`Lines`), None where nothing drifts; None:
+                this kind knows none
     """
 
     kind: Kind
@@ -51,6 +53,7 @@ class Spoken:
     blame: NDArray[np.float64] | None = None
     expected: NDArray[np.float64] | None = None
     needs_score: bool = True
+    lines: NDArray[np.object_] | None = None
 
 
 @dataclass(frozen=True, slots=True)

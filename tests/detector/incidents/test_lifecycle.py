@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detector.incidents.incident import IncidentEvent, evidence_of, incident_id
+from detector.incidents.incident import REASON_OF, IncidentEvent, evidence_of, incident_id
 from detector.incidents.incidents import Incidents
 from detector.incidents.rules import IncidentRules
 from detector.scoring.kinds import Kind
@@ -30,6 +30,7 @@ def verdicts(
         actual, actual - 0.5, contribution, np.ones(num), np.zeros((num, 4), np.bool_),
         states == State.ANOMALOUS, np.full(num, np.nan), np.zeros(num, np.uint8),
         np.full(num, -1, np.int16), np.full(num, -1, np.int16), np.zeros((num, 4), np.bool_),
+        np.full(num, None, np.object_),
     )  # fmt: skip
 
 
@@ -73,6 +74,19 @@ def test_the_reason_is_that_of_the_evidence_that_spoke(kind: Kind, reason: str) 
     [opened] = incidents_with().update(rows)
     assert (opened.incident.reason, evidence_of(reason)) == (reason, kind.label)
     assert np.isnan(opened.incident.channels[0].lower) == (kind != Kind.WINDOW)
+
+
+@pytest.mark.parametrize("opened_by", [Kind.WINDOW, Kind.LEVEL, Kind.SEASON])
+def test_what_drift_keeps_open_is_a_drift_whatever_opened_it(opened_by: Kind) -> None:
+    rows = verdicts([1.5, 0.4, 0.4])
+    rows.state[:], rows.paged[:] = State.ANOMALOUS, True
+    rows.kind[:] = [opened_by, opened_by, Kind.DRIFT]
+    incidents = incidents_with()
+    [opened] = incidents.update(rows.take(np.arange(2)))
+    assert opened.incident.reason == REASON_OF[opened_by]
+    assert incidents.update(rows.take(np.arange(2, 3))) == ()
+    [still] = incidents.open
+    assert (still.id, still.reason) == (opened.incident.id, "drift")
 
 
 def test_m_of_n_rows_are_needed_and_the_first_bad_row_is_the_start() -> None:

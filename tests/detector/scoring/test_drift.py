@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,9 +64,27 @@ def test_it_ends_some_days_after_the_repair() -> None:
     assert not spoken.paged[100 * ROWS :].any()
 
 
-def test_a_series_without_a_level_is_unknown() -> None:
-    spoken = told(evidence(), worn(), slot=1)
-    assert np.isnan(spoken.cumulative).all()
+@pytest.mark.parametrize("scatter", [0.0, 1.0])
+def test_a_series_unknown_to_the_model_is_watched_after_a_week_of_its_own(scatter: float) -> None:
+    noise = scatter * np.repeat(np.random.default_rng(3).normal(size=(160, 2)), ROWS, axis=0)
+    quiet = told(evidence(), (healthy(160) + 5.0 + noise).astype(np.float32), slot=1)
+    assert np.isnan(quiet.cumulative[: 28 * ROWS]).all()
+    assert not quiet.paged.any()
+    spoken = told(evidence(), (worn(160, 60, 0.05 + 0.2 * scatter) + 5.0 + noise).astype(np.float32), slot=1)
+    assert not spoken.paged[: 60 * ROWS].any()
+    assert spoken.paged[-20 * ROWS :].all()
+    assert spoken.lines is not None
+    scale = make_artifact(("worn", "steady"), interval_ns=HOUR_NS).spec.column("scale")[0]
+    assert spoken.lines[-1][0].a_day == pytest.approx(4 * (0.05 + 0.2 * scatter) * scale, rel=0.2)
+
+
+def test_rows_in_alarm_are_no_part_of_the_week_that_an_unknown_series_learns() -> None:
+    rows = healthy(120)
+    row, alarm = np.arange(len(rows)), np.zeros(len(rows), np.bool_)
+    alarm[6 * ROWS : 20 * ROWS] = True
+    rows[alarm] += 9.0
+    spoken = evidence().add(ScaledRows(np.full(len(row), 1, np.int32), row, row * HOUR_NS, rows, alarm))
+    assert np.isnan(spoken.cumulative[: 42 * ROWS]).all()
     assert not spoken.paged.any()
 
 
@@ -88,17 +107,17 @@ def test_an_accepted_level_is_quiet_and_a_further_drift_speaks_again() -> None:
     assert spoken.paged[-1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(1, 80), min_size=1, max_size=12), st.integers(0, 99))
 def test_the_cut_and_a_restart_do_not_matter(cuts: list[int], seed: int) -> None:
-    rows = worn(80, 5, 0.1)[: sum(cuts)]
+    slot, rows = seed % 2, worn(80, 5 + 30 * (seed % 2), 0.1)[: sum(cuts)]
     rows[np.random.default_rng(seed).random(len(rows)) < 0.2] = np.nan
-    whole = told(evidence(), rows)
+    whole = told(evidence(), rows, slot=slot)
     one, parts, at = evidence(), list[Spoken](), 0
     for cut in cuts:
         part = rows[at : at + cut]
         if len(part):
-            parts.append(told(one, part, at))
+            parts.append(told(one, part, at, slot))
         at += cut
         again = evidence()
         for kept, new in zip(one.arrays(), again.arrays(), strict=True):
@@ -108,3 +127,19 @@ def test_the_cut_and_a_restart_do_not_matter(cuts: list[int], seed: int) -> None
         one = again
     np.testing.assert_array_equal(np.concatenate([part.cumulative for part in parts]), whole.cumulative)
     np.testing.assert_array_equal(np.concatenate([part.paged for part in parts]), whole.paged)
+    assert whole.lines is not None
+    lines = [line for part in parts if part.lines is not None for line in part.lines]
+    assert lines == whole.lines.tolist()
+    assert all((line is not None) == pages for line, pages in zip(lines, whole.paged, strict=True))
+
+
+def test_the_lines_are_in_the_units_of_the_channels() -> None:
+    artifact = make_artifact(("worn", "steady"), interval_ns=HOUR_NS)
+    scale, center = artifact.spec.column("scale")[0], artifact.spec.column("center")[0]
+    spoken = told(evidence(), worn(120, 40, 0.05))
+    assert spoken.lines is not None
+    line = spoken.lines[-1][0]
+    assert line.a_day == pytest.approx(4 * 0.05 * scale, rel=0.05)
+    now = line.level + line.a_day * line.days
+    assert now == pytest.approx(center + scale * (1.0 + 0.05 * 78.5), abs=0.2 * scale)
+    assert spoken.lines[-1][1] is None or spoken.lines[-1][1].trend().may_be_zero
