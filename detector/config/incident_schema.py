@@ -71,6 +71,11 @@ class IncidentsSection(Section):
     lasting_after: Duration = Field(
         default=21_600.0, gt=0, description="event time after which an incident lasts"
     )
+    unjudged_after: Duration = Field(
+        default=600.0,
+        gt=0,
+        description="an open incident says so if its evidence was not judged for so long, and for quiet_rows",
+    )
     clean_windows: bool = Field(
         default=True,
         description="rows of an open incident are no past by which later rows are judged",

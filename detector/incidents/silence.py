@@ -101,8 +101,10 @@ class SilenceWatch:
         for array in self.arrays():
             array.reset(slots)
 
-    def stale(self, known: NDArray[np.int32], now_ns: int, limit_ns: int) -> NDArray[np.int32]:
-        """Return those of `known` that have sent nothing for longer than `limit_ns`."""
+    def stale(
+        self, known: NDArray[np.int32], now_ns: int, limit_ns: int | NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Return those of `known` that have sent nothing for longer than `limit_ns`, int64 [known] or one."""
         last_seen = self._last_seen_ns.data[known]
         return known[(last_seen >= 0) & (now_ns - last_seen > limit_ns)]
 

@@ -103,7 +103,7 @@ INCIDENTS = (
     _gauge("muted_series", "Series that somebody muted, at their newest row"),
     _counter(
         "incident_events",
-        "Changes of incidents: opened, escalated, lasting, accepted, rejected, resolved",
+        "Changes of incidents: opened, escalated, lasting, accepted, rejected, unjudged, judged, resolved",
         "event severity",
     ),
     _counter(

@@ -25,7 +25,7 @@ from detector.metrics.engine_view import SEVERITIES
 
 STEPS = ("poll", "decode", "step", "write", "commit")
 OUTCOMES = ("committed", "aborted", "fenced")
-EVENTS = ("opened", "escalated", "lasting", "accepted", "rejected", "resolved")
+EVENTS = ("opened", "escalated", "lasting", "accepted", "rejected", "unjudged", "judged", "resolved")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SCORES = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 100.0])
 _EXEMPLAR_CHARACTERS = 128
