@@ -127,12 +127,16 @@ class EvidenceSection(Section):
 class CalendarSection(Section):
     """Days that are not as their weekday, beside those that the model knows (docs/context.md)."""
 
-    holidays: tuple[date, ...] = Field(default=(), description="dates such as 2026-12-25")
+    holidays: tuple[date, ...] = Field(default=(), description='such as ["2026-12-25"]')
     on_holidays: Literal["sunday", "muted"] = Field(
         default="sunday", description="a holiday is like a Sunday, or is not compared with the season"
     )
-    saturdays: tuple[date, ...] = Field(default=(), description="dates that are like a Saturday")
-    workdays: tuple[date, ...] = Field(default=(), description="dates that are like a Wednesday")
+    saturdays: tuple[date, ...] = Field(
+        default=(), description='days like a Saturday, such as ["2026-12-24"]'
+    )
+    workdays: tuple[date, ...] = Field(
+        default=(), description='days like a Wednesday, such as ["2026-05-02"]'
+    )
 
     def special_days(self) -> tuple[tuple[str, int], ...]:
         """Return each special day and the weekday that it is like; -1: it is not compared."""

@@ -99,7 +99,7 @@ def _find_silent(
 def _find_unjudged(parts: Parts, now_ns: int) -> tuple[IncidentEvent, ...]:
     """Return the events of open incidents whose series have sent nothing for long.
 
-    That is `unjudged_after` and `quiet_rows` of its rows. A silent stream is told once, and not by series.
+    That is `unjudged_after` and `quiet_rows` of its rows. A silent stream has one incident for all series.
     """
     waiting = [one.series for one in parts.incidents.open_of_rows if one.unjudged is None]
     if not waiting or parts.silence.is_stream_silent:

@@ -1,9 +1,9 @@
 """Open incidents whose evidence cannot be judged: nobody knows whether the fault is over.
 
-Such an incident stays open. It says since when, and why: the series or the channels to blame send nothing,
-the mode of operation judges them not, or the window is not full. That is an event, `unjudged`, after
-`unjudged_after` of event time and `quiet_rows` rows: by then the incident could be over. Another event,
-`judged`, follows at the first row that is judged again.
+Such an incident stays open. Its field `unjudged` has the time of the last judged row, and the reason. The
+series or the channels to blame send nothing, they are not judged in the mode, or the window is not full. The
+event `unjudged` is emitted after `unjudged_after` of event time and `quiet_rows` rows: by then the incident
+could be over. The event `judged` follows at the first row that is judged again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _WHY: dict[State, Blindness] = {
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Says of each row whether it tells if the open incident of its series goes on.
+    """Decides for each row whether it shows if the open incident of its series goes on.
 
     rules     the incident rules
     channels  names of the model's channels
@@ -46,9 +46,9 @@ class Sight:
     def follow(
         self, track: Track, verdicts: Verdicts, rows: FilteredRows, row: int
     ) -> tuple[bool, Kind | None]:
-        """Take the next row of a series; return whether it counts, and what is to be told.
+        """Take the next row of a series; return whether it counts, and the event to emit.
 
-        A row that tells nothing of the open incident still counts where it is bad, or nearly so.
+        A row that shows nothing about the open incident still counts where it is bad, or nearly so.
 
         Args:
             track: what is kept of the series; changed in place.
@@ -59,14 +59,14 @@ class Sight:
         incident = track.incident
         if incident is None:
             return bool(rows.known[row]), None
-        if self._tells(incident, verdicts, rows, row):
+        if self._shows(incident, verdicts, rows, row):
             return True, _note_judged(track, incident, int(verdicts.timestamp_ns[row]))
         is_loud = rows.known[row] and (rows.bad[row] or rows.strength[row] > self.rules.close_score)
         if verdicts.state[row] == State.STALE:  # only a daemon with a clock knows these rows
             return False, None
         return bool(is_loud), self._note_unjudged(track, incident, verdicts, row, bool(rows.muted[row]))
 
-    def _tells(self, incident: Incident, verdicts: Verdicts, rows: FilteredRows, row: int) -> bool:
+    def _shows(self, incident: Incident, verdicts: Verdicts, rows: FilteredRows, row: int) -> bool:
         """Return whether a channel that the incident blames was judged, or the score pages by itself.
 
         A change of mode is judged in every mode.
@@ -85,7 +85,7 @@ class Sight:
     def _note_unjudged(
         self, track: Track, incident: Incident, verdicts: Verdicts, row: int, muted: bool
     ) -> Kind | None:
-        """Note that a row tells nothing; return the event that this is, if it is one."""
+        """Note that a row shows nothing; return the event that this is, if it is one."""
         track.unjudged_rows += 1
         why = self._why(incident, verdicts, row)
         mode = self._mode(int(verdicts.mode[row])) if why == "mode" else None
@@ -102,7 +102,7 @@ class Sight:
         return "unjudged"
 
     def _why(self, incident: Incident, verdicts: Verdicts, row: int) -> Blindness:
-        """Return why a row tells nothing."""
+        """Return why a row shows nothing."""
         why = _WHY.get(State(int(verdicts.state[row])))
         if why is not None:
             return why
@@ -130,7 +130,7 @@ def note_silence(track: Track, now_ns: int) -> tuple[IncidentEvent, ...]:
     """Note that the series of the open incident has sent nothing for long, by the service's clock.
 
     Returns:
-        The event, if it was not told before.
+        The event, if it was not emitted before.
     """
     incident = track.incident
     if incident is None or incident.unjudged is not None:
@@ -161,7 +161,7 @@ def unjudged_words(why: str, since: str, mode: str | None, channels: Sequence[st
 
 
 def _note_judged(track: Track, incident: Incident, at_ns: int) -> Kind | None:
-    """Note that a row tells whether the incident goes on; return the event that this is, if it is one."""
+    """Note that a row shows whether the incident goes on; return the event that this is, if it is one."""
     track.judged_ns, track.unjudged_rows = at_ns, 0
     if incident.unjudged is None:
         return None

@@ -100,7 +100,7 @@ class EngineView:
 
     @property
     def num_unjudged(self) -> int:
-        """Number of open incidents of which nobody can tell whether they go on."""
+        """Number of open incidents whose evidence cannot be judged now."""
         return sum(one.unjudged is not None for one in self.open_incidents)
 
     @classmethod

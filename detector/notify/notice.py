@@ -114,10 +114,7 @@ class Notice(msgspec.Struct, frozen=True):
 
     @property
     def is_update(self) -> bool:
-        """Whether it only changes words, and is for a receiver that shows the newest ones to nobody anew.
-
-        That an incident cannot be judged is news once.
-        """
+        """Whether it only changes the text of an alert. That an incident cannot be judged is news once."""
         again = self.unjudged is not None and self.unjudged.spell > 1
         return self.event == "judged" or (self.event == "unjudged" and again)
 
