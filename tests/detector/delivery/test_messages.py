@@ -94,6 +94,7 @@ def test_alerts_carry_the_incident_with_evidence_in_physical_units() -> None:
     assert alert["end"] is None
     assert alert["channels"][0] == {
         "name": "flow", "contribution": 0.75, "actual": 9.0, "expected": 1.5, "lower": 1.0, "upper": 2.0,
+        "clipped": False,
     }  # fmt: skip
 
 
