@@ -26,6 +26,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge train history/ --out models/pump",
         "streamgauge train history/ --out models/pump --model lstm --window 128 --alarm-budget 1/month",
         "streamgauge train history/ --out models/pump --alarm-budget '3/day in all'",
+        "streamgauge train history/ --out models/pump --zone Europe/Berlin --modes auto",
         "streamgauge train history/ --out models/pump --config train.toml --resume",
     )
     parser.add_argument(

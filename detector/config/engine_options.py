@@ -67,6 +67,7 @@ def rules_of(config: Config, channels: Sequence[str] | None = None) -> IncidentR
         channels={name: _channel_rule(section) for name, section in config.channels.items()},
         on_lasting=given.on_lasting,
         lasting_after_ns=_ns(given.lasting_after),
+        unjudged_after_ns=_ns(given.unjudged_after),
         clean_windows=given.clean_windows,
         maintenance=tuple(_window(section) for section in config.maintenance),
         watchdog=WatchdogRules(_ns(config.watchdog.series_after), _ns(config.watchdog.stream_after)),

@@ -71,6 +71,11 @@ class IncidentsSection(Section):
     lasting_after: Duration = Field(
         default=21_600.0, gt=0, description="event time after which an incident lasts"
     )
+    unjudged_after: Duration = Field(
+        default=600.0,
+        gt=0,
+        description="an open incident says so if its evidence was not judged for so long, and for quiet_rows",
+    )
     clean_windows: bool = Field(
         default=True,
         description="rows of an open incident are no past by which later rows are judged",
@@ -163,12 +168,16 @@ class DriftSection(Section):
 class CalendarSection(Section):
     """Days that are not as their weekday, beside those that the model knows (docs/context.md)."""
 
-    holidays: tuple[date, ...] = Field(default=(), description="dates such as 2026-12-25")
+    holidays: tuple[date, ...] = Field(default=(), description='such as ["2026-12-25"]')
     on_holidays: Literal["sunday", "muted"] = Field(
         default="sunday", description="a holiday is like a Sunday, or is not compared with the season"
     )
-    saturdays: tuple[date, ...] = Field(default=(), description="dates that are like a Saturday")
-    workdays: tuple[date, ...] = Field(default=(), description="dates that are like a Wednesday")
+    saturdays: tuple[date, ...] = Field(
+        default=(), description='days like a Saturday, such as ["2026-12-24"]'
+    )
+    workdays: tuple[date, ...] = Field(
+        default=(), description='days like a Wednesday, such as ["2026-05-02"]'
+    )
 
     def special_days(self) -> tuple[tuple[str, int], ...]:
         """Return each special day and the weekday that it is like; -1: it is not compared."""

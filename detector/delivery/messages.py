@@ -19,7 +19,7 @@ from connectors.records import Message, Reject
 from detector.calibration.p_values import PValues
 from detector.incidents.decision import Applied, Decision
 from detector.incidents.grouping import IncidentGroup
-from detector.incidents.incident import ChannelEvidence, Incident, IncidentEvent, evidence_of
+from detector.incidents.incident import ChannelEvidence, Incident, IncidentEvent, Unjudged, evidence_of
 from detector.rows.series_arrays import lengths_of, starts_of
 from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts
@@ -172,10 +172,21 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "lasting_since": iso(incident.lasting_ns) if incident.lasting_ns is not None else None,
         "ending": incident.ending,
         "decision": None if incident.decision is None else applied_json(incident.decision),
+        "unjudged": None if incident.unjudged is None else _unjudged_json(incident.unjudged),
         "passage": None if incident.passage is None else _passage_json(incident),
         "channels": _channels_json(incident.channels),
         "at_start": _channels_json(incident.at_start),
         "newest": _channels_json(incident.newest),
+    }
+
+
+def _unjudged_json(unjudged: Unjudged) -> dict[str, Any]:
+    """Return since when and why nobody can tell whether the incident goes on."""
+    return {
+        "since": iso(unjudged.since_ns),
+        "why": unjudged.why,
+        "mode": unjudged.mode,
+        "spell": unjudged.spell,
     }
 
 

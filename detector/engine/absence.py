@@ -1,5 +1,7 @@
 """Series that send nothing, by the service's clock: silent, stale, and at last forgotten.
 
+An open incident of such a series stays open, and says that there is no data.
+
 What is forgotten leaves nothing behind: no memory, no metric, no saved state. Its open incidents resolve. A
 series that comes again is a new one.
 
@@ -20,8 +22,10 @@ from connectors.records import Readings
 from detector.engine.decided.decisions import Decisions
 from detector.engine.parts import Parts
 from detector.engine.values import Forgotten
+from detector.incidents.filters.maintenance import in_maintenance
 from detector.incidents.incident import IncidentEvent
 from detector.incidents.retired import retire
+from detector.incidents.unjudged import note_silence
 from detector.scoring.row_scorer import RowVerdicts
 
 
@@ -50,7 +54,7 @@ def watch(parts: Parts, slots: NDArray[np.int32], readings: Readings, now_ns: in
     """
     if now_ns is None:
         return Absent((), [], np.empty(0, np.int32))
-    events = _find_silent(parts, slots, readings, now_ns)
+    events = _find_silent(parts, slots, readings, now_ns) + _find_unjudged(parts, now_ns)
     listening = parts.listening
     listening.tick(now_ns, stands=parts.silence.is_stream_silent)
     listening.note(slots)
@@ -90,6 +94,28 @@ def _find_silent(
     begun = parts.silence.find_silent(known, parts.grid.newest(known), now_ns)
     parts.saved.mark_urgent([*ended.changed, *begun.changed])
     return ended.events + begun.events
+
+
+def _find_unjudged(parts: Parts, now_ns: int) -> tuple[IncidentEvent, ...]:
+    """Return the events of open incidents whose series have sent nothing for long.
+
+    That is `unjudged_after` and `quiet_rows` of its rows. A silent stream has one incident for all series.
+    """
+    waiting = [one.series for one in parts.incidents.open_of_rows if one.unjudged is None]
+    if not waiting or parts.silence.is_stream_silent:
+        return ()
+    rules, slots = parts.incidents.rules, parts.series.of(waiting)
+    limit_ns = np.maximum(rules.unjudged_after_ns, rules.quiet_rows * parts.grid.intervals.data[slots])
+    found = parts.silence.stale(slots, now_ns, limit_ns)
+    if len(found) == 0:
+        return ()
+    now, names = np.full(len(found), now_ns), tuple(parts.series.names[slot] for slot in found.tolist())
+    muted = parts.incidents.mutes.at(found, now)
+    muted |= in_maintenance(rules.maintenance, names, np.arange(len(found), dtype=np.int32), now)
+    found = found[~muted]
+    parts.saved.mark_urgent(found)
+    tracks = [parts.incidents.track_of(parts.series.names[slot]) for slot in found.tolist()]
+    return tuple(event for track in tracks for event in note_silence(track, now_ns))
 
 
 def _find_stale(parts: Parts, now_ns: int) -> list[RowVerdicts]:

@@ -233,7 +233,8 @@ class Engine:
         """Add what happened in this step to the totals."""
         counts = take_counts(self._parts)
         counts.readings, counts.forgotten = num_readings, len(self.forgotten)
-        counts.count(verdicts)
+        modes = self.artifact.spec.modes
+        counts.count(verdicts, () if modes is None else modes.names)
         self.counters.add(counts)
 
 

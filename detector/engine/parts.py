@@ -84,7 +84,8 @@ class Parts:
         series = SeriesIndex()
         grid = Grid(len(spec.channels), spec.interval_ns, options.lateness_ns, slow_rows_of(spec.max_gap))
         incidents = Incidents(rules, spec.name, artifact.version, spec.channel_names, spec.band_of, series)
-        incidents.know_passages(Passages(spec.modes, spec.interval_of).of)
+        modes = () if spec.modes is None else spec.modes.names
+        incidents.know_passages(Passages(spec.modes, spec.interval_of).of, modes)
         window_scorer = WindowScorer(artifact, options.device, options.threads)
         parts = cls(
             artifact=artifact,

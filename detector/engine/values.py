@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from detector.incidents.incident import IncidentEvent
 from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
 from detector.rows.grid import GridCounters
 from detector.rows.series_arrays import SeriesArray
+from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts, is_judged
 
 
@@ -45,6 +46,8 @@ class Counters:
     states      final verdicts by `State`
     judged      rows that were judged; masked: those of them without one of their values
     unjudged    rows that were not, by `State`
+    evidence    anomalous rows by the `Kind` of evidence that spoke loudest
+    modes       rows by the name of their mode of operation; none where the model has no modes
     suppressed  bad rows by the rule that kept them from opening an incident
     forgotten   series that were forgotten because they sent nothing
     common_scale_rows  rows of series with only common scales, although other series have their own
@@ -60,19 +63,31 @@ class Counters:
     judged: int = 0
     masked: int = 0
     unjudged: list[int] = field(default_factory=lambda: [0] * len(State))
+    evidence: list[int] = field(default_factory=lambda: [0] * len(Kind))
+    modes: dict[str, int] = field(default_factory=dict)
     grid: GridCounters = field(default_factory=GridCounters)
     suppressed: dict[Suppression, int] = field(default_factory=lambda: dict.fromkeys(SUPPRESSIONS, 0))
     common_scale_rows: int = 0
     forgotten: int = 0
 
-    def count(self, verdicts: Verdicts) -> None:
-        """Set the counts of final verdicts. A stale series has a verdict, but that is no row."""
+    def count(self, verdicts: Verdicts, modes: Sequence[str] = ()) -> None:
+        """Set the counts of final verdicts. A stale series has a verdict, but that is no row.
+
+        Args:
+            verdicts: final verdicts.
+            modes: names of the modes of operation, by number.
+        """
         judged = verdicts.is_judged
         unjudged = verdicts.state[~judged & (verdicts.state != State.STALE)]
         self.states = np.bincount(verdicts.state, minlength=len(State)).tolist()
         self.judged = int(np.count_nonzero(judged))
         self.masked = int(np.count_nonzero(verdicts.is_masked))
         self.unjudged = np.bincount(unjudged, minlength=len(State)).tolist()
+        spoke = verdicts.kind[verdicts.state == State.ANOMALOUS]
+        self.evidence = np.bincount(spoke, minlength=len(Kind)).tolist()
+        if modes:
+            known = verdicts.mode[verdicts.mode >= 0]
+            self.modes = dict(zip(modes, np.bincount(known, minlength=len(modes)).tolist(), strict=True))
 
     def add(self, more: Counters) -> None:
         """Add the counts of one step to these totals, in place."""
@@ -88,6 +103,9 @@ class Counters:
         self.judged += more.judged
         self.masked += more.masked
         self.unjudged = [total + num for total, num in zip(self.unjudged, more.unjudged, strict=True)]
+        self.evidence = [total + num for total, num in zip(self.evidence, more.evidence, strict=True)]
+        for mode, num in more.modes.items():
+            self.modes[mode] = self.modes.get(mode, 0) + num
         self.grid.add(more.grid)
         for reason, num in more.suppressed.items():
             self.suppressed[reason] += num

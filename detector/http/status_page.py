@@ -17,6 +17,8 @@ from detector.engine.values import Latest
 from detector.http.budget_section import budget_html, budget_json
 from detector.http.judged_section import judged_html, judged_json, some_of
 from detector.incidents.incident import Incident
+from detector.incidents.lasting import blamed
+from detector.incidents.unjudged import unjudged_words
 from detector.metrics.recorder import Metrics
 from detector.metrics.series_gauges import firing
 from detector.notify.trend_words import trend_words
@@ -235,6 +237,7 @@ def _kafka(status: Mapping[str, Any]) -> str:
 
 
 def _firing(incident: Incident) -> dict[str, Any]:
+    unjudged = incident.unjudged
     return {
         "id": incident.id,
         "series": incident.series,
@@ -246,7 +249,21 @@ def _firing(incident: Incident) -> dict[str, Any]:
         "peak_score": None if incident.known_peak is None else round(incident.known_peak, 3),
         "start_ms": incident.start_ns // 1_000_000,
         "lasting_since_ms": None if incident.lasting_ns is None else incident.lasting_ns // 1_000_000,
+        "unjudged": None
+        if unjudged is None
+        else {"since_ms": unjudged.since_ns // 1_000_000, "why": unjudged.why, "mode": unjudged.mode},
+        "blamed": list(blamed(incident)),
     }
+
+
+def _unjudged(one: Mapping[str, Any]) -> str:
+    """Return since when and why nobody can tell whether the incident goes on; empty where it is known."""
+    unjudged = one["unjudged"]
+    if unjudged is None:
+        return ""
+    since = str(np.datetime64(unjudged["since_ms"], "ms"))
+    words = unjudged_words(unjudged["why"], since, unjudged["mode"], one["blamed"])
+    return f" <span class=warn>{html.escape(words)}</span>"
 
 
 def _incidents(firing: Sequence[Mapping[str, Any]]) -> str:
@@ -258,7 +275,8 @@ def _incidents(firing: Sequence[Mapping[str, Any]]) -> str:
         f"{one['severity']}<td>{html.escape(one['reason'].replace('_', ' '))}"
         f"<td>{html.escape(one['channel'] or '-')}{_drifts(one)}<td>{'unknown' if one['peak_score'] is None else one['peak_score']}"
         f"<td>{np.datetime64(one['start_ms'], 'ms')}<td>{one['id']}"
-        f"{' <span class=warn>lasts</span>' if one['lasting_since_ms'] is not None else ''}</tr>"
+        f"{' <span class=warn>lasts</span>' if one['lasting_since_ms'] is not None else ''}"
+        f"{_unjudged(one)}</tr>"
         for one in firing
     )
     head = "<tr><th>series<th>severity<th>reason<th>channel<th>peak score<th>since<th>id</tr>"

@@ -47,7 +47,7 @@ class GroupEvent:
     fold: IncidentGroup
 
 
-_ALWAYS_SINGLE = ("lasting", "accepted", "rejected")
+_ALWAYS_SINGLE = ("lasting", "accepted", "rejected", "unjudged", "judged")
 """What people decide about one incident, and what they are asked to decide."""
 
 

@@ -30,7 +30,8 @@ REASONS_THAT_ADD_UP: tuple[str, ...] = MODEL_REASONS[1:]
 Severity = Literal["warning", "critical"]
 LEVEL_REASONS: tuple[str, ...] = tuple(reason for reason in MODEL_REASONS if reason != "mode")
 """Those of a level that a person may accept. A change of mode that takes long has none."""
-Kind = Literal["opened", "escalated", "lasting", "accepted", "rejected", "resolved"]
+Kind = Literal["opened", "escalated", "lasting", "accepted", "rejected", "unjudged", "judged", "resolved"]
+Blindness = Literal["no_data", "no_channel", "mode", "warming"]
 Ending = Literal["over", "accepted", "retired"]
 
 
@@ -65,6 +66,23 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class Unjudged:
+    """That nobody can tell whether an open incident goes on.
+
+    since_ns  the last row at which its evidence was judged
+    why       `no_data`: the series sends nothing; `no_channel`: the channels to blame send nothing; `mode`:
+              they are not judged in the mode of operation; `warming`: the window is not full
+    mode      of `mode`: its name, None where it is unknown
+    spell     how often this has come in the incident: 1 at first
+    """
+
+    since_ns: int
+    why: Blindness
+    mode: str | None = None
+    spell: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """An alert and its life so far. Times are event times in nanoseconds.
 
@@ -81,6 +99,7 @@ class Incident:
     decision    what was decided about it last
     passage     of the reason `mode`: the change that takes too long
     ending      once resolved: why it ended; `retired` if its series has vanished
+    unjudged    since when its evidence cannot be judged; None while it is judged
     """
 
     id: str
@@ -104,6 +123,7 @@ class Incident:
     at_start: tuple[ChannelEvidence, ...] = ()
     newest: tuple[ChannelEvidence, ...] = ()
     passage: Passage | None = None
+    unjudged: Unjudged | None = None
 
     @property
     def is_rejected(self) -> bool:
@@ -158,6 +178,8 @@ class Track:
     missing       the open incidents of its channels that have stopped sending
     stretch       running sums over the rows of the open incident
     pending       decisions about the series that wait for their row, in the order in which they were read
+    judged_ns     the last row at which the open incident was judged; unjudged_rows: its rows since then
+    spells        how often the open incident could not be judged for long
     """
 
     recent: list[tuple[int, bool]] = field(default_factory=list)
@@ -173,6 +195,9 @@ class Track:
     missing: list[Incident] = field(default_factory=list)
     stretch: Stretch | None = None
     pending: list[Decision] = field(default_factory=list)
+    judged_ns: int = 0
+    unjudged_rows: int = 0
+    spells: int = 0
 
     @property
     def open(self) -> tuple[Incident, ...]:

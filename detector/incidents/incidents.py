@@ -56,6 +56,12 @@ class Incidents:
         """The incidents that are firing."""
         return tuple(incident for track in self._tracks.values() for incident in track.open)
 
+    @property
+    def open_of_rows(self) -> tuple[Incident, ...]:
+        """Those of them that rows opened: neither silence nor missing channels."""
+        tracks = self._tracks.values()
+        return tuple(track.incident for track in tracks if track.incident is not None)
+
     def use_rules(self, rules: IncidentRules) -> None:
         """Apply other rules from the next row on; open incidents stay open.
 
@@ -65,9 +71,16 @@ class Incidents:
         self._row_filter.use_rules(rules)
         self._lifecycle = Lifecycle(rules, self.scored_by, self.suppressed)
 
-    def know_passages(self, passage_of: Callable[[str, int], Passage | None]) -> None:
-        """Take how to name the change of mode of a series that has left the mode of this number."""
-        self.scored_by = replace(self.scored_by, passage_of=passage_of)
+    def know_passages(
+        self, passage_of: Callable[[str, int], Passage | None], modes: tuple[str, ...] = ()
+    ) -> None:
+        """Take how to name the change of mode of a series that has left the mode of this number.
+
+        Args:
+            passage_of: returns the change.
+            modes: the names of all modes, by number.
+        """
+        self.scored_by = replace(self.scored_by, passage_of=passage_of, modes=modes)
         self._lifecycle = replace(self._lifecycle, scored_by=self.scored_by)
 
     def update(self, verdicts: Verdicts) -> tuple[IncidentEvent, ...]:

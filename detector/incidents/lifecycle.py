@@ -31,6 +31,7 @@ from detector.incidents.incident import (
 )
 from detector.incidents.lasting import due_policy, extend, offer
 from detector.incidents.rules import IncidentRules, Suppression
+from detector.incidents.unjudged import Sight
 from detector.scoring.kinds import Kind as EvidenceKind
 from detector.scoring.verdicts import State, Verdicts
 
@@ -47,6 +48,7 @@ class ScoredBy:
     """The model whose verdicts become incidents.
 
     passage_of  returns the change of mode that a series makes which has left the mode of this number
+    modes  names of the modes of operation, by number
     band_of  returns half the width of each channel's expected range in a series, float64 [C], in the units of
              the channels
     """
@@ -56,6 +58,7 @@ class ScoredBy:
     channels: tuple[str, ...]
     band_of: Callable[[str], NDArray[np.float64]]
     passage_of: Callable[[str, int], Passage | None] = lambda series, left: None
+    modes: tuple[str, ...] = ()
 
     def passage(self, verdicts: Verdicts, row: int) -> Passage | None:
         """Return the change of mode at a row, None where it is unknown."""
@@ -78,27 +81,38 @@ class Lifecycle:
     ) -> list[IncidentEvent]:
         """Update `track` by the rows `span` of one series; return what changed, in their order."""
         events, newest = list[IncidentEvent](), -1
+        sight = Sight(self.rules, self.scored_by.channels, self.scored_by.modes)
         for row in span:
-            if not rows.known[row]:
+            counts, told = sight.follow(track, verdicts, rows, row)
+            if not counts and told is None:
                 continue
-            if rows.bad[row] and not rows.held[row]:
-                newest = row
-            if track.incident is None:
-                kind = self._open_if_due(track, verdicts, rows, row)
-            else:
-                kind = self._continue(track, track.incident, verdicts, rows, row)
-            is_lasting = self._lasts(track, verdicts, rows, row)
-            if kind is not None or is_lasting:
+            kind, is_lasting = None, False
+            if counts:
+                newest = row if rows.bad[row] and not rows.held[row] else newest
+                kind = self._take(track, verdicts, rows, row)
+                is_lasting = self._lasts(track, verdicts, rows, row)
+            if kind is not None or is_lasting or told is not None:
                 self._note_newest(track, verdicts, newest)
                 newest = -1
-                events += self._events(track, kind, is_lasting, int(verdicts.timestamp_ns[row]))
+                told = None if kind == "resolved" else told
+                events += self._events(track, (told, kind), is_lasting, int(verdicts.timestamp_ns[row]))
         self._note_newest(track, verdicts, newest)
         return events
 
-    def _events(self, track: Track, kind: Kind | None, is_lasting: bool, at_ns: int) -> list[IncidentEvent]:
-        """Return what changed at a row: the change of the incident, and whether it is offered as lasting."""
+    def _take(self, track: Track, verdicts: Verdicts, rows: FilteredRows, row: int) -> Kind | None:
+        """Take the next row that counts; return how the incident changes."""
+        if track.incident is None:
+            return self._open_if_due(track, verdicts, rows, row)
+        return self._continue(track, track.incident, verdicts, rows, row)
+
+    def _events(
+        self, track: Track, kinds: tuple[Kind | None, ...], is_lasting: bool, at_ns: int
+    ) -> list[IncidentEvent]:
+        """Return what changed at a row: the changes of the incident, and whether it is offered as lasting."""
         events = []
-        if kind is not None:
+        for kind in kinds:
+            if kind is None:
+                continue
             assert track.incident is not None
             events.append(IncidentEvent(kind, at_ns, track.incident))
             if kind == "resolved":
@@ -170,7 +184,8 @@ class Lifecycle:
     def _note_opening(self, track: Track, at_ns: int) -> None:
         track.recent.clear()
         track.quiet = 0
-        track.last_loud_ns = at_ns
+        track.last_loud_ns = track.judged_ns = at_ns
+        track.unjudged_rows = track.spells = 0
         if self.rules.flap_incidents:
             recent = [at for at in track.openings if at_ns - at < self.rules.flap_window_ns]
             track.openings = [*recent, at_ns][-self.rules.flap_incidents :]

@@ -98,6 +98,7 @@ class IncidentRules:
     on_lasting      what follows if an incident lasts for `lasting_after_ns` of event time
     without         kinds of evidence that say nothing, keys of `detector.scoring.kinds.SWITCHES`
     special_days    ISO date and the weekday that it is like; they come before those of the model's calendar
+    unjudged_after_ns  event time after which an open incident says that its evidence is not judged
     clean_windows   rows of an open incident are no past by which later rows are judged
     limits          levels that a drift must not reach, by channel or by a pattern; see `limits_of`
     """
@@ -117,6 +118,7 @@ class IncidentRules:
     channels: Mapping[str, ChannelRule] = field(default_factory=dict)
     on_lasting: OnLasting = "offer"
     lasting_after_ns: int = 6 * _HOUR_NS
+    unjudged_after_ns: int = 10 * _MINUTE_NS
     clean_windows: bool = True
     maintenance: tuple[Maintenance, ...] = ()
     watchdog: WatchdogRules = WatchdogRules()

@@ -25,6 +25,8 @@ from detector.rows.series_arrays import SeriesArray
 STREAM = "*"
 """The name of the series in an incident of the whole stream."""
 _NEVER = -1
+Limit = int | NDArray[np.int64]
+"""One number of nanoseconds, or one for each series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class SilenceWatch:
         for array in self.arrays():
             array.reset(slots)
 
-    def stale(self, known: NDArray[np.int32], now_ns: int, limit_ns: int) -> NDArray[np.int32]:
+    def stale(self, known: NDArray[np.int32], now_ns: int, limit_ns: Limit) -> NDArray[np.int32]:
         """Return those of `known` that have sent nothing for longer than `limit_ns`."""
         last_seen = self._last_seen_ns.data[known]
         return known[(last_seen >= 0) & (now_ns - last_seen > limit_ns)]

@@ -83,6 +83,7 @@ OVERVIEW = (
     _gauge("channels_missing", "Channels of all series that send nothing while others of their series do"),
     _gauge("series_left_out", "Series without their own gauges: over [metrics] max_series"),
     _gauge("channel_series_left_out", "Series without channel gauges: over [metrics] max_channel_series"),
+    _gauge("series_in_mode", "Known series by the mode of operation of their newest row", "mode"),
     _gauge("series_silent", "Series that sent no reading for [service] stale_after"),
     _gauge("warmup_ratio", "Share of the known series whose window is full; absent if no series is known"),
 )
@@ -103,13 +104,19 @@ INCIDENTS = (
     _gauge("muted_series", "Series that somebody muted, at their newest row"),
     _counter(
         "incident_events",
-        "Changes of incidents: opened, escalated, lasting, accepted, rejected, resolved",
+        "Changes of incidents: opened, escalated, lasting, accepted, rejected, unjudged, judged, resolved",
         "event severity",
     ),
     _counter(
         "alarms",
         "Incidents that a score or cumulative evidence opened; stuck and impossible values do not count",
     ),
+    _counter(
+        "evidence_alarms",
+        "Incidents that count for the budget, by the kind of evidence that opened them",
+        "evidence",
+    ),
+    _gauge("unjudged_incidents", "Open incidents whose evidence cannot be judged: no data, or mode off"),
     _counter("budgeted_alarms", "Incidents that the alarm budget allows for the rows scored so far"),
     _gauge("budget_alarms", "Incidents that count for the budget in its last period (event time)"),
     _gauge("budget_allowed_alarms", "Incidents that the alarm budget allows for the rows of that period"),
@@ -131,6 +138,8 @@ STREAM = (
     _counter("judged_rows", "Rows that were judged: they have a score, or a fault that needs none"),
     _counter("masked_rows", "Rows that were judged without one of their values"),
     _counter("unjudged_rows", "Rows that were not judged, by their state, which gives the reason", "state"),
+    _counter("mode_rows", "Rows by their mode of operation; none where the model has no modes", "mode"),
+    _counter("evidence_rows", "Anomalous rows by the kind of evidence that spoke loudest", "evidence"),
     _of("histogram", "score_distribution", "Distribution of final scores; exemplars name the incident"),
     _counter("late_readings", "Readings dropped because their row was already closed"),
     _counter("duplicate_readings", "Readings that replaced an earlier value of the same series and time"),

@@ -22,6 +22,7 @@ from detector.metrics.catalogue import spec_of
 from detector.metrics.engine_view import EngineView
 from detector.metrics.sources import Sources
 from detector.notify.stats import NotifierStats
+from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State
 from detector.selfcheck.check import OUTCOMES
 
@@ -93,6 +94,7 @@ def _overview(view: View) -> Iterator[Metric]:
     yield _plain("channels_missing", int(np.count_nonzero(latest.missing)))
     yield _plain("series_left_out", num - len(series.shown))
     yield _plain("channel_series_left_out", num - len(series.detailed))
+    yield _labelled("series_in_mode", _by_mode(view.snapshot))
     yield _plain("series_silent", counts[State.STALE])
     yield _plain("warmup_ratio", float(latest.is_full.mean()) if num else float("nan"))
 
@@ -116,6 +118,7 @@ def _incidents(view: View) -> Iterator[Metric]:
     yield _plain("budget_used_ratio", budget.used)
     yield _plain("budget_series", _or_nan(budget.budget.num_series))
     yield _plain("lasting_incidents", view.snapshot.num_lasting)
+    yield _plain("unjudged_incidents", view.snapshot.num_unjudged)
     counting, known = view.snapshot.cumulative
     yield _plain("cumulative_channels_ratio", counting / known if known else math.nan)
     yield _plain("muted_series", int(np.count_nonzero(view.snapshot.latest.muted)))
@@ -130,6 +133,19 @@ def _stream(snapshot: EngineView) -> Iterator[Metric]:
     yield _labelled("verdicts_total", {(state.label,): num for state, num in states})
     unjudged = zip(State, snapshot.unjudged, strict=True)
     yield _labelled("unjudged_rows_total", {(state.label,): num for state, num in unjudged})
+    yield _labelled("mode_rows_total", {(mode,): num for mode, num in snapshot.modes.items()})
+    kinds = zip(Kind, snapshot.evidence, strict=True)
+    yield _labelled("evidence_rows_total", {(kind.label,): num for kind, num in kinds})
+
+
+def _by_mode(snapshot: EngineView) -> _Values:
+    """Return the number of series in each mode of the model in use; a series of unknown mode is in none."""
+    modes = snapshot.artifact.spec.modes
+    if modes is None:
+        return {}
+    numbers = snapshot.latest.mode
+    counts = np.bincount(numbers[numbers >= 0], minlength=len(modes.names)).tolist()
+    return {(name,): num for name, num in zip(modes.names, counts, strict=True)}
 
 
 def _loop(snapshot: EngineView, sources: Sources) -> Iterator[Metric]:

@@ -58,6 +58,8 @@ class EngineView:
     totals          counters by the names of their metrics
     states          final verdicts by state
     unjudged        rows that were not judged, by state
+    evidence        anomalous rows by kind of evidence
+    modes           rows by mode of operation
     suppressed      ignored rows by incident rule
     open_incidents  incidents that fire
     budget          how much of the alarm budget was used
@@ -71,6 +73,8 @@ class EngineView:
     totals: Mapping[str, float]
     states: tuple[int, ...]
     unjudged: tuple[int, ...]
+    evidence: tuple[int, ...]
+    modes: Mapping[str, int]
     suppressed: Mapping[str, int]
     open_incidents: tuple[Incident, ...]
     budget: BudgetView
@@ -94,6 +98,11 @@ class EngineView:
         """Number of open incidents that last and about which nobody has decided."""
         return sum(one.lasting_ns is not None and one.decision is None for one in self.open_incidents)
 
+    @property
+    def num_unjudged(self) -> int:
+        """Number of open incidents whose evidence cannot be judged now."""
+        return sum(one.unjudged is not None for one in self.open_incidents)
+
     @classmethod
     def of(
         cls,
@@ -111,6 +120,8 @@ class EngineView:
             _totals(counters),
             tuple(counters.states),
             tuple(counters.unjudged),
+            tuple(counters.evidence),
+            dict(counters.modes),
             {str(name): num for name, num in counters.suppressed.items()},
             engine.open_incidents,
             budget,

@@ -19,13 +19,14 @@ from prometheus_client.utils import floatToGoString
 
 from connectors.records import REASONS
 from detector.engine.loop import Turn
-from detector.incidents.incident import MODEL_REASONS, Incident, IncidentEvent
+from detector.incidents.incident import MODEL_REASONS, Incident, IncidentEvent, evidence_of
 from detector.metrics.catalogue import spec_of
 from detector.metrics.engine_view import SEVERITIES
+from detector.scoring.kinds import Kind
 
 STEPS = ("poll", "decode", "step", "write", "commit")
 OUTCOMES = ("committed", "aborted", "fenced")
-EVENTS = ("opened", "escalated", "lasting", "accepted", "rejected", "resolved")
+EVENTS = ("opened", "escalated", "lasting", "accepted", "rejected", "unjudged", "judged", "resolved")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SCORES = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 100.0])
 _EXEMPLAR_CHARACTERS = 128
@@ -41,6 +42,7 @@ class Instruments:
         self._unknown = _counter("unknown_channel_values_total", registry)
         self._events = _counter("incident_events_total", registry, EVENTS, SEVERITIES)
         self._alarms = _counter("alarms_total", registry)
+        self._by_evidence = _counter("evidence_alarms_total", registry, [kind.label for kind in Kind])
         self._budgeted = _counter("budgeted_alarms_total", registry)
         self._transactions = _counter("transactions_total", registry, OUTCOMES)
         self._transaction_seconds = _histogram("transaction_seconds", registry)
@@ -77,6 +79,7 @@ class Instruments:
         self._events.labels(event.kind, incident.severity).inc(exemplar=exemplar)
         if event.kind == "opened" and incident.reason in MODEL_REASONS:
             self._alarms.inc(exemplar=exemplar)
+            self._by_evidence.labels(evidence_of(incident.reason)).inc(exemplar=exemplar)
         if event.kind != "resolved" and incident.reason == "score":
             self.scores.mark(incident.peak_score, exemplar)
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from detector.delivery.messages import iso
+from detector.incidents.unjudged import unjudged_words
 from detector.notify.trend_words import trend_words
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -87,6 +88,15 @@ class NoticePassage(msgspec.Struct, frozen=True):
     usual_seconds: float
 
 
+class NoticeUnjudged(msgspec.Struct, frozen=True):
+    """Since when and why nobody can tell whether an open incident goes on."""
+
+    since: datetime
+    why: str
+    mode: str | None = None
+    spell: int = 1
+
+
 class Notice(msgspec.Struct, frozen=True):
     """One message of the alerts topic (docs/messages.md). Unknown fields are ignored."""
 
@@ -109,11 +119,18 @@ class Notice(msgspec.Struct, frozen=True):
     decision: NoticeDecision | None = None
     newest: tuple[NoticeChannel, ...] = ()
     passage: NoticePassage | None = None
+    unjudged: NoticeUnjudged | None = None
 
     @property
     def is_told(self) -> bool:
         """Whether receivers get it: no mute and no ignored decision. `resolved` has what was accepted."""
         return self.event not in ("muted", "ignored", "accepted")
+
+    @property
+    def is_update(self) -> bool:
+        """Whether it only changes the text of an alert. That an incident cannot be judged is news once."""
+        again = self.unjudged is not None and self.unjudged.spell > 1
+        return self.event == "judged" or (self.event == "unjudged" and again)
 
     @property
     def is_resolved(self) -> bool:
@@ -155,7 +172,8 @@ def parse(value: bytes) -> Notice:
         ValueError: The bytes are not such a message.
     """
     notice = msgspec.json.decode(value, type=Notice)
-    times = [when for when in (notice.start, notice.at, notice.end) if when is not None]
+    since = None if notice.unjudged is None else notice.unjudged.since
+    times = [when for when in (notice.start, notice.at, notice.end, since) if when is not None]
     if any(when.tzinfo is None for when in times):
         raise ValueError("times without a time zone")
     for when in times:
@@ -164,6 +182,12 @@ def parse(value: bytes) -> Notice:
 
 
 def summary(notice: Notice) -> str:
+    """Return one line: what is wrong, where, and what was expected; and whether that is known now."""
+    unknown = _unjudged(notice)
+    return f"{_fault(notice)}; {unknown}" if unknown else _fault(notice)
+
+
+def _fault(notice: Notice) -> str:
     """Return one line: what is wrong, where, and what was expected."""
     if notice.ending == "retired":
         return f"{notice.series} sends nothing any more and was forgotten; {_undecided(notice)}"
@@ -192,6 +216,8 @@ def description(notice: Notice) -> str:
     head = f"{notice.severity} incident {notice.id} of {notice.series}"
     lines = [f"{head}: {notice.event}, since {time_text(notice.start)}{until}"]
     lines.append(_strength(notice))
+    unknown = _unjudged(notice)
+    lines += [f"{unknown}: nobody knows whether it goes on, so it stays open"] if unknown else []
     if notice.waits and notice.newest:
         lines += [_channel(notice, channel, " now") for channel in notice.newest]
         lines += [_channel(notice, channel, " at worst") for channel in notice.channels]
@@ -221,6 +247,18 @@ def _passage(notice: Notice, passage: NoticePassage) -> str:
     lasted = _time_span(over.total_seconds() + passage.usual_seconds)
     usual = _time_span(passage.usual_seconds)
     return f"the change from mode {passage.left} {takes} {lasted}; usual: up to {usual}"
+
+
+def _unjudged(notice: Notice) -> str:
+    """Return since when and why nobody can tell whether the incident goes on; empty where it is known."""
+    unjudged = notice.unjudged
+    if unjudged is None or notice.is_resolved:
+        return ""
+    shares = [one.contribution or 0.0 for one in notice.channels]
+    blamed = [
+        one.name for one, share in zip(notice.channels, shares, strict=True) if 2 * share >= max(shares)
+    ]
+    return unjudged_words(unjudged.why, time_text(unjudged.since), unjudged.mode, blamed)
 
 
 def _time_span(seconds: float) -> str:

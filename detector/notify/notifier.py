@@ -184,6 +184,8 @@ class Notifier:
         section = self._section
         if notice.is_resolved and not section.send_resolved:
             return None
+        if notice.is_update and section.kind != "alertmanager":
+            return None
         return notice if notice.matches(section.series, section.min_severity) else None
 
     def _deliver(self) -> None:

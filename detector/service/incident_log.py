@@ -38,6 +38,8 @@ def log_incident(event: IncidentEvent) -> None:
     more: dict[str, object] = {}
     if event.kind == "lasting":
         more["remedy"] = f"decide: streamgauge accept (or reject) {incident.id} --config FILE"
+    if incident.unjudged is not None and event.kind == "unjudged":
+        more["since"], more["why"] = iso(incident.unjudged.since_ns), incident.unjudged.why
     if event.kind in ("accepted", "rejected") and incident.decision is not None:
         more = _decided(incident.decision)
     logs.event(
@@ -97,4 +99,4 @@ def log_group(event: GroupEvent) -> None:
 
 
 def _level(kind: str) -> int:
-    return logging.INFO if kind in ("resolved", "accepted", "rejected") else logging.WARNING
+    return logging.INFO if kind in ("resolved", "accepted", "rejected", "judged") else logging.WARNING

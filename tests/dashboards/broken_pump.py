@@ -15,6 +15,7 @@ from connectors.parquet.writer import TableWriter
 from connectors.records import Message
 from connectors.wide_json.encoder import encode
 from trainer import fit
+from trainer.config import ModelOptions, ModeOptions, TrainConfig
 from trainer.demo.plant import CHANNELS, Fault, Plant, history_columns
 
 HOUR_NS = 3_600_000_000_000
@@ -24,7 +25,7 @@ HEALTHY = Plant(num_pumps=4)
 
 
 def train(directory: Path) -> Path:
-    """A linear model of the healthy past; its registry entry."""
+    """A linear model of the healthy past, with a mode that always holds; its registry entry."""
     end_ns = _present_ns()
     for name, columns in history_columns(HEALTHY, end_ns - HISTORY_HOURS * HOUR_NS, end_ns):
         columns.pop("label")
@@ -32,7 +33,11 @@ def train(directory: Path) -> Path:
         path.parent.mkdir(exist_ok=True)
         with TableWriter(path, {}) as writer:
             writer.write({"series": [name] * len(columns["timestamp"]), **columns})
-    fit(directory / "history", model="linear", window=16, out=directory / "models" / "plant")
+    config = TrainConfig(
+        model=ModelOptions(family="linear", window=16),
+        modes=(ModeOptions(name="pumping", when={"flow": (0.0, None)}),),
+    )
+    fit(directory / "history", config=config, out=directory / "models" / "plant")
     return directory / "models" / "plant"
 
 

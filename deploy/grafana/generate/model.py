@@ -16,7 +16,7 @@ def board() -> str:
     """Return the dashboard as JSON."""
     words = "Which model is in use, and have errors changed since its calibration?"
     model = new(MODEL, "Streamgauge / Model", words).annotation(loads())
-    return json_of(model, [_now(), _drift(), _sense(), _alarms(), _reloads()])
+    return json_of(model, [_now(), _drift(), _sense(), _context(), _alarms(), _reloads()])
 
 
 def _now() -> Section:
@@ -127,6 +127,42 @@ def _sense() -> Section:
         Query(f"min by (instance) ({of('cumulative_channels_ratio')})", "{{instance}}"),
     )
     return Section("Sense", (ratios, deaf, checks, missing, watched))
+
+
+def _context() -> Section:
+    unjudged = 'state=~"transition|idle"'
+    modes = panels.stacked(
+        Face("Series by mode", "Known series by the mode of operation of their newest row."),
+        Query(f"sum by (mode) ({of('series_in_mode')})", "{{mode}}"),
+    )
+    in_modes = panels.bars(
+        Face("Rows by mode", "Rows by their mode of operation, per interval."),
+        Query(f"sum by (mode) ({increase('mode_rows_total')})", "{{mode}}"),
+    )
+    states = panels.bars(
+        Face(
+            "Transitions and idle rows",
+            "Rows between two modes, and rows in whose mode nothing is judged, per interval.",
+        ),
+        Query(f"sum by (state) ({increase('verdicts_total', unjudged)})", "{{state}}"),
+    )
+    rows = panels.bars(
+        Face("Anomalous rows by evidence", "By the kind of evidence that spoke loudest, per interval."),
+        Query(f"sum by (evidence) ({increase('evidence_rows_total')})", "{{evidence}}"),
+    )
+    opened = panels.bars(
+        Face("Alarms by evidence", "Incidents that count for the budget, per interval."),
+        Query(f"sum by (evidence) ({increase('evidence_alarms_total')})", "{{evidence}}"),
+    )
+    by_reason = panels.lines(
+        Face(
+            "Open incidents by reason",
+            "Also how many of them cannot be judged now: no data, or not judged in their mode.",
+        ),
+        Query(f"sum by (reason) ({of('incident_firing')})", "{{reason}}"),
+        Query(f"sum({of('unjudged_incidents')})", "cannot be judged"),
+    )
+    return Section("Context: modes, season and drift", (modes, in_modes, states, rows, opened, by_reason))
 
 
 def _alarms() -> Section:

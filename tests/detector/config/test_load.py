@@ -57,6 +57,20 @@ def test_every_commented_default_of_the_example_can_be_uncommented(tmp_path: Pat
     assert load_config(write(tmp_path, "\n".join(lines)), {}) == load_config(write(tmp_path, GOOD), {})
 
 
+def test_the_dates_in_the_comments_of_the_calendar_are_accepted(tmp_path: Path) -> None:
+    found = re.findall(r"^# (\w+) = \[\]  # .*such as (\[.*\])$", example(), re.MULTILINE)
+    assert {key for key, _ in found} == {"holidays", "saturdays", "workdays"}
+    text = example()
+    for key, dates in found:
+        text = re.sub(rf"^# {key} = \[\]", f"{key} = {dates}", text, flags=re.MULTILINE)
+    text = text.replace("# drift = true", "drift = false").replace(
+        '# on_holidays = "sunday"', 'on_holidays = "muted"'
+    )
+    rules = rules_of(load_config(write(tmp_path, text), {}))
+    assert rules.without == ("drift",)
+    assert dict(rules.special_days) == {"2026-12-25": -1, "2026-12-24": 5, "2026-05-02": 2}
+
+
 def test_every_duration_of_the_example_has_its_unit_and_reads_back() -> None:
     text, num = example(), 0
     for name, section in Config.model_fields.items():

@@ -95,7 +95,8 @@ def test_all_that_is_open_resolves_as_retired_and_its_memory_goes() -> None:
     found = listen(engine, 1_320, NOON, rows((0,), 31, 1))
     opened = {e.incident.id: e.incident for r in found for e in r.incidents if e.kind == "opened"}
     gone = next(result for result in found if result.forgotten)
-    ended = [event for event in gone.incidents if event.incident.series == NAMES[1]]
+    of_it = [event for event in gone.incidents if event.incident.series == NAMES[1]]
+    ended = [event for event in of_it if event.kind != "judged"]  # its last row is judged at last
     assert {event.incident.reason for event in ended} == {"score", "silent"}
     for event in ended:
         assert (event.kind, event.incident.state, event.incident.ending) == (
@@ -188,3 +189,55 @@ def test_other_processes_of_a_long_silence_are_asked_to_save_it() -> None:
         saves += int(changed.urgent.sum())
         engine.save(changed.slot)
     assert 2 * 25 <= saves <= 2 * 34
+
+
+def open_one(engine: Engine, series: tuple[int, ...] = (0, 1)) -> None:
+    """Incidents of these series that only silence can end."""
+    engine.step(rows(series, 0, 30, size=5.0), NOON)
+    assert {one.series for one in engine.open_incidents} == {NAMES[at] for at in series}
+
+
+@pytest.mark.parametrize("after_s", [60, 600])
+def test_an_open_incident_of_a_series_that_falls_silent_says_so_once_and_ends_retired(after_s: int) -> None:
+    engine = engine_of(threshold=1e-6)
+    engine.use_rules(replace(engine.options.rules, unjudged_after_ns=after_s * SECOND))
+    open_one(engine)
+    last_ns = int(engine.latest.timestamp_ns.max())
+    found = [
+        engine.step(rows((0,), 30 + at, 1, size=5.0), NOON + (at + 1) * 30 * SECOND)
+        for at in range((LIMIT // SECOND + 90) // 30)
+    ]
+    told = [(at, one) for at, result in enumerate(found) for one in result.incidents]
+    [(at, unjudged)] = [(at, one) for at, one in told if one.kind == "unjudged"]
+    assert unjudged.incident.series == NAMES[1]
+    assert unjudged.incident.unjudged is not None
+    assert (unjudged.incident.unjudged.why, unjudged.incident.unjudged.since_ns) == ("no_data", last_ns)
+    assert (at + 1) * 30 - 30 <= after_s < (at + 1) * 30
+    assert told[-1][1].incident.ending == "retired"
+    assert engine.open_incidents[0].unjudged is None  # the series that sends is judged
+
+
+def test_what_silence_told_is_saved_and_not_told_again_after_a_restart() -> None:
+    engine = engine_of(threshold=1e-6)
+    open_one(engine, (1,))
+    told = [one for result in listen(engine, 660, NOON) for one in result.incidents]
+    assert [one.kind for one in told] == ["unjudged"]
+    again = engine_of(threshold=1e-6)
+    assert engine.changed().urgent.all()
+    again.restore(engine.save(engine.slots_of([NAMES[1]])), 0, NOON)
+    assert again.open_incidents == engine.open_incidents
+    assert [one for result in listen(again, 480, NOON) for one in result.incidents] == []
+    back = again.step(rows((1,), 30, 40, size=5.0), NOON + 510 * SECOND)
+    assert back.incidents[0].kind == "judged"
+
+
+def test_a_muted_series_and_a_silent_stream_tell_nothing_of_their_incidents() -> None:
+    engine = engine_of(threshold=1e-6, watchdog=WatchdogRules(0, 300 * SECOND))
+    open_one(engine)
+    told = [one for result in listen(engine, 1_200, NOON) for one in result.incidents]
+    assert [(one.kind, one.incident.reason) for one in told] == [("opened", "stream_silent")]
+    muted = engine_of(threshold=1e-6)
+    open_one(muted, (1,))
+    slots = muted.slots_of([NAMES[1]])
+    muted._parts.incidents.mutes.set(int(slots[0]), NOON - SECOND, NOON + LIMIT)
+    assert [one for result in listen(muted, 900, NOON) for one in result.incidents] == []

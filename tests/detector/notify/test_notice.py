@@ -21,6 +21,7 @@ from detector.notify.notice import (
     NoticeChannel,
     NoticeDecision,
     NoticeLearnt,
+    NoticeUnjudged,
     description,
     parse,
     summary,
@@ -303,3 +304,39 @@ def test_many_alerts_go_out_in_requests_of_bounded_size() -> None:
 def test_a_section_never_shows_its_secrets() -> None:
     made = section(bearer_token="hunter2", basic_password=SecretStr("hunter2"))
     assert "hunter2" not in repr(made) + str(made.model_dump()) + str(made.model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("why", "mode", "words"),
+    [
+        ("no_data", None, "no data since 2026-"),
+        ("no_channel", None, "no data of flow since 2026-"),
+        ("mode", "off", ", mode off"),
+        ("warming", None, ", too few values for a window"),
+    ],
+)
+def test_an_incident_that_cannot_be_judged_says_since_when_and_why(
+    why: str, mode: str | None, words: str
+) -> None:
+    opened = notice("opened")
+    assert "no data" not in summary(opened) + description(opened)
+    blind = NoticeUnjudged(opened.start, why, mode)
+    change = msgspec.structs.replace(opened, event="unjudged", unjudged=blind)
+    assert words in summary(change)
+    assert summary(change).startswith(summary(opened))
+    assert "nobody knows whether it goes on, so it stays open" in description(change)
+    over = msgspec.structs.replace(change, event="resolved", state="resolved", ending="retired")
+    assert words not in summary(over) + description(over)
+
+
+def test_people_are_told_once_that_an_incident_cannot_be_judged() -> None:
+    opened = notice("opened")
+    first, later = (NoticeUnjudged(opened.start, "mode", "off", spell) for spell in (1, 2))
+    changes = {
+        "opened": opened,
+        "first": msgspec.structs.replace(opened, event="unjudged", unjudged=first),
+        "worse": msgspec.structs.replace(opened, event="escalated", unjudged=later),
+        "judged": msgspec.structs.replace(opened, event="judged"),
+        "later": msgspec.structs.replace(opened, event="unjudged", unjudged=later),
+    }
+    assert [name for name, one in changes.items() if one.is_update] == ["judged", "later"]
