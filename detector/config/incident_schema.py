@@ -256,6 +256,11 @@ CHANNEL_EXAMPLE = """\
 #
 #[channels."cpu_*"]  # a pattern with * ? [abc], for channels without a table of their own
 #on_lasting = "learn"  # as IT metrics may want"""
+UNITS_EXAMPLE = """\
+# Units of channels, for the sentences about incidents:
+#[units]
+#pressure = "bar"
+#"temp_*" = "C"  # a pattern with * ? [abc]"""
 MAINTENANCE_EXAMPLE = """\
 # Times in which series open no incident; any number of tables, for one time or a recurring one:
 #[[maintenance]]

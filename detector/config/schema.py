@@ -288,6 +288,7 @@ class Config(Section):
     evidence: EvidenceSection = EvidenceSection()
     calendar: CalendarSection = CalendarSection()
     channels: dict[str, ChannelSection] = Field(default_factory=dict)
+    units: dict[str, str] = Field(default_factory=dict)
     maintenance: tuple[MaintenanceSection, ...] = ()
     output: OutputSection = OutputSection()
     delivery: DeliverySection = DeliverySection()

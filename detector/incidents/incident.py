@@ -8,6 +8,8 @@ from typing import Literal
 
 from detector.incidents.decision import Applied, Decision
 from detector.incidents.rules import Suppression
+from detector.incidents.shapes.course import Course
+from detector.incidents.shapes.explanation import Explanation
 from detector.scoring.kinds import Kind as EvidenceKind
 
 Reason = Literal[
@@ -78,6 +80,7 @@ class Incident:
     decision    what was decided about it last
     passage     of the reason `mode`: the change that takes too long
     ending      once resolved: why it ended; `retired` if its series has vanished
+    explanation  of bad rows: what they look like so far
     """
 
     id: str
@@ -101,6 +104,7 @@ class Incident:
     at_start: tuple[ChannelEvidence, ...] = ()
     newest: tuple[ChannelEvidence, ...] = ()
     passage: Passage | None = None
+    explanation: Explanation | None = None
 
     @property
     def is_rejected(self) -> bool:
@@ -145,6 +149,7 @@ class Track:
     missing       the open incidents of its channels that have stopped sending
     stretch       running sums over the rows of the open incident
     pending       decisions about the series that wait for their row, in the order in which they were read
+    course        rows of the open incident and before it
     """
 
     recent: list[tuple[int, bool]] = field(default_factory=list)
@@ -160,6 +165,7 @@ class Track:
     missing: list[Incident] = field(default_factory=list)
     stretch: Stretch | None = None
     pending: list[Decision] = field(default_factory=list)
+    course: Course | None = None
 
     @property
     def open(self) -> tuple[Incident, ...]:

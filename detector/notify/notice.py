@@ -95,6 +95,7 @@ class Notice(msgspec.Struct, frozen=True):
     decision: NoticeDecision | None = None
     newest: tuple[NoticeChannel, ...] = ()
     passage: NoticePassage | None = None
+    sentence: str | None = None
 
     @property
     def is_told(self) -> bool:
@@ -157,12 +158,14 @@ def summary(notice: Notice) -> str:
         return f"{notice.series}: {_learnt(notice)}"
     if notice.is_resolved:
         return f"{notice.series} is back to normal ({notice.severity} since {time_text(notice.start)})"
-    if notice.passage is not None:
+    if notice.passage is not None and not notice.sentence:
         return f"{notice.series}: {_passage(notice, notice.passage)}"
     if notice.waits and notice.channels:
         top = (notice.newest or notice.channels)[0]
         since = f"an incident lasts since {time_text(notice.start)}"
         return f"{notice.series}: {since}: {_channel(notice, top, ' now')}"
+    if notice.sentence:
+        return notice.sentence
     if not notice.channels:
         return f"{notice.series} {_REASONS.get(notice.reason, notice.reason)}"
     if notice.reason in _OF_MODEL:
@@ -177,6 +180,8 @@ def description(notice: Notice) -> str:
     until = f", until {time_text(notice.end)}" if notice.end is not None else ""
     head = f"{notice.severity} incident {notice.id} of {notice.series}"
     lines = [f"{head}: {notice.event}, since {time_text(notice.start)}{until}"]
+    if notice.sentence:
+        lines.append(notice.sentence)
     lines.append(_strength(notice))
     if notice.waits and notice.newest:
         lines += [_channel(notice, channel, " now") for channel in notice.newest]
@@ -306,6 +311,7 @@ def template_values(notice: Notice, labels: dict[str, str], link: str) -> dict[s
         "labels": labels,
         "link": link,
         "summary": summary(notice),
+        "sentence": notice.sentence,
         "description": description(notice),
         "color": "#2eb67d" if notice.is_resolved else "#d00000" if is_critical else "#ecb22e",
         "status": "RESOLVED" if notice.is_resolved else notice.severity.upper(),
