@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from detector.offline.backtest import BacktestOutcome
 
 DONE, FOUND = 0, 3
+_MOST_SENTENCES = 40
 _COLUMNS = ("series", "start", "end", "severity", "reason", "peak score", "channels", "id")
 _BUDGET = ("budgeted_alarms", "realised_to_budgeted")
 
@@ -57,6 +58,8 @@ def backtest(args: argparse.Namespace) -> int:
     Returns the exit code: 3 if there is an incident and --fail-on-incident was given.
     """
     from detector.artifact.registry import open_artifact
+    from detector.config.load import load_config
+    from detector.incidents.sentence import Wording
     from detector.offline.backtest import backtest_parquet
     from detector.offline.decisions_file import read_decisions
 
@@ -64,7 +67,8 @@ def backtest(args: argparse.Namespace) -> int:
     options = _engine_options(args, artifact.spec.channel_names)
     out = Path(args.out) if args.out else None
     decisions = read_decisions(Path(args.decisions)) if args.decisions else []
-    outcome = backtest_parquet(artifact, Path(args.data), options, out, decisions)
+    wording = Wording.of(artifact.spec, load_config(Path(args.config)).units if args.config else None)
+    outcome = backtest_parquet(artifact, Path(args.data), options, out, decisions, wording)
     if args.json:
         print(json.dumps(outcome.as_json()))
     else:
@@ -146,6 +150,9 @@ def _lines(outcome: BacktestOutcome) -> Iterator[str]:
     """Yield the lines below the table."""
     from detector.delivery.messages import iso
 
+    yield from outcome.sentences[:_MOST_SENTENCES]
+    if len(outcome.sentences) > _MOST_SENTENCES:
+        yield f"and {len(outcome.sentences) - _MOST_SENTENCES:,} more incidents"
     yield from outcome.coverage.lines()
     if outcome.common_scale_rows:
         num = outcome.common_scale_rows

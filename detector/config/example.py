@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from detector.config.incident_schema import CHANNEL_EXAMPLE, DRIFT_EXAMPLE, MAINTENANCE_EXAMPLE
+from detector.config.incident_schema import CHANNEL_EXAMPLE, DRIFT_EXAMPLE, MAINTENANCE_EXAMPLE, UNITS_EXAMPLE
 from detector.config.schema import Config
 from detector.config.secrets import refused_in
 from detector.config.tables import PREFIX, fields_of
@@ -20,7 +20,12 @@ _EXAMPLES = {
     ("notify", "kind"): '"alertmanager"',
     ("notify", "url"): '"http://localhost:9093"',
 }
-_TABLES = {"drift": DRIFT_EXAMPLE, "channels": CHANNEL_EXAMPLE, "maintenance": MAINTENANCE_EXAMPLE}
+_TABLES = {
+    "drift": DRIFT_EXAMPLE,
+    "channels": CHANNEL_EXAMPLE,
+    "units": UNITS_EXAMPLE,
+    "maintenance": MAINTENANCE_EXAMPLE,
+}
 """Sections that may have any number of tables, each with its hand-written example."""
 
 

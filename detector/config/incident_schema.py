@@ -313,6 +313,11 @@ DRIFT_EXAMPLE = """\
 #vibration = 7.1  # an upper limit
 #pressure = { lower = 2.0 }  # a lower limit, or both: { lower = 2.0, upper = 9.0 }
 #"temp_*" = 90.0"""
+UNITS_EXAMPLE = """\
+# Units of channels, for the sentences about incidents:
+#[units]
+#pressure = "bar"
+#"temp_*" = "C"  # a pattern with * ? [abc]"""
 MAINTENANCE_EXAMPLE = """\
 # Times in which series open no incident; any number of tables, for one time or a recurring one:
 #[[maintenance]]

@@ -290,6 +290,7 @@ class Config(Section):
     calendar: CalendarSection = CalendarSection()
     drift: DriftSection = DriftSection()
     channels: dict[str, ChannelSection] = Field(default_factory=dict)
+    units: dict[str, str] = Field(default_factory=dict)
     maintenance: tuple[MaintenanceSection, ...] = ()
     output: OutputSection = OutputSection()
     delivery: DeliverySection = DeliverySection()

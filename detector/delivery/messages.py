@@ -7,7 +7,7 @@ rows share a message. Unknown values are null, because JSON has no NaN.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ from detector.calibration.p_values import PValues
 from detector.incidents.decision import Applied, Decision
 from detector.incidents.grouping import IncidentGroup
 from detector.incidents.incident import ChannelEvidence, Incident, IncidentEvent, Unjudged, evidence_of
+from detector.incidents.sentence import Wording, sentence
+from detector.incidents.shapes.explanation import Explanation
 from detector.rows.series_arrays import lengths_of, starts_of
 from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts
@@ -59,6 +61,7 @@ class MessageEncoder:
     detail    columns that are published, as in [output] detail
     p_values  of the model, for `detail` "full"; None: they are unknown
     modes     names of its modes of operation, for `detail` "full"; none: it has none
+    wording   units and zone of the sentences about incidents
     """
 
     topics: Topics
@@ -69,6 +72,7 @@ class MessageEncoder:
     detail: Literal["scores", "full"] = "scores"
     p_values: PValues | None = None
     modes: tuple[str, ...] = ()
+    wording: Wording = field(default_factory=Wording)
 
     def verdicts(self, verdicts: Verdicts) -> Iterator[Message]:
         """Yield one message for each series, with its rows as columns in order of time."""
@@ -93,7 +97,8 @@ class MessageEncoder:
     def incidents(self, events: tuple[IncidentEvent, ...]) -> Iterator[Message]:
         """Yield one message for each event, with the incident as it was then."""
         for event in events:
-            body = {"event": event.kind, "at": iso(event.at_ns), **incident_json(event.incident)}
+            said = {"sentence": sentence(event.incident, event.at_ns, self.wording)}
+            body = {"event": event.kind, "at": iso(event.at_ns), **incident_json(event.incident), **said}
             yield Message(self.topics.alerts, event.incident.series.encode(), orjson.dumps(body))
 
     def decisions(self, decisions: tuple[Applied, ...]) -> Iterator[Message]:
@@ -174,6 +179,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "decision": None if incident.decision is None else applied_json(incident.decision),
         "unjudged": None if incident.unjudged is None else _unjudged_json(incident.unjudged),
         "passage": None if incident.passage is None else _passage_json(incident),
+        "shape": None if incident.explanation is None else _shape_json(incident.explanation),
         "channels": _channels_json(incident.channels),
         "at_start": _channels_json(incident.at_start),
         "newest": _channels_json(incident.newest),
@@ -187,6 +193,17 @@ def _unjudged_json(unjudged: Unjudged) -> dict[str, Any]:
         "why": unjudged.why,
         "mode": unjudged.mode,
         "spell": unjudged.spell,
+    }
+
+
+def _shape_json(found: Explanation) -> dict[str, Any]:
+    """Return the shape of an incident so far, with what else departs or does not."""
+    return {
+        "name": found.shape,
+        "sure": found.sure,
+        "rose_rows": found.rose or None,
+        "also": list(found.also),
+        "as_expected": list(found.usual),
     }
 
 

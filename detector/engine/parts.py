@@ -24,6 +24,7 @@ from detector.engine.values import Counters, EngineOptions, Feedback
 from detector.incidents.incidents import Incidents
 from detector.incidents.passages import Passages
 from detector.incidents.rules import IncidentRules
+from detector.incidents.shapes.knowledge import Knowledge
 from detector.incidents.silence import SilenceWatch
 from detector.rows.clock_rules import News, Turn
 from detector.rows.grid import Grid, GridCounters
@@ -86,6 +87,7 @@ class Parts:
         incidents = Incidents(rules, spec.name, artifact.version, spec.channel_names, spec.band_of, series)
         modes = () if spec.modes is None else spec.modes.names
         incidents.know_passages(Passages(spec.modes, spec.interval_of).of, modes)
+        incidents.explain_by(Knowledge(spec.channel_names, spec.band_of, spec))
         window_scorer = WindowScorer(artifact, options.device, options.threads)
         parts = cls(
             artifact=artifact,

@@ -122,11 +122,16 @@ class SeriesState:
         )
 
     def track_for(self, channels: Sequence[str]) -> Track | None:
-        """Return what is kept of the incidents, with the running sums of other channels."""
+        """Return what is kept of the incidents, with the running sums of other channels.
+
+        The course of an incident has a fixed number of channels, so it ends with them.
+        """
         track = self.track
-        if track is None or track.stretch is None or tuple(channels) == self.origin.channels:
+        if track is None or tuple(channels) == self.origin.channels:
             return track
-        return replace(track, stretch=stretch_for(track.stretch, self.origin.channels, channels))
+        old = track.stretch
+        stretch = None if old is None else stretch_for(old, self.origin.channels, channels)
+        return replace(track, stretch=stretch, course=None)
 
     def _values_for(self, channels: Sequence[str], values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the columns of `channels`, float64 [n, len(channels)]; NaN where there is none."""

@@ -6,7 +6,7 @@ import html
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from detector.http.budget_section import budget_html, budget_json
 from detector.http.judged_section import judged_html, judged_json, some_of
 from detector.incidents.incident import Incident
 from detector.incidents.lasting import blamed
+from detector.incidents.sentence import Wording, sentence
 from detector.incidents.unjudged import unjudged_words
 from detector.metrics.recorder import Metrics
 from detector.metrics.series_gauges import firing
@@ -53,9 +54,10 @@ th, td {{ text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px sol
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Returns the page and the JSON, from the snapshot of the metrics."""
+    """Returns the page and the JSON, from the snapshot of the metrics; `units` of channels for sentences."""
 
     metrics: Metrics
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def spec(self) -> Spec:
@@ -97,10 +99,19 @@ class Status:
             "open_incidents": dict(snapshot.open_by_severity),
             "lasting_incidents": snapshot.num_lasting,
             "muted_series": int(np.count_nonzero(latest.muted)),
-            "firing": [_firing(incident) for incident in firing(snapshot.open_incidents, _WORST)],
+            "firing": [
+                _firing(incident, self._sentence(incident, latest))
+                for incident in firing(snapshot.open_incidents, _WORST)
+            ],
             "series": {state.label: num for state, num in zip(State, counts, strict=True)},
             "worst": [_series(self.spec, latest, at) for at in order.tolist()],
         }
+
+    def _sentence(self, incident: Incident, latest: Latest) -> str:
+        """Return what is wrong, until the newest row of the series."""
+        known = incident.series in latest.names
+        at_ns = int(latest.timestamp_ns[latest.names.index(incident.series)]) if known else incident.opened_ns
+        return sentence(incident, at_ns, Wording.of(self.spec, self.units))
 
     def page(self) -> str:
         """Return the page as HTML. Names from outside are escaped."""
@@ -236,9 +247,10 @@ def _kafka(status: Mapping[str, Any]) -> str:
     )
 
 
-def _firing(incident: Incident) -> dict[str, Any]:
+def _firing(incident: Incident, said: str = "") -> dict[str, Any]:
     unjudged = incident.unjudged
     return {
+        "sentence": said,
         "id": incident.id,
         "series": incident.series,
         "severity": incident.severity,
@@ -277,6 +289,7 @@ def _incidents(firing: Sequence[Mapping[str, Any]]) -> str:
         f"<td>{np.datetime64(one['start_ms'], 'ms')}<td>{one['id']}"
         f"{' <span class=warn>lasts</span>' if one['lasting_since_ms'] is not None else ''}"
         f"{_unjudged(one)}</tr>"
+        f"<tr><td colspan=7 class=sub>{html.escape(one['sentence'])}</tr>"
         for one in firing
     )
     head = "<tr><th>series<th>severity<th>reason<th>channel<th>peak score<th>since<th>id</tr>"

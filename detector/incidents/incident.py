@@ -8,6 +8,8 @@ from typing import Literal
 
 from detector.incidents.decision import Applied, Decision
 from detector.incidents.rules import Suppression
+from detector.incidents.shapes.course import Course
+from detector.incidents.shapes.explanation import Explanation
 from detector.scoring.context.trend import Trend
 from detector.scoring.kinds import Kind as EvidenceKind
 
@@ -100,6 +102,7 @@ class Incident:
     passage     of the reason `mode`: the change that takes too long
     ending      once resolved: why it ended; `retired` if its series has vanished
     unjudged    since when its evidence cannot be judged; None while it is judged
+    explanation  of bad rows: what they look like so far
     """
 
     id: str
@@ -124,6 +127,7 @@ class Incident:
     newest: tuple[ChannelEvidence, ...] = ()
     passage: Passage | None = None
     unjudged: Unjudged | None = None
+    explanation: Explanation | None = None
 
     @property
     def is_rejected(self) -> bool:
@@ -180,6 +184,7 @@ class Track:
     pending       decisions about the series that wait for their row, in the order in which they were read
     judged_ns     the last row at which the open incident was judged; unjudged_rows: its rows since then
     spells        how often the open incident could not be judged for long
+    course        rows of the open incident and before it
     """
 
     recent: list[tuple[int, bool]] = field(default_factory=list)
@@ -198,6 +203,7 @@ class Track:
     judged_ns: int = 0
     unjudged_rows: int = 0
     spells: int = 0
+    course: Course | None = None
 
     @property
     def open(self) -> tuple[Incident, ...]:

@@ -14,6 +14,8 @@ from detector.incidents.incident import Incident, IncidentEvent, Passage, Track
 from detector.incidents.lifecycle import Lifecycle, ScoredBy
 from detector.incidents.missing import follow_missing
 from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
+from detector.incidents.shapes.explainer import Explainer
+from detector.incidents.shapes.knowledge import Knowledge
 from detector.rows.series_arrays import SeriesArray, SeriesIndex, lengths_of, starts_of
 from detector.scoring.verdicts import Verdicts
 
@@ -50,6 +52,7 @@ class Incidents:
         self._inherited: set[str] = set()
         self._row_filter = RowFilter(rules, channels, self.suppressed)
         self._lifecycle = Lifecycle(rules, self.scored_by, self.suppressed)
+        self._explainer = Explainer(Knowledge(channels, band_of))
 
     @property
     def open(self) -> tuple[Incident, ...]:
@@ -82,6 +85,10 @@ class Incidents:
         """
         self.scored_by = replace(self.scored_by, passage_of=passage_of, modes=modes)
         self._lifecycle = replace(self._lifecycle, scored_by=self.scored_by)
+
+    def explain_by(self, knowledge: Knowledge) -> None:
+        """Take what explanations of incidents may know of the model."""
+        self._explainer.knowledge = knowledge
 
     def update(self, verdicts: Verdicts) -> tuple[IncidentEvent, ...]:
         """Take the next final verdicts, sorted by series and time; return what changed, in their order."""
@@ -134,6 +141,7 @@ class Incidents:
             self._tracks.pop(name, None)
             self._inherited.discard(name)
         self._row_filter.drop(slots)
+        self._explainer.drop(slots)
 
     @property
     def rules(self) -> IncidentRules:
@@ -147,7 +155,7 @@ class Incidents:
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that verdicts change; `mutes` has those that people change."""
-        return self._row_filter.arrays()
+        return [*self._row_filter.arrays(), *self._explainer.arrays()]
 
     def take_suppressed(self) -> dict[Suppression, int]:
         """Return how many bad rows each rule suppressed since the last call, and count from zero again."""
@@ -157,11 +165,20 @@ class Incidents:
 
     def _update(self, verdicts: Verdicts, unchanged: Collection[str]) -> tuple[IncidentEvent, ...]:
         """Update every series except those in `unchanged`."""
-        rows = self._row_filter.apply(verdicts, self._series.of(verdicts.names))
+        slots = self._series.of(verdicts.names)
+        rows = self._row_filter.apply(verdicts, slots)
+        events = self._follow_all(verdicts, rows, unchanged)
+        self._explainer.remember(slots[verdicts.series], verdicts, rows.known)
+        return tuple(events)
+
+    def _follow_all(
+        self, verdicts: Verdicts, rows: FilteredRows, unchanged: Collection[str]
+    ) -> list[IncidentEvent]:
+        """Update every series that is bad or was so recently, except those in `unchanged`."""
         is_loud = rows.bad | verdicts.missing.any(axis=1)
-        if not is_loud.any() and not self._tracks:
-            return ()
         events: list[IncidentEvent] = []
+        if not is_loud.any() and not self._tracks:
+            return events
         starts = starts_of(verdicts.series)
         ends = starts + lengths_of(starts, len(verdicts))
         loud_series = np.logical_or.reduceat(is_loud, starts) if len(starts) else is_loud
@@ -174,13 +191,17 @@ class Incidents:
             known = verdicts.timestamp_ns[start:end][rows.known[start:end]]
             if self._lifecycle.is_over(track, int(known[-1]) if len(known) else 0):
                 del self._tracks[series]
-        return tuple(events)
+        return events
 
     def _follow(
         self, track: Track, verdicts: Verdicts, rows: FilteredRows, span: range
     ) -> list[IncidentEvent]:
         """Update everything that is kept of one series; return what changed, by time."""
         events = self._lifecycle.follow(track, verdicts, rows, span)
+        if events or track.course is not None:
+            known = span.start + np.flatnonzero(rows.known[span.start : span.stop])
+            slot = int(self._series.of([verdicts.names[verdicts.series[span.start]]])[0])
+            events = self._explainer.explain(track, events, slot, verdicts, known)
         if track.missing or verdicts.missing[span.start : span.stop].any():
             events += follow_missing(track, verdicts, span, self._lifecycle, rows)
             events.sort(key=lambda event: event.at_ns)

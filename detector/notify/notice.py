@@ -120,6 +120,7 @@ class Notice(msgspec.Struct, frozen=True):
     newest: tuple[NoticeChannel, ...] = ()
     passage: NoticePassage | None = None
     unjudged: NoticeUnjudged | None = None
+    sentence: str | None = None
 
     @property
     def is_told(self) -> bool:
@@ -195,12 +196,14 @@ def _fault(notice: Notice) -> str:
         return f"{notice.series}: {_learnt(notice)}"
     if notice.is_resolved:
         return f"{notice.series} is back to normal ({notice.severity} since {time_text(notice.start)})"
-    if notice.passage is not None:
+    if notice.passage is not None and not notice.sentence:
         return f"{notice.series}: {_passage(notice, notice.passage)}"
     if notice.waits and notice.channels:
         top = (notice.newest or notice.channels)[0]
         since = f"an incident lasts since {time_text(notice.start)}"
         return f"{notice.series}: {since}: {_channel(notice, top, ' now')}"
+    if notice.sentence:
+        return notice.sentence
     if not notice.channels:
         return f"{notice.series} {_REASONS.get(notice.reason, notice.reason)}"
     if notice.reason in _OF_MODEL:
@@ -215,6 +218,8 @@ def description(notice: Notice) -> str:
     until = f", until {time_text(notice.end)}" if notice.end is not None else ""
     head = f"{notice.severity} incident {notice.id} of {notice.series}"
     lines = [f"{head}: {notice.event}, since {time_text(notice.start)}{until}"]
+    if notice.sentence:
+        lines.append(notice.sentence)
     lines.append(_strength(notice))
     unknown = _unjudged(notice)
     lines += [f"{unknown}: nobody knows whether it goes on, so it stays open"] if unknown else []
@@ -358,6 +363,7 @@ def template_values(notice: Notice, labels: dict[str, str], link: str) -> dict[s
         "labels": labels,
         "link": link,
         "summary": summary(notice),
+        "sentence": notice.sentence,
         "description": description(notice),
         "color": "#2eb67d" if notice.is_resolved else "#d00000" if is_critical else "#ecb22e",
         "status": "RESOLVED" if notice.is_resolved else notice.severity.upper(),

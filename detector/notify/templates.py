@@ -18,7 +18,8 @@ DEFAULT: Json = {
     name: f"${name}"
     for name in (
         *("event", "state", "id", "key", "series", "channel", "severity", "reason", "model", "version"),
-        *("start", "at", "end", "peak_score", "channels", "labels", "link", "summary", "description"),
+        *("start", "at", "end", "peak_score", "channels", "labels", "link"),
+        *("summary", "sentence", "description"),
     )
 }
 

@@ -26,6 +26,7 @@ from detector.incidents.decision import Decision
 from detector.incidents.grouping import IncidentGroup, group_all
 from detector.incidents.incident import Incident
 from detector.incidents.rules import Suppression
+from detector.incidents.sentence import Wording, sentence
 from detector.offline.measuring.backtest_measures import LabelledSeries, labelled_series, measures_of
 from detector.offline.measuring.coverage import Coverage
 from detector.scoring.kinds import Kind
@@ -62,6 +63,7 @@ class BacktestOutcome:
     suppressed  bad rows that opened no incident, by the rule that suppressed them
     common_scale_rows  rows of series that the model does not know, while it has own scales of others
     cumulative_channels  in how many channels small departures added up at the end, and how many there are
+    sentences  what is wrong, one for each incident
     """
 
     rows: int
@@ -72,11 +74,16 @@ class BacktestOutcome:
     suppressed: dict[Suppression, int] = field(default_factory=dict)
     common_scale_rows: int = 0
     cumulative_channels: tuple[int, int] = (0, 0)
+    sentences: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values, None where a measure is unknown."""
         measures = {name: None if value != value else value for name, value in self.measures.items()}
-        incidents = [incident_json(incident) for incident in self.incidents]
+        said = self.sentences or (None,) * len(self.incidents)
+        incidents = [
+            incident_json(incident) | {"sentence": one}
+            for incident, one in zip(self.incidents, said, strict=True)
+        ]
         found = {"rows": self.rows, "incidents": incidents, "measures": measures}
         found["coverage"] = self.coverage.as_json()
         return found | {
@@ -136,6 +143,7 @@ def backtest_parquet(
     options: EngineOptions,
     out: Path | None = None,
     decisions: Sequence[Decision] = (),
+    wording: Wording | None = None,
 ) -> BacktestOutcome:
     """Replay Parquet through the engine.
 
@@ -145,6 +153,7 @@ def backtest_parquet(
         options: incident rules, lateness and threads of the engine.
         out: directory for scores.parquet (`verdict_columns`) and incidents.json; None: write nothing.
         decisions: what people decided; each takes effect at the first row of its series from its time on.
+        wording: units and zone of the sentences; None: the zone of the model.
 
     Raises:
         ParquetError, DetectorError: the message names the file and what is wrong with it.
@@ -168,10 +177,17 @@ def backtest_parquet(
         counters.suppressed,
         counters.common_scale_rows,
         engine.cumulative_channels,
+        _sentences(report, wording or Wording.of(artifact.spec)),
     )
     if out is not None:
         _write_json(outcome, out)
     return outcome
+
+
+def _sentences(report: Report, wording: Wording) -> tuple[str, ...]:
+    """Return what is wrong, for each incident; open ones last until the last row of the replay."""
+    end_ns = max((int(one.timestamp_ns.max()) for one in report.verdicts), default=0)
+    return tuple(sentence(one, end_ns, wording) for one in report.incidents)
 
 
 def labels_of_dataset(dataset: Dataset) -> dict[str, LabelledSeries] | None:

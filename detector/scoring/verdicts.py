@@ -65,7 +65,8 @@ class Verdicts:
     state         uint8 [n], a `State`
     actual        float64 [n, channels], physical units, NaN where none came
     expected      float64 [n, channels], the model's reconstruction in physical units, NaN where unknown
-    contribution  float32 [n, channels], each channel's share of the error; sums to 1; NaN where unknown
+    contribution  float32 [n, channels], each channel's share of the error; sums to 1, so that contribution *
+                  score sums to the score; NaN where unknown
     threshold     float64 [n], the page level: the score from which the row counts for incidents; at least 1
     missing       bool [n, channels], the channel has stopped sending while others of the series go on
     paged         bool [n], the row counts for incidents: its score is above `threshold`, or `cumulative` is

@@ -34,6 +34,7 @@ from detector.delivery.sink import MessageSink
 from detector.engine.engine import Engine
 from detector.engine.loop import Turn, run
 from detector.incidents.rules import IncidentRules
+from detector.incidents.sentence import Wording
 from detector.metrics.recorder import Metrics
 from detector.notify.notifiers import Notifiers
 from detector.service import systemd
@@ -113,7 +114,7 @@ class Daemon:
         self._rights = MissingRights(clients.source)
         self._metrics = self._make_metrics(clients, model_reloads, config_reloads)
         self._observer = TurnObserver(self._metrics)
-        server = open_server(config.http, Routes(self._metrics, self._observer))
+        server = open_server(config.http, Routes(self._metrics, self._observer, config.units))
         resources.enter_context(closing(server))
         port = urlsplit(server.address).port or 0
         on_transaction = self._metrics.transaction
@@ -205,6 +206,7 @@ class Daemon:
             config.output.detail,
             PValues.of(artifact),
             () if artifact.spec.modes is None else artifact.spec.modes.names,
+            Wording.of(artifact.spec, config.units),
         )
         if self._recovery is None:
             return MessageSink(encoder, self._guarantee.delivery)

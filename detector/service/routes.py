@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from detector.config.schema import HttpSection
 from detector.errors import ConfigError
@@ -15,10 +16,14 @@ from detector.service.turn_observer import STALLED_SECONDS, TurnObserver
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Answer each path from the newest metrics snapshot. Every method may be called from any thread."""
+    """Answer each path from the newest metrics snapshot. Every method may be called from any thread.
+
+    units  of channels, for the sentences about incidents
+    """
 
     metrics: Metrics
     observer: TurnObserver
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def by_path(self) -> dict[str, Route]:
         """Return path -> the function that answers it."""
@@ -55,10 +60,10 @@ class Routes:
         return Response.text(503, "waiting for partitions")
 
     def _status(self, accept: str) -> Response:
-        return Response.json(Status(self.metrics).json())
+        return Response.json(Status(self.metrics, self.units).json())
 
     def _page(self, accept: str) -> Response:
-        return Response(200, "text/html; charset=utf-8", Status(self.metrics).page().encode())
+        return Response(200, "text/html; charset=utf-8", Status(self.metrics, self.units).page().encode())
 
 
 def open_server(section: HttpSection, routes: Routes) -> HttpServer:

@@ -58,7 +58,7 @@ def accept(parts: Parts, slot: int, applied: Applied) -> tuple[Applied, tuple[In
     applied = replace(applied, learnt=learnt)
     decided = replace(incident, decision=applied)
     over = replace(decided, state="resolved", end_ns=track.last_loud_ns, ending="accepted")
-    track.incident = track.stretch = track.since_ns = None
+    track.incident = track.stretch = track.since_ns = track.course = None
     track.recent.clear()
     at_ns = applied.at_ns
     return applied, (IncidentEvent("accepted", at_ns, decided), IncidentEvent("resolved", at_ns, over))

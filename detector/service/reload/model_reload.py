@@ -18,6 +18,7 @@ from detector.calibration.p_values import PValues
 from detector.delivery.recovery import Recovery
 from detector.delivery.sink import MessageSink
 from detector.engine.engine import Engine, StepResult
+from detector.incidents.sentence import Wording
 from detector.service.reload.model_watcher import ModelWatcher
 from detector.service.reload.reload_counts import ReloadCounts
 
@@ -112,6 +113,7 @@ class ModelReloader:
             version=artifact.version,
             channels=artifact.spec.channel_names,
             p_values=PValues.of(artifact),
+            wording=Wording.of(artifact.spec, running.sink.encoder.wording.units),
         )
         self._counts.add("loaded")
         logs.event(

@@ -15,6 +15,7 @@ from detector.config.example import example
 from detector.config.incident_schema import (
     CHANNEL_EXAMPLE,
     MAINTENANCE_EXAMPLE,
+    UNITS_EXAMPLE,
     ChannelSection,
     MaintenanceSection,
 )
@@ -295,10 +296,11 @@ def test_without_rules_of_the_file_the_engine_has_the_plain_ones(tmp_path: Path)
 
 
 def test_the_example_of_channels_and_maintenance_is_valid_once_uncommented(tmp_path: Path) -> None:
-    blocks = "\n".join((CHANNEL_EXAMPLE, MAINTENANCE_EXAMPLE)).splitlines()
+    blocks = "\n".join((CHANNEL_EXAMPLE, UNITS_EXAMPLE, MAINTENANCE_EXAMPLE)).splitlines()
     text = "\n".join(line.removeprefix("#") for line in blocks if not line.startswith("# "))
     config = load_config(write(tmp_path, GOOD + text), {})
     assert set(config.channels["pressure"].model_fields_set) == set(ChannelSection.model_fields)
+    assert config.units == {"pressure": "bar", "temp_*": "C"}
     named = {key for section in config.maintenance for key in section.model_fields_set}
     assert named == set(MaintenanceSection.model_fields)
     assert all(line in example() for line in blocks)

@@ -97,6 +97,8 @@ def test_alerts_carry_the_incident_with_evidence_in_physical_units() -> None:
         "name": "flow", "contribution": 0.75, "actual": 9.0, "expected": 1.5, "lower": 1.0, "upper": 2.0,
         "clipped": False, "trend": None,
     }  # fmt: skip
+    assert alert["shape"]["name"] == "unclear"  # one row may be a spike, or the first of many
+    assert alert["sentence"].startswith("a: flow at 9, expected 1 to 2, since 00:00:03 UTC; shape unclear")
 
 
 def test_dead_letters_are_the_original_bytes_with_their_coordinates() -> None:

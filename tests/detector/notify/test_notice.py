@@ -52,7 +52,11 @@ def alerts_of(receiver: Alertmanager, change: Notice) -> list[dict]:
 
 def test_a_message_of_the_alerts_topic_is_put_into_words() -> None:
     opened = notice("opened")
-    assert summary(opened) == "pump-1: flow is 7.764, expected 5.081 to 5.61"
+    said = "pump-1: flow at 7.76, expected 5.08 to 5.61, since 14:13:20 UTC"
+    assert summary(opened) == opened.sentence == said
+    assert said in description(opened)
+    older = msgspec.structs.replace(opened, sentence=None)
+    assert summary(older) == "pump-1: flow is 7.764, expected 5.081 to 5.61"
     assert "highest score since its start: 1.5" in description(opened)
     assert summary(notice("resolved")).startswith("pump-1 is back to normal (warning since 20")
 
@@ -97,7 +101,8 @@ def test_an_accepted_incident_has_what_was_learnt() -> None:
 @pytest.mark.parametrize("waits", [False, True])
 def test_small_departures_are_not_compared_with_the_band_of_a_single_row(waits: bool) -> None:
     value = NoticeChannel("b", 0.9, 6.565, 5.1)
-    change = msgspec.structs.replace(notice("opened"), reason="cumulative", peak_score=0.4, channels=(value,))
+    fields: dict[str, Any] = {"reason": "cumulative", "peak_score": 0.4, "channels": (value,)}
+    change = msgspec.structs.replace(notice("opened"), sentence=None, **fields)
     if waits:
         change = lasting_of(change, event="lasting", newest=(value,))
     now = " now" if waits else ""
@@ -109,7 +114,7 @@ def test_small_departures_are_not_compared_with_the_band_of_a_single_row(waits: 
 
 def test_an_expected_value_that_history_limits_says_so() -> None:
     value = NoticeChannel("b", 0.9, 60.0, 30.0, 28.0, 32.0, clipped=True)
-    change = msgspec.structs.replace(notice("opened"), channels=(value,))
+    change = msgspec.structs.replace(notice("opened"), sentence=None, channels=(value,))
     assert "b is 60, expected 28 to 32, the edge of what history showed" in summary(change)
     known = msgspec.structs.replace(value, clipped=False)
     assert "edge" not in summary(msgspec.structs.replace(change, channels=(known,)))
@@ -138,7 +143,9 @@ def test_the_incident_of_a_forgotten_series_says_how_it_ends(
     ("reason", "words"), [("silent", "sends nothing"), ("stream_silent", "every series")]
 )
 def test_silence_is_put_into_words(reason: str, words: str) -> None:
-    assert words in summary(msgspec.structs.replace(notice("opened"), reason=reason, channels=()))
+    assert words in summary(
+        msgspec.structs.replace(notice("opened"), sentence=None, reason=reason, channels=())
+    )
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"[]", b"{oops", b"\xff", b'{"event": 1}', b"null"])

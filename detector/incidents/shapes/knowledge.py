@@ -1,0 +1,71 @@
+"""What is usual, as far as an explanation needs it: by the description of a model, in physical units.
+
+Letters: n times, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.artifact.spec import Spec
+from detector.scoring.context.profile import Profiles, WeekClock
+
+
+class Knowledge:
+    """What an explanation may take as known. Not thread-safe.
+
+    Args:
+        channels: names of the channels.
+        band_of: returns half the width of each channel's expected range in a series, float64 [C].
+        spec: the model; None: nothing else is known.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[str, ...],
+        band_of: Callable[[str], NDArray[np.float64]],
+        spec: Spec | None = None,
+    ) -> None:
+        self.channels, self.band_of, self._spec = channels, band_of, spec
+
+    def relatives(self, channel: int) -> list[int]:
+        """Return the other channels, those first from which the reference tells most of this one."""
+        others = [at for at in range(len(self.channels)) if at != channel]
+        reference = None if self._spec is None else self._spec.reference
+        if reference is None:
+            return others
+        direct = np.abs(np.array(reference.weights[1 : 1 + len(self.channels)]))[:, channel]
+        return sorted(others, key=lambda at: (-direct[at], at))
+
+    def range_of(self, series: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the range of each channel in the history, float64 [C] each; infinite where unknown."""
+        unknown = np.full(len(self.channels), np.inf)
+        if self._spec is None or self._spec.reference is None:
+            return -unknown, unknown
+        center, scale = self._spec.scales_of(series)
+        reference = self._spec.reference
+        return center + np.array(reference.lowest) * scale, center + np.array(reference.highest) * scale
+
+    def usual_at(self, series: str, when: NDArray[np.int64], channel: int) -> NDArray[np.float64] | None:
+        """Return what a channel usually is at these times, float64 [n]; None where it has no season."""
+        if self._season is None or self._spec is None:
+            return None
+        clock, profiles = self._season
+        center, scale = self._spec.scales_of(series)
+        level, _ = profiles.at(clock.between(when))
+        if np.isnan(level[:, channel]).all():
+            return None
+        found: NDArray[np.float64] = center[channel] + level[:, channel] * scale[channel]
+        return found
+
+    @cached_property
+    def _season(self) -> tuple[WeekClock, Profiles] | None:
+        season = None if self._spec is None else self._spec.season
+        if season is None or not season.profiles:
+            return None
+        clock = WeekClock(season.calendar, season.slot_seconds)
+        return clock, Profiles(season.profiles, season.slots)
