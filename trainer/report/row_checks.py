@@ -45,11 +45,15 @@ def row_findings(profile: Profile) -> Iterator[Finding]:
 
 def _text_columns(profile: Profile) -> Iterator[Finding]:
     table = profile.table
-    numbers = [name for name in table.text_columns if are_numbers_as_text(table.texts(name))]
+    texts = [name for name in table.text_columns if name not in table.faults]
+    numbers = [name for name in texts if are_numbers_as_text(table.texts(name))]
     if numbers:
         example = next(text for text in table.texts(numbers[0]) if text.strip())
         yield Finding("text_numbers", f"numbers as text in {listed(numbers)}, such as {example!r}")
-    left = [name for name in table.kinds if name not in table.channels and name not in numbers]
+    for name, fault in table.faults.items():
+        yield Finding("text_numbers", f"the column {name!r} has numbers but for one cell or more: {fault}")
+    named = {*table.channels, *numbers, *table.faults}
+    left = [name for name in table.kinds if name not in named]
     if left:
         kinds = ", ".join(sorted({table.kinds[name] for name in left}))
         yield Finding("left_out", f"the columns {listed(left)} ({kinds}) are no channels")

@@ -1,0 +1,98 @@
+"""Files of history, Parquet and CSV alike: found in directories, with their schemas, sizes and rows.
+
+Where a table lacks `timestamp` or `series`, the columns that `ColumnNames` names stand for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectors.csv.dialect import is_csv
+from connectors.csv.table import csv_table
+from connectors.errors import ParquetError
+from connectors.names import NAMES, ColumnNames
+
+Batches = Generator[pa.RecordBatch, None, None]
+_HIDDEN = ("_", ".")
+_GZ = ".csv.gz"
+
+
+def find_files(path: Path) -> list[Path]:
+    """Return the files of a path, sorted: Parquet files of a directory, or where it has none, CSV files.
+
+    Hidden files and directories are left out. Raises ParquetError if there is nothing.
+    """
+    if path.is_dir():
+        inside = [file for file in path.rglob("*") if file.name.lower().endswith((".parquet", ".csv", _GZ))]
+        shown = [file for file in sorted(inside) if not _is_hidden(file.relative_to(path))]
+        found = [file for file in shown if file.suffix == ".parquet"] or [*filter(is_csv, shown)]
+        if not found:
+            raise ParquetError(f"{path}: no *.parquet, *.csv or *.csv.gz file in this directory or below it")
+        return found
+    if not path.exists():
+        raise ParquetError(f"{path}: no such file or directory")
+    return [path]
+
+
+def _is_hidden(inside: Path) -> bool:
+    return any(part.startswith(_HIDDEN) for part in inside.parts)
+
+
+def schema_of(file: Path, names: ColumnNames = NAMES) -> pa.Schema:
+    """Read the schema of a file. Raises ParquetError if it is neither readable Parquet nor CSV."""
+    if is_csv(file):
+        return csv_table(file, names).schema
+    try:
+        schema = pq.read_schema(file)
+        _ = schema.names  # raises where one is not UTF-8
+    except PermissionError as error:
+        raise ParquetError(f"{file}: cannot be read: {error.strerror}") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if file.stat().st_size == 0:
+            raise ParquetError(f"{file}: the file is empty (0 bytes), not Parquet") from error
+        reason = str(error).splitlines()[0]
+        raise ParquetError(f"{file}: not a Parquet file, or truncated: {reason}") from error
+    own = _own_names(schema, names)
+    fields = [one.with_name(own.get(one.name, one.name)) for one in schema]
+    return pa.schema(fields, schema.metadata) if own else schema
+
+
+def num_rows_of(file: Path, names: ColumnNames = NAMES) -> int:
+    """Return the number of rows of a file whose schema could be read."""
+    return csv_table(file, names).num_rows if is_csv(file) else pq.read_metadata(file).num_rows
+
+
+def batches_of(file: Path, names: ColumnNames, rows: int, columns: Sequence[str]) -> Batches:
+    """Yield some columns of a file, at most `rows` rows at once, in its order.
+
+    Raises:
+        ParquetError: a CSV file cannot be read.
+        ArrowException, OSError, UnicodeDecodeError: a Parquet file is damaged.
+    """
+    if is_csv(file):
+        yield from csv_table(file, names).batches(rows, columns)
+        return
+    with open_file(file) as parquet:
+        own = _own_names(parquet.schema_arrow, names)
+        theirs = {name: one for one, name in own.items()}
+        for batch in parquet.iter_batches(rows, columns=[theirs.get(name, name) for name in columns]):
+            yield batch.rename_columns([own.get(name, name) for name in batch.schema.names])
+
+
+def open_file(file: Path) -> pq.ParquetFile:
+    """Open a file to be read in pieces: without read-ahead a row group is never in memory as a whole."""
+    return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+
+
+def _own_names(schema: pa.Schema, names: ColumnNames) -> dict[str, str]:
+    """Return the name with which each column of other names is read."""
+    wanted = (("timestamp", names.time), ("series", names.series))
+    return {
+        one: name
+        for name, one in wanted
+        if one is not None and one in schema.names and name not in schema.names
+    }
