@@ -6,6 +6,7 @@ null for a column without values. Times become UTC timestamps.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from connectors.times import EARLIEST_NS, INVALID_NS, iso_time
 _FIRST_CELLS = 100
 _SERIES = "series"
 _MOST_SCANS = 4_096
+_OFFSET = re.compile(r"\d{2}:\d{2}[\d.,:]* ?([+-]\d{2}:?\d{2}|Z|UTC|GMT)$")
 FAULT = b"fault"
 """Key of a field's metadata: why a column that is mostly numbers is text."""
 
@@ -45,6 +47,7 @@ class CsvTable:
     forms     how the numbers of each column are written, None for other columns; by place in the file
     time_at   the place of the column of times
     unit      the unit of epoch numbers; None for texts
+    offset    the offset from UTC that the first time states, such as "+01:00"; None without one
     """
 
     file: Path
@@ -54,6 +57,7 @@ class CsvTable:
     forms: tuple[NumberForm | None, ...]
     time_at: int
     unit: str | None
+    offset: str | None
 
     def batches(self, rows: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield the rows in order, `rows` in each batch but the last. Raises CsvError."""
@@ -124,7 +128,7 @@ def _scanned(file: Path, names: ColumnNames, mtime_ns: int, num_bytes: int) -> C
     kinds = [_field(file, dialect, names, at, tally) for at, tally in enumerate(tallies)]
     kinds[time_at] = pa.field(TIMESTAMP, pa.timestamp("ns", "UTC"))
     forms = tuple(tally.form() for tally in tallies)
-    return CsvTable(file, pa.schema(kinds), num_rows, dialect, forms, time_at, unit)
+    return CsvTable(file, pa.schema(kinds), num_rows, dialect, forms, time_at, unit, _offset(first[time_at]))
 
 
 def _field(file: Path, dialect: Dialect, names: ColumnNames, at: int, tally: ColumnTally) -> pa.Field:
@@ -138,6 +142,11 @@ def _field(file: Path, dialect: Dialect, names: ColumnNames, at: int, tally: Col
     if tally.fault is None:
         return pa.field(name, pa.float64() if tally.form() else pa.string())
     return pa.field(name, pa.string(), metadata={FAULT: _words(file, dialect, tally.fault)})
+
+
+def _offset(stamps: Sequence[str]) -> str | None:
+    found = _OFFSET.search(stamps[0]) if stamps else None
+    return None if found is None else found.group(1)
 
 
 def _words(file: Path, dialect: Dialect, fault: Fault) -> str:

@@ -6,6 +6,7 @@ Where a table lacks `timestamp` or `series`, the columns that `ColumnNames` name
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from connectors.csv.dialect import is_csv
 from connectors.csv.table import csv_table
+from connectors.csv.time_column import TIMESTAMP
 from connectors.errors import ParquetError
 from connectors.names import NAMES, ColumnNames
 
@@ -61,6 +63,41 @@ def schema_of(file: Path, names: ColumnNames = NAMES) -> pa.Schema:
     return pa.schema(fields, schema.metadata) if own else schema
 
 
+@dataclass(frozen=True, slots=True)
+class TimeOrigin:
+    """Where the times of a file come from.
+
+    column   the name of the column in the file
+    form     such as "epoch s", "text" or the type of Parquet
+    zone     the time zone that Parquet states or the offset that the first text has; None without one
+    """
+
+    column: str
+    form: str
+    zone: str | None
+
+
+def time_origin(file: Path, names: ColumnNames = NAMES) -> TimeOrigin:
+    """Return where the times of a file come from. Raises ParquetError if it cannot be read."""
+    if is_csv(file):
+        table = csv_table(file, names)
+        form = "text" if table.unit is None else f"epoch {table.unit}"
+        return TimeOrigin(table.dialect.names[table.time_at], form, table.offset)
+    schema = pq.read_schema(file)
+    column = TIMESTAMP if TIMESTAMP in schema.names or names.time is None else names.time
+    kind = schema.field(column).type
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    form = "epoch ms" if is_number else "text" if pa.types.is_string(kind) else str(kind)
+    return TimeOrigin(column, form, kind.tz if pa.types.is_timestamp(kind) else None)
+
+
+def times_without_name(file: Path) -> list[str]:
+    """Return the columns of a Parquet file without `timestamp` that have times by their type."""
+    schema = pa.schema([]) if is_csv(file) else schema_of(file)
+    has_name = TIMESTAMP in schema.names
+    return [one.name for one in schema if pa.types.is_timestamp(one.type) and not has_name]
+
+
 def num_rows_of(file: Path, names: ColumnNames = NAMES) -> int:
     """Return the number of rows of a file whose schema could be read."""
     return csv_table(file, names).num_rows if is_csv(file) else pq.read_metadata(file).num_rows
@@ -90,7 +127,7 @@ def open_file(file: Path) -> pq.ParquetFile:
 
 def _own_names(schema: pa.Schema, names: ColumnNames) -> dict[str, str]:
     """Return the name with which each column of other names is read."""
-    wanted = (("timestamp", names.time), ("series", names.series))
+    wanted = ((TIMESTAMP, names.time), ("series", names.series))
     return {
         one: name
         for name, one in wanted
