@@ -52,7 +52,7 @@ def _text_columns(profile: Profile) -> Iterator[Finding]:
         example = next(text for text in table.texts(numbers[0]) if text.strip())
         yield Finding("text_numbers", f"numbers as text in {listed(numbers)}, such as {example!r}")
     for name, fault in table.faults.items():
-        yield Finding("text_numbers", f"the column {name!r} has numbers but for one cell or more: {fault}")
+        yield Finding("text_numbers", f"the column {name!r} has numbers except in one cell or more: {fault}")
     named = {*table.channels, *numbers, *table.faults}
     left = [name for name in table.kinds if name not in named]
     if left:
