@@ -82,6 +82,7 @@ score what arrives through Kafka, alert through Prometheus."""
 FOOTER = f"""\
 first steps:
   streamgauge demo                                    see all of it work, in three minutes
+  streamgauge init history.csv                        look at your own data, write configurations
   streamgauge train history/ --out models/pump        learn from your own history
   streamgauge backtest models/pump history/may.parquet
   streamgauge config init streamgauge.toml            then edit it, and
@@ -108,6 +109,7 @@ class Verb:
 VERBS = (
     Verb("demo", "simulate a plant with faults and watch them being found", "trainer.commands"),
     Verb("train", "train a model on Parquet files, calibrate its threshold, publish it", "trainer.commands"),
+    Verb("init", "look at data or a topic and write configurations", "trainer.setup.command"),
     Verb("check", "report what in Parquet files would make a bad model", "trainer.commands"),
     Verb("run", "run the daemon: score a Kafka topic, alert, serve metrics", "detector.commands.run"),
     Verb("backtest", "replay Parquet files through the daemon's engine", "detector.commands.backtest"),

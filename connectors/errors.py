@@ -2,6 +2,7 @@
 
     ConnectorError
     ├── ParquetError      a file, its schema or its rows cannot be used
+    │   └── CsvError      the same of a CSV file; the message has the line
     ├── CodecError        the codec itself is misconfigured (a bad message is a `Reject`, not an error)
     ├── EndpointError     the URL or the TLS files of a receiver cannot be used
     └── KafkaError        the broker cannot be reached or refuses access
@@ -18,6 +19,10 @@ class ConnectorError(Exception):
 
 class ParquetError(ConnectorError):
     """A Parquet file, its schema or its rows cannot be used; the message names the file."""
+
+
+class CsvError(ParquetError):
+    """A CSV file cannot be read as a table; the message names the file and, where one is known, the line."""
 
 
 class CodecError(ConnectorError):

@@ -7,11 +7,24 @@ quotes, backslashes and control characters.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 RESERVED = ("timestamp", "series", "label", "split")
 """Columns of a table of readings that are no channels."""
 MAX_SERIES_LENGTH = 256
 """In characters. Names of series become labels of metrics and keys of messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnNames:
+    """The names of the columns of times and of series, in a table that lacks `timestamp` or `series`."""
+
+    time: str | None = None
+    series: str | None = None
+
+
+NAMES = ColumnNames()
+"""No other names: a table must have `timestamp`."""
 
 
 def channels_fault(channels: Sequence[str]) -> str | None:

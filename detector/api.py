@@ -15,18 +15,18 @@ from typing import Any, Self
 
 import pandas as pd
 
-from connectors.parquet.dataset import discover
 from connectors.parquet.reader import Chunk
 from connectors.parquet.replay_source import ParquetSource
 from connectors.records import Source
 from detector.artifact.registry import open_artifact
-from detector.artifact.spec import Artifact
+from detector.artifact.spec import Artifact, Spec
 from detector.calibration.p_values import PValues
 from detector.engine.engine import Engine, EngineOptions
 from detector.offline.autoencoder import DEFAULT_ROUNDS
 from detector.offline.backtest import Report, labels_of_dataset, replay, verdict_columns, vus_buffer_of
 from detector.offline.encode import WindowEncoder
 from detector.offline.frames import FrameSource, chunk_of_frame, frame_of_columns, incidents_frame
+from detector.offline.history_files import history_for
 from detector.offline.measuring.backtest_measures import LabelledSeries, labelled_series, measures_of
 from detector.offline.measuring.coverage import Coverage
 from detector.offline.reconstruct import ReconstructOptions, Reconstructor
@@ -94,7 +94,7 @@ def backtest(
         ParquetError, DetectorError: the data cannot be used; the message names what is wrong with it.
     """
     model = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
-    source, labels, vus_buffer = _source_of(data, model.spec.channel_names)
+    source, labels, vus_buffer = _source_of(data, model.spec)
     report = replay(source, Engine(model, options or EngineOptions()))
     incidents = report.incidents
     return BacktestResult(
@@ -197,13 +197,13 @@ class Detector:
 
 
 def _source_of(
-    data: str | Path | pd.DataFrame, channels: tuple[str, ...]
+    data: str | Path | pd.DataFrame, spec: Spec
 ) -> tuple[Source, dict[str, LabelledSeries] | None, int | None]:
     """Return the rows, the labels if there are any, and the buffer of VUS-PR if the files prescribe one."""
     if isinstance(data, pd.DataFrame):
-        chunk = chunk_of_frame(data, channels)
+        chunk = chunk_of_frame(data, spec.channel_names)
         return FrameSource(chunk), _labels_of(chunk), None
-    dataset = discover(data, channels)
+    dataset = history_for(spec, data)
     return ParquetSource(dataset), labels_of_dataset(dataset), vus_buffer_of(dataset)
 
 

@@ -70,8 +70,8 @@ def fit(
     Warnings of the data report are logged.
 
     Args:
-        data: A Parquet file or directory, or a frame with a DatetimeIndex and one column per channel. A
-            column `series` separates several series.
+        data: A Parquet or CSV file or directory, or a frame with a DatetimeIndex and one column per channel.
+            A column `series` separates several series.
         model: "ensemble" (the default), or one family: "linear", "mlp", "deep", "conv", "lstm", "gru" or
             "vae".
         window: Rows that the model sees at once; None: a length that suits the data.
@@ -98,9 +98,10 @@ def fit(
     model_changes = {"family": model, "window": window}
     name = None if out is None or config.name is not None else Path(out).name
     complete = override(config, name, {"model": model_changes, "scoring": {"alarm_budget": alarm_budget}})
-    source = source_of(data, complete.data.channels)
+    source = source_of(data, complete.data.channels, complete.data.names())
     with reporting(f"training {complete.name or complete.model.family}", is_wanted()) as report:
-        for finding in checked(data, complete.data.channels, complete.data.accept).findings:
+        found = checked(data, complete.data.channels, complete.data.accept, names=complete.data.names())
+        for finding in found.findings:
             if finding.severity == "warning":
                 _logger.warning("%s", finding.line())
         artifact = fit_source(source, complete, report)

@@ -151,7 +151,7 @@ def train(args: argparse.Namespace) -> int:
     from trainer.report.report import checked
 
     config = _train_config(args)
-    entry = Path(args.out)
+    entry, data = Path(args.out), config.data
     checkpoints = Checkpoints(entry / ".checkpoint")
     if not args.resume:
         checkpoints.clear()
@@ -159,9 +159,9 @@ def train(args: argparse.Namespace) -> int:
         print(f"nothing to resume in {checkpoints.directory}: starting from the beginning", file=sys.stderr)
     try:
         with reporting(f"training {config.name}") as report:
-            for finding in checked(args.data, config.data.channels, config.data.accept, report).findings:
+            for finding in checked(args.data, data.channels, data.accept, report, data.names()).findings:
                 print(finding.line(), file=sys.stderr)
-            source = source_of(args.data, config.data.channels)
+            source = source_of(args.data, data.channels, data.names())
             artifact = fit_source(source, config, report, checkpoints.directory)
     except KeyboardInterrupt:
         if checkpoints.exists():

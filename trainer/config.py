@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from connectors.names import ColumnNames
 from detector.artifact.modes import OTHER
 from detector.artifact.season import Calendar, Like, calendar_of, check_calendar
 from detector.calibration.alarm_budget import read_budget
@@ -78,6 +79,8 @@ class DataOptions(BaseModel):
     """Choose how history becomes rows.
 
     Attributes:
+        time: Column of the times, in tables without a column `timestamp`; None: found in CSV.
+        series: Column that names the series, in tables without a column `series`.
         interval_seconds: Seconds between two rows; None: the most common step of the data.
         max_gap: Consecutive missing rows that a window may bridge; None: half a window.
         channels: Columns to use; None: all numeric columns.
@@ -93,6 +96,8 @@ class DataOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    time: str | None = None
+    series: str | None = None
     interval_seconds: Annotated[float, Field(gt=0)] | None = None
     max_gap: Annotated[int, Field(ge=0)] | None = None
     channels: tuple[str, ...] | None = None
@@ -116,6 +121,10 @@ class DataOptions(BaseModel):
         return aware
 
     accept: tuple[str, ...] = ()
+
+    def names(self) -> ColumnNames:
+        """Return the names of the columns of times and series."""
+        return ColumnNames(self.time, self.series)
 
 
 class FitOptions(BaseModel):

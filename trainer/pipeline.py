@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from connectors.names import columns_fault, series_fault
+from connectors.names import NAMES, ColumnNames, columns_fault, series_fault
 from connectors.parquet.columns import LABEL
 from connectors.parquet.dataset import Dataset, discover
 from connectors.parquet.reader import Chunk, read_chunks
@@ -76,13 +76,15 @@ class TrainingData:
 
 
 def source_of(
-    data: str | Path | Sequence[str | Path] | pd.DataFrame, channels: tuple[str, ...] | None = None
+    data: str | Path | Sequence[str | Path] | pd.DataFrame,
+    channels: tuple[str, ...] | None = None,
+    names: ColumnNames = NAMES,
 ) -> TrainingData:
-    """Return the rows of Parquet files or of a frame.
+    """Return the rows of files or of a frame.
 
     Args:
-        data: A Parquet file, a directory, a list of them, or a frame with a DatetimeIndex and one column per
-            channel; a column `series` separates several series.
+        data: A Parquet or CSV file, a directory, a list of them, or a frame with a DatetimeIndex and one
+            column per channel; a column `series` separates several series.
         channels: Columns to use; None: all numeric columns.
 
     Raises:
@@ -94,7 +96,7 @@ def source_of(
     paths = [data] if isinstance(data, str | Path) else data
     if not isinstance(paths, list | tuple) or not all(isinstance(path, str | Path) for path in paths):
         raise TrainerError(_wrong_type(data))
-    dataset = discover(data, channels)
+    dataset = discover(data, channels, names)
     return TrainingData(_chunks_of(dataset), dataset.channels, dataset.interval_ns)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connectors.csv.dialect import is_csv
+from connectors.csv.table import FAULT
 from connectors.errors import ParquetError
 from connectors.names import RESERVED
 from connectors.values import Kind
@@ -24,12 +26,14 @@ class Column:
     kind      what all files that have values say it is
     types     the Parquet types, in order of appearance
     present   the files that have values of it
+    fault     the cell that makes a column of a CSV file text, where most are numbers; "" without one
     """
 
     name: str
     kind: Kind
     types: tuple[str, ...]
     present: tuple[Path, ...]
+    fault: str = ""
 
 
 def columns_of(schemas: Mapping[Path, pa.Schema]) -> dict[str, Column]:
@@ -53,6 +57,11 @@ def channels_of(columns: Mapping[str, Column], schemas: Mapping[Path, pa.Schema]
     found = tuple(column.name for column in columns.values() if column.kind == "number")
     if not found:
         file, schema = next(iter(schemas.items()))
+        faults = [column.fault for column in columns.values() if column.fault]
+        if faults:
+            raise ParquetError(
+                f"{faults[0]}; correct or empty this cell: there is no other column of numbers"
+            )
         raise ParquetError(
             f"{file}: no numeric column; a table needs one float or integer column a channel,"
             f" found {schema.names}"
@@ -69,6 +78,10 @@ def check_channels(wanted: Iterable[str], columns: Mapping[str, Column], files: 
             raise ParquetError(f"{place}: no file has the channel {name!r}; there are {sorted(columns)}")
         if column.kind not in ("number", "empty"):
             kinds = " and ".join(column.types)
+            if column.fault:
+                raise ParquetError(
+                    f"{column.fault}: channel {name!r} needs numbers; correct or empty this cell"
+                )
             raise ParquetError(
                 f"{column.present[0]}: channel {name!r} is {kinds}, not a number; write its values as numbers"
             )
@@ -102,6 +115,7 @@ def holds_numbers(schema: pa.Schema, name: str) -> bool:
 
 def _column(name: str, schemas: Mapping[Path, pa.Schema]) -> Column:
     kinds: dict[Kind, Path] = {}
+    fault = ""
     types: dict[str, None] = {}
     present = []
     for file, schema in schemas.items():
@@ -113,9 +127,17 @@ def _column(name: str, schemas: Mapping[Path, pa.Schema]) -> Column:
         kinds.setdefault(kind, file)
         types.setdefault(str(schema.field(name).type))
         present.append(file)
+        fault = fault or _fault(schema.field(name), file)
     if "number" in kinds and len(kinds) > 1:
+        if fault:
+            raise ParquetError(f"{fault}: channel {name!r} is a number elsewhere; correct or empty this cell")
         raise ParquetError(_conflict(name, kinds, schemas))
-    return Column(name, next(iter(kinds), "empty"), tuple(types), tuple(present))
+    return Column(name, next(iter(kinds), "empty"), tuple(types), tuple(present), fault)
+
+
+def _fault(field: pa.Field, file: Path) -> str:
+    what = (field.metadata or {}).get(FAULT)
+    return "" if what is None else f"{file}: {what.decode()}"
 
 
 def _conflict(name: str, kinds: Mapping[Kind, Path], schemas: Mapping[Path, pa.Schema]) -> str:
@@ -129,6 +151,8 @@ def _conflict(name: str, kinds: Mapping[Kind, Path], schemas: Mapping[Path, pa.S
 
 def _is_all_null(file: Path, name: str) -> bool:
     """Return whether the statistics of a file show that a column has no value."""
+    if is_csv(file):
+        return False  # its columns without values have no type
     metadata = pq.read_metadata(file)
     nulls = 0
     for group in range(metadata.num_row_groups):

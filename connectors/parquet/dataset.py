@@ -1,7 +1,7 @@
 """Finds the files of a data set and checks their columns: `timestamp`, `series`, `label`, `split`, channels.
 
-A data set is one file, several files, or a directory of files at any depth. Hive partitions, such as
-`series=pump-7/`, are allowed. The order of files, columns and rows does not matter.
+A data set is one file, several files, or a directory of files at any depth, of Parquet or CSV. Hive
+partitions, such as `series=pump-7/`, are allowed. The order of files, columns and rows does not matter.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from connectors.errors import ParquetError
+from connectors.names import NAMES, ColumnNames
 from connectors.parquet.columns import (
     LABEL,
     SPLIT,
@@ -27,6 +27,7 @@ from connectors.parquet.columns import (
     is_numeric,
     kind_of_type,
 )
+from connectors.parquet.files import find_files, num_rows_of, schema_of
 from connectors.parquet.series_names import hive_series, series_of_files
 
 
@@ -38,6 +39,7 @@ class Dataset:
 
     columns   all columns that are not reserved, by name; those that are no channels are left out
     series    the series of each file, for rows without a `series` column
+    names     what tables without `timestamp` or `series` call them
     """
 
     files: tuple[Path, ...]
@@ -48,6 +50,7 @@ class Dataset:
     has_split: bool
     columns: Mapping[str, Column]
     series: Mapping[Path, str]
+    names: ColumnNames = NAMES
 
     @property
     def interval_ns(self) -> int | None:
@@ -59,27 +62,32 @@ class Dataset:
         return round(seconds * 1e9) if 0 < seconds < 1e9 else None
 
 
-def discover(path: str | Path | Sequence[str | Path], channels: Sequence[str] | None = None) -> Dataset:
+def discover(
+    path: str | Path | Sequence[str | Path],
+    channels: Sequence[str] | None = None,
+    names: ColumnNames = NAMES,
+) -> Dataset:
     """Find and check the files of a data set.
 
     Args:
         path: a file, a directory, or several of either.
         channels: the columns to read; by default all columns of numbers that are not reserved.
+        names: the columns of times and series of a table that lacks `timestamp` or `series`.
 
     Raises:
         ParquetError: a file cannot be used; the message names the file, the field and the remedy.
     """
     paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
-    files = tuple(dict.fromkeys(file for one in paths for file in _find_files(one)))
+    files = tuple(dict.fromkeys(file for one in paths for file in find_files(one)))
     if not files:
-        raise ParquetError("no files given; name a Parquet file or a directory of them")
-    schemas = {file: schema_of(file) for file in files}
+        raise ParquetError("no files given; name a Parquet or CSV file, or a directory of them")
+    schemas = {file: schema_of(file, names) for file in files}
     for file, schema in schemas.items():
         _check_schema(schema, file)
     columns = columns_of(schemas)
     wanted = tuple(channels) if channels is not None else channels_of(columns, schemas)
     check_channels(wanted, columns, files)
-    num_rows = sum(pq.read_metadata(file).num_rows for file in files)
+    num_rows = sum(num_rows_of(file, names) for file in files)
     if num_rows == 0:
         shown = ", ".join(str(one) for one in paths)
         raise ParquetError(f"{shown}: no rows; training and replay need at least one row")
@@ -92,6 +100,7 @@ def discover(path: str | Path | Sequence[str | Path], channels: Sequence[str] | 
         all(SPLIT in schema.names for schema in schemas.values()),
         columns,
         _series_of(schemas, paths),
+        names,
     )
 
 
@@ -140,41 +149,11 @@ def usual_step(steps: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
     return int(steps[np.searchsorted(counts.cumsum(), counts.sum() / 2)])
 
 
-def _find_files(path: Path) -> list[Path]:
-    if path.is_dir():
-        hidden = ("_", ".")
-        files = sorted(
-            file
-            for file in path.rglob("*.parquet")
-            if not any(part.startswith(hidden) for part in file.relative_to(path).parts)
-        )
-        if not files:
-            raise ParquetError(f"{path}: no *.parquet file in this directory or below it")
-        return files
-    if not path.exists():
-        raise ParquetError(f"{path}: no such file or directory")
-    return [path]
-
-
-def schema_of(file: Path) -> pa.Schema:
-    """Read the schema of a file. Raises ParquetError if it is not a readable Parquet file."""
-    try:
-        schema = pq.read_schema(file)
-        _ = schema.names  # raises where one is not UTF-8
-    except PermissionError as error:
-        raise ParquetError(f"{file}: cannot be read: {error.strerror}") from error
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        if file.stat().st_size == 0:
-            raise ParquetError(f"{file}: the file is empty (0 bytes), not Parquet") from error
-        reason = str(error).splitlines()[0]
-        raise ParquetError(f"{file}: not a Parquet file, or truncated: {reason}") from error
-    return schema
-
-
 def _check_schema(schema: pa.Schema, file: Path) -> None:
     if TIMESTAMP not in schema.names:
         raise ParquetError(
-            f"{file}: no `timestamp` column, found {schema.names}; rename the time column to `timestamp`"
+            f"{file}: no `timestamp` column, found {schema.names}; rename the time column to `timestamp`,"
+            " or name it as [data] time in the training configuration"
         )
     twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if twice:
@@ -196,8 +175,3 @@ def _can_be_time(kind: pa.DataType) -> bool:
     types = pa.types
     is_number = types.is_integer(kind) or types.is_floating(kind)
     return types.is_timestamp(kind) or types.is_date(kind) or is_number or kind_of_type(kind) == "text"
-
-
-def open_file(file: Path) -> pq.ParquetFile:
-    """Open a file to be read in pieces: without read-ahead a row group is never in memory as a whole."""
-    return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)

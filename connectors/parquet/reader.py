@@ -1,4 +1,4 @@
-"""Reads Parquet files as columns, one chunk in memory. Nulls and infinite values become NaN."""
+"""Reads Parquet and CSV files as columns, one chunk in memory. Nulls and infinite values become NaN."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from connectors.errors import ParquetError
 from connectors.parquet.columns import LABEL, SERIES, SPLIT, TIMESTAMP, holds_numbers
-from connectors.parquet.dataset import Dataset, open_file, schema_of
+from connectors.parquet.dataset import Dataset
+from connectors.parquet.files import batches_of, schema_of
 from connectors.times import (
     EARLIEST_NS,
     INVALID_NS,
@@ -60,7 +61,7 @@ def read_chunks(dataset: Dataset, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chun
 
 def read_file(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]:
     """Yield the rows of one file of a data set. Raises ParquetError if it is damaged."""
-    schema = schema_of(file)
+    schema = schema_of(file, dataset.names)
     optional = [
         name
         for name, wanted in ((SERIES, True), (LABEL, dataset.has_label), (SPLIT, dataset.has_split))
@@ -68,11 +69,9 @@ def read_file(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]:
     ]
     present = {name for name in dataset.channels if holds_numbers(schema, name)}
     try:
-        with open_file(file) as parquet:
-            columns = [TIMESTAMP, *optional, *present]
-            for batch in parquet.iter_batches(chunk_rows, columns=columns):
-                if batch.num_rows:
-                    yield _chunk(batch, dataset, present, file)
+        for batch in batches_of(file, dataset.names, chunk_rows, [TIMESTAMP, *optional, *present]):
+            if batch.num_rows:
+                yield _chunk(batch, dataset, present, file)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ParquetError(f"{file}: damaged: {str(error).splitlines()[0]}") from error
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from connectors.errors import ParquetError
-from connectors.parquet.dataset import open_file
+from connectors.parquet.files import open_file
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

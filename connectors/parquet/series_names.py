@@ -67,7 +67,7 @@ def hive_series(file: Path) -> str | None:
 def _place(file: Path, root: Path) -> _Place:
     path = file.absolute()
     inside = _without_dates(path.parts[:-1], len(root.parts))
-    if not _has_key(inside) and _PART_FILE.fullmatch(file.stem):
+    if not _has_key(inside) and _PART_FILE.fullmatch(_stem(file)):
         inside = [*_keys_at_the_end(root), *inside]
     named = hive_series(file)
     if named is not None:
@@ -77,13 +77,18 @@ def _place(file: Path, root: Path) -> _Place:
     if is_partitioned:
         own_name = _name_of(root)
         return _Place("/".join(values) or own_name, tuple(inside) or (own_name,))
-    return _Place("/".join([*values, file.stem]), (*inside, file.name))
+    return _Place("/".join([*values, _stem(file)]), (*inside, file.name))
+
+
+def _stem(file: Path) -> str:
+    """Return the name of a file without its ending; that of `pump.csv.gz` is `pump`."""
+    return Path(file.stem).stem if file.name.lower().endswith(".csv.gz") else file.stem
 
 
 def _is_divided_by_time(path: Path, root: Path) -> bool:
     """Whether Hive keys of time hold part files, whose names mean nothing."""
     keys = [part for part in path.relative_to(root).parts[:-1] if _is_key(part)]
-    return bool(keys) and _PART_FILE.fullmatch(path.stem) is not None
+    return bool(keys) and _PART_FILE.fullmatch(_stem(path)) is not None
 
 
 def _name_of(root: Path) -> str:

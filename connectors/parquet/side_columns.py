@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from connectors.errors import ParquetError
-from connectors.parquet.columns import kind_of_type
-from connectors.parquet.dataset import Dataset, open_file, schema_of
+from connectors.parquet.columns import TIMESTAMP, kind_of_type
+from connectors.parquet.dataset import Dataset
+from connectors.parquet.files import batches_of, schema_of
 from connectors.parquet.reader import Chunk, read_file
 
 Codes = dict[str, NDArray[np.int64]]
@@ -23,7 +25,7 @@ def read_with_codes(dataset: Dataset, names: Sequence[str], chunk_rows: int) -> 
     """Yield all rows of a data set with the codes of some columns of text. Raises ParquetError."""
     for file in dataset.files:
         yield from zip(
-            read_file(file, dataset, chunk_rows), _read_codes(file, names, chunk_rows), strict=True
+            read_file(file, dataset, chunk_rows), _read_codes(file, dataset, names, chunk_rows), strict=True
         )
 
 
@@ -31,8 +33,8 @@ def first_texts(dataset: Dataset, name: str, most: int) -> list[str]:
     """Return the first texts of a column from every file, at most `most` of each. Raises ParquetError."""
     found: list[str] = []
     for file in dataset.columns[name].present:
-        with open_file(file) as parquet:
-            batch = next(parquet.iter_batches(most, columns=[name]), None)
+        with closing(batches_of(file, dataset.names, most, [name])) as batches:
+            batch = next(batches, None)
             values = [] if batch is None else batch.column(0).to_pylist()
         found += [str(value) for value in values if value is not None]
     return found
@@ -46,16 +48,15 @@ def code_of(value: object) -> int:
     return zlib.crc32(raw) | len(raw) << 32
 
 
-def _read_codes(file: Path, names: Sequence[str], chunk_rows: int) -> Iterator[Codes]:
-    schema = schema_of(file)
+def _read_codes(file: Path, dataset: Dataset, names: Sequence[str], chunk_rows: int) -> Iterator[Codes]:
+    schema = schema_of(file, dataset.names)
     present = [n for n in names if n in schema.names and kind_of_type(schema.field(n).type) == "text"]
     try:
-        with open_file(file) as parquet:
-            # One column more gives the number of rows where none of these is present.
-            for batch in parquet.iter_batches(chunk_rows, columns=["timestamp", *present]):
-                if batch.num_rows:
-                    absent = np.full(batch.num_rows, -1, np.int64)
-                    yield {n: _codes(batch.column(n)) if n in present else absent for n in names}
+        # One column more gives the number of rows where none of these is present.
+        for batch in batches_of(file, dataset.names, chunk_rows, [TIMESTAMP, *present]):
+            if batch.num_rows:
+                absent = np.full(batch.num_rows, -1, np.int64)
+                yield {n: _codes(batch.column(n)) if n in present else absent for n in names}
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ParquetError(f"{file}: damaged: {str(error).splitlines()[0]}") from error
 

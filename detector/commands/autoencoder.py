@@ -15,6 +15,7 @@ from detector.commands.arguments import add_artifact, add_data, add_examples
 from detector.errors import ConfigError
 
 if TYPE_CHECKING:
+    from detector.artifact.spec import Artifact
     from detector.offline.encode import Encoded
     from detector.offline.reconstruct import Reconstructed
     from detector.offline.reconstruction_error import ReconstructionError
@@ -39,7 +40,7 @@ def encode(args: argparse.Namespace) -> int:
     from detector.offline.encode import encode_parquet
 
     artifact = open_artifact(args.artifact)
-    with progress_bar("encode", _num_rows(args.data, artifact.spec.channel_names)) as advance:
+    with progress_bar("encode", _num_rows(args.data, artifact)) as advance:
         outcome = encode_parquet(artifact, Path(args.data), Path(args.out), args.stride, advance)
     if args.json:
         print(json.dumps(outcome.as_json()))
@@ -67,7 +68,7 @@ def reconstruct(args: argparse.Namespace) -> int:
 
     artifact = open_artifact(args.artifact)
     options = ReconstructOptions(only_gaps=args.only_gaps, rounds=args.rounds)
-    with progress_bar("reconstruct", _num_rows(args.data, artifact.spec.channel_names)) as advance:
+    with progress_bar("reconstruct", _num_rows(args.data, artifact)) as advance:
         outcome = reconstruct_parquet(artifact, Path(args.data), Path(args.out), options, advance)
     if args.json:
         print(json.dumps(outcome.as_json()))
@@ -111,10 +112,10 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="FILE", help="the Parquet file to write")
 
 
-def _num_rows(data: str, channels: tuple[str, ...]) -> int:
-    from connectors.parquet.dataset import discover
+def _num_rows(data: str, artifact: Artifact) -> int:
+    from detector.offline.history_files import history_for
 
-    return discover(Path(data), channels).num_rows
+    return history_for(artifact.spec, Path(data)).num_rows
 
 
 @contextmanager

@@ -35,10 +35,10 @@ def preview_arguments(parser: argparse.ArgumentParser) -> None:
 
 def print_preview(args: argparse.Namespace) -> int:
     """Print what budgets would have raised on --preview. Nothing is published. Returns the exit code."""
-    from connectors.parquet.dataset import discover
     from detector.artifact.registry import open_artifact
     from detector.calibration.alarm_budget import shared_by
     from detector.calibration.feedback import read_feedback
+    from detector.offline.history_files import history_for
     from detector.offline.preview import budgets_like, preview
 
     artifact, history = open_artifact(args.artifact), Path(args.preview)
@@ -48,7 +48,7 @@ def print_preview(args: argparse.Namespace) -> int:
         budgets = budgets_like(shared_by(args.alarm_budget or spec.threshold.alarm_budget, spec.num_series))
     except ValueError as error:
         raise DetectorError(f"--alarm-budget: {error}") from error
-    with progress_bar("preview", discover(history, spec.channel_names).num_rows) as advance:
+    with progress_bar("preview", history_for(spec, history).num_rows) as advance:
         found = preview(artifact, history, budgets, feedback, _options(args, artifact), advance)
     if args.json:
         print(json.dumps(found.as_json()))

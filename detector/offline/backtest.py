@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connectors.parquet.dataset import Dataset, discover
+from connectors.parquet.dataset import Dataset
 from connectors.parquet.reader import read_chunks
 from connectors.parquet.replay_source import ParquetSource
 from connectors.parquet.writer import TableWriter
@@ -27,6 +27,7 @@ from detector.incidents.grouping import IncidentGroup, group_all
 from detector.incidents.incident import Incident
 from detector.incidents.rules import Suppression
 from detector.incidents.sentence import Wording, sentence
+from detector.offline.history_files import history_for
 from detector.offline.measuring.backtest_measures import LabelledSeries, labelled_series, measures_of
 from detector.offline.measuring.coverage import Coverage
 from detector.scoring.kinds import Kind
@@ -158,7 +159,7 @@ def backtest_parquet(
     Raises:
         ParquetError, DetectorError: the message names the file and what is wrong with it.
     """
-    dataset = discover(data, artifact.spec.channel_names)
+    dataset = history_for(artifact.spec, data)
     engine = Engine(artifact, options)
     engine.decide(list(enumerate(decisions)))
     report = _replayed(dataset, engine, out)

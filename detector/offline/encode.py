@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connectors.parquet.dataset import discover
 from connectors.records import Source
 from detector.artifact.spec import Artifact
 from detector.errors import DetectorError
 from detector.offline.aligned_rows import Alignment, OnRows, ignore_progress
 from detector.offline.autoencoder import DEFAULT_ROUNDS, Coder, WindowReader
+from detector.offline.history_files import history_for
 from detector.offline.output_files import Columns, write_converted
 from detector.offline.reconstruction_error import ReconstructionError
 from detector.rows.series_arrays import SeriesArray
@@ -166,7 +166,7 @@ def encode_parquet(
         ParquetError, DetectorError: the message names the file and what is wrong with it.
     """
     encoder = WindowEncoder(artifact, stride)
-    dataset = discover(data, artifact.spec.channel_names)
+    dataset = history_for(artifact.spec, data)
     write_converted(dataset, out, lambda source: encoder.encode(source, on_rows))
     input_bytes = sum(file.stat().st_size for file in dataset.files)
     return replace(encoder.outcome(), input_bytes=input_bytes, output_bytes=out.stat().st_size)

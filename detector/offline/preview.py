@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from connectors.parquet.dataset import discover
 from connectors.parquet.replay_source import ParquetSource
 from connectors.records import Batch, Readings
 from detector.artifact.spec import Artifact
@@ -25,6 +24,7 @@ from detector.engine.engine import Engine, EngineOptions
 from detector.incidents.incident import MODEL_REASONS, Incident
 from detector.offline.aligned_rows import OnRows, ignore_progress
 from detector.offline.backtest import ReplaySink, Report
+from detector.offline.history_files import history_for
 
 RATES = ("1/quarter", "1/month", "1/week", "3/week", "1/day")
 _WEEK_SECONDS = 604_800
@@ -122,7 +122,7 @@ def preview(
         ValueError: a budget cannot be read.
     """
     models = [recalibrated(artifact, budget, tuple(feedback)) for budget in budgets]
-    reports = _replayed(ParquetSource(discover(data, artifact.spec.channel_names)), models, options, on_rows)
+    reports = _replayed(ParquetSource(history_for(artifact.spec, data)), models, options, on_rows)
     raised = tuple(
         Raised(budget, model.spec.threshold.value, report.incidents)
         for budget, model, report in zip(budgets, models, reports, strict=True)

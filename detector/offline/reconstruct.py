@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from connectors.parquet.dataset import discover
 from connectors.records import Source
 from detector.artifact.spec import Artifact
 from detector.errors import DetectorError
 from detector.offline.aligned_rows import Alignment, OnRows, ignore_progress
 from detector.offline.autoencoder import DEFAULT_ROUNDS, Coder, WindowReader
+from detector.offline.history_files import history_for
 from detector.offline.output_files import Columns, write_converted
 from detector.offline.reconstruction_error import ReconstructionError
 from detector.rows.windows import NewRows
@@ -163,6 +163,6 @@ def reconstruct_parquet(
         ParquetError, DetectorError: the message names the file and what is wrong with it.
     """
     reconstructor = Reconstructor(artifact, options)
-    dataset = discover(data, artifact.spec.channel_names)
+    dataset = history_for(artifact.spec, data)
     write_converted(dataset, out, lambda source: reconstructor.reconstruct(source, on_rows))
     return reconstructor.outcome()

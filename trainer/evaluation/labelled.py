@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from connectors.errors import ParquetError
 from connectors.parquet.dataset import Dataset, discover, infer_interval
+from connectors.parquet.files import find_files as files_below
 from connectors.parquet.reader import Chunk, read_chunks
 from detector.offline.measuring.measures import autocorrelation_period
 from trainer.errors import TooLittleDataError, TrainerError
@@ -49,32 +51,22 @@ class Labelled:
 
 
 def find_files(directory: Path) -> list[Path]:
-    """Return the Parquet files at or below `directory` without hidden ones; raise TrainerError for none."""
+    """Return the files at or below `directory` without hidden ones; raise TrainerError for none."""
     if not directory.exists():
         raise TrainerError(f"{directory}: no such file or directory")
     if not directory.is_dir():
         return [directory]
-    found = [path.relative_to(directory) for path in sorted(directory.rglob("*.parquet"))]
-    visible = [path for path in found if not any(part.startswith((".", "_")) for part in path.parts)]
-    if not visible:
-        raise TrainerError(f"{directory}: {_nothing_found(directory)}")
-    return [directory / path for path in visible]
-
-
-def _nothing_found(directory: Path) -> str:
-    """Explain why there is nothing to evaluate in a directory without Parquet files."""
-    num_csv = sum(1 for _ in directory.rglob("*.csv"))
-    if not num_csv:
-        return "no *.parquet file in this directory or below it"
-    files = "1 CSV file" if num_csv == 1 else f"{num_csv} CSV files"
-    return f"found {files} and no Parquet file; convert with pandas: read_csv(...).to_parquet(...)"
+    try:
+        return files_below(directory)
+    except ParquetError as error:
+        raise TrainerError(str(error)) from error
 
 
 def read_labelled(path: Path, train_rows: int | None) -> Labelled:
     """Read a file with its labels.
 
     Args:
-        path: A Parquet file of one series.
+        path: A Parquet or CSV file of one series.
         train_rows: Fit on the first so many rows; None: on the rows with `split = train`.
 
     Raises:

@@ -117,21 +117,32 @@ def _far(profile: Profile) -> Iterator[Finding]:
             yield Finding(kind, f"far from all other values: {listed(places)}")
 
 
-def _by_channel(profile: Profile) -> Iterator[Finding]:
+def channels_by_kind(profile: Profile) -> dict[str, list[str]]:
+    """Return the channels without values, of one value, that only rise, and with infinite values."""
     tally, order, channels = profile.tally, profile.order, profile.table.channels
     known = tally.known[order].sum(axis=0)
     rises, falls = tally.rises[order].sum(axis=0), tally.falls[order].sum(axis=0)
     constant = ((rises + falls) == 0) & (known > 1)
     counter = (rises >= _RISING_STEPS) & (falls <= 0.01 * rises) & (rises + falls >= 0.3 * known)
-    infinite = tally.infinite > 0
-    for kind, is_found, words in (
-        ("no_values", known == 0, "no value in"),
-        ("constant", constant, "one value only in"),
-        ("counter", counter, "values only rise in"),
-        ("infinite", infinite, f"{int(tally.infinite.sum()):,} infinite values in"),
-    ):
-        if is_found.any():
-            yield Finding(kind, f"{words} {listed([channels[at] for at in np.flatnonzero(is_found)])}")
+    kinds = {
+        "no_values": known == 0,
+        "constant": constant,
+        "counter": counter,
+        "infinite": tally.infinite > 0,
+    }
+    return {kind: [channels[at] for at in np.flatnonzero(which)] for kind, which in kinds.items()}
+
+
+def _by_channel(profile: Profile) -> Iterator[Finding]:
+    words = {
+        "no_values": "no value in",
+        "constant": "one value only in",
+        "counter": "values only rise in",
+        "infinite": f"{int(profile.tally.infinite.sum()):,} infinite values in",
+    }
+    for kind, found in channels_by_kind(profile).items():
+        if found:
+            yield Finding(kind, f"{words[kind]} {listed(found)}")
     if profile.table.partial:
         lacking = [f"{name} in {num} files" for name, num in profile.table.partial.items()]
         yield Finding("partial_channel", f"of {profile.table.num_files} files some lack {listed(lacking)}")

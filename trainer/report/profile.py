@@ -64,6 +64,7 @@ def profile_of(table: Table, report: ProgressReport = quiet) -> Profile:
     tally, sample, done = Tally(len(table.channels)), Sample(), 0
     for chunk, codes in table.pieces():
         numbers = tally.numbers_of(chunk)
+        tally.add_order(numbers, chunk.timestamp_ns)
         order = np.lexsort((chunk.timestamp_ns, numbers))
         times, values = chunk.timestamp_ns[order], chunk.values[order]
         steps = tally.add(numbers[order], times, values)

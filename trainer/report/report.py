@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from connectors.names import NAMES, ColumnNames
 from connectors.times import iso_time
 from trainer.errors import TrainerError
 from trainer.progress import ProgressReport, quiet
@@ -69,6 +70,7 @@ def report_of(
     data: str | Path | Sequence[str | Path] | pd.DataFrame,
     channels: tuple[str, ...] | None = None,
     report: ProgressReport = quiet,
+    names: ColumnNames = NAMES,
 ) -> DataReport:
     """Read a history once and report what would make a bad model.
 
@@ -76,11 +78,12 @@ def report_of(
         data: What `trainer.fit` takes.
         channels: Columns to use; None: all columns of numbers.
         report: Receives the progress.
+        names: Columns of times and series, in files without `timestamp` or `series`.
 
     Raises:
         ParquetError, TrainerError: The data cannot be read at all; the message has the remedy.
     """
-    profile = profile_of(table_of(data, channels), report)
+    profile = profile_of(table_of(data, channels, names), report)
     findings = [*row_findings(profile), *channel_findings(profile), *series_findings(profile)]
     return DataReport(by_severity(findings), profile)
 
@@ -90,11 +93,12 @@ def checked(
     channels: tuple[str, ...] | None,
     accepted: Sequence[str],
     report: ProgressReport = quiet,
+    names: ColumnNames = NAMES,
 ) -> DataReport:
     """Return the report of a history that may be trained on.
 
     Args:
-        data, channels, report: As in `report_of`.
+        data, channels, report, names: As in `report_of`.
         accepted: Names of findings that do not stop the training.
 
     Raises:
@@ -102,7 +106,7 @@ def checked(
         ParquetError: The files cannot be read.
     """
     check_accepted(accepted)
-    found = report_of(data, channels, report)
+    found = report_of(data, channels, report, names)
     stopping = found.stopping(accepted)
     if stopping:
         lines = "; ".join(f"{one.name}: {one.what}; {one.remedy}" for one in stopping)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +46,15 @@ def row_findings(profile: Profile) -> Iterator[Finding]:
 
 def _text_columns(profile: Profile) -> Iterator[Finding]:
     table = profile.table
-    numbers = [name for name in table.text_columns if are_numbers_as_text(table.texts(name))]
+    texts = [name for name in table.text_columns if name not in table.faults]
+    numbers = [name for name in texts if are_numbers_as_text(table.texts(name))]
     if numbers:
         example = next(text for text in table.texts(numbers[0]) if text.strip())
         yield Finding("text_numbers", f"numbers as text in {listed(numbers)}, such as {example!r}")
-    left = [name for name in table.kinds if name not in table.channels and name not in numbers]
+    for name, fault in table.faults.items():
+        yield Finding("text_numbers", f"the column {name!r} has numbers except in one cell or more: {fault}")
+    named = {*table.channels, *numbers, *table.faults}
+    left = [name for name in table.kinds if name not in named]
     if left:
         kinds = ", ".join(sorted({table.kinds[name] for name in left}))
         yield Finding("left_out", f"the columns {listed(left)} ({kinds}) are no channels")
@@ -57,17 +62,35 @@ def _text_columns(profile: Profile) -> Iterator[Finding]:
 
 def _identity(profile: Profile) -> Iterator[Finding]:
     """Find a column that names the machine, or the channel of a long table."""
+    found = identity_of(profile)
+    if found is None:
+        return
+    if found.measured is not None:
+        what = f"{found.column!r} names what {found.measured!r} measures in each row"
+        yield Finding("long_format", f"{what} (if it names machines: `series`)")
+    else:
+        what = f"the column {found.column!r} distinguishes rows of one series and time"
+        yield Finding("looks_like_series", what)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A column that says whose row it is: of a machine, or of a channel, whose value `measured` has."""
+
+    column: str
+    measured: str | None
+
+
+def identity_of(profile: Profile) -> Identity | None:
+    """Return the column that names the machine, or the channel of a long table; None without one."""
     found = [name for name, values in _candidates(profile) if _names_rows(profile, name, values)]
     if not found:
-        return
+        return None
     name = next((one for one in found if _TAG.fullmatch(one) or _MACHINE.fullmatch(one)), found[0])
     others = [channel for channel in profile.table.channels if channel not in found]
     is_long = len(others) == 1 and not _MACHINE.fullmatch(name)
-    if is_long and (_TAG.fullmatch(name) or _VALUE.fullmatch(others[0])):
-        what = f"{name!r} names what {others[0]!r} measures in each row (if it names machines: `series`)"
-        yield Finding("long_format", what)
-    else:
-        yield Finding("looks_like_series", f"the column {name!r} distinguishes rows of one series and time")
+    is_long = is_long and bool(_TAG.fullmatch(name) or _VALUE.fullmatch(others[0]))
+    return Identity(name, others[0] if is_long else None)
 
 
 def _candidates(profile: Profile) -> Iterator[tuple[str, NDArray[np.int64]]]:
@@ -163,7 +186,13 @@ def _times(profile: Profile) -> Iterator[Finding]:
 
 
 def _time_like(profile: Profile) -> Iterator[Finding]:
-    """Find channels that only rise and whose values are epoch times."""
+    found = time_like_channels(profile)
+    if found:
+        yield Finding("looks_like_time", f"the values of {listed(found)} are epoch times that only rise")
+
+
+def time_like_channels(profile: Profile) -> list[str]:
+    """Return the channels that only rise and whose values are epoch times."""
     tally, order = profile.tally, profile.order
     found = []
     for at, name in enumerate(profile.table.channels):
@@ -174,5 +203,4 @@ def _time_like(profile: Profile) -> Iterator[Finding]:
         units = (NS_PER_UNIT[unit] for unit in _TIME_UNITS)
         if is_rising and any(lowest * unit >= EARLIEST_NS and highest * unit < 2**63 for unit in units):
             found.append(name)
-    if found:
-        yield Finding("looks_like_time", f"the values of {listed(found)} are epoch times that only rise")
+    return found

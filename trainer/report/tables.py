@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from connectors.names import NAMES, ColumnNames
 from connectors.parquet.columns import LABEL
 from connectors.parquet.dataset import Dataset, discover
 from connectors.parquet.reader import CHUNK_ROWS, Chunk
@@ -31,6 +32,7 @@ class Table:
         types: The types of each column as its file or frame names them.
         partial: Channel -> the number of files that lack it, for channels that some files lack.
         num_files, num_rows: Sizes; a frame is no file.
+        faults: Column -> the one cell of a CSV file that makes it text, in words.
         texts: Return some texts of a column.
         pieces: Yield the rows with the codes of the columns of text.
     """
@@ -41,6 +43,7 @@ class Table:
     partial: Mapping[str, int]
     num_files: int
     num_rows: int
+    faults: Mapping[str, str]
     texts: Callable[[str], list[str]]
     pieces: Callable[[], Iterator[tuple[Chunk, Codes]]]
 
@@ -51,19 +54,22 @@ class Table:
 
 
 def table_of(
-    data: str | Path | Sequence[str | Path] | pd.DataFrame, channels: tuple[str, ...] | None = None
+    data: str | Path | Sequence[str | Path] | pd.DataFrame,
+    channels: tuple[str, ...] | None = None,
+    names: ColumnNames = NAMES,
 ) -> Table:
-    """Return Parquet files or a frame as a table.
+    """Return files or a frame as a table.
 
     Args:
         data: What `trainer.fit` takes.
         channels: Columns to use; None: all columns of numbers.
+        names: Columns of times and series, in files without `timestamp` or `series`.
 
     Raises:
         ParquetError, TrainerError: The data cannot be read at all; the message has the remedy.
     """
     if not isinstance(data, pd.DataFrame):
-        return _of_dataset(discover(data, channels))
+        return _of_dataset(discover(data, channels, names))
     try:
         return _of_frame(data, channels)
     except DetectorError as error:
@@ -82,6 +88,7 @@ def _of_dataset(dataset: Dataset) -> Table:
         {name: num_files - num for name, num in present.items() if num < num_files},
         num_files,
         dataset.num_rows,
+        {name: column.fault for name, column in dataset.columns.items() if column.fault},
         lambda name: first_texts(dataset, name, _TEXTS),
         lambda: read_with_codes(dataset, texts, CHUNK_ROWS),
     )
@@ -99,6 +106,7 @@ def _of_frame(frame: pd.DataFrame, channels: tuple[str, ...] | None) -> Table:
         {},
         0,
         len(frame),
+        {},
         lambda name: [str(value) for value in frame[name].dropna().iloc[:_TEXTS]],
         lambda: iter([(chunk, {name: _codes_of(frame[name]) for name in texts})] if len(frame) else []),
     )

@@ -52,6 +52,7 @@ class Tally:
     names         of the series, by number
     rows          int64 [S]
     first, last   int64 [S], nanoseconds
+    backward      int64 [S], rows of a chunk that come after a later row of their series
     longest_step  int64 [S], nanoseconds between two rows that follow each other in a chunk or across chunks
     known         int64 [S, C], values that are not missing
     rises, falls  int64 [S, C], steps between known values of consecutive rows of a chunk
@@ -63,6 +64,7 @@ class Tally:
         self._num_channels = num_channels
         self._number: dict[str, int] = {}
         self.rows, self.first, self.last, self.longest_step = (np.zeros(0, np.int64) for _ in range(4))
+        self.backward = np.zeros(0, np.int64)
         self.known, self.rises, self.falls = (np.zeros((0, num_channels), np.int64) for _ in range(3))
         self.lowest = self.highest = Extremes.none(0, num_channels)
         self.infinite = np.zeros(num_channels, np.int64)
@@ -77,6 +79,13 @@ class Tally:
         numbers = [self._number.setdefault(name, len(self._number)) for name in chunk.names]
         self._grow(len(self._number))
         return np.array(numbers, np.int64)[chunk.series]
+
+    def add_order(self, numbers: NDArray[np.int64], times: _Ints) -> None:
+        """Count the steps back in time of rows as they came."""
+        order = np.argsort(numbers, kind="stable")
+        number, time = numbers[order], times[order]
+        back = (np.diff(time) < 0) & (np.diff(number) == 0)
+        np.add.at(self.backward, number[1:][back], 1)
 
     def add(self, numbers: NDArray[np.int64], times: _Ints, values: _Floats) -> _Floats:
         """Count rows sorted by series and time; return the step before each, float64 [n], NaN without one."""
@@ -122,7 +131,7 @@ class Tally:
         if more <= 0:
             return
         more = max(more, len(self.rows))  # doubling: series that come one by one cost no quadratic time
-        for name in ("rows", "first", "last", "longest_step", "known", "rises", "falls"):
+        for name in ("rows", "backward", "first", "last", "longest_step", "known", "rises", "falls"):
             held = getattr(self, name)
             setattr(self, name, np.concatenate([held, np.zeros((more, *held.shape[1:]), np.int64)]))
         self.lowest, self.highest = (_grown(held, more) for held in (self.lowest, self.highest))

@@ -396,8 +396,10 @@ def refusal(path: Path | list, channels: tuple[str, ...] | None = None) -> str:
 
 def test_nothing_there(tmp_path: Path) -> None:
     assert refusal(tmp_path / "no") == f"{tmp_path}/no: no such file or directory"
-    assert refusal(tmp_path) == f"{tmp_path}: no *.parquet file in this directory or below it"
-    assert refusal([]) == "no files given; name a Parquet file or a directory of them"
+    assert refusal(tmp_path) == (
+        f"{tmp_path}: no *.parquet, *.csv or *.csv.gz file in this directory or below it"
+    )
+    assert refusal([]) == "no files given; name a Parquet or CSV file, or a directory of them"
 
 
 def test_not_parquet(tmp_path: Path) -> None:
@@ -429,7 +431,8 @@ def test_no_rows(tmp_path: Path) -> None:
 def test_no_timestamp(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", {"time": times(0), "x": [1.0]})
     assert refusal(path) == (
-        f"{path}: no `timestamp` column, found ['time', 'x']; rename the time column to `timestamp`"
+        f"{path}: no `timestamp` column, found ['time', 'x']; rename the time column to `timestamp`,"
+        " or name it as [data] time in the training configuration"
     )
 
 

@@ -1,0 +1,127 @@
+"""What the columns of a CSV file hold: numbers and how they are written, text, nothing.
+
+A column is of numbers if every cell is a number or missing. Otherwise it is text. If most of its cells were
+numbers until the first other one, that cell is its fault, which messages name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectors.csv.cells import BOOL, COMMA, POINT, THOUSANDS, NumberForm, cleaned
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A cell that is no number in a column of numbers: its row from 0, its text, and what is wrong."""
+
+    row: int
+    cell: str
+    why: str
+
+
+@dataclass(slots=True)
+class ColumnTally:
+    """Counts the forms of the cells of one column, block by block.
+
+    first        the first cell and its row, by form, and of point only where a point is written
+    num_numbers  cells that are numbers
+    all_grouped  whether every number with a comma could have it between thousands
+    is_text      whether a cell was no number
+    fault        the first other cell of a column of numbers
+    """
+
+    first: dict[NumberForm, tuple[int, str]] = field(default_factory=dict)
+    num_numbers: int = 0
+    num_bools: int = 0
+    all_grouped: bool = True
+    is_text: bool = False
+    fault: Fault | None = None
+
+    def add(self, cells: pa.Array, row: int) -> None:
+        """Count a block of strings; `row` is the number of its first row."""
+        if self.is_text or cells.null_count == len(cells):
+            return
+        if self.num_bools or not _are_plain(cells):
+            self._add_classified(cleaned(cells), row)
+            return
+        self.num_numbers += len(cells) - cells.null_count
+        self._see("point", cells, pc.match_substring(cells, "."), row)
+
+    @property
+    def has_values(self) -> bool:
+        """Whether a cell is not missing."""
+        return self.is_text or self.num_numbers + self.num_bools > 0
+
+    def form(self) -> NumberForm | None:
+        """Return how the numbers are written; None for text."""
+        if self.is_text:
+            return None
+        if self.num_bools:
+            return "bool"
+        return "comma" if "comma" in self.first else "point"
+
+    def refuse(self, form: NumberForm, why: str) -> None:
+        """Make the column text, since numbers of this form can mean two things."""
+        row, cell = self.first[form]
+        self.is_text, self.fault = True, Fault(row, cell, why)
+
+    def _see(self, form: NumberForm, cells: pa.Array, which: pa.Array, row: int) -> None:
+        if form not in self.first and (at := pc.index(which, True).as_py()) >= 0:
+            self.first[form] = row + at, cells[at].as_py()
+
+    def _add_classified(self, cells: pa.Array, row: int) -> None:
+        point, comma, is_bool = (pc.match_substring_regex(cells, one) for one in (POINT, COMMA, BOOL))
+        number = pc.or_(point, comma)
+        self._see("point", cells, pc.and_(point, pc.match_substring(cells, ".")), row)
+        self._see("comma", cells, comma, row)
+        grouped = pc.or_(pc.match_substring_regex(cells, THOUSANDS), pc.invert(comma))
+        self.all_grouped &= pc.all(grouped).as_py() is not False
+        is_bools = self.num_bools > 0 or self.num_numbers + _count(number) == 0
+        usual = is_bool if is_bools else number
+        self.num_bools += _count(is_bool) if is_bools else 0
+        self.num_numbers += 0 if is_bools else _count(number)
+        other = pc.invert(usual)
+        at = pc.index(other, True).as_py()
+        if at < 0:
+            return
+        self.is_text = True
+        if self.num_numbers + self.num_bools >= _count(other):
+            self.fault = Fault(row + at, cells[at].as_py(), "is no number")
+
+
+def _are_plain(cells: pa.Array) -> bool:
+    """Return whether all cells are numbers with a point, without spaces or words."""
+    try:
+        cells.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _count(which: pa.Array) -> int:
+    return pc.sum(which).as_py() or 0
+
+
+def settle_decimals(tallies: list[ColumnTally], delimiter: str) -> None:
+    """Refuse the columns whose decimal sign contradicts the rest of the file.
+
+    A comma in one column and a point in another can be a decimal sign and one between thousands. Where the
+    delimiter is a comma, the point is believed, otherwise the comma.
+    """
+    number = [one for one in tallies if not one.is_text]
+    comma, point = ([one for one in number if form in one.first] for form in ("comma", "point"))
+    for one in comma:
+        if "point" in one.first:
+            one.refuse("comma", "has a comma, and other cells of the column have a point")
+        elif delimiter == "," and point:
+            one.refuse("comma", "has a comma, and other columns have a decimal point")
+        elif delimiter == "," and one.all_grouped:
+            one.refuse("comma", "has a comma that may be a decimal sign or one between thousands")
+    if delimiter != "," and comma:
+        for one in point:
+            if not one.is_text:
+                one.refuse("point", "has a point, and other columns have a decimal comma")

@@ -1,0 +1,116 @@
+"""`streamgauge init TOPIC`: which form messages have, what is proposed, once against a broker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import streamgauge
+from connectors.kafka.connection import Connection
+from connectors.kafka.producer import Producer
+from connectors.records import Message
+from connectors.wide_json.encoder import FieldNames
+from detector.config.load import load_config
+from trainer.errors import TooLittleDataError, TrainerError
+from trainer.setup.messages import seen
+from trainer.setup.topic import look_at_messages
+
+MS = 1_767_225_600_000
+
+
+def wide(row: int, fields: FieldNames = FieldNames()) -> bytes:  # noqa: B008 - a frozen value
+    """A message; two series take turns, each sends every 30 s."""
+    body = {
+        fields.series: f"pump-{row % 2}",
+        fields.timestamp: MS + row // 2 * 30_000,
+        fields.values: {"flow": row / 4, "heat": None if row % 3 else 2},
+    }
+    return json.dumps(body).encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        (b'{"machine": "a", "time": 1767225600000, "flow": 1.5}', "flat JSON"),
+        (b'[{"series": "a", "flow": 1}]', "a JSON array of objects"),
+        (b"[1767225600000, 1.5]", "a JSON array of values"),
+        (b"3.5", "a single JSON value (float)"),
+        (b'{"a": "b"}', "JSON without numbers"),
+        (b'{"series": "a", "timestamp": 1767225600, "values": {"x": 1}}', "JSON with an object of values"),
+        (b"cpu,host=a,dc=b idle=3.5,busy=1i 1767225600000000000", "line protocol"),
+        (b'weather text="dry" ', "line protocol"),
+        (b"2026-01-01,pump-1,3.5", "CSV"),
+        (b"pump-1;3,5;4,1\r\n", "CSV"),
+        (b"\x00\x00\x00\x01\x02\x06abc", "magic byte of a schema registry, schema 258"),
+        (b"Obj\x01\x04\x14avro", "an Avro container file"),
+        (b"\x08\x96\x01\xff", "binary"),
+        (b"hello world", "text, of an unknown form"),
+        (b"", "tombstone"),
+        (None, "tombstone"),
+    ],
+)
+def test_a_form_that_is_not_read_is_named(value: bytes | None, form: str) -> None:
+    found = seen([value] * 3)
+    assert found.fields is None
+    ((words, count),) = found.forms.items()
+    assert count == 3
+    assert form in words
+    with pytest.raises(TrainerError, match=r"topic t: .* a form that is not read yet: 3 of 3: "):
+        look_at_messages([value] * 3, "t", ("b:1",))
+
+
+@given(value=st.one_of(st.none(), st.binary(max_size=60), st.text(max_size=60).map(str.encode)))
+def test_no_message_raises(value: bytes | None) -> None:
+    found = seen([value])
+    assert (found.fields is None) == (sum(found.forms.values()) == 1)
+
+
+@given(
+    num=st.integers(3, 60), names=st.permutations(["unit", "at", "readings", "series", "timestamp", "values"])
+)
+def test_wide_json_is_read_whatever_its_fields_are_called(num: int, names: list[str]) -> None:
+    fields = FieldNames(*names[:3])
+    look = look_at_messages([wide(row, fields) for row in range(num)] + [b"{}"], "t", ("b:1",))
+    assert look.stream.fields == fields
+    assert look.stream.channels == ("flow", "heat")
+    assert look.stream.interval_seconds == 30
+    assert [line.split() for line in look.lines[2:4]] == [
+        ["pump-0", "2026-01-01T00:00:00.000Z", "flow=0,", "heat=2"],
+        ["pump-1", "2026-01-01T00:00:00.000Z", "flow=0.25"],
+    ]
+    assert len(look.lines) == 5
+    assert look.refused[0].startswith("1 messages: missing_field")
+
+
+def test_an_empty_topic_is_named() -> None:
+    with pytest.raises(TooLittleDataError, match=r"topic t has no messages yet; send some"):
+        look_at_messages([], "t", ("b:1",))
+
+
+def test_a_topic_of_the_broker_gives_a_configuration_and_the_command_that_records_it(
+    tmp_path: Path,
+    kafka_bootstrap: str,
+    kafka_topic: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    topic, fields = kafka_topic(), FieldNames("machine", "at", "data")
+    producer = Producer(Connection((kafka_bootstrap,)))
+    producer.produce([Message(topic, b"k", wide(row, fields)) for row in range(40)])
+    producer.close()
+    command = ["init", topic, "--bootstrap", kafka_bootstrap, "--out", str(tmp_path)]
+    assert streamgauge.main(command) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("pump-") == 3
+    config = load_config(tmp_path / "streamgauge.toml", {})
+    assert config.kafka.topic == topic
+    assert (config.input.series_field, config.input.values_field) == ("machine", "data")
+    assert config.kafka.bootstrap_servers == (kafka_bootstrap,)
+    record = next(line.split()[1:] for line in printed.splitlines() if "streamgauge record" in line)
+    assert streamgauge.main(record) == 0
+    assert "recorded 40 readings of 2 series" in capsys.readouterr().out
+    assert streamgauge.main(["init", str(tmp_path / "history"), "--out", str(tmp_path), "--force"]) == 0

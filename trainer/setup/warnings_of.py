@@ -1,0 +1,68 @@
+"""What of a history will hurt a training, in lines; what it is long enough for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainer.context.seasons import LEAST_DAYS, LEAST_WEEKS
+from trainer.report.profile import Profile
+from trainer.setup.look import HANDLED, Look
+
+_FEW_ROWS = 1_000
+_MOSTLY = 0.5
+_TELLING = ("gaps", "mixed_rates", "repeated_rows")
+_HANDLED = (*HANDLED, "counter", "no_values")
+
+
+def warnings_of(look: Look) -> list[str]:
+    """Return lines about what will hurt, the most severe first."""
+    lines = [one.line() for one in look.stopping()]
+    lines += _too_short(look)
+    lines += [
+        one.line()
+        for one in look.report.findings
+        if one.name not in _HANDLED and (one.severity == "warning" or one.name in _TELLING)
+    ]
+    return [*lines, *_mostly_missing(look), *_backward(look.report.profile)]
+
+
+def season_words(look: Look) -> str:
+    """Return which seasons so many days can show."""
+    days = look.days
+    if days < LEAST_DAYS:
+        return f"{days:.1f} days are too few for a season of the day: {LEAST_DAYS} are needed"
+    if days < 7 * LEAST_WEEKS:
+        return f"{days:.1f} days can show a season of the day; one of the week needs {LEAST_WEEKS} weeks"
+    return f"{days:.0f} days can show seasons of the day and of the week"
+
+
+def _too_short(look: Look) -> list[str]:
+    profile = look.report.profile
+    longest = int(profile.tally.rows[profile.order].max())
+    if longest >= _FEW_ROWS:
+        return []
+    return [f"warning: too_short: the longest series has {longest:,} rows; give {_FEW_ROWS:,} or more"]
+
+
+def _mostly_missing(look: Look) -> list[str]:
+    profile = look.report.profile
+    tally, order, lines = profile.tally, profile.order, []
+    share = tally.known[order].sum(axis=0) / max(int(tally.rows[order].sum()), 1)
+    for at, name in enumerate(profile.table.channels):
+        if 0 < share[at] < _MOSTLY and name not in look.left_out:
+            lines.append(
+                f"warning: mostly_missing: {name!r} has values in {share[at]:.0%} of the rows; if it comes at"
+                " another rate, train it in a model of its own"
+            )
+    return lines
+
+
+def _backward(profile: Profile) -> list[str]:
+    back = profile.tally.backward[profile.order]
+    if not back.any():
+        return []
+    worst = profile.series[int(np.argmax(back))]
+    line = (
+        f"note: backward: time goes back {int(back.sum()):,} times, most often in {worst!r}; training sorts"
+    )
+    return [f"{line} the rows, the daemon needs [grid] lateness if messages come so too"]
