@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -35,7 +36,9 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_artifact(parser)
     add_data(parser)
-    parser.add_argument("--out", metavar="DIR", help="write scores.parquet and incidents.json there")
+    parser.add_argument(
+        "--out", metavar="DIR", help="write scores.parquet, incidents.json and backtest.json there"
+    )
     parser.add_argument(
         "--config", metavar="FILE", help="the daemon's configuration: use its incident rules and lateness"
     )
@@ -58,6 +61,7 @@ def backtest(args: argparse.Namespace) -> int:
     """
     from detector.artifact.registry import open_artifact
     from detector.offline.backtest import backtest_parquet
+    from detector.offline.backtest_record import write_record
     from detector.offline.decisions_file import read_decisions
 
     artifact = open_artifact(args.artifact)
@@ -65,6 +69,8 @@ def backtest(args: argparse.Namespace) -> int:
     out = Path(args.out) if args.out else None
     decisions = read_decisions(Path(args.decisions)) if args.decisions else []
     outcome = backtest_parquet(artifact, Path(args.data), options, out, decisions)
+    if out is not None:
+        write_record(out, artifact, shlex.join(["streamgauge", *sys.argv[1:]]), decisions)
     if args.json:
         print(json.dumps(outcome.as_json()))
     else:
@@ -100,6 +106,7 @@ def _print_outcome(outcome: BacktestOutcome, out: Path | None) -> None:
         console.print(line, highlight=False)
     if out is not None:
         console.print(f"written: {out / 'scores.parquet'}, {out / 'incidents.json'}", highlight=False)
+        console.print(f"look at it: streamgauge explore {out}", highlight=False)
 
 
 def _table(outcome: BacktestOutcome) -> Table:
