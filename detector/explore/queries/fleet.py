@@ -19,6 +19,10 @@ SORTS = {
 }
 _HOURS_UP_TO = 3 * DAY_NS
 _RANKS = " ".join(f"WHEN {text(one)} THEN {at}" for at, one in enumerate(SEVERITIES, 1))
+_STATES = (
+    "SELECT list({'state': state, 'num': num} ORDER BY num DESC, state) FROM"
+    " (SELECT state, count(*) AS num FROM series_found GROUP BY state)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class FleetQuery:
     sort, order     a key of SORTS; "asc" or "desc"
     page, size      number of the page, from 0; series of a page
     cells           the most cells of a lane
+    data            first row and end of the last row of the store; unknown: (0, the last time)
     """
 
     from_ns: int
@@ -44,11 +49,19 @@ class FleetQuery:
     page: int = 0
     size: int = 25
     cells: int = 60
+    data: tuple[int, int] = (0, 1 << 62)
 
     @property
     def counted(self) -> tuple[str, int, int]:
-        """The summary that answers, and the range of whole hours or days that it covers."""
-        table, step = ("hours", HOUR_NS) if self.to_ns - self.from_ns <= _HOURS_UP_TO else ("days", DAY_NS)
+        """The summary that answers, and the range of whole hours or days that it covers.
+
+        A range of whole days needs no hours; neither does one that begins and ends with the data.
+        """
+        begin = DAY_NS if self.from_ns <= self.data[0] else self.from_ns
+        end = DAY_NS if self.to_ns >= self.data[1] else self.to_ns
+        is_whole = begin % DAY_NS == 0 and end % DAY_NS == 0
+        is_short = self.to_ns - self.from_ns <= _HOURS_UP_TO
+        table, step = ("hours", HOUR_NS) if is_short and not is_whole else ("days", DAY_NS)
         return table, self.from_ns // step * step, -(-self.to_ns // step) * step
 
 
@@ -59,9 +72,7 @@ def fleet(database: Database, query: FleetQuery) -> dict[str, Any]:
     """
     _, counted_from, counted_to = query.counted
     rows = database.execute(*_page(query))
-    total = rows[0][-1] if rows else 0
-    if not rows and query.page:
-        total = database.execute(*_count(query))[0][0]
+    total, states = rows[0][-2:] if rows else database.execute(*_totals(query))[0]
     cells = cells_of(query.from_ns, query.to_ns, query.cells)
     found = lanes(database, [row[0] for row in rows], cells)
     return {
@@ -69,7 +80,7 @@ def fleet(database: Database, query: FleetQuery) -> dict[str, Any]:
         "page": query.page,
         "size": query.size,
         "counted": {"from": counted_from / 1e6, "to": counted_to / 1e6},
-        "states": dict(database.execute(*_states(query))),
+        "states": {one["state"]: one["num"] for one in states or ()},
         "lanes": _cells_json(cells),
         "series": [_series(row) | {"lane": found[row[0]]} for row in rows],
     }
@@ -80,7 +91,7 @@ def _cells_json(cells: Cells) -> dict[str, float | int]:
 
 
 def _series(row: tuple[Any, ...]) -> dict[str, Any]:
-    name, strength, score, num_rows, judged, paged, state, last, last_score, num, severity, firing, _ = row
+    name, strength, score, num_rows, judged, paged, state, last, last_score, num, severity, firing, *_ = row
     return {
         "series": name,
         "state": state,
@@ -105,7 +116,7 @@ def _found(query: FleetQuery) -> tuple[str, list[object]]:
         search, values = " AND contains(lower(series), lower(?))", [query.search]
     end_of_range = time(query.to_ns)
     sql = (
-        "WITH summed AS (SELECT series, max(strength) AS strength, max(score) AS score,"
+        "WITH summed AS MATERIALIZED (SELECT series, max(strength) AS strength, max(score) AS score,"
         " sum(num_rows) AS num_rows, sum(judged) AS judged, sum(paged) AS paged,"
         " arg_max(last_state, last) AS state, epoch_ns(max(last)) AS last,"
         " arg_max_null(last_score, last) AS last_score"
@@ -114,7 +125,8 @@ def _found(query: FleetQuery) -> tuple[str, list[object]]:
         f" {_RANKS} ELSE 1 END) AS rank, bool_or(state = 'firing') AS firing FROM incidents"
         f" WHERE start < {end_of_range} AND coalesce(ended, {end_of_range}) >= {time(query.from_ns)}"
         " GROUP BY series),"
-        " series_found AS (SELECT series, strength, score, num_rows, judged, paged, state, last, last_score,"
+        " series_found AS MATERIALIZED ("
+        "SELECT series, strength, score, num_rows, judged, paged, state, last, last_score,"
         " coalesce(num, 0) AS num, coalesce(rank, 0) AS rank, coalesce(firing, false) AS firing"
         " FROM summed LEFT JOIN troubled USING (series))"
     )
@@ -131,16 +143,15 @@ def _page(query: FleetQuery) -> tuple[str, list[object]]:
     where, more = _filter(query)
     order = SORTS[query.sort].format(order=query.order.upper())
     cut = f"LIMIT {query.size} OFFSET {query.page * query.size}"
-    sql = f"{begin} SELECT *, count(*) OVER () FROM series_found {where} ORDER BY {order}, series {cut}"
+    sql = (
+        f"{begin} SELECT *, count(*) OVER (), ({_STATES}) FROM series_found {where}"
+        f" ORDER BY {order}, series {cut}"
+    )
     return sql, [*values, *more]
 
 
-def _count(query: FleetQuery) -> tuple[str, list[object]]:
+def _totals(query: FleetQuery) -> tuple[str, list[object]]:
+    """Return the query for how many series fit and how many have each state, for a page without series."""
     begin, values = _found(query)
     where, more = _filter(query)
-    return f"{begin} SELECT count(*) FROM series_found {where}", [*values, *more]
-
-
-def _states(query: FleetQuery) -> tuple[str, list[object]]:
-    begin, values = _found(query)
-    return f"{begin} SELECT state, count(*) FROM series_found GROUP BY state ORDER BY 2 DESC", values
+    return f"{begin} SELECT count(*), ({_STATES}) FROM series_found {where}", [*values, *more]

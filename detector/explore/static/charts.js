@@ -61,8 +61,9 @@ function days(chart, ticks, axis, space, step) {
   let last = "";
   return ticks.map((seconds) => {
     const [day, clock] = time(1000 * seconds, step < 60).split(" ");
-    const words = step >= 86400 ? day : day === last ? clock : `${clock}\n${day}`;
-    last = day;
+    const [big, small] = step >= 86400 ? [day.slice(0, 4), day.slice(5)] : [day, clock];
+    const words = big === last ? small : `${small}\n${big}`;
+    last = big;
     return words;
   });
 }

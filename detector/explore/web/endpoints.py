@@ -91,7 +91,9 @@ def _source(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
 def _fleet(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     begin, end = _span(opened, values)
     names = ("search", "state", "trouble", "sort", "order", "page", "size", "cells")
-    return fleet(opened.database, FleetQuery(begin, end, **{name: values[name] for name in names}))
+    data = (opened.description.first_ns, opened.description.last_ns)
+    query = FleetQuery(begin, end, data=data, **{name: values[name] for name in names})
+    return fleet(opened.database, query)
 
 
 def _series(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
