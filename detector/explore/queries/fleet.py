@@ -1,0 +1,157 @@
+"""The fleet: every series with its state and its trouble in a range of time, a page at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from detector.explore.queries.lanes import Cells, between, cells_of, lanes
+from detector.explore.store.database import Database, text, time
+from detector.explore.store.layout import DAY_NS, HOUR_NS, SEVERITIES
+
+SORTS = {
+    "trouble": "rank {order}, firing {order}, strength {order} NULLS LAST",
+    "series": "series {order}",
+    "strength": "strength {order} NULLS LAST",
+    "paged": "paged {order}",
+    "judged": "judged / num_rows {order}",
+    "last": "last {order}",
+}
+_HOURS_UP_TO = 3 * DAY_NS
+_RANKS = " ".join(f"WHEN {text(one)} THEN {at}" for at, one in enumerate(SEVERITIES, 1))
+_STATES = (
+    "SELECT list({'state': state, 'num': num} ORDER BY num DESC, state) FROM"
+    " (SELECT state, count(*) AS num FROM series_found GROUP BY state)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetQuery:
+    """What to show of the fleet.
+
+    from_ns, to_ns  the range of time
+    search          part of the name of a series, in any case of letters; empty: all
+    state           the state of the newest row in the range; empty: any
+    trouble         only series with an incident in the range
+    sort, order     a key of SORTS; "asc" or "desc"
+    page, size      number of the page, from 0; series of a page
+    cells           the most cells of a lane
+    data            first row and end of the last row of the store; unknown: (0, the last time)
+    """
+
+    from_ns: int
+    to_ns: int
+    search: str = ""
+    state: str = ""
+    trouble: bool = False
+    sort: str = "trouble"
+    order: str = "desc"
+    page: int = 0
+    size: int = 25
+    cells: int = 60
+    data: tuple[int, int] = (0, 1 << 62)
+
+    @property
+    def counted(self) -> tuple[str, int, int]:
+        """The summary that answers, and the range of whole hours or days that it covers.
+
+        A range of whole days needs no hours; neither does one that begins and ends with the data.
+        """
+        begin = DAY_NS if self.from_ns <= self.data[0] else self.from_ns
+        end = DAY_NS if self.to_ns >= self.data[1] else self.to_ns
+        is_whole = begin % DAY_NS == 0 and end % DAY_NS == 0
+        is_short = self.to_ns - self.from_ns <= _HOURS_UP_TO
+        table, step = ("hours", HOUR_NS) if is_short and not is_whole else ("days", DAY_NS)
+        return table, self.from_ns // step * step, -(-self.to_ns // step) * step
+
+
+def fleet(database: Database, query: FleetQuery) -> dict[str, Any]:
+    """Return a page of series with their lanes, how many there are, and how many have each state.
+
+    Series are counted and sorted by the whole hours, or days in a long range, that the range touches.
+    """
+    _, counted_from, counted_to = query.counted
+    rows = database.execute(*_page(query))
+    total, states = rows[0][-2:] if rows else database.execute(*_totals(query))[0]
+    cells = cells_of(query.from_ns, query.to_ns, query.cells)
+    found = lanes(database, [row[0] for row in rows], cells)
+    return {
+        "total": total,
+        "page": query.page,
+        "size": query.size,
+        "counted": {"from": counted_from / 1e6, "to": counted_to / 1e6},
+        "states": {one["state"]: one["num"] for one in states or ()},
+        "lanes": _cells_json(cells),
+        "series": [_series(row) | {"lane": found[row[0]]} for row in rows],
+    }
+
+
+def _cells_json(cells: Cells) -> dict[str, float | int]:
+    return {"from": cells.start_ns / 1e6, "step": cells.step_ns / 1e6, "num": cells.num}
+
+
+def _series(row: tuple[Any, ...]) -> dict[str, Any]:
+    name, strength, score, num_rows, judged, paged, state, last, last_score, num, severity, firing, *_ = row
+    return {
+        "series": name,
+        "state": state,
+        "last": last / 1e6,
+        "last_score": last_score,
+        "strength": strength,
+        "score": score,
+        "rows": int(num_rows),
+        "judged": int(judged),
+        "paged": int(paged),
+        "incidents": int(num),
+        "severity": SEVERITIES[severity - 1] if severity else None,
+        "firing": bool(firing),
+    }
+
+
+def _found(query: FleetQuery) -> tuple[str, list[object]]:
+    """Return the beginning of a query: `series_found` has every series of the range that is searched for."""
+    table, begin, end = query.counted
+    search, values = "", list[object]()
+    if query.search:
+        search, values = " AND contains(lower(series), lower(?))", [query.search]
+    end_of_range = time(query.to_ns)
+    sql = (
+        "WITH summed AS MATERIALIZED (SELECT series, max(strength) AS strength, max(score) AS score,"
+        " sum(num_rows) AS num_rows, sum(judged) AS judged, sum(paged) AS paged,"
+        " arg_max(last_state, last) AS state, epoch_ns(max(last)) AS last,"
+        " arg_max_null(last_score, last) AS last_score"
+        f" FROM {table} WHERE {between(begin, end, 'start')}{search} GROUP BY series),"
+        " troubled AS (SELECT series, count(*) AS num, max(CASE severity"
+        f" {_RANKS} ELSE 1 END) AS rank, bool_or(state = 'firing') AS firing FROM incidents"
+        f" WHERE start < {end_of_range} AND coalesce(ended, {end_of_range}) >= {time(query.from_ns)}"
+        " GROUP BY series),"
+        " series_found AS MATERIALIZED ("
+        "SELECT series, strength, score, num_rows, judged, paged, state, last, last_score,"
+        " coalesce(num, 0) AS num, coalesce(rank, 0) AS rank, coalesce(firing, false) AS firing"
+        " FROM summed LEFT JOIN troubled USING (series))"
+    )
+    return sql, values
+
+
+def _filter(query: FleetQuery) -> tuple[str, list[object]]:
+    state, values = ("state = ?", [query.state]) if query.state else ("true", [])
+    return f"WHERE {state}{' AND num > 0' if query.trouble else ''}", list(values)
+
+
+def _page(query: FleetQuery) -> tuple[str, list[object]]:
+    begin, values = _found(query)
+    where, more = _filter(query)
+    order = SORTS[query.sort].format(order=query.order.upper())
+    cut = f"LIMIT {query.size} OFFSET {query.page * query.size}"
+    sql = (
+        f"{begin} SELECT *, count(*) OVER (), ({_STATES}) FROM series_found {where}"
+        f" ORDER BY {order}, series {cut}"
+    )
+    return sql, [*values, *more]
+
+
+def _totals(query: FleetQuery) -> tuple[str, list[object]]:
+    """Return the query for how many series fit and how many have each state, for a page without series."""
+    begin, values = _found(query)
+    where, more = _filter(query)
+    return f"{begin} SELECT count(*), ({_STATES}) FROM series_found {where}", [*values, *more]

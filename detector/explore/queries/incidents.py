@@ -1,0 +1,140 @@
+"""Incidents: lists, one with its evidence, and what else moved at the same time."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from detector.explore.queries.lanes import between
+from detector.explore.queries.series import SeriesQuery, series_view
+from detector.explore.store.database import Database, time
+from detector.explore.store.layout import DAY_NS, HOUR_NS, Description
+from detector.notify.notice import parse, summary
+
+_CANDIDATES = 200
+_MOST_OTHERS = 20
+_TIMES = "epoch_ns(start), epoch_ns(ended), epoch_ns(peak)"
+_SHORT = f"id, series, state, reason, severity, {_TIMES}, peak_score, channel"
+
+
+def incidents(
+    database: Database, span: tuple[int, int], series: str = "", page: int = 0, size: int = 50
+) -> dict[str, Any]:
+    """Return the incidents that touch a span of time, the newest first."""
+    where = f"start < {time(span[1])} AND coalesce(ended, {time(span[1])}) >= {time(span[0])}"
+    values: list[object] = [series] if series else []
+    rows = database.execute(
+        f"SELECT {_SHORT}, body, count(*) OVER () FROM incidents WHERE {where}"
+        f"{' AND series = ?' if series else ''} ORDER BY start DESC, id LIMIT {size} OFFSET {page * size}",
+        values,
+    )
+    total = rows[0][-1] if rows else 0
+    return {"total": total, "page": page, "size": size, "incidents": [_short(row) for row in rows]}
+
+
+def decisions(database: Database, series: str, span: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return what people decided about a series and what had effect in a span of time."""
+    rows = database.execute(
+        "SELECT id, action, incident, who, why, epoch_ns(since), epoch_ns(until) FROM decisions"
+        f" WHERE series = ? AND since < {time(span[1])} AND coalesce(until, since) >= {time(span[0])}"
+        " ORDER BY since",
+        [series],
+    )
+    names = ("id", "action", "incident", "who", "why")
+    return [
+        {**dict(zip(names, row[:5], strict=True)), "since": _ms(row[5]), "until": _ms(row[6])} for row in rows
+    ]
+
+
+def incident_view(
+    database: Database, description: Description, name: str, points: int
+) -> dict[str, Any] | None:
+    """Return an incident with evidence, window of rows, and other series that moved; None: unknown."""
+    rows = database.execute(f"SELECT {_SHORT}, body FROM incidents WHERE id = ?", [name])
+    if not rows:
+        return None
+    start, ended = rows[0][5], rows[0][6]
+    end = max(start, ended if ended is not None else description.last_ns) + description.interval_ns
+    margin = max(description.window * description.interval_ns, (end - start) // 2)
+    window = (max(description.first_ns, start - margin), min(description.last_ns, end + margin))
+    series = rows[0][1]
+    query = SeriesQuery(series, window[0], max(window[1], window[0] + 1), points)
+    return {
+        **_short(rows[0]),
+        "evidence": json.loads(rows[0][10]),
+        "window": series_view(database, description, query),
+        "others": others(database, series, (start, end)),
+        "decisions": decisions(database, series, window),
+    }
+
+
+def others(database: Database, series: str, span: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return other series that were unusual in a span of time, those first that stand out most.
+
+    A series stands out by its greatest strength in the span divided by that of the equally long span before
+    (at least 1). A series that is always unusual comes late in the list. Candidates are found in the
+    summaries by whole hours or days, and measured row by row.
+    """
+    start, end = span
+    before = start - (end - start)
+    table, step = ("hours", HOUR_NS) if end - start <= 3 * DAY_NS else ("days", DAY_NS)
+    whole = between(start // step * step, -(-end // step) * step, "start")
+    names = database.execute(
+        f"SELECT series FROM {table} WHERE {whole} AND series != ? GROUP BY series"
+        f" HAVING max(strength) > 1 ORDER BY max(strength) DESC, series LIMIT {_CANDIDATES}",
+        [series],
+    )
+    if not names:
+        return []
+    marks = ", ".join("?" for _ in names)
+    inside = f"timestamp >= {time(start)}"
+    rows = database.execute(
+        f"SELECT series, max(strength) FILTER ({inside}) AS now,"
+        f" max(strength) FILTER (NOT {inside}) AS earlier,"
+        f" epoch_ns(min(timestamp) FILTER ({inside} AND strength > 1)) AS onset"
+        f" FROM verdicts WHERE {between(before, end)} AND series IN ({marks}) GROUP BY series"
+        " HAVING now > 1 ORDER BY now / greatest(1, coalesce(earlier, 1)) DESC, now DESC, series"
+        f" LIMIT {_MOST_OTHERS}",
+        [one for (one,) in names],
+    )
+    with_incident = dict(
+        database.execute(
+            f"SELECT series, arg_max(id, start) FROM incidents WHERE start < {time(end)}"
+            f" AND coalesce(ended, {time(end)}) >= {time(start)} GROUP BY series"
+        )
+    )
+    return [
+        {
+            "series": one,
+            "strength": now,
+            "strength_before": earlier,
+            "onset": _ms(onset),
+            "seconds_after": (onset - start) / 1e9,
+            "incident": with_incident.get(one),
+        }
+        for one, now, earlier, onset in rows
+    ]
+
+
+def _short(row: tuple[Any, ...]) -> dict[str, Any]:
+    names = ("id", "series", "state", "reason", "severity")
+    return {
+        **dict(zip(names, row[:5], strict=True)),
+        "start": _ms(row[5]),
+        "end": _ms(row[6]),
+        "peak": _ms(row[7]),
+        "peak_score": row[8],
+        "channel": row[9],
+        "sentence": _sentence(row[10]),
+    }
+
+
+def _sentence(body: str) -> str:
+    """Return what the incident was about, as the receivers of alerts read it when it opened."""
+    found = json.loads(body)
+    opened = {"event": "opened", "at": found["opened"], "ending": None, "lasting_since": None}
+    return summary(parse(json.dumps({**found, **opened}).encode()))
+
+
+def _ms(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e6

@@ -1,0 +1,39 @@
+// Numbers, times and states as people read them. All times are UTC.
+const pad = (number, length = 2) => String(number).padStart(length, "0");
+
+export function time(ms, withSeconds = false) {
+  const when = new Date(ms);
+  const day = `${when.getUTCFullYear()}-${pad(when.getUTCMonth() + 1)}-${pad(when.getUTCDate())}`;
+  const seconds = withSeconds || ms % 60000 ? `:${pad(when.getUTCSeconds())}` : "";
+  return `${day} ${pad(when.getUTCHours())}:${pad(when.getUTCMinutes())}${seconds}`;
+}
+
+export function span(ms) {
+  for (const [unit, length] of [["d", 864e5], ["h", 36e5], ["min", 6e4], ["s", 1e3]]) {
+    if (ms >= 2 * length || (unit === "s" && ms >= length)) return `${number(ms / length, 3)} ${unit}`;
+  }
+  return ms >= 6e4 ? "1 min" : `${number(ms, 3)} ms`;
+}
+
+export function number(value, digits = 4) {
+  if (value === null || value === undefined) return "unknown";
+  if (value !== 0 && (Math.abs(value) >= 1e6 || Math.abs(value) < 1e-4)) return value.toExponential(2);
+  return String(Number(value.toPrecision(digits)));
+}
+
+export const count = (value, one, many = `${one}s`) => `${value.toLocaleString("en")} ${value === 1 ? one : many}`;
+export const state = (name) => name.replaceAll("_", " ");
+
+const REASONS = {
+  score: "the values together are unusual",
+  cumulative: "small departures have added up",
+  season: "unusual for the time of day",
+  drift: "a slow drift",
+  mode: "a change of mode takes too long",
+  flatline: "a sensor is stuck",
+  out_of_range: "a value is out of range",
+  missing: "a channel has stopped sending",
+  silent: "the series has stopped sending",
+  stream_silent: "the whole stream has stopped",
+};
+export const reason = (name) => REASONS[name] ?? state(name);

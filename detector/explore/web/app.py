@@ -1,0 +1,139 @@
+"""The application: routes of the API and of the pages, and the headers of every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from detector.explore.store.layout import ExploreError
+from detector.explore.web.endpoints import ENDPOINTS, PREFIX, Endpoint, NotFoundError, Opened
+from detector.explore.web.openapi import document
+from detector.explore.web.parameters import ParameterError, read_all
+
+STATIC = Path(__file__).parent.parent / "static"
+PAGES = {"/": "fleet.html", "/series": "series.html", "/incident": "incident.html"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+_JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+
+
+class SecurityHeaders:
+    """Adds the headers to every answer, and asks browsers to check whether what they kept is still new."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-cache")
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+def app_of(opened: Opened, hosts: Sequence[str]) -> Starlette:
+    """Return the application that shows a store.
+
+    Args:
+        opened: the store.
+        hosts: names by which requests may address this server; others are refused, so that no foreign page
+            can read the answers by a name of its own (DNS rebinding). "*" allows all.
+    """
+    api = [Route(f"{PREFIX}{one.path}", _handler(opened, one), methods=["GET"]) for one in ENDPOINTS]
+    return Starlette(
+        routes=[
+            *api,
+            Route(f"{PREFIX}/openapi.json", _openapi, methods=["GET"]),
+            *(Route(path, _page(file), methods=["GET"]) for path, file in PAGES.items()),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+            Middleware(GZipMiddleware, minimum_size=2_000, compresslevel=3),
+        ],
+        exception_handlers={
+            ParameterError: _wrong_parameter,
+            NotFoundError: _not_found,
+            ExploreError: _failed,
+            HTTPException: _http_error,
+        },
+    )
+
+
+def _handler(opened: Opened, endpoint: Endpoint) -> Callable[[Request], Response]:
+    """Return the handler of an endpoint; it runs in a thread, since a query takes a while."""
+
+    def handle(request: Request) -> Response:
+        values = read_all(endpoint.parameters, request.query_params.multi_items())
+        return _json(endpoint.answer(opened, values | dict(request.path_params)))
+
+    return handle
+
+
+def _page(file: str) -> Callable[[Request], Response]:
+    def show(request: Request) -> Response:
+        return FileResponse(STATIC / file)
+
+    return show
+
+
+def _openapi(request: Request) -> Response:
+    return _json(document())
+
+
+def _json(body: dict[str, Any], status: int = 200) -> Response:
+    return Response(orjson.dumps(body, option=_JSON_OPTIONS), status, media_type="application/json")
+
+
+def _error(status: int, message: str, **more: str) -> Response:
+    return _json({"error": {"status": status, "message": message, **more}}, status)
+
+
+def _wrong_parameter(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ParameterError)
+    return _error(400, f"`{error.name}` {error.message}", parameter=error.name)
+
+
+def _not_found(request: Request, error: Exception) -> Response:
+    return _error(404, str(error))
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    return _error(500, str(error))
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _error(error.status_code, error.detail)

@@ -1,0 +1,187 @@
+"""The endpoints of `/api/v1`: what each takes and what it answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from detector.explore.queries.fleet import SORTS, FleetQuery, fleet
+from detector.explore.queries.incidents import decisions, incident_view, incidents
+from detector.explore.queries.series import SeriesQuery, is_known, series_view
+from detector.explore.store.database import Database
+from detector.explore.store.layout import STATES, Description
+from detector.explore.web.parameters import Parameter, ParameterError
+
+PREFIX = "/api/v1"
+_MOST_POINTS = 4000
+
+
+class NotFoundError(Exception):
+    """What the request names does not exist; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The store that is shown."""
+
+    database: Database
+    description: Description
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Describe one endpoint.
+
+    path        below PREFIX; a part in braces is a parameter of the path
+    answer      returns the body; it gets the values of all parameters by name
+    has         the keys of the body, for the OpenAPI document
+    """
+
+    path: str
+    summary: str
+    parameters: tuple[Parameter, ...]
+    answer: Callable[[Opened, dict[str, Any]], dict[str, Any]]
+    has: tuple[str, ...]
+
+
+FROM = Parameter(
+    "from", "time", "Begin of the range: milliseconds since 1970 or ISO 8601; default: the first row"
+)
+TO = Parameter("to", "time", "End of the range; default: the end of the last row")
+PAGE = Parameter("page", "number", "Number of the page, from 0", 0, 0, 1_000_000)
+POINTS = Parameter(
+    "points", "number", "Most points of a line; more rows are downsampled", 800, 10, _MOST_POINTS
+)
+
+
+def _span(opened: Opened, values: dict[str, Any]) -> tuple[int, int]:
+    """Return the range of time. Raises ParameterError if it is empty."""
+    first, last = opened.description.first_ns, opened.description.last_ns
+    begin = first if values["from"] is None else values["from"]
+    end = last if values["to"] is None else values["to"]
+    if begin >= end:
+        raise ParameterError("to", "is not later than `from`")
+    return begin, end
+
+
+def _source(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
+    about = opened.description
+    return {
+        "source": opened.source,
+        "kind": "backtest",
+        "model": about.model,
+        "version": about.version,
+        "family": about.family,
+        "alarm_budget": about.alarm_budget,
+        "channels": list(about.channels),
+        "interval": about.interval_ns / 1e6,
+        "window": about.window,
+        "first": about.first_ns / 1e6,
+        "last": about.last_ns / 1e6,
+        "rows": about.rows,
+        "series": about.series,
+        "states": list(STATES),
+        "command": about.command,
+        "card": about.card,
+    }
+
+
+def _fleet(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
+    begin, end = _span(opened, values)
+    names = ("search", "state", "trouble", "sort", "order", "page", "size", "cells")
+    data = (opened.description.first_ns, opened.description.last_ns)
+    query = FleetQuery(begin, end, data=data, **{name: values[name] for name in names})
+    return fleet(opened.database, query)
+
+
+def _series(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
+    begin, end = _span(opened, values)
+    series = values["name"]
+    if series is None:
+        raise ParameterError("name", "is missing")
+    if not is_known(opened.database, series):
+        raise NotFoundError(f"there is no series {series!r}")
+    unknown = [one for one in values["channel"] if one not in opened.description.channels]
+    if unknown:
+        raise ParameterError("channel", f"{unknown[0]!r} is none of {', '.join(opened.description.channels)}")
+    query = SeriesQuery(series, begin, end, values["points"], values["channel"])
+    view = series_view(opened.database, opened.description, query)
+    found = incidents(opened.database, (begin, end), series, size=500)
+    decided = decisions(opened.database, series, (begin, end))
+    return view | {"incidents": found["incidents"], "decisions": decided}
+
+
+def _incidents(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
+    span = _span(opened, values)
+    return incidents(opened.database, span, values["series"], values["page"], values["size"])
+
+
+def _incident(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
+    found = incident_view(opened.database, opened.description, values["id"], values["points"])
+    if found is None:
+        raise NotFoundError(f"there is no incident {values['id']!r}")
+    return found
+
+
+_SHORT_RANGE = (FROM, TO)
+ENDPOINTS = (
+    Endpoint(
+        "/source",
+        "What is shown: model, range of time, channels, how it was made",
+        (),
+        _source,
+        ("source", "kind", "model", "version", "channels", "interval", "first", "last", "rows", "series"),
+    ),
+    Endpoint(
+        "/fleet",
+        "A page of series with state, trouble and a lane of strength by time",
+        (
+            *_SHORT_RANGE,
+            Parameter("search", "text", "Part of the name of a series, upper and lower case alike", ""),
+            Parameter("state", "choice", "Only series whose newest row has this state", "", choices=STATES),
+            Parameter("trouble", "flag", "Only series with an incident in the range", False),
+            Parameter("sort", "choice", "By what to sort", "trouble", choices=tuple(SORTS)),
+            Parameter("order", "choice", "Ascending or descending", "desc", choices=("asc", "desc")),
+            PAGE,
+            Parameter("size", "number", "Series of a page", 25, 1, 200),
+            Parameter("cells", "number", "Most cells of a lane", 60, 4, 500),
+        ),
+        _fleet,
+        ("total", "page", "size", "counted", "states", "lanes", "series"),
+    ),
+    Endpoint(
+        "/series",
+        "One series: channels, score, states, incidents and decisions in a range of time",
+        (
+            Parameter("name", "text", "Name of the series"),
+            *_SHORT_RANGE,
+            POINTS,
+            Parameter(
+                "channel", "texts", "A channel to show; may be repeated; default: those that stand out", ()
+            ),
+        ),
+        _series,
+        ("series", "from", "to", "rows", "bucket", "time", "state", "channels", "incidents", "decisions"),
+    ),
+    Endpoint(
+        "/incidents",
+        "The incidents that touch a range of time, the newest first",
+        (
+            *_SHORT_RANGE,
+            Parameter("series", "text", "Only those of this series", ""),
+            PAGE,
+            Parameter("size", "number", "Incidents of a page", 50, 1, 500),
+        ),
+        _incidents,
+        ("total", "page", "size", "incidents"),
+    ),
+    Endpoint(
+        "/incidents/{id}",
+        "One incident: sentence, evidence, window of rows, other series that moved at the same time",
+        (POINTS,),
+        _incident,
+        ("id", "series", "sentence", "evidence", "window", "others", "decisions"),
+    ),
+)

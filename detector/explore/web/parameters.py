@@ -1,0 +1,128 @@
+"""Parameters of requests: one declaration each, by which they are read, refused and documented."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from connectors.times import INVALID_NS, times_of
+
+LONGEST_TEXT = 400
+_MOST_REPEATED = 64
+_LATEST_NS = 9_000_000_000_000_000_000
+
+
+class ParameterError(Exception):
+    """A parameter of a request is wrong.
+
+    name     of the parameter
+    message  what is wrong with it and what would be right
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """Describe a parameter of the query.
+
+    kind      "time" is read as nanoseconds; "flag" is true or false; "texts" may be repeated
+    default   its value if it is absent; None: absent is None
+    least, most  bounds of a number
+    choices   the only texts allowed; empty: any
+    """
+
+    name: str
+    kind: Literal["time", "number", "text", "texts", "flag", "choice"]
+    description: str
+    default: Any = None
+    least: int = 0
+    most: int = 0
+    choices: tuple[str, ...] = field(default=())
+
+    def read(self, given: Sequence[str]) -> Any:
+        """Return the value of what was given. Raises ParameterError."""
+        if not given:
+            return self.default
+        if self.kind == "texts":
+            if len(given) > _MOST_REPEATED:
+                raise ParameterError(self.name, f"is given more than {_MOST_REPEATED} times")
+            return tuple(self._text(one) for one in given)
+        if len(given) > 1:
+            raise ParameterError(self.name, "is given more than once")
+        readers = {"time": self._time, "number": self._number, "flag": self._flag, "choice": self._choice}
+        return readers.get(self.kind, self._text)(given[0])
+
+    def as_openapi(self) -> dict[str, Any]:
+        """Return the parameter as OpenAPI describes it."""
+        schemas: dict[str, dict[str, Any]] = {
+            "time": {"type": "string"},
+            "number": {"type": "integer", "minimum": self.least, "maximum": self.most},
+            "text": {"type": "string", "maxLength": LONGEST_TEXT},
+            "texts": {"type": "array", "items": {"type": "string", "maxLength": LONGEST_TEXT}},
+            "flag": {"type": "boolean"},
+            "choice": {"type": "string", "enum": list(self.choices)},
+        }
+        schema = schemas[self.kind]
+        if self.default is not None and self.kind != "texts":
+            schema = schema | {"default": self.default}
+        return {"name": self.name, "in": "query", "description": self.description, "schema": schema}
+
+    def _time(self, value: str) -> int:
+        plain = value.isascii() and value.isdecimal()
+        found = int(value[:20]) * 1_000_000 if plain else int(times_of([value])[0])
+        if found != INVALID_NS and 0 <= found <= _LATEST_NS:
+            return found
+        raise ParameterError(
+            self.name, "is no time: write milliseconds since 1970, or a time such as 2026-10-01T12:00:00Z"
+        )
+
+    def _number(self, value: str) -> int:
+        if not (value.isascii() and value.isdecimal() and len(value) < 10):
+            raise ParameterError(self.name, "is no whole number")
+        found = int(value)
+        if not self.least <= found <= self.most:
+            raise ParameterError(self.name, f"is not between {self.least} and {self.most}")
+        return found
+
+    def _text(self, value: str) -> str:
+        if len(value) > LONGEST_TEXT:
+            raise ParameterError(self.name, f"is longer than {LONGEST_TEXT} characters")
+        if "\0" in value:
+            raise ParameterError(self.name, "holds the character NUL")
+        return value
+
+    def _flag(self, value: str) -> bool:
+        if value not in ("true", "false"):
+            raise ParameterError(self.name, "is neither true nor false")
+        return value == "true"
+
+    def _choice(self, value: str) -> str:
+        if value not in self.choices:
+            raise ParameterError(self.name, f"is none of {', '.join(self.choices)}")
+        return value
+
+
+def read_all(parameters: Sequence[Parameter], given: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return the value of every parameter, by name.
+
+    Args:
+        parameters: what the endpoint takes.
+        given: names and values of the query, in its order.
+
+    Raises:
+        ParameterError: a value is wrong, or the endpoint takes no such parameter.
+    """
+    known: Mapping[str, Parameter] = {one.name: one for one in parameters}
+    texts: dict[str, list[str]] = {}
+    for name, value in given:
+        if name not in known:
+            raise ParameterError(
+                name[:LONGEST_TEXT], f"is unknown here; there are {', '.join(known) or 'none'}"
+            )
+        texts.setdefault(name, []).append(value)
+    return {name: one.read(texts.get(name, ())) for name, one in known.items()}

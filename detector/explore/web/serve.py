@@ -1,0 +1,84 @@
+"""Open a directory, serve it, and open a browser on it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import webbrowser
+from pathlib import Path
+
+import uvicorn
+
+from detector.explore.store.build import store_of
+from detector.explore.store.database import open_store
+from detector.explore.store.layout import ExploreError
+from detector.explore.web.app import app_of
+from detector.explore.web.endpoints import Opened
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+_BACKLOG = 128
+
+
+def opened(source: Path, store: Path) -> Opened:
+    """Return the open store of a backtest; it is made first if it is missing. Raises ExploreError."""
+    description = store_of(source, store)
+    return Opened(open_store(store), description, str(source))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; port 0 is any free one. Raises ExploreError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+        found.listen(_BACKLOG)
+    except OSError as error:
+        found.close()
+        raise ExploreError(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port, or 0 for any"
+        ) from error
+    return found
+
+
+def address(listening: socket.socket) -> str:
+    """Return the address of the first page."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def server_of(shown: Opened, host: str) -> uvicorn.Server:
+    """Return a server that is not started. It answers to its own address, or to any if it is not local."""
+    hosts = (*_LOCAL, host) if host in _LOCAL else ("*",)
+    config = uvicorn.Config(
+        app_of(shown, hosts),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=2,
+        limit_concurrency=200,
+        lifespan="off",
+        loop="asyncio",
+        http="h11",
+        ws="none",
+    )
+    return uvicorn.Server(config)
+
+
+def serve(shown: Opened, listening: socket.socket, has_browser: bool) -> None:
+    """Serve until the process is interrupted.
+
+    Args:
+        shown: the store.
+        listening: the socket, which is closed at the end.
+        has_browser: whether to open the first page in a browser.
+    """
+    server = server_of(shown, listening.getsockname()[0])
+    if has_browser:
+        threading.Timer(0.5, webbrowser.open, [address(listening)]).start()
+    try:
+        server.run(sockets=[listening])
+    finally:
+        listening.close()
+        shown.database.close()
