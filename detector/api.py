@@ -100,7 +100,7 @@ def backtest(
     return BacktestResult(
         _verdicts_frame(report.verdicts, model),
         incidents_frame(incidents),
-        measures_of(report.verdicts, len(incidents), model.spec, labels, vus_buffer),
+        measures_of(report.verdicts, incidents, model.spec, labels, vus_buffer),
         report.coverage,
     )
 

@@ -75,6 +75,11 @@ def test_every_link_leads_somewhere(document: Path, target: str) -> None:
     assert (document.parent / target).exists()
 
 
+def test_every_picture_is_shown_on_a_page() -> None:
+    shown = {(document.parent / target).resolve() for document, target in links()}
+    assert [path.name for path in sorted((ROOT / "docs/images").iterdir()) if path not in shown] == []
+
+
 @pytest.mark.parametrize("line", command_lines())
 def test_every_command_line_is_valid(line: str) -> None:
     words = shlex.split(line)[1:]

@@ -26,6 +26,8 @@ _BUDGET = re.compile(
     re.IGNORECASE,
 )
 _MOST_SERIES = 10**9
+_ENOUGH = 0.8
+"""Allowed alarms from which on their share that was used says something. A week of one series has about 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,16 @@ class AlarmBudget:
         '1/week false alarms per series'
         """
         return f"{self._rate} false alarms {self._share}"
+
+    @property
+    def allowance(self) -> str:
+        """Return the budget as a sentence has it.
+
+        >>> AlarmBudget(1.0, "week").allowance, AlarmBudget(3.0, "hour", is_in_all=True).allowance
+        ('1 a week per series', '3 an hour in all')
+        """
+        article = "an" if self.unit == "hour" else "a"
+        return f"{self.number:.12g} {article} {self.unit} {self._share}"
 
     @property
     def _rate(self) -> str:
@@ -173,3 +185,31 @@ def rows_per_event(budget: str, interval_ns: int) -> float:
     1440
     """
     return 1e9 / (interval_ns * parse_budget(budget))
+
+
+def says_something(allowed: float) -> bool:
+    """Return whether a budget allows about one alarm or more, so that a used share means something."""
+    return allowed >= _ENOUGH
+
+
+def use_in_words(alarms: int, allowed: float, budget: AlarmBudget) -> str:
+    """Return what a budget allows, and how much of it was used: the end of a sentence that has the alarms.
+
+    The share is left out where the budget allows less than about one alarm, as right after a start. A single
+    alarm would be many times such a budget.
+
+    Args:
+        alarms: Number of alarms.
+        allowed: Number of alarms that the budget allows for what was judged.
+        budget: The alarm budget.
+
+    >>> use_in_words(3, 4.0, AlarmBudget(1.0, "week"))
+    'the budget of 1 a week per series allows 4 for what was judged: 75% used'
+    >>> use_in_words(1, 0.0179, AlarmBudget(1.0, "week"))
+    'the budget allows 1 a week per series, so less than one for what was judged'
+    """
+    if not says_something(allowed):
+        return f"the budget allows {budget.allowance}, so less than one for what was judged"
+    number = f"{allowed:,.0f}" if allowed >= 100 else f"{allowed:.3g}"
+    share = f"{alarms / allowed:,.0%} used"
+    return f"the budget of {budget.allowance} allows {number} for what was judged: {share}"

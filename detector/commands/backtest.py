@@ -78,7 +78,7 @@ def backtest(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(outcome.as_json()))
     else:
-        _print_outcome(outcome, out)
+        _print_outcome(outcome, artifact.spec.threshold.alarm_budget, out)
     return FOUND if args.fail_on_incident and outcome.incidents else DONE
 
 
@@ -101,12 +101,12 @@ def _engine_options(args: argparse.Namespace, channels: tuple[str, ...]) -> Engi
     return options if without is None else replace(options, rules=replace(options.rules, without=without))
 
 
-def _print_outcome(outcome: BacktestOutcome, out: Path | None) -> None:
+def _print_outcome(outcome: BacktestOutcome, budget: str, out: Path | None) -> None:
     from rich.console import Console
 
     console = Console() if sys.stdout.isatty() else Console(width=150)
     console.print(_table(outcome))
-    for line in _lines(outcome):
+    for line in (*_lines(outcome), _budget_line(outcome, budget)):
         console.print(line, highlight=False)
     if out is not None:
         console.print(f"written: {out / 'scores.parquet'}, {out / 'incidents.json'}", highlight=False)
@@ -178,17 +178,18 @@ def _lines(outcome: BacktestOutcome) -> Iterator[str]:
     for name, value in outcome.measures.items():
         if name not in _BUDGET:
             yield f"{name.replace('_', ' ')}: {_number(value)}"
-    yield _budget_line(outcome)
 
 
-def _budget_line(outcome: BacktestOutcome) -> str:
-    """Return the number of alarms beside the number that the budget allows; false alarms, if labels exist."""
-    allowed = outcome.measures["budgeted_alarms"]
+def _budget_line(outcome: BacktestOutcome, budget: str) -> str:
+    """Return the number of alarms beside what the budget allows; false alarms, if labels exist."""
+    from detector.calibration.alarm_budget import read_budget, use_in_words
+    from detector.offline.measuring.backtest_measures import num_alarms
+
     has_labels = "false_alarms" in outcome.measures
-    num = outcome.measures["false_alarms"] if has_labels else len(outcome.incidents)
+    num = int(outcome.measures["false_alarms"]) if has_labels else num_alarms(outcome.incidents)
     alarms = ("false " if has_labels else "") + ("alarm" if num == 1 else "alarms")
-    line = f"{num:,} {alarms} {outcome.coverage.summary}; your budget allows {allowed:.3g}"
-    return f"{line}: {num / allowed:.0%} used" if allowed else line
+    use = use_in_words(num, outcome.measures["budgeted_alarms"], read_budget(budget))
+    return f"{num:,} {alarms} {outcome.coverage.summary}; {use}"
 
 
 def _number(value: Any) -> str:

@@ -16,6 +16,7 @@ def budget_json(found: BudgetView) -> dict[str, Any]:
         "alarms": found.alarms,
         "allowed": round(found.allowed, 3),
         "used": round(found.used, 4) if found.allowed else None,
+        "words": found.words,
         "covered_seconds": found.covered_seconds,
         "shared_by_series": found.budget.num_series,
         "series": found.num_series,
@@ -28,10 +29,7 @@ def budget_html(found: Mapping[str, Any]) -> str:
     if found["used"] is None:
         return ""
     alarms = "1 alarm" if found["alarms"] == 1 else f"{found['alarms']:,} alarms"
-    line = (
-        f"Alarm budget {found['budget']}: {alarms} in the last {_time(found['covered_seconds'])}; the budget"
-        f" allows {found['allowed']:.3g} for what was judged: {found['used']:.0%} used"
-    )
+    line = f"Alarm budget: {alarms} in the last {_time(found['covered_seconds'])}; {found['words']}"
     text = f"<p>{html.escape(line)}</p>\n"
     if not found["is_shared_by_many_more"]:
         return text

@@ -41,13 +41,15 @@ h1 {{ font-size: 1.4rem; margin: 0; }} h2 {{ font-size: 1rem; margin: 1.8rem 0 .
 table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); }}
 .bad {{ color: #c62828; font-weight: 600; }} .warn {{ color: #b26a00; }}
+@media (prefers-color-scheme: dark) {{ .bad {{ color: #ff7b72; }} .warn {{ color: #f0a63c; }} }}
+@media (max-width: 40rem) {{ table {{ display: block; overflow-x: auto; }} td, th {{ white-space: nowrap; }} }}
 .bar {{ background: #c62828; height: .5rem; border-radius: 3px; }}
 .ok {{ background: #2e7d32; }}
 </style></head><body>
 <h1>{model} <span class="sub">{version}</span></h1>
 <div class="sub">{family}, window {window} rows of {interval:g} s, {channels} channels; scores above 1 are unusual, and count from the page level of the series on</div>
 <div class="tiles">{tiles}</div>
-{incidents}<h2>Highest scores</h2><table><tr><th>series<th>score<th>state<th>newest row<th style="width:30%"></tr>{worst}</table>
+{incidents}<h2>Highest scores</h2><table><tr><th>series<th>score<th>state<th>newest row (UTC)<th style="width:30%"></tr>{worst}</table>
 <p class="sub">refreshes every 3 s; <a href="/metrics">metrics</a>, <a href="/api/status">the same as JSON</a></p>
 </body></html>"""
 
@@ -186,15 +188,15 @@ def _judged(status: Mapping[str, Any]) -> str:
 
 
 def _about_model(status: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tiles of the age of the model and of drift, where known."""
+    """Return the tiles of the age of the model and of the change of its errors, where known."""
     age, psi = status["model_age_seconds"], status["error_psi"]
     found = {"sense": status["sense"]["state"]}
     if age is not None:
         found["model age"] = f"{age / 86400:.1f} d" if age >= 86400 else f"{age / 3600:.1f} h"
     if psi is not None:
-        found["drift (psi)"] = f"{psi:.2f}"
+        found["change of errors (psi)"] = f"{psi:.2f}"
         if psi > _MUCH_DRIFT:
-            found["drift (psi)"] += " high"
+            found["change of errors (psi)"] += " high"
     return found
 
 
@@ -286,13 +288,13 @@ def _incidents(firing: Sequence[Mapping[str, Any]]) -> str:
         f"<tr><td>{html.escape(one['series'])}<td{' class=bad' if one['severity'] == 'critical' else ''}>"
         f"{one['severity']}<td>{html.escape(one['reason'].replace('_', ' '))}"
         f"<td>{html.escape(one['channel'] or '-')}{_drifts(one)}<td>{'unknown' if one['peak_score'] is None else one['peak_score']}"
-        f"<td>{np.datetime64(one['start_ms'], 'ms')}<td>{one['id']}"
+        f"<td>{_time(one['start_ms'])}<td>{one['id']}"
         f"{' <span class=warn>lasts</span>' if one['lasting_since_ms'] is not None else ''}"
         f"{_unjudged(one)}</tr>"
         f"<tr><td colspan=7 class=sub>{html.escape(one['sentence'])}</tr>"
         for one in firing
     )
-    head = "<tr><th>series<th>severity<th>reason<th>channel<th>peak score<th>since<th>id</tr>"
+    head = "<tr><th>series<th>severity<th>reason<th>channel<th>peak score<th>since (UTC)<th>id</tr>"
     return f"<h2>Open incidents</h2><table>{head}{rows}</table>\n"
 
 
@@ -300,6 +302,15 @@ def _drifts(firing: Mapping[str, Any]) -> str:
     """Return how fast the channel drifts, on a line of its own; empty where it does not."""
     words = firing["trend_words"]
     return f'<br><span class="sub">{html.escape(words)}</span>' if words else ""
+
+
+def _time(milliseconds: int) -> str:
+    """Return a time of UTC to the second.
+
+    >>> _time(1_767_225_600_500)
+    '2026-01-01 00:00:00'
+    """
+    return str(np.datetime64(milliseconds, "ms").astype("M8[s]")).replace("T", " ")
 
 
 _BAD_TILES = frozenset(
@@ -322,8 +333,8 @@ def _row(entry: Mapping[str, Any]) -> str:
     score = entry["score"]
     share = 0 if score is None else min(100, round(50 * score))
     bad = score is not None and score > 1
-    mode = f" in {html.escape(entry['mode'])}" if entry.get("mode") else ""
-    when = np.datetime64(entry["timestamp_ms"], "ms") if entry["timestamp_ms"] >= 0 else "-"
+    mode = f", mode {html.escape(entry['mode'])}" if entry.get("mode") else ""
+    when = _time(entry["timestamp_ms"]) if entry["timestamp_ms"] >= 0 else "-"
     return (
         f"<tr><td>{html.escape(entry['series'])}<td{' class=bad' if bad else ''}>"
         f"{'-' if score is None else f'{score:.3f}'}<td>{entry['state'].replace('_', ' ')}{mode}<td>{when}"

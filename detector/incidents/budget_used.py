@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
-from detector.calibration.alarm_budget import AlarmBudget, read_budget, rows_per_event
+from detector.calibration.alarm_budget import AlarmBudget, read_budget, rows_per_event, use_in_words
 from detector.incidents.incident import MODEL_REASONS, IncidentEvent
 from detector.scoring.verdicts import State, Verdicts
 
@@ -47,6 +47,11 @@ class BudgetView:
     def used(self) -> float:
         """Alarms divided by those allowed; NaN before the first judged row."""
         return self.alarms / self.allowed if self.allowed else float("nan")
+
+    @property
+    def words(self) -> str:
+        """What the budget allows and how much of it was used, as the end of a sentence."""
+        return use_in_words(self.alarms, self.allowed, self.budget)
 
     @property
     def is_shared_by_many_more(self) -> bool:

@@ -165,7 +165,7 @@ def backtest_parquet(
     report = _replayed(dataset, engine, out)
     incidents = report.incidents
     labels = labels_of_dataset(dataset)
-    measures = measures_of(report.verdicts, len(incidents), artifact.spec, labels, vus_buffer_of(dataset))
+    measures = measures_of(report.verdicts, incidents, artifact.spec, labels, vus_buffer_of(dataset))
     rows = sum(map(len, report.verdicts))
     folds = group_all(options.rules.fold, incidents)
     counters = engine.counters

@@ -21,10 +21,11 @@ from detector.calibration.feedback import Feedback
 from detector.calibration.recalibrate import recalibrated
 from detector.delivery.messages import incident_json
 from detector.engine.engine import Engine, EngineOptions
-from detector.incidents.incident import MODEL_REASONS, Incident
+from detector.incidents.incident import Incident
 from detector.offline.aligned_rows import OnRows, ignore_progress
 from detector.offline.backtest import ReplaySink, Report
 from detector.offline.history_files import history_for
+from detector.offline.measuring.backtest_measures import num_alarms
 
 RATES = ("1/quarter", "1/month", "1/week", "3/week", "1/day")
 _WEEK_SECONDS = 604_800
@@ -46,7 +47,7 @@ class Raised:
     @property
     def alarms(self) -> int:
         """Return the number of incidents opened by the model; no budget changes the others."""
-        return sum(one.reason in MODEL_REASONS for one in self.incidents)
+        return num_alarms(self.incidents)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
+from detector.calibration.alarm_budget import says_something
 from detector.offline.measuring.coverage import Coverage
 from detector.offline.measuring.measures import AlarmCounts
 from trainer.evaluation.operator_measures import OperatorMeasures
@@ -170,7 +171,7 @@ def _alarms(alarms: AlarmCounts, days: float, budgeted: float) -> list[str]:
         _figure(alarms.median_delay_rows, 0),
         _figure(alarms.false_alarms_per_10k_rows, 1),
         _figure(alarms.false_alarms / days if days else float("nan"), 2),
-        _figure(alarms.false_alarms / budgeted if budgeted else float("nan"), 2),
+        _figure(alarms.false_alarms / budgeted if says_something(budgeted) else float("nan"), 2),
     ]
 
 

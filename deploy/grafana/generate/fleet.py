@@ -87,6 +87,7 @@ def _decided() -> tuple[stat_panel.Panel, ...]:
 
 def _budget() -> tuple[stat_panel.Panel, ...]:
     """Return the figures against the alarm budget."""
+    allowed = of("budget_allowed_alarms")
     return (
         panels.stat(
             _face(
@@ -102,14 +103,16 @@ def _budget() -> tuple[stat_panel.Panel, ...]:
             Face(
                 "Budget used",
                 "Alarms of the last budget period (a week for 1/week, in event time), divided by those that "
-                "the budget allows for its rows. True alarms count too. It begins again after a restart.",
+                "the budget allows for its rows, or by one if that is less. True alarms count too. It begins "
+                "again after a restart.",
                 "percentunit",
                 width=4,
                 height=4,
             ),
             {1.0: panels.WARN},
-            Query(f"sum({of('budget_alarms')}) / sum({of('budget_allowed_alarms')})", "all", now=True),
-            Query(f"max({of('budget_used_ratio')})", "process that used most", now=True),
+            Query(f"sum({of('budget_alarms')}) / clamp_min(sum({allowed}), 1)", "all", now=True),
+            # Used times at most one allowed: alarms, divided by one where less is allowed.
+            Query(f"max({of('budget_used_ratio')} * clamp_max({allowed}, 1))", "most by a process", now=True),
         ),
         panels.stat(
             _face(

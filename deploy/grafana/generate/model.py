@@ -179,10 +179,11 @@ def _alarms() -> Section:
     by_process = panels.lines(
         Face(
             "Alarms against the budget, by process",
-            "1: as many as allowed, over a span as long as the time range.",
+            "100 %: as many as allowed, over a span as long as the time range. If less than one is allowed, "
+            "one is.",
             "percentunit",
         ),
-        Query(f"sum by (instance) ({opened}) / (sum by (instance) ({allowed}) > 0)", "{{instance}}"),
+        Query(f"sum by (instance) ({opened}) / clamp_min(sum by (instance) ({allowed}), 1)", "{{instance}}"),
     )
     threshold = panels.lines(
         Face(

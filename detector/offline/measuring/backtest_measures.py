@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from connectors.parquet.reader import Chunk
 from detector.artifact.spec import Spec
 from detector.calibration.alarm_budget import parse_budget
+from detector.incidents.incident import MODEL_REASONS, Incident
 from detector.offline.measuring.measures import (
     NO_ALARMS,
     auc_pr,
@@ -59,7 +60,7 @@ def labelled_series(chunks: Iterable[Chunk]) -> dict[str, LabelledSeries]:
 
 def measures_of(
     verdicts: Sequence[Verdicts],
-    num_incidents: int,
+    incidents: Sequence[Incident],
     spec: Spec,
     labels: dict[str, LabelledSeries] | None = None,
     vus_buffer: int | None = None,
@@ -68,7 +69,8 @@ def measures_of(
 
     Args:
         verdicts: the final verdicts of all rows.
-        num_incidents: incidents that opened.
+        incidents: those that opened. The budget counts those of a score or of evidence that adds up, and not
+            stuck or impossible values.
         spec: the model's specification: its interval and its alarm budget.
         labels: rows by series; None where there are no labels, and so no measures against them.
         vus_buffer: rows of the buffer of VUS-PR; None: the period of the first series.
@@ -79,7 +81,13 @@ def measures_of(
         this time, and `realised_to_budgeted`, the alarms (with labels: the false ones) divided by it.
     """
     found = {} if not labels else _against_labels(verdicts, spec, labels, vus_buffer)
-    return found | _against_budget(spec, verdicts, found.get("false_alarms", num_incidents))
+    alarms = found.get("false_alarms", num_alarms(incidents))
+    return found | _against_budget(spec, verdicts, alarms)
+
+
+def num_alarms(incidents: Sequence[Incident]) -> int:
+    """Return how many of the incidents count for the alarm budget."""
+    return sum(one.reason in MODEL_REASONS for one in incidents)
 
 
 def _against_budget(spec: Spec, verdicts: Sequence[Verdicts], alarms: float) -> Measures:

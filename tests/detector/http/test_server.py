@@ -196,3 +196,24 @@ def test_the_status_page_marks_the_incidents_that_last_and_has_their_ids() -> No
     assert ["lasts</span>" in page for page in pages] == [False, True]
     assert Status(metrics).json()["firing"][0]["lasting_since_ms"] == incident.lasting_ns // 1_000_000
     assert "alarm above score 1" not in pages[1]
+
+
+def test_the_status_page_has_times_to_the_second_and_scrolls_wide_tables_on_a_phone() -> None:
+    import re
+
+    import numpy as np
+
+    from connectors.records import Batch
+    from detector.engine.loop import Turn
+    from tests.support.strategies import readings_of
+
+    engine = Engine(make_artifact(threshold=1e-9))
+    metrics = Metrics(engine, 10, "1", FixedSources(ready=True))
+    readings = readings_of(np.zeros(12, int), np.arange(12) * 10**9, np.random.default_rng(0).random((12, 2)))
+    metrics.observe(Turn(Batch(readings), engine.step(readings), 0.0, 0.0, 0.0, 0.0))
+    page = Status(metrics).page()
+    times = re.findall(r"<td>(\d{4}-[^<]*)", page)
+    assert times, "since when incidents are open, and the newest rows"
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", one) for one in times)
+    assert page.count("(UTC)") == 2
+    assert "@media (max-width: 40rem) { table { display: block; overflow-x: auto; }" in page

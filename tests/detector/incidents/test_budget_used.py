@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.artifact.spec import Spec
-from detector.calibration.alarm_budget import rows_per_event
+from detector.calibration.alarm_budget import read_budget, rows_per_event, use_in_words
 from detector.http.budget_section import budget_html, budget_json
 from detector.incidents.budget_used import BudgetUsed, BudgetView
 from detector.incidents.incident import Incident, IncidentEvent
@@ -114,8 +114,36 @@ def view_of(num_series: int, alarms: int = 3) -> BudgetView:
 
 def test_the_page_says_how_much_was_used_and_by_whom() -> None:
     page = budget_html(budget_json(view_of(10)))
-    assert "Alarm budget 3/day in all of 10 series: 3 alarms in the last 16.9 hours" in page
-    assert "the budget allows 0.188 for what was judged: 1,600% used" in page.replace("1600%", "1,600%")
+    assert "Alarm budget: 3 alarms in the last 16.9 hours" in page
+    assert "the budget allows 3 a day in all of 10 series, so less than one for what was judged" in page
     assert "share this budget" not in page
     assert "40 series share this budget, which was calibrated for 10" in budget_html(budget_json(view_of(40)))
     assert budget_html(budget_json(BudgetUsed(spec_of("1/day")).view())) == ""
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.sampled_from(["1/day", "2/hour", "1/week", "7/day in all of 10 series", "1/month"]),
+    st.integers(0, 100_000),
+    st.floats(1e-6, 1e6),
+)
+def test_a_share_is_stated_once_the_budget_allows_about_one_alarm(
+    budget: str, alarms: int, allowed: float
+) -> None:
+    words = use_in_words(alarms, allowed, read_budget(budget))
+    assert read_budget(budget).allowance in words
+    assert ("% used" in words) is (allowed >= 0.8)
+    if allowed >= 0.8:
+        share = float(words.rpartition(": ")[2].removesuffix("% used").replace(",", ""))
+        assert share == pytest.approx(100 * alarms / allowed, abs=0.51)
+    else:
+        assert "less than one" in words
+
+
+def test_a_week_of_one_series_with_some_gaps_has_a_share_and_its_first_day_has_none() -> None:
+    account = BudgetUsed(spec_of("1/week"))
+    times = START_NS + np.arange(0, 7 * 1440) * MINUTE_NS
+    add(account, times[:1440], [opened(int(times[100]))])
+    assert "% used" not in account.view().words
+    add(account, times[1440:], [opened(int(times[2000]))])
+    assert account.view().words.endswith("113% used"), "a tenth of the rows has no score"

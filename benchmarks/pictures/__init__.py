@@ -1,0 +1,1 @@
+"""Pictures of the pages: generated data through the real training and the real engine."""
