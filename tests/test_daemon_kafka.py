@@ -100,7 +100,7 @@ def test_readings_become_scores_alerts_dead_letters_and_metrics(
     bad = [Message(topic, b"pump-1", value) for value in BAD.values()]
     good = rows(topic, 0, 40)
     send(kafka_bootstrap, [*good[:60], *bad, *good[60:], Message(topic, b"pump-1", ODD)])
-    with running(configuration(entry, kafka_bootstrap, topic), tmp_path) as daemon:
+    with running(configuration(entry, kafka_bootstrap, topic), tmp_path, prefix=()) as daemon:
         wait_for(lambda: daemon.readings() == 121, f"121 readings; see {daemon.log}")
         wait_for(lambda: daemon.get("/readyz")[0] == 200, "readiness")
         assert daemon.get("/healthz") == (200, "alive\n")

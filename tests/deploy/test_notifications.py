@@ -52,7 +52,7 @@ def test_systemd_hears_of_the_start_of_work_and_of_the_end(
     config = configuration(model, kafka_bootstrap, topic)
     with ServiceManager(str(tmp_path / "notify")) as manager:
         environ = {**manager.environ, "WATCHDOG_USEC": "4000000"}
-        with running(config, tmp_path, environ) as daemon:
+        with running(config, tmp_path, environ, prefix=()) as daemon:
             assert kafka_bootstrap in manager.wait_for("STATUS=waiting for Kafka")
             manager.wait_for("READY=1")
             assert daemon.get("/readyz")[0] == 200  # it was no promise

@@ -6,18 +6,16 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.proxy import Proxy
 from tests.support.kafka_broker import KafkaBroker, free_ports
 from tests.support.secrets import remember
+from tests.support.zygote import shared_zygote
 
-ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120.0  # a bound on hanging, not an expectation
 SESSION_SECONDS = 3.0
 PROPERTIES = {
@@ -99,35 +97,10 @@ def _exists(pid: int) -> bool:
     return True
 
 
-class Zygote:
-    """Forks daemons."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.zygote"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        )
-        if self._line() != "ready":
-            raise RuntimeError("the daemon cannot be imported")
-
-    def start(self, member: Member, breakages: tuple[str, ...] = ()) -> None:
-        assert self._process.stdin is not None
-        remember(member.log)
-        self._process.stdin.write(" ".join([str(member.log), str(member.config), *breakages]) + "\n")
-        self._process.stdin.flush()
-        member.pid = int(self._line())
-
-    def close(self) -> None:
-        with self._process:  # closes its pipes, and waits
-            pass
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+def start(member: Member, breakages: Sequence[str] = ()) -> None:
+    """Start a member, forked from the zygote of this process."""
+    remember(member.log)
+    member.pid = shared_zygote().start(member.config, member.log, breakages=breakages).pid
 
 
 class Cluster:
@@ -138,7 +111,6 @@ class Cluster:
         self.broker = KafkaBroker(directory, PROPERTIES, self.proxy.port)
         self.proxy.target = self.broker.behind_proxy
         self.broker.start()
-        self.zygote = Zygote()
 
     @property
     def bootstrap(self) -> str:
@@ -150,7 +122,6 @@ class Cluster:
         self.broker.start()
 
     def close(self) -> None:
-        self.zygote.close()
         self.proxy.close()
         self.broker.kill()
 

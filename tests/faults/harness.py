@@ -107,7 +107,7 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
     known, mutes = _decided(cluster, plan, stream, artifact, options)
 
     def start(member: Member) -> None:
-        cluster.zygote.start(member, plan.breakages)
+        start(member, plan.breakages)
 
     notes = count()
 

@@ -28,7 +28,7 @@ from connectors.kafka.connection import Connection, TopicSpec
 from connectors.kafka.producer import Producer
 from connectors.records import Message
 from detector.artifact.registry import publish
-from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, member_config, wait_for
+from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, member_config, start, wait_for
 from tests.faults.expected import read_committed
 from tests.faults.harness import Progress
 from tests.support.artifacts import make_artifact
@@ -118,7 +118,7 @@ def soak(cluster: Cluster, directory: Path, minutes: int, rate: float | None) ->
     table: list[Minute] = []
     try:
         for member in members:
-            cluster.zygote.start(member)
+            start(member)
         wait_for(lambda: all(member.holds_partitions for member in members), "the group to form")
         capacity = _capacity(stream, progress)
         rate = rate or capacity / 2
@@ -171,7 +171,7 @@ def _minute(
     lag = stream.readings - progress.committed()
     victim = members[1 + minute % (_MEMBERS - 1)]
     victim.kill()
-    cluster.zygote.start(victim)
+    start(victim)
     killed = time.monotonic()
     stream.write(1)  # of every partition, the victim's too: what shows that it is served again
     written = progress.ends()

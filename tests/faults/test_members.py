@@ -21,7 +21,7 @@ from connectors.records import Message
 from connectors.wide_json.encoder import encode
 from detector.artifact.registry import publish
 from tests.faults.breakages import HANGING
-from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, member_config, wait_for
+from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, member_config, start, wait_for
 from tests.faults.expected import committed_output
 from tests.faults.harness import Progress
 from tests.support.artifacts import make_artifact
@@ -61,7 +61,7 @@ class Group:
 
     def start(self, member: Member, *breakages: str) -> None:
         started = len(member.events("started"))
-        self.cluster.zygote.start(member, breakages)
+        start(member, breakages)
         wait_for(lambda: len(member.events("started")) > started, f"{member.log} to start")
 
     def write(self, num_rows: int) -> None:

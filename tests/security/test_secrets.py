@@ -110,7 +110,7 @@ level = "debug"
     }
     secure_kafka.create_topic("nothing-yet")
     context, right = trusting(authority.file), login("ops", HTTP)
-    with running(config, tmp_path, ENVIRONMENT | http) as daemon:
+    with running(config, tmp_path, ENVIRONMENT | http, prefix=()) as daemon:
         address = daemon.address.replace("http:", "https:")
         wait_for(
             lambda: fetch(address + "/readyz", context)[0] == 200 or daemon.process.poll() is not None,

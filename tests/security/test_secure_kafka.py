@@ -19,7 +19,7 @@ from connectors.kafka.connection import Connection
 from connectors.kafka.producer import Producer
 from connectors.wide_json.encoder import encode
 from detector.artifact.registry import publish
-from tests.faults.cluster import Member, Zygote
+from tests.faults.cluster import Member, start
 from tests.security.http_client import fetch
 from tests.security.secure_kafka import PASSWORD, USER, SecureKafka
 from tests.support.artifacts import make_artifact
@@ -37,13 +37,6 @@ PASSWORD_VARIABLE = "STREAMGAUGE_KAFKA__SASL_PASSWORD"
 def entry(tmp_path: Path) -> Path:
     publish(make_artifact(threshold=0.8), tmp_path / "models" / "pump")
     return tmp_path / "models" / "pump"
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    made = Zygote()
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -102,13 +95,13 @@ WAYS: dict[str, tuple[str, Callable[[SecureKafka], dict[str, object]]]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_stream_is_judged_end_to_end(
-    entry: Path, secure_kafka: SecureKafka, zygote: Zygote, topic: str, tmp_path: Path, way: str
+    entry: Path, secure_kafka: SecureKafka, topic: str, tmp_path: Path, way: str
 ) -> None:
     listener, settings = WAYS[way]
     server = secure_kafka.broker.address_of(listener)
     (tmp_path / "password").write_text(PASSWORD)
     given = settings(secure_kafka) | {"sasl_password_file": tmp_path / "password"}
-    with forked(zygote, configuration(entry, server, topic, **given), tmp_path) as member:
+    with forked(configuration(entry, server, topic, **given), tmp_path) as member:
         wait_for(lambda: member.events("started") or not member.is_alive, f"the start; see {member.log}")
         (started,) = member.events("started")
         status = started["http"] + "/api/status"
@@ -123,12 +116,12 @@ def test_a_stream_is_judged_end_to_end(
 
 
 @contextmanager
-def forked(zygote: Zygote, config: str, directory: Path) -> Iterator[Member]:
+def forked(config: str, directory: Path) -> Iterator[Member]:
     """A daemon while the context lasts, from a process that has imported everything."""
     path = directory / "streamgauge.toml"
     path.write_text(f"{config}\n[http]\nport = 0\n")
     member = Member(0, path, directory / "daemon.log")
-    zygote.start(member)
+    start(member)
     try:
         yield member
     finally:
@@ -224,12 +217,12 @@ def test_a_broker_that_wants_another_certificate_is_an_error_that_names_the_sett
 
 
 def test_a_port_without_tls_is_an_error_that_names_the_setting(
-    entry: Path, secure_kafka: SecureKafka, zygote: Zygote, tmp_path: Path
+    entry: Path, secure_kafka: SecureKafka, tmp_path: Path
 ) -> None:
     """It looks like a broker that is just going down, and is waited for as long as a cluster may take."""
     server = secure_kafka.broker.bootstrap
     config = configuration(entry, server, "readings", startup_seconds=2, **tls(secure_kafka))
-    with forked(zygote, config, tmp_path) as member:
+    with forked(config, tmp_path) as member:
         wait_for(lambda: not member.is_alive, f"the end; see {member.log}")
     last = member.log.read_text().splitlines()[-1]
     assert "gave up after 2 s" in last

@@ -19,6 +19,7 @@ from pathlib import Path
 from connectors.kafka.connection import Connection
 from connectors.kafka.topic_tail import TopicTail
 from tests.support.secrets import remember
+from tests.support.zygote import Forked, shared_zygote
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 180.0  # a bound on hanging, not an expectation
@@ -28,7 +29,7 @@ PATIENCE_SECONDS = 180.0  # a bound on hanging, not an expectation
 class Daemon:
     """A running `streamgauge run`."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     address: str
     log: Path
 
@@ -66,9 +67,13 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
 
 @contextmanager
 def running(
-    config: str, directory: Path, environ: dict[str, str] | None = None, prefix: Sequence[str] = ()
+    config: str, directory: Path, environ: dict[str, str] | None = None, prefix: Sequence[str] | None = None
 ) -> Iterator[Daemon]:
-    """`streamgauge run` on a configuration without [http] while the context lasts; `prefix` starts it."""
+    """`streamgauge run` on a configuration without [http] while the context lasts.
+
+    It is forked from a process that has imported everything. With a `prefix`, which may be empty, it is a
+    command of its own that the prefix starts.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -76,14 +81,19 @@ def running(
     path.write_text(f"{config}\n[http]\nport = {port}\n")
     log = directory / f"daemon-{port}.log"
     remember(log)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "streamgauge", "run", str(path)],
-            cwd=ROOT,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **(environ or {})},
-        )
+    log.write_bytes(b"")
+    process: subprocess.Popen[bytes] | Forked
+    if prefix is None:
+        process = shared_zygote().start(path, log, environ)
+    else:
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "streamgauge", "run", str(path)],
+                cwd=ROOT,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **(environ or {})},
+            )
     daemon = Daemon(process, f"http://127.0.0.1:{port}", log)
     try:
         yield daemon
