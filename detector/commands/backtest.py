@@ -62,7 +62,7 @@ def backtest(args: argparse.Namespace) -> int:
     """
     from detector.artifact.registry import open_artifact
     from detector.config.load import load_config
-    from detector.incidents.sentence import Wording
+    from detector.incidents.shapes.sentence import Wording
     from detector.offline.backtest import backtest_parquet
     from detector.offline.backtest_record import write_record
     from detector.offline.decisions_file import read_decisions

@@ -20,8 +20,8 @@ from detector.calibration.p_values import PValues
 from detector.incidents.decision import Applied, Decision
 from detector.incidents.grouping import IncidentGroup
 from detector.incidents.incident import ChannelEvidence, Incident, IncidentEvent, Unjudged, evidence_of
-from detector.incidents.sentence import Wording, sentence
 from detector.incidents.shapes.explanation import Explanation
+from detector.incidents.shapes.sentence import Wording, sentence
 from detector.rows.series_arrays import lengths_of, starts_of
 from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts

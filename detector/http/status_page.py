@@ -18,7 +18,7 @@ from detector.http.budget_section import budget_html, budget_json
 from detector.http.judged_section import judged_html, judged_json, some_of
 from detector.incidents.incident import Incident
 from detector.incidents.lasting import blamed
-from detector.incidents.sentence import Wording, sentence
+from detector.incidents.shapes.sentence import Wording, sentence
 from detector.incidents.unjudged import unjudged_words
 from detector.metrics.recorder import Metrics
 from detector.metrics.series_gauges import firing

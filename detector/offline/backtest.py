@@ -26,7 +26,7 @@ from detector.incidents.decision import Decision
 from detector.incidents.grouping import IncidentGroup, group_all
 from detector.incidents.incident import Incident
 from detector.incidents.rules import Suppression
-from detector.incidents.sentence import Wording, sentence
+from detector.incidents.shapes.sentence import Wording, sentence
 from detector.offline.history_files import history_for
 from detector.offline.measuring.backtest_measures import LabelledSeries, labelled_series, measures_of
 from detector.offline.measuring.coverage import Coverage

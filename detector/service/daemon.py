@@ -34,7 +34,7 @@ from detector.delivery.sink import MessageSink
 from detector.engine.engine import Engine
 from detector.engine.loop import Turn, run
 from detector.incidents.rules import IncidentRules
-from detector.incidents.sentence import Wording
+from detector.incidents.shapes.sentence import Wording
 from detector.metrics.recorder import Metrics
 from detector.notify.notifiers import Notifiers
 from detector.service import systemd

@@ -18,7 +18,7 @@ from detector.calibration.p_values import PValues
 from detector.delivery.recovery import Recovery
 from detector.delivery.sink import MessageSink
 from detector.engine.engine import Engine, StepResult
-from detector.incidents.sentence import Wording
+from detector.incidents.shapes.sentence import Wording
 from detector.service.reload.model_watcher import ModelWatcher
 from detector.service.reload.reload_counts import ReloadCounts
 

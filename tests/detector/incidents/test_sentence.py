@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.incidents.incident import ChannelEvidence, Incident, Passage, Reason
-from detector.incidents.sentence import Wording, numbers, sentence
 from detector.incidents.shapes.explanation import SHAPES, Explanation, Shape
+from detector.incidents.shapes.sentence import Wording, numbers, sentence
 
 START_NS = 1_790_000_000_000_000_000 // 3_600_000_000_000 * 3_600_000_000_000
 HOUR_NS = 3_600_000_000_000
