@@ -31,7 +31,7 @@ class CleanWindows:
     def acting(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which of these series are cleaned, or have an open incident, bool [n]."""
         parts = self._parts
-        acting = self._past.are_active(slots).copy()
+        acting = self._past.are_active(slots) | parts.row_scorer.standing(slots)
         if parts.incidents.rules.clean_windows:
             series = [one.series for one in parts.incidents.open if one.reason in LEVEL_REASONS]
             if series:
@@ -49,6 +49,7 @@ class CleanWindows:
         """Begin, continue or end the cleaning of these series; nothing is to be reported."""
         for slot in slots.tolist():
             incident, one = self._incident(slot), np.array([slot], np.int32)
+            self._stand(one, incident is not None)
             if incident is None or not self._parts.window_scorer.ages(one)[0]:
                 self._past.drop(one)
             else:
@@ -61,6 +62,12 @@ class CleanWindows:
     def arrays(self) -> list[SeriesArray]:
         """Return no arrays: what is kept belongs to the windows."""
         return []
+
+    def _stand(self, one: NDArray[np.int32], is_open: bool) -> None:
+        """Let the page levels stand still while small departures hold the incident of a series."""
+        scorer = self._parts.row_scorer
+        held = is_open and scorer.lasting is not None and bool(scorer.lasting.in_alarm(int(one[0])).any())
+        scorer.stand(one, np.array([held]))
 
     def _incident(self, slot: int) -> Incident | None:
         """Return the open incident of a series whose rows are to be cleaned."""

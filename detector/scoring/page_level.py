@@ -7,7 +7,8 @@ unusual; above the page level it counts for incidents as well.
 The level is that of a token bucket (Turner, IEEE Communications Magazine 1986). Every alarm puts doubt into
 the bucket, from 0 to 1. The bucket drains at the rate of the alarm budget. What it holds raises
 the level. In the long run doubtful alarms are thus at most as frequent as the budget. A clear alarm or a long
-one is hardly a false one: it leaves little doubt. While an alarm lasts, the level stands still.
+one is hardly a false one: it leaves little doubt. While an alarm lasts, the level stands still. An alarm that
+begins within a fault that other evidence holds is no false one either: it leaves none.
 
 The level at a row is a closed form of a few numbers of the series' past. It therefore does not depend on how
 the rows are cut into batches. Evidence and levels are natural logarithms in units of the threshold.
@@ -52,6 +53,8 @@ class PageLevel:
         self._lasted = SeriesArray((), np.int64, -1)
         self._peak = SeriesArray((), np.float64, 0.0)
         self._quiet = SeriesArray((), np.int64, 0)
+        self._within_fault = SeriesArray((), np.bool_, False)
+        self._began_within = SeriesArray((), np.bool_, False)
 
     def levels(
         self, slot: NDArray[np.int32], row: NDArray[np.int64], evidence: NDArray[np.float64]
@@ -80,6 +83,17 @@ class PageLevel:
             level[part] = self._follow(int(present[at]), row[part], evidence[part])
         return level
 
+    def stand(self, slots: NDArray[np.int32], within_fault: NDArray[np.bool_]) -> None:
+        """Let alarms that begin from now on leave no doubt, or leave it again, bool [len(slots)]."""
+        self._within_fault.reserve(int(slots.max(initial=-1)) + 1)
+        self._within_fault.data[slots] = within_fault
+
+    def are_within(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return in which of these series alarms leave no doubt now, bool [len(slots)]."""
+        self._within_fault.reserve(int(slots.max(initial=-1)) + 1)
+        within: NDArray[np.bool_] = self._within_fault.data[slots]
+        return within
+
     def is_open(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which of these series are in an alarm after their newest row, bool [len(slots)]."""
         self._lasted.reserve(int(slots.max(initial=-1)) + 1)
@@ -93,7 +107,8 @@ class PageLevel:
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        return [self._held, self._anchor, self._lasted, self._peak, self._quiet]
+        alarm = [self._held, self._anchor, self._lasted, self._peak, self._quiet]
+        return [*alarm, self._within_fault, self._began_within]
 
     def _held_at(self, slot: NDArray[np.int32], row: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return what the bucket holds at each row outside alarms, in alarms, float64 [n]."""
@@ -137,6 +152,7 @@ class PageLevel:
         self._lasted.data[slot] = 0
         self._peak.data[slot] = 0.0
         self._quiet.data[slot] = 0
+        self._began_within.data[slot] = self._within_fault.data[slot]
 
     def _alarm(
         self, slot: int, row: NDArray[np.int64], evidence: NDArray[np.float64], level: NDArray[np.float64]
@@ -157,7 +173,8 @@ class PageLevel:
                 peak = max(peak, value - base)
                 quiet = 0 if value > here + self._close else quiet + 1
             if quiet >= QUIET_ROWS:
-                self._held.data[slot] += self._doubt(peak, lasted - quiet)
+                if not self._began_within.data[slot]:
+                    self._held.data[slot] += self._doubt(peak, lasted - quiet)
                 self._anchor.data[slot] = at
                 lasted = -1
                 break

@@ -182,6 +182,21 @@ class RowScorer:
         if self._moves is not None:
             self._moves.restart(slots)
 
+    def stand(self, slots: NDArray[np.int32], within_fault: NDArray[np.bool_]) -> None:
+        """Say of these series whether small departures hold an incident, bool [len(slots)].
+
+        What alarms within it raises no page level.
+        """
+        if self._page_level is not None:
+            self._page_level.stand(slots, within_fault)
+        self.evidences.stand(slots, within_fault)
+
+    def standing(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return for which of these series small departures hold an incident, bool [len(slots)]."""
+        if self._page_level is None:
+            return np.zeros(len(slots), np.bool_)
+        return self._page_level.are_within(slots)
+
     @property
     def lasting(self) -> LastingEvidence | None:
         """The evidence of the level, which adds up; None where the model has no reference."""

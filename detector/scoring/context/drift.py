@@ -29,10 +29,13 @@ from detector.scoring.context.season_level import SeasonLevel
 from detector.scoring.context.spoken import ScaledRows, Spoken
 from detector.scoring.context.trend_points import Lines, Trends
 from detector.scoring.kinds import Kind
+from detector.scoring.lasting.cumulative import End
 from detector.scoring.lasting.paged_sums import PagedSums
 from detector.scoring.series_scales import SeriesScales
 
 _FIXED = float(1 << 20)
+_END = End(2, 5.0)
+"""Blocks hardly depend on each other, and an alarm must not outlast a repair by days."""
 _LIMIT = 64.0
 _LEAST_VARIANCE = 0.1
 _NO_BLOCK = -(1 << 62)
@@ -131,7 +134,7 @@ class DriftEvidence:
         variance = np.maximum(np.array((drift.limits.tails or ((1.0,) * num,))[-1]), _LEAST_VARIANCE)
         unknown = tuple(map(float, 2.0 * np.sqrt(variance / LEAST_BLOCKS)))  # a week knows a level so badly
         self._own = OwnLevels(num)
-        self._sums = PagedSums(replace(drift.limits, unknown=unknown), _block_limit(spec))
+        self._sums = PagedSums(replace(drift.limits, unknown=unknown), _block_limit(spec), end=_END)
         self._number = SeriesArray((), np.int32, _UNKNOWN)
         self._open = _OpenBlocks(num)
         self._said = SeriesArray((), np.float64, np.nan)
@@ -181,6 +184,10 @@ class DriftEvidence:
         self._moved.reset(one)
         self._trends.reset(one)
         self._left.data[slot] = _RELEARNT_BLOCKS
+
+    def stand(self, slots: NDArray[np.int32], within_fault: NDArray[np.bool_]) -> None:
+        """Say of these series whether small departures hold a fault, bool [len(slots)]."""
+        self._sums.stand(slots, within_fault)
 
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; the block that has begun is left out."""

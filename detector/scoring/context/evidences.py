@@ -42,6 +42,9 @@ class ContextEvidence(Protocol):
     def accept(self, slot: int) -> None:
         """Begin again with a series whose level was accepted."""
 
+    def stand(self, slots: NDArray[np.int32], within_fault: NDArray[np.bool_]) -> None:
+        """Say of these series whether small departures hold a fault, bool [len(slots)]."""
+
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; sums of evidence stay."""
 
@@ -146,6 +149,11 @@ class Evidences:
         for part in self._parts():
             part.use_other_reference(slots)
         self.name(slots, names)
+
+    def stand(self, slots: NDArray[np.int32], within_fault: NDArray[np.bool_]) -> None:
+        """Say of these series whether small departures hold a fault, bool [len(slots)]."""
+        for part in self._context:
+            part.stand(slots, within_fault)
 
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; sums of evidence stay."""

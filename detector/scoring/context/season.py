@@ -81,6 +81,10 @@ class SeasonEvidence:
         self._relearnt.begin(slot)
         self._sums.reset(np.array([slot], np.int32))
 
+    def stand(self, slots: NDArray[np.int32], within_fault: NDArray[np.bool_]) -> None:
+        """Say of these series whether small departures hold a fault, bool [len(slots)]."""
+        self._sums.stand(slots, within_fault)
+
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; sums stay."""
         self._sums.restart(slots)

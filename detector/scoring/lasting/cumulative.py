@@ -46,13 +46,23 @@ MOST_DEPARTURE = 1_000.0
 _CAP, _STARTED = 1.1, 0.9
 _MOST_RAISED = 1.0
 _CLEAR, _CLEAR_BEYOND = 1.5, 0.5
-_END_ROWS, _END_LIKELIHOOD = 24, 20.0
-"""What the end of an alarm takes: rows without departure, and the logarithm of the likelihood ratio."""
 _CALM = 0.5
 _LEARN_SHIFT = 6
 """The departure in alarm is learnt as a mean that forgets in about 64 rows."""
 _ROUGH = 1 << 24
 """Sums are at most so many spreads, so that whole numbers of 64 bits hold every total."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """State what ends an alarm: rows without departure, and the logarithm of the likelihood ratio."""
+
+    rows: int = 24
+    likelihood: float = 20.0
+
+
+END = End()
+"""The end of an alarm over rows. They can follow each other closely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,7 @@ def alarm_sums(
     before: NDArray[np.int64],
     learnt: NDArray[np.int64],
     threshold: NDArray[np.int64],
+    end: End = END,
 ) -> NDArray[np.int64]:
     """Return the sums after every row, int64 [n, K]; update `learnt`.
 
@@ -99,6 +110,7 @@ def alarm_sums(
         learnt: Of each sum in alarm its usual departure, and how much speaks for its end, int64 [k, 2, K]; 0
             where it is not in alarm.
         threshold: Of each sum, int64 [K].
+        end: What ends an alarm.
     """
     starts = starts_of(slot)
     series = np.repeat(np.arange(len(starts)), lengths_of(starts, len(slot)))
@@ -114,25 +126,25 @@ def alarm_sums(
         rows = slice(starts[at], starts[at + 1] if at + 1 < len(starts) else None)
         state = (int(before[at, column]), *learnt[at, :, column].tolist())
         sums[rows, column], learnt[at, :, column] = _followed(
-            steps, rows, column, int(threshold[column]), state
+            steps, (rows, column), int(threshold[column]), state, end
         )
     return sums
 
 
 def _followed(
-    steps: Steps, rows: slice, column: int, threshold: int, state: tuple[int, int, int]
+    steps: Steps, at: tuple[slice, int], threshold: int, state: tuple[int, int, int], end: End
 ) -> tuple[list[int], tuple[int, int]]:
     """Return the sum after every step of one series and column, and what is learnt, followed one by one."""
     total, usual, clear = state
     cap, started, most = int(_CAP * threshold), int(_STARTED * threshold), int(_MOST_RAISED * _FIXED)
     columns = (steps.added, steps.allowance, steps.known, steps.starts)
     found = []
-    for added, allowance, known, starts in zip(*(one[rows, column].tolist() for one in columns), strict=True):
+    for added, allowance, known, starts in zip(*(one[at].tolist() for one in columns), strict=True):
         if known:
             total += added - max(0, min(usual >> 1, most) - allowance)
             if usual:
                 clear = max(0, clear + (usual >> 1) - max(0, added + allowance))
-                if clear > max(_END_ROWS * (usual >> 1), int(_END_LIKELIHOOD * _FIXED * _FIXED) // usual):
+                if clear > max(end.rows * (usual >> 1), int(end.likelihood * _FIXED * _FIXED) // usual):
                     total = 0
             if starts and total < started:
                 total, usual = started, usual or added + allowance
@@ -152,10 +164,11 @@ class CumulativeEvidence:
     Args:
         limits: Allowances and thresholds.
         most: A single row counts at most so many spreads.
+        end: What ends an alarm.
     """
 
-    def __init__(self, limits: HasSums, most: float = MOST) -> None:
-        self._most = most
+    def __init__(self, limits: HasSums, most: float = MOST, end: End = END) -> None:
+        self._most, self._end = most, end
         threshold = np.minimum(np.array(limits.threshold), _ROUGH)
         self._used = threshold > 0
         self._threshold = np.where(self._used, threshold, 1.0)
@@ -192,7 +205,7 @@ class CumulativeEvidence:
         learnt = self._learnt.data[present]
         large = self._large.add(slot, departure, is_unknown)
         steps = self._steps(departure, is_unknown, alarm[:, None] | (large >= 1.0))
-        sums = alarm_sums(steps, slot, self._sums.data[present], learnt, self._limit)
+        sums = alarm_sums(steps, slot, self._sums.data[present], learnt, self._limit, self._end)
         self._sums.data[present] = sums[starts + lengths_of(starts, len(slot)) - 1]
         self._learnt.data[present] = learnt
         lasting = np.maximum(sums[:, :num], sums[:, num:]) / _FIXED

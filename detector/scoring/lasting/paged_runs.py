@@ -56,6 +56,11 @@ class PagedRuns:
         found: NDArray[np.bool_] = strength > level
         return found
 
+    def stand(self, slots: NDArray[np.int32], within_fault: NDArray[np.bool_]) -> None:
+        """Say of these series whether other evidence holds a fault, bool [len(slots)]."""
+        if self._page_level is not None:
+            self._page_level.stand(slots, within_fault)
+
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers."""
         if self._page_level is not None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from detector.artifact.spec import PageLimit
 from detector.artifact.sum_limits import HasSums
 from detector.rows.series_arrays import SeriesArray
-from detector.scoring.lasting.cumulative import MOST, CumulativeEvidence
+from detector.scoring.lasting.cumulative import END, MOST, CumulativeEvidence, End
 from detector.scoring.lasting.paged_runs import PagedRuns
 
 
@@ -38,10 +38,11 @@ class PagedSums:
         limits: Allowances and thresholds.
         limit: How alarms raise the page level of each series; None if nothing does.
         most: A single row counts at most so many spreads.
+        end: What ends an alarm.
     """
 
-    def __init__(self, limits: HasSums, limit: PageLimit | None, most: float = MOST) -> None:
-        self._cumulative = CumulativeEvidence(limits, most)
+    def __init__(self, limits: HasSums, limit: PageLimit | None, most: float = MOST, end: End = END) -> None:
+        self._cumulative = CumulativeEvidence(limits, most, end)
         self._runs = PagedRuns(limit)
 
     def add(
@@ -77,6 +78,10 @@ class PagedSums:
     def reset(self, slots: NDArray[np.int32]) -> None:
         """Begin again with all sums of these series; channels that have held still count."""
         self._cumulative.reset(slots)
+
+    def stand(self, slots: NDArray[np.int32], within_fault: NDArray[np.bool_]) -> None:
+        """Say of these series whether other evidence holds a fault, bool [len(slots)]."""
+        self._runs.stand(slots, within_fault)
 
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; sums stay."""

@@ -169,3 +169,22 @@ def test_a_fault_keeps_its_height_above_the_threshold_after_others(factor: float
     assert before > 0.2
     assert doubt < np.exp(-np.log(factor) / np.log(PLAIN.forgiveness))
     assert relative.max() > levels(evidence).max()
+
+
+@given(within=st.integers(0, 8), seed=st.integers(0, 2**32 - 1))
+def test_alarms_within_a_fault_raise_nothing_and_those_after_it_do(within: int, seed: int) -> None:
+    """Short alarms 40 rows apart; those that begin while other evidence holds a fault leave no doubt."""
+    evidence = np.full(4_000, -2.0)
+    evidence[np.arange(10, 4_000, 40)] = np.random.default_rng(seed).uniform(0.5, 1.5, 100)
+    slot, row, one = np.zeros(4_000, np.int32), np.arange(4_000), np.zeros(1, np.int32)
+    page = PageLevel(dataclasses.replace(PLAIN, alarms_a_row=1e-6))
+    begin, end = 40 * within, 40 * within + 1_200
+    before = page.levels(slot[:begin], row[:begin], evidence[:begin])
+    page.stand(one, np.array([True]))
+    assert page.are_within(one)[0]
+    inside = page.levels(slot[begin:end], row[begin:end], evidence[begin:end])
+    page.stand(one, np.array([False]))
+    after = page.levels(slot[end:], row[end:], evidence[end:])
+    assert np.ptp(inside) < 0.01
+    assert len(before) == 0 or inside[0] >= before.max() - 0.01
+    assert after.max() > inside[0] + 0.1
