@@ -26,7 +26,7 @@ from rich.table import Table
 
 from benchmarks.measurement import Measurement
 
-BENCHMARKS = ("help", "engine", "incremental", "scrape", "daemon", "train", "measures", "explorer")
+BENCHMARKS = ("help", "engine", "incremental", "scrape", "daemon", "train", "measures", "pages.explorer")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

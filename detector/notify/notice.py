@@ -12,7 +12,7 @@ import msgspec
 
 from detector.delivery.messages import iso
 from detector.incidents.unjudged import unjudged_words
-from detector.notify.trend_words import trend_words
+from detector.notify.trend_words import time_span, trend_words
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ADDED_UP = {
@@ -249,8 +249,8 @@ def _passage(notice: Notice, passage: NoticePassage) -> str:
     """Return how long a change of mode takes, and how long it usually does."""
     over = (notice.end or notice.at) - notice.start
     takes = "took" if notice.is_resolved else "takes"
-    lasted = _time_span(over.total_seconds() + passage.usual_seconds)
-    usual = _time_span(passage.usual_seconds)
+    lasted = time_span(over.total_seconds() + passage.usual_seconds)
+    usual = time_span(passage.usual_seconds)
     return f"the change from mode {passage.left} {takes} {lasted}; usual: up to {usual}"
 
 
@@ -264,17 +264,6 @@ def _unjudged(notice: Notice) -> str:
         one.name for one, share in zip(notice.channels, shares, strict=True) if 2 * share >= max(shares)
     ]
     return unjudged_words(unjudged.why, time_text(unjudged.since), unjudged.mode, blamed)
-
-
-def _time_span(seconds: float) -> str:
-    """Return a time in words.
-
-    >>> _time_span(34.0), _time_span(2040.0), _time_span(9000.0)
-    ('34 seconds', '34 minutes', '2.5 hours')
-    """
-    if seconds >= 7200.0:
-        return f"{seconds / 3600.0:.3g} hours"
-    return f"{seconds / 60.0:.3g} minutes" if seconds >= 120.0 else f"{seconds:.3g} seconds"
 
 
 def _decided(notice: Notice) -> list[str]:

@@ -183,19 +183,15 @@ class RowScorer:
             self._moves.restart(slots)
 
     def stand(self, slots: NDArray[np.int32], within_fault: NDArray[np.bool_]) -> None:
-        """Say of these series whether small departures hold an incident, bool [len(slots)].
-
-        What alarms within it raises no page level.
-        """
+        """Say of these series whether small departures hold an incident, which raises no page level."""
         if self._page_level is not None:
             self._page_level.stand(slots, within_fault)
         self.evidences.stand(slots, within_fault)
 
     def standing(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return for which of these series small departures hold an incident, bool [len(slots)]."""
-        if self._page_level is None:
-            return np.zeros(len(slots), np.bool_)
-        return self._page_level.are_within(slots)
+        level = self._page_level
+        return np.zeros(len(slots), np.bool_) if level is None else level.are_within(slots)
 
     @property
     def lasting(self) -> LastingEvidence | None:

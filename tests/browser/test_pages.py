@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.support.explored import real_backtest, served
+from tests.detector.explore.explored import real_backtest, served
 
 pytestmark = pytest.mark.browser
 CHROMIUM = "/usr/bin/chromium"

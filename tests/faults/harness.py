@@ -28,7 +28,7 @@ from detector.delivery.decision_records import encode_decision
 from detector.delivery.decisions.decision_topic import decisions_topic
 from detector.engine.engine import EngineOptions
 from detector.incidents.decision import Decision
-from tests.faults.cluster import EVERY_RULE, PLAIN_RULES, Cluster, Member, member_config, wait_for
+from tests.faults.cluster import EVERY_RULE, PLAIN_RULES, Cluster, Member, member_config, start, wait_for
 from tests.faults.expected import Comparison, at_their_rows, committed_output, compare, expected_output
 from tests.faults.faults import FAULTS, WEIGHTS, Struck
 from tests.faults.stream import Stream, decisions_about, make_stream
@@ -106,7 +106,7 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
     options = engine_options(load_config(members[0].config))
     known, mutes = _decided(cluster, plan, stream, artifact, options)
 
-    def start(member: Member) -> None:
+    def begin(member: Member) -> None:
         start(member, plan.breakages)
 
     notes = count()
@@ -118,11 +118,11 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
 
     try:
         for member in members[: max(1, plan.num_members - 1)]:
-            start(member)
+            begin(member)
         rng = np.random.default_rng([plan.seed, 1])
-        struck = Struck(cluster, members, start, f"{topic}-out.state", publish_next, rng)
+        struck = Struck(cluster, members, begin, f"{topic}-out.state", publish_next, rng)
         _strike(struck, plan, stream, mutes, report)
-        _drain(cluster, stream, topic, members, start)
+        _drain(cluster, stream, topic, members, begin)
     except (TimeoutError, RuntimeError) as error:
         report.problem = f"{type(error).__name__}: {error}"
     finally:

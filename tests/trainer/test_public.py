@@ -154,7 +154,7 @@ def test_an_evaluation_without_figures_has_an_empty_frame(tmp_path: Path) -> Non
 
 
 def test_evaluate_refuses_what_cannot_be_done(tmp_path: Path) -> None:
-    with pytest.raises(TrainerError, match=r"no \*\.parquet file"):
+    with pytest.raises(TrainerError, match=r"no \*\.parquet, \*\.csv or \*\.csv\.gz file"):
         evaluate(tmp_path)
     with pytest.raises(TrainerError, match="did you mean 'conv'"):
         evaluate(tmp_path, EvaluationOptions(family="Conv"))

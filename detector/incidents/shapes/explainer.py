@@ -19,6 +19,9 @@ from detector.incidents.shapes.recent_rows import RECENT, RecentRows, Stretch
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.verdicts import Verdicts
 
+_MOST = float(np.finfo(np.float32).max)
+"""Wilder values than this are kept as this one."""
+
 
 class Explainer:
     """Explains the incidents of bad rows of all series. Not thread-safe.
@@ -127,7 +130,8 @@ class _Rows:
 
     @classmethod
     def of(cls, before: Stretch, verdicts: Verdicts, known: NDArray[np.intp]) -> _Rows:
-        cells = np.stack([verdicts.actual[known], verdicts.expected[known]], axis=1).astype(np.float32)
+        values = np.stack([verdicts.actual[known], verdicts.expected[known]], axis=1)
+        cells = np.clip(values, -_MOST, _MOST).astype(np.float32)
         when = np.concatenate([before.when, verdicts.timestamp_ns[known]])
         return cls(Stretch(when, np.concatenate([before.cells, cells])), len(before), len(before) - 1)
 

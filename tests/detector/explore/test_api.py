@@ -16,7 +16,7 @@ from urllib3.util import parse_url
 from detector.explore.web.app import HEADERS, PAGES, STATIC, app_of
 from detector.explore.web.endpoints import ENDPOINTS, PREFIX, Opened
 from detector.explore.web.openapi import document
-from tests.support.explored import CHANNELS, START_NS, incident, scores_of, served, write_backtest
+from tests.detector.explore.explored import CHANNELS, START_NS, incident, scores_of, served, write_backtest
 
 MINUTE_NS = 60_000_000_000
 HTTP = urllib3.PoolManager(retries=False)

@@ -23,7 +23,7 @@ from detector.explore.queries.series import SeriesQuery, series_view
 from detector.explore.store.build import store_of
 from detector.explore.store.database import Database, open_store
 from detector.explore.store.layout import DAY_NS, HOUR_NS, STATES, Description, ExploreError
-from tests.support.explored import CHANNELS, SHARPNESS, START_NS, incident, scores_of, write_backtest
+from tests.detector.explore.explored import CHANNELS, SHARPNESS, START_NS, incident, scores_of, write_backtest
 
 SECOND = 1_000_000_000
 SLOW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])

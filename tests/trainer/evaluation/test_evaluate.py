@@ -246,7 +246,7 @@ def test_without_files_the_command_fails_with_the_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert streamgauge.main(["evaluate", str(tmp_path)]) == 2
-    assert "no *.parquet file" in capsys.readouterr().err
+    assert "no *.parquet, *.csv or *.csv.gz file" in capsys.readouterr().err
 
 
 def test_a_real_series_is_evaluated() -> None:

@@ -6,7 +6,6 @@ With --write the table goes into docs/explanations.md.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from detector.incidents.incident import Incident
 from detector.incidents.shapes.explanation import SHAPES
 from tests.trust.world import Replay, World, model_of, replayed
 
-PAGE = Path(__file__).parents[2] / "docs" / "explanations.md"
+PAGE = Path(__file__).parents[3] / "docs" / "explanations.md"
 START, END = "<!-- shapes -->\n", "<!-- end -->"
 BEFORE, LONG, AFTER = 80, 120, 40
 SIZES = (6.0, 12.0, 24.0)
@@ -156,7 +155,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
         PAGE.write_text(before + START + table(found) + END + rest.partition(END)[2], encoding="utf-8")
     return int(right(found) < 0.8)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
