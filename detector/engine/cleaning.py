@@ -31,7 +31,9 @@ class CleanWindows:
     def acting(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which of these series are cleaned, or have an open incident, bool [n]."""
         parts = self._parts
-        acting = self._past.are_active(slots) | parts.row_scorer.standing(slots)
+        acting, level = self._past.are_active(slots).copy(), parts.row_scorer.page_level
+        if level is not None:
+            acting |= level.are_within(slots)
         if parts.incidents.rules.clean_windows:
             series = [one.series for one in parts.incidents.open if one.reason in LEVEL_REASONS]
             if series:

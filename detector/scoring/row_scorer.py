@@ -117,6 +117,7 @@ class RowScorer:
 
     Attributes:
         evidences: what adds up beside the score.
+        page_level: that of the score; None if nothing raises it.
     """
 
     def __init__(self, spec: Spec, scales: SeriesScales, intervals: SeriesArray) -> None:
@@ -129,7 +130,7 @@ class RowScorer:
         self._provisional_threshold = spec.threshold.fresh or spec.threshold.value
         self._sharpness = spec.threshold.sharpness
         limit = spec.threshold.limit
-        self._page_level = None if limit is None else PageLevel(limit, CLOSE / self._sharpness)
+        self.page_level = None if limit is None else PageLevel(limit, CLOSE / self._sharpness)
         self.evidences = Evidences(spec, scales, intervals)
         self._rules = ModeRules.of(spec)
         of_moves = limit_of(limit, budget_shares(spec).moves)
@@ -138,10 +139,10 @@ class RowScorer:
     def score(self, rows: RowOutput) -> RowVerdicts:
         """Return the final verdicts of `rows`, which must be sorted by slot and row."""
         error = self._error(rows, self._final_error, self._threshold)
-        if self._page_level is None:
+        if self.page_level is None:
             level = np.zeros(len(rows))
         else:
-            level = self._page_level.levels(rows.slot, rows.row, np.log(np.maximum(error, 1e-300)))
+            level = self.page_level.levels(rows.slot, rows.row, np.log(np.maximum(error, 1e-300)))
         alarm = np.log(np.maximum(error, 1e-300)) > level + _CLEAR / self._sharpness
         alarm &= ~np.any((rows.flags & DEPARTS) > 0, axis=1)  # the evidence of the channel is in alarm
         spoken = self.evidences.add(rows, (rows.flags & HOLE) > 0, alarm)
@@ -176,22 +177,17 @@ class RowScorer:
 
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; sums of evidence stay."""
-        if self._page_level is not None:
-            self._page_level.drop(slots)
+        if self.page_level is not None:
+            self.page_level.drop(slots)
         self.evidences.restart(slots)
         if self._moves is not None:
             self._moves.restart(slots)
 
     def stand(self, slots: NDArray[np.int32], within_fault: NDArray[np.bool_]) -> None:
         """Say of these series whether small departures hold an incident, which raises no page level."""
-        if self._page_level is not None:
-            self._page_level.stand(slots, within_fault)
+        if self.page_level is not None:
+            self.page_level.stand(slots, within_fault)
         self.evidences.stand(slots, within_fault)
-
-    def standing(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Return for which of these series small departures hold an incident, bool [len(slots)]."""
-        level = self._page_level
-        return np.zeros(len(slots), np.bool_) if level is None else level.are_within(slots)
 
     @property
     def lasting(self) -> LastingEvidence | None:
@@ -200,15 +196,15 @@ class RowScorer:
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        if self._page_level is not None:
-            self._page_level.drop(slots)
+        if self.page_level is not None:
+            self.page_level.drop(slots)
         self.evidences.drop(slots)
         if self._moves is not None:
             self._moves.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
-        of_level = [] if self._page_level is None else self._page_level.arrays()
+        of_level = [] if self.page_level is None else self.page_level.arrays()
         of_moves = [] if self._moves is None else self._moves.arrays()
         return [*of_level, *self.evidences.arrays(), *of_moves]
 
