@@ -15,12 +15,9 @@ from detector.incidents.incident import Incident, IncidentEvent, Track
 from detector.incidents.shapes.course import course_from, go_on, rows_of
 from detector.incidents.shapes.knowledge import Knowledge
 from detector.incidents.shapes.naming import explanation_of
-from detector.incidents.shapes.recent_rows import RECENT, RecentRows, Stretch
+from detector.incidents.shapes.recent_rows import RECENT, RecentRows, Stretch, as_cells
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.verdicts import Verdicts
-
-_MOST = float(np.finfo(np.float32).max)
-"""Wilder values than this are kept as this one."""
 
 
 class Explainer:
@@ -131,7 +128,7 @@ class _Rows:
     @classmethod
     def of(cls, before: Stretch, verdicts: Verdicts, known: NDArray[np.intp]) -> _Rows:
         values = np.stack([verdicts.actual[known], verdicts.expected[known]], axis=1)
-        cells = np.clip(values, -_MOST, _MOST).astype(np.float32)
+        cells = as_cells(values)
         when = np.concatenate([before.when, verdicts.timestamp_ns[known]])
         return cls(Stretch(when, np.concatenate([before.cells, cells])), len(before), len(before) - 1)
 

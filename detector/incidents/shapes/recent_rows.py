@@ -76,8 +76,8 @@ class RecentRows:
         rank = np.arange(len(slot)) - np.repeat(starts, lengths)
         kept = np.flatnonzero(rank >= np.repeat(lengths - RECENT, lengths))
         at, place = slot[kept], (self._num.data[slot[kept]] + rank[kept]) % RECENT
-        self._cells.data[at, place, 0] = actual[kept]
-        self._cells.data[at, place, 1] = expected[kept]
+        self._cells.data[at, place, 0] = as_cells(actual[kept])
+        self._cells.data[at, place, 1] = as_cells(expected[kept])
         self._when.data[at, place] = when[kept]
         self._num.data[slot[starts]] += lengths
 
@@ -100,3 +100,9 @@ class RecentRows:
     def _reserve(self, size: int) -> None:
         for array in self.arrays():
             array.reserve(size)
+
+
+def as_cells(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return values as they are kept, float32; wilder ones become the largest that it holds."""
+    most = float(np.finfo(np.float32).max)
+    return np.clip(values, -most, most).astype(np.float32)
