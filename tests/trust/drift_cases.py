@@ -140,7 +140,7 @@ def _trends(seed: int) -> dict[float, tuple[Trend | None, str]]:
     return found
 
 
-@case("an incident of drift does not say how fast, so nobody knows how urgent it is")
+@case("an incident of drift has no rate, so nobody knows how urgent it is")
 def the_rate_of_a_drift(seed: int) -> list[Check]:
     """Drifts of .1 to 1 spreads a day: the stated interval of the rate holds the true one, and is narrow."""
     checks = []
@@ -154,7 +154,7 @@ def the_rate_of_a_drift(seed: int) -> list[Check]:
     return checks
 
 
-@case("an incident of drift does not say when a limit is reached, so the repair is not planned")
+@case("an incident of drift has no date of its limit, so the repair is not planned")
 def days_until_a_limit(seed: int) -> list[Check]:
     """The day at which the level reaches a limit is within the stated interval for four of five rates."""
     held, seen = 0, list[str]()
