@@ -245,6 +245,8 @@ class CumulativeEvidence:
     def in_alarm(self, slot: int) -> NDArray[np.bool_]:
         """Return in which channels of a series that count a sum is in alarm, bool [C]."""
         num = len(self._threshold)
+        for array in (self._learnt, self._calm):
+            array.reserve(slot + 1)
         alarm = (self._learnt.data[slot, 0] > 0).reshape(2, num).any(axis=0)
         found: NDArray[np.bool_] = alarm & (self._calm.data[slot] >= self._proof) & self._used
         return found
