@@ -116,7 +116,8 @@ def _print_outcome(outcome: BacktestOutcome, budget: str, out: Path | None) -> N
 def _table(outcome: BacktestOutcome) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"{len(outcome.incidents)} incidents {outcome.coverage.summary}")
+    num = len(outcome.incidents)
+    table = Table(title=f"{num} incident{'s' if num != 1 else ''} {outcome.coverage.summary}")
     for name in _COLUMNS:
         table.add_column(name, no_wrap=name != "channels")
     for incident in outcome.incidents:

@@ -208,3 +208,17 @@ def test_a_reload_during_an_incident_goes_on(window: int) -> None:
     results = [engine.step(part(readings, at, at + 30)) for at in range(190, 700, 30)]
     assert np.isfinite(scores(results)[-200:]).all()
     assert not engine.open_incidents
+
+
+def test_page_levels_stand_while_small_departures_hold_an_incident_and_not_after_it() -> None:
+    readings = level(6.0, end=400)
+    engine = engine_of()
+    one, stands = np.zeros(1, np.int32), []
+    for at in range(0, 700, 10):
+        engine.step(part(readings, at, at + 10))
+        page_level = engine._parts.row_scorer.page_level
+        assert page_level is not None
+        stands.append(bool(page_level.are_within(one)[0]))
+    assert not any(stands[:6])
+    assert all(stands[12:40])
+    assert not any(stands[-15:])
