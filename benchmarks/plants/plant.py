@@ -19,6 +19,7 @@ EPOCH_NS = 1_767_571_200_000_000_000  # Monday, 2026-01-05, 0:00 UTC
 _PAD = 12 * 60  # rows before the first one: what filters remember
 _WEEK_SECONDS = 7 * 86_400
 _HEALTHY = 1 / 3
+_STEADY = 18  # rows that a machine runs from the start of a fault on
 USUAL = Schedule()
 
 
@@ -121,8 +122,7 @@ class Machine:
             at = int(at + day * self._draws.uniform("fault/at", np.array([count]))[0])
             fault, size = self._fault(count, turn)
             length = self._length(fault, count)
-            while at < len(rows) and not on[at : at + 18].all():
-                at += 1
+            at = _while_on(on, at, day, self._drawn("fault/hour", count))
             if at + length + day > len(rows):
                 break
             channel = channels[int(self._drawn("fault/channel", count) * len(channels))]
@@ -159,6 +159,22 @@ class Machine:
         active = tuple(zip(times[2::2], times[3::2], strict=True))
         size = size if FAULTS[kind].sized else float("nan")
         return Event(self._name, times[0], times[1], channel, kind, size, active)
+
+
+def _while_on(on: NDArray[np.bool_], at: int, day: int, drawn: float) -> int:
+    """Return a row from `at` on at which the machine stays on; the number of rows if there is none.
+
+    If it is off at `at`, the row is drawn from the next day with such rows. Else the start of a shift would
+    have most faults.
+    """
+    if len(on) - at < _STEADY:
+        return len(on)
+    steady = np.lib.stride_tricks.sliding_window_view(on[at:], _STEADY).all(axis=1)
+    left = np.flatnonzero(steady)
+    if steady[0] or len(left) == 0:
+        return at if steady[0] else len(on)
+    left = left[left < left[0] + day]
+    return at + int(left[int(drawn * len(left))])
 
 
 def _acts(fault: str, on: NDArray[np.bool_]) -> NDArray[np.bool_]:

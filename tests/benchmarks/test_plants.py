@@ -104,3 +104,13 @@ def test_events_are_listed_with_their_last_row(lines: list[Line]) -> None:
     assert list(frame.columns) == ["series", "channel", "start", "end", "kind", "size"]
     rows = (frame.end - frame.start) // pd.Timedelta(lines[0].interval_ns, unit="ns") + 1
     assert rows.tolist() == [(one.end_ns - one.start_ns) // lines[0].interval_ns for one in events]
+
+
+def test_faults_of_closed_hours_are_spread_over_the_next_open_ones() -> None:
+    """A machine runs for 16 of 24 hours. The first of them does not have most of the faults."""
+    plant = PlantOptions(5, ("pump",), machines=30, history_weeks=1, live_weeks=4)
+    hours = np.array([pd.Timestamp(event.start_ns).hour for event in line_of(plant, "pump").events])
+    counts = np.bincount(hours, minlength=24)
+    assert len(hours) > 60
+    assert counts[:6].sum() == 0
+    assert counts[6] < 3 * len(hours) / 16
