@@ -137,23 +137,25 @@ def budget_of(results: Results, variant: str) -> str:
             rows.append((allowed, results.named(run), *_budget_row(files, allowed)))
             every += files
         rows.append((allowed, "**pooled**", *_budget_row(every, allowed)))
-    head = ("budget", "data", "false alarms", "budgeted", "realised / budgeted", "found", "event recall")
-    return table((*head, "normal time with a false incident open"), rows)
+    head = ("budget", "data", "false alarms", "budgeted", "realised / budgeted", "worst series")
+    return table((*head, "found", "event recall", "normal time with a false incident open"), rows)
 
 
 def _budget_row(files: Sequence[dict[str, Any]], allowed: str) -> tuple[str, ...]:
     if not files:
-        return ("-",) * 6
+        return ("-",) * 7
     counts = [one if allowed == BUDGETS[0] else one["further"][allowed] for one in files]
     false = sum(one["false_alarms"] for one in counts)
     budgeted = sum(one["budgeted_alarms"] for one in counts)
     hit = sum(round((one["event_recall"] or 0.0) * one["events"]) for one in counts)
     events = sum(one["events"] for one in counts)
     seen = sum_of(read_measures(one["operator"][allowed]) for one in files)
+    worst = max(counts, key=lambda one: one["false_alarms"] - one["budgeted_alarms"])
     return (
         f"{false:.0f}",
         f"{budgeted:.0f}",
         f"{false / budgeted:.2f}" if budgeted else "-",
+        f"{worst['false_alarms']:.0f} of {worst['budgeted_alarms']:.1f}",
         f"{hit:.0f} of {events:.0f}",
         f"{hit / events:.2f}" if events else "-",
         f"{seen.false_open_share:.2f}",
@@ -229,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for run in runs:
         if not arguments.only or any(one in run.name for one in arguments.only.split(",")):
             perform(run, data, out, choice)
-    results = Results(out)
+    results = Results(out, Path(arguments.operators))
     if arguments.model is not None:
         print(f"\nbudget, {arguments.model} alone\n{budget_of(results, arguments.model)}")
     else:
@@ -255,6 +257,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", choices=FAMILIES, help="only the budget table, of this family alone")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth file alone")
     parser.add_argument("--out", default="build/quality", metavar="DIR", help="where the runs are kept")
+    parser.add_argument(
+        "--operators",
+        default="build/operators",
+        metavar="DIR",
+        help="where `make operators` keeps its runs: the same evaluations, causal; default: %(default)s",
+    )
     parser.add_argument(
         "--write",
         nargs="?",

@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import quality
+from benchmarks.operators import __main__ as operators
+from benchmarks.operators.__main__ import DataRun
 from benchmarks.labelled.runs import Choice, Results, Run, planned
 
 
@@ -79,13 +81,24 @@ def test_the_budget_table_says_what_it_was_measured_on(tmp_path: Path) -> None:
     results = Results(tmp_path)
     some = {"files": [of_one_file(run, 6, 0.25)], "files_in_set": 3}
     (tmp_path / f"{run.name}.every-3.json").write_text(json.dumps(some))
-    row = "| 1/week | nab (1 of 3 files) | 6 | 4 | 1.50 | 1 of 2 | 0.50 | 0.25 |"
+    row = "| 1/week | nab (1 of 3 files) | 6 | 4 | 1.50 | 6 of 4.0 | 1 of 2 | 0.50 | 0.25 |"
     assert row in quality.budget_of(results, "linear")
     whole = {"files": [of_one_file(run, at, 0.5) for at in (0, 2, 4)], "files_in_set": 3}
     (tmp_path / f"{run.name}.json").write_text(json.dumps(whole))
-    row = "| 1/week | nab | 6 | 12 | 0.50 | 3 of 6 | 0.50 | 0.50 |"
+    row = "| 1/week | nab | 6 | 12 | 0.50 | 4 of 4.0 | 3 of 6 | 0.50 | 0.50 |"
     assert row in quality.budget_of(results, "linear")
     assert row.replace("nab", "**pooled**") in quality.budget_of(results, "linear")
+
+
+def test_the_causal_run_of_the_operators_counts_where_there_is_no_other(tmp_path: Path) -> None:
+    run = Run("nab")
+    assert operators.options_of(DataRun(tmp_path / "nab", "ensemble", worth=False)) == run.options()
+    results = Results(tmp_path / "quality", tmp_path)
+    assert results.of(run) is None
+    (tmp_path / "data-nab.ensemble.json").write_text(json.dumps({"files": [of_one_file(run, 3, 0.5)]}))
+    assert "| 1/week | nab | 3 | 4 | 0.75 |" in quality.budget_of(results, "ensemble")
+    assert results.of(Run("nab", causal=False)) is None
+    assert results.of(Run("nab", seed=1)) is None
 
 
 def test_every_nth_file_is_chosen_by_name(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from trainer.evaluation.options import EvaluationOptions
 from trainer.progress import reporting
 
 BUDGETS = ("1/week", "1/day")
-BUDGET_SETS = ("nab", "smd", "asd", "mscloud")
+BUDGET_SETS = ("nab", "smd", "asd", "mscloud", "tsb-nab", "tep", "tsb-u", "tsb-m")
 ABLATION_SETS = ("tsb-nab", "asd")
 FAMILIES = ("linear", "conv", "lstm")
 
@@ -158,14 +158,23 @@ def _plain(value: Any) -> Any:
 
 
 class Results:
-    """Read the results of finished runs. Where only some files were evaluated, these are the result."""
+    """Read the results of finished runs. Where only some files were evaluated, these are the result.
 
-    def __init__(self, out: Path) -> None:
+    Args:
+        out: The directory of the results, one JSON file a run.
+        operators: Where `benchmarks.operators` keeps its results; None: those are not read. Its run of all
+            files of a data set is the causal one here. It counts where `out` has no other.
+    """
+
+    def __init__(self, out: Path, operators: Path | None = None) -> None:
         self._out = out
+        self._operators = operators
 
     def of(self, run: Run) -> dict[str, Any] | None:
         """Return the result of a run that has most files; None if there is none."""
         paths = [self._out / f"{run.name}.json", *self._out.glob(f"{run.name}.every-*.json")]
+        if self._operators is not None and run == Run(run.dataset):
+            paths.append(self._operators / f"data-{run.dataset}.ensemble.json")
         found: list[dict[str, Any]] = [json.loads(path.read_text()) for path in paths if path.exists()]
         return max(found, key=lambda one: len(one["files"]), default=None)
 

@@ -105,12 +105,16 @@ def perform(runs: Sequence[Run], out: Path, jobs: int) -> list[str]:
     return failed
 
 
-def _evaluated(run: DataRun, jobs: int, report: ProgressReport) -> dict[str, Any]:
+def options_of(run: DataRun) -> EvaluationOptions:
+    """Return the options of the evaluation of a labelled data set."""
     base = TrainConfig.model_validate({"model": {"family": run.family}})
-    options = EvaluationOptions(
+    return EvaluationOptions(
         family=run.family, alarm_budget=BUDGETS[0], budgets=BUDGETS[1:], worth=run.worth, base=base
     )
-    return as_json(evaluate(run.directory, options, jobs, report))
+
+
+def _evaluated(run: DataRun, jobs: int, report: ProgressReport) -> dict[str, Any]:
+    return as_json(evaluate(run.directory, options_of(run), jobs, report))
 
 
 def _path(out: Path, run: Run) -> Path:
