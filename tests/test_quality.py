@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import quality
+from benchmarks.labelled.runs import Choice, Results, Run, planned
 from benchmarks.operators import __main__ as operators
 from benchmarks.operators.__main__ import DataRun
-from benchmarks.labelled.runs import Choice, Results, Run, planned
 
 
 def labelled(path: Path, seed: int) -> None:

@@ -26,7 +26,7 @@ from trainer.evaluation.baseline import plain_linear_errors
 from trainer.evaluation.labelled import Labelled, read_labelled
 from trainer.evaluation.operator_measures import Event, OperatorMeasures, measure_incidents
 from trainer.evaluation.options import EvaluationOptions
-from trainer.evaluation.results import BudgetResult, FileResult, Ranking
+from trainer.evaluation.results import BudgetResult, FileResult, Ranking, Worth
 from trainer.evaluation.row_scores import score_rows, write_scores
 from trainer.evaluation.worth import without_each
 from trainer.fitting.members import MIN_WINDOW, default_window
@@ -61,7 +61,8 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
         _at_budget(data, _run_test(data, recalibrated(artifact, budget), name, options.without), budget)
         for budget in options.budgets
     ]
-    worth = _worth(data, artifact, name, options, asked.operator) if options.worth else {}
+    ranking = _rank(data, scores.score)
+    worth = _worth(data, artifact, name, options, Worth(asked.operator, ranking)) if options.worth else {}
     if options.scores is not None:
         write_scores(options.scores / name, data, scores, run.alarm)
     return FileResult(
@@ -70,7 +71,7 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
         rows=len(scores.score),
         train_rows=int(data.train.sum()),
         buffer=data.buffer,
-        model=_rank(data, scores.score),
+        model=ranking,
         linear=_rank(data, _baseline(data, options.causal)),
         random=_rank_random(data, options.seed),
         alarms=asked.alarms,
@@ -87,12 +88,14 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
 
 
 def _worth(
-    data: Labelled, artifact: Artifact, name: str, options: EvaluationOptions, found: OperatorMeasures
-) -> dict[str, OperatorMeasures]:
-    """Return what an operator sees without each kind of evidence, by name."""
+    data: Labelled, artifact: Artifact, name: str, options: EvaluationOptions, found: Worth
+) -> dict[str, Worth]:
+    """Return what is found without each kind of evidence, by name."""
 
-    def run(without: tuple[str, ...]) -> OperatorMeasures:
-        return _at_budget(data, _run_test(data, artifact, name, without), options.alarm_budget).operator
+    def run(without: tuple[str, ...]) -> Worth:
+        scores = score_rows(artifact, data.timestamp_ns, data.values, name, without)
+        seen = _at_budget(data, _run_test(data, artifact, name, without), options.alarm_budget)
+        return Worth(seen.operator, _rank(data, scores.score))
 
     return without_each(artifact.spec, options.without, run, found)
 

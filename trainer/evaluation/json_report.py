@@ -27,6 +27,7 @@ def as_json(evaluation: EvaluationResult) -> dict[str, object]:
             **alarm_figures(pooled.alarms, pooled.test_days, pooled.budgeted),
             "operator": {budget: one.as_json() for budget, one in evaluation.operator.items()},
             "worth": {name: one.as_json() for name, one in evaluation.worth.items()},
+            "worth_vus_pr": evaluation.worth_vus_pr,
             "linear": asdict(pooled.linear),
             "random": asdict(pooled.random),
             "coverage": pooled.coverage.as_json(),
@@ -46,7 +47,8 @@ def _file(result: FileResult, options: EvaluationOptions) -> dict[str, object]:
         "operator": {
             evaluated: one.as_json() for evaluated, one in _operator(result, options.alarm_budget).items()
         },
-        "worth": {name: one.as_json() for name, one in result.worth.items()},
+        "worth": {name: one.operator.as_json() for name, one in result.worth.items()},
+        "worth_vus_pr": {name: one.ranking.vus_pr for name, one in result.worth.items()},
         "model": asdict(result.model),
         **alarm_figures(result.alarms, result.test_days, result.budgeted),
         "linear": asdict(result.linear),

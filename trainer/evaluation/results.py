@@ -42,6 +42,14 @@ class BudgetResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Worth:
+    """Hold what is found without some kind of evidence: what an operator sees, and how rows rank."""
+
+    operator: OperatorMeasures
+    ranking: Ranking
+
+
+@dataclass(frozen=True, slots=True)
 class FileResult:
     """Hold the figures of one file.
 
@@ -60,7 +68,7 @@ class FileResult:
         score_rows_per_second: Speed of scoring.
         further: One result for each further budget of the options.
         operator: What an operator sees of the test rows at the alarm budget of the options.
-        worth: What an operator sees without each kind of evidence, by name, and without `all` of them.
+        worth: What is found without each kind of evidence, by name, and without `all` of them.
     """
 
     file: str
@@ -80,7 +88,7 @@ class FileResult:
     score_rows_per_second: float
     further: tuple[BudgetResult, ...] = ()
     operator: OperatorMeasures = NO_EVENTS
-    worth: dict[str, OperatorMeasures] = field(default_factory=dict)
+    worth: dict[str, Worth] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +172,15 @@ class EvaluationResult:
     def worth(self) -> dict[str, OperatorMeasures]:
         """Return what an operator sees of all files without each kind of evidence; {} if it was not asked."""
         names = self.results[0].worth if self.results else ()
-        return {name: sum_of([result.worth[name] for result in self.results]) for name in names}
+        return {name: sum_of([one.worth[name].operator for one in self.results]) for name in names}
+
+    @property
+    def worth_vus_pr(self) -> dict[str, float]:
+        """Return the mean VUS-PR over files with events without each kind of evidence; {} if not asked."""
+        names = self.results[0].worth if self.results else ()
+        return {
+            name: mean_ranking([one.worth[name].ranking for one in self.results]).vus_pr for name in names
+        }
 
     @property
     def files(self) -> pd.DataFrame:

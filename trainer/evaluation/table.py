@@ -62,19 +62,26 @@ def _worth_table(evaluation: EvaluationResult) -> Table:
     """Return what an operator sees without each kind of evidence, one row for each."""
     budget = evaluation.options.alarm_budget
     rows = {"nothing": evaluation.operator[budget], **evaluation.worth}
-    return _seen(f"what each kind of evidence is worth, at {budget}", "without", rows)
+    ranks = {"nothing": evaluation.pooled.model.vus_pr, **evaluation.worth_vus_pr}
+    return _seen(f"what each kind of evidence is worth, at {budget}", "without", rows, ranks)
 
 
-def _seen(title: str, first: str, rows: dict[str, OperatorMeasures]) -> Table:
+def _seen(
+    title: str, first: str, rows: dict[str, OperatorMeasures], ranks: dict[str, float] | None = None
+) -> Table:
+    """Return a table of what an operator sees, with the VUS-PR of each row if there are any."""
     table = Table(title=title)
     table.add_column(first)
+    if ranks is not None:
+        table.add_column("VUS-PR", justify="right")
     for name in _OPERATOR_COLUMNS:
         table.add_column(name, justify="right")
     for label, one in rows.items():
         figures = [one.found, one.open_share, one.incidents_per_event, one.false_per_week]
         figures += [one.guilty_within(1), one.guilty_within(2)]
         minutes = _figure(one.median_seconds / 60, 1)
-        table.add_row(label, str(len(one.events)), *[_figure(value, 2) for value in figures], minutes)
+        rank = [] if ranks is None else [_figure(ranks[label], 3)]
+        table.add_row(label, *rank, str(len(one.events)), *[_figure(value, 2) for value in figures], minutes)
     return table
 
 

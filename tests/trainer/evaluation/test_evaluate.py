@@ -124,10 +124,12 @@ def test_the_worth_of_a_kind_is_the_same_run_without_it(tmp_path: Path) -> None:
     small[5_400:5_800] += 0.15  # it lasts, and no single row of it is unusual
     path = labelled(tmp_path / "a.parquet", 6_000, 3, c0=small)
     options = replace(QUICK, train_rows=4_000)
-    shown = evaluate(path, replace(options, worth=True), 1, quiet).worth
+    asked = evaluate(path, replace(options, worth=True), 1, quiet)
+    shown = asked.worth
     every = evaluate_file(path, "a.parquet", options).operator
-    none = evaluate_file(path, "a.parquet", replace(options, without=tuple(SWITCHES))).operator
-    assert shown["all"] == none
+    without = evaluate_file(path, "a.parquet", replace(options, without=tuple(SWITCHES)))
+    assert shown["all"] == without.operator
+    assert asked.worth_vus_pr["all"] == pytest.approx(without.model.vus_pr)
     assert shown["level"].false_incidents < every.false_incidents
     assert shown["modes"] == every
     assert evaluate(path, options, 1, quiet).worth == {}
