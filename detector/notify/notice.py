@@ -11,8 +11,9 @@ from urllib.parse import quote
 import msgspec
 
 from detector.delivery.messages import iso
+from detector.incidents.shapes.sentence import span
 from detector.incidents.unjudged import unjudged_words
-from detector.notify.trend_words import time_span, trend_words
+from detector.notify.trend_words import trend_words
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ADDED_UP = {
@@ -249,8 +250,8 @@ def _passage(notice: Notice, passage: NoticePassage) -> str:
     """Return how long a change of mode takes, and how long it usually does."""
     over = (notice.end or notice.at) - notice.start
     takes = "took" if notice.is_resolved else "takes"
-    lasted = time_span(over.total_seconds() + passage.usual_seconds)
-    usual = time_span(passage.usual_seconds)
+    lasted = span(over.total_seconds() + passage.usual_seconds)
+    usual = span(passage.usual_seconds)
     return f"the change from mode {passage.left} {takes} {lasted}; usual: up to {usual}"
 
 

@@ -1,4 +1,4 @@
-"""How fast a channel drifts, and how long something takes, in words for people."""
+"""How fast a channel drifts, in words for people."""
 
 from __future__ import annotations
 
@@ -54,14 +54,3 @@ def _until(trend: HasTrend) -> str:
 
 def _number(days: float) -> str:
     return f"{days:.1f}" if days < 3.0 else f"{days:.0f}"
-
-
-def time_span(seconds: float) -> str:
-    """Return a time in words.
-
-    >>> time_span(34.0), time_span(2040.0), time_span(9000.0)
-    ('34 seconds', '34 minutes', '2.5 hours')
-    """
-    if seconds >= 7200.0:
-        return f"{seconds / 3600.0:.3g} hours"
-    return f"{seconds / 60.0:.3g} minutes" if seconds >= 120.0 else f"{seconds:.3g} seconds"
