@@ -135,7 +135,7 @@ def _trends(seed: int) -> dict[float, tuple[Trend | None, str]]:
         rules = IncidentRules(limits={"a": limit})
         replay = replayed(world, model_of(world), {"machine-0": values}, rules)["machine-0"]
         open_ones = [one for one in replay.incidents if one.end_ns is None]
-        trends = [one.trend for one in open_ones if one.newest and one.newest[0].name == "a"]
+        trends = [one.trend for one in open_ones if one.drifting and one.drifting.name == "a"]
         found[sign * rate] = (trends[0] if trends else None, replay.life())
     return found
 
