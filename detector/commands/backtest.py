@@ -147,11 +147,11 @@ def _channel(channel: ChannelEvidence) -> str:
 
 
 def _trend(incident: Incident) -> str:
-    """Return how fast the channel that is most to blame drifts now; empty where it does not."""
+    """Return which channel drifts now, and how fast; empty where none does."""
     from detector.notify.trend_words import trend_words
 
-    words = trend_words(incident.trend)
-    return f"; {words}" if words else ""
+    one = incident.drifting
+    return "" if one is None else f"; {one.name} {trend_words(one.trend)}"
 
 
 def _lines(outcome: BacktestOutcome) -> Iterator[str]:

@@ -259,7 +259,7 @@ def _firing(incident: Incident, said: str = "") -> dict[str, Any]:
         "reason": incident.reason,
         "channel": incident.channels[0].name if incident.channels else None,
         "trend": None if incident.trend is None else asdict(incident.trend),
-        "trend_words": trend_words(incident.trend) or None,
+        "trend_words": _trend_words(incident),
         "peak_score": None if incident.known_peak is None else round(incident.known_peak, 3),
         "start_ms": incident.start_ns // 1_000_000,
         "lasting_since_ms": None if incident.lasting_ns is None else incident.lasting_ns // 1_000_000,
@@ -268,6 +268,12 @@ def _firing(incident: Incident, said: str = "") -> dict[str, Any]:
         else {"since_ms": unjudged.since_ns // 1_000_000, "why": unjudged.why, "mode": unjudged.mode},
         "blamed": list(blamed(incident)),
     }
+
+
+def _trend_words(incident: Incident) -> str | None:
+    """Return which channel drifts, and how fast; None where none does."""
+    one = incident.drifting
+    return None if one is None else f"{one.name} {trend_words(one.trend)}"
 
 
 def _unjudged(one: Mapping[str, Any]) -> str:

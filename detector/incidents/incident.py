@@ -93,7 +93,7 @@ class Incident:
     end_ns      once resolved: the last row that was not quiet
     peak_score  the highest score so far, at `peak_ns`; 0 where no row had one: show `known_peak`
     channels    the greatest contributions at the worst row, never at one of the recovery
-    at_start    the same at the row that opened it
+    at_start    the same at the row that opened it, or at the one that proved it to be a drift
     newest      the same at the newest bad row
     held_by     the rules that delayed its opening
     flapping    it stays open longer, because the series keeps turning bad and good
@@ -135,14 +135,20 @@ class Incident:
         return self.decision is not None and self.decision.decision.action == "reject"
 
     @property
-    def trend(self) -> Trend | None:
-        """How fast the channel most to blame drifts now; None where that is unknown.
+    def drifting(self) -> ChannelEvidence | None:
+        """The channel that drifts now, the one most to blame first; None where none does.
 
-        An incident of another reason has none where the level may stand still.
+        Channels that surely drift come before others. An incident of another reason has no others.
         """
-        newest = self.newest or self.channels
-        trend = newest[0].trend if newest else None
-        return trend if self.reason == "drift" or (trend and not trend.may_be_zero) else None
+        known = [one for one in self.newest or self.channels if one.trend is not None]
+        sure = [one for one in known if one.trend is not None and not one.trend.may_be_zero]
+        found = sure or (known if self.reason == "drift" else [])
+        return found[0] if found else None
+
+    @property
+    def trend(self) -> Trend | None:
+        """How fast the channel `drifting` drifts now; None where none does."""
+        return None if self.drifting is None else self.drifting.trend
 
     @property
     def known_peak(self) -> float | None:

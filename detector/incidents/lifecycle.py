@@ -237,7 +237,9 @@ class Lifecycle:
             return "resolved"
         if rows.held[row]:
             return None
-        track.incident = incident = _named(incident, verdicts, rows, row)
+        if rows.bad[row] and incident.reason in _MAY_BE_DRIFT and _reason(verdicts, row) == "drift":
+            incident = _as_drift(incident, self._evidence(verdicts, row))
+        track.incident = incident
         severity = _higher(incident.severity, _severity(self.rules, float(rows.strength[row])))
         if severity != incident.severity:
             track.incident = replace(incident, severity=severity)
@@ -305,14 +307,12 @@ def _higher(one: Severity, other: Severity) -> Severity:
     return max(one, other, key=_SEVERITIES.index)
 
 
-def _named(incident: Incident, verdicts: Verdicts, rows: FilteredRows, row: int) -> Incident:
-    """Return the incident; what proves to be a slow drift is one from then on, and offered again as such.
+def _as_drift(incident: Incident, channels: tuple[ChannelEvidence, ...]) -> Incident:
+    """Return an incident that proves to be a slow drift: it begins with these channels, and is offered again.
 
     Drift speaks where no window does. So it is what keeps the incident open, whatever opened it.
     """
-    if rows.bad[row] and incident.reason in _MAY_BE_DRIFT and _reason(verdicts, row) == "drift":
-        return replace(incident, reason="drift", lasting_ns=None)
-    return incident
+    return replace(incident, reason="drift", lasting_ns=None, at_start=channels)
 
 
 def _holding(rows: FilteredRows, row: int) -> Suppression | None:

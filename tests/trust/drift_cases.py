@@ -135,7 +135,7 @@ def _trends(seed: int) -> dict[float, tuple[Trend | None, str]]:
         rules = IncidentRules(limits={"a": limit})
         replay = replayed(world, model_of(world), {"machine-0": values}, rules)["machine-0"]
         open_ones = [one for one in replay.incidents if one.end_ns is None]
-        trends = [one.trend for one in open_ones if one.newest and one.newest[0].name == "a"]
+        trends = [one.trend for one in open_ones if one.drifting and one.drifting.name == "a"]
         found[sign * rate] = (trends[0] if trends else None, replay.life())
     return found
 
@@ -183,4 +183,45 @@ def a_drift_of_a_pump_that_runs_part_time(seed: int) -> list[Check]:
     return [
         Check("found", any(one.end_ns is None for one in drifts), seen),
         Check("no false drift", len(false) <= most_allowed(0.5), seen),
+    ]
+
+
+_WANDER_DAYS, _WANDER_RATE = 60, 0.5
+
+
+def _wandering(seed: int, hour: int, machine: str, rows: Rows) -> Values:
+    """Return two channels whose level wanders by itself, with a memory of one to four days; hourly rows."""
+    draws, memory = Draws(seed, machine), (24, 48, 96)[seed % 3] * hour
+    size = (0.5, 1.5)[seed % 2]
+    columns = [size * draws.smooth(f"{one}/level", rows, memory) + draws.white(one, rows) for one in "ab"]
+    return 10.0 + np.stack(columns, axis=1)
+
+
+LAWS["drift-wander"] = Law(_wandering, ("a", "b"), 3, _WANDER_DAYS * 24, 3_600, 8)
+
+
+@case("a level that wanders by itself is called a drift, with a rate that is not there")
+def a_level_that_wanders(seed: int) -> list[Check]:
+    """Levels that wander for days as in the history raise at most the budget, and have no sure rate."""
+    world = World(seed, "drift-wander")
+    day, rows = world.rows_in(24.0), world.rows_in(24.0 * _WANDER_DAYS)
+    live = {f"machine-{at}": world.normal(f"machine-{at}", rows) for at in range(3)}
+    ramp = _WANDER_RATE * np.maximum(np.arange(rows) / day - 20.0, 0.0)
+    live["machine-0"][:, seed % 2] += ramp
+    replays = replayed(world, model_of(world), live)
+    healthy = [one for name in ("machine-1", "machine-2") for one in replays[name].incidents]
+    weeks = 2 * _WANDER_DAYS / 7
+    drifts = [one for one in healthy if one.reason == "drift"]
+    stated = [one.trend for one in healthy if one.trend is not None]
+    wrong = [one for one in stated if not one.may_be_zero]
+    seen = f"{len(drifts)} of {len(healthy)} in {weeks:.0f} weeks, rates {stated}"
+    found = [one for one in replays["machine-0"].incidents if one.end_ns is None and one.trend is not None]
+    trend = found[0].trend if found else None
+    away = np.inf if trend is None else 2.0 * abs(trend.a_day - _WANDER_RATE) / (trend.high - trend.low)
+    return [
+        Check("drift within its share", len(drifts) <= most_allowed(0.1 * weeks), seen),
+        Check("all within the budget", len(healthy) <= most_allowed(weeks), seen),
+        Check("no rate that is not there", len(wrong) <= most_allowed(0.1 * len(stated)), seen),
+        Check("a drift beside it is found", trend is not None, replays["machine-0"].life()),
+        Check("and has its rate", away <= 1.5, str(trend)),  # the interval itself holds nine of ten
     ]

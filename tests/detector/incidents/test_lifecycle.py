@@ -8,6 +8,7 @@ import pytest
 from detector.incidents.incident import REASON_OF, IncidentEvent, evidence_of, incident_id
 from detector.incidents.incidents import Incidents
 from detector.incidents.rules import IncidentRules
+from detector.scoring.context.trend import Line
 from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts
 
@@ -81,12 +82,33 @@ def test_what_drift_keeps_open_is_a_drift_whatever_opened_it(opened_by: Kind) ->
     rows = verdicts([1.5, 0.4, 0.4])
     rows.state[:], rows.paged[:] = State.ANOMALOUS, True
     rows.kind[:] = [opened_by, opened_by, Kind.DRIFT]
+    rows.contribution[2] = [0.7, 0.2, 0.1, 0.0]
     incidents = incidents_with()
     [opened] = incidents.update(rows.take(np.arange(2)))
     assert opened.incident.reason == REASON_OF[opened_by]
+    assert opened.incident.at_start[0].name == "pressure"
     assert incidents.update(rows.take(np.arange(2, 3))) == ()
     [still] = incidents.open
     assert (still.id, still.reason) == (opened.incident.id, "drift")
+    assert still.at_start[0].name == "flow"
+
+
+@pytest.mark.parametrize("kind", [Kind.WINDOW, Kind.LEVEL, Kind.DRIFT])
+def test_the_channel_that_drifts_is_named_though_another_is_blamed_more(kind: Kind) -> None:
+    rows = verdicts([1.5])
+    rows.state[:], rows.paged[:], rows.kind[:] = State.ANOMALOUS, True, kind
+    maybe, surely = Line(0.1, 0.2, 2.0, 0.1, 0.1, 3.0), Line(-0.4, 0.05, 3.0, 0.1, 0.1, 3.0)
+    rows.lines[0] = (None, maybe, surely, None)
+    incidents = incidents_with()
+    incidents.update(rows)
+    [found] = incidents.open
+    assert found.newest[0].name == "pressure"
+    assert found.drifting is not None
+    assert (found.drifting.name, found.trend) == ("current", surely.trend())
+    rows.lines[0] = (None, maybe, None, None)
+    alone = incidents_with()
+    alone.update(rows)
+    assert (alone.open[0].trend is not None) == (kind == Kind.DRIFT)
 
 
 def test_m_of_n_rows_are_needed_and_the_first_bad_row_is_the_start() -> None:

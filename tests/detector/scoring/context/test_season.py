@@ -68,7 +68,7 @@ def test_a_departure_adds_up_and_does_not_depend_on_the_cut(size: float, side: i
     np.testing.assert_array_equal(whole.cumulative, np.concatenate([one.cumulative for one in cut]))
     added = min(size / 0.5, 6.0) - 0.25
     first = 100 + int(np.ceil(10.0 / added)) - 1
-    assert (np.flatnonzero(whole.cumulative >= 1.0)[0] - first) in (0, 1)
+    assert abs(np.flatnonzero(whole.cumulative >= 1.0)[0] - first) <= 1  # values are float32
     assert (whole.blame[150] > 0).tolist() == [True, False]
 
 
