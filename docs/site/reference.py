@@ -26,12 +26,12 @@ _HELP_COLUMNS = "96"
 _OF_THE_COMMAND = 3
 """So many names of `streamgauge.__all__` are the command itself and its version."""
 _OF_CONFIGURATION = f"""\
-`streamgauge config init streamgauge.toml` writes all of it as a commented file. A value can be overridden by an
-environment variable `{PREFIX}SECTION__KEY`, such as `{PREFIX}KAFKA__TOPIC`. Durations are numbers of seconds or
-texts such as `5m`. A secret comes from the environment or a file, never from the TOML."""
+`streamgauge config init streamgauge.toml` writes all of it as a commented file. A value can be overridden
+by an environment variable `{PREFIX}SECTION__KEY`, such as `{PREFIX}KAFKA__TOPIC`. Durations are numbers of
+seconds or texts such as `5m`. A secret comes from the environment or a file, never from the TOML."""
 _OF_TRAINING = """\
-`streamgauge train --config train.toml` reads them, and so does `fit(config=TrainConfig(...))`. Every option has a
-default that works. `streamgauge init DATA` writes a file with the reasons."""
+`streamgauge train --config train.toml` reads them, and so does `fit(config=TrainConfig(...))`. Every option
+has a default that works. `streamgauge init DATA` writes a file with the reasons."""
 _OF_THE_API = "`streamgauge explore` serves it; the document itself is at `/api/v1/openapi.json`."
 _PACKAGES = ("connectors", "detector", "trainer")
 
