@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test deployment dashboards dashboards-json operations faults soak fuzz lint format
-.PHONY: browser silence trust operators kafka-changes bench quality pictures dist dist-check constraints clean
+.PHONY: browser silence trust operators kafka-changes bench quality pictures docs dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -92,6 +92,10 @@ operators: setup  ## what an operator sees, on generated plants and labelled dat
 pictures: setup  ## the pictures of docs/context.md and docs/alarms.md, from generated data (1 minute)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pictures $(PICTURES_FLAGS)
 
+docs: setup  ## the pages as a site into build/site; a broken link or anchor fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
+
 dist: setup  ## wheel and source archive into dist/
 	rm -rf build/lib dist
 	$(BIN)/python -m build --no-isolation
@@ -124,6 +128,6 @@ $(VENV)/installed-demo: pyproject.toml constraints.txt $(UV)
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt $(UV)
-	$(INSTALL) --editable '.[demo,explore,dev]'
+	$(INSTALL) --editable '.[demo,explore,docs,dev]'
 	$(INSTALL) --no-deps $(VUS)
 	touch $(VENV)/installed-demo $@

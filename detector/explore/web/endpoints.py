@@ -99,13 +99,13 @@ def _fleet(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
 def _series(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     begin, end = _span(opened, values)
     series = values["name"]
-    if series is None:
-        raise ParameterError("name", "is missing")
     if not is_known(opened.database, series):
         raise NotFoundError(f"there is no series {series!r}")
     unknown = [one for one in values["channel"] if one not in opened.description.channels]
     if unknown:
-        raise ParameterError("channel", f"{unknown[0]!r} is none of {', '.join(opened.description.channels)}")
+        raise NotFoundError(
+            f"there is no channel {unknown[0]!r}; there are {', '.join(opened.description.channels)}"
+        )
     query = SeriesQuery(series, begin, end, values["points"], values["channel"])
     view = series_view(opened.database, opened.description, query)
     found = incidents(opened.database, (begin, end), series, size=500)
@@ -155,7 +155,7 @@ ENDPOINTS = (
         "/series",
         "One series: channels, score, states, incidents and decisions in a range of time",
         (
-            Parameter("name", "text", "Name of the series"),
+            Parameter("name", "text", "Name of the series", is_required=True),
             *_SHORT_RANGE,
             POINTS,
             Parameter(

@@ -11,6 +11,8 @@ from connectors.times import INVALID_NS, times_of
 LONGEST_TEXT = 400
 _MOST_REPEATED = 64
 _LATEST_NS = 9_000_000_000_000_000_000
+_MILLISECONDS = {"type": "string", "pattern": "^[0-8]?[0-9]{1,12}$"}
+_TEXT = {"type": "string", "maxLength": LONGEST_TEXT, "pattern": r"^[^\u0000]*$"}
 
 
 class ParameterError(Exception):
@@ -34,6 +36,7 @@ class Parameter:
     default   its value if it is absent; None: absent is None
     least, most  bounds of a number
     choices   the only texts allowed; empty: any
+    is_required  whether a request without it is refused
     """
 
     name: str
@@ -43,9 +46,12 @@ class Parameter:
     least: int = 0
     most: int = 0
     choices: tuple[str, ...] = field(default=())
+    is_required: bool = False
 
     def read(self, given: Sequence[str]) -> Any:
         """Return the value of what was given. Raises ParameterError."""
+        if not given and self.is_required:
+            raise ParameterError(self.name, "is missing")
         if not given:
             return self.default
         if self.kind == "texts":
@@ -60,17 +66,18 @@ class Parameter:
     def as_openapi(self) -> dict[str, Any]:
         """Return the parameter as OpenAPI describes it."""
         schemas: dict[str, dict[str, Any]] = {
-            "time": {"type": "string"},
+            "time": {"anyOf": [_MILLISECONDS, {"type": "string", "format": "date-time"}]},
             "number": {"type": "integer", "minimum": self.least, "maximum": self.most},
-            "text": {"type": "string", "maxLength": LONGEST_TEXT},
-            "texts": {"type": "array", "items": {"type": "string", "maxLength": LONGEST_TEXT}},
+            "text": _TEXT,
+            "texts": {"type": "array", "maxItems": _MOST_REPEATED, "items": _TEXT},
             "flag": {"type": "boolean"},
             "choice": {"type": "string", "enum": list(self.choices)},
         }
         schema = schemas[self.kind]
         if self.default is not None and self.kind != "texts":
             schema = schema | {"default": self.default}
-        return {"name": self.name, "in": "query", "description": self.description, "schema": schema}
+        about = {"name": self.name, "in": "query", "description": self.description, "schema": schema}
+        return about | ({"required": True} if self.is_required else {})
 
     def _time(self, value: str) -> int:
         plain = value.isascii() and value.isdecimal()

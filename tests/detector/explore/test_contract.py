@@ -1,0 +1,81 @@
+"""The API keeps what its OpenAPI document promises: generated requests, valid and invalid, in the process.
+
+Operations are those of the document, so a new endpoint is covered as soon as the document has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.schemas import APIOperation, BaseSchema
+from starlette.applications import Starlette
+
+from detector.explore.web.app import app_of
+from detector.explore.web.openapi import document
+from detector.explore.web.serve import opened
+from tests.detector.explore.explored import START_NS, incident, scores_of, write_backtest
+
+NUM = 200
+EXAMPLES = 40
+OPERATIONS = [(path, method) for path, methods in document()["paths"].items() for method in methods]
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starlette]:
+    out = Path(tmp_path_factory.mktemp("contract")) / "out"
+    names = np.repeat(np.array(["a", "b/c", "d"], dtype=object), NUM)
+    times = np.tile(START_NS + np.arange(NUM) * 60_000_000_000, 3)
+    incidents = [incident("aa11", "a", "2026-01-01T01:40:00Z", "2026-01-01T02:10:00Z")]
+    shown = opened(write_backtest(out, scores_of(names, times, 3, 0.1), incidents), out / "explorer")
+    yield app_of(shown, ["*"])
+    shown.database.close()
+
+
+schemathesis.openapi.format(
+    "date-time",
+    st.datetimes(datetime(1970, 1, 2), datetime(2250, 1, 1), timezones=st.just(UTC)).map(datetime.isoformat),
+)
+
+
+@pytest.fixture(scope="module")
+def described(app: Starlette) -> BaseSchema:
+    return schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_generated_requests_get_what_the_document_promises(
+    described: BaseSchema, path: str, method: str, mode: GenerationMode
+) -> None:
+    """Valid requests are accepted, invalid ones refused, and no answer leaves its schema or is a failure.
+
+    One rule is beyond OpenAPI: a range must not end before it begins.
+    """
+    operation: APIOperation = described[path][method]
+    if mode is GenerationMode.NEGATIVE and not (list(operation.iter_parameters()) or operation.body):
+        return  # nothing of such a request can be wrong
+
+    @seed(0)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def keep(case: schemathesis.Case) -> None:
+        response = case.call()
+        in_order = b"is not later than `from`" not in response.content
+        case.validate_response(response, excluded_checks=[] if in_order else [positive_data_acceptance])
+
+    keep()
