@@ -28,7 +28,13 @@ from detector.incidents.incident import Incident
 from detector.incidents.rules import Suppression
 from detector.incidents.shapes.sentence import Wording, sentence
 from detector.offline.history_files import history_for
-from detector.offline.measuring.backtest_measures import LabelledSeries, labelled_series, measures_of
+from detector.offline.measuring.backtest_measures import (
+    Event,
+    LabelledSeries,
+    events_of,
+    labelled_series,
+    measures_of,
+)
 from detector.offline.measuring.coverage import Coverage
 from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts
@@ -65,6 +71,7 @@ class BacktestOutcome:
     common_scale_rows  rows of series that the model does not know, while it has own scales of others
     cumulative_channels  in how many channels small departures added up at the end, and how many there are
     sentences  what is wrong, one for each incident
+    events     runs of rows that labels mark; None where the data has no labels
     """
 
     rows: int
@@ -76,6 +83,7 @@ class BacktestOutcome:
     common_scale_rows: int = 0
     cumulative_channels: tuple[int, int] = (0, 0)
     sentences: tuple[str, ...] = ()
+    events: tuple[Event, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values, None where a measure is unknown."""
@@ -179,6 +187,7 @@ def backtest_parquet(
         counters.common_scale_rows,
         engine.cumulative_channels,
         _sentences(report, wording or Wording.of(artifact.spec)),
+        None if labels is None else events_of(labels),
     )
     if out is not None:
         _write_json(outcome, out)

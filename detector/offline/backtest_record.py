@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,63 @@ from detector.artifact.spec import Artifact
 from detector.delivery.messages import decision_json
 from detector.errors import DetectorError
 from detector.incidents.decision import Decision
+from detector.offline.measuring.backtest_measures import Event
 
 RECORD = "backtest.json"
 FORMAT = 1
 
 
-def write_record(out: Path, artifact: Artifact, command: str, decisions: Sequence[Decision] = ()) -> None:
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Hold what a backtest was made of, so that it can be repeated with other settings.
+
+    artifact       where the model was: a path or a URI
+    config         file of the daemon's configuration; None: the default rules
+    config_digest  SHA-256 of its content
+    lateness_ns    how long a row waited for late readings
+    without        kinds of evidence that said nothing
+    """
+
+    artifact: str
+    config: str | None = None
+    config_digest: str | None = None
+    lateness_ns: int = 0
+    without: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, artifact: str, config: str | None, lateness_ns: int, without: tuple[str, ...]) -> Inputs:
+        """Return the inputs with full paths, so that they are found from any directory."""
+        place = artifact if "://" in artifact else str(Path(artifact).absolute())
+        if config is None:
+            return cls(place, None, None, lateness_ns, without)
+        return cls(place, str(Path(config).absolute()), digest_of(Path(config)), lateness_ns, without)
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file. Raises OSError."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def inputs_from(record: Mapping[str, Any]) -> Inputs | None:
+    """Return the inputs of a record; None where it has none, as older releases wrote it."""
+    found = record.get("inputs")
+    return None if found is None else Inputs(**{**found, "without": tuple(found["without"])})
+
+
+def events_from(record: Mapping[str, Any]) -> list[Event] | None:
+    """Return the labelled events of a record; None where the data had no labels."""
+    found = record.get("events")
+    return None if found is None else [Event(**one) for one in found]
+
+
+def write_record(
+    out: Path,
+    artifact: Artifact,
+    command: str,
+    decisions: Sequence[Decision] = (),
+    inputs: Inputs | None = None,
+    events: Sequence[Event] | None = None,
+) -> None:
     """Write `backtest.json` into the directory of a backtest.
 
     Promise: the file is whole, or is not there.
@@ -29,11 +82,15 @@ def write_record(out: Path, artifact: Artifact, command: str, decisions: Sequenc
         artifact: the model.
         command: the command line, or how else the backtest was made.
         decisions: what people decided, as it was given to the backtest.
+        inputs: what it was made of; None: it cannot be repeated.
+        events: those that labels mark; None: the data has no labels.
 
     Raises:
         DetectorError: the directory cannot be written.
     """
     record = record_of(artifact, command, decisions)
+    record["inputs"] = None if inputs is None else asdict(inputs)
+    record["events"] = None if events is None else [asdict(event) for event in events]
     scratch = out / f".{RECORD}.part"
     try:
         out.mkdir(parents=True, exist_ok=True)
