@@ -74,7 +74,7 @@ def backtest(args: argparse.Namespace) -> int:
     wording = Wording.of(artifact.spec, load_config(Path(args.config)).units if args.config else None)
     outcome = backtest_parquet(artifact, Path(args.data), options, out, decisions, wording)
     if out is not None:
-        write_record(out, artifact, shlex.join(["streamgauge", *sys.argv[1:]]), decisions)
+        write_record(out, artifact, shlex.join(["streamgauge", *sys.argv[1:]]), decisions, outcome.applied)
     if args.json:
         print(json.dumps(outcome.as_json()))
     else:

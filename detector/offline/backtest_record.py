@@ -11,15 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from detector.artifact.spec import Artifact
-from detector.delivery.messages import decision_json
+from detector.delivery.messages import applied_json, decision_json
 from detector.errors import DetectorError
-from detector.incidents.decision import Decision
+from detector.incidents.decision import Applied, Decision
 
 RECORD = "backtest.json"
 FORMAT = 1
 
 
-def write_record(out: Path, artifact: Artifact, command: str, decisions: Sequence[Decision] = ()) -> None:
+def write_record(
+    out: Path,
+    artifact: Artifact,
+    command: str,
+    decisions: Sequence[Decision] = (),
+    applied: Sequence[Applied] = (),
+) -> None:
     """Write `backtest.json` into the directory of a backtest.
 
     Promise: the file is whole, or is not there.
@@ -29,11 +35,12 @@ def write_record(out: Path, artifact: Artifact, command: str, decisions: Sequenc
         artifact: the model.
         command: the command line, or how else the backtest was made.
         decisions: what people decided, as it was given to the backtest.
+        applied: what of it took effect, or was ignored.
 
     Raises:
         DetectorError: the directory cannot be written.
     """
-    record = record_of(artifact, command, decisions)
+    record = record_of(artifact, command, decisions, applied)
     scratch = out / f".{RECORD}.part"
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -43,8 +50,11 @@ def write_record(out: Path, artifact: Artifact, command: str, decisions: Sequenc
         raise DetectorError(f"{out / RECORD}: cannot be written: {error.strerror}") from error
 
 
-def record_of(artifact: Artifact, command: str, decisions: Sequence[Decision]) -> dict[str, Any]:
+def record_of(
+    artifact: Artifact, command: str, decisions: Sequence[Decision], applied: Sequence[Applied] = ()
+) -> dict[str, Any]:
     """Return the content of `backtest.json` (docs/explorer.md is the contract)."""
+    effects = {one.decision.id: applied_json(one) for one in applied}
     spec = artifact.spec
     return {
         "format": FORMAT,
@@ -58,6 +68,6 @@ def record_of(artifact: Artifact, command: str, decisions: Sequence[Decision]) -
         "alarm_budget": spec.threshold.alarm_budget,
         "channels": [{"name": channel.name, "band": channel.band} for channel in spec.channels],
         "own_bands": {name: spec.band_of(name).tolist() for name in spec.own_scales},
-        "decisions": [decision_json(decision) for decision in decisions],
+        "decisions": [effects.get(one.id, decision_json(one)) for one in decisions],
         "card": artifact.card,
     }
