@@ -160,9 +160,9 @@ def add_signature(parser: argparse.ArgumentParser) -> None:
 def _place(args: argparse.Namespace) -> tuple[Connection, Topics]:
     """Return how to reach the cluster, once it answers, and the names of the daemon's topics."""
     from connectors.kafka.cluster import wait_for_broker
+    from detector.config.cluster import connection_of
     from detector.config.load import load_config
     from detector.delivery.messages import Topics
-    from detector.service.clients import connection_of
 
     config = load_config(Path(args.config))
     connection = connection_of(config.kafka)

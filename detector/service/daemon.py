@@ -21,6 +21,7 @@ from detector import logs
 from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact
 from detector.calibration.p_values import PValues
+from detector.config.cluster import connection_of
 from detector.config.engine_options import engine_options, rules_of
 from detector.config.load import Config
 from detector.delivery.decisions.decision_topic import DecisionReader
@@ -39,7 +40,7 @@ from detector.incidents.shapes.sentence import Wording
 from detector.metrics.recorder import Metrics
 from detector.notify.notifiers import Notifiers
 from detector.service import systemd
-from detector.service.clients import Clients, codec_of, connection_of, open_source
+from detector.service.clients import Clients, codec_of, open_source
 from detector.service.figures import ServiceFigures
 from detector.service.reload.config_reload import ConfigReloader, use_settings
 from detector.service.reload.model_reload import Candidate, ModelReloader, Running
