@@ -75,8 +75,8 @@ def backtest(args: argparse.Namespace) -> int:
     outcome = backtest_parquet(artifact, Path(args.data), options, out, decisions, wording)
     if out is not None:
         command = shlex.join(["streamgauge", *sys.argv[1:]])
-        inputs = Inputs.of(args.artifact, args.config or None, options.lateness_ns, options.rules.without)
-        write_record(out, artifact, command, decisions, inputs, outcome.events)
+        inputs = replace(Inputs.of(args.artifact, args.config or None, options), events=outcome.events)
+        write_record(out, artifact, command, decisions, outcome.applied, inputs)
     if args.json:
         print(json.dumps(outcome.as_json()))
     else:

@@ -32,7 +32,8 @@ from detector.explore.whatif.toml_lines import toml_difference
 from detector.incidents.decision import Decision
 from detector.incidents.incident import Incident
 from detector.incidents.shapes.sentence import Wording, sentence
-from detector.offline.backtest_record import Inputs, digest_of, events_from
+from detector.offline.backtest_record import Inputs, digest_of, inputs_of
+from detector.offline.measuring.backtest_measures import Event
 
 _WEEK_SECONDS = 604_800
 _MOST_LISTED = 500
@@ -53,14 +54,14 @@ def task_of(question: Question, store: Path, record: Mapping[str, Any], inputs: 
     Args:
         question: what is asked.
         store: the directory of the store.
-        record: of the backtest: its version, decisions and events.
+        record: of the backtest: its version and decisions.
         inputs: what the backtest was made of.
     """
     return {
         "question": asdict(question),
         "store": str(store),
         "inputs": asdict(inputs),
-        **{name: record.get(name) for name in ("version", "decisions", "events")},
+        **{name: record.get(name) for name in ("version", "decisions")},
     }
 
 
@@ -72,7 +73,7 @@ def answer(task: dict[str, Any], report: Report) -> dict[str, Any]:
         ValueError: the alarm budget cannot be used with this model.
     """
     question = Question(**task["question"])
-    inputs = Inputs(**task["inputs"])
+    inputs = inputs_of(task["inputs"])
     section, present, wording = present_setting(inputs, task["version"])
     proposed = _proposed(present, section, question, inputs)
     database = open_store(Path(task["store"]))
@@ -85,7 +86,7 @@ def answer(task: dict[str, Any], report: Report) -> dict[str, Any]:
     finally:
         database.close()
     openings = [_openings(incidents, question, wording) for incidents in found]
-    events = None if task["events"] is None else _events(task, question)
+    events = None if inputs.events is None else _inside(inputs.events, question)
     budgets = [one.artifact.spec.threshold.alarm_budget for one in settings]
     seconds = _seconds(stretch, present.artifact)
     both = [
@@ -250,10 +251,11 @@ def _stored(database: Database, question: Question) -> set[tuple[str, int, int, 
     return found
 
 
-def _events(task: Mapping[str, Any], question: Question) -> list[Any]:
+def _inside(events: Sequence[Event], question: Question) -> list[Event]:
+    """Return the events that touch the stretch."""
     return [
         one
-        for one in events_from(task) or ()
+        for one in events
         if question.series in ("", one.series)
         and one.start_ns < question.to_ns
         and one.end_ns >= question.from_ns

@@ -202,7 +202,7 @@ def test_no_path_leads_out_of_the_static_files(site: str) -> None:
 
 
 def routes() -> set[str]:
-    app = app_of(Opened(None, None, ""), ["*"])  # type: ignore[arg-type]  # no request is answered
+    app = app_of(Opened(None, None), ["*"])  # type: ignore[arg-type]  # no request is answered
     return {path for route in app.routes if (path := getattr(route, "path", "")).startswith(PREFIX)}
 
 

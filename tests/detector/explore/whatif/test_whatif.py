@@ -137,7 +137,7 @@ def test_one_series_and_the_end_of_a_stretch_are_as_in_the_whole(made: Path) -> 
 
 def test_events_are_caught_by_the_incidents_that_overlap_them(made: Path) -> None:
     found = asked(made, Question("", *span_of(made)))
-    assert len(record_of(made)["events"]) == 5
+    assert len(record_of(made)["inputs"]["events"]) == 5
     assert found["present"]["events"] == 5
     assert found["present"] == found["proposed"]
     assert found["present"]["caught"] >= 3
@@ -271,7 +271,7 @@ def test_comparison_agrees_with_counting_by_hand(present: Any, proposed: Any, ev
 
     def meet(one: Opening, other: Any) -> bool:
         ends = [float("inf") if span.end_ns is None else span.end_ns for span in (one, other)]
-        return one.series == other.series and max(one.start_ns, other.start_ns) <= min(ends)
+        return bool(one.series == other.series and max(one.start_ns, other.start_ns) <= min(ends))
 
     found = compared(before, after)
     assert found["new"] == sum(not any(meet(one, other) for other in before) for one in after)
