@@ -34,7 +34,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"connectors.parquet"},
     {"connectors.kafka"},
     {"connectors.transfer"},
-    {"detector.rows", "detector.errors", "detector.logs", "detector.probe"},
+    {"detector.rows", "detector.errors", "detector.logs", "detector.login", "detector.probe"},
     {"detector.models"},
     {"detector.artifact"},
     {"detector.scoring", "detector.calibration"},

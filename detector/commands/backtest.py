@@ -64,7 +64,7 @@ def backtest(args: argparse.Namespace) -> int:
     from detector.config.load import load_config
     from detector.incidents.shapes.sentence import Wording
     from detector.offline.backtest import backtest_parquet
-    from detector.offline.backtest_record import write_record
+    from detector.offline.backtest_record import Inputs, write_record
     from detector.offline.decisions_file import read_decisions
 
     artifact = open_artifact(args.artifact)
@@ -74,7 +74,9 @@ def backtest(args: argparse.Namespace) -> int:
     wording = Wording.of(artifact.spec, load_config(Path(args.config)).units if args.config else None)
     outcome = backtest_parquet(artifact, Path(args.data), options, out, decisions, wording)
     if out is not None:
-        write_record(out, artifact, shlex.join(["streamgauge", *sys.argv[1:]]), decisions)
+        command = shlex.join(["streamgauge", *sys.argv[1:]])
+        inputs = replace(Inputs.of(args.artifact, args.config or None, options), events=outcome.events)
+        write_record(out, artifact, command, decisions, outcome.applied, inputs)
     if args.json:
         print(json.dumps(outcome.as_json()))
     else:

@@ -102,7 +102,7 @@ def _check_broker(file: str, config: Config) -> None:
     """Ask the cluster for the input topic. Raises KafkaError."""
     from connectors.errors import KafkaError
     from connectors.kafka.cluster import count_partitions, wait_for_broker
-    from detector.service.clients import connection_of
+    from detector.config.cluster import connection_of
 
     connection, topic = connection_of(config.kafka), config.kafka.topic
     wait_for_broker(connection, timeout_seconds=min(_CONNECT_SECONDS, config.kafka.startup_timeout))

@@ -1,16 +1,13 @@
-"""`streamgauge accept`, `reject` and `mute`: a person decides what an incident means."""
+"""`streamgauge accept`, `reject`, `mute` and `feedback --config`: a person decides about an incident."""
 
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
-import os
-import socket
 import sys
 import time
-import uuid
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +17,13 @@ from detector.errors import ConfigError, DetectorError
 
 if TYPE_CHECKING:
     from connectors.kafka.connection import Connection
+    from detector.delivery.decisions.deciding import Subject
     from detector.delivery.messages import Topics
     from detector.incidents.decision import Decision
     from detector.notify.notice import Notice
 
 DONE = 0
 _CONNECT_SECONDS = 10.0
-_LONGEST_SECONDS = 366 * 86_400
 _CLOCK_SECONDS = 3600
 _MOST_SHOWN = 10
 
@@ -55,22 +52,14 @@ def accept_arguments(parser: argparse.ArgumentParser) -> None:
 
 def accept(args: argparse.Namespace) -> int:
     """Write that the level of an incident is normal from now on. Returns the exit code."""
-    from detector.incidents.decision import Decision
-    from detector.incidents.incident import LEVEL_REASONS
+    from detector.delivery.decisions.deciding import about
 
     connection, topics = _place(args)
     notice = _incident(connection, topics, args.incident)
-    if notice.reason not in LEVEL_REASONS:
-        raise UnknownError(
-            f"incident {notice.id} is about a channel that {_WHY_NOT.get(notice.reason, notice.reason)}:"
-            " there is no level to accept; mute the series, or change [channels.NAME] in the configuration"
-        )
-    _check_channels(args, notice)
-    channels = tuple(args.channel) or _blamed(notice)
-    if not channels:
-        raise UnknownError(f"incident {notice.id} blames no channel: name the channels with --channel")
-    decision = Decision(_new_id(), "accept", notice.series, _ns(notice), notice.id, channels)
-    return _decide(args, connection, topics, _signed(args, decision))
+    with _named_by_flags():
+        decision = about("accept", _subject(notice), args.channel)
+        _check_channels(args, notice)
+    return _decide(args, connection, topics, decision)
 
 
 def reject_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,15 +73,20 @@ def reject_arguments(parser: argparse.ArgumentParser) -> None:
 
 def reject(args: argparse.Namespace) -> int:
     """Write that an incident is a fault: it is never learnt nor offered again. Returns the exit code."""
-    from detector.incidents.decision import Decision
-    from detector.incidents.incident import MODEL_REASONS
+    from detector.delivery.decisions.deciding import about
 
     connection, topics = _place(args)
-    notice = _incident(connection, topics, args.incident)
-    if notice.reason not in MODEL_REASONS:
-        raise UnknownError(f"incident {notice.id} is never learnt nor offered: there is nothing to reject")
-    decision = Decision(_new_id(), "reject", notice.series, _ns(notice), notice.id)
-    return _decide(args, connection, topics, _signed(args, decision))
+    decision = about("reject", _subject(_incident(connection, topics, args.incident)))
+    return _decide(args, connection, topics, decision)
+
+
+def say(args: argparse.Namespace) -> int:
+    """Write whether an incident was real or a false alarm, be it open or over. Returns the exit code."""
+    from detector.delivery.decisions.deciding import about
+
+    connection, topics = _place(args)
+    notice = _incident(connection, topics, args.incident, may_be_over=True)
+    return _decide(args, connection, topics, about(args.opinion, _subject(notice)))
 
 
 def mute_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,54 +113,56 @@ def mute_arguments(parser: argparse.ArgumentParser) -> None:
 
 def mute(args: argparse.Namespace) -> int:
     """Write that a series opens no incident for some time. Returns the exit code."""
-    from detector.config.load import parse_duration
-    from detector.delivery.decision_records import EARLIEST_NS, LATEST_NS
+    from detector.delivery.decisions import deciding
     from detector.delivery.decisions.known_incidents import known_series
-    from detector.incidents.decision import Decision
 
-    try:
-        seconds = parse_duration(args.duration)
-    except ValueError as error:
-        raise ConfigError(f"--for: {error}") from error
-    if not 0 <= seconds <= _LONGEST_SECONDS:
-        raise ConfigError(f"--for: {args.duration} is not between 0s and 366d")
     at_ns = _time_of(args.at) if args.at else time.time_ns()
-    until_ns = at_ns + round(seconds * 1e9)
-    if not EARLIEST_NS <= at_ns <= until_ns <= LATEST_NS:
-        raise ConfigError("--at and --for: the mute does not lie between the years 1678 and 2261")
+    with _named_by_flags():
+        decision = deciding.mute(args.series, args.duration, at_ns)
     connection, topics = _place(args)
     if not args.unseen:
         known = known_series(connection, topics)
         if args.series not in known:
             raise _no_series(args.series, list(known))
         _note_clock(args, known[args.series], at_ns)
-    decision = Decision(_new_id(), "mute", args.series, at_ns, until_ns=until_ns)
-    return _decide(args, connection, topics, _signed(args, decision))
+    return _decide(args, connection, topics, decision)
 
 
-_WHY_NOT = {
-    "flatline": "is stuck",
-    "out_of_range": "has impossible values",
-    "missing": "has stopped sending",
-    "silent": "belongs to a silent series",
-    "stream_silent": "belongs to a silent stream",
-}
+_FLAGS = {"for": "--for", "at": "--at", "channels": "--channel", "who": "--who", "why": "--why"}
+
+
+@contextmanager
+def _named_by_flags() -> Iterator[None]:
+    """Name the flag in the error where something cannot be decided."""
+    from detector.delivery.decisions.deciding import UndecidableError
+
+    try:
+        yield
+    except UndecidableError as error:
+        if error.field not in _FLAGS:
+            raise
+        raise ConfigError(f"{_FLAGS[error.field]}: {error}") from error
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, metavar="FILE", help="the daemon's configuration")
+    add_signature(parser)
+    add_json(parser)
+
+
+def add_signature(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of who decides and why."""
     parser.add_argument("--why", default="", metavar="TEXT", help="the reason, kept with the decision")
     parser.add_argument("--who", metavar="NAME", help="who decides; default: user@host")
     parser.add_argument("--dry-run", action="store_true", help="check and print the record; write nothing")
-    add_json(parser)
 
 
 def _place(args: argparse.Namespace) -> tuple[Connection, Topics]:
     """Return how to reach the cluster, once it answers, and the names of the daemon's topics."""
     from connectors.kafka.cluster import wait_for_broker
+    from detector.config.cluster import connection_of
     from detector.config.load import load_config
     from detector.delivery.messages import Topics
-    from detector.service.clients import connection_of
 
     config = load_config(Path(args.config))
     connection = connection_of(config.kafka)
@@ -174,8 +170,11 @@ def _place(args: argparse.Namespace) -> tuple[Connection, Topics]:
     return connection, Topics.of(config.output.prefix)
 
 
-def _incident(connection: Connection, topics: Topics, name: str) -> Notice:
-    """Return the newest notice of the open incident whose id begins with `name`. Raises UnknownError."""
+def _incident(connection: Connection, topics: Topics, name: str, may_be_over: bool = False) -> Notice:
+    """Return the newest notice of the open incident whose id begins with `name`. Raises UnknownError.
+
+    With `may_be_over` all incidents of the topic count.
+    """
     from detector.delivery.decisions.known_incidents import read_alerts
     from detector.notify.notice import parse, time_text
 
@@ -188,7 +187,7 @@ def _incident(connection: Connection, topics: Topics, name: str) -> Notice:
         if notice.state in ("firing", "resolved"):
             newest[notice.id] = notice
     found = [newest[name]] if name in newest else [one for one in newest.values() if one.id.startswith(name)]
-    firing = [one for one in found if one.state == "firing"]
+    firing = [one for one in found if may_be_over or one.state == "firing"]
     if len(firing) == 1:
         return firing[0]
     if len(firing) > 1:
@@ -227,7 +226,9 @@ def _note_clock(args: argparse.Namespace, newest_ns: int, at_ns: int) -> None:
 
 
 def _check_channels(args: argparse.Namespace, notice: Notice) -> None:
-    """Raise UnknownError where --channel names one that neither the incident nor the model knows."""
+    """Raise UndecidableError where --channel names one that neither the incident nor the model knows."""
+    from detector.delivery.decisions.deciding import check_channels
+
     named = {one.name for one in (*notice.channels, *notice.newest)}
     if set(args.channel) <= named:
         return
@@ -239,32 +240,27 @@ def _check_channels(args: argparse.Namespace, notice: Notice) -> None:
         of = "the model"
     except DetectorError as error:
         known, of = tuple(sorted(named)), f"the incident (and the model cannot be read: {error})"
-    for name in args.channel:
-        if name not in known and name not in named:
-            near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean `{near[0]}`?" if near else ""
-            more = f" and {len(known) - _MOST_SHOWN} more" if len(known) > _MOST_SHOWN else ""
-            shown = ", ".join(known[:_MOST_SHOWN]) + more
-            raise UnknownError(f"--channel: {of} has no channel {name}{hint}; its channels: {shown}")
+    check_channels([one for one in args.channel if one not in named], known, of)
 
 
-def _blamed(notice: Notice) -> tuple[str, ...]:
-    """Return the channels that the incident blames; see `detector.incidents.lasting.blamed`."""
-    shares = [(one.name, one.contribution or 0.0) for one in notice.channels]
-    least = max((share for _, share in shares), default=0.0) / 2
-    return tuple(name for name, share in shares if share >= least)
+def _subject(notice: Notice) -> Subject:
+    """Return what is known of an incident. The next row is later than its newest event."""
+    from detector.delivery.decisions.deciding import Subject
 
-
-def _signed(args: argparse.Namespace, decision: Decision) -> Decision:
-    """Return the decision with who decided it, why and when."""
-    return replace(decision, who=args.who or _who(), why=args.why, decided_at_ns=time.time_ns())
+    at_ns = round(notice.at.timestamp() * 1000) * 1_000_000
+    shares = tuple((one.name, one.contribution or 0.0) for one in notice.channels)
+    return Subject(notice.id, notice.series, notice.reason, at_ns, shares)
 
 
 def _decide(args: argparse.Namespace, connection: Connection, topics: Topics, decision: Decision) -> int:
     """Write the decision, unless this is a dry run, and say what follows. Returns the exit code."""
+    from detector.delivery.decisions.deciding import signed, user_at_host
     from detector.delivery.decisions.decision_topic import write_decision
     from detector.delivery.messages import decision_json, iso
+    from detector.incidents.decision import OPINIONS
 
+    with _named_by_flags():
+        decision = signed(decision, args.who or user_at_host(), args.why)
     if not args.dry_run:
         write_decision(connection, topics.decisions, decision)
     if args.json:
@@ -274,30 +270,15 @@ def _decide(args: argparse.Namespace, connection: Connection, topics: Topics, de
     what = f"incident {decision.incident} of {decision.series}" if decision.incident else decision.series
     channels = f", channels {', '.join(decision.channels)}" if decision.channels else ""
     print(f"{decision.action} {what}{channels}{until}, by {decision.who}")
+    effect = f"It takes effect with the next row of {decision.series}; {topics.alerts} then says at which"
+    if decision.action in OPINIONS:
+        effect = "It is kept and counted, and changes no score"
     print(
         f"dry run: nothing was written to {topics.decisions}"
         if args.dry_run
-        else f"written to {topics.decisions}. It takes effect with the next row of {decision.series};"
-        f" {topics.alerts} then says at which"
+        else f"written to {topics.decisions}. {effect}"
     )
     return DONE
-
-
-def _new_id() -> str:
-    return uuid.uuid4().hex[:16]
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container may have no name for its user
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
-
-
-def _ns(notice: Notice) -> int:
-    """Return the time of the newest event of an incident in nanoseconds: the next row is later."""
-    return round(notice.at.timestamp() * 1000) * 1_000_000
 
 
 def _time_of(text: str) -> int:

@@ -1,11 +1,10 @@
-"""`streamgauge explore`: look at a backtest in a browser."""
+"""`streamgauge explore`: look at a running group or a backtest in a browser."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
 import sys
-from pathlib import Path
 
 from detector.commands.arguments import add_examples
 from detector.errors import DetectorError
@@ -20,16 +19,25 @@ def explore_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `streamgauge explore`."""
     add_examples(
         parser,
-        "streamgauge explore report/",
-        "streamgauge explore report/ --port 0 --no-browser",
+        "streamgauge explore streamgauge.toml             # a running group, live",
+        "streamgauge explore streamgauge.toml --store /var/lib/streamgauge/archive --no-browser",
+        "streamgauge explore report/                      # a backtest",
     )
-    parser.add_argument("source", metavar="DIR", help="directory that `streamgauge backtest --out` wrote")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="configuration file of a daemon, or directory that `streamgauge backtest --out` wrote",
+    )
     parser.add_argument("--port", type=_port, default=_PORT, help=f"port; 0: any free one; default: {_PORT}")
     parser.add_argument(
         "--host", default=_LOCAL[0], help="address to listen on; default: 127.0.0.1, this machine alone"
     )
     parser.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
-    parser.add_argument("--store", metavar="DIR", help="where to keep the store; default: DIR/explorer")
+    parser.add_argument(
+        "--store",
+        metavar="DIR",
+        help="where to keep the store; default: DIR/explorer, or FILE-explorer beside FILE.toml",
+    )
 
 
 def explore(args: argparse.Namespace) -> int:
@@ -39,12 +47,13 @@ def explore(args: argparse.Namespace) -> int:
         raise DetectorError(
             f"the explorer needs {', '.join(missing)}: install it with pip install 'streamgauge[explore]'"
         )
+    from detector.explore.source import source_of
     from detector.explore.web.serve import address, listen, opened, serve
 
-    source = Path(args.source)
+    source = source_of(args.source, args.store)
     listening = listen(args.host, args.port)
     try:
-        shown = opened(source, Path(args.store) if args.store else source / "explorer")
+        shown = opened(source)
     except BaseException:
         listening.close()
         raise

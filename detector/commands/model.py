@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.commands.arguments import add_artifact, add_examples, add_json
+from detector.commands.decide import add_signature, say
 from detector.commands.preview import preview_arguments, print_preview
-from detector.errors import ArtifactError, DetectorError
+from detector.errors import ArtifactError, ConfigError, DetectorError
 
 if TYPE_CHECKING:
     from detector.artifact.spec import Artifact, Spec
@@ -100,24 +101,33 @@ def feedback_arguments(parser: argparse.ArgumentParser) -> None:
     add_examples(
         parser,
         "streamgauge feedback 4be1 false-alarm --artifact models/pump --incidents report/incidents.json",
+        "streamgauge feedback 4be1 real --config streamgauge.toml --why 'bearing was worn'",
     )
     parser.add_argument("incident", metavar="INCIDENT", help="id of the incident, or its first characters")
     parser.add_argument("opinion", choices=("false-alarm", "real"), help="whether the incident was real")
-    parser.add_argument("--artifact", required=True, metavar="DIR", help="registry entry of the model")
+    parser.add_argument("--artifact", metavar="DIR", help="registry entry of the model, for `calibrate`")
     parser.add_argument(
-        "--incidents",
-        required=True,
-        metavar="FILE",
-        help="incidents.json of a backtest, or alerts as JSON lines",
+        "--incidents", metavar="FILE", help="incidents.json of a backtest, or alerts as JSON lines"
     )
+    parser.add_argument(
+        "--config", metavar="FILE", help="the daemon's configuration: write it to the topic of decisions"
+    )
+    add_signature(parser)
     add_json(parser)
 
 
 def feedback(args: argparse.Namespace) -> int:
-    """Store beside the model whether an incident was real. Returns the exit code."""
+    """Store beside the model, or write to the topic, whether an incident was real. Returns the exit code."""
     from detector.artifact.registry import open_artifact
     from detector.calibration.feedback import add_feedback, feedback_on, find_incident
 
+    beside_the_model = args.artifact is not None and args.incidents is not None
+    if beside_the_model == (args.config is not None) or bool(args.artifact) != bool(args.incidents):
+        raise ConfigError("give --artifact and --incidents, or --config alone")
+    if args.config is not None:
+        return say(args)
+    if args.dry_run or args.why or args.who:
+        raise ConfigError("--why, --who and --dry-run need --config: the file beside the model has no place")
     entry = Path(args.artifact)
     incident = find_incident(Path(args.incidents), args.incident)
     model = open_artifact(entry / str(incident.get("version", "")))

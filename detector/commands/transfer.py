@@ -25,8 +25,9 @@ from connectors.transfer import record as record_topic
 from connectors.transfer import replay as replay_rows
 from connectors.wide_json.decoder import JsonWideCodec
 from connectors.wide_json.encoder import FieldNames, infer_channels
+from detector.config.cluster import connection_of
 from detector.config.load import load_connection
-from detector.service.clients import connection_of, field_names_of
+from detector.service.clients import field_names_of
 
 _SAMPLE_MESSAGES = 1_000
 _REPORT_SECONDS = 5.0

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
-from detector.config.incident_schema import WEEKDAYS, ChannelSection, MaintenanceSection
+from pydantic import ValidationError
+
+from detector.config.incident_schema import WEEKDAYS, ChannelSection, IncidentsSection, MaintenanceSection
 from detector.config.load import Config
+from detector.config.problems import Checked
 from detector.engine.engine import EngineOptions
 from detector.errors import ConfigError
 from detector.incidents.filters.maintenance import Maintenance, OneOff, Recurring
@@ -51,8 +55,21 @@ def rules_of(config: Config, channels: Sequence[str] | None = None) -> IncidentR
     if channels is not None:
         _check_channels("channels", config.channels, channels)
         _check_channels("drift.limits", config.drift.limits, channels)
-    given = config.incidents
-    return IncidentRules(
+    rules = IncidentRules(
+        channels={name: _channel_rule(section) for name, section in config.channels.items()},
+        maintenance=tuple(_window(section) for section in config.maintenance),
+        watchdog=WatchdogRules(_ns(config.watchdog.series_after), _ns(config.watchdog.stream_after)),
+        without=tuple(name for name, counts in config.evidence if not counts),
+        special_days=config.calendar.special_days(),
+        limits={name: LevelLimit(one.lower, one.upper) for name, one in config.drift.limits.items()},
+    )
+    return with_section(rules, config.incidents)
+
+
+def with_section(rules: IncidentRules, given: IncidentsSection) -> IncidentRules:
+    """Return the rules with all that the section [incidents] sets."""
+    return replace(
+        rules,
         for_rows=given.for_rows,
         of_rows=given.of_rows,
         close_score=given.close_score,
@@ -64,18 +81,27 @@ def rules_of(config: Config, channels: Sequence[str] | None = None) -> IncidentR
         flap_window_ns=_ns(given.flap_window),
         settle_rows=given.settle_rows,
         channel_after=given.channel_after,
-        channels={name: _channel_rule(section) for name, section in config.channels.items()},
         on_lasting=given.on_lasting,
         lasting_after_ns=_ns(given.lasting_after),
         unjudged_after_ns=_ns(given.unjudged_after),
         clean_windows=given.clean_windows,
-        maintenance=tuple(_window(section) for section in config.maintenance),
-        watchdog=WatchdogRules(_ns(config.watchdog.series_after), _ns(config.watchdog.stream_after)),
         fold=FoldRules(given.fold_series, _ns(given.fold_window)),
-        without=tuple(name for name, counts in config.evidence if not counts),
-        special_days=config.calendar.special_days(),
-        limits={name: LevelLimit(one.lower, one.upper) for name, one in config.drift.limits.items()},
     )
+
+
+def changed_section(section: IncidentsSection, changes: Mapping[str, object]) -> IncidentsSection:
+    """Return the section [incidents] with other values of some keys.
+
+    Raises:
+        ConfigError: a key is unknown or a value is wrong; it names the key.
+    """
+    values = section.model_dump() | dict(changes)
+    try:
+        return IncidentsSection.model_validate(values)
+    except ValidationError as error:
+        checked = Checked("", "", Config)
+        found = ({**one, "loc": ("incidents", *one["loc"])} for one in error.errors())
+        raise ConfigError("\n".join(map(checked.problem, found))) from error
 
 
 def _channel_rule(section: ChannelSection) -> ChannelRule:

@@ -86,7 +86,7 @@ def _filled(section: SectionT, place: str) -> SectionT:
     for key, field in type(section).model_fields.items():
         file = getattr(section, f"{key}_file", None)
         if _holds_secret(field) and file is not None:
-            update[key] = SecretStr(_read(file, f"{place} {key}_file"))
+            update[key] = SecretStr(read_secret(file, f"{place} {key}_file"))
     return section.model_copy(update=update) if update else section
 
 
@@ -94,7 +94,12 @@ def _holds_secret(field: FieldInfo) -> bool:
     return "SecretStr" in str(field.annotation)
 
 
-def _read(file: str, place: str) -> str:
+def read_secret(file: str, place: str) -> str:
+    """Return the secret in a file.
+
+    Raises:
+        ConfigError: the file cannot be read or is empty; `place` names the setting, and no error the secret.
+    """
     try:
         text = Path(file).read_text(encoding="utf-8").strip()
     except OSError as error:

@@ -14,7 +14,7 @@ import orjson
 
 from detector.delivery.messages import decision_json
 from detector.errors import DetectorError
-from detector.incidents.decision import Decision
+from detector.incidents.decision import Action, Decision
 
 _EVENTS = ("accepted", "rejected", "muted")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,7 +27,7 @@ class DecisionError(DetectorError):
 
 class _Record(msgspec.Struct):
     id: str
-    action: Literal["accept", "reject", "mute"]
+    action: Action
     series: str
     at: datetime
     incident: str | None = None

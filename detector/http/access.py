@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import logging
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
-from ipaddress import ip_address
 
 from detector import logs
 from detector.config.schema import HttpSection
+from detector.login import Login, is_loopback
 
 PROBES = frozenset({"/healthz", "/readyz"})
 _QUIET_SECONDS = 60.0
@@ -25,15 +21,12 @@ _QUIET_SECONDS = 60.0
 class Access:
     """What a request needs to be answered.
 
-    The password is kept only as a hash of `username:password`. All hashes have the same length, so a
-    comparison takes the same time whatever a client sends.
-
-    login_digest  SHA-256 of `username:password`; None: no password is needed
-    certificate   whether a client certificate is needed
-    open_paths    paths that need neither
+    login        name and password; None: no password is needed
+    certificate  whether a client certificate is needed
+    open_paths   paths that need neither
     """
 
-    login_digest: bytes | None = None
+    login: Login | None = None
     certificate: bool = False
     open_paths: frozenset[str] = frozenset()
 
@@ -42,7 +35,7 @@ class Access:
         """Return what the [http] table asks for."""
         login = None
         if http.username is not None and http.password is not None:
-            login = _digest(f"{http.username}:{http.password.get_secret_value()}".encode())
+            login = Login.of(http.username, http.password.get_secret_value())
         return cls(login, http.tls_client_cafile is not None, PROBES if http.open_probes else frozenset())
 
     def refusal(self, path: str, authorization: str, certified: bool) -> HTTPStatus | None:
@@ -57,9 +50,7 @@ class Access:
             return None
         if self.certificate and not certified:
             return HTTPStatus.FORBIDDEN
-        if self.login_digest is None:
-            return None
-        known = hmac.compare_digest(_digest(_login_in(authorization)), self.login_digest)
+        known = self.login is None or self.login.admits(authorization)
         return None if known else HTTPStatus.UNAUTHORIZED
 
 
@@ -84,7 +75,7 @@ class Refusals:
 
 def warn_of_exposure(http: HttpSection, host: str) -> None:
     """Warn in the log if other machines can read the port or its traffic; `host` is the bound address."""
-    if _is_loopback(host):
+    if is_loopback(host):
         return
     if http.tls_certfile is None:
         remedy = "set [http] tls_certfile and tls_keyfile, or bind 127.0.0.1 behind a proxy"
@@ -92,23 +83,3 @@ def warn_of_exposure(http: HttpSection, host: str) -> None:
     if http.username is None and http.tls_client_cafile is None:
         remedy = "set [http] username and password_file, or tls_client_cafile"
         logs.event("http is open to the network", logging.WARNING, host=host, remedy=remedy)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _digest(login: bytes) -> bytes:
-    return hashlib.sha256(login).digest()
-
-
-def _login_in(authorization: str) -> bytes:
-    """Return `username:password` as sent; empty if there is none."""
-    scheme, _, encoded = authorization.partition(" ")
-    try:
-        return base64.b64decode(encoded.strip(), validate=True) if scheme.lower() == "basic" else b""
-    except (binascii.Error, ValueError):
-        return b""

@@ -27,6 +27,7 @@ from detector.config.tls_files import TlsFiles
 from detector.http.access import Access, Refusals
 from detector.http.certificates import Certificates
 from detector.http.connections import Connections
+from detector.login import CHALLENGE
 
 logger = logging.getLogger(__name__)
 
@@ -267,7 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
             return Response.text(status, "a client certificate is needed"), {}
         if tried:
             self.server.refusals.note("wrong_password", str(self.client_address[0]))
-        challenge = {"WWW-Authenticate": 'Basic realm="streamgauge", charset="UTF-8"'}
+        challenge = {"WWW-Authenticate": CHALLENGE}
         return Response.text(status, "username and password are needed"), challenge
 
     def _is_certified(self) -> bool:

@@ -7,9 +7,12 @@ A decision is part of the engine's input. It takes effect at a row of its series
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-Action = Literal["accept", "reject", "mute"]
+Action = Literal["accept", "reject", "mute", "false-alarm", "real"]
+Opinion = Literal["false-alarm", "real"]
+OPINIONS: tuple[Opinion, ...] = get_args(Opinion)
+"""Actions that say what an incident was. They are kept, and change neither scores nor incidents."""
 Outcome = Literal["applied", "ignored"]
 Ignored = Literal[
     "its incident is not open",
@@ -28,7 +31,7 @@ class Decision:
     id             identifies the decision, however often it is read
     series         the series that it is about
     at_ns          the event time from which it applies
-    incident       id of the incident that is accepted or rejected; empty for a mute
+    incident       id of the incident that it is about; empty for a mute
     channels       names of the channels to accept; empty: those that the incident blames
     until_ns       the event time at which a mute ends; None for other actions
     decided_at_ns  when it was decided, by the clock of the person

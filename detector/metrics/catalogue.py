@@ -183,6 +183,11 @@ LOOP = (
     _gauge(
         "decisions_readable", "1: decisions of people are read; 0: accept, reject and mute have no effect"
     ),
+    _gauge(
+        "judged_by_people_incidents",
+        "Incidents that people called false-alarm or real; the newest opinion on each counts",
+        "opinion",
+    ),
     _gauge("series_in_several_partitions", "Series that come from several partitions, without a key"),
     _counter(
         "transactions",

@@ -18,6 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from detector.engine.values import Latest
+from detector.incidents.decision import OPINIONS
 from detector.metrics.catalogue import spec_of
 from detector.metrics.engine_view import EngineView
 from detector.metrics.sources import Sources
@@ -160,6 +161,8 @@ def _loop(snapshot: EngineView, sources: Sources) -> Iterator[Metric]:
     yield _labelled("missing_rights", dict.fromkeys(sources.missing_rights(), 1))
     yield _plain("refused_requests_total", sources.refused_requests())
     yield _plain("decisions_readable", sources.decisions_readable())
+    opinions = sources.opinions()
+    yield _labelled("judged_by_people_incidents", {(name,): opinions.get(name, 0) for name in OPINIONS})
     yield _plain("series_in_several_partitions", sources.split_series().num)
 
 

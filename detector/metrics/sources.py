@@ -57,6 +57,10 @@ class Sources(Protocol):
         """Return whether what people decide reaches this process."""
         ...
 
+    def opinions(self) -> Mapping[str, int]:
+        """Return opinion ("false-alarm", "real") -> incidents of which people said so."""
+        ...
+
     def split_series(self) -> Split:
         """Return the series that come from several partitions."""
         ...
@@ -114,6 +118,9 @@ class NoSources:
 
     def decisions_readable(self) -> bool:
         return True
+
+    def opinions(self) -> Mapping[str, int]:
+        return {}
 
     def split_series(self) -> Split:
         return Split()

@@ -22,13 +22,19 @@ from detector.delivery.messages import fold_json, incident_json
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.engine.loop import run
 from detector.errors import DetectorError
-from detector.incidents.decision import Decision
+from detector.incidents.decision import Applied, Decision
 from detector.incidents.grouping import IncidentGroup, group_all
 from detector.incidents.incident import Incident
 from detector.incidents.rules import Suppression
 from detector.incidents.shapes.sentence import Wording, sentence
 from detector.offline.history_files import history_for
-from detector.offline.measuring.backtest_measures import LabelledSeries, labelled_series, measures_of
+from detector.offline.measuring.backtest_measures import (
+    Event,
+    LabelledSeries,
+    events_of,
+    labelled_series,
+    measures_of,
+)
 from detector.offline.measuring.coverage import Coverage
 from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts
@@ -45,11 +51,13 @@ class Report:
                rows, each sorted by series and time
     incidents  the last state of each incident, in the order of opening
     coverage   how much was judged, and why the rest was not
+    applied    what people decided and took effect, or was ignored
     """
 
     verdicts: tuple[Verdicts, ...]
     incidents: tuple[Incident, ...]
     coverage: Coverage
+    applied: tuple[Applied, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class BacktestOutcome:
     common_scale_rows  rows of series that the model does not know, while it has own scales of others
     cumulative_channels  in how many channels small departures added up at the end, and how many there are
     sentences  what is wrong, one for each incident
+    events     runs of rows that labels mark; None where the data has no labels
+    applied    what people decided and took effect, or was ignored
     """
 
     rows: int
@@ -76,6 +86,8 @@ class BacktestOutcome:
     common_scale_rows: int = 0
     cumulative_channels: tuple[int, int] = (0, 0)
     sentences: tuple[str, ...] = ()
+    events: tuple[Event, ...] | None = None
+    applied: tuple[Applied, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values, None where a measure is unknown."""
@@ -105,10 +117,12 @@ class ReplaySink:
         self._writer = writer
         self._verdicts: list[Verdicts] = []
         self._incidents: dict[str, Incident] = {}
+        self._applied: list[Applied] = []
 
     def write(self, result: StepResult, batch: Batch) -> None:
         """Keep what one step of the engine returned."""
         self._incidents |= {event.incident.id: event.incident for event in result.incidents}
+        self._applied += result.decisions
         if len(result.verdicts):
             self._verdicts.append(result.verdicts)
             if self._writer is not None:
@@ -128,7 +142,7 @@ class ReplaySink:
         found = self._incidents | {one.id: one for one in still_open if one.id in self._incidents}
         incidents = sorted(found.values(), key=lambda one: (one.opened_ns, one.series))
         coverage = Coverage.of(self._verdicts, dropped_readings)
-        return Report(tuple(self._verdicts), tuple(incidents), coverage)
+        return Report(tuple(self._verdicts), tuple(incidents), coverage, tuple(self._applied))
 
 
 def replay(source: Source, engine: Engine) -> Report:
@@ -179,6 +193,8 @@ def backtest_parquet(
         counters.common_scale_rows,
         engine.cumulative_channels,
         _sentences(report, wording or Wording.of(artifact.spec)),
+        None if labels is None else events_of(labels),
+        report.applied,
     )
     if out is not None:
         _write_json(outcome, out)

@@ -10,8 +10,7 @@ from connectors.records import StreamSource
 from connectors.wide_json.decoder import FieldNames, JsonWideCodec, Limits
 from detector.artifact.spec import Artifact
 from detector.config.load import Config
-from detector.config.schema import InputSection, KafkaSection
-from detector.config.secrets import revealed
+from detector.config.schema import InputSection
 from detector.delivery.decisions.decision_topic import DecisionReader
 from detector.delivery.output_topics import OutputTopics
 from detector.notify.notifiers import Notifiers
@@ -42,21 +41,6 @@ def open_source(connection: Connection, config: Config, artifact: Artifact) -> S
     Kafka topic as well. Raises KafkaError.
     """
     return KafkaSource(connection, consumer_options(config), codec_of(config, artifact))
-
-
-def connection_of(kafka: KafkaSection) -> Connection:
-    """Return how to reach and log in to the cluster, secrets included."""
-    return Connection(
-        kafka.bootstrap_servers,
-        security_protocol=kafka.security_protocol,
-        sasl_mechanism=kafka.sasl_mechanism,
-        sasl_username=kafka.sasl_username,
-        sasl_password=revealed(kafka.sasl_password),
-        ssl_cafile=kafka.ssl_cafile,
-        ssl_certfile=kafka.ssl_certfile,
-        ssl_keyfile=kafka.ssl_keyfile,
-        ssl_key_password=revealed(kafka.ssl_key_password),
-    )
 
 
 def field_names_of(section: InputSection) -> FieldNames:

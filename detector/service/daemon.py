@@ -21,9 +21,11 @@ from detector import logs
 from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact
 from detector.calibration.p_values import PValues
+from detector.config.cluster import connection_of
 from detector.config.engine_options import engine_options, rules_of
 from detector.config.load import Config
 from detector.delivery.decisions.decision_topic import DecisionReader
+from detector.delivery.decisions.opinions import Opinions
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.guarantee import choose, recovery_of
 from detector.delivery.messages import MessageEncoder, Topics
@@ -38,7 +40,7 @@ from detector.incidents.shapes.sentence import Wording
 from detector.metrics.recorder import Metrics
 from detector.notify.notifiers import Notifiers
 from detector.service import systemd
-from detector.service.clients import Clients, codec_of, connection_of, open_source
+from detector.service.clients import Clients, codec_of, open_source
 from detector.service.figures import ServiceFigures
 from detector.service.reload.config_reload import ConfigReloader, use_settings
 from detector.service.reload.model_reload import Candidate, ModelReloader, Running
@@ -105,7 +107,7 @@ class Daemon:
     ) -> None:
         self._config, self._engine, self._source = config, engine, clients.source
         self._topics, self._decisions = clients.topics, clients.decisions
-        self._deletions = Deletions()
+        self._deletions, self._opinions = Deletions(), Opinions()
         self._recovery = recovery_of(config, clients.connection, self._deletions)
         interval = engine.artifact.spec.interval_ns
         self._partitions = SeriesPartitions(engine.options.lateness_ns + interval, interval)
@@ -155,6 +157,7 @@ class Daemon:
             live = self._recovery.prepare(self._source, engine, batch)
         self._partitions.notice(live)
         number, decided = self._decisions.take()
+        self._opinions.take_in(decided, number)
         engine.decide(decided, number)
         return live
 
@@ -185,6 +188,7 @@ class Daemon:
             settings=config_reloads,
             self_checks_of=self._self_checks,
             decisions=self._decisions,
+            said=self._opinions,
         )
         return Metrics(
             self._engine,

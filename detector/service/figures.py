@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from connectors.records import StreamSource
 from detector.delivery.decisions.decision_topic import DecisionReader
+from detector.delivery.decisions.opinions import Opinions
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.missing_rights import MissingRights
 from detector.delivery.recovery import Recovery
@@ -31,6 +32,7 @@ class ServiceFigures:
     models, settings   reloads of the model and of the configuration
     self_checks_of     the self-checks
     decisions          the reader of decisions
+    said               what people said that incidents were
     """
 
     source: StreamSource
@@ -43,6 +45,7 @@ class ServiceFigures:
     settings: ReloadCounts
     self_checks_of: SelfChecks
     decisions: DecisionReader
+    said: Opinions
 
     def lag(self) -> Mapping[int, int]:
         """Return partition -> messages that are not read yet."""
@@ -83,6 +86,10 @@ class ServiceFigures:
     def decisions_readable(self) -> bool:
         """Return whether what people decide reaches this process."""
         return self.decisions.is_readable
+
+    def opinions(self) -> Mapping[str, int]:
+        """Return opinion -> incidents of which people said so."""
+        return self.said.counts
 
     def split_series(self) -> Split:
         """Return the series that come from several partitions."""

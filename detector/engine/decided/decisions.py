@@ -18,7 +18,7 @@ import numpy as np
 from detector.engine.decided.acceptance import accept
 from detector.engine.parts import Parts
 from detector.engine.rounds import Rounds
-from detector.incidents.decision import Applied, Decision
+from detector.incidents.decision import OPINIONS, Applied, Decision
 from detector.incidents.incident import LEVEL_REASONS, MODEL_REASONS, IncidentEvent
 from detector.rows.grid import Rows
 
@@ -47,13 +47,18 @@ class Decisions:
     applied: list[Applied] = field(default_factory=list)
 
     def give(self, decisions: Sequence[tuple[int, Decision]], source: int) -> None:
-        """Keep more decisions, each with its number; those that were given before are left out."""
+        """Keep more decisions, each with its number; those that were given before are left out.
+
+        Opinions are left out too: whether an incident was real changes no row.
+        """
         if source != self.source:
             self.source, self.newest = source, -1
             self.given.clear()
         for number, decision in decisions:
             if number > self.newest:
                 self.newest = number
+                if decision.action in OPINIONS:
+                    continue
                 self.given.setdefault(decision.series, []).append((number, decision))
                 self.fresh.add(decision.series)
                 self.is_new = True

@@ -8,26 +8,32 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from connectors.times import times_of
-from detector.explore.store.database import Database, name, rank, text
+from detector.explore.store.database import Database, name, text
 from detector.explore.store.layout import (
     DAY_NS,
-    HOUR_NS,
     Description,
     ExploreError,
     description_of,
+    is_archive,
     read_manifest,
     write_manifest,
+)
+from detector.explore.store.tables import (
+    GROUP_ROWS,
+    SPANS,
+    as_time,
+    date_of,
+    ns_of,
+    number,
+    summary,
+    verdict_columns,
 )
 from detector.offline.backtest_record import RECORD
 
 _SCORES, _INCIDENTS = "scores.parquet", "incidents.json"
-_GROUP_ROWS = 30_720
-_LARGEST = 1e300
 
 
 def store_of(source: Path, store: Path) -> Description:
@@ -43,6 +49,8 @@ def store_of(source: Path, store: Path) -> Description:
         ExploreError: the source is no backtest, or the store cannot be written.
     """
     stamps = _stamps(source)
+    if is_archive(store):
+        raise ExploreError(f"{store}: holds the archive of a running group; name another place with --store")
     found = read_manifest(store)
     if found is not None and found[1] == stamps:
         return found[0]
@@ -128,8 +136,8 @@ class _Builder:
             columns = ", ".join(self._columns())
             query = f"SELECT {columns} FROM scores WHERE {within} ORDER BY series, ns"
             segment = self._write("verdicts", day, query)
-            for table, span in (("hours", HOUR_NS), ("days", DAY_NS)):
-                self._write(table, day, _summary(segment, span))
+            for table, span in SPANS.items():
+                self._write(table, day, summary(segment, span))
 
     def incidents(self, incidents: list[dict[str, Any]]) -> None:
         """Write the incidents; times that are open are NULL."""
@@ -140,13 +148,15 @@ class _Builder:
         )
         rows = []
         for one in incidents:
-            start, opened, ended, peak = (_ns(one[key]) for key in ("start", "opened", "end", "peak"))
+            start, opened, ended, peak = (ns_of(one[key]) for key in ("start", "opened", "end", "peak"))
             plain = (one[key] for key in ("id", "series", "state", "reason", "severity"))
             channel = one["channels"][0]["name"] if one["channels"] else None
             found = (start, opened, ended, peak, one["peak_score"], channel, json.dumps(one))
             rows.append(((start or 0) // DAY_NS, *plain, *found))
         self.database.insert("incident", rows)
-        times = ", ".join(f"{_as_time(one)} AS {name(one)}" for one in ("start", "opened", "ended", "peak"))
+        times = ", ".join(
+            f"{as_time(name(one))} AS {name(one)}" for one in ("start", "opened", "ended", "peak")
+        )
         columns = f"id, series, state, reason, severity, {times}, peak_score, channel, body"
         self._by_day("incidents", "incident", f"{columns}", "start, id")
 
@@ -158,11 +168,11 @@ class _Builder:
         )
         rows = []
         for one in decisions:
-            at, until = _ns(one["at"]), _ns(one["until"])
+            at, until = ns_of(one["at"]), ns_of(one["until"])
             plain = (one[key] for key in ("id", "action", "series", "incident", "who", "why"))
             rows.append(((at or 0) // DAY_NS, *plain, at, until))
         self.database.insert("decision", rows)
-        times = ", ".join(f"{_as_time(one)} AS {name(one)}" for one in ("since", "until"))
+        times = ", ".join(f"{as_time(name(one))} AS {name(one)}" for one in ("since", "until"))
         self._by_day("decisions", "decision", f"id, action, series, incident, who, why, {times}", "since, id")
 
     def _by_day(self, table: str, kept: str, columns: str, order: str) -> None:
@@ -172,74 +182,20 @@ class _Builder:
             self._write(table, day, f"SELECT {columns} FROM {kept} WHERE day = {day} ORDER BY {order}")
 
     def _columns(self) -> list[str]:
-        """Return SQL for the columns of the verdicts: unknown numbers become NULL."""
-        level = f"{_number('threshold')} ** {self.description.sharpness!r}"
-        ratio = f"({_number('error')} / {_number('threshold')}) ** {self.description.sharpness!r}"
-        strength = f"greatest({ratio}, {_number('cumulative')})"
-        plain = ("score", "p_value", "cumulative")
-        per_channel = [
-            f"{kind}_{one}"
-            for one in self.description.channels
-            for kind in ("actual", "expected", "contribution")
-        ]
-        return [
-            *("series", "timestamp", "state", "evidence", "paged"),
-            *(f"{_number(one)} AS {one}" for one in plain),
-            f"{_finite(level)} AS page_level",
-            f"{_finite(strength)} AS strength",
-            *(f"{_number(one)} AS {name(one)}" for one in per_channel),
-        ]
+        """Return SQL for the columns of the verdicts."""
+        level = f"{number('threshold')} ** {self.description.sharpness!r}"
+        ratio = f"({number('error')} / {number('threshold')}) ** {self.description.sharpness!r}"
+        strength = f"greatest({ratio}, {number('cumulative')})"
+        return verdict_columns(self.description.channels, level, strength)
 
     def _write(self, table: str, day: int, query: str) -> str:
         """Write a segment and return SQL that reads it; it appears when it is complete."""
-        folder = self.store / table / f"day={_date(day)}"
+        folder = self.store / table / f"day={date_of(day)}"
         folder.mkdir(parents=True, exist_ok=True)
         path, scratch = folder / "segment-0.parquet", folder / ".segment-0.part"
         self.database.execute(
             f"COPY ({query}) TO {text(str(scratch.resolve()))}"
-            f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP_ROWS})"
+            f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP_ROWS})"
         )
         scratch.replace(path)
         return f"read_parquet({text(str(path.resolve()))})"
-
-
-def _summary(segment: str, span: int) -> str:
-    """Return the query that sums up verdicts by series and span of time."""
-    judged = "score IS NOT NULL OR state IN ('anomalous', 'flatline', 'out_of_range')"
-    start = f"make_timestamp_ns(epoch_ns(timestamp) // {span} * {span})::TIMESTAMPTZ_NS"
-    return (
-        f"SELECT series, {start} AS start, count(*) AS num_rows,"
-        f" count(*) FILTER ({judged}) AS judged, count(*) FILTER (paged) AS paged,"
-        f" max(score) AS score, max(strength) AS strength, arg_max(state, {rank('state')}) AS state,"
-        " max(timestamp) AS last, arg_max(state, timestamp) AS last_state,"
-        " arg_max_null(score, timestamp) AS last_score"
-        f" FROM {segment} GROUP BY ALL ORDER BY series, start"
-    )
-
-
-def _number(column: str) -> str:
-    """Return SQL for a number: NULL if it is unknown, and finite otherwise."""
-    return _finite(f"nullif({name(column)}, 'nan'::DOUBLE)")
-
-
-def _finite(number: str) -> str:
-    """Return SQL for a number within bounds, or NULL; `least` and `greatest` alone would ignore a NULL."""
-    return f"CASE WHEN ({number}) IS NOT NULL THEN greatest(least({number}, {_LARGEST}), -{_LARGEST}) END"
-
-
-def _as_time(column: str) -> str:
-    return f"make_timestamp_ns({name(column)})::TIMESTAMPTZ_NS"
-
-
-def _ns(value: str | None) -> int | None:
-    """Return nanoseconds of a time in ISO 8601."""
-    return None if value is None else int(times_of([value])[0])
-
-
-def _date(day: int) -> str:
-    """Return the date of a day since 1970.
-
-    >>> _date(20454)
-    '2026-01-01'
-    """
-    return datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()

@@ -1,6 +1,7 @@
 """The files of a store, and the description of what is in them.
 
-    store.json                         what the store holds, and the files that it was made of
+    store.json                         what the store holds, and the files that it was made of; a backtest's
+    archive.json                       what the store holds, and how far topics were read; a running group's
     verdicts/day=2026-01-31/*.parquet  one row for each final verdict, sorted by series and time
     hours/day=2026-01-31/*.parquet     the same in brief, by series and hour
     days/day=2026-01-31/*.parquet      the same in brief, by series and day
@@ -21,6 +22,7 @@ from detector.errors import DetectorError
 
 FORMAT = 1
 MANIFEST = "store.json"
+ARCHIVE = "archive.json"
 TABLES = ("verdicts", "hours", "days", "incidents", "decisions")
 HOUR_NS = 3_600_000_000_000
 DAY_NS = 24 * HOUR_NS
@@ -96,6 +98,11 @@ def write_manifest(store: Path, description: Description, sources: dict[str, lis
     """Write `store.json`, the last file of a store."""
     manifest = {"format": FORMAT, "sources": sources, **asdict(description)}
     (store / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def is_archive(store: Path) -> bool:
+    """Return whether a directory is the store of a running group, which cannot be made again."""
+    return (store / ARCHIVE).exists()
 
 
 def read_manifest(store: Path) -> tuple[Description, dict[str, list[int]]] | None:

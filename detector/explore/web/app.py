@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -14,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,10 +21,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from detector.explore.store.layout import ExploreError
 from detector.explore.web.endpoints import ENDPOINTS, PREFIX, Endpoint, NotFoundError, Opened
 from detector.explore.web.openapi import document
+from detector.explore.web.pages import PAGES, STATIC, Page
 from detector.explore.web.parameters import ParameterError, read_all
 
-STATIC = Path(__file__).parent.parent / "static"
-PAGES = {"/": "fleet.html", "/series": "series.html", "/incident": "incident.html"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -75,7 +73,7 @@ def app_of(opened: Opened, hosts: Sequence[str]) -> Starlette:
         routes=[
             *api,
             Route(f"{PREFIX}/openapi.json", _openapi, methods=["GET"]),
-            *(Route(path, _page(file), methods=["GET"]) for path, file in PAGES.items()),
+            *(Route(path, _page(page), methods=["GET"]) for path, page in PAGES.items()),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
@@ -102,9 +100,12 @@ def _handler(opened: Opened, endpoint: Endpoint) -> Callable[[Request], Response
     return handle
 
 
-def _page(file: str) -> Callable[[Request], Response]:
-    def show(request: Request) -> Response:
-        return FileResponse(STATIC / file)
+def _page(page: Page) -> Callable[[Request], Awaitable[Response]]:
+    """Return the handler of a page, which is put together once."""
+    html = page.html()
+
+    async def show(request: Request) -> Response:
+        return HTMLResponse(html)
 
     return show
 

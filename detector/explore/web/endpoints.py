@@ -9,8 +9,10 @@ from typing import Any
 from detector.explore.queries.fleet import SORTS, FleetQuery, fleet
 from detector.explore.queries.incidents import decisions, incident_view, incidents
 from detector.explore.queries.series import SeriesQuery, is_known, series_view
+from detector.explore.source import Source
 from detector.explore.store.database import Database
 from detector.explore.store.layout import STATES, Description
+from detector.explore.store.shown import Shown
 from detector.explore.web.parameters import Parameter, ParameterError
 
 PREFIX = "/api/v1"
@@ -23,11 +25,20 @@ class NotFoundError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The store that is shown."""
+    """The store that is shown, and what it is of."""
 
-    database: Database
-    description: Description
-    source: str
+    store: Shown
+    source: Source
+
+    @property
+    def database(self) -> Database:
+        """Where queries run."""
+        return self.store.database
+
+    @property
+    def description(self) -> Description:
+        """What there is now; it changes while a running group is shown."""
+        return self.store.description
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +80,8 @@ def _span(opened: Opened, values: dict[str, Any]) -> tuple[int, int]:
 def _source(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     about = opened.description
     return {
-        "source": opened.source,
-        "kind": "backtest",
+        "source": opened.source.name,
+        "kind": opened.source.kind,
         "model": about.model,
         "version": about.version,
         "family": about.family,

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 import webbrowser
 from pathlib import Path
 
 import uvicorn
 
+from detector.explore.archive.live_store import LiveStore
+from detector.explore.archive.opening import open_archive
+from detector.explore.source import Source
 from detector.explore.store.build import store_of
 from detector.explore.store.database import open_store
 from detector.explore.store.layout import ExploreError
+from detector.explore.store.shown import Finished
 from detector.explore.web.app import app_of
 from detector.explore.web.endpoints import Opened
 
@@ -19,10 +24,18 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 _BACKLOG = 128
 
 
-def opened(source: Path, store: Path) -> Opened:
-    """Return the open store of a backtest; it is made first if it is missing. Raises ExploreError."""
-    description = store_of(source, store)
-    return Opened(open_store(store), description, str(source))
+def opened(source: Source) -> Opened:
+    """Return the open store of a source; it is made first if it is missing.
+
+    Raises:
+        ExploreError: the store cannot be made or read.
+        ArtifactError: the model of a running group cannot be read.
+    """
+    if source.group is not None:
+        open_archive(source.store, source.group)
+        return Opened(LiveStore(source.store, time.time_ns()), source)
+    description = store_of(Path(source.name), source.store)
+    return Opened(Finished(open_store(source.store), description), source)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -81,4 +94,4 @@ def serve(shown: Opened, listening: socket.socket, has_browser: bool) -> None:
         server.run(sockets=[listening])
     finally:
         listening.close()
-        shown.database.close()
+        shown.store.close()

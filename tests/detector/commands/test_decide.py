@@ -31,7 +31,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "streamgauge.toml"
     file.write_text(f'[model]\npath = "{tmp_path}/models/pump"\n[kafka]\ntopic = "t"\n')
     monkeypatch.setattr(decide, "_place", lambda args: (None, Topics.of("out")))
-    monkeypatch.setattr(decide, "_incident", lambda *given: incident("flow"))
+    monkeypatch.setattr(decide, "_incident", lambda *given, **more: incident("flow"))
     return file
 
 
@@ -93,3 +93,41 @@ def test_a_mute_of_absurd_length_is_an_error_at_once(
     told = capsys.readouterr().err
     assert "--for" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("opinion", ["false-alarm", "real"])
+def test_an_opinion_is_a_record_with_who_and_why(
+    config: Path, capsys: pytest.CaptureFixture[str], opinion: str
+) -> None:
+    flags = ["--config", str(config), "--dry-run", "--json", "--who", "ada", "--why", "a test of the valve"]
+    assert main(["feedback", "5d41", opinion, *flags]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["action"], record["incident"], record["series"]) == (opinion, "5d41402abc4b2a76", "pump-1")
+    assert (record["who"], record["why"], record["at"]) == ("ada", "a test of the valve", WHEN)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--artifact", "models/pump"),
+        ("--incidents", "alerts.jsonl"),
+        ("--config", "CONFIG", "--artifact", "models/pump"),
+        ("--artifact", "models/pump", "--incidents", "alerts.jsonl", "--config", "CONFIG"),
+        ("--artifact", "models/pump", "--incidents", "alerts.jsonl", "--why", "worn"),
+    ],
+)
+def test_feedback_needs_one_place_to_write_to(
+    config: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    given = [str(config) if one == "CONFIG" else one for one in words]
+    assert main(["feedback", "5d41", "real", *given]) == 2
+    assert "--config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["x" * 1001, "a\0b", "\ud800"])
+def test_a_reason_that_no_record_can_hold_is_an_error(
+    config: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    assert main(["reject", "5d41", "--config", str(config), "--dry-run", "--why", text]) == 2
+    assert "--why" in capsys.readouterr().err

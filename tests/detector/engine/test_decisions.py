@@ -21,7 +21,7 @@ from detector.delivery.messages import MessageEncoder, Topics
 from detector.engine.decided.decisions import Decisions
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.engine.snapshot import decode_state, encode_state
-from detector.incidents.decision import Applied, Decision
+from detector.incidents.decision import OPINIONS, Applied, Decision
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.incidents.rules import ChannelRule, IncidentRules
 from detector.notify.notice import parse
@@ -145,6 +145,36 @@ def test_a_restart_takes_every_decision_in_exactly_once(
     second.step_in_silence(part(readings, saved_at, published))
     results += [second.step(part(readings, published, len(readings))), second.flush()]
     assert outcome(results) == expected
+
+
+@st.composite
+def with_opinions(draw: st.DrawFn, decisions: list[Decision]) -> list[Decision]:
+    """The same decisions with opinions between them, about incidents that exist and that do not."""
+    found = list(decisions)
+    for number in range(draw(st.integers(1, 8))):
+        one = draw(st.sampled_from([*decisions, Decision("", "mute", NAMES[0], 1_000, "no such")]))
+        at_ns = one.at_ns + draw(st.integers(-20, 20)) * INTERVAL_NS
+        action = draw(st.sampled_from(OPINIONS))
+        said = Decision(f"o{number}", action, one.series, at_ns, one.incident or "none", who="ada")
+        found.insert(draw(st.integers(0, len(found))), said)
+    return found
+
+
+@settings(max_examples=12)
+@given(data=st.data(), rules=st.sampled_from(RULES), readings=levels())
+def test_opinions_among_decisions_change_nothing_not_even_what_is_saved(
+    data: st.DataObject, rules: IncidentRules, readings: Readings
+) -> None:
+    kind = data.draw(st.sampled_from(KINDS))
+    plain, without, with_them = (engine_of(kind, rules) for _ in range(3))
+    events = [event for result in feed(plain, readings, [0, len(readings)]) for event in result.incidents]
+    everything = numbered(data.draw(with_opinions(data.draw(decisions_about(events)))))
+    with_them.decide(everything)
+    without.decide([(number, one) for number, one in everything if one.action not in OPINIONS])
+    cuts = data.draw(cuts_of(len(readings)))
+    assert outcome(feed(with_them, readings, cuts)) == outcome(feed(without, readings, cuts))
+    first, second = (engine.save(engine.slots_of(NAMES)) for engine in (with_them, without))
+    assert [encode_state(one, 0) for one in first] == [encode_state(one, 0) for one in second]
 
 
 def shifted(shift: float, back_at: int | None = None, num: int = 400, at: int = 200) -> Readings:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from connectors.parquet.writer import TableWriter
 from detector.artifact.registry import publish
+from detector.explore.source import source_of
 from detector.explore.store.layout import STATES
 from detector.explore.web.serve import address, listen, opened, server_of
 from streamgauge import main
@@ -125,7 +126,7 @@ def real_backtest(directory: Path) -> Path:
 @contextmanager
 def served(source: Path) -> Iterator[str]:
     """The address of a server that shows a backtest, without a slash at its end."""
-    shown, listening = opened(source, source / "explorer"), listen("127.0.0.1", 0)
+    shown, listening = opened(source_of(str(source))), listen("127.0.0.1", 0)
     server = server_of(shown, "127.0.0.1")
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
@@ -138,4 +139,4 @@ def served(source: Path) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listening.close()
-        shown.database.close()
+        shown.store.close()

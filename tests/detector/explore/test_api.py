@@ -13,9 +13,10 @@ import pytest
 import urllib3
 from urllib3.util import parse_url
 
-from detector.explore.web.app import HEADERS, PAGES, STATIC, app_of
+from detector.explore.web.app import HEADERS, app_of
 from detector.explore.web.endpoints import ENDPOINTS, PREFIX, Opened
 from detector.explore.web.openapi import document
+from detector.explore.web.pages import PAGES, STATIC
 from tests.detector.explore.explored import CHANNELS, START_NS, incident, scores_of, served, write_backtest
 
 MINUTE_NS = 60_000_000_000
@@ -206,7 +207,7 @@ def test_no_path_leads_out_of_the_static_files(site: str) -> None:
 
 
 def routes() -> set[str]:
-    app = app_of(Opened(None, None, ""), ["*"])  # type: ignore[arg-type]  # no request is answered
+    app = app_of(Opened(None, None), ["*"])  # type: ignore[arg-type]  # no request is answered
     return {path for route in app.routes if (path := getattr(route, "path", "")).startswith(PREFIX)}
 
 
@@ -251,15 +252,15 @@ def test_the_assets_are_small_and_hold_no_inline_script_or_style() -> None:
     assert sum(path.stat().st_size for path in files) < 250_000
     assert (STATIC / "uplot.LICENSE.txt").read_text().startswith("The MIT License")
     for page in PAGES.values():
-        html = (STATIC / page).read_text()
+        html = page.html()
         assert re.findall(r"<script(?![^>]*\bsrc=)", html) == []
         assert re.findall(r"<style|\sstyle=|\son\w+=|https?://", html) == []
 
 
 def test_the_pages_speak_of_files_that_exist() -> None:
     for page in PAGES.values():
-        for name in re.findall(r'"/static/([^"]+)"', (STATIC / page).read_text()):
-            assert (STATIC / name).is_file(), (page, name)
+        for name in re.findall(r'"/static/([^"]+)"', page.html()):
+            assert (STATIC / name).is_file(), (page.name, name)
     for module in STATIC.glob("*.js"):
         for name in re.findall(r'from "\./([^"]+)"', module.read_text()):
             assert (STATIC / name).is_file(), (module.name, name)

@@ -1,0 +1,132 @@
+"""What an archive holds and how far the topics were read: one file, replaced in one step.
+
+Whatever is not in this file does not exist: a process that is killed leaves files that nobody reads. So a row
+is in the archive exactly if the offset of its message was passed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from detector.explore.store.layout import ARCHIVE, Description, ExploreError
+
+FORMAT = 1
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A Parquet file of a table.
+
+    name      of the file, in the folder of its table and day
+    level     how often its rows were merged
+    num_bytes its size
+    """
+
+    name: str
+    level: int
+    num_bytes: int
+
+
+class Place(msgspec.Struct, frozen=True):
+    """How far a topic was read.
+
+    identity  of the topic; "" where the broker has none
+    offsets   the next offset of each partition
+    """
+
+    identity: str
+    offsets: dict[int, int]
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """Hold what an archive holds.
+
+    about     `Description` as plain values
+    group     the prefix of the topics that were read
+    topics    how far they were read, by name
+    segments  the files, by table and day
+    next      the number of the next segment
+    events    how many events of incidents and decisions were read: each has its number
+    dropped   the newest day that was deleted because of age or size; "" if none
+    """
+
+    about: dict[str, Any]
+    group: str
+    topics: dict[str, Place] = {}
+    segments: dict[str, dict[str, tuple[Segment, ...]]] = {}
+    next: int = 0
+    events: int = 0
+    dropped: str = ""
+    format: int = FORMAT
+
+    @property
+    def description(self) -> Description:
+        """The description of the rows."""
+        found = Description(**self.about)
+        tuples = {"channels": tuple(found.channels), "bands": tuple(found.bands)}
+        return Description(**{**self.about, **tuples})
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of all segments."""
+        tables = self.segments.values()
+        return sum(one.num_bytes for days in tables for found in days.values() for one in found)
+
+    def files(self, store: Path, table: str) -> list[Path]:
+        """Return the files of a table."""
+        days = self.segments.get(table, {})
+        return [
+            store / table / f"day={day}" / one.name for day, found in sorted(days.items()) for one in found
+        ]
+
+
+def as_values(description: Description) -> dict[str, Any]:
+    """Return a description as plain values, for `Manifest.about`."""
+    return asdict(description)
+
+
+def read_archive(store: Path) -> Manifest | None:
+    """Return what the archive in a directory holds; None if there is none.
+
+    Raises:
+        ExploreError: it is of another format, or cannot be read.
+    """
+    path = store / ARCHIVE
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise ExploreError(f"{path}: cannot be read: {error}; name another place with --store") from error
+    if found.format != FORMAT:
+        raise ExploreError(
+            f"{path}: has format {found.format}, and this release reads {FORMAT}: name another place with"
+            " --store"
+        )
+    return found
+
+
+def write_archive(store: Path, manifest: Manifest) -> None:
+    """Replace the file, durably: from now on the archive holds what `manifest` names.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
+    scratch = store / f".{ARCHIVE}.part"
+    scratch.write_bytes(msgspec.json.encode(manifest))
+    make_durable(scratch)
+    scratch.replace(store / ARCHIVE)
+    make_durable(store)
+
+
+def make_durable(path: Path) -> None:
+    """Return when a file or a directory would survive a loss of power. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
