@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from detector.artifact.drift import QUARTERS, Drift
 from detector.artifact.modes import Condition, Mode, Modes
 from detector.artifact.modules import build_members
 from detector.artifact.reference import Reference, num_features
@@ -96,3 +97,11 @@ def with_season(artifact: Artifact) -> Artifact:
         usual_error=UsualError((24, 88), (1.5, 1.5)),
     )
     return replace(artifact, spec=replace(artifact.spec, season=season))
+
+
+def with_drift(artifact: Artifact) -> Artifact:
+    """Return the artifact with the slow level of every channel, from which nothing ever departs enough."""
+    num = len(artifact.spec.channels)
+    limits = SumLimits((1e6,) * num, (0.25,) * num, (0.0,) * num, ())
+    drift = Drift(((0.0,) * num,) * QUARTERS, (1.0,) * num, limits)
+    return replace(artifact, spec=replace(artifact.spec, drift=drift))

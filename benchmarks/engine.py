@@ -19,6 +19,7 @@ from benchmarks.artifacts import (
     INTERVAL_NS,
     WINDOW,
     conv_artifact,
+    with_drift,
     with_modes,
     with_reference,
     with_season,
@@ -34,14 +35,18 @@ POLL_ROWS = 20_000
 
 
 def measure(quick: bool) -> list[Measurement]:
-    """Measure the engine against the bare module, many series, and what evidence that lasts costs."""
+    """Measure the engine against the bare module, many series, and what each kind of evidence costs."""
     num_polls, num_rounds = (2, 1) if quick else (12, 7)
     torch.set_num_threads(1)
     plain = conv_artifact()
+    proven = with_reference(plain)
+    everything = with_modes(with_season(with_drift(proven)))
     more = [
-        ("evidence that lasts", plain, with_reference(plain), 0.9),
+        ("evidence that lasts", plain, proven, 0.9),
+        ("drift", proven, with_drift(proven), 0.95),
         ("modes of operation", plain, with_modes(plain), 0.75),
-        ("a season", with_reference(plain), with_season(with_reference(plain)), 0.75),
+        ("a season", proven, with_season(proven), 0.75),
+        ("drift, a season and modes", proven, everything, 0.75),
     ]
     rest = [_many_series(num_polls, num_rounds)]
     rest += [_with(what, (poorer, one), floor, (num_polls, num_rounds)) for what, poorer, one, floor in more]

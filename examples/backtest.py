@@ -24,13 +24,13 @@ def frame_of(plant: Plant, start_ns: int, end_ns: int) -> pd.DataFrame:
 
 
 def main() -> None:
-    plant = Plant(num_pumps=5, interval_seconds=60)
-    plant = Plant(num_pumps=5, interval_seconds=60, faults=faults_of_a_day(plant, START_NS))
+    plant = Plant(num_pumps=5, interval_seconds=180)
+    plant = Plant(num_pumps=5, interval_seconds=180, faults=faults_of_a_day(plant, START_NS))
     past = frame_of(plant, START_NS - 3 * DAY_NS, START_NS)
     present = frame_of(plant, START_NS, START_NS + DAY_NS)
 
     quick = sg.TrainConfig(fit=FitOptions(max_epochs=8, windows_per_epoch=6_000))
-    artifact = sg.fit(past, model="conv", window=48, alarm_budget="1/week", config=quick)
+    artifact = sg.fit(past, model="conv", window=24, alarm_budget="1/week", config=quick)
     options = sg.EngineOptions(rules=sg.IncidentRules(quiet_rows=20))
     result = sg.backtest(artifact, present, options)
 

@@ -18,11 +18,11 @@ END_NS = 1_760_000_400_000_000_000
 
 CONFIGS = {
     "wide": sg.TrainConfig(
-        model=ModelOptions(family="conv", window=48, layers=2, nodes=32, latent=8, activation="silu"),
+        model=ModelOptions(family="conv", window=24, layers=2, nodes=32, latent=8, activation="silu"),
         fit=FitOptions(max_epochs=6, windows_per_epoch=6_000, seed=1),
     ),
     "recurrent": sg.TrainConfig(
-        model=ModelOptions(family="lstm", window=48, nodes=32, latent=16, patch=4, loss="huber"),
+        model=ModelOptions(family="lstm", window=24, nodes=32, latent=16, patch=4, loss="huber"),
         fit=FitOptions(max_epochs=6, windows_per_epoch=6_000, seed=1),
         scoring=ScoringOptions(alarm_budget="1/month"),
     ),
@@ -33,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         history, models = Path(scratch, "history"), Path(scratch, "models")
         for name, columns in history_columns(
-            Plant(num_pumps=4, interval_seconds=60), END_NS - 2 * DAY_NS, END_NS
+            Plant(num_pumps=4, interval_seconds=300), END_NS - 2 * DAY_NS, END_NS
         ):
             with TableWriter(history / f"{name}.parquet") as writer:
                 writer.write(columns)

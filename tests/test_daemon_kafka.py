@@ -33,7 +33,8 @@ ODD = b'{"series": "pump-1", "timestamp": 1700000100000, "values": {"flow": 1, "
 
 
 def configuration(entry: Path, bootstrap: str, topic: str, **kafka: str) -> str:
-    more = "\n".join(f"{key} = {value}" for key, value in kafka.items())
+    """A daemon's configuration. Its group misses a killed member after 6 s, which the next one waits for."""
+    more = "\n".join(f"{key} = {value}" for key, value in {"session_timeout": '"6s"', **kafka}.items())
     return f"""
 [model]
 path = "{entry}"

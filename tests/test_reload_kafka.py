@@ -31,7 +31,7 @@ def entry(tmp_path: Path) -> Path:
 
 
 def configured(entry: Path, bootstrap: str, topic: str, more: str = "") -> str:
-    text = configuration(entry, bootstrap, topic, session_timeout='"6s"')
+    text = configuration(entry, bootstrap, topic)
     return text.replace("[kafka]", f"{SOON}\n[kafka]") + more
 
 

@@ -69,7 +69,7 @@ def test_kills_in_a_mode_change_a_wrong_hour_and_a_mode_that_is_not_judged(
     kafka_bootstrap: str, kafka_topic: Callable[..., str], tmp_path: Path
 ) -> None:
     topic, artifact = kafka_topic(2), publish(model(), tmp_path / "models" / "pumps")
-    text = configuration(tmp_path / "models" / "pumps", kafka_bootstrap, topic, session_timeout='"6s"')
+    text = configuration(tmp_path / "models" / "pumps", kafka_bootstrap, topic)
     text = text.replace("[output]", '[output]\ndetail = "full"')
     readings, runs = live()
     messages = encode(readings, CHANNELS, topic)

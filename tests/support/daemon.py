@@ -58,11 +58,18 @@ class Daemon:
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
-    """Return once `condition` holds; fail after a generous bound."""
+    """Return once `condition` holds; fail after a generous bound.
+
+    It is asked again after twice the time that the question took: asking leaves the cores to the daemon.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:.0f} s for {what}"
-        time.sleep(0.05)
+    while True:
+        asked = time.monotonic()
+        if condition():
+            return
+        now = time.monotonic()
+        assert now < deadline, f"waited {PATIENCE_SECONDS:.0f} s for {what}"
+        time.sleep(min(1.0, max(0.05, 2 * (now - asked))))
 
 
 @contextmanager

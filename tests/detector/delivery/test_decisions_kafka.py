@@ -62,7 +62,7 @@ def test_an_acceptance_survives_a_kill_and_replays_to_the_same_incidents(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     topic = kafka_topic()
-    text = configuration(entry, kafka_bootstrap, topic, session_timeout='"6s"') + RULES
+    text = configuration(entry, kafka_bootstrap, topic) + RULES
     file = tmp_path / "decide.toml"
     file.write_text(text)
     flags = ("--config", str(file))

@@ -51,7 +51,7 @@ class Plant:
             "sasl_username": '"gauge"',
         }
         self.config = (
-            configuration(entry, broker.sasl_bootstrap, self.topic, session_timeout='"6s"', **login)
+            configuration(entry, broker.sasl_bootstrap, self.topic, **login)
             + f'[delivery]\nmode = "{mode}"\ntransactional_id = "{identity}"\n'
         )
 
