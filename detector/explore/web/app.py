@@ -20,7 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detector.explore.store.layout import ExploreError
 from detector.explore.web.endpoints import ENDPOINTS, PREFIX, Endpoint, NotFoundError, Opened
-from detector.explore.web.openapi import document
+from detector.explore.web.events import BusyError, Events
+from detector.explore.web.openapi import EVENTS, document
 from detector.explore.web.pages import PAGES, STATIC, Page
 from detector.explore.web.parameters import ParameterError, read_all
 
@@ -72,6 +73,7 @@ def app_of(opened: Opened, hosts: Sequence[str]) -> Starlette:
     return Starlette(
         routes=[
             *api,
+            Route(EVENTS, Events(opened), methods=["GET"]),
             Route(f"{PREFIX}/openapi.json", _openapi, methods=["GET"]),
             *(Route(path, _page(page), methods=["GET"]) for path, page in PAGES.items()),
             Mount("/static", StaticFiles(directory=STATIC)),
@@ -84,6 +86,7 @@ def app_of(opened: Opened, hosts: Sequence[str]) -> Starlette:
         exception_handlers={
             ParameterError: _wrong_parameter,
             NotFoundError: _not_found,
+            BusyError: _busy,
             ExploreError: _failed,
             HTTPException: _http_error,
         },
@@ -129,6 +132,12 @@ def _wrong_parameter(request: Request, error: Exception) -> Response:
 
 def _not_found(request: Request, error: Exception) -> Response:
     return _error(404, str(error))
+
+
+def _busy(request: Request, error: Exception) -> Response:
+    answer = _error(503, str(error))
+    answer.headers["Retry-After"] = "5"
+    return answer
 
 
 def _failed(request: Request, error: Exception) -> Response:

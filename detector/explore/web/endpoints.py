@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from detector.explore.archive.live import Live
 from detector.explore.queries.fleet import SORTS, FleetQuery, fleet
 from detector.explore.queries.incidents import decisions, incident_view, incidents
 from detector.explore.queries.series import SeriesQuery, is_known, series_view
-from detector.explore.source import Source
+from detector.explore.source import Source, missing
 from detector.explore.store.database import Database
 from detector.explore.store.layout import STATES, Description
 from detector.explore.store.shown import Shown
@@ -25,10 +26,11 @@ class NotFoundError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The store that is shown, and what it is of."""
+    """The store that is shown, what it is of, and the running group if it is of one."""
 
     store: Shown
     source: Source
+    live: Live | None = None
 
     @property
     def database(self) -> Database:
@@ -96,6 +98,8 @@ def _source(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
         "states": list(STATES),
         "command": about.command,
         "card": about.card,
+        "missing": [] if opened.source.group is None else missing(opened.source.group),
+        "dropped": "" if opened.live is None else opened.live.dropped,
     }
 
 
@@ -137,13 +141,17 @@ def _incident(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
 
 
 _SHORT_RANGE = (FROM, TO)
+_ABOUT = (
+    *("source", "kind", "model", "version", "channels", "interval", "first", "last", "rows", "series"),
+    *("missing", "dropped"),
+)
 ENDPOINTS = (
     Endpoint(
         "/source",
         "What is shown: model, range of time, channels, how it was made",
         (),
         _source,
-        ("source", "kind", "model", "version", "channels", "interval", "first", "last", "rows", "series"),
+        _ABOUT,
     ),
     Endpoint(
         "/fleet",

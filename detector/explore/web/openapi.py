@@ -6,7 +6,9 @@ import re
 from typing import Any
 
 from detector.explore.web.endpoints import ENDPOINTS, PREFIX, Endpoint
+from detector.explore.web.events import SUMMARY
 
+EVENTS = f"{PREFIX}/events"
 _ERROR = {
     "type": "object",
     "required": ["error"],
@@ -35,9 +37,17 @@ def document() -> dict[str, Any]:
             "version": "1",
             "description": "Times in answers are milliseconds since 1970, UTC. Unknown numbers are null.",
         },
-        "paths": {**paths, f"{PREFIX}/openapi.json": own},
+        "paths": {**paths, EVENTS: _events(), f"{PREFIX}/openapi.json": own},
         "components": {"schemas": {"Error": _ERROR}},
     }
+
+
+def _events() -> dict[str, Any]:
+    wrong = {"$ref": "#/components/schemas/Error"}
+    error = {"description": "What is wrong", "content": {"application/json": {"schema": wrong}}}
+    stream = {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    responses = {"200": stream, "404": error, "503": error}
+    return {"get": {"summary": SUMMARY, "operationId": "events", "responses": responses}}
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:

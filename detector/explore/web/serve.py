@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 import webbrowser
 from pathlib import Path
 
 import uvicorn
 
-from detector.explore.archive.live_store import LiveStore
-from detector.explore.archive.opening import open_archive
+from detector.explore.archive.archive import Limits
+from detector.explore.archive.live import Live
 from detector.explore.source import Source
 from detector.explore.store.build import store_of
 from detector.explore.store.database import open_store
@@ -22,18 +21,23 @@ from detector.explore.web.endpoints import Opened
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _BACKLOG = 128
+_LIMITS = Limits()
 
 
-def opened(source: Source) -> Opened:
+def opened(source: Source, limits: Limits = _LIMITS) -> Opened:
     """Return the open store of a source; it is made first if it is missing.
+
+    Args:
+        source: what is shown.
+        limits: how much the archive of a running group keeps.
 
     Raises:
         ExploreError: the store cannot be made or read.
         ArtifactError: the model of a running group cannot be read.
     """
     if source.group is not None:
-        open_archive(source.store, source.group)
-        return Opened(LiveStore(source.store, time.time_ns()), source)
+        live = Live(source.store, source.group, limits)
+        return Opened(live, source, live)
     description = store_of(Path(source.name), source.store)
     return Opened(Finished(open_store(source.store), description), source)
 

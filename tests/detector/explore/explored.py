@@ -125,7 +125,7 @@ def real_backtest(directory: Path) -> Path:
 
 @contextmanager
 def served(source: Path) -> Iterator[str]:
-    """The address of a server that shows a backtest, without a slash at its end."""
+    """The address of a server that shows a source, without a slash at its end."""
     shown, listening = opened(source_of(str(source))), listen("127.0.0.1", 0)
     server = server_of(shown, "127.0.0.1")
     thread = threading.Thread(target=server.run, args=([listening],))
