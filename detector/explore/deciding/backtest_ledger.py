@@ -1,6 +1,6 @@
 """The decisions about a backtest: those that it repeated, and those written since, in `decisions.jsonl`.
 
-`backtest --decisions` reads that file. It begins with what the backtest repeated, so it replaces the old file.
+`backtest --decisions` reads that file. It begins with what the backtest repeated.
 """
 
 from __future__ import annotations
@@ -71,6 +71,9 @@ class BacktestLedger:
                 found[decision.id] = entry_of(decision, record.get("outcome"), record.get("reason"))
         found |= {one.id: entry_of(one, None) for one in written if one.id not in found}
         return tuple(found.values())
+
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
 
     def command(self) -> str | None:
         """Return the command of the backtest with these decisions; without one, what to give to it."""

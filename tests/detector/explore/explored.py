@@ -15,15 +15,18 @@ import pandas as pd
 
 from connectors.parquet.writer import TableWriter
 from detector.artifact.registry import publish
+from detector.explore.deciding.writing import Writing
 from detector.explore.source import source_of
 from detector.explore.store.layout import STATES
 from detector.explore.web.serve import address, listen, opened, server_of
+from detector.login import Login
 from streamgauge import main
 from tests.support.sines import frame_of, linear_artifact, write
 
 START_NS = 1_767_225_600_000_000_000  # 2026-01-01
 CHANNELS = ("flow", 'the "hot" side')
 SHARPNESS = 2.0
+ADA = Writing("ada")
 
 
 def record(**more: Any) -> dict[str, Any]:
@@ -124,10 +127,10 @@ def real_backtest(directory: Path) -> Path:
 
 
 @contextmanager
-def served(source: Path) -> Iterator[str]:
-    """The address of a server that shows a backtest, without a slash at its end."""
-    shown, listening = opened(source_of(str(source))), listen("127.0.0.1", 0)
-    server = server_of(shown, "127.0.0.1")
+def served(source: Path, writing: Writing = ADA, login: Login | None = None) -> Iterator[str]:
+    """The address of a server that shows a backtest or a group, without a slash at its end."""
+    shown, listening = opened(source_of(str(source)), writing), listen("127.0.0.1", 0)
+    server = server_of(shown, "127.0.0.1", login)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
@@ -139,4 +142,4 @@ def served(source: Path) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listening.close()
-        shown.store.close()
+        shown.close()
