@@ -24,6 +24,7 @@ from detector.offline.decisions_file import read_decisions
 
 FILE = "decisions.jsonl"
 _LOCK = ".decisions.lock"
+_NO_ROW = "no row of the series came after it"
 
 
 class BacktestLedger:
@@ -68,7 +69,8 @@ class BacktestLedger:
         for record in records.values():
             decision = decode_decision(json.dumps(record).encode())
             if decision is not None:
-                found[decision.id] = entry_of(decision, record.get("outcome"), record.get("reason"))
+                outcome, reason = record.get("outcome") or "ignored", record.get("reason") or _NO_ROW
+                found[decision.id] = entry_of(decision, outcome, reason)
         found |= {one.id: entry_of(one, None) for one in written if one.id not in found}
         return tuple(found.values())
 
