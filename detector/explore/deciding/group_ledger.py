@@ -20,7 +20,7 @@ class GroupLedger:
     Args:
         connection: how to reach the cluster.
         topic: the topic of decisions.
-        database: the archive; its table `decisions` has the outcome of each once a daemon has told it.
+        database: the archive; its table `decisions` has the outcome of each, as a daemon wrote it.
     """
 
     def __init__(self, connection: Connection, topic: str, database: Database) -> None:

@@ -20,6 +20,7 @@ from detector.artifact.registry import publish
 from detector.explore.deciding.writing import Writing
 from detector.explore.source import source_of
 from detector.explore.store.layout import STATES
+from detector.explore.web.opened import Opened
 from detector.explore.web.serve import address, listen, opened, server_of
 from detector.login import Login
 from streamgauge import main
@@ -132,8 +133,15 @@ def real_backtest(directory: Path) -> Path:
 
 @contextmanager
 def served(source: Path, writing: Writing = ADA, login: Login | None = None) -> Iterator[str]:
-    """The address of a server that shows a backtest or a group, without a slash at its end."""
-    shown, listening = opened(source_of(str(source)), writing), listen("127.0.0.1", 0)
+    """The address of a server that shows a backtest, without a slash at its end."""
+    with serving(opened(source_of(str(source)), writing), login) as found:
+        yield found
+
+
+@contextmanager
+def serving(shown: Opened, login: Login | None = None) -> Iterator[str]:
+    """The address of a server that shows what is open, and closes it."""
+    listening = listen("127.0.0.1", 0)
     server = server_of(shown, "127.0.0.1", login)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
