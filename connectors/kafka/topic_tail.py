@@ -17,13 +17,15 @@ __all__ = ["TopicTail"]
 
 
 class TopicTail:
-    """Reads all messages of existing topics from the beginning, but none of an open or aborted transaction.
+    """Reads all messages of existing topics, but none of an open or aborted transaction.
 
     Promise: none; nothing is committed.
     """
 
-    def __init__(self, connection: Connection, topics: Sequence[str]) -> None:
-        """Open all partitions of `topics` at their beginning.
+    def __init__(self, connection: Connection, topics: Sequence[str], start: Position | None = None) -> None:
+        """Open all partitions of `topics` where `start` says, and at their beginning where it says nothing.
+
+        An offset whose message was deleted counts as the oldest one that is left.
 
         Raises:
             KafkaError: this login sees no partition of them.
@@ -44,6 +46,9 @@ class TopicTail:
             raise KafkaError(f"no partition of {', '.join(topics)} can be seen")
         self._consumer.assign(self._partitions)
         self._consumer.seek_to_beginning(*self._partitions)
+        for tp in self._partitions:
+            if start is not None and (tp.topic, tp.partition) in start:
+                self._consumer.seek(tp, start[tp.topic, tp.partition])
 
     def poll(self, timeout_seconds: float) -> list[Message]:
         """Return what has arrived, after at most about `timeout_seconds`; ordered within a partition."""
@@ -59,6 +64,11 @@ class TopicTail:
             )
             for record in chain.from_iterable(found.values())
         ]
+
+    def first(self) -> Position:
+        """Ask the broker for the oldest offset of every partition."""
+        firsts = self._consumer.beginning_offsets(self._partitions)
+        return {(tp.topic, tp.partition): offset for tp, offset in firsts.items()}
 
     def end(self) -> Position:
         """Ask the broker for the present end of every partition."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 DONE = 0
 _PORT = 8765
+_LEAST_SECONDS, _MOST_SECONDS = 86_400, 3660 * 86_400
+_UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 _NEEDED = ("duckdb", "starlette", "uvicorn")
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -25,7 +28,7 @@ def explore_arguments(parser: argparse.ArgumentParser) -> None:
     add_examples(
         parser,
         "streamgauge explore streamgauge.toml             # a running group, live",
-        "streamgauge explore streamgauge.toml --store /var/lib/streamgauge/archive --no-browser",
+        "streamgauge explore streamgauge.toml --store archive --keep 90d --max-size 50GB --no-browser",
         "streamgauge explore report/                      # a backtest",
         "streamgauge explore streamgauge.toml --host 0.0.0.0 --username ops --password-file /run/secrets/ops",
     )
@@ -33,6 +36,16 @@ def explore_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         metavar="SOURCE",
         help="configuration file of a daemon, or directory that `streamgauge backtest --out` wrote",
+    )
+    parser.add_argument(
+        "--keep", metavar="TIME", default="30d", help="of a running group: rows of so long; default: 30d"
+    )
+    parser.add_argument(
+        "--max-size",
+        metavar="SIZE",
+        type=_size,
+        default="10GB",
+        help="of a running group: most bytes of rows, such as 500MB; default: 10GB. The oldest days go first",
     )
     parser.add_argument("--port", type=_port, default=_PORT, help=f"port; 0: any free one; default: {_PORT}")
     parser.add_argument(
@@ -54,6 +67,7 @@ def explore(args: argparse.Namespace) -> int:
         raise DetectorError(
             f"the explorer needs {', '.join(missing)}: install it with pip install 'streamgauge[explore]'"
         )
+    from detector.explore.archive.archive import Limits
     from detector.explore.source import source_of
     from detector.explore.web.serve import address, listen, opened, serve
 
@@ -61,12 +75,15 @@ def explore(args: argparse.Namespace) -> int:
     source = source_of(args.source, args.store)
     listening = listen(args.host, args.port)
     try:
-        shown = opened(source, writing)
+        shown = opened(source, writing, Limits(_keep_ns(args.keep), args.max_size))
     except BaseException:
         listening.close()
         raise
     about = shown.description
     print(f"{about.rows:,} rows of {about.series:,} series, judged by {about.model} {about.version}")
+    if shown.live is not None:
+        who = "archived here" if shown.live.is_archiver else "archived by another explorer, and read here"
+        print(f"{source.store}: what the group publishes is {who}")
     print(f"open {address(listening)} in a browser; Ctrl+C ends", flush=True)
     if writing.refused:
         print(f"decisions are off: {writing.refused}", file=sys.stderr)
@@ -106,6 +123,25 @@ def _access_of(args: argparse.Namespace) -> tuple[Login | None, Writing]:
     is_open_to_all = args.host not in _LOCAL and login is None
     who = args.user or args.username or user_at_host()
     return login, writing_of(who, args.user_header, args.read_only, is_open_to_all)
+
+
+def _keep_ns(text: str) -> int:
+    from detector.config.load import parse_duration
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"--keep: {error}") from error
+    if not _LEAST_SECONDS <= seconds <= _MOST_SECONDS:
+        raise ConfigError(f"--keep: {text} is not between 1d and 3660d")
+    return round(seconds * 1e9)
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"(\d{1,9}) ?([MGT]B)", text)
+    if found is None or not int(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: write one such as 500MB or 10GB")
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def _port(text: str) -> int:

@@ -136,6 +136,9 @@ class MessageEncoder:
             "score": _plain(verdicts.score),
             "state": _LABELS[verdicts.state].tolist(),
         }
+        if self.detail == "full":
+            columns["page_level"] = _plain(verdicts.threshold)
+            columns["paged"] = verdicts.paged.tolist()
         if self.detail == "full" and self.p_values is not None:
             columns["p_value"] = _plain(self.p_values.of_scores(verdicts.score))
             columns["cumulative"] = _plain(verdicts.cumulative)

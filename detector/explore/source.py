@@ -52,6 +52,19 @@ class Source:
         return "backtest" if self.group is None else "live"
 
 
+def missing(group: Group) -> list[dict[str, str]]:
+    """Return what a group does not publish: `what` the pages lack, and the `setting` that gives it."""
+    output, found = group.config.output, []
+    if output.scores == "none":
+        found.append({"what": "verdicts", "setting": '[output] scores = "all"'})
+    elif output.scores == "anomalous":
+        found.append({"what": "rows that are not anomalous", "setting": '[output] scores = "all"'})
+    if output.detail != "full" and output.scores != "none":
+        what = "values of channels, what was expected, contributions, and page levels"
+        found.append({"what": what, "setting": '[output] detail = "full"'})
+    return found
+
+
 def source_of(name: str, store: str | None = None) -> Source:
     """Return what a name means: a file is the configuration of a daemon, else it is a backtest.
 

@@ -30,9 +30,11 @@ class TopicFacts:
     num_partitions: int
 
 
-def look_up(connection: Connection, names: Sequence[str]) -> dict[str, TopicFacts]:
+def look_up(
+    connection: Connection, names: Sequence[str], timeout_seconds: float = 30.0
+) -> dict[str, TopicFacts]:
     """Return the facts of those topics that exist and that this login may see. Raises KafkaError."""
-    with translated(connection, "cannot look up topics"), admin_client(connection) as admin:
+    with translated(connection, "cannot look up topics"), admin_client(connection, timeout_seconds) as admin:
         return {
             found["name"]: TopicFacts(identity_of(found.get("topic_id")), len(found["partitions"]))
             for found in admin.describe_topics(list(names))

@@ -19,6 +19,7 @@ SORTS = {
 }
 _HOURS_UP_TO = 3 * DAY_NS
 _RANKS = " ".join(f"WHEN {text(one)} THEN {at}" for at, one in enumerate(SEVERITIES, 1))
+_LASTING = """regexp_matches(body, '"lasting_since": ?"')"""
 _STATES = (
     "SELECT list({'state': state, 'num': num} ORDER BY num DESC, state) FROM"
     " (SELECT state, count(*) AS num FROM series_found GROUP BY state)"
@@ -91,7 +92,8 @@ def _cells_json(cells: Cells) -> dict[str, float | int]:
 
 
 def _series(row: tuple[Any, ...]) -> dict[str, Any]:
-    name, strength, score, num_rows, judged, paged, state, last, last_score, num, severity, firing, *_ = row
+    name, strength, score, num_rows, judged, paged, state, last, last_score, num, *others = row
+    severity, firing, lasting, muted = others[:4]
     return {
         "series": name,
         "state": state,
@@ -105,6 +107,8 @@ def _series(row: tuple[Any, ...]) -> dict[str, Any]:
         "incidents": int(num),
         "severity": SEVERITIES[severity - 1] if severity else None,
         "firing": bool(firing),
+        "lasting": bool(lasting),
+        "muted_until": None if muted is None else muted / 1e6,
     }
 
 
@@ -122,13 +126,18 @@ def _found(query: FleetQuery) -> tuple[str, list[object]]:
         " arg_max_null(last_score, last) AS last_score"
         f" FROM {table} WHERE {between(begin, end, 'start')}{search} GROUP BY series),"
         " troubled AS (SELECT series, count(*) AS num, max(CASE severity"
-        f" {_RANKS} ELSE 1 END) AS rank, bool_or(state = 'firing') AS firing FROM incidents"
+        f" {_RANKS} ELSE 1 END) AS rank, bool_or(state = 'firing') AS firing,"
+        f" bool_or(state = 'firing' AND {_LASTING}) AS lasting FROM incidents"
         f" WHERE start < {end_of_range} AND coalesce(ended, {end_of_range}) >= {time(query.from_ns)}"
         " GROUP BY series),"
+        " silenced AS (SELECT series, arg_max(until, since) AS until FROM decisions"
+        f" WHERE action = 'mute' AND since < {end_of_range} GROUP BY series"
+        f" HAVING arg_max(until, since) >= {end_of_range}),"
         " series_found AS MATERIALIZED ("
         "SELECT series, strength, score, num_rows, judged, paged, state, last, last_score,"
-        " coalesce(num, 0) AS num, coalesce(rank, 0) AS rank, coalesce(firing, false) AS firing"
-        " FROM summed LEFT JOIN troubled USING (series))"
+        " coalesce(num, 0) AS num, coalesce(rank, 0) AS rank, coalesce(firing, false) AS firing,"
+        " coalesce(lasting, false) AS lasting, epoch_ns(silenced.until) AS muted"
+        " FROM summed LEFT JOIN troubled USING (series) LEFT JOIN silenced USING (series))"
     )
     return sql, values
 

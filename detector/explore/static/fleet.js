@@ -1,4 +1,5 @@
 import { ask, change, element, incidentList, link, load, onView, rangeBar, rangeOf, source, view } from "./page.js";
+import { follow } from "./live.js";
 import { LEVELS, lane } from "./lanes.js";
 import { count, number, state, time } from "./words.js";
 
@@ -14,10 +15,10 @@ function row(one, cells) {
   lanes.push(made);
   const range = Object.fromEntries([...view()].filter(([key]) => key === "from" || key === "to"));
   const bad = one.state === "anomalous" ? "bad" : ["ok", "idle"].includes(one.state) ? "" : "warn";
-  const trouble = one.incidents ? `${one.severity}, ${one.incidents}${one.firing ? ", open" : ""}` : "none";
+  const trouble = one.incidents ? `${one.severity}, ${one.incidents}${one.firing ? ", open" : ""}${one.lasting ? ", lasting: decide" : ""}` : "none";
   return element("tr", {},
     element("td", {}, element("a", { href: link("/series", { name: one.series, ...range }) }, one.series)),
-    element("td", { class: bad }, state(one.state)),
+    element("td", { class: bad }, state(one.state), one.muted_until === null ? null : element("span", { class: "quiet" }, `, muted until ${time(one.muted_until)}`)),
     element("td", { class: "number" }, number(one.strength, 3)),
     element("td", { class: one.severity === "critical" ? "bad" : one.incidents ? "warn" : "quiet" }, trouble),
     element("td", { class: "lane" }, made.canvas));
@@ -85,3 +86,4 @@ by("trouble").addEventListener("change", () => change({ trouble: by("trouble").c
 by("filters").addEventListener("submit", (event) => event.preventDefault());
 addEventListener("resize", () => lanes.forEach((one) => one.draw()));
 onView(refresh);
+follow(refresh);

@@ -1,5 +1,6 @@
 import { ask, element, link, load, onView, source, view } from "./page.js";
 import { showDecisions } from "./decide.js";
+import { follow } from "./live.js";
 import { describe, showCharts } from "./charts.js";
 import { number, opinion, reason, span, state, time } from "./words.js";
 
@@ -10,7 +11,7 @@ function facts(found) {
   const pairs = [
     ["Series", element("a", { href: link("/series", { name: found.series, from: Math.floor(found.window.from), to: Math.ceil(found.window.to) }) }, found.series)],
     ["Began", time(found.start)],
-    ["Ended", found.end === null ? "still open at the end of the data" : `${time(found.end)}, after ${span(found.end - found.start)}`],
+    ["Ended", found.end === null ? `still open${about.lasting_since ? `, lasting since ${time(Date.parse(about.lasting_since))}: somebody must decide` : ""}` : `${time(found.end)}, after ${span(found.end - found.start)}`],
     ["Worst row", `${time(found.peak)}${found.peak_score === null ? "" : `, score ${number(found.peak_score, 3)}`}`],
     ["Why", reason(found.reason)],
     ["Id", found.id],
@@ -64,7 +65,7 @@ function rows(found) {
   return element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...body));
 }
 
-onView(() => load(async () => {
+const refresh = () => load(async () => {
   const about = await source();
   const id = view().get("id");
   if (!id) throw new Error("the address names no incident");
@@ -83,4 +84,7 @@ onView(() => load(async () => {
     others(found);
     showDecisions(about, { incident: found.id, series: found.series, from: found.start });
   };
-}));
+});
+
+onView(refresh);
+follow(refresh);

@@ -68,6 +68,7 @@ export function element(name, attributes = {}, ...children) {
 export const link = (path, parameters) => `${path}?${new URLSearchParams(parameters)}`;
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
+const DAY = 864e5;
 let kept = null;
 export async function source() {
   kept ??= ask("source");
@@ -77,8 +78,16 @@ export async function source() {
   return about;
 }
 
+// Of a running group the range ends now, and moves on, unless the address says otherwise.
+export const isNow = (about) => about.kind === "live" && !view().has("from") && !view().has("to");
+const lengthOfNow = (about) => {
+  const last = view().get("last");
+  return last === "all" ? Infinity : /^\d+$/.test(last ?? "") ? Number(last) : DAY;
+};
+
 export function rangeOf(about) {
   const address = view();
+  if (isNow(about)) return { from: Math.max(about.first, about.last - lengthOfNow(about)), to: about.last };
   const read = (name, usual) => (/^\d+$/.test(address.get(name) ?? "") ? Number(address.get(name)) : usual);
   return { from: read("from", about.first), to: read("to", about.last) };
 }
@@ -87,30 +96,32 @@ export function rangeOf(about) {
 export function rangeBar(about) {
   const bar = document.getElementById("range");
   const { from, to } = rangeOf(about);
-  const length = to - from;
+  const length = to - from, live = about.kind === "live", now = isNow(about);
   const go = (begin, end) => {
     const least = 4 * about.interval;
     const middle = (begin + end) / 2;
     if (end - begin < least) [begin, end] = [middle - least / 2, middle + least / 2];
-    if (begin <= about.first && end >= about.last) change({ from: null, to: null });
-    else change({ from: Math.max(0, Math.floor(begin)), to: Math.ceil(end) });
+    if (begin <= about.first && end >= about.last) change({ from: null, to: null, last: live ? "all" : null });
+    else change({ from: Math.max(0, Math.floor(begin)), to: Math.ceil(end), last: null });
   };
   const moves = {
     "Earlier": () => go(from - length / 2, to - length / 2),
     "Later": () => go(from + length / 2, to + length / 2),
     "Zoom in": () => go(from + length / 4, to - length / 4),
     "Zoom out": () => go(from - length / 2, to + length / 2),
-    "Everything": () => change({ from: null, to: null }),
+    "Everything": () => change({ from: null, to: null, last: live ? "all" : null }),
   };
-  const presets = [["6 h", 216e5], ["24 h", 864e5], ["7 d", 6048e5]].filter(([, ms]) => ms < about.last - about.first);
+  const lately = (ms) => change(live ? { from: null, to: null, last: ms } : { from: about.last - ms, to: about.last });
+  if (live && !now) moves["Follow"] = () => lately(Math.round(length));
+  const presets = [["1 h", 36e5], ["6 h", 216e5], ["24 h", DAY], ["7 d", 6048e5]].filter(([, ms]) => ms < about.last - about.first);
   const focused = bar.contains(document.activeElement) ? document.activeElement.textContent : null;
-  const is = (ms) => to === about.last && Math.abs(length - ms) < 1;
+  const is = (ms) => (now ? lengthOfNow(about) === ms : to === about.last && Math.abs(length - ms) < 1);
   const pressed = (name) => (name === "Everything" ? String(from <= about.first && to >= about.last) : null);
   bar.replaceChildren(
     ...Object.entries(moves).map(([name, act]) => element("button", { type: "button", onclick: act, "aria-pressed": pressed(name) }, name)),
     ...presets.map(([name, ms]) =>
-      element("button", { type: "button", "aria-pressed": String(is(ms)), onclick: () => change({ from: about.last - ms, to: about.last }) }, `Last ${name}`)),
-    element("span", { class: "quiet" }, `${time(from)} to ${time(to)} (${span(length)})`),
+      element("button", { type: "button", "aria-pressed": String(is(ms)), onclick: () => lately(ms) }, `Last ${name}`)),
+    element("span", { class: "quiet" }, `${time(from)} to ${time(to)} (${span(length)})${live ? now ? ", goes on" : ", stands still" : ""}`),
   );
   for (const one of bar.children) if (focused !== null && one.textContent === focused) one.focus();
   const keys = { "+": "Zoom in", "=": "Zoom in", "-": "Zoom out", "0": "Everything", ArrowLeft: "Earlier", ArrowRight: "Later" };

@@ -1,7 +1,8 @@
 import { ask, change, element, incidentList, load, onView, rangeBar, rangeOf, source, view } from "./page.js";
 import { showDecisions } from "./decide.js";
+import { follow } from "./live.js";
 import { describe, showCharts } from "./charts.js";
-import { count, number } from "./words.js";
+import { count, number, time } from "./words.js";
 
 const by = (id) => document.getElementById(id);
 
@@ -14,12 +15,18 @@ function channels(found) {
   by("channels").firstElementChild.replaceChildren(element("legend", {}, "Channels, those first that stand out most"), ...found.all_channels.map(box));
 }
 
+function muted(found) {
+  const newest = found.decisions.filter((one) => one.action === "mute").at(-1);
+  if (!newest || newest.until < found.to) return "";
+  return ` Muted until ${time(newest.until)} by ${newest.who || "somebody"}${newest.why ? `: ${newest.why}` : ""}.`;
+}
+
 by("channels").addEventListener("change", () => {
   const chosen = [...by("channels").querySelectorAll("input:checked")].map((one) => one.value);
   change({ channel: chosen });
 });
 
-onView(() => load(async () => {
+const refresh = () => load(async () => {
   const about = await source();
   const address = view();
   const name = address.get("name");
@@ -32,7 +39,7 @@ onView(() => load(async () => {
     const worst = found.strength_max.reduce((most, one) => (one !== null && one > most ? one : most), 0);
     const paged = found.paged.reduce((sum, one) => sum + one, 0);
     by("summary").textContent = `${count(found.incidents.length, "incident")} in this range. Highest strength ${number(worst, 3)}, `
-      + `${count(paged, "row")} of ${found.rows.toLocaleString("en")} above the limit.`;
+      + `${count(paged, "row")} of ${found.rows.toLocaleString("en")} above the limit.${muted(found)}`;
     const go = rangeBar(about);
     by("detail").textContent = describe(found);
     showCharts(by("charts"), found, go);
@@ -40,4 +47,7 @@ onView(() => load(async () => {
     incidentList(by("incidents"), found.incidents, found.incidents.length, false);
     showDecisions(about, { series: name, from: Math.max(about.first, Math.floor(found.from)) });
   };
-}));
+});
+
+onView(refresh);
+follow(refresh);

@@ -173,7 +173,8 @@ class _Builder:
             rows.append(((at or 0) // DAY_NS, *plain, at, until, one.get("outcome")))
         self.database.insert("decision", rows)
         times = ", ".join(f"{as_time(name(one))} AS {name(one)}" for one in ("since", "until"))
-        self._by_day("decisions", "decision", f"id, action, series, incident, who, why, {times}, outcome", "since, id")
+        columns = f"id, action, series, incident, who, why, {times}, outcome"
+        self._by_day("decisions", "decision", columns, "since, id")
 
     def _by_day(self, table: str, kept: str, columns: str, order: str) -> None:
         """Write the rows of a table in memory; an empty table becomes one empty segment."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +53,19 @@ def day(nanoseconds: int) -> str:
 class Database:
     """A connection in memory; requests that come at the same time each have a cursor of their own."""
 
-    def __init__(self, directories: Sequence[Path]) -> None:
-        """Open DuckDB. It can read and write below `directories` alone, and its settings are locked."""
+    def __init__(self, directories: Sequence[Path], memory: str = _MEMORY) -> None:
+        """Open DuckDB. It can read and write below `directories` alone, and its settings are locked.
+
+        Args:
+            directories: the first one also receives what does not fit into memory.
+            memory: the most memory of all queries, such as "512MB".
+        """
         threads = max(1, min(4, len(os.sched_getaffinity(0))))
         self._connection = duckdb.connect(config=dict(_SAFE))
         allowed = ", ".join(text(str(one.resolve())) for one in directories)
         for line in (
             f"SET threads = {threads}",
-            f"SET memory_limit = {text(_MEMORY)}",
+            f"SET memory_limit = {text(memory)}",
             "SET TimeZone = 'UTC'",
             "SET disabled_optimizers = 'statistics_propagation'",  # it takes NaN for numbers within bounds
             f"SET temp_directory = {text(str(directories[0].resolve()))}",
@@ -83,6 +88,19 @@ class Database:
         if rows:
             marks = ", ".join("?" for _ in rows[0])
             self._connection.executemany(f"INSERT INTO {table} VALUES ({marks})", [list(row) for row in rows])
+
+    def load(self, table: str, columns: Columns, types: Mapping[str, str]) -> None:
+        """Make a table in memory of arrays of equal length, in place of one of that name.
+
+        Args:
+            table: its name.
+            columns: arrays; None in arrays of objects is NULL.
+            types: the type of each column in SQL.
+        """
+        wanted = ", ".join(f"{name(one)}::{kind} AS {name(one)}" for one, kind in types.items())
+        with self._connection.cursor() as cursor:
+            cursor.register("given", columns)
+            cursor.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT {wanted} FROM given")
 
     def columns(self, sql: str, values: Sequence[object] = ()) -> Columns:
         """Return the columns of a query; NULL is NaN in numbers and None in texts."""

@@ -26,9 +26,10 @@ from detector.explore.deciding.wish import WishError
 from detector.explore.store.layout import ExploreError
 from detector.explore.web.decisions import decide
 from detector.explore.web.endpoints import ENDPOINTS, PREFIX, Endpoint, NotFoundError
+from detector.explore.web.events import BusyError, Events
 from detector.explore.web.guard import MARK, MOST_BYTES, SECONDS, refusal, too_large
 from detector.explore.web.login_gate import LoginGate
-from detector.explore.web.openapi import document
+from detector.explore.web.openapi import EVENTS, document
 from detector.explore.web.opened import Opened
 from detector.explore.web.parameters import ParameterError, read_all
 from detector.login import Login
@@ -85,6 +86,7 @@ def app_of(opened: Opened, hosts: Sequence[str], login: Login | None = None) -> 
         routes=[
             *api,
             Route(f"{PREFIX}/decisions", _decider(opened), methods=["POST"]),
+            Route(EVENTS, Events(opened), methods=["GET"]),
             Route(f"{PREFIX}/openapi.json", _openapi, methods=["GET"]),
             *(Route(path, _page(file), methods=["GET"]) for path, file in PAGES.items()),
             Mount("/static", StaticFiles(directory=STATIC)),
@@ -98,6 +100,7 @@ def app_of(opened: Opened, hosts: Sequence[str], login: Login | None = None) -> 
         exception_handlers={
             ParameterError: _wrong_parameter,
             NotFoundError: _not_found,
+            BusyError: _busy,
             ExploreError: _failed,
             WishError: _refused,
             LedgerError: _unwritten,
@@ -172,6 +175,12 @@ def _wrong_parameter(request: Request, error: Exception) -> Response:
 
 def _not_found(request: Request, error: Exception) -> Response:
     return _error(404, str(error))
+
+
+def _busy(request: Request, error: Exception) -> Response:
+    answer = _error(503, str(error))
+    answer.headers["Retry-After"] = "5"
+    return answer
 
 
 def _failed(request: Request, error: Exception) -> Response:

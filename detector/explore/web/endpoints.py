@@ -9,6 +9,7 @@ from typing import Any
 from detector.explore.queries.fleet import SORTS, FleetQuery, fleet
 from detector.explore.queries.incidents import decisions, incident_view, incidents
 from detector.explore.queries.series import SeriesQuery, is_known, series_view
+from detector.explore.source import missing
 from detector.explore.store.layout import STATES
 from detector.explore.web.decisions import decisions as decided_and_writable
 from detector.explore.web.decisions import opinions
@@ -78,6 +79,8 @@ def _source(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
         "states": list(STATES),
         "command": about.command,
         "card": about.card,
+        "missing": [] if opened.source.group is None else missing(opened.source.group),
+        "dropped": "" if opened.live is None else opened.live.dropped,
     }
 
 
@@ -126,13 +129,17 @@ def _judged(opened: Opened, found: list[dict[str, Any]]) -> list[dict[str, Any]]
 
 
 _SHORT_RANGE = (FROM, TO)
+_ABOUT = (
+    *("source", "kind", "model", "version", "channels", "interval", "first", "last", "rows", "series"),
+    *("missing", "dropped"),
+)
 ENDPOINTS = (
     Endpoint(
         "/source",
         "What is shown: model, range of time, channels, how it was made",
         (),
         _source,
-        ("source", "kind", "model", "version", "channels", "interval", "first", "last", "rows", "series"),
+        _ABOUT,
     ),
     Endpoint(
         "/fleet",

@@ -7,8 +7,10 @@ from typing import Any
 
 from detector.explore.deciding.wish import schema
 from detector.explore.web.endpoints import ENDPOINTS, PREFIX, Endpoint
+from detector.explore.web.events import SUMMARY
 from detector.explore.web.guard import MARKED
 
+EVENTS = f"{PREFIX}/events"
 _ERROR = {
     "type": "object",
     "required": ["error"],
@@ -38,9 +40,16 @@ def document() -> dict[str, Any]:
             "version": "1",
             "description": "Times in answers are milliseconds since 1970, UTC. Unknown numbers are null.",
         },
-        "paths": {**paths, f"{PREFIX}/openapi.json": own},
+        "paths": {**paths, EVENTS: _events(), f"{PREFIX}/openapi.json": own},
         "components": {"schemas": {"Error": _ERROR, **schema()}},
     }
+
+
+def _events() -> dict[str, Any]:
+    """Return the operation that goes on."""
+    stream = {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    responses = {"200": stream, "404": _error("It is a backtest"), "503": _error("Too many follow already")}
+    return {"get": {"summary": SUMMARY, "operationId": "events", "responses": responses}}
 
 
 def _deciding() -> dict[str, Any]:

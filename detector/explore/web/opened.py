@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from detector.explore.archive.live import Live
 from detector.explore.deciding.ledger import Ledger
 from detector.explore.deciding.writing import Writing
 from detector.explore.source import Source
@@ -14,12 +15,13 @@ from detector.explore.store.shown import Shown
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The store that is shown, what it is of, and what people decide about it."""
+    """The store that is shown, what it is of, what people decide, and the running group if it is of one."""
 
     store: Shown
     source: Source
     ledger: Ledger
     writing: Writing
+    live: Live | None = None
 
     @property
     def database(self) -> Database:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 import webbrowser
 from pathlib import Path
 
 import uvicorn
 
-from detector.explore.archive.live_store import LiveStore
-from detector.explore.archive.opening import open_archive
+from detector.explore.archive.archive import Limits
+from detector.explore.archive.live import Live
 from detector.explore.deciding.backtest_ledger import BacktestLedger
 from detector.explore.deciding.group_ledger import GroupLedger
 from detector.explore.deciding.writing import Writing
@@ -26,24 +25,25 @@ from detector.login import Login
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _BACKLOG = 128
+_LIMITS = Limits()
 
 
-def opened(source: Source, writing: Writing) -> Opened:
+def opened(source: Source, writing: Writing, limits: Limits = _LIMITS) -> Opened:
     """Return the open store of a source; it is made first if it is missing.
 
     Args:
         source: what is shown.
         writing: who decides.
+        limits: how much the archive of a running group keeps.
 
     Raises:
         ExploreError: the store cannot be made or read.
         ArtifactError: the model of a running group cannot be read.
     """
     if source.group is not None:
-        open_archive(source.store, source.group)
-        shown = LiveStore(source.store, time.time_ns())
-        ledger = GroupLedger(source.group.connection, source.group.topics.decisions, shown.database)
-        return Opened(shown, source, ledger, writing)
+        live = Live(source.store, source.group, limits)
+        ledger = GroupLedger(source.group.connection, source.group.topics.decisions, live.database)
+        return Opened(live, source, ledger, writing, live)
     directory = Path(source.name)
     description = store_of(directory, source.store)
     return Opened(Finished(open_store(source.store), description), source, BacktestLedger(directory), writing)

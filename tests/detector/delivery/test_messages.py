@@ -70,7 +70,10 @@ def test_only_anomalous_rows_or_none_may_be_asked_for() -> None:
 
 
 def test_full_detail_has_each_channel_and_unknown_is_null() -> None:
-    first = bodies(encoder(detail="full").verdicts(verdicts()))[0]["channels"]
+    whole = bodies(encoder(detail="full").verdicts(verdicts()))[0]
+    assert whole["paged"] == [False, False, True]
+    assert min(one for one in whole["page_level"] if one is not None) >= 1
+    first = whole["channels"]
     assert first["flow"]["actual"] == [1.0, 1.0, 9.0]
     assert first["pressure"]["expected"] == [None, 2.0, 2.0]
     assert first["flow"]["contribution"] == [None, 1.0, 0.75]

@@ -1,0 +1,58 @@
+"""Looks at a consumer group and its input from outside, without joining it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kafka import KafkaAdminClient, TopicPartition, errors
+from kafka.admin import OffsetSpec
+
+from connectors.kafka.cluster import admin_client, translated
+from connectors.kafka.connection import Connection
+
+_HIDDEN = (errors.AuthorizationError, errors.UnsupportedVersionError)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFacts:
+    """What can be seen of a group; None where this login may not see it.
+
+    members   how many processes it has
+    readings  the end of its input: grows with each message
+    """
+
+    members: int | None
+    readings: int | None
+
+
+def watch(connection: Connection, group_id: str, topic: str, timeout_seconds: float = 30.0) -> GroupFacts:
+    """Return what can be seen of a group that reads `topic`.
+
+    Raises:
+        KafkaError: the cluster does not answer.
+    """
+    with (
+        translated(connection, f"cannot look at group {group_id}"),
+        admin_client(connection, timeout_seconds) as admin,
+    ):
+        return GroupFacts(_members(admin, group_id), _end(admin, topic))
+
+
+def _members(admin: KafkaAdminClient, group_id: str) -> int | None:
+    try:
+        return len(admin.describe_groups([group_id])[group_id]["members"])
+    except errors.GroupIdNotFoundError:
+        return 0
+    except _HIDDEN:
+        return None
+
+
+def _end(admin: KafkaAdminClient, topic: str) -> int | None:
+    try:
+        (found,) = admin.describe_topics([topic])
+        wanted = {
+            TopicPartition(topic, one["partition_index"]): OffsetSpec.LATEST for one in found["partitions"]
+        }
+        return sum(int(one.offset) for one in admin.list_partition_offsets(wanted).values())
+    except (errors.UnknownTopicOrPartitionError, *_HIDDEN):
+        return None

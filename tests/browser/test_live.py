@@ -1,0 +1,93 @@
+"""A running group in Chromium: the page moves on without a reload, says what is wrong, and recovers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from connectors.kafka.connection import Connection
+from connectors.kafka.producer import Producer
+from connectors.wide_json.encoder import encode
+from detector.artifact.registry import publish
+from tests.detector.explore.explored import served
+from tests.support.daemon import running
+from tests.support.sines import CHANNELS, frame_of, linear_artifact
+from tests.support.strategies import readings_of
+
+pytestmark = pytest.mark.browser
+CHROMIUM = "/usr/bin/chromium"
+PATIENCE_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+def send(bootstrap: str, topic: str, first: int, num: int) -> None:
+    """Rows of one series; a channel jumps in the last ones."""
+    frame = frame_of(num, first, first)
+    values = frame.to_numpy().copy()
+    values[num - 10 :, 0] += 30.0
+    readings = readings_of(np.zeros(num, np.int64), frame.index.as_unit("ns").asi8, values)
+    producer = Producer(Connection((bootstrap,)))
+    producer.produce(encode(readings, CHANNELS, topic))
+    producer.close()
+
+
+def newest(page: Page) -> str:
+    return page.locator("#live").inner_text()
+
+
+def test_a_page_moves_on_says_that_the_daemon_is_gone_and_recovers(
+    browser: Browser, kafka_bootstrap: str, kafka_topic: Callable[..., str], tmp_path: Path
+) -> None:
+    publish(linear_artifact(), tmp_path / "models" / "pump")
+    topic = kafka_topic(2)
+    text = (
+        f'[model]\npath = "{tmp_path}/models/pump"\n[kafka]\nbootstrap_servers = ["{kafka_bootstrap}"]\n'
+        f'topic = "{topic}"\ngroup_id = "{topic}"\n[output]\nprefix = "{topic}"\ndetail = "full"\n'
+    )
+    config = tmp_path / "plant.toml"
+    config.write_text(text)
+    with served(config) as site:
+        page = browser.new_page()
+        page.goto(site)
+        stale = page.locator("#stale")
+        expect(stale).to_contain_text(f"No process of group {topic} runs", timeout=PATIENCE_MS)
+        page.evaluate("window.kept = true")
+        with running(text, tmp_path) as daemon:
+            send(kafka_bootstrap, topic, 0, 200)
+            expect(page.locator("#fleet tbody a")).to_have_text("pump-0", timeout=PATIENCE_MS)
+            expect(page.locator("#incidents a")).to_contain_text("flow", timeout=PATIENCE_MS)
+            expect(stale).to_be_hidden(timeout=PATIENCE_MS)
+            assert page.evaluate("window.kept") is True  # nothing was loaded again
+            page.goto(f"{site}/series?name=pump-0")
+            page.wait_for_selector("body:not([aria-busy])")
+            expect(page.locator("#live")).to_contain_text("live, newest row 2026-01-01 00:03:19")
+            page.evaluate("window.kept = true")
+            send(kafka_bootstrap, topic, 200, 100)
+            expect(page.locator("#live")).to_contain_text("00:04:59", timeout=PATIENCE_MS)
+            expect(page.locator("#detail")).to_contain_text("300 rows", timeout=PATIENCE_MS)
+            expect(page.locator(".chart canvas")).to_have_count(4)
+            assert page.evaluate("window.kept") is True
+            assert daemon.terminate() == 0
+            expect(stale).to_contain_text("No process of group", timeout=PATIENCE_MS)
+            expect(stale).to_contain_text("Since 2")
+            expect(page.locator("#live")).to_have_text("not live")
+        with running(text, tmp_path):
+            send(kafka_bootstrap, topic, 300, 50)
+            expect(page.locator("#detail")).to_contain_text("350 rows", timeout=PATIENCE_MS)
+            expect(stale).to_be_hidden(timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Earlier").click()
+        expect(page.locator("#range span")).to_contain_text("stands still")
+        page.get_by_role("button", name="Follow").click()
+        expect(page.locator("#range span")).to_contain_text("goes on")
+        page.close()

@@ -1,0 +1,160 @@
+"""Server-sent events: what is new, trouble, bounds; an archive that another process writes."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import urllib3
+
+from connectors.kafka.admin.watched_group import GroupFacts
+from detector.artifact.registry import publish
+from detector.config.load import Config
+from detector.explore.archive.health import Seen, diagnosis
+from detector.explore.archive.live import Pulse
+from detector.explore.archive.manifest import Manifest, as_values, write_archive
+from detector.explore.source import source_of
+from detector.explore.store.layout import description_of
+from detector.explore.web.endpoints import NotFoundError
+from detector.explore.web.events import BusyError, Events
+from detector.explore.web.opened import Opened
+from tests.detector.explore.archive.written import GROUP, archive_in, batch, scores_message
+from tests.detector.explore.explored import record, served
+from tests.support.kafka_broker import free_ports
+from tests.support.sines import linear_artifact
+
+HTTP = urllib3.PoolManager(retries=False)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration whose broker does not run, and an archive that somebody else writes."""
+    publish(linear_artifact(), tmp_path / "models" / "pump")
+    path = tmp_path / "plant.toml"
+    path.write_text(
+        f'[model]\npath = "{tmp_path}/models/pump"\n[kafka]\ntopic = "readings"\n'
+        f'bootstrap_servers = ["127.0.0.1:{free_ports(1)[0]}"]\n[output]\nprefix = "{GROUP}"\n'
+    )
+    store = tmp_path / "plant-explorer"
+    store.mkdir()
+    write_archive(store, Manifest(as_values(description_of(record())), GROUP))
+    return path
+
+
+def pulses(answer: urllib3.BaseHTTPResponse) -> Iterator[dict[str, Any]]:
+    """The bodies of the events of a stream."""
+    text = ""
+    for chunk in answer.stream(64):
+        text += chunk.decode()
+        while "\n\n" in text:
+            event, _, text = text.partition("\n\n")
+            lines = dict(line.split(": ", 1) for line in event.splitlines())
+            assert lines["event"] == "pulse"
+            yield json.loads(lines["data"])
+
+
+def test_pages_learn_of_rows_that_another_process_archives_and_that_the_broker_is_silent(
+    config: Path,
+) -> None:
+    store = source_of(str(config)).store
+    with (store / ".lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with served(config) as site:
+            about = HTTP.request("GET", f"{site}/api/v1/source").json()
+            assert (about["kind"], about["rows"]) == ("live", 0)
+            assert [one["setting"] for one in about["missing"]] == ['[output] detail = "full"']
+            answer = HTTP.request("GET", f"{site}/api/v1/events", preload_content=False)
+            assert answer.headers["Content-Type"].startswith("text/event-stream")
+            assert answer.headers["Cache-Control"] == "no-store"
+            found = pulses(answer)
+            assert next(found)["rows"] == 0
+            archive = archive_in(store)
+            archive.append(batch([scores_message("a", range(30))]))
+            archive.close()
+            new = next(one for one in found if one["rows"])
+            assert (new["rows"], new["series"]) == (30, 1)
+            assert HTTP.request("GET", f"{site}/api/v1/series?name=a").json()["rows"] == 30
+            trouble = next(one["trouble"] for one in found if one["trouble"])
+            assert trouble["kind"] == "broker"
+            assert "does not answer" in trouble["words"]
+            answer.close()
+
+
+async def told(events: Events, send: Any, seconds: float) -> None:
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(seconds)
+        return {"type": "http.disconnect"}
+
+    await events({"type": "http"}, receive, send)
+
+
+def opened() -> Opened:
+    pulse = Pulse(1, description_of(record()), 0, None)
+    return Opened(None, None, None, None, SimpleNamespace(pulse=pulse))  # type: ignore[arg-type]  # only the pulse is read
+
+
+def test_a_page_that_does_not_read_is_dropped_and_one_too_many_is_refused() -> None:
+    events = Events(opened(), most=1, patience_seconds=0.3)
+    stuck = asyncio.Event()
+
+    async def never(message: Any) -> None:
+        stuck.set()
+        await asyncio.Event().wait()
+
+    async def both() -> None:
+        slow = asyncio.create_task(told(events, never, 60))
+        await stuck.wait()
+        with pytest.raises(BusyError, match="1 pages listen already"):
+            await told(events, never, 60)
+        await asyncio.wait_for(slow, 30)
+
+    asyncio.run(both())
+    assert events.num_open == 0
+
+
+def test_a_page_that_closes_is_forgotten_and_hears_a_beat_before() -> None:
+    events = Events(opened(), beat_seconds=0.0)
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(told(events, send, 1.2))
+    assert events.num_open == 0
+    assert [one["type"] for one in sent[:3]] == ["http.response.start", *["http.response.body"] * 2]
+
+
+def test_a_backtest_has_no_events() -> None:
+    with pytest.raises(NotFoundError, match="backtest"):
+        asyncio.run(told(Events(Opened(None, None, None, None)), None, 1))  # type: ignore[arg-type]  # nothing is read
+
+
+WELL = {"unreachable": "", "archive": "", "group": GroupFacts(1, 5), "is_fed": True, "is_read": True}
+CASES: list[tuple[dict[str, Any], str | None, str]] = [
+    ({}, None, ""),
+    ({"unreachable": "no route", "group": GroupFacts(0, 0), "is_fed": False}, "broker", "no route"),
+    ({"archive": "disk full", "is_fed": False}, "archive", "disk full"),
+    ({"group": GroupFacts(0, 5), "is_fed": True}, "daemon", "No process of group streamgauge runs"),
+    ({"is_fed": False}, "silent", "Readings arrive in topic readings"),
+    ({"is_fed": False, "is_read": False}, "silent", "nobody sends readings"),
+    ({"is_fed": False, "is_read": None, "group": GroupFacts(None, None)}, "silent", "stands still"),
+]
+
+
+@pytest.mark.parametrize(("seen", "kind", "words"), CASES)
+def test_the_nearest_cause_of_silence_is_named(seen: dict[str, Any], kind: str | None, words: str) -> None:
+    config = Config.model_validate({"model": {"path": "x"}, "kafka": {"topic": "readings"}})
+    found = diagnosis(Seen(**{**WELL, **seen}), config)
+    assert (found and found[0]) == kind
+    assert words in (found[1] if found else "")
+
+
+def test_silence_is_no_trouble_where_only_anomalies_are_published() -> None:
+    values = {"model": {"path": "x"}, "kafka": {"topic": "t"}, "output": {"scores": "anomalous"}}
+    assert diagnosis(Seen(**{**WELL, "is_fed": False}), Config.model_validate(values)) is None  # type: ignore[arg-type]
