@@ -1,7 +1,8 @@
 import { ask, element, link, load, onView, source, view } from "./page.js";
+import { showDecisions } from "./decide.js";
 import { follow } from "./live.js";
 import { describe, showCharts } from "./charts.js";
-import { number, reason, span, state, time } from "./words.js";
+import { number, opinion, reason, span, state, time } from "./words.js";
 
 const by = (id) => document.getElementById(id);
 
@@ -65,7 +66,7 @@ function rows(found) {
 }
 
 const refresh = () => load(async () => {
-  await source();
+  const about = await source();
   const id = view().get("id");
   if (!id) throw new Error("the address names no incident");
   const found = await ask(`incidents/${encodeURIComponent(id)}`, { points: Math.round(Math.min(1200, Math.max(300, innerWidth - 120))) });
@@ -73,7 +74,7 @@ const refresh = () => load(async () => {
     document.title = `${found.series} - Streamgauge`;
     by("sentence").textContent = found.sentence;
     by("summary").replaceChildren(element("span", { class: found.severity === "critical" ? "bad" : "warn" }, found.severity),
-      `, ${found.state === "firing" ? "still open" : "over"}`);
+      `, ${found.state === "firing" ? "still open" : "over"}${found.opinion ? `; ${opinion(found.opinion)}` : ""}`);
     facts(found);
     ranked(found);
     by("detail").textContent = describe(found.window);
@@ -81,6 +82,7 @@ const refresh = () => load(async () => {
     showCharts(by("charts"), window, (from, to) => { location.href = link("/series", { name: found.series, from: Math.floor(from), to: Math.ceil(to) }); });
     by("rows").ontoggle = () => { if (by("rows").open) by("rows").lastElementChild.replaceChildren(rows(found)); };
     others(found);
+    showDecisions(about, { incident: found.id, series: found.series, from: found.start });
   };
 });
 

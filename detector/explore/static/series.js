@@ -1,4 +1,5 @@
 import { ask, change, element, incidentList, load, onView, rangeBar, rangeOf, source, view } from "./page.js";
+import { showDecisions } from "./decide.js";
 import { follow } from "./live.js";
 import { describe, showCharts } from "./charts.js";
 import { count, number, time } from "./words.js";
@@ -44,6 +45,7 @@ const refresh = () => load(async () => {
     showCharts(by("charts"), found, go);
     channels(found);
     incidentList(by("incidents"), found.incidents, found.incidents.length, false);
+    showDecisions(about, { series: name, from: Math.max(about.first, Math.floor(found.from)) });
   };
 });
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio import timeout
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -18,12 +20,19 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from detector.explore.deciding.ledger import LedgerError
+from detector.explore.deciding.wish import WishError
 from detector.explore.store.layout import ExploreError
-from detector.explore.web.endpoints import ENDPOINTS, PREFIX, Endpoint, NotFoundError, Opened
+from detector.explore.web.decisions import decide
+from detector.explore.web.endpoints import ENDPOINTS, PREFIX, Endpoint, NotFoundError
 from detector.explore.web.events import BusyError, Events
+from detector.explore.web.guard import MARK, MOST_BYTES, SECONDS, refusal, too_large
+from detector.explore.web.login_gate import LoginGate
 from detector.explore.web.openapi import EVENTS, document
+from detector.explore.web.opened import Opened
 from detector.explore.web.pages import PAGES, STATIC, Page
 from detector.explore.web.parameters import ParameterError, read_all
+from detector.login import Login
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -61,18 +70,20 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-def app_of(opened: Opened, hosts: Sequence[str]) -> Starlette:
+def app_of(opened: Opened, hosts: Sequence[str], login: Login | None = None) -> Starlette:
     """Return the application that shows a store.
 
     Args:
         opened: the store.
         hosts: names by which requests may address this server; others are refused, so that no foreign page
             can read the answers by a name of its own (DNS rebinding). "*" allows all.
+        login: name and password that every request needs; None: none.
     """
     api = [Route(f"{PREFIX}{one.path}", _handler(opened, one), methods=["GET"]) for one in ENDPOINTS]
     return Starlette(
         routes=[
             *api,
+            Route(f"{PREFIX}/decisions", _decider(opened), methods=["POST"]),
             Route(EVENTS, Events(opened), methods=["GET"]),
             Route(f"{PREFIX}/openapi.json", _openapi, methods=["GET"]),
             *(Route(path, _page(page), methods=["GET"]) for path, page in PAGES.items()),
@@ -81,6 +92,7 @@ def app_of(opened: Opened, hosts: Sequence[str]) -> Starlette:
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+            *([] if login is None else [Middleware(LoginGate, login=login)]),
             Middleware(GZipMiddleware, minimum_size=2_000, compresslevel=3),
         ],
         exception_handlers={
@@ -88,6 +100,8 @@ def app_of(opened: Opened, hosts: Sequence[str]) -> Starlette:
             NotFoundError: _not_found,
             BusyError: _busy,
             ExploreError: _failed,
+            WishError: _refused,
+            LedgerError: _unwritten,
             HTTPException: _http_error,
         },
     )
@@ -101,6 +115,36 @@ def _handler(opened: Opened, endpoint: Endpoint) -> Callable[[Request], Response
         return _json(endpoint.answer(opened, values | dict(request.path_params)))
 
     return handle
+
+
+def _decider(opened: Opened) -> Callable[[Request], Awaitable[Response]]:
+    """Return the handler that takes a decision."""
+
+    async def handle(request: Request) -> Response:
+        refused = refusal(request.headers)
+        if refused is not None:
+            return _error(*refused)
+        try:
+            async with timeout(SECONDS):
+                body = await _body_of(request)
+        except TimeoutError:
+            return _error(408, "the body did not arrive in time")
+        if body is None:
+            return _error(*too_large())
+        names = request.headers.getlist(opened.writing.user_header or MARK)
+        return _json(await run_in_threadpool(decide, opened, body, names), 201)
+
+    return handle
+
+
+async def _body_of(request: Request) -> bytes | None:
+    """Return the body, or None as soon as it is too large."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MOST_BYTES:
+            return None
+    return body
 
 
 def _page(page: Page) -> Callable[[Request], Awaitable[Response]]:
@@ -142,6 +186,16 @@ def _busy(request: Request, error: Exception) -> Response:
 
 def _failed(request: Request, error: Exception) -> Response:
     return _error(500, str(error))
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, WishError)
+    more = {"parameter": error.field} if error.field else {}
+    return _error(error.status, str(error), **more)
+
+
+def _unwritten(request: Request, error: Exception) -> Response:
+    return _error(503, str(error))
 
 
 def _http_error(request: Request, error: Exception) -> Response:

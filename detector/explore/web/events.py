@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from detector.explore.archive.live import Live, Pulse
-from detector.explore.web.endpoints import NotFoundError, Opened
+from detector.explore.web.endpoints import NotFoundError
+from detector.explore.web.opened import Opened
 
 _Message = MutableMapping[str, Any]
 _LOOK_SECONDS = 0.25

@@ -21,8 +21,9 @@ from detector.explore.archive.live import Pulse
 from detector.explore.archive.manifest import Manifest, as_values, write_archive
 from detector.explore.source import source_of
 from detector.explore.store.layout import description_of
-from detector.explore.web.endpoints import NotFoundError, Opened
+from detector.explore.web.endpoints import NotFoundError
 from detector.explore.web.events import BusyError, Events
+from detector.explore.web.opened import Opened
 from tests.detector.explore.archive.written import GROUP, archive_in, batch, scores_message
 from tests.detector.explore.explored import record, served
 from tests.support.kafka_broker import free_ports
@@ -95,7 +96,7 @@ async def told(events: Events, send: Any, seconds: float) -> None:
 
 def opened() -> Opened:
     pulse = Pulse(1, description_of(record()), 0, None)
-    return Opened(None, None, SimpleNamespace(pulse=pulse))  # type: ignore[arg-type]  # only the pulse is read
+    return Opened(None, None, None, None, SimpleNamespace(pulse=pulse))  # type: ignore[arg-type]  # only the pulse is read
 
 
 def test_a_page_that_does_not_read_is_dropped_and_one_too_many_is_refused() -> None:
@@ -131,7 +132,7 @@ def test_a_page_that_closes_is_forgotten_and_hears_a_beat_before() -> None:
 
 def test_a_backtest_has_no_events() -> None:
     with pytest.raises(NotFoundError, match="backtest"):
-        asyncio.run(told(Events(Opened(None, None)), None, 1))  # type: ignore[arg-type]  # nothing is read
+        asyncio.run(told(Events(Opened(None, None, None, None)), None, 1))  # type: ignore[arg-type]  # nothing is read
 
 
 WELL = {"unreachable": "", "archive": "", "group": GroupFacts(1, 5), "is_fed": True, "is_read": True}
