@@ -74,6 +74,7 @@ function options(found, place, series, more) {
     width: Math.max(200, place.clientWidth), height: innerWidth < 700 ? 150 : 180,
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
     legend: { show: false },
+    padding: [null, 36, null, null], // half a date, so that the last one is not cut
     cursor: { sync: { key: "time" }, drag: { x: true, y: false, setScale: false }, points: { show: false } },
     scales: { x: { min: found.from / 1000, max: found.to / 1000 }, y: more.y ?? {} },
     axes: [{ ...axis, values: days }, { ...axis, size: 62, values: (_, ticks) => ticks.map((one) => (one === null ? "" : number(one, 4))) }],

@@ -140,8 +140,8 @@ export function incidentList(list, incidents, total, withSeries) {
       element("span", { class: one.severity === "critical" ? "bad" : "warn" }, one.severity),
       element("span", {},
         element("a", { href: link("/incident", { id: one.id }) }, one.sentence),
-        element("span", { class: "quiet" }, one.end === null ? "  still open" : `  for ${span(one.end - one.start)}`),
-        element("span", { class: "warn" }, one.opinion ? `  ${opinion(one.opinion)}` : ""))));
+        one.end === null ? element("span", { class: "quiet" }, "  still open") : null,
+        one.opinion ? element("span", { class: "warn" }, `  ${opinion(one.opinion)}`) : null)));
   if (!rows.length) rows.push(element("li", { class: "quiet" }, withSeries ? "None in this range." : "None of this series in this range."));
   if (total > incidents.length) rows.push(element("li", { class: "quiet" }, `and ${count(total - incidents.length, "earlier one")}`));
   list.replaceChildren(...rows);

@@ -15,14 +15,15 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
-from schemathesis.specs.openapi.checks import positive_data_acceptance
 from schemathesis.schemas import APIOperation, BaseSchema
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 from starlette.applications import Starlette
 
+from detector.explore.source import source_of
 from detector.explore.web.app import app_of
 from detector.explore.web.openapi import document
 from detector.explore.web.serve import opened
-from tests.detector.explore.explored import START_NS, incident, scores_of, write_backtest
+from tests.detector.explore.explored import ADA, START_NS, incident, scores_of, write_backtest
 
 NUM = 200
 EXAMPLES = 40
@@ -35,14 +36,14 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starlette]:
     names = np.repeat(np.array(["a", "b/c", "d"], dtype=object), NUM)
     times = np.tile(START_NS + np.arange(NUM) * 60_000_000_000, 3)
     incidents = [incident("aa11", "a", "2026-01-01T01:40:00Z", "2026-01-01T02:10:00Z")]
-    shown = opened(write_backtest(out, scores_of(names, times, 3, 0.1), incidents), out / "explorer")
+    shown = opened(source_of(str(write_backtest(out, scores_of(names, times, 3, 0.1), incidents))), ADA)
     yield app_of(shown, ["*"])
-    shown.database.close()
+    shown.close()
 
 
 schemathesis.openapi.format(
     "date-time",
-    st.datetimes(datetime(1970, 1, 2), datetime(2250, 1, 1), timezones=st.just(UTC)).map(datetime.isoformat),
+    st.integers(1, 8_800_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC).isoformat()),
 )
 
 
