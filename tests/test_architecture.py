@@ -45,6 +45,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"detector.delivery"},
     {"detector.offline", "detector.notify"},
     {"detector.api", "detector.metrics", "detector.explore"},
+    {"detector.reports"},
     {"detector.http"},
     {"detector.service"},
     {"detector.commands"},
