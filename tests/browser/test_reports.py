@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from streamgauge import main
 from tests.detector.reports.reported import JUMP, report_of_backtest
+from tests.support.sines import frame_of, write
+from tests.trainer.evaluation.test_report import labelled
 
 pytestmark = pytest.mark.browser
 CHROMIUM = "/usr/bin/chromium"
@@ -111,6 +114,31 @@ def test_two_models_stand_side_by_side(page: Page, report: str) -> None:
 def test_what_the_file_lacks_is_said_in_words(page: Page, report: str) -> None:
     go(page, f"{report}?show=series&name=nobody")
     expect(page.locator("#problem")).to_contain_text("not in this report")
+
+
+def test_the_report_of_a_training_draws(page: Page, tmp_path: Path) -> None:
+    history = write(tmp_path / "history.parquet", frame_of(1200))
+    assert main(["train", str(history), "--out", str(tmp_path / "pump"), "--model", "linear"]) == 0
+    (report,) = (tmp_path / "pump").glob("*/report.html")
+    go(page, report.as_uri())
+    expect(page.locator("#losses")).to_contain_text("without epochs")
+    expect(page.locator("#residuals tbody tr")).to_have_count(3)
+    expect(page.locator("#worst canvas")).to_have_count(9)
+    expect(page.locator("#latent canvas")).to_be_visible()
+    expect(page.locator("#budget canvas")).to_be_visible()
+
+
+def test_the_table_of_an_evaluation_sorts_by_any_column(page: Page, tmp_path: Path) -> None:
+    directory, report = labelled(tmp_path / "data"), tmp_path / "evaluation.html"
+    command = ["evaluate", str(directory), "--model", "linear", "--window", "16", "--jobs", "1"]
+    assert main([*command, "--report", str(report)]) == 0
+    go(page, report.as_uri())
+    first = page.locator("#files tbody tr th").first
+    expect(first).to_have_text("file-0.parquet")
+    page.get_by_role("button", name="VUS-PR").click()
+    expect(page.locator("th[aria-sort]")).to_have_attribute("aria-sort", "descending")
+    expect(first).to_have_text("file-1.parquet")
+    expect(page.locator("svg.spark")).to_have_count(2)
 
 
 @pytest.mark.parametrize("width", [390, 1280])

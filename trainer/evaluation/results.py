@@ -61,6 +61,7 @@ class FileResult:
         further: One result for each further budget of the options.
         operator: What an operator sees of the test rows at the alarm budget of the options.
         worth: What an operator sees without each kind of evidence, by name, and without `all` of them.
+        spark: The greatest score of each of up to 80 stretches of rows; NaN where none is known.
     """
 
     file: str
@@ -81,6 +82,7 @@ class FileResult:
     further: tuple[BudgetResult, ...] = ()
     operator: OperatorMeasures = NO_EVENTS
     worth: dict[str, OperatorMeasures] = field(default_factory=dict)
+    spark: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
