@@ -44,6 +44,9 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         metavar="ARTIFACT",
         help="with --report: a second model, set beside the first on the same data",
     )
+    parser.add_argument(
+        "--plots", metavar="DIR", help="draw series with incidents, and each incident, as PNG and SVG there"
+    )
 
 
 def check_flags(args: argparse.Namespace) -> None:
@@ -54,6 +57,10 @@ def check_flags(args: argparse.Namespace) -> None:
         )
     if args.report and importlib.util.find_spec("duckdb") is None:
         raise DetectorError("--report needs duckdb: install it with pip install 'streamgauge[explore]'")
+    if args.plots:
+        from detector.plots.drawing import check_matplotlib
+
+        check_matplotlib()
     if args.report and Path(args.report).is_dir():
         raise DetectorError(
             f"--report: {args.report} is a directory; name a file, such as {args.report}/report.html"
@@ -63,7 +70,7 @@ def check_flags(args: argparse.Namespace) -> None:
 @contextmanager
 def directory_for(args: argparse.Namespace) -> Iterator[Path | None]:
     """Give the directory of the files of a backtest: --out, a temporary one for a report, or none."""
-    if args.out or not args.report:
+    if args.out or not (args.report or args.plots):
         yield Path(args.out) if args.out else None
         return
     with tempfile.TemporaryDirectory(prefix="streamgauge-backtest-") as directory:
@@ -71,7 +78,9 @@ def directory_for(args: argparse.Namespace) -> Iterator[Path | None]:
 
 
 def write_reports(args: argparse.Namespace, replayed: Replayed) -> None:
-    """Write what --report and --compare ask for. Raises DetectorError."""
+    """Write what --plots, --report and --compare ask for. Raises DetectorError."""
+    if args.plots:
+        _write_pictures(Path(args.plots), replayed)
     if not args.report:
         return
     from detector.commands.autoencoder import progress_bar
@@ -86,6 +95,16 @@ def write_reports(args: argparse.Namespace, replayed: Replayed) -> None:
         with progress_bar("report", rows) as advance:
             size = write_report(out, shown, shlex.join(["streamgauge", *sys.argv[1:]]), advance, other)
     print(f"written: {out}, {size / 1e6:.1f} MB, opens in any browser", file=sys.stderr)
+
+
+def _write_pictures(out: Path, replayed: Replayed) -> None:
+    from detector.offline.frames import incidents_frame
+    from detector.plots.drawing import save_pictures
+
+    written = save_pictures(
+        replayed.directory / "scores.parquet", incidents_frame(replayed.outcome.incidents), out
+    )
+    print(f"written: {len(written):,} pictures in {out}", file=sys.stderr)
 
 
 def _reported(location: str, replayed: Replayed, data: Path) -> Reported:

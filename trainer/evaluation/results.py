@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,11 +12,14 @@ import numpy as np
 
 from detector.offline.measuring.coverage import Coverage
 from detector.offline.measuring.measures import NO_ALARMS, AlarmCounts
+from detector.plots.drawing import draw_bars
 from trainer.evaluation.operator_measures import NO_EVENTS, OperatorMeasures, sum_of
 from trainer.evaluation.options import EvaluationOptions
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from detector.plots.drawing import Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,22 @@ class EvaluationResult:
             f" mean VUS-PR {pooled.model.vus_pr:.3f}, linear {pooled.linear.vus_pr:.3f},"
             f" random {pooled.random.vus_pr:.3f})"
         )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>{self.files.to_html(max_rows=60)}"
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw VUS-PR of each file beside that of plain linear errors; return the Axes.
+
+        Args:
+            ax: where to draw; None: a new figure.
+
+        Raises:
+            DetectorError: matplotlib is missing (extra `plots`).
+        """
+        files = self.files
+        values = {"model": files["vus_pr"].tolist(), "plain linear errors": files["linear_vus_pr"].tolist()}
+        return draw_bars(files.index.astype(str).tolist(), values, "VUS-PR", ax)
 
     @property
     def pooled(self) -> PooledMeasures:

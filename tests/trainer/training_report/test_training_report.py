@@ -41,7 +41,7 @@ def test_train_writes_the_report_beside_an_artifact_that_stays_the_same(tmp_path
 
 
 def test_the_numbers_are_those_of_the_artifact() -> None:
-    artifact = fit(frame_of(900), config=TINY).artifact
+    artifact = fit(frame_of(900), config=TINY)
     x_NWC = np.random.default_rng(3).normal(size=(40, artifact.spec.window, 3)).astype(np.float32)
     report = training_report(artifact, x_NWC)
     record = artifact.spec.training
@@ -57,7 +57,7 @@ def test_the_numbers_are_those_of_the_artifact() -> None:
 
 
 def test_without_held_out_windows_it_says_so() -> None:
-    report = training_report(fit(frame_of(900), config=TINY).artifact, None)
+    report = training_report(fit(frame_of(900), config=TINY), None)
     assert report["windows"]["worst"] == []
     assert report["latent"]["x"] is None
     assert "too few" in report["latent"]["words"]
