@@ -12,7 +12,9 @@ import pandas as pd
 from detector.errors import DetectorError
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes as Axes  # for the signatures of others
+    from matplotlib import axes
+
+    Axes = axes.Axes
 
 _ACTUAL, _EXPECTED, _LIMIT, _SHADE = "#1f5fc4", "#5f6b7a", "#b3261e", "#b3261e22"
 _MARGIN = 0.75
