@@ -26,7 +26,17 @@ from rich.table import Table
 
 from benchmarks.measurement import Measurement
 
-BENCHMARKS = ("help", "engine", "incremental", "scrape", "daemon", "train", "measures", "pages.explorer")
+BENCHMARKS = (
+    "help",
+    "engine",
+    "incremental",
+    "scrape",
+    "daemon",
+    "train",
+    "measures",
+    "pages.explorer",
+    "pages.reports",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,10 +8,11 @@ result.incidents[["series", "start", "end", "channels"]]
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
@@ -22,6 +23,7 @@ from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact, Spec
 from detector.calibration.p_values import PValues
 from detector.engine.engine import Engine, EngineOptions
+from detector.errors import DetectorError
 from detector.offline.autoencoder import DEFAULT_ROUNDS
 from detector.offline.backtest import Report, labels_of_dataset, replay, verdict_columns, vus_buffer_of
 from detector.offline.encode import WindowEncoder
@@ -30,7 +32,14 @@ from detector.offline.history_files import history_for
 from detector.offline.measuring.backtest_measures import LabelledSeries, labelled_series, measures_of
 from detector.offline.measuring.coverage import Coverage
 from detector.offline.reconstruct import ReconstructOptions, Reconstructor
+from detector.plots.drawing import draw_score
+from detector.plots.incident import IncidentView, table_html
 from detector.scoring.verdicts import Verdicts
+
+if TYPE_CHECKING:
+    from detector.plots.drawing import Axes
+
+_MOST_IN_NOTEBOOK = 30
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -76,6 +85,40 @@ class BacktestResult:
             f"BacktestResult({len(self.verdicts):,} rows, {len(self.incidents):,} incidents"
             f" {self.coverage.summary}, {measures})"
         )
+
+    def _repr_html_(self) -> str:
+        shown = self.incidents.head(_MOST_IN_NOTEBOOK)
+        names = ("series", "start", "end", "severity", "reason", "peak_score", "channels", "id")
+        rows = [tuple(str(one[name]) for name in names) for one in shown.to_dict("records")]
+        more = len(self.incidents) - len(shown)
+        ending = f"<p>and {more:,} more</p>" if more else ""
+        return f"<p>{html.escape(repr(self))}</p>{table_html(rows, names) if rows else ''}{ending}"
+
+    def plot(self, ax: Axes | None = None, series: str | None = None) -> Axes:
+        """Draw the score of a series, its incidents shaded; return the Axes. It needs the extra `plots`.
+
+        Args:
+            ax: where to draw; None: a new figure.
+            series: its name; None: the one with the highest score.
+
+        Raises:
+            DetectorError: the series is unknown, or matplotlib is missing.
+        """
+        return draw_score(self.verdicts, self.incidents, series or self._worst_series(), ax)
+
+    def incident(self, name: str) -> IncidentView:
+        """Return an incident by its id, to be plotted. Raises DetectorError if there is none."""
+        found = self.incidents[self.incidents["id"] == name].to_dict("records")
+        if not found:
+            raise DetectorError(f"there is no incident {name!r}; `incidents` lists them")
+        facts = {str(key): value for key, value in found[0].items()}
+        return IncidentView(facts, self.verdicts[self.verdicts["series"] == facts["series"]])
+
+    def _worst_series(self) -> str:
+        highest = self.verdicts.groupby("series", sort=True)["score"].max().fillna(0.0)
+        if highest.empty:
+            raise DetectorError("the backtest has no rows to plot")
+        return str(highest.idxmax())
 
 
 def backtest(

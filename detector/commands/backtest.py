@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.commands.arguments import add_artifact, add_data, add_examples, add_without, switches_of_flag
+from detector.commands.backtest_report import Replayed, add_report, check_flags, directory_for, write_reports
 from detector.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,12 +35,15 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         "streamgauge backtest models/pump history/may.parquet",
         "streamgauge backtest models/pump history/ --out report/ --fail-on-incident",
+        "streamgauge backtest models/pump history/ --report may.html",
+        "streamgauge backtest models/pump history/ --report both.html --compare models/pump/0123456789ab",
     )
     add_artifact(parser)
     add_data(parser)
     parser.add_argument(
         "--out", metavar="DIR", help="write scores.parquet, incidents.json and backtest.json there"
     )
+    add_report(parser)
     parser.add_argument(
         "--config", metavar="FILE", help="the daemon's configuration: use its incident rules and lateness"
     )
@@ -67,16 +71,19 @@ def backtest(args: argparse.Namespace) -> int:
     from detector.offline.backtest_record import Inputs, write_record
     from detector.offline.decisions_file import read_decisions
 
+    check_flags(args)
     artifact = open_artifact(args.artifact)
     options = _engine_options(args, artifact.spec.channel_names)
     out = Path(args.out) if args.out else None
     decisions = read_decisions(Path(args.decisions)) if args.decisions else []
     wording = Wording.of(artifact.spec, load_config(Path(args.config)).units if args.config else None)
-    outcome = backtest_parquet(artifact, Path(args.data), options, out, decisions, wording)
-    if out is not None:
-        command = shlex.join(["streamgauge", *sys.argv[1:]])
-        inputs = replace(Inputs.of(args.artifact, args.config or None, options), events=outcome.events)
-        write_record(out, artifact, command, decisions, outcome.applied, inputs)
+    with directory_for(args) as kept:
+        outcome = backtest_parquet(artifact, Path(args.data), options, kept, decisions, wording)
+        if kept is not None:
+            command = shlex.join(["streamgauge", *sys.argv[1:]])
+            inputs = replace(Inputs.of(args.artifact, args.config or None, options), events=outcome.events)
+            write_record(kept, artifact, command, decisions, outcome.applied, inputs)
+            write_reports(args, Replayed(artifact, outcome, kept, options, wording))
     if args.json:
         print(json.dumps(outcome.as_json()))
     else:

@@ -21,6 +21,7 @@ from detector.calibration.p_values import PValues
 from detector.delivery.messages import fold_json, incident_json
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.engine.loop import run
+from detector.engine.values import Counters
 from detector.errors import DetectorError
 from detector.incidents.decision import Applied, Decision
 from detector.incidents.grouping import IncidentGroup, group_all
@@ -75,6 +76,7 @@ class BacktestOutcome:
     sentences  what is wrong, one for each incident
     events     runs of rows that labels mark; None where the data has no labels
     applied    what people decided and took effect, or was ignored
+    counted    readings and cells as the engine counted them; the keys are in `counted_of`
     """
 
     rows: int
@@ -88,6 +90,7 @@ class BacktestOutcome:
     sentences: tuple[str, ...] = ()
     events: tuple[Event, ...] | None = None
     applied: tuple[Applied, ...] = ()
+    counted: dict[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values, None where a measure is unknown."""
@@ -104,6 +107,7 @@ class BacktestOutcome:
             "common_scale_rows": self.common_scale_rows,
             "cumulative_channels": list(self.cumulative_channels),
             "suppressed_rows": {reason: num for reason, num in self.suppressed.items() if num},
+            "counted": self.counted,
         }
 
 
@@ -195,10 +199,35 @@ def backtest_parquet(
         _sentences(report, wording or Wording.of(artifact.spec)),
         None if labels is None else events_of(labels),
         report.applied,
+        counted_of(counters),
     )
     if out is not None:
         _write_json(outcome, out)
     return outcome
+
+
+def counted_of(counters: Counters) -> dict[str, int]:
+    """Return what an engine counted of the quality of its data, by name.
+
+    They are `readings`; `rows`; `gap_rows`, without any value; `cells`, values expected; `empty_cells`,
+    those without a number; `duplicate_cells`, values sent again for the same time; `overwritten_cells`,
+    values that a newer reading of the same row replaced; `out_of_order`, `late` and `wrong_clock` readings;
+    `clock_restarts`, times that a clock went back.
+    """
+    grid = counters.grid
+    return {
+        "readings": counters.readings,
+        "rows": counters.rows,
+        "gap_rows": counters.gap_rows,
+        "cells": counters.cells,
+        "empty_cells": counters.nan_cells,
+        "duplicate_cells": grid.duplicate,
+        "overwritten_cells": grid.overwritten,
+        "out_of_order": grid.out_of_order,
+        "late": grid.late,
+        "wrong_clock": grid.suspect_dropped,
+        "clock_restarts": grid.clock_restarts,
+    }
 
 
 def _sentences(report: Report, wording: Wording) -> tuple[str, ...]:

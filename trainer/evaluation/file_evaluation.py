@@ -27,7 +27,7 @@ from trainer.evaluation.labelled import Labelled, read_labelled
 from trainer.evaluation.operator_measures import Event, OperatorMeasures, measure_incidents
 from trainer.evaluation.options import EvaluationOptions
 from trainer.evaluation.results import BudgetResult, FileResult, Ranking, Worth
-from trainer.evaluation.row_scores import score_rows, write_scores
+from trainer.evaluation.row_scores import greatest_of_stretches, score_rows, write_scores
 from trainer.evaluation.worth import without_each
 from trainer.fitting.members import MIN_WINDOW, default_window
 from trainer.pipeline import TrainingData, fit_source
@@ -84,6 +84,7 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
         further=tuple(further),
         operator=asked.operator,
         worth=worth,
+        spark=greatest_of_stretches(scores.score),
     )
 
 

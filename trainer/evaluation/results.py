@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,11 +12,14 @@ import numpy as np
 
 from detector.offline.measuring.coverage import Coverage
 from detector.offline.measuring.measures import NO_ALARMS, AlarmCounts
+from detector.plots.drawing import draw_bars
 from trainer.evaluation.operator_measures import NO_EVENTS, OperatorMeasures, sum_of
 from trainer.evaluation.options import EvaluationOptions
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from detector.plots.drawing import Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class FileResult:
         further: One result for each further budget of the options.
         operator: What an operator sees of the test rows at the alarm budget of the options.
         worth: What is found without each kind of evidence, by name, and without `all` of them.
+        spark: The greatest score of each of up to 80 stretches of rows; NaN where none is known.
     """
 
     file: str
@@ -89,6 +94,7 @@ class FileResult:
     further: tuple[BudgetResult, ...] = ()
     operator: OperatorMeasures = NO_EVENTS
     worth: dict[str, Worth] = field(default_factory=dict)
+    spark: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +145,22 @@ class EvaluationResult:
             f" mean VUS-PR {pooled.model.vus_pr:.3f}, linear {pooled.linear.vus_pr:.3f},"
             f" random {pooled.random.vus_pr:.3f})"
         )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>{self.files.to_html(max_rows=60)}"
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw VUS-PR of each file beside that of plain linear errors; return the Axes.
+
+        Args:
+            ax: where to draw; None: a new figure.
+
+        Raises:
+            DetectorError: matplotlib is missing (extra `plots`).
+        """
+        files = self.files
+        values = {"model": files["vus_pr"].tolist(), "plain linear errors": files["linear_vus_pr"].tolist()}
+        return draw_bars(files.index.astype(str).tolist(), values, "VUS-PR", ax)
 
     @property
     def pooled(self) -> PooledMeasures:

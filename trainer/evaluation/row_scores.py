@@ -108,6 +108,19 @@ def _in_incidents(incidents: Sequence[Incident], timestamp_ns: NDArray[np.int64]
     return alarm
 
 
+def greatest_of_stretches(score: NDArray[np.float64], num: int = 80) -> tuple[float, ...]:
+    """Return the greatest known score of each of at most `num` equally long stretches; NaN where none is.
+
+    >>> greatest_of_stretches(np.array([1.0, 3.0, np.nan, np.nan, 2.0]), num=3)
+    (3.0, nan, 2.0)
+    """
+    if len(score) == 0:
+        return ()
+    starts = np.arange(0, len(score), -(-len(score) // num))
+    found: NDArray[np.float64] = np.fmax.reduceat(score, starts)
+    return tuple(found.tolist())
+
+
 def write_scores(path: Path, data: Labelled, scores: RowScores, alarm: NDArray[np.bool_]) -> None:
     """Write one row of scores for each row of the file, in the file's order; `alarm` is bool [n]."""
     columns = {

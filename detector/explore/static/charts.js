@@ -10,7 +10,7 @@ const STATE_COLOURS = {
 let drawn = [];
 
 // Rows that are far from each other are not joined by a line.
-function broken(found) {
+export function broken(found) {
   const far = 1.5 * Math.max(found.bucket, found.interval);
   const order = [];
   found.time.forEach((ms, at) => {
@@ -68,7 +68,7 @@ function days(chart, ticks, axis, space, step) {
   });
 }
 
-function options(found, place, series, more) {
+export function options(found, place, series, more) {
   const axis = { stroke: colour("quiet"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 }, font: "12px system-ui" };
   return {
     width: Math.max(200, place.clientWidth), height: innerWidth < 700 ? 150 : 180,
@@ -77,7 +77,7 @@ function options(found, place, series, more) {
     padding: [null, 36, null, null], // half a date, so that the last one is not cut
     cursor: { sync: { key: "time" }, drag: { x: true, y: false, setScale: false }, points: { show: false } },
     scales: { x: { min: found.from / 1000, max: found.to / 1000 }, y: more.y ?? {} },
-    axes: [{ ...axis, values: days }, { ...axis, size: 62, values: (_, ticks) => ticks.map((one) => (one === null ? "" : number(one, 4))) }],
+    axes: [{ ...axis, values: days, space: 70 }, { ...axis, size: 62, values: (_, ticks) => ticks.map((one) => (one === null ? "" : number(one, 4))) }],
     series: [{}, ...series],
     bands: more.bands,
     hooks: {
@@ -94,14 +94,14 @@ function options(found, place, series, more) {
   };
 }
 
-function panel(charts, title, words) {
+export function panel(charts, title, words) {
   const readout = element("span", {}, words);
   const place = element("div", { class: "plot" });
   charts.append(element("section", { class: "chart", role: "group", "aria-label": `${title}: ${words}` }, element("h3", {}, title, readout), place));
   return { readout, place };
 }
 
-const plain = (name, width = 1.25, more = {}) => ({ stroke: colour(name), width, points: { show: false }, ...more });
+export const plain = (name, width = 1.25, more = {}) => ({ stroke: colour(name), width, points: { show: false }, ...more });
 const greatest = (values) => values.reduce((most, one) => (one !== null && one > most ? one : most), -Infinity);
 const least = (values) => values.reduce((most, one) => (one !== null && one < most ? one : most), Infinity);
 
@@ -146,11 +146,16 @@ function channelChart(charts, found, channel, onZoom) {
 }
 
 export function showCharts(charts, found, onZoom) {
-  drawn.forEach((one) => one.chart.destroy());
-  charts.replaceChildren();
-  const made = [scoreChart(charts, found, onZoom), ...found.channels.map((one) => channelChart(charts, found, one, onZoom))];
-  drawn = made.map((chart) => ({ chart, place: chart.root.parentElement }));
+  forget(charts);
+  keep([scoreChart(charts, found, onZoom), ...found.channels.map((one) => channelChart(charts, found, one, onZoom))]);
 }
+
+export function forget(charts) {
+  drawn = drawn.filter(({ chart, place }) => !charts.contains(place) || chart.destroy());
+  charts.replaceChildren();
+}
+
+export const keep = (made) => drawn.push(...made.map((chart) => ({ chart, place: chart.root.parentElement })));
 
 export function describe(found) {
   const states = [...new Set(found.state)].filter((one) => one !== "ok").map(state);

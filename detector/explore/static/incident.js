@@ -2,6 +2,7 @@ import { ask, element, link, load, onView, source, view } from "./page.js";
 import { showDecisions } from "./decide.js";
 import { follow } from "./live.js";
 import { describe, showCharts } from "./charts.js";
+import { ranked } from "./evidence.js";
 import { number, opinion, reason, span, state, time } from "./words.js";
 
 const by = (id) => document.getElementById(id);
@@ -20,21 +21,6 @@ function facts(found) {
   if (about.flapping) pairs.push(["Flapping", "it was kept open, because the series kept turning bad and good"]);
   if (about.decision) pairs.push(["Decision", `${about.decision.action} by ${about.decision.who || about.decision.by}${about.decision.why ? `: ${about.decision.why}` : ""}`]);
   by("facts").replaceChildren(element("dl", {}, ...pairs.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)])));
-}
-
-function ranked(found) {
-  const rows = found.evidence.channels.map((one) => {
-    const meter = element("span", { class: "meter" });
-    meter.style.width = `${Math.max(0, 70 * (one.contribution ?? 0))}%`;
-    const expected = one.lower !== null ? `${number(one.lower)} to ${number(one.upper)}` : number(one.expected);
-    return element("tr", {},
-      element("th", { scope: "row" }, one.name),
-      element("td", {}, meter, one.contribution === null ? "unknown" : `${Math.round(100 * one.contribution)} %`),
-      element("td", { class: "number" }, number(one.actual)),
-      element("td", {}, expected + (one.clipped ? ", the edge of what history showed" : "")));
-  });
-  if (!rows.length) rows.push(element("tr", {}, element("td", { colspan: 4, class: "quiet" }, "No channel: the rows themselves are missing.")));
-  by("ranked").tBodies[0].replaceChildren(...rows);
 }
 
 function others(found) {
@@ -76,7 +62,7 @@ const refresh = () => load(async () => {
     by("summary").replaceChildren(element("span", { class: found.severity === "critical" ? "bad" : "warn" }, found.severity),
       `, ${found.state === "firing" ? "still open" : "over"}${found.opinion ? `; ${opinion(found.opinion)}` : ""}`);
     facts(found);
-    ranked(found);
+    by("ranked").tBodies[0].replaceChildren(...ranked(found.evidence.channels));
     by("detail").textContent = describe(found.window);
     const window = { ...found.window, incidents: [found] };
     showCharts(by("charts"), window, (from, to) => { location.href = link("/series", { name: found.series, from: Math.floor(from), to: Math.ceil(to) }); });

@@ -65,7 +65,10 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-export const link = (path, parameters) => `${path}?${new URLSearchParams(parameters)}`;
+// A report is one file: which of its pages to show is then a part of the address.
+export const isReport = document.documentElement.hasAttribute("data-report");
+export const link = (path, parameters) =>
+  isReport ? `?${new URLSearchParams({ show: path.slice(1), ...parameters })}` : `${path}?${new URLSearchParams(parameters)}`;
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 const DAY = 864e5;

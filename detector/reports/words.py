@@ -1,0 +1,80 @@
+"""What a backtest found, in sentences, and the quality of its data as rows of a table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from detector.calibration.alarm_budget import read_budget, use_in_words
+from detector.explore.store.layout import Description
+from detector.offline.backtest import BacktestOutcome
+from detector.offline.measuring.backtest_measures import num_alarms
+
+_COUNTED = {
+    "readings": "readings",
+    "rows": "rows with at least one reading",
+    "gap_rows": "rows of gaps, without any value",
+    "cells": "values expected in the rows",
+    "empty_cells": "of them without a number (missing or infinite)",
+    "duplicate_cells": "values sent again for the same time",
+    "overwritten_cells": "values replaced by a newer reading of the same row",
+    "out_of_order": "readings out of order, used",
+    "late": "readings too late, dropped",
+    "wrong_clock": "readings of a wrong clock, dropped",
+    "clock_restarts": "times that a clock went back",
+}
+
+
+def summary_words(outcome: BacktestOutcome, about: Description) -> list[str]:
+    """Return the summary, one or two sentences a paragraph."""
+    first, last = (datetime.fromtimestamp(one / 1e9, UTC) for one in (about.first_ns, about.last_ns))
+    num, series = len(outcome.incidents), len({one.series for one in outcome.incidents})
+    what = f"{num:,} incident{'s' if num != 1 else ''} in {series:,} of {about.series:,} series"
+    words = [
+        (
+            f"{about.model} {about.version} judged {outcome.coverage.judged_rows:,} of {outcome.rows:,} rows"
+            f" from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC. It raised {what}."
+        ),
+        *_worst(outcome),
+        _budget_words(outcome, about.alarm_budget),
+    ]
+    if "events" in outcome.measures:
+        words.append(_label_words(outcome))
+    return words
+
+
+def _worst(outcome: BacktestOutcome) -> list[str]:
+    said = zip(outcome.incidents, outcome.sentences, strict=True)
+    ranked = sorted(said, key=lambda pair: (pair[0].severity != "critical", -(pair[0].known_peak or 0.0)))
+    return [f"The worst: {sentence}." for _, sentence in ranked[:1]]
+
+
+def _budget_words(outcome: BacktestOutcome, budget: str) -> str:
+    has_labels = "false_alarms" in outcome.measures
+    num = int(outcome.measures["false_alarms"]) if has_labels else num_alarms(outcome.incidents)
+    kind = "false alarm" if has_labels else "alarm"
+    use = use_in_words(num, outcome.measures["budgeted_alarms"], read_budget(budget))
+    return f"{num:,} {kind}{'' if num == 1 else 's'}; {use}."
+
+
+def _label_words(outcome: BacktestOutcome) -> str:
+    events = int(outcome.measures["events"])
+    if events == 0:
+        return "The labels mark no event."
+    found = round(outcome.measures["event_recall"] * events)
+    return f"The scores found {found:,} of {events:,} labelled events."
+
+
+def quality_rows(outcome: BacktestOutcome) -> list[tuple[str, str]]:
+    """Return what the backtest counted of its data, and what was not judged, as pairs of texts."""
+    rows = [
+        (words, f"{outcome.counted[name]:,}") for name, words in _COUNTED.items() if name in outcome.counted
+    ]
+    rows.append(("rows judged", f"{outcome.coverage.judged_rows:,} of {outcome.coverage.rows:,}"))
+    for name, (num, series) in outcome.coverage.unjudged.items():
+        rows.append((f"rows not judged: {name.replace('_', ' ')}", f"{num:,} in {series:,} series"))
+    masked, in_series = outcome.coverage.masked
+    if masked:
+        rows.append(("rows judged without some of their values", f"{masked:,} in {in_series:,} series"))
+    if outcome.coverage.never_judged:
+        rows.append(("series never judged", f"{len(outcome.coverage.never_judged):,}"))
+    return rows
