@@ -11,11 +11,13 @@ from connectors.kafka.cluster import admin_client, translated
 from connectors.kafka.connection import Connection
 
 _HIDDEN = (errors.AuthorizationError, errors.UnsupportedVersionError)
+_UNSETTLED = (errors.CoordinatorNotAvailableError, errors.NotCoordinatorError)
+"""Nobody has looked after groups yet: the cluster is new, or a broker was lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupFacts:
-    """What can be seen of a group; None where this login may not see it.
+    """What can be seen of a group; None where this login may not see it, or nobody knows at the moment.
 
     members   how many processes it has
     readings  the end of its input: grows with each message
@@ -43,7 +45,7 @@ def _members(admin: KafkaAdminClient, group_id: str) -> int | None:
         return len(admin.describe_groups([group_id])[group_id]["members"])
     except errors.GroupIdNotFoundError:
         return 0
-    except _HIDDEN:
+    except (*_HIDDEN, *_UNSETTLED):
         return None
 
 

@@ -55,11 +55,11 @@ def diagnosis(seen: Seen, config: Config) -> tuple[Kind, str] | None:
     """Return what is wrong, the nearest cause first; None if all is well."""
     group, topic = config.kafka.group_id, config.kafka.topic
     if seen.unreachable:
-        return "broker", f"The Kafka cluster does not answer: {seen.unreachable}"
-    if seen.archive:
-        return "archive", f"New verdicts cannot be kept: {seen.archive}"
+        return "broker", f"The Kafka cluster does not answer: {seen.unreachable}."
     if seen.group.members == 0:
         return "daemon", f"No process of group {group} runs: nothing is judged. Start `streamgauge run`."
+    if seen.archive:
+        return "archive", f"New verdicts cannot be kept: {seen.archive}."
     if seen.is_fed or config.output.scores != "all":
         return None
     if seen.is_read:

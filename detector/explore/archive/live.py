@@ -66,6 +66,7 @@ class Live:
         self._shown = LiveStore(store, time.time_ns())
         interval_ns = manifest.description.interval_ns
         self._health = Health(group, interval_ns, lambda: archiver.problem if archiver else "")
+        self.is_leaving = False
         self.pulse = Pulse(0, self._shown.description, self._shown.manifest.events, None)
         works = [self._health.run, self._watch, *([archiver.run] if archiver else [])]
         self._threads = [threading.Thread(target=one, args=(self._stop,), daemon=True) for one in works]
@@ -91,6 +92,10 @@ class Live:
     def dropped(self) -> str:
         """The newest day that was deleted because of age or size; "" if none."""
         return self._shown.manifest.dropped
+
+    def leave(self) -> None:
+        """Tell the pages that listen that there will be nothing more."""
+        self.is_leaving = True
 
     def close(self) -> None:
         """Stop the threads and release the files."""

@@ -59,6 +59,8 @@ class Events:
         try:
             await self._send(send, _start())
             await self._tell(live, gone, send)
+            if not gone.done():
+                await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
             pass  # it does not read
         finally:
@@ -68,9 +70,9 @@ class Events:
     async def _tell(
         self, live: Live, gone: asyncio.Future[None], send: Callable[[_Message], Awaitable[None]]
     ) -> None:
-        """Send the pulse whenever it differs, and after `beat_seconds`, until the page is gone."""
+        """Send the pulse whenever it differs, and after `beat_seconds`, until the page is gone or we are."""
         told, told_at = -1, 0.0
-        while not gone.done():
+        while not (gone.done() or live.is_leaving):
             pulse, now = live.pulse, time.monotonic()
             if pulse.number != told or now - told_at >= self._beat_seconds:
                 told, told_at = pulse.number, now

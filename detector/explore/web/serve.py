@@ -93,7 +93,21 @@ def server_of(shown: Opened, host: str, login: Login | None = None) -> uvicorn.S
         http="h11",
         ws="none",
     )
-    return uvicorn.Server(config)
+    return _Server(config, shown)
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams of events before it waits for open connections."""
+
+    def __init__(self, config: uvicorn.Config, shown: Opened) -> None:
+        super().__init__(config)
+        self._shown = shown
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to serve."""
+        if self._shown.live is not None:
+            self._shown.live.leave()
+        await super().shutdown(sockets)
 
 
 def serve(shown: Opened, listening: socket.socket, has_browser: bool, login: Login | None = None) -> None:

@@ -24,6 +24,7 @@ from detector.explore.store.layout import description_of
 from detector.explore.web.endpoints import NotFoundError
 from detector.explore.web.events import BusyError, Events
 from detector.explore.web.opened import Opened
+from streamgauge import main
 from tests.detector.explore.archive.written import GROUP, archive_in, batch, scores_message
 from tests.detector.explore.explored import record, served
 from tests.support.kafka_broker import free_ports
@@ -96,7 +97,8 @@ async def told(events: Events, send: Any, seconds: float) -> None:
 
 def opened() -> Opened:
     pulse = Pulse(1, description_of(record()), 0, None)
-    return Opened(None, None, None, None, SimpleNamespace(pulse=pulse))  # type: ignore[arg-type]  # only the pulse is read
+    live = SimpleNamespace(pulse=pulse, is_leaving=False)
+    return Opened(None, None, None, None, live)  # type: ignore[arg-type]  # only the pulse is read
 
 
 def test_a_page_that_does_not_read_is_dropped_and_one_too_many_is_refused() -> None:
@@ -140,7 +142,7 @@ CASES: list[tuple[dict[str, Any], str | None, str]] = [
     ({}, None, ""),
     ({"unreachable": "no route", "group": GroupFacts(0, 0), "is_fed": False}, "broker", "no route"),
     ({"archive": "disk full", "is_fed": False}, "archive", "disk full"),
-    ({"group": GroupFacts(0, 5), "is_fed": True}, "daemon", "No process of group streamgauge runs"),
+    ({"group": GroupFacts(0, 5), "archive": "no topic"}, "daemon", "No process of group streamgauge runs"),
     ({"is_fed": False}, "silent", "Readings arrive in topic readings"),
     ({"is_fed": False, "is_read": False}, "silent", "nobody sends readings"),
     ({"is_fed": False, "is_read": None, "group": GroupFacts(None, None)}, "silent", "stands still"),
@@ -158,3 +160,24 @@ def test_the_nearest_cause_of_silence_is_named(seen: dict[str, Any], kind: str |
 def test_silence_is_no_trouble_where_only_anomalies_are_published() -> None:
     values = {"model": {"path": "x"}, "kafka": {"topic": "t"}, "output": {"scores": "anomalous"}}
     assert diagnosis(Seen(**{**WELL, "is_fed": False}), Config.model_validate(values)) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--keep", "1h"], "--keep: 1h is not between 1d and 3660d"),
+        (["--keep", "soon"], "--keep: "),
+        (["--max-size", "5"], "'5' is no size: write one such as 500MB or 10GB"),
+        (["--store", "{models}"], "models: holds other files; name another place with --store"),
+    ],
+)
+def test_wrong_flags_are_named(
+    config: Path, flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [one.replace("{models}", str(config.parent / "models")) for one in flags]
+    try:
+        code = main(["explore", str(config), "--no-browser", "--port", "0", *given])
+    except SystemExit as ended:
+        code = int(str(ended.code))
+    assert code in (1, 2)
+    assert words in capsys.readouterr().err
