@@ -58,7 +58,7 @@ class Sources(Protocol):
         ...
 
     def opinions(self) -> Mapping[str, int]:
-        """Return opinion ("false-alarm", "real") -> incidents of which people said so."""
+        """Return opinion ("false-alarm", "real") -> incidents with that opinion."""
         ...
 
     def split_series(self) -> Split:

@@ -88,7 +88,7 @@ class ServiceFigures:
         return self.decisions.is_readable
 
     def opinions(self) -> Mapping[str, int]:
-        """Return opinion -> incidents of which people said so."""
+        """Return opinion -> incidents with that opinion."""
         return self.said.counts
 
     def split_series(self) -> Split:

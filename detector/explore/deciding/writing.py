@@ -15,8 +15,8 @@ class Writing:
     """Who decides, or why nobody can.
 
     who          the name that is kept, unless `user_header` has one
-    user_header  a header in which a proxy in front names the user; empty: none. Whoever reaches the port
-                 beside the proxy can forge it
+    user_header  a header in which a proxy in front names the user; empty: none. Everybody who reaches the
+                 port beside the proxy can forge it
     refused      why nothing is written; empty: decisions are taken
     """
 
