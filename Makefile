@@ -11,7 +11,7 @@ UV      := $(BIN)/uv
 # others as requirements; the two modules we use import only what the extra `dev` lists.
 VUS     := vus==0.0.6
 # Tiers of their own: slow, or in need of tools that not every machine has.
-FAST    := not package and not deployment and not dashboards and not operations and not silence and not kafka_changes and not trust and not browser
+FAST    := not package and not deployment and not dashboards and not operations and not silence and not kafka_changes and not trust and not browser and not docs
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 
 # Without its bytecode torch takes seconds longer to import, in every process that the tests start.
@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test deployment dashboards dashboards-json operations faults soak fuzz lint format
-.PHONY: browser silence trust operators kafka-changes bench quality pictures docs dist dist-check constraints clean
+.PHONY: browser silence trust operators kafka-changes bench quality pictures screenshots docs dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -89,11 +89,15 @@ quality: setup  ## detection quality on labelled series (DATA=dir): the tables o
 operators: setup  ## what an operator sees, on generated plants and labelled data: boards of docs/trust.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.operators --data $(DATA) --write $(OPERATORS_FLAGS)
 
-pictures: setup  ## the pictures of docs/context.md and docs/alarms.md, from generated data (1 minute)
+pictures: setup  ## the drawn pictures of the pages, from generated data (1 minute)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pictures $(PICTURES_FLAGS)
 
-docs: setup  ## the pages as a site into build/site; a broken link or anchor fails
+screenshots: setup  ## the pictures of the explorer's pages, from a generated backtest (1 minute)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pictures.pages $(PICTURES_FLAGS)
+
+docs: setup  ## the pages as a site into build/site; links, anchors and the tutorial tested
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m docs $(PYTEST_FLAGS)
 	@echo "open build/site/index.html"
 
 dist: setup  ## wheel and source archive into dist/

@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/context.md and docs/alarms.md: `make pictures`.
+"""Draw the pictures of docs/context.md, docs/alarms.md and docs/method.md: `make pictures`.
 
     python -m benchmarks.pictures [NAME ...] [--out DIR]
 
@@ -26,6 +26,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "counts": context.counts,
     "lasting-fault": lasting.lasting_fault,
     "acceptance": lasting.acceptance,
+    "method": lasting.method,
 }
 
 

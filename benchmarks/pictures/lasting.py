@@ -1,4 +1,4 @@
-"""Pictures of docs/alarms.md: a fault that lasts, and an acceptance."""
+"""Pictures of docs/alarms.md and docs/method.md: a fault that lasts, an acceptance, two kinds of evidence."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from benchmarks.pictures.drawing import (
     panels,
     shade,
     spans_of,
+    threshold_line,
 )
 from benchmarks.pictures.replays import SERIES, Story, Told, Values
 from benchmarks.plants.draws import Draws
@@ -34,6 +35,8 @@ _START, _END = 24 * _HOUR, 108 * _HOUR
 _ACCEPTED = 40 * _HOUR
 _DROP = 0.3
 _LASTING_SEED, _ACCEPTED_SEED = 6, 1
+_METHOD_HOURS, _LARGE, _SMALL = 48, (10, 11), (24, 36)
+_LARGE_RISE, _SMALL_DROP = 0.8, 0.12
 
 
 def _rows(seed: int, first: int, num: int) -> Values:
@@ -128,6 +131,30 @@ def acceptance() -> Figure:
     )
     evidence.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
     evidence.set_xticks(np.arange(0, hours[-1] + 1, 12))
+    legend(evidence)
+    return figure
+
+
+def method() -> Figure:
+    """Draw a large fault that the score finds at once, and a small one that adds up."""
+    lasting, artifact = _story(_LASTING_SEED)
+    stream = _rows(_LASTING_SEED, _HISTORY, _METHOD_HOURS * _HOUR)
+    stream[_LARGE[0] * _HOUR : _LARGE[1] * _HOUR, 0] += _LARGE_RISE
+    stream[_SMALL[0] * _HOUR : _SMALL[1] * _HOUR, 0] -= _SMALL_DROP
+    story = Story(lasting.channels, lasting.seconds, lasting.history, stream)
+    told = story.told_by(artifact)
+    hours = _hours(story, told)
+    spans = spans_of(told.incidents, int(story.times_ns[0]), _HOUR_NS, hours[-1])
+    figure, (values, evidence) = panels("A large fault of an hour, and a small one of half a day", (1.6, 1.7))
+    _pressure(values, story, told, hours)
+    shade((values, evidence), spans)
+    legend(values)
+    evidence.plot(hours, told.cumulative, color=EVIDENCE, linewidth=1, label="cumulative evidence")
+    evidence.plot(hours, told.score, color=VALUE, linewidth=0.8, label="score")
+    threshold_line(evidence)
+    evidence.set(yscale="log", ylabel="1 is the threshold", ylim=(0.03, None), xlabel="hours")
+    evidence.set(xlim=(0, hours[-1]))
+    evidence.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
     legend(evidence)
     return figure
 
