@@ -20,6 +20,7 @@ from detector.artifact.season import Calendar
 from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.context.drift import DriftEvidence
+from detector.scoring.context.jobs import JobEvidence
 from detector.scoring.context.modes import ModeRules, RowModes
 from detector.scoring.context.season import SeasonEvidence
 from detector.scoring.context.spoken import ScaledRows, Spoken
@@ -98,7 +99,7 @@ class Evidences:
         calendar = self._season.calendar
         calendar = Calendar(calendar.zone, calendar.days | dict(days))
         for part in (*self._context, self._usual):
-            if isinstance(part, SeasonEvidence | DriftEvidence | UsualErrors):
+            if isinstance(part, SeasonEvidence | DriftEvidence | JobEvidence | UsualErrors):
                 part.use_calendar(calendar)
 
     def factor(self, start_ns: NDArray[np.int64]) -> NDArray[np.float64] | None:
@@ -187,6 +188,8 @@ def context_of(spec: Spec, scales: SeriesScales) -> tuple[ContextEvidence, ...]:
     if spec.season is not None and spec.season.sums is not None:
         limit = limit_of(spec.threshold.limit, budget_shares(spec).sums)
         found.append(SeasonEvidence(spec.season, limit))
+    if spec.season is not None and spec.season.jobs:
+        found.append(JobEvidence(spec.season, spec))
     if spec.drift is not None:
         found.append(DriftEvidence(spec.drift, spec, scales))
     return tuple(found)
