@@ -194,8 +194,13 @@ def check_season(season: Mapping[str, Any], num_channels: int) -> None:
         raise ValueError("season.usual_error needs one factor for each slot of the week")
     if not all(1 <= factor <= 1e9 for factor in usual["factors"]):
         raise ValueError("season.usual_error.factors must be at least 1")
-    for one in season["jobs"]:
-        in_day = 0 <= one["weekday"] <= SUNDAY and 1 <= one["slot"] < DAY_SECONDS // length - 2
+    _check_jobs(season["jobs"], DAY_SECONDS // length, num_channels)
+
+
+def _check_jobs(jobs: Iterable[Mapping[str, Any]], slots: int, num_channels: int) -> None:
+    """Refuse a job that lies outside of a day or the channels, or whose limit is no positive number."""
+    for one in jobs:
+        in_day = 0 <= one["weekday"] <= SUNDAY and 1 <= one["slot"] < slots - 2
         if not (in_day and 0 <= one["channel"] < num_channels and 0 < one["limit"] < math.inf):
             raise ValueError(f"season.jobs has one that lies outside of a day or the channels: {one!r:.120}")
 

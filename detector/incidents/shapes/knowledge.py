@@ -66,7 +66,7 @@ class Knowledge:
         return found
 
     def absent_job(self, series: str, start_ns: int, channel: int) -> str:
-        """Return when a job should have come that is told as absent from this time on; empty: there is none.
+        """Return when a job should have come whose absence is evidence from this time on; else empty.
 
         Args:
             series: the series.

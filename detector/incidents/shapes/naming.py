@@ -64,7 +64,7 @@ def explanation_of(incident: Incident, rows: Stretch, knowledge: Knowledge) -> E
 
 
 def _absent_job(incident: Incident, channel: int, knowledge: Knowledge) -> str:
-    """Return when a job should have come, of an incident that begins where its absence is told; else empty.
+    """Return when a job should have come, of an incident that begins with its absence; else empty.
 
     One channel has all the blame, and no other evidence speaks before.
     """

@@ -1,8 +1,8 @@
-"""Short events that recur at a fixed time, such as a job of ten minutes on Wednesdays: one that does not come.
+"""Short events that recur at a fixed time, such as a job of ten minutes: evidence that one did not come.
 
 A job is looked for in three slots: its own, the one before and the one after, as it may come early or late.
 The range of its channel there, from the lowest to the highest value, shows whether it came. Where the range
-stays below its limit, the rows of the next slot say so. It needs nearly all rows of the three slots.
+stays below its limit, the rows of the next slot are evidence. It needs nearly all rows of the three slots.
 
 Letters: n rows, g groups of rows (of one series and job), J jobs.
 """
@@ -23,10 +23,10 @@ from detector.scoring.kinds import Kind
 
 _LEAST_SHARE = 0.9
 _ABSENT = 1.1
-"""The evidence of a job that did not come: above the threshold, and no more the longer it is told."""
+"""The evidence of a job that did not come: above the threshold, and the same in each row."""
 _SLOTS = 3
 TELLS = 2
-"""The place of the slot that tells, counted from that of the job."""
+"""The place of the slot whose rows are evidence, counted from that of the job."""
 _NONE, _NO_KEY = -1, -1
 
 
@@ -64,7 +64,7 @@ class JobEvidence:
         self._clock = WeekClock(calendar, self._season.slot_seconds)
 
     def add(self, rows: ScaledRows) -> Spoken:
-        """Look at the next final rows, and return in which of them a job is told that did not come."""
+        """Look at the next final rows, and return which of them are evidence that a job did not come."""
         num = len(rows.slot)
         blame = np.full((num, self._num_channels), np.nan)
         absent = np.zeros(num, np.bool_)
@@ -118,7 +118,7 @@ class JobEvidence:
         day: NDArray[np.int64],
         at: NDArray[np.int64],
     ) -> NDArray[np.bool_]:
-        """Return which rows near a job tell that it did not come, bool [len(near)].
+        """Return which rows near a job are evidence that it did not come, bool [len(near)].
 
         Args:
             rows: All rows.
