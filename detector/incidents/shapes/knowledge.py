@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
-from detector.scoring.context.jobs import TELLS
 from detector.scoring.context.profile import Profiles, WeekClock
+from detector.scoring.recurring.jobs import TELLS
 
 _DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 

@@ -20,7 +20,6 @@ from detector.artifact.season import Calendar
 from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.context.drift import DriftEvidence
-from detector.scoring.context.jobs import JobEvidence
 from detector.scoring.context.modes import ModeRules, RowModes
 from detector.scoring.context.season import SeasonEvidence
 from detector.scoring.context.spoken import ScaledRows, Spoken
@@ -28,6 +27,7 @@ from detector.scoring.context.usual_error import UsualErrors
 from detector.scoring.kinds import SWITCHES, Kind
 from detector.scoring.lasting.evidence import LastingEvidence, RowEvidence
 from detector.scoring.overlap import RowOutput
+from detector.scoring.recurring.jobs import JobEvidence
 from detector.scoring.series_scales import SeriesScales
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from detector.artifact.season import Calendar, Job, Season
 from detector.artifact.spec import Spec
-from detector.scoring.context.jobs import JobEvidence
 from detector.scoring.context.spoken import ScaledRows, Spoken
+from detector.scoring.recurring.jobs import JobEvidence
 from tests.support.artifacts import make_artifact
 
 MINUTE, DAY = 60 * 10**9, 1440
