@@ -33,6 +33,8 @@ def clock_section(spec: Spec) -> str:
             lines += ["", f"Wander too much from their profile to be compared with it: {', '.join(out)}."]
     if season is not None and season.usual_error.slots:
         lines += ["", _usual(season)]
+    if season is not None and season.jobs:
+        lines += ["", _jobs(spec, season)]
     return "\n".join([*lines, "", ""])
 
 
@@ -61,3 +63,16 @@ def _usual(season: Season) -> str:
         f"The threshold is higher where errors recur: {'; '.join(shown[:_MOST_TIMES])}{more}. "
         f"No factor is above {MOST_FACTOR:g}."
     )
+
+
+def _jobs(spec: Spec, season: Season) -> str:
+    """Return which short events must come, by time of day."""
+    times = dict[str, list[str]]()
+    for one in season.jobs:
+        at = one.slot * season.slot_seconds
+        name = spec.channel_names[one.channel]
+        event = f"{name} of {one.series} about {at // 3600:02d}:{at % 3600 // 60:02d}"
+        times.setdefault(event, []).append(_DAYS[one.weekday])
+    shown = [f"{event} ({', '.join(days) if len(days) < 7 else 'daily'})" for event, days in times.items()]
+    more = f" and {len(shown) - _MOST_TIMES} more" if len(shown) > _MOST_TIMES else ""
+    return f"Short events that must come: {'; '.join(shown[:_MOST_TIMES])}{more}."

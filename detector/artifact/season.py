@@ -75,6 +75,26 @@ class UsualError:
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """Hold a short event that recurs at a fixed time of the week, such as a job of ten minutes.
+
+    It is looked for in its slot and in the ones before and after it. They lie within one day.
+
+    series   whose event it is
+    weekday  0 (Monday) to 6
+    slot     of the day
+    channel  number of the channel that shows it
+    limit    a smaller range of the channel in these slots, in units of the model, says that it did not come
+    """
+
+    series: str
+    weekday: int
+    slot: int
+    channel: int
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
 class Season:
     """Hold the seasons of all channels.
 
@@ -94,6 +114,7 @@ class Season:
     baselines: dict[str, tuple[float, ...]] = field(default_factory=dict)
     sums: SumLimits | None = None
     usual_error: UsualError = UsualError()
+    jobs: tuple[Job, ...] = ()
 
     def __repr__(self) -> str:
         found = sum(1 for one in self.profiles if one.level)
@@ -133,6 +154,7 @@ def season_from(raw: Mapping[str, Any] | None) -> Season | None:
         baselines={series: tuple(values) for series, values in dict(raw["baselines"]).items()},
         sums=None if raw["sums"] is None else sum_limits_from(raw["sums"]),
         usual_error=UsualError(*(tuple(raw["usual_error"][name]) for name in ("slots", "factors"))),
+        jobs=tuple(Job(**one) for one in raw.get("jobs", ())),
     )
 
 
@@ -172,6 +194,15 @@ def check_season(season: Mapping[str, Any], num_channels: int) -> None:
         raise ValueError("season.usual_error needs one factor for each slot of the week")
     if not all(1 <= factor <= 1e9 for factor in usual["factors"]):
         raise ValueError("season.usual_error.factors must be at least 1")
+    _check_jobs(season["jobs"], DAY_SECONDS // length, num_channels)
+
+
+def _check_jobs(jobs: Iterable[Mapping[str, Any]], slots: int, num_channels: int) -> None:
+    """Refuse a job that lies outside of a day or the channels, or whose limit is no positive number."""
+    for one in jobs:
+        in_day = 0 <= one["weekday"] <= SUNDAY and 1 <= one["slot"] < slots - 2
+        if not (in_day and 0 <= one["channel"] < num_channels and 0 < one["limit"] < math.inf):
+            raise ValueError(f"season.jobs has one that lies outside of a day or the channels: {one!r:.120}")
 
 
 def check_calendar(zone: str, days: Mapping[str, int]) -> None:

@@ -28,7 +28,7 @@ from detector.rows.grid import OpenReadings
 from detector.rows.series_arrays import SeriesArray
 from detector.scoring.window_scorer import slow_rows_of
 
-FORMAT = 7
+FORMAT = 8
 
 
 class Origin(msgspec.Struct, array_like=True, frozen=True):
@@ -213,6 +213,7 @@ def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
         "season": spec.season is not None and spec.season.sums is not None,
         "drift": spec.drift is not None,
         "constants": any(channel.law == "constant" for channel in spec.channels),
+        "jobs": spec.season is not None and len(spec.season.jobs) > 0,
     }
     parts |= {name: True for name, is_present in present.items() if is_present}
     return _digest(orjson.dumps(parts))
@@ -223,9 +224,15 @@ def _model_of(artifact: Artifact) -> bytes:
 
     Versions that differ only in the notes on their training share it.
     """
-    description = asdict(artifact.spec) | {"training": {}}
+    description = asdict(artifact.spec) | {"training": {}, "season": _season_of(artifact.spec) or None}
     weights = [tensor.cpu().numpy().tobytes() for tensor in artifact.module.state_dict().values()]
     return _digest(orjson.dumps(description, option=orjson.OPT_SORT_KEYS), *weights)
+
+
+def _season_of(spec: Spec) -> dict[str, object]:
+    """Return the season as plain values. One without jobs is as it was before there were any."""
+    season = {} if spec.season is None else asdict(spec.season)
+    return {name: values for name, values in season.items() if name != "jobs" or values}
 
 
 def _reference_of(spec: Spec) -> bytes:
@@ -235,7 +242,9 @@ def _reference_of(spec: Spec) -> bytes:
     if spec.reference is not None:
         frozen.append(asdict(spec.reference) | calibrated)
     if spec.season is not None and spec.season.sums is not None:
-        frozen.append(asdict(spec.season) | {"sums": (), "usual_error": ()})
+        frozen.append(_season_of(spec) | {"sums": (), "usual_error": ()})
+    elif spec.season is not None and spec.season.jobs:
+        frozen.append({"jobs": [asdict(one) for one in spec.season.jobs]})
     if spec.drift is not None:
         frozen.append(asdict(spec.drift) | {"limits": ()})
     return _digest(*(orjson.dumps(one, option=orjson.OPT_SORT_KEYS) for one in frozen)) if frozen else b""

@@ -297,7 +297,8 @@ class RowScorer:
         for said in spoken.spoken:
             spoke = np.flatnonzero((kind == said.kind) & (state == State.ANOMALOUS))
             if said.blame is not None and len(spoke):
-                blame[spoke] = said.blame[spoke]
+                told = ~np.isnan(said.blame[spoke]).all(axis=1)
+                blame[spoke[told]] = said.blame[spoke[told]]
             if said.expected is not None and len(spoke):
                 unknown = np.isnan(said.expected[spoke])
                 expected = expected.copy()

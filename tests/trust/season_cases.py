@@ -11,6 +11,7 @@ import numpy as np
 
 from detector.artifact.spec import Artifact
 from detector.incidents.incident import Incident
+from detector.incidents.shapes.sentence import sentence
 from tests.trust.cases import Check, case, most_allowed
 from tests.trust.seasonal import Plant, incidents_of, model_of_plant
 
@@ -80,6 +81,33 @@ def a_weekly_job(seed: int) -> list[Check]:
         Check("no incident at the job", not at_job, f"{len(at_job)} of 3 jobs"),
         Check("within the budget", len(found) <= most_allowed(3.0), f"{len(found)} in 3 weeks"),
     ]
+
+
+@case("a backup that did not run is a calm night, and nobody is told")
+def a_job_that_does_not_come(seed: int) -> list[Check]:
+    """A daily job of ten minutes does not come: an incident says so. One that comes early or late is none."""
+    zone = ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC")[seed % 4]
+    plant = Plant(seed, zone=zone, sampling=(60, 120, 180, 300)[seed % 4], days=28, jobs=True)
+    live, artifact = plant.live(14), model_of_plant(plant)
+    missed = plant.without_job(live, 9)
+    healthy, faulty = incidents_of(plant, artifact, {"a": live, "b": missed})
+    told = [[one for one in found if _is_absent(one)] for found in (healthy, faulty)]
+    jobs = [] if artifact.spec.season is None else artifact.spec.season.jobs
+    at = [(plant.row_of(one.opened_ns) * plant.sampling / 3600, _words(one)) for one in told[1]]
+    seen = f"{len(told[0])} healthy, {at}; {len(healthy)} and {len(faulty)} in all; jobs {jobs[:1]}"
+    return [
+        Check("no job is missed where all come", not told[0], seen),
+        Check("the absence is told once", len(told[1]) == 1 and "did not come" in _words(told[1][0]), seen),
+        Check("within the budget", len(healthy) <= most_allowed(2.0), seen),
+    ]
+
+
+def _is_absent(incident: Incident) -> bool:
+    return incident.explanation is not None and incident.explanation.shape == "absent job"
+
+
+def _words(incident: Incident) -> str:
+    return sentence(incident, incident.opened_ns)
 
 
 @cache

@@ -39,6 +39,7 @@ class Plant:
     noise     size of the noise, of the daily swing
     weekend   whether Saturdays and Sundays have half of the swing
     job       whether a job of ten minutes runs on Wednesdays at 03:00
+    jobs      whether a job of ten minutes or so runs daily at 02:00, some minutes early or late, of any size
     shifts    whether the shift changes at 06:00 and 22:00, some minutes early or late
     """
 
@@ -49,6 +50,7 @@ class Plant:
     noise: float = 0.06
     weekend: bool = True
     job: bool = False
+    jobs: bool = False
     shifts: bool = False
 
     @property
@@ -76,9 +78,21 @@ class Plant:
         values = np.stack([20 + 5 * wave, 60 - 9 * wave], axis=1) + (noise + own) * self.noise * [5, 9]
         if self.job:
             values[self.is_job(seconds * 10**9)] += [4.0, -7.0]
+        if self.jobs:
+            values += self._daily_jobs(seconds, rng)
         if self.shifts:
             values += self._changes(seconds, rng)
         return np.asarray(values, np.float64)
+
+    def _daily_jobs(self, seconds: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return a job at 02:00 of each day, float64 [n, 2]."""
+        hour, _ = self._clock(seconds)
+        found = np.zeros((len(seconds), 2))
+        first = np.flatnonzero(np.diff(hour >= 2.0, prepend=True) & (hour >= 2.0))
+        for start in seconds[first] + 120.0 * np.clip(rng.normal(size=len(first)), -2.0, 2.0):
+            inside = (seconds >= start) & (seconds < start + rng.uniform(480, 900))
+            found[inside] += rng.uniform(0.8, 1.4) * np.array([4.0, -7.0])
+        return found
 
     def _changes(self, seconds: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
         """Return a quarter of an hour of disorder at each change, each of its own size, float64 [n, 2]."""
@@ -106,6 +120,23 @@ class Plant:
         return np.asarray(
             (weekday == _JOB_DAY) & (hour >= _JOB_HOUR) & (hour < _JOB_HOUR + _JOB_SECONDS / 3600)
         )
+
+    def without_job(self, values: NDArray[np.float64], day: int) -> NDArray[np.float64]:
+        """Return live rows in which the daily job of a local day does not run: a line is in its place.
+
+        Args:
+            values: Live rows, float64 [n, 2].
+            day: Which 02:00 of the live rows it is, from 0 on.
+        """
+        hour, _ = self._clock(self.seconds(self.days, len(values) * self.sampling / _DAY))
+        first = np.flatnonzero(np.diff(hour >= 2.0, prepend=True) & (hour >= 2.0))[day]
+        begin, end = first - 600 // self.sampling, first + 1_800 // self.sampling
+        left = values.copy()
+        for channel in range(2):
+            steps = np.random.default_rng(self.seed).normal(size=end - begin) * 0.3 * self.noise
+            line = np.interp(np.arange(begin, end), [begin - 1, end], values[[begin - 1, end], channel])
+            left[begin:end, channel] = line + steps * (5, 9)[channel]
+        return left
 
     def row_of(self, time_ns: int) -> int:
         """Return the live row at a time."""

@@ -25,7 +25,7 @@ from trainer.fitting.newest_rows import NewestRows
 from trainer.fitting.reference import allowances
 
 _SLOT_SECONDS = 900
-_MOST_ALLOWANCE = 2.0
+_MOST_ALLOWANCE = 4.0
 _LEAST_SUM = 8.0
 _KEPT_ROWS = 200_000
 _LEAST_PROOF, _MOST_PROOF = 24, 1_024

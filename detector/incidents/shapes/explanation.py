@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 Shape = Literal[
     "spike", "level shift", "drift", "stuck", "noise", "changed period", "lost correlation",
-    "wrong hour", "missing", "late start", "unclear",
+    "wrong hour", "missing", "late start", "absent job", "unclear",
 ]  # fmt: skip
 SHAPES: tuple[Shape, ...] = get_args(Shape)
 
@@ -25,6 +25,7 @@ class Explanation:
     also      up to two other channels that depart too
     usual     up to two related channels that are as expected
     hours     of "wrong hour": by how many hours the channel is late (above 0) or early; 0 if unknown
+    job       of "absent job": when it should have come, as in "Wednesdays 03:00"
     """
 
     shape: Shape
@@ -36,3 +37,4 @@ class Explanation:
     also: tuple[str, ...] = ()
     usual: tuple[str, ...] = ()
     hours: float = 0.0
+    job: str = ""

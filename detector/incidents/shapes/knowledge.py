@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
 from detector.scoring.context.profile import Profiles, WeekClock
+from detector.scoring.recurring.jobs import TELLS
+
+_DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 
 
 class Knowledge:
@@ -61,6 +64,26 @@ class Knowledge:
             return None
         found: NDArray[np.float64] = center[channel] + level[:, channel] * scale[channel]
         return found
+
+    def absent_job(self, series: str, start_ns: int, channel: int) -> str:
+        """Return when a job should have come whose absence is evidence from this time on; else empty.
+
+        Args:
+            series: the series.
+            start_ns: the first row of an incident.
+            channel: the channel that is to blame.
+        """
+        season = None if self._spec is None else self._spec.season
+        if season is None or not season.jobs:
+            return ""
+        clock = WeekClock(season.calendar, season.slot_seconds)
+        day, slot = clock.slots(np.array([start_ns]))
+        key = (series, int(clock.weekdays(day)[0]), int(slot[0]) - TELLS, channel)
+        for one in season.jobs:
+            if (one.series, one.weekday, one.slot, one.channel) == key:
+                at = one.slot * season.slot_seconds
+                return f"{_DAYS[one.weekday]} {at // 3600:02d}:{at % 3600 // 60:02d}"
+        return ""
 
     @cached_property
     def _season(self) -> tuple[WeekClock, Profiles] | None:

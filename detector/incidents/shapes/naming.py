@@ -49,6 +49,9 @@ def explanation_of(incident: Incident, rows: Stretch, knowledge: Knowledge) -> E
     rose = 0 if seen is None else seen.rose
     if given is not None:
         return replace(found, shape=given, sure=1.0)
+    job = _absent_job(incident, channel, knowledge)
+    if job:
+        return replace(found, shape="absent job", sure=1.0, job=job)
     late = hours_late(incident, rows, channel, knowledge)
     if late is not None:
         return replace(found, shape="wrong hour", sure=late[1], hours=late[0])
@@ -58,6 +61,17 @@ def explanation_of(incident: Incident, rows: Stretch, knowledge: Knowledge) -> E
         return found
     shape, sure = _named(incident, seen)
     return replace(found, shape=shape, sure=round(sure, 3), rose=rose)
+
+
+def _absent_job(incident: Incident, channel: int, knowledge: Knowledge) -> str:
+    """Return when a job should have come, of an incident that begins with its absence; else empty.
+
+    One channel has all the blame, and no other evidence speaks before.
+    """
+    alone = len(incident.channels) == 1 and incident.channels[0].contribution > 0.999
+    if incident.reason != "season" or not alone:
+        return ""
+    return knowledge.absent_job(incident.series, incident.start_ns, channel)
 
 
 def _named(incident: Incident, seen: Figures) -> tuple[Shape, float]:

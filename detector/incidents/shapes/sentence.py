@@ -92,6 +92,8 @@ def _what(incident: Incident, at_ns: int, wording: Wording) -> str:
         return f"the change from mode {incident.passage.left} {verb} {lasted}, usual up to {usual}"
     if not incident.channels:
         return "behaves unlike its history"
+    if incident.explanation is not None and incident.explanation.job:
+        return f"the job of {incident.explanation.job} did not come in {incident.channels[0].name}"
     return _values(incident, incident.channels[0], wording)
 
 
@@ -127,7 +129,11 @@ def _range(explanation: Explanation | None, top: ChannelEvidence) -> tuple[float
 def _shape(incident: Incident) -> str:
     """Return how the departure came and which shape it has; empty where that says nothing new."""
     found = incident.explanation
-    if found is None or found.shape in ("missing", "late start") or incident.reason == "flatline":
+    if (
+        found is None
+        or found.shape in ("missing", "late start", "absent job")
+        or incident.reason == "flatline"
+    ):
         return "late start" if found is not None and found.shape == "late start" else ""
     rose = f"{_side(incident)} within {_rows(found.rose)}"
     if found.shape == "wrong hour":

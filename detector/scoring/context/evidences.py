@@ -27,6 +27,7 @@ from detector.scoring.context.usual_error import UsualErrors
 from detector.scoring.kinds import SWITCHES, Kind
 from detector.scoring.lasting.evidence import LastingEvidence, RowEvidence
 from detector.scoring.overlap import RowOutput
+from detector.scoring.recurring.jobs import JobEvidence
 from detector.scoring.series_scales import SeriesScales
 
 
@@ -98,7 +99,7 @@ class Evidences:
         calendar = self._season.calendar
         calendar = Calendar(calendar.zone, calendar.days | dict(days))
         for part in (*self._context, self._usual):
-            if isinstance(part, SeasonEvidence | DriftEvidence | UsualErrors):
+            if isinstance(part, SeasonEvidence | DriftEvidence | JobEvidence | UsualErrors):
                 part.use_calendar(calendar)
 
     def factor(self, start_ns: NDArray[np.int64]) -> NDArray[np.float64] | None:
@@ -187,6 +188,8 @@ def context_of(spec: Spec, scales: SeriesScales) -> tuple[ContextEvidence, ...]:
     if spec.season is not None and spec.season.sums is not None:
         limit = limit_of(spec.threshold.limit, budget_shares(spec).sums)
         found.append(SeasonEvidence(spec.season, limit))
+    if spec.season is not None and spec.season.jobs:
+        found.append(JobEvidence(spec.season, spec))
     if spec.drift is not None:
         found.append(DriftEvidence(spec.drift, spec, scales))
     return tuple(found)

@@ -39,7 +39,7 @@ class Spoken:
     kind        whose evidence it is
     cumulative  float64 [n], 1 is the threshold; NaN where unknown
     paged       bool [n], it counts for incidents
-    blame       float64 [n, C], how much each channel is to blame; None: the windows and the reference say it
+    blame       float64 [n, C], how much each channel is to blame; None, and rows of NaN: others say it
     expected    float64 [n, C], what each channel should be, in the units of the model, NaN where this kind
                 of evidence does not know it; None: it never does
     needs_score  it says nothing of a row without a score

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from connectors.records import Readings
-from detector.artifact.season import Calendar, Profile, Season, UsualError
+from detector.artifact.season import Calendar, Job, Profile, Season, UsualError
 from detector.artifact.spec import Artifact
 from detector.artifact.sum_limits import SumLimits
 from detector.engine.engine import Engine, EngineOptions
@@ -20,6 +20,8 @@ from tests.support.artifacts import make_artifact
 
 ROWS, FIRST, LAST = 400, 200, 300
 MONDAY_NS = 1_767_571_200 * 10**9
+JOBS = tuple(Job("a", weekday, slot, 1, 1e3) for weekday in range(7) for slot in (3, 9, 15))
+"""So wide a limit that no job ever comes."""
 
 
 def artifact() -> Artifact:
@@ -37,6 +39,7 @@ def artifact() -> Artifact:
         {"a": empty},
         sums,
         UsualError((9,), (2.0,)),
+        JOBS,
     )
     assert np.isfinite(center).all()
     return replace(made, spec=replace(made.spec, season=season))
@@ -77,9 +80,23 @@ def test_a_level_at_the_wrong_hour_is_evidence_of_the_season() -> None:
     row = (time_ns - time_ns[0]) // made.spec.interval_ns
     fault = (row >= FIRST + 12) & (row < LAST)
     assert (cumulative[fault] > 1).all()
-    assert not (cumulative[row < FIRST] >= 1).any()
     assert paged[fault].all()
-    assert set(kind[row < FIRST].tolist()) == {Kind.WINDOW}
+    assert not (cumulative[row < FIRST] > 1.1).any()
+    assert (kind[(row < FIRST) & ~paged] == Kind.WINDOW).all()
+
+
+def test_jobs_that_do_not_come_are_evidence_of_the_season_once_a_slot() -> None:
+    made = artifact()
+    [time_ns, _, _, kind, paged, _, blame] = columns(verdicts(Engine(made), readings(made), 50))
+    hour = (time_ns // 10**9 // 3600 + 1) % 24
+    before = (time_ns - time_ns[0]) // made.spec.interval_ns < FIRST
+    told = np.isin(hour, (5, 11, 17)) & before & (time_ns - time_ns[0] > 6 * 3600 * 10**9)
+    assert told.any()
+    assert paged[told].all()
+    assert (kind[told] == Kind.SEASON).all()
+    assert (blame[told][:, 1] == 1.0).all()
+    others = before & ~np.isin(hour, (5, 11, 17))
+    assert not (paged & (kind == Kind.SEASON))[others].any()
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
@@ -117,7 +134,9 @@ def test_a_switch_and_a_muted_day_silence_the_season() -> None:
     rows = readings(made)
     for rules in (
         IncidentRules(without=("season",)),
-        IncidentRules(special_days=(("2026-01-05", -1), ("2026-01-06", -1), ("2026-01-04", -1))),
+        IncidentRules(
+            special_days=(("2026-01-05", -1), ("2026-01-06", -1), ("2026-01-04", -1), ("2026-01-07", -1))
+        ),
     ):
         engine = Engine(made, EngineOptions(rules=rules))
         [_, _, cumulative, kind, *_] = columns(verdicts(engine, rows, 50))
