@@ -47,19 +47,29 @@ _BROKERS = {"cluster", "secure_kafka", "kafka_broker", "kafka_bootstrap"}
 """Fixtures that start a Kafka."""
 
 
-_LONG_FILES = {
+_LONG_FILES = (
     "test_faults.py",
+    "test_members.py",
+    "test_stream_equals_backtest.py",
+    "test_trust.py",
+    "test_examples.py",
+    "test_reload_kafka.py",
+    "test_source.py",
     "test_train_command.py",
+    "test_operators.py",
     "test_evaluate.py",
     "test_denoise.py",
+    "test_gradient.py",
     "test_silence.py",
-}
-"""Files of more than half a minute. They begin first, so that no worker is alone with one at the end."""
+)
+"""Files of more than half a minute, the longest first. They begin first: no worker is alone with one at the
+end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever needs a Kafka is marked so; long files come first."""
-    items.sort(key=lambda item: item.path.name not in _LONG_FILES)
+    rank = {name: number for number, name in enumerate(_LONG_FILES)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
     for item in items:
         if _BROKERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)

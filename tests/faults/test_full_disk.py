@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from streamgauge import main
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,21 +26,28 @@ def history(path: Path, seed: int) -> Path:
     return path
 
 
-def train(data: Path, registry: Path, most_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
-    def limit() -> None:
-        if most_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry with a first model."""
+    directory = tmp_path_factory.mktemp("disk")
+    assert main(command(history(directory / "first.parquet", 0), directory / "models" / "pump")) == 0
+    return directory / "models" / "pump"
 
-    command = [sys.executable, "-m", "streamgauge", "train", str(data), "--out", str(registry)]
+
+def command(data: Path, registry: Path) -> list[str]:
+    return ["train", str(data), "--out", str(registry), "--model", "linear", "--window", "16"]
+
+
+def train_limited(data: Path, registry: Path, most_bytes: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*command, "--model", "linear", "--window", "16"],
+        [sys.executable, "-m", "streamgauge", *command(data, registry)],
         cwd=ROOT,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
-        preexec_fn=limit,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
     )
 
 
@@ -48,13 +57,11 @@ def contents(registry: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("most_bytes", [1_000, 9_000])  # no room for the scratch file; none for the weights
 def test_a_full_disk_is_an_error_with_the_path_and_the_old_model_stays(
-    tmp_path: Path, most_bytes: int
+    registry: Path, tmp_path: Path, most_bytes: int
 ) -> None:
-    registry = tmp_path / "models" / "pump"
-    first = train(history(tmp_path / "first.parquet", 0), registry)
-    assert first.returncode == 0, first.stderr
     before = contents(registry)
-    second = train(history(tmp_path / "second.parquet", 1), registry, most_bytes)
+    assert before
+    second = train_limited(history(tmp_path / "second.parquet", 1), registry, most_bytes)
     assert second.returncode in (1, 2)
     assert "streamgauge: error: " in second.stderr
     assert "File too large" in second.stderr
