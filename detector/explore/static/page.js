@@ -3,7 +3,7 @@ import { time, span, count } from "./words.js";
 
 export const view = () => new URLSearchParams(location.search);
 
-export function change(values, replace = false) {
+export function change(values, replace = false, quietly = false) {
   const next = view();
   for (const [name, value] of Object.entries(values)) {
     next.delete(name);
@@ -12,7 +12,7 @@ export function change(values, replace = false) {
   }
   const target = `${location.pathname}${next.size ? `?${next}` : ""}`;
   history[replace ? "replaceState" : "pushState"](null, "", target);
-  dispatchEvent(new Event("view"));
+  if (!quietly) dispatchEvent(new Event("view"));
 }
 
 export function onView(show) {
@@ -29,7 +29,16 @@ export async function ask(path, parameters = {}) {
       if (one !== null && one !== undefined && one !== "") query.append(name, one);
     }
   }
-  const answer = await fetch(`/api/v1/${path}?${query}`, { headers: { Accept: "application/json" } });
+  return answerOf(await fetch(`/api/v1/${path}?${query}`, { headers: { Accept: "application/json" } }));
+}
+
+// Sends what changes something: a body is JSON.
+export async function send(method, path, body = null) {
+  const more = body === null ? { keepalive: true } : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  return answerOf(await fetch(`/api/v1/${path}`, { method, ...more }));
+}
+
+async function answerOf(answer) {
   const body = await answer.json();
   if (!answer.ok) throw new Error(body.error.message);
   return body;

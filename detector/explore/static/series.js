@@ -1,5 +1,6 @@
 import { ask, change, element, incidentList, load, onView, rangeBar, rangeOf, source, view } from "./page.js";
 import { describe, showCharts } from "./charts.js";
+import { whatIf } from "./whatif.js";
 import { count, number } from "./words.js";
 
 const by = (id) => document.getElementById(id);
@@ -37,5 +38,6 @@ onView(() => load(async () => {
     showCharts(by("charts"), found, go);
     channels(found);
     incidentList(by("incidents"), found.incidents, found.incidents.length, false);
+    whatIf(by("whatif"), about, name);
   };
 }));

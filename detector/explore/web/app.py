@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -18,11 +19,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from detector.explore.store.layout import ExploreError
-from detector.explore.web.endpoints import ENDPOINTS, PREFIX, Endpoint, NotFoundError, Opened
+from detector.errors import DetectorError
+from detector.explore.web.all_endpoints import ALL
+from detector.explore.web.endpoints import PREFIX, ConflictError, Endpoint, NotFoundError, Opened
 from detector.explore.web.openapi import document
 from detector.explore.web.pages import PAGES, STATIC, Page
 from detector.explore.web.parameters import ParameterError, read_all
+from detector.explore.web.writing import MOST_BYTES, read_json, refusal
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -68,7 +71,7 @@ def app_of(opened: Opened, hosts: Sequence[str]) -> Starlette:
         hosts: names by which requests may address this server; others are refused, so that no foreign page
             can read the answers by a name of its own (DNS rebinding). "*" allows all.
     """
-    api = [Route(f"{PREFIX}{one.path}", _handler(opened, one), methods=["GET"]) for one in ENDPOINTS]
+    api = [Route(f"{PREFIX}{one.path}", _handler(opened, one), methods=[one.method]) for one in ALL]
     return Starlette(
         routes=[
             *api,
@@ -84,20 +87,48 @@ def app_of(opened: Opened, hosts: Sequence[str]) -> Starlette:
         exception_handlers={
             ParameterError: _wrong_parameter,
             NotFoundError: _not_found,
-            ExploreError: _failed,
+            ConflictError: _conflict,
+            DetectorError: _failed,
             HTTPException: _http_error,
         },
     )
 
 
-def _handler(opened: Opened, endpoint: Endpoint) -> Callable[[Request], Response]:
+def _handler(opened: Opened, endpoint: Endpoint) -> Callable[[Request], Any]:
     """Return the handler of an endpoint; it runs in a thread, since a query takes a while."""
+    if endpoint.method != "GET":
+        return _writing(opened, endpoint)
 
     def handle(request: Request) -> Response:
         values = read_all(endpoint.parameters, request.query_params.multi_items())
         return _json(endpoint.answer(opened, values | dict(request.path_params)))
 
     return handle
+
+
+def _writing(opened: Opened, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    """Return the handler of an endpoint that changes something; no other site can call it."""
+    names = tuple(one.name for one in endpoint.parameters)
+
+    async def handle(request: Request) -> Response:
+        refused = refusal(request.headers, endpoint.method == "POST")
+        if refused is not None:
+            return _error(*refused)
+        values = read_json(await _body(request), names) if endpoint.method == "POST" else {}
+        found = await run_in_threadpool(endpoint.answer, opened, values | dict(request.path_params))
+        return _json(found, 202 if found["state"] == "running" and endpoint.method == "POST" else 200)
+
+    return handle
+
+
+async def _body(request: Request) -> bytes:
+    """Return the body of a request. Raises HTTPException if it is too long."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BYTES:
+            raise HTTPException(413, f"the body has more than {MOST_BYTES} bytes")
+    return body
 
 
 def _page(page: Page) -> Callable[[Request], Awaitable[Response]]:
@@ -129,6 +160,11 @@ def _wrong_parameter(request: Request, error: Exception) -> Response:
 
 def _not_found(request: Request, error: Exception) -> Response:
     return _error(404, str(error))
+
+
+def _conflict(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ConflictError)
+    return _error(409, str(error), job=error.job)
 
 
 def _failed(request: Request, error: Exception) -> Response:

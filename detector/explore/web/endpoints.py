@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from detector.explore.background.jobs import Jobs
 from detector.explore.queries.fleet import SORTS, FleetQuery, fleet
 from detector.explore.queries.incidents import decisions, incident_view, incidents
 from detector.explore.queries.series import SeriesQuery, is_known, series_view
@@ -23,12 +24,26 @@ class NotFoundError(Exception):
     """What the request names does not exist; the message names it."""
 
 
+class ConflictError(Exception):
+    """Something else has to end first; `job` is its id."""
+
+    def __init__(self, message: str, job: str) -> None:
+        super().__init__(message)
+        self.job = job
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The store that is shown, and what it is of."""
+    """The store that is shown, what it is of, and what is computed in the background."""
 
     store: Shown
     source: Source
+    jobs: Jobs = field(default_factory=Jobs)
+
+    def close(self) -> None:
+        """End what is computed, and release the files."""
+        self.jobs.close()
+        self.store.close()
 
     @property
     def database(self) -> Database:
@@ -46,6 +61,7 @@ class Endpoint:
     """Describe one endpoint.
 
     path        below PREFIX; a part in braces is a parameter of the path
+    parameters  of the query; of POST: values of the JSON object that is sent
     answer      returns the body; it gets the values of all parameters by name
     has         the keys of the body, for the OpenAPI document
     """
@@ -55,6 +71,7 @@ class Endpoint:
     parameters: tuple[Parameter, ...]
     answer: Callable[[Opened, dict[str, Any]], dict[str, Any]]
     has: tuple[str, ...]
+    method: Literal["GET", "POST", "DELETE"] = "GET"
 
 
 FROM = Parameter(
@@ -67,7 +84,7 @@ POINTS = Parameter(
 )
 
 
-def _span(opened: Opened, values: dict[str, Any]) -> tuple[int, int]:
+def span_of(opened: Opened, values: dict[str, Any]) -> tuple[int, int]:
     """Return the range of time. Raises ParameterError if it is empty."""
     first, last = opened.description.first_ns, opened.description.last_ns
     begin = first if values["from"] is None else values["from"]
@@ -100,7 +117,7 @@ def _source(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fleet(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
-    begin, end = _span(opened, values)
+    begin, end = span_of(opened, values)
     names = ("search", "state", "trouble", "sort", "order", "page", "size", "cells")
     data = (opened.description.first_ns, opened.description.last_ns)
     query = FleetQuery(begin, end, data=data, **{name: values[name] for name in names})
@@ -108,7 +125,7 @@ def _fleet(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _series(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
-    begin, end = _span(opened, values)
+    begin, end = span_of(opened, values)
     series = values["name"]
     if series is None:
         raise ParameterError("name", "is missing")
@@ -125,7 +142,7 @@ def _series(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _incidents(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
-    span = _span(opened, values)
+    span = span_of(opened, values)
     return incidents(opened.database, span, values["series"], values["page"], values["size"])
 
 

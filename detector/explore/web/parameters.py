@@ -30,14 +30,15 @@ class ParameterError(Exception):
 class Parameter:
     """Describe a parameter of the query.
 
-    kind      "time" is read as nanoseconds; "flag" is true or false; "texts" may be repeated
+    kind      "time" is read as nanoseconds; "flag" is true or false; "texts" may be repeated;
+              "object" is JSON and in bodies alone
     default   its value if it is absent; None: absent is None
     least, most  bounds of a number
     choices   the only texts allowed; empty: any
     """
 
     name: str
-    kind: Literal["time", "number", "text", "texts", "flag", "choice"]
+    kind: Literal["time", "number", "text", "texts", "flag", "choice", "object"]
     description: str
     default: Any = None
     least: int = 0
@@ -57,8 +58,18 @@ class Parameter:
         readers = {"time": self._time, "number": self._number, "flag": self._flag, "choice": self._choice}
         return readers.get(self.kind, self._text)(given[0])
 
-    def as_openapi(self) -> dict[str, Any]:
-        """Return the parameter as OpenAPI describes it."""
+    def read_json(self, given: object) -> Any:
+        """Return the value of a field of a body; None counts as absent. Raises ParameterError."""
+        if given is None or given == "":
+            return self.default
+        if self.kind == "time" and isinstance(given, int | float) and not isinstance(given, bool):
+            return self._time(f"{given:.0f}")
+        if not isinstance(given, str):
+            raise ParameterError(self.name, "is no text")
+        return self.read([given])
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the values."""
         schemas: dict[str, dict[str, Any]] = {
             "time": {"type": "string"},
             "number": {"type": "integer", "minimum": self.least, "maximum": self.most},
@@ -66,11 +77,16 @@ class Parameter:
             "texts": {"type": "array", "items": {"type": "string", "maxLength": LONGEST_TEXT}},
             "flag": {"type": "boolean"},
             "choice": {"type": "string", "enum": list(self.choices)},
+            "object": {"type": "object"},
         }
         schema = schemas[self.kind]
         if self.default is not None and self.kind != "texts":
             schema = schema | {"default": self.default}
-        return {"name": self.name, "in": "query", "description": self.description, "schema": schema}
+        return schema
+
+    def as_openapi(self) -> dict[str, Any]:
+        """Return a parameter of the query as OpenAPI describes it."""
+        return {"name": self.name, "in": "query", "description": self.description, "schema": self.schema()}
 
     def _time(self, value: str) -> int:
         plain = value.isascii() and value.isdecimal()

@@ -94,4 +94,4 @@ def serve(shown: Opened, listening: socket.socket, has_browser: bool) -> None:
         server.run(sockets=[listening])
     finally:
         listening.close()
-        shown.store.close()
+        shown.close()

@@ -139,4 +139,4 @@ def served(source: Path) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listening.close()
-        shown.store.close()
+        shown.close()
