@@ -12,3 +12,10 @@ def whatif(task: dict[str, Any], report: Report) -> dict[str, Any]:
     from detector.explore.whatif.replay import answer
 
     return answer(task, report)
+
+
+def model(task: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Return what there is to know about a model; see `detector.explore.model.summary.model_summary`."""
+    from detector.explore.model.summary import model_summary
+
+    return model_summary(task, report)

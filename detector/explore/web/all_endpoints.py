@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from detector.explore.web.endpoints import ENDPOINTS
+from detector.explore.web.model_endpoints import MODEL
 from detector.explore.web.whatif_endpoints import WHATIF
 
-ALL = (*ENDPOINTS, *WHATIF)
+ALL = (*ENDPOINTS, *MODEL, *WHATIF)

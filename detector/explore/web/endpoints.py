@@ -39,10 +39,12 @@ class Opened:
     store: Shown
     source: Source
     jobs: Jobs = field(default_factory=Jobs)
+    models: Jobs = field(default_factory=Jobs)
 
     def close(self) -> None:
         """End what is computed, and release the files."""
         self.jobs.close()
+        self.models.close()
         self.store.close()
 
     @property
