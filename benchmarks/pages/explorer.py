@@ -14,6 +14,7 @@ import urllib3
 
 from benchmarks.measurement import Measurement
 from connectors.parquet.writer import TableWriter
+from detector.explore.deciding.writing import Writing
 from detector.explore.source import source_of
 from detector.explore.web.serve import address, listen, opened, server_of
 from detector.offline.backtest_record import FORMAT, RECORD
@@ -31,7 +32,7 @@ def measure(quick: bool) -> list[Measurement]:
         source = Path(directory)
         rows = _write(source, num_series)
         begun = time.perf_counter()
-        shown, listening = opened(source_of(str(source))), listen("127.0.0.1", 0)
+        shown, listening = opened(source_of(str(source)), Writing("bench")), listen("127.0.0.1", 0)
         built = time.perf_counter() - begun
         server = server_of(shown, "127.0.0.1")
         thread = threading.Thread(target=server.run, args=([listening],))

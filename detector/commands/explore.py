@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
+from typing import TYPE_CHECKING
 
 from detector.commands.arguments import add_examples
-from detector.errors import DetectorError
+from detector.errors import ConfigError, DetectorError
+
+if TYPE_CHECKING:
+    from detector.explore.deciding.writing import Writing
+    from detector.login import Login
 
 DONE = 0
 _PORT = 8765
@@ -22,6 +27,7 @@ def explore_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge explore streamgauge.toml             # a running group, live",
         "streamgauge explore streamgauge.toml --store /var/lib/streamgauge/archive --no-browser",
         "streamgauge explore report/                      # a backtest",
+        "streamgauge explore streamgauge.toml --host 0.0.0.0 --username ops --password-file /run/secrets/ops",
     )
     parser.add_argument(
         "source",
@@ -38,6 +44,7 @@ def explore_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where to keep the store; default: DIR/explorer, or FILE-explorer beside FILE.toml",
     )
+    _add_access(parser)
 
 
 def explore(args: argparse.Namespace) -> int:
@@ -50,22 +57,55 @@ def explore(args: argparse.Namespace) -> int:
     from detector.explore.source import source_of
     from detector.explore.web.serve import address, listen, opened, serve
 
+    login, writing = _access_of(args)
     source = source_of(args.source, args.store)
     listening = listen(args.host, args.port)
     try:
-        shown = opened(source)
+        shown = opened(source, writing)
     except BaseException:
         listening.close()
         raise
     about = shown.description
     print(f"{about.rows:,} rows of {about.series:,} series, judged by {about.model} {about.version}")
     print(f"open {address(listening)} in a browser; Ctrl+C ends", flush=True)
+    if writing.refused:
+        print(f"decisions are off: {writing.refused}", file=sys.stderr)
     if args.host not in _LOCAL:
-        print(
-            f"warning: everybody who reaches {args.host} can read this; there is no password", file=sys.stderr
-        )
-    serve(shown, listening, has_browser=not args.no_browser)
+        told = "there is no password" if login is None else "the password crosses the network in plain text"
+        print(f"warning: everybody who reaches {args.host} can connect; {told}", file=sys.stderr)
+    serve(shown, listening, has_browser=not args.no_browser, login=login)
     return DONE
+
+
+def _add_access(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("who may look and decide")
+    group.add_argument("--read-only", action="store_true", help="take no decisions: no buttons, no writing")
+    group.add_argument("--user", metavar="NAME", help="who decides; default: --username, or user@host")
+    group.add_argument(
+        "--user-header",
+        default="",
+        metavar="NAME",
+        help="header in which a proxy in front names the user, such as X-Forwarded-User",
+    )
+    group.add_argument("--username", metavar="NAME", help="name for the login; needs --password-file")
+    group.add_argument("--password-file", metavar="FILE", help="file with the password and nothing else")
+
+
+def _access_of(args: argparse.Namespace) -> tuple[Login | None, Writing]:
+    """Return the login that requests need, and who decides. Raises ConfigError."""
+    from detector.config.secrets import read_secret
+    from detector.delivery.decisions.deciding import user_at_host
+    from detector.explore.deciding.writing import writing_of
+    from detector.login import Login
+
+    if bool(args.username) != bool(args.password_file):
+        raise ConfigError("--username and --password-file belong together")
+    login = None
+    if args.username:
+        login = Login.of(args.username, read_secret(args.password_file, "--password-file"))
+    is_open_to_all = args.host not in _LOCAL and login is None
+    who = args.user or args.username or user_at_host()
+    return login, writing_of(who, args.user_header, args.read_only, is_open_to_all)
 
 
 def _port(text: str) -> int:

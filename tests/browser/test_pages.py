@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.detector.explore.explored import real_backtest, served
 
 pytestmark = pytest.mark.browser
-CHROMIUM = "/usr/bin/chromium"
 READY = "body:not([aria-busy])"
 FAULTY = "pump-2"
 
@@ -20,27 +19,6 @@ FAULTY = "pump-2"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with served(real_backtest(tmp_path_factory.mktemp("explored"))) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page that fails the test if anything was written to the console, the policy's refusals included."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    problems: list[str] = []
-    opened.on("console", lambda message: problems.append(message.text))
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    yield opened
-    context.close()
-    assert problems == []
 
 
 def go(page: Page, address: str) -> None:

@@ -1,6 +1,6 @@
 """The decisions about a backtest: those that it repeated, and those written since, in `decisions.jsonl`.
 
-`backtest --decisions` reads that file. It begins with what the backtest repeated, so it replaces the old file.
+`backtest --decisions` reads that file. It begins with what the backtest repeated.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from detector.offline.decisions_file import read_decisions
 
 FILE = "decisions.jsonl"
 _LOCK = ".decisions.lock"
+_NO_ROW = "no row of the series came after it"
 
 
 class BacktestLedger:
@@ -68,9 +69,13 @@ class BacktestLedger:
         for record in records.values():
             decision = decode_decision(json.dumps(record).encode())
             if decision is not None:
-                found[decision.id] = entry_of(decision, record.get("outcome"), record.get("reason"))
+                outcome, reason = record.get("outcome") or "ignored", record.get("reason") or _NO_ROW
+                found[decision.id] = entry_of(decision, outcome, reason)
         found |= {one.id: entry_of(one, None) for one in written if one.id not in found}
         return tuple(found.values())
+
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
 
     def command(self) -> str | None:
         """Return the command of the backtest with these decisions; without one, what to give to it."""

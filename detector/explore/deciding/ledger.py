@@ -63,6 +63,9 @@ class Ledger(Protocol):
     def entries(self) -> Sequence[Entry]:
         """Return all decisions, in the order in which they were written. Raises LedgerError."""
 
+    def close(self) -> None:
+        """Release what it holds."""
+
     def command(self) -> str | None:
         """Return the command that shows the effect of what is pending; None: it shows by itself."""
 

@@ -1,6 +1,7 @@
-import { ask, element, link, load, onView, source, view } from "./page.js";
+import { ask, element, incidentList, link, load, onView, source, view } from "./page.js";
+import { showDecisions } from "./decide.js";
 import { describe, showCharts } from "./charts.js";
-import { number, reason, span, state, time } from "./words.js";
+import { number, opinion, reason, span, state, time } from "./words.js";
 
 const by = (id) => document.getElementById(id);
 
@@ -12,6 +13,7 @@ function facts(found) {
     ["Ended", found.end === null ? "still open at the end of the data" : `${time(found.end)}, after ${span(found.end - found.start)}`],
     ["Worst row", `${time(found.peak)}${found.peak_score === null ? "" : `, score ${number(found.peak_score, 3)}`}`],
     ["Why", reason(found.reason)],
+    ["Kind of evidence", state(about.evidence ?? "unknown")],
     ["Id", found.id],
   ];
   if (about.held_by.length) pairs.push(["Opened late", `delayed by the rules: ${about.held_by.map(state).join(", ")}`]);
@@ -64,7 +66,7 @@ function rows(found) {
 }
 
 onView(() => load(async () => {
-  await source();
+  const about = await source();
   const id = view().get("id");
   if (!id) throw new Error("the address names no incident");
   const found = await ask(`incidents/${encodeURIComponent(id)}`, { points: Math.round(Math.min(1200, Math.max(300, innerWidth - 120))) });
@@ -72,7 +74,7 @@ onView(() => load(async () => {
     document.title = `${found.series} - Streamgauge`;
     by("sentence").textContent = found.sentence;
     by("summary").replaceChildren(element("span", { class: found.severity === "critical" ? "bad" : "warn" }, found.severity),
-      `, ${found.state === "firing" ? "still open" : "over"}`);
+      `, ${found.state === "firing" ? "still open" : "over"}${found.opinion ? `; ${opinion(found.opinion)}` : ""}`);
     facts(found);
     ranked(found);
     by("detail").textContent = describe(found.window);
@@ -80,5 +82,7 @@ onView(() => load(async () => {
     showCharts(by("charts"), window, (from, to) => { location.href = link("/series", { name: found.series, from: Math.floor(from), to: Math.ceil(to) }); });
     by("rows").ontoggle = () => { if (by("rows").open) by("rows").lastElementChild.replaceChildren(rows(found)); };
     others(found);
+    incidentList(by("earlier"), found.earlier, found.earlier.length, true);
+    showDecisions(about, { incident: found.id, series: found.series, from: found.start });
   };
 }));

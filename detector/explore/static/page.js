@@ -1,5 +1,5 @@
 // What all pages share: the address as the state of the view, requests, small elements.
-import { time, span, count } from "./words.js";
+import { time, span, count, opinion } from "./words.js";
 
 export const view = () => new URLSearchParams(location.search);
 
@@ -34,8 +34,8 @@ export async function ask(path, parameters = {}) {
 
 // Sends what changes something: a body is JSON.
 export async function send(method, path, body = null) {
-  const more = body === null ? { keepalive: true } : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  return answerOf(await fetch(`/api/v1/${path}`, { method, ...more }));
+  const headers = { "Content-Type": "application/json", "X-Streamgauge": "decide" };
+  return answerOf(await fetch(`/api/v1/${path}`, { method, headers, body: body === null ? null : JSON.stringify(body), keepalive: body === null }));
 }
 
 async function answerOf(answer) {
@@ -124,7 +124,7 @@ export function rangeBar(about) {
   for (const one of bar.children) if (focused !== null && one.textContent === focused) one.focus();
   const keys = { "+": "Zoom in", "=": "Zoom in", "-": "Zoom out", "0": "Everything", ArrowLeft: "Earlier", ArrowRight: "Later" };
   onkeydown = (event) => {
-    const busy = event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, [role=slider]");
+    const busy = event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog, [role=slider]");
     const name = busy ? null : keys[event.key];
     if (name) { event.preventDefault(); moves[name](); }
   };
@@ -138,8 +138,9 @@ export function incidentList(list, incidents, total, withSeries) {
       element("span", { class: one.severity === "critical" ? "bad" : "warn" }, one.severity),
       element("span", {},
         element("a", { href: link("/incident", { id: one.id }) }, one.sentence),
-        element("span", { class: "quiet" }, one.end === null ? "  still open" : `  for ${span(one.end - one.start)}`))));
-  if (!rows.length) rows.push(element("li", { class: "quiet" }, withSeries ? "None in this range." : "None of this series in this range."));
+        element("span", { class: "quiet" }, one.end === null ? "  still open" : `  for ${span(one.end - one.start)}`),
+        element("span", { class: "warn" }, one.opinion ? `  ${opinion(one.opinion)}` : ""))));
+  if (!rows.length) rows.push(element("li", { class: "quiet" }, withSeries ? "None." : "None of this series in this range."));
   if (total > incidents.length) rows.push(element("li", { class: "quiet" }, `and ${count(total - incidents.length, "earlier one")}`));
   list.replaceChildren(...rows);
 }

@@ -1,4 +1,5 @@
 import { ask, change, element, incidentList, load, onView, rangeBar, rangeOf, source, view } from "./page.js";
+import { showDecisions } from "./decide.js";
 import { describe, showCharts } from "./charts.js";
 import { whatIf } from "./whatif.js";
 import { count, number } from "./words.js";
@@ -39,5 +40,6 @@ onView(() => load(async () => {
     channels(found);
     incidentList(by("incidents"), found.incidents, found.incidents.length, false);
     whatIf(by("whatif"), about, name);
+    showDecisions(about, { series: name, from: Math.max(about.first, Math.floor(found.from)) });
   };
 }));

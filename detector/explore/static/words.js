@@ -36,4 +36,19 @@ const REASONS = {
   silent: "the series has stopped sending",
   stream_silent: "the whole stream has stopped",
 };
+const ACTIONS = { accept: "accepted", reject: "rejected as a fault", mute: "muted", "false-alarm": "false alarm", real: "real" };
+export function decided(one) {
+  const what = one.action === "mute" && one.until <= one.at ? "mute ended" : ACTIONS[one.action] ?? one.action;
+  const until = one.action === "mute" && one.until > one.at ? ` until ${time(one.until)}` : "";
+  return `${what}${one.channels.length ? ` (${one.channels.join(", ")})` : ""}${until}`;
+}
+
+export function outcome(one, isBacktest) {
+  if (one.outcome === "kept") return "kept, without effect on scores";
+  if (one.outcome === "applied") return `in effect from the row of ${time(one.at, true)}`;
+  if (one.outcome === "ignored") return `it changed nothing${one.reason ? `: ${one.reason}` : ""}`;
+  return isBacktest ? "pending until the backtest is repeated" : "pending until the next row of the series";
+}
+
+export const opinion = (name) => (name === null ? "" : `people say: ${ACTIONS[name] ?? name}`);
 export const reason = (name) => REASONS[name] ?? state(name);

@@ -164,16 +164,18 @@ class _Builder:
         """Write what people decided."""
         self.database.execute(
             "CREATE TABLE decision (day BIGINT, id VARCHAR, action VARCHAR, series VARCHAR,"
-            " incident VARCHAR, who VARCHAR, why VARCHAR, since BIGINT, until BIGINT)"
+            " incident VARCHAR, who VARCHAR, why VARCHAR, since BIGINT, until BIGINT, outcome VARCHAR)"
         )
         rows = []
         for one in decisions:
             at, until = ns_of(one["at"]), ns_of(one["until"])
             plain = (one[key] for key in ("id", "action", "series", "incident", "who", "why"))
-            rows.append(((at or 0) // DAY_NS, *plain, at, until))
+            rows.append(((at or 0) // DAY_NS, *plain, at, until, one.get("outcome")))
         self.database.insert("decision", rows)
         times = ", ".join(f"{as_time(name(one))} AS {name(one)}" for one in ("since", "until"))
-        self._by_day("decisions", "decision", f"id, action, series, incident, who, why, {times}", "since, id")
+        self._by_day(
+            "decisions", "decision", f"id, action, series, incident, who, why, {times}, outcome", "since, id"
+        )
 
     def _by_day(self, table: str, kept: str, columns: str, order: str) -> None:
         """Write the rows of a table in memory; an empty table becomes one empty segment."""

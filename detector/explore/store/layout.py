@@ -20,7 +20,7 @@ from typing import Any
 
 from detector.errors import DetectorError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "store.json"
 ARCHIVE = "archive.json"
 TABLES = ("verdicts", "hours", "days", "incidents", "decisions")

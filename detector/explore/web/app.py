@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import timeout
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -20,12 +21,18 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detector.errors import DetectorError
+from detector.explore.deciding.ledger import LedgerError
+from detector.explore.deciding.wish import WishError
 from detector.explore.web.all_endpoints import ALL
-from detector.explore.web.endpoints import PREFIX, ConflictError, Endpoint, NotFoundError, Opened
+from detector.explore.web.decisions import decide
+from detector.explore.web.endpoints import PREFIX, ConflictError, Endpoint, NotFoundError
+from detector.explore.web.guard import MARK, MOST_BYTES, SECONDS, refusal, too_large
+from detector.explore.web.login_gate import LoginGate
 from detector.explore.web.openapi import document
+from detector.explore.web.opened import Opened
 from detector.explore.web.pages import PAGES, STATIC, Page
-from detector.explore.web.parameters import ParameterError, read_all
-from detector.explore.web.writing import MOST_BYTES, read_json, refusal
+from detector.explore.web.parameters import ParameterError, read_all, read_json
+from detector.login import Login
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -63,18 +70,20 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-def app_of(opened: Opened, hosts: Sequence[str]) -> Starlette:
+def app_of(opened: Opened, hosts: Sequence[str], login: Login | None = None) -> Starlette:
     """Return the application that shows a store.
 
     Args:
         opened: the store.
         hosts: names by which requests may address this server; others are refused, so that no foreign page
             can read the answers by a name of its own (DNS rebinding). "*" allows all.
+        login: name and password that every request needs; None: none.
     """
     api = [Route(f"{PREFIX}{one.path}", _handler(opened, one), methods=[one.method]) for one in ALL]
     return Starlette(
         routes=[
             *api,
+            Route(f"{PREFIX}/decisions", _decider(opened), methods=["POST"]),
             Route(f"{PREFIX}/openapi.json", _openapi, methods=["GET"]),
             *(Route(path, _page(page), methods=["GET"]) for path, page in PAGES.items()),
             Mount("/static", StaticFiles(directory=STATIC)),
@@ -82,6 +91,7 @@ def app_of(opened: Opened, hosts: Sequence[str]) -> Starlette:
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+            *([] if login is None else [Middleware(LoginGate, login=login)]),
             Middleware(GZipMiddleware, minimum_size=2_000, compresslevel=3),
         ],
         exception_handlers={
@@ -89,6 +99,8 @@ def app_of(opened: Opened, hosts: Sequence[str]) -> Starlette:
             NotFoundError: _not_found,
             ConflictError: _conflict,
             DetectorError: _failed,
+            WishError: _refused,
+            LedgerError: _unwritten,
             HTTPException: _http_error,
         },
     )
@@ -111,23 +123,49 @@ def _writing(opened: Opened, endpoint: Endpoint) -> Callable[[Request], Awaitabl
     names = tuple(one.name for one in endpoint.parameters)
 
     async def handle(request: Request) -> Response:
-        refused = refusal(request.headers, endpoint.method == "POST")
-        if refused is not None:
-            return _error(*refused)
-        values = read_json(await _body(request), names) if endpoint.method == "POST" else {}
+        body = await _sent(request)
+        if isinstance(body, Response):
+            return body
+        values = read_json(body, names) if endpoint.method == "POST" else {}
         found = await run_in_threadpool(endpoint.answer, opened, values | dict(request.path_params))
         return _json(found, 202 if found["state"] == "running" and endpoint.method == "POST" else 200)
 
     return handle
 
 
-async def _body(request: Request) -> bytes:
-    """Return the body of a request. Raises HTTPException if it is too long."""
+def _decider(opened: Opened) -> Callable[[Request], Awaitable[Response]]:
+    """Return the handler that takes a decision."""
+
+    async def handle(request: Request) -> Response:
+        body = await _sent(request)
+        if isinstance(body, Response):
+            return body
+        names = request.headers.getlist(opened.writing.user_header or MARK)
+        return _json(await run_in_threadpool(decide, opened, body, names), 201)
+
+    return handle
+
+
+async def _sent(request: Request) -> bytes | Response:
+    """Return the body of a request that may write, or the answer that refuses it."""
+    refused = refusal(request.headers)
+    if refused is not None:
+        return _error(*refused)
+    try:
+        async with timeout(SECONDS):
+            body = await _body_of(request)
+    except TimeoutError:
+        return _error(408, "the body did not arrive in time")
+    return _error(*too_large()) if body is None else body
+
+
+async def _body_of(request: Request) -> bytes | None:
+    """Return the body, or None as soon as it is too large."""
     body = b""
-    async for part in request.stream():
-        body += part
+    async for piece in request.stream():
+        body += piece
         if len(body) > MOST_BYTES:
-            raise HTTPException(413, f"the body has more than {MOST_BYTES} bytes")
+            return None
     return body
 
 
@@ -169,6 +207,16 @@ def _conflict(request: Request, error: Exception) -> Response:
 
 def _failed(request: Request, error: Exception) -> Response:
     return _error(500, str(error))
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, WishError)
+    more = {"parameter": error.field} if error.field else {}
+    return _error(error.status, str(error), **more)
+
+
+def _unwritten(request: Request, error: Exception) -> Response:
+    return _error(503, str(error))
 
 
 def _http_error(request: Request, error: Exception) -> Response:

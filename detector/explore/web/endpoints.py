@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from detector.explore.background.jobs import Jobs
 from detector.explore.queries.fleet import SORTS, FleetQuery, fleet
 from detector.explore.queries.incidents import decisions, incident_view, incidents
 from detector.explore.queries.series import SeriesQuery, is_known, series_view
-from detector.explore.source import Source
-from detector.explore.store.database import Database
-from detector.explore.store.layout import STATES, Description
-from detector.explore.store.shown import Shown
+from detector.explore.store.layout import STATES
+from detector.explore.web.decisions import decisions as decided_and_writable
+from detector.explore.web.decisions import opinions
+from detector.explore.web.opened import Opened
 from detector.explore.web.parameters import Parameter, ParameterError
 
 PREFIX = "/api/v1"
@@ -30,32 +29,6 @@ class ConflictError(Exception):
     def __init__(self, message: str, job: str) -> None:
         super().__init__(message)
         self.job = job
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The store that is shown, what it is of, and what is computed in the background."""
-
-    store: Shown
-    source: Source
-    jobs: Jobs = field(default_factory=Jobs)
-    models: Jobs = field(default_factory=Jobs)
-
-    def close(self) -> None:
-        """End what is computed, and release the files."""
-        self.jobs.close()
-        self.models.close()
-        self.store.close()
-
-    @property
-    def database(self) -> Database:
-        """Where queries run."""
-        return self.store.database
-
-    @property
-    def description(self) -> Description:
-        """What there is now; it changes while a running group is shown."""
-        return self.store.description
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +113,26 @@ def _series(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     view = series_view(opened.database, opened.description, query)
     found = incidents(opened.database, (begin, end), series, size=500)
     decided = decisions(opened.database, series, (begin, end))
-    return view | {"incidents": found["incidents"], "decisions": decided}
+    return view | {"incidents": _judged(opened, found["incidents"]), "decisions": decided}
 
 
 def _incidents(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     span = span_of(opened, values)
-    return incidents(opened.database, span, values["series"], values["page"], values["size"])
+    found = incidents(opened.database, span, values["series"], values["page"], values["size"])
+    return found | {"incidents": _judged(opened, found["incidents"])}
 
 
 def _incident(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     found = incident_view(opened.database, opened.description, values["id"], values["points"])
     if found is None:
         raise NotFoundError(f"there is no incident {values['id']!r}")
-    return found
+    return _judged(opened, [found])[0]
+
+
+def _judged(opened: Opened, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return incidents with what people said that they were; None: nobody said anything."""
+    said = opinions(opened) if found else {}
+    return [one | {"opinion": said.get(one["id"])} for one in found]
 
 
 _SHORT_RANGE = (FROM, TO)
@@ -212,6 +192,16 @@ ENDPOINTS = (
         "One incident: sentence, evidence, window of rows, other series that moved at the same time",
         (POINTS,),
         _incident,
-        ("id", "series", "sentence", "evidence", "window", "others", "decisions"),
+        ("id", "series", "sentence", "evidence", "window", "others", "earlier", "decisions", "opinion"),
+    ),
+    Endpoint(
+        "/decisions",
+        "What people decided, the newest first, and whether this explorer takes decisions",
+        (
+            Parameter("incident", "text", "Only those about this incident", ""),
+            Parameter("series", "text", "Only those about this series", ""),
+        ),
+        decided_and_writable,
+        ("writing", "obstacles", "command", "total", "decisions"),
     ),
 )

@@ -8,7 +8,8 @@ from typing import Any
 from detector.explore.background.entries import model
 from detector.explore.queries.budget import budget_used
 from detector.explore.store.layout import ExploreError
-from detector.explore.web.endpoints import FROM, TO, Endpoint, Opened, span_of
+from detector.explore.web.endpoints import FROM, TO, Endpoint, span_of
+from detector.explore.web.opened import Opened
 from detector.explore.whatif.settings import made_of
 
 

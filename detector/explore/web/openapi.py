@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from detector.explore.deciding.wish import schema
 from detector.explore.web.all_endpoints import ALL
 from detector.explore.web.endpoints import PREFIX, Endpoint
+from detector.explore.web.guard import MARKED
 
 _ERROR = {
     "type": "object",
@@ -32,6 +34,7 @@ def document() -> dict[str, Any]:
     for one in ALL:
         paths.setdefault(f"{PREFIX}{one.path}", {})[one.method.lower()] = _operation(one)
     own = {"get": {"summary": "This document", "operationId": "openapi", "responses": {"200": _answer(())}}}
+    paths[f"{PREFIX}/decisions"]["post"] = _deciding()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -40,8 +43,40 @@ def document() -> dict[str, Any]:
             "description": "Times in answers are milliseconds since 1970, UTC. Unknown numbers are null.",
         },
         "paths": {**paths, f"{PREFIX}/openapi.json": own},
-        "components": {"schemas": {"Error": _ERROR}},
+        "components": {"schemas": {"Error": _ERROR, **schema()}},
     }
+
+
+def _deciding() -> dict[str, Any]:
+    """Return the one operation that writes."""
+    mark = {"type": "string", "const": MARKED}
+    body = {"application/json": {"schema": {"$ref": "#/components/schemas/Wish"}}}
+    refused = {
+        "400": "A field of the body is wrong",
+        "401": "Name and password are needed",
+        "403": "The request comes from another site, or this explorer takes no decisions",
+        "404": "There is no such incident or series",
+        "408": "The body did not arrive in time",
+        "409": "The incident cannot be decided so",
+        "413": "The body is too large",
+        "415": "The body is not JSON",
+        "503": "The decision could not be written",
+    }
+    return {
+        "summary": "Decide about an incident or a series: the record that the commands write",
+        "operationId": "decide",
+        "parameters": [{"name": "X-Streamgauge", "in": "header", "required": True, "schema": mark}],
+        "requestBody": {"required": True, "content": body},
+        "responses": {
+            "201": _answer(("decision", "place", "command", "note")),
+            **{status: _error(told) for status, told in refused.items()},
+        },
+    }
+
+
+def _error(told: str) -> dict[str, Any]:
+    wrong = {"$ref": "#/components/schemas/Error"}
+    return {"description": told, "content": {"application/json": {"schema": wrong}}}
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
@@ -49,8 +84,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", endpoint.path)
     ]
-    wrong = {"$ref": "#/components/schemas/Error"}
-    error = {"description": "What is wrong", "content": {"application/json": {"schema": wrong}}}
+    error = _error("What is wrong")
     name = endpoint.path.strip("/").replace("/", "_").replace("{", "by_").replace("}", "")
     found: dict[str, Any] = {
         "summary": endpoint.summary,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -142,3 +143,21 @@ def read_all(parameters: Sequence[Parameter], given: Sequence[tuple[str, str]]) 
             )
         texts.setdefault(name, []).append(value)
     return {name: one.read(texts.get(name, ())) for name, one in known.items()}
+
+
+def read_json(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the values of a body by name; those that are absent are None.
+
+    Raises:
+        ParameterError: it is no JSON object, or has a name that is none of `names`.
+    """
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ParameterError("body", f"is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ParameterError("body", "is no JSON object")
+    unknown = next((name for name in found if name not in names), None)
+    if unknown is not None:
+        raise ParameterError(unknown[:400], f"is unknown here; there are {', '.join(names)}")
+    return {name: found.get(name) for name in names}

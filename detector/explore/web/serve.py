@@ -12,20 +12,28 @@ import uvicorn
 
 from detector.explore.archive.live_store import LiveStore
 from detector.explore.archive.opening import open_archive
+from detector.explore.deciding.backtest_ledger import BacktestLedger
+from detector.explore.deciding.group_ledger import GroupLedger
+from detector.explore.deciding.writing import Writing
 from detector.explore.source import Source
 from detector.explore.store.build import store_of
 from detector.explore.store.database import open_store
 from detector.explore.store.layout import ExploreError
 from detector.explore.store.shown import Finished
 from detector.explore.web.app import app_of
-from detector.explore.web.endpoints import Opened
+from detector.explore.web.opened import Opened
+from detector.login import Login
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _BACKLOG = 128
 
 
-def opened(source: Source) -> Opened:
+def opened(source: Source, writing: Writing) -> Opened:
     """Return the open store of a source; it is made first if it is missing.
+
+    Args:
+        source: what is shown.
+        writing: who decides.
 
     Raises:
         ExploreError: the store cannot be made or read.
@@ -33,9 +41,12 @@ def opened(source: Source) -> Opened:
     """
     if source.group is not None:
         open_archive(source.store, source.group)
-        return Opened(LiveStore(source.store, time.time_ns()), source)
-    description = store_of(Path(source.name), source.store)
-    return Opened(Finished(open_store(source.store), description), source)
+        shown = LiveStore(source.store, time.time_ns())
+        ledger = GroupLedger(source.group.connection, source.group.topics.decisions, shown.database)
+        return Opened(shown, source, ledger, writing)
+    directory = Path(source.name)
+    description = store_of(directory, source.store)
+    return Opened(Finished(open_store(source.store), description), source, BacktestLedger(directory), writing)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -60,11 +71,17 @@ def address(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def server_of(shown: Opened, host: str) -> uvicorn.Server:
-    """Return a server that is not started. It answers to its own address, or to any if it is not local."""
+def server_of(shown: Opened, host: str, login: Login | None = None) -> uvicorn.Server:
+    """Return a server that is not started. It answers to its own address, or to any if it is not local.
+
+    Args:
+        shown: the store.
+        host: the address on which it will listen.
+        login: name and password that every request needs; None: none.
+    """
     hosts = (*_LOCAL, host) if host in _LOCAL else ("*",)
     config = uvicorn.Config(
-        app_of(shown, hosts),
+        app_of(shown, hosts, login),
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -79,15 +96,16 @@ def server_of(shown: Opened, host: str) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def serve(shown: Opened, listening: socket.socket, has_browser: bool) -> None:
+def serve(shown: Opened, listening: socket.socket, has_browser: bool, login: Login | None = None) -> None:
     """Serve until the process is interrupted.
 
     Args:
         shown: the store.
         listening: the socket, which is closed at the end.
         has_browser: whether to open the first page in a browser.
+        login: name and password that every request needs; None: none.
     """
-    server = server_of(shown, listening.getsockname()[0])
+    server = server_of(shown, listening.getsockname()[0], login)
     if has_browser:
         threading.Timer(0.5, webbrowser.open, [address(listening)]).start()
     try:

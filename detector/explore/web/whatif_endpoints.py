@@ -15,9 +15,9 @@ from detector.explore.web.endpoints import (
     ConflictError,
     Endpoint,
     NotFoundError,
-    Opened,
     span_of,
 )
+from detector.explore.web.opened import Opened
 from detector.explore.web.parameters import Parameter, ParameterError
 from detector.explore.whatif.question import RULES, Question, checked_rules, task_of
 from detector.explore.whatif.settings import made_of, present_rules, settings_json

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 
 from connectors.parquet.writer import TableWriter
 from detector.artifact.registry import publish
+from detector.explore.deciding.writing import Writing
 from detector.explore.source import source_of
 from detector.explore.store.layout import STATES
+from detector.explore.web.opened import Opened
 from detector.explore.web.serve import address, listen, opened, server_of
+from detector.login import Login
 from streamgauge import main
 from tests.support.sines import frame_of, linear_artifact, write
 
 START_NS = 1_767_225_600_000_000_000  # 2026-01-01
 CHANNELS = ("flow", 'the "hot" side')
 SHARPNESS = 2.0
+ADA = Writing("ada")
 
 
 def record(**more: Any) -> dict[str, Any]:
@@ -119,15 +125,24 @@ def real_backtest(directory: Path) -> Path:
     frames[2].iloc[420:450, 2] -= 150.0
     data = write(directory / "data.parquet", pd.concat(frames))
     out = directory / "out"
-    assert main(["backtest", str(directory / "models" / "pump"), str(data), "--out", str(out)]) == 0
+    words = ["backtest", str(directory / "models" / "pump"), str(data), "--out", str(out)]
+    with mock.patch.object(sys, "argv", ["streamgauge", *words]):  # it is kept in the record
+        assert main(words) == 0
     return out
 
 
 @contextmanager
-def served(source: Path) -> Iterator[str]:
+def served(source: Path, writing: Writing = ADA, login: Login | None = None) -> Iterator[str]:
     """The address of a server that shows a backtest, without a slash at its end."""
-    shown, listening = opened(source_of(str(source))), listen("127.0.0.1", 0)
-    server = server_of(shown, "127.0.0.1")
+    with serving(opened(source_of(str(source)), writing), login) as found:
+        yield found
+
+
+@contextmanager
+def serving(shown: Opened, login: Login | None = None) -> Iterator[str]:
+    """The address of a server that shows what is open, and closes it."""
+    listening = listen("127.0.0.1", 0)
+    server = server_of(shown, "127.0.0.1", login)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
