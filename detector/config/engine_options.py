@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from detector.config.incident_schema import WEEKDAYS, ChannelSection, IncidentsSection, MaintenanceSection
 from detector.config.load import Config
 from detector.config.problems import Checked
-from detector.engine.engine import EngineOptions
+from detector.engine.values import EngineOptions
 from detector.errors import ConfigError
 from detector.incidents.filters.maintenance import Maintenance, OneOff, Recurring
 from detector.incidents.rules import ChannelRule, FoldRules, IncidentRules, LevelLimit, WatchdogRules

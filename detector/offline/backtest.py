@@ -30,13 +30,12 @@ from detector.incidents.rules import Suppression
 from detector.incidents.shapes.sentence import Wording, sentence
 from detector.offline.history_files import history_for
 from detector.offline.measuring.backtest_measures import (
-    Event,
     LabelledSeries,
-    events_of,
     labelled_series,
     measures_of,
 )
 from detector.offline.measuring.coverage import Coverage
+from detector.offline.measuring.events import Event, events_of
 from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts
 

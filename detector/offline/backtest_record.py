@@ -14,10 +14,10 @@ from typing import Any
 
 from detector.artifact.spec import Artifact
 from detector.delivery.messages import applied_json, decision_json
-from detector.engine.engine import EngineOptions
+from detector.engine.values import EngineOptions
 from detector.errors import DetectorError
 from detector.incidents.decision import Applied, Decision
-from detector.offline.measuring.backtest_measures import Event
+from detector.offline.measuring.events import Event
 
 RECORD = "backtest.json"
 FORMAT = 1

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.explore.queries.series import MOST_CHANNELS
-from detector.explore.web.endpoints import ENDPOINTS, Opened
+from detector.explore.web.endpoints import ENDPOINTS
+from detector.explore.web.opened import Opened
 from detector.reports.page import packed
 
 _SERIES_BYTES, _INCIDENT_BYTES = 600_000, 500_000

@@ -9,10 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from detector.explore.store.build import store_of
-from detector.explore.store.database import Database, open_store
+from detector.explore.deciding.writing import Writing
+from detector.explore.source import source_of
+from detector.explore.store.database import Database
 from detector.explore.store.layout import Description
-from detector.explore.web.endpoints import Opened
+from detector.explore.web.serve import opened
 from detector.offline.aligned_rows import OnRows, ignore_progress
 from detector.offline.backtest import labels_of_dataset
 from detector.offline.history_files import history_for
@@ -45,10 +46,12 @@ def write_report(
     """
     with tempfile.TemporaryDirectory(prefix="streamgauge-report-") as scratch:
         store = Path(scratch) / "store"
-        description = store_of(shown.directory, store)
-        database = open_store(store)
+        described = opened(
+            source_of(str(shown.directory), str(store)), Writing("", refused="a report takes no decisions")
+        )
+        database, description = described.database, described.description
         try:
-            held = held_of(Opened(database, description, str(shown.data)))
+            held = held_of(described)
             report = report_of(shown, database, description, command) | {
                 "budgets": budgets_of(shown.artifact, shown.data, shown.options, shown.feedback, on_rows),
                 "held": {"series": held.series, "incidents": held.incidents},
@@ -57,7 +60,7 @@ def write_report(
             if other is not None:
                 report["comparison"] = compared(shown, other, database, held.series)
         finally:
-            database.close()
+            described.close()
     return write_page(out, report["title"], "backtest", held.answers | {"report": report})
 
 

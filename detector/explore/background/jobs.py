@@ -7,7 +7,7 @@ import multiprocessing
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
@@ -44,6 +44,7 @@ class _Job:
     seconds: float = 0.0
     result: dict[str, Any] | None = None
     message: str | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
 
     def as_json(self) -> dict[str, Any]:
         running = self.state == "running"
@@ -91,6 +92,12 @@ class Jobs:
             threading.Thread(target=self._follow, args=(made, reader), daemon=True).start()
             return made.as_json()
 
+    def finished(self, job: str, work: Work, task: dict[str, Any]) -> dict[str, Any]:
+        """Start a job, unless it runs or is done, and return its status when it is over."""
+        self.start(job, work, task)
+        self._jobs[job].ended.wait()
+        return self._jobs[job].as_json()
+
     def status(self, job: str) -> dict[str, Any] | None:
         """Return state, progress and result of a job; None: there is none of this id."""
         with self._lock:
@@ -119,6 +126,7 @@ class Jobs:
     def _end(self, job: _Job, state: State, message: str | None = None) -> None:
         job.state, job.message = state, message
         job.seconds = time.monotonic() - job.started
+        job.ended.set()
         if job.process.is_alive():
             job.process.kill()
 

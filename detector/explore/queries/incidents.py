@@ -7,6 +7,7 @@ from typing import Any
 
 from detector.explore.queries.lanes import between
 from detector.explore.queries.series import SeriesQuery, series_view
+from detector.explore.queries.similar import most_alike
 from detector.explore.store.database import Database, time
 from detector.explore.store.layout import DAY_NS, HOUR_NS, Description
 from detector.notify.notice import parse, summary
@@ -59,9 +60,12 @@ def incident_view(
     window = (max(description.first_ns, start - margin), min(description.last_ns, end + margin))
     series = rows[0][1]
     query = SeriesQuery(series, window[0], max(window[1], window[0] + 1), points)
+    evidence = json.loads(rows[0][10])
+    alike = most_alike(database, evidence, _SHORT, start)
     return {
         **_short(rows[0]),
-        "evidence": json.loads(rows[0][10]),
+        "evidence": evidence,
+        "earlier": [_short(row) | {"likeness": round(like, 2)} for row, like in alike],
         "window": series_view(database, description, query),
         "others": others(database, series, (start, end)),
         "decisions": decisions(database, series, window),

@@ -1,6 +1,7 @@
 import { ask, change, element, incidentList, link, load, onView, rangeBar, rangeOf, source, view } from "./page.js";
 import { follow } from "./live.js";
 import { LEVELS, lane } from "./lanes.js";
+import { whatIf } from "./whatif.js";
 import { count, number, state, time } from "./words.js";
 
 const by = (id) => document.getElementById(id);
@@ -74,7 +75,7 @@ const refresh = () => load(async () => {
   for (const name of ALL) wanted[name] = address.get(name);
   if (["series"].includes(wanted.sort)) wanted.order = "asc";
   const [found, newest] = await Promise.all([ask("fleet", wanted), ask("incidents", { from, to, size: 20 })]);
-  return () => { rangeBar(about); fill(about); show(about, found, newest); };
+  return () => { rangeBar(about); fill(about); show(about, found, newest); whatIf(by("whatif"), about); };
 });
 
 by("search").addEventListener("input", () => {

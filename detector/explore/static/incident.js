@@ -1,4 +1,4 @@
-import { ask, element, link, load, onView, source, view } from "./page.js";
+import { ask, element, incidentList, link, load, onView, source, view } from "./page.js";
 import { showDecisions } from "./decide.js";
 import { follow } from "./live.js";
 import { describe, showCharts } from "./charts.js";
@@ -15,6 +15,7 @@ function facts(found) {
     ["Ended", found.end === null ? `still open${about.lasting_since ? `, lasting since ${time(Date.parse(about.lasting_since))}: somebody must decide` : ""}` : `${time(found.end)}, after ${span(found.end - found.start)}`],
     ["Worst row", `${time(found.peak)}${found.peak_score === null ? "" : `, score ${number(found.peak_score, 3)}`}`],
     ["Why", reason(found.reason)],
+    ["Kind of evidence", state(about.evidence ?? "unknown")],
     ["Id", found.id],
   ];
   if (about.held_by.length) pairs.push(["Opened late", `delayed by the rules: ${about.held_by.map(state).join(", ")}`]);
@@ -68,6 +69,7 @@ const refresh = () => load(async () => {
     showCharts(by("charts"), window, (from, to) => { location.href = link("/series", { name: found.series, from: Math.floor(from), to: Math.ceil(to) }); });
     by("rows").ontoggle = () => { if (by("rows").open) by("rows").lastElementChild.replaceChildren(rows(found)); };
     others(found);
+    incidentList(by("earlier"), found.earlier, found.earlier.length, true);
     showDecisions(about, { incident: found.id, series: found.series, from: found.start });
   };
 });

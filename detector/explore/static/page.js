@@ -3,7 +3,7 @@ import { time, span, count, opinion } from "./words.js";
 
 export const view = () => new URLSearchParams(location.search);
 
-export function change(values, replace = false) {
+export function change(values, replace = false, quietly = false) {
   const next = view();
   for (const [name, value] of Object.entries(values)) {
     next.delete(name);
@@ -12,7 +12,7 @@ export function change(values, replace = false) {
   }
   const target = `${location.pathname}${next.size ? `?${next}` : ""}`;
   history[replace ? "replaceState" : "pushState"](null, "", target);
-  dispatchEvent(new Event("view"));
+  if (!quietly) dispatchEvent(new Event("view"));
 }
 
 export function onView(show) {
@@ -29,7 +29,16 @@ export async function ask(path, parameters = {}) {
       if (one !== null && one !== undefined && one !== "") query.append(name, one);
     }
   }
-  const answer = await fetch(`/api/v1/${path}?${query}`, { headers: { Accept: "application/json" } });
+  return answerOf(await fetch(`/api/v1/${path}?${query}`, { headers: { Accept: "application/json" } }));
+}
+
+// Sends what changes something: a body is JSON.
+export async function send(method, path, body = null) {
+  const headers = { "Content-Type": "application/json", "X-Streamgauge": "decide" };
+  return answerOf(await fetch(`/api/v1/${path}`, { method, headers, body: body === null ? null : JSON.stringify(body), keepalive: body === null }));
+}
+
+async function answerOf(answer) {
   const body = await answer.json();
   if (!answer.ok) throw new Error(body.error.message);
   return body;
@@ -145,7 +154,7 @@ export function incidentList(list, incidents, total, withSeries) {
         element("a", { href: link("/incident", { id: one.id }) }, one.sentence),
         one.end === null ? element("span", { class: "quiet" }, "  still open") : null,
         one.opinion ? element("span", { class: "warn" }, `  ${opinion(one.opinion)}`) : null)));
-  if (!rows.length) rows.push(element("li", { class: "quiet" }, withSeries ? "None in this range." : "None of this series in this range."));
+  if (!rows.length) rows.push(element("li", { class: "quiet" }, withSeries ? "None." : "None of this series in this range."));
   if (total > incidents.length) rows.push(element("li", { class: "quiet" }, `and ${count(total - incidents.length, "earlier one")}`));
   list.replaceChildren(...rows);
 }

@@ -2,6 +2,7 @@ import { ask, change, element, incidentList, load, onView, rangeBar, rangeOf, so
 import { showDecisions } from "./decide.js";
 import { follow } from "./live.js";
 import { describe, showCharts } from "./charts.js";
+import { whatIf } from "./whatif.js";
 import { count, number, time } from "./words.js";
 
 const by = (id) => document.getElementById(id);
@@ -45,6 +46,7 @@ const refresh = () => load(async () => {
     showCharts(by("charts"), found, go);
     channels(found);
     incidentList(by("incidents"), found.incidents, found.incidents.length, false);
+    whatIf(by("whatif"), about, name);
     showDecisions(about, { series: name, from: Math.max(about.first, Math.floor(found.from)) });
   };
 });

@@ -20,18 +20,19 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from detector.errors import DetectorError
 from detector.explore.deciding.ledger import LedgerError
 from detector.explore.deciding.wish import WishError
-from detector.explore.store.layout import ExploreError
+from detector.explore.web.all_endpoints import ALL
 from detector.explore.web.decisions import decide
-from detector.explore.web.endpoints import ENDPOINTS, PREFIX, Endpoint, NotFoundError
+from detector.explore.web.endpoints import PREFIX, ConflictError, Endpoint, NotFoundError
 from detector.explore.web.events import BusyError, Events
 from detector.explore.web.guard import MARK, MOST_BYTES, SECONDS, refusal, too_large
 from detector.explore.web.login_gate import LoginGate
 from detector.explore.web.openapi import EVENTS, document
 from detector.explore.web.opened import Opened
 from detector.explore.web.pages import PAGES, STATIC, Page
-from detector.explore.web.parameters import ParameterError, read_all
+from detector.explore.web.parameters import ParameterError, read_all, read_json
 from detector.login import Login
 
 POLICY = (
@@ -79,7 +80,7 @@ def app_of(opened: Opened, hosts: Sequence[str], login: Login | None = None) -> 
             can read the answers by a name of its own (DNS rebinding). "*" allows all.
         login: name and password that every request needs; None: none.
     """
-    api = [Route(f"{PREFIX}{one.path}", _handler(opened, one), methods=["GET"]) for one in ENDPOINTS]
+    api = [Route(f"{PREFIX}{one.path}", _handler(opened, one), methods=[one.method]) for one in ALL]
     return Starlette(
         routes=[
             *api,
@@ -99,7 +100,8 @@ def app_of(opened: Opened, hosts: Sequence[str], login: Login | None = None) -> 
             ParameterError: _wrong_parameter,
             NotFoundError: _not_found,
             BusyError: _busy,
-            ExploreError: _failed,
+            ConflictError: _conflict,
+            DetectorError: _failed,
             WishError: _refused,
             LedgerError: _unwritten,
             HTTPException: _http_error,
@@ -107,8 +109,10 @@ def app_of(opened: Opened, hosts: Sequence[str], login: Login | None = None) -> 
     )
 
 
-def _handler(opened: Opened, endpoint: Endpoint) -> Callable[[Request], Response]:
+def _handler(opened: Opened, endpoint: Endpoint) -> Callable[[Request], Any]:
     """Return the handler of an endpoint; it runs in a thread, since a query takes a while."""
+    if endpoint.method != "GET":
+        return _writing(opened, endpoint)
 
     def handle(request: Request) -> Response:
         values = read_all(endpoint.parameters, request.query_params.multi_items())
@@ -117,24 +121,45 @@ def _handler(opened: Opened, endpoint: Endpoint) -> Callable[[Request], Response
     return handle
 
 
+def _writing(opened: Opened, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    """Return the handler of an endpoint that changes something; no other site can call it."""
+    names = tuple(one.name for one in endpoint.parameters)
+
+    async def handle(request: Request) -> Response:
+        body = await _sent(request)
+        if isinstance(body, Response):
+            return body
+        values = read_json(body, names) if endpoint.method == "POST" else {}
+        found = await run_in_threadpool(endpoint.answer, opened, values | dict(request.path_params))
+        return _json(found, 202 if found["state"] == "running" and endpoint.method == "POST" else 200)
+
+    return handle
+
+
 def _decider(opened: Opened) -> Callable[[Request], Awaitable[Response]]:
     """Return the handler that takes a decision."""
 
     async def handle(request: Request) -> Response:
-        refused = refusal(request.headers)
-        if refused is not None:
-            return _error(*refused)
-        try:
-            async with timeout(SECONDS):
-                body = await _body_of(request)
-        except TimeoutError:
-            return _error(408, "the body did not arrive in time")
-        if body is None:
-            return _error(*too_large())
+        body = await _sent(request)
+        if isinstance(body, Response):
+            return body
         names = request.headers.getlist(opened.writing.user_header or MARK)
         return _json(await run_in_threadpool(decide, opened, body, names), 201)
 
     return handle
+
+
+async def _sent(request: Request) -> bytes | Response:
+    """Return the body of a request that may write, or the answer that refuses it."""
+    refused = refusal(request.headers)
+    if refused is not None:
+        return _error(*refused)
+    try:
+        async with timeout(SECONDS):
+            body = await _body_of(request)
+    except TimeoutError:
+        return _error(408, "the body did not arrive in time")
+    return _error(*too_large()) if body is None else body
 
 
 async def _body_of(request: Request) -> bytes | None:
@@ -182,6 +207,11 @@ def _busy(request: Request, error: Exception) -> Response:
     answer = _error(503, str(error))
     answer.headers["Retry-After"] = "5"
     return answer
+
+
+def _conflict(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ConflictError)
+    return _error(409, str(error), job=error.job)
 
 
 def _failed(request: Request, error: Exception) -> Response:

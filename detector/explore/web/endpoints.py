@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from detector.explore.queries.fleet import SORTS, FleetQuery, fleet
 from detector.explore.queries.incidents import decisions, incident_view, incidents
@@ -24,11 +24,20 @@ class NotFoundError(Exception):
     """What the request names does not exist; the message names it."""
 
 
+class ConflictError(Exception):
+    """Something else has to end first; `job` is its id."""
+
+    def __init__(self, message: str, job: str) -> None:
+        super().__init__(message)
+        self.job = job
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Describe one endpoint.
 
     path        below PREFIX; a part in braces is a parameter of the path
+    parameters  of the query; of POST: values of the JSON object that is sent
     answer      returns the body; it gets the values of all parameters by name
     has         the keys of the body, for the OpenAPI document
     """
@@ -38,6 +47,7 @@ class Endpoint:
     parameters: tuple[Parameter, ...]
     answer: Callable[[Opened, dict[str, Any]], dict[str, Any]]
     has: tuple[str, ...]
+    method: Literal["GET", "POST", "DELETE"] = "GET"
 
 
 FROM = Parameter(
@@ -50,7 +60,7 @@ POINTS = Parameter(
 )
 
 
-def _span(opened: Opened, values: dict[str, Any]) -> tuple[int, int]:
+def span_of(opened: Opened, values: dict[str, Any]) -> tuple[int, int]:
     """Return the range of time. Raises ParameterError if it is empty."""
     first, last = opened.description.first_ns, opened.description.last_ns
     begin = first if values["from"] is None else values["from"]
@@ -85,7 +95,7 @@ def _source(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fleet(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
-    begin, end = _span(opened, values)
+    begin, end = span_of(opened, values)
     names = ("search", "state", "trouble", "sort", "order", "page", "size", "cells")
     data = (opened.description.first_ns, opened.description.last_ns)
     query = FleetQuery(begin, end, data=data, **{name: values[name] for name in names})
@@ -93,7 +103,7 @@ def _fleet(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _series(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
-    begin, end = _span(opened, values)
+    begin, end = span_of(opened, values)
     series = values["name"]
     if not is_known(opened.database, series):
         raise NotFoundError(f"there is no series {series!r}")
@@ -110,7 +120,7 @@ def _series(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _incidents(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
-    span = _span(opened, values)
+    span = span_of(opened, values)
     found = incidents(opened.database, span, values["series"], values["page"], values["size"])
     return found | {"incidents": _judged(opened, found["incidents"])}
 
@@ -189,7 +199,7 @@ ENDPOINTS = (
         "One incident: sentence, evidence, window of rows, other series that moved at the same time",
         (POINTS,),
         _incident,
-        ("id", "series", "sentence", "evidence", "window", "others", "decisions", "opinion"),
+        ("id", "series", "sentence", "evidence", "window", "others", "earlier", "decisions", "opinion"),
     ),
     Endpoint(
         "/decisions",

@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from detector.explore.deciding.wish import schema
-from detector.explore.web.endpoints import ENDPOINTS, PREFIX, Endpoint
+from detector.explore.web.all_endpoints import ALL
+from detector.explore.web.endpoints import PREFIX, Endpoint
 from detector.explore.web.events import SUMMARY
 from detector.explore.web.guard import MARKED
 
@@ -22,6 +23,7 @@ _ERROR = {
                 "status": {"type": "integer"},
                 "message": {"type": "string"},
                 "parameter": {"type": "string"},
+                "job": {"type": "string"},
             },
         }
     },
@@ -30,7 +32,9 @@ _ERROR = {
 
 def document() -> dict[str, Any]:
     """Return the OpenAPI document of `/api/v1` as plain values."""
-    paths = {f"{PREFIX}{one.path}": {"get": _operation(one)} for one in ENDPOINTS}
+    paths: dict[str, dict[str, Any]] = {}
+    for one in ALL:
+        paths.setdefault(f"{PREFIX}{one.path}", {})[one.method.lower()] = _operation(one)
     own = {"get": {"summary": "This document", "operationId": "openapi", "responses": {"200": _answer(())}}}
     paths[f"{PREFIX}/decisions"]["post"] = _deciding()
     return {
@@ -90,12 +94,24 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         for name in re.findall(r"\{(\w+)\}", endpoint.path)
     ]
     error = _error("What is wrong")
-    return {
+    name = endpoint.path.strip("/").replace("/", "_").replace("{", "by_").replace("}", "")
+    found: dict[str, Any] = {
         "summary": endpoint.summary,
-        "operationId": endpoint.path.strip("/").replace("/", "_").replace("{", "by_").replace("}", ""),
-        "parameters": in_path + [one.as_openapi() for one in endpoint.parameters],
+        "operationId": name if endpoint.method == "GET" else f"{endpoint.method.lower()}_{name}",
         "responses": {"200": _answer(endpoint.has), "400": error, "404": error},
     }
+    if endpoint.method != "GET":
+        found["responses"] |= {"403": error}
+    if endpoint.method == "POST":
+        found["responses"] |= {"202": _answer(endpoint.has), **dict.fromkeys(("409", "413", "415"), error)}
+        return found | {"parameters": in_path, "requestBody": _body(endpoint)}
+    return found | {"parameters": in_path + [one.as_openapi() for one in endpoint.parameters]}
+
+
+def _body(endpoint: Endpoint) -> dict[str, Any]:
+    fields = {one.name: one.schema() | {"description": one.description} for one in endpoint.parameters}
+    schema = {"type": "object", "additionalProperties": False, "properties": fields}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
 def _answer(has: tuple[str, ...]) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from detector.explore.archive.live import Live
+from detector.explore.background.jobs import Jobs
 from detector.explore.deciding.ledger import Ledger
 from detector.explore.deciding.writing import Writing
 from detector.explore.source import Source
@@ -15,13 +16,15 @@ from detector.explore.store.shown import Shown
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The store that is shown, what it is of, what people decide, and the running group if it is of one."""
+    """What is shown: the store, what it is of, what people decide, what is computed, and a running group."""
 
     store: Shown
     source: Source
     ledger: Ledger
     writing: Writing
     live: Live | None = None
+    jobs: Jobs = field(default_factory=Jobs)
+    models: Jobs = field(default_factory=Jobs)
 
     @property
     def database(self) -> Database:
@@ -34,6 +37,8 @@ class Opened:
         return self.store.description
 
     def close(self) -> None:
-        """Release files, threads and connections."""
+        """End what is computed; release files, threads and connections."""
+        self.jobs.close()
+        self.models.close()
         self.ledger.close()
         self.store.close()

@@ -52,4 +52,5 @@ PAGES = {
     "/": Page("fleet", "Fleet"),
     "/series": Page("series", "Series", charts=True),
     "/incident": Page("incident", "Incident", charts=True),
+    "/model": Page("model", "Model"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -32,7 +33,8 @@ class ParameterError(Exception):
 class Parameter:
     """Describe a parameter of the query.
 
-    kind      "time" is read as nanoseconds; "flag" is true or false; "texts" may be repeated
+    kind      "time" is read as nanoseconds; "flag" is true or false; "texts" may be repeated;
+              "object" is JSON and in bodies alone
     default   its value if it is absent; None: absent is None
     least, most  bounds of a number
     choices   the only texts allowed; empty: any
@@ -40,7 +42,7 @@ class Parameter:
     """
 
     name: str
-    kind: Literal["time", "number", "text", "texts", "flag", "choice"]
+    kind: Literal["time", "number", "text", "texts", "flag", "choice", "object"]
     description: str
     default: Any = None
     least: int = 0
@@ -63,8 +65,18 @@ class Parameter:
         readers = {"time": self._time, "number": self._number, "flag": self._flag, "choice": self._choice}
         return readers.get(self.kind, self._text)(given[0])
 
-    def as_openapi(self) -> dict[str, Any]:
-        """Return the parameter as OpenAPI describes it."""
+    def read_json(self, given: object) -> Any:
+        """Return the value of a field of a body; None counts as absent. Raises ParameterError."""
+        if given is None or given == "":
+            return self.default
+        if self.kind == "time" and isinstance(given, int | float) and not isinstance(given, bool):
+            return self._time(f"{given:.0f}")
+        if not isinstance(given, str):
+            raise ParameterError(self.name, "is no text")
+        return self.read([given])
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the values."""
         schemas: dict[str, dict[str, Any]] = {
             "time": {"anyOf": [_MILLISECONDS, {"type": "string", "format": "date-time"}]},
             "number": {"type": "integer", "minimum": self.least, "maximum": self.most},
@@ -72,10 +84,16 @@ class Parameter:
             "texts": {"type": "array", "maxItems": _MOST_REPEATED, "items": _TEXT},
             "flag": {"type": "boolean"},
             "choice": {"type": "string", "enum": list(self.choices)},
+            "object": {"type": "object"},
         }
         schema = schemas[self.kind]
         if self.default is not None and self.kind != "texts":
             schema = schema | {"default": self.default}
+        return schema
+
+    def as_openapi(self) -> dict[str, Any]:
+        """Return a parameter of the query as OpenAPI describes it."""
+        schema = self.schema()
         about = {"name": self.name, "in": "query", "description": self.description, "schema": schema}
         return about | ({"required": True} if self.is_required else {})
 
@@ -133,3 +151,21 @@ def read_all(parameters: Sequence[Parameter], given: Sequence[tuple[str, str]]) 
             )
         texts.setdefault(name, []).append(value)
     return {name: one.read(texts.get(name, ())) for name, one in known.items()}
+
+
+def read_json(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the values of a body by name; those that are absent are None.
+
+    Raises:
+        ParameterError: it is no JSON object, or has a name that is none of `names`.
+    """
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ParameterError("body", f"is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ParameterError("body", "is no JSON object")
+    unknown = next((name for name in found if name not in names), None)
+    if unknown is not None:
+        raise ParameterError(unknown[:400], f"is unknown here; there are {', '.join(names)}")
+    return {name: found.get(name) for name in names}

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, Literal, Protocol
 
 from detector.incidents.incident import MODEL_REASONS
-from detector.offline.measuring.backtest_measures import Event
+from detector.offline.measuring.events import Event
 
 Change = Literal["same", "new", "gone"]
 

@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from detector.calibration.alarm_budget import parse_budget, read_budget
 from detector.config.engine_options import changed_section
 from detector.config.incident_schema import IncidentsSection
 from detector.config.types import duration_text, is_duration
+from detector.offline.backtest_record import Inputs
 
 _RATES = ("1/year", "1/quarter", "1/month", "2/month", "1/week", "3/week", "1/day", "3/day", "1/hour")
 RULES = (
@@ -42,6 +44,23 @@ class Question:
     def id(self) -> str:
         """The same for equal questions, 16 hexadecimal digits."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def task_of(question: Question, store: Path, record: Mapping[str, Any], inputs: Inputs) -> dict[str, Any]:
+    """Return a question with all that `answer` needs, as JSON values.
+
+    Args:
+        question: what is asked.
+        store: the directory of the store.
+        record: of the backtest: its version and decisions.
+        inputs: what the backtest was made of.
+    """
+    return {
+        "question": asdict(question),
+        "store": str(store),
+        "inputs": asdict(inputs),
+        **{name: record.get(name) for name in ("version", "decisions")},
+    }
 
 
 def checked_rules(present: IncidentsSection, changes: Mapping[str, object]) -> dict[str, Any]:

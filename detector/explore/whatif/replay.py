@@ -6,8 +6,8 @@ It runs in a process of its own (`detector.explore.background`).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from detector.incidents.decision import Decision
 from detector.incidents.incident import Incident
 from detector.incidents.shapes.sentence import Wording, sentence
 from detector.offline.backtest_record import Inputs, digest_of, inputs_of
-from detector.offline.measuring.backtest_measures import Event
+from detector.offline.measuring.events import Event
 
 _WEEK_SECONDS = 604_800
 _MOST_LISTED = 500
@@ -46,23 +46,6 @@ class Setting:
 
     artifact: Artifact
     options: EngineOptions
-
-
-def task_of(question: Question, store: Path, record: Mapping[str, Any], inputs: Inputs) -> dict[str, Any]:
-    """Return a question with all that `answer` needs, as JSON values.
-
-    Args:
-        question: what is asked.
-        store: the directory of the store.
-        record: of the backtest: its version and decisions.
-        inputs: what the backtest was made of.
-    """
-    return {
-        "question": asdict(question),
-        "store": str(store),
-        "inputs": asdict(inputs),
-        **{name: record.get(name) for name in ("version", "decisions")},
-    }
 
 
 def answer(task: dict[str, Any], report: Report) -> dict[str, Any]:

@@ -26,13 +26,13 @@ from detector.explore.store.database import open_store
 from detector.explore.store.layout import ExploreError
 from detector.explore.whatif import stretch
 from detector.explore.whatif.comparison import Opening, compared, summary
-from detector.explore.whatif.question import Question, budgets_around, checked_rules
-from detector.explore.whatif.replay import answer, task_of
+from detector.explore.whatif.question import Question, budgets_around, checked_rules, task_of
+from detector.explore.whatif.replay import answer
 from detector.explore.whatif.toml_lines import toml_difference
 from detector.incidents.rules import IncidentRules
 from detector.offline.backtest import backtest_parquet
 from detector.offline.backtest_record import inputs_from
-from detector.offline.measuring.backtest_measures import Event
+from detector.offline.measuring.events import Event
 from streamgauge import main
 from tests.detector.explore.explored import CHANNELS, START_NS, scores_of, write_backtest
 from tests.support.sines import frame_of, linear_artifact, write

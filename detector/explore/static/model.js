@@ -1,0 +1,114 @@
+import { ask, element, link, load, onView, rangeOf, source } from "./page.js";
+import { count, number, reason, span, time } from "./words.js";
+
+const by = (id) => document.getElementById(id);
+const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const none = (words) => element("p", { class: "quiet" }, words);
+
+function table(heads, rows) {
+  return element("table", {}, element("thead", {}, element("tr", {}, ...heads.map((one) => element("th", { scope: "col" }, one)))),
+    element("tbody", {}, ...rows.map(([first, ...rest]) => element("tr", {}, element("th", { scope: "row" }, first), ...rest.map((one) => element("td", {}, one))))));
+}
+
+function meter(share, words) {
+  const bar = element("span", { class: "meter" });
+  bar.style.width = `${Math.max(0, Math.min(70, 70 * share))}%`;
+  return element("span", { class: "metered" }, bar, words);
+}
+
+function facts(found) {
+  const members = found.members.map((one) => `${one.family} over ${one.window} rows`).join(", ");
+  const pairs = [["Version", found.version], ["Place", found.place], ["Written", found.written === null ? "unknown" : time(Math.round(found.written / 1000) * 1000)],
+    ["Members", members], ["A row", span(found.interval)], ["A verdict waits", count(found.delay, "row")],
+    ["Own scales", found.own_scales ? `of ${count(found.own_scales, "series", "series")}` : "none: one scale fits all series"],
+    ["Slow levels", found.drift_series === null ? "none: the history is too short" : `known of ${count(found.drift_series, "series", "series")}`]];
+  by("facts").replaceChildren(element("dl", {}, ...pairs.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)])));
+}
+
+function used(found) {
+  const { used: use, shares } = found;
+  const most = Math.max(1, ...use.series.map((one) => one.alarms));
+  const parts = Object.entries(shares).filter(([, share]) => share > 0).map(([name, share]) => `${name} ${Math.round(100 * share)} %`);
+  by("used").replaceChildren(
+    element("p", {}, `${count(use.alarms, "alarm")} in this range; ${use.alarm_budget} allows ${number(use.allowed, 3)}. Shares of the budget: ${parts.join(", ")}.`),
+    use.evidence.length ? table(["Evidence", "Alarms"], use.evidence.map((one) => [reason(one.reason), String(one.alarms)])) : none("No kind of evidence raised an alarm."),
+    ...(use.series.length ? [table(["Series", "Alarms"], use.series.map((one) => [element("a", { href: link("/series", { name: one.series }) }, one.series), meter(one.alarms / most, String(one.alarms))]))] : []));
+}
+
+function curve(found) {
+  const { threshold } = found;
+  const most = Math.max(...found.curve.map((one) => one.threshold));
+  const rows = found.curve.map((one) => [one.alarm_budget, meter(one.threshold / most, number(one.threshold)), one.alarm_budget === threshold.alarm_budget ? "in force" : ""]);
+  by("curve").replaceChildren(
+    element("p", {}, `The score is 1 at the error ${number(threshold.value)}, found by ${threshold.method} for ${threshold.alarm_budget}; sharpness ${number(threshold.sharpness, 3)}.`),
+    rows.length ? table(["Alarm budget", "Threshold", ""], rows) : none("The model keeps no held-out errors, so other budgets are unknown."));
+}
+
+function channels(found) {
+  const rows = found.channels.map((one) => [one.name, one.law, `${number(one.center)} ± ${number(one.scale)}`, `± ${number(one.band)}`,
+    one.stuck_after === null ? "never" : count(one.stuck_after, "row"), one.missing_after === null ? "not learnt" : count(one.missing_after, "row"),
+    one.adds_up ? "yes" : "no", one.drift_unit === null ? "none" : number(one.drift_unit)]);
+  by("channels").replaceChildren(table(["Channel", "Law", "Centre and scale", "Expected band", "Stuck after", "Missing after", "Departures add up", "Unit of drift"], rows));
+}
+
+function svg(name, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+// A curve of one day with the spread around it: 24 hours are 480 wide, the range of all curves is 120 high.
+function drawn(level, spread, least, most) {
+  const place = (value) => 120 - (120 * (value - least)) / (most - least || 1);
+  const at = (slot) => (480 * (slot + 0.5)) / level.length;
+  const points = (sign) => level.map((one, slot) => `${at(slot).toFixed(1)},${place(one + sign * spread[slot]).toFixed(1)}`);
+  const box = svg("svg", { viewBox: "0 0 480 120", preserveAspectRatio: "none", "aria-hidden": "true" });
+  for (const hour of [6, 12, 18]) box.append(svg("line", { x1: 20 * hour, x2: 20 * hour, y1: 0, y2: 120, class: "hour" }));
+  box.append(svg("polygon", { points: [...points(1), ...points(-1).reverse()].join(" "), class: "spread" }), svg("polyline", { points: points(0).join(" "), class: "level" }));
+  return box;
+}
+
+function season(found) {
+  if (found.season === null) { by("season").replaceChildren(none("No channel has a season in the history.")); return; }
+  const parts = found.season.profiles.map((one) => {
+    const ends = one.level.flatMap((values, at) => values.flatMap((value, slot) => [value - one.spread[at][slot], value + one.spread[at][slot]]));
+    const [least, most] = [Math.min(...ends), Math.max(...ends)];
+    const days = one.level.map((_, at) => DAYS.filter((__, day) => one.curve_of[day] === at).join(" "));
+    const figures = one.level.map((values, at) => element("figure", {}, drawn(values, one.spread[at], least, most),
+      element("figcaption", {}, `${one.period === "day" ? "every day" : days[at]}: ${number(Math.min(...values))} to ${number(Math.max(...values))}, spread ${number(Math.max(...one.spread[at]), 3)}`)));
+    return element("section", { class: "chart" }, element("h3", {}, one.channel, element("span", {}, `repeats every ${one.period}, explains ${Math.round(100 * one.explains)} %; 0 h to 24 h, ${found.season.zone}`)), ...figures);
+  });
+  by("season").replaceChildren(...parts);
+}
+
+function modes(found) {
+  if (found.modes === null) { by("modes").replaceChildren(none("The model knows no modes.")); return; }
+  const holds = (one) => (one.low === null ? `${one.channel} up to ${number(one.high)}` : one.high === null ? `${one.channel} from ${number(one.low)}` : `${one.channel} ${number(one.low)} to ${number(one.high)}`);
+  const rows = found.modes.map((one) => [one.name, one.conditions.map(holds).join(" and ") || "none of the others", `${number(100 * one.share, 3)} %`,
+    one.judge.join(", ") || "nothing", count(one.settle_rows, "row"), one.usual_rows ? count(one.usual_rows, "row") : "unknown", number(one.steady, 3)]);
+  by("modes").replaceChildren(none(found.modes_found ? "Training found them." : "The configuration states them."),
+    table(["Mode", "Holds where", "Of the history", "Judges", "Settles in", "Change takes", "Factor"], rows));
+}
+
+function versions(found) {
+  if (!found.versions.length) { by("versions").replaceChildren(none("This is the only version there.")); return; }
+  const parts = found.versions.map((one) => {
+    const notes = [one.is_current ? "current" : "", one.is_shown ? "shown here" : ""].filter(Boolean).join(", ");
+    const title = `${one.version}, written ${time(Math.round(one.written / 1000) * 1000)}${notes ? ` (${notes})` : ""}`;
+    if (one.is_shown) return element("p", {}, title);
+    const rows = one.differences.map((line) => [line.path, line.shown, line.other]);
+    return element("details", {}, element("summary", {}, `${title}: ${count(rows.length, "difference")}`), element("div", { class: "wide" }, table(["Of the description", "Shown here", one.version], rows)));
+  });
+  by("versions").replaceChildren(...parts);
+}
+
+onView(() => load(async () => {
+  const found = await ask("model", rangeOf(await source()));
+  return () => {
+    document.title = `Model ${found.model} - Streamgauge`;
+    by("name").textContent = `Model ${found.model}`;
+    by("summary").textContent = `${count(found.channels.length, "channel")}, alarm budget ${found.threshold.alarm_budget}.`;
+    [facts, used, curve, channels, season, modes, versions].forEach((one) => one(found));
+    by("card").textContent = found.card;
+  };
+}));

@@ -1,0 +1,34 @@
+"""The endpoint of `/api/v1/model`: what the model learnt, and how its alarm budget was used."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from detector.explore.background.entries import model
+from detector.explore.queries.budget import budget_used
+from detector.explore.store.layout import ExploreError
+from detector.explore.web.endpoints import FROM, TO, Endpoint, span_of
+from detector.explore.web.opened import Opened
+from detector.explore.whatif.settings import made_of
+
+
+def _model(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
+    used = budget_used(opened.database, opened.description, span_of(opened, values))
+    record, inputs = made_of(opened.source, opened.description)
+    task = {"inputs": asdict(inputs), "version": record["version"]}
+    found = opened.models.finished(record["version"], model, task)
+    if found["result"] is None:
+        raise ExploreError(f"the model cannot be shown: {found['message']}")
+    return {**found["result"], "used": used}
+
+
+MODEL = (
+    Endpoint(
+        "/model",
+        "The model: calibration, channels, seasons, modes, drift, versions; use of the alarm budget",
+        (FROM, TO),
+        _model,
+        ("model", "version", "threshold", "curve", "channels", "season", "modes", "versions", "used"),
+    ),
+)

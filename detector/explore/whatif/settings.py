@@ -1,0 +1,72 @@
+"""What the shown source was made of, and which settings there are to ask about."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from detector.config.engine_options import engine_options
+from detector.config.incident_schema import IncidentsSection
+from detector.config.load import load_config
+from detector.errors import DetectorError
+from detector.explore.source import Source
+from detector.explore.store.layout import Description, ExploreError
+from detector.explore.whatif.question import RULES, budgets_around, plain_rule
+from detector.offline.backtest_record import RECORD, Inputs, inputs_from
+
+
+def made_of(source: Source, description: Description) -> tuple[dict[str, Any], Inputs]:
+    """Return the record of a source and its inputs.
+
+    Of a running group the record has the version of the model that the store is about, and no decisions.
+
+    Raises:
+        ExploreError: an older release wrote the backtest.
+        DetectorError: a file cannot be read.
+    """
+    if source.group is not None:
+        config = source.group.config
+        inputs = Inputs.of(config.model.path, source.name, engine_options(config))
+        return {"version": description.version, "decisions": []}, inputs
+    path = Path(source.name) / RECORD
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+        found = inputs_from(record)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExploreError(f"{path}: cannot be read: {error}; run the backtest again") from error
+    if found is None:
+        raise ExploreError(
+            f"{path}: does not say where the model is, as an older release wrote it; run the backtest again"
+        )
+    return record, found
+
+
+def present_rules(inputs: Inputs) -> IncidentsSection:
+    """Return the section [incidents] of the configuration, or the defaults. Raises ConfigError."""
+    return IncidentsSection() if inputs.config is None else load_config(Path(inputs.config)).incidents
+
+
+def settings_json(source: Source, description: Description) -> dict[str, Any]:
+    """Return the present settings and the budgets to choose from, as JSON values.
+
+    `why_not` says why nothing can be asked; it is None if something can.
+    """
+    found: dict[str, Any] = {
+        "alarm_budget": description.alarm_budget,
+        "budgets": budgets_around(description.alarm_budget),
+        "rules": {},
+        "has_events": False,
+        "why_not": None,
+    }
+    try:
+        _, inputs = made_of(source, description)
+        section = present_rules(inputs)
+        if "://" not in inputs.artifact and not Path(inputs.artifact).exists():
+            raise ExploreError(
+                f"the model {inputs.artifact} is no longer there; put it back, or run the backtest again"
+            )
+    except DetectorError as error:
+        return found | {"why_not": str(error)}
+    rules = {name: plain_rule(section, name) for name in RULES}
+    return found | {"rules": rules, "has_events": inputs.events is not None}
