@@ -36,19 +36,6 @@ class Output:
     decisions: Counter[Key] = field(default_factory=Counter)
     opened: list[dict] = field(default_factory=list)
 
-    def context(self) -> Counter[str]:
-        """How much of it speaks of modes and of the season."""
-        states = Counter(state for _, _, state in self.verdicts)
-        reasons = Counter(body["reason"] for body in self.opened)
-        return Counter(
-            {
-                "rows in transition": states["transition"],
-                "rows of idle modes": states["idle"],
-                "incidents of a mode": reasons["mode"],
-                "incidents of the season": reasons["season"],
-            }
-        )
-
     def add_scores(self, body: dict) -> None:
         columns = zip(body["timestamp"], body["state"], body["score"], strict=True)
         for time_ms, state, score in columns:
