@@ -97,7 +97,7 @@ def changed_section(section: IncidentsSection, changes: Mapping[str, object]) ->
     """
     values = section.model_dump() | dict(changes)
     try:
-        return IncidentsSection.model_validate(values)
+        return IncidentsSection.model_validate(values, strict=True)
     except ValidationError as error:
         checked = Checked("", "", Config)
         found = ({**one, "loc": ("incidents", *one["loc"])} for one in error.errors())

@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import html
 import os
-import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,11 +18,11 @@ from typing import Any
 import orjson
 
 from detector.errors import DetectorError
+from detector.explore.web.pages import PAGES
+from detector.explore.web.pages import STATIC as _EXPLORER
 from detector.reports.bundle import bundled
 
 _HERE = Path(__file__).parent / "static"
-_EXPLORER = Path(__file__).parent.parent / "explore" / "static"
-_MAIN = re.compile(r"<main\b.*</main>", re.DOTALL)
 _PAGES = ("series", "incident")
 """Pages of the explorer that a report of a backtest has as they are."""
 
@@ -75,7 +74,7 @@ def page_of(title: str, first: str, answers: Mapping[str, Any]) -> str:
     )
     templates = [f'<template id="page-first">{_read(_HERE / f"{first}.html")}</template>']
     if has_pages:
-        templates += [f'<template id="page-{one}">{_main_of(f"{one}.html")}</template>' for one in _PAGES]
+        templates += [f'<template id="page-{one}">{_main_of(one)}</template>' for one in _PAGES]
     for one in (*scripts, style):
         if "</script" in one.lower() or "<!--" in one or "</style" in one.lower():
             raise ValueError("a script or style would end its element in the page too early")
@@ -119,10 +118,9 @@ def _modules() -> dict[str, str]:
     return {path.stem: _read(path) for path in paths if path.stem != "uplot"}
 
 
-def _main_of(file: str) -> str:
-    found = _MAIN.search(_read(_EXPLORER / file))
-    assert found is not None, file
-    return found[0]
+def _main_of(name: str) -> str:
+    """Return a page of the explorer without its frame."""
+    return f'<main id="main" tabindex="-1">\n{PAGES[f"/{name}"].main()}\n</main>'
 
 
 def _read(path: Path) -> str:

@@ -85,6 +85,9 @@ def test_a_series_opens_and_zooms_inside_the_file(page: Page, report: str) -> No
     page.wait_for_url(re.compile("show=series"))
     page.wait_for_selector(READY)
     expect(page.locator("h1")).to_have_text(JUMP)
+    expect(page.get_by_role("heading", name="Decide")).to_be_hidden()
+    expect(page.locator("#whatif")).to_be_hidden()
+    expect(page.locator("#problem")).to_be_hidden()
     expect(page.locator("#detail")).to_contain_text("900 rows, each one shown")
     page.get_by_role("button", name="Zoom in").click()
     expect(page.locator("#detail")).to_contain_text(re.compile("45[01] rows"))
@@ -100,6 +103,8 @@ def test_an_incident_opens_with_all_of_its_evidence(page: Page, report: str) -> 
     page.wait_for_url(re.compile("show=incident"))
     page.wait_for_selector(READY)
     expect(page.locator("#ranked tbody tr")).to_have_count(3)
+    expect(page.get_by_role("heading", name="Decide")).to_be_hidden()
+    expect(page.locator("#problem")).to_be_hidden()
     expect(page.locator(".chart canvas")).to_have_count(4)
 
 

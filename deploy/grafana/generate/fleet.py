@@ -216,6 +216,18 @@ def _over_time() -> Section:
         ),
         Query(f"sum by (reason) ({increase('suppressed_rows_total')})", "{{reason}}"),
     )
+    peaks = panels.with_limits(
+        panels.lines(
+            Face("Highest score", "The highest score of all series per interval; above 1 is unusual."),
+            Query(f"max({peak('max_score')})", "all series"),
+        ),
+        FROM_ONE,
+    )
+    return Section("Over time", (states, *_judged(), opened, held, *_alarms(), peaks))
+
+
+def _alarms() -> tuple[timeseries.Panel, ...]:
+    """Return how many alarms there were beside their budget, and what people said about them."""
     alarms = panels.lines(
         Face(
             "Alarms and their budget",
@@ -225,14 +237,15 @@ def _over_time() -> Section:
         Query(f"sum({increase_shown('alarms_total')})", "opened"),
         Query(f"sum({increase_shown('budgeted_alarms_total')})", "allowed"),
     )
-    peaks = panels.with_limits(
-        panels.lines(
-            Face("Highest score", "The highest score of all series per interval; above 1 is unusual."),
-            Query(f"max({peak('max_score')})", "all series"),
+    opinions = panels.lines(
+        Face(
+            "What people said about incidents",
+            "Incidents that somebody called real or a false alarm, in the explorer or by `feedback`. The "
+            "newest opinion on each counts.",
         ),
-        FROM_ONE,
+        Query(f"sum by (opinion) ({of('judged_by_people_incidents')})", "{{opinion}}"),
     )
-    return Section("Over time", (states, *_judged(), opened, held, alarms, peaks))
+    return alarms, opinions
 
 
 def _judged() -> tuple[timeseries.Panel, ...]:

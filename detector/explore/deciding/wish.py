@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -24,7 +25,7 @@ from detector.delivery.decisions.deciding import (
 from detector.explore.queries.series import is_known
 from detector.explore.store.database import Database
 from detector.explore.store.layout import Description
-from detector.incidents.decision import Action, Decision
+from detector.incidents.decision import OPINIONS, Action, Decision
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=400)]
 _LARGEST_MS = 9_000_000_000_000
@@ -201,9 +202,23 @@ def _time(value: str | float) -> int:
 
 
 def schema() -> dict[str, Any]:
-    """Return the schema of the body for the OpenAPI document."""
+    """Return the schema of the body for the OpenAPI document, with the fields that each action takes."""
     _, components = msgspec.json.schema_components([Wish], ref_template="#/components/schemas/{name}")
+    components["Wish"]["oneOf"] = [
+        _kind(("accept",), given=("incident",), absent=("series", "for")),
+        _kind(("reject",), given=("incident",), absent=("series", "for", "channels")),
+        _kind(OPINIONS, given=("incident",), absent=("series", "for", "channels", "at")),
+        _kind(("mute",), given=("series", "for"), absent=("incident", "channels")),
+    ]
     return components
+
+
+def _kind(actions: Sequence[Action], given: Sequence[str], absent: Sequence[str]) -> dict[str, Any]:
+    """Return the schema of a body for some actions: which fields it has, and which are null or empty."""
+    fields: dict[str, Any] = {"action": {"enum": list(actions)}}
+    fields |= {name: {"type": "string"} for name in given}
+    fields |= {name: {"maxItems": 0} if name == "channels" else {"type": "null"} for name in absent}
+    return {"required": ["action", *given], "properties": fields}
 
 
 _decoder = msgspec.json.Decoder(Wish)

@@ -1,5 +1,5 @@
 // The buttons of decisions, the dialog that asks why, and the list of what was decided.
-import { ask, element } from "./page.js";
+import { ask, element, isReport } from "./page.js";
 import { decided, outcome, time } from "./words.js";
 
 const KINDS = {
@@ -95,7 +95,7 @@ function list(found, isBacktest) {
 }
 
 async function refresh(about, subject) {
-  const found = await ask("decisions", subject.incident ? { incident: subject.incident } : { series: subject.series });
+  const found = await ask("decisions", subject.incident ? { incident: subject.incident, series: subject.series } : { series: subject.series });
   buttons(about, subject, found);
   list(found, about.kind === "backtest");
   clearTimeout(timer);
@@ -104,8 +104,11 @@ async function refresh(about, subject) {
   }
 }
 
-// Shows the buttons and the list. A failure is shown there, since the rest of the page is sound.
+// Shows the buttons and the list, except in a report, where nobody can decide. A failure is shown there, since
+// the rest of the page is sound.
 export async function showDecisions(about, subject) {
+  by("decide").hidden = isReport;
+  if (isReport) return;
   by("decide").subject = subject;
   try {
     await refresh(about, subject);

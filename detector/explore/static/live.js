@@ -1,11 +1,12 @@
 // A running group: what is new comes as server-sent events. If nothing comes, the page says so, and why.
-import { element, isNow, source } from "./page.js";
+import { element, isNow, isReport, source } from "./page.js";
 import { time } from "./words.js";
 
 const LEAST = 1000, SILENT = 20000, AGAIN = 5000;
 
 // Calls `show` when there is something new to show, and keeps the sign of life beside the title.
 export async function follow(show) {
+  if (isReport) return;
   const about = await source().catch(() => null);
   if (about === null || about.kind !== "live") return;
   const sign = element("span", { id: "live", class: "live" });

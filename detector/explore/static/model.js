@@ -97,7 +97,7 @@ function versions(found) {
     const title = `${one.version}, written ${time(Math.round(one.written / 1000) * 1000)}${notes ? ` (${notes})` : ""}`;
     if (one.is_shown) return element("p", {}, title);
     const rows = one.differences.map((line) => [line.path, line.shown, line.other]);
-    return element("details", {}, element("summary", {}, `${title}: ${count(rows.length, "difference")}`), element("div", { class: "wide" }, table(["Of the description", "Shown here", one.version], rows)));
+    return element("details", {}, element("summary", {}, `${title}: ${count(rows.length, "difference")}`), element("div", { class: "wide", tabindex: 0, role: "region", "aria-label": `Differences of ${one.version}` }, table(["Of the description", "Shown here", one.version], rows)));
   });
   by("versions").replaceChildren(...parts);
 }

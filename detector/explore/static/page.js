@@ -97,11 +97,13 @@ const lengthOfNow = (about) => {
   return last === "all" ? Infinity : /^\d+$/.test(last ?? "") ? Number(last) : DAY;
 };
 
+// Rows may lie between milliseconds; the API takes whole ones.
 export function rangeOf(about) {
   const address = view();
-  if (isNow(about)) return { from: Math.max(about.first, about.last - lengthOfNow(about)), to: about.last };
+  const [first, last] = [Math.floor(about.first), Math.ceil(about.last)];
+  if (isNow(about)) return { from: Math.max(first, last - lengthOfNow(about)), to: last };
   const read = (name, usual) => (/^\d+$/.test(address.get(name) ?? "") ? Number(address.get(name)) : usual);
-  return { from: read("from", about.first), to: read("to", about.last) };
+  return { from: read("from", first), to: read("to", last) };
 }
 
 // The buttons that move the range. The same keys work: + and - zoom, the arrows move, 0 shows everything.
@@ -127,7 +129,7 @@ export function rangeBar(about) {
   if (live && !now) moves["Follow"] = () => lately(Math.round(length));
   const presets = [["1 h", 36e5], ["6 h", 216e5], ["24 h", DAY], ["7 d", 6048e5]].filter(([, ms]) => ms < about.last - about.first);
   const focused = bar.contains(document.activeElement) ? document.activeElement.textContent : null;
-  const is = (ms) => (now ? lengthOfNow(about) === ms : to === about.last && Math.abs(length - ms) < 1);
+  const is = (ms) => (now ? lengthOfNow(about) === ms : to === Math.ceil(about.last) && Math.abs(length - ms) < 2);
   const pressed = (name) => (name === "Everything" ? String(from <= about.first && to >= about.last) : null);
   bar.replaceChildren(
     ...Object.entries(moves).map(([name, act]) => element("button", { type: "button", onclick: act, "aria-pressed": pressed(name) }, name)),

@@ -1,5 +1,5 @@
 // What other settings would have found: a form, a computation in the background, and its result.
-import { ask, change, element, link, rangeOf, send, view } from "./page.js";
+import { ask, change, element, isReport, link, rangeOf, send, view } from "./page.js";
 import { count, number, span, state, time } from "./words.js";
 
 const RULES = {
@@ -19,6 +19,8 @@ function field(name) {
   return element("label", {}, `${RULES[name]} `, input);
 }
 
+const title = () => element("summary", {}, "What if: another alarm budget, other rules");
+
 function build() {
   const budgets = settings.budgets;
   const slider = element("input", { name: "budget", type: "range", min: 0, max: budgets.length - 1, step: 1, list: "budgets" });
@@ -32,7 +34,7 @@ function build() {
       element("progress", { hidden: true, max: 1, "aria-label": "Progress of the computation" }),
       element("span", { class: "status quiet", role: "status" })));
   form.addEventListener("input", () => { say(); remember(); });
-  place.replaceChildren(element("summary", {}, "What if: another alarm budget, other rules"), form, element("div", { class: "result" }));
+  place.replaceChildren(title(), form, element("div", { class: "result" }));
 }
 
 const budget = () => settings.budgets[Number(by("budget").value)];
@@ -173,10 +175,12 @@ function show(found, asked) {
 }
 
 export async function whatIf(where, source, name = "") {
+  where.hidden = isReport;
+  if (isReport) return;
   [place, about, series] = [where, source, name];
   if (settings === null) {
     settings = await ask("whatif");
-    if (settings.why_not) place.append(element("p", { class: "warn" }, `Nothing can be computed: ${settings.why_not}`));
+    if (settings.why_not) place.replaceChildren(title(), element("p", { class: "warn" }, `Nothing can be computed: ${settings.why_not}`));
     else build();
   }
   if (!settings.why_not && running === null) fill();

@@ -23,12 +23,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from detector.errors import DetectorError
 from detector.explore.deciding.ledger import LedgerError
 from detector.explore.deciding.wish import WishError
+from detector.explore.gate.guard import MARK, MOST_BYTES, SECONDS, refusal, too_large
+from detector.explore.gate.login_gate import LoginGate
 from detector.explore.web.all_endpoints import ALL
 from detector.explore.web.decisions import decide
 from detector.explore.web.endpoints import PREFIX, ConflictError, Endpoint, NotFoundError
 from detector.explore.web.events import BusyError, Events
-from detector.explore.web.guard import MARK, MOST_BYTES, SECONDS, refusal, too_large
-from detector.explore.web.login_gate import LoginGate
 from detector.explore.web.openapi import EVENTS, document
 from detector.explore.web.opened import Opened
 from detector.explore.web.pages import PAGES, STATIC, Page
@@ -151,7 +151,7 @@ def _decider(opened: Opened) -> Callable[[Request], Awaitable[Response]]:
 
 async def _sent(request: Request) -> bytes | Response:
     """Return the body of a request that may write, or the answer that refuses it."""
-    refused = refusal(request.headers)
+    refused = refusal(request.headers, has_body=request.method != "DELETE")
     if refused is not None:
         return _error(*refused)
     try:
@@ -211,7 +211,7 @@ def _busy(request: Request, error: Exception) -> Response:
 
 def _conflict(request: Request, error: Exception) -> Response:
     assert isinstance(error, ConflictError)
-    return _error(409, str(error), job=error.job)
+    return _error(409, str(error), **({"job": error.job} if error.job else {}))
 
 
 def _failed(request: Request, error: Exception) -> Response:

@@ -84,5 +84,8 @@ def _known(opened: Opened) -> Known:
 
 
 def _is_about(entry: Entry, incident: str, series: str) -> bool:
+    """Return whether a decision is about an incident or a series, or, given both, about either."""
     one = entry.decision
+    if incident and series:
+        return one.incident == incident or (not one.incident and one.series == series)
     return (not incident or one.incident == incident) and (not series or one.series == series)

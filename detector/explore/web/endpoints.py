@@ -25,9 +25,9 @@ class NotFoundError(Exception):
 
 
 class ConflictError(Exception):
-    """Something else has to end first; `job` is its id."""
+    """It cannot be computed now; `job` is the id of what has to end first, empty where nothing has to."""
 
-    def __init__(self, message: str, job: str) -> None:
+    def __init__(self, message: str, job: str = "") -> None:
         super().__init__(message)
         self.job = job
 
@@ -40,6 +40,8 @@ class Endpoint:
     parameters  of the query; of POST: values of the JSON object that is sent
     answer      returns the body; it gets the values of all parameters by name
     has         the keys of the body, for the OpenAPI document
+    computes    whether it needs the model, and answers 409 where that cannot be used
+    ids         pattern of the parameter of the path; empty: any text
     """
 
     path: str
@@ -48,6 +50,8 @@ class Endpoint:
     answer: Callable[[Opened, dict[str, Any]], dict[str, Any]]
     has: tuple[str, ...]
     method: Literal["GET", "POST", "DELETE"] = "GET"
+    computes: bool = False
+    ids: str = ""
 
 
 FROM = Parameter(

@@ -5,21 +5,25 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from detector.errors import DetectorError
 from detector.explore.background.entries import model
+from detector.explore.background.jobs import BusyError
 from detector.explore.queries.budget import budget_used
-from detector.explore.store.layout import ExploreError
-from detector.explore.web.endpoints import FROM, TO, Endpoint, span_of
+from detector.explore.web.endpoints import FROM, TO, ConflictError, Endpoint, span_of
 from detector.explore.web.opened import Opened
 from detector.explore.whatif.settings import made_of
 
 
 def _model(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     used = budget_used(opened.database, opened.description, span_of(opened, values))
-    record, inputs = made_of(opened.source, opened.description)
-    task = {"inputs": asdict(inputs), "version": record["version"]}
-    found = opened.models.finished(record["version"], model, task)
+    try:
+        record, inputs = made_of(opened.source, opened.description)
+        task = {"inputs": asdict(inputs), "version": record["version"]}
+        found = opened.models.finished(record["version"], model, task)
+    except (DetectorError, BusyError) as error:
+        raise ConflictError(f"the model cannot be shown: {error}") from error
     if found["result"] is None:
-        raise ExploreError(f"the model cannot be shown: {found['message']}")
+        raise ConflictError(f"the model cannot be shown: {found['message']}")
     return {**found["result"], "used": used}
 
 
@@ -30,5 +34,6 @@ MODEL = (
         (FROM, TO),
         _model,
         ("model", "version", "threshold", "curve", "channels", "season", "modes", "versions", "used"),
+        computes=True,
     ),
 )

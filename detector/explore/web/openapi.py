@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 from detector.explore.deciding.wish import schema
+from detector.explore.gate.guard import MARKED
 from detector.explore.web.all_endpoints import ALL
 from detector.explore.web.endpoints import PREFIX, Endpoint
 from detector.explore.web.events import SUMMARY
-from detector.explore.web.guard import MARKED
 
 EVENTS = f"{PREFIX}/events"
 _ERROR = {
@@ -58,7 +58,6 @@ def _events() -> dict[str, Any]:
 
 def _deciding() -> dict[str, Any]:
     """Return the one operation that writes."""
-    mark = {"type": "string", "const": MARKED}
     body = {"application/json": {"schema": {"$ref": "#/components/schemas/Wish"}}}
     refused = {
         "400": "A field of the body is wrong",
@@ -74,7 +73,7 @@ def _deciding() -> dict[str, Any]:
     return {
         "summary": "Decide about an incident or a series: the record that the commands write",
         "operationId": "decide",
-        "parameters": [{"name": "X-Streamgauge", "in": "header", "required": True, "schema": mark}],
+        "parameters": [_mark()],
         "requestBody": {"required": True, "content": body},
         "responses": {
             "201": _answer(("decision", "place", "command", "note")),
@@ -83,14 +82,21 @@ def _deciding() -> dict[str, Any]:
     }
 
 
+def _mark() -> dict[str, Any]:
+    """Return the header that requests need which change something."""
+    mark = {"type": "string", "const": MARKED}
+    return {"name": "X-Streamgauge", "in": "header", "required": True, "schema": mark}
+
+
 def _error(told: str) -> dict[str, Any]:
     wrong = {"$ref": "#/components/schemas/Error"}
     return {"description": told, "content": {"application/json": {"schema": wrong}}}
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    in_path = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+    ids = {"type": "string"} | ({"pattern": endpoint.ids} if endpoint.ids else {})
+    in_path: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": ids}
         for name in re.findall(r"\{(\w+)\}", endpoint.path)
     ]
     error = _error("What is wrong")
@@ -100,16 +106,19 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "operationId": name if endpoint.method == "GET" else f"{endpoint.method.lower()}_{name}",
         "responses": {"200": _answer(endpoint.has), "400": error, "404": error},
     }
+    if endpoint.computes:
+        found["responses"] |= {"409": _error("The model cannot be used now")}
     if endpoint.method != "GET":
-        found["responses"] |= {"403": error}
+        found["responses"] |= dict.fromkeys(("401", "403", "408", "413", "415"), error)
+        in_path.append(_mark())
     if endpoint.method == "POST":
-        found["responses"] |= {"202": _answer(endpoint.has), **dict.fromkeys(("409", "413", "415"), error)}
+        found["responses"] |= {"202": _answer(endpoint.has)}
         return found | {"parameters": in_path, "requestBody": _body(endpoint)}
     return found | {"parameters": in_path + [one.as_openapi() for one in endpoint.parameters]}
 
 
 def _body(endpoint: Endpoint) -> dict[str, Any]:
-    fields = {one.name: one.schema() | {"description": one.description} for one in endpoint.parameters}
+    fields = {one.name: one.schema_in_body() for one in endpoint.parameters}
     schema = {"type": "object", "additionalProperties": False, "properties": fields}
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 

@@ -30,11 +30,14 @@ class Page:
     def html(self) -> str:
         """Return the whole page."""
         frame = (STATIC / _FRAME).read_text(encoding="utf-8")
-        main = (STATIC / f"{self.name}.html").read_text(encoding="utf-8")
-        parts = {"TITLE": escape(self.title), "<!-- LINKS -->": self._links(), "<!-- MAIN -->": main.rstrip()}
+        parts = {"TITLE": escape(self.title), "<!-- LINKS -->": self._links(), "<!-- MAIN -->": self.main()}
         for mark, part in parts.items():
             frame = frame.replace(mark, part, 1)
         return frame
+
+    def main(self) -> str:
+        """Return what the page has of its own, without the element that holds it."""
+        return (STATIC / f"{self.name}.html").read_text(encoding="utf-8").rstrip()
 
     def _links(self) -> str:
         styles = [*(one for one in _CHARTS if self.charts and one.endswith(".css")), "style.css"]

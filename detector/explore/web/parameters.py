@@ -12,6 +12,7 @@ from connectors.times import INVALID_NS, times_of
 LONGEST_TEXT = 400
 _MOST_REPEATED = 64
 _LATEST_NS = 9_000_000_000_000_000_000
+_LATEST_MS = _LATEST_NS // 1_000_000
 _MILLISECONDS = {"type": "string", "pattern": "^[0-8]?[0-9]{1,12}$"}
 _TEXT = {"type": "string", "maxLength": LONGEST_TEXT, "pattern": r"^[^\u0000]*$"}
 
@@ -39,6 +40,7 @@ class Parameter:
     least, most  bounds of a number
     choices   the only texts allowed; empty: any
     is_required  whether a request without it is refused
+    values       JSON Schema of its values in a body, where its kind says too little
     """
 
     name: str
@@ -49,6 +51,7 @@ class Parameter:
     most: int = 0
     choices: tuple[str, ...] = field(default=())
     is_required: bool = False
+    values: Mapping[str, Any] | None = None
 
     def read(self, given: Sequence[str]) -> Any:
         """Return the value of what was given. Raises ParameterError."""
@@ -70,7 +73,9 @@ class Parameter:
         if given is None or given == "":
             return self.default
         if self.kind == "time" and isinstance(given, int | float) and not isinstance(given, bool):
-            return self._time(f"{given:.0f}")
+            if not 0 <= given <= _LATEST_MS:
+                raise ParameterError(self.name, f"is not between 0 and {_LATEST_MS}")
+            return self._time(f"{abs(given):.0f}")
         if not isinstance(given, str):
             raise ParameterError(self.name, "is no text")
         return self.read([given])
@@ -90,6 +95,14 @@ class Parameter:
         if self.default is not None and self.kind != "texts":
             schema = schema | {"default": self.default}
         return schema
+
+    def schema_in_body(self) -> dict[str, Any]:
+        """Return the JSON Schema of a field of a body; null and an empty text count as absent."""
+        absent = [None] if self.kind == "object" else [None, ""]
+        kinds = [self.schema() if self.values is None else self.values, {"enum": absent}]
+        if self.kind == "time":
+            kinds.append({"type": "number", "minimum": 0, "maximum": _LATEST_MS})
+        return {"anyOf": kinds, "description": self.description}
 
     def as_openapi(self) -> dict[str, Any]:
         """Return a parameter of the query as OpenAPI describes it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from detector.calibration.alarm_budget import read_budget
-from detector.errors import ConfigError
+from detector.errors import ConfigError, DetectorError
 from detector.explore.background.entries import whatif
 from detector.explore.background.jobs import BusyError
 from detector.explore.queries.series import is_known
@@ -19,12 +19,26 @@ from detector.explore.web.endpoints import (
 )
 from detector.explore.web.opened import Opened
 from detector.explore.web.parameters import Parameter, ParameterError
-from detector.explore.whatif.question import RULES, Question, checked_rules, task_of
+from detector.explore.whatif.question import (
+    BUDGET_SCHEMA,
+    RULES,
+    Question,
+    checked_rules,
+    rules_schema,
+    task_of,
+)
 from detector.explore.whatif.settings import made_of, present_rules, settings_json
 
 _STATUS = ("id", "state", "done", "of", "seconds", "message", "result")
+_IDS = "^[0-9a-f]{16}$"
 _SERIES = Parameter("series", "text", "Name of the series; default: all", "")
-_BUDGET = Parameter("alarm_budget", "text", "Alarm budget such as 3/week; default: that of the model", "")
+_BUDGET = Parameter(
+    "alarm_budget",
+    "text",
+    "Alarm budget such as 3/week; default: that of the model",
+    "",
+    values=BUDGET_SCHEMA,
+)
 
 
 def _settings(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
@@ -41,12 +55,16 @@ def _start(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
             read_budget(read["alarm_budget"])
         except ValueError as error:
             raise ParameterError("alarm_budget", f"is no budget: {error}") from error
-    record, inputs = made_of(opened.source, opened.description)
+    try:
+        record, inputs = made_of(opened.source, opened.description)
+        present = present_rules(inputs)
+    except DetectorError as error:
+        raise ConflictError(str(error)) from error
     rules = values["incidents"] if values["incidents"] is not None else {}
     if not isinstance(rules, dict) or set(rules) - set(RULES):
         raise ParameterError("incidents", f"is no object with keys of {', '.join(RULES)}")
     try:
-        rules = checked_rules(present_rules(inputs), rules)
+        rules = checked_rules(present, rules)
     except ConfigError as error:
         raise ParameterError("incidents", f"is wrong: {error}") from error
     question = Question(read["series"], begin, end, read["alarm_budget"], rules)
@@ -87,12 +105,26 @@ WHATIF = (
             FROM,
             TO,
             _BUDGET,
-            Parameter("incidents", "object", f"Other values of [incidents]: {', '.join(RULES)}"),
+            Parameter(
+                "incidents",
+                "object",
+                f"Other values of [incidents]: {', '.join(RULES)}",
+                values=rules_schema(),
+            ),
         ),
         _start,
         _STATUS,
         "POST",
+        computes=True,
     ),
-    Endpoint("/whatif/{id}", "Progress of a computation, and its result", (), _status, _STATUS),
-    Endpoint("/whatif/{id}", "Cancel a computation; one that is over stays", (), _cancel, _STATUS, "DELETE"),
+    Endpoint("/whatif/{id}", "Progress of a computation, and its result", (), _status, _STATUS, ids=_IDS),
+    Endpoint(
+        "/whatif/{id}",
+        "Cancel a computation; one that is over stays",
+        (),
+        _cancel,
+        _STATUS,
+        "DELETE",
+        ids=_IDS,
+    ),
 )

@@ -16,6 +16,16 @@ from detector.config.types import duration_text, is_duration
 from detector.offline.backtest_record import Inputs
 
 _RATES = ("1/year", "1/quarter", "1/month", "2/month", "1/week", "3/week", "1/day", "3/day", "1/hour")
+_TEXT_ABOVE_0 = r"^[1-9][0-9]{0,3}(ms|s|m|h|d)$"
+_TEXT_FROM_0 = r"^(0|[1-9][0-9]{0,3})(ms|s|m|h|d)$"
+_LONGEST_SECONDS = 36_525 * 86_400
+BUDGET_SCHEMA = {
+    "type": "string",
+    "pattern": r"^([1-9][0-9]{0,8}(\.[0-9]{1,6})?|0\.[0-9]{0,5}[1-9])"
+    r"/(minute|hour|day|week|month|quarter|year)"
+    r"( (a|per) series| in all( of [1-9][0-9]{0,8} series)?)?$",
+}
+"""How budgets are written, as JSON Schema."""
 RULES = (
     *("for_rows", "of_rows", "quiet_rows", "close_score", "critical_score"),
     *("min_duration", "cooldown", "settle_rows", "flap_incidents", "flap_window", "clean_windows"),
@@ -72,6 +82,26 @@ def checked_rules(present: IncidentsSection, changes: Mapping[str, object]) -> d
     after = changed_section(present, changes)
     different = [name for name in changes if getattr(after, name) != getattr(present, name)]
     return {name: plain_rule(after, name) for name in sorted(different)}
+
+
+def rules_schema() -> dict[str, Any]:
+    """Return the JSON Schema of `incidents` of a question. That for_rows is at most of_rows is beyond it."""
+    described = IncidentsSection.model_json_schema()["properties"]
+    fields = {name: _rule_schema(name, described[name]) for name in RULES}
+    return {"type": "object", "additionalProperties": False, "properties": fields}
+
+
+def _rule_schema(name: str, described: dict[str, Any]) -> dict[str, Any]:
+    if name == "flap_incidents":
+        return {key: value for key, value in described.items() if key != "minimum"} | {
+            "anyOf": [{"const": 0}, {"minimum": 2}]
+        }
+    if not is_duration(IncidentsSection.model_fields[name]):
+        return described
+    least = "exclusiveMinimum" if "exclusiveMinimum" in described else "minimum"
+    number = {"type": "number", least: 0, "maximum": _LONGEST_SECONDS}
+    text = {"type": "string", "pattern": _TEXT_ABOVE_0 if least == "exclusiveMinimum" else _TEXT_FROM_0}
+    return {"description": described["description"], "anyOf": [number, text]}
 
 
 def plain_rule(section: IncidentsSection, name: str) -> Any:

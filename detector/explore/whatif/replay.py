@@ -219,7 +219,7 @@ def _key(one: Opening) -> tuple[str, int, int, int | None, str]:
 
 
 def _stored(database: Database, question: Question) -> set[tuple[str, int, int, int | None, str]]:
-    """Return the stored incidents of the stretch, but for those that a clock opened."""
+    """Return the stored incidents of the stretch, without those that a clock opened."""
     rows = database.execute(
         "SELECT series, epoch_ns(start) // 1000000, epoch_ns(opened) // 1000000, epoch_ns(ended) // 1000000,"
         " reason FROM incidents"

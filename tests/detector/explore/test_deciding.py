@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.explore.deciding.writing import Writing, writing_of
+from detector.explore.gate.guard import MOST_BYTES
 from detector.explore.web.endpoints import PREFIX
-from detector.explore.web.guard import MOST_BYTES
 from detector.explore.web.openapi import document
 from detector.login import Login
 from detector.offline.decisions_file import read_decisions

@@ -140,7 +140,7 @@ def test_a_backtest_of_an_older_release_says_why_nothing_can_be_asked(tmp_path: 
     with served(write_backtest(tmp_path / "out", scores, incidents)) as site:
         assert "run the backtest again" in call(site, "GET", "/whatif")[1]["why_not"]
         status, body = call(site, "POST", "/whatif", {})
-        assert status == 500
+        assert status == 409
         assert "run the backtest again" in body["error"]["message"]
 
 

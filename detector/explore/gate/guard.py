@@ -18,11 +18,12 @@ Refusal = tuple[int, str]
 """The status of the answer, and what is said."""
 
 
-def refusal(headers: Mapping[str, str]) -> Refusal | None:
+def refusal(headers: Mapping[str, str], has_body: bool = True) -> Refusal | None:
     """Return why a request that writes is refused; None: it may go on.
 
     Args:
         headers: of the request; names are in lower case.
+        has_body: whether the method has a body. DELETE has none: a browser always asks before it sends one.
     """
     if headers.get("sec-fetch-site", "same-origin") != "same-origin":
         return 403, "refused: the request comes from a page of another site"
@@ -31,7 +32,7 @@ def refusal(headers: Mapping[str, str]) -> Refusal | None:
         return 403, "refused: `Origin` is another site; a proxy in front must pass `Host` on unchanged"
     if headers.get(MARK) != MARKED:
         return 403, f"refused: the header `X-Streamgauge: {MARKED}` is missing"
-    if not _is_json(headers.get("content-type", "")) or "content-encoding" in headers:
+    if has_body and (not _is_json(headers.get("content-type", "")) or "content-encoding" in headers):
         return 415, "the body must be JSON, with `Content-Type: application/json` and no encoding"
     length = headers.get("content-length", "0")
     if length.isdecimal() and int(length[:12]) > MOST_BYTES:
