@@ -85,7 +85,7 @@ def a_weekly_job(seed: int) -> list[Check]:
 
 @case("a backup that did not run is a calm night, and nobody knows")
 def a_job_that_does_not_come(seed: int) -> list[Check]:
-    """A daily job of ten minutes does not come: an incident states it. One that comes early or late is none."""
+    """A daily job of ten minutes does not come: an incident states it. An early or late one is none."""
     zone = ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC")[seed % 4]
     plant = Plant(seed, zone=zone, sampling=(60, 120, 180, 300)[seed % 4], days=28, jobs=True)
     live, artifact = plant.live(14), model_of_plant(plant)
