@@ -30,7 +30,7 @@ function used(found) {
   const most = Math.max(1, ...use.series.map((one) => one.alarms));
   const parts = Object.entries(shares).filter(([, share]) => share > 0).map(([name, share]) => `${name} ${Math.round(100 * share)} %`);
   by("used").replaceChildren(
-    element("p", {}, `${count(use.alarms, "alarm")} in this range; ${use.alarm_budget} allows ${number(use.allowed, 3)}. Shares of the budget: ${parts.join(", ")}.`),
+    element("p", {}, `${count(use.alarms, "alarm")} in this range; ${use.alarm_budget} allows ${use.allowed < 1 ? "less than one" : number(use.allowed, 3)}. Shares of the budget: ${parts.join(", ")}.`),
     use.evidence.length ? table(["Evidence", "Alarms"], use.evidence.map((one) => [reason(one.reason), String(one.alarms)])) : none("No kind of evidence raised an alarm."),
     ...(use.series.length ? [table(["Series", "Alarms"], use.series.map((one) => [element("a", { href: link("/series", { name: one.series }) }, one.series), meter(one.alarms / most, String(one.alarms))]))] : []));
 }

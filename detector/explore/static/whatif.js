@@ -112,7 +112,7 @@ function figures(found) {
     ["Threshold", (one) => number(one.threshold)],
     ["Incidents", (one) => one.incidents],
     ["of them critical", (one) => one.critical],
-    ["Alarms that count for the budget", (one) => `${one.alarms}; the budget allows ${number(one.allowed, 3)}`],
+    ["Alarms that count for the budget", (one) => `${one.alarms}; the budget allows ${one.allowed < 1 ? "less than one" : number(one.allowed, 3)}`],
   ];
   if (present.events !== null) rows.push(["Labelled events caught", (one) => `${one.caught} of ${one.events}`],
     ["Incidents beside any event", (one) => one.false], ["Median delay", delay]);
