@@ -92,16 +92,22 @@ def with_section(rules: IncidentRules, given: IncidentsSection) -> IncidentRules
 def changed_section(section: IncidentsSection, changes: Mapping[str, object]) -> IncidentsSection:
     """Return the section [incidents] with other values of some keys.
 
+    A whole number may be written with a point, such as 3.0: JSON has one kind of numbers.
+
     Raises:
         ConfigError: a key is unknown or a value is wrong; it names the key.
     """
-    values = section.model_dump() | dict(changes)
+    values = section.model_dump() | {name: _whole(value) for name, value in changes.items()}
     try:
         return IncidentsSection.model_validate(values, strict=True)
     except ValidationError as error:
         checked = Checked("", "", Config)
         found = ({**one, "loc": ("incidents", *one["loc"])} for one in error.errors())
         raise ConfigError("\n".join(map(checked.problem, found))) from error
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _channel_rule(section: ChannelSection) -> ChannelRule:

@@ -129,7 +129,7 @@ def of_range(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     known = values[np.isfinite(values)]
     spread = float(np.ptp(known)) or float(np.abs(known).max()) if len(known) else 0.0
-    if not 1e-200 < spread < 1e200:
+    if not 1e-190 < spread < 1e190:
         return values
     return _rounded(values, np.full(len(values), _STEPS - np.floor(np.log10(spread))))
 
