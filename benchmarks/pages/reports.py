@@ -13,9 +13,9 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks.measurement import Measurement
 from connectors.parquet.writer import TableWriter
-from detector.explore.store.build import store_of
-from detector.explore.store.database import open_store
-from detector.explore.web.endpoints import Opened
+from detector.explore.deciding.writing import Writing
+from detector.explore.source import source_of
+from detector.explore.web.serve import opened
 from detector.offline.backtest_record import FORMAT, RECORD
 from detector.reports.answers import held_of
 from detector.reports.page import write_page
@@ -70,15 +70,16 @@ def _opens(page: Path) -> float:
 def _report(folder: Path, num_series: int, num_rows: int) -> int:
     """Write a report of noisy values with an incident in each series; return its bytes."""
     _write(folder, num_series, num_rows)
-    about = store_of(folder, folder / "store")
-    database = open_store(folder / "store")
+    shown = opened(
+        source_of(str(folder), str(folder / "store")), Writing("", refused="a report takes no decisions")
+    )
     try:
-        held = held_of(Opened(database, about, "benchmark"))
+        held = held_of(shown)
         report = {
             "title": "Benchmark",
             "words": ["Noise."],
             "labels": None,
-            "scores": distribution(database),
+            "scores": distribution(shown.database),
             "quality": [],
             "made": [],
             "budgets": {"budgets": None, "words": "None."},
@@ -86,7 +87,7 @@ def _report(folder: Path, num_series: int, num_rows: int) -> int:
             "left_out": held.left_out,
         }
     finally:
-        database.close()
+        shown.close()
     return write_page(folder / "report.html", "Benchmark", "backtest", held.answers | {"report": report})
 
 
