@@ -76,19 +76,25 @@ def stretch_of(
             f"the stretch and the rows before it are more than {most:,} rows; choose a shorter range or one"
             " series"
         )
-    warm_up = int(
-        database.execute(
-            f"SELECT count(*) FROM verdicts WHERE {between(begin_ns, question.from_ns)}{where}", values
-        )[0][0]
-        if begin_ns < question.from_ns
-        else 0
+    if not is_whole:
+        _check_warm_up(database, question, begin_ns, 2 * window_rows, len(judged))
+    return Stretch(begin_ns, end_ns, is_whole, rows, judged)
+
+
+def _check_warm_up(
+    database: Database, question: Question, begin_ns: int, num_rows: int, num_series: int
+) -> None:
+    """Raise ExploreError if fewer rows of each series than `num_rows` come before the stretch."""
+    where, values = _of_series(question)
+    before = database.execute(
+        f"SELECT count(*) FROM verdicts WHERE {between(begin_ns, question.from_ns)}{where}", values
     )
-    if not is_whole and warm_up < 2 * window_rows * len(judged):
+    warm_up = int(before[0][0])
+    if warm_up < num_rows * num_series:
         raise ExploreError(
-            f"only {warm_up:,} rows fit before the stretch, and the model needs {2 * window_rows:,} of each"
+            f"only {warm_up:,} rows fit before the stretch, and the model needs {num_rows:,} of each"
             " series; choose a shorter range or one series"
         )
-    return Stretch(begin_ns, end_ns, is_whole, rows, judged)
 
 
 def readings_of(
