@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from streamgauge import main
 from tests.detector.reports.reported import JUMP, report_of_backtest
@@ -15,7 +15,6 @@ from tests.support.sines import frame_of, write
 from tests.trainer.evaluation.test_report import labelled
 
 pytestmark = pytest.mark.browser
-CHROMIUM = "/usr/bin/chromium"
 READY = "body:not([aria-busy])"
 
 
@@ -24,14 +23,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     directory = tmp_path_factory.mktemp("reported")
     page, _ = report_of_backtest(directory, "--compare", str(directory / "models" / "calm"))
     return page.as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture
