@@ -46,8 +46,7 @@ function lanes(fleet, held) {
 // One incident: its sentence, and on demand the channels and the rows around it.
 function card(one, isHeld, isOpen) {
   const severity = element("span", { class: one.severity === "critical" ? "bad" : "warn" }, one.severity);
-  const ended = one.end === null ? ", still open at the end" : `, for ${span(one.end - one.start)}`;
-  const line = element("summary", {}, element("span", { class: "quiet" }, `${time(one.start)} `), severity, ` ${one.sentence}`, element("span", { class: "quiet" }, ended));
+  const line = element("summary", {}, element("span", { class: "quiet" }, `${time(one.start)} `), severity, ` ${one.sentence}`, one.end === null ? element("span", { class: "quiet" }, ", still open at the end") : "");
   if (!isHeld) {
     return element("details", { class: "incident", "data-id": one.id }, line,
       element("p", { class: "quiet" }, "Its rows are left out to keep this file small: the command streamgauge explore has them."));
