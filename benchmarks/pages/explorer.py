@@ -15,6 +15,7 @@ import urllib3
 from benchmarks.measurement import Measurement
 from connectors.parquet.writer import TableWriter
 from detector.explore.deciding.writing import Writing
+from detector.explore.display import Display
 from detector.explore.source import source_of
 from detector.explore.web.serve import address, listen, opened, server_of
 from detector.offline.backtest_record import FORMAT, RECORD
@@ -23,6 +24,7 @@ _START_NS = 1_767_225_600_000_000_000
 _STEP_NS = 1_800_000_000_000
 _CHANNELS = ("flow", "pressure")
 _DAYS = 2
+_PLANTS = "^([^/]+)/"
 
 
 def measure(quick: bool) -> list[Measurement]:
@@ -32,13 +34,14 @@ def measure(quick: bool) -> list[Measurement]:
         source = Path(directory)
         rows = _write(source, num_series)
         begun = time.perf_counter()
-        shown, listening = opened(source_of(str(source)), Writing("bench")), listen("127.0.0.1", 0)
+        shown = opened(source_of(str(source)), Writing("bench"), display=Display(_PLANTS))
+        listening = listen("127.0.0.1", 0)
         built = time.perf_counter() - begun
         server = server_of(shown, "127.0.0.1")
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:
-            first, later = _views(address(listening))
+            first, later = _views(address(listening), _names(num_series)[num_series // 2])
         finally:
             server.should_exit = True
             thread.join()
@@ -58,8 +61,9 @@ def measure(quick: bool) -> list[Measurement]:
     ]
 
 
-def _views(site: str) -> tuple[float, dict[str, float]]:
+def _views(site: str, series: str) -> tuple[float, dict[str, float]]:
     """Return the seconds of the first view, and the median seconds of each later one."""
+    plant = series.partition("/")[0]
     http = urllib3.PoolManager(retries=10)
 
     def seconds(path: str) -> float:
@@ -75,7 +79,11 @@ def _views(site: str) -> tuple[float, dict[str, float]]:
         "search": "fleet?search=999&cells=84",
         "one day": f"fleet?{day}&cells=84",
         "last page": "fleet?page=10&sort=series&order=asc&cells=84",
-        "series": "series?name=series-000499",
+        "series": f"series?name={series}",
+        "groups": "groups?cells=84",
+        "groups of one day": f"groups?{day}&cells=84",
+        "groups by name": "groups?sort=series&order=asc&page=1&size=5&cells=84",
+        "open group": f"fleet?group={plant}&cells=84",
     }
     return first, {name: median(seconds(path) for _ in range(5)) for name, path in paths.items()}
 
@@ -83,7 +91,7 @@ def _views(site: str) -> tuple[float, dict[str, float]]:
 def _write(out: Path, num_series: int) -> int:
     """Write what a backtest of two days, a row every half an hour, would have written. Return its rows."""
     rng = np.random.default_rng(7)
-    names = np.array([f"series-{number:06d}" for number in range(num_series)], dtype=object)
+    names = np.array(_names(num_series), dtype=object)
     num_rows = _DAYS * 86_400_000_000_000 // _STEP_NS
     with TableWriter(out / "scores.parquet") as writer:
         for row in range(num_rows):
@@ -106,6 +114,11 @@ def _write(out: Path, num_series: int) -> int:
     (out / "incidents.json").write_text(json.dumps({"incidents": []}))
     (out / RECORD).write_text(json.dumps(_record()))
     return num_series * num_rows
+
+
+def _names(num_series: int) -> list[str]:
+    """Return names in 20 plants, each of as many series: the groups of one page are the whole fleet."""
+    return [f"plant-{20 * at // num_series:02d}/pump-{at:06d}" for at in range(num_series)]
 
 
 def _record() -> dict[str, object]:

@@ -30,6 +30,7 @@ def explore_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge explore streamgauge.toml             # a running group, live",
         "streamgauge explore streamgauge.toml --store archive --keep 90d --max-size 50GB --no-browser",
         "streamgauge explore report/                      # a backtest",
+        "streamgauge explore report/ --group-by '^([^/]+)/' --runbooks https://wiki.example.com/streamgauge/",
         "streamgauge explore streamgauge.toml --host 0.0.0.0 --username ops --password-file /run/secrets/ops",
     )
     parser.add_argument(
@@ -53,6 +54,18 @@ def explore_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
     parser.add_argument(
+        "--group-by",
+        metavar="REGEX",
+        help="how names of series give groups: what the expression captures; '' for none; default: '^(.+)/',"
+        " so that plant/line/pump-17 is in plant/line",
+    )
+    parser.add_argument(
+        "--runbooks",
+        metavar="URL",
+        default="",
+        help="where the runbooks are published, as in the alert rules; NAME.md is added, or replaces {alert}",
+    )
+    parser.add_argument(
         "--store",
         metavar="DIR",
         help="where to keep the store; default: DIR/explorer, or FILE-explorer beside FILE.toml",
@@ -68,14 +81,17 @@ def explore(args: argparse.Namespace) -> int:
             f"the explorer needs {', '.join(missing)}: install it with pip install 'streamgauge[explore]'"
         )
     from detector.explore.archive.archive import Limits
+    from detector.explore.display import Display
+    from detector.explore.queries.names import BY_SLASH
     from detector.explore.source import source_of
     from detector.explore.web.serve import address, listen, opened, serve
 
     login, writing = _access_of(args)
+    display = Display(BY_SLASH if args.group_by is None else args.group_by, args.runbooks)
     source = source_of(args.source, args.store)
     listening = listen(args.host, args.port)
     try:
-        shown = opened(source, writing, Limits(_keep_ns(args.keep), args.max_size))
+        shown = opened(source, writing, Limits(_keep_ns(args.keep), args.max_size), display)
     except BaseException:
         listening.close()
         raise

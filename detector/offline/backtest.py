@@ -251,8 +251,8 @@ def verdict_columns(verdicts: Verdicts, spec: Spec, p_values: PValues) -> dict[s
 
     They are `series`; `timestamp`, int64 nanoseconds; `score`; `p_value`, the probability that a normal row
     has at least this score; `error` and `threshold` (`error_columns`); `cumulative`; `evidence`, the
-    kind that spoke loudest; `paged`; `state`; and for every channel `actual_NAME`, `expected_NAME` and
-    `contribution_NAME`.
+    kind that spoke loudest; `paged`; `state`; of a model with modes of operation `mode`, the name, empty
+    where it is unknown; and for every channel `actual_NAME`, `expected_NAME` and `contribution_NAME`.
     """
     error, threshold = error_columns(verdicts, spec)
     columns: dict[str, Any] = {
@@ -267,6 +267,8 @@ def verdict_columns(verdicts: Verdicts, spec: Spec, p_values: PValues) -> dict[s
         "paged": verdicts.paged,
         "state": _LABELS[verdicts.state],
     }
+    if spec.modes is not None:
+        columns["mode"] = np.array([*spec.modes.names, ""], dtype=object)[verdicts.mode]  # -1: unknown
     blocks = (
         ("actual", verdicts.actual),
         ("expected", verdicts.expected),

@@ -15,7 +15,7 @@ import msgspec
 
 from detector.explore.store.layout import ARCHIVE, Description, ExploreError
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Segment(msgspec.Struct, frozen=True):

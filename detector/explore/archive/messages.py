@@ -15,7 +15,7 @@ from detector.explore.store.tables import KINDS, ns_of
 DECIDED = ("accepted", "rejected", "muted", "ignored")
 _MS = 1_000_000
 _NUMBERS = ("score", "p_value", "cumulative", "page_level")
-_TEXTS = ("state", "evidence")
+_TEXTS = ("state", "evidence", "mode")
 
 Numbers = list[float | None]
 
@@ -41,6 +41,7 @@ class _Verdicts(msgspec.Struct):
     page_level: Numbers | None = None
     paged: list[bool] | None = None
     evidence: list[str] | None = None
+    mode: list[str | None] | None = None
     channels: dict[str, _Channel] = {}
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from msgspec.structs import replace as replaced
 
-from detector.artifact.registry import open_artifact
 from detector.explore.archive.manifest import Manifest, as_values, read_archive, write_archive
 from detector.explore.source import Group
 from detector.explore.store.layout import MANIFEST, Description, ExploreError, description_of
@@ -53,6 +52,8 @@ def described(group: Group, before: Description | None) -> Description:
     Raises:
         ArtifactError: the model cannot be read.
     """
+    from detector.artifact.registry import open_artifact  # it loads torch, which a backtest does not need
+
     made = f"live: the verdicts of group {group.name}, topics {group.topics.scores} and {group.topics.alerts}"
     about = description_of(record_of(open_artifact(group.config.model.path), made, ()))
     if before is None:

@@ -12,6 +12,7 @@ _VERDICTS = {
     "series": _TEXT,
     "timestamp": _TIME,
     "state": _TEXT,
+    "mode": _TEXT,
     "evidence": _TEXT,
     "paged": "BOOLEAN",
     **dict.fromkeys(("score", "p_value", "cumulative", "page_level", "strength"), _NUMBER),
@@ -25,6 +26,7 @@ _SUMMARY = {
     "last": _TIME,
     "last_state": _TEXT,
     "last_score": _NUMBER,
+    "last_mode": _TEXT,
 }
 _INCIDENTS = {
     **dict.fromkeys(("id", "series", "state", "reason", "severity"), _TEXT),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detector.explore.queries.lanes import Cells, between, cells_of, lanes
+from detector.explore.queries.names import group_of
 from detector.explore.store.database import Database, text, time
 from detector.explore.store.layout import DAY_NS, HOUR_NS, SEVERITIES
 
@@ -32,6 +33,7 @@ class FleetQuery:
 
     from_ns, to_ns  the range of time
     search          part of the name of a series, in any case of letters; empty: all
+    group, pattern  only series of this group; the expression that names groups; empty: all
     state           the state of the newest row in the range; empty: any
     trouble         only series with an incident in the range
     sort, order     a key of SORTS; "asc" or "desc"
@@ -51,6 +53,8 @@ class FleetQuery:
     size: int = 25
     cells: int = 60
     data: tuple[int, int] = (0, 1 << 62)
+    group: str = ""
+    pattern: str = ""
 
     @property
     def counted(self) -> tuple[str, int, int]:
@@ -82,21 +86,23 @@ def fleet(database: Database, query: FleetQuery) -> dict[str, Any]:
         "size": query.size,
         "counted": {"from": counted_from / 1e6, "to": counted_to / 1e6},
         "states": {one["state"]: one["num"] for one in states or ()},
-        "lanes": _cells_json(cells),
+        "lanes": cells_json(cells),
         "series": [_series(row) | {"lane": found[row[0]]} for row in rows],
     }
 
 
-def _cells_json(cells: Cells) -> dict[str, float | int]:
+def cells_json(cells: Cells) -> dict[str, float | int]:
+    """Return begin, step and number of the cells of lanes; times in milliseconds."""
     return {"from": cells.start_ns / 1e6, "step": cells.step_ns / 1e6, "num": cells.num}
 
 
 def _series(row: tuple[Any, ...]) -> dict[str, Any]:
-    name, strength, score, num_rows, judged, paged, state, last, last_score, num, *others = row
+    name, strength, score, num_rows, judged, paged, state, last, last_score, mode, num, *others = row
     severity, firing, lasting, muted = others[:4]
     return {
         "series": name,
         "state": state,
+        "mode": mode,
         "last": last / 1e6,
         "last_score": last_score,
         "strength": strength,
@@ -112,18 +118,20 @@ def _series(row: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
-def _found(query: FleetQuery) -> tuple[str, list[object]]:
+def series_found(query: FleetQuery) -> tuple[str, list[object]]:
     """Return the beginning of a query: `series_found` has every series of the range that is searched for."""
     table, begin, end = query.counted
     search, values = "", list[object]()
     if query.search:
         search, values = " AND contains(lower(series), lower(?))", [query.search]
+    if query.group:
+        search, values = f"{search} AND {group_of(query.pattern)} = ?", [*values, query.group]
     end_of_range = time(query.to_ns)
     sql = (
         "WITH summed AS MATERIALIZED (SELECT series, max(strength) AS strength, max(score) AS score,"
         " sum(num_rows) AS num_rows, sum(judged) AS judged, sum(paged) AS paged,"
         " arg_max(last_state, last) AS state, epoch_ns(max(last)) AS last,"
-        " arg_max_null(last_score, last) AS last_score"
+        " arg_max_null(last_score, last) AS last_score, arg_max_null(last_mode, last) AS mode"
         f" FROM {table} WHERE {between(begin, end, 'start')}{search} GROUP BY series),"
         " troubled AS (SELECT series, count(*) AS num, max(CASE severity"
         f" {_RANKS} ELSE 1 END) AS rank, bool_or(state = 'firing') AS firing,"
@@ -134,7 +142,7 @@ def _found(query: FleetQuery) -> tuple[str, list[object]]:
         f" WHERE action = 'mute' AND since < {end_of_range} GROUP BY series"
         f" HAVING arg_max(until, since) >= {end_of_range}),"
         " series_found AS MATERIALIZED ("
-        "SELECT series, strength, score, num_rows, judged, paged, state, last, last_score,"
+        "SELECT series, strength, score, num_rows, judged, paged, state, last, last_score, mode,"
         " coalesce(num, 0) AS num, coalesce(rank, 0) AS rank, coalesce(firing, false) AS firing,"
         " coalesce(lasting, false) AS lasting, epoch_ns(silenced.until) AS muted"
         " FROM summed LEFT JOIN troubled USING (series) LEFT JOIN silenced USING (series))"
@@ -142,14 +150,15 @@ def _found(query: FleetQuery) -> tuple[str, list[object]]:
     return sql, values
 
 
-def _filter(query: FleetQuery) -> tuple[str, list[object]]:
+def filtered(query: FleetQuery) -> tuple[str, list[object]]:
+    """Return the condition for series of `series_found`, with its values."""
     state, values = ("state = ?", [query.state]) if query.state else ("true", [])
     return f"WHERE {state}{' AND num > 0' if query.trouble else ''}", list(values)
 
 
 def _page(query: FleetQuery) -> tuple[str, list[object]]:
-    begin, values = _found(query)
-    where, more = _filter(query)
+    begin, values = series_found(query)
+    where, more = filtered(query)
     order = SORTS[query.sort].format(order=query.order.upper())
     cut = f"LIMIT {query.size} OFFSET {query.page * query.size}"
     sql = (
@@ -161,6 +170,6 @@ def _page(query: FleetQuery) -> tuple[str, list[object]]:
 
 def _totals(query: FleetQuery) -> tuple[str, list[object]]:
     """Return the query for how many series fit and how many have each state, for a page without series."""
-    begin, values = _found(query)
-    where, more = _filter(query)
+    begin, values = series_found(query)
+    where, more = filtered(query)
     return f"{begin} SELECT count(*), ({_STATES}) FROM series_found {where}", [*values, *more]

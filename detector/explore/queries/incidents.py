@@ -6,14 +6,13 @@ import json
 from typing import Any
 
 from detector.explore.queries.lanes import between
+from detector.explore.queries.others import others
 from detector.explore.queries.series import SeriesQuery, series_view
 from detector.explore.queries.similar import most_alike
 from detector.explore.store.database import Database, time
-from detector.explore.store.layout import DAY_NS, HOUR_NS, Description
+from detector.explore.store.layout import Description
 from detector.notify.notice import parse, summary
 
-_CANDIDATES = 200
-_MOST_OTHERS = 20
 _TIMES = "epoch_ns(start), epoch_ns(ended), epoch_ns(peak)"
 _SHORT = f"id, series, state, reason, severity, {_TIMES}, peak_score, channel"
 
@@ -67,57 +66,25 @@ def incident_view(
         "evidence": evidence,
         "earlier": [_short(row) | {"likeness": round(like, 2)} for row, like in alike],
         "window": series_view(database, description, query),
+        "modes": modes_within(database, series, (start, end)),
         "others": others(database, series, (start, end)),
         "decisions": decisions(database, series, window),
     }
 
 
-def others(database: Database, series: str, span: tuple[int, int]) -> list[dict[str, Any]]:
-    """Return other series that were unusual in a span of time, those first that stand out most.
+def modes_within(database: Database, series: str, span: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return the modes of operation of a series in a span of time, in the order in which they first came.
 
-    A series stands out by its greatest strength in the span divided by that of the equally long span before
-    (at least 1). A series that is always unusual comes late in the list. Candidates are found in the
-    summaries by whole hours or days, and measured row by row.
+    Rows whose mode is unknown have None. The list is empty where no row of the span has a mode.
     """
-    start, end = span
-    before = start - (end - start)
-    table, step = ("hours", HOUR_NS) if end - start <= 3 * DAY_NS else ("days", DAY_NS)
-    whole = between(start // step * step, -(-end // step) * step, "start")
-    names = database.execute(
-        f"SELECT series FROM {table} WHERE {whole} AND series != ? GROUP BY series"
-        f" HAVING max(strength) > 1 ORDER BY max(strength) DESC, series LIMIT {_CANDIDATES}",
+    rows = database.execute(
+        f"SELECT mode, count(*), epoch_ns(min(timestamp)) FROM verdicts WHERE {between(*span)}"
+        " AND series = ? GROUP BY mode ORDER BY 3",
         [series],
     )
-    if not names:
+    if all(mode is None for mode, *_ in rows):
         return []
-    marks = ", ".join("?" for _ in names)
-    inside = f"timestamp >= {time(start)}"
-    rows = database.execute(
-        f"SELECT series, max(strength) FILTER ({inside}) AS now,"
-        f" max(strength) FILTER (NOT {inside}) AS earlier,"
-        f" epoch_ns(min(timestamp) FILTER ({inside} AND strength > 1)) AS onset"
-        f" FROM verdicts WHERE {between(before, end)} AND series IN ({marks}) GROUP BY series"
-        " HAVING now > 1 ORDER BY now / greatest(1, coalesce(earlier, 1)) DESC, now DESC, series"
-        f" LIMIT {_MOST_OTHERS}",
-        [one for (one,) in names],
-    )
-    with_incident = dict(
-        database.execute(
-            f"SELECT series, arg_max(id, start) FROM incidents WHERE start < {time(end)}"
-            f" AND coalesce(ended, {time(end)}) >= {time(start)} GROUP BY series"
-        )
-    )
-    return [
-        {
-            "series": one,
-            "strength": now,
-            "strength_before": earlier,
-            "onset": _ms(onset),
-            "seconds_after": (onset - start) / 1e9,
-            "incident": with_incident.get(one),
-        }
-        for one, now, earlier, onset in rows
-    ]
+    return [{"mode": mode, "rows": num, "since": _ms(since)} for mode, num, since in rows]
 
 
 def _short(row: tuple[Any, ...]) -> dict[str, Any]:

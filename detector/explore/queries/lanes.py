@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,24 +45,40 @@ def cells_of(from_ns: int, to_ns: int, most: int) -> Cells:
     return Cells(start, step, max(1, -(-(to_ns - start) // step)))
 
 
-def lanes(database: Database, series: list[str], cells: Cells) -> dict[str, dict[str, list[Any]]]:
-    """Return the lane of each series: the greatest strength, the paged rows and the worst state of each cell.
+def lanes(
+    database: Database,
+    names: Sequence[str],
+    cells: Cells,
+    key: str = "series",
+    spans: Sequence[tuple[str, str]] = (),
+) -> dict[str, dict[str, list[Any]]]:
+    """Return the lane of each name: the greatest strength, the paged rows and the worst state of each cell.
 
     A cell without rows has None. Cells of whole hours and days come from the summaries of the store.
+
+    Args:
+        database: the store.
+        names: of series, or of groups.
+        cells: of each lane.
+        key: SQL that makes a name of the column `series`.
+        spans: of groups: the first and the last name of a series in each. Files are sorted by series, so
+            the rest of them is not read.
     """
     table, column, paged = "verdicts", "timestamp", "count(*) FILTER (paged)"
     if cells.step_ns % HOUR_NS == 0:
         table, column, paged = "days" if cells.step_ns % DAY_NS == 0 else "hours", "start", "sum(paged)"
     found: dict[str, dict[str, list[Any]]] = {
-        one: {key: [None] * cells.num for key in ("strength", "paged", "state")} for one in series
+        one: {key: [None] * cells.num for key in ("strength", "paged", "state")} for one in names
     }
-    if not series:
+    if not names:
         return found
+    within = " OR ".join("series BETWEEN ? AND ?" for _ in spans)
     rows = database.execute(
-        f"SELECT series, (epoch_ns({column}) - {cells.start_ns}) // {cells.step_ns} AS cell, max(strength),"
+        f"SELECT {key} AS one, (epoch_ns({column}) - {cells.start_ns}) // {cells.step_ns} AS cell,"
+        " max(strength),"
         f" {paged}, max({rank('state')}) FROM {table} WHERE {between(cells.start_ns, cells.end_ns, column)}"
-        f" AND series IN ({', '.join('?' for _ in series)}) GROUP BY ALL",
-        series,
+        f"{f' AND ({within})' if spans else ''} AND {key} IN ({', '.join('?' for _ in names)}) GROUP BY ALL",
+        [*(name for span in spans for name in span), *names],
     )
     for one, cell, strength, num, worst in rows:
         lane = found[one]

@@ -58,6 +58,7 @@ def series_view(database: Database, description: Description, query: SeriesQuery
         "all_channels": ranked,
         "time": columns["time"] / 1e6,
         "state": [_LABELS[int(one)] or "unknown" for one in columns["state"]],
+        "mode": columns["mode"].tolist(),
         **{key: columns[key] for key in ("num_rows", "paged", *_EXTREMES)},
         "channels": [_channel(one, at, columns, bands[one]) for at, one in enumerate(shown)],
     }
@@ -83,7 +84,8 @@ def bucketed(channels: list[str], where: str, width: int) -> str:
         )
     return (
         f"SELECT {bucket} AS time, count(*) AS num_rows, count(*) FILTER (paged) AS paged,"
-        f" max({rank('state')}) AS state, {', '.join(wanted)} FROM verdicts WHERE {where}"
+        f" max({rank('state')}) AS state, arg_max_null(mode, timestamp) AS mode, {', '.join(wanted)}"
+        f" FROM verdicts WHERE {where}"
         " GROUP BY 1 ORDER BY 1"
     )
 

@@ -187,7 +187,12 @@ class _Builder:
         level = f"{number('threshold')} ** {self.description.sharpness!r}"
         ratio = f"({number('error')} / {number('threshold')}) ** {self.description.sharpness!r}"
         strength = f"greatest({ratio}, {number('cumulative')})"
-        return verdict_columns(self.description.channels, level, strength)
+        return verdict_columns(self.description.channels, level, strength, self._mode())
+
+    def _mode(self) -> str:
+        """Return SQL for the mode of a row: NULL where the model knows no modes."""
+        names = self.database.execute("SELECT column_name FROM (DESCRIBE scores)")
+        return "nullif(mode, '')" if ("mode",) in names else "NULL"
 
     def _write(self, table: str, day: int, query: str) -> str:
         """Write a segment and return SQL that reads it; it appears when it is complete."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from detector.errors import DetectorError
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "store.json"
 ARCHIVE = "archive.json"
 TABLES = ("verdicts", "hours", "days", "incidents", "decisions")

@@ -15,17 +15,20 @@ KINDS = ("actual", "expected", "contribution")
 _LARGEST = 1e300
 
 
-def verdict_columns(channels: Sequence[str], page_level: str, strength: str) -> list[str]:
+def verdict_columns(
+    channels: Sequence[str], page_level: str, strength: str, mode: str = "mode"
+) -> list[str]:
     """Return SQL for the columns of verdicts, of raw columns of the same names; unknown numbers become NULL.
 
     Args:
         channels: names of the model's channels.
         page_level, strength: SQL for these numbers.
+        mode: SQL for the name of the mode of operation.
     """
     plain = ("score", "p_value", "cumulative")
     per_channel = [f"{kind}_{one}" for one in channels for kind in KINDS]
     return [
-        *("series", "timestamp", "state", "evidence", "paged"),
+        *("series", "timestamp", "state", f"{mode}::VARCHAR AS mode", "evidence", "paged"),
         *(f"{number(one)} AS {one}" for one in plain),
         f"{finite(page_level)} AS page_level",
         f"{finite(strength)} AS strength",
@@ -42,7 +45,7 @@ def summary(segment: str, span: int) -> str:
         f" count(*) FILTER ({judged}) AS judged, count(*) FILTER (paged) AS paged,"
         f" max(score) AS score, max(strength) AS strength, arg_max(state, {rank('state')}) AS state,"
         " max(timestamp) AS last, arg_max(state, timestamp) AS last_state,"
-        " arg_max_null(score, timestamp) AS last_score"
+        " arg_max_null(score, timestamp) AS last_score, arg_max_null(mode, timestamp) AS last_mode"
         f" FROM {segment} GROUP BY ALL ORDER BY series, start"
     )
 
@@ -53,7 +56,8 @@ def combined(segments: str) -> str:
         "SELECT series, start, sum(num_rows)::BIGINT AS num_rows, sum(judged)::BIGINT AS judged,"
         " sum(paged)::BIGINT AS paged, max(score) AS score, max(strength) AS strength,"
         f" arg_max(state, {rank('state')}) AS state, max(last) AS last,"
-        " arg_max(last_state, last) AS last_state, arg_max_null(last_score, last) AS last_score"
+        " arg_max(last_state, last) AS last_state, arg_max_null(last_score, last) AS last_score,"
+        " arg_max_null(last_mode, last) AS last_mode"
         f" FROM {segments} GROUP BY ALL ORDER BY series, start"
     )
 

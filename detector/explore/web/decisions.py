@@ -71,12 +71,12 @@ def decide(opened: Opened, body: bytes, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def opinions(opened: Opened) -> dict[str, str]:
-    """Return what people said that incidents were, by id; nothing where decisions cannot be read."""
+def opinions(opened: Opened) -> tuple[dict[str, str], str | None]:
+    """Return what people said that incidents were, by id, and why it is unknown; None: it is known."""
     try:
-        return opinions_of(opened.ledger.entries())
-    except LedgerError:
-        return {}
+        return opinions_of(opened.ledger.entries()), None
+    except LedgerError as error:
+        return {}, str(error)
 
 
 def _known(opened: Opened) -> Known:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from detector.explore.queries.fleet import SORTS, FleetQuery, fleet
+from detector.explore.queries.groups import groups
 from detector.explore.queries.incidents import decisions, incident_view, incidents
 from detector.explore.queries.series import SeriesQuery, is_known, series_view
 from detector.explore.source import missing
@@ -95,15 +96,23 @@ def _source(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
         "card": about.card,
         "missing": [] if opened.source.group is None else missing(opened.source.group),
         "dropped": "" if opened.live is None else opened.live.dropped,
+        "group_by": opened.display.group_by,
     }
 
 
-def _fleet(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
+def _fleet_query(opened: Opened, values: dict[str, Any]) -> FleetQuery:
     begin, end = span_of(opened, values)
-    names = ("search", "state", "trouble", "sort", "order", "page", "size", "cells")
+    given = {name: value for name, value in values.items() if name not in ("from", "to")}
     data = (opened.description.first_ns, opened.description.last_ns)
-    query = FleetQuery(begin, end, data=data, **{name: values[name] for name in names})
-    return fleet(opened.database, query)
+    return FleetQuery(begin, end, data=data, pattern=opened.display.group_by, **given)
+
+
+def _fleet(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
+    return fleet(opened.database, _fleet_query(opened, values))
+
+
+def _groups(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
+    return groups(opened.database, _fleet_query(opened, values))
 
 
 def _series(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
@@ -120,33 +129,52 @@ def _series(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     view = series_view(opened.database, opened.description, query)
     found = incidents(opened.database, (begin, end), series, size=500)
     decided = decisions(opened.database, series, (begin, end))
-    return view | {"incidents": _judged(opened, found["incidents"]), "decisions": decided}
+    return view | _judged(opened, found["incidents"]) | {"decisions": decided}
 
 
 def _incidents(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     span = span_of(opened, values)
     found = incidents(opened.database, span, values["series"], values["page"], values["size"])
-    return found | {"incidents": _judged(opened, found["incidents"])}
+    return found | _judged(opened, found["incidents"])
 
 
 def _incident(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     found = incident_view(opened.database, opened.description, values["id"], values["points"])
     if found is None:
         raise NotFoundError(f"there is no incident {values['id']!r}")
-    return _judged(opened, [found])[0]
+    judged = _judged(opened, [found, *found["earlier"]])
+    one, *earlier = judged.pop("incidents")
+    runbooks = opened.display.runbooks_of(found["evidence"])
+    return {**judged, **one, "earlier": earlier, "runbooks": runbooks}
 
 
-def _judged(opened: Opened, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return incidents with what people said that they were; None: nobody said anything."""
-    said = opinions(opened) if found else {}
-    return [one | {"opinion": said.get(one["id"])} for one in found]
+def _judged(opened: Opened, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return incidents with what people said that they were, None where nobody said anything.
+
+    `opinions_unknown` is the reason why nobody knows what people said; None where it is known.
+    """
+    said, problem = opinions(opened) if found else ({}, None)
+    listed = [one | {"opinion": said.get(one["id"])} for one in found]
+    return {"incidents": listed, "opinions_unknown": problem}
 
 
 _SHORT_RANGE = (FROM, TO)
+_CHOICE = (
+    *_SHORT_RANGE,
+    Parameter("search", "text", "Part of the name of a series, upper and lower case alike", ""),
+    Parameter("state", "choice", "Only series whose newest row has this state", "", choices=STATES),
+    Parameter("trouble", "flag", "Only series with an incident in the range", False),
+    Parameter("sort", "choice", "By what to sort", "trouble", choices=tuple(SORTS)),
+    Parameter("order", "choice", "Ascending or descending", "desc", choices=("asc", "desc")),
+    PAGE,
+    Parameter("size", "number", "Series or groups of a page", 25, 1, 200),
+    Parameter("cells", "number", "Most cells of a lane", 60, 4, 500),
+)
 _ABOUT = (
     *("source", "kind", "model", "version", "channels", "interval", "first", "last", "rows", "series"),
-    *("missing", "dropped"),
+    *("missing", "dropped", "group_by"),
 )
+_LISTED = ("incidents", "opinions_unknown")
 ENDPOINTS = (
     Endpoint(
         "/source",
@@ -158,19 +186,16 @@ ENDPOINTS = (
     Endpoint(
         "/fleet",
         "A page of series with state, trouble and a lane of strength by time",
-        (
-            *_SHORT_RANGE,
-            Parameter("search", "text", "Part of the name of a series, upper and lower case alike", ""),
-            Parameter("state", "choice", "Only series whose newest row has this state", "", choices=STATES),
-            Parameter("trouble", "flag", "Only series with an incident in the range", False),
-            Parameter("sort", "choice", "By what to sort", "trouble", choices=tuple(SORTS)),
-            Parameter("order", "choice", "Ascending or descending", "desc", choices=("asc", "desc")),
-            PAGE,
-            Parameter("size", "number", "Series of a page", 25, 1, 200),
-            Parameter("cells", "number", "Most cells of a lane", 60, 4, 500),
-        ),
+        (*_CHOICE, Parameter("group", "text", "Only series of this group", "")),
         _fleet,
         ("total", "page", "size", "counted", "states", "lanes", "series"),
+    ),
+    Endpoint(
+        "/groups",
+        "A page of groups of series: worst state, counts, modes and one lane of strength for each",
+        _CHOICE,
+        _groups,
+        ("total", "series", "page", "size", "counted", "lanes", "groups"),
     ),
     Endpoint(
         "/series",
@@ -184,7 +209,10 @@ ENDPOINTS = (
             ),
         ),
         _series,
-        ("series", "from", "to", "rows", "bucket", "time", "state", "channels", "incidents", "decisions"),
+        (
+            *("series", "from", "to", "rows", "bucket", "time", "state", "mode", "channels", "decisions"),
+            *_LISTED,
+        ),
     ),
     Endpoint(
         "/incidents",
@@ -196,14 +224,17 @@ ENDPOINTS = (
             Parameter("size", "number", "Incidents of a page", 50, 1, 500),
         ),
         _incidents,
-        ("total", "page", "size", "incidents"),
+        ("total", "page", "size", *_LISTED),
     ),
     Endpoint(
         "/incidents/{id}",
         "One incident: sentence, evidence, window of rows, other series that moved at the same time",
         (POINTS,),
         _incident,
-        ("id", "series", "sentence", "evidence", "window", "others", "earlier", "decisions", "opinion"),
+        (
+            *("id", "series", "sentence", "evidence", "window", "modes", "others", "earlier", "decisions"),
+            *("opinion", "opinions_unknown", "runbooks"),
+        ),
     ),
     Endpoint(
         "/decisions",

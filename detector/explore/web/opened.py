@@ -8,6 +8,7 @@ from detector.explore.archive.live import Live
 from detector.explore.background.jobs import Jobs
 from detector.explore.deciding.ledger import Ledger
 from detector.explore.deciding.writing import Writing
+from detector.explore.display import Display
 from detector.explore.source import Source
 from detector.explore.store.database import Database
 from detector.explore.store.layout import Description
@@ -25,6 +26,7 @@ class Opened:
     live: Live | None = None
     jobs: Jobs = field(default_factory=Jobs)
     models: Jobs = field(default_factory=Jobs)
+    display: Display = field(default_factory=Display)
 
     @property
     def database(self) -> Database:

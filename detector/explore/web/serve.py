@@ -14,6 +14,8 @@ from detector.explore.archive.live import Live
 from detector.explore.deciding.backtest_ledger import BacktestLedger
 from detector.explore.deciding.group_ledger import GroupLedger
 from detector.explore.deciding.writing import Writing
+from detector.explore.display import Display
+from detector.explore.queries.names import check_pattern
 from detector.explore.source import Source
 from detector.explore.store.build import store_of
 from detector.explore.store.database import open_store
@@ -26,27 +28,42 @@ from detector.login import Login
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _BACKLOG = 128
 _LIMITS = Limits()
+_DISPLAY = Display()
 
 
-def opened(source: Source, writing: Writing, limits: Limits = _LIMITS) -> Opened:
+def opened(
+    source: Source, writing: Writing, limits: Limits = _LIMITS, display: Display = _DISPLAY
+) -> Opened:
     """Return the open store of a source; it is made first if it is missing.
 
     Args:
         source: what is shown.
         writing: who decides.
         limits: how much the archive of a running group keeps.
+        display: how the pages group series and link runbooks.
 
     Raises:
-        ExploreError: the store cannot be made or read.
+        ExploreError: the store cannot be made or read, or `display` cannot be used.
         ArtifactError: the model of a running group cannot be read.
     """
+    shown = _opened(source, writing, limits, display)
+    try:
+        check_pattern(shown.database, display.group_by)
+    except ExploreError:
+        shown.close()
+        raise
+    return shown
+
+
+def _opened(source: Source, writing: Writing, limits: Limits, display: Display) -> Opened:
     if source.group is not None:
         live = Live(source.store, source.group, limits)
         ledger = GroupLedger(source.group.connection, source.group.topics.decisions, live.database)
-        return Opened(live, source, ledger, writing, live)
+        return Opened(live, source, ledger, writing, live, display=display)
     directory = Path(source.name)
     description = store_of(directory, source.store)
-    return Opened(Finished(open_store(source.store), description), source, BacktestLedger(directory), writing)
+    shown = Finished(open_store(source.store), description)
+    return Opened(shown, source, BacktestLedger(directory), writing, display=display)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,0 +1,93 @@
+"""The fleet by groups of series: each with its worst state, its counts and one lane, a page at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from detector.explore.queries.fleet import SORTS, FleetQuery, cells_json, filtered, series_found
+from detector.explore.queries.lanes import cells_of, lanes
+from detector.explore.queries.names import group_of
+from detector.explore.store.database import Database, rank
+from detector.explore.store.layout import SEVERITIES, STATES
+
+_GROUPS = (
+    "SELECT grouped AS series, count(*) AS num_series, max(strength) AS strength, max(score) AS score,"
+    " sum(num_rows) AS num_rows, sum(judged) AS judged, sum(paged) AS paged,"
+    f" max({rank('state')}) AS worst, histogram(state) AS states, histogram(mode) AS modes,"
+    " max(last) AS last, sum(num) AS num, count(*) FILTER (num > 0) AS troubled, max(rank) AS rank,"
+    " count(*) FILTER (firing) AS firing, count(*) FILTER (lasting) AS lasting, count(muted) AS muted,"
+    " min(series) AS first_name, max(series) AS last_name FROM chosen GROUP BY grouped"
+)
+
+
+def groups(database: Database, query: FleetQuery) -> dict[str, Any]:
+    """Return a page of groups with their lanes, how many groups and series there are, and their states.
+
+    Search, state and trouble choose series; a group has those that were chosen. A series that the expression
+    does not match is a group of its own.
+    """
+    rows = _page(database, query)
+    total, num_series = rows[0][-2:] if rows else _totals(database, query)
+    cells = cells_of(query.from_ns, query.to_ns, query.cells)
+    names = [row[0] for row in rows]
+    spans = [(row[17], row[18]) for row in rows]
+    found = lanes(database, names, cells, group_of(query.pattern), spans)
+    _, counted_from, counted_to = query.counted
+    return {
+        "total": int(total),
+        "series": int(num_series or 0),
+        "page": query.page,
+        "size": query.size,
+        "counted": {"from": counted_from / 1e6, "to": counted_to / 1e6},
+        "lanes": cells_json(cells),
+        "groups": [_group(row) | {"lane": found[row[0]]} for row in rows],
+    }
+
+
+def _chosen(query: FleetQuery) -> tuple[str, list[object]]:
+    begin, values = series_found(query)
+    where, more = filtered(query)
+    chosen = f"chosen AS (SELECT *, {group_of(query.pattern)} AS grouped FROM series_found {where})"
+    return f"{begin}, {chosen}, all_groups AS MATERIALIZED ({_GROUPS})", [*values, *more]
+
+
+def _page(database: Database, query: FleetQuery) -> list[tuple[Any, ...]]:
+    begin, values = _chosen(query)
+    order = SORTS[query.sort].format(order=query.order.upper())
+    cut = f"LIMIT {query.size} OFFSET {query.page * query.size}"
+    sql = (
+        f"{begin} SELECT *, count(*) OVER (), sum(num_series) OVER () FROM all_groups"
+        f" ORDER BY {order}, series {cut}"
+    )
+    return database.execute(sql, values)
+
+
+def _totals(database: Database, query: FleetQuery) -> tuple[Any, ...]:
+    """Return how many groups and series there are, for a page without groups."""
+    begin, values = _chosen(query)
+    return database.execute(f"{begin} SELECT count(*), sum(num_series) FROM all_groups", values)[0]
+
+
+def _group(row: tuple[Any, ...]) -> dict[str, Any]:
+    name, num_series, strength, score, num_rows, judged, paged, worst, states, modes, *others = row
+    last, num, troubled, severity, firing, lasting, muted, first_name = others[:8]
+    return {
+        "group": name,
+        "series": num_series,
+        "only": first_name if num_series == 1 else None,
+        "state": STATES[worst - 1] if worst else "unknown",
+        "states": dict(states),
+        "modes": dict(modes or {}),
+        "last": last / 1e6,
+        "strength": strength,
+        "score": score,
+        "rows": int(num_rows),
+        "judged": int(judged),
+        "paged": int(paged),
+        "incidents": int(num),
+        "troubled": troubled,
+        "severity": SEVERITIES[severity - 1] if severity else None,
+        "firing": firing,
+        "lasting": lasting,
+        "muted": muted,
+    }
