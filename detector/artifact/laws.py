@@ -28,5 +28,14 @@ def laws_section(names: Sequence[str], laws: Sequence[str]) -> str:
     return f"## Counts and steps\n\n{''.join(lines)}\n" if lines else ""
 
 
+def meaning_of(law: str) -> str:
+    """Return what a law says about the values of a channel; empty for a plain one.
+
+    >>> meaning_of("constant")
+    'never moved in the history; a movement is a warning and never critical'
+    """
+    return _WORDS.get(law, "")
+
+
 def _more(num: int) -> str:
     return f" and {num} more" if num > 0 else ""

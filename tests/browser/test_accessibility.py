@@ -52,7 +52,7 @@ def grave(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", [*PAGES, "/?show=groups&group=north"])
 def test_axe_finds_nothing_serious(browser: Browser, site: str, path: str, device: str) -> None:
     # The policy of the pages refuses scripts from elsewhere; axe-core needs a context without it.
     context = browser.new_context(bypass_csp=True, **DEVICES[device])

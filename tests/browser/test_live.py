@@ -33,8 +33,18 @@ def send(bootstrap: str, topic: str, first: int, num: int) -> None:
     producer.close()
 
 
-def newest(page: Page) -> str:
-    return page.locator("#live").inner_text()
+def readouts(page: Page) -> list[str]:
+    """What each chart says of the row under the cursor: its time, and the values."""
+    return page.locator(".chart h3 span").all_inner_texts()
+
+
+def hover(page: Page) -> list[str]:
+    """Move the pointer into a chart, so that all charts say something of one row; return what."""
+    page.locator(".u-over").nth(1).hover(position={"x": 300, "y": 60})
+    expect(page.locator(".chart h3 span").nth(1)).to_contain_text("2026-01-01 00:0")
+    found = readouts(page)
+    assert len({one.partition(": ")[0] for one in found}) == 1
+    return found
 
 
 def test_a_page_moves_on_says_that_the_daemon_is_gone_and_recovers(
@@ -63,12 +73,18 @@ def test_a_page_moves_on_says_that_the_daemon_is_gone_and_recovers(
             page.goto(f"{site}/series?name=pump-1")
             page.wait_for_selector("body:not([aria-busy])")
             expect(page.locator("#live")).to_contain_text("live, newest row 2026-01-01 00:03:18")
-            page.evaluate("window.kept = true")
+            page.evaluate("window.kept = [...document.querySelectorAll('.chart canvas')]")
+            hovered = hover(page)
+            before = page.locator("#detail").inner_text()
             send(kafka_bootstrap, topic, 200, 100)
             expect(page.locator("#live")).to_contain_text("00:04:58", timeout=PATIENCE_MS)
             expect(page.locator("#detail")).to_contain_text("299 rows", timeout=PATIENCE_MS)
-            expect(page.locator(".chart canvas")).to_have_count(4)
-            assert page.evaluate("window.kept") is True
+            assert "199 rows" in before
+            assert readouts(page) == hovered  # the same time and values, though the range is longer now
+            charts = "JSON.stringify([...document.querySelectorAll('.chart canvas')].map((one, at) => one === kept[at]))"
+            assert page.evaluate(charts) == "[true,true,true,true]"  # the charts live on
+            page.mouse.move(5, 5)
+            expect(page.locator(".chart h3 span").nth(1)).to_contain_text("the shade is what is expected")
             assert daemon.terminate() == 0
             expect(stale).to_contain_text("No process of group", timeout=PATIENCE_MS)
             expect(stale).to_contain_text("Since 2")

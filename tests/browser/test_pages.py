@@ -5,10 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.detector.explore.explored import real_backtest, served
+from detector.explore.display import Display
+from detector.explore.source import source_of
+from detector.explore.web.serve import opened
+from tests.detector.explore.explored import (
+    ADA,
+    START_NS,
+    incident,
+    real_backtest,
+    scores_of,
+    served,
+    serving,
+    write_backtest,
+)
 
 pytestmark = pytest.mark.browser
 READY = "body:not([aria-busy])"
@@ -176,3 +189,81 @@ def test_what_does_not_exist_is_said_in_words(browser: Browser, site: str) -> No
     go(page, f"{site}/series?name=nobody")
     expect(page.locator("#problem")).to_contain_text("there is no series 'nobody'")
     page.close()
+
+
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Two lines of a plant with many pumps, modes of operation, and a series alone."""
+    names = [f"plant/line-{at % 2}/pump-{at:02d}" for at in range(60)] + ["alone"]
+    series = np.repeat(np.array(names, dtype=object), 30)
+    scores = scores_of(series, np.tile(START_NS + np.arange(30) * 60_000_000_000, len(names)), 3, 0.0)
+    scores = scores.assign(mode=np.where(np.arange(len(series)) % 30 < 15, "rest", "run"))
+    told = [incident("aa11", names[1], "2026-01-01T00:10:00Z", None, severity="critical")]
+    out = write_backtest(tmp_path_factory.mktemp("grouped") / "out", scores, told)
+    with serving(opened(source_of(str(out)), ADA, display=Display(runbooks="https://wiki.example/"))) as address:
+        yield address
+
+
+def test_groups_open_and_close_with_keys_alone_and_stay_in_the_address(page: Page, grouped: str) -> None:
+    go(page, grouped)
+    page.locator("#show").focus()
+    page.keyboard.press("ArrowDown")
+    opener = page.get_by_role("button", name="plant/line-1", exact=True)
+    expect(opener).to_have_attribute("aria-expanded", "false")
+    expect(page.locator("#fleet tbody tr")).to_have_count(3)
+    expect(page.locator("#summary")).to_contain_text("3 groups of 61 series found")
+    expect(page.locator("#fleet tbody tr").first).to_contain_text("critical, 1 in 1 series, 1 open")
+    opener.focus()
+    page.keyboard.press("Enter")
+    expect(opener).to_have_attribute("aria-expanded", "true")
+    expect(opener).to_be_focused()  # the table was filled again, and the focus is where it was
+    expect(page.locator("#fleet tbody tr.member")).to_have_count(26)
+    expect(page).to_have_url(re.compile(r"show=groups&group=plant%2Fline-1"))
+    page.reload()
+    ready(page)
+    expect(page.locator("#fleet tbody tr.member")).to_have_count(26)
+    page.get_by_role("link", name="All 30 series of plant/line-1").press("Enter")
+    ready(page)
+    expect(page.locator("#group")).to_contain_text("Only group plant/line-1")
+    expect(page.locator("#summary")).to_contain_text("30 series found")
+    page.get_by_role("button", name="Show all series").press("Enter")
+    expect(page.locator("#summary")).to_contain_text("61 series found")
+    page.go_back()
+    expect(page.locator("#summary")).to_contain_text("30 series found")
+
+
+def test_the_mode_is_a_column_and_stands_on_the_pages_of_series_and_incidents(
+    page: Page, grouped: str, site: str
+) -> None:
+    go(page, f"{grouped}/?search=alone")
+    expect(page.locator("#fleet tbody td.mode")).to_have_text("run")
+    go(page, f"{grouped}/series?name=alone")
+    expect(page.locator("#summary")).to_contain_text("Mode of operation at the end: run.")
+    go(page, f"{grouped}/incident?id=aa11")
+    expect(page.locator("#facts")).to_contain_text("rest (5 rows), then run (15 rows)")
+    book = page.locator("#facts a", has_text="StreamgaugeAnomaly")
+    expect(book).to_have_attribute("href", "https://wiki.example/StreamgaugeAnomaly.md")
+    go(page, site)  # its model has no modes
+    expect(page.locator("#fleet th.mode")).to_be_hidden()
+
+
+def test_a_chosen_cell_of_a_lane_stays_chosen_when_the_table_is_filled_again(page: Page, grouped: str) -> None:
+    go(page, f"{grouped}/?show=groups&search=line-1")
+    lane = page.locator("#fleet tbody canvas").first
+    lane.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    chosen = lane.get_attribute("aria-valuetext")
+    page.evaluate("dispatchEvent(new Event('view'))")
+    ready(page)
+    expect(lane).to_be_focused()
+    expect(lane).to_have_attribute("aria-valuetext", chosen or "")
+
+
+def test_the_model_page_says_what_is_found_and_where_levels_are(page: Page, site: str) -> None:
+    go(page, f"{site}/model")
+    expect(page.locator("#finds")).to_contain_text("A shift".lower(), timeout=120_000)
+    expect(page.locator("#finds tbody tr")).to_have_count(3)
+    expect(page.locator("#finds thead")).to_contain_text("a shift in 10 rows")
+    expect(page.locator("#drift")).to_contain_text("The history is too short")
+

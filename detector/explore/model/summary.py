@@ -6,20 +6,25 @@ It runs in a process of its own (`detector.explore.background`), which loads the
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from detector.artifact.budget_shares import budget_shares
+from detector.artifact.laws import meaning_of
 from detector.artifact.modes import Mode
 from detector.artifact.season import Profile
 from detector.artifact.spec import Artifact, Spec
 from detector.calibration.recalibrate import recalibrated
-from detector.errors import ArtifactError
+from detector.config.load import load_config
+from detector.errors import ArtifactError, ConfigError
 from detector.explore.background.child import Report
+from detector.explore.model.reference import detectable, drift_reference
 from detector.explore.model.versions import versions_json
 from detector.explore.whatif.question import budgets_around
 from detector.explore.whatif.replay import model_of
+from detector.incidents.shapes.sentence import Wording
 from detector.offline.backtest_record import inputs_of
 
 _MOST_PROFILES = 24
@@ -35,6 +40,7 @@ def model_summary(task: dict[str, Any], report: Report) -> dict[str, Any]:
     inputs = inputs_of(task["inputs"])
     artifact = model_of(inputs.artifact, task["version"])
     spec = artifact.spec
+    wording = _wording(inputs.config)
     return {
         "model": spec.name,
         "version": artifact.version,
@@ -46,16 +52,24 @@ def model_summary(task: dict[str, Any], report: Report) -> dict[str, Any]:
         "threshold": asdict(spec.threshold),
         "shares": asdict(budget_shares(spec)),
         "curve": _curve(artifact),
-        "channels": [_channel(spec, at) for at in range(len(spec.channels))],
+        "channels": [_channel(spec, at, wording) for at in range(len(spec.channels))],
         "season": _season(spec),
         "modes": None if spec.modes is None else [_mode(one) for one in spec.modes.all],
         "modes_found": spec.modes is not None and spec.modes.found,
-        "drift_series": None if spec.drift is None else len(spec.drift.levels),
-        "detectable": [asdict(one) for one in spec.detectable],
+        "drift_reference": drift_reference(spec),
+        "detectable": detectable(spec),
         "own_scales": len(spec.own_scales),
         "card": artifact.card,
         "versions": versions_json(inputs.artifact, artifact.version),
     }
+
+
+def _wording(config: str | None) -> Wording:
+    """Return the units of the channels; there are none where the configuration is no longer there."""
+    try:
+        return Wording() if config is None else Wording(load_config(Path(config)).units)
+    except ConfigError:
+        return Wording()
 
 
 def _curve(artifact: Artifact) -> list[dict[str, Any]]:
@@ -68,13 +82,15 @@ def _curve(artifact: Artifact) -> list[dict[str, Any]]:
     return [{"alarm_budget": budget, "threshold": value} for budget, value in found]
 
 
-def _channel(spec: Spec, at: int) -> dict[str, Any]:
+def _channel(spec: Spec, at: int, wording: Wording) -> dict[str, Any]:
     """Return what training learnt about a channel, in its own unit."""
     channel = spec.channels[at]
     reference, drift = spec.reference, spec.drift
     return {
         "name": channel.name,
         "law": channel.law,
+        "law_means": meaning_of(channel.law),
+        "unit": wording.unit_of(channel.name).strip(),
         "center": channel.center,
         "scale": channel.scale,
         "band": channel.band,

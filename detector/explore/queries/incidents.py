@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from detector.explore.queries.lanes import between
+from detector.explore.queries.names import group_of
 from detector.explore.queries.others import others
 from detector.explore.queries.series import SeriesQuery, series_view
 from detector.explore.queries.similar import most_alike
@@ -18,15 +19,30 @@ _SHORT = f"id, series, state, reason, severity, {_TIMES}, peak_score, channel"
 
 
 def incidents(
-    database: Database, span: tuple[int, int], series: str = "", page: int = 0, size: int = 50
+    database: Database,
+    span: tuple[int, int],
+    series: str = "",
+    page: int = 0,
+    size: int = 50,
+    group: tuple[str, str] = ("", ""),
 ) -> dict[str, Any]:
-    """Return the incidents that touch a span of time, the newest first."""
+    """Return the incidents that touch a span of time, the newest first.
+
+    Args:
+        database: the store.
+        span: nanoseconds.
+        series: only of this series; empty: all.
+        page, size: number of the page, from 0; incidents of a page.
+        group: only of this group of series, after the expression that names groups; empty: all.
+    """
+    pattern, members = group
     where = f"start < {time(span[1])} AND coalesce(ended, {time(span[1])}) >= {time(span[0])}"
-    values: list[object] = [series] if series else []
+    where += " AND series = ?" if series else ""
+    where += f" AND {group_of(pattern)} = ?" if members else ""
     rows = database.execute(
         f"SELECT {_SHORT}, body, count(*) OVER () FROM incidents WHERE {where}"
-        f"{' AND series = ?' if series else ''} ORDER BY start DESC, id LIMIT {size} OFFSET {page * size}",
-        values,
+        f" ORDER BY start DESC, id LIMIT {size} OFFSET {page * size}",
+        [one for one in (series, members) if one],
     )
     total = rows[0][-1] if rows else 0
     return {"total": total, "page": page, "size": size, "incidents": [_short(row) for row in rows]}

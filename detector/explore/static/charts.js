@@ -8,6 +8,7 @@ const STATE_COLOURS = {
   gap: "quiet", warming: "line", transition: "accent", idle: "line",
 };
 let drawn = [];
+const alive = new WeakMap();
 
 // Rows that are far from each other are not joined by a line.
 export function broken(found) {
@@ -105,27 +106,25 @@ export const plain = (name, width = 1.25, more = {}) => ({ stroke: colour(name),
 const greatest = (values) => values.reduce((most, one) => (one !== null && one > most ? one : most), -Infinity);
 const least = (values) => values.reduce((most, one) => (one !== null && one < most ? one : most), Infinity);
 
-function scoreChart(charts, found, onZoom) {
+// What a chart shows of rows. `kind` differs where a chart has to be drawn anew; else its data are exchanged.
+function scoreModel(found) {
   const { times, pick } = broken(found);
   const most = greatest(found.score_max), sum = greatest(found.cumulative_max);
   const words = `highest score ${number(Number.isFinite(most) ? most : null, 3)}, highest sum of small departures `
     + `${number(Number.isFinite(sum) ? sum : null, 3)}; the limit is the dashed line`;
-  const { readout, place } = panel(charts, "Score", words);
   const logarithmic = Math.max(most, sum) > 20;
   const floor = (values) => (logarithmic ? values.map((one) => (one === null ? null : Math.max(one, 1e-3))) : values);
-  const limit = pick(found.page_level_max.map((one) => one ?? 1));
+  const limit = pick(found.page_level_max.map((one) => one ?? 1)), modes = pick(found.mode ?? []);
   const data = [times, floor(pick(found.score_max)), floor(pick(found.score_min)), floor(pick(found.cumulative_max)), limit];
   const series = [plain("actual", 1.5), plain("actual", found.bucket ? 0.5 : 0), plain("sum", 1), plain("limit", 1.25, { dash: [6, 4] })];
-  const onCursor = (at) => {
-    readout.textContent = at === null || at === undefined || data[4][at] === null ? words
-      : `${time(1000 * times[at])}: score ${number(data[1][at], 3)}, limit ${number(data[4][at], 3)}, small departures ${number(data[3][at], 3)}`;
-  };
-  const fill = colour("actual") + "33";
+  const says = (at) => (limit[at] === null ? words
+    : `${time(1000 * times[at])}: score ${number(data[1][at], 3)}, limit ${number(limit[at], 3)}, small departures ${number(data[3][at], 3)}${modes[at] ? `, mode ${modes[at]}` : ""}`);
   const y = logarithmic ? { distr: 3 } : { range: (_, low, high) => [0, 1.1 * Math.max(1.1, high ?? 0)] };
-  return new uPlot(options(found, place, series, { bands: [{ series: [1, 2], fill }], draw: strip(found), onCursor, onZoom, y }), data, place);
+  const more = { bands: [{ series: [1, 2], fill: colour("actual") + "33" }], y };
+  return { title: "Score", kind: [logarithmic, Boolean(found.bucket)], words, says, data, series, more, draw: strip };
 }
 
-function channelChart(charts, found, channel, onZoom) {
+function channelModel(found, channel) {
   const { times, pick } = broken(found);
   const shift = (values, by) => pick(values).map((one) => (one === null ? null : one + by));
   const upper = shift(channel.expected_max, channel.band), lower = shift(channel.expected_min, -channel.band);
@@ -133,26 +132,53 @@ function channelChart(charts, found, channel, onZoom) {
   const middle = pick(channel.expected_max.map((one, at) => (one === null ? null : (one + channel.expected_min[at]) / 2)));
   const bounds = [least(channel.actual_min), greatest(channel.actual_max)].map((one) => (Number.isFinite(one) ? one : null));
   const words = `actual ${number(bounds[0])} to ${number(bounds[1])}; the shade is what is expected`;
-  const { readout, place } = panel(charts, channel.name, words);
   const series = [plain("band-edge", 0.75), plain("band-edge", 0.75), plain("expected", 1, { dash: [3, 3] }), plain("actual", 1.5), plain("actual", found.bucket ? 1 : 0)];
-  const onCursor = (at) => {
-    if (at === null || at === undefined || times[at] === undefined) { readout.textContent = words; return; }
+  const says = (at) => {
     const actual = high[at] === null ? "no value" : found.bucket && high[at] !== low[at] ? `${number(low[at])} to ${number(high[at])}` : number(high[at]);
     const expected = upper[at] === null ? "unknown" : `${number(lower[at])} to ${number(upper[at])}`;
-    readout.textContent = `${time(1000 * times[at])}: ${actual}, expected ${expected}`;
+    return `${time(1000 * times[at])}: ${actual}, expected ${expected}`;
   };
-  const bands = [{ series: [1, 2], fill: colour("band") }, { series: [4, 5], fill: colour("actual") + "40" }];
-  return new uPlot(options(found, place, series, { bands, onCursor, onZoom }), [times, upper, lower, middle, high, low], place);
+  const more = { bands: [{ series: [1, 2], fill: colour("band") }, { series: [4, 5], fill: colour("actual") + "40" }] };
+  return { title: channel.name, kind: [Boolean(found.bucket)], words, says, data: [times, upper, lower, middle, high, low], series, more, draw: null };
+}
+
+// A chart that lives on while rows come: `held.now` and `held.model` are what it shows.
+function build(charts, found, model, onZoom) {
+  const { readout, place } = panel(charts, model.title, model.words);
+  const held = { now: { ...found }, model, onZoom, readout, section: place.parentElement };
+  const more = { ...model.more, draw: model.draw && model.draw(held.now), onZoom: (from, to) => held.onZoom(from, to),
+    onCursor: (at) => { readout.textContent = at === null || at === undefined || held.model.data[0][at] === undefined ? held.model.words : held.model.says(at); } };
+  held.chart = new uPlot(options(held.now, place, model.series, more), model.data, place);
+  return held;
+}
+
+// Exchanges the rows. The cursor stays at its time; where that has left the range, it goes.
+function renew(held, found, model, onZoom) {
+  const { chart } = held, { left, top, idx } = chart.cursor;
+  const hovered = left >= 0 && typeof idx === "number" ? chart.data[0][idx] : null;
+  Object.assign(held.now, found);
+  Object.assign(held, { model, onZoom });
+  held.section.setAttribute("aria-label", `${model.title}: ${model.words}`);
+  held.readout.textContent = model.words;
+  chart.batch(() => {
+    chart.setData(model.data, false);
+    chart.setScale("x", { min: found.from / 1000, max: found.to / 1000 });
+  });
+  if (hovered === null || hovered === undefined) return;
+  const inside = hovered >= found.from / 1000 && hovered <= found.to / 1000;
+  chart.setCursor(inside ? { left: chart.valToPos(hovered, "x"), top } : { left: -10, top: -10 }, true, false);
 }
 
 export function showCharts(charts, found, onZoom) {
-  forget(charts);
-  keep([scoreChart(charts, found, onZoom), ...found.channels.map((one) => channelChart(charts, found, one, onZoom))]);
-}
-
-export function forget(charts) {
+  const models = [scoreModel(found), ...found.channels.map((one) => channelModel(found, one))];
+  const kind = JSON.stringify([colour("bg"), ...models.map((one) => [one.title, one.kind])]);
+  const before = alive.get(charts);
+  if (before?.kind === kind) { before.all.forEach((one, at) => renew(one, found, models[at], onZoom)); return; }
   drawn = drawn.filter(({ chart, place }) => !charts.contains(place) || chart.destroy());
   charts.replaceChildren();
+  const all = models.map((one) => build(charts, found, one, onZoom));
+  keep(all.map((one) => one.chart));
+  alive.set(charts, { kind, all });
 }
 
 export const keep = (made) => drawn.push(...made.map((chart) => ({ chart, place: chart.root.parentElement })));
@@ -163,7 +189,8 @@ export function describe(found) {
   const detail = found.bucket
     ? `${rows} in ${found.time.length.toLocaleString("en")} steps: each line shows the least and the greatest value of a step.`
     : `${rows}, each one shown.`;
-  return `${detail} ${states.length ? `States beside ok, at the foot of the score: ${states.join(", ")}.` : "All rows are ok."} `
+  const modes = [...new Set(found.mode ?? [])].filter((one) => one !== null);
+  return `${detail} ${modes.length ? `Modes of operation: ${modes.join(", ")}. ` : ""}${states.length ? `States beside ok, at the foot of the score: ${states.join(", ")}.` : "All rows are ok."} `
     + "Incidents are shaded. Drag across a chart to zoom; the keys + - 0 and the arrows do the same.";
 }
 

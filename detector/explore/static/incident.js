@@ -3,7 +3,7 @@ import { showDecisions } from "./decide.js";
 import { follow } from "./live.js";
 import { describe, showCharts } from "./charts.js";
 import { ranked } from "./evidence.js";
-import { number, opinion, reason, span, state, time } from "./words.js";
+import { count, number, opinion, reason, span, state, time } from "./words.js";
 
 const by = (id) => document.getElementById(id);
 
@@ -16,6 +16,9 @@ function facts(found) {
     ["Worst row", `${time(found.peak)}${found.peak_score === null ? "" : `, score ${number(found.peak_score, 3)}`}`],
     ["Why", reason(found.reason)],
     ["Kind of evidence", state(about.evidence ?? "unknown")],
+    ...(found.modes.length ? [["Mode of operation", found.modes.map((one) => `${one.mode ?? "unknown"} (${count(one.rows, "row")})`).join(", then ")]] : []),
+    ["Runbook", element("span", {}, ...found.runbooks.flatMap(({ alert, link: to }, at) => [at ? ", " : "",
+      to === null ? alert : element("a", { href: to }, alert)]))],
     ["Id", found.id],
   ];
   if (about.held_by.length) pairs.push(["Opened late", `delayed by the rules: ${about.held_by.map(state).join(", ")}`]);
@@ -41,14 +44,14 @@ function others(found) {
 
 function rows(found) {
   const window = found.window;
-  const names = window.channels.map((one) => one.name);
+  const names = window.channels.map((one) => one.name), hasMode = window.mode.some((one) => one !== null);
   const cells = (at) => window.channels.map((one) => {
     const actual = window.bucket && one.actual_min[at] !== one.actual_max[at] ? `${number(one.actual_min[at])} to ${number(one.actual_max[at])}` : number(one.actual_max[at]);
     return element("td", { class: "number" }, one.actual_max[at] === null ? "none" : actual);
   });
   const body = window.time.map((ms, at) => element("tr", {}, element("th", { scope: "row" }, time(ms)), element("td", {}, state(window.state[at])),
-    element("td", { class: "number" }, number(window.score_max[at], 3)), ...cells(at)));
-  const heads = ["Time", "State", "Score", ...names].map((name) => element("th", { scope: "col" }, name));
+    hasMode ? element("td", {}, window.mode[at] ?? "unknown") : null, element("td", { class: "number" }, number(window.score_max[at], 3)), ...cells(at)));
+  const heads = ["Time", "State", ...(hasMode ? ["Mode"] : []), "Score", ...names].map((name) => element("th", { scope: "col" }, name));
   return element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...body));
 }
 
@@ -69,7 +72,7 @@ const refresh = () => load(async () => {
     showCharts(by("charts"), window, (from, to) => { location.href = link("/series", { name: found.series, from: Math.floor(from), to: Math.ceil(to) }); });
     by("rows").ontoggle = () => { if (by("rows").open) by("rows").lastElementChild.replaceChildren(rows(found)); };
     others(found);
-    incidentList(by("earlier"), found.earlier, found.earlier.length, true);
+    incidentList(by("earlier"), found.earlier, found.earlier.length, true, found.opinions_unknown);
     showDecisions(about, { incident: found.id, series: found.series, from: found.start });
   };
 });

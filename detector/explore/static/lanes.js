@@ -14,12 +14,16 @@ function level(strength, paged, worst) {
   return strength > 1 ? "unusual" : strength >= 0.5 ? "high" : "calm";
 }
 
+// The begin of the cell that somebody chose, by the name of the lane: it stays chosen when new rows come.
+const chosen = new Map();
+
 export function lane(series, cells, values, onOpen) {
   const canvas = element("canvas", {
-    tabindex: 0, role: "slider", "aria-label": `Strength of ${series} by time`,
+    tabindex: 0, role: "slider", "data-key": `lane of ${series}`, "aria-label": `Strength of ${series} by time`,
     "aria-valuemin": 0, "aria-valuemax": cells.num - 1, "aria-description": "Arrow keys move, Enter opens",
   });
-  let at = Math.max(0, cells.num - 1), focused = false;
+  const kept = chosen.has(series) ? Math.floor((chosen.get(series) - cells.from) / cells.step) : cells.num - 1;
+  let at = Math.min(cells.num - 1, Math.max(0, kept)), focused = false;
   const draw = () => {
     const ratio = devicePixelRatio || 1;
     const width = (canvas.width = Math.max(1, Math.round(canvas.clientWidth * ratio)));
@@ -68,7 +72,7 @@ export function lane(series, cells, values, onOpen) {
   canvas.addEventListener("blur", () => { focused = false; draw(); });
   canvas.addEventListener("keydown", (event) => {
     const moves = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: cells.num - 1 };
-    if (event.key in moves) { event.preventDefault(); move(moves[event.key]); }
+    if (event.key in moves) { event.preventDefault(); move(moves[event.key]); chosen.set(series, begin(at)); }
     else if (event.key === "Enter") open(at);
   });
   move(at);

@@ -21,7 +21,7 @@ function facts(found) {
   const pairs = [["Version", found.version], ["Place", found.place], ["Written", found.written === null ? "unknown" : time(Math.round(found.written / 1000) * 1000)],
     ["Members", members], ["A row", span(found.interval)], ["A verdict waits", count(found.delay, "row")],
     ["Own scales", found.own_scales ? `of ${count(found.own_scales, "series", "series")}` : "none: one scale fits all series"],
-    ["Slow levels", found.drift_series === null ? "none: the history is too short" : `known of ${count(found.drift_series, "series", "series")}`]];
+    ["Slow levels", found.drift === null ? "none: the history is too short" : `known of ${count(found.drift.series, "series", "series")}`]];
   by("facts").replaceChildren(element("dl", {}, ...pairs.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)])));
 }
 
@@ -48,7 +48,38 @@ function channels(found) {
   const rows = found.channels.map((one) => [one.name, one.law, `${number(one.center)} ± ${number(one.scale)}`, `± ${number(one.band)}`,
     one.stuck_after === null ? "never" : count(one.stuck_after, "row"), one.missing_after === null ? "not learnt" : count(one.missing_after, "row"),
     one.adds_up ? "yes" : "no", one.drift_unit === null ? "none" : number(one.drift_unit)]);
-  by("channels").replaceChildren(table(["Channel", "Law", "Centre and scale", "Expected band", "Stuck after", "Missing after", "Departures add up", "Unit of drift"], rows));
+  const laws = [...new Map(found.channels.filter((one) => one.law_means).map((one) => [one.law, one.law_means]))];
+  by("channels").replaceChildren(table(["Channel", "Law", "Centre and scale", "Expected band", "Stuck after", "Missing after", "Departures add up", "Unit of drift"], rows),
+    ...laws.map(([law, means]) => none(`${law}: ${means}.`)));
+}
+
+const KINDS = { spike: "a spike", level: "a shift", drift: "a drift up to", noise: "noise of", stuck: "a stuck value" };
+const unitOf = (found, channel) => found.channels.find((one) => one.name === channel)?.unit ?? "";
+const withUnit = (value, unit) => `${number(value, 3)}${unit ? ` ${unit}` : ""}`;
+
+// One line a channel, and one column for each kind and length of fault.
+function finds(found) {
+  if (!found.detectable.length) { by("finds").replaceChildren(none("It was not measured which faults the model finds.")); return; }
+  const columns = [...new Map(found.detectable.map((one) => [`${one.kind} ${one.rows}`, one])).values()];
+  const names = [...new Set(found.detectable.map((one) => one.channel))];
+  const said = (one, unit) => (one === undefined ? "not measured" : one.kind === "stuck" ? (one.smallest === null ? "not found" : "found")
+    : one.smallest === null ? `not found up to ${withUnit(one.largest, unit)}` : withUnit(one.smallest, unit));
+  const rows = names.map((name) => [name, ...columns.map(({ kind, rows: long }) =>
+    said(found.detectable.find((one) => one.channel === name && one.kind === kind && one.rows === long), unitOf(found, name)))]);
+  const best = found.detectable.find((one) => one.kind === "level" && one.smallest !== null);
+  by("finds").replaceChildren(none(`The smallest fault that is found in held-out rows.${best ? ` So a shift of ${withUnit(best.smallest, unitOf(found, best.channel))} in ${best.channel} is found in ${count(best.rows, "row")}.` : ""}`),
+    table(["Channel", ...columns.map((one) => `${KINDS[one.kind] ?? one.kind} in ${count(one.rows, "row")}`)], rows));
+}
+
+function drift(found) {
+  if (found.drift === null) { by("drift").replaceChildren(none("The history is too short for slow levels: a week of a series is needed.")); return; }
+  const rows = found.drift.channels.map((one) => [element("a", { href: link("/series", { name: one.series, channel: one.channel }) }, one.series), one.channel,
+    one.level === null ? "unknown" : withUnit(one.level, unitOf(found, one.channel)), one.now === null ? "no value" : withUnit(one.now, unitOf(found, one.channel)),
+    one.distance === null ? "unknown" : number(one.distance, 3), one.watched ? "yes" : "no"]);
+  const listed = new Set(found.drift.channels.map((one) => one.series)).size;
+  by("drift").replaceChildren(none(`Now is the mean from ${time(Math.round(found.drift.from / 1000) * 1000)} to ${time(Math.round(found.drift.to / 1000) * 1000)}. A distance of 1 is how far a quarter of a day usually wanders. `
+    + `${listed} of ${count(found.drift.series, "series", "series")} with a known level are listed, the largest distances first.`),
+    rows.length ? table(["Series", "Channel", "Level of the history", "Now", "Distance", "Watched"], rows) : none("No series with a known level has rows in this range."));
 }
 
 function svg(name, attributes) {
@@ -108,7 +139,7 @@ onView(() => load(async () => {
     document.title = `Model ${found.model} - Streamgauge`;
     by("name").textContent = `Model ${found.model}`;
     by("summary").textContent = `${count(found.channels.length, "channel")}, alarm budget ${found.threshold.alarm_budget}.`;
-    [facts, used, curve, channels, season, modes, versions].forEach((one) => one(found));
+    [facts, used, curve, channels, finds, drift, season, modes, versions].forEach((one) => one(found));
     by("card").textContent = found.card;
   };
 }));

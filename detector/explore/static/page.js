@@ -147,16 +147,24 @@ export function rangeBar(about) {
   return go;
 }
 
-export function incidentList(list, incidents, total, withSeries) {
+// Fills a place again; what had the focus there, by its `data-key`, gets it back.
+export function keepFocus(place, fill) {
+  const key = place.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  fill();
+  if (key !== undefined) [...place.querySelectorAll("[data-key]")].find((one) => one.dataset.key === key)?.focus({ preventScroll: true });
+}
+
+export function incidentList(list, incidents, total, withSeries, unknown = null) {
   const rows = incidents.map((one) =>
     element("li", {},
       element("span", { class: "quiet" }, time(one.start)),
       element("span", { class: one.severity === "critical" ? "bad" : "warn" }, one.severity),
       element("span", {},
-        element("a", { href: link("/incident", { id: one.id }) }, one.sentence),
+        element("a", { href: link("/incident", { id: one.id }), "data-key": one.id }, one.sentence),
         one.end === null ? element("span", { class: "quiet" }, "  still open") : null,
         one.opinion ? element("span", { class: "warn" }, `  ${opinion(one.opinion)}`) : null)));
   if (!rows.length) rows.push(element("li", { class: "quiet" }, withSeries ? "None." : "None of this series in this range."));
   if (total > incidents.length) rows.push(element("li", { class: "quiet" }, `and ${count(total - incidents.length, "earlier one")}`));
-  list.replaceChildren(...rows);
+  if (unknown) rows.unshift(element("li", {}, element("span", { class: "warn" }, `What people said of incidents cannot be shown: ${unknown}`)));
+  keepFocus(list, () => list.replaceChildren(...rows));
 }

@@ -41,11 +41,13 @@ const refresh = () => load(async () => {
     const paged = found.paged.reduce((sum, one) => sum + one, 0);
     by("summary").textContent = `${count(found.incidents.length, "incident")} in this range. Highest strength ${number(worst, 3)}, `
       + `${count(paged, "row")} of ${found.rows.toLocaleString("en")} above the limit.${muted(found)}`;
+    const mode = found.mode.at(-1) ?? null;
+    if (mode !== null) by("summary").append(` Mode of operation at the end: ${mode}.`);
     const go = rangeBar(about);
     by("detail").textContent = describe(found);
     showCharts(by("charts"), found, go);
     channels(found);
-    incidentList(by("incidents"), found.incidents, found.incidents.length, false);
+    incidentList(by("incidents"), found.incidents, found.incidents.length, false, found.opinions_unknown);
     whatIf(by("whatif"), about, name);
     showDecisions(about, { series: name, from: Math.max(about.first, Math.floor(found.from)) });
   };

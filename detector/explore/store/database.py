@@ -130,7 +130,9 @@ def _filled(column: Any) -> np.ndarray[Any, Any]:
         return np.asarray(column)
     if column.dtype.kind in "fiub":
         return np.ma.filled(column.astype(np.float64), np.nan)
-    return np.ma.filled(column.astype(object), None)
+    found = np.array(column.data, object)
+    found[np.ma.getmaskarray(column)] = None  # numpy would fill in "?"
+    return found
 
 
 def _first_line(error: BaseException) -> str:

@@ -15,9 +15,7 @@ KINDS = ("actual", "expected", "contribution")
 _LARGEST = 1e300
 
 
-def verdict_columns(
-    channels: Sequence[str], page_level: str, strength: str, mode: str = "mode"
-) -> list[str]:
+def verdict_columns(channels: Sequence[str], page_level: str, strength: str, mode: str = "mode") -> list[str]:
     """Return SQL for the columns of verdicts, of raw columns of the same names; unknown numbers become NULL.
 
     Args:

@@ -134,7 +134,8 @@ def _series(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
 
 def _incidents(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     span = span_of(opened, values)
-    found = incidents(opened.database, span, values["series"], values["page"], values["size"])
+    page, group = (values["page"], values["size"]), (opened.display.group_by, values["group"])
+    found = incidents(opened.database, span, values["series"], *page, group)
     return found | _judged(opened, found["incidents"])
 
 
@@ -220,6 +221,7 @@ ENDPOINTS = (
         (
             *_SHORT_RANGE,
             Parameter("series", "text", "Only those of this series", ""),
+            Parameter("group", "text", "Only those of series of this group", ""),
             PAGE,
             Parameter("size", "number", "Incidents of a page", 50, 1, 500),
         ),

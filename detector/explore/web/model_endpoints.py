@@ -9,13 +9,15 @@ from detector.errors import DetectorError
 from detector.explore.background.entries import model
 from detector.explore.background.jobs import BusyError
 from detector.explore.queries.budget import budget_used
+from detector.explore.queries.drift import drift_now
 from detector.explore.web.endpoints import FROM, TO, ConflictError, Endpoint, span_of
 from detector.explore.web.opened import Opened
 from detector.explore.whatif.settings import made_of
 
 
 def _model(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
-    used = budget_used(opened.database, opened.description, span_of(opened, values))
+    span = span_of(opened, values)
+    used = budget_used(opened.database, opened.description, span)
     try:
         record, inputs = made_of(opened.source, opened.description)
         task = {"inputs": asdict(inputs), "version": record["version"]}
@@ -24,7 +26,10 @@ def _model(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
         raise ConflictError(f"the model cannot be shown: {error}") from error
     if found["result"] is None:
         raise ConflictError(f"the model cannot be shown: {found['message']}")
-    return {**found["result"], "used": used}
+    summary = dict(found["result"])
+    reference = summary.pop("drift_reference")
+    drift = None if reference is None else drift_now(opened.database, reference, span)
+    return {**summary, "drift": drift, "used": used}
 
 
 MODEL = (
@@ -33,7 +38,10 @@ MODEL = (
         "The model: calibration, channels, seasons, modes, drift, versions; use of the alarm budget",
         (FROM, TO),
         _model,
-        ("model", "version", "threshold", "curve", "channels", "season", "modes", "versions", "used"),
+        (
+            *("model", "version", "threshold", "curve", "channels", "season", "modes", "versions", "used"),
+            *("drift", "detectable"),
+        ),
         computes=True,
     ),
 )

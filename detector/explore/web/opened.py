@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from detector.explore.archive.live import Live
 from detector.explore.background.jobs import Jobs
 from detector.explore.deciding.ledger import Ledger
 from detector.explore.deciding.writing import Writing
@@ -13,6 +13,9 @@ from detector.explore.source import Source
 from detector.explore.store.database import Database
 from detector.explore.store.layout import Description
 from detector.explore.store.shown import Shown
+
+if TYPE_CHECKING:
+    from detector.explore.archive.live import Live
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from detector.explore.archive.archive import Limits
-from detector.explore.archive.live import Live
 from detector.explore.deciding.backtest_ledger import BacktestLedger
-from detector.explore.deciding.group_ledger import GroupLedger
 from detector.explore.deciding.writing import Writing
 from detector.explore.display import Display
 from detector.explore.queries.names import check_pattern
@@ -31,9 +29,7 @@ _LIMITS = Limits()
 _DISPLAY = Display()
 
 
-def opened(
-    source: Source, writing: Writing, limits: Limits = _LIMITS, display: Display = _DISPLAY
-) -> Opened:
+def opened(source: Source, writing: Writing, limits: Limits = _LIMITS, display: Display = _DISPLAY) -> Opened:
     """Return the open store of a source; it is made first if it is missing.
 
     Args:
@@ -57,6 +53,9 @@ def opened(
 
 def _opened(source: Source, writing: Writing, limits: Limits, display: Display) -> Opened:
     if source.group is not None:
+        from detector.explore.archive.live import Live  # a backtest needs no Kafka
+        from detector.explore.deciding.group_ledger import GroupLedger
+
         live = Live(source.store, source.group, limits)
         ledger = GroupLedger(source.group.connection, source.group.topics.decisions, live.database)
         return Opened(live, source, ledger, writing, live, display=display)

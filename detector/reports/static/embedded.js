@@ -1,6 +1,6 @@
 // The answers of the API that this file holds, behind `fetch`: a report asks no server.
 const REFUSED = { error: { status: 404, message: "it is not in this report; open the backtest with the command streamgauge explore" } };
-const COLUMNS = ["time", "state", "num_rows", "paged", "score_min", "score_max", "strength_min", "strength_max", "page_level_max", "cumulative_max"];
+const COLUMNS = ["time", "state", "mode", "num_rows", "paged", "score_min", "score_max", "strength_min", "strength_max", "page_level_max", "cumulative_max"];
 const OF_CHANNEL = ["actual_min", "actual_max", "expected_min", "expected_max", "contribution"];
 let unpacked = null;
 

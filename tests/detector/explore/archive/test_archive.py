@@ -252,3 +252,24 @@ def test_what_no_daemon_writes_is_refused_and_changes_nothing(value: bytes) -> N
         incident_row(value)
     with pytest.raises(NotOursError):
         decision_row(value)
+
+
+def test_the_mode_of_the_newest_row_is_that_of_the_series_also_after_merging(tmp_path: Path) -> None:
+    """Parts come out of order. The newest row of `b` has no known mode, whatever an older part says."""
+    archive = archive_in(tmp_path)
+    for minute in (5, 9, 1, 3, 7, 0, 2, 4):
+        modes = {"a": f"m{minute}", "b": None if minute == 9 else "run"}
+        archive.append(batch(scores_message(one, [minute], mode=[mode]) for one, mode in modes.items()))
+    archive.append(batch([scores_message("c", [1], detail=False)]))
+    archive.tidy()
+    archive.close()
+    manifest = read_archive(tmp_path)
+    assert manifest is not None
+    assert len(manifest.files(tmp_path, "days")) < 9
+    shown = LiveStore(tmp_path, 0)
+    query = FleetQuery(shown.description.first_ns, shown.description.last_ns, sort="series", order="asc")
+    found = fleet(shown.database, query)
+    assert [(one["series"], one["mode"]) for one in found["series"]] == [("a", "m9"), ("b", None), ("c", None)]
+    rows = shown.database.execute("SELECT mode FROM verdicts WHERE series = 'a' ORDER BY timestamp")
+    assert [mode for (mode,) in rows] == ["m0", "m1", "m2", "m3", "m4", "m5", "m7", "m9"]
+    shown.close()
