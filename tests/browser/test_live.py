@@ -20,6 +20,7 @@ from tests.support.strategies import readings_of
 
 pytestmark = pytest.mark.browser
 PATIENCE_MS = 120_000
+SAME_CHARTS = "[...document.querySelectorAll('.chart canvas')].map((one, at) => one === window.kept[at])"
 
 
 def send(bootstrap: str, topic: str, first: int, num: int) -> None:
@@ -45,6 +46,20 @@ def hover(page: Page) -> list[str]:
     found = readouts(page)
     assert len({one.partition(": ")[0] for one in found}) == 1
     return found
+
+
+def charts_keep_the_cursor_when_rows_come(page: Page, send_more: Callable[[], None]) -> None:
+    """The pointer rests in a chart of 199 rows; a hundred more come, so that its place is another time."""
+    page.evaluate("window.kept = [...document.querySelectorAll('.chart canvas')]")
+    hovered = hover(page)
+    expect(page.locator("#detail")).to_contain_text("199 rows")
+    send_more()
+    expect(page.locator("#live")).to_contain_text("00:04:58", timeout=PATIENCE_MS)
+    expect(page.locator("#detail")).to_contain_text("299 rows", timeout=PATIENCE_MS)
+    assert readouts(page) == hovered  # the same time and values, though the range is longer now
+    assert page.evaluate(SAME_CHARTS) == [True] * 4  # they live on
+    page.mouse.move(5, 5)
+    expect(page.locator(".chart h3 span").nth(1)).to_contain_text("the shade is what is expected")
 
 
 def test_a_page_moves_on_says_that_the_daemon_is_gone_and_recovers(
@@ -73,18 +88,7 @@ def test_a_page_moves_on_says_that_the_daemon_is_gone_and_recovers(
             page.goto(f"{site}/series?name=pump-1")
             page.wait_for_selector("body:not([aria-busy])")
             expect(page.locator("#live")).to_contain_text("live, newest row 2026-01-01 00:03:18")
-            page.evaluate("window.kept = [...document.querySelectorAll('.chart canvas')]")
-            hovered = hover(page)
-            before = page.locator("#detail").inner_text()
-            send(kafka_bootstrap, topic, 200, 100)
-            expect(page.locator("#live")).to_contain_text("00:04:58", timeout=PATIENCE_MS)
-            expect(page.locator("#detail")).to_contain_text("299 rows", timeout=PATIENCE_MS)
-            assert "199 rows" in before
-            assert readouts(page) == hovered  # the same time and values, though the range is longer now
-            charts = "JSON.stringify([...document.querySelectorAll('.chart canvas')].map((one, at) => one === kept[at]))"
-            assert page.evaluate(charts) == "[true,true,true,true]"  # the charts live on
-            page.mouse.move(5, 5)
-            expect(page.locator(".chart h3 span").nth(1)).to_contain_text("the shade is what is expected")
+            charts_keep_the_cursor_when_rows_come(page, lambda: send(kafka_bootstrap, topic, 200, 100))
             assert daemon.terminate() == 0
             expect(stale).to_contain_text("No process of group", timeout=PATIENCE_MS)
             expect(stale).to_contain_text("Since 2")

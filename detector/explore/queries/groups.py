@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from detector.explore.queries.fleet import SORTS, FleetQuery, cells_json, filtered, series_found
-from detector.explore.queries.lanes import cells_of, lanes
+from detector.explore.queries.lanes import Cells, cells_of, filled, lane_query
 from detector.explore.queries.names import group_of
 from detector.explore.store.database import Database, rank
-from detector.explore.store.layout import SEVERITIES, STATES
+from detector.explore.store.layout import DAY_NS, HOUR_NS, SEVERITIES, STATES
+
+_MOST_ROWS = 6_000_000
 
 _GROUPS = (
     "SELECT grouped AS series, count(*) AS num_series, max(strength) AS strength, max(score) AS score,"
@@ -28,10 +31,8 @@ def groups(database: Database, query: FleetQuery) -> dict[str, Any]:
     """
     rows = _page(database, query)
     total, num_series = rows[0][-2:] if rows else _totals(database, query)
-    cells = cells_of(query.from_ns, query.to_ns, query.cells)
-    names = [row[0] for row in rows]
-    spans = [(row[17], row[18]) for row in rows]
-    found = lanes(database, names, cells, group_of(query.pattern), spans)
+    cells = cells_of(query.from_ns, query.to_ns, query.cells, _least_step(query, rows))
+    found = _lanes(database, query.pattern, rows, cells)
     _, counted_from, counted_to = query.counted
     return {
         "total": int(total),
@@ -42,6 +43,28 @@ def groups(database: Database, query: FleetQuery) -> dict[str, Any]:
         "lanes": cells_json(cells),
         "groups": [_group(row) | {"lane": found[row[0]]} for row in rows],
     }
+
+
+def _least_step(query: FleetQuery, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Return the shortest cell in nanoseconds: of many rows, hours or days are read instead."""
+    num_rows, num_series = (sum(row[at] for row in rows) for at in (4, 1))
+    if num_rows <= _MOST_ROWS:
+        return 1
+    num_hours = num_series * -(-(query.to_ns - query.from_ns) // HOUR_NS)
+    return HOUR_NS if num_hours <= _MOST_ROWS else DAY_NS
+
+
+def _lanes(
+    database: Database, pattern: str, rows: Sequence[tuple[Any, ...]], cells: Cells
+) -> dict[str, dict[str, list[Any]]]:
+    """Return the lane of each group. Files are sorted by series, so what is far from these is not read."""
+    if not rows:
+        return {}
+    names = [row[0] for row in rows]
+    query = lane_query(group_of(pattern), cells, "series BETWEEN ? AND ?")
+    among = f"{query} HAVING name IN ({', '.join('?' for _ in names)})"
+    first, last = min(row[17] for row in rows), max(row[18] for row in rows)
+    return filled(database.execute(among, [first, last, *names]), names, cells)
 
 
 def _chosen(query: FleetQuery) -> tuple[str, list[object]]:

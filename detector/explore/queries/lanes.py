@@ -33,53 +33,56 @@ class Cells:
         return self.start_ns + self.num * self.step_ns
 
 
-def cells_of(from_ns: int, to_ns: int, most: int) -> Cells:
+def cells_of(from_ns: int, to_ns: int, most: int, least_ns: int = 1) -> Cells:
     """Return at most `most` + 1 cells whose length is a round number of seconds, minutes, hours or days.
+
+    A cell has at least `least_ns`.
 
     >>> cells_of(0, 24 * HOUR_NS, 24)
     Cells(start_ns=0, step_ns=3600000000000, num=24)
     """
-    least = -(-(to_ns - from_ns) // most)
+    least = max(least_ns, -(-(to_ns - from_ns) // most))
     step = next((one for one in _NICE if one >= least), -(-least // DAY_NS) * DAY_NS)
     start = from_ns // step * step
     return Cells(start, step, max(1, -(-(to_ns - start) // step)))
 
 
-def lanes(
-    database: Database,
-    names: Sequence[str],
-    cells: Cells,
-    key: str = "series",
-    spans: Sequence[tuple[str, str]] = (),
-) -> dict[str, dict[str, list[Any]]]:
-    """Return the lane of each name: the greatest strength, the paged rows and the worst state of each cell.
+def lanes(database: Database, series: list[str], cells: Cells) -> dict[str, dict[str, list[Any]]]:
+    """Return the lane of each series: the greatest strength, the paged rows and the worst state of each cell.
 
     A cell without rows has None. Cells of whole hours and days come from the summaries of the store.
+    """
+    if not series:
+        return {}
+    query = lane_query("series", cells, f"series IN ({', '.join('?' for _ in series)})")
+    return filled(database.execute(query, series), series, cells)
+
+
+def lane_query(key: str, cells: Cells, among: str) -> str:
+    """Return the query for the lanes of series or groups: name, cell, strength, paged rows, worst state.
 
     Args:
-        database: the store.
-        names: of series, or of groups.
-        cells: of each lane.
         key: SQL that makes a name of the column `series`.
-        spans: of groups: the first and the last name of a series in each. Files are sorted by series, so
-            the rest of them is not read.
+        cells: of each lane.
+        among: SQL for the rows to read.
     """
     table, column, paged = "verdicts", "timestamp", "count(*) FILTER (paged)"
     if cells.step_ns % HOUR_NS == 0:
         table, column, paged = "days" if cells.step_ns % DAY_NS == 0 else "hours", "start", "sum(paged)"
+    return (
+        f"SELECT {key} AS name, (epoch_ns({column}) - {cells.start_ns}) // {cells.step_ns} AS cell,"
+        f" max(strength), {paged}, max({rank('state')}) FROM {table}"
+        f" WHERE {between(cells.start_ns, cells.end_ns, column)} AND {among} GROUP BY ALL"
+    )
+
+
+def filled(
+    rows: Sequence[tuple[Any, ...]], names: Sequence[str], cells: Cells
+) -> dict[str, dict[str, list[Any]]]:
+    """Return the rows of a `lane_query` as one lane for each name."""
     found: dict[str, dict[str, list[Any]]] = {
         one: {key: [None] * cells.num for key in ("strength", "paged", "state")} for one in names
     }
-    if not names:
-        return found
-    within = " OR ".join("series BETWEEN ? AND ?" for _ in spans)
-    rows = database.execute(
-        f"SELECT {key} AS one, (epoch_ns({column}) - {cells.start_ns}) // {cells.step_ns} AS cell,"
-        " max(strength),"
-        f" {paged}, max({rank('state')}) FROM {table} WHERE {between(cells.start_ns, cells.end_ns, column)}"
-        f"{f' AND ({within})' if spans else ''} AND {key} IN ({', '.join('?' for _ in names)}) GROUP BY ALL",
-        [*(name for span in spans for name in span), *names],
-    )
     for one, cell, strength, num, worst in rows:
         lane = found[one]
         lane["strength"][cell] = strength

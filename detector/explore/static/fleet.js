@@ -67,7 +67,7 @@ function groupRows(found, members) {
     if (!inside || one.only === one.group) return [groupRow(one, found.lanes, false)];
     const rest = inside.total - inside.series.length;
     const all = element("a", { href: link("/", { group: one.group, ...range() }), "data-key": `all ${one.group}` }, `All ${count(inside.total, "series", "series")} of ${one.group}`);
-    return [groupRow(one, found.lanes, true), ...inside.series.map((each) => row(each, found.lanes, one.group)),
+    return [groupRow(one, found.lanes, true), ...inside.series.map((each) => row(each, inside.lanes, one.group)),
       ...(rest > 0 ? [element("tr", { class: "member" }, element("td", { colspan: 6 }, all))] : [])];
   });
 }

@@ -22,7 +22,8 @@ REAL = {"id": "r", "action": "real", "series": "a", "incident": "aa11", "who": "
 def site(tmp_path: Path) -> Iterator[str]:
     """One incident after the other in a series; somebody said of the first that it was real."""
     scores = scores_of(np.full(60, "a", dtype=object), START_NS + np.arange(60) * 60_000_000_000, 5, 0.0)
-    times = [("2026-01-01T00:10:00Z", "2026-01-01T00:12:00Z"), ("2026-01-01T00:30:00Z", "2026-01-01T00:33:00Z")]
+    minutes = ((10, 12), (30, 33))
+    times = [tuple(f"2026-01-01T00:{minute}:00Z" for minute in one) for one in minutes]
     told = [incident(name, "a", *span) for name, span in zip(("aa11", "bb22"), times, strict=True)]
     real = REAL | {"at": times[0][0], "until": None, "channels": []}
     with served(write_backtest(tmp_path / "out", scores, told, decisions=[real])) as address:

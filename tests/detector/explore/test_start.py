@@ -12,6 +12,8 @@ import urllib3
 
 from tests.detector.explore.explored import START_NS, incident, scores_of, write_backtest
 
+PATHS = ("source", "fleet", "groups", "series?name=a", "incidents/aa11", "whatif", "decisions")
+
 
 def test_a_backtest_is_shown_without_torch(tmp_path: Path) -> None:
     """A process of its own has mapped no library of torch when it has answered all that its pages ask."""
@@ -25,7 +27,7 @@ def test_a_backtest_is_shown_without_torch(tmp_path: Path) -> None:
             assert process.stdout is not None
             site = next(found[0] for line in process.stdout if (found := re.search(r"http://\S+/", line)))
             http = urllib3.PoolManager(retries=20)
-            for path in ("source", "fleet", "groups", "series?name=a", "incidents/aa11", "whatif", "decisions"):
+            for path in PATHS:
                 assert http.request("GET", f"{site}api/v1/{path}").status == 200, path
             mapped = Path(f"/proc/{process.pid}/maps").read_text()
         finally:

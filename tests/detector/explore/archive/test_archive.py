@@ -267,9 +267,9 @@ def test_the_mode_of_the_newest_row_is_that_of_the_series_also_after_merging(tmp
     assert manifest is not None
     assert len(manifest.files(tmp_path, "days")) < 9
     shown = LiveStore(tmp_path, 0)
-    query = FleetQuery(shown.description.first_ns, shown.description.last_ns, sort="series", order="asc")
+    query = FleetQuery(shown.description.first_ns, shown.description.last_ns, sort="series")
     found = fleet(shown.database, query)
-    assert [(one["series"], one["mode"]) for one in found["series"]] == [("a", "m9"), ("b", None), ("c", None)]
+    assert {one["series"]: one["mode"] for one in found["series"]} == {"a": "m9", "b": None, "c": None}
     rows = shown.database.execute("SELECT mode FROM verdicts WHERE series = 'a' ORDER BY timestamp")
     assert [mode for (mode,) in rows] == ["m0", "m1", "m2", "m3", "m4", "m5", "m7", "m9"]
     shown.close()
