@@ -57,7 +57,7 @@ function groupRow(one, about, isOpen) {
     name: isSeries ? [seriesLink(one.group)] : [opener, element("span", { class: "quiet" }, count(one.series, "series", "series"))],
     note: `${isSeries ? "" : `: ${one.states[one.state].toLocaleString("en")}`}${rest.length ? `; ${rest.join(", ")}` : ""}${one.muted ? `; ${one.muted} muted` : ""}`,
     mode: Object.keys(one.modes).join(", "),
-    trouble: `${one.severity}, ${one.incidents} in ${count(one.troubled, "series", "series")}${one.firing ? `, ${one.firing} open` : ""}${one.lasting ? `, ${one.lasting} lasting: decide` : ""}`,
+    trouble: `${one.severity}, ${one.incidents}${isSeries ? "" : ` in ${count(one.troubled, "series", "series")}`}${one.firing ? `, ${one.firing} open` : ""}${one.lasting ? `, ${one.lasting} lasting: decide` : ""}`,
   }));
 }
 
