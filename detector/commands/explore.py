@@ -54,22 +54,11 @@ def explore_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
     parser.add_argument(
-        "--group-by",
-        metavar="REGEX",
-        help="how names of series give groups: what the expression captures; '' for none; default: '^(.+)/',"
-        " so that plant/line/pump-17 is in plant/line",
-    )
-    parser.add_argument(
-        "--runbooks",
-        metavar="URL",
-        default="",
-        help="where the runbooks are published, as in the alert rules; NAME.md is added, or replaces {alert}",
-    )
-    parser.add_argument(
         "--store",
         metavar="DIR",
         help="where to keep the store; default: DIR/explorer, or FILE-explorer beside FILE.toml",
     )
+    _add_pages(parser)
     _add_access(parser)
 
 
@@ -108,6 +97,22 @@ def explore(args: argparse.Namespace) -> int:
         print(f"warning: everybody who reaches {args.host} can connect; {told}", file=sys.stderr)
     serve(shown, listening, has_browser=not args.no_browser, login=login)
     return DONE
+
+
+def _add_pages(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("pages")
+    group.add_argument(
+        "--group-by",
+        metavar="REGEX",
+        help="how names of series give groups: what the expression captures; '' for none; default: '^(.+)/',"
+        " so that plant/line/pump-17 is in plant/line",
+    )
+    group.add_argument(
+        "--runbooks",
+        metavar="URL",
+        default="",
+        help="where the runbooks are published, as in the alert rules; NAME.md is added, or replaces {alert}",
+    )
 
 
 def _add_access(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""What whoever starts the explorer chooses about its pages: how series are grouped, where runbooks are."""
+"""What can be chosen about the pages when the explorer starts: how series are grouped, where runbooks are."""
 
 from __future__ import annotations
 

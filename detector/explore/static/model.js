@@ -53,7 +53,7 @@ function channels(found) {
     ...laws.map(([law, means]) => none(`${law}: ${means}.`)));
 }
 
-const KINDS = { spike: "a spike", level: "a shift", drift: "a drift up to", noise: "noise of", stuck: "a stuck value" };
+const KINDS = { spike: "a spike", level: "a shift", drift: "a drift", noise: "noise", stuck: "a stuck value" };
 const unitOf = (found, channel) => found.channels.find((one) => one.name === channel)?.unit ?? "";
 const withUnit = (value, unit) => `${number(value, 3)}${unit ? ` ${unit}` : ""}`;
 
