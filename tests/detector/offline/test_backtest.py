@@ -15,6 +15,7 @@ import pytest
 
 import streamgauge
 from detector import Detector, backtest
+from detector.artifact.modes import Condition, Mode, Modes
 from detector.artifact.registry import publish
 from detector.artifact.spec import Artifact, PageLimit
 from detector.engine.engine import EngineOptions
@@ -54,6 +55,19 @@ def test_the_tables_hold_every_row_and_incident(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "out" / "incidents.json").read_text())
     assert [incident["series"] for incident in written["incidents"]] == ["a", "b"]
     assert len(outcome.incidents) == 2
+
+
+def test_rows_have_their_mode_of_operation_where_the_model_knows_modes(tmp_path: Path) -> None:
+    plain = make_artifact(threshold=1e-9)
+    modes = Modes((Mode("low", (Condition("flow", None, 0.0),)), Mode("high", (Condition("flow", 0.0),))))
+    artifact = replace(plain, spec=replace(plain.spec, modes=modes))
+    for name, one in (("plain", plain), ("modes", artifact)):
+        backtest_parquet(one, write(tmp_path / "a.parquet"), EngineOptions(), tmp_path / name)
+    assert "mode" not in pq.read_schema(tmp_path / "plain" / "scores.parquet").names
+    rows = pd.read_parquet(tmp_path / "modes" / "scores.parquet")
+    expected = np.where(rows["actual_flow"] <= 0, "low", "high")
+    assert rows["mode"].tolist() == np.where(rows["actual_flow"].isna(), "", expected).tolist()
+    assert {"low", "high"} <= set(rows["mode"])
 
 
 CONFIG = """
