@@ -2,12 +2,12 @@
 
     python SCRIPT METHOD INPUT.npz OUTPUT.npz
 
-Input: `train` float32 [n, C] and `rows` float32 [m, C], scaled by the training rows and without NaN; `window`,
-a length that suits the data.
+Input: `train` float32 [n, C] and `rows` float32 [m, C], scaled by the training rows and without NaN;
+`window`, a length that suits the data.
 
-Output: `ends` float64 [m], the number of the window that ends at each row, NaN where there is none; `reach`, the
-rows of a window; `fit_seconds` and `score_seconds`; `leak`, by how much a score changes when later rows are taken
-away, in spreads of the scores.
+Output: `ends` float64 [m], the number of the window that ends at each row, NaN where there is none; `reach`,
+the rows of a window; `fit_seconds` and `score_seconds`; `leak`, by how much a score changes when later rows
+are taken away, in spreads of the scores.
 """
 
 from __future__ import annotations
