@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test deployment dashboards dashboards-json operations faults soak fuzz lint format
-.PHONY: browser silence trust operators kafka-changes bench quality pictures screenshots docs dist dist-check constraints clean
+.PHONY: browser silence trust operators kafka-changes bench quality board pictures screenshots docs dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -88,6 +88,9 @@ quality: setup  ## detection quality on labelled series (DATA=dir): the tables o
 
 operators: setup  ## what an operator sees, on generated plants and labelled data: boards of docs/trust.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.operators --data $(DATA) --write $(OPERATORS_FLAGS)
+
+board: setup  ## ours beside published methods, all causal, on labelled series: docs/board.md (BOARD_FLAGS=)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.board --data $(DATA) --write $(BOARD_FLAGS)
 
 pictures: setup  ## the drawn pictures of the pages, from generated data (1 minute)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pictures $(PICTURES_FLAGS)
