@@ -242,7 +242,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help="false alarms allowed per series, such as 1/week (default), or in all, such as '3/day in all'",
     )
     training.add_argument(
-        "--delay", type=int, metavar="N", help="decide N rows later, more accurately; default: 0"
+        "--delay",
+        metavar="N|TIME",
+        help="decide so many rows later, or a time such as 5min, more accurately; default: 0",
     )
     training.add_argument("--max-epochs", type=int, metavar="N", help="most epochs to train for")
     training.add_argument("--seed", type=int, metavar="N", help="the same seed and data give the same model")

@@ -13,7 +13,7 @@ from connectors.names import ColumnNames
 from detector.artifact.modes import OTHER
 from detector.artifact.season import Calendar, Like, calendar_of, check_calendar
 from detector.calibration.alarm_budget import read_budget
-from detector.config.types import Duration
+from detector.config.types import Duration, parse_duration
 from trainer.errors import TrainerError
 
 ENSEMBLE = "ensemble"
@@ -165,7 +165,8 @@ class ScoringOptions(BaseModel):
 
     Attributes:
         alarm_budget: False alarms allowed: "1/week" for each series, "3/day in all" for all together.
-        delay: Rows that a final verdict waits for later windows; at most the rows of a window less one.
+        delay: How long a final verdict waits for later windows, in rows, or as a time such as "5min"; at most
+            the rows of a window less one.
         whiten: Measure residuals by the covariance of normal ones (`detector.models.whitening`); False: the
             squared residual of every cell counts equally.
         adaptive: Let many small alarms of a series raise its page level, so that they keep to the budget.
@@ -175,10 +176,36 @@ class ScoringOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     alarm_budget: str = "1/week"
-    delay: Annotated[int, Field(ge=0)] = 0
+    delay: Annotated[int, Field(ge=0)] | str = 0
     whiten: bool = True
     adaptive: bool = True
     batch_size: Positive = 256
+
+    @field_validator("delay")
+    @classmethod
+    def _known_delay(cls, value: int | str) -> int | str:
+        if isinstance(value, str):
+            if value.isdecimal():
+                return int(value)
+            parse_duration(value)
+        return value
+
+    def delay_rows(self, interval_ns: int) -> int:
+        """Return the delay in rows of this interval in nanoseconds, so that no verdict waits longer.
+
+        Raises:
+            TrainerError: The delay is a time that is shorter than a row.
+        """
+        if isinstance(self.delay, int):
+            return self.delay
+        seconds = parse_duration(self.delay)
+        rows = math.floor(seconds * 1e9 / interval_ns + 1e-9)
+        if seconds > 0 and rows == 0:
+            raise TrainerError(
+                f"scoring.delay {self.delay!r} is shorter than a row of {interval_ns / 1e9:g} s;"
+                " give at least that, or 0"
+            )
+        return rows
 
     @field_validator("alarm_budget")
     @classmethod

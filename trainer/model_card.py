@@ -11,6 +11,7 @@ from detector.artifact.mode_words import modes_section, proposal_line
 from detector.artifact.reference import least_history
 from detector.artifact.spec import Artifact, Spec
 from detector.calibration.alarm_budget import read_budget
+from detector.config.types import duration_text
 from detector.selfcheck.words import found_section, weakest_line
 from trainer.season_card import clock_section
 
@@ -38,7 +39,7 @@ are from predicted ones; 1.0 is the threshold.
 
 - The model knows its history only. Rare patterns of it score high; faults in it count as normal.
 - The threshold {threshold_kind}.
-{lasting}\
+{lasting}{waits}\
 - A series has its first score after {shortest} rows, full accuracy after {window} rows. It starts again after
   a gap of more than {max_gap} rows.
 {notes}"""
@@ -74,6 +75,7 @@ def model_card(spec: Spec) -> str:
         shortest=min(member.window for member in spec.members),
         threshold_kind=_ADAPTIVE if spec.threshold.limit else _STATIC,
         lasting=_lasting(spec),
+        waits=_waits(spec),
         num_channels=len(spec.channels),
         interval=spec.interval_ns / 1e9,
         channels=", ".join(spec.channel_names),
@@ -90,6 +92,15 @@ def model_card(spec: Spec) -> str:
         notes="".join(f"- In training, {note}.\n" for note in training.get("notes", ())),
         **{name: value for name, value in training.items() if name not in ("notes", "proposed_modes")},
     )
+
+
+def _waits(spec: Spec) -> str:
+    """Return the line on the delay of final verdicts; "" without one."""
+    rows = spec.scoring.delay
+    if not rows:
+        return ""
+    time = duration_text(rows * spec.interval_ns / 1e9)
+    return f"- A verdict is final {rows} rows ({time}) after its row. Until then it is provisional.\n"
 
 
 def training_summary(artifact: Artifact, entry: Path) -> dict[str, Any]:

@@ -135,6 +135,7 @@ def fit_source(
     try:
         max_gap = _max_gap(config, len(source.channels))
         with build_history(source.chunks, source.channels, interval_ns, max_gap) as history:
+            config = _with_delay_in_rows(config, history)
             clean = _cleaned(history, config, max_gap)
             context = operating(clean.history, config, max_gap)
             clean = replace(clean, history=context.history)
@@ -154,7 +155,8 @@ def _fit_history(
     shares = Shares(config.data.validation_share, config.data.calibration_share)
     options, notes = config.model, list[str]()
     while True:
-        members = resolve_members(options, num_rows, num_channels, config.scoring.delay)
+        delay = config.scoring.delay_rows(history.interval_ns)
+        members = resolve_members(options, num_rows, num_channels, delay)
         windows = _windows_for(history, shares, members[0].window)
         spec = _first_spec(windows, members, config, context)
         store = None
@@ -182,6 +184,13 @@ def _fit_history(
         notes.append(f"the window of {members[0].window} rows was shortened to {shorter}: {reason}")
         report(0.0, notes[-1], notable=True)
         options = options.model_copy(update={"window": shorter})
+
+
+def _with_delay_in_rows(config: TrainConfig, history: History) -> TrainConfig:
+    """Return the configuration with its delay in rows, of the slowest series, so that none waits longer."""
+    slowest = max([history.interval_ns, *history.intervals.values()])
+    rows = config.scoring.delay_rows(slowest)
+    return config.model_copy(update={"scoring": config.scoring.model_copy(update={"delay": rows})})
 
 
 def _windows_for(history: History, shares: Shares, window: int) -> MemberWindows:
@@ -215,7 +224,7 @@ def _first_spec(
         stride=config.model.stride,
         batch_size=config.scoring.batch_size,
         max_gap=_max_gap(config, num_channels),
-        scoring=Scoring(min(config.scoring.delay, members[0].window - 1)),
+        scoring=Scoring(min(config.scoring.delay_rows(history.interval_ns), members[0].window - 1)),
         threshold=unfitted_threshold(shared_by(config.scoring.alarm_budget, _num_series(history))),
         own_scales=windows.unlike.own_scales,
         modes=context.modes,
@@ -230,9 +239,8 @@ def _first_spec(
 
 def _cleaned(history: History, config: TrainConfig, max_gap: int) -> Cleaned:
     """Return the history without what must not be learnt; its blocks are as long as the longest window."""
-    members = resolve_members(
-        config.model, _longest_series(history), len(history.channels), config.scoring.delay
-    )
+    delay = config.scoring.delay_rows(history.interval_ns)
+    members = resolve_members(config.model, _longest_series(history), len(history.channels), delay)
     return cleaned(history, config.data, members[0].window, max_gap)
 
 
