@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detector.artifact.season import MOST_FACTOR, Profile, Season
+from detector.artifact.season import LEAST_DAYS, LEAST_WEEKS, MOST_FACTOR, UNSEEN, Profile, Season
 from detector.artifact.spec import Spec
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -31,6 +31,9 @@ def clock_section(spec: Spec) -> str:
         ]
         if out:
             lines += ["", f"Wander too much from their profile to be compared with it: {', '.join(out)}."]
+        if spec.training.get("season") == "days":
+            lines += ["", _WITHOUT_WEEKS]
+        lines += _unseen(season)
     if season is not None and season.usual_error.slots:
         lines += ["", _usual(season)]
     if season is not None and season.jobs:
@@ -38,10 +41,25 @@ def clock_section(spec: Spec) -> str:
     return "\n".join([*lines, "", ""])
 
 
+_WITHOUT_WEEKS = (
+    f"The history is too short for weekdays of their own: each must occur {LEAST_WEEKS} times. "
+    "All days have one curve."
+)
 _WITHOUT = {
-    "short": "The history is too short for a season: it needs 4 whole days, and for weekdays 3 weeks.",
+    "short": f"The history is too short for a season: it needs {LEAST_DAYS} whole days, and for weekdays"
+    f" {LEAST_WEEKS} weeks.",
     "none": "No season: what other days show explains no day.",
+    "no day": f"No season: what other days show explains no day. {_WITHOUT_WEEKS}",
 }
+
+
+def _unseen(season: Season) -> list[str]:
+    """Return lines on weekdays that the history lacks."""
+    curves = [one.curve_of for one in season.profiles if one.level]
+    days = [day for at, day in enumerate(_DAYS) if all(curve[at] == UNSEEN for curve in curves)]
+    if not days:
+        return []
+    return ["", f"The history has no {', '.join(days)}: nothing is compared with the profile on these days."]
 
 
 def _line(name: str, profile: Profile) -> str:

@@ -1,7 +1,8 @@
 """Divide the alarm budget among the kinds of evidence that a model has: all shares together are the whole.
 
-The score has half. Drift, channels that never moved and channels that stand still have a tenth each, where
-the model has them. What is left of the other half belongs to the sums of departures in equal parts.
+The score has half. Drift, channels that never moved, channels that stand still and jobs that do not come have
+a tenth each, where the model has them. What is left of the other half belongs to the sums of departures in
+equal parts.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class BudgetShares:
     drift  of slow departures
     moves  of channels that never moved in the history
     stuck  of channels that stand still for longer than in the history
+    jobs   of short events that recur and do not come; training sets their limits by it
     """
 
     score: float
@@ -32,6 +34,7 @@ class BudgetShares:
     drift: float
     moves: float
     stuck: float
+    jobs: float
 
 
 def budget_shares(spec: Spec) -> BudgetShares:
@@ -39,8 +42,9 @@ def budget_shares(spec: Spec) -> BudgetShares:
     drift = SMALL * (spec.drift is not None)
     moves = SMALL * any(channel.law == "constant" for channel in spec.channels)
     stuck = SMALL * any(channel.flatline_rows > 0 for channel in spec.channels)
-    left = 1.0 - SCORE - drift - moves - stuck
-    return BudgetShares(SCORE, left / max(num_sums(spec), 1), drift, moves, stuck)
+    jobs = SMALL * (spec.season is not None and len(spec.season.jobs) > 0)
+    left = 1.0 - SCORE - drift - moves - stuck - jobs
+    return BudgetShares(SCORE, left / max(num_sums(spec), 1), drift, moves, stuck, jobs)
 
 
 def num_sums(spec: Spec) -> int:

@@ -23,6 +23,8 @@ MUTED = -1
 """The weekday of a day on which nothing is compared with a profile."""
 Like = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun", "muted"]
 _LIKE: dict[str, int] = {name: at for at, name in enumerate(get_args(Like)[:-1])} | {"muted": MUTED}
+LEAST_DAYS, LEAST_WEEKS = 4, 3
+"""A history with fewer whole days has no season; with fewer weeks, weekdays have no curves of their own."""
 UNSEEN = -1
 """The curve of a weekday that the history does not have."""
 MOST_FACTOR = 100.0

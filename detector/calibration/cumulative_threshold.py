@@ -74,6 +74,18 @@ def sum_tail(departures: Sequence[NDArray[np.float64]], allowance: float, least:
     return SumTail(level, scale, rate, least, long_run_variance(departures), float(len(joined)))
 
 
+def of_rows(tail: SumTail, rows: int) -> SumTail:
+    """Return the tail of sums of rows, from that of the means of so many rows each."""
+    return SumTail(
+        level=tail.level * rows,
+        scale=tail.scale * rows,
+        rate=tail.rate / rows,
+        least=tail.least * rows,
+        variance=tail.variance * rows,
+        rows=tail.rows * rows,
+    )
+
+
 def large_sum_tail(
     departures: Sequence[NDArray[np.float64]], allowance: float, beyond: float = LARGE_DEPARTURES[-1]
 ) -> SumTail:

@@ -17,7 +17,7 @@ from detector.engine.parts import Parts
 
 NAMES = ("offsets_outside", "no_replay", "no_fencing", "decided_again", "slow", "hundredfold", "hang_once")
 HANG_SECONDS, _SLOW_SECONDS = 9.0, 0.005
-JUDGED = "judged, not written yet"
+SLOW, JUDGED, WRITES = "slow", "judged, not written yet", "writes what it judged"
 HANGING = "hanging"
 
 
@@ -93,11 +93,13 @@ def _decided_again() -> None:
 def _slow() -> None:
     """Between judging and writing passes a second, and the log says so: a process can be stopped in it."""
     write = MessageSink.write
+    print(json.dumps({"event": SLOW}), file=sys.stderr, flush=True)
 
     def slowly(self: MessageSink, result: StepResult, batch: Batch) -> None:
         if len(batch.readings):
             print(json.dumps({"event": JUDGED, "readings": len(batch.readings)}), file=sys.stderr, flush=True)
             time.sleep(1.0)
+            print(json.dumps({"event": WRITES}), file=sys.stderr, flush=True)
         write(self, result, batch)
 
     MessageSink.write = slowly  # type: ignore[method-assign]

@@ -29,13 +29,17 @@ PROPERTIES = {
 def wait_for(
     condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS, every: float = 0.05
 ) -> None:
-    """Return once `condition` holds, asked `every` so many seconds. Raises TimeoutError after a generous
-    bound."""
+    """Return once `condition` holds, asked `every` so many seconds or after twice the time that the question
+    took. Raises TimeoutError after a generous bound."""
     deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
+    while True:
+        asked = time.monotonic()
+        if condition():
+            return
+        now = time.monotonic()
+        if now > deadline:
             raise TimeoutError(f"waited {seconds:.0f} s for {what}")
-        time.sleep(every)
+        time.sleep(max(every, min(1.0, 2 * (now - asked))))
 
 
 @dataclass
@@ -72,8 +76,17 @@ class Member:
     @property
     def holds_partitions(self) -> bool:
         """Whether partitions were assigned to it since it was started last."""
+        return self.has_said_last("partition assigned: ", "started")
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether a SIGSTOP has reached it."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    def has_said_last(self, one: str, other: str) -> bool:
+        """Whether the log has an event that begins with `one`, and none after it that begins with `other`."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return text.rfind('"partition assigned: ') > text.rfind('"started"')
+        return text.rfind(f'"{one}') > text.rfind(f'"{other}')
 
     def lines(self, text: str) -> int:
         """How many lines of the log contain this."""
@@ -137,10 +150,10 @@ EVERY_RULE = """
 for_rows = 2
 of_rows = 4
 quiet_rows = 2
-min_duration = "2s"
-cooldown = "6s"
+min_duration = "20m"
+cooldown = "1h"
 flap_incidents = 2
-flap_window = "40s"
+flap_window = "400m"
 settle_rows = 2
 [channels.flow]
 direction = "above"
@@ -150,13 +163,13 @@ min_relative = 0.05
 valid_max = 8
 [[maintenance]]
 series = ["*[02468]"]
-start = 2023-11-14T22:14:00Z
-end = 2023-11-14T22:14:15Z
+start = 2023-11-15T04:50:00Z
+end = 2023-11-15T07:20:00Z
 [[maintenance]]
-time = "22:14:30"
-duration = "4s"
+time = "09:50"
+duration = "40m"
 """
-"""At the pace of the streams here, which start at 22:13:20."""
+"""At the pace of the streams of `tests.faults.plant`: from 2023-11-14, 22:10, on, a row in ten minutes."""
 
 
 def member_config(
@@ -167,6 +180,7 @@ def member_config(
     topic: str,
     mode: str,
     rules: str = PLAIN_RULES,
+    lateness: str = "2s",
 ) -> Member:
     """A member of group `topic` that writes to `topic-out.*`, by these incident rules."""
     with socket.socket() as probe:
@@ -184,7 +198,7 @@ group_id = "{topic}"
 session_timeout = "{SESSION_SECONDS}s"
 startup_timeout = "120s"
 [grid]
-lateness = "2s"
+lateness = "{lateness}"
 {rules}
 [output]
 prefix = "{topic}-out"

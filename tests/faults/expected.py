@@ -27,7 +27,8 @@ Key = tuple[object, ...]
 class Output:
     """What came out, each with how often: verdicts (series, ms, state) with their scores, incident events
     (id, kind, time, severity, end, what held it, how it ended), dead letters (partition, offset, reason) and
-    decisions that took effect (id, action, the row, what was learnt). `opened`: messages of openings."""
+    decisions that took effect (id, action, the row, what was learnt). `opened`: messages of openings.
+    `drifting`: ids of incidents with the reason drift, at once or later."""
 
     verdicts: Counter[Key] = field(default_factory=Counter)
     scores: dict[Key, float | None] = field(default_factory=dict)
@@ -35,6 +36,21 @@ class Output:
     letters: Counter[Key] = field(default_factory=Counter)
     decisions: Counter[Key] = field(default_factory=Counter)
     opened: list[dict] = field(default_factory=list)
+    drifting: set[str] = field(default_factory=set)
+
+    def context(self) -> Counter[str]:
+        """How much of it speaks of modes, of the season and of drift."""
+        states = Counter(state for _, _, state in self.verdicts)
+        reasons = Counter(body["reason"] for body in self.opened)
+        return Counter(
+            {
+                "rows in transition": states["transition"],
+                "rows of idle modes": states["idle"],
+                "incidents of a mode": reasons["mode"],
+                "incidents of the season": reasons["season"],
+                "incidents of drift": len(self.drifting),
+            }
+        )
 
     def add_scores(self, body: dict) -> None:
         columns = zip(body["timestamp"], body["state"], body["score"], strict=True)
@@ -50,6 +66,8 @@ class Output:
             self.decisions[(told["id"], told["action"], told["at"], body["at"], learnt)] += 1
         if body["event"] == "opened":
             self.opened.append(body)
+        if body["reason"] == "drift":
+            self.drifting.add(body["id"])
         if body["event"] in ("muted", "ignored"):
             return
         fate = (body["event"], body["at"], body["severity"], body["end"], body["ending"])

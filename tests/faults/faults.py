@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -11,10 +10,12 @@ import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 
 from connectors.kafka.connection import Connection, client_settings
-from tests.faults.breakages import JUDGED
+from tests.faults.breakages import JUDGED, SLOW, WRITES
 from tests.faults.cluster import SESSION_SECONDS, Cluster, Member, wait_for
 
 Evidence = str
+_BATCH_SECONDS = 20.0
+_HELD_SESSIONS = 15
 
 
 class Struck:
@@ -78,25 +79,41 @@ def zombie(struck: Struck) -> Evidence:
     """SIGSTOP until others have taken over, then SIGCONT: it must be fenced."""
     if sum(member.is_alive for member in struck.members) < 2:
         struck.start(next(member for member in struck.members if not member.is_alive))
-    holders = [one for one in struck.members if one.is_alive and one.holds_partitions]
-    member = holders[int(struck.rng.integers(len(holders)))] if holders else struck.someone()
+    slow = [member for member in struck.members if member.is_alive and member.events(SLOW)]
+    member = _stopped_with_a_batch(slow) if slow else None
+    holds = member is not None
+    if member is None:
+        holders = [one for one in struck.members if one.is_alive and one.holds_partitions]
+        member = holders[int(struck.rng.integers(len(holders)))] if holders else struck.someone()
+        member.send(signal.SIGSTOP)
     others = [one for one in struck.members if one is not member]
     before = _taken_up(others)
-    _catch_in_a_batch(member)
-    member.send(signal.SIGSTOP)
-    forgotten = time.monotonic() + 3 * SESSION_SECONDS  # a member without a partition is not missed
+    # A member without a partition is not missed. One with a batch had some, and may have lost them before.
+    forgotten = time.monotonic() + (_HELD_SESSIONS if holds else 3) * SESSION_SECONDS
     wait_for(lambda: _taken_up(others) > before or time.monotonic() > forgotten, "others to take over")
     time.sleep(SESSION_SECONDS * float(struck.rng.random()) / 3)
     member.send(signal.SIGCONT)
-    return f"member {member.number} stopped until {_taken_up(others) - before} partitions were taken over"
+    with_what = " with a batch" if holds else ""
+    number = _taken_up(others) - before
+    return f"member {member.number} stopped{with_what} until {number} partitions were taken over"
 
 
-def _catch_in_a_batch(member: Member) -> None:
-    """Wait until a slow member holds a batch that it has not written; others are stopped anywhere."""
-    caught = len(member.events(JUDGED))
-    if caught:
-        with contextlib.suppress(TimeoutError):
-            wait_for(lambda: len(member.events(JUDGED)) > caught, "a batch", 3 * SESSION_SECONDS)
+def _stopped_with_a_batch(slow: list[Member]) -> Member | None:
+    """Stop the first of the slow members that holds a batch which it has not begun to write; None: none did.
+
+    A member may begin to write before the signal reaches it. It then goes on.
+    """
+    deadline = time.monotonic() + _BATCH_SECONDS
+    while time.monotonic() < deadline:
+        for member in slow:
+            if member.is_alive and member.has_said_last(JUDGED, WRITES):
+                member.send(signal.SIGSTOP)
+                wait_for(lambda member=member: member.is_halted, f"member {member.number} to stop")
+                if member.has_said_last(JUDGED, WRITES):
+                    return member
+                member.send(signal.SIGCONT)
+        time.sleep(0.05)
+    return None
 
 
 def join(struck: Struck) -> Evidence:

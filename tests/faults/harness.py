@@ -21,7 +21,7 @@ from connectors.kafka.connection import Connection, TopicSpec
 from connectors.kafka.producer import Producer
 from connectors.records import Message
 from detector.artifact.registry import publish
-from detector.artifact.spec import Artifact, PageLimit, Scoring
+from detector.artifact.spec import Artifact
 from detector.config.engine_options import engine_options
 from detector.config.load import load_config
 from detector.delivery.decision_records import encode_decision
@@ -31,10 +31,11 @@ from detector.incidents.decision import Decision
 from tests.faults.cluster import EVERY_RULE, PLAIN_RULES, Cluster, Member, member_config, start, wait_for
 from tests.faults.expected import Comparison, at_their_rows, committed_output, compare, expected_output
 from tests.faults.faults import FAULTS, WEIGHTS, Struck
+from tests.faults.plant import artifact_of
 from tests.faults.stream import Stream, decisions_about, make_stream
-from tests.support.artifacts import make_artifact
 
-_FOLLOWING = PageLimit(alarms_a_row=0.003)
+LATENESS = "20m"
+"""Two rows of the stream."""
 _DRAIN_SECONDS, _PROGRESS_SECONDS = 180.0, 15.0
 
 
@@ -61,6 +62,7 @@ class Report:
     plan: Plan
     evidence: list[str] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
+    context: Counter[str] = field(default_factory=Counter)
     aborted: int = 0
     taken_up: int = 0
     replayed: int = 0
@@ -71,20 +73,6 @@ class Report:
     @property
     def is_right(self) -> bool:
         return not self.problem and all(one.is_right for one in self.comparison.values())
-
-
-def artifact_of(seed: int) -> Artifact:
-    """Untrained weights, thresholds that follow; every other seed with a delay and a second window (and the
-    others with every incident rule)."""
-    if seed % 2:
-        return make_artifact(
-            threshold=1.6,
-            limit=_FOLLOWING,
-            scoring=Scoring(delay=3),
-            more=(("linear", 4),),
-            flatline_rows=6,
-        )
-    return make_artifact(threshold=1.6, limit=_FOLLOWING, window=16)
 
 
 def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
@@ -99,7 +87,7 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
     publish(artifact, model)
     rules = PLAIN_RULES if plan.seed % 2 else EVERY_RULE
     members = [
-        member_config(directory, number, model, cluster, topic, plan.mode, rules)
+        member_config(directory, number, model, cluster, topic, plan.mode, rules, LATENESS)
         for number in range(plan.num_members)
     ]
     stream = make_stream(plan.seed, topic, plan.num_readings, plan.num_series, plan.num_partitions)
@@ -126,18 +114,24 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
     except (TimeoutError, RuntimeError) as error:
         report.problem = f"{type(error).__name__}: {error}"
     finally:
-        for member in members:
-            if member.is_alive:
-                member.send(signal.SIGCONT)
-                member.kill()
+        _kill(members)
     if not report.problem:
         found = committed_output(cluster.bootstrap, f"{topic}-out")
         decisions = at_their_rows([*known, *mutes], found)
+        report.context = found.context()
         report.comparison = compare(expected_output(stream, artifact, options, decisions), found)
     _count(members, report)
     report.seconds = time.monotonic() - began
     _delete(cluster, topic)
     return report
+
+
+def _kill(members: Sequence[Member]) -> None:
+    """Kill whoever is left, stopped or not."""
+    for member in members:
+        if member.is_alive:
+            member.send(signal.SIGCONT)
+            member.kill()
 
 
 def _count(members: Sequence[Member], report: Report) -> None:

@@ -63,7 +63,8 @@ def line(report: Report) -> str:
     return (
         f"seed {report.plan.seed}: {'ok' if report.is_right else 'WRONG'} in {report.seconds:.0f} s,"
         f" {verdicts.expected if verdicts else 0} verdicts, {report.aborted} aborted,"
-        f" {report.taken_up} taken up, {report.replayed} replayed;"
+        f" {report.taken_up} taken up, {report.replayed} replayed,"
+        f" {', '.join(f'{number} {what}' for what, number in report.context.items())};"
         f" {'; '.join(report.evidence)} {wrong or ''} {report.problem}".rstrip()
     )
 
@@ -73,6 +74,9 @@ def summarise(reports: Sequence[Report]) -> dict[str, object]:
     faults: Counter[str] = Counter()
     for report in reports:
         faults += report.faults
+    context: Counter[str] = Counter()
+    for report in reports:
+        context.update(report.context)
     kinds = [one for report in reports for one in report.comparison.values()]
     return {
         "schedules": len(reports),
@@ -82,6 +86,11 @@ def summarise(reports: Sequence[Report]) -> dict[str, object]:
         "transactions aborted": sum(report.aborted for report in reports),
         "partitions taken up": sum(report.taken_up for report in reports),
         "readings replayed": sum(report.replayed for report in reports),
+        **context,
+        "schedules with incidents of the season and of a mode": sum(
+            report.context["incidents of the season"] > 0 and report.context["incidents of a mode"] > 0
+            for report in reports
+        ),
         "verdicts, incidents, dead letters and decisions compared": sum(one.expected for one in kinds),
         "lost": sum(one.lost for one in kinds),
         "doubled": sum(one.doubled for one in kinds),

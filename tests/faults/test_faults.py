@@ -13,7 +13,8 @@ from detector.config.load import load_config
 from detector.engine.engine import EngineOptions
 from tests.faults.cluster import EVERY_RULE, Cluster
 from tests.faults.expected import Output, at_their_rows, compare, expected_output
-from tests.faults.harness import Plan, artifact_of, run_schedule
+from tests.faults.harness import LATENESS, Plan, run_schedule
+from tests.faults.plant import STEP, artifact_of
 from tests.faults.run import line
 from tests.faults.stream import decisions_about, make_stream
 
@@ -27,6 +28,8 @@ def test_under_faults_the_committed_output_is_that_of_an_undisturbed_run(
     assert report.comparison["verdicts"].expected > 4_000
     assert report.comparison["dead letters"].expected > 0
     assert report.comparison["decisions"].expected > 4
+    assert report.context["rows in transition"] > 100
+    assert report.context["rows of idle modes"] > 100
     # Something was disrupted: whoever was killed, cut off or joined made partitions change hands or a
     # transaction fail.
     assert report.taken_up > 4 or report.aborted > 0, line(report)
@@ -77,18 +80,21 @@ def test_at_least_once_loses_nothing_and_may_double(cluster: Cluster, tmp_path: 
 def test_a_stream_is_known_and_has_everything() -> None:
     stream, again = (make_stream(3, "t", 5_000, num_series=50) for _ in range(2))
     assert stream == again
-    output = expected_output(stream, artifact_of(3), EngineOptions(lateness_ns=2 * 10**9))
+    options = EngineOptions(lateness_ns=2 * STEP * 10**9)
+    output = expected_output(stream, artifact_of(3), options)
     assert len(output.verdicts) > 4_000
     assert {kind for _, kind, *_ in output.incidents} >= {"opened", "resolved"}
     assert len({reason for *_, reason in output.letters}) >= 4
     states = {state for *_, state in output.verdicts}
-    assert states >= {"ok", "anomalous", "warming", "gap"}
+    assert states >= {"ok", "anomalous", "warming", "gap", "transition", "idle"}
+    context = expected_output(make_stream(6, "t", 6_000, num_series=20), artifact_of(6), options).context()
+    assert min(context.values()) > 0, context
 
 
 @pytest.mark.parametrize("seed", [0, 1, 6])
 def test_every_decision_about_such_a_stream_changes_something(seed: int) -> None:
     stream, artifact = make_stream(seed, "t", 6_000, num_series=60), artifact_of(seed)
-    options = EngineOptions(lateness_ns=2 * 10**9)
+    options = EngineOptions(lateness_ns=2 * STEP * 10**9)
     plain = expected_output(stream, artifact, options)
     known, mutes = decisions_about(plain.opened, stream, seed, artifact.spec.scoring.delay)
     decided = expected_output(stream, artifact, options, [*known, *mutes])
@@ -102,7 +108,8 @@ def test_every_decision_about_such_a_stream_changes_something(seed: int) -> None
 
 def test_every_incident_rule_has_something_to_say_of_such_a_stream(tmp_path: Path) -> None:
     path = tmp_path / "member.toml"
-    path.write_text(f'[model]\npath = "x"\n[kafka]\ntopic = "t"\n[grid]\nlateness = "2s"\n{EVERY_RULE}')
+    grid = f'[grid]\nlateness = "{LATENESS}"\n'
+    path.write_text(f'[model]\npath = "x"\n[kafka]\ntopic = "t"\n{grid}{EVERY_RULE}')
     options = engine_options(load_config(path, {}))
     stream = make_stream(3, "t", 6_000, num_series=60)
     with_rules = expected_output(stream, artifact_of(3), options).incidents

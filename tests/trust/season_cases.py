@@ -13,7 +13,7 @@ from detector.artifact.spec import Artifact
 from detector.incidents.incident import Incident
 from detector.incidents.shapes.sentence import sentence
 from tests.trust.cases import Check, case, most_allowed
-from tests.trust.seasonal import Plant, incidents_of, model_of_plant
+from tests.trust.seasonal import Plant, fitted_plant, incidents_of, model_of_plant
 
 _DAY = 86_400
 
@@ -149,6 +149,23 @@ def short_histories(seed: int) -> list[Check]:
             Check(f"{days} days: within the budget", len(found) <= most_allowed(1.0), f"{len(found)}")
         )
     return checks
+
+
+@case("in rows of a second the season knows two days of a channel that wanders for an hour, and alarms")
+def rows_of_seconds(seed: int) -> list[Check]:
+    """A week of healthy rows of a second keeps to the budget, after ten days of history."""
+    zone = ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC")[seed % 4]
+    plant = Plant(seed, zone=zone, sampling=1 if seed else 10, days=10, weekend=False)
+    artifact = fitted_plant(plant, stride=16)
+    [found] = incidents_of(plant, artifact, {"a": plant.live(7)})
+    reasons = [one.reason for one in found]
+    season = artifact.spec.season
+    is_judged = season is not None and season.sums is not None and min(season.sums.threshold) > 0
+    return [
+        Check("both channels are compared with their profile", is_judged, f"{season and season.sums}"),
+        Check("no incident of the season", "season" not in reasons, f"reasons {reasons}"),
+        Check("within the budget", len(found) <= most_allowed(1.0), f"reasons {reasons}"),
+    ]
 
 
 def _states_its_season(artifact: Artifact, days: int) -> Check:

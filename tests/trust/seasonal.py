@@ -161,11 +161,11 @@ def model_of_plant(plant: Plant) -> Artifact:
     return fitted_plant(plant)
 
 
-def fitted_plant(plant: Plant) -> Artifact:
-    """Return the linear model of a plant's history."""
+def fitted_plant(plant: Plant, stride: int = 1) -> Artifact:
+    """Return the linear model of a plant's history, with a window every so many rows."""
     seconds = plant.seconds(0, plant.days)
     config = TrainConfig(
-        model=ModelOptions(family="linear", window=_WINDOW),
+        model=ModelOptions(family="linear", window=_WINDOW, stride=stride),
         data=DataOptions(interval_seconds=plant.sampling),
         fit=FitOptions(refit=False),
         calendar=CalendarOptions(zone=plant.zone),

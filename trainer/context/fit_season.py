@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from detector.artifact.season import DAY_SECONDS, UNSEEN, Calendar, Profile, Season
 from detector.artifact.spec import Spec
 from detector.artifact.sum_limits import SumLimits
-from detector.calibration.cumulative_threshold import sum_tail
+from detector.calibration.cumulative_threshold import of_rows, sum_tail
+from detector.rows.series_arrays import lengths_of, starts_of
 from detector.scoring.context.profile import WeekClock, interpolated
 from detector.scoring.context.season import MOST_DEPARTURE
 from trainer.context.seasons import KINDS, Seasons, find_seasons
@@ -27,8 +28,15 @@ from trainer.fitting.reference import allowances
 _SLOT_SECONDS = 900
 _MOST_ALLOWANCE = 4.0
 _LEAST_SUM = 8.0
+_RANGE = -MOST_DEPARTURE, MOST_DEPARTURE
 _KEPT_ROWS = 200_000
 _LEAST_PROOF, _MOST_PROOF = 24, 1_024
+_BLOCK_NS = 60 * 10**9
+"""Shorter rows are taken together for the limits: a channel wanders for minutes, whatever its sampling."""
+
+
+Outcome = Literal["short", "none", "no day", "found", "days"]
+"""What came of a season: `no day` and `days` are `none` and `found` of a history too short for weekdays."""
 
 
 def slot_seconds_of(interval_ns: int) -> int:
@@ -41,9 +49,7 @@ def slot_seconds_of(interval_ns: int) -> int:
     return next((one for one in lengths if one >= max(_SLOT_SECONDS, interval_ns / 1e9)), DAY_SECONDS)
 
 
-def fit_season(
-    spec: Spec, history: History, calendar: Calendar
-) -> tuple[Season | None, Literal["short", "none", "found"]]:
+def fit_season(spec: Spec, history: History, calendar: Calendar) -> tuple[Season | None, Outcome]:
     """Return the season of a history, None where it is too short or shows none, and which of these it is.
 
     The thresholds of its sums are not calibrated yet.
@@ -57,7 +63,7 @@ def fit_season(
     means = slot_means(spec, history, calendar, length)
     found = find_seasons(means)
     if found is None or (found.kind < 0).all():
-        return None, "short" if found is None else "none"
+        return None, "short" if found is None else "none" if found.has_weeks else "no day"
     residuals = _residuals(spec, history, calendar, length, means, found)
     baseline = np.median(found.offset, axis=0)
     offsets = dict(zip(means.series, found.offset, strict=True)) | means.others
@@ -73,7 +79,7 @@ def fit_season(
         baselines=baselines,
         sums=_limits(residuals, seasonal, 2.0 * between, spec.interval_ns),
     )
-    return season, "found"
+    return season, "found" if found.has_weeks else "days"
 
 
 def _profile(found: Seasons, channel: int) -> Profile:
@@ -99,7 +105,8 @@ def _residuals(
 ) -> list[NDArray[np.float64]]:
     """Return the newest departures of each series from profiles that did not see their days, [n, C] each.
 
-    They are those of the series that were fitted. Of each only the newest rows are in memory.
+    They are those of the series that were fitted: means over a minute where rows are shorter. Of each only
+    the newest are in memory.
     """
     clock = WeekClock(calendar, length)
     muted = np.full((1, *found.spread.shape), np.nan)
@@ -116,9 +123,30 @@ def _residuals(
             where = clock.between(start_ns[first:last])
             fold = fold_of.get(int(days[first]), 0)
             expected = interpolated(tables[fold], where) + offset[series]
-            part = (scaled[first:last] - expected) / interpolated(spread, where)
+            part = np.clip((scaled[first:last] - expected) / interpolated(spread, where), *_RANGE)
+            if rows_a_block(spec.interval_ns) > 1:
+                part = _means(part, start_ns[first:last] // _BLOCK_NS)
             kept[series].add(part)
     return [one.rows() for one in kept.values()]
+
+
+def rows_a_block(interval_ns: int) -> int:
+    """Return how many rows of this length are taken together for the limits of the sums.
+
+    >>> [rows_a_block(seconds * 10**9) for seconds in (1, 10, 45, 60, 600)]
+    [60, 6, 1, 1, 1]
+    """
+    return max(1, _BLOCK_NS // interval_ns)
+
+
+def _means(departures: NDArray[np.float64], block: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean of each run of rows of one block, float64 [b, C]; NaN where half of it is unknown."""
+    groups = starts_of(block)
+    known = ~np.isnan(departures)
+    total = np.add.reduceat(np.where(known, departures, 0.0), groups)
+    count = np.add.reduceat(known, groups, dtype=np.int64)
+    enough = 2 * count >= lengths_of(groups, len(block))[:, None]
+    return np.where(enough, total / np.maximum(count, 1), np.nan)
 
 
 def _limits(
@@ -128,10 +156,10 @@ def _limits(
     interval_ns: int,
 ) -> SumLimits:
     """Return allowances and tails; a threshold of 1 stands for one that is calibrated later, 0 for none."""
-    clipped = [np.clip(one, -MOST_DEPARTURE, MOST_DEPARTURE) for one in departures]
-    allowance = np.where(has_season, allowances([np.where(has_season, one, 0.0) for one in clipped]), 1.0)
+    allowance = np.where(has_season, allowances([np.where(has_season, one, 0.0) for one in departures]), 1.0)
+    rows = rows_a_block(interval_ns)
     tails = [
-        sum_tail([one[:, channel] for one in clipped], allowed, _LEAST_SUM)
+        of_rows(sum_tail([one[:, channel] for one in departures], allowed, _LEAST_SUM / rows), rows)
         for channel, allowed in enumerate(allowance.tolist())
     ]
     used = has_season & (allowance <= _MOST_ALLOWANCE)

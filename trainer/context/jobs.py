@@ -10,13 +10,16 @@ Letters: N days, S slots a day, C channels.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.budget_shares import SMALL
 from detector.artifact.season import DAY_SECONDS, Calendar, Job
 from detector.artifact.spec import Spec
+from detector.calibration.alarm_budget import rows_per_event
+from detector.calibration.few_sizes import lowest_expected
 from detector.rows.series_arrays import lengths_of, starts_of
 from detector.scoring.context.profile import WeekClock
 from trainer.context.slot_means import rows_of
@@ -30,13 +33,24 @@ _FULL = 0.9
 _AROUND = (-5, -4, -3, 3, 4, 5)
 """Slots whose ranges show what is usual around an event; they share no row with it."""
 _APART = 4
+_WEEK_NS = 7 * DAY_SECONDS * 10**9
+_MOST_CHANCE = 0.05
+"""That a job which came is not seen; a budget may allow more."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Hold an event that recurs: how much wider its range is than usual, and the job."""
+    """Hold an event that recurs.
+
+    wider  how many times its smallest range is the usual one
+    usual  range of its channel before and after it
+    sizes  its ranges, float64 [n]
+    job    what is watched
+    """
 
     wider: float
+    usual: float
+    sizes: NDArray[np.float64]
     job: Job
 
 
@@ -51,6 +65,7 @@ def find_jobs(spec: Spec, history: History, calendar: Calendar, slot_seconds: in
     """
     clock, jobs = WeekClock(calendar, slot_seconds), list[Job]()
     for series in by_series(history.segments):
+        found = list[_Found]()
         days, width = _widths(spec, history, clock, series, slot_seconds)
         weekday = clock.weekdays(days)
         groups = [np.flatnonzero(weekday == one) for one in range(7)]
@@ -58,8 +73,28 @@ def find_jobs(spec: Spec, history: History, calendar: Calendar, slot_seconds: in
             groups = [np.flatnonzero(weekday >= 0)] * 7
         for number, chosen in enumerate(groups):
             if len(chosen) >= _LEAST_DAYS:
-                jobs += _jobs_of(series, number, width[chosen])
+                found += _jobs_of(series, number, width[chosen])
+        jobs += _within_budget(found, spec)
     return tuple(jobs)
+
+
+def _within_budget(found: list[_Found], spec: Spec) -> list[Job]:
+    """Return the jobs of a series with limits that keep all of them to their share of the alarm budget.
+
+    A job whose size varies so much that its absence would be no surprise is left out.
+
+    Args:
+        found: With limits by their smallest size.
+        spec: Its alarm budget counts.
+    """
+    a_week = _WEEK_NS / spec.interval_ns / rows_per_event(spec.threshold.alarm_budget, spec.interval_ns)
+    chance = min(SMALL * a_week / max(len(found), 1), _MOST_CHANCE)
+    kept = []
+    for one in found:
+        limit = min(one.job.limit, lowest_expected(one.sizes, chance))
+        if limit >= one.usual:
+            kept.append(replace(one.job, limit=limit))
+    return kept
 
 
 def _widths(
@@ -110,29 +145,36 @@ def _three(values: NDArray[np.generic], join: np.ufunc) -> NDArray[np.float32]:
     return joined
 
 
-def _jobs_of(series: str, weekday: int, width: NDArray[np.float32]) -> list[Job]:
-    """Return the jobs of one weekday by time, from the ranges of its days, float32 [N, S, C]."""
+def _jobs_of(series: str, weekday: int, width: NDArray[np.float32]) -> list[_Found]:
+    """Return the events of one weekday by time, from the ranges of its days, float32 [N, S, C]."""
     num, slots, _ = width.shape
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # slots without values
         around = np.stack([np.roll(width, -by, axis=1) for by in _AROUND])
         usual = np.nanquantile(around, _USUAL, axis=(0, 1))
-    smallest = np.sort(width, axis=0)[1 if num >= _MISSED_OF else 0].astype(np.float64)
+    first = 1 if num >= _MISSED_OF else 0
+    ordered = np.sort(width, axis=0)[first:].astype(np.float64)
+    smallest = ordered[0].copy()
     smallest[np.isnan(width).sum(axis=0) > num - _LEAST_DAYS] = np.nan
     with np.errstate(invalid="ignore", divide="ignore"):
         wider = np.nan_to_num(smallest / usual, nan=0.0, posinf=0.0)
     wider[:1], wider[slots - 3 :] = 0.0, 0.0
     found = [
-        _Found(wider[slot, channel], Job(series, weekday, slot, channel, limit))
+        _Found(
+            wider=wider[slot, channel],
+            usual=float(usual[slot, channel]),
+            sizes=ordered[~np.isnan(ordered[:, slot, channel]), slot, channel],
+            job=Job(series, weekday, slot, channel, limit),
+        )
         for first, last, channel in _runs(wider >= _WIDER)
         for slot in [first + int(wider[first : last + 1, channel].argmax())]
         for limit in [float(np.sqrt(smallest[slot, channel] * usual[slot, channel]))]
     ]
-    kept: list[Job] = []
+    kept: list[_Found] = []
     for one in sorted(found, key=lambda one: -one.wider):
-        if all(abs(one.job.slot - other.slot) >= _APART for other in kept):
-            kept.append(one.job)
-    return sorted(kept, key=lambda one: one.slot)
+        if all(abs(one.job.slot - other.job.slot) >= _APART for other in kept):
+            kept.append(one)
+    return sorted(kept, key=lambda one: one.job.slot)
 
 
 def _runs(found: NDArray[np.bool_]) -> list[tuple[int, int, int]]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.season import LEAST_DAYS, LEAST_WEEKS
 from trainer.context.slot_means import SlotMeans, level_of
 
 KINDS: tuple[tuple[int, ...], ...] = (
@@ -22,7 +23,6 @@ KINDS: tuple[tuple[int, ...], ...] = (
     (0, 1, 2, 3, 4, 5, 6),
 )
 """Which curve each weekday has, from the simplest profile to the richest one."""
-LEAST_DAYS, LEAST_WEEKS = 4, 3
 _MOST_FOLDS = 8
 _LEAST_EXPLAINED, _LEAST_MORE, _SURE = 0.1, 0.03, 2.0
 _FULL_DAY = 0.5
@@ -43,6 +43,7 @@ class Seasons:
         spread: float64 [S, C], of rows around the level; NaN without season.
         fold: int64 [N], of each day.
         offset: float64 [series, C], the level of each series.
+        has_weeks: Whether the history is long enough for curves of weekdays.
     """
 
     kind: NDArray[np.int64]
@@ -52,6 +53,7 @@ class Seasons:
     spread: NDArray[np.float64]
     fold: NDArray[np.int64]
     offset: NDArray[np.float64]
+    has_weeks: bool
 
 
 def num_full_days(means: SlotMeans) -> int:
@@ -79,7 +81,8 @@ def _found(means: SlotMeans) -> Seasons:
         0.5 * np.nanstd(np.clip(plain, -_FAR, _FAR), axis=(0, 1)),
     )
     scale = np.maximum(np.nan_to_num(scale), 1e-6)
-    kinds = [at for at in range(len(KINDS)) if at == 0 or _enough_weeks(means)]
+    has_weeks = _enough_weeks(means)
+    kinds = [at for at in range(len(KINDS)) if at == 0 or has_weeks]
     num_channels = values.shape[2]
     kind, explains = np.full(num_channels, -1), np.zeros(num_channels)
     without = np.full((fold.max() + 1, 7, *values.shape[1:]), np.nan)
@@ -96,7 +99,7 @@ def _found(means: SlotMeans) -> Seasons:
     level[[weekday for weekday in range(7) if not (means.weekday == weekday).any()]] = np.nan
     spread = _spreads(values - without[fold, means.weekday], means.variance)
     spread[:, kind < 0] = np.nan
-    return Seasons(kind, explains, level, without, spread, fold, offset)
+    return Seasons(kind, explains, level, without, spread, fold, offset, has_weeks)
 
 
 def _folds(day: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -47,6 +47,12 @@ class Profile:
     irregular: _Floats
     phase_ns: _Floats
 
+    @property
+    def days(self) -> float:
+        """Return the days that the longest series covers."""
+        tally, order = self.tally, self.order
+        return float((tally.last[order] - tally.first[order]).max()) / 86_400e9
+
     def missing_share(self) -> _Floats:
         """Return the share of the rows that gaps lack, float64 [S], NaN without an interval."""
         tally, order = self.tally, self.order

@@ -16,6 +16,7 @@ from connectors.times import iso_time
 from trainer.errors import TrainerError
 from trainer.progress import ProgressReport, quiet
 from trainer.report.channel_checks import channel_findings, series_findings
+from trainer.report.clock import season_words
 from trainer.report.findings import Finding, by_severity, check_accepted
 from trainer.report.profile import Profile, profile_of
 from trainer.report.row_checks import row_findings
@@ -41,6 +42,7 @@ class DataReport:
         return {
             "rows": int(profile.tally.rows.sum()),
             "files": profile.table.num_files,
+            "days": round(profile.days, 3),
             "findings": [
                 {"name": one.name, "severity": one.severity, "what": one.what, "remedy": one.remedy}
                 for one in self.findings
@@ -51,14 +53,14 @@ class DataReport:
         }
 
     def as_text(self) -> str:
-        """Return tables of series and channels, and a line for each finding."""
-        found = self.as_json()
+        """Return the size, tables of series and channels, and a line for each finding."""
+        found, profile = self.as_json(), self.profile
         size = (
             f"{found['rows']:,} rows, {len(found['series']):,} series, {len(found['channels'])} channels,"
             f" {found['files']} files"
         )
         parts = [
-            size,
+            f"{size}\nthe clock: {season_words(profile.days)}",
             _table(found["series"]),
             _table(found["channels"]),
             "\n".join(one.line() for one in self.findings) or "nothing found",

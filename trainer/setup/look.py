@@ -76,8 +76,7 @@ class Look:
     @property
     def days(self) -> float:
         """The days that the longest series covers."""
-        tally, order = self.report.profile.tally, self.report.profile.order
-        return float((tally.last[order] - tally.first[order]).max()) / 86_400e9
+        return self.report.profile.days
 
     def stopping(self) -> tuple[Finding, ...]:
         """Return the findings that no configuration can answer: the data must be changed."""

@@ -12,8 +12,9 @@ from detector.config.types import duration_text
 from trainer.config import ScoringOptions
 from trainer.fitting.members import default_max_gap
 from trainer.report.channel_checks import channels_by_kind
+from trainer.report.clock import season_words
 from trainer.setup.look import Look
-from trainer.setup.warnings_of import season_words, warnings_of
+from trainer.setup.warnings_of import warnings_of
 
 _WIDTH = 100
 _MOST_NAMED = 12
@@ -127,7 +128,7 @@ def _accepted(look: Look) -> list[str]:
 
 def _zone(look: Look) -> list[str]:
     zone = look.origin.zone
-    lines = comment(f"The clock that days and weeks follow. {season_words(look)}.")
+    lines = comment(f"The clock that days and weeks follow. {season_words(look.days)}.")
     if zone is not None and "/" in zone:
         return [*lines, f"zone = {quoted(zone)}"]
     if zone is None and look.origin.form == "text":

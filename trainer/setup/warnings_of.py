@@ -1,10 +1,9 @@
-"""What of a history will hurt a training, in lines; what it is long enough for."""
+"""What of a history will hurt a training, in lines."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from trainer.context.seasons import LEAST_DAYS, LEAST_WEEKS
 from trainer.report.profile import Profile
 from trainer.setup.look import HANDLED, Look
 
@@ -24,16 +23,6 @@ def warnings_of(look: Look) -> list[str]:
         if one.name not in _HANDLED and (one.severity == "warning" or one.name in _TELLING)
     ]
     return [*lines, *_mostly_missing(look), *_backward(look.report.profile)]
-
-
-def season_words(look: Look) -> str:
-    """Return which seasons so many days can show."""
-    days = look.days
-    if days < LEAST_DAYS:
-        return f"{days:.1f} days are too few for a season of the day: {LEAST_DAYS} are needed"
-    if days < 7 * LEAST_WEEKS:
-        return f"{days:.1f} days can show a season of the day; one of the week needs {LEAST_WEEKS} weeks"
-    return f"{days:.0f} days can show seasons of the day and of the week"
 
 
 def _too_short(look: Look) -> list[str]:

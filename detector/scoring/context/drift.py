@@ -158,17 +158,23 @@ class DriftEvidence:
         self._reserve(slot)
         block = rows.start_ns // BLOCK_NS
         groups = starts_of(slot, block)
+        whose, of_block, lengths = slot[groups], block[groups], lengths_of(groups, len(slot))
         season = self._season.at(rows.start_ns)
         values = rows.scaled - season
-        values[rows.alarm & (self._number.data[slot] == _UNKNOWN)] = np.nan
-        ended = self._open.follow(slot[groups], block[groups], *_totals(values, groups))
-        lengths = lengths_of(groups, len(slot))
-        said, paged, departed, lines = self._judged(slot[groups], ended)
-        level = self._levels[self._number.data[slot]] + self._usual[block % QUARTERS]
-        expected = season + level + (self._moved.data[slot] + self._own.level(slot)) * self._unit
+        learns = self._number.data[whose] == _UNKNOWN
+        if learns.any():
+            values[rows.alarm & np.repeat(learns, lengths)] = np.nan
+        ended = self._open.follow(whose, of_block, *_totals(values, groups, lengths))
+        said, paged, departed, lines = self._judged(whose, ended)
+        of_rows = np.repeat(said, lengths), np.repeat(paged, lengths)
+        spoken = Spoken(Kind.DRIFT, *of_rows, lines=np.repeat(lines, lengths))
+        if not (paged | (said > 1.0)).any():
+            return spoken  # nobody asks what nothing speaks of
+        level = self._levels[self._number.data[whose]] + self._usual[of_block % QUARTERS]
+        moved = (self._moved.data[whose] + self._own.level(whose)) * self._unit
+        expected = season + np.repeat(level, lengths, axis=0) + np.repeat(moved, lengths, axis=0)
         blame = np.repeat(np.square(np.nan_to_num(departed, nan=0.0)) * self._used, lengths, axis=0)
-        spoken = Spoken(Kind.DRIFT, np.repeat(said, lengths), np.repeat(paged, lengths), blame, expected)
-        return replace(spoken, lines=np.repeat(lines, lengths))
+        return replace(spoken, blame=blame, expected=expected)
 
     def use_calendar(self, calendar: Calendar) -> None:
         """Follow another calendar from the next row on."""
@@ -293,13 +299,23 @@ class DriftEvidence:
 
 
 def _totals(
-    scaled: NDArray[np.float64], groups: NDArray[np.intp]
+    scaled: NDArray[np.float64], groups: NDArray[np.intp], lengths: NDArray[np.intp]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return sums, in millionths, and numbers of the known values of each group, int64 [g, C] each."""
+    """Return sums, in millionths, and numbers of the known values of each group, int64 [g, C] each.
+
+    The sums are exact: a whole number of this size has an exact float64. `scaled` is overwritten.
+    """
+    np.clip(scaled, -_LIMIT, _LIMIT, out=scaled)
+    scaled *= _FIXED
+    np.rint(scaled, out=scaled)
+    sums = np.add.reduceat(scaled, groups)
+    if not np.isnan(sums).any():
+        counts = np.repeat(lengths[:, None], scaled.shape[1], axis=1)
+        return sums.astype(np.int64), counts.astype(np.int64)
     known = ~np.isnan(scaled)
-    values = np.clip(np.where(known, scaled, 0.0), -_LIMIT, _LIMIT).astype(np.float64)
-    fixed = np.rint(values * _FIXED).astype(np.int64)
-    return np.add.reduceat(fixed, groups), np.add.reduceat(known, groups, dtype=np.int64)
+    scaled[~known] = 0.0
+    sums, counts = np.add.reduceat(scaled, groups), np.add.reduceat(known, groups, dtype=np.int64)
+    return sums.astype(np.int64), counts
 
 
 def _boxed(lines: list[Lines | None]) -> NDArray[np.object_]:

@@ -13,9 +13,9 @@ from detector.artifact.spec import PageLimit
 from tests.support.artifacts import make_artifact
 
 
-@pytest.mark.parametrize("has", [*product([False, True], repeat=5)])
+@pytest.mark.parametrize("has", [*product([False, True], repeat=6)])
 def test_the_shares_of_all_kinds_add_up_to_the_budget(has: tuple[bool, ...]) -> None:
-    has_reference, has_season, has_drift, moves, stuck = has
+    has_reference, has_season, has_drift, moves, stuck, jobs = has
     spec = make_artifact(("a", "b")).spec
     channels = tuple(
         replace(one, law="constant" if moves and at else "plain", flatline_rows=30 * stuck)
@@ -25,13 +25,13 @@ def test_the_shares_of_all_kinds_add_up_to_the_budget(has: tuple[bool, ...]) -> 
         spec,
         channels=channels,
         reference=Mock() if has_reference else None,
-        season=Mock() if has_season else None,
+        season=Mock(jobs=(Mock(),) * jobs) if has_season else None,
         drift=Mock() if has_drift else None,
     )
     found = budget_shares(spec)
-    every = (found.score, found.sums * num_sums(spec), found.drift, found.moves, found.stuck)
+    every = (found.score, found.sums * num_sums(spec), found.drift, found.moves, found.stuck, found.jobs)
     assert sum(every) == pytest.approx(1.0) if num_sums(spec) else sum(every) <= 1.0
-    assert [one > 0 for one in every[2:]] == [has_drift, moves, stuck]
+    assert [one > 0 for one in every[2:]] == [has_drift, moves, stuck, has_season and jobs]
     assert found.score == 0.5
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.signal import lfilter
 
 from detector.artifact.season import Calendar
 from detector.calibration.evidence_limits import with_evidence_limits
@@ -19,6 +20,7 @@ from trainer.context.fit_season import fit_season
 from trainer.data.history import History, Segment
 from trainer.data.series_rate import Rate
 from trainer.fitting.newest_rows import NewestRows
+from trainer.season_card import clock_section
 
 INTERVAL = 1200 * 10**9
 A_DAY = 72
@@ -26,14 +28,15 @@ MONDAY = 4 * A_DAY
 
 
 @contextmanager
-def history_of(values: NDArray[np.float64]) -> Iterator[History]:
+def history_of(values: NDArray[np.float64], interval_ns: int = INTERVAL) -> Iterator[History]:
     """The rows of several series from a Monday on, float64 [series, n, C]."""
     num, length, width = values.shape
-    segments = tuple(Segment(f"s{at}", MONDAY, at * length, length) for at in range(num))
+    monday = 4 * 86_400 * 10**9 // interval_ns
+    segments = tuple(Segment(f"s{at}", monday, at * length, length) for at in range(num))
     with tempfile.TemporaryFile() as file:
         file.write(values.tobytes())
         file.flush()
-        yield History(file, tuple(f"c{at}" for at in range(width)), Rate(INTERVAL), segments, "")
+        yield History(file, tuple(f"c{at}" for at in range(width)), Rate(interval_ns), segments, "")
 
 
 @pytest.mark.parametrize("level", [5.0, 12.0, 50.0, 400.0])
@@ -98,3 +101,48 @@ def test_the_newest_rows_are_kept(most: int, seed: int) -> None:
         newest.add(part)
     assert np.array_equal(newest.rows(), np.concatenate(parts)[-most:])
     assert newest._num < most + 15
+
+
+@pytest.mark.parametrize(
+    ("days", "outcome", "words"),
+    [
+        (3, "short", ("needs 4 whole days", "for weekdays 3 weeks")),
+        (6, "days", ("too short for weekdays of their own", "The history has no Sun:")),
+        (10, "days", ("too short for weekdays of their own",)),
+        (21, "found", ("| c0 | day |",)),
+    ],
+)
+def test_the_card_states_what_a_history_is_too_short_for(
+    days: int, outcome: str, words: tuple[str, ...]
+) -> None:
+    spec = make_artifact(("c0",), interval_ns=INTERVAL).spec
+    row = np.arange(days * A_DAY)
+    values = 2.0 * np.sin(2 * np.pi * row / A_DAY) + 0.3 * np.random.default_rng(2).normal(size=len(row))
+    with history_of(values[None, :, None]) as history:
+        season, found = fit_season(spec, history, Calendar())
+    card = clock_section(replace(spec, season=season, training={"season": found}))
+    assert found == outcome
+    assert all(one in card for one in words), card
+    assert ("too short" in card) == (days < 21)
+    assert ("The history has no" in card) == (days == 6)
+
+
+def test_rows_of_seconds_have_the_limits_of_minutes() -> None:
+    """A channel that wanders for minutes does so whatever its sampling."""
+    a_minute, days = 6, 8
+    num = days * 1440 * a_minute
+    keep = 0.5 ** (1 / (30 * a_minute))
+    steps = np.sqrt(1 - keep**2) * np.random.default_rng(3).normal(size=num)
+    wander = lfilter([1.0], [1.0, -keep], steps)
+    wave = 3.0 * np.sin(2 * np.pi * np.arange(num) / (1440 * a_minute))
+    fine = (wave + wander)[None, :, None]
+    limits = []
+    for values, interval_ns in ((fine, 10 * 10**9), (fine[:, ::a_minute], 60 * 10**9)):
+        spec = make_artifact(("c0",), interval_ns=interval_ns).spec
+        with history_of(values, interval_ns) as history:
+            season, _ = fit_season(spec, history, Calendar())
+        limited = with_evidence_limits(replace(spec, season=season), "1/week").season
+        assert limited is not None
+        assert limited.sums is not None
+        limits.append((limited.sums.allowance[0], limited.sums.threshold[0] * interval_ns / 60e9))
+    assert limits[0] == pytest.approx(limits[1], rel=0.15)

@@ -201,6 +201,16 @@ def test_an_accepted_finding_trains() -> None:
     assert artifact.spec.channel_names == ("a", "b", "t")
 
 
+@pytest.mark.parametrize(
+    ("days", "words"), [(2, "too few for a season of the day"), (6, "needs 3 weeks"), (30, "and of the week")]
+)
+def test_the_report_states_which_seasons_so_many_days_can_show(days: int, words: str) -> None:
+    report = report_of(frame_of(24 * days, freq="h"))
+    assert "the clock: " in report.as_text()
+    assert words in report.as_text()
+    assert report.as_json()["days"] == pytest.approx(days, abs=0.05)
+
+
 def test_the_json_has_series_channels_and_findings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
