@@ -77,7 +77,7 @@ def running_group(directory: Path, model: Path) -> Iterator[RunningGroup]:
         )
         stack.enter_context(_started(["run", str(config)], directory / "daemon.log"))
         until(lambda: _answers(f"http://127.0.0.1:{port}/readyz"), "the daemon")
-        words = ["explore", str(config), "--port", "0", "--no-browser"]
+        words = ["explore", str(config), "--port", "0", "--no-browser", "--user", "ada"]
         process = stack.enter_context(_started(words, directory / "explorer.log"))
         until(lambda: "http://" in (directory / "explorer.log").read_text(), "the explorer")
         text = (directory / "explorer.log").read_text()

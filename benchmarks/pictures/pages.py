@@ -30,6 +30,7 @@ CHROMIUM = "/usr/bin/chromium"
 SERIES, CHANNEL = "pump-01", "current"
 _COLOURS = 128
 _GAP = 24
+_FLAGS = ("--port", "0", "--no-browser", "--user", "ada")
 _PATIENCE_MS = 300_000
 _READY = "body:not([aria-busy])"
 REPORTS: dict[str, Callable[[Path], Path]] = {
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = args.names or [name for name, shot in SHOTS.items() if shot.is_shown or args.all]
     args.out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        directory = args.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        directory = args.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plant-")))
         browser = stack.enter_context(sync_playwright()).chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox"]
         )
@@ -88,7 +89,7 @@ def _served(source: str, directory: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _explored(report: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "streamgauge", "explore", str(report), "--port", "0", "--no-browser"]
+    command = [sys.executable, "-m", "streamgauge", "explore", str(report), *_FLAGS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
