@@ -22,7 +22,7 @@ from tests.support.kafka_broker import KafkaBroker, free_ports
 from trainer.demo.plant import CHANNELS
 
 TOPIC, PARTITIONS = "readings", 2
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 900.0
 _HTTP = urllib3.PoolManager(retries=False, timeout=30.0)
 
 
@@ -89,7 +89,7 @@ def running_group(directory: Path, model: Path) -> Iterator[RunningGroup]:
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Return once `condition` holds; raise TimeoutError that names `what` after five minutes."""
+    """Return once `condition` holds; raise TimeoutError that names `what` after a quarter of an hour."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         if time.monotonic() > deadline:
