@@ -36,7 +36,7 @@ SHOTS = {
     "explorer-fleet": Shot((_FLEET,)),
     "explorer-series": Shot((_SERIES,)),
     "explorer-incident": Shot((_INCIDENT,), TALL),
-    "explorer-model": Shot((_MODEL,), TALL, is_shown=False),
+    "explorer-model": Shot((_MODEL,), TALL),
     "explorer-whatif": Shot((_SERIES,), asks=True, at="#whatif", is_shown=False),
     "explorer-dark": Shot((_INCIDENT,), TALL, "dark"),
     "explorer-phone": Shot((_FLEET, _SERIES, _INCIDENT), PHONE),
