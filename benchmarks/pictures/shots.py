@@ -37,7 +37,7 @@ SHOTS = {
     "explorer-series": Shot((_SERIES,)),
     "explorer-incident": Shot((_INCIDENT,), TALL),
     "explorer-model": Shot((_MODEL,), TALL),
-    "explorer-whatif": Shot((_SERIES,), asks=True, at="#whatif", is_shown=False),
+    "explorer-whatif": Shot((_SERIES,), asks=True, at="#whatif"),
     "explorer-dark": Shot((_INCIDENT,), TALL, "dark"),
     "explorer-phone": Shot((_FLEET, _SERIES, _INCIDENT, _MODEL), PHONE),
     "explorer-fleet-dark": Shot((_FLEET,), scheme="dark", is_shown=False),
