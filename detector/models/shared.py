@@ -56,7 +56,7 @@ def forget_windows(ensemble: Ensemble) -> None:
 
 
 def _keys(x_BWC: torch.Tensor, known_BWC: torch.Tensor | None, span: int) -> list[bytes]:
-    """Return a digest of each window, of which of its cells are known, and of the span.
+    """Return a digest of each window, its known cells, and the span.
 
     A batch in which all cells are known is computed in another way than one with holes.
     """
