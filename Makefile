@@ -95,7 +95,7 @@ board: setup  ## ours beside published methods, all causal, on labelled series: 
 pictures: setup  ## the drawn pictures of the pages, from generated data (1 minute)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pictures $(PICTURES_FLAGS)
 
-screenshots: setup  ## the pictures of the explorer's pages, from a generated backtest (1 minute)
+screenshots: setup  ## the pictures of pages and reports, from generated data; needs Java (3 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pictures.pages $(PICTURES_FLAGS)
 
 docs: setup  ## the pages as a site into build/site; links, anchors and the tutorial tested

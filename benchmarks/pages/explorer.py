@@ -1,11 +1,13 @@
-"""The explorer with many series: seconds until the first view, and until any later one."""
+"""The explorer: seconds until the first view, a year of a series, and memory while a stream goes on."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -13,127 +15,143 @@ import numpy as np
 import urllib3
 
 from benchmarks.measurement import Measurement
-from connectors.parquet.writer import TableWriter
+from benchmarks.pages.backtest_files import START_NS, Rows, noisy_rows, write_backtest
+from benchmarks.pages.running_group import running_group
+from benchmarks.pictures import plant_day
 from detector.explore.deciding.writing import Writing
-from detector.explore.display import Display
 from detector.explore.source import source_of
 from detector.explore.web.serve import address, listen, opened, server_of
-from detector.offline.backtest_record import FORMAT, RECORD
 
-_START_NS = 1_767_225_600_000_000_000
-_STEP_NS = 1_800_000_000_000
+_HALF_HOUR_NS, _MINUTE_NS, _HOUR_NS = 1_800_000_000_000, 60_000_000_000, 3_600_000_000_000
 _CHANNELS = ("flow", "pressure")
-_DAYS = 2
-_PLANTS = "^([^/]+)/"
+_YEAR_CHANNELS = ("flow", "pressure", "current", "speed")
+_DAYS, _YEAR_ROWS = 2, 525_600
+_HTTP = urllib3.PoolManager(retries=10)
+_MIB = 2**20
 
 
 def measure(quick: bool) -> list[Measurement]:
-    """Measure the first view of the fleet, and the slowest of some later ones, over HTTP."""
-    num_series = 500 if quick else 100_000
+    """Measure the views of many series and of a long one over HTTP, and the memory of the process."""
+    return [*_fleet(500 if quick else 100_000), _year(20_000 if quick else _YEAR_ROWS), _memory(quick)]
+
+
+def _fleet(num_series: int) -> list[Measurement]:
+    """Measure the first view of the fleet, and the slowest of some later ones."""
     with tempfile.TemporaryDirectory() as directory:
         source = Path(directory)
-        rows = _write(source, num_series)
-        begun = time.perf_counter()
-        shown = opened(source_of(str(source)), Writing("bench"), display=Display(_PLANTS))
-        listening = listen("127.0.0.1", 0)
-        built = time.perf_counter() - begun
-        server = server_of(shown, "127.0.0.1")
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        try:
-            first, later = _views(address(listening), _names(num_series)[num_series // 2])
-        finally:
-            server.should_exit = True
-            thread.join()
-            listening.close()
-            shown.store.close()
-    detail: dict[str, float | int | str] = {
-        "series": num_series,
-        "rows": rows,
-        "store_seconds": round(built, 1),
-    }
+        rows = write_backtest(source, _many_series(num_series), _CHANNELS, _HALF_HOUR_NS)
+        with _served(source) as served:
+            first, later = _views(served.site)
     slowest = max(later, key=later.__getitem__)
+    detail = {"series": num_series, "rows": rows, "store_seconds": round(served.seconds, 1)}
     return [
-        Measurement("explorer, first view", first, "s", ceiling=1.0, detail=detail),
+        Measurement("explorer, first view", first, "s", ceiling=1.0, detail={**detail}),
         Measurement(
             "explorer, slowest later view", later[slowest], "s", ceiling=1.0, detail={"view": slowest}
         ),
     ]
 
 
-def _views(site: str, series: str) -> tuple[float, dict[str, float]]:
+def _year(num_rows: int) -> Measurement:
+    """Measure the first view of a whole year of one series, a row a minute."""
+    rng = np.random.default_rng(5)
+    with tempfile.TemporaryDirectory() as directory:
+        rows = noisy_rows("pump", num_rows, _MINUTE_NS, _YEAR_CHANNELS, rng)
+        write_backtest(Path(directory), [rows], _YEAR_CHANNELS, _MINUTE_NS)
+        with _served(Path(directory)) as served:
+            first = _seconds(served.site, "series?name=pump")
+            again = median(_seconds(served.site, "series?name=pump") for _ in range(5))
+    detail: dict[str, float | int | str] = {
+        "rows": num_rows,
+        "store_seconds": round(served.seconds, 1),
+        "again": round(again, 3),
+    }
+    return Measurement("explorer, a year of a series", first, "s", ceiling=1.0, detail=detail)
+
+
+def _memory(quick: bool) -> Measurement:
+    """Measure how much the explorer of a running group grows after the first hour of the demo's stream.
+
+    A day of the plant is sent as fast as the daemon takes it, an hour at a time. After each hour the pages of
+    the fleet and of a series are asked for.
+    """
+    num_hours = 2 if quick else 24
+    plant, start_ns = plant_day.plant_with_faults(), plant_day.START_NS
+    sizes: list[float] = []
+    sent = 0
+    with tempfile.TemporaryDirectory() as directory:
+        model = plant_day.model_of(Path(directory))
+        with running_group(Path(directory) / "group", model) as group:
+            for hour in range(num_hours):
+                begin_ns = start_ns + hour * _HOUR_NS
+                readings = plant.readings(begin_ns, begin_ns + _HOUR_NS)
+                group.send(readings)
+                sent += len(readings)
+                group.wait_for_rows(sent - plant.num_pumps)  # the newest row of each is still open
+                for path in ("fleet?cells=84", f"series?name={plant.series[0]}", "incidents"):
+                    _seconds(f"{group.site}/", path)
+                sizes.append(group.explorer.memory_info().rss / _MIB)
+    detail: dict[str, float | int | str] = {
+        "hours": num_hours,
+        "readings": sent,
+        "first_hour": round(sizes[0]),
+        "last_hour": round(sizes[-1]),
+        "most": round(max(sizes)),
+    }
+    return Measurement("explorer, growth over a day", sizes[-1] - sizes[0], "MiB", ceiling=64, detail=detail)
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """An explorer that answers: its address with a slash, and how long its store took to make."""
+
+    site: str
+    seconds: float
+
+
+@contextmanager
+def _served(source: Path) -> Iterator[_Served]:
+    begun = time.perf_counter()
+    shown, listening = opened(source_of(str(source)), Writing("bench")), listen("127.0.0.1", 0)
+    built = time.perf_counter() - begun
+    server = server_of(shown, "127.0.0.1")
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    try:
+        _HTTP.request("GET", address(listening))  # until the server listens, without a query
+        yield _Served(address(listening), built)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+        shown.close()
+
+
+def _seconds(site: str, path: str) -> float:
+    begun = time.perf_counter()
+    answer = _HTTP.request("GET", f"{site}api/v1/{path}")
+    assert answer.status == 200, answer.data
+    return time.perf_counter() - begun
+
+
+def _views(site: str) -> tuple[float, dict[str, float]]:
     """Return the seconds of the first view, and the median seconds of each later one."""
-    plant = series.partition("/")[0]
-    http = urllib3.PoolManager(retries=10)
-
-    def seconds(path: str) -> float:
-        begun = time.perf_counter()
-        answer = http.request("GET", f"{site}api/v1/{path}")
-        assert answer.status == 200, answer.data
-        return time.perf_counter() - begun
-
-    http.request("GET", site)  # until the server listens, without a query
-    first = seconds("fleet?cells=84")
-    day = f"from={_START_NS // 1_000_000}&to={_START_NS // 1_000_000 + 86_400_000}"
+    first = _seconds(site, "fleet?cells=84")
+    day = f"from={START_NS // 1_000_000}&to={START_NS // 1_000_000 + 86_400_000}"
     paths = {
         "search": "fleet?search=999&cells=84",
         "one day": f"fleet?{day}&cells=84",
         "last page": "fleet?page=10&sort=series&order=asc&cells=84",
-        "series": f"series?name={series}",
-        "groups": "groups?cells=84",
-        "groups of one day": f"groups?{day}&cells=84",
-        "groups by name": "groups?sort=series&order=asc&page=1&size=5&cells=84",
-        "open group": f"fleet?group={plant}&cells=84",
+        "series": "series?name=series-000499",
     }
-    return first, {name: median(seconds(path) for _ in range(5)) for name, path in paths.items()}
+    return first, {name: median(_seconds(site, path) for _ in range(5)) for name, path in paths.items()}
 
 
-def _write(out: Path, num_series: int) -> int:
-    """Write what a backtest of two days, a row every half an hour, would have written. Return its rows."""
+def _many_series(num_series: int) -> Iterator[Rows]:
+    """Yield two days of many series, all series of half an hour at a time."""
     rng = np.random.default_rng(7)
-    names = np.array(_names(num_series), dtype=object)
-    num_rows = _DAYS * 86_400_000_000_000 // _STEP_NS
-    with TableWriter(out / "scores.parquet") as writer:
-        for row in range(num_rows):
-            error = rng.standard_exponential(num_series) / 4
-            columns = {
-                "series": names,
-                "timestamp": np.full(num_series, _START_NS + row * _STEP_NS),
-                "score": error,
-                "p_value": np.exp(-error),
-                "error": error,
-                "threshold": np.ones(num_series),
-                "cumulative": error / 2,
-                "evidence": np.full(num_series, "window", dtype=object),
-                "paged": error > 1,
-                "state": np.where(error > 1, "anomalous", "ok").astype(object),
-            }
-            for name in _CHANNELS:
-                columns |= {f"{kind}_{name}": error for kind in ("actual", "expected", "contribution")}
-            writer.write(columns)
-    (out / "incidents.json").write_text(json.dumps({"incidents": []}))
-    (out / RECORD).write_text(json.dumps(_record()))
-    return num_series * num_rows
-
-
-def _names(num_series: int) -> list[str]:
-    """Return names in 20 plants, each of as many series: the groups of one page are the whole fleet."""
-    return [f"plant-{20 * at // num_series:02d}/pump-{at:06d}" for at in range(num_series)]
-
-
-def _record() -> dict[str, object]:
-    return {
-        "format": FORMAT,
-        "command": "benchmark",
-        "model": "benchmark",
-        "version": "0",
-        "family": "linear",
-        "window": 8,
-        "interval_ns": _STEP_NS,
-        "sharpness": 1.0,
-        "alarm_budget": "1/week",
-        "channels": [{"name": name, "band": 1.0} for name in _CHANNELS],
-        "own_bands": {},
-        "decisions": [],
-        "card": "",
-    }
+    names = np.array([f"series-{number:06d}" for number in range(num_series)], dtype=object)
+    for row in range(_DAYS * 24 * _HOUR_NS // _HALF_HOUR_NS):
+        error = rng.standard_exponential(num_series) / 4
+        times = np.full(num_series, START_NS + row * _HALF_HOUR_NS)
+        yield Rows(names, times, error, dict.fromkeys(_CHANNELS, (error, error, error)))

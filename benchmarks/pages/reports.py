@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -12,16 +11,14 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 from benchmarks.measurement import Measurement
-from connectors.parquet.writer import TableWriter
+from benchmarks.pages.backtest_files import START_NS, noisy_rows, write_backtest
 from detector.explore.deciding.writing import Writing
 from detector.explore.source import source_of
 from detector.explore.web.serve import opened
-from detector.offline.backtest_record import FORMAT, RECORD
 from detector.reports.answers import held_of
 from detector.reports.page import write_page
 from detector.reports.scores import distribution
 
-_START_NS = 1_767_225_600_000_000_000
 _STEP_NS = 60_000_000_000
 _CHANNELS = ("flow", "pressure", "current", "speed")
 _CHROMIUM = "/usr/bin/chromium"
@@ -92,43 +89,15 @@ def _report(folder: Path, num_series: int, num_rows: int) -> int:
 
 
 def _write(out: Path, num_series: int, num_rows: int) -> None:
-    """Write what a backtest would have written."""
     rng = np.random.default_rng(11)
-    incidents = []
-    out.mkdir(parents=True)
-    with TableWriter(out / "scores.parquet") as writer:
-        for number in range(num_series):
-            name, error = f"series-{number:03d}", rng.standard_exponential(num_rows) / 6
-            error[num_rows // 2 : num_rows // 2 + 60] += 2
-            columns = {
-                "series": np.full(num_rows, name, dtype=object),
-                "timestamp": _START_NS + _STEP_NS * np.arange(num_rows),
-                "score": error,
-                "p_value": np.exp(-error),
-                "error": error,
-                "threshold": np.ones(num_rows),
-                "cumulative": error / 2,
-                "evidence": np.full(num_rows, "window", dtype=object),
-                "paged": error > 1,
-                "state": np.where(error > 1, "anomalous", "ok").astype(object),
-            }
-            for channel in _CHANNELS:
-                actual = 100 + rng.normal(size=num_rows).cumsum()
-                columns |= {
-                    f"actual_{channel}": actual,
-                    f"expected_{channel}": actual + rng.normal(size=num_rows),
-                    f"contribution_{channel}": rng.random(num_rows) / len(_CHANNELS),
-                }
-            writer.write(columns)
-            incidents.append(_incident(name, num_rows))
-    (out / "incidents.json").write_text(json.dumps({"incidents": incidents}))
-    (out / RECORD).write_text(json.dumps(_record()))
+    names = [f"series-{number:03d}" for number in range(num_series)]
+    parts = (noisy_rows(name, num_rows, _STEP_NS, _CHANNELS, rng) for name in names)
+    write_backtest(out, parts, _CHANNELS, _STEP_NS, [_incident(name, num_rows) for name in names])
 
 
 def _incident(series: str, num_rows: int) -> dict[str, object]:
     start, end = (
-        str(np.datetime64(_START_NS + _STEP_NS * at, "ns")) + "Z"
-        for at in (num_rows // 2, num_rows // 2 + 60)
+        str(np.datetime64(START_NS + _STEP_NS * at, "ns")) + "Z" for at in (num_rows // 2, num_rows // 2 + 60)
     )
     channel = {"name": "flow", "contribution": 0.7, "actual": 9.0, "expected": 5.0}
     channel |= {"lower": 3.0, "upper": 7.0, "clipped": False}
@@ -137,21 +106,3 @@ def _incident(series: str, num_rows: int) -> dict[str, object]:
     when = {"start": start, "opened": start, "end": end, "peak": start, "peak_score": 3.0}
     rest = {"flapping": False, "held_by": [], "lasting_since": None, "ending": None, "decision": None}
     return named | said | when | rest | {"passage": None, "channels": [channel], "at_start": [], "newest": []}
-
-
-def _record() -> dict[str, object]:
-    return {
-        "format": FORMAT,
-        "command": "benchmark",
-        "model": "benchmark",
-        "version": "0",
-        "family": "linear",
-        "window": 32,
-        "interval_ns": _STEP_NS,
-        "sharpness": 1.0,
-        "alarm_budget": "1/week",
-        "channels": [{"name": name, "band": 1.0} for name in _CHANNELS],
-        "own_bands": {},
-        "decisions": [],
-        "card": "",
-    }

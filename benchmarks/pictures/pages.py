@@ -1,9 +1,10 @@
-"""Pictures of the explorer's pages, from a backtest of a simulated plant: `make screenshots`.
+"""Pictures of the pages and reports, from a simulated plant: `make screenshots`.
 
     python -m benchmarks.pictures.pages [NAME ...] [--out DIR] [--all]
 
-A day of pumps with ten faults goes through training, backtest and explorer; Chromium shows the pages.
-Everything follows from a seed. `--all` also makes the pictures that no page of the docs shows.
+A day of pumps with ten faults goes through training, backtest, reports and explorer. For the live page it
+goes through Apache Kafka, a daemon, and the explorer of the group. Chromium shows the pages. Everything
+follows from a seed. `--all` also makes the pictures that no page of the docs shows.
 """
 
 from __future__ import annotations
@@ -14,56 +15,29 @@ import io
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from connectors.parquet.writer import TableWriter
-from streamgauge import main as streamgauge
-from trainer.demo.plant import Plant, faults_of_a_day, history_columns
+from benchmarks.pages.running_group import running_group
+from benchmarks.pictures import plant_day
+from benchmarks.pictures.shots import BACKTEST, LIVE, SHOTS, Shot
 
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 CHROMIUM = "/usr/bin/chromium"
 SERIES, CHANNEL = "pump-01", "current"
-_DAY_NS = 86_400_000_000_000
-_START_NS = 1_780_272_000_000_000_000
-"""Monday, 2026-06-01, UTC."""
-_HISTORY_DAYS = 4
-_COLOURS = 200
+_COLOURS = 128
 _GAP = 24
-_PATIENCE_MS = 120_000
-DESKTOP, PHONE = (1280, 860), (390, 844)
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """Describe a picture.
-
-    paths     of the pages, beside each other; "{series}" and "{incident}" are filled in
-    size      width and height of the window in CSS pixels
-    scheme    light or dark
-    is_shown  whether a page of the docs has it
-    """
-
-    paths: tuple[str, ...]
-    size: tuple[int, int] = DESKTOP
-    scheme: str = "light"
-    is_shown: bool = True
-
-
-_FLEET, _SERIES, _INCIDENT = "/", "/series?name={series}", "/incident?id={incident}"
-SHOTS = {
-    "explorer-fleet": Shot((_FLEET,)),
-    "explorer-series": Shot((_SERIES,)),
-    "explorer-incident": Shot((_INCIDENT,)),
-    "explorer-dark": Shot((_INCIDENT,), scheme="dark"),
-    "explorer-phone": Shot((_FLEET, _SERIES, _INCIDENT), PHONE),
-    "explorer-fleet-dark": Shot((_FLEET,), scheme="dark", is_shown=False),
-    "explorer-series-dark": Shot((_SERIES,), scheme="dark", is_shown=False),
-    "explorer-phone-dark": Shot((_FLEET, _SERIES, _INCIDENT), PHONE, "dark", is_shown=False),
+_FLAGS = ("--port", "0", "--no-browser", "--user", "ada")
+_PATIENCE_MS = 300_000
+_READY = "body:not([aria-busy])"
+REPORTS: dict[str, Callable[[Path], Path]] = {
+    "backtest.html": plant_day.backtest_report,
+    "both.html": plant_day.comparison_report,
+    "training.html": plant_day.training_report,
+    "evaluation.html": plant_day.evaluation_report,
 }
 
 
@@ -74,57 +48,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones: {', '.join(SHOTS)}")
     parser.add_argument("--out", metavar="DIR", type=Path, default=IMAGES, help="default: docs/images")
     parser.add_argument("--all", action="store_true", help="also those that no page shows")
-    parser.add_argument("--keep", metavar="DIR", type=Path, help="where to keep and find the backtest")
+    parser.add_argument("--keep", metavar="DIR", type=Path, help="where to keep and find data and backtest")
     args = parser.parse_args(argv)
     if unknown := [name for name in args.names if name not in SHOTS]:
         parser.error(f"no such picture: {', '.join(unknown)}; known: {', '.join(SHOTS)}")
     names = args.names or [name for name, shot in SHOTS.items() if shot.is_shown or args.all]
     args.out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        directory = args.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        site = stack.enter_context(_explored(_backtested(directory)))
+        directory = args.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plant-")))
         browser = stack.enter_context(sync_playwright()).chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox"]
         )
-        for name in names:
-            path = args.out / f"{name}.png"
-            _save(_beside([_taken(browser, site, page, SHOTS[name]) for page in SHOTS[name].paths]), path)
-            print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+        for source in dict.fromkeys(SHOTS[name].source for name in names):
+            with _served(source, directory) as site:
+                for name in names:
+                    if SHOTS[name].source == source:
+                        path = args.out / f"{name}.png"
+                        _save(_picture(browser, site, directory, SHOTS[name]), path)
+                        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
     return 0
 
 
-def _backtested(directory: Path) -> Path:
-    """Return the output of a backtest of a day with faults; it is made where it is missing."""
-    out = directory / "report"
-    if (out / "backtest.json").exists():
-        return out
-    healthy = Plant()
-    plant = Plant(faults=faults_of_a_day(healthy, _START_NS))
-    _write(healthy, directory / "history", _START_NS - _HISTORY_DAYS * _DAY_NS, _START_NS)
-    _write(plant, directory / "day", _START_NS, _START_NS + _DAY_NS)
-    model, history = str(directory / "models" / "pumps"), str(directory / "history")
-    for words in (
-        ("train", history, "--out", model, "--model", "linear"),
-        ("backtest", model, str(directory / "day"), "--out", str(out)),
-    ):
-        with contextlib.redirect_stdout(io.StringIO()):
-            code = streamgauge(words)
-        if code:
-            raise SystemExit(f"`streamgauge {' '.join(words)}` failed with {code}")
-    return out
-
-
-def _write(plant: Plant, directory: Path, start_ns: int, end_ns: int) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, columns in history_columns(plant, start_ns, end_ns):
-        with TableWriter(directory / f"{name}.parquet") as writer:
-            writer.write({key: value for key, value in columns.items() if key != "label"})
+@contextlib.contextmanager
+def _served(source: str, directory: Path) -> Iterator[str]:
+    """Yield the address of an explorer, without a slash at its end; empty where none is needed."""
+    if source == BACKTEST:
+        with _explored(plant_day.backtest_of(directory)) as site:
+            yield site
+    elif source == LIVE:
+        plant, start_ns = plant_day.plant_with_faults(), plant_day.START_NS
+        model = plant_day.model_of(directory)
+        with tempfile.TemporaryDirectory() as scratch, running_group(Path(scratch), model) as group:
+            readings = plant.readings(start_ns, start_ns + plant_day.DAY_NS // 3)
+            group.send(readings)
+            group.wait_for_rows(len(readings) - plant.num_pumps)  # the newest row of each is still open
+            yield group.site
+    else:
+        yield ""
 
 
 @contextlib.contextmanager
 def _explored(report: Path) -> Iterator[str]:
-    """Yield the address of the explorer, without a slash at its end."""
-    command = [sys.executable, "-m", "streamgauge", "explore", str(report), "--port", "0", "--no-browser"]
+    command = [sys.executable, "-m", "streamgauge", "explore", str(report), *_FLAGS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -134,8 +99,8 @@ def _explored(report: Path) -> Iterator[str]:
             process.terminate()
 
 
-def _taken(browser: Browser, site: str, path: str, shot: Shot) -> Image.Image:
-    """Return the picture of a page as a window of that size shows it."""
+def _picture(browser: Browser, site: str, directory: Path, shot: Shot) -> Image.Image:
+    """Return the pages of a picture beside each other, as windows of its size show them."""
     width, height = shot.size
     context = browser.new_context(
         viewport={"width": width, "height": height},
@@ -146,15 +111,42 @@ def _taken(browser: Browser, site: str, path: str, shot: Shot) -> Image.Image:
     )
     page = context.new_page()
     page.set_default_timeout(_PATIENCE_MS)
-    page.goto(f"{site}/series?name={SERIES}")
-    page.wait_for_selector("body:not([aria-busy])")
-    of_channel = page.locator("#incidents a", has_text=CHANNEL)
-    href = of_channel.first.get_attribute("href") or ""
-    page.goto(site + path.format(series=SERIES, incident=href.partition("id=")[2]))
-    page.wait_for_selector("body:not([aria-busy])")
+    try:
+        return _beside([_taken(page, _address(page, site, directory, one), shot) for one in shot.paths])
+    finally:
+        context.close()
+
+
+def _address(page: Page, site: str, directory: Path, path: str) -> str:
+    """Return the whole address of a page; the incident is one of the named channel."""
+    if path in REPORTS:
+        return REPORTS[path](directory).as_uri()
+    incident = ""
+    if "{incident}" in path:
+        page.goto(f"{site}/series?name={SERIES}")
+        page.wait_for_selector(_READY)
+        href = page.locator("#incidents a", has_text=CHANNEL).first.get_attribute("href") or ""
+        incident = href.partition("id=")[2]
+    return site + path.format(series=SERIES, incident=incident)
+
+
+def _taken(page: Page, address: str, shot: Shot) -> Image.Image:
+    page.goto(address)
+    page.wait_for_selector(_READY)
+    if shot.asks:
+        _ask(page)
+    if shot.at:
+        page.locator(shot.at).evaluate("one => one.scrollIntoView()")
     taken = page.screenshot(animations="disabled")
-    context.close()
     return Image.open(io.BytesIO(taken)).convert("RGB")
+
+
+def _ask(page: Page) -> None:
+    """Ask what a looser budget finds, and wait for the answer."""
+    page.locator("#whatif > summary").click()
+    page.get_by_label("Alarm budget").press("ArrowRight")
+    page.get_by_role("button", name="Compute").click()
+    expect(page.get_by_label("Changed settings as TOML")).to_be_visible(timeout=_PATIENCE_MS)
 
 
 def _beside(pictures: Sequence[Image.Image]) -> Image.Image:

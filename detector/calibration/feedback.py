@@ -149,7 +149,7 @@ def find_incident(path: Path, identifier: str) -> Mapping[str, Any]:
         DetectorError: The file cannot be read, or not exactly one incident begins with `identifier`. The
             message lists the ids that match, or the ids that are most alike.
     """
-    incidents = _incidents_of(path)
+    incidents = incidents_of(path)
     known = {str(one["id"]) for one in incidents if "id" in one}
     matching = {identifier} & known or {one for one in known if one.startswith(identifier)}
     if len(matching) > 1:
@@ -199,8 +199,12 @@ def _shown(identifiers: Sequence[str]) -> str:
     return ", ".join(identifiers[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _incidents_of(path: Path) -> list[Mapping[str, Any]]:
-    """Return all incidents of a report or of a file of alert messages, in the order of the file."""
+def incidents_of(path: Path) -> list[Mapping[str, Any]]:
+    """Return all incidents of a report or of a file of alert messages, in the order of the file.
+
+    Raises:
+        DetectorError: The file cannot be read, or has something else.
+    """
     text = _text_of(path)
     try:
         whole = json.loads(text)

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.commands.arguments import add_artifact, add_data, add_examples, add_without, switches_of_flag
-from detector.commands.backtest_report import Replayed, add_report, check_flags, directory_for, write_reports
+from detector.commands.backtest_report import (
+    Replayed,
+    add_report,
+    check_flags,
+    directory_for,
+    following,
+    slider_for,
+    write_reports,
+)
 from detector.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,7 +75,7 @@ def backtest(args: argparse.Namespace) -> int:
     from detector.artifact.registry import open_artifact
     from detector.config.load import load_config
     from detector.incidents.shapes.sentence import Wording
-    from detector.offline.backtest import backtest_parquet
+    from detector.offline.backtest import Given, backtest_parquet
     from detector.offline.backtest_record import Inputs, write_record
     from detector.offline.decisions_file import read_decisions
 
@@ -77,13 +85,16 @@ def backtest(args: argparse.Namespace) -> int:
     out = Path(args.out) if args.out else None
     decisions = read_decisions(Path(args.decisions)) if args.decisions else []
     wording = Wording.of(artifact.spec, load_config(Path(args.config)).units if args.config else None)
+    slider = slider_for(args, artifact, options)
     with directory_for(args) as kept:
-        outcome = backtest_parquet(artifact, Path(args.data), options, kept, decisions, wording)
+        with following(args, slider) as follow:
+            given = Given(decisions, wording, follow)
+            outcome = backtest_parquet(slider.artifact, Path(args.data), options, kept, given)
         if kept is not None:
             command = shlex.join(["streamgauge", *sys.argv[1:]])
             inputs = replace(Inputs.of(args.artifact, args.config or None, options), events=outcome.events)
             write_record(kept, artifact, command, decisions, outcome.applied, inputs)
-            write_reports(args, Replayed(artifact, outcome, kept, options, wording))
+            write_reports(args, Replayed(artifact, outcome, kept, options, wording, slider))
     if args.json:
         print(json.dumps(outcome.as_json()))
     else:

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from detector.errors import DetectorError
 
 if TYPE_CHECKING:
+    from connectors.records import Batch
     from detector.artifact.spec import Artifact
     from detector.engine.engine import EngineOptions
     from detector.incidents.shapes.sentence import Wording
-    from detector.offline.backtest import BacktestOutcome
+    from detector.offline.backtest import BacktestOutcome, Follow
+    from detector.reports.budgets import Slider
     from detector.reports.reported import Reported
 
 
@@ -32,6 +34,7 @@ class Replayed:
     directory: Path
     options: EngineOptions
     wording: Wording
+    slider: Slider
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +48,12 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         help="with --report: a second model, set beside the first on the same data",
     )
     parser.add_argument(
+        "--budgets",
+        metavar="LIST",
+        help="with --report: the alarm budgets of its slider, such as 1/month,1/day; none leaves it out;"
+        " default: five",
+    )
+    parser.add_argument(
         "--plots", metavar="DIR", help="draw series with incidents, and each incident, as PNG and SVG there"
     )
 
@@ -55,6 +64,8 @@ def check_flags(args: argparse.Namespace) -> None:
         raise DetectorError(
             "--compare: sets two models side by side in a report; name its file with --report"
         )
+    if args.budgets and not args.report:
+        raise DetectorError("--budgets: chooses the slider of a report; name its file with --report")
     if args.report and importlib.util.find_spec("duckdb") is None:
         raise DetectorError("--report needs duckdb: install it with pip install 'streamgauge[explore]'")
     if args.plots:
@@ -83,18 +94,62 @@ def write_reports(args: argparse.Namespace, replayed: Replayed) -> None:
         _write_pictures(Path(args.plots), replayed)
     if not args.report:
         return
-    from detector.commands.autoencoder import progress_bar
-    from detector.offline.history_files import history_for
     from detector.reports.backtest_report import write_report
+    from detector.reports.reported import Reported
 
-    data, out = Path(args.data), Path(args.report)
-    shown = _reported(args.artifact, replayed, data)
-    rows = history_for(replayed.artifact.spec, data).num_rows
+    data, out, slider = Path(args.data), Path(args.report), replayed.slider
+    shown = Reported(replayed.artifact, replayed.outcome, replayed.directory, data, slider)
     with tempfile.TemporaryDirectory(prefix="streamgauge-compare-") as directory:
         other = _second(args, replayed, Path(directory)) if args.compare else None
-        with progress_bar("report", rows) as advance:
-            size = write_report(out, shown, shlex.join(["streamgauge", *sys.argv[1:]]), advance, other)
+        size = write_report(out, shown, shlex.join(["streamgauge", *sys.argv[1:]]), other)
     print(f"written: {out}, {size / 1e6:.1f} MB, opens in any browser", file=sys.stderr)
+
+
+def slider_for(args: argparse.Namespace, artifact: Artifact, options: EngineOptions) -> Slider:
+    """Return the slider of the report, without budgets where there is none. Raises DetectorError."""
+    from detector.calibration.feedback import read_feedback
+    from detector.reports.budgets import slider_of
+
+    budgets = _budgets(args, artifact) if args.report else ()
+    feedback = read_feedback(Path(args.artifact)) if budgets else ()
+    return slider_of(artifact, budgets, feedback, options, bool(args.decisions))
+
+
+@contextmanager
+def following(args: argparse.Namespace, slider: Slider) -> Iterator[Follow | None]:
+    """Give what lets the budgets follow a backtest, with a progress bar; None where there are none."""
+    from detector.commands.autoencoder import progress_bar
+    from detector.offline.history_files import history_for
+
+    followers = slider.followers
+    if followers is None:
+        yield None
+        return
+    with progress_bar("report", history_for(slider.artifact.spec, Path(args.data)).num_rows) as advance:
+
+        def follow(batch: Batch | None) -> None:
+            followers.follow(batch)
+            advance(0 if batch is None else len(batch.readings))
+
+        yield follow
+
+
+def _budgets(args: argparse.Namespace, artifact: Artifact) -> tuple[str, ...]:
+    """Return the budgets of the slider, the strictest first; empty for none. Raises DetectorError."""
+    from detector.calibration.alarm_budget import parse_budget, shared_by
+    from detector.offline.preview import budgets_like
+
+    if args.budgets == "none":
+        return ()
+    spec = artifact.spec
+    in_force = shared_by(spec.threshold.alarm_budget, spec.num_series)
+    if not args.budgets:
+        return budgets_like(in_force)
+    try:
+        asked = [shared_by(one.strip(), spec.num_series) for one in args.budgets.split(",")]
+    except ValueError as error:
+        raise DetectorError(f"--budgets: {error}; or write none") from error
+    return tuple(sorted({*asked, in_force}, key=parse_budget))
 
 
 def _write_pictures(out: Path, replayed: Replayed) -> None:
@@ -107,23 +162,15 @@ def _write_pictures(out: Path, replayed: Replayed) -> None:
     print(f"written: {len(written):,} pictures in {out}", file=sys.stderr)
 
 
-def _reported(location: str, replayed: Replayed, data: Path) -> Reported:
-    from detector.calibration.feedback import read_feedback
-    from detector.reports.reported import Reported
-
-    feedback = read_feedback(Path(location))
-    return Reported(replayed.artifact, replayed.outcome, replayed.directory, data, replayed.options, feedback)
-
-
 def _second(args: argparse.Namespace, first: Replayed, directory: Path) -> Reported:
     """Run the second model over the same data, by the same rules."""
     from detector.artifact.registry import open_artifact
-    from detector.offline.backtest import backtest_parquet
+    from detector.offline.backtest import Given, backtest_parquet
     from detector.offline.backtest_record import write_record
+    from detector.reports.budgets import slider_of
+    from detector.reports.reported import Reported
 
-    other = open_artifact(args.compare)
-    outcome = backtest_parquet(other, Path(args.data), first.options, directory, (), first.wording)
+    other, data = open_artifact(args.compare), Path(args.data)
+    outcome = backtest_parquet(other, data, first.options, directory, Given(wording=first.wording))
     write_record(directory, other, f"--compare {args.compare}", ())
-    return _reported(
-        args.compare, Replayed(other, outcome, directory, first.options, first.wording), Path(args.data)
-    )
+    return Reported(other, outcome, directory, data, slider_of(other, (), (), first.options, False))

@@ -158,13 +158,17 @@ def add_signature(parser: argparse.ArgumentParser) -> None:
 
 
 def _place(args: argparse.Namespace) -> tuple[Connection, Topics]:
-    """Return how to reach the cluster, once it answers, and the names of the daemon's topics."""
+    return place_of(args.config)
+
+
+def place_of(file: str) -> tuple[Connection, Topics]:
+    """Return how to reach the cluster of a configuration, once it answers, and the daemon's topics."""
     from connectors.kafka.cluster import wait_for_broker
     from detector.config.cluster import connection_of
     from detector.config.load import load_config
     from detector.delivery.messages import Topics
 
-    config = load_config(Path(args.config))
+    config = load_config(Path(file))
     connection = connection_of(config.kafka)
     wait_for_broker(connection, timeout_seconds=min(_CONNECT_SECONDS, config.kafka.startup_timeout))
     return connection, Topics.of(config.output.prefix)

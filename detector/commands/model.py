@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from detector.commands.arguments import add_artifact, add_examples, add_json
 from detector.commands.decide import add_signature, say
+from detector.commands.opinions import feedback_for, opinions_arguments
 from detector.commands.preview import preview_arguments, print_preview
 from detector.errors import ArtifactError, ConfigError, DetectorError
 
@@ -50,6 +51,7 @@ def calibrate_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge calibrate models/pump --alarm-budget 1/day",
         "streamgauge calibrate models/pump --alarm-budget '3/day in all'",
         "streamgauge calibrate models/pump          # use the feedback given since",
+        "streamgauge calibrate models/pump --opinions streamgauge.toml    # and opinions of the group",
         "streamgauge calibrate models/pump --preview history/may.parquet    # what five budgets would raise",
     )
     add_artifact(parser)
@@ -58,7 +60,7 @@ def calibrate_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N/TIME",
         help="false alarms allowed per series, or 'N/TIME in all' for all series; default: as before",
     )
-    parser.add_argument("--no-feedback", action="store_true", help="ignore the feedback on incidents")
+    opinions_arguments(parser)
     preview_arguments(parser)
 
 
@@ -68,7 +70,6 @@ def calibrate(args: argparse.Namespace) -> int:
     With --preview nothing changes: it prints what five budgets would have raised.
     """
     from detector.artifact.registry import open_artifact, publish
-    from detector.calibration.feedback import read_feedback
     from detector.calibration.recalibrate import recalibrated
     from detector.selfcheck.detectability import measured_again
     from detector.selfcheck.words import with_new_section
@@ -77,7 +78,7 @@ def calibrate(args: argparse.Namespace) -> int:
         return print_preview(args)
     entry = _registry_entry(args.artifact)
     before = open_artifact(entry)
-    feedback = () if args.no_feedback else read_feedback(entry)
+    feedback = feedback_for(args, entry, keep=True)
     try:
         changed = recalibrated(before, args.alarm_budget, feedback)
     except ValueError as error:

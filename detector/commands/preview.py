@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detector.commands.autoencoder import progress_bar
+from detector.commands.opinions import feedback_for
 from detector.errors import DetectorError
 
 if TYPE_CHECKING:
@@ -37,19 +38,19 @@ def print_preview(args: argparse.Namespace) -> int:
     """Print what budgets would have raised on --preview. Nothing is published. Returns the exit code."""
     from detector.artifact.registry import open_artifact
     from detector.calibration.alarm_budget import shared_by
-    from detector.calibration.feedback import read_feedback
     from detector.offline.history_files import history_for
-    from detector.offline.preview import budgets_like, preview
+    from detector.offline.preview import Followers, budgets_like, preview
 
     artifact, history = open_artifact(args.artifact), Path(args.preview)
     spec = artifact.spec
-    feedback = () if args.no_feedback else read_feedback(Path(args.artifact))
+    feedback = feedback_for(args, Path(args.artifact), keep=False)
     try:
         budgets = budgets_like(shared_by(args.alarm_budget or spec.threshold.alarm_budget, spec.num_series))
     except ValueError as error:
         raise DetectorError(f"--alarm-budget: {error}") from error
+    followers = Followers(artifact, budgets, feedback, _options(args, artifact))
     with progress_bar("preview", history_for(spec, history).num_rows) as advance:
-        found = preview(artifact, history, budgets, feedback, _options(args, artifact), advance)
+        found = preview(followers, history, advance)
     if args.json:
         print(json.dumps(found.as_json()))
     else:

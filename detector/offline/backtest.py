@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from detector.offline.measuring.events import Event, events_of
 from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts
 
+Follow = Callable[[Batch | None], None]
 _LABELS = np.array([state.label for state in State], dtype=object)
 _KINDS = np.array([kind.label for kind in Kind], dtype=object)
 
@@ -113,11 +114,19 @@ class BacktestOutcome:
 class ReplaySink:
     """A sink that keeps verdicts and incidents in memory, and writes verdicts to a table if it has one."""
 
-    def __init__(self, artifact: Artifact, writer: TableWriter | None = None) -> None:
-        """Use the writer, which stays the caller's: `close` does not close it."""
+    def __init__(
+        self,
+        artifact: Artifact,
+        writer: TableWriter | None = None,
+        follow: Follow | None = None,
+    ) -> None:
+        """Use the writer, which stays the caller's: `close` does not close it.
+
+        `follow` gets each batch that has readings.
+        """
         self._spec = artifact.spec
         self._p_values = PValues.of(artifact)
-        self._writer = writer
+        self._writer, self._follow = writer, follow
         self._verdicts: list[Verdicts] = []
         self._incidents: dict[str, Incident] = {}
         self._applied: list[Applied] = []
@@ -130,6 +139,8 @@ class ReplaySink:
             self._verdicts.append(result.verdicts)
             if self._writer is not None:
                 self._writer.write(verdict_columns(result.verdicts, self._spec, self._p_values))
+        if self._follow is not None and len(batch.readings):
+            self._follow(batch)
 
     def commit(self, position: Position | None) -> None:
         """Do nothing: the file appears when it is complete, and memory needs no commit."""
@@ -155,13 +166,26 @@ def replay(source: Source, engine: Engine) -> Report:
     return sink.report(engine.counters.grid.dropped, engine.open_incidents)
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Hold what a backtest gets beside its model and data.
+
+    decisions  what people decided; each takes effect at the first row of its series from its time on
+    wording    units and zone of the sentences; None: the zone of the model
+    follow     is called with each batch once the engine has judged it, and with None at the end
+    """
+
+    decisions: Sequence[Decision] = ()
+    wording: Wording | None = None
+    follow: Follow | None = None
+
+
 def backtest_parquet(
     artifact: Artifact,
     data: Path,
     options: EngineOptions,
     out: Path | None = None,
-    decisions: Sequence[Decision] = (),
-    wording: Wording | None = None,
+    given: Given | None = None,
 ) -> BacktestOutcome:
     """Replay Parquet through the engine.
 
@@ -170,39 +194,38 @@ def backtest_parquet(
         data: a Parquet file or directory. With a column `label`, scores are measured against it.
         options: incident rules, lateness and threads of the engine.
         out: directory for scores.parquet (`verdict_columns`) and incidents.json; None: write nothing.
-        decisions: what people decided; each takes effect at the first row of its series from its time on.
-        wording: units and zone of the sentences; None: the zone of the model.
+        given: decisions, wording, and who follows; None: none of them.
 
     Raises:
         ParquetError, DetectorError: the message names the file and what is wrong with it.
     """
+    given = given or Given()
     dataset = history_for(artifact.spec, data)
     engine = Engine(artifact, options)
-    engine.decide(list(enumerate(decisions)))
-    report = _replayed(dataset, engine, out)
-    incidents = report.incidents
-    labels = labels_of_dataset(dataset)
-    measures = measures_of(report.verdicts, incidents, artifact.spec, labels, vus_buffer_of(dataset))
-    rows = sum(map(len, report.verdicts))
-    folds = group_all(options.rules.fold, incidents)
-    counters = engine.counters
-    outcome = BacktestOutcome(
-        rows,
-        incidents,
-        measures,
+    engine.decide(list(enumerate(given.decisions)))
+    report = _replayed(dataset, engine, out, given.follow)
+    outcome = _outcome(dataset, engine, report, given.wording or Wording.of(artifact.spec))
+    if out is not None:
+        _write_json(outcome, out)
+    return outcome
+
+
+def _outcome(dataset: Dataset, engine: Engine, report: Report, wording: Wording) -> BacktestOutcome:
+    labels, counters, spec = labels_of_dataset(dataset), engine.counters, engine.artifact.spec
+    return BacktestOutcome(
+        sum(map(len, report.verdicts)),
+        report.incidents,
+        measures_of(report.verdicts, report.incidents, spec, labels, vus_buffer_of(dataset)),
         report.coverage,
-        folds,
+        group_all(engine.options.rules.fold, report.incidents),
         counters.suppressed,
         counters.common_scale_rows,
         engine.cumulative_channels,
-        _sentences(report, wording or Wording.of(artifact.spec)),
+        _sentences(report, wording),
         None if labels is None else events_of(labels),
         report.applied,
         counted_of(counters),
     )
-    if out is not None:
-        _write_json(outcome, out)
-    return outcome
 
 
 def counted_of(counters: Counters) -> dict[str, int]:
@@ -290,15 +313,16 @@ def error_columns(verdicts: Verdicts, spec: Spec) -> tuple[NDArray[np.float64], 
     return verdicts.score**power, verdicts.threshold**power
 
 
-def _replayed(dataset: Dataset, engine: Engine, out: Path | None) -> Report:
-    if out is None:
-        return replay(ParquetSource(dataset), engine)
-    writer = TableWriter(out / "scores.parquet")
-    sink = ReplaySink(engine.artifact, writer)
+def _replayed(dataset: Dataset, engine: Engine, out: Path | None, follow: Follow | None) -> Report:
+    writer = None if out is None else TableWriter(out / "scores.parquet")
+    sink = ReplaySink(engine.artifact, writer, follow)
     try:
         run(ParquetSource(dataset), engine, sink)
     finally:
-        writer.close()
+        if writer is not None:
+            writer.close()
+    if follow is not None:
+        follow(None)
     return sink.report(engine.counters.grid.dropped, engine.open_incidents)
 
 

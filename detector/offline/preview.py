@@ -2,19 +2,20 @@
 
 Each budget has its own engine, calibrated as `streamgauge calibrate` would do it, and all of them read the
 history once. One engine would not do: what an open incident hides from later windows depends on the budget.
+The windows that it does not change are run through the model once for all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from connectors.parquet.replay_source import ParquetSource
-from connectors.records import Batch, Readings
+from connectors.records import Batch
 from detector.artifact.spec import Artifact
 from detector.calibration.alarm_budget import parse_budget, read_budget
 from detector.calibration.feedback import Feedback
@@ -22,10 +23,11 @@ from detector.calibration.recalibrate import recalibrated
 from detector.delivery.messages import incident_json
 from detector.engine.engine import Engine, EngineOptions
 from detector.incidents.incident import Incident
+from detector.models.shared import forget_windows, shared_ensemble
 from detector.offline.aligned_rows import OnRows, ignore_progress
-from detector.offline.backtest import ReplaySink, Report
 from detector.offline.history_files import history_for
 from detector.offline.measuring.backtest_measures import num_alarms
+from detector.scoring.verdicts import Verdicts
 
 RATES = ("1/quarter", "1/month", "1/week", "3/week", "1/day")
 _WEEK_SECONDS = 604_800
@@ -99,60 +101,88 @@ def budgets_like(budget: str) -> tuple[str, ...]:
     return tuple(sorted(found, key=parse_budget))
 
 
-def preview(
-    artifact: Artifact,
-    data: Path,
-    budgets: Sequence[str],
-    feedback: Iterable[Feedback] = (),
-    options: EngineOptions | None = None,
-    on_rows: OnRows = ignore_progress,
-) -> Preview:
-    """Return what each budget would have raised on a history. The artifact does not change.
+class Followers:
+    """Engines of several budgets that follow the rows of a replay, batch by batch.
+
+    All of them, and an engine of `artifact` that is ahead by one step, share the outputs of the windows that
+    they judge alike (`detector.models.shared`).
 
     Args:
-        artifact: the model.
-        data: a Parquet file or directory.
-        budgets: at least one, the strictest first, each with the number of series that share it.
+        artifact: the model; it does not change.
+        budgets: the strictest first, each with the number of series that share it.
         feedback: opinions on incidents, which move the threshold of every budget.
         options: incident rules, lateness and threads; None: the defaults.
-        on_rows: is called with the number of rows of each batch.
 
     Raises:
         ArtifactError: the model keeps no held-out errors.
-        ParquetError, DetectorError: the data cannot be used.
         ValueError: a budget cannot be read.
     """
-    models = [recalibrated(artifact, budget, tuple(feedback)) for budget in budgets]
-    reports = _replayed(ParquetSource(history_for(artifact.spec, data)), models, options, on_rows)
-    raised = tuple(
-        Raised(budget, model.spec.threshold.value, report.incidents)
-        for budget, model, report in zip(budgets, models, reports, strict=True)
-    )
-    return Preview(raised, _series_weeks(reports[0], artifact), _by_strictest(raised))
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        budgets: Sequence[str],
+        feedback: Iterable[Feedback] = (),
+        options: EngineOptions | None = None,
+    ) -> None:
+        opinions = tuple(feedback)
+        self.artifact = replace(artifact, module=shared_ensemble(artifact.module))
+        self._budgets = budgets
+        models = [recalibrated(self.artifact, budget, opinions) for budget in budgets]
+        self._engines = [Engine(model, options or EngineOptions()) for model in models]
+        self._found: list[dict[str, Incident]] = [{} for _ in budgets]
+        self._seconds = 0.0
+
+    def follow(self, batch: Batch | None) -> None:
+        """Judge a batch; None ends the replay."""
+        for at, engine in enumerate(self._engines):
+            result = engine.flush() if batch is None else engine.step(batch.readings, batch.tick_ns)
+            self._found[at] |= {event.incident.id: event.incident for event in result.incidents}
+            if at == 0:
+                self._seconds += _seconds(result.verdicts, self.artifact)
+        forget_windows(self.artifact.module)
+
+    def raised(self) -> tuple[Raised, ...]:
+        """Return what each budget has raised so far."""
+        raised = []
+        for budget, engine, found in zip(self._budgets, self._engines, self._found, strict=True):
+            newest = found | {one.id: one for one in engine.open_incidents if one.id in found}
+            incidents = sorted(newest.values(), key=lambda one: (one.opened_ns, one.series))
+            threshold = engine.artifact.spec.threshold.value
+            raised.append(Raised(budget, threshold, tuple(incidents)))
+        return tuple(raised)
+
+    @property
+    def series_weeks(self) -> float:
+        """Weeks that the rows so far last, of all series together."""
+        return self._seconds / _WEEK_SECONDS
 
 
-def _replayed(
-    source: ParquetSource, models: Sequence[Artifact], options: EngineOptions | None, on_rows: OnRows
-) -> list[Report]:
-    """Return what each model finds in one pass over the source."""
-    engines = [Engine(model, options or EngineOptions()) for model in models]
-    sinks = [ReplaySink(model) for model in models]
+def preview(followers: Followers, data: Path, on_rows: OnRows = ignore_progress) -> Preview:
+    """Return what each budget would have raised on a history.
+
+    Args:
+        followers: engines that have read nothing yet.
+        data: a Parquet file or directory.
+        on_rows: is called with the number of rows of each batch.
+
+    Raises:
+        ParquetError, DetectorError: the data cannot be used.
+    """
+    spec = followers.artifact.spec
+    source = ParquetSource(history_for(spec, data))
     while (batch := source.poll(0.0)) is not None:
-        for engine, sink in zip(engines, sinks, strict=True):
-            sink.write(engine.step(batch.readings, batch.tick_ns), batch)
+        followers.follow(batch)
         on_rows(len(batch.readings))
-    last = Batch(Readings.empty(len(models[0].spec.channels)))
-    for engine, sink in zip(engines, sinks, strict=True):
-        sink.write(engine.flush(), last)
-    return [sink.report(engine.counters.grid.dropped) for engine, sink in zip(engines, sinks, strict=True)]
+    followers.follow(None)
+    raised = followers.raised()
+    return Preview(raised, followers.series_weeks, _by_strictest(raised))
 
 
-def _series_weeks(report: Report, artifact: Artifact) -> float:
-    seconds = 0.0
-    for part in report.verdicts:
-        intervals = np.array([artifact.spec.interval_of(name) for name in part.names])
-        seconds += float(np.bincount(part.series, minlength=len(intervals)) @ intervals) / 1e9
-    return seconds / _WEEK_SECONDS
+def _seconds(verdicts: Verdicts, artifact: Artifact) -> float:
+    """Return how long the rows of these verdicts last, of all series together."""
+    intervals = np.array([artifact.spec.interval_of(name) for name in verdicts.names])
+    return float(np.bincount(verdicts.series, minlength=len(intervals)) @ intervals) / 1e9
 
 
 def _by_strictest(raised: Sequence[Raised]) -> tuple[tuple[Incident, str], ...]:

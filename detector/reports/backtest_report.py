@@ -14,12 +14,10 @@ from detector.explore.source import source_of
 from detector.explore.store.database import Database
 from detector.explore.store.layout import Description
 from detector.explore.web.serve import opened
-from detector.offline.aligned_rows import OnRows, ignore_progress
 from detector.offline.backtest import labels_of_dataset
 from detector.offline.history_files import history_for
 from detector.offline.measuring.labelled_events import LabelledEvent, labelled_events
 from detector.reports.answers import held_of
-from detector.reports.budgets import budgets_of
 from detector.reports.comparison import compared
 from detector.reports.page import write_page
 from detector.reports.reported import Reported
@@ -29,16 +27,13 @@ from detector.reports.words import quality_rows, summary_words
 _MOST_EVENTS = 200
 
 
-def write_report(
-    out: Path, shown: Reported, command: str, on_rows: OnRows = ignore_progress, other: Reported | None = None
-) -> int:
+def write_report(out: Path, shown: Reported, command: str, other: Reported | None = None) -> int:
     """Write the report of a backtest as one HTML file and return its size in bytes.
 
     Args:
         out: the file to write.
         shown: the backtest.
         command: the command line.
-        on_rows: is called with the number of rows of each batch, while budgets are tried.
         other: a backtest of another model on the same data, to compare with; None: no comparison.
 
     Raises:
@@ -53,7 +48,7 @@ def write_report(
         try:
             held = held_of(described)
             report = report_of(shown, database, description, command) | {
-                "budgets": budgets_of(shown.artifact, shown.data, shown.options, shown.feedback, on_rows),
+                "budgets": shown.slider.as_json(shown.outcome.incidents),
                 "held": {"series": held.series, "incidents": held.incidents},
                 "left_out": held.left_out,
             }

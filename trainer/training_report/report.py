@@ -87,7 +87,8 @@ def _words(artifact: Artifact) -> list[str]:
             f" and {record['calibration']} % were held out."
         )
     ]
-    words.append(f"The threshold is calibrated to {spec.threshold.alarm_budget} ({spec.threshold.method}).")
+    method = spec.threshold.method.replace("_", " ")
+    words.append(f"The threshold is calibrated to {spec.threshold.alarm_budget} ({method}).")
     watched = record.get("hardly_watched") or []
     if watched:
         words.append(f"Only large faults are found in: {', '.join(watched)}.")

@@ -11,9 +11,11 @@ from connectors.kafka.cluster import translated
 from connectors.kafka.compacted_topic import read_state
 from connectors.kafka.connection import Connection
 from connectors.kafka.topic_tail import TopicTail
+from detector.delivery.decision_records import DecisionError, decode_decision
 from detector.delivery.marks import MARK
 from detector.delivery.messages import Topics
 from detector.engine.snapshot import decode_state
+from detector.incidents.decision import Decision
 
 _PATIENCE_SECONDS, _POLL_SECONDS = 60.0, 0.5
 
@@ -29,9 +31,33 @@ def read_alerts(connection: Connection, topics: Topics) -> Iterator[bytes]:
             f"topic {topics.alerts} does not exist at {connection.servers}, or this login may not read it:"
             " has the daemon of this configuration ever run?"
         )
+    yield from _read(connection, topics.alerts)
+
+
+def read_decisions(connection: Connection, topics: Topics) -> Iterator[Decision]:
+    """Yield the decisions of the topic of decisions, in their order; records that are none are left out.
+
+    Raises:
+        KafkaError: the topic is missing, cannot be read, or does not answer for a minute.
+    """
+    if topics.decisions not in look_up(connection, [topics.decisions]):
+        raise KafkaError(
+            f"topic {topics.decisions} does not exist at {connection.servers}, or this login may not read it:"
+            " has anybody decided anything?"
+        )
+    for value in _read(connection, topics.decisions):
+        try:
+            decision = decode_decision(value)
+        except DecisionError:  # the daemon logs it
+            continue
+        if decision is not None:
+            yield decision
+
+
+def _read(connection: Connection, topic: str) -> Iterator[bytes]:
     with (
-        translated(connection, f"cannot read topic {topics.alerts}"),
-        TopicTail(connection, [topics.alerts]) as tail,
+        translated(connection, f"cannot read topic {topic}"),
+        TopicTail(connection, [topic]) as tail,
     ):
         end, deadline = tail.end(), time.monotonic() + _PATIENCE_SECONDS
         while any(tail.position()[at] < end[at] for at in end):
@@ -39,7 +65,7 @@ def read_alerts(connection: Connection, topics: Topics) -> Iterator[bytes]:
             if found:
                 deadline = time.monotonic() + _PATIENCE_SECONDS
             if time.monotonic() > deadline:
-                raise KafkaError(f"topic {topics.alerts} does not answer; a transaction may be open there")
+                raise KafkaError(f"topic {topic} does not answer; a transaction may be open there")
             yield from (message.value for message in found if message.value is not None)
 
 

@@ -40,7 +40,7 @@ function curve(found) {
   const most = Math.max(...found.curve.map((one) => one.threshold));
   const rows = found.curve.map((one) => [one.alarm_budget, meter(one.threshold / most, number(one.threshold)), one.alarm_budget === threshold.alarm_budget ? "in force" : ""]);
   by("curve").replaceChildren(
-    element("p", {}, `The score is 1 at the error ${number(threshold.value)}, found by ${threshold.method} for ${threshold.alarm_budget}; sharpness ${number(threshold.sharpness, 3)}.`),
+    element("p", {}, `The score is 1 at the error ${number(threshold.value)}, found by ${threshold.method.replaceAll("_", " ")} for ${threshold.alarm_budget}; sharpness ${number(threshold.sharpness, 3)}.`),
     rows.length ? table(["Alarm budget", "Threshold", ""], rows) : none("The model keeps no held-out errors, so other budgets are unknown."));
 }
 

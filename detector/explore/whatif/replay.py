@@ -6,7 +6,8 @@ It runs in a process of its own (`detector.explore.background`).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ from detector.delivery.decision_records import decode_decision
 from detector.delivery.messages import incident_json
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.errors import ArtifactError, ConfigError
+from detector.explore.archive.live_store import LiveStore
 from detector.explore.background.child import Report
 from detector.explore.store.database import Database, open_store
+from detector.explore.store.layout import ARCHIVE
 from detector.explore.whatif.comparison import Opening, compared, summary
 from detector.explore.whatif.question import Question, plain_rule
 from detector.explore.whatif.stretch import Stretch, readings_of, stretch_of
@@ -58,42 +61,59 @@ def answer(task: dict[str, Any], report: Report) -> dict[str, Any]:
     question = Question(**task["question"])
     inputs = inputs_of(task["inputs"])
     section, present, wording = present_setting(inputs, task["version"])
-    proposed = _proposed(present, section, question, inputs)
-    database = open_store(Path(task["store"]))
-    try:
+    settings = (present, _proposed(present, section, question, inputs))
+    decisions = [decode_decision(json.dumps(one).encode()) for one in task["decisions"] or ()]
+    with _reading(Path(task["store"])) as database:
         stretch = _stretch(database, question, present)
-        decisions = [decode_decision(json.dumps(one).encode()) for one in task["decisions"] or ()]
-        settings = (present, proposed)
         found = _replayed(database, question, stretch, settings, [one for one in decisions if one], report)
         stored = _stored(database, question)
-    finally:
-        database.close()
     openings = [_openings(incidents, question, wording) for incidents in found]
     events = None if inputs.events is None else _inside(inputs.events, question)
-    budgets = [one.artifact.spec.threshold.alarm_budget for one in settings]
-    seconds = _seconds(stretch, present.artifact)
-    both = [
-        summary(one, events)
-        | {"alarm_budget": budget, "allowed": seconds * parse_budget(budget)}
-        | {"threshold": setting.artifact.spec.threshold.value}
-        for one, budget, setting in zip(openings, budgets, settings, strict=True)
-    ]
+    figures = _figures(openings, settings, stretch, events)
     rules = question.incidents or {}
     before = {name: plain_rule(section, name) for name in rules}
+    budgets = (figures[0]["alarm_budget"], figures[1]["alarm_budget"])
     difference = compared(*openings)
     listed = difference.pop("incidents")
     return {
-        "present": both[0],
-        "proposed": both[1],
+        "present": figures[0],
+        "proposed": figures[1],
         **difference,
         "incidents": listed[:_MOST_LISTED],
-        "series_weeks": seconds / _WEEK_SECONDS,
+        "series_weeks": _seconds(stretch, present.artifact) / _WEEK_SECONDS,
         "rows": stretch.rows,
         "read_from": stretch.begin_ns / 1e6,
         "is_whole": stretch.is_whole,
         "repeats": {_key(one) for one in openings[0]} == stored,
-        "toml": toml_difference((budgets[0], budgets[1]), before, rules, inputs.artifact),
+        "toml": toml_difference(budgets, before, rules, inputs.artifact),
     }
+
+
+@contextmanager
+def _reading(store: Path) -> Iterator[Database]:
+    """Give the store of a backtest, or an archive as it is now. Raises ExploreError."""
+    shown = LiveStore(store, 0) if (store / ARCHIVE).exists() else None
+    database = open_store(store) if shown is None else shown.database
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _figures(
+    openings: Sequence[Sequence[Opening]],
+    settings: Sequence[Setting],
+    stretch: Stretch,
+    events: Sequence[Event] | None,
+) -> list[dict[str, Any]]:
+    """Return the figures of each setting, with its budget, what that allows in the stretch, and threshold."""
+    found = []
+    for one, setting in zip(openings, settings, strict=True):
+        threshold = setting.artifact.spec.threshold
+        allowed = _seconds(stretch, settings[0].artifact) * parse_budget(threshold.alarm_budget)
+        stated = {"alarm_budget": threshold.alarm_budget, "allowed": allowed, "threshold": threshold.value}
+        found.append(summary(one, events) | stated)
+    return found
 
 
 def present_setting(inputs: Inputs, version: str) -> tuple[IncidentsSection, Setting, Wording]:

@@ -10,7 +10,7 @@ from detector.config.engine_options import engine_options
 from detector.config.incident_schema import IncidentsSection
 from detector.config.load import load_config
 from detector.errors import DetectorError
-from detector.explore.source import Source
+from detector.explore.source import Source, missing
 from detector.explore.store.layout import Description, ExploreError
 from detector.explore.whatif.question import RULES, budgets_around, plain_rule
 from detector.offline.backtest_record import RECORD, Inputs, inputs_from
@@ -22,11 +22,17 @@ def made_of(source: Source, description: Description) -> tuple[dict[str, Any], I
     Of a running group the record has the version of the model that the store is about, and no decisions.
 
     Raises:
-        ExploreError: an older release wrote the backtest.
+        ExploreError: an older release wrote the backtest, or the group does not publish what it read.
         DetectorError: a file cannot be read.
     """
     if source.group is not None:
         config = source.group.config
+        if lacking := missing(source.group):
+            needed = " and ".join(one["setting"] for one in lacking)
+            raise ExploreError(
+                f"the group does not publish {lacking[0]['what']}, so nothing can be computed again; set"
+                f" {needed} in {source.name}, and wait for new rows"
+            )
         inputs = Inputs.of(config.model.path, source.name, engine_options(config))
         return {"version": description.version, "decisions": []}, inputs
     path = Path(source.name) / RECORD

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import torch
 from connectors.kafka.connection import Connection
 from connectors.records import Readings
 from connectors.wide_json.encoder import encode
-from detector.artifact.registry import publish
+from detector.artifact.registry import open_artifact, publish
+from detector.calibration.feedback import read_feedback
 from detector.explore.deciding.group_ledger import GroupLedger
 from detector.explore.source import Source, source_of
 from detector.explore.store.build import store_of
@@ -39,8 +41,9 @@ RULES = '[incidents]\nlasting_after = "20s"\n'
 
 @pytest.fixture
 def entry(tmp_path: Path) -> Path:
-    """A model that expects the centre of every channel."""
-    artifact = make_artifact()
+    """A model that expects the centre of every channel, and can be calibrated again."""
+    errors = np.random.default_rng(0).exponential(0.1, 4_000)
+    artifact = replace(make_artifact(), held_out={"segment": np.zeros(4_000), "error": errors})
     with torch.no_grad():
         for weights in artifact.module.parameters():
             weights.zero_()
@@ -122,6 +125,18 @@ def test_what_the_page_writes_changes_what_the_daemon_does(
     assert len(of("opened", "pump-1")) == 1, "the accepted level is normal"
     assert len(of("muted", "pump-3")) == 1
     assert of("opened", "pump-3") == [], "the mute stops the alert"
+    calibrated_by_opinions(entry, config, tmp_path)
+
+
+def calibrated_by_opinions(entry: Path, config: Path, directory: Path) -> None:
+    """The false alarm in the topic raises the threshold: the same rows raise no alarm of the score."""
+    before = open_artifact(entry).spec.threshold.value
+    assert main(["calibrate", str(entry), "--opinions", str(config)]) == 0
+    (kept,) = read_feedback(entry)
+    assert (kept.opinion, kept.series) == ("false-alarm", "pump-1")
+    assert open_artifact(entry).spec.threshold.value > kept.peak_error > before
+    found = json.loads((backtest(entry, config, directory) / "incidents.json").read_text())["incidents"]
+    assert [one for one in found if one["reason"] == "score"] == []
 
 
 def test_a_cluster_that_does_not_answer_is_said_in_words(entry: Path, tmp_path: Path) -> None:

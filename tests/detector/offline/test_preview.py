@@ -15,7 +15,7 @@ from detector.artifact.spec import Artifact
 from detector.calibration.recalibrate import recalibrated
 from detector.engine.engine import EngineOptions
 from detector.offline.backtest import backtest_parquet
-from detector.offline.preview import budgets_like, preview
+from detector.offline.preview import Followers, budgets_like, preview
 from streamgauge import main
 from tests.support.artifacts import make_artifact
 
@@ -59,7 +59,7 @@ def test_each_budget_raises_what_its_backtest_raises(model: Artifact, history: P
     budgets = budgets_like("1/week")
     before = model.spec
     rows: list[int] = []
-    found = preview(model, history, budgets, on_rows=rows.append)
+    found = preview(Followers(model, budgets), history, rows.append)
     assert (model.spec, sum(rows)) == (before, NUM)
     assert found.series_weeks == pytest.approx(NUM / (7 * 1440))
     for one in found.raised:
@@ -74,7 +74,7 @@ def test_each_budget_raises_what_its_backtest_raises(model: Artifact, history: P
 
 def test_every_incident_is_listed_once_with_its_strictest_budget(model: Artifact, history: Path) -> None:
     budgets = budgets_like("1/week")
-    found = preview(model, history, budgets)
+    found = preview(Followers(model, budgets), history)
     listed = {(incident.id, budget) for incident, budget in found.incidents}
     assert len(listed) == len(found.incidents) > 0
     by_budget = {one.budget: {incident.id for incident in one.incidents} for one in found.raised}

@@ -107,6 +107,26 @@ def test_the_budgets_are_those_of_the_preview(made: Made, capsys: pytest.Capture
     assert {one["id"] for one in in_force["incidents"]} == {one["id"] for one in found["incidents"]}
 
 
+def test_the_slider_has_the_named_budgets_or_none(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = made[0].parent
+    page = directory / "chosen.html"
+    command = ["backtest", str(directory / "models" / "pump"), str(directory / "data.parquet")]
+    assert main([*command, "--report", str(page), "--budgets", "2/day, 1/month"]) == 0
+    budgets = answers_of(page)["report"]["budgets"]["budgets"]
+    assert [one["alarm_budget"] for one in budgets] == ["1/month", "1/week", "2/day"]
+    of_all = {one["alarm_budget"]: one for one in made[2]["report"]["budgets"]["budgets"]}
+    assert budgets[:2] == [of_all["1/month"], of_all["1/week"]]
+    assert main([*command, "--report", str(page), "--budgets", "none"]) == 0
+    assert answers_of(page)["report"]["budgets"]["budgets"] is None
+    capsys.readouterr()
+    for words, message in (
+        (["--report", str(page), "--budgets", "often"], "--budgets: alarm budget 'often' is not NUMBER/UNIT"),
+        (["--budgets", "none"], "--budgets: chooses the slider of a report; name its file with --report"),
+    ):
+        assert main([*command, *words]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_a_second_model_is_compared_incident_by_incident(made: Made) -> None:
     page, found, answers = made
     directory = page.parent
