@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 
@@ -16,7 +16,7 @@ from benchmarks.measurement import Measurement
 from connectors.parquet.writer import TableWriter
 from detector.explore.deciding.writing import Writing
 from detector.explore.source import source_of
-from detector.explore.web.serve import address, listen, opened, server_of
+from detector.explore.web.serve import Explorer, listen, opened, protected
 from detector.offline.backtest_record import FORMAT, RECORD
 
 _START_NS = 1_767_225_600_000_000_000
@@ -32,18 +32,10 @@ def measure(quick: bool) -> list[Measurement]:
         source = Path(directory)
         rows = _write(source, num_series)
         begun = time.perf_counter()
-        shown, listening = opened(source_of(str(source)), Writing("bench")), listen("127.0.0.1", 0)
+        shown = opened(source_of(str(source)), Writing("bench"))
         built = time.perf_counter() - begun
-        server = server_of(shown, "127.0.0.1")
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        try:
-            first, later = _views(address(listening))
-        finally:
-            server.should_exit = True
-            thread.join()
-            listening.close()
-            shown.store.close()
+        with closing(Explorer(shown, listen("127.0.0.1", 0), protected())) as explorer:
+            first, later = _views(explorer.address)
     detail: dict[str, float | int | str] = {
         "series": num_series,
         "rows": rows,

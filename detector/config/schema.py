@@ -170,7 +170,7 @@ class RecoverySection(Section):
 
 
 class HttpSection(Section):
-    """Server of metrics, health probes and the status page."""
+    """Server of metrics, health probes and the page of the daemon."""
 
     host: str = Field(
         default="127.0.0.1", description="address to bind; the default is reachable from this host alone"
@@ -196,6 +196,12 @@ class HttpSection(Section):
         ge=4,
         le=1_000,
         description="most open connections; beyond that the one idle longest is closed",
+    )
+
+    explorer: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s\"'<>]+$",
+        description="address of the explorer, which the page of the daemon links to",
     )
 
     @model_validator(mode="after")
