@@ -6,6 +6,7 @@ docstring of a class and the description of a field into the example file.
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, SecretStr, model_validator
@@ -169,6 +170,9 @@ class RecoverySection(Section):
     )
 
 
+_WEB_ADDRESS = re.compile(r"https?://[^\s\"'<>]+")
+
+
 class HttpSection(Section):
     """Server of metrics, health probes and the page of the daemon."""
 
@@ -200,7 +204,6 @@ class HttpSection(Section):
 
     explorer: str | None = Field(
         default=None,
-        pattern=r"^https?://[^\s\"'<>]+$",
         description="address of the explorer, which the page of the daemon links to",
     )
 
@@ -217,6 +220,8 @@ class HttpSection(Section):
             )
         if self.username is not None and ":" in self.username:
             raise ValueError("username must not contain a colon")
+        if self.explorer is not None and not _WEB_ADDRESS.fullmatch(self.explorer):
+            raise ValueError("explorer must be an address such as https://gauge.example.org/")
         return self
 
 

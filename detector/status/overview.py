@@ -102,11 +102,8 @@ def _behind(status: Mapping[str, Any]) -> str:
 
 
 def _incidents(status: Mapping[str, Any]) -> str:
-    kinds = {name: num for name, num in status["open_incidents"].items() if num}
-    words = f"{sum(kinds.values()):,}"
-    if kinds:
-        words += f": {', '.join(f'{num:,} {name}' for name, num in kinds.items())}"
-    return words
+    kinds = [f"{num:,} {name}" for name, num in status["open_incidents"].items() if num]
+    return ", ".join(kinds) or "none"
 
 
 def _age(seconds: float | None) -> str:
@@ -119,6 +116,11 @@ def _problems(status: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what somebody should look at, the most urgent first."""
     found = [*_of_kafka(status), *_deaf(status["sense"]), *judged_problems(status["judged"])]
     found.append(budget_problem(status["budget"]))
+    found += [
+        f"{one['series']}, incident {one['id']}: {one['unjudged']['words']}."
+        for one in status["firing"]
+        if one["unjudged"] is not None
+    ]
     if status["lasting_incidents"]:
         found.append(f"Incidents that last and wait for a decision: {status['lasting_incidents']:,}.")
     if status["channels_missing"]:

@@ -290,3 +290,10 @@ def test_a_client_that_does_not_trust_our_certificate_is_told_in_the_log(
         get(server, "/metrics", trusting(foreign.file))
     wait_for(lambda: caplog.records, "the log")
     assert [record.keys for record in caplog.records] == [{"last": "127.0.0.1", "handshake_failed": 1}]
+
+
+def test_the_address_of_the_explorer_is_http_or_https_and_nothing_else(tmp_path: Path) -> None:
+    for address in ("javascript:alert(1)", "gauge.example.org", 'https://x/"onclick="'):
+        found = problem(tmp_path, f"explorer = '{address}'")
+        assert "[http]: explorer must be an address such as https://gauge.example.org/" in found
+    assert section(explorer="https://gauge.example.org/").explorer == "https://gauge.example.org/"

@@ -87,7 +87,7 @@ def test_the_page_names_the_series_that_are_not_judged_and_why() -> None:
     found, page = status["judged"], status["overview"]
     figures = {one["name"]: one["value"] for one in page["figures"]}
     assert figures["Rows judged"].startswith("67 rows judged in 2 of 4 series since this process started")
-    assert (figures["Series judged now"], figures["Open incidents"]) == ("1 of 4", "0")
+    assert (figures["Series judged now"], figures["Open incidents"]) == ("1 of 4", "none")
     number, rare, gone = page["problems"]
     assert number.startswith("1 series were never judged and 1 are no longer, although ")
     assert rare.startswith(f"{RARE}: never judged, 14 rows in 13.0 min; its window never fills: ")

@@ -78,7 +78,7 @@ def test_it_has_incidents_lag_age_and_drift() -> None:
     assert before["firing"] == []
     assert before["error_psi"] is None
     assert "Change of errors" not in figures(status)
-    assert figures(status)["Open incidents"] == "0"
+    assert figures(status)["Open incidents"] == "none"
     observed(metrics, engine, slice(0, 12), "<b>pump</b>")
     found = json.loads(json.dumps(status.json()))
     (incident,) = engine.open_incidents
@@ -91,7 +91,7 @@ def test_it_has_incidents_lag_age_and_drift() -> None:
     shown = figures(status)
     assert shown["Behind"] == "4 messages, 7.2 s"
     assert shown["Model age"] == "3.0 days"
-    assert shown["Open incidents"] == f"1: 1 {incident.severity}"
+    assert shown["Open incidents"] == f"1 {incident.severity}"
     assert found["overview"]["explorer"] == "https://gauge.example.org/"
 
 
