@@ -121,9 +121,10 @@ class Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes | Response:
         """Return the body, or the answer that refuses it: too large, too slow, or of no known length."""
         words = self.serving.site.words
-        length = self.headers.get("Content-Length", "")
+        lengths = self.headers.get_all("Content-Length") or []
+        length = lengths[0] if len(lengths) == 1 else ""
         if self.headers.get("Transfer-Encoding") or not (length.isascii() and length.isdecimal()):
-            return words(411, "the body needs a `Content-Length`, and no `Transfer-Encoding`")
+            return words(411, "the body needs one `Content-Length`, and no `Transfer-Encoding`")
         if len(length) > len(str(MOST_BYTES)) or int(length) > MOST_BYTES:
             return words(*too_large())
         patience = self.serving.patience_seconds

@@ -340,6 +340,7 @@ def asked(framing: str, body: bytes = b"") -> bytes:
         ("Content-Length: -1", b"411"),
         ("Content-Length: \u00b2", b"411"),
         ("Content-Length: 5\r\nTransfer-Encoding: chunked", b"411"),
+        ("Content-Length: 2\r\nContent-Length: 2", b"411"),
         ("Content-Length: 16385", b"413"),
         ("Content-Length: " + "9" * 5000, b"413"),
         ("Content-Length: 2", b"400"),
