@@ -26,7 +26,9 @@ from benchmarks.measurement import Measurement
 from connectors.records import Batch, Readings
 from detector.engine.engine import Engine
 from detector.engine.loop import Turn
-from detector.http.server import HttpServer, Response
+from detector.http.messages import Request, Response
+from detector.http.server import HttpServer, listen
+from detector.http.site import Site
 from detector.metrics.recorder import Metrics
 from detector.metrics.sources import NoSources
 
@@ -80,11 +82,11 @@ class _Loop:
         for _ in range((WINDOW + 2) * NUM_SERIES // WARMING_ROWS):
             self._engine.step(self._poll(WARMING_ROWS))
 
-        def scrape(accept: str) -> Response:
-            body, content_type = self._metrics.exposition(accept)
+        def scrape(request: Request) -> Response:
+            body, content_type = self._metrics.exposition(request.accept)
             return Response(200, content_type, body)
 
-        self.server = HttpServer("127.0.0.1", 0, {"/metrics": scrape})
+        self.server = HttpServer(listen("127.0.0.1", 0), Site.of({"/metrics": scrape}))
 
     def turn(self) -> float:
         """Return the seconds from the poll until its metrics are recorded."""

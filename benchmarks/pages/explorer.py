@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -19,13 +18,15 @@ from benchmarks.pages.backtest_files import START_NS, Rows, noisy_rows, write_ba
 from benchmarks.pages.running_group import running_group
 from benchmarks.pictures import plant_day
 from detector.explore.deciding.writing import Writing
+from detector.explore.display import Display
 from detector.explore.source import source_of
-from detector.explore.web.serve import address, listen, opened, server_of
+from detector.explore.web.serve import Explorer, listen, opened, protected
 
 _HALF_HOUR_NS, _MINUTE_NS, _HOUR_NS = 1_800_000_000_000, 60_000_000_000, 3_600_000_000_000
 _CHANNELS = ("flow", "pressure")
 _YEAR_CHANNELS = ("flow", "pressure", "current", "speed")
 _DAYS, _YEAR_ROWS = 2, 525_600
+_PLANTS = "^([^/]+)/"
 _HTTP = urllib3.PoolManager(retries=10)
 _MIB = 2**20
 
@@ -41,7 +42,7 @@ def _fleet(num_series: int) -> list[Measurement]:
         source = Path(directory)
         rows = write_backtest(source, _many_series(num_series), _CHANNELS, _HALF_HOUR_NS)
         with _served(source) as served:
-            first, later = _views(served.site)
+            first, later = _views(served.site, _names(num_series)[num_series // 2])
     slowest = max(later, key=later.__getitem__)
     detail = {"series": num_series, "rows": rows, "store_seconds": round(served.seconds, 1)}
     return [
@@ -112,19 +113,11 @@ class _Served:
 @contextmanager
 def _served(source: Path) -> Iterator[_Served]:
     begun = time.perf_counter()
-    shown, listening = opened(source_of(str(source)), Writing("bench")), listen("127.0.0.1", 0)
+    shown = opened(source_of(str(source)), Writing("bench"), display=Display(_PLANTS))
     built = time.perf_counter() - begun
-    server = server_of(shown, "127.0.0.1")
-    thread = threading.Thread(target=server.run, args=([listening],))
-    thread.start()
-    try:
-        _HTTP.request("GET", address(listening))  # until the server listens, without a query
-        yield _Served(address(listening), built)
-    finally:
-        server.should_exit = True
-        thread.join()
-        listening.close()
-        shown.close()
+    with closing(Explorer(shown, listen("127.0.0.1", 0), protected())) as explorer:
+        _HTTP.request("GET", explorer.address)  # connected, without a query
+        yield _Served(explorer.address, built)
 
 
 def _seconds(site: str, path: str) -> float:
@@ -134,7 +127,7 @@ def _seconds(site: str, path: str) -> float:
     return time.perf_counter() - begun
 
 
-def _views(site: str) -> tuple[float, dict[str, float]]:
+def _views(site: str, series: str) -> tuple[float, dict[str, float]]:
     """Return the seconds of the first view, and the median seconds of each later one."""
     first = _seconds(site, "fleet?cells=84")
     day = f"from={START_NS // 1_000_000}&to={START_NS // 1_000_000 + 86_400_000}"
@@ -142,7 +135,11 @@ def _views(site: str) -> tuple[float, dict[str, float]]:
         "search": "fleet?search=999&cells=84",
         "one day": f"fleet?{day}&cells=84",
         "last page": "fleet?page=10&sort=series&order=asc&cells=84",
-        "series": "series?name=series-000499",
+        "series": f"series?name={series}",
+        "groups": "groups?cells=84",
+        "groups of one day": f"groups?{day}&cells=84",
+        "groups by name": "groups?sort=series&order=asc&page=1&size=5&cells=84",
+        "open group": f"fleet?group={series.partition('/')[0]}&cells=84",
     }
     return first, {name: median(_seconds(site, path) for _ in range(5)) for name, path in paths.items()}
 
@@ -150,8 +147,13 @@ def _views(site: str) -> tuple[float, dict[str, float]]:
 def _many_series(num_series: int) -> Iterator[Rows]:
     """Yield two days of many series, all series of half an hour at a time."""
     rng = np.random.default_rng(7)
-    names = np.array([f"series-{number:06d}" for number in range(num_series)], dtype=object)
+    names = np.array(_names(num_series), dtype=object)
     for row in range(_DAYS * 24 * _HOUR_NS // _HALF_HOUR_NS):
         error = rng.standard_exponential(num_series) / 4
         times = np.full(num_series, START_NS + row * _HALF_HOUR_NS)
         yield Rows(names, times, error, dict.fromkeys(_CHANNELS, (error, error, error)))
+
+
+def _names(num_series: int) -> list[str]:
+    """Return names in 20 plants, each of as many series: the groups of one page are the whole fleet."""
+    return [f"plant-{20 * at // num_series:02d}/pump-{at:06d}" for at in range(num_series)]

@@ -6,12 +6,14 @@ import argparse
 import importlib.util
 import re
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from detector.commands.arguments import add_examples
 from detector.errors import ConfigError, DetectorError
 
 if TYPE_CHECKING:
+    from detector.config.tls_files import TlsFiles
     from detector.explore.deciding.writing import Writing
     from detector.login import Login
 
@@ -19,7 +21,7 @@ DONE = 0
 _PORT = 8765
 _LEAST_SECONDS, _MOST_SECONDS = 86_400, 3660 * 86_400
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
-_NEEDED = ("duckdb", "starlette", "uvicorn")
+_NEEDED = ("duckdb",)
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -73,10 +75,11 @@ def explore(args: argparse.Namespace) -> int:
     from detector.explore.display import Display
     from detector.explore.queries.names import BY_SLASH
     from detector.explore.source import source_of
-    from detector.explore.web.serve import address, listen, opened, serve
+    from detector.explore.web.serve import Explorer, listen, opened, protected, wait_for_the_end
 
     login, writing = _access_of(args)
     display = Display(BY_SLASH if args.group_by is None else args.group_by, args.runbooks)
+    protection = protected(login, _tls_files(args))
     source = source_of(args.source, args.store)
     listening = listen(args.host, args.port)
     try:
@@ -89,13 +92,13 @@ def explore(args: argparse.Namespace) -> int:
     if shown.live is not None:
         who = "archived here" if shown.live.is_archiver else "archived by another explorer, and read here"
         print(f"{source.store}: what the group publishes is {who}")
-    print(f"open {address(listening)} in a browser; Ctrl+C ends", flush=True)
     if writing.refused:
         print(f"decisions are off: {writing.refused}", file=sys.stderr)
-    if args.host not in _LOCAL:
-        told = "there is no password" if login is None else "the password crosses the network in plain text"
-        print(f"warning: everybody who reaches {args.host} can connect; {told}", file=sys.stderr)
-    serve(shown, listening, has_browser=not args.no_browser, login=login)
+    _warn(args)
+    explorer = Explorer(shown, listening, protection)
+    print(f"open {explorer.address} in a browser; Ctrl+C ends", flush=True)
+    with closing(explorer):
+        wait_for_the_end(explorer.address, has_browser=not args.no_browser)
     return DONE
 
 
@@ -115,6 +118,16 @@ def _add_pages(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _warn(args: argparse.Namespace) -> None:
+    """Say what others can read who reach the port."""
+    told = [] if args.username or args.tls_client_cafile else ["there is no password"]
+    if args.username and not args.tls_certfile:
+        told.append("the password crosses the network in plain text")
+    if args.host not in _LOCAL and told:
+        words = " and ".join(told)
+        print(f"warning: everybody who reaches {args.host} can connect; {words}", file=sys.stderr)
+
+
 def _add_access(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("who may look and decide")
     group.add_argument("--read-only", action="store_true", help="take no decisions: no buttons, no writing")
@@ -127,6 +140,15 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--username", metavar="NAME", help="name for the login; needs --password-file")
     group.add_argument("--password-file", metavar="FILE", help="file with the password and nothing else")
+    group.add_argument(
+        "--tls-certfile", metavar="FILE", help="certificate for HTTPS, PEM; read again when it changes"
+    )
+    group.add_argument("--tls-keyfile", metavar="FILE", help="private key of --tls-certfile, not encrypted")
+    group.add_argument(
+        "--tls-client-cafile",
+        metavar="FILE",
+        help="browsers must present a certificate of this authority, PEM",
+    )
 
 
 def _access_of(args: argparse.Namespace) -> tuple[Login | None, Writing]:
@@ -141,9 +163,23 @@ def _access_of(args: argparse.Namespace) -> tuple[Login | None, Writing]:
     login = None
     if args.username:
         login = Login.of(args.username, read_secret(args.password_file, "--password-file"))
-    is_open_to_all = args.host not in _LOCAL and login is None
+    is_open_to_all = args.host not in _LOCAL and login is None and args.tls_client_cafile is None
     who = args.user or args.username or user_at_host()
     return login, writing_of(who, args.user_header, args.read_only, is_open_to_all)
+
+
+def _tls_files(args: argparse.Namespace) -> TlsFiles | None:
+    """Return the files for HTTPS; None for plain text. Raises ConfigError."""
+    from detector.config.tls_files import TlsFiles
+
+    if bool(args.tls_certfile) != bool(args.tls_keyfile):
+        raise ConfigError("--tls-certfile and --tls-keyfile belong together")
+    if args.tls_client_cafile and not args.tls_certfile:
+        raise ConfigError("--tls-client-cafile needs --tls-certfile and --tls-keyfile")
+    if not args.tls_certfile:
+        return None
+    files = (args.tls_certfile, args.tls_keyfile, args.tls_client_cafile)
+    return TlsFiles("", "--tls-", *files, ca_key="client-cafile")
 
 
 def _keep_ns(text: str) -> int:

@@ -6,6 +6,7 @@ docstring of a class and the description of a field into the example file.
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, SecretStr, model_validator
@@ -169,8 +170,11 @@ class RecoverySection(Section):
     )
 
 
+_WEB_ADDRESS = re.compile(r"https?://[^\s\"'<>]+")
+
+
 class HttpSection(Section):
-    """Server of metrics, health probes and the status page."""
+    """Server of metrics, health probes and the page of the daemon."""
 
     host: str = Field(
         default="127.0.0.1", description="address to bind; the default is reachable from this host alone"
@@ -198,6 +202,11 @@ class HttpSection(Section):
         description="most open connections; beyond that the one idle longest is closed",
     )
 
+    explorer: str | None = Field(
+        default=None,
+        description="address of the explorer, which the page of the daemon links to",
+    )
+
     @model_validator(mode="after")
     def _complete(self) -> HttpSection:
         if (self.tls_certfile is None) != (self.tls_keyfile is None):
@@ -211,6 +220,8 @@ class HttpSection(Section):
             )
         if self.username is not None and ":" in self.username:
             raise ValueError("username must not contain a colon")
+        if self.explorer is not None and not _WEB_ADDRESS.fullmatch(self.explorer):
+            raise ValueError("explorer must be an address such as https://gauge.example.org/")
         return self
 
 

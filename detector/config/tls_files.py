@@ -18,6 +18,7 @@ class TlsFiles:
     """Hold the paths of PEM files, and their keys in the configuration for errors.
 
     The keys are those of `section`: `prefix` stands before `certfile` and `keyfile`, and before `ca_key`.
+    Without a section they are flags of a command.
     """
 
     section: str
@@ -79,7 +80,7 @@ class TlsFiles:
             raise ConfigError(f"{self._place(key)}: {file}: {problem}") from error
 
     def _place(self, key: str) -> str:
-        return f"[{self.section}] {self.prefix}{key}"
+        return f"[{self.section}] {self.prefix}{key}" if self.section else f"{self.prefix}{key}"
 
     @property
     def stamp(self) -> tuple[tuple[int, int, int] | None, ...]:

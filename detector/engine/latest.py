@@ -1,4 +1,4 @@
-"""The newest verdict of every series, for metrics and for the status page."""
+"""The newest verdict of every series, for metrics and for `/api/status`."""
 
 from __future__ import annotations
 

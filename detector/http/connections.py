@@ -7,6 +7,8 @@ import threading
 import time
 from contextlib import suppress
 
+_LOOK_SECONDS = 0.02
+
 
 class Connections:
     """The open connections of one server. Thread-safe.
@@ -41,12 +43,24 @@ class Connections:
             return True, is_full
 
     def answer(self, connection: socket.socket) -> None:
-        """Note that the request was read, and the answer begins."""
-        self._move(connection, self._waiting, self._answering, self._answer_seconds)
+        """Note that the request was read. The answer may take its time: the client is not slow."""
+        self._move(connection, self._waiting, self._answering, float("inf"))
 
     def wait(self, connection: socket.socket) -> None:
         """Note that the answer was written, and another request may follow."""
         self._move(connection, self._answering, self._waiting, self._patience_seconds)
+
+    def read_on(self, connection: socket.socket, seconds: float) -> None:
+        """Note that the head of a request was read, and its body may take so long."""
+        with self._lock:
+            if connection in self._waiting:  # else it was ended just now
+                self._waiting[connection] = time.monotonic() + seconds
+
+    def go_on(self, connection: socket.socket) -> None:
+        """Note that the answer is written now, or another piece of it, which has the same time."""
+        with self._lock:
+            if connection in self._answering:
+                self._answering[connection] = time.monotonic() + self._answer_seconds
 
     def forget(self, connection: socket.socket) -> None:
         """Remove a connection that is about to be closed. It is not touched after this call."""
@@ -63,8 +77,14 @@ class Connections:
                     group[connection] = float("inf")
                     _end(connection)
 
-    def close(self) -> None:
-        """End all connections."""
+    def close(self, grace_seconds: float = 0.0) -> None:
+        """End all connections: those that wait at once, those that are being answered after a grace."""
+        deadline = time.monotonic() + grace_seconds
+        with self._lock:
+            for connection in self._waiting:
+                _end(connection)
+        while self._num_answering() and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
         with self._lock:
             for connection in (*self._waiting, *self._answering):
                 _end(connection)
@@ -72,6 +92,10 @@ class Connections:
     def __len__(self) -> int:
         with self._lock:
             return len(self._waiting) + len(self._answering)
+
+    def _num_answering(self) -> int:
+        with self._lock:
+            return len(self._answering)
 
     def _move(
         self,

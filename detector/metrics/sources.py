@@ -1,4 +1,4 @@
-"""Figures that the engine does not have: the protocol through which metrics and status page read them."""
+"""Figures that the engine does not have: the protocol through which metrics and `/api/status` read them."""
 
 from __future__ import annotations
 

@@ -116,7 +116,8 @@ class Daemon:
         self._rights = MissingRights(clients.source)
         self._metrics = self._make_metrics(clients, model_reloads, config_reloads)
         self._observer = TurnObserver(self._metrics)
-        server = open_server(config.http, Routes(self._metrics, self._observer, config.units))
+        routes = Routes(self._metrics, self._observer, config.units, config.http.explorer)
+        server = open_server(config.http, routes)
         resources.enter_context(closing(server))
         port = urlsplit(server.address).port or 0
         on_transaction = self._metrics.transaction

@@ -1,4 +1,4 @@
-"""Read the figures of the running service for metrics, status page and readiness."""
+"""Read the figures of the running service for metrics, `/api/status` and readiness."""
 
 from __future__ import annotations
 

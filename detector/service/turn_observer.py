@@ -11,11 +11,11 @@ from detector import logs
 from detector.engine.engine import StepResult
 from detector.engine.loop import Turn
 from detector.engine.values import Forgotten
-from detector.http.judged_section import coverage_of
 from detector.metrics.recorder import Metrics
 from detector.service import systemd
 from detector.service.clock_log import ClockLog
 from detector.service.incident_log import IncidentLog, log_decisions
+from detector.status.judged import coverage_of
 
 _MOST_NAMED = 12
 STALLED_SECONDS = 60.0

@@ -17,16 +17,18 @@ from detector.config.load import load_config
 from detector.config.schema import HttpSection
 from detector.errors import ConfigError
 from detector.http.access import Access, warn_of_exposure
-from detector.http.server import HttpServer, Protection, Response, Route
+from detector.http.messages import Response
+from detector.http.server import HttpServer, Protection, listen
+from detector.http.site import Answer, Site
 from tests.security.http_client import exchange, get, login, trusting, wait_for
 from tests.support.certificates import Authority, Files
 from tests.support.secrets import planted
 
 PASSWORD = planted("http-password")
-ROUTES: dict[str, Route] = {
-    "/metrics": lambda accept: Response.text(200, "metrics"),
-    "/healthz": lambda accept: Response.text(200, "alive"),
-    "/readyz": lambda accept: Response.text(200, "ready"),
+ROUTES: dict[str, Answer] = {
+    "/metrics": lambda request: Response.text(200, "metrics"),
+    "/healthz": lambda request: Response.text(200, "alive"),
+    "/readyz": lambda request: Response.text(200, "ready"),
 }
 GOOD = '[model]\npath = "models/pump"\n\n[kafka]\ntopic = "readings"\n'
 
@@ -41,7 +43,7 @@ def serve() -> Iterator[Callable[..., HttpServer]]:
     servers: list[HttpServer] = []
 
     def start(**values: object) -> HttpServer:
-        servers.append(HttpServer("127.0.0.1", 0, ROUTES, Protection.of(section(**values))))
+        servers.append(HttpServer(listen("127.0.0.1", 0), Site.of(ROUTES), Protection.of(section(**values))))
         return servers[-1]
 
     yield start
@@ -288,3 +290,10 @@ def test_a_client_that_does_not_trust_our_certificate_is_told_in_the_log(
         get(server, "/metrics", trusting(foreign.file))
     wait_for(lambda: caplog.records, "the log")
     assert [record.keys for record in caplog.records] == [{"last": "127.0.0.1", "handshake_failed": 1}]
+
+
+def test_the_address_of_the_explorer_is_http_or_https_and_nothing_else(tmp_path: Path) -> None:
+    for address in ("javascript:alert(1)", "gauge.example.org", 'https://x/"onclick="'):
+        found = problem(tmp_path, f"explorer = '{address}'")
+        assert "[http]: explorer must be an address such as https://gauge.example.org/" in found
+    assert section(explorer="https://gauge.example.org/").explorer == "https://gauge.example.org/"

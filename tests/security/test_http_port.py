@@ -3,40 +3,58 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 from detector import probe
 from detector.config.tls_files import TlsFiles
+from detector.engine.engine import Engine
+from detector.explore.source import source_of
+from detector.explore.web.app import site_of
+from detector.explore.web.serve import opened
 from detector.http.certificates import Certificates
-from detector.http.server import HttpServer, Protection, Response, Route
+from detector.http.cross_site import MARKED
+from detector.http.messages import Request, Response
+from detector.http.policy import HEADERS
+from detector.http.server import HttpServer, Protection, listen
+from detector.http.site import Answer, Route, Site
+from detector.metrics.recorder import Metrics
+from detector.service.routes import Routes
+from detector.service.turn_observer import TurnObserver
+from tests.detector.explore.explored import ADA, START_NS, scores_of, write_backtest
 from tests.security.http_client import connect, exchange, get, read_all, trusting, wait_for
+from tests.support.artifacts import make_artifact
 from tests.support.certificates import Authority
+from tests.support.sources import FixedSources
 
 MOST = 8
 PATIENCE, IMPATIENCE = 60.0, 2.0
+ALIVE = {"daemon": "/readyz", "explorer": "/api/v1/source"}
 LARGE = b"x" * (16 << 20)  # more than the buffers of a connection hold
 
 
 @dataclass
 class Target:
-    """A server with few connections, the context that its clients need, and its calls."""
+    """A server with few connections, the context that its clients need, and its calls by path."""
 
     server: HttpServer
     context: ssl.SSLContext | None
+    alive: str
     calls: Counter[str] = field(default_factory=Counter)
 
     def answers(self) -> bool:
-        return get(self.server, "/healthz", self.context) == (200, "alive\n")
+        return get(self.server, self.alive, self.context)[0] == 200
 
     def exchange(self, sent: bytes) -> bytes:
         return exchange(self.server, sent, self.context)
@@ -52,31 +70,49 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
+@pytest.fixture(scope="module")
+def applications(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]:
+    """The sites of the daemon and of an explorer that the network may reach."""
+    metrics = Metrics(Engine(make_artifact()), 10, "1", FixedSources(ready=True))
+    names, times = np.repeat(np.array(["a"], dtype=object), 20), START_NS + np.arange(20) * 60 * 10**9
+    out = tmp_path_factory.mktemp("explored") / "out"
+    shown = opened(source_of(str(write_backtest(out, scores_of(names, times, 0, 0.0), []))), ADA)
+    yield {"daemon": Routes(metrics, TurnObserver(metrics)).site(), "explorer": site_of(shown)}
+    shown.close()
+
+
 @pytest.fixture
 def impatient() -> None:
     """Ask `target` for a server with a short patience."""
 
 
+@pytest.fixture(params=["daemon", "explorer"])
+def application(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(params=["plain", "TLS"])
-def target(request: pytest.FixtureRequest, authority: Authority) -> Iterator[Target]:
+def target(
+    request: pytest.FixtureRequest, authority: Authority, applications: dict[str, Site], application: str
+) -> Iterator[Target]:
+    """The whole application, whose calls are counted, and two more routes: a large answer, a broken one."""
     calls: Counter[str] = Counter()
 
-    def counted(name: str, response: Callable[[], Response]) -> Route:
-        def route(accept: str) -> Response:
-            calls[name] += 1
-            return response()
+    def counted(path: str, answer: Answer) -> Answer:
+        def answered(request: Request) -> Response:
+            calls[path] += 1
+            return answer(request)
 
-        return route
+        return answered
 
-    def broken() -> Response:
+    def broken(request: Request) -> Response:
         raise RuntimeError("the inner workings")
 
-    routes = {
-        "/": counted("page", lambda: Response(200, "text/html", b"<p>page")),
-        "/healthz": counted("healthz", lambda: Response.text(200, "alive")),
-        "/large": counted("large", lambda: Response(200, "text/plain", LARGE)),
-        "/broken": counted("broken", broken),
-    }
+    site = applications[application]
+    routes = [replace(one, answer=counted(one.path, one.answer)) for one in site.routes]
+    routes.append(Route("/large", counted("/large", lambda request: Response(200, "text/plain", LARGE))))
+    routes.append(Route("/broken", counted("/broken", broken)))
     certificates = context = None
     if request.param == "TLS":
         files = authority.issue("127.0.0.1")
@@ -86,8 +122,8 @@ def target(request: pytest.FixtureRequest, authority: Authority) -> Iterator[Tar
         context = trusting(authority.file)
     patience = IMPATIENCE if "impatient" in request.fixturenames else PATIENCE
     protection = Protection(certificates, max_connections=MOST, patience_seconds=patience)
-    server = HttpServer("127.0.0.1", 0, routes, protection)
-    yield Target(server, context, calls)
+    server = HttpServer(listen("127.0.0.1", 0), replace(site, routes=routes), protection)
+    yield Target(server, context, ALIVE[application], calls)
     server.close()
 
 
@@ -119,7 +155,7 @@ def test_a_client_that_sends_a_byte_now_and_then_is_ended(target: Target) -> Non
     """Each byte arrives within the timeout of a single read, but the request never ends."""
     with target.connect() as client:
         client.settimeout(IMPATIENCE / 20)
-        client.sendall(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
+        client.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
         ended = False
 
         def drip() -> bool:
@@ -135,14 +171,14 @@ def test_a_client_that_sends_a_byte_now_and_then_is_ended(target: Target) -> Non
 
         wait_for(drip, "the slow client's end")
     assert target.answers()
-    assert target.calls["healthz"] == 1
+    assert target.calls == {target.alive: 1}
 
 
 def test_many_slow_clients_block_no_other_client(target: Target) -> None:
     with ExitStack() as stack:
         for _ in range(2 * MOST):
             client = stack.enter_context(target.connect())
-            client.sendall(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
+            client.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
         assert target.answers()
 
 
@@ -150,7 +186,7 @@ def test_many_slow_clients_block_no_other_client(target: Target) -> None:
 def test_a_client_that_reads_nothing_is_ended(target: Target) -> None:
     with target.connect() as client:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_for(lambda: target.calls["large"] == 1, "the request")
+        wait_for(lambda: target.calls["/large"] == 1, "the request")
         assert target.answers()
         wait_for(lambda: target.server.num_connections == 0, "the end of its thread")
 
@@ -163,7 +199,7 @@ def test_garbage_is_refused_and_does_no_harm(target: Target) -> None:
         assert b" 200 " not in target.exchange(sent)
         assert b" 200 " not in exchange(target.server, sent)
     assert target.answers()
-    assert target.calls == {"healthz": 1}
+    assert target.calls == {target.alive: 1}
 
 
 def test_requests_without_end_are_refused(target: Target) -> None:
@@ -175,7 +211,7 @@ def test_requests_without_end_are_refused(target: Target) -> None:
     assert header.split(b"\r\n")[0][9:12] in (b"431", b"")
     assert headers.split(b"\r\n")[0][9:12] in (b"431", b"")
     assert target.answers()
-    assert target.calls == {"healthz": 1}
+    assert target.calls == {target.alive: 1}
 
 
 @pytest.mark.parametrize(
@@ -205,24 +241,26 @@ def test_no_path_leads_to_a_file(target: Target, path: str) -> None:
 )
 def test_only_reading_is_allowed(target: Target, method: str) -> None:
     answer = target.exchange(f"{method} / HTTP/1.1\r\nContent-Length: 0\r\n\r\n".encode())
-    assert answer.startswith(b"HTTP/1.1 501 ")
+    known = method.isupper()
+    assert answer.startswith(b"HTTP/1.1 405 " if known else b"HTTP/1.1 501 ")
+    assert (b"\r\nAllow: GET, HEAD\r\n" in answer) is known
     assert target.calls == {}
 
 
 def test_the_probe_finds_out_what_is_spoken(target: Target, capfd: pytest.CaptureFixture[str]) -> None:
     port = str(urlsplit(target.server.address).port)
-    assert probe.main(["/healthz", port]) == 0
+    assert probe.main([target.alive, port]) == 0
     assert probe.main(["/broken", port]) == 1
     assert f"/broken of port {port}: status 500" in capfd.readouterr().err
     target.server.close()
-    assert probe.main(["/healthz", port]) == 1
+    assert probe.main([target.alive, port]) == 1
     assert "refused" in capfd.readouterr().err
 
 
 def test_head_has_no_body(target: Target) -> None:
     answer = target.exchange(b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ")
-    assert b"Content-Length: 7\r\n" in answer
+    assert re.search(rb"\r\nContent-Length: [1-9]\d+\r\n", answer)
     assert answer.endswith(b"\r\n\r\n")
 
 
@@ -230,7 +268,7 @@ def test_head_has_no_body(target: Target) -> None:
 def test_a_body_is_not_taken_for_the_next_request(target: Target, framing: str) -> None:
     answer = target.exchange(f"GET / HTTP/1.1\r\n{framing}\r\n\r\nGET /large HTTP/1.1\r\n\r\n".encode())
     assert answer.count(b"HTTP/1.1") == 1
-    assert target.calls == {"page": 1}
+    assert target.calls == {"/": 1}
 
 
 def test_a_failing_route_says_nothing_of_the_inner_workings(target: Target) -> None:
@@ -242,21 +280,23 @@ def test_a_failing_route_says_nothing_of_the_inner_workings(target: Target) -> N
 
 def test_answers_tell_browsers_to_keep_to_themselves(target: Target) -> None:
     answer = target.exchange(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
-    for header in (b"Content-Security-Policy: default-src 'none'", b"X-Content-Type-Options: nosniff"):
-        assert header in answer
+    errors = [target.exchange(b"\xff\r\n\r\n"), target.exchange(b"GET /none HTTP/1.0\r\n\r\n")]
+    for one in (answer, *errors):
+        for name, value in HEADERS.items():
+            assert f"\r\n{name}: {value}\r\n".encode() in one
+        assert b"\r\nServer: " not in one
 
 
 def test_nobody_else_is_served_while_all_connections_are_being_answered() -> None:
     """A new connection does not interrupt an answer in progress either."""
     release, began = threading.Event(), threading.Semaphore(0)
 
-    def slow(accept: str) -> Response:
+    def slow(request: Request) -> Response:
         began.release()
         release.wait(60)
         return Response.text(200, "done")
 
-    routes: dict[str, Route] = {"/slow": slow}
-    server = HttpServer("127.0.0.1", 0, routes, Protection(max_connections=4))
+    server = HttpServer(listen("127.0.0.1", 0), Site.of({"/slow": slow}), Protection(max_connections=4))
     try:
         clients = [connect(server) for _ in range(4)]
         for client in clients:
@@ -277,10 +317,142 @@ def test_nobody_else_is_served_while_all_connections_are_being_answered() -> Non
 def test_a_client_without_tls_gets_nothing_from_a_port_with_it(tmp_path: Path) -> None:
     files = Authority(tmp_path).issue("127.0.0.1")
     tls = TlsFiles("http", "tls_", str(files.certificate), str(files.key))
-    routes: dict[str, Route] = {"/": lambda accept: Response.text(200, "page")}
-    server = HttpServer("127.0.0.1", 0, routes, Protection(Certificates(tls, required=False)))
+    site = Site.of({"/": lambda request: Response.text(200, "page")})
+    server = HttpServer(listen("127.0.0.1", 0), site, Protection(Certificates(tls, required=False)))
     try:
         assert server.address.startswith("https://")
         assert b"page" not in exchange(server, b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
     finally:
         server.close()
+
+
+def asked(framing: str, body: bytes = b"") -> bytes:
+    """A request that the explorer would take, if its body were right."""
+    lines = ["POST /api/v1/decisions HTTP/1.1", f"X-Streamgauge: {MARKED}", "Content-Type: application/json"]
+    return "\r\n".join([*lines, "Connection: close", framing, "", ""]).encode() + body
+
+
+@pytest.mark.parametrize("application", ["explorer"], indirect=True)
+@pytest.mark.parametrize(
+    ("framing", "status"),
+    [
+        ("Transfer-Encoding: chunked", b"411"),
+        ("Content-Length: -1", b"411"),
+        ("Content-Length: \u00b2", b"411"),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked", b"411"),
+        ("Content-Length: 2\r\nContent-Length: 2", b"411"),
+        ("Content-Length: 16385", b"413"),
+        ("Content-Length: " + "9" * 5000, b"413"),
+        ("Content-Length: 2", b"400"),
+    ],
+)
+def test_a_body_that_cannot_be_right_is_refused(target: Target, framing: str, status: bytes) -> None:
+    answer = target.exchange(asked(framing, b"{}"))
+    assert answer[9:12] == status
+    assert b"GET" not in answer
+    assert target.answers()
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("application", ["explorer"], indirect=True)
+def test_a_body_that_comes_too_slowly_is_refused(target: Target) -> None:
+    with target.connect() as client:
+        client.sendall(asked("Content-Length: 1000"))
+        client.settimeout(IMPATIENCE / 20)
+        answer = b""
+
+        def drip() -> bool:
+            nonlocal answer
+            try:
+                client.sendall(b" ")
+                answer += client.recv(4096)
+            except TimeoutError:
+                return False
+            except OSError:
+                return True
+            return bool(answer)
+
+        wait_for(drip, "the answer")
+    assert answer[9:12] in (b"408", b"")
+    assert target.answers()
+    assert target.calls == {target.alive: 1}
+
+
+@pytest.mark.parametrize("application", ["explorer"], indirect=True)
+def test_many_slow_bodies_block_no_other_client(target: Target) -> None:
+    with ExitStack() as stack:
+        for _ in range(2 * MOST):
+            client = stack.enter_context(target.connect())
+            client.sendall(asked("Content-Length: 1000"))
+        assert target.answers()
+
+
+def test_requests_that_follow_each_other_at_once_are_answered_in_order(target: Target) -> None:
+    head = f"GET {target.alive} HTTP/1.1\r\n"
+    answer = target.exchange((3 * f"{head}\r\n" + f"{head}Connection: close\r\n\r\n").encode())
+    assert answer.count(b"HTTP/1.1 200 ") == 4
+    assert target.calls == {target.alive: 4}
+
+
+def test_an_old_client_without_a_host_is_answered_and_closed(target: Target) -> None:
+    answer = target.exchange(f"GET {target.alive} HTTP/1.0\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_that_is_gone_in_the_middle_of_an_answer_does_no_harm(
+    target: Target, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        with target.connect() as client:
+            client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(1000)
+    wait_for(lambda: target.server.num_connections == 0, "the end of their threads")
+    assert target.answers()
+    assert caplog.records == []
+
+
+def test_streams_end_with_the_server_and_leave_no_thread() -> None:
+    """Thirty clients listen; the server waits for none of them for longer than its grace."""
+    ended = threading.Event()
+
+    class Ticks:
+        def __iter__(self) -> Iterator[bytes]:
+            while not ended.wait(0.01):
+                yield b"data: 1\n\n"
+
+        def close(self) -> None:
+            closed.release()
+
+    closed = threading.Semaphore(0)
+    site = Site.of({"/events": lambda request: Response(200, "text/event-stream", stream=Ticks())})
+    before = threading.active_count()
+    with ExitStack() as stack:
+        with closing(HttpServer(listen("127.0.0.1", 0), site)) as server:
+            clients = [stack.enter_context(connect(server)) for _ in range(30)]
+            for client in clients:
+                client.sendall(b"GET /events HTTP/1.1\r\n\r\n")
+                assert b"text/event-stream" in client.recv(4096)
+        for client in clients:
+            read_all(client)
+            assert closed.acquire(timeout=60)
+    wait_for(lambda: threading.active_count() <= before, "the end of the threads")
+    ended.set()
+
+
+def test_an_answer_in_progress_may_finish_within_the_grace() -> None:
+    began, release = threading.Event(), threading.Event()
+
+    def slow(request: Request) -> Response:
+        began.set()
+        release.wait(60)
+        return Response.text(200, "done")
+
+    server = HttpServer(listen("127.0.0.1", 0), Site.of({"/slow": slow}))
+    with connect(server) as client:
+        client.sendall(b"GET /slow HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert began.wait(60)
+        closer = threading.Thread(target=server.close, args=(60.0,))
+        closer.start()
+        release.set()
+        assert read_all(client).endswith(b"done\n")
+        closer.join()

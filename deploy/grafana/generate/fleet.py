@@ -254,7 +254,7 @@ def _judged() -> tuple[timeseries.Panel, ...]:
         Face(
             "Series that are judged",
             "Series whose newest row was judged, beside all known ones. Never judged, no longer judged: more "
-            "rows than fill a window, and none was judged. The status page has the reasons.",
+            "rows than fill a window, and none was judged. The page of the daemon has the reasons.",
         ),
         Query(f"sum({of('series')})", "known"),
         Query(f"sum({of('series_judged')})", "judged"),

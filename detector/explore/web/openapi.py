@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 from detector.explore.deciding.wish import schema
-from detector.explore.gate.guard import MARKED
 from detector.explore.web.all_endpoints import ALL
 from detector.explore.web.endpoints import PREFIX, Endpoint
 from detector.explore.web.events import SUMMARY
+from detector.http.cross_site import MARKED
 
 EVENTS = f"{PREFIX}/events"
 _ERROR = {
@@ -66,6 +66,7 @@ def _deciding() -> dict[str, Any]:
         "404": "There is no such incident or series",
         "408": "The body did not arrive in time",
         "409": "The incident cannot be decided so",
+        "411": "The body has no length",
         "413": "The body is too large",
         "415": "The body is not JSON",
         "503": "The decision could not be written",
@@ -109,7 +110,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.computes:
         found["responses"] |= {"409": _error("The model cannot be used now")}
     if endpoint.method != "GET":
-        found["responses"] |= dict.fromkeys(("401", "403", "408", "413", "415"), error)
+        found["responses"] |= dict.fromkeys(("401", "403", "408", "411", "413", "415"), error)
         in_path.append(_mark())
     if endpoint.method == "POST":
         found["responses"] |= {"202": _answer(endpoint.has)}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import webbrowser
 from pathlib import Path
 
-import uvicorn
-
+from detector.config.tls_files import TlsFiles
 from detector.explore.archive.archive import Limits
 from detector.explore.deciding.backtest_ledger import BacktestLedger
 from detector.explore.deciding.writing import Writing
@@ -19,12 +19,17 @@ from detector.explore.store.build import store_of
 from detector.explore.store.database import open_store
 from detector.explore.store.layout import ExploreError
 from detector.explore.store.shown import Finished
-from detector.explore.web.app import app_of
+from detector.explore.web.app import site_of
 from detector.explore.web.opened import Opened
+from detector.http.access import Access
+from detector.http.certificates import Certificates
+from detector.http.server import HttpServer, Protection
+from detector.http.server import listen as listen_on
 from detector.login import Login
 
-_LOCAL = ("127.0.0.1", "localhost", "::1")
-_BACKLOG = 128
+LOCAL = ("127.0.0.1", "localhost", "::1")
+MOST_CONNECTIONS = 200
+_GRACE_SECONDS = 2.0
 _LIMITS = Limits()
 _DISPLAY = Display()
 
@@ -67,79 +72,60 @@ def _opened(source: Source, writing: Writing, limits: Limits, display: Display) 
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; port 0 is any free one. Raises ExploreError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
     try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind((host, port))
-        found.listen(_BACKLOG)
+        return listen_on(host, port)
     except OSError as error:
-        found.close()
         raise ExploreError(
             f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port, or 0 for any"
         ) from error
-    return found
 
 
-def address(listening: socket.socket) -> str:
-    """Return the address of the first page."""
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+class Explorer:
+    """Serves what is open, from threads of its own, until it is closed.
 
-
-def server_of(shown: Opened, host: str, login: Login | None = None) -> uvicorn.Server:
-    """Return a server that is not started. It answers to its own address, or to any if it is not local.
+    It answers to its own address, or to any if it is not local.
 
     Args:
-        shown: the store.
-        host: the address on which it will listen.
-        login: name and password that every request needs; None: none.
+        shown: the store; it is closed with the server.
+        listening: from `listen`.
+        protection: TLS, access and bounds.
     """
-    hosts = (*_LOCAL, host) if host in _LOCAL else ("*",)
-    config = uvicorn.Config(
-        app_of(shown, hosts, login),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=2,
-        limit_concurrency=200,
-        lifespan="off",
-        loop="asyncio",
-        http="h11",
-        ws="none",
-    )
-    return _Server(config, shown)
 
-
-class _Server(uvicorn.Server):
-    """Ends the streams of events before it waits for open connections."""
-
-    def __init__(self, config: uvicorn.Config, shown: Opened) -> None:
-        super().__init__(config)
+    def __init__(self, shown: Opened, listening: socket.socket, protection: Protection) -> None:
         self._shown = shown
+        host = listening.getsockname()[0]
+        hosts = (*LOCAL, host) if host in LOCAL else ()
+        self._server = HttpServer(listening, site_of(shown, hosts), protection)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop to serve."""
+    @property
+    def address(self) -> str:
+        """The address of the first page."""
+        return f"{self._server.address}/"
+
+    def close(self) -> None:
+        """End the streams of events, then the server, then the store."""
         if self._shown.live is not None:
             self._shown.live.leave()
-        await super().shutdown(sockets)
+        self._server.close(_GRACE_SECONDS)
+        self._shown.close()
 
 
-def serve(shown: Opened, listening: socket.socket, has_browser: bool, login: Login | None = None) -> None:
-    """Serve until the process is interrupted.
+def protected(login: Login | None = None, files: TlsFiles | None = None) -> Protection:
+    """Return the bounds of the explorer, with a login and with TLS where they are given.
 
-    Args:
-        shown: the store.
-        listening: the socket, which is closed at the end.
-        has_browser: whether to open the first page in a browser.
-        login: name and password that every request needs; None: none.
+    Raises:
+        ConfigError: a certificate or key cannot be used.
     """
-    server = server_of(shown, listening.getsockname()[0], login)
+    certificates = None if files is None else Certificates(files, required=True)
+    access = Access(login, certificate=files is not None and files.cafile is not None)
+    return Protection(certificates, access, MOST_CONNECTIONS)
+
+
+def wait_for_the_end(address: str, has_browser: bool) -> None:
+    """Wait for SIGINT or SIGTERM. Open `address` in a browser first, where one is wanted."""
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: ended.set())
     if has_browser:
-        threading.Timer(0.5, webbrowser.open, [address(listening)]).start()
-    try:
-        server.run(sockets=[listening])
-    finally:
-        listening.close()
-        shown.close()
+        threading.Timer(0.5, webbrowser.open, [address]).start()
+    ended.wait()

@@ -1,6 +1,6 @@
 """Say in one sentence what is wrong with a series, as a technician would.
 
-Every place that shows incidents takes it from `sentence`: alerts, notifications, the status page and the
+Every place that shows incidents takes it from `sentence`: alerts, notifications, `/api/status` and the
 backtest. It has fewer than 40 words beside the names.
 """
 

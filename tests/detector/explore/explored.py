@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,7 +19,7 @@ from detector.explore.deciding.writing import Writing
 from detector.explore.source import source_of
 from detector.explore.store.layout import STATES
 from detector.explore.web.opened import Opened
-from detector.explore.web.serve import address, listen, opened, server_of
+from detector.explore.web.serve import Explorer, listen, opened, protected
 from detector.login import Login
 from streamgauge import main
 from tests.support.sines import frame_of, linear_artifact, write
@@ -141,17 +139,5 @@ def served(source: Path, writing: Writing = ADA, login: Login | None = None) -> 
 @contextmanager
 def serving(shown: Opened, login: Login | None = None) -> Iterator[str]:
     """The address of a server that shows what is open, and closes it."""
-    listening = listen("127.0.0.1", 0)
-    server = server_of(shown, "127.0.0.1", login)
-    thread = threading.Thread(target=server.run, args=([listening],))
-    thread.start()
-    try:
-        deadline = time.monotonic() + 20
-        while not server.started and time.monotonic() < deadline:
-            time.sleep(0.01)
-        yield address(listening).rstrip("/")
-    finally:
-        server.should_exit = True
-        thread.join()
-        listening.close()
-        shown.close()
+    with closing(Explorer(shown, listen("127.0.0.1", 0), protected(login))) as explorer:
+        yield explorer.address.rstrip("/")

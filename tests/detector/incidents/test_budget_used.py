@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from detector.artifact.spec import Spec
 from detector.calibration.alarm_budget import read_budget, rows_per_event, use_in_words
-from detector.http.budget_section import budget_html, budget_json
 from detector.incidents.budget_used import BudgetUsed, BudgetView
 from detector.incidents.incident import Incident, IncidentEvent
 from detector.scoring.verdicts import State, Verdicts
+from detector.status.budget_used import budget_json, budget_line, budget_problem
 from tests.support.artifacts import make_artifact
 
 MINUTE_NS, DAY_NS = 60 * 10**9, 86_400 * 10**9
@@ -113,12 +113,14 @@ def view_of(num_series: int, alarms: int = 3) -> BudgetView:
 
 
 def test_the_page_says_how_much_was_used_and_by_whom() -> None:
-    page = budget_html(budget_json(view_of(10)))
-    assert "Alarm budget: 3 alarms in the last 16.9 hours" in page
-    assert "the budget allows 3 a day in all of 10 series, so less than one for what was judged" in page
-    assert "share this budget" not in page
-    assert "40 series share this budget, which was calibrated for 10" in budget_html(budget_json(view_of(40)))
-    assert budget_html(budget_json(BudgetUsed(spec_of("1/day")).view())) == ""
+    found = budget_json(view_of(10))
+    assert budget_line(found).startswith("3 alarms in the last 16.9 hours; ")
+    assert "the budget allows 3 a day in all of 10 series, so less than one for what" in budget_line(found)
+    assert budget_problem(found) == ""
+    shared = budget_problem(budget_json(view_of(40)))
+    assert shared.startswith("40 series share the alarm budget, which was calibrated for 10: ")
+    unused = budget_json(BudgetUsed(spec_of("1/day")).view())
+    assert budget_line(unused) == budget_problem(unused) == ""
 
 
 @settings(max_examples=50, deadline=None)

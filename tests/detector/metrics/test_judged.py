@@ -11,11 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from connectors.records import Batch, Readings
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.engine.loop import Turn
-from detector.http.judged_section import coverage_of
-from detector.http.status_page import Status
 from detector.metrics.recorder import Metrics
 from detector.scoring.verdicts import State, Verdicts
 from detector.service.turn_observer import TurnObserver
+from detector.status.judged import coverage_of
+from detector.status.status import Status
 from tests.support.artifacts import make_artifact
 from tests.support.service_manager import ServiceManager
 from tests.support.sources import FixedSources
@@ -83,33 +83,32 @@ def test_before_the_first_series_nothing_is_overdue() -> None:
 
 def test_the_page_names_the_series_that_are_not_judged_and_why() -> None:
     metrics = daemon_of(GOOD, RARE, GONE, YOUNG)
-    status = Status(metrics)
-    found, page = status.json()["judged"], status.page()
-    assert "0 open incidents of 67 rows judged in 2 of 4 series since this process started" in page
-    assert "<h2 class=bad>Not judged now: 3 of 4 series; 1 never and 1 no longer, " in page
-    assert '<b class="bad">1</b>series never judged' in page
-    assert '<b class="warn">1 of 4</b>series judged now' in page
-    assert "<i>rare" not in page
-    assert (
-        "&lt;i&gt;rare&lt;/i&gt;<td class=bad>never: 14 rows in 13.0 min<td>its window never fills: " in page
-    )
+    status = Status(metrics).json()
+    found, page = status["judged"], status["overview"]
+    figures = {one["name"]: one["value"] for one in page["figures"]}
+    assert figures["Rows judged"].startswith("67 rows judged in 2 of 4 series since this process started")
+    assert (figures["Series judged now"], figures["Open incidents"]) == ("1 of 4", "none")
+    number, rare, gone = page["problems"]
+    assert number.startswith("1 series were never judged and 1 are no longer, although ")
+    assert rare.startswith(f"{RARE}: never judged, 14 rows in 13.0 min; its window never fills: ")
+    assert gone.startswith(f"{GONE}: no longer judged, ")
     assert [(one["series"], one["never_judged"], one["is_long"]) for one in found["unjudged"]] == [
         (RARE, True, True),
         (GONE, False, True),
         (YOUNG, True, False),
     ]
-    assert "<td>young<td>never: 3 rows in 2 s<td>its window is not full yet" in page
+    assert found["unjudged"][2]["why"] == "its window is not full yet"
     assert found["judged"] == {"rows": 67, "series": 2}
     assert found["warming"] == {"rows": 7 + 14 + 7 + 14 + 3, "series": 3}
     assert found["never_judged"] == {RARE: "warming", YOUNG: "warming"}
 
 
-def test_the_page_of_a_daemon_that_judges_all_has_no_such_table() -> None:
-    page = Status(daemon_of(GOOD)).page()
-    assert "of 33 rows judged in 1 of 1 series" in page
-    assert "<b>all 1</b>series judged now" in page
-    assert "Not judged now" not in page
-    assert "no longer" not in page
+def test_the_page_of_a_daemon_that_judges_all_has_nothing_to_look_at() -> None:
+    page = Status(daemon_of(GOOD)).json()["overview"]
+    figures = {one["name"]: one["value"] for one in page["figures"]}
+    assert figures["Rows judged"].startswith("33 rows judged in 1 of 1 series")
+    assert figures["Series judged now"] == "all 1"
+    assert page["problems"] == []
 
 
 def test_the_status_for_systemd_has_no_number_of_incidents_alone(

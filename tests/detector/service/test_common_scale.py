@@ -12,14 +12,14 @@ from connectors.records import Batch
 from detector.artifact.spec import Artifact, OwnScale
 from detector.engine.engine import Engine
 from detector.engine.loop import Turn
-from detector.http.status_page import Status
 from detector.metrics.recorder import Metrics
 from detector.service.turn_observer import TurnObserver
+from detector.status.status import Status
 from tests.support.artifacts import make_artifact
 from tests.support.sources import FixedSources
 from tests.support.strategies import NAMES, readings_of
 
-TILE = "rows judged by the common scale"
+TOLD = "Rows judged by the common scale"
 
 
 def knowing(*names: str) -> Artifact:
@@ -57,7 +57,7 @@ def test_one_warning_names_the_series_and_page_and_metric_have_the_number(
     num = 2 * (2 * 20 - 1)  # the last row of each series is open
     assert exposition(metrics)["streamgauge_common_scale_rows_total"] == num
     assert Status(metrics).json()["common_scale_rows"] == num
-    assert TILE in Status(metrics).page()
+    assert any(TOLD in one for one in Status(metrics).json()["overview"]["problems"])
 
 
 @pytest.mark.parametrize("artifact", [make_artifact(), knowing(*NAMES)], ids=["no own scales", "all known"])
@@ -68,7 +68,7 @@ def test_where_every_series_has_its_scale_nothing_is_told(
         metrics = watched(artifact)
     assert not [one for one in caplog.records if "common scale" in one.message]
     assert exposition(metrics)["streamgauge_common_scale_rows_total"] == 0
-    assert TILE not in Status(metrics).page()
+    assert not any(TOLD in one for one in Status(metrics).json()["overview"]["problems"])
 
 
 def test_the_band_of_a_series_is_in_proportion_to_its_scale() -> None:

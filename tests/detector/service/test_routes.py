@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from detector.engine.engine import Engine
-from detector.http.server import Response
+from detector.http.messages import Request
 from detector.metrics.recorder import Metrics
 from detector.metrics.sources import Sources
 from detector.service import turn_observer
@@ -17,7 +17,10 @@ from tests.support.sources import FixedSources
 
 def answer(sources: Sources, path: str) -> tuple[int, str]:
     metrics = Metrics(Engine(make_artifact()), 10, "1", sources)
-    found: Response = Routes(metrics, TurnObserver(metrics)).by_path()[path]("*/*")
+    site, request = Routes(metrics, TurnObserver(metrics)).site(), Request("GET", path)
+    route = site.route(request)
+    assert isinstance(route, tuple)
+    found = site.answer(route[0], request)
     return found.code, found.body.decode().strip()
 
 
@@ -43,5 +46,5 @@ def test_a_loop_that_finishes_no_turn_is_not_alive(monkeypatch: pytest.MonkeyPat
 
 
 def test_every_page_is_there() -> None:
-    for path in ("/metrics", "/", "/api/status"):
+    for path in ("/metrics", "/", "/api/status", "/static/page.js", "/static/page.css"):
         assert answer(FixedSources(), path)[0] == 200

@@ -9,12 +9,12 @@ import pytest
 
 from connectors.records import Readings
 from detector.engine.engine import Engine
-from detector.http.status_page import Status
 from detector.metrics.recorder import Metrics
 from detector.metrics.sources import NoSources
 from detector.scoring.verdicts import Verdicts
 from detector.selfcheck.check import Sense
 from detector.service.self_checks import SelfChecks
+from detector.status.status import Status
 from tests.detector.selfcheck.test_check import MODEL, with_channel
 from tests.support.sines import frame_of
 
@@ -102,7 +102,8 @@ def test_page_metrics_and_log_say_deaf_and_why(caplog: pytest.LogCaptureFixture)
     sense = Status(metrics).json()["sense"]
     assert sense["state"] == "deaf"
     assert "promised to be found" in sense["deaf_channels"]["pressure"]
-    assert "Deaf: promised faults are not found" in Status(metrics).page()
+    problems = Status(metrics).json()["overview"]["problems"]
+    assert [one for one in problems if one.startswith("Deaf in channel pressure: ")]
     text = metrics.exposition("")[0].decode()
     [ratio] = [line for line in text.splitlines() if 'detectable_ratio{channel="pressure"}' in line]
     assert float(ratio.split()[-1]) < 0.9
@@ -116,5 +117,5 @@ def test_an_old_model_is_unknown_without_a_ratio() -> None:
     turns(checks)
     assert checks.counts == {"unknown": 1}
     metrics = Metrics(engine, 10, "test", SenseSources(checks))
-    assert "Deaf" not in Status(metrics).page()
+    assert Status(metrics).json()["overview"]["problems"] == []
     assert "\nstreamgauge_series_deaf " not in metrics.exposition("")[0].decode()

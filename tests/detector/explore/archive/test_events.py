@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import json
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ import urllib3
 from connectors.kafka.admin.watched_group import GroupFacts
 from detector.artifact.registry import publish
 from detector.config.load import Config
-from detector.explore.archive.health import Seen, diagnosis
+from detector.explore.archive.health import Seen, Trouble, diagnosis
 from detector.explore.archive.live import Pulse
 from detector.explore.archive.manifest import Manifest, as_values, write_archive
 from detector.explore.source import source_of
@@ -24,9 +24,13 @@ from detector.explore.store.layout import description_of
 from detector.explore.web.endpoints import NotFoundError
 from detector.explore.web.events import BusyError, Events
 from detector.explore.web.opened import Opened
+from detector.http.messages import Request, Stream
+from detector.http.server import HttpServer, Protection, listen
+from detector.http.site import Route, Site
 from streamgauge import main
 from tests.detector.explore.archive.written import GROUP, archive_in, batch, scores_message
 from tests.detector.explore.explored import record, served
+from tests.security.http_client import connect, wait_for
 from tests.support.kafka_broker import free_ports
 from tests.support.sines import linear_artifact
 
@@ -87,54 +91,63 @@ def test_pages_learn_of_rows_that_another_process_archives_and_that_the_broker_i
             answer.close()
 
 
-async def told(events: Events, send: Any, seconds: float) -> None:
-    async def receive() -> dict[str, Any]:
-        await asyncio.sleep(seconds)
-        return {"type": "http.disconnect"}
+class Running:
+    """A running group that only has a pulse."""
 
-    await events({"type": "http"}, receive, send)
+    def __init__(self) -> None:
+        self.pulse, self.is_leaving = Pulse(1, description_of(record()), 0, None), False
 
 
-def opened() -> Opened:
-    pulse = Pulse(1, description_of(record()), 0, None)
-    live = SimpleNamespace(pulse=pulse, is_leaving=False)
+def opened(live: Running | None) -> Opened:
     return Opened(None, None, None, None, live)  # type: ignore[arg-type]  # only the pulse is read
 
 
-def test_a_page_that_does_not_read_is_dropped_and_one_too_many_is_refused() -> None:
-    events = Events(opened(), most=1, patience_seconds=0.3)
-    stuck = asyncio.Event()
+def stream_of(events: Events) -> Stream:
+    found = events(Request("GET", "/api/v1/events")).stream
+    assert found is not None
+    return found
 
-    async def never(message: Any) -> None:
-        stuck.set()
-        await asyncio.Event().wait()
 
-    async def both() -> None:
-        slow = asyncio.create_task(told(events, never, 60))
-        await stuck.wait()
-        with pytest.raises(BusyError, match="1 pages listen already"):
-            await told(events, never, 60)
-        await asyncio.wait_for(slow, 30)
-
-    asyncio.run(both())
+def test_one_page_too_many_is_refused_until_another_closes() -> None:
+    events = Events(opened(Running()), most=1)
+    first = stream_of(events)
+    with pytest.raises(BusyError, match="1 pages listen already"):
+        stream_of(events)
+    first.close()  # before it took anything
+    stream_of(events).close()
     assert events.num_open == 0
 
 
-def test_a_page_that_closes_is_forgotten_and_hears_a_beat_before() -> None:
-    events = Events(opened(), beat_seconds=0.0)
-    sent: list[Any] = []
+def test_a_page_hears_a_beat_and_the_end() -> None:
+    live = Running()
+    stream = iter(stream_of(Events(opened(live), beat_seconds=0.0)))
+    assert next(stream).startswith(b"retry: 2000\nevent: pulse\ndata: {")
+    assert next(stream).endswith(b"}\n\n")
+    live.is_leaving = True
+    assert list(stream) == []
 
-    async def send(message: Any) -> None:
-        sent.append(message)
 
-    asyncio.run(told(events, send, 1.2))
-    assert events.num_open == 0
-    assert [one["type"] for one in sent[:3]] == ["http.response.start", *["http.response.body"] * 2]
+@pytest.mark.parametrize("reads", [False, True])
+def test_a_page_that_does_not_read_or_has_gone_is_dropped(reads: bool) -> None:
+    """The pulses are large, so the buffers of the connection are soon full."""
+    live = Running()
+    live.pulse = replace(live.pulse, trouble=Trouble("broker", 0, "x" * 8_000_000))
+    events = Events(opened(live), beat_seconds=0.0)
+    site = Site([Route("/events", events)])
+    with closing(HttpServer(listen("127.0.0.1", 0), site, Protection(patience_seconds=1.0))) as server:
+        with connect(server) as page:
+            page.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+            if reads:
+                assert b"text/event-stream" in page.recv(65_536)
+            else:
+                wait_for(lambda: events.num_open == 1, "the page")
+                wait_for(lambda: events.num_open == 0, "its end")
+        wait_for(lambda: events.num_open == 0, "the end of a page that has gone")
 
 
 def test_a_backtest_has_no_events() -> None:
     with pytest.raises(NotFoundError, match="backtest"):
-        asyncio.run(told(Events(Opened(None, None, None, None)), None, 1))  # type: ignore[arg-type]  # nothing is read
+        stream_of(Events(opened(None)))
 
 
 WELL = {"unreachable": "", "archive": "", "group": GroupFacts(1, 5), "is_fed": True, "is_read": True}

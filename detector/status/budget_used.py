@@ -1,8 +1,7 @@
-"""How much of the alarm budget was used, for the status page and its JSON."""
+"""How much of the alarm budget was used, for `/api/status`."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,19 +23,22 @@ def budget_json(found: BudgetView) -> dict[str, Any]:
     }
 
 
-def budget_html(found: Mapping[str, Any]) -> str:
-    """Return a line with what was used, from `budget_json`; empty before the first judged row."""
+def budget_line(found: Mapping[str, Any]) -> str:
+    """Return what was used in one line, from `budget_json`; empty before the first judged row."""
     if found["used"] is None:
         return ""
     alarms = "1 alarm" if found["alarms"] == 1 else f"{found['alarms']:,} alarms"
-    line = f"Alarm budget: {alarms} in the last {_time(found['covered_seconds'])}; {found['words']}"
-    text = f"<p>{html.escape(line)}</p>\n"
-    if not found["is_shared_by_many_more"]:
-        return text
-    return text + (
-        f'<p class="warn">{found["series"]:,} series share this budget, which was calibrated for'
+    return f"{alarms} in the last {_time(found['covered_seconds'])}; {found['words']}"
+
+
+def budget_problem(found: Mapping[str, Any]) -> str:
+    """Return that many more series share the budget than it was calibrated for; empty where they do not."""
+    if found["used"] is None or not found["is_shared_by_many_more"]:
+        return ""
+    return (
+        f"{found['series']:,} series share the alarm budget, which was calibrated for"
         f" {found['shared_by_series']:,}: expect more alarms than it says. Calibrate again with the number of"
-        " series.</p>\n"
+        " series."
     )
 
 

@@ -6,23 +6,22 @@ preflight request. This server agrees to none. Beside that, `Sec-Fetch-Site` and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from email.message import Message
 from urllib.parse import urlsplit
 
 MARK, MARKED = "x-streamgauge", "decide"
 MOST_BYTES = 16_384
-SECONDS = 10.0
 _PORTS = {"http": ":80", "https": ":443"}
 
 Refusal = tuple[int, str]
 """The status of the answer, and what is said."""
 
 
-def refusal(headers: Mapping[str, str], has_body: bool = True) -> Refusal | None:
+def refusal(headers: Message, has_body: bool = True) -> Refusal | None:
     """Return why a request that writes is refused; None: it may go on.
 
     Args:
-        headers: of the request; names are in lower case.
+        headers: of the request; names may be in any case.
         has_body: whether the method has a body. DELETE has none: a browser always asks before it sends one.
     """
     if headers.get("sec-fetch-site", "same-origin") != "same-origin":

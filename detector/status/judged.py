@@ -1,8 +1,7 @@
-"""What a daemon judges and what it does not, for the status page and its JSON."""
+"""What a daemon judges and what it does not, for `/api/status`."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,15 +94,9 @@ def _why(state: State, is_long: bool) -> str:
     return words.get(state, state.label.replace("_", " "))
 
 
-def judged_html(found: Mapping[str, Any], num_open: int) -> str:
-    """Return the line of what was judged, and a table of the series that are not; names are escaped.
-
-    Args:
-        found: As `judged_json` returns it.
-        num_open: Number of open incidents.
-    """
-    incidents = "1 open incident" if num_open == 1 else f"{num_open:,} open incidents"
-    words = [f"{incidents} {found['summary']} since this process started"]
+def judged_line(found: Mapping[str, Any]) -> str:
+    """Return what was judged and what was not in one line, from `judged_json`."""
+    words = [f"{found['summary'].removeprefix('of ')} since this process started"]
     reasons = [
         f"{name.replace('_', ' ')} {found[name]['rows']:,}" for name in _labels(found) if found[name]["rows"]
     ]
@@ -113,7 +106,17 @@ def judged_html(found: Mapping[str, Any], num_open: int) -> str:
         words.append(f"judged without some of their values: {found['masked']['rows']:,}")
     if found["dropped_readings"]:
         words.append(f"readings dropped, late or by a wrong clock: {found['dropped_readings']:,}")
-    return f"<p>{html.escape('; '.join(words))}</p>\n{_table(found)}"
+    return "; ".join(words)
+
+
+def judged_problems(found: Mapping[str, Any]) -> list[str]:
+    """Return the series that are not judged for long, each with its reason, from `judged_json`."""
+    never, no_longer = found["series_never_judged"], found["series_no_longer_judged"]
+    if not never and not no_longer:
+        return []
+    told = [f"{one['series']}: {_since(one)}; {one['why']}" for one in found["unjudged"] if one["is_long"]]
+    number = f"{never:,} series were never judged and {no_longer:,} are no longer"
+    return [f"{number}, although their rows would fill a window.", *told]
 
 
 def some_of(some: int, known: int) -> str:
@@ -129,33 +132,10 @@ def _labels(found: Mapping[str, Any]) -> list[str]:
     return [state.label for state in State if state.label in found]
 
 
-def _table(found: Mapping[str, Any]) -> str:
-    """Return a table of the series that are not judged; empty if all are."""
-    if not found["unjudged"]:
-        return ""
-    num = sum(found[name]["series"] for name in _labels(found))
-    is_bad = found["series_never_judged"] or found["series_no_longer_judged"]
-    title = f"Not judged now: {num:,} of {found['series']:,} series"
-    if is_bad:
-        title += (
-            f"; {found['series_never_judged']:,} never and {found['series_no_longer_judged']:,} no longer,"
-            " although their rows would fill a window"
-        )
-    rows = "".join(
-        f"<tr><td>{html.escape(one['series'])}<td{' class=bad' if one['is_long'] else ''}>{_since(one)}"
-        f"<td>{html.escape(one['why'])}</tr>"
-        for one in found["unjudged"]
-    )
-    head = "<tr><th>series<th>judged<th>why not</tr>"
-    return f"<h2{' class=bad' if is_bad else ''}>{title}</h2><table>{head}{rows}</table>\n"
-
-
 def _since(one: Mapping[str, Any]) -> str:
     """Return whether a series was ever judged, and for how long it was not."""
-    if one["seconds"] is None:
-        return "before"
-    ever = "never" if one["never_judged"] else "no longer"
-    return f"{ever}: {one['rows']:,} rows in {_duration(one['seconds'])}"
+    ever = "never judged" if one["never_judged"] else "no longer judged"
+    return f"{ever}, {one['rows']:,} rows in {_duration(one['seconds'])}"
 
 
 def _duration(seconds: float) -> str:
