@@ -114,6 +114,7 @@ VERBS = (
     Verb("run", "run the daemon: score a Kafka topic, alert, serve metrics", "detector.commands.run"),
     Verb("backtest", "replay Parquet files through the daemon's engine", "detector.commands.backtest"),
     Verb("explore", "look at a running group or a backtest in a browser", "detector.commands.explore"),
+    Verb("archive", "keep what a running group publishes, for explorers", "detector.commands.archive"),
     Verb("evaluate", "train and score a model on each labelled file of a directory", "trainer.commands"),
     Verb("record", "copy a Kafka topic to Parquet files", "detector.commands.record_replay"),
     Verb(

@@ -5,12 +5,17 @@ from __future__ import annotations
 import socket
 import threading
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
 
+from connectors.objects.names import is_remote
 from detector.explore.archive.archive import Limits
+from detector.explore.archive.archiving import Archiving, start_archiving
 from detector.explore.archive.live import Live
+from detector.explore.archive.opening import check_archive
+from detector.explore.deciding.archive_ledger import ArchiveLedger
 from detector.explore.deciding.backtest_ledger import BacktestLedger
 from detector.explore.deciding.group_ledger import GroupLedger
 from detector.explore.deciding.writing import Writing
@@ -26,6 +31,9 @@ from detector.login import Login
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _BACKLOG = 128
 _LIMITS = Limits()
+_NO_TOPIC = (
+    "an archive alone does not tell where decisions go: start with CONFIG.toml, --store and --no-archive"
+)
 
 
 def opened(source: Source, writing: Writing, limits: Limits = _LIMITS) -> Opened:
@@ -38,15 +46,38 @@ def opened(source: Source, writing: Writing, limits: Limits = _LIMITS) -> Opened
 
     Raises:
         ExploreError: the store cannot be made or read.
+        ObjectsError: the object storage cannot be used.
         ArtifactError: the model of a running group cannot be read.
     """
-    if source.group is not None:
-        live = Live(source.store, source.group, limits)
-        ledger = GroupLedger(source.group.connection, source.group.topics.decisions, live.database)
-        return Opened(live, source, ledger, writing, live)
+    if source.kind == "live":
+        return _opened_archive(source, writing, limits)
+    if is_remote(source.place.address):
+        raise ExploreError(f"{source.place.address}: the store of a backtest is a directory; use --store DIR")
     directory = Path(source.name)
     description = store_of(directory, source.store)
     return Opened(Finished(open_store(source.store), description), source, BacktestLedger(directory), writing)
+
+
+def _opened_archive(source: Source, writing: Writing, limits: Limits) -> Opened:
+    """Return an open archive, which grows in this process or in another one."""
+    storage, group = source.place.storage(), source.group
+    archiving = None
+    if group is not None and source.archives:
+        started = start_archiving(storage, group, limits)
+        archiving = started if isinstance(started, Archiving) else None
+    elif group is not None:
+        check_archive(storage, group)
+    try:
+        live = Live(storage, group, archiving)
+    except BaseException:
+        if archiving is not None:
+            archiving.close()
+        raise
+    if group is None:
+        refused = replace(writing, refused=writing.refused or _NO_TOPIC)
+        return Opened(live, source, ArchiveLedger(live.database, storage.name), refused, live)
+    ledger = GroupLedger(group.connection, group.topics.decisions, live.database)
+    return Opened(live, source, ledger, writing, live)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -6,11 +6,13 @@ It runs in a process of its own (`detector.explore.background`).
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from connectors.objects.names import is_remote
 from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact
 from detector.calibration.alarm_budget import parse_budget, shared_by
@@ -23,8 +25,11 @@ from detector.delivery.decision_records import decode_decision
 from detector.delivery.messages import incident_json
 from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.errors import ArtifactError, ConfigError
+from detector.explore.archive.live_store import LiveStore
 from detector.explore.background.child import Report
+from detector.explore.storage.place import Place
 from detector.explore.store.database import Database, open_store
+from detector.explore.store.layout import is_archive
 from detector.explore.whatif.comparison import Opening, compared, summary
 from detector.explore.whatif.question import Question, plain_rule
 from detector.explore.whatif.stretch import Stretch, readings_of, stretch_of
@@ -59,7 +64,7 @@ def answer(task: dict[str, Any], report: Report) -> dict[str, Any]:
     inputs = inputs_of(task["inputs"])
     section, present, wording = present_setting(inputs, task["version"])
     proposed = _proposed(present, section, question, inputs)
-    database = open_store(Path(task["store"]))
+    database = database_at(Place(**task["place"]))
     try:
         stretch = _stretch(database, question, present)
         decisions = [decode_decision(json.dumps(one).encode()) for one in task["decisions"] or ()]
@@ -94,6 +99,13 @@ def answer(task: dict[str, Any], report: Report) -> dict[str, Any]:
         "repeats": {_key(one) for one in openings[0]} == stored,
         "toml": toml_difference((budgets[0], budgets[1]), before, rules, inputs.artifact),
     }
+
+
+def database_at(place: Place) -> Database:
+    """Return the store of a backtest or a running group as it is now. Raises ExploreError or ObjectsError."""
+    if is_remote(place.address) or is_archive(Path(place.address)):
+        return LiveStore(place.storage(), time.time_ns()).database
+    return open_store(Path(place.address))
 
 
 def present_setting(inputs: Inputs, version: str) -> tuple[IncidentsSection, Setting, Wording]:

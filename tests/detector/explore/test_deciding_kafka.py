@@ -19,6 +19,7 @@ from connectors.wide_json.encoder import encode
 from detector.artifact.registry import publish
 from detector.explore.deciding.group_ledger import GroupLedger
 from detector.explore.source import Source, source_of
+from detector.explore.storage.place import Place
 from detector.explore.store.build import store_of
 from detector.explore.store.database import open_store
 from detector.explore.store.shown import Finished
@@ -76,7 +77,9 @@ def explorer(config: Path, out: Path, connection: Connection | None = None) -> I
     description = store_of(out, out / "explorer")
     store = Finished(open_store(out / "explorer"), description)
     ledger = GroupLedger(connection or group.connection, group.topics.decisions, store.database)
-    with serving(Opened(store, Source(str(config), out / "explorer", group), ledger, ADA)) as site:
+    with serving(
+        Opened(store, Source(str(config), Place(str(out / "explorer")), group), ledger, ADA)
+    ) as site:
         yield site
 
 

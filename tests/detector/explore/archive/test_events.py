@@ -18,14 +18,13 @@ from detector.artifact.registry import publish
 from detector.config.load import Config
 from detector.explore.archive.health import Seen, diagnosis
 from detector.explore.archive.live import Pulse
-from detector.explore.archive.manifest import Manifest, as_values, write_archive
 from detector.explore.source import source_of
 from detector.explore.store.layout import description_of
 from detector.explore.web.endpoints import NotFoundError
 from detector.explore.web.events import BusyError, Events
 from detector.explore.web.opened import Opened
 from streamgauge import main
-from tests.detector.explore.archive.written import GROUP, archive_in, batch, scores_message
+from tests.detector.explore.archive.written import GROUP, archive_in, batch, empty, scores_message
 from tests.detector.explore.explored import record, served
 from tests.support.kafka_broker import free_ports
 from tests.support.sines import linear_artifact
@@ -42,9 +41,7 @@ def config(tmp_path: Path) -> Path:
         f'[model]\npath = "{tmp_path}/models/pump"\n[kafka]\ntopic = "readings"\n'
         f'bootstrap_servers = ["127.0.0.1:{free_ports(1)[0]}"]\n[output]\nprefix = "{GROUP}"\n'
     )
-    store = tmp_path / "plant-explorer"
-    store.mkdir()
-    write_archive(store, Manifest(as_values(description_of(record())), GROUP))
+    empty(tmp_path / "plant-explorer")
     return path
 
 
