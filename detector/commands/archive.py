@@ -43,6 +43,7 @@ def archive(args: argparse.Namespace) -> int:
     check_installed("the archive", ("duckdb",))
     from detector.explore.archive.archiving import Archiving, start_archiving
     from detector.explore.source import source_of
+    from detector.explore.storage.storage import OwnershipLostError
 
     source = source_of(args.config, place_of(args))
     if source.group is None:
@@ -53,7 +54,7 @@ def archive(args: argparse.Namespace) -> int:
     storage = source.place.storage()
     started = start_archiving(storage, source.group, limits_of(args))
     if not isinstance(started, Archiving):
-        raise DetectorError(
+        raise OwnershipLostError(
             f"{storage.name}: {started.who} archives there already; start one archiver for a store"
         )
     print(f"{storage.name}: holds {started.num_rows:,} rows; archiving {source.group.name}", flush=True)
@@ -62,11 +63,13 @@ def archive(args: argparse.Namespace) -> int:
 
 
 def _wait(archiving: Archiving, stop: threading.Event) -> None:
-    """Return when it shall stop. Raises DetectorError if another process owns the archive."""
+    """Return when it shall stop. Raises OwnershipLostError if another process owns the archive."""
+    from detector.explore.storage.storage import OwnershipLostError
+
     try:
         while not stop.wait(_LOOK_SECONDS):
             if archiving.lost:
-                raise DetectorError(archiving.lost)
+                raise OwnershipLostError(archiving.lost)
     finally:
         archiving.close()
 
@@ -116,7 +119,7 @@ def limits_of(args: argparse.Namespace) -> Limits:
 
 
 def place_of(args: argparse.Namespace) -> Place:
-    """Return where the store is; its address is empty if no flag says it."""
+    """Return where the store is; its address is empty without --store."""
     from detector.explore.storage.place import Place
 
     return Place(args.store or "", args.cache, args.cache_size)

@@ -75,7 +75,7 @@ class Archiving:
                 self._archiver.lose(str(error))
                 return
             except (ConnectorError, OSError):
-                continue  # whoever reads sees that the sign is missing; the other thread says why
+                continue  # readers see that the sign is missing; the other thread says why
 
 
 def start_archiving(storage: Storage, group: Group, limits: Limits) -> Archiving | Sign:

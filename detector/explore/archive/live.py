@@ -38,7 +38,7 @@ class Live:
 
     Args:
         storage: where the archive is.
-        group: the group whose outputs it holds; None: unknown, and only the archive tells what is wrong.
+        group: the group whose outputs it holds; None: unknown, and trouble is what the archive shows.
         archiving: what archives in this process; None: another process does.
 
     Raises:

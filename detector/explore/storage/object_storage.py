@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import threading
 import time
@@ -13,6 +14,7 @@ import msgspec
 
 from connectors.errors import ConnectorError
 from connectors.objects.objects import Objects
+from detector import logs
 from detector.explore.archive.manifest import Manifest, decoded, encoded
 from detector.explore.storage.cache import SegmentCache
 from detector.explore.storage.opened_segments import SCHEME, OpenedSegments
@@ -185,6 +187,13 @@ class ObjectStorage:
         first = self._sign(owner)
         if first is None or first.ended:
             return None
+        logs.event(
+            "looking whether another process archives here",
+            logging.WARNING,
+            store=self.name,
+            process=first.who,
+            seconds=self._patience_seconds,
+        )
         end = time.monotonic() + self._patience_seconds
         while time.monotonic() < end:
             time.sleep(_LOOK_SECONDS)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from datetime import UTC, datetime
+from io import RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from fsspec import AbstractFileSystem
 
@@ -47,13 +49,52 @@ class OpenedSegments(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no
         """Return a time that never changes, since segments do not."""
         return _WRITTEN
 
-    def _open(self, path: str, mode: str = "rb", *args: object, **more: object) -> BinaryIO:
+    def _open(self, path: str, mode: str = "rb", *args: object, **more: object) -> RawIOBase:
         """Open a copy to read it."""
         for _ in range(_TRIES):
             copy = self._copy(path)
             with contextlib.suppress(FileNotFoundError):  # another process made room
-                return copy.open("rb")
-        return self._copy(path).open("rb")
+                return _Copy(copy)
+        return _Copy(self._copy(path))
 
     def _copy(self, path: str) -> Path:
         return self._cache.path(self._strip_protocol(path).lstrip("/"))
+
+
+class _Copy(RawIOBase):
+    """A file to read. DuckDB drops files without closing them: this one closes itself, without a warning."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._handle = -1
+        self._handle = os.open(path, os.O_RDONLY)
+        self._size, self._at = os.fstat(self._handle).st_size, 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer; return how many bytes."""
+        num = os.preadv(self._handle, [buffer], self._at)
+        self._at += num
+        return num
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place and return it."""
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._at
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed and self._handle >= 0:
+            os.close(self._handle)
+        super().close()

@@ -10,8 +10,10 @@ from connectors.errors import ObjectsError
 from detector.explore.archive.live_store import LiveStore
 from detector.explore.queries.fleet import FleetQuery, fleet
 from detector.explore.storage.object_storage import ObjectStorage
+from detector.explore.storage.place import Place
 from detector.explore.storage.storage import OwnershipLostError, SegmentKey
 from detector.explore.store.layout import DAY_NS, ExploreError
+from detector.explore.whatif.replay import database_at
 from tests.detector.explore.archive.written import (
     alert,
     archive_in,
@@ -170,6 +172,9 @@ def test_copies_stay_within_their_bound_and_only_what_is_asked_is_fetched(
         copies = list(cache.rglob("*.parquet"))
         assert sum(one.stat().st_size for one in copies) <= 3 * size
     reader.close()
+    child = database_at(Place(uri, str(tmp_path / "3")))  # as the process of a what-if opens it
+    assert child.execute("SELECT count(*) FROM verdicts") == [(3600,)]
+    child.close()
     archive.close()
     owner.release()
 
