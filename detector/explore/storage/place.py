@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,5 +48,8 @@ class Place:
 
 def _cache_of(uri: str) -> Path:
     """Return a directory for copies, the same for one URI."""
-    above = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        above = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    except RuntimeError:  # a user without a home, as in a container
+        above = tempfile.gettempdir()
     return Path(above, "streamgauge", hashlib.sha256(uri.encode()).hexdigest()[:16])
