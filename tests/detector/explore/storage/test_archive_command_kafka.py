@@ -187,7 +187,8 @@ def test_two_explorers_read_live_and_say_so_when_the_server_is_away_and_then_go_
             assert trouble["kind"] == "store"
             assert "check that the server runs" in trouble["words"]
             plant.send(2)
-            assert HTTP.request("GET", f"{alone}/api/v1/fleet").status == 200  # what is here is shown
+            about = HTTP.request("GET", f"{alone}/api/v1/source").json()
+            assert about["rows"] == 2 * NUM_SERIES * PART  # what was known is shown
             object_store.start()
             well = next(one for one in found if one["rows"] == len(plant.expected) and not one["trouble"])
             assert well["series"] == NUM_SERIES

@@ -162,13 +162,16 @@ def test_copies_stay_within_their_bound_and_only_what_is_asked_is_fetched(
         archive.append(batch([scores_message("a", range(day * DAY, day * DAY + 600))]))
     size = archive.manifest.segments["verdicts"]["2026-01-01"][0].num_bytes
     cache = tmp_path / "2"
-    reader = LiveStore(ObjectStorage(uri, cache, 3 * size), START_NS)
+    reader = LiveStore(ObjectStorage(uri, cache, 10**9), START_NS)
     fetched = [one.parent.name for one in cache.rglob("verdicts/*/*.parquet")]
     assert fetched == ["day=2026-01-01"]  # of files with the same columns the first one, for their types
     day = "day = DATE '2026-01-03'"
     assert reader.database.execute(f"SELECT count(*) FROM verdicts WHERE {day}") == [(600,)]
     days = {one.parent.name for one in cache.rglob("verdicts/*/*.parquet")}
     assert days == {"day=2026-01-01", "day=2026-01-03"}
+    reader.close()
+    cache = tmp_path / "4"
+    reader = LiveStore(ObjectStorage(uri, cache, 3 * size), START_NS)
     for _ in range(2):
         assert reader.database.execute("SELECT count(*), sum(score) FROM verdicts")[0][0] == 3600
         copies = list(cache.rglob("*.parquet"))
