@@ -11,7 +11,7 @@ UV      := $(BIN)/uv
 # others as requirements; the two modules we use import only what the extra `dev` lists.
 VUS     := vus==0.0.6
 # Tiers of their own: slow, or in need of tools that not every machine has.
-FAST    := not package and not deployment and not dashboards and not operations and not silence and not kafka_changes and not trust and not browser and not docs
+FAST    := not package and not deployment and not dashboards and not operations and not silence and not kafka_changes and not trust and not browser and not objects and not docs
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 
 # Without its bytecode torch takes seconds longer to import, in every process that the tests start.
@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test deployment dashboards dashboards-json operations faults soak fuzz lint format
-.PHONY: browser silence trust operators kafka-changes bench quality board pictures screenshots docs dist dist-check constraints clean
+.PHONY: browser objects silence trust operators kafka-changes bench quality board pictures screenshots docs dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ dashboards: setup  ## every query of deploy/grafana against a live Kafka, daemon
 
 dashboards-json: setup  ## write deploy/grafana/dashboards anew from its source
 	$(BIN)/python -m deploy.grafana.generate
+
+objects: setup  ## an archive on a real S3 server, which Go builds once (minutes): kills, owners, explorers
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/detector/explore/storage -m objects $(PYTEST_FLAGS)
 
 operations: setup  ## faults in front of Prometheus, Alertmanager and a pager, timed; OPERATIONS_FLAGS="-k 'not lag'"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/operations -s -m operations $(OPERATIONS_FLAGS)

@@ -76,6 +76,11 @@ ERROR_TREES = (
     "detector.errors:DetectorError",
     "trainer.errors:TrainerError",
 )
+OUTSIDE = (
+    "connectors.errors:KafkaError",
+    "connectors.errors:ObjectsError",
+    "detector.explore.storage.storage:OwnershipLostError",
+)
 DESCRIPTION = """\
 Streaming anomaly detection for time series. Learn what is normal from Parquet files,
 score what arrives through Kafka, alert through Prometheus."""
@@ -114,6 +119,7 @@ VERBS = (
     Verb("run", "run the daemon: score a Kafka topic, alert, serve metrics", "detector.commands.run"),
     Verb("backtest", "replay Parquet files through the daemon's engine", "detector.commands.backtest"),
     Verb("explore", "look at a running group or a backtest in a browser", "detector.commands.explore"),
+    Verb("archive", "keep what a running group publishes, for explorers", "detector.commands.archive"),
     Verb("evaluate", "train and score a model on each labelled file of a directory", "trainer.commands"),
     Verb("record", "copy a Kafka topic to Parquet files", "detector.commands.record_replay"),
     Verb(
@@ -195,7 +201,7 @@ def _is_a(error: BaseException, *classes: str) -> bool:
 
 def _exit_code(error: Exception) -> int | None:
     """Return the exit code of an error that a person can act on, or None for a bug of ours."""
-    if isinstance(error, OSError) or _is_a(error, "connectors.errors:KafkaError"):
+    if isinstance(error, OSError) or _is_a(error, *OUTSIDE):
         return FAILED
     return MISUSED if _is_a(error, *ERROR_TREES) else None
 

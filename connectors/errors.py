@@ -4,6 +4,7 @@
     ├── ParquetError      a file, its schema or its rows cannot be used
     │   └── CsvError      the same of a CSV file; the message has the line
     ├── CodecError        the codec itself is misconfigured (a bad message is a `Reject`, not an error)
+    ├── ObjectsError      objects below a URI cannot be listed, read, written or deleted
     ├── EndpointError     the URL or the TLS files of a receiver cannot be used
     └── KafkaError        the broker cannot be reached or refuses access
         └── RightMissingError   this login lacks a right that an administrator can give
@@ -27,6 +28,10 @@ class CsvError(ParquetError):
 
 class CodecError(ConnectorError):
     """The codec is configured in a way that cannot decode anything."""
+
+
+class ObjectsError(ConnectorError):
+    """Objects of an object storage cannot be listed, read, written or deleted; the message names the URI."""
 
 
 class EndpointError(ConnectorError):

@@ -14,6 +14,7 @@ from benchmarks.measurement import Measurement
 from benchmarks.pages.backtest_files import START_NS, noisy_rows, write_backtest
 from detector.explore.deciding.writing import Writing
 from detector.explore.source import source_of
+from detector.explore.storage.place import Place
 from detector.explore.web.serve import opened
 from detector.reports.answers import held_of
 from detector.reports.page import write_page
@@ -68,7 +69,8 @@ def _report(folder: Path, num_series: int, num_rows: int) -> int:
     """Write a report of noisy values with an incident in each series; return its bytes."""
     _write(folder, num_series, num_rows)
     shown = opened(
-        source_of(str(folder), str(folder / "store")), Writing("", refused="a report takes no decisions")
+        source_of(str(folder), Place(str(folder / "store"))),
+        Writing("", refused="a report takes no decisions"),
     )
     try:
         held = held_of(shown)

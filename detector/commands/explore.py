@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import re
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from connectors.objects.names import without_secrets
+from detector.commands.archive import add_limits, add_store, check_installed, limits_of, place_of
 from detector.commands.arguments import add_examples
-from detector.errors import ConfigError, DetectorError
+from detector.errors import ConfigError
 
 if TYPE_CHECKING:
     from detector.config.tls_files import TlsFiles
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 DONE = 0
 _PORT = 8765
-_LEAST_SECONDS, _MOST_SECONDS = 86_400, 3660 * 86_400
-_UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 _NEEDED = ("duckdb",)
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -33,32 +31,31 @@ def explore_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge explore streamgauge.toml --store archive --keep 90d --max-size 50GB --no-browser",
         "streamgauge explore report/                      # a backtest",
         "streamgauge explore report/ --group-by '^([^/]+)/' --runbooks https://wiki.example.com/streamgauge/",
+        "streamgauge explore 's3://bucket/plant?region=eu-central-1'  # what `streamgauge archive` writes",
+        "streamgauge explore streamgauge.toml --store s3://bucket/plant --no-archive  # with buttons",
         "streamgauge explore streamgauge.toml --host 0.0.0.0 --username ops --password-file /run/secrets/ops",
     )
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="configuration file of a daemon, or directory that `streamgauge backtest --out` wrote",
+        help="configuration file of a daemon, directory that `streamgauge backtest --out` wrote, or archive:"
+        " a directory or a URI",
     )
+    add_limits(parser)
     parser.add_argument(
-        "--keep", metavar="TIME", default="30d", help="of a running group: rows of so long; default: 30d"
-    )
-    parser.add_argument(
-        "--max-size",
-        metavar="SIZE",
-        type=_size,
-        default="10GB",
-        help="of a running group: most bytes of rows, such as 500MB; default: 10GB. The oldest days go first",
+        "--no-archive",
+        action="store_true",
+        help="of a running group: only read what another process archives",
     )
     parser.add_argument("--port", type=_port, default=_PORT, help=f"port; 0: any free one; default: {_PORT}")
     parser.add_argument(
         "--host", default=_LOCAL[0], help="address to listen on; default: 127.0.0.1, this machine alone"
     )
     parser.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
-    parser.add_argument(
-        "--store",
-        metavar="DIR",
-        help="where to keep the store; default: DIR/explorer, or FILE-explorer beside FILE.toml",
+    add_store(
+        parser,
+        "where to keep the store: a directory, or of a running group a URI such as s3://bucket/prefix;"
+        " default: DIR/explorer, or FILE-explorer beside FILE.toml",
     )
     _add_pages(parser)
     _add_access(parser)
@@ -66,12 +63,7 @@ def explore_arguments(parser: argparse.ArgumentParser) -> None:
 
 def explore(args: argparse.Namespace) -> int:
     """Serve the pages until interrupted. Returns the exit code."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise DetectorError(
-            f"the explorer needs {', '.join(missing)}: install it with pip install 'streamgauge[explore]'"
-        )
-    from detector.explore.archive.archive import Limits
+    check_installed("the explorer", _NEEDED)
     from detector.explore.display import Display
     from detector.explore.queries.names import BY_SLASH
     from detector.explore.source import source_of
@@ -80,20 +72,20 @@ def explore(args: argparse.Namespace) -> int:
     login, writing = _access_of(args)
     display = Display(BY_SLASH if args.group_by is None else args.group_by, args.runbooks)
     protection = protected(login, _tls_files(args))
-    source = source_of(args.source, args.store)
+    source = source_of(args.source, place_of(args), archives=not args.no_archive)
     listening = listen(args.host, args.port)
     try:
-        shown = opened(source, writing, Limits(_keep_ns(args.keep), args.max_size), display)
+        shown = opened(source, writing, limits_of(args), display)
     except BaseException:
         listening.close()
         raise
     about = shown.description
     print(f"{about.rows:,} rows of {about.series:,} series, judged by {about.model} {about.version}")
     if shown.live is not None:
-        who = "archived here" if shown.live.is_archiver else "archived by another explorer, and read here"
-        print(f"{source.store}: what the group publishes is {who}")
-    if writing.refused:
-        print(f"decisions are off: {writing.refused}", file=sys.stderr)
+        who = "archived here" if shown.live.is_archiver else "archived by another process, and read here"
+        print(f"{without_secrets(source.place.address)}: what the group publishes is {who}")
+    if shown.writing.refused:
+        print(f"decisions are off: {shown.writing.refused}", file=sys.stderr)
     _warn(args)
     explorer = Explorer(shown, listening, protection)
     print(f"open {explorer.address} in a browser; Ctrl+C ends", flush=True)
@@ -180,25 +172,6 @@ def _tls_files(args: argparse.Namespace) -> TlsFiles | None:
         return None
     files = (args.tls_certfile, args.tls_keyfile, args.tls_client_cafile)
     return TlsFiles("", "--tls-", *files, ca_key="client-cafile")
-
-
-def _keep_ns(text: str) -> int:
-    from detector.config.load import parse_duration
-
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise ConfigError(f"--keep: {error}") from error
-    if not _LEAST_SECONDS <= seconds <= _MOST_SECONDS:
-        raise ConfigError(f"--keep: {text} is not between 1d and 3660d")
-    return round(seconds * 1e9)
-
-
-def _size(text: str) -> int:
-    found = re.fullmatch(r"(\d{1,9}) ?([MGT]B)", text)
-    if found is None or not int(found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: write one such as 500MB or 10GB")
-    return int(found[1]) * _UNITS[found[2]]
 
 
 def _port(text: str) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from connectors.kafka.connection import Connection
+from connectors.objects.names import is_remote, local_path, without_secrets
 from detector.config.cluster import connection_of
 from detector.config.load import Config, load_config
 from detector.delivery.messages import Topics
+from detector.explore.storage.place import Place
+from detector.explore.store.layout import is_archive
 
 _STORE = "explorer"
 
@@ -37,19 +40,26 @@ class Group:
 class Source:
     """What is shown.
 
-    name   the directory or file that the user named
-    store  the directory of the store
-    group  the running group; None: it is a backtest
+    name      the directory, file or URI that the user named
+    place     where the store is
+    group     the running group; None: it is a backtest, or an archive of an unknown group
+    archives  whether this process may archive the group; if not, another one does
     """
 
     name: str
-    store: Path
+    place: Place
     group: Group | None = None
+    archives: bool = True
 
     @property
     def kind(self) -> Literal["backtest", "live"]:
         """Whether it is finished or goes on."""
-        return "backtest" if self.group is None else "live"
+        return "backtest" if self.group is None and self.archives else "live"
+
+    @property
+    def store(self) -> Path:
+        """The directory of a store on this machine."""
+        return Path(self.place.address)
 
 
 def missing(group: Group) -> list[dict[str, str]]:
@@ -65,20 +75,29 @@ def missing(group: Group) -> list[dict[str, str]]:
     return found
 
 
-def source_of(name: str, store: str | None = None) -> Source:
-    """Return what a name means: a file is the configuration of a daemon, else it is a backtest.
+def source_of(name: str, place: Place | None = None, archives: bool = True) -> Source:
+    """Return what a name means: a file is the configuration of a daemon, an archive is read, else a backtest.
 
     Args:
-        name: path of a file or a directory.
-        store: directory of the store. By default it is `explorer` in the directory of a backtest. Beside
-            FILE.toml it is FILE-explorer.
+        name: path of a file or a directory, or the URI of an archive.
+        place: of the store. By default it is `explorer` in the directory of a backtest. Beside FILE.toml it
+            is FILE-explorer.
+        archives: whether this process may archive a running group.
 
     Raises:
         ConfigError: the configuration is wrong.
     """
-    path = Path(name)
-    if not path.is_file():
-        return Source(name, Path(store) if store else path / _STORE)
-    config = load_config(path)
-    group = Group(config, connection_of(config.kafka), Topics.of(config.output.prefix))
-    return Source(name, Path(store) if store else path.with_name(f"{path.stem}-{_STORE}"), group)
+    given = place or Place("")
+    given = replace(given, address=given.address if is_remote(given.address) else local_path(given.address))
+    found = replace(given, address=name)
+    if is_remote(name):
+        return Source(without_secrets(name), found, archives=False)
+    path = Path(local_path(name))
+    if path.is_file():
+        config = load_config(path)
+        group = Group(config, connection_of(config.kafka), Topics.of(config.output.prefix))
+        beside = str(path.with_name(f"{path.stem}-{_STORE}"))
+        return Source(str(path), replace(given, address=given.address or beside), group, archives)
+    if is_archive(path):
+        return Source(name, replace(found, address=str(path)), archives=False)
+    return Source(str(path), replace(given, address=given.address or str(path / _STORE)))

@@ -11,6 +11,7 @@ from typing import Any
 
 from detector.explore.deciding.writing import Writing
 from detector.explore.source import source_of
+from detector.explore.storage.place import Place
 from detector.explore.store.database import Database
 from detector.explore.store.layout import Description
 from detector.explore.web.serve import opened
@@ -42,7 +43,8 @@ def write_report(out: Path, shown: Reported, command: str, other: Reported | Non
     with tempfile.TemporaryDirectory(prefix="streamgauge-report-") as scratch:
         store = Path(scratch) / "store"
         described = opened(
-            source_of(str(shown.directory), str(store)), Writing("", refused="a report takes no decisions")
+            source_of(str(shown.directory), Place(str(store))),
+            Writing("", refused="a report takes no decisions"),
         )
         database, description = described.database, described.description
         try:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.explore.archive.manifest import Segment
-from detector.explore.archive.schema import columns_of
+from detector.explore.archive.schema import columns_mark, columns_of
 from detector.explore.archive.segments import Segments
+from detector.explore.storage.storage import SegmentKey
 from detector.explore.store.database import Columns, Database, name
 from detector.explore.store.layout import DAY_NS, Description
 from detector.explore.store.tables import SPANS, as_time, date_of, number, summary, verdict_columns
@@ -61,7 +62,10 @@ class Adding:
         for day, *_ in days:
             within = f"ns // {DAY_NS} = {day}"
             segment = self._add(
-                "verdicts", day, f"SELECT {wanted} FROM {NEW} WHERE {within} ORDER BY series, ns"
+                "verdicts",
+                day,
+                f"SELECT {wanted} FROM {NEW} WHERE {within} ORDER BY series, ns",
+                columns_mark(about.channels),
             )
             rows = self._segments.reading("verdicts", date_of(day), [segment])
             for table, span in SPANS.items():
@@ -101,9 +105,9 @@ class Adding:
         types |= {"paged": "BOOLEAN", "is_old": "BOOLEAN", "place": "BIGINT"}
         self._database.load(RAW, {**columns, "is_old": is_old, "place": np.arange(len(is_old))}, types)
 
-    def _add(self, table: str, day: int, query: str) -> Segment:
+    def _add(self, table: str, day: int, query: str, columns: str = "") -> Segment:
         date = date_of(day)
-        made = self._segments.write(table, date, query, self._file)
+        made = self._segments.write(SegmentKey(table, date, self._file), query, columns)
         days = self._files.setdefault(table, {})
         days[date] = (*days.get(date, ()), made)
         return made

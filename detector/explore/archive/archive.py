@@ -6,18 +6,18 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace as replaced
 
 from detector import logs
 from detector.explore.archive.adding import Adding, Files
-from detector.explore.archive.manifest import Manifest, Place, as_values, write_archive
+from detector.explore.archive.manifest import Manifest, Place, as_values
 from detector.explore.archive.schema import newest
 from detector.explore.archive.segments import Segments
 from detector.explore.archive.tidying import days_to_drop, mergeable
-from detector.explore.store.database import Columns, Database, text
+from detector.explore.storage.storage import SegmentKey, Storage
+from detector.explore.store.database import Columns, text
 from detector.explore.store.layout import DAY_NS, Description
 from detector.explore.store.tables import date_of, ns_of
 
@@ -55,22 +55,22 @@ class Batch:
 
 
 class Archive:
-    """The archive in a directory. Belongs to one thread, and to one process at a time.
+    """The archive in a storage. Belongs to one thread of the process that owns the storage.
 
     Promise: after `append` the batch is in the archive, whole and durable. A process that is killed before
     has changed nothing. A row that comes twice is kept once, as it came first.
 
     Args:
-        store: its directory.
-        manifest: what it holds.
+        storage: where it is.
+        manifest: what it holds, as the storage has it.
         limits: how much it keeps.
     """
 
-    def __init__(self, store: Path, manifest: Manifest, limits: Limits) -> None:
-        self._store, self._limits = store, limits
+    def __init__(self, storage: Storage, manifest: Manifest, limits: Limits) -> None:
+        self._storage, self._limits = storage, limits
         self.manifest = manifest
-        self._database = Database([store], _MEMORY)
-        self._segments = Segments(store, self._database)
+        self._database = storage.database(_MEMORY)
+        self._segments = Segments(storage, self._database)
         self._segments.remove_strangers(manifest)
         self._written: dict[str, float] = {}
         self._newest = self._newest_rows()
@@ -80,10 +80,10 @@ class Archive:
         self._database.close()
 
     def append(self, batch: Batch) -> None:
-        """Add a batch. Raises ExploreError or OSError, and has then changed nothing."""
+        """Add a batch. Raises ExploreError, ObjectsError or OSError, and has then changed nothing."""
         now = self.manifest
         files: Files = {table: dict(days) for table, days in now.segments.items()}
-        adding = Adding(self._database, self._segments, files, _file_name(now.next))
+        adding = Adding(self._database, self._segments, files, self._storage.segment_name(now.next))
         about = now.description
         if len(batch.verdicts["ns"]):
             known = self._all("verdicts")
@@ -120,7 +120,7 @@ class Archive:
                 self._merge(table, day)
 
     def _commit(self, manifest: Manifest) -> None:
-        write_archive(self._store, manifest)
+        self._storage.write(manifest)
         before, self.manifest = self.manifest, manifest
         for table, days in manifest.segments.items():
             for day, segments in days.items():
@@ -132,7 +132,8 @@ class Archive:
         today = date_of(max(0, self.manifest.description.last_ns - 1) // DAY_NS)
         rested = time.monotonic() - self._written.get(f"{table} {day}", -_REST_SECONDS) >= _REST_SECONDS
         while merged := mergeable(self.manifest.segments[table][day], day < today and rested):
-            made = self._segments.merge(table, day, merged, _file_name(self.manifest.next))
+            name = self._storage.segment_name(self.manifest.next)
+            made = self._segments.merge(SegmentKey(table, day, name), merged)
             files: Files = {one: dict(days) for one, days in self.manifest.segments.items()}
             files[table][day] = (*(one for one in files[table][day] if one not in merged), made)
             self._commit(replaced(self.manifest, segments=files, next=self.manifest.next + 1))
@@ -186,14 +187,6 @@ class Archive:
 
     def _all(self, table: str) -> str:
         """Return SQL that reads all files of a table; "" if there is none."""
-        listed = ", ".join(text(str(one)) for one in self.manifest.files(self._store.resolve(), table))
+        keys = (SegmentKey(table, day, one.name) for day, one in self.manifest.of_table(table))
+        listed = ", ".join(text(self._storage.url(one)) for one in keys)
         return f"read_parquet([{listed}], hive_partitioning = true, union_by_name = true)" if listed else ""
-
-
-def _file_name(number: int) -> str:
-    """Return the name of a segment.
-
-    >>> _file_name(12)
-    'segment-00000012.parquet'
-    """
-    return f"segment-{number:08d}.parquet"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from connectors.errors import KafkaError
+from connectors.errors import ConnectorError
 from connectors.kafka.admin.growth import TopicFacts, look_up
 from connectors.kafka.cluster import translated
 from connectors.kafka.topic_tail import TopicTail
@@ -20,6 +20,7 @@ from detector.explore.archive.manifest import Place
 from detector.explore.archive.messages import NotOursError, VerdictRows, decision_row, incident_row
 from detector.explore.archive.opening import described
 from detector.explore.source import Group
+from detector.explore.storage.storage import OwnershipLostError
 
 _POLL_SECONDS, _LOOK_SECONDS, _PAUSE_SECONDS = 0.5, 10.0, 2.0
 _PASSED_SECONDS = 30.0
@@ -27,7 +28,7 @@ _MOST_CELLS = 1_000_000
 
 
 class Archiver:
-    """Follows the topics in the thread that calls `run`. Any thread may read `problem`.
+    """Follows the topics in the thread that calls `run`. Any thread may read `problem` and `lost`.
 
     Only what was committed is read. The archive holds how far each partition was read, so a restart goes on
     there. A topic that was deleted and created again is read from its beginning.
@@ -46,19 +47,32 @@ class Archiver:
         self._decisions: list[tuple[Any, ...]] = []
         self._tried = ""
         self.problem = ""
+        self.lost = ""
 
     def run(self, stop: threading.Event) -> None:
-        """Read until `stop` is set. What goes wrong is logged once, and tried again."""
+        """Read until `stop` is set. What goes wrong is logged once, and tried again.
+
+        It also ends when another process owns the archive; `lost` then says which.
+        """
         while not stop.is_set():
             try:
                 self._follow(stop)
-            except (KafkaError, DetectorError, OSError) as error:
+            except OwnershipLostError as error:
+                self.lose(str(error))
+                return
+            except (ConnectorError, DetectorError, OSError) as error:
                 self._complain(str(error))
             except Exception as error:  # a thread that ended here would stop the archive, unnoticed
                 logging.getLogger(__name__).debug("archiving failed", exc_info=True)
                 self._complain(f"{type(error).__name__}: {error}")
             self._forget()
             stop.wait(_PAUSE_SECONDS)
+
+    def lose(self, why: str) -> None:
+        """Note that another process owns the archive now."""
+        if not self.lost:
+            logs.event("the archive has another owner", logging.ERROR, error=why)
+        self.lost = why
 
     def _names(self) -> tuple[str, str, str]:
         topics = self._group.topics

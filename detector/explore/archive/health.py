@@ -15,14 +15,15 @@ from detector.explore.source import Group
 
 _LOOK_SECONDS, _TIMEOUT_SECONDS = 3.0, 5.0
 _INTERVALS, _LEAST_SECONDS = 3, 15.0
-Kind = Literal["broker", "archive", "daemon", "silent"]
+Kind = Literal["store", "broker", "archive", "daemon", "silent"]
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Why the pages do not show what happens now.
 
-    kind      broker: the cluster does not answer; archive: what comes cannot be kept;
+    kind      store: the store cannot be read; broker: the cluster does not answer;
+              archive: what comes cannot be kept;
               daemon: the group has no process; silent: no verdict comes
     since_ns  since when it was seen; of `silent` the last verdict
     words     what is wrong, for people

@@ -1,26 +1,20 @@
-"""A running group that is shown: its archive grows in one thread, and a second one watches over it."""
+"""A running group that is shown: its archive grows here or elsewhere, and a second thread watches over it."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from detector.explore.archive.archive import Archive, Limits
-from detector.explore.archive.archiver import Archiver
-from detector.explore.archive.health import Health, Trouble
+from connectors.errors import ConnectorError
+from detector.explore.archive.archiving import Archiving
+from detector.explore.archive.health import Health, Kind, Trouble
 from detector.explore.archive.live_store import LiveStore
-from detector.explore.archive.manifest import read_archive
-from detector.explore.archive.opening import open_archive
 from detector.explore.source import Group
+from detector.explore.storage.archiver_sign import ArchiverSign
+from detector.explore.storage.storage import Storage
 from detector.explore.store.database import Database
 from detector.explore.store.layout import Description, ExploreError
-
-_WATCH_SECONDS = 0.25
-_LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,35 +34,30 @@ class Pulse:
 
 
 class Live:
-    """Shows a running group. Any thread may read it.
-
-    One explorer archives into a store. Others that open the same store read what the first one writes.
+    """Shows an archive while it grows. Any thread may read it.
 
     Args:
-        store: the directory of the archive; it is made if it is missing.
-        group: the group.
-        limits: how much the archive keeps.
+        storage: where the archive is.
+        group: the group whose outputs it holds; None: unknown, and trouble is what the archive shows.
+        archiving: what archives in this process; None: another process does.
 
     Raises:
-        ArtifactError: the model of the group cannot be read.
-        ExploreError: the store is of something else, or cannot be written.
+        ExploreError: there is no archive.
+        ObjectsError: the object storage cannot be read.
     """
 
-    def __init__(self, store: Path, group: Group, limits: Limits) -> None:
-        manifest = open_archive(store, group)
-        self._lock = _claim(store)
+    def __init__(self, storage: Storage, group: Group | None, archiving: Archiving | None = None) -> None:
+        self._shown = LiveStore(storage, time.time_ns())
+        self._look_seconds, self._archiving = storage.look_seconds, archiving
         self._stop = threading.Event()
-        self._archive, archiver = None, None
-        if self._lock is not None:
-            self._archive = Archive(store, read_archive(store) or manifest, limits)
-            self._archive.describe(manifest.description)
-            archiver = Archiver(group, self._archive)
-        self._shown = LiveStore(store, time.time_ns())
-        interval_ns = manifest.description.interval_ns
-        self._health = Health(group, interval_ns, lambda: archiver.problem if archiver else "")
+        self._signs = ArchiverSign(storage.name)
+        self._health: Health | None = None
+        if group is not None:
+            self._health = Health(group, self._shown.description.interval_ns, self._archive_problem)
+        self._unread = ""
         self.is_leaving = False
         self.pulse = Pulse(0, self._shown.description, self._shown.manifest.events, None)
-        works = [self._health.run, self._watch, *([archiver.run] if archiver else [])]
+        works = [self._watch, *([self._health.run] if self._health else [])]
         self._threads = [threading.Thread(target=one, args=(self._stop,), daemon=True) for one in works]
         for thread in self._threads:
             thread.start()
@@ -86,7 +75,7 @@ class Live:
     @property
     def is_archiver(self) -> bool:
         """Whether this process writes the archive."""
-        return self._archive is not None
+        return self._archiving is not None and not self._archiving.lost
 
     @property
     def dropped(self) -> str:
@@ -100,39 +89,50 @@ class Live:
     def close(self) -> None:
         """Stop the threads and release the files."""
         self._stop.set()
+        if self._archiving is not None:
+            self._archiving.close()
         for thread in self._threads:
             thread.join(10.0)
-        if self._archive is not None and not any(one.is_alive() for one in self._threads):
-            self._archive.close()
         self._shown.close()
-        if self._lock is not None:
-            os.close(self._lock)
+
+    def _archive_problem(self) -> str:
+        """Return why what the group publishes is not kept; "" if it is."""
+        if self._archiving is not None and not self._archiving.lost:
+            return self._archiving.problem
+        return self._signs.problem
 
     def _watch(self, stop: threading.Event) -> None:
         """Look again and again whether there is something new."""
-        while not stop.wait(_WATCH_SECONDS):
+        while not stop.wait(self._look_seconds):
             before = self.pulse
-            try:
-                self._shown.refresh()
-            except ExploreError:
-                continue  # it is looked at again
+            self._refresh()
             now, events = self._shown.description, self._shown.manifest.events
-            if now.rows != before.description.rows:
+            if self._health is not None and now.rows != before.description.rows:
                 self._health.feed()
-            trouble = self._health.trouble
+            trouble = self._trouble(before.trouble)
             if (now, events, trouble) != (before.description, before.events, before.trouble):
                 self.pulse = Pulse(before.number + 1, now, events, trouble)
 
+    def _refresh(self) -> None:
+        try:
+            has_changed = self._shown.refresh()
+            self._signs.take(self._shown.sign, has_changed)
+            self._unread = ""
+        except (ConnectorError, ExploreError, OSError) as error:
+            self._unread = str(error)  # it is looked at again
 
-def _claim(store: Path) -> int | None:
-    """Return a handle that locks the archive; None if another process archives. Raises ExploreError."""
-    try:
-        handle = os.open(store / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
-    except OSError as error:
-        raise ExploreError(f"{store}: cannot be written: {error.strerror}; use --store") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
+    def _trouble(self, before: Trouble | None) -> Trouble | None:
+        """Return why nothing new comes. Without a group only the archive is asked."""
+        if self._unread:
+            return _trouble(before, "store", f"The store cannot be read: {self._unread}.")
+        if self._health is not None:
+            return self._health.trouble
+        if self._signs.problem:
+            return _trouble(before, "archive", f"New verdicts cannot be kept: {self._signs.problem}.")
         return None
-    return handle
+
+
+def _trouble(before: Trouble | None, kind: Kind, words: str) -> Trouble:
+    """Return a trouble that goes on since it was first seen."""
+    is_same = before is not None and before.kind == kind
+    return Trouble(kind, before.since_ns if before is not None and is_same else time.time_ns(), words)

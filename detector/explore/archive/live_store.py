@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from pathlib import Path
 
-from detector.explore.archive.manifest import Manifest, read_archive
+from detector.explore.archive.manifest import Manifest, Segment
 from detector.explore.archive.schema import columns_of, newest
-from detector.explore.store.database import Database, text
-from detector.explore.store.layout import ARCHIVE, TABLES, Description, ExploreError
+from detector.explore.storage.storage import SegmentKey, Sign, Storage
+from detector.explore.store.database import text
+from detector.explore.store.layout import TABLES, Description, ExploreError
 
 _HOUR_NS = 3_600_000_000_000
 
@@ -18,19 +18,20 @@ class LiveStore:
     """An archive that another thread or process writes. `refresh` belongs to one thread, the rest to any.
 
     Args:
-        store: the directory of the archive, which has a manifest.
+        storage: where the archive is.
         now_ns: the present time, which stands for the rows of an archive that has none yet.
 
     Raises:
         ExploreError: there is no archive.
+        ObjectsError: the object storage cannot be read.
     """
 
-    def __init__(self, store: Path, now_ns: int) -> None:
-        self._store, self._now_ns = store, now_ns
+    def __init__(self, storage: Storage, now_ns: int) -> None:
+        self._storage, self._now_ns = storage, now_ns
         self._lock = threading.Lock()
-        self._stamp = (0, 0, 0)
         self._manifest: Manifest | None = None
-        self.database = Database([store])
+        self.sign: Sign | None = None
+        self.database = storage.database()
         self.refresh()
 
     @property
@@ -48,37 +49,51 @@ class LiveStore:
         return replace(found, first_ns=self._now_ns - _HOUR_NS, last_ns=self._now_ns)
 
     def refresh(self) -> bool:
-        """Look at the archive again; return whether it holds something else. Raises ExploreError."""
+        """Look at the archive again; return whether it holds something else.
+
+        Raises ExploreError, ObjectsError or OSError. The views are then those from before.
+        """
         with self._lock:
-            stamp = self._look()
-            if stamp == self._stamp:
-                return False
-            manifest = read_archive(self._store)
+            manifest, self.sign = self._storage.look()
             if manifest is None:
-                raise ExploreError(f"{self._store}: holds no archive")
+                raise ExploreError(
+                    f"{self._storage.name}: holds no archive; start `streamgauge archive CONFIG.toml --store"
+                    f" {self._storage.name}`"
+                )
+            if manifest is self._manifest:
+                return False
+            self._storage.prefetch(manifest)
             for table in TABLES:
                 self.database.execute(f"CREATE OR REPLACE VIEW {table} AS {self._query(manifest, table)}")
-            self._stamp, self._manifest = stamp, manifest
+            self._manifest = manifest
             return True
 
     def close(self) -> None:
         """Release the files."""
         self.database.close()
 
-    def _look(self) -> tuple[int, int, int]:
-        try:
-            stat = (self._store / ARCHIVE).stat()
-        except OSError as error:
-            raise ExploreError(f"{self._store / ARCHIVE}: {error.strerror}") from error
-        return stat.st_mtime_ns, stat.st_ino, stat.st_size
-
     def _query(self, manifest: Manifest, table: str) -> str:
         """Return SQL for the rows of a table; those of incidents and decisions as they are now."""
         columns = columns_of(table, manifest.description.channels)
-        files = manifest.files(self._store.resolve(), table)
-        if not files:
+        alike: dict[str, list[SegmentKey]] = {}
+        for day, one in manifest.of_table(table):
+            alike.setdefault(_mark(table, one), []).append(SegmentKey(table, day, one.name))
+        if not alike:
             empty = ", ".join(f"NULL::{kind} AS {one}" for one, kind in columns.items())
             return f"SELECT {empty}, NULL::DATE AS day WHERE false"
-        listed = ", ".join(text(str(one)) for one in files)
-        rows = f"read_parquet([{listed}], hive_partitioning = true, union_by_name = true)"
+        reads = [self._reading(keys, has_same_columns=bool(mark)) for mark, keys in alike.items()]
+        rows = (
+            reads[0] if len(reads) == 1 else f"({' UNION ALL BY NAME '.join(f'FROM {one}' for one in reads)})"
+        )
         return newest(table, rows)
+
+    def _reading(self, keys: list[SegmentKey], *, has_same_columns: bool) -> str:
+        """Return SQL that reads files. With the same columns, only those of the asked days are opened."""
+        listed = ", ".join(text(self._storage.url(one)) for one in keys)
+        by_name = "false" if has_same_columns else "true"
+        return f"read_parquet([{listed}], hive_partitioning = true, union_by_name = {by_name})"
+
+
+def _mark(table: str, segment: Segment) -> str:
+    """Return a mark that files with the same columns share; "" where their columns are unknown."""
+    return segment.columns if table == "verdicts" else table

@@ -24,11 +24,13 @@ class Segment(msgspec.Struct, frozen=True):
     name      of the file, in the folder of its table and day
     level     how often its rows were merged
     num_bytes its size
+    columns   the same for files of a table with the same columns; "" where that is unknown
     """
 
     name: str
     level: int
     num_bytes: int
+    columns: str = ""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -76,12 +78,10 @@ class Manifest(msgspec.Struct, frozen=True):
         tables = self.segments.values()
         return sum(one.num_bytes for days in tables for found in days.values() for one in found)
 
-    def files(self, store: Path, table: str) -> list[Path]:
-        """Return the files of a table."""
+    def of_table(self, table: str) -> list[tuple[str, Segment]]:
+        """Return the files of a table, each with its day, in order."""
         days = self.segments.get(table, {})
-        return [
-            store / table / f"day={day}" / one.name for day, found in sorted(days.items()) for one in found
-        ]
+        return [(day, one) for day, found in sorted(days.items()) for one in found]
 
 
 def as_values(description: Description) -> dict[str, Any]:
@@ -89,25 +89,31 @@ def as_values(description: Description) -> dict[str, Any]:
     return asdict(description)
 
 
-def read_archive(store: Path) -> Manifest | None:
-    """Return what the archive in a directory holds; None if there is none.
+def decoded(content: bytes, place: str) -> Manifest:
+    """Return the manifest that a file holds.
+
+    Args:
+        content: of the file.
+        place: of the file, for messages.
 
     Raises:
         ExploreError: it is of another format, or cannot be read.
     """
-    path = store / ARCHIVE
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.DecodeError) as error:
-        raise ExploreError(f"{path}: cannot be read: {error}; name another place with --store") from error
+        found = msgspec.json.decode(content, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise ExploreError(f"{place}: cannot be read: {error}; name another place with --store") from error
     if found.format != FORMAT:
         raise ExploreError(
-            f"{path}: has format {found.format}, and this release reads {FORMAT}: name another place with"
+            f"{place}: has format {found.format}, and this release reads {FORMAT}: name another place with"
             " --store"
         )
     return found
+
+
+def encoded(manifest: Manifest) -> bytes:
+    """Return the content of the file."""
+    return msgspec.json.encode(manifest)
 
 
 def write_archive(store: Path, manifest: Manifest) -> None:
@@ -117,7 +123,7 @@ def write_archive(store: Path, manifest: Manifest) -> None:
         OSError: the directory cannot be written.
     """
     scratch = store / f".{ARCHIVE}.part"
-    scratch.write_bytes(msgspec.json.encode(manifest))
+    scratch.write_bytes(encoded(manifest))
     make_durable(scratch)
     scratch.replace(store / ARCHIVE)
     make_durable(store)

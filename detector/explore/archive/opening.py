@@ -1,49 +1,35 @@
-"""Opens the archive of a running group, and makes an empty one where there is none."""
+"""Whether a storage is the archive of a group, and the description of the model that the group has now."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-from msgspec.structs import replace as replaced
-
-from detector.explore.archive.manifest import Manifest, as_values, read_archive, write_archive
+from detector.explore.archive.manifest import Manifest
 from detector.explore.source import Group
+from detector.explore.storage.storage import Storage
 from detector.explore.store.layout import MANIFEST, Description, ExploreError, description_of
 from detector.offline.backtest_record import record_of
 
 
-def open_archive(store: Path, group: Group) -> Manifest:
-    """Return what the archive holds, with the description of the model that the group has now.
+def check_archive(storage: Storage, group: Group) -> Manifest | None:
+    """Return what the archive of a group holds; None if there is none.
 
     Raises:
-        ArtifactError: the model cannot be read.
-        ExploreError: the directory is the store of something else, or cannot be written.
+        ExploreError: the storage is of something else.
     """
-    if (store / MANIFEST).exists():
-        raise ExploreError(f"{store}: is the store of a backtest; name another place with --store")
-    found = read_archive(store)
+    strangers = storage.strangers()
+    if MANIFEST in strangers:
+        raise ExploreError(f"{storage.name}: is the store of a backtest; name another place with --store")
+    if strangers:
+        raise ExploreError(f"{storage.name}: holds other files; name another place with --store")
+    found, _ = storage.look()
     prefix = group.config.output.prefix
     if found is not None and found.group != prefix:
         raise ExploreError(
-            f"{store}: holds what {found.group!r} wrote, and [output] prefix is {prefix!r}: name another"
-            " place with --store"
+            f"{storage.name}: holds what {found.group!r} wrote, and [output] prefix is {prefix!r}: name"
+            " another place with --store"
         )
-    if found is None and store.exists() and any(store.iterdir()):
-        raise ExploreError(f"{store}: holds other files; name another place with --store")
-    about = described(group, None if found is None else found.description)
-    manifest = (
-        Manifest(as_values(about), prefix) if found is None else replaced(found, about=as_values(about))
-    )
-    if found is None:
-        try:
-            store.mkdir(parents=True, exist_ok=True)
-            write_archive(store, manifest)
-        except OSError as error:
-            raise ExploreError(
-                f"{store}: cannot be written: {error.strerror}; name another place with --store"
-            ) from error
-    return manifest
+    return found
 
 
 def described(group: Group, before: Description | None) -> Description:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from detector.explore.store.database import name
@@ -58,6 +59,11 @@ def columns_of(table: str, channels: Sequence[str]) -> dict[str, str]:
     if table == "verdicts":
         found |= {name(f"{kind}_{one}"): _NUMBER for one in channels for kind in KINDS}
     return found
+
+
+def columns_mark(channels: Sequence[str]) -> str:
+    """Return a mark that is the same for files of verdicts with the same channels, 12 hexadecimal digits."""
+    return hashlib.sha256("\0".join(sorted(channels)).encode()).hexdigest()[:12]
 
 
 def newest(table: str, rows: str) -> str:

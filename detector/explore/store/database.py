@@ -53,16 +53,26 @@ def day(nanoseconds: int) -> str:
 class Database:
     """A connection in memory; requests that come at the same time each have a cursor of their own."""
 
-    def __init__(self, directories: Sequence[Path], memory: str = _MEMORY) -> None:
-        """Open DuckDB. It can read and write below `directories` alone, and its settings are locked.
+    def __init__(
+        self,
+        directories: Sequence[Path],
+        memory: str = _MEMORY,
+        files: Any = None,
+        roots: Sequence[str] = (),
+    ) -> None:
+        """Open DuckDB. It can read and write below `directories` and `roots` alone; its settings are locked.
 
         Args:
             directories: the first one also receives what does not fit into memory.
             memory: the most memory of all queries, such as "512MB".
+            files: a file system of fsspec that opens paths of its own scheme.
+            roots: what it may open, such as "scheme://folder".
         """
         threads = max(1, min(4, len(os.sched_getaffinity(0))))
         self._connection = duckdb.connect(config=dict(_SAFE))
-        allowed = ", ".join(text(str(one.resolve())) for one in directories)
+        if files is not None:
+            self._connection.register_filesystem(files)
+        allowed = ", ".join(text(one) for one in (*(str(one.resolve()) for one in directories), *roots))
         for line in (
             f"SET threads = {threads}",
             f"SET memory_limit = {text(memory)}",

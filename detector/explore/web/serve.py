@@ -6,8 +6,10 @@ import signal
 import socket
 import threading
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 
+from connectors.objects.names import is_remote
 from detector.config.tls_files import TlsFiles
 from detector.explore.archive.archive import Limits
 from detector.explore.deciding.backtest_ledger import BacktestLedger
@@ -32,6 +34,9 @@ MOST_CONNECTIONS = 200
 _GRACE_SECONDS = 2.0
 _LIMITS = Limits()
 _DISPLAY = Display()
+_NO_TOPIC = (
+    "an archive alone does not tell where decisions go: start with CONFIG.toml, --store and --no-archive"
+)
 
 
 def opened(source: Source, writing: Writing, limits: Limits = _LIMITS, display: Display = _DISPLAY) -> Opened:
@@ -45,6 +50,7 @@ def opened(source: Source, writing: Writing, limits: Limits = _LIMITS, display: 
 
     Raises:
         ExploreError: the store cannot be made or read, or `display` cannot be used.
+        ObjectsError: the object storage cannot be used.
         ArtifactError: the model of a running group cannot be read.
     """
     shown = _opened(source, writing, limits, display)
@@ -57,17 +63,46 @@ def opened(source: Source, writing: Writing, limits: Limits = _LIMITS, display: 
 
 
 def _opened(source: Source, writing: Writing, limits: Limits, display: Display) -> Opened:
-    if source.group is not None:
-        from detector.explore.archive.live import Live  # a backtest needs no Kafka
-        from detector.explore.deciding.group_ledger import GroupLedger
-
-        live = Live(source.store, source.group, limits)
-        ledger = GroupLedger(source.group.connection, source.group.topics.decisions, live.database)
-        return Opened(live, source, ledger, writing, live, display=display)
+    if source.kind == "live":
+        return _opened_archive(source, writing, limits, display)
+    if is_remote(source.place.address):
+        raise ExploreError(f"{source.place.address}: the store of a backtest is a directory; use --store DIR")
     directory = Path(source.name)
     description = store_of(directory, source.store)
     shown = Finished(open_store(source.store), description)
     return Opened(shown, source, BacktestLedger(directory), writing, display=display)
+
+
+def _opened_archive(source: Source, writing: Writing, limits: Limits, display: Display) -> Opened:
+    """Return an open archive, which grows in this process or in another one."""
+    # A backtest needs no Kafka.
+    from detector.explore.archive.archiving import Archiving, start_archiving
+    from detector.explore.archive.live import Live
+    from detector.explore.archive.opening import check_archive
+    from detector.explore.deciding.archive_ledger import ArchiveLedger
+    from detector.explore.deciding.group_ledger import GroupLedger
+
+    storage, group = source.place.storage(), source.group
+    archiving = None
+    if group is not None and source.archives:
+        started = start_archiving(storage, group, limits)
+        archiving = started if isinstance(started, Archiving) else None
+    elif group is not None:
+        check_archive(storage, group)
+    try:
+        live = Live(storage, group, archiving)
+    except BaseException:
+        if archiving is not None:
+            archiving.close()
+        raise
+    if group is None:
+        refused = replace(writing, refused=writing.refused or _NO_TOPIC)
+        ledger = ArchiveLedger(live.database, storage.name)
+        return Opened(live, source, ledger, refused, live, display=display)
+    topic = group.topics.decisions
+    return Opened(
+        live, source, GroupLedger(group.connection, topic, live.database), writing, live, display=display
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:

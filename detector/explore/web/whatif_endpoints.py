@@ -68,7 +68,7 @@ def _start(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     except ConfigError as error:
         raise ParameterError("incidents", f"is wrong: {error}") from error
     question = Question(read["series"], begin, end, read["alarm_budget"], rules)
-    task = task_of(question, opened.source.store, record, inputs)
+    task = task_of(question, opened.source.place, record, inputs)
     try:
         return opened.jobs.start(question.id, whatif, task)
     except BusyError as error:

@@ -6,13 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from detector.calibration.alarm_budget import parse_budget, read_budget
 from detector.config.engine_options import changed_section
 from detector.config.incident_schema import IncidentsSection
 from detector.config.types import duration_text, is_duration
+from detector.explore.storage.place import Place
 from detector.offline.backtest_record import Inputs
 
 _RATES = ("1/year", "1/quarter", "1/month", "2/month", "1/week", "3/week", "1/day", "3/day", "1/hour")
@@ -56,18 +56,18 @@ class Question:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def task_of(question: Question, store: Path, record: Mapping[str, Any], inputs: Inputs) -> dict[str, Any]:
+def task_of(question: Question, place: Place, record: Mapping[str, Any], inputs: Inputs) -> dict[str, Any]:
     """Return a question with all that `answer` needs, as JSON values.
 
     Args:
         question: what is asked.
-        store: the directory of the store.
+        place: of the store.
         record: of the backtest: its version and decisions.
         inputs: what the backtest was made of.
     """
     return {
         "question": asdict(question),
-        "store": str(store),
+        "place": asdict(place),
         "inputs": asdict(inputs),
         **{name: record.get(name) for name in ("version", "decisions")},
     }

@@ -6,12 +6,14 @@ It runs in a process of its own (`detector.explore.background`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from connectors.objects.names import is_remote
 from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact
 from detector.calibration.alarm_budget import parse_budget, shared_by
@@ -26,8 +28,9 @@ from detector.engine.engine import Engine, EngineOptions, StepResult
 from detector.errors import ArtifactError, ConfigError
 from detector.explore.archive.live_store import LiveStore
 from detector.explore.background.child import Report
+from detector.explore.storage.place import Place
 from detector.explore.store.database import Database, open_store
-from detector.explore.store.layout import ARCHIVE
+from detector.explore.store.layout import is_archive
 from detector.explore.whatif.comparison import Opening, compared, summary
 from detector.explore.whatif.question import Question, plain_rule
 from detector.explore.whatif.stretch import Stretch, readings_of, stretch_of
@@ -63,7 +66,7 @@ def answer(task: dict[str, Any], report: Report) -> dict[str, Any]:
     section, present, wording = present_setting(inputs, task["version"])
     settings = (present, _proposed(present, section, question, inputs))
     decisions = [decode_decision(json.dumps(one).encode()) for one in task["decisions"] or ()]
-    with _reading(Path(task["store"])) as database:
+    with closing(database_at(Place(**task["place"]))) as database:
         stretch = _stretch(database, question, present)
         found = _replayed(database, question, stretch, settings, [one for one in decisions if one], report)
         stored = _stored(database, question)
@@ -89,15 +92,11 @@ def answer(task: dict[str, Any], report: Report) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _reading(store: Path) -> Iterator[Database]:
-    """Give the store of a backtest, or an archive as it is now. Raises ExploreError."""
-    shown = LiveStore(store, 0) if (store / ARCHIVE).exists() else None
-    database = open_store(store) if shown is None else shown.database
-    try:
-        yield database
-    finally:
-        database.close()
+def database_at(place: Place) -> Database:
+    """Return the store of a backtest or a running group as it is now. Raises ExploreError or ObjectsError."""
+    if is_remote(place.address) or is_archive(Path(place.address)):
+        return LiveStore(place.storage(), time.time_ns()).database
+    return open_store(Path(place.address))
 
 
 def _figures(

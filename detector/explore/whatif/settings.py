@@ -35,6 +35,11 @@ def made_of(source: Source, description: Description) -> tuple[dict[str, Any], I
             )
         inputs = Inputs.of(config.model.path, source.name, engine_options(config))
         return {"version": description.version, "decisions": []}, inputs
+    if source.kind == "live":
+        raise ExploreError(
+            "an archive alone does not tell which model and rules judged: start with CONFIG.toml, --store and"
+            " --no-archive"
+        )
     path = Path(source.name) / RECORD
     try:
         record: dict[str, Any] = json.loads(path.read_bytes())

@@ -21,6 +21,7 @@ from detector.artifact.registry import open_artifact, publish
 from detector.calibration.feedback import read_feedback
 from detector.explore.deciding.group_ledger import GroupLedger
 from detector.explore.source import Source, source_of
+from detector.explore.storage.place import Place
 from detector.explore.store.build import store_of
 from detector.explore.store.database import open_store
 from detector.explore.store.shown import Finished
@@ -79,7 +80,9 @@ def explorer(config: Path, out: Path, connection: Connection | None = None) -> I
     description = store_of(out, out / "explorer")
     store = Finished(open_store(out / "explorer"), description)
     ledger = GroupLedger(connection or group.connection, group.topics.decisions, store.database)
-    with serving(Opened(store, Source(str(config), out / "explorer", group), ledger, ADA)) as site:
+    with serving(
+        Opened(store, Source(str(config), Place(str(out / "explorer")), group), ledger, ADA)
+    ) as site:
         yield site
 
 

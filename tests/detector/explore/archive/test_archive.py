@@ -10,24 +10,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detector.explore.archive import archive as module
 from detector.explore.archive.archive import Limits
 from detector.explore.archive.live_store import LiveStore
-from detector.explore.archive.manifest import read_archive
 from detector.explore.archive.messages import NotOursError, VerdictRows, decision_row, incident_row
 from detector.explore.queries.fleet import FleetQuery, fleet
 from detector.explore.queries.incidents import decisions, incidents
+from detector.explore.storage.directory import DirectoryStorage
 from detector.explore.store.layout import DAY_NS, ExploreError
 from tests.detector.explore.archive.written import (
     MINUTE_NS,
     alert,
     archive_in,
     batch,
+    held,
     is_clean,
     minutes_of,
     mute,
     rows_of,
     scores_message,
+    storage_of,
 )
 from tests.detector.explore.explored import CHANNELS, START_NS
 
@@ -56,7 +57,7 @@ def test_each_row_is_kept_once_and_summaries_are_those_of_the_rows(
     archive.close()
     expected = {(series, minute) for series, minutes in parts for minute in minutes}
     assert minutes_of(store) == sorted(expected)
-    shown = LiveStore(store, 0)
+    shown = LiveStore(DirectoryStorage(store), 0)
     assert (shown.description.rows, shown.description.series) == (
         len(expected),
         len({s for s, _ in expected}),
@@ -164,17 +165,17 @@ def test_files_that_a_killed_process_left_are_removed_and_do_not_count(
 ) -> None:
     archive = archive_in(tmp_path)
     archive.append(batch([scores_message("a", [1])]))
-    before = read_archive(tmp_path)
+    before = held(tmp_path)
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "write_archive", killed)
+    monkeypatch.setattr(DirectoryStorage, "write", killed)
     with pytest.raises(KeyboardInterrupt):
         archive.append(batch([scores_message("a", [2])]))
     archive.close()
     monkeypatch.undo()
-    assert (read_archive(tmp_path), is_clean(tmp_path)) == (before, False)
+    assert (held(tmp_path), is_clean(tmp_path)) == (before, False)
     again = archive_in(tmp_path)
     assert is_clean(tmp_path)
     again.append(batch([scores_message("a", [2])]))
@@ -187,7 +188,7 @@ def test_an_incident_is_shown_as_it_is_now_and_a_decision_with_its_outcome(tmp_p
     archive.append(
         batch([scores_message("a", range(20))], [alert("opened", "i1", "a", 5), mute("m", "a", 3)])
     )
-    shown = LiveStore(tmp_path, 0)
+    shown = LiveStore(DirectoryStorage(tmp_path), 0)
     everything = (START_NS, START_NS + DAY_NS)
     assert incidents(shown.database, everything)["incidents"][0]["state"] == "firing"
     archive.append(
@@ -210,7 +211,7 @@ def test_an_incident_is_shown_as_it_is_now_and_a_decision_with_its_outcome(tmp_p
 
 def test_an_archive_without_rows_can_be_asked(tmp_path: Path) -> None:
     archive_in(tmp_path).close()
-    shown = LiveStore(tmp_path, START_NS)
+    shown = LiveStore(DirectoryStorage(tmp_path), START_NS)
     assert fleet(shown.database, FleetQuery(START_NS - DAY_NS, START_NS))["total"] == 0
     assert incidents(shown.database, (0, START_NS))["total"] == 0
     assert shown.description.first_ns < shown.description.last_ns == START_NS
@@ -220,10 +221,10 @@ def test_an_archive_without_rows_can_be_asked(tmp_path: Path) -> None:
 def test_an_archive_of_another_format_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "archive.json").write_text('{"about": {}, "group": "x", "format": 99}')
     with pytest.raises(ExploreError, match=r"has format 99.*--store"):
-        read_archive(tmp_path)
+        held(tmp_path)
     (tmp_path / "archive.json").write_text("{")
     with pytest.raises(ExploreError, match="cannot be read"):
-        read_archive(tmp_path)
+        held(tmp_path)
 
 
 def test_the_files_are_plain_parquet_for_any_tool(tmp_path: Path) -> None:
@@ -263,10 +264,10 @@ def test_the_mode_of_the_newest_row_is_that_of_the_series_also_after_merging(tmp
     archive.append(batch([scores_message("c", [1], detail=False)]))
     archive.tidy()
     archive.close()
-    manifest = read_archive(tmp_path)
+    manifest = storage_of(tmp_path).look()[0]
     assert manifest is not None
-    assert len(manifest.files(tmp_path, "days")) < 9
-    shown = LiveStore(tmp_path, 0)
+    assert sum(1 for _ in manifest.of_table("days")) < 9
+    shown = LiveStore(DirectoryStorage(tmp_path), 0)
     query = FleetQuery(shown.description.first_ns, shown.description.last_ns, sort="series")
     found = fleet(shown.database, query)
     assert {one["series"]: one["mode"] for one in found["series"]} == {"a": "m9", "b": None, "c": None}

@@ -17,12 +17,12 @@ from connectors.kafka.connection import Connection
 from detector.config.load import load_config
 from detector.delivery.messages import Topics
 from detector.explore.archive.archiver import Archiver
-from detector.explore.archive.manifest import read_archive
 from detector.explore.source import Group
 from tests.detector.explore.archive.written import (
     alert,
     archive_in,
     empty,
+    held,
     minutes_of,
     mute,
     rows_of,
@@ -35,10 +35,11 @@ import sys, threading
 from pathlib import Path
 from detector.explore.archive.archive import Archive, Limits
 from detector.explore.archive.archiver import Archiver
-from detector.explore.archive.manifest import read_archive
+from detector.explore.storage.directory import DirectoryStorage
 from tests.detector.explore.archive.test_archiver_kafka import group_of
 store = Path(sys.argv[3])
-archive = Archive(store, read_archive(store), Limits())
+storage = DirectoryStorage(store)
+archive = Archive(storage, storage.look()[0], Limits())
 Archiver(group_of(sys.argv[1], sys.argv[2], store), archive, 0.05).run(threading.Event())
 """
 NUM_SERIES, NUM_PARTS, PART = 3, 30, 5
@@ -80,7 +81,7 @@ def archiving(group: Group, store: Path) -> Iterator[Archiver]:
 
 
 def is_whole(store: Path, num: int) -> Callable[[], bool]:
-    return lambda: (found := read_archive(store)) is not None and found.description.rows >= num
+    return lambda: (found := held(store)) is not None and found.description.rows >= num
 
 
 def test_kill_9_at_any_moment_loses_no_row_and_doubles_none(
@@ -102,7 +103,7 @@ def test_kill_9_at_any_moment_loses_no_row_and_doubles_none(
             producer.send(topics.alerts, alert("opened", f"i{at}", "s0", at), partition=at % 2)
             producer.flush()
             if at in (9, 19):
-                manifest = read_archive(store)
+                manifest = held(store)
                 assert manifest is not None
                 wait_for(is_whole(store, manifest.description.rows + 1), "the archive to grow")
                 process.kill()

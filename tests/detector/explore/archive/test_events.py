@@ -18,7 +18,6 @@ from detector.artifact.registry import publish
 from detector.config.load import Config
 from detector.explore.archive.health import Seen, Trouble, diagnosis
 from detector.explore.archive.live import Pulse
-from detector.explore.archive.manifest import Manifest, as_values, write_archive
 from detector.explore.source import source_of
 from detector.explore.store.layout import description_of
 from detector.explore.web.endpoints import NotFoundError
@@ -28,7 +27,7 @@ from detector.http.messages import Request, Stream
 from detector.http.server import HttpServer, Protection, listen
 from detector.http.site import Route, Site
 from streamgauge import main
-from tests.detector.explore.archive.written import GROUP, archive_in, batch, scores_message
+from tests.detector.explore.archive.written import GROUP, archive_in, batch, empty, scores_message
 from tests.detector.explore.explored import record, served
 from tests.security.http_client import connect, wait_for
 from tests.support.kafka_broker import free_ports
@@ -46,9 +45,7 @@ def config(tmp_path: Path) -> Path:
         f'[model]\npath = "{tmp_path}/models/pump"\n[kafka]\ntopic = "readings"\n'
         f'bootstrap_servers = ["127.0.0.1:{free_ports(1)[0]}"]\n[output]\nprefix = "{GROUP}"\n'
     )
-    store = tmp_path / "plant-explorer"
-    store.mkdir()
-    write_archive(store, Manifest(as_values(description_of(record())), GROUP))
+    empty(tmp_path / "plant-explorer")
     return path
 
 

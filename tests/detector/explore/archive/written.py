@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from detector.delivery.messages import iso
 from detector.explore.archive.archive import Archive, Batch, Limits
-from detector.explore.archive.manifest import Manifest, as_values, read_archive, write_archive
+from detector.explore.archive.manifest import Manifest, as_values
 from detector.explore.archive.messages import VerdictRows, decision_row, incident_row
+from detector.explore.storage.directory import DirectoryStorage
+from detector.explore.storage.storage import SegmentKey, Storage
 from detector.explore.store.layout import Description, description_of
 from tests.detector.explore.explored import CHANNELS, START_NS, incident, record
 
@@ -54,18 +53,29 @@ def mute(name: str, series: str, minute: int, applied: bool = False) -> bytes:
     return json.dumps({"event": "muted", "id": name, "series": series, "decision": decision}).encode()
 
 
-def empty(store: Path) -> Manifest:
+def empty(store: Path | Storage) -> Manifest:
     """The manifest of a new archive, which is written."""
     about: Description = description_of(record())
     manifest = Manifest(as_values(about), GROUP)
-    store.mkdir(parents=True, exist_ok=True)
-    write_archive(store, manifest)
+    if isinstance(store, Path):
+        store.mkdir(parents=True, exist_ok=True)
+    storage_of(store).write(manifest)
     return manifest
 
 
-def archive_in(store: Path, limits: Limits | None = None) -> Archive:
-    """The archive of a directory; a new one if there is none."""
-    return Archive(store, read_archive(store) or empty(store), limits or Limits())
+def storage_of(store: Path | Storage) -> Storage:
+    """The storage of a directory, or the one that is given."""
+    return DirectoryStorage(store) if isinstance(store, Path) else store
+
+
+def held(store: Path | Storage) -> Manifest | None:
+    """What the archive holds; None if there is none."""
+    return storage_of(store).look()[0]
+
+
+def archive_in(store: Path | Storage, limits: Limits | None = None) -> Archive:
+    """The archive of a storage that is owned; a new one if there is none."""
+    return Archive(storage_of(store), held(store) or empty(store), limits or Limits())
 
 
 def batch(verdicts: Iterable[bytes] = (), events: Iterable[bytes] = ()) -> Batch:
@@ -79,27 +89,32 @@ def batch(verdicts: Iterable[bytes] = (), events: Iterable[bytes] = ()) -> Batch
     return Batch(rows.take(), incidents, decisions, {})
 
 
-def rows_of(store: Path, table: str, columns: str) -> list[tuple[Any, ...]]:
+def rows_of(store: Path | Storage, table: str, columns: str) -> list[tuple[Any, ...]]:
     """Columns of all rows of a table that count, sorted."""
-    manifest = read_archive(store)
+    storage, manifest = storage_of(store), held(store)
     assert manifest is not None
-    files = [os.fspath(one) for one in manifest.files(store, table)]
+    files = [storage.url(SegmentKey(table, day, one.name)) for day, one in manifest.of_table(table)]
     if not files:
         return []
-    return sorted(
-        duckdb.sql(f"SELECT {columns} FROM read_parquet({files!r}, union_by_name = true)").fetchall()
-    )
+    database = storage.database()
+    rows = database.execute(f"SELECT {columns} FROM read_parquet({files!r}, union_by_name = true)")
+    database.close()
+    return sorted(rows)
 
 
-def minutes_of(store: Path) -> list[tuple[str, int]]:
+def minutes_of(store: Path | Storage) -> list[tuple[str, int]]:
     """Series and minute of every row of the archive, those that are there twice twice."""
     minute = f"(epoch_ns(timestamp) - {START_NS}) // {MINUTE_NS}"
     return rows_of(store, "verdicts", f"series, {minute}")
 
 
-def is_clean(store: Path) -> bool:
-    """Whether the directory holds no file that the archive does not name."""
-    manifest = read_archive(store)
+def is_clean(store: Path | Storage) -> bool:
+    """Whether the storage holds no file that the archive does not name."""
+    manifest = held(store)
     assert manifest is not None
-    named = {one for table in manifest.segments for one in manifest.files(store, table)}
-    return set(store.glob("*/day=*/*")) == named
+    named = {
+        SegmentKey(table, day, one.name)
+        for table in manifest.segments
+        for day, one in manifest.of_table(table)
+    }
+    return set(storage_of(store).segments()) == named

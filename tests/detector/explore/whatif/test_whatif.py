@@ -21,6 +21,7 @@ from detector.calibration.recalibrate import recalibrated
 from detector.config.incident_schema import IncidentsSection
 from detector.engine.engine import EngineOptions
 from detector.errors import ArtifactError, ConfigError
+from detector.explore.storage.place import Place
 from detector.explore.store.build import store_of
 from detector.explore.store.database import open_store
 from detector.explore.store.layout import ExploreError
@@ -81,7 +82,7 @@ def asked(made: Path, question: Question) -> dict[str, Any]:
     record = record_of(made)
     inputs = inputs_from(record)
     assert inputs is not None
-    task = json.loads(json.dumps(task_of(question, made / "store", record, inputs)))
+    task = json.loads(json.dumps(task_of(question, Place(str(made / "store")), record, inputs)))
     progress: list[tuple[int, int]] = []
     found = answer(task, lambda done, of: progress.append((done, of)))
     assert progress[0][0] == 0
@@ -186,12 +187,12 @@ def test_a_model_or_configuration_that_is_gone_or_has_changed_is_named(made: Pat
     question = Question("", *span_of(made))
     gone = replace(inputs, artifact=str(tmp_path / "models" / "pump"))
     with pytest.raises(ArtifactError, match=r"no longer there in version .* run the backtest again"):
-        answer(task_of(question, made / "store", record, gone), lambda done, of: None)
+        answer(task_of(question, Place(str(made / "store")), record, gone), lambda done, of: None)
     file = tmp_path / "daemon.toml"
     file.write_text("[incidents]\n")
     changed = replace(inputs, config=str(file), config_digest="0" * 64)
     with pytest.raises(ConfigError, match="has changed since the backtest"):
-        answer(task_of(question, made / "store", record, changed), lambda done, of: None)
+        answer(task_of(question, Place(str(made / "store")), record, changed), lambda done, of: None)
 
 
 def test_another_current_version_of_the_model_does_not_matter(made: Path, tmp_path: Path) -> None:
@@ -202,7 +203,9 @@ def test_another_current_version_of_the_model_does_not_matter(made: Path, tmp_pa
     inputs = inputs_from(record)
     assert inputs is not None
     assert newer.version != record["version"]
-    task = task_of(Question("", *span_of(made)), made / "store", record, replace(inputs, artifact=str(entry)))
+    question = Question("", *span_of(made))
+    moved = replace(inputs, artifact=str(entry))
+    task = task_of(question, Place(str(made / "store")), record, moved)
     assert answer(task, lambda done, of: None)["repeats"]
 
 
@@ -220,7 +223,7 @@ def test_the_rules_of_the_configuration_are_the_present_ones(made: Path, tmp_pat
     inputs = inputs_from(record)
     assert inputs is not None
     question = Question("", *span_of(made), "", {"for_rows": 2})
-    found = answer(task_of(question, store, record, inputs), lambda done, of: None)
+    found = answer(task_of(question, Place(str(store)), record, inputs), lambda done, of: None)
     assert found["repeats"]
     assert found["toml"] == "# in the daemon's configuration\n[incidents]\nfor_rows = 2  # was 3\n"
     expected = oracle(made, None, IncidentRules(for_rows=2, of_rows=3, without=("level",)))
