@@ -1,8 +1,8 @@
 """The demo: a simulated plant with faults, and all parts of Streamgauge that watch it.
 
 history -> Parquet -> train linear, and lstm beside it -> models/
-live readings -> Kafka (embedded broker) -> a detector of each model -> alerts -> this terminal
-                                                                     -> scores -> the explorer
+
+live readings -> Kafka (embedded broker) -> a detector of each model -> this terminal, the explorer
 """
 
 from __future__ import annotations
