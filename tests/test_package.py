@@ -139,9 +139,11 @@ def test_the_demo_ends_by_itself_with_a_summary_and_leaves_its_directory_alone(
     out, before = here / "plant", {path.name for path in here.iterdir()}
     outcome = succeed(installation.command, "demo", "--out", out, "--seconds", "5", cwd=here)
     assert f"everything stays in {out}" in outcome
+    assert "explorer: http://127.0.0.1:" in outcome
     assert "FOUND stuck on flow" in outcome
     assert "of 10 faults found" in outcome
     assert {path.name for path in here.iterdir()} - before == {"plant"}
-    assert {path.name for path in out.iterdir()} == {"history", "models", "logs", "conv.toml", "lstm.toml"}
+    left_there = {"history", "models", "logs", "linear.toml", "lstm.toml", "linear-explorer"}
+    assert {path.name for path in out.iterdir()} == left_there
     left = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"]) if str(out) in str(p.info["cmdline"])]
     assert left == []

@@ -115,9 +115,21 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def demo_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `streamgauge demo`."""
-    add_examples(parser, "streamgauge demo", "streamgauge demo --keep-running --out plant/")
+    add_examples(
+        parser,
+        "streamgauge demo",
+        "streamgauge demo --keep-running --out plant/",
+        "streamgauge demo --no-browser                    # for scripts: ends after the table",
+    )
     parser.add_argument(
-        "--keep-running", action="store_true", help="keep everything running at the end; print the addresses"
+        "--keep-running",
+        action="store_true",
+        help="keep everything running at the end; on a terminal that is the default",
+    )
+    parser.add_argument(
+        "--no-browser",
+        action="store_true",
+        help="open no browser, print the address of the explorer, and end after the table",
     )
     parser.add_argument("--out", metavar="DIR", help="directory to keep history, models and verdicts in")
     parser.add_argument("--seed", type=int, default=7, metavar="N", help="random seed of plant and training")

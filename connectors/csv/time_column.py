@@ -50,7 +50,8 @@ def time_column(
         if len(found) == 1:
             return found[0]
     remedy = (
-        "rename the column of times to `timestamp`, or name it as [data] time in the training configuration"
+        "rename the column of times to `timestamp`, or name it as [data] time in the training configuration,"
+        " or with `init --time`"
     )
     several = named or sensible or texts
     if several:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DONE = 0
 _PORT = 8765
-_NEEDED = ("duckdb",)
+_NEEDED = ("duckdb", "fsspec")
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 

@@ -74,11 +74,11 @@ def kronecker_factors(
     rows = np.eye(window)
     channels = np.eye(num_channels)
     for _ in range(_ROUNDS):
-        by_row = (residual_NWC.transpose(0, 2, 1) @ rows).reshape(-1, num_channels, window)
-        across = np.einsum("ncw,ndw->cd", by_row, by_row, optimize=True) / (num * window)
+        by_row_NCW = residual_NWC.transpose(0, 2, 1) @ rows
+        across = _moment(by_row_NCW.transpose(0, 2, 1).reshape(num * window, num_channels))
         channels = _inverse_root(across, _CHANNEL_SHRINKAGE)
-        by_channel = residual_NWC @ channels
-        along = np.einsum("nwc,nvc->wv", by_channel, by_channel, optimize=True) / (num * num_channels)
+        by_channel_NWC = residual_NWC @ channels
+        along = _moment(by_channel_NWC.transpose(0, 2, 1).reshape(num * num_channels, window))
         rows = _inverse_root(along, _ROW_SHRINKAGE)
     return rows, channels
 

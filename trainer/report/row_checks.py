@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _VALUE = re.compile(r"val|values?|readings?|measurements?|.*[_\W]value", re.IGNORECASE)
+_CLOCK = re.compile(r"\s*\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s*([AaPp][Mm])?\s*")
 _TIME_UNITS = ("s", "ms", "us", "ns")
 
 
@@ -94,10 +96,15 @@ def identity_of(profile: Profile) -> Identity | None:
 
 
 def _candidates(profile: Profile) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """Yield the columns of text and of whole numbers, as codes of the sampled rows, -1 where missing."""
+    """Yield the columns of text and of whole numbers, as codes of the sampled rows, -1 where missing.
+
+    A time of day is no name.
+    """
     rows, table = profile.rows, profile.table
+    clocks = _clock_columns(profile)
     for at, name in enumerate(table.text_columns):
-        yield name, rows.codes[:, at]
+        if name not in clocks:
+            yield name, rows.codes[:, at]
     for at, name in enumerate(table.channels):
         values = rows.values[:, at]
         whole = np.isnan(values) | ((values == np.rint(values)) & (np.abs(values) < 2**53))
@@ -124,6 +131,27 @@ def _names_rows(profile: Profile, name: str, codes: NDArray[np.int64]) -> bool:
     order = np.lexsort((codes[known], rows.number[known]))
     number, sorted_codes = rows.number[known][order], codes[known][order]
     return bool(((np.diff(number) == 0) & (np.diff(sorted_codes) != 0)).any())
+
+
+def _clock_columns(profile: Profile) -> list[str]:
+    """Return the columns of text whose values are all times of day, such as 14:05."""
+    texts = {name: profile.table.texts(name) for name in profile.table.text_columns}
+    return [name for name, found in texts.items() if found and all(map(_CLOCK.fullmatch, found))]
+
+
+def _apart(profile: Profile) -> str:
+    """Return what would tell apart rows of one series and time; "" if nothing is seen."""
+    for name in _clock_columns(profile):
+        return f"; {name!r} has the time of day: join it with the date into one column `timestamp`"
+    rows, conflict = profile.rows, _conflicts(profile)
+    for pair in combinations(range(len(profile.table.text_columns)), 2):
+        codes = rows.codes[:, list(pair)]
+        known = conflict & (codes >= 0).all(axis=1)
+        keys = np.column_stack([rows.number[known], rows.time[known], codes[known]])
+        if known.any() and len(np.unique(keys, axis=0)) >= _EXPLAINED * conflict.sum():
+            one, two = (profile.table.text_columns[at] for at in pair)
+            return f"; {one!r} and {two!r} tell them apart: join both into one column `series`"
+    return ""
 
 
 def _is_value_alone(profile: Profile) -> bool:
@@ -161,7 +189,7 @@ def _repeated(profile: Profile, explained: bool) -> Iterator[Finding]:
         names = sorted({profile.tally.names[number] for number in np.unique(rows.number[conflict])})
         what = (
             f"{about}{round(conflict.sum() / profile.share):,} rows ({share:.1%}) share series and time with"
-            f" a row of other values, in {listed(names)}"
+            f" a row of other values, in {listed(names)}{_apart(profile)}"
         )
         yield Finding("many_conflicting_rows" if share > _MANY else "conflicting_rows", what)
     if equal.any():

@@ -25,6 +25,7 @@ def init_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         "streamgauge init history.csv",
         "streamgauge init history/ --out plant/ --force",
+        "streamgauge init log.csv --time measured_at --series machine",
         "streamgauge init readings --bootstrap localhost:9092",
     )
     parser.add_argument(
@@ -40,6 +41,8 @@ def init_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", metavar="FILE", help="the daemon's configuration: how to reach and log in to the broker"
     )
+    parser.add_argument("--time", metavar="COLUMN", help="column of the times; default: found")
+    parser.add_argument("--series", metavar="COLUMN", help="column that names the machines; default: found")
     parser.add_argument("--out", default=".", metavar="DIR", help="directory to write to; default: this one")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
 
@@ -50,6 +53,7 @@ def init(args: argparse.Namespace) -> int:
 
 
 def _init_data(args: argparse.Namespace) -> int:
+    from connectors.names import ColumnNames
     from connectors.wide_json.encoder import FieldNames
     from trainer.progress import reporting
     from trainer.setup.daemon_file import Stream, daemon_file
@@ -62,7 +66,7 @@ def _init_data(args: argparse.Namespace) -> int:
     if not data.exists():
         raise TrainerError(f"{data}: no such file or directory; for a topic, add --bootstrap HOST:PORT")
     with reporting("looking") as progress:
-        look = look_at(data, progress)
+        look = look_at(data, progress, ColumnNames(args.time, args.series))
     model = out / "models" / look.name
     series = look.report.profile.series[0]
     stream = Stream((), None, FieldNames(), look.channels, series, look.interval_seconds)

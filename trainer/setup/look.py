@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from connectors.names import ColumnNames
+from connectors.names import NAMES, ColumnNames
 from connectors.parquet.dataset import Dataset, discover
 from connectors.parquet.files import TimeOrigin, find_files, time_origin, times_without_name
 from detector.artifact.modes import Modes
@@ -83,8 +83,13 @@ class Look:
         return self.report.stopping(HANDLED)
 
 
-def look_at(data: Path, progress: ProgressReport = quiet) -> Look:
+def look_at(data: Path, progress: ProgressReport = quiet, named: ColumnNames = NAMES) -> Look:
     """Read a history, and again where a column names its series.
+
+    Args:
+        data: Its path.
+        progress: Receives the progress.
+        named: The columns of times and series, where the user names them.
 
     Raises:
         ParquetError: The files cannot be read; the message has the remedy.
@@ -92,9 +97,10 @@ def look_at(data: Path, progress: ProgressReport = quiet) -> Look:
     """
     file = find_files(data)[0]
     by_type = times_without_name(file)
-    names = ColumnNames(by_type[0] if len(by_type) == 1 else None)
+    found = by_type[0] if len(by_type) == 1 else None
+    names = ColumnNames(named.time or found, named.series)
     report = report_of(data, None, progress, names)
-    identity = identity_of(report.profile)
+    identity = None if named.series else identity_of(report.profile)
     if identity is not None and identity.measured is None:
         names = ColumnNames(names.time, identity.column)
         report = report_of(data, None, progress, names)

