@@ -56,7 +56,7 @@ def fit_scale(whitening: Whitening, autoencoder: torch.nn.Module, windows: Train
     """Set only the usual residual of each channel, in place: the distance stays the plain mean of squares.
 
     Args:
-        whitening: The matrices, of which the scale is set.
+        whitening: The matrices; only the scale changes.
         autoencoder: A trained module on the CPU.
         windows: Windows to estimate the residual from.
     """
