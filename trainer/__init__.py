@@ -72,8 +72,8 @@ def fit(
     Args:
         data: A Parquet or CSV file or directory, or a frame with a DatetimeIndex and one column per channel.
             A column `series` separates several series.
-        model: "ensemble" (the default), or one family: "linear", "mlp", "deep", "conv", "lstm", "gru" or
-            "vae".
+        model: "ensemble" (the default), or one family: "linear", "mlp", "deep", "conv", "lstm", "gru",
+            "vae" or "memory".
         window: Rows that the model sees at once; None: a length that suits the data.
         alarm_budget: False alarms allowed: "1/week" for each series (the default), or such as "3/day in all".
         out: Registry entry to publish to, such as "models/pump".

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from detector.artifact.modules import build_members
 from detector.artifact.spec import Artifact, Member, Spec
 from detector.models.ensemble import Ensemble, EnsembleMember
+from detector.models.listing import BESIDE
 from detector.scoring.ensemble_error import EnsembleError, log_statistics
 from trainer.calibrate import calibrate, held_out_statistics
 from trainer.config import TrainConfig
@@ -29,7 +30,7 @@ from trainer.data.training_windows import TrainingWindows
 from trainer.errors import DivergedError, TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
 from trainer.fitting.gradient import TrainingAndValidation, fit_module
-from trainer.fitting.whitening import fit_whitening
+from trainer.fitting.whitening import fit_scale, fit_whitening
 from trainer.progress import ProgressReport, quiet
 
 _REFIT_EPOCHS, _REFIT_RATE = 3, 0.2
@@ -238,7 +239,9 @@ def _train(
     autoencoder, whitening = network.autoencoder, network.whitening
     result = fit_module(autoencoder, member.hyperparameters, split, config.fit, report, state)
     autoencoder.cpu().eval()
-    if config.scoring.whiten:
+    if member.family in BESIDE:
+        fit_scale(whitening, autoencoder, split.both)
+    elif config.scoring.whiten:
         fit_whitening(whitening, autoencoder, split.both, config.scoring.delay == 0)
     for name, values in network.state_dict().items():
         if not bool(torch.isfinite(values).all()):

@@ -10,5 +10,9 @@ FAMILY_CLASSES = {
     "lstm": "recurrent:LstmAutoencoder",
     "gru": "recurrent:GruAutoencoder",
     "vae": "vae:VariationalAutoencoder",
+    "memory": "memory:MemoryAutoencoder",
 }
 """Name of a family -> file in this folder and class of its module. The file also has a `Config`."""
+
+BESIDE = frozenset({"memory"})
+"""Families whose plain distance stands beside the worst of the other members, as half of the error."""

@@ -5,6 +5,9 @@ a common scale: high quantile 0 and spread 1 on held-out rows. Members of one wi
 which reduces their random differences. Of different window lengths the worst counts. A spike that only a
 short window shows therefore raises an alarm. A change of pattern that only a long window shows does too
 (docs/decisions/0008).
+
+A memory is no further window but another kind of evidence. Its mean with that worst counts: what both find
+unusual ranks before what one of them does (docs/decisions/0043).
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.spec import Level, Member
+from detector.models.listing import BESIDE
 
 SPREAD_FLOOR = 0.3
 """Added to every spread, because a few held-out rows may vary less than later ones."""
@@ -57,7 +61,13 @@ class EnsembleError:
         # Half: statistics are squares, and an error is in units of a residual.
         self._unit = float(self._spread.mean()) / 2.0
         windows = np.repeat([member.window for member in members], [len(one) for one in levels])
-        self._groups = [np.flatnonzero(windows == window) for window in np.unique(windows)]
+        beside = np.repeat([member.family in BESIDE for member in members], [len(one) for one in levels])
+        self._groups = [
+            np.flatnonzero((windows == window) & ~beside) for window in np.unique(windows[~beside])
+        ]
+        # Of a memory, the first statistic alone: the others do not depend on its cores.
+        first = np.cumsum([0, *(len(one) for one in levels)])[:-1]
+        self._beside = np.array([at for at in first if beside[at]], np.intp)
 
     def errors(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the error of each row, float64 [n]; NaN where no member has a statistic.
@@ -66,9 +76,15 @@ class EnsembleError:
             statistics: float64 [n, statistics of all members], NaN where a member has no window.
         """
         scaled = (log_statistics(statistics) - self._high) / self._spread
-        by_window = [scaled[:, group].mean(axis=1) for group in self._groups]
-        worst = by_window[0]
-        for other in by_window[1:]:
-            worst = np.fmax(worst, other)
+        worst = np.full(len(scaled), np.nan)
+        for group in self._groups:
+            worst = np.fmax(worst, scaled[:, group].mean(axis=1))
+        if len(self._beside):
+            worst = _mean_of_known(worst, scaled[:, self._beside].mean(axis=1))
         errors: NDArray[np.float64] = np.exp(np.minimum(self._unit * worst, 300.0))
         return errors
+
+
+def _mean_of_known(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of two numbers of each row, or the one that is known, float64 [n]."""
+    return np.where(np.isnan(one), other, np.where(np.isnan(other), one, (one + other) / 2.0))

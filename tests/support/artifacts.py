@@ -55,6 +55,7 @@ def make_artifact(
     for name, rows in ((family, window), *more):
         given = {key: value for key, value in SMALL.items() if name in ("conv", "lstm", "gru", "deep")}
         given |= {"causal": True} if causal and name == "conv" else {}
+        given |= {"nodes": 32} if name == "memory" else {}
         hyperparameters = models.resolve(name, given or {"latent": 4}, rows, len(channels))
         members.append(Member(name, hyperparameters, rows, levels, levels))
     spec = Spec(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from detector.models.families import training_loss
 from detector.models.linear import LinearAutoencoder
+from detector.models.memory import MemoryAutoencoder
 from detector.models.vae import VariationalAutoencoder
 from detector.scoring.inference import pick_device
 from detector.scoring.preprocessing import fill_missing
@@ -26,6 +27,7 @@ from trainer.config import FitOptions
 from trainer.data.training_windows import TrainingWindows
 from trainer.errors import DivergedError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult, TrainingState
+from trainer.fitting.cores import fit_cores
 from trainer.fitting.denoise import corrupted
 from trainer.fitting.principal_components import fit_linear
 from trainer.progress import ProgressReport
@@ -86,8 +88,12 @@ def fit_module(
     """Train `module` in place: in closed form if it has one, else by `fit_gradient`.
 
     The linear family has no closed form for masked cells or trimmed windows. With these options it is trained
-    by gradients, whatever its hyperparameter `fit` is.
+    by gradients, whatever its hyperparameter `fit` is. A memory is fitted as it is, since it has no input to
+    disturb and one wild window moves no more than one core.
     """
+    if isinstance(module, MemoryAutoencoder):
+        fit_cores(module, windows.both, options.seed)
+        return FitResult(stopped="closed_form")
     has_closed_form = hyperparameters.get("fit") == "closed" and options.mask == options.trim == 0
     if isinstance(module, LinearAutoencoder) and has_closed_form:
         fit_linear(module, windows.both, options.seed, options.noise)

@@ -52,6 +52,17 @@ def fit_whitening(
         getattr(whitening, name).copy_(torch.from_numpy(value))
 
 
+def fit_scale(whitening: Whitening, autoencoder: torch.nn.Module, windows: TrainingWindows) -> None:
+    """Set only the usual residual of each channel, in place: the distance stays the plain mean of squares.
+
+    Args:
+        whitening: The matrices; only the scale changes.
+        autoencoder: A trained module on the CPU.
+        windows: Windows to estimate the residual from.
+    """
+    whitening.scale.copy_(torch.from_numpy(_scale(_windows_and_residuals(autoencoder, windows)[1])))
+
+
 def fading_weights(window: int) -> NDArray[np.float64]:
     """Return weights of the rows of a window, float64 [W], mean 1.
 

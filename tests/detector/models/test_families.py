@@ -16,7 +16,7 @@ from detector.models.blocks import ACTIVATIONS, LOSSES, masked_loss, mean_of_cel
 from detector.models.families import FAMILIES, build, reconstruct, resolve, training_loss
 
 SHARED = {"latent", "activation", "layers", "nodes", "loss"}
-NONLINEAR = [family for family in FAMILIES if family != "linear"]
+NONLINEAR = [family for family in FAMILIES if family not in ("linear", "memory")]
 LAYERED = [family for family in NONLINEAR if family != "mlp"]
 every_family = pytest.mark.parametrize("family", FAMILIES)
 

@@ -53,3 +53,35 @@ def test_levels_put_statistics_on_a_common_scale() -> None:
     for one in each:
         above = combination.errors(one) > 1.0
         assert 0.005 < above.mean() < 0.03
+
+
+# A memory beside the other members
+
+
+def beside(statistics: list[list[float]], num_statistics: int = 1) -> np.ndarray:
+    """Errors of two windows and a memory, whose statistics stand last."""
+    everyone = [*members(8, 4), Member("memory", {}, 8)]
+    return EnsembleError(everyone, [UNIT * num_statistics] * 3).errors(np.array(statistics))
+
+
+def test_half_of_the_error_is_the_memory_and_half_the_worst_of_the_others() -> None:
+    low, high, core = 1.0, 100.0, 25.0
+    expected = (high * core) ** 0.25
+    assert beside([[low, high, core], [high, low, core]]) == pytest.approx([expected] * 2, rel=0.02)
+
+
+def test_either_half_alone_counts_where_the_other_is_unknown() -> None:
+    found = beside([[4.0, 9.0, NAN], [NAN, NAN, 16.0], [NAN, NAN, NAN]])
+    assert found[:2] == pytest.approx([3.0, 4.0], rel=0.01)
+    assert np.isnan(found[2])
+
+
+def test_of_a_memory_only_the_distance_to_its_cores_counts() -> None:
+    first, second = beside([[1.0, 1.0, 1.0, 1.0, 9.0, 1.0], [1.0, 1.0, 1.0, 1.0, 9.0, 1e6]], num_statistics=2)
+    assert first == second == pytest.approx(9.0**0.25, rel=0.02)
+
+
+def test_a_memory_alone_gives_the_root_of_its_distance() -> None:
+    assert EnsembleError([Member("memory", {}, 8)], [UNIT]).errors(np.array([[9.0]])) == pytest.approx(
+        [3.0], rel=0.01
+    )

@@ -20,7 +20,7 @@ from trainer.fitting.gradient import TrainingAndValidation, fit_gradient, learni
 from trainer.progress import quiet
 
 WINDOW, CHANNELS = 12, 2
-BY_GRADIENTS = [family for family in models.FAMILIES if family != "linear"]
+BY_GRADIENTS = [family for family in models.FAMILIES if family not in ("linear", "memory")]
 QUICK = FitOptions(max_epochs=5, min_steps_per_epoch=4, batch_size=16, seed=3, device="cpu")
 
 
