@@ -28,7 +28,7 @@ class ModelOptions(BaseModel):
     Attributes:
         family: "ensemble" or one family.
         members: Families of an ensemble, such as "conv", or "linear:16" with its own window; None: linear,
-            conv and lstm, a memory, and linear over a short window.
+            conv and lstm, and linear over a short window.
         window: Rows of a window; None or "auto": about 256 cells, 16 to 256 rows
             (`trainer.fitting.members.default_window`).
         stride: Rows from one window to the next.

@@ -12,8 +12,6 @@ from trainer.config import ENSEMBLE, ModelOptions
 from trainer.errors import TrainerError
 
 ENSEMBLE_FAMILIES = ("linear", "conv", "lstm")
-MEMORY_ROWS = 64
-"""Window of the memory. Many channels have shorter windows, in which it found nothing more."""
 MIN_WINDOW = 4
 _SHORT_SHARE, _SHORTEST_SHORT = 16, 8
 _CELLS, _SHORTEST, _LONGEST = 256, 16, 256
@@ -62,8 +60,7 @@ def resolve_members(
 
     By default an ensemble has a linear, a convolutional and a recurrent member over one window. A linear
     member over a short window is added for spikes. It is left out if verdicts wait for later rows. These
-    rows show a spike already, and the short window would only add noise (docs/quality.md). A memory over 64
-    rows is added where windows are that long and verdicts do not wait as long (docs/decisions/0043).
+    rows show a spike already, and the short window would only add noise (docs/quality.md).
 
     Args:
         options: Family, members, window and hyperparameters.
@@ -91,10 +88,7 @@ def resolve_members(
         )
     short = max(_SHORTEST_SHORT, window // _SHORT_SHARE)
     has_short = delay < short and window >= 2 * short
-    further = [f"linear:{short}"] if has_short else []
-    if delay < MEMORY_ROWS <= window:
-        further.append(f"memory:{MEMORY_ROWS}")
-    wanted = options.members or (*ENSEMBLE_FAMILIES, *further)
+    wanted = options.members or (*ENSEMBLE_FAMILIES, *([f"linear:{short}"] if has_short else []))
     members = [_parsed(text, window, num_channels) for text in wanted]
     return tuple(sorted(members, key=lambda member: -member.window))
 

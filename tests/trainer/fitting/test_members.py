@@ -51,29 +51,10 @@ def sizes(options: ModelOptions, num_rows: int = 10**6, num_channels: int = 1) -
     return [(member.family, member.window) for member in resolve_members(options, num_rows, num_channels)]
 
 
-def test_an_ensemble_has_three_families_over_one_window_a_memory_and_a_short_one_for_spikes() -> None:
-    three = [("linear", 256), ("conv", 256), ("lstm", 256)]
-    assert sizes(ModelOptions()) == [*three, ("memory", 64), ("linear", 16)]
+def test_an_ensemble_has_three_families_over_one_window_and_a_short_one_for_spikes() -> None:
+    assert sizes(ModelOptions()) == [("linear", 256), ("conv", 256), ("lstm", 256), ("linear", 16)]
     assert sizes(ModelOptions(window=40))[3:] == [("linear", 8)]
     assert sizes(ModelOptions(), num_rows=30) == [("linear", 10), ("conv", 10), ("lstm", 10)]
-
-
-@pytest.mark.parametrize(
-    ("num_rows", "num_channels", "delay", "has_memory"),
-    [
-        (10**6, 4, 0, True),
-        (10**6, 5, 0, False),  # windows of 51 rows
-        (192, 1, 0, True),
-        (191, 1, 0, False),
-        (10**6, 1, 63, True),
-        (10**6, 1, 64, False),
-    ],
-)
-def test_a_memory_needs_windows_of_64_rows_and_verdicts_that_do_not_wait_as_long(
-    num_rows: int, num_channels: int, delay: int, has_memory: bool
-) -> None:
-    members = resolve_members(ModelOptions(), num_rows, num_channels, delay)
-    assert [one.window for one in members if one.family == "memory"] == [64] * has_memory
 
 
 def test_the_members_of_an_ensemble_can_be_chosen_and_the_longest_window_stands_first() -> None:
@@ -126,7 +107,7 @@ def frame_of(num_rows: int = 300, seed: int = 0) -> pd.DataFrame:
 def test_fit_trains_an_ensemble_by_default() -> None:
     spec = fit(frame_of(), config=HOUR).spec
     assert spec.family == "ensemble"
-    assert [member.family for member in spec.members] == ["linear", "conv", "lstm", "memory", "linear"]
+    assert [member.family for member in spec.members] == ["linear", "conv", "lstm", "linear"]
     assert spec.window == 100
     assert spec.max_gap == 64
     assert all(len(member.settled) == len(member.fresh) == 2 for member in spec.members)
@@ -176,7 +157,6 @@ def test_an_automatic_window_is_the_default_one() -> None:
 
 def test_where_verdicts_wait_there_is_no_short_window() -> None:
     windows = [
-        [m.window for m in resolve_members(ModelOptions(), 10_000, 1, delay) if m.family != "memory"]
-        for delay in (0, 15, 16, 255)
+        [m.window for m in resolve_members(ModelOptions(), 10_000, 1, delay)] for delay in (0, 15, 16, 255)
     ]
     assert windows == [[256, 256, 256, 16]] * 2 + [[256] * 3] * 2
