@@ -28,7 +28,7 @@ def local_path(name: str) -> str:
 def without_secrets(uri: str) -> str:
     """Return a URI without name and password.
 
-    >>> without_secrets("s3://key:secret@bucket/prefix?scheme=http")
-    's3://bucket/prefix?scheme=http'
+    >>> without_secrets("s3://key:sec/ret@bucket/prefix?scheme=http"), without_secrets("s3://bucket/a@b")
+    ('s3://bucket/prefix?scheme=http', 's3://bucket/a@b')
     """
-    return re.sub(r"://[^/@]*@", "://", uri)
+    return re.sub(r"://[^/@:]*(?::[^@?#]*)?@", "://", uri)  # a secret may hold "/"

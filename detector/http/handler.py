@@ -74,9 +74,9 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # what follows is not the next request
         self.serving.connections.answer(self.request)
         self._write(response)
+        self.serving.connections.wait(self.request)  # what is left may be cut off for another client
         if sends_body and self.close_connection:
             self._read_the_rest()
-        self.serving.connections.wait(self.request)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = do_GET  # noqa: N815
 

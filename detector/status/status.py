@@ -62,6 +62,7 @@ class Status:
         counts = np.bincount(latest.state, minlength=len(State)).tolist()
         written_at = snapshot.artifact.written_at
         lag_seconds = self.metrics.sources.lag_seconds().values()
+        why = waiting(self.metrics.sources)
         order = np.argsort(-np.nan_to_num(latest.score, nan=-1.0), kind="stable")[:_WORST]
         return {
             "model": self.spec.name,
@@ -70,8 +71,8 @@ class Status:
             "window": self.spec.window,
             "interval_seconds": self.spec.interval_ns / 1e9,
             "channels": len(self.spec.channels),
-            "waiting": waiting(self.metrics.sources),
-            "ready": self.metrics.sources.ready(),
+            "waiting": why,
+            "ready": not why,
             "lag_messages": sum(self.metrics.sources.lag().values()),
             "lag_seconds": round(max(lag_seconds), 1) if lag_seconds else None,
             "replaying": self.metrics.sources.replaying(),

@@ -7,7 +7,6 @@ import threading
 from msgspec.structs import replace as replaced
 
 from connectors.errors import ConnectorError
-from detector.errors import DetectorError
 from detector.explore.archive.archive import Archive, Limits
 from detector.explore.archive.archiver import Archiver
 from detector.explore.archive.manifest import Manifest, as_values
@@ -88,10 +87,10 @@ def start_archiving(storage: Storage, group: Group, limits: Limits) -> Archiving
     """
     check_archive(storage, group)
     described(group, None)  # before the claim: without a model there is nothing to archive
-    working = storage.claim()
-    if working is not None:
-        return working
     try:
+        working = storage.claim()
+        if working is not None:
+            return working
         found = check_archive(storage, group)
         about = described(group, None if found is None else found.description)
         manifest = Manifest(as_values(about), group.config.output.prefix) if found is None else found
@@ -103,6 +102,6 @@ def start_archiving(storage: Storage, group: Group, limits: Limits) -> Archiving
         raise ExploreError(
             f"{storage.name}: cannot be written: {error.strerror}; name another place with --store"
         ) from error
-    except (ConnectorError, DetectorError):
-        storage.release()
+    except BaseException:
+        storage.release()  # which does nothing where this process owns nothing
         raise

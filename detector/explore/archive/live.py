@@ -120,6 +120,8 @@ class Live:
             self._unread = ""
         except (ConnectorError, ExploreError, OSError) as error:
             self._unread = str(error)  # it is looked at again
+        except Exception as error:  # a thread that ended here would leave pages that look live
+            self._unread = f"{type(error).__name__}: {error}"
 
     def _trouble(self, before: Trouble | None) -> Trouble | None:
         """Return why nothing new comes. Without a group only the archive is asked."""

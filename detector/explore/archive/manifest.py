@@ -72,12 +72,6 @@ class Manifest(msgspec.Struct, frozen=True):
         tuples = {"channels": tuple(found.channels), "bands": tuple(found.bands)}
         return Description(**{**self.about, **tuples})
 
-    @property
-    def num_bytes(self) -> int:
-        """The size of all segments."""
-        tables = self.segments.values()
-        return sum(one.num_bytes for days in tables for found in days.values() for one in found)
-
     def of_table(self, table: str) -> list[tuple[str, Segment]]:
         """Return the files of a table, each with its day, in order."""
         days = self.segments.get(table, {})
@@ -108,6 +102,10 @@ def decoded(content: bytes, place: str) -> Manifest:
             f"{place}: has format {found.format}, and this release reads {FORMAT}: name another place with"
             " --store"
         )
+    tables = found.segments.values()
+    names = [f"{day}{one.name}" for days in tables for day, some in days.items() for one in some]
+    if any("/" in name or "\\" in name or name.startswith(".") for name in names):
+        raise ExploreError(f"{place}: names a file outside of the store; name another place with --store")
     return found
 
 

@@ -9,6 +9,8 @@ import msgspec
 import numpy as np
 import orjson
 
+from connectors.times import INVALID_NS
+from detector.delivery.decision_records import EARLIEST_NS, LATEST_NS
 from detector.explore.store.database import Columns
 from detector.explore.store.tables import KINDS, ns_of
 
@@ -90,6 +92,8 @@ class VerdictRows:
             raise NotOursError(str(error)) from error
         rows = self._rows(found)
         num = len(found.timestamp)
+        if not all(EARLIEST_NS <= ms * _MS < LATEST_NS for ms in found.timestamp):
+            raise NotOursError("a time lies outside of the years 1678 to 2261")
         if any(column is not None and len(column) != num for column in rows.values()):
             raise NotOursError("its columns differ in length")
         for one, kept in self._columns.items():
@@ -133,7 +137,14 @@ def incident_row(value: bytes) -> tuple[Any, ...] | None:
         plain = [str(found[key]) for key in ("id", "series", "state", "reason", "severity")]
         times = [ns_of(found[key]) for key in ("start", "opened", "end", "peak")]
         channel = found["channels"][0]["name"] if found["channels"] else None
-        return (*plain, *times, found["peak_score"], channel, value.decode())
+        peak = found["peak_score"]
+        if (
+            INVALID_NS in times
+            or not isinstance(channel, str | None)
+            or not isinstance(peak, float | int | None)
+        ):
+            raise NotOursError("a time, channel or peak_score has another form")
+        return (*plain, *times, peak, channel, value.decode())
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise NotOursError(f"it lacks {error}") from error
 
@@ -158,8 +169,13 @@ def decision_row(value: bytes) -> tuple[Any, ...] | None:
         texts = [found.get(key) for key in ("id", "action", "series", "incident", "who", "why")]
         if not all(isinstance(one, str) for one in texts[:3]):
             raise NotOursError("it names no id, action or series")
+        outcome = found.get("outcome")
+        if not all(isinstance(one, str | None) for one in (*texts[3:], outcome)):
+            raise NotOursError("a text of it is no text")
         since, until = ns_of(found["at"]), ns_of(found.get("until"))
-        return (*texts, since, until, found.get("outcome"))
+        if INVALID_NS in (since, until):
+            raise NotOursError("a time of it is no time")
+        return (*texts, since, until, outcome)
     except (KeyError, TypeError, ValueError) as error:
         raise NotOursError(f"it lacks {error}") from error
 

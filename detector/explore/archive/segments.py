@@ -34,11 +34,14 @@ class Segments:
             level: how often its rows were merged.
         """
         scratch = self._storage.scratch(key)
-        self._database.execute(
-            f"COPY ({query}) TO {text(str(scratch))}"
-            f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP_ROWS})"
-        )
-        return Segment(key.name, level, self._storage.complete(key), columns)
+        try:
+            self._database.execute(
+                f"COPY ({query}) TO {text(str(scratch))}"
+                f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP_ROWS})"
+            )
+            return Segment(key.name, level, self._storage.complete(key), columns)
+        finally:
+            scratch.unlink(missing_ok=True)  # there is none where it became the segment
 
     def merge(self, key: SegmentKey, merged: Sequence[Segment]) -> Segment:
         """Write the rows of several files of a day as one, in order; return it. The files stay."""

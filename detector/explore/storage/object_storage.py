@@ -153,8 +153,9 @@ class ObjectStorage:
         found = []
         for table in TABLES:
             for path in self._objects.list(table):
-                _, day, name = path.split("/", 2)
-                found.append(SegmentKey(table, day.removeprefix("day="), name))
+                parts = path.split("/", 2)
+                if len(parts) == 3 and parts[1].startswith("day="):
+                    found.append(SegmentKey(table, parts[1].removeprefix("day="), parts[2]))
         return found
 
     def remove(self, keys: Iterable[SegmentKey]) -> None:

@@ -19,8 +19,8 @@ BEAT_SECONDS = 5.0
 """The owner gives a sign so often."""
 PATIENCE_SECONDS = 30.0
 """An owner that gives no sign for so long has ended."""
-GRACE_SECONDS = 30.0
-"""A file that was merged stays for so long: a query that runs may still open it."""
+GRACE_SECONDS = 660.0
+"""A file that was merged stays for so long: a computation of ten minutes may still open it."""
 
 
 class OwnershipLostError(ExploreError):

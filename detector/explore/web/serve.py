@@ -9,7 +9,7 @@ import webbrowser
 from dataclasses import replace
 from pathlib import Path
 
-from connectors.objects.names import is_remote
+from connectors.objects.names import is_remote, without_secrets
 from detector.config.tls_files import TlsFiles
 from detector.explore.archive.archive import Limits
 from detector.explore.deciding.backtest_ledger import BacktestLedger
@@ -66,7 +66,8 @@ def _opened(source: Source, writing: Writing, limits: Limits, display: Display) 
     if source.kind == "live":
         return _opened_archive(source, writing, limits, display)
     if is_remote(source.place.address):
-        raise ExploreError(f"{source.place.address}: the store of a backtest is a directory; use --store DIR")
+        place = without_secrets(source.place.address)
+        raise ExploreError(f"{place}: the store of a backtest is a directory; use --store DIR")
     directory = Path(source.name)
     description = store_of(directory, source.store)
     shown = Finished(open_store(source.store), description)
