@@ -128,12 +128,16 @@ VERBS = (
     Verb("encode", "compress Parquet files: one code per window", "detector.commands.autoencoder"),
     Verb("reconstruct", "denoise Parquet files and fill their gaps", "detector.commands.autoencoder"),
     Verb("sample", "generate windows like those of the history (vae)", "detector.commands.autoencoder"),
-    Verb("calibrate", "set another alarm budget for a model, without training", "detector.commands.model"),
-    Verb("feedback", "record whether an incident was real; calibrate uses it", "detector.commands.model"),
+    Verb(
+        "calibrate",
+        "set another alarm budget, without training",
+        "detector.commands.models.model",
+    ),
+    Verb("feedback", "say whether an incident was real; calibrate uses it", "detector.commands.models.model"),
     Verb("accept", "accept the level of an incident as normal from now on", "detector.commands.decide"),
     Verb("reject", "say that an incident is a fault: never learn it", "detector.commands.decide"),
     Verb("mute", "open no incident of a series for some time", "detector.commands.decide"),
-    Verb("inspect", "show what an artifact contains", "detector.commands.model"),
+    Verb("inspect", "show what an artifact contains", "detector.commands.models.model"),
     Verb("config", "write or check the daemon's configuration", "detector.commands.config"),
 )
 

@@ -105,7 +105,8 @@ def test_readings_become_scores_alerts_dead_letters_and_metrics(
         wait_for(lambda: daemon.readings() == 121, f"121 readings; see {daemon.log}")
         wait_for(lambda: daemon.get("/readyz")[0] == 200, "readiness")
         assert daemon.get("/healthz") == (200, "alive\n")
-        assert "pump-2" in daemon.get("/")[1]
+        assert "pump-2" in daemon.get("/api/status")[1]
+        assert "<h1>" in daemon.get("/")[1]
         wait_for(lambda: seconds_behind(daemon) == {0}, "the end of the topic")
         found = samples(daemon)
         assert daemon.terminate() == 0
@@ -229,7 +230,7 @@ def test_a_series_that_vanishes_leaves_nothing_behind_though_the_process_is_kill
     with running(config, tmp_path) as daemon:
         wait_for(lambda: (others_go_on(), saved().get(b"pump-1") == b"")[1], f"a tombstone; see {daemon.log}")
         found = samples(daemon)
-        page = daemon.get("/")[1]
+        page = daemon.get("/api/status")[1]
         daemon.process.kill()
     assert found["streamgauge_forgotten_series_total", ()] == 1
     assert not [labels for _, labels in found if ("series", "pump-1") in labels]

@@ -137,7 +137,7 @@ def following(args: argparse.Namespace, slider: Slider) -> Iterator[Follow | Non
 def _budgets(args: argparse.Namespace, artifact: Artifact) -> tuple[str, ...]:
     """Return the budgets of the slider, the strictest first; empty for none. Raises DetectorError."""
     from detector.calibration.alarm_budget import parse_budget, shared_by
-    from detector.offline.preview import budgets_like
+    from detector.offline.previews.preview import budgets_like
 
     if args.budgets == "none":
         return ()

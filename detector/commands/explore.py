@@ -31,8 +31,8 @@ def explore_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge explore streamgauge.toml --store archive --keep 90d --max-size 50GB --no-browser",
         "streamgauge explore report/                      # a backtest",
         "streamgauge explore report/ --group-by '^([^/]+)/' --runbooks https://wiki.example.com/streamgauge/",
-        "streamgauge explore 's3://bucket/plant?region=eu-central-1'  # what `streamgauge archive` writes",
-        "streamgauge explore streamgauge.toml --store s3://bucket/plant --no-archive  # with buttons",
+        "streamgauge explore 's3://bucket/plant?region=eu-central-1'   # what `streamgauge archive` writes",
+        "streamgauge explore streamgauge.toml --store s3://bucket/plant --no-archive   # with buttons",
         "streamgauge explore streamgauge.toml --host 0.0.0.0 --username ops --password-file /run/secrets/ops",
     )
     parser.add_argument(

@@ -13,7 +13,7 @@ from detector.calibration.recalibrate import recalibrated
 from detector.engine.engine import EngineOptions
 from detector.errors import ArtifactError
 from detector.incidents.incident import Incident
-from detector.offline.preview import Followers, Raised
+from detector.offline.previews.preview import Followers, Raised
 
 _MOST_LISTED = 100
 _WORDS = (

@@ -57,12 +57,11 @@ class Status:
         return figures | {"overview": Overview.of(figures, self.explorer).as_json()}
 
     def _figures(self) -> dict[str, Any]:
-        snapshot = self.metrics.snapshot
+        snapshot, why = self.metrics.snapshot, waiting(self.metrics.sources)
         latest = snapshot.latest
         counts = np.bincount(latest.state, minlength=len(State)).tolist()
         written_at = snapshot.artifact.written_at
         lag_seconds = self.metrics.sources.lag_seconds().values()
-        why = waiting(self.metrics.sources)
         order = np.argsort(-np.nan_to_num(latest.score, nan=-1.0), kind="stable")[:_WORST]
         return {
             "model": self.spec.name,

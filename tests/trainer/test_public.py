@@ -82,10 +82,10 @@ def test_fit_names_the_remedy_for_data_of_another_type(data: object, message: st
     [
         (
             "LSTM",
-            r"^model.family: unknown family 'LSTM'; did you mean 'lstm'\? Known: ensemble, .*vae$",
+            r"^model.family: unknown family 'LSTM'; did you mean 'lstm'\? Known: ensemble, .*memory$",
         ),
         ("ensembel", r"'ensembel'; did you mean 'ensemble'\?"),
-        ("forest-17", r"^model.family: unknown family 'forest-17'; known: ensemble, linear, .*vae$"),
+        ("forest-17", r"^model.family: unknown family 'forest-17'; known: ensemble, linear, .*memory$"),
     ],
 )
 def test_fit_suggests_the_family_that_was_meant(model: str, message: str) -> None:

@@ -322,7 +322,7 @@ def test_a_window_is_trimmed_by_its_known_cells_alone() -> None:
 @pytest.mark.parametrize(
     ("family", "given", "message"),
     [
-        ("convv", {}, "unknown model family 'convv'; known: linear, mlp, deep, conv, lstm, gru, vae"),
+        ("convv", {}, "unknown model family 'convv'; known: linear, mlp, deep, conv, lstm, gru, vae, memory"),
         ("conv", {"latent": 0}, "latent is 0; it must be at least 1"),
         ("lstm", {"layers": -1}, "layers is -1; it must be at least 1"),
         ("conv", {"nodes": 0}, "nodes is 0; it must be at least 1"),

@@ -91,7 +91,7 @@ def take_away_and_give_back(plant: Plant, daemon: Daemon, number: int) -> None:
     code, body = daemon.get("/readyz")
     assert code == 503
     assert words in body
-    assert words in daemon.get("/")[1]
+    assert words in daemon.get("/api/status")[1]
     assert daemon.get("/healthz")[0] == 200
     acls.grant(plant.bootstrap, right)
     wait_for(plant.has_all, f"all rows after {words}; see {daemon.log}")

@@ -70,7 +70,8 @@ def test_an_odd_beat_is_further_from_the_cores_than_any_usual_one() -> None:
     module = fitted(values, 64)
     odd = beats(12, noise=0.05)
     odd[42, 0] = -1.0  # the peak of one beat is missing
-    x_BWC = torch.from_numpy(np.lib.stride_tricks.sliding_window_view(odd, WINDOW, axis=0)).float()
+    views = np.lib.stride_tricks.sliding_window_view(odd, WINDOW, axis=0)
+    x_BWC = torch.from_numpy(views.astype(np.float32))
     x_BWC = x_BWC.transpose(1, 2)
     with torch.inference_mode():
         distance = (x_BWC - module(x_BWC)).square().mean((1, 2)).numpy()

@@ -23,10 +23,10 @@ from detector.calibration.recalibrate import recalibrated
 from detector.delivery.messages import incident_json
 from detector.engine.engine import Engine, EngineOptions
 from detector.incidents.incident import Incident
-from detector.models.shared import forget_windows, shared_ensemble
 from detector.offline.aligned_rows import OnRows, ignore_progress
 from detector.offline.history_files import history_for
 from detector.offline.measuring.backtest_measures import num_alarms
+from detector.offline.previews.shared_windows import forget_windows, shared_ensemble
 from detector.scoring.verdicts import Verdicts
 
 RATES = ("1/quarter", "1/month", "1/week", "3/week", "1/day")
@@ -105,7 +105,7 @@ class Followers:
     """Engines of several budgets that follow the rows of a replay, batch by batch.
 
     All of them, and an engine of `artifact` that is ahead by one step, share the outputs of the windows that
-    they judge alike (`detector.models.shared`).
+    they judge alike (`detector.offline.previews.shared_windows`).
 
     Args:
         artifact: the model; it does not change.

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from detector.commands.arguments import add_artifact, add_examples, add_json
 from detector.commands.decide import add_signature, say
-from detector.commands.opinions import feedback_for, opinions_arguments
-from detector.commands.preview import preview_arguments, print_preview
+from detector.commands.models.opinions import feedback_for, opinions_arguments
+from detector.commands.models.preview import preview_arguments, print_preview
 from detector.errors import ArtifactError, ConfigError, DetectorError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detector.commands.autoencoder import progress_bar
-from detector.commands.opinions import feedback_for
+from detector.commands.models.opinions import feedback_for
 from detector.errors import DetectorError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from detector.artifact.spec import Artifact
     from detector.engine.engine import EngineOptions
-    from detector.offline.preview import Preview
+    from detector.offline.previews.preview import Preview
 
 DONE = 0
 _BUDGETS = ("alarm budget", "threshold", "alarms", "a week and series", "")
@@ -39,7 +39,7 @@ def print_preview(args: argparse.Namespace) -> int:
     from detector.artifact.registry import open_artifact
     from detector.calibration.alarm_budget import shared_by
     from detector.offline.history_files import history_for
-    from detector.offline.preview import Followers, budgets_like, preview
+    from detector.offline.previews.preview import Followers, budgets_like, preview
 
     artifact, history = open_artifact(args.artifact), Path(args.preview)
     spec = artifact.spec

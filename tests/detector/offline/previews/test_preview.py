@@ -15,7 +15,7 @@ from detector.artifact.spec import Artifact
 from detector.calibration.recalibrate import recalibrated
 from detector.engine.engine import EngineOptions
 from detector.offline.backtest import backtest_parquet
-from detector.offline.preview import Followers, budgets_like, preview
+from detector.offline.previews.preview import Followers, budgets_like, preview
 from streamgauge import main
 from tests.support.artifacts import make_artifact
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.models.ensemble import Ensemble
-from detector.models.shared import forget_windows, shared_ensemble
+from detector.offline.previews.shared_windows import forget_windows, shared_ensemble
 from tests.support.artifacts import make_artifact
 
 WINDOW, CHANNELS, BATCH = 8, 2, 6

@@ -1,0 +1,1 @@
+"""What other alarm budgets would have raised, in one pass over the rows."""
