@@ -27,7 +27,13 @@ def train(family: str, directory: Path, seed: int, report: ProgressReport = quie
     Raises:
         TrainerError: The training failed.
     """
-    fit = FitOptions(seed=seed, max_epochs=_EPOCHS, windows_per_epoch=_WINDOWS_PER_EPOCH, patience=_PATIENCE)
+    fit = FitOptions(
+        seed=seed,
+        max_epochs=_EPOCHS,
+        windows_per_epoch=_WINDOWS_PER_EPOCH,
+        patience=_PATIENCE,
+        refit=False,  # a second fit would take longer than the first, and the plant does not change
+    )
     config = TrainConfig(name=f"pump-{family}", model=ModelOptions(family=family, window=WINDOW), fit=fit)
     publish(fit_source(source_of(directory / "history"), config, report), model_path(directory, family))
 

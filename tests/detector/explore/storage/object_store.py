@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kafka_broker import WITH_US, free_ports, run
+from tests.support.kafka_broker import WITH_US, free_ports
 
 VERSION = "1.8.0"
 MODULE = f"github.com/versity/versitygw/cmd/versitygw@v{VERSION}"
@@ -28,6 +28,7 @@ ENVIRONMENT = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 _START_SECONDS = 30.0
+_BUILD_SECONDS = 420.0
 
 
 def program() -> Path:
@@ -48,10 +49,11 @@ def program() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not built.exists():
             with tempfile.TemporaryDirectory(dir=base) as scratch:
+                command = ["env", f"GOBIN={scratch}", go, "install", MODULE]
                 try:
-                    run(["env", f"GOBIN={scratch}", go, "install", MODULE])
-                except (RuntimeError, subprocess.TimeoutExpired) as error:
-                    _without(f"Go cannot build {MODULE}: {str(error)[-300:]}")
+                    subprocess.run(command, capture_output=True, check=True, timeout=_BUILD_SECONDS)
+                except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+                    _without(f"Go cannot build {MODULE}: {error} {(error.stderr or b'')[-300:].decode()}")
                 built.parent.mkdir(exist_ok=True)
                 Path(scratch, "versitygw").rename(built)
     return built
