@@ -244,9 +244,9 @@ def test_a_series_that_vanishes_leaves_nothing_behind_though_the_process_is_kill
     } | {entry for entry in of_vanished() if entry[2] == "over"}
     with running(config, tmp_path) as daemon:
         wait_for(lambda: daemon.get("/readyz")[0] == 200, "readiness")
-        assert "pump-1" not in daemon.get("/")[1]
+        assert "pump-1" not in daemon.get("/api/status")[1]
         send(kafka_bootstrap, [m for m in rows(topic, 500, 3) if json.loads(m.value)["series"] == "pump-1"])
-        wait_for(lambda: "pump-1" in daemon.get("/")[1], "its return as a new series")
+        wait_for(lambda: "pump-1" in daemon.get("/api/status")[1], "its return as a new series")
         status = json.loads(daemon.get("/api/status")[1])
         assert daemon.terminate() == 0
     assert "warming" in str(status)

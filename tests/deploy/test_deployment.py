@@ -115,22 +115,30 @@ def test_an_unknown_key_in_a_manifest_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_what_selects_pods_finds_them(overlay: str) -> None:
-    """Services, budgets and monitors; and kube-dns is asked for nothing of ours."""
+    """Services and budgets each find the pods of one workload; each pod has one policy, which allows DNS."""
     manifests = documents(rendered(overlay))
-    stateful = of_kind(manifests, "StatefulSet")
-    pods = stateful["spec"]["template"]["metadata"]["labels"].items()
-    service = of_kind(manifests, "Service")
-    selectors = [
-        stateful["spec"]["selector"]["matchLabels"],
-        service["spec"]["selector"],
-        of_kind(manifests, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
-        of_kind(manifests, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
-        stateful["spec"]["template"]["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
+    workloads = [one["spec"] for one in manifests if one["kind"] in ("StatefulSet", "Deployment")]
+    pods = [one["template"]["metadata"]["labels"].items() for one in workloads]
+    of_workloads = [one["selector"]["matchLabels"] for one in workloads]
+    for one in workloads:
+        spread = one["template"]["spec"].get("topologySpreadConstraints", [])
+        of_workloads += [constraint["labelSelector"]["matchLabels"] for constraint in spread]
+    others = [one["spec"]["selector"] for one in manifests if one["kind"] == "Service"]
+    others += [
+        one["spec"]["selector"]["matchLabels"] for one in manifests if one["kind"] == "PodDisruptionBudget"
     ]
-    assert all(selector and selector.items() <= pods for selector in selectors)
-    assert stateful["spec"]["serviceName"] == service["metadata"]["name"]
-    dns = of_kind(manifests, "NetworkPolicy")["spec"]["egress"][0]["to"][0]["podSelector"]
-    assert dns == {"matchLabels": {"k8s-app": "kube-dns"}}
+    assert len(others) >= 2
+    for selector in (*of_workloads, *others):
+        assert len([labels for labels in pods if selector and selector.items() <= labels]) == 1, selector
+    policies = [one["spec"] for one in manifests if one["kind"] == "NetworkPolicy"]
+    allowed = [one["podSelector"]["matchLabels"].items() for one in policies]
+    assert all(sum(selector <= labels for selector in allowed) == 1 for labels in pods)
+    for one in policies:
+        assert one["egress"][0]["to"][0]["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
+    services = {one["metadata"]["name"] for one in manifests if one["kind"] == "Service"}
+    assert {one["serviceName"] for one in workloads if "serviceName" in one} - {
+        "streamgauge-archiver"
+    } <= services
 
 
 def test_the_custom_resources_point_at_what_is_there() -> None:

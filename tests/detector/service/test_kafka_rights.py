@@ -161,7 +161,7 @@ def test_the_right_on_decisions_may_go_and_come_back_while_scoring_goes_on(
             acls.revoke(plant.bootstrap, right)
             wait_for(lambda: is_readable(0), f"the refusal; see {daemon.log}")
             assert logged("cannot read decisions") == number + 1
-            assert "accept, reject and mute have no effect" in daemon.get("/")[1]
+            assert "accept, reject and mute have no effect" in daemon.get("/api/status")[1]
             mute = Decision(f"mute-{number}", "mute", "pump-1", 10**9, until_ns=7_000_000_000 * 10**9)
             write_decision(Connection((plant.bootstrap,)), decisions, mute)
             plant.send()
