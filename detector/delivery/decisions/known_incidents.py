@@ -26,11 +26,7 @@ def read_alerts(connection: Connection, topics: Topics) -> Iterator[bytes]:
     Raises:
         KafkaError: the topic is missing, cannot be read, or does not answer for a minute.
     """
-    if topics.alerts not in look_up(connection, [topics.alerts]):
-        raise KafkaError(
-            f"topic {topics.alerts} does not exist at {connection.servers}, or this login may not read it:"
-            " has the daemon of this configuration ever run?"
-        )
+    _check_exists(connection, topics.alerts, "has the daemon of this configuration ever run?")
     yield from _read(connection, topics.alerts)
 
 
@@ -40,11 +36,7 @@ def read_decisions(connection: Connection, topics: Topics) -> Iterator[Decision]
     Raises:
         KafkaError: the topic is missing, cannot be read, or does not answer for a minute.
     """
-    if topics.decisions not in look_up(connection, [topics.decisions]):
-        raise KafkaError(
-            f"topic {topics.decisions} does not exist at {connection.servers}, or this login may not read it:"
-            " has anybody decided anything?"
-        )
+    _check_exists(connection, topics.decisions, "has anybody decided anything?")
     for value in _read(connection, topics.decisions):
         try:
             decision = decode_decision(value)
@@ -52,6 +44,14 @@ def read_decisions(connection: Connection, topics: Topics) -> Iterator[Decision]
             continue
         if decision is not None:
             yield decision
+
+
+def _check_exists(connection: Connection, topic: str, question: str) -> None:
+    """Raise KafkaError for a topic that cannot be seen; `question` asks for the usual cause."""
+    if topic not in look_up(connection, [topic]):
+        raise KafkaError(
+            f"topic {topic} does not exist at {connection.servers}, or this login may not read it: {question}"
+        )
 
 
 def _read(connection: Connection, topic: str) -> Iterator[bytes]:
