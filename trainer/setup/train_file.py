@@ -114,7 +114,10 @@ def _interval(look: Look) -> list[str]:
         lines = comment(f"Rows come every {duration_text(seconds)}; training finds the exact step itself.")
         lines.append(f"# interval_seconds = {seconds:.12g}")
     longest = int(look.report.profile.tally.longest_step.max()) / 1e9
-    lines += comment(f"The longest gap is {_about(longest)}. A window bridges up to half its rows.")
+    if longest > seconds:
+        lines += comment(f"The longest gap is {_about(longest)}. A window bridges up to half its rows.")
+    else:
+        lines += comment("No row is missing. A window bridges gaps up to half its rows.")
     return [*lines, f"# max_gap = {gap}"]
 
 
