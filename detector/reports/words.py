@@ -52,7 +52,7 @@ def _budget_words(outcome: BacktestOutcome, budget: str) -> str:
     has_labels = "false_alarms" in outcome.measures
     num = int(outcome.measures["false_alarms"]) if has_labels else num_alarms(outcome.incidents)
     kind = "false alarm" if has_labels else "alarm"
-    use = use_in_words(num, outcome.measures["budgeted_alarms"], read_budget(budget))
+    use = use_in_words(num, outcome.measures["budgeted_alarms"], read_budget(budget), are_false=has_labels)
     return f"{num:,} {kind}{'' if num == 1 else 's'}; {use}."
 
 
