@@ -196,8 +196,8 @@ def use_in_words(alarms: int, allowed: float, budget: AlarmBudget, *, are_false:
     """Return how many false alarms a budget allows, and how much of it was used: the end of a sentence.
 
     The beginning of the sentence has the alarms. The budget is for false ones, and some may be real. So the
-    share is the most that was used. It is left out where there are more alarms than allowed, and where the
-    budget allows less than about one alarm, as right after a start.
+    share is the most that was used. It is left out where there are more alarms than allowed. So it is where
+    the budget allows less than about one alarm, as right after a start.
 
     Args:
         alarms: Number of alarms without those that are known to be real.
