@@ -55,7 +55,7 @@ dashboards: setup  ## every query of deploy/grafana against a live Kafka, daemon
 dashboards-json: setup  ## write deploy/grafana/dashboards anew from its source
 	$(BIN)/python -m deploy.grafana.generate
 
-objects: setup  ## an archive on a real S3 server, which Go builds once (minutes): kills, owners, explorers
+objects: setup  ## an archive on servers of S3 and gs://, which Go builds once (minutes): kills, owners, explorers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/detector/explore/storage -m objects $(PYTEST_FLAGS)
 
 operations: setup  ## faults in front of Prometheus, Alertmanager and a pager, timed; OPERATIONS_FLAGS="-k 'not lag'"

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
+from detector.artifact.description.manifest import WEIGHTS
 from detector.artifact.registry import publish
-from detector.artifact.storage import WEIGHTS
 from tests.support.artifacts import make_artifact
 from tests.support.daemon import Daemon, read_all, running, wait_for
 from tests.test_daemon_kafka import configuration, rows, samples, send

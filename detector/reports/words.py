@@ -54,10 +54,10 @@ def _worst(outcome: BacktestOutcome) -> list[str]:
 
 def _budget_words(outcome: BacktestOutcome, budget: str) -> str:
     """Return how many incidents count for the budget; with labels, those that overlap no event."""
-    events = outcome.events or ()
+    has_labels, events = outcome.events is not None, outcome.events or ()
     beside = [one for one in outcome.incidents if not any(overlap(one, event) for event in events)]
-    num, kind = num_alarms(beside), "alarm" if outcome.events is None else "false alarm"
-    use = use_in_words(num, outcome.measures["budgeted_alarms"], read_budget(budget))
+    num, kind = num_alarms(beside), "false alarm" if has_labels else "alarm"
+    use = use_in_words(num, outcome.measures["budgeted_alarms"], read_budget(budget), are_false=has_labels)
     return f"{num:,} {kind}{'' if num == 1 else 's'}; {use}."
 
 

@@ -98,6 +98,9 @@ def _channels(look: Look) -> list[str]:
     for name in channels_by_kind(look.report.profile)["constant"]:
         if name in look.channels:
             lines += comment(f"Constant: {name!r}; a change of it will be found.")
+    for name in look.channels:
+        if written := look.dataset.columns[name].written:
+            lines += comment(f"Numbers of {name!r} have signs between thousands: {written}.")
     if look.dataset.has_label:
         lines += comment("The column `label` trains nothing; `streamgauge evaluate` and `backtest` use it.")
     return [*lines, f"channels = {array(look.channels)}"]

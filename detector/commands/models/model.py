@@ -170,7 +170,7 @@ def _print_own_scales(spec: Spec) -> None:
 
 
 def _registry_entry(location: str) -> Path:
-    from detector.artifact.storage import MANIFEST
+    from detector.artifact.description.manifest import MANIFEST
 
     entry = Path(location)
     if (entry / MANIFEST).exists():

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from detector.artifact.registry import CURRENT
-from detector.artifact.storage import MANIFEST
+from detector.artifact.description.manifest import MANIFEST
+from detector.artifact.description.place import CURRENT
 
 _MOST_VERSIONS = 12
 _MOST_DIFFERENCES = 40

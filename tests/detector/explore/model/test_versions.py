@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from detector.artifact.description.manifest import MANIFEST
 from detector.artifact.registry import publish
 from detector.artifact.spec import Artifact
-from detector.artifact.storage import MANIFEST
 from detector.explore.model.versions import versions_json
 from tests.support.sines import linear_artifact
 
