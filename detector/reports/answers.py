@@ -128,7 +128,8 @@ def of_range(values: NDArray[np.float64]) -> NDArray[np.float64]:
     [1000.123, 1010.7]
     """
     known = values[np.isfinite(values)]
-    spread = float(np.ptp(known)) or float(np.abs(known).max()) if len(known) else 0.0
+    with np.errstate(over="ignore"):
+        spread = float(np.ptp(known)) or float(np.abs(known).max()) if len(known) else 0.0
     if not 1e-190 < spread < 1e190:
         return values
     return _rounded(values, np.full(len(values), _STEPS - np.floor(np.log10(spread))))

@@ -184,6 +184,7 @@ def test_compare_needs_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=40))
 @example([8.42556460948041e-200])
+@example([1.7e308, -1.7e308])
 def test_shorter_numbers_stay_near(values: list[float]) -> None:
     given_values = np.array(values, dtype=np.float64)
     known = np.isfinite(given_values)
