@@ -5,9 +5,9 @@ judges the stream. The measure is the mean absolute difference to the expected v
 absolute deviation of the same rows. The measure is averaged over the channels. At 0 the model explains all,
 at 1 no more than a mean does.
 
-A series stands out if its measure is far above those of the others: by a factor of 1.5, and by more than 4
-of their robust deviations. These come from the median absolute deviation (Hampel, 1974). It would be better
-alone if a model of its own explains the same rows better by a quarter.
+A series stands out if its measure is far above those of the others. The limit is a factor of 1.5 and 4 of
+their robust deviations. These come from the median absolute deviation (Hampel, 1974). A series would be
+better alone if a model of its own explains the same rows better by a quarter.
 """
 
 from __future__ import annotations
