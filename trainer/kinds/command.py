@@ -27,8 +27,13 @@ def train_kinds(args: argparse.Namespace, config: TrainConfig) -> int:
         raise TrainerError("--name and --group-by exclude each other: each model has the name of its kind")
     registry = Path(args.out)
     options = PlantOptions(args.group_by, config, args.jobs, args.resume)
-    with reporting(f"training the kinds of {args.data}") as report:
-        plant = train_plant(args.data, registry, options, report)
+    try:
+        with reporting(f"training the kinds of {args.data}") as report:
+            plant = train_plant(args.data, registry, options, report)
+    except KeyboardInterrupt:
+        words = "finished kinds are published; with --resume the others go on from their last epoch"
+        print(words, file=sys.stderr)
+        raise
     for model in plant.models:
         for line in model.findings:
             print(f"{model.kind.name}: {line}", file=sys.stderr)

@@ -15,6 +15,7 @@ from connectors.names import RESERVED
 from connectors.parquet.dataset import Dataset
 from connectors.parquet.reader import CHUNK_ROWS, Chunk, read_file
 from connectors.parquet.side_columns import Texts, hive_value, read_with_texts
+from detector.rows.series_arrays import lengths_of, starts_of
 from trainer.errors import TrainerError
 
 AUTO = "auto"
@@ -160,15 +161,20 @@ def _scan(dataset: Dataset, by: str) -> dict[str, _Seen]:
 
 
 def _note(seen: dict[str, _Seen], file: Path, chunk: Chunk, texts: Texts | None) -> None:
-    known = ~np.isnan(chunk.values)
-    for code in np.unique(chunk.series).tolist():
-        mine = chunk.series == code
-        one = seen.setdefault(chunk.names[code], _Seen(np.zeros(known.shape[1], np.bool_)))
-        one.has |= known[mine].any(axis=0)
+    order = np.argsort(chunk.series, kind="stable")
+    codes = chunk.series[order]
+    starts = starts_of(codes)
+    has = np.logical_or.reduceat(~np.isnan(chunk.values[order]), starts, axis=0)
+    counts = lengths_of(starts, len(codes)).tolist()
+    for at, code in enumerate(codes[starts].tolist()):
+        one = seen.setdefault(chunk.names[code], _Seen(np.zeros(has.shape[1], np.bool_)))
+        one.has |= has[at]
         one.files[file] = None
-        one.num_rows += int(mine.sum())
-        if texts is not None:
-            one.values |= {texts.values[at] for at in np.unique(texts.codes[mine]).tolist() if at >= 0}
+        one.num_rows += counts[at]
+    if texts is not None:
+        for code, value in np.unique(np.column_stack([chunk.series, texts.codes]), axis=0).tolist():
+            if value >= 0:
+                seen[chunk.names[code]].values.add(texts.values[value])
 
 
 def _kind(name: str, series: Sequence[str], seen: Mapping[str, _Seen], dataset: Dataset) -> Kind:
