@@ -6,11 +6,22 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from connectors.records import Message
+from detector.artifact.registry import publish
+from tests.support.artifacts import make_artifact
 from tests.support.daemon import read_all, running, wait_for
 from tests.test_daemon_kafka import configuration, rows, samples, scored, send
 
 OWN = '[model]\nseries = ["pump-*", "conveyor-*"]\nleast_channels = 2'
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> Path:
+    """The model of the daemon."""
+    publish(make_artifact(threshold=0.8), tmp_path / "models" / "pump")
+    return tmp_path / "models" / "pump"
 
 
 def strangers(topic: str, first: int, num_rows: int) -> list[Message]:
