@@ -126,7 +126,8 @@ class Readings:
 class Reject:
     """A message that could not be decoded, kept whole for the dead-letter topic.
 
-    `reason` is one of `REASONS`, a metric label. `detail` describes the fault for a person.
+    `reason` is one of `REASONS`, a metric label. `detail` describes the fault for a person. `series` is the
+    name of the series where the message could be read so far, else "".
     """
 
     reason: str
@@ -136,6 +137,7 @@ class Reject:
     offset: int
     key: bytes | None
     value: bytes
+    series: str = ""
 
 
 REASONS = (

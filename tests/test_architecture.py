@@ -60,6 +60,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"trainer.held_out_faults"},
     {"trainer.pipeline"},
     {"trainer.demo", "trainer.evaluation", "trainer.setup", "trainer.training_report"},
+    {"trainer.kinds"},
     {"trainer.commands"},
 )
 OWNERS = {  # who alone may import a library of the outside world: folders and files

@@ -28,6 +28,8 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge train history/ --out models/pump --alarm-budget '3/day in all'",
         "streamgauge train history/ --out models/pump --zone Europe/Berlin --modes auto",
         "streamgauge train history/ --out models/pump --config train.toml --resume",
+        "streamgauge train plant/ --out models --group-by auto    # a model for each kind of machine",
+        "streamgauge train plant/ --out models --group-by kind --jobs 2",
     )
     parser.add_argument(
         "data", metavar="DATA", help="Parquet file, or directory of Parquet files (also Hive-partitioned)"
@@ -35,6 +37,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="registry entry to publish to (DIR/NAME)")
     parser.add_argument("--config", metavar="FILE", help="training configuration in TOML; flags override it")
     parser.add_argument("--name", help="name of the model; default: the last part of --out")
+    _add_kinds(parser)
     _add_model(parser)
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -158,7 +161,18 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train, calibrate and publish a model; print a summary on standard output."""
+    """Train, calibrate and publish a model, or one of each kind; print a summary on standard output."""
+    config = _train_config(args)
+    if args.group_by is not None:
+        from trainer.kinds.command import train_kinds
+
+        return train_kinds(args, config)
+    if args.jobs is not None:
+        raise TrainerError("--jobs needs --group-by: a single model is trained in one process")
+    return _train_one(args, config)
+
+
+def _train_one(args: argparse.Namespace, config: TrainConfig) -> int:
     from detector.artifact.registry import publish
     from trainer.fitting.checkpoint import Checkpoints
     from trainer.model_card import summary_text, training_summary
@@ -167,7 +181,6 @@ def train(args: argparse.Namespace) -> int:
     from trainer.report.report import checked
     from trainer.training_report.report import HeldOutWindows, write_training_report
 
-    config = _train_config(args)
     entry, data = Path(args.out), config.data
     checkpoints, held_out = Checkpoints(entry / ".checkpoint"), HeldOutWindows()
     if not args.resume:
@@ -231,6 +244,17 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.report:
         write_evaluation_report(evaluation, Path(args.report))
     return 1 if evaluation.failures or not evaluation.results else 0
+
+
+def _add_kinds(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_argument_group("a plant of several kinds of machines")
+    kinds.add_argument(
+        "--group-by",
+        metavar="COLUMN|auto",
+        help="a model for each value of a column, or (auto) for the series with equal channels; --out is"
+        " then the registry, with an entry for each kind",
+    )
+    kinds.add_argument("--jobs", type=int, metavar="N", help="kinds at the same time; default: one per core")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

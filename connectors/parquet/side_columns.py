@@ -5,7 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -66,3 +68,56 @@ def _codes(column: pa.Array) -> NDArray[np.int64]:
     codes = np.array([*map(code_of, encoded.dictionary.to_pylist()), -1], np.int64)
     found: NDArray[np.int64] = codes[encoded.indices.fill_null(len(codes) - 1).to_numpy()]
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The values of one column beside the rows of a chunk, as texts.
+
+    values  the distinct texts
+    codes   int64 [n], index into `values`; -1 where a row has none
+    """
+
+    values: tuple[str, ...]
+    codes: NDArray[np.int64]
+
+
+def read_with_texts(dataset: Dataset, name: str, chunk_rows: int) -> Iterator[tuple[Path, Chunk, Texts]]:
+    """Yield all rows of a data set with the texts of one column; numbers become texts.
+
+    A file without the column has the value of its Hive key of this name, or no value. Raises ParquetError.
+    """
+    for file in dataset.files:
+        in_path = hive_value(file, name)
+        if name not in schema_of(file, dataset.names).names:
+            values, code = ((), -1) if in_path is None else ((in_path,), 0)
+            for chunk in read_file(file, dataset, chunk_rows):
+                yield file, chunk, Texts(values, np.full(len(chunk), code, np.int64))
+            continue
+        for chunk, texts in zip(
+            read_file(file, dataset, chunk_rows), _read_texts(file, dataset, name, chunk_rows), strict=True
+        ):
+            yield file, chunk, texts
+
+
+def hive_value(file: Path, name: str) -> str | None:
+    """Return the value of a Hive key in the path of a file; the nearest one, None without one.
+
+    >>> hive_value(Path("history/kind=pump/series=p-1/a.parquet"), "kind")
+    'pump'
+    """
+    keys = (part.partition("=") for part in reversed(file.parts[:-1]))
+    return next((unquote(value) for key, equals, value in keys if equals and key == name), None)
+
+
+def _read_texts(file: Path, dataset: Dataset, name: str, chunk_rows: int) -> Iterator[Texts]:
+    try:
+        for batch in batches_of(file, dataset.names, chunk_rows, [TIMESTAMP, name]):
+            if batch.num_rows:
+                column = batch.column(name)
+                plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+                encoded = plain.cast(pa.string()).dictionary_encode()
+                codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+                yield Texts(tuple(encoded.dictionary.to_pylist()), codes)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise ParquetError(f"{file}: damaged: {str(error).splitlines()[0]}") from error

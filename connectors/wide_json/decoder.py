@@ -69,6 +69,7 @@ class _Message(Protocol):
 class _Refusal(NamedTuple):
     reason: str
     detail: str
+    series: str = ""
 
 
 class _Parsed(NamedTuple):
@@ -202,10 +203,12 @@ class JsonWideCodec:
             return self._classify(error), 0
         unknown = cells.keys() - self._known
         if unknown and self.limits.unknown_channels == "reject":
-            return _Refusal("unknown_channel", f"channel {min(unknown)!r} is not configured"), 0
+            detail = f"channel {min(unknown)!r} is not configured"
+            return _Refusal("unknown_channel", detail, message.series), 0
         if len(unknown) == len(cells):
             found = f"only channels such as {min(unknown)!r}" if unknown else "no values"
-            return _Refusal("no_known_channel", f"{found}, expected such as {self.channels[0]!r}"), 0
+            detail = f"{found}, expected such as {self.channels[0]!r}"
+            return _Refusal("no_known_channel", detail, message.series), 0
         return message, len(unknown)
 
     def _classify(self, error: Exception) -> _Refusal:
@@ -284,4 +287,5 @@ def _reject(raw: RawColumns, row: int, refusal: _Refusal) -> Reject:
         int(raw.offset[row]),
         raw.key[row],
         raw.value[row] or b"",
+        refusal.series,
     )

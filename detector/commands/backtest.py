@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from detector.engine.engine import EngineOptions
     from detector.incidents.incident import ChannelEvidence, Incident
-    from detector.offline.backtest import BacktestOutcome
+    from detector.offline.backtest import BacktestOutcome, Given
 
 DONE, FOUND = 0, 3
 _MOST_SENTENCES = 40
@@ -45,6 +45,7 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge backtest models/pump history/ --out report/ --fail-on-incident",
         "streamgauge backtest models/pump history/ --report may.html",
         "streamgauge backtest models/pump history/ --report both.html --compare models/pump/0123456789ab",
+        "streamgauge backtest models/pump plant/ --series 'pump-*'    # of several kinds of machines",
     )
     add_artifact(parser)
     add_data(parser)
@@ -63,6 +64,11 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="repeat what people decided: records of the decisions or alerts topic, JSON lines or Parquet",
     )
+    parser.add_argument(
+        "--series",
+        metavar="A,B",
+        help="patterns of the series to judge, such as pump-*; default: those of [model] series, or all",
+    )
     add_without(parser)
     parser.add_argument("--fail-on-incident", action="store_true", help="exit with 3 if there is an incident")
 
@@ -75,7 +81,7 @@ def backtest(args: argparse.Namespace) -> int:
     from detector.artifact.registry import open_artifact
     from detector.config.load import load_config
     from detector.incidents.shapes.sentence import Wording
-    from detector.offline.backtest import Given, backtest_parquet
+    from detector.offline.backtest import backtest_parquet
     from detector.offline.backtest_record import Inputs, write_record
     from detector.offline.decisions_file import read_decisions
 
@@ -88,18 +94,35 @@ def backtest(args: argparse.Namespace) -> int:
     slider = slider_for(args, artifact, options)
     with directory_for(args) as kept:
         with following(args, slider) as follow:
-            given = Given(decisions, wording, follow)
+            given = replace(_own_series(args), decisions=decisions, wording=wording, follow=follow)
             outcome = backtest_parquet(slider.artifact, Path(args.data), options, kept, given)
         if kept is not None:
             command = shlex.join(["streamgauge", *sys.argv[1:]])
             inputs = replace(Inputs.of(args.artifact, args.config or None, options), events=outcome.events)
             write_record(kept, artifact, command, decisions, outcome.applied, inputs)
-            write_reports(args, Replayed(artifact, outcome, kept, options, wording, slider))
+            write_reports(args, Replayed(artifact, outcome, kept, options, given, slider))
     if args.json:
         print(json.dumps(outcome.as_json()))
     else:
         _print_outcome(outcome, artifact.spec.threshold.alarm_budget, out)
     return FOUND if args.fail_on_incident and outcome.incidents else DONE
+
+
+def _own_series(args: argparse.Namespace) -> Given:
+    """Return which series are judged: as the daemon of --config judges them, or by --series."""
+    from detector.config.load import load_config
+    from detector.offline.backtest import Given
+
+    given = Given()
+    if args.config:
+        model = load_config(Path(args.config)).model
+        given = Given(series=model.own_series, least_channels=model.least_channels)
+    if args.series is None:
+        return given
+    patterns = tuple(pattern for pattern in args.series.split(",") if pattern)
+    if not patterns:
+        raise ConfigError("--series: no pattern, such as pump-*")
+    return replace(given, series=patterns)
 
 
 def _engine_options(args: argparse.Namespace, channels: tuple[str, ...]) -> EngineOptions:
@@ -183,6 +206,9 @@ def _lines(outcome: BacktestOutcome) -> Iterator[str]:
     if len(outcome.sentences) > _MOST_SENTENCES:
         yield f"and {len(outcome.sentences) - _MOST_SENTENCES:,} more incidents"
     yield from outcome.coverage.lines()
+    if foreign := sum(outcome.unassigned.messages.values()):
+        names = ", ".join(one.name for one in outcome.unassigned.most)
+        yield f"unassigned, and not judged: {foreign:,} rows of other series, such as {names}"
     if outcome.common_scale_rows:
         num = outcome.common_scale_rows
         yield f"{num:,} rows of series that the model does not know were judged by the common scale"

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from connectors.records import Batch
     from detector.artifact.spec import Artifact
     from detector.engine.engine import EngineOptions
-    from detector.incidents.shapes.sentence import Wording
-    from detector.offline.backtest import BacktestOutcome, Follow
+    from detector.offline.backtest import BacktestOutcome, Follow, Given
     from detector.reports.budgets import Slider
     from detector.reports.reported import Reported
 
@@ -33,7 +32,7 @@ class Replayed:
     outcome: BacktestOutcome
     directory: Path
     options: EngineOptions
-    wording: Wording
+    given: Given
     slider: Slider
 
 
@@ -165,12 +164,13 @@ def _write_pictures(out: Path, replayed: Replayed) -> None:
 def _second(args: argparse.Namespace, first: Replayed, directory: Path) -> Reported:
     """Run the second model over the same data, by the same rules."""
     from detector.artifact.registry import open_artifact
-    from detector.offline.backtest import Given, backtest_parquet
+    from detector.offline.backtest import backtest_parquet
     from detector.offline.backtest_record import write_record
     from detector.reports.budgets import slider_of
     from detector.reports.reported import Reported
 
     other, data = open_artifact(args.compare), Path(args.data)
-    outcome = backtest_parquet(other, data, first.options, directory, Given(wording=first.wording))
+    given = replace(first.given, decisions=(), follow=None)
+    outcome = backtest_parquet(other, data, first.options, directory, given)
     write_record(directory, other, f"--compare {args.compare}", ())
     return Reported(other, outcome, directory, data, slider_of(other, (), (), first.options, False))

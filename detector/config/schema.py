@@ -33,6 +33,21 @@ class ModelSection(Section):
     reload_every: Duration = Field(
         default=5.0, description="time between two looks for a new version; 0: only on SIGHUP"
     )
+    series: tuple[str, ...] = Field(
+        default=("*",),
+        min_length=1,
+        description="patterns of the series that this model judges; others are unassigned and only counted",
+    )
+    least_channels: int = Field(
+        default=1,
+        ge=1,
+        description="channels of the model that a message of a new series must have, else it is unassigned",
+    )
+
+    @property
+    def own_series(self) -> tuple[str, ...]:
+        """The patterns; none where one of them matches every name."""
+        return () if "*" in self.series else self.series
 
 
 class KafkaSection(Section):

@@ -33,7 +33,7 @@ from detector.incidents.rules import IncidentRules
 from detector.rows.clock_rules import News
 from detector.scoring.verdicts import Verdicts
 
-__all__ = ["Changed", "Counters", "Engine", "EngineOptions", "Latest", "StepResult"]
+__all__ = ["Changed", "Counters", "Engine", "EngineOptions", "Latest", "StepResult", "knows"]
 
 
 class Engine:
@@ -236,6 +236,11 @@ class Engine:
         modes = self.artifact.spec.modes
         counts.count(verdicts, () if modes is None else modes.names)
         self.counters.add(counts)
+
+
+def knows(engine: Engine, name: str) -> bool:
+    """Return whether an engine has a state of the series with this name."""
+    return name in engine._parts.series
 
 
 def _judge_readings(

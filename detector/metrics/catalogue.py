@@ -189,6 +189,12 @@ LOOP = (
         "opinion",
     ),
     _gauge("series_in_several_partitions", "Series that come from several partitions, without a key"),
+    _gauge(
+        "unassigned_series",
+        "Series that this model does not judge; name: no pattern matches; channels: too few are known",
+        "reason",
+    ),
+    _counter("unassigned_messages", "Messages of these series, replayed ones included", "reason"),
     _counter(
         "transactions",
         "Kafka transactions by outcome: committed, aborted, fenced",

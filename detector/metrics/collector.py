@@ -164,6 +164,9 @@ def _loop(snapshot: EngineView, sources: Sources) -> Iterator[Metric]:
     opinions = sources.opinions()
     yield _labelled("judged_by_people_incidents", {(name,): opinions.get(name, 0) for name in OPINIONS})
     yield _plain("series_in_several_partitions", sources.split_series().num)
+    unassigned = sources.unassigned()
+    yield _labelled("unassigned_series", {(why,): num for why, num in unassigned.series.items()})
+    yield _labelled("unassigned_messages_total", {(why,): num for why, num in unassigned.messages.items()})
 
 
 def _model(view: View, sources: Sources) -> Iterator[Metric]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
 from detector.delivery.series_partitions import Split
+from detector.delivery.unassigned import Unassigned
 from detector.notify.stats import NotifierStats
 from detector.selfcheck.check import Sense
 
@@ -67,6 +68,10 @@ class Sources(Protocol):
 
     def split_series(self) -> Split:
         """Return the series that come from several partitions."""
+        ...
+
+    def unassigned(self) -> Unassigned:
+        """Return the series that this model does not judge."""
         ...
 
     def notifiers(self) -> Sequence[NotifierStats]:
@@ -131,6 +136,9 @@ class NoSources:
 
     def split_series(self) -> Split:
         return Split()
+
+    def unassigned(self) -> Unassigned:
+        return Unassigned()
 
     def notifiers(self) -> Sequence[NotifierStats]:
         return ()

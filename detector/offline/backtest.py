@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from connectors.records import Batch, Position, Source
 from detector.artifact.spec import Artifact, Spec
 from detector.calibration.p_values import PValues
 from detector.delivery.messages import fold_json, incident_json
-from detector.engine.engine import Engine, EngineOptions, StepResult
+from detector.delivery.unassigned import Admission, Unassigned
+from detector.engine.engine import Engine, EngineOptions, StepResult, knows
 from detector.engine.loop import run
 from detector.engine.values import Counters
 from detector.errors import DetectorError
@@ -77,6 +79,7 @@ class BacktestOutcome:
     events     runs of rows that labels mark; None where the data has no labels
     applied    what people decided and took effect, or was ignored
     counted    readings and cells as the engine counted them; the keys are in `counted_of`
+    unassigned  series of the data that this model must not judge, and their rows
     """
 
     rows: int
@@ -91,6 +94,7 @@ class BacktestOutcome:
     events: tuple[Event, ...] | None = None
     applied: tuple[Applied, ...] = ()
     counted: dict[str, int] = field(default_factory=dict)
+    unassigned: Unassigned = field(default_factory=Unassigned)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values, None where a measure is unknown."""
@@ -108,6 +112,7 @@ class BacktestOutcome:
             "cumulative_channels": list(self.cumulative_channels),
             "suppressed_rows": {reason: num for reason, num in self.suppressed.items() if num},
             "counted": self.counted,
+            "unassigned_rows": dict(self.unassigned.messages),
         }
 
 
@@ -173,11 +178,15 @@ class Given:
     decisions  what people decided; each takes effect at the first row of its series from its time on
     wording    units and zone of the sentences; None: the zone of the model
     follow     is called with each batch once the engine has judged it, and with None at the end
+    series     patterns of the series to judge, as the daemon has them; none: all
+    least_channels  channels of the model that a row of a new series must have
     """
 
     decisions: Sequence[Decision] = ()
     wording: Wording | None = None
     follow: Follow | None = None
+    series: tuple[str, ...] = ()
+    least_channels: int = 1
 
 
 def backtest_parquet(
@@ -203,8 +212,10 @@ def backtest_parquet(
     dataset = history_for(artifact.spec, data)
     engine = Engine(artifact, options)
     engine.decide(list(enumerate(given.decisions)))
-    report = _replayed(dataset, engine, out, given.follow)
+    admission = Admission(given.series, given.least_channels, most_logged=0)
+    report = _replayed(dataset, engine, admission, out, given.follow)
     outcome = _outcome(dataset, engine, report, given.wording or Wording.of(artifact.spec))
+    outcome = replace(outcome, unassigned=admission.unassigned)
     if out is not None:
         _write_json(outcome, out)
     return outcome
@@ -212,6 +223,8 @@ def backtest_parquet(
 
 def _outcome(dataset: Dataset, engine: Engine, report: Report, wording: Wording) -> BacktestOutcome:
     labels, counters, spec = labels_of_dataset(dataset), engine.counters, engine.artifact.spec
+    if labels is not None:
+        labels = {name: one for name, one in labels.items() if knows(engine, name)} or None
     return BacktestOutcome(
         sum(map(len, report.verdicts)),
         report.incidents,
@@ -313,11 +326,18 @@ def error_columns(verdicts: Verdicts, spec: Spec) -> tuple[NDArray[np.float64], 
     return verdicts.score**power, verdicts.threshold**power
 
 
-def _replayed(dataset: Dataset, engine: Engine, out: Path | None, follow: Follow | None) -> Report:
+def _replayed(
+    dataset: Dataset, engine: Engine, admission: Admission, out: Path | None, follow: Follow | None
+) -> Report:
     writer = None if out is None else TableWriter(out / "scores.parquet")
     sink = ReplaySink(engine.artifact, writer, follow)
     try:
-        run(ParquetSource(dataset), engine, sink)
+        run(
+            ParquetSource(dataset),
+            engine,
+            sink,
+            prepare=lambda engine, batch: admission.admit(batch, partial(knows, engine)),
+        )
     finally:
         if writer is not None:
             writer.close()

@@ -33,7 +33,8 @@ from detector.delivery.missing_rights import MissingRights
 from detector.delivery.output_topics import OutputTopics
 from detector.delivery.series_partitions import SeriesPartitions
 from detector.delivery.sink import MessageSink
-from detector.engine.engine import Engine
+from detector.delivery.unassigned import Admission
+from detector.engine.engine import Engine, knows
 from detector.engine.loop import Turn, run
 from detector.incidents.rules import IncidentRules
 from detector.incidents.shapes.sentence import Wording
@@ -108,6 +109,7 @@ class Daemon:
         self._config, self._engine, self._source = config, engine, clients.source
         self._topics, self._decisions = clients.topics, clients.decisions
         self._deletions, self._opinions = Deletions(), Opinions()
+        self._admission = Admission(config.model.own_series, config.model.least_channels)
         self._recovery = recovery_of(config, clients.connection, self._deletions)
         interval = engine.artifact.spec.interval_ns
         self._partitions = SeriesPartitions(engine.options.lateness_ns + interval, interval)
@@ -152,6 +154,7 @@ class Daemon:
         self._topics.prepare(batch)
         if self._topics.has_new_state_topic():
             engine.save_all_soon()
+        batch = self._admission.admit(batch, partial(knows, engine))
         if self._recovery is None:
             live = self._deletions.prepare(engine, batch)
         else:
@@ -183,6 +186,7 @@ class Daemon:
             recovery=self._recovery,
             deletions=self._deletions,
             partitions=self._partitions,
+            admission=self._admission,
             rights=self._rights,
             alerting=clients.notifiers,
             models=model_reloads,

@@ -12,6 +12,7 @@ from detector.delivery.deleted_input import Deletions
 from detector.delivery.missing_rights import MissingRights
 from detector.delivery.recovery import Recovery
 from detector.delivery.series_partitions import SeriesPartitions, Split
+from detector.delivery.unassigned import Admission, Unassigned
 from detector.notify.notifiers import Notifiers
 from detector.notify.stats import NotifierStats
 from detector.selfcheck.check import Sense
@@ -27,6 +28,7 @@ class ServiceFigures:
     recovery           None where no state is saved
     deletions          what retention deleted
     partitions         which partition each series comes from
+    admission          which series this model judges
     rights             rights in Kafka that are missing
     alerting           the notifiers of [[notify]]
     models, settings   reloads of the model and of the configuration
@@ -39,6 +41,7 @@ class ServiceFigures:
     recovery: Recovery | None
     deletions: Deletions
     partitions: SeriesPartitions
+    admission: Admission
     rights: MissingRights
     alerting: Notifiers
     models: ReloadCounts
@@ -98,6 +101,10 @@ class ServiceFigures:
     def split_series(self) -> Split:
         """Return the series that come from several partitions."""
         return self.partitions.split
+
+    def unassigned(self) -> Unassigned:
+        """Return the series that this model does not judge."""
+        return self.admission.unassigned
 
     def notifiers(self) -> Sequence[NotifierStats]:
         """Return one entry for each notifier."""

@@ -9,6 +9,7 @@ from typing import Any
 from detector.metrics.sources import Sources
 from detector.status.budget_used import budget_line, budget_problem
 from detector.status.judged import judged_line, judged_problems, some_of
+from detector.status.unassigned import unassigned_line, unassigned_problem
 
 _MUCH_DRIFT = 0.25
 
@@ -85,6 +86,7 @@ def _figures(status: Mapping[str, Any]) -> tuple[Figure, ...]:
         "Rows judged": judged_line(judged),
         "Series judged now": some_of(judged["series_judged_now"], judged["series"]),
         "State of the series": states,
+        "Series not judged by this model": unassigned_line(status["unassigned"]),
         "Series muted": f"{status['muted_series']:,}" if status["muted_series"] else "",
         "Alarm budget": budget_line(status["budget"]),
         "Small departures": f"watched for in {some_of(*status['cumulative_channels'])} channels",
@@ -116,6 +118,7 @@ def _problems(status: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what somebody should look at, the most urgent first."""
     found = [*_of_kafka(status), *_deaf(status["sense"]), *judged_problems(status["judged"])]
     found.append(budget_problem(status["budget"]))
+    found.append(unassigned_problem(status["unassigned"]))
     found += [
         f"{one['series']}, incident {one['id']}: {one['unjudged']['words']}."
         for one in status["firing"]

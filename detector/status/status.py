@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from detector.artifact.spec import Spec
-from detector.delivery.series_partitions import Split
 from detector.engine.values import Latest
 from detector.incidents.incident import Incident
 from detector.incidents.lasting import blamed
@@ -19,12 +18,14 @@ from detector.incidents.shapes.sentence import Wording, sentence
 from detector.incidents.unjudged import unjudged_words
 from detector.metrics.recorder import Metrics
 from detector.metrics.series_gauges import firing
+from detector.metrics.sources import Sources
 from detector.notify.trend_words import trend_words
 from detector.scoring.verdicts import State
 from detector.selfcheck.check import Sense
 from detector.status.budget_used import budget_json
 from detector.status.judged import judged_json
 from detector.status.overview import Overview, waiting
+from detector.status.unassigned import unassigned_json
 
 _WORST = 12
 
@@ -82,9 +83,7 @@ class Status:
             "cumulative_channels": list(snapshot.cumulative),
             "common_scale_rows": snapshot.totals["common_scale_rows"],
             "channels_missing": int(np.count_nonzero(latest.missing)),
-            "missing_rights": [" on ".join(one) for one in self.metrics.sources.missing_rights()],
-            "decisions_readable": self.metrics.sources.decisions_readable(),
-            "split_series": _split(self.metrics.sources.split_series()),
+            **_of_input(self.metrics.sources),
             "error_psi": None if math.isnan(snapshot.psi) else round(snapshot.psi, 3),
             "readings": snapshot.totals["readings"],
             "open_incidents": dict(snapshot.open_by_severity),
@@ -130,8 +129,15 @@ def _sense(sense: Sense) -> dict[str, Any]:
     }
 
 
-def _split(split: Split) -> dict[str, Any]:
-    return {"num": split.num, "names": list(split.names)}
+def _of_input(sources: Sources) -> dict[str, Any]:
+    """Return what is wrong with the rights, the decisions and the series of the input."""
+    split = sources.split_series()
+    return {
+        "missing_rights": [" on ".join(one) for one in sources.missing_rights()],
+        "decisions_readable": sources.decisions_readable(),
+        "split_series": {"num": split.num, "names": list(split.names)},
+        "unassigned": unassigned_json(sources.unassigned()),
+    }
 
 
 def _firing(incident: Incident, said: str = "") -> dict[str, Any]:

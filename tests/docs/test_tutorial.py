@@ -17,9 +17,9 @@ TUTORIAL = PAGE.read_text(encoding="utf-8").partition("## What a CSV file may lo
 PATIENCE_S = 300
 
 
-def steps() -> list[str]:
+def steps(page: str = TUTORIAL) -> list[str]:
     """The Python blocks and the lines of our command, in the order of the page."""
-    blocks = re.findall(r"```python\n(.*?)```|^    (streamgauge [^\n]*)$", TUTORIAL, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"```python\n(.*?)```|^    (streamgauge [^\n]*)$", page, re.DOTALL | re.MULTILINE)
     return [python or command for python, command in blocks]
 
 

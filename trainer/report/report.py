@@ -20,7 +20,7 @@ from trainer.report.clock import season_words
 from trainer.report.findings import Finding, by_severity, check_accepted
 from trainer.report.profile import Profile, profile_of
 from trainer.report.row_checks import row_findings
-from trainer.report.tables import table_of
+from trainer.report.tables import Table, table_of
 
 _MOST_LINES = 20
 
@@ -85,7 +85,11 @@ def report_of(
     Raises:
         ParquetError, TrainerError: The data cannot be read at all; the message has the remedy.
     """
-    profile = profile_of(table_of(data, channels, names), report)
+    return _report_of_table(table_of(data, channels, names), report)
+
+
+def _report_of_table(table: Table, report: ProgressReport) -> DataReport:
+    profile = profile_of(table, report)
     findings = [*row_findings(profile), *channel_findings(profile), *series_findings(profile)]
     return DataReport(by_severity(findings), profile)
 
@@ -108,7 +112,12 @@ def checked(
         ParquetError: The files cannot be read.
     """
     check_accepted(accepted)
-    found = report_of(data, channels, report, names)
+    return checked_table(table_of(data, channels, names), accepted, report)
+
+
+def checked_table(table: Table, accepted: Sequence[str], report: ProgressReport = quiet) -> DataReport:
+    """Return the report of a table that may be trained on; arguments and errors as in `checked`."""
+    found = _report_of_table(table, report)
     stopping = found.stopping(accepted)
     if stopping:
         lines = "; ".join(f"{one.name}: {one.what}; {one.remedy}" for one in stopping)

@@ -69,14 +69,15 @@ def table_of(
         ParquetError, TrainerError: The data cannot be read at all; the message has the remedy.
     """
     if not isinstance(data, pd.DataFrame):
-        return _of_dataset(discover(data, channels, names))
+        return table_of_dataset(discover(data, channels, names))
     try:
         return _of_frame(data, channels)
     except DetectorError as error:
         raise TrainerError(str(error)) from error
 
 
-def _of_dataset(dataset: Dataset) -> Table:
+def table_of_dataset(dataset: Dataset) -> Table:
+    """Return the files of a data set as a table."""
     kinds = {name: column.kind for name, column in dataset.columns.items()}
     num_files = len(dataset.files)
     present = {name: len(dataset.columns[name].present) for name in dataset.channels}

@@ -180,9 +180,11 @@ def _errors() -> Section:
             panels.bars(
                 Face(
                     "Rejected messages",
-                    "Messages sent to the dead-letter topic per interval, by reason.",
+                    "Messages sent to the dead-letter topic per interval, by reason. Unassigned: messages of "
+                    "series that the model does not judge, which are counted alone.",
                 ),
                 Query(f"sum by (reason) ({increase('rejected_messages_total')})", "{{reason}}"),
+                Query(f"sum({increase('unassigned_messages_total')})", "unassigned"),
             ),
             _irregular(),
             panels.lines(
@@ -248,12 +250,14 @@ def _kafka() -> Section:
             ),
             panels.lines(
                 Face(
-                    "Split series and missing rights",
-                    "Series whose readings come from several partitions. Rights in Kafka that are missing "
-                    "now, requests that were refused, and processes that cannot read decisions.",
+                    "Split or unassigned series, missing rights",
+                    "Series whose readings come from several partitions, or that the model does not judge. "
+                    "Rights in Kafka that are missing now, requests that were refused, and processes that "
+                    "cannot read decisions.",
                     width=6,
                 ),
                 Query(f"sum({of('series_in_several_partitions')})", "split series"),
+                Query(f"sum({of('unassigned_series')})", "unassigned series"),
                 Query(f"sum({of('missing_rights')}) or vector(0)", "missing rights"),
                 Query(f"sum({increase('refused_requests_total')})", "refused requests"),
                 Query(f"count({of('decisions_readable')} == 0) or vector(0)", "decisions not readable"),

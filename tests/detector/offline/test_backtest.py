@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,7 +21,7 @@ from detector.artifact.registry import publish
 from detector.artifact.spec import Artifact, PageLimit
 from detector.engine.engine import EngineOptions
 from detector.errors import DetectorError
-from detector.offline.backtest import backtest_parquet
+from detector.offline.backtest import Given, backtest_parquet
 from tests.support.artifacts import make_artifact
 
 
@@ -215,3 +216,45 @@ def test_names_with_brackets_and_colons_are_printed_as_they_are(
     for name in ("vib [mm/s]", ":fire: [/x]"):
         assert f"{name}: " in printed, "the sentence"
         assert re.search(rf"│ {re.escape(name)} +│", printed), "the table"
+
+
+def test_series_of_other_kinds_change_nothing_and_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, mixed, own = tmp_path / "models" / "pump", tmp_path / "mixed.parquet", tmp_path / "own.parquet"
+    publish(make_artifact(threshold=1e-9), model)
+    table = pq.read_table(write(mixed))
+    pq.write_table(table.filter(pc.equal(table["series"], "a")), own)
+    config = tmp_path / "streamgauge.toml"
+    config.write_text('[model]\npath = "m"\nseries = ["a*"]\n[kafka]\ntopic = "t"\n')
+    found = {}
+    for name, data, flags in (
+        ("own", own, ()),
+        ("flag", mixed, ("--series", "a")),
+        ("file", mixed, ("--config", str(config))),
+    ):
+        out = tmp_path / name
+        command = ["backtest", str(model), str(data), "--json", "--out", str(out), *flags]
+        assert streamgauge.main(command) == 0
+        found[name] = json.loads(capsys.readouterr().out)
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(out / "scores.parquet"), pd.read_parquet(tmp_path / "own" / "scores.parquet")
+        )
+    assert found["own"].pop("unassigned_rows") == {"name": 0, "channels": 0}
+    for name in ("flag", "file"):
+        assert found[name].pop("unassigned_rows") == {"name": 60, "channels": 0}
+        assert found[name] == found["own"]
+    assert streamgauge.main(["backtest", str(model), str(mixed), "--series", "a"]) == 0
+    assert "unassigned, and not judged: 60 rows of other series, such as b" in capsys.readouterr().out
+
+
+def test_rows_of_a_series_with_too_few_channels_are_not_judged(tmp_path: Path) -> None:
+    table = pd.read_parquet(write(tmp_path / "a.parquet"))
+    table.loc[table["series"] == "b", "pressure"] = np.nan
+    table.to_parquet(tmp_path / "a.parquet")
+    given = Given(least_channels=2)
+    outcome = backtest_parquet(make_artifact(), tmp_path / "a.parquet", EngineOptions(), given=given)
+    assert outcome.rows == 60
+    assert [(one.name, one.reason, one.messages) for one in outcome.unassigned.most] == [
+        ("b", "channels", 60)
+    ]

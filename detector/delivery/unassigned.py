@@ -1,0 +1,198 @@
+"""Find messages that this model must not judge: their series is not its own, or their channels do not fit.
+
+The rule. A series is *assigned* if its name matches one of the patterns, and one of its messages had enough
+channels of the model. From then on it stays assigned, whatever its messages lack: a sensor that fails is a
+fault and not a stranger. Every other series is *unassigned*. Its messages are counted, and they are neither
+judged nor dead letters. The series of saved states are assigned, so that a restart decides as before.
+
+The order of messages in a partition decides, and not how they are cut into batches.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectors.records import Batch, Readings, Reject
+from detector import logs
+
+Reason: TypeAlias = Literal["name", "channels"]
+REASONS: tuple[Reason, ...] = ("name", "channels")
+"""Why a series is unassigned: its name matches no pattern; its messages have too few known channels."""
+_NO_CHANNEL, _FOREIGN_CHANNEL = "no_known_channel", "unknown_channel"
+_MOST_SERIES = 10_000
+_MOST_LOGGED = 100
+_MEMORY_NS, _SWEEP_NS = 3_600 * 10**9, 60 * 10**9
+"""A series that sent nothing for an hour is not counted any more; that is looked for once a minute."""
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class UnassignedSeries:
+    """Hold one unassigned series, the reason, and how many of its messages came."""
+
+    name: str
+    reason: Reason
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unassigned:
+    """Hold what is unassigned.
+
+    series    reason -> series that sent a message within the last hour; at most 10,000 are counted
+    messages  reason -> messages since the start of this process
+    most      the series with the most messages, at most 10
+    """
+
+    series: Mapping[Reason, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+    messages: Mapping[Reason, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+    most: tuple[UnassignedSeries, ...] = ()
+
+
+class Admission:
+    """Takes unassigned messages out of batches. One thread calls `admit`; any may read `unassigned`.
+
+    Args:
+        patterns: names of series that are judged, as of `fnmatch`; none: every name.
+        least_channels: channels of the model that a message of a new series must have, at least 1.
+        most_logged: series that are logged, once each; further ones are not.
+    """
+
+    def __init__(
+        self, patterns: tuple[str, ...] = (), least_channels: int = 1, most_logged: int = _MOST_LOGGED
+    ) -> None:
+        self._patterns, self._least, self._most_logged = patterns, least_channels, most_logged
+        self._matches: dict[str, bool] = {}
+        self._found: dict[str, UnassignedSeries] = {}
+        self._seen: dict[str, int] = {}
+        self._now_ns, self._swept_ns = 0, 0
+        self._messages = dict.fromkeys(REASONS, 0)
+        self._num_logged = 0
+        self.unassigned = Unassigned()
+
+    def admit(self, batch: Batch, knows: Callable[[str], bool]) -> Batch:
+        """Return the batch without unassigned messages, and count these.
+
+        Args:
+            batch: what was read, messages to replay included.
+            knows: whether a series is assigned already: the engine has its state.
+        """
+        readings, self._now_ns = batch.readings, batch.tick_ns or 0
+        self._sweep()
+        doubtful = any(one.reason in (_NO_CHANNEL, _FOREIGN_CHANNEL) for one in batch.rejects)
+        if not (self._patterns or self._least > 1 or doubtful):
+            return batch
+        first = self._first_fitting(readings, knows)
+        matches = np.array([self._is_own(name) for name in readings.names], np.bool_)
+        fits = np.arange(len(readings)) >= first[readings.series]
+        keep = matches[readings.series] & fits
+        self._count_readings(readings, keep, matches)
+        begins = {
+            name: int(readings.offset[at])
+            for name, at in zip(readings.names, first.tolist(), strict=True)
+            if at < len(readings)
+        }
+        rejects = tuple(one for one in batch.rejects if not self._count_reject(one, begins, knows))
+        self._assign([name for name in begins if self._is_own(name)])
+        if keep.all() and len(rejects) == len(batch.rejects):
+            return batch
+        self._renew()
+        return replace(batch, readings=readings if keep.all() else readings.take(keep), rejects=rejects)
+
+    def _first_fitting(self, readings: Readings, knows: Callable[[str], bool]) -> NDArray[np.int64]:
+        """Return the first reading from which each series has enough channels; its number, int64 [names]."""
+        num = len(readings)
+        first = np.full(len(readings.names), num, np.int64)
+        enough = np.arange(num)
+        if self._least > 1:
+            enough = np.flatnonzero((~np.isnan(readings.values)).sum(axis=1) >= self._least)
+        np.minimum.at(first, readings.series[enough], enough)
+        if self._least > 1:
+            first[[at for at, name in enumerate(readings.names) if knows(name)]] = 0
+        return first
+
+    def _is_own(self, name: str) -> bool:
+        """Return whether a name matches one of the patterns."""
+        if not self._patterns:
+            return True
+        found = self._matches.get(name)
+        if found is None:
+            if len(self._matches) >= _MOST_SERIES:
+                self._matches.clear()
+            found = any(fnmatchcase(name, pattern) for pattern in self._patterns)
+            self._matches[name] = found
+        return found
+
+    def _count_readings(
+        self, readings: Readings, keep: NDArray[np.bool_], matches: NDArray[np.bool_]
+    ) -> None:
+        counts = np.bincount(readings.series[~keep], minlength=len(readings.names))
+        for at in np.flatnonzero(counts).tolist():
+            self._count(readings.names[at], "channels" if matches[at] else "name", int(counts[at]))
+
+    def _count_reject(self, reject: Reject, begins: Mapping[str, int], knows: Callable[[str], bool]) -> bool:
+        """Return whether a rejected message is one of an unassigned series; then it is counted."""
+        if not reject.series or reject.reason not in (_NO_CHANNEL, _FOREIGN_CHANNEL):
+            return False
+        if not self._is_own(reject.series):
+            self._count(reject.series, "name", 1)
+            return True
+        is_later = begins.get(reject.series, reject.offset) < reject.offset
+        if reject.reason == _FOREIGN_CHANNEL or is_later or knows(reject.series):
+            return False
+        self._count(reject.series, "channels", 1)
+        return True
+
+    def _count(self, name: str, reason: Reason, messages: int) -> None:
+        self._messages[reason] += messages
+        before = self._found.get(name)
+        if before is None:
+            if len(self._found) >= _MOST_SERIES:
+                return
+            self._log(name, reason)
+        total = messages + (0 if before is None else before.messages)
+        self._found[name] = UnassignedSeries(name, reason, total)
+        self._seen[name] = self._now_ns
+
+    def _log(self, name: str, reason: Reason) -> None:
+        """Log an unassigned series, unless there were many."""
+        self._num_logged += 1
+        if self._num_logged > self._most_logged:
+            return
+        why = {
+            "name": "its name matches no pattern of [model] series",
+            "channels": "its messages have too few channels of the model",
+        }
+        more = "; further series are on the page alone" if self._num_logged == self._most_logged else ""
+        logs.event(f"series is unassigned{more}", logging.WARNING, series=name, reason=why[reason])
+
+    def _assign(self, names: list[str]) -> None:
+        """Forget series that were unassigned until now."""
+        self._remove([name for name in names if name in self._found])
+
+    def _sweep(self) -> None:
+        """Forget series that sent nothing for an hour."""
+        if self._now_ns - self._swept_ns >= _SWEEP_NS:
+            self._swept_ns = self._now_ns
+            self._remove([name for name, at in self._seen.items() if self._now_ns - at > _MEMORY_NS])
+
+    def _remove(self, names: list[str]) -> None:
+        for name in names:
+            del self._found[name], self._seen[name]
+        if names:
+            self._renew()
+
+    def _renew(self) -> None:
+        """Replace the figures that other threads read."""
+        series = dict.fromkeys(REASONS, 0)
+        for one in self._found.values():
+            series[one.reason] += 1
+        most = sorted(self._found.values(), key=lambda one: (-one.messages, one.name))[:_SHOWN]
+        self.unassigned = Unassigned(series, dict(self._messages), tuple(most))

@@ -1,0 +1,175 @@
+"""Which messages are unassigned: by name and by channels, however they are cut, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import fields, replace
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.records import Batch, RawColumns, Readings, Reject
+from connectors.records import Raw as RawMessage
+from connectors.wide_json.decoder import JsonWideCodec, Limits
+from detector.delivery.unassigned import Admission, UnassignedSeries
+from detector.engine.engine import Engine, knows
+from tests.support.artifacts import make_artifact
+
+CHANNELS = ("flow", "pressure")
+NAMES = ("pump-1", "pump-2", "conveyor-1", "tank")
+
+
+def message(name: str, second: int, *channels: str) -> bytes:
+    values = {channel: float(second % 7) for channel in channels}
+    return json.dumps(
+        {"series": name, "timestamp": 1_700_000_000_000 + 1000 * second, "values": values}
+    ).encode()
+
+
+def batch_of(values: list[bytes], first: int = 0, unknown: str = "ignore") -> Batch:
+    """A decoded batch of one partition whose offsets begin at `first`."""
+    codec = JsonWideCodec(CHANNELS, limits=Limits(unknown_channels=unknown))
+    raw = [
+        RawMessage("readings", 0, first + at, 1_700_000_000_000, None, value)
+        for at, value in enumerate(values)
+    ]
+    decoded = codec.decode_columns(RawColumns.of(raw))
+    return Batch(decoded.readings, decoded.rejects)
+
+
+def nobody(name: str) -> bool:
+    return False
+
+
+def series_of(readings: Readings) -> list[str]:
+    return [readings.names[code] for code in readings.series.tolist()]
+
+
+def test_a_name_that_matches_no_pattern_is_unassigned() -> None:
+    admission = Admission(("pump-*", "fan[0-9]"))
+    values = [message(name, 0, "flow") for name in ("pump-1", "conveyor-1", "fan7", "fan", "conveyor-1")]
+    found = admission.admit(batch_of([*values, message("tank", 0, "level"), b"{oops"]), nobody)
+    assert series_of(found.readings) == ["pump-1", "fan7"]
+    assert [one.reason for one in found.rejects] == ["not_json"]
+    assert dict(admission.unassigned.series) == {"name": 3, "channels": 0}
+    assert dict(admission.unassigned.messages) == {"name": 4, "channels": 0}
+    assert admission.unassigned.most[0] == UnassignedSeries("conveyor-1", "name", 2)
+
+
+def test_a_series_is_assigned_from_its_first_message_with_enough_channels_on() -> None:
+    admission = Admission((), 2)
+    values = [
+        message("pump-1", 0, "flow"),
+        message("pump-1", 1, "flow", "pressure"),
+        message("pump-1", 2, "flow"),
+        message("pump-1", 3, "mood"),
+        message("conveyor-1", 0, "flow"),
+        message("tank", 0, "level"),
+    ]
+    found = admission.admit(batch_of(values), nobody)
+    assert found.readings.offset.tolist() == [1, 2]
+    assert [(one.reason, one.offset) for one in found.rejects] == [("no_known_channel", 3)]
+    assert {one.name for one in admission.unassigned.most} == {"conveyor-1", "tank"}
+    later = admission.admit(batch_of([message("conveyor-1", 9, "flow", "pressure")], 6), nobody)
+    assert len(later.readings) == 1
+    assert {one.name for one in admission.unassigned.most} == {"tank"}
+
+
+def test_a_known_series_stays_assigned_whatever_its_messages_lack() -> None:
+    admission = Admission((), 2)
+    batch = batch_of([message("pump-1", 0, "flow"), message("pump-1", 1, "mood")])
+    assert admission.admit(batch, lambda name: name == "pump-1") is batch
+
+
+def test_without_patterns_only_series_without_any_known_channel_are_unassigned() -> None:
+    admission = Admission()
+    whole = batch_of([message("pump-1", 0, "flow"), b"{oops", message("pump-1", 1, "mood")])
+    assert admission.admit(whole, nobody) is whole
+    found = admission.admit(batch_of([message("tank", 0, "level")] * 3), nobody)
+    assert (len(found.readings), found.rejects) == (0, ())
+    assert dict(admission.unassigned.messages) == {"name": 0, "channels": 3}
+
+
+def test_a_refused_channel_of_an_own_series_is_a_dead_letter() -> None:
+    batch = batch_of([message(name, 0, "flow", "mood") for name in ("pump-1", "tank")], unknown="reject")
+    found = Admission(("pump-*",)).admit(batch, nobody)
+    assert [(one.reason, one.series) for one in found.rejects] == [("unknown_channel", "pump-1")]
+
+
+def test_each_series_is_logged_once_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    admission = Admission(("pump-*",))
+    with caplog.at_level(logging.WARNING):
+        for first in range(0, 300, 3):
+            values = [message(name, first, "flow") for name in ("tank", f"other-{first}", "tank")]
+            admission.admit(batch_of(values, first), nobody)
+    told = [record for record in caplog.records if "unassigned" in record.getMessage()]
+    assert len(told) == 100
+    assert sum(admission.unassigned.messages.values()) == 300
+
+
+def test_a_series_that_sends_nothing_for_an_hour_is_not_counted_any_more() -> None:
+    admission, hour = Admission(("pump-*",)), 3_600 * 10**9
+    for name, now in (("tank", 0), ("other", hour // 2), ("pump-1", hour), ("pump-1", hour + 10**9)):
+        batch = batch_of([message(name, 0, "flow")])
+        admission.admit(replace(batch, tick_ns=10 * hour + now), nobody)
+    assert admission.unassigned.series["name"] == 2
+    admission.admit(Batch(Readings.empty(2), tick_ns=11 * hour + 61 * 10**9), nobody)
+    assert [one.name for one in admission.unassigned.most] == ["other"]
+    assert admission.unassigned.messages["name"] == 2
+
+
+MESSAGES = st.lists(
+    st.tuples(st.sampled_from(NAMES), st.sampled_from([("flow",), CHANNELS, ("mood",), ("flow", "mood")])),
+    max_size=40,
+)
+CUTS = st.lists(st.integers(0, 40), max_size=5)
+
+
+def admitted(
+    values: list[bytes], cuts: list[int], patterns: tuple[str, ...], least: int
+) -> tuple[list, Admission]:
+    """The batches that are left; a series is known once it was admitted, as by an engine."""
+    admission, known, batches = Admission(patterns, least), set[str](), []
+    bounds = sorted({0, len(values), *(cut for cut in cuts if cut < len(values))})
+    for start, stop in pairwise(bounds):
+        batches.append(admission.admit(batch_of(values[start:stop], start), known.__contains__))
+        known |= set(batches[-1].readings.names)
+    return batches, admission
+
+
+@given(MESSAGES, CUTS, st.sampled_from([(), ("pump-*",)]), st.integers(1, 2))
+def test_the_cut_into_batches_decides_nothing(
+    messages: list[tuple[str, tuple[str, ...]]], cuts: list[int], patterns: tuple[str, ...], least: int
+) -> None:
+    values = [message(name, at, *channels) for at, (name, channels) in enumerate(messages)]
+    whole, one = admitted(values, [], patterns, least)
+    parts, other = admitted(values, cuts, patterns, least)
+
+    def offsets(batches: list[Batch]) -> tuple[list[int], list[int]]:
+        rejects: list[Reject] = [reject for batch in batches for reject in batch.rejects]
+        return [int(at) for batch in batches for at in batch.readings.offset], [r.offset for r in rejects]
+
+    assert offsets(whole) == offsets(parts)
+    assert one.unassigned == other.unassigned
+    kept, refused = offsets(whole)
+    assert len(kept) + len(refused) + sum(one.unassigned.messages.values()) == len(values)
+
+
+@given(st.lists(st.sampled_from(NAMES), min_size=1, max_size=60))
+def test_verdicts_are_those_of_a_stream_without_the_others(names: list[str]) -> None:
+    values = [message(name, at, *CHANNELS) for at, name in enumerate(names)]
+    own = [value for value, name in zip(values, names, strict=True) if name.startswith("pump")]
+    mixed, alone = Engine(make_artifact()), Engine(make_artifact())
+    found = mixed.step(Admission(("pump-*",)).admit(batch_of(values), partial(knows, mixed)).readings)
+    expected = alone.step(batch_of(own).readings)
+    assert found.verdicts.names == expected.verdicts.names
+    for column in fields(found.verdicts):
+        if column.name != "names":
+            one, other = (getattr(part.verdicts, column.name) for part in (found, expected))
+            np.testing.assert_array_equal(one, other, err_msg=column.name)
+    assert mixed.latest.names == alone.latest.names

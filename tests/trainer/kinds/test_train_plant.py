@@ -1,0 +1,90 @@
+"""`streamgauge train --group-by`: a registry of a plant, what stands out, and a kind that fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from detector.artifact.registry import open_artifact
+from streamgauge import main
+from tests.trainer.kinds.plants import CONVEYOR, PUMP, machine, plant, write
+
+QUICK = ("--model", "linear", "--window", "8", "--latent", "3")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pumps and conveyors in one file."""
+    return write(tmp_path_factory.mktemp("plant") / "plant.parquet", plant())
+
+
+def test_a_registry_of_a_plant_has_the_models_of_separate_trainings(table: Path, tmp_path: Path) -> None:
+    registry = tmp_path / "models"
+    assert (
+        main(["train", str(table), "--out", str(registry), "--group-by", "kind", "--jobs", "2", *QUICK]) == 0
+    )
+    assert sorted(path.name for path in registry.iterdir()) == ["conveyor", "pump"]
+    rows = pd.read_parquet(table)
+    for kind, own in (("pump", PUMP), ("conveyor", CONVEYOR)):
+        channels = tuple(name for name in rows.columns if name in own)
+        alone = write(
+            tmp_path / f"{kind}.parquet", rows[rows["kind"] == kind][["timestamp", "series", *channels]]
+        )
+        assert main(["train", str(alone), "--out", str(tmp_path / "alone" / kind), *QUICK]) == 0
+        model = open_artifact(registry / kind)
+        assert (model.spec.name, model.spec.channel_names) == (kind, channels)
+        assert model.version == open_artifact(tmp_path / "alone" / kind).version
+        assert (registry / kind / model.version / "report.html").exists()
+
+
+def test_a_kind_that_fails_stops_no_other_and_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = machine("tank-1", ("level",), 5, num_rows=3)
+    data = write(tmp_path / "plant.parquet", pd.concat([plant(), short]))
+    arguments = ["--out", str(tmp_path / "models"), "--group-by", "auto", "--jobs", "1", *QUICK]
+    assert main(["train", str(data), *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert "not trained: tank-1: " in out
+    assert "tank-1 failed" in err
+    assert sorted(path.name for path in (tmp_path / "models").iterdir() if (path / "current").exists()) == [
+        "conveyor",
+        "pump",
+    ]
+    assert "pump-*" in out
+
+
+def test_a_series_unlike_its_kind_stands_out_and_is_better_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pumps = [machine(f"pump-{at}", PUMP, at, turned=at == 3) for at in range(1, 6)]
+    data = write(tmp_path / "pumps.parquet", pd.concat(pumps))
+    arguments = ["--out", str(tmp_path / "models"), "--group-by", "auto", "--json", "--jobs", "1", *QUICK]
+    assert main(["train", str(data), *arguments, "--latent", "1"]) == 0
+    (kind,) = json.loads(capsys.readouterr().out)["kinds"]
+    assert kind["patterns"] == ["pump-*"]
+    (found,) = kind["stands_out"]
+    assert found["series"] == "pump-3"
+    assert found["unexplained"] > 1.5 * found["others"]
+    assert found["alone"] < found["unexplained"]
+    assert found["better_alone"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--group-by", "auto", "--name", "pump"), "--name and --group-by exclude each other"),
+        (("--group-by", "sort"), "no file has this column"),
+        (("--group-by", "auto", "--jobs", "0"), "--jobs 0: must be at least 1"),
+        (("--jobs", "2"), "--jobs needs --group-by"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(
+    flags: tuple[str, ...], words: str, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(table), "--out", str(tmp_path / "models"), *flags]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
