@@ -9,7 +9,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.commands.arguments import add_data, add_examples, add_json, add_without, switches_of_flag
+from detector.commands.arguments import (
+    add_data,
+    add_examples,
+    add_json,
+    add_promote,
+    add_without,
+    note_of,
+    switches_of_flag,
+)
 from detector.models.listing import FAMILY_CLASSES
 from trainer.errors import TrainerError
 
@@ -28,6 +36,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge train history/ --out models/pump --alarm-budget '3/day in all'",
         "streamgauge train history/ --out models/pump --zone Europe/Berlin --modes auto",
         "streamgauge train history/ --out models/pump --config train.toml --resume",
+        "streamgauge train history/ --out models/pump --promote    # in use at once, unchecked",
     )
     parser.add_argument(
         "data", metavar="DATA", help="Parquet file, or directory of Parquet files (also Hive-partitioned)"
@@ -53,6 +62,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto: take the modes of operation that the history shows; default: those of the file",
     )
     _add_training(parser)
+    add_promote(parser)
     add_json(parser)
 
 
@@ -158,10 +168,10 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train, calibrate and publish a model; print a summary on standard output."""
-    from detector.artifact.registry import publish
+    """Train, calibrate and publish a model, as a candidate unless it is the first; print a summary."""
+    from detector.artifact.registry import propose, publish
     from trainer.fitting.checkpoint import Checkpoints
-    from trainer.model_card import summary_text, training_summary
+    from trainer.model_card import figures_of, summary_text, training_summary
     from trainer.pipeline import fit_source, source_of
     from trainer.progress import reporting
     from trainer.report.report import checked
@@ -184,7 +194,7 @@ def train(args: argparse.Namespace) -> int:
         if checkpoints.exists():
             print("the last epoch is saved; continue with the same command and --resume", file=sys.stderr)
         raise
-    saved = publish(artifact, entry)
+    saved = (publish if args.promote else propose)(artifact, entry, note_of(args, figures_of(artifact.spec)))
     checkpoints.clear()
     write_training_report(saved, held_out, entry / saved.version)
     summary = training_summary(saved, entry)

@@ -134,7 +134,7 @@ def test_what_the_page_writes_changes_what_the_daemon_does(
 def calibrated_by_opinions(entry: Path, config: Path, directory: Path) -> None:
     """The false alarm in the topic raises the threshold: the same rows raise no alarm of the score."""
     before = open_artifact(entry).spec.threshold.value
-    assert main(["calibrate", str(entry), "--opinions", str(config)]) == 0
+    assert main(["calibrate", str(entry), "--opinions", str(config), "--promote"]) == 0
     (kept,) = read_feedback(entry)
     assert (kept.opinion, kept.series) == ("false-alarm", "pump-1")
     assert open_artifact(entry).spec.threshold.value > kept.peak_error > before
