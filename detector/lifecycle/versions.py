@@ -138,6 +138,21 @@ def registered(entry: Path) -> Registered:
     return Registered(entry, tuple(found), journal)
 
 
+def waiting_at(location: str) -> tuple[Version, ...]:
+    """Return the candidates that are newer than the current version, the newest first.
+
+    Empty at a URI, for a single version, and where the registry cannot be read: a daemon shows what it can.
+    """
+    if "://" in location:
+        return ()
+    try:
+        found = registered(Path(location))
+    except ArtifactError:
+        return ()
+    current = found.current
+    return () if current is None else tuple(one for one in found.candidates if one.at > current.at)
+
+
 def description(entry: Path, version: str) -> dict[str, Any]:
     """Return the description of a version as plain values, without a check of its hashes.
 
@@ -157,7 +172,7 @@ def standing_line(entry: Path, version: str) -> str:
     current = current_of(entry)
     if current != version:
         return (
-            f"published {entry}, candidate version {version}; {current} stays in use until you say:"
+            f"published {entry}, candidate version {version}; {current} stays in use. To use it:"
             f" streamgauge models promote {entry} {version}"
         )
     is_first = any(one.why == FIRST for one in read_journal(entry).about(version))

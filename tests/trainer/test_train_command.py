@@ -101,7 +101,7 @@ def test_a_second_training_is_a_candidate_until_somebody_wants_it(
     assert main(["train", str(history), *linear, "--window", "2"]) == 0, "by mistake"
     out = capsys.readouterr().out
     (candidate,) = registered(entry).candidates
-    assert f"candidate version {candidate.name}; {first} stays in use until you say:" in out
+    assert f"candidate version {candidate.name}; {first} stays in use. To use it:" in out
     assert f"next: streamgauge backtest {entry}/{candidate.name} DATA\n" in out
     assert open_artifact(entry).version == first
     assert main(["train", str(history), *linear, "--window", "8", "--promote", "--json"]) == 0

@@ -40,15 +40,17 @@ _SURE, _LARGE = 0.99, 500.0
 class Measured:
     """Hold what one model did with the rows.
 
-    found    places of the known faults in which an incident was open
-    alarms   incidents on held-back rows outside known faults; None without held-back rows
-    allowed  how many the alarm budget allows there, chance included; None without held-back rows
-    share    share of the injected faults that it finds, 0 to 1; None without enough held-back rows
+    found     places of the known faults in which an incident was open
+    alarms    incidents on held-back rows outside known faults; None without held-back rows
+    allowed   how many the alarm budget allows there, chance included; None without held-back rows
+    in_alarm  share of the held-back time in such alarms, 0 to 1; None without held-back rows
+    share     share of the injected faults that it finds, 0 to 1; None without enough held-back rows
     """
 
     found: frozenset[int]
     alarms: int | None = None
     allowed: int | None = None
+    in_alarm: float | None = None
     share: float | None = None
 
 
@@ -61,6 +63,7 @@ class Evidence:
     channels   names of its channels
     faults     the known faults in these rows
     since_ns   rows from this time on are held back: they trained none of the models
+    last_ns    time of the last row
     stretches  held-back rows without known faults, float64 [L, C] each, and the series of each
     seconds    time of all held-back rows, of all series together; 0 without any
     options    of the engine
@@ -71,6 +74,7 @@ class Evidence:
     channels: tuple[str, ...]
     faults: tuple[Stretch, ...]
     since_ns: int
+    last_ns: int
     stretches: tuple[tuple[NDArray[np.float64], str], ...]
     seconds: float
     options: EngineOptions
@@ -113,6 +117,7 @@ def gather(
         dataset.channels,
         inside,
         since_ns,
+        last_ns,
         stretches,
         seconds,
         options,
@@ -134,13 +139,19 @@ def measure(evidence: Evidence, artifact: Artifact, unit: Spec, on_rows: Callabl
     found = frozenset(
         at
         for at, fault in enumerate(evidence.faults)
-        if any(fault.overlaps(one.series, one.start_ns, _end(one)) for one in incidents)
+        if any(_is_answer(one, fault, artifact.spec) for one in incidents)
     )
     if not evidence.seconds:
         return Measured(found)
     expected = evidence.seconds * parse_budget(artifact.spec.threshold.alarm_budget)
-    alarms = _alarms(evidence, incidents)
-    return Measured(found, alarms, most_by_chance(expected), _share(evidence, artifact, unit))
+    alarms = _alarms(evidence, incidents, artifact.spec)
+    return Measured(
+        found,
+        len(alarms),
+        most_by_chance(expected),
+        _time_of(alarms, evidence) / evidence.seconds,
+        _share(evidence, artifact, unit),
+    )
 
 
 def between(dataset: Dataset, from_ns: int, to_ns: int = FOREVER) -> Chunks:
@@ -219,14 +230,31 @@ def _is_faulty(history: History, series: str, row: int, length: int, faults: Seq
     return any(one.overlaps(series, start_ns, end_ns) for one in faults)
 
 
-def _alarms(evidence: Evidence, incidents: Sequence[Incident]) -> int:
-    """Return how many incidents of the budget were open on held-back rows, outside known faults."""
-    return sum(
-        one.reason in MODEL_REASONS
-        and _end(one) >= evidence.since_ns
-        and not any(fault.overlaps(one.series, one.start_ns, _end(one)) for fault in evidence.faults)
+def _is_answer(incident: Incident, fault: Stretch, spec: Spec) -> bool:
+    """Return whether an incident is about a known fault: it was open then, and did not begin long before.
+
+    A model in constant alarm finds nothing.
+    """
+    early_ns = max(fault.end_ns - fault.start_ns, spec.window * spec.interval_of(fault.series))
+    is_open = fault.overlaps(incident.series, incident.start_ns, _end(incident))
+    return is_open and incident.start_ns >= fault.start_ns - early_ns
+
+
+def _alarms(evidence: Evidence, incidents: Sequence[Incident], spec: Spec) -> list[Incident]:
+    """Return the incidents of the budget that were open on held-back rows and are about no known fault."""
+    return [
+        one
         for one in incidents
-    )
+        if one.reason in MODEL_REASONS
+        and _end(one) >= evidence.since_ns
+        and not any(_is_answer(one, fault, spec) for fault in evidence.faults)
+    ]
+
+
+def _time_of(incidents: Sequence[Incident], evidence: Evidence) -> float:
+    """Return for how many seconds of the held-back rows incidents were open."""
+    since_ns, last_ns = evidence.since_ns, evidence.last_ns
+    return sum(max(0, min(_end(one), last_ns) - max(one.start_ns, since_ns)) for one in incidents) / 1e9
 
 
 def _end(incident: Incident) -> int:

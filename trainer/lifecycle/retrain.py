@@ -109,13 +109,13 @@ def retrain(wish: Wish, scratch: Path, report: ProgressReport, bar: Bar) -> Outc
     if not (wish.entry / CURRENT).exists():
         return _first(wish, report)
     current = open_artifact(wish.entry)
-    config = wish.config or config_of(current.spec.training)
-    dataset = discover(wish.history, current.spec.channel_names, config.data.names())
     past = past_of(wish.incidents, current.spec.name) if wish.incidents else Past()
     if past.open:
         one = past.open[0]
         why = f"incident {one.name} of {one.series} is open since {time_of(one.start_ns)}"
         return _nothing(wish, Outcome("incident open", why), "")
+    config = wish.config or config_of(current.spec.training)
+    dataset = discover(wish.history, current.spec.channel_names, config.data.names())
     left_out = _left_out(wish, config, past)
     mark = _mark(wish, config, dataset, left_out, current.version)
     before = next((one for one in read_journal(wish.entry).events if one.figures.get(MARK) == mark), None)

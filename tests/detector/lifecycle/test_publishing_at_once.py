@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from detector.artifact.registry import FIRST, open_artifact, publish
@@ -72,9 +71,8 @@ def test_a_publisher_that_is_killed_leaves_complete_versions_and_a_record_of_wha
     one = worker(entry, 100, 60)
     started([one])
     assert one.stdout is not None
-    first = one.stdout.readline().strip()
-    time.sleep(random.uniform(0.0, 0.05))  # the kill is to come at any moment of a publication
-    one.kill()
+    first, *_ = [one.stdout.readline().strip() for _ in range(random.randint(1, 9))]
+    one.kill()  # while it publishes the next one
     one.communicate()
     found = registered(entry)
     for version in found.versions:
@@ -83,6 +81,6 @@ def test_a_publisher_that_is_killed_leaves_complete_versions_and_a_record_of_wha
     assert "promoted" in [event.action for event in found.current.events]
     assert found.journal.num_damaged == 0
     assert first in {version.name for version in found.versions}
-    version = publish(make_artifact(seed=7_000), entry).version
-    assert open_artifact(entry).version == version, "the lock of the dead process is gone"
+    last = publish(make_artifact(seed=7_000), entry).version
+    assert open_artifact(entry).version == last, "the lock of the dead process is gone"
     assert [path.name for path in entry.iterdir() if ".new" in path.name] == []

@@ -144,6 +144,18 @@ def test_known_incidents_come_from_a_file_or_from_opinions_beside_the_model(
     assert found["figures"]["current"]["known_found"] == 1
 
 
+def test_a_model_that_alarms_more_often_than_its_budget_is_refused(
+    plant: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = plant / "models" / "pump"
+    loud = propose(deaf(open_artifact(entry), 0.3), entry).version
+    found = models(capsys, "promote", entry, loud, "--history", plant / "labelled.parquet", code=REFUSED)
+    assert answers(found)["alarm budget"] == "failed"
+    figures = found["figures"]["candidate"]
+    assert figures["time_in_alarm"] > 0.5, "it is one alarm, without an end"
+    assert found["figures"]["current"]["time_in_alarm"] < 0.05
+
+
 def test_a_model_that_the_daemon_would_refuse_is_refused_here(
     plant: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

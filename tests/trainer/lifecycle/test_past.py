@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.calibration.feedback import Feedback
+from detector.calibration.feedback import OPINIONS, Feedback
 from detector.delivery.decision_records import encode_decision
 from detector.errors import ConfigError
 from detector.incidents.decision import Action, Decision
@@ -82,7 +82,7 @@ def test_a_file_has_incidents_and_decisions_as_lines(tmp_path: Path) -> None:
 
 
 def test_feedback_beside_the_model_names_faults_of_a_length() -> None:
-    said = [Feedback(name, name, "a", "2026-01-01T00:00:00Z", "v", 2.0) for name in ("real", "false-alarm")]  # type: ignore[arg-type]
+    said = [Feedback(name, name, "a", "2026-01-01T00:00:00Z", "v", 2.0) for name in OPINIONS]
     (one,) = faults_of_feedback(said, 5 * SECOND)
     assert (one.name, one.series, one.end_ns - one.start_ns) == ("real", "a", 5 * SECOND)
 

@@ -21,11 +21,12 @@ LINEAR = ("--model", "linear", "--window", "24")
 
 
 def frame_of(num_rows: int, moved_at: int, seed: int = 0) -> pd.DataFrame:
-    """Two noisy sines a minute; from `moved_at` on the level of the first is another, for good."""
+    """Two noisy sines a minute with a fault; from `moved_at` on the first has another level, for good."""
     rng = np.random.default_rng(seed)
     angle = np.arange(num_rows)[:, None] * 0.2 + np.array([0.0, 1.0])
     values = np.sin(angle) + rng.normal(0, 0.1, angle.shape)
     values[moved_at:, 0] += 6.0
+    values[2_640:2_670, 1] += 4.0
     index = pd.date_range("2026-01-01", periods=num_rows, freq="min", tz="UTC", name="timestamp")
     return pd.DataFrame(values, index=index, columns=["flow", "pressure"])
 
@@ -69,6 +70,7 @@ def test_a_model_that_fits_the_present_is_a_candidate_and_asking_again_changes_n
     known = incident(tmp_path, "2026-01-02T20:30:00Z")
     found = retrained(capsys, history, entry, "--incidents", known, "--who", "cron")
     assert found["outcome"] == "candidate", found
+    assert [found["figures"][name]["known_found"] for name in ("candidate", "current")] == [1, 0]
     assert found["figures"]["candidate"]["alarms"] < found["figures"]["current"]["alarms"]
     assert open_artifact(entry).version == current, "a candidate is not in use"
     (candidate,) = registered(entry).candidates
