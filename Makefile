@@ -55,7 +55,7 @@ dashboards: setup  ## every query of deploy/grafana against a live Kafka, daemon
 dashboards-json: setup  ## write deploy/grafana/dashboards anew from its source
 	$(BIN)/python -m deploy.grafana.generate
 
-objects: setup  ## an archive on a real S3 server, which Go builds once (minutes): kills, owners, explorers
+objects: setup  ## an archive on servers of S3 and gs://, which Go builds once (minutes): kills, owners, explorers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/detector/explore/storage -m objects $(PYTEST_FLAGS)
 
 operations: setup  ## faults in front of Prometheus, Alertmanager and a pager, timed; OPERATIONS_FLAGS="-k 'not lag'"
@@ -95,11 +95,12 @@ operators: setup  ## what an operator sees, on generated plants and labelled dat
 board: setup  ## ours beside published methods, all causal, on labelled series: docs/board.md (BOARD_FLAGS=)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.board --data $(DATA) --write $(BOARD_FLAGS)
 
-pictures: setup  ## the drawn pictures of the pages, from generated data (1 minute)
+pictures: setup  ## the drawn pictures of the pages, from generated data (2 minutes of CPU)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pictures $(PICTURES_FLAGS)
 
-screenshots: setup  ## the pictures of pages and reports, from generated data; needs Java (3 minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pictures.pages $(PICTURES_FLAGS)
+screenshots: pictures  ## every picture of pages, reports and demo, from generated data; needs Java (4 minutes of CPU)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pictures.pages $(SHOTS_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pictures.terminal
 
 docs: setup  ## the pages as a site into build/site; links, anchors and the tutorial tested
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -21,6 +21,8 @@ from typing import Any, Literal, get_args
 from detector.errors import ArtifactError
 
 FILE, LOCK = "journal.jsonl", ".lock"
+FIRST = "the first version of this name"
+"""Why a version was promoted that nobody had to ask for."""
 Action = Literal["published", "promoted", "rolled back", "refused", "removed", "not retrained"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 

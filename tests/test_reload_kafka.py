@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
+from detector.artifact.description.manifest import WEIGHTS
 from detector.artifact.registry import open_artifact, propose, publish
-from detector.artifact.storage import WEIGHTS
 from detector.journal import read_journal
 from streamgauge import main
 from tests.support.artifacts import make_artifact

@@ -93,22 +93,30 @@ def fit(
     """
     from detector.artifact.registry import propose
     from trainer.config import TrainConfig, override
+
+    config = config or TrainConfig()
+    name = None if out is None or config.name is not None else Path(out).name
+    changes: dict[str, dict[str, object]] = {
+        "model": {"family": model, "window": window},
+        "scoring": {"alarm_budget": alarm_budget},
+    }
+    artifact = _trained(data, override(config, name, changes))
+    return artifact if out is None else propose(artifact, Path(out))
+
+
+def _trained(data: str | Path | pd.DataFrame, config: TrainConfig) -> Artifact:
+    """Check the data, log what it warns of, and train."""
     from trainer.pipeline import fit_source, source_of
     from trainer.progress import is_wanted, reporting
     from trainer.report.report import checked
 
-    config = config or TrainConfig()
-    model_changes = {"family": model, "window": window}
-    name = None if out is None or config.name is not None else Path(out).name
-    complete = override(config, name, {"model": model_changes, "scoring": {"alarm_budget": alarm_budget}})
-    source = source_of(data, complete.data.channels, complete.data.names())
-    with reporting(f"training {complete.name or complete.model.family}", is_wanted()) as report:
-        found = checked(data, complete.data.channels, complete.data.accept, names=complete.data.names())
+    source = source_of(data, config.data.channels, config.data.names())
+    with reporting(f"training {config.name or config.model.family}", is_wanted()) as report:
+        found = checked(data, config.data.channels, config.data.accept, names=config.data.names())
         for finding in found.findings:
             if finding.severity == "warning":
                 _logger.warning("%s", finding.line())
-        artifact = fit_source(source, complete, report)
-    return artifact if out is None else propose(artifact, Path(out))
+        return fit_source(source, config, report)
 
 
 def evaluate(

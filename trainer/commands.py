@@ -233,7 +233,8 @@ def evaluate(args: argparse.Namespace) -> int:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)  # must fail before the work, not after it
     with reporting(f"evaluating {args.model}") as report:
         evaluation = run_evaluation(Path(args.data), options, args.jobs, report)
-    console = Console() if sys.stdout.isatty() else Console(width=190)
+    width = None if sys.stdout.isatty() else 190
+    console = Console(width=width, markup=False, emoji=False)  # names of channels may have brackets
     print_evaluation(evaluation, console)
     if args.json:
         Path(args.json).write_text(json.dumps(_known(as_json(evaluation)), indent=2) + "\n")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from detector.artifact.description.place import current_of
 from detector.artifact.drift import drift_section
 from detector.artifact.laws import laws_section
 from detector.artifact.mode_words import modes_section, proposal_line
 from detector.artifact.reference import least_history
-from detector.artifact.registry import current_of
 from detector.artifact.spec import Artifact, Spec
 from detector.calibration.alarm_budget import read_budget
 from detector.config.types import duration_text

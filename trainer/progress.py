@@ -61,11 +61,11 @@ def _is_notebook() -> bool:
 
 def _bar(title: str) -> Iterator[ProgressReport]:
     columns = (
-        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.description}", "bold", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[words]}"),
+        TextColumn("{task.fields[words]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=1.0, words="")

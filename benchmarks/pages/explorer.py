@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import chdir, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -81,7 +81,8 @@ def _memory(quick: bool) -> Measurement:
     sizes: list[float] = []
     sent = 0
     with tempfile.TemporaryDirectory() as directory:
-        model = plant_day.model_of(Path(directory))
+        with chdir(directory):
+            model = plant_day.model().resolve()
         with running_group(Path(directory) / "group", model) as group:
             for hour in range(num_hours):
                 begin_ns = start_ns + hour * _HOUR_NS

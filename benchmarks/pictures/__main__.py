@@ -3,7 +3,7 @@
     python -m benchmarks.pictures [NAME ...] [--out DIR]
 
 Each picture is a generated history through the real training, and a stream through the real engine. The model
-is linear, so all of them take about a minute. They are PNG files of few colours in docs/images.
+is linear, so all of them take about two minutes. They are PNG files of few colours in docs/images.
 """
 
 from __future__ import annotations

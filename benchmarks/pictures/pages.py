@@ -23,17 +23,19 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from benchmarks.pages.running_group import running_group
 from benchmarks.pictures import plant_day
-from benchmarks.pictures.shots import BACKTEST, LIVE, SHOTS, Shot
+from benchmarks.pictures.shots import BACKTEST, GROUPS, LIVE, SHOTS, Shot
 
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 CHROMIUM = "/usr/bin/chromium"
 SERIES, CHANNEL = "pump-01", "current"
 _COLOURS = 128
 _GAP = 24
+_LOOSER = 3
+"""Steps of the slider from the alarm budget in force, 1/week, to 3/day."""
 _FLAGS = ("--port", "0", "--no-browser", "--user", "ada")
 _PATIENCE_MS = 300_000
 _READY = "body:not([aria-busy])"
-REPORTS: dict[str, Callable[[Path], Path]] = {
+REPORTS: dict[str, Callable[[], Path]] = {
     "backtest.html": plant_day.backtest_report,
     "both.html": plant_day.comparison_report,
     "training.html": plant_day.training_report,
@@ -53,31 +55,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown := [name for name in args.names if name not in SHOTS]:
         parser.error(f"no such picture: {', '.join(unknown)}; known: {', '.join(SHOTS)}")
     names = args.names or [name for name, shot in SHOTS.items() if shot.is_shown or args.all]
-    args.out.mkdir(parents=True, exist_ok=True)
+    out = args.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        directory = args.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plant-")))
+        place = args.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plant-")))
+        place.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(contextlib.chdir(place))  # the pages show relative paths then
         browser = stack.enter_context(sync_playwright()).chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox"]
         )
         for source in dict.fromkeys(SHOTS[name].source for name in names):
-            with _served(source, directory) as site:
+            with _served(source) as site:
                 for name in names:
                     if SHOTS[name].source == source:
-                        path = args.out / f"{name}.png"
-                        _save(_picture(browser, site, directory, SHOTS[name]), path)
+                        path = out / f"{name}.png"
+                        _save(_picture(browser, site, SHOTS[name]), path)
                         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
     return 0
 
 
 @contextlib.contextmanager
-def _served(source: str, directory: Path) -> Iterator[str]:
+def _served(source: str) -> Iterator[str]:
     """Yield the address of an explorer, without a slash at its end; empty where none is needed."""
-    if source == BACKTEST:
-        with _explored(plant_day.backtest_of(directory)) as site:
+    if source in (BACKTEST, GROUPS):
+        report = plant_day.backtest() if source == BACKTEST else plant_day.backtest_of_lines()
+        with _explored(report) as site:
             yield site
     elif source == LIVE:
         plant, start_ns = plant_day.plant_with_faults(), plant_day.START_NS
-        model = plant_day.model_of(directory)
+        model = plant_day.model()
         with tempfile.TemporaryDirectory() as scratch, running_group(Path(scratch), model) as group:
             readings = plant.readings(start_ns, start_ns + plant_day.DAY_NS // 3)
             group.send(readings)
@@ -99,7 +105,7 @@ def _explored(report: Path) -> Iterator[str]:
             process.terminate()
 
 
-def _picture(browser: Browser, site: str, directory: Path, shot: Shot) -> Image.Image:
+def _picture(browser: Browser, site: str, shot: Shot) -> Image.Image:
     """Return the pages of a picture beside each other, as windows of its size show them."""
     width, height = shot.size
     context = browser.new_context(
@@ -112,15 +118,15 @@ def _picture(browser: Browser, site: str, directory: Path, shot: Shot) -> Image.
     page = context.new_page()
     page.set_default_timeout(_PATIENCE_MS)
     try:
-        return _beside([_taken(page, _address(page, site, directory, one), shot) for one in shot.paths])
+        return _beside([_taken(page, _address(page, site, one), shot) for one in shot.paths])
     finally:
         context.close()
 
 
-def _address(page: Page, site: str, directory: Path, path: str) -> str:
+def _address(page: Page, site: str, path: str) -> str:
     """Return the whole address of a page; the incident is one of the named channel."""
     if path in REPORTS:
-        return REPORTS[path](directory).as_uri()
+        return REPORTS[path]().resolve().as_uri()
     incident = ""
     if "{incident}" in path:
         page.goto(f"{site}/series?name={SERIES}")
@@ -144,7 +150,8 @@ def _taken(page: Page, address: str, shot: Shot) -> Image.Image:
 def _ask(page: Page) -> None:
     """Ask what a looser budget finds, and wait for the answer."""
     page.locator("#whatif > summary").click()
-    page.get_by_label("Alarm budget").press("ArrowRight")
+    for _ in range(_LOOSER):
+        page.get_by_label("Alarm budget").press("ArrowRight")
     page.get_by_role("button", name="Compute").click()
     expect(page.get_by_label("Changed settings as TOML")).to_be_visible(timeout=_PATIENCE_MS)
 

@@ -1,9 +1,13 @@
-"""The day of a simulated plant that the pictures of the pages show: data, models, a backtest, reports."""
+"""The day of a simulated plant that the pictures of the pages show: data, models, a backtest, reports.
+
+Everything lies below the current directory. What is there is not made again.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,6 +23,7 @@ DAY_NS = 86_400_000_000_000
 START_NS = 1_780_272_000_000_000_000
 """Monday, 2026-06-01, UTC."""
 _HISTORY_DAYS, _EVALUATED_DAYS = 4, 2
+_MODELS = Path("models")
 
 
 def plant_with_faults() -> Plant:
@@ -26,65 +31,74 @@ def plant_with_faults() -> Plant:
     return Plant(faults=faults_of_a_day(Plant(), START_NS))
 
 
-def model_of(directory: Path) -> Path:
-    """Return the entry of a linear model of the plant; it is trained where it is missing."""
-    entry, history = directory / "models" / "pumps", directory / "history"
+def model() -> Path:
+    """Return the entry of a linear model of the plant."""
+    entry, history = _MODELS / "pumps", Path("history")
     if not (entry / "current").exists():
         _write(Plant(), history, START_NS - _HISTORY_DAYS * DAY_NS, START_NS)
         _run("train", str(history), "--out", str(entry), "--model", "linear")
     return entry
 
 
-def backtest_of(directory: Path) -> Path:
-    """Return the output of a backtest of the day; it is made where it is missing."""
-    out = directory / "report"
+def backtest() -> Path:
+    """Return the output of a backtest of the day."""
+    out = Path("report")
     if not (out / "backtest.json").exists():
-        _run("backtest", str(model_of(directory)), str(day_of(directory)), "--out", str(out))
+        _run("backtest", str(model()), str(day()), "--out", str(out))
     return out
 
 
-def day_of(directory: Path) -> Path:
-    """Return the directory with the day, labels included; it is written where it is missing."""
-    day = directory / "day"
+def backtest_of_lines() -> Path:
+    """Return the output of a backtest of the day whose pumps stand in two lines, `north` and `south`."""
+    out, lines = Path("report-of-lines"), Path("lines")
+    if not (out / "backtest.json").exists():
+        for at, path in enumerate(sorted(day().glob("*.parquet"))):
+            copy = lines / ("north" if at % 2 else "south") / path.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+        _run("backtest", str(model()), str(lines), "--out", str(out))
+    return out
+
+
+def day() -> Path:
+    """Return the directory with the day, labels included."""
+    day = Path("day")
     if not day.exists():
         _write(plant_with_faults(), day, START_NS, START_NS + DAY_NS)
     return day
 
 
-def backtest_report(directory: Path) -> Path:
+def backtest_report() -> Path:
     """Return the report of the backtest."""
-    return _report(directory, "backtest.html", "backtest", str(model_of(directory)), str(day_of(directory)))
+    return _report("backtest.html", "backtest", str(model()), str(day()))
 
 
-def comparison_report(directory: Path) -> Path:
+def comparison_report() -> Path:
     """Return the report of the model beside the same with a looser budget."""
-    other = directory / "models" / "loose"
-    model, day = str(model_of(directory)), str(day_of(directory))
+    other, entry = _MODELS / "loose", str(model())
     if not (other / "current").exists():
-        publish(recalibrated(open_artifact(model), "3/day"), other)
-    return _report(
-        directory, "both.html", "backtest", model, day, "--compare", str(other), "--budgets", "none"
-    )
+        publish(recalibrated(open_artifact(entry), "3/day"), other)
+    return _report("both.html", "backtest", entry, str(day()), "--compare", str(other), "--budgets", "none")
 
 
-def training_report(directory: Path) -> Path:
+def training_report() -> Path:
     """Return the report that the training wrote."""
-    entry = model_of(directory)
+    entry = model()
     return entry / (entry / "current").read_text().strip() / "report.html"
 
 
-def evaluation_report(directory: Path) -> Path:
+def evaluation_report() -> Path:
     """Return the report of an evaluation, a file for each pump."""
-    data = directory / "labelled"
+    data = Path("labelled")
     if not data.exists():
         _write(plant_with_faults(), data, START_NS - _EVALUATED_DAYS * DAY_NS, START_NS + DAY_NS, START_NS)
-    return _report(directory, "evaluation.html", "evaluate", str(data), "--model", "linear")
+    return _report("evaluation.html", "evaluate", str(data), "--model", "linear")
 
 
-def _report(directory: Path, name: str, *words: str) -> Path:
-    page = directory / name
+def _report(name: str, *words: str) -> Path:
+    page = Path(name)
     if not page.exists():
-        _run(*words, "--report", str(page))
+        _run(*words, "--report", name)
     return page
 
 

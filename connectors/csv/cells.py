@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 
 from connectors.times import EARLIEST_NS, INVALID_NS, NS_PER_UNIT, times_of
 
-NumberForm = Literal["point", "comma", "bool"]
-"""How the numbers of a column are written: 5.1, 5,1, or true and false."""
+NumberForm = Literal["point", "comma", "bool", "grouped point", "grouped comma"]
+"""How the numbers of a column are written: 5.1, 5,1, true and false, 1,234.5, or 1.234,5."""
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "NULL", "Null", "null", "None", "none", "-")
 POINT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
 COMMA = r"^[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?$"
 THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+$"
+POINT_THOUSANDS = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
+GROUPED_POINT = r"^[+-]?\d{1,3}((,\d{3})+\.\d+|(,\d{3}){2,})$"
+GROUPED_COMMA = r"^[+-]?\d{1,3}((\.\d{3})+,\d+|(\.\d{3}){2,})$"
+"""Numbers with both signs, or with one of them twice: they can be read in one way only."""
 BOOL = r"^(?i:true|false)$"
 _NUMBER = r"^[+-]?\d+([.,]\d*)?$"
 _NS_PER_US = 1_000
@@ -36,7 +40,9 @@ def numbers(cells: pa.Array, form: NumberForm) -> pa.Array:
     """Return strings as float64, null or NaN where missing. Raises ArrowInvalid if one is no number."""
     if form == "bool":
         return pc.equal(pc.utf8_lower(cleaned(cells)), "true").cast(pa.float64())
-    if form == "comma":
+    if form in ("grouped point", "grouped comma"):
+        cells = pc.replace_substring(cells, "," if form == "grouped point" else ".", "")
+    if form in ("comma", "grouped comma"):
         cells = pc.replace_substring(cells, ",", ".")
     try:
         return cells.cast(pa.float64())

@@ -6,12 +6,25 @@ numbers until the first other one, that cell is its fault, which messages name.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.csv.cells import BOOL, COMMA, POINT, THOUSANDS, NumberForm, cleaned
+from connectors.csv.cells import (
+    BOOL,
+    COMMA,
+    GROUPED_COMMA,
+    GROUPED_POINT,
+    POINT,
+    POINT_THOUSANDS,
+    THOUSANDS,
+    NumberForm,
+    cleaned,
+)
+
+_SEPARATED = re.compile(r"[+-]?\d{1,3}([\s'\u2019]\d{3})+([.,]\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,7 @@ class ColumnTally:
     first        the first cell and its row, by form, and of point only where a point is written
     num_numbers  cells that are numbers
     all_grouped  whether every number with a comma could have it between thousands
+    all_points_grouped  the same of points
     is_text      whether a cell was no number
     fault        the first other cell of a column of numbers
     """
@@ -38,6 +52,7 @@ class ColumnTally:
     num_numbers: int = 0
     num_bools: int = 0
     all_grouped: bool = True
+    all_points_grouped: bool = True
     is_text: bool = False
     fault: Fault | None = None
 
@@ -49,7 +64,7 @@ class ColumnTally:
             self._add_classified(cleaned(cells), row)
             return
         self.num_numbers += len(cells) - cells.null_count
-        self._see("point", cells, pc.match_substring(cells, "."), row)
+        self._see_points(cells, pc.match_substring(cells, "."), row)
 
     @property
     def has_values(self) -> bool:
@@ -62,12 +77,39 @@ class ColumnTally:
             return None
         if self.num_bools:
             return "bool"
-        return "comma" if "comma" in self.first else "point"
+        forms: tuple[NumberForm, ...] = ("grouped comma", "grouped point", "comma")
+        return next((one for one in forms if one in self.first), "point")
 
     def refuse(self, form: NumberForm, why: str) -> None:
         """Make the column text, since numbers of this form can mean two things."""
         row, cell = self.first[form]
         self.is_text, self.fault = True, Fault(row, cell, why)
+
+    def settle(self, delimiter: str) -> None:
+        """Decide between the forms in the column itself; refuse what can mean two things.
+
+        A sign between thousands is believed beside a number that shows it. Beside a decimal comma alone it is
+        believed where the delimiter is no comma.
+        """
+        both = "point" in self.first and "comma" in self.first
+        if both and delimiter != "," and self.all_points_grouped and not self.all_grouped:
+            self.first.setdefault("grouped comma", self.first["point"])
+        if "grouped comma" in self.first:
+            if "grouped point" in self.first:
+                self.refuse("grouped point", "has a point for decimals, and other cells have a comma")
+            elif "point" in self.first and not self.all_points_grouped:
+                self.refuse("point", "has a point, and other cells of the column have a decimal comma")
+        elif "grouped point" in self.first:
+            if "comma" in self.first and not self.all_grouped:
+                self.refuse("comma", "has a comma, and other cells of the column have a decimal point")
+        elif both:
+            self.refuse("comma", "has a comma, and other cells of the column have a point")
+
+    def _see_points(self, cells: pa.Array, which: pa.Array, row: int) -> None:
+        self._see("point", cells, which, row)
+        if self.all_points_grouped and "point" in self.first:
+            grouped = pc.or_(pc.match_substring_regex(cells, POINT_THOUSANDS), pc.invert(which))
+            self.all_points_grouped = pc.all(grouped).as_py() is not False
 
     def _see(self, form: NumberForm, cells: pa.Array, which: pa.Array, row: int) -> None:
         if form not in self.first and (at := pc.index(which, True).as_py()) >= 0:
@@ -75,8 +117,11 @@ class ColumnTally:
 
     def _add_classified(self, cells: pa.Array, row: int) -> None:
         point, comma, is_bool = (pc.match_substring_regex(cells, one) for one in (POINT, COMMA, BOOL))
-        number = pc.or_(point, comma)
-        self._see("point", cells, pc.and_(point, pc.match_substring(cells, ".")), row)
+        by_point, by_comma = (pc.match_substring_regex(cells, one) for one in (GROUPED_POINT, GROUPED_COMMA))
+        number = pc.or_(pc.or_(point, comma), pc.or_(by_point, by_comma))
+        self._see_points(cells, pc.and_(point, pc.match_substring(cells, ".")), row)
+        self._see("grouped point", cells, by_point, row)
+        self._see("grouped comma", cells, by_comma, row)
         self._see("comma", cells, comma, row)
         grouped = pc.or_(pc.match_substring_regex(cells, THOUSANDS), pc.invert(comma))
         self.all_grouped &= pc.all(grouped).as_py() is not False
@@ -89,7 +134,9 @@ class ColumnTally:
         if at < 0:
             return
         self.is_text = True
-        if self.num_numbers + self.num_bools >= _count(other):
+        if _SEPARATED.fullmatch(cells[at].as_py()):
+            self.fault = Fault(row + at, cells[at].as_py(), "has signs between its digits; write 1234.5")
+        elif self.num_numbers + self.num_bools >= _count(other):
             self.fault = Fault(row + at, cells[at].as_py(), "is no number")
 
 
@@ -109,19 +156,31 @@ def _count(which: pa.Array) -> int:
 def settle_decimals(tallies: list[ColumnTally], delimiter: str) -> None:
     """Refuse the columns whose decimal sign contradicts the rest of the file.
 
-    A comma in one column and a point in another can be a decimal sign and one between thousands. Where the
-    delimiter is a comma, the point is believed, otherwise the comma.
+    A comma in one column and a point in another can be a decimal sign and one between thousands. A number
+    such as 1.234,5 in the file decides. Else the point is believed where the delimiter is a comma, and the
+    comma where it is another sign.
     """
-    number = [one for one in tallies if not one.is_text]
-    comma, point = ([one for one in number if form in one.first] for form in ("comma", "point"))
-    for one in comma:
-        if "point" in one.first:
-            one.refuse("comma", "has a comma, and other cells of the column have a point")
-        elif delimiter == "," and point:
-            one.refuse("comma", "has a comma, and other columns have a decimal point")
-        elif delimiter == "," and one.all_grouped:
-            one.refuse("comma", "has a comma that may be a decimal sign or one between thousands")
-    if delimiter != "," and comma:
+    for one in tallies:
+        if not one.is_text:
+            one.settle(delimiter)
+    forms = [one.form() for one in tallies]
+    sure = {form for form in forms if form in ("grouped comma", "grouped point")}
+    comma, point = (
+        [one for one, found in zip(tallies, forms, strict=True) if found == form and form in one.first]
+        for form in ("comma", "point")
+    )
+    is_comma = "grouped comma" in sure or (not sure and delimiter != "," and bool(comma))
+    if is_comma:
         for one in point:
-            if not one.is_text:
+            if sure and one.all_points_grouped:
+                one.first["grouped comma"] = one.first["point"]
+            else:
                 one.refuse("point", "has a point, and other columns have a decimal comma")
+        return
+    for one in comma:
+        if "grouped point" in sure and one.all_grouped:
+            one.first["grouped point"] = one.first["comma"]
+        elif point or sure:
+            one.refuse("comma", "has a comma, and other columns have a decimal point")
+        elif one.all_grouped:
+            one.refuse("comma", "has a comma that may be a decimal sign or one between thousands")

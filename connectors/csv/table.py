@@ -35,6 +35,8 @@ _MOST_SCANS = 4_096
 _OFFSET = re.compile(r"\d{2}:\d{2}[\d.,:]* ?([+-]\d{2}:?\d{2}|Z|UTC|GMT)$")
 FAULT = b"fault"
 """Key of a field's metadata: why a column that is mostly numbers is text."""
+WRITTEN = b"written"
+"""Key of a field's metadata: how a number with signs between thousands is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +142,16 @@ def _field(file: Path, dialect: Dialect, names: ColumnNames, at: int, tally: Col
     if not tally.has_values:
         return pa.field(name, pa.null())
     if tally.fault is None:
-        return pa.field(name, pa.float64() if tally.form() else pa.string())
+        form = tally.form()
+        grouped = form is not None and form.startswith("grouped")
+        how = {WRITTEN: _read_as(tally, form)} if form is not None and grouped else None
+        return pa.field(name, pa.float64() if form else pa.string(), metadata=how)
     return pa.field(name, pa.string(), metadata={FAULT: _words(file, dialect, tally.fault)})
+
+
+def _read_as(tally: ColumnTally, form: NumberForm) -> str:
+    cell = tally.first[form][1]
+    return f"{cell!r:.40} is read as {numbers(pa.array([cell]), form)[0].as_py():.15g}"
 
 
 def _offset(stamps: Sequence[str]) -> str | None:

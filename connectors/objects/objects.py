@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +19,11 @@ from connectors.errors import ObjectsError
 from connectors.objects.names import without_secrets
 
 _PIECE = 16 << 20
+_OPTIONS = (
+    ("s3:", "allow_delayed_open", "true"),
+    ("gs:", "retry_limit_seconds", "10"),
+    ("gcs:", "retry_limit_seconds", "10"),
+)
 _REMEDIES = (  # what a store answers, and what to do; the first that fits
     (
         r"INVALID_ACCESS_KEY|InvalidAccessKey|SIGNATURE|Signature|EXPIRED|UNAUTHENTICATED|access key",
@@ -28,7 +33,10 @@ _REMEDIES = (  # what a store answers, and what to do; the first that fits
         r"ACCESS_DENIED|AccessDenied|PERMISSION_DENIED|HTTP response code: 403",
         "check the credentials, and their right to list, read, write and delete objects there",
     ),
-    (r"NO_SUCH_BUCKET|NoSuchBucket|[Bb]ucket does not exist", "create the bucket, or correct its name"),
+    (
+        r"NO_SUCH_BUCKET|NoSuchBucket|[Bb]ucket does not exist|NOT_FOUND",
+        "create the bucket, or correct its name",
+    ),
     (
         r"NETWORK_CONNECTION|curlCode|[Cc]ould not resolve|timed? ?out|UNAVAILABLE|503",
         "check that the server runs, and endpoint_override and scheme in the URI",
@@ -63,13 +71,19 @@ class Objects:
 
     def list(self, folder: str) -> list[str]:
         """Return the names of all objects below a folder, sorted; none if there is no such folder."""
-        selector = pafs.FileSelector(
-            f"{self._root}/{folder}".rstrip("/"), recursive=True, allow_not_found=True
-        )
-        with self._translated(f"cannot list {folder or 'objects'}"):
-            found = self._system.get_file_info(selector)
         start = len(self._root) + 1
+        found = self._found(folder, is_deep=True)
         return sorted(one.path[start:] for one in found if one.type == pafs.FileType.File)
+
+    def top(self) -> Sequence[str]:
+        """Return the names of objects and folders directly below the URI, sorted.
+
+        On S3 what is in folders is not listed. So it takes a request, however many objects they hold. Of
+        Google Cloud Storage pyarrow lists no folders, so there all objects are listed.
+        """
+        if self._system.type_name == "gcs":
+            return sorted({one.partition("/")[0] for one in self.list("")})
+        return sorted(one.base_name for one in self._found("", is_deep=False))
 
     def read(self, name: str) -> bytes | None:
         """Return the content of an object; None if there is none."""
@@ -81,14 +95,14 @@ class Objects:
 
     def write(self, name: str, content: bytes) -> None:
         """Write an object, in place of the one before. Returns when it is durable."""
-        with self._translated(f"cannot write {name}"), self._output(name) as stream:
+        with self._translated(f"cannot write {name}", is_known=False), self._output(name) as stream:
             stream.write(content)
 
     def upload(self, file: Path, name: str) -> None:
         """Write a file as an object. Returns when it is durable."""
         with (
-            self._translated(f"cannot write {name}"),
             file.open("rb") as source,
+            self._translated(f"cannot write {name}", is_known=False),
             self._output(name) as stream,
         ):
             shutil.copyfileobj(source, stream, _PIECE)
@@ -107,6 +121,13 @@ class Objects:
         with contextlib.suppress(FileNotFoundError), self._translated(f"cannot delete {name}"):
             self._system.delete_file(f"{self._root}/{name}")
 
+    def _found(self, folder: str, *, is_deep: bool) -> Sequence[pafs.FileInfo]:
+        place = f"{self._root}/{folder}".rstrip("/")
+        selector = pafs.FileSelector(place, recursive=is_deep, allow_not_found=True)
+        with self._translated(f"cannot list {folder or 'objects'}"):
+            found: Sequence[pafs.FileInfo] = self._system.get_file_info(selector)
+        return found
+
     def _input(self, name: str) -> pa.NativeFile:
         return self._system.open_input_stream(f"{self._root}/{name}")
 
@@ -114,13 +135,16 @@ class Objects:
         return self._system.open_output_stream(f"{self._root}/{name}")
 
     @contextlib.contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        """Raise ObjectsError for what the store answers; FileNotFoundError stays what it is."""
+    def _translated(self, what: str, *, is_known: bool = True) -> Iterator[None]:
+        """Raise ObjectsError for what the store answers.
+
+        FileNotFoundError stays what it is, if the object should be known. Else the bucket is missing.
+        """
         try:
             yield
-        except FileNotFoundError:
-            raise
         except (pa.ArrowException, OSError) as error:
+            if is_known and isinstance(error, FileNotFoundError):
+                raise
             told = self._told(error, self.uri)
             remedy = next((text for pattern, text in _REMEDIES if re.search(pattern, told)), "")
             raise ObjectsError(f"{self.uri}: {what}: {told}{'; ' if remedy else ''}{remedy}") from error
@@ -130,7 +154,12 @@ class Objects:
 
 
 def _completed(uri: str) -> str:
-    """Return the URI with which small objects need one request, not the three of a large one."""
-    if not uri.startswith("s3:") or "allow_delayed_open" in uri:
-        return uri
-    return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
+    """Return the URI with options where it has none.
+
+    With S3, small objects then need one request, not the three of a large one. With Google Cloud Storage,
+    pyarrow would try for 15 minutes before it states that a server does not answer.
+    """
+    for scheme, option, value in _OPTIONS:
+        if uri.startswith(scheme) and option not in uri:
+            return f"{uri}{'&' if '?' in uri else '?'}{option}={value}"
+    return uri

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.csv.dialect import is_csv
-from connectors.csv.table import FAULT
+from connectors.csv.table import FAULT, WRITTEN
 from connectors.errors import ParquetError
 from connectors.names import RESERVED
 from connectors.values import Kind
@@ -27,6 +27,7 @@ class Column:
     types     the Parquet types, in order of appearance
     present   the files that have values of it
     fault     the cell that makes a column of a CSV file text, where most are numbers; "" without one
+    written   how a number of a CSV file with signs between thousands is read; "" without one
     """
 
     name: str
@@ -34,6 +35,7 @@ class Column:
     types: tuple[str, ...]
     present: tuple[Path, ...]
     fault: str = ""
+    written: str = ""
 
 
 def columns_of(schemas: Mapping[Path, pa.Schema]) -> dict[str, Column]:
@@ -115,7 +117,7 @@ def holds_numbers(schema: pa.Schema, name: str) -> bool:
 
 def _column(name: str, schemas: Mapping[Path, pa.Schema]) -> Column:
     kinds: dict[Kind, Path] = {}
-    fault = ""
+    fault = written = ""
     types: dict[str, None] = {}
     present = []
     for file, schema in schemas.items():
@@ -128,11 +130,12 @@ def _column(name: str, schemas: Mapping[Path, pa.Schema]) -> Column:
         types.setdefault(str(schema.field(name).type))
         present.append(file)
         fault = fault or _fault(schema.field(name), file)
+        written = written or (schema.field(name).metadata or {}).get(WRITTEN, b"").decode()
     if "number" in kinds and len(kinds) > 1:
         if fault:
             raise ParquetError(f"{fault}: channel {name!r} is a number elsewhere; correct or empty this cell")
         raise ParquetError(_conflict(name, kinds, schemas))
-    return Column(name, next(iter(kinds), "empty"), tuple(types), tuple(present), fault)
+    return Column(name, next(iter(kinds), "empty"), tuple(types), tuple(present), fault, written)
 
 
 def _fault(field: pa.Field, file: Path) -> str:

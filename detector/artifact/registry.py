@@ -12,9 +12,7 @@ from there.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +21,13 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from detector.artifact import storage as artifacts
+from detector.artifact.description.manifest import MANIFEST
+from detector.artifact.description.place import CURRENT, check_name, current_of, remote_version, resolve
 from detector.artifact.spec import Artifact
 from detector.errors import ArtifactError
-from detector.journal import NOTHING, Action, Note, append, locked, read_journal
+from detector.journal import FIRST, NOTHING, Action, Note, append, locked, read_journal
 
-CURRENT = "current"
-FIRST = "the first version of this name"
 _SCRATCH = ".new"
-_VERSION = re.compile(r"[0-9a-f]{12}")
 
 
 def propose(artifact: Artifact, entry: Path, note: Note = NOTHING) -> Artifact:
@@ -87,19 +84,6 @@ def point(entry: Path, version: str, action: Action, note: Note = NOTHING) -> No
         raise ArtifactError(f"{entry}: cannot publish: {error.strerror or error}") from error
 
 
-def current_of(entry: Path) -> str | None:
-    """Return the version that the pointer of a local entry names, None without a pointer.
-
-    Raises:
-        ArtifactError: The pointer cannot be read, or names no version.
-    """
-    pointer = entry / CURRENT
-    try:
-        return _checked(pointer.read_text().strip(), str(pointer)) if pointer.exists() else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{pointer}: cannot be read: {error}") from error
-
-
 def _saved(artifact: Artifact, entry: Path, note: Note) -> Artifact:
     """Save a version, load it again, and write it into the journal. Returns the artifact with its version."""
     for left in entry.glob(f".*{_SCRATCH}*"):  # of a process that was killed: this one holds the lock
@@ -145,90 +129,23 @@ def open_artifact(location: str | Path) -> Artifact:
     text = str(location)
     if "://" not in text:
         directory = resolve(Path(text))
-        return _as_named(artifacts.load(directory), str(directory))
-    with tempfile.TemporaryDirectory(prefix="streamgauge-artifact-") as scratch:
-        path = _download(text, Path(scratch))
-        return _as_named(artifacts.load(Path(scratch)), path)
-
-
-def fingerprint_of(location: str | Path) -> str:
-    """Return a text that changes when `open_artifact` would load another artifact.
-
-    Of an entry it is the current version, of a version's directory the digest of its description. Nothing
-    else is read, so this is cheap to call often.
-
-    Args:
-        location: As for `open_artifact`.
-
-    Raises:
-        ArtifactError: There is no artifact, or it cannot be read.
-    """
-    text = str(location)
-    try:
-        if "://" not in text:
-            pointer = Path(text, CURRENT)
-            if pointer.exists() and not Path(text, artifacts.MANIFEST).exists():
-                return _checked(pointer.read_text().strip(), str(pointer))
-            return hashlib.sha256(Path(text, artifacts.MANIFEST).read_bytes()).hexdigest()
-        filesystem, path = pafs.FileSystem.from_uri(text)
-        pointer_at = f"{path}/{CURRENT}"
-        if filesystem.get_file_info(pointer_at).type == pafs.FileType.File:
-            return _checked(_read_pointer(filesystem, pointer_at), pointer_at)
-        with filesystem.open_input_stream(f"{path}/{artifacts.MANIFEST}") as stream:
-            return hashlib.sha256(stream.read()).hexdigest()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ArtifactError(f"{text}: cannot be read: {error}") from error
-
-
-def resolve(location: Path) -> Path:
-    """Return the directory of the version that a local `location` names.
-
-    Args:
-        location: Directory of a version, which is returned as it is, or an entry.
-
-    Raises:
-        ArtifactError: The pointer of the entry cannot be read, or does not name a version.
-    """
-    pointer = location / CURRENT
-    if (location / artifacts.MANIFEST).exists() or not pointer.exists():
-        return location
-    return location / (current_of(location) or "")
-
-
-def _as_named(artifact: Artifact, path: str) -> Artifact:
-    """Return the artifact; refuse it if its directory has the name of another version."""
-    name = path.rstrip("/").rpartition("/")[2]
-    if _VERSION.fullmatch(name) and name != artifact.version:
-        raise ArtifactError(
-            f"{path}: holds version {artifact.version} and not {name}: it was exchanged; publish it again"
-        )
+        artifact, path = artifacts.load(directory), str(directory)
+    else:
+        with tempfile.TemporaryDirectory(prefix="streamgauge-artifact-") as scratch:
+            path = _download(text, Path(scratch))
+            artifact = artifacts.load(Path(scratch))
+    check_name(artifact.version, path)
     return artifact
 
 
 def _download(uri: str, scratch: Path) -> str:
     """Copy the version that `uri` names into `scratch`, and return its path on the remote side."""
     try:
-        filesystem, path = pafs.FileSystem.from_uri(uri)
-        pointer = f"{path}/{CURRENT}"
-        if filesystem.get_file_info(pointer).type == pafs.FileType.File:
-            path = f"{path}/{_checked(_read_pointer(filesystem, pointer), pointer)}"
+        filesystem, path = remote_version(uri)
         pafs.copy_files(path, str(scratch), source_filesystem=filesystem)
-        written_at = filesystem.get_file_info(f"{path}/{artifacts.MANIFEST}").mtime
+        written_at = filesystem.get_file_info(f"{path}/{MANIFEST}").mtime
         if written_at is not None:
-            os.utime(scratch / artifacts.MANIFEST, (written_at.timestamp(),) * 2)
+            os.utime(scratch / MANIFEST, (written_at.timestamp(),) * 2)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ArtifactError(f"{uri}: cannot be read: {error}") from error
     return str(path)
-
-
-def _read_pointer(filesystem: pafs.FileSystem, pointer: str) -> str:
-    with filesystem.open_input_stream(pointer) as stream:
-        text: str = stream.read(64).decode(errors="replace").strip()
-        return text
-
-
-def _checked(version: str, pointer: str) -> str:
-    """Return the version if it is one; otherwise a pointer could name a path outside of the entry."""
-    if not _VERSION.fullmatch(version):
-        raise ArtifactError(f"{pointer}: {version[:40]!r} is not a version (12 hexadecimal digits)")
-    return version

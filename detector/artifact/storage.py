@@ -13,7 +13,6 @@ noticed when the artifact is loaded.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,7 +22,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,44 +31,28 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from detector.artifact.bounds import check_description
-from detector.artifact.drift import drift_from
-from detector.artifact.modes import check_modes, modes_from
-from detector.artifact.modules import build_members
-from detector.artifact.reference import reference_from
-from detector.artifact.season import season_from
-from detector.artifact.spec import (
-    Artifact,
-    Channel,
-    Detectable,
-    Level,
-    Member,
-    MissingLevel,
-    OwnScale,
-    PageLimit,
-    Scoring,
-    Spec,
-    Threshold,
+from detector.artifact.description.fields import spec_from
+from detector.artifact.description.manifest import (
+    CALIBRATION,
+    CARD,
+    FORMAT_VERSION,
+    HELD_OUT,
+    MANIFEST,
+    SAMPLE,
+    WEIGHTS,
+    read_checked,
+    read_manifest,
+    sha256_of,
+    version_of,
 )
+from detector.artifact.modules import build_members
+from detector.artifact.spec import Artifact, Spec
 from detector.errors import ArtifactError
 from detector.models.ensemble import Ensemble
 
-FORMAT_VERSION = 2
-_OLD_ALARMS = 4.0
-"""Older releases let a threshold alarm twice as often as the budget; a limit has half of the budget."""
-WEIGHTS, MANIFEST, CALIBRATION, HELD_OUT, CARD = (
-    "model.safetensors",
-    "artifact.json",
-    "calibration.parquet",
-    "held_out.parquet",
-    "model_card.md",
-)
-
-SAMPLE = "sample.parquet"
 TRAINED_AT = "trained_at"
 """In the training record of a version that was only calibrated: the time of its training, whole seconds."""
 _LATEST_SECONDS = 1 << 33
-_FILES = {WEIGHTS, CALIBRATION, HELD_OUT, CARD}
 
 
 def save(artifact: Artifact, directory: Path) -> Artifact:
@@ -99,9 +81,9 @@ def save(artifact: Artifact, directory: Path) -> Artifact:
     manifest = {
         "format": FORMAT_VERSION,
         "spec": asdict(artifact.spec),
-        "files": {name: _sha256(content) for name, content in files.items()},
+        "files": {name: sha256_of(content) for name, content in files.items()},
     }
-    version = _version_of(manifest)
+    version = version_of(manifest)
     files[MANIFEST] = json.dumps({"version": version, **manifest}, indent=2).encode()
     try:
         _write_atomically(files, directory)
@@ -120,9 +102,9 @@ def load(directory: Path) -> Artifact:
         ArtifactError: A file is missing, truncated, edited or of another format, or does not fit the
             description. The message names the file and the fault.
     """
-    manifest = _read_manifest(directory)
-    files = {name: _read_checked(directory / name, digest) for name, digest in manifest["files"].items()}
-    spec = _spec_from(manifest.get("spec"), directory / MANIFEST)
+    manifest = read_manifest(directory)
+    files = {name: read_checked(directory / name, digest) for name, digest in manifest["files"].items()}
+    spec = spec_from(manifest.get("spec"), directory / MANIFEST)
     # First without memory: a description of a huge model is refused before anything is allocated for it.
     module = _build(spec, "meta", directory / MANIFEST)
     tensors = _read_weights(module, files[WEIGHTS], directory / WEIGHTS)
@@ -150,111 +132,6 @@ def _trained_at(training: Mapping[str, Any]) -> float | None:
 def remove(directory: Path) -> None:
     """Delete the directory of an artifact; do nothing if it does not exist."""
     shutil.rmtree(directory, ignore_errors=True)
-
-
-def _read_manifest(directory: Path) -> dict[str, Any]:
-    """Read artifact.json; check its format, its list of files and its version."""
-    path = directory / MANIFEST
-    if not path.is_file():
-        raise ArtifactError(
-            f"{directory}: not an artifact: no {MANIFEST} there; write one with `streamgauge train`"
-        )
-    try:
-        manifest = json.loads(path.read_bytes())
-        version, found = manifest.pop("version"), manifest["format"]
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
-        raise ArtifactError(
-            f"{path}: damaged (truncated or edited): {error}; restore or retrain it"
-        ) from error
-    if found != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{path}: artifact format {found!r}; this release reads format {FORMAT_VERSION}: "
-            "retrain the model or install the matching release"
-        )
-    if not isinstance(manifest.get("files"), dict) or set(manifest["files"]) - {SAMPLE} != _FILES:
-        raise ArtifactError(f"{path}: damaged: its list of files is wrong; restore or retrain it")
-    expected = _version_of(manifest)
-    if version != expected:
-        raise ArtifactError(
-            f"{path}: content does not match its version {version!r} (computed {expected!r}): it was edited"
-        )
-    manifest["version"] = version
-    return manifest  # type: ignore[no-any-return]  # checked piece by piece above and in _spec_from
-
-
-def _read_checked(path: Path, digest: str) -> bytes:
-    """Read a file whose SHA-256 must be `digest`."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if _sha256(content) != digest:
-        raise ArtifactError(
-            f"{path}: content does not match its hash in {MANIFEST}: truncated or tampered with"
-        )
-    return content
-
-
-def _spec_from(raw: Any, path: Path) -> Spec:
-    """Make a Spec from plain values; check that every field is there, has its type and lies in its bounds."""
-    try:
-        spec = Spec(
-            **{
-                **raw,
-                "members": tuple(_member_from(member) for member in raw["members"]),
-                "channels": tuple(_channel_from(channel) for channel in raw["channels"]),
-                "scoring": Scoring(**raw["scoring"]),
-                "threshold": _threshold_from(raw["threshold"]),
-                "detectable": tuple(Detectable(**one) for one in raw.get("detectable", ())),
-                "own_scales": _own_scales_from(raw.get("own_scales", {})),
-                "sampled": tuple(raw.get("sampled", ())),
-                "reference": reference_from(raw.get("reference")),
-                "season": season_from(raw.get("season")),
-                "modes": modes_from(raw.get("modes")),
-                "drift": drift_from(raw.get("drift")),
-                "absent": {series: tuple(names) for series, names in dict(raw.get("absent", {})).items()},
-            }
-        )
-        msgspec.convert(raw, Spec)
-        check_description(asdict(spec))
-        if spec.modes is not None:
-            check_modes(spec.modes, spec.channel_names)
-    except (
-        TypeError,
-        KeyError,
-        AttributeError,
-        ValueError,
-        ArithmeticError,
-        msgspec.ValidationError,
-    ) as error:
-        raise ArtifactError(f"{path}: a field of the description is missing or wrong: {error}") from error
-    return spec
-
-
-def _own_scales_from(raw: Mapping[str, Any]) -> dict[str, tuple[OwnScale, ...]]:
-    return {series: tuple(OwnScale(**one) for one in own) for series, own in dict(raw).items()}
-
-
-def _channel_from(raw: Mapping[str, Any]) -> Channel:
-    return Channel(**{**raw, "sentinels": tuple(raw.get("sentinels", ()))})
-
-
-def _member_from(raw: Mapping[str, Any]) -> Member:
-    levels = {kind: tuple(Level(**level) for level in raw[kind]) for kind in ("settled", "fresh")}
-    missing = tuple(
-        MissingLevel(**{name: tuple(values) for name, values in dict(one).items()})
-        for one in raw.get("missing", ())
-    )
-    return Member(**{**raw, **levels, "missing": missing})
-
-
-def _threshold_from(raw: Mapping[str, Any]) -> Threshold:
-    """Return the threshold. One of an older release that adapted gets the default limit for its budget."""
-    raw = dict(raw)
-    adapted, limit = raw.pop("adaptation", None), raw.get("limit")
-    if adapted is not None:
-        return Threshold(**{**raw, "limit": PageLimit(adapted["alarms_a_row"] / _OLD_ALARMS)})
-    return Threshold(**{**raw, "limit": None if limit is None else PageLimit(**limit)})
 
 
 def _build(spec: Spec, device: str, path: Path) -> Ensemble:
@@ -302,15 +179,6 @@ def _write_atomically(files: Mapping[str, bytes], directory: Path) -> None:
         scratch.replace(directory)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _version_of(manifest: Mapping[str, Any]) -> str:
-    """Return the first 12 hexadecimal digits of the hash of the manifest, which holds all other hashes."""
-    return _sha256(json.dumps(manifest, sort_keys=True).encode())[:12]
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _table_bytes(columns: Mapping[str, NDArray[np.float64]]) -> bytes:

@@ -192,24 +192,33 @@ def says_something(allowed: float) -> bool:
     return allowed >= _ENOUGH
 
 
-def use_in_words(alarms: int, allowed: float, budget: AlarmBudget) -> str:
-    """Return what a budget allows, and how much of it was used: the end of a sentence that has the alarms.
+def use_in_words(alarms: int, allowed: float, budget: AlarmBudget, *, are_false: bool = False) -> str:
+    """Return how many false alarms a budget allows, and how much of it was used: the end of a sentence.
 
-    The share is left out where the budget allows less than about one alarm, as right after a start. A single
-    alarm would be many times such a budget.
+    The beginning of the sentence has the alarms. The budget is for false ones, and some may be real. So the
+    share is the most that was used. It is left out where there are more alarms than allowed. So it is where
+    the budget allows less than about one alarm, as right after a start.
 
     Args:
-        alarms: Number of alarms.
-        allowed: Number of alarms that the budget allows for what was judged.
+        alarms: Number of alarms without those that are known to be real.
+        allowed: Number of false alarms that the budget allows for what was judged.
         budget: The alarm budget.
+        are_false: Whether all of the alarms are known to be false.
 
     >>> use_in_words(3, 4.0, AlarmBudget(1.0, "week"))
-    'the budget of 1 a week per series allows 4 for what was judged: 75% used'
+    'the budget of 1 a week per series allows 4 false alarms for what was judged: at most 75% used'
+    >>> use_in_words(9, 1.0, AlarmBudget(1.0, "week"))
+    'the budget of 1 a week per series allows 1 false alarm for what was judged; real ones do not count'
     >>> use_in_words(1, 0.0179, AlarmBudget(1.0, "week"))
-    'the budget allows 1 a week per series, so less than one for what was judged'
+    'the budget allows 1 a week per series, so less than one false alarm for what was judged'
     """
     if not says_something(allowed):
-        return f"the budget allows {budget.allowance}, so less than one for what was judged"
+        return f"the budget allows {budget.allowance}, so less than one false alarm for what was judged"
     number = f"{allowed:,.0f}" if allowed >= 100 else f"{allowed:.3g}"
-    share = f"{alarms / allowed:,.0%} used"
-    return f"the budget of {budget.allowance} allows {number} for what was judged: {share}"
+    what = "false alarm" if number == "1" else "false alarms"
+    told = f"the budget of {budget.allowance} allows {number} {what} for what was judged"
+    if are_false:
+        return f"{told}: {alarms / allowed:,.0%} used"
+    if alarms > allowed:
+        return f"{told}; real ones do not count"
+    return f"{told}: at most {alarms / allowed:,.0%} used"

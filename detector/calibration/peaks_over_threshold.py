@@ -91,27 +91,40 @@ def peaks_over_threshold(
     errors, segments = errors[finite], segments[finite]
     if len(errors) == 0:
         raise ValueError("no held-out row has an error, so no threshold can be calibrated")
-    largest = float(errors.max())
     growth = drift(errors)
     estimate = estimated_quantile(errors, segments, SCORE / per_event)
-    value = estimate.value
-    if adaptive and estimate.tail is None:
-        value *= 1.0 + _GROWTH * math.log(max(1.0, per_event / len(errors)))
-    if not adaptive:
-        value = max(estimate.upper, largest if len(errors) < per_event else 0.0) * growth
-    parameters = {"rows": float(len(errors)), "largest": largest, "drift": growth}
-    if estimate.tail is not None:
-        parameters |= {
-            "level": estimate.tail.level,
-            "shape": estimate.tail.shape,
-            "scale": estimate.tail.scale,
-            "peak_rate": estimate.tail.peak_rate,
-            "peaks": float(estimate.tail.num_peaks),
-        }
-    value = max(value, 1e-9)  # an error of 0 everywhere still needs a threshold above it
+    # An error of 0 everywhere still needs a threshold above it.
+    value = max(_lifted(estimate, errors, per_event, adaptive, growth), 1e-9)
     method = "maximum" if estimate.tail is None else "peaks_over_threshold"
     limit = PageLimit(SCORE / per_event) if adaptive else None
+    parameters = _parameters(estimate.tail, errors, growth)
     return Threshold(value, method, budget, parameters, limit=limit, sharpness=sharpness_of(errors, value))
+
+
+def _lifted(
+    estimate: Estimate, errors: NDArray[np.float64], per_event: float, adaptive: bool, growth: float
+) -> float:
+    """Return the threshold for an estimate: as it is where a page level is the net, else on the safe side."""
+    if not adaptive:
+        least = float(errors.max()) if len(errors) < per_event else 0.0
+        return max(estimate.upper, least) * growth
+    if estimate.tail is None:
+        return estimate.value * (1.0 + _GROWTH * math.log(max(1.0, per_event / len(errors))))
+    return estimate.value
+
+
+def _parameters(tail: ParetoTail | None, errors: NDArray[np.float64], growth: float) -> dict[str, float]:
+    """Return what the threshold was computed from, as the artifact keeps it."""
+    parameters = {"rows": float(len(errors)), "largest": float(errors.max()), "drift": growth}
+    if tail is None:
+        return parameters
+    return parameters | {
+        "level": tail.level,
+        "shape": tail.shape,
+        "scale": tail.scale,
+        "peak_rate": tail.peak_rate,
+        "peaks": float(tail.num_peaks),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,20 +53,20 @@ def recalibrated(
     def calibrated(column: str) -> Threshold:
         return peaks_over_threshold(held_out[column], segment, budget, spec.interval_ns, adapts)
 
-    threshold = calibrated("error")
-    value = adjust_to_feedback(threshold.value, feedback)
-    if value != threshold.value:
-        threshold = replace(
-            threshold,
-            value=value,
-            sharpness=sharpness_of(_finite(held_out["error"]), value),
-            method=f"{threshold.method} and feedback",
-        )
+    threshold = _with_feedback(calibrated("error"), held_out["error"], feedback)
     if spec.scoring.delay:
         threshold = replace(threshold, fresh=calibrated("fresh").value)
     spec = replace(spec, threshold=threshold)
     return replace(artifact, spec=with_evidence_limits(spec, budget), version="unsaved")
 
 
-def _finite(errors: NDArray[np.float64]) -> NDArray[np.float64]:
-    return errors[np.isfinite(errors)]
+def _with_feedback(
+    threshold: Threshold, errors: NDArray[np.float64], feedback: Iterable[Feedback]
+) -> Threshold:
+    """Return the threshold moved by opinions on incidents; without any that move it, the same."""
+    value = adjust_to_feedback(threshold.value, feedback)
+    if value == threshold.value:
+        return threshold
+    sharpness = sharpness_of(errors[np.isfinite(errors)], value)
+    method = f"{threshold.method} and feedback"
+    return replace(threshold, value=value, sharpness=sharpness, method=method)

@@ -125,7 +125,7 @@ def progress_bar(title: str, num_rows: int) -> Iterator[Callable[[int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.description}", "bold", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("rows"),

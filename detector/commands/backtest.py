@@ -124,7 +124,8 @@ def _engine_options(args: argparse.Namespace, channels: tuple[str, ...]) -> Engi
 def _print_outcome(outcome: BacktestOutcome, budget: str, out: Path | None) -> None:
     from rich.console import Console
 
-    console = Console() if sys.stdout.isatty() else Console(width=150)
+    width = None if sys.stdout.isatty() else 150
+    console = Console(width=width, markup=False, emoji=False)  # names of channels may have brackets
     console.print(_table(outcome))
     for line in (*_lines(outcome), _budget_line(outcome, budget)):
         console.print(line, highlight=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from connectors.objects.names import without_secrets
 from detector.commands.archive import add_limits, add_store, check_installed, limits_of, place_of
 from detector.commands.arguments import add_examples
+from detector.commands.opening import opening
 from detector.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def explore(args: argparse.Namespace) -> int:
     source = source_of(args.source, place_of(args), archives=not args.no_archive)
     listening = listen(args.host, args.port)
     try:
-        shown = opened(source, writing, limits_of(args), display)
+        with opening(without_secrets(args.source)) as on_fetch:
+            shown = opened(source, writing, limits_of(args), display, on_fetch)
     except BaseException:
         listening.close()
         raise

@@ -2,15 +2,20 @@
 
 The account is that of one process: the alarms that it opened, and those that the budget allows for the rows
 that it judged. Both are sums, so that the accounts of several processes add up, however the series are spread
-over them. It is kept in memory, in a fixed number of parts of the period. After a restart it begins again
-and covers less time until a period has passed; alarms and allowance then cover the same time. The counters
+over them. The budget is for false alarms, and a person may say that an alarm was real. So the ids of the
+newest alarms are kept too.
+
+The account is kept in memory, in a fixed number of parts of the period. After a restart it begins again and
+covers less time until a period has passed; alarms and allowance then cover the same time. The counters
 `alarms_total` and `budgeted_alarms_total` are the ones to alert on, since Prometheus adds up across restarts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +29,8 @@ _PARTS = 64
 _LEAST_SECONDS = 86_400
 """A period is at least a day, so that all hours of the day are in it."""
 _MANY_MORE = 1.5
+_MOST_IDS = 10_000
+"""Alarms whose ids are kept; older ones cannot be told from false ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,7 @@ class BudgetView:
     allowed          incidents that the budget allows for the rows that were judged
     covered_seconds  event time that the account covers, at most the period; 0 before the first judged row
     num_series       known series
+    ids              of the newest alarms, at most 10,000
     """
 
     budget: AlarmBudget
@@ -42,16 +50,20 @@ class BudgetView:
     allowed: float
     covered_seconds: float
     num_series: int
+    ids: tuple[str, ...] = ()
 
     @property
     def used(self) -> float:
         """Alarms divided by those allowed; NaN before the first judged row."""
         return self.alarms / self.allowed if self.allowed else float("nan")
 
-    @property
-    def words(self) -> str:
-        """What the budget allows and how much of it was used, as the end of a sentence."""
-        return use_in_words(self.alarms, self.allowed, self.budget)
+    def num_real(self, called_real: Set[str]) -> int:
+        """Return how many of the alarms people called real, from the ids of all such incidents."""
+        return sum(one in called_real for one in self.ids) if called_real else 0
+
+    def words(self, num_real: int = 0) -> str:
+        """Return what the budget allows and how much of it was used, as the end of a sentence."""
+        return use_in_words(self.alarms - num_real, self.allowed, self.budget)
 
     @property
     def is_shared_by_many_more(self) -> bool:
@@ -107,10 +119,9 @@ class BudgetUsed:
             return
         known = verdicts.timestamp_ns[~np.isnan(verdicts.score)]
         self._allowed += self.alarms_a_row * self._counted(known)
-        opened = [
-            one.at_ns for one in events if one.kind == "opened" and one.incident.reason in MODEL_REASONS
-        ]
-        self._alarms += self._counted(np.array(opened, np.int64))
+        opened = [one for one in events if one.kind == "opened" and one.incident.reason in MODEL_REASONS]
+        self._alarms += self._counted(np.array([one.at_ns for one in opened], np.int64))
+        self._remember(opened)
 
     def view(self) -> BudgetView:
         """Return the account as it is now."""
@@ -121,12 +132,26 @@ class BudgetUsed:
             float(self._allowed.sum()),
             covered * self._part_ns / 1e9,
             self._num_series,
+            self._view_ids,
         )
 
     def _begin(self, part: int) -> None:
         self._alarms.fill(0)
         self._allowed.fill(0)
+        self._ids: dict[str, int] = {}
+        self._view_ids: tuple[str, ...] = ()
         self._first = self._end = part
+
+    def _remember(self, opened: Sequence[IncidentEvent]) -> None:
+        """Keep the ids of new alarms with their parts, and forget those that left the period."""
+        begin = self._end - _PARTS
+        is_over = any(part <= begin for part in islice(self._ids.values(), 1))
+        if not opened and not is_over:
+            return
+        parts = {one.incident.id: min(one.at_ns // self._part_ns, self._end) for one in opened}
+        found = [(name, part) for name, part in {**self._ids, **parts}.items() if part > begin]
+        self._ids = dict(sorted(found, key=itemgetter(1))[-_MOST_IDS:])
+        self._view_ids = tuple(self._ids)
 
     def _advance(self, part: int) -> None:
         """Let the period end with this part. A time before the whole period begins another account."""

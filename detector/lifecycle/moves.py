@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from detector.artifact import storage as artifacts
-from detector.artifact.registry import current_of, point
+from detector.artifact.description.place import current_of
+from detector.artifact.registry import point
 from detector.errors import ArtifactError
 from detector.journal import NOTHING, Action, Note, append, locked
 from detector.lifecycle.versions import registered

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from detector.artifact.registry import CURRENT, FIRST, current_of
-from detector.artifact.storage import MANIFEST
+from detector.artifact.description.manifest import MANIFEST
+from detector.artifact.description.place import CURRENT, current_of
 from detector.errors import ArtifactError
-from detector.journal import Event, Journal, read_journal
+from detector.journal import FIRST, Event, Journal, read_journal
 
 Standing = Literal["current", "candidate", "former"]
 _MOVES = ("promoted", "rolled back")

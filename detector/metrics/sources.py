@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
 from detector.delivery.series_partitions import Split
@@ -59,6 +59,10 @@ class Sources(Protocol):
 
     def opinions(self) -> Mapping[str, int]:
         """Return opinion ("false-alarm", "real") -> incidents with that opinion."""
+        ...
+
+    def called_real(self) -> Set[str]:
+        """Return the ids of incidents that people called real."""
         ...
 
     def split_series(self) -> Split:
@@ -121,6 +125,9 @@ class NoSources:
 
     def opinions(self) -> Mapping[str, int]:
         return {}
+
+    def called_real(self) -> Set[str]:
+        return frozenset()
 
     def split_series(self) -> Split:
         return Split()

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from detector.artifact.description.described import Described
 from detector.artifact.spec import Artifact
 from detector.delivery.messages import applied_json, decision_json
 from detector.engine.values import EngineOptions
@@ -105,7 +106,10 @@ def write_record(
 
 
 def record_of(
-    artifact: Artifact, command: str, decisions: Sequence[Decision], applied: Sequence[Applied] = ()
+    artifact: Artifact | Described,
+    command: str,
+    decisions: Sequence[Decision],
+    applied: Sequence[Applied] = (),
 ) -> dict[str, Any]:
     """Return the content of `backtest.json` (docs/explorer.md is the contract)."""
     effects = {one.decision.id: applied_json(one) for one in applied}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from detector.calibration.alarm_budget import read_budget, use_in_words
 from detector.explore.store.layout import Description
+from detector.explore.whatif.comparison import overlap
+from detector.incidents.incident import Incident
 from detector.offline.backtest import BacktestOutcome
 from detector.offline.measuring.backtest_measures import num_alarms
+from detector.offline.measuring.events import Event
 
 _COUNTED = {
     "readings": "readings",
@@ -37,8 +41,8 @@ def summary_words(outcome: BacktestOutcome, about: Description) -> list[str]:
         *_worst(outcome),
         _budget_words(outcome, about.alarm_budget),
     ]
-    if "events" in outcome.measures:
-        words.append(_label_words(outcome))
+    if outcome.events is not None:
+        words.append(_label_words(outcome.incidents, outcome.events))
     return words
 
 
@@ -49,19 +53,19 @@ def _worst(outcome: BacktestOutcome) -> list[str]:
 
 
 def _budget_words(outcome: BacktestOutcome, budget: str) -> str:
-    has_labels = "false_alarms" in outcome.measures
-    num = int(outcome.measures["false_alarms"]) if has_labels else num_alarms(outcome.incidents)
-    kind = "false alarm" if has_labels else "alarm"
-    use = use_in_words(num, outcome.measures["budgeted_alarms"], read_budget(budget))
+    """Return how many incidents count for the budget; with labels, those that overlap no event."""
+    has_labels, events = outcome.events is not None, outcome.events or ()
+    beside = [one for one in outcome.incidents if not any(overlap(one, event) for event in events)]
+    num, kind = num_alarms(beside), "false alarm" if has_labels else "alarm"
+    use = use_in_words(num, outcome.measures["budgeted_alarms"], read_budget(budget), are_false=has_labels)
     return f"{num:,} {kind}{'' if num == 1 else 's'}; {use}."
 
 
-def _label_words(outcome: BacktestOutcome) -> str:
-    events = int(outcome.measures["events"])
-    if events == 0:
+def _label_words(incidents: Sequence[Incident], events: Sequence[Event]) -> str:
+    if not events:
         return "The labels mark no event."
-    found = round(outcome.measures["event_recall"] * events)
-    return f"The scores found {found:,} of {events:,} labelled events."
+    found = sum(any(overlap(one, event) for one in incidents) for event in events)
+    return f"Incidents found {found:,} of {len(events):,} labelled events."
 
 
 def quality_rows(outcome: BacktestOutcome) -> list[tuple[str, str]]:

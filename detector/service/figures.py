@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from connectors.records import StreamSource
@@ -90,6 +90,10 @@ class ServiceFigures:
     def opinions(self) -> Mapping[str, int]:
         """Return opinion -> incidents with that opinion."""
         return self.said.counts
+
+    def called_real(self) -> Set[str]:
+        """Return the ids of incidents that people called real."""
+        return self.said.real
 
     def split_series(self) -> Split:
         """Return the series that come from several partitions."""

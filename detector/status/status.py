@@ -81,7 +81,7 @@ class Status:
             "model_age_seconds": None if written_at is None else round(max(0.0, time.time() - written_at)),
             "sense": _sense(self.metrics.sources.sense()),
             "judged": judged_json(snapshot),
-            "budget": budget_json(snapshot.budget),
+            "budget": budget_json(snapshot.budget, self.metrics.sources.called_real()),
             "cumulative_channels": list(snapshot.cumulative),
             "common_scale_rows": snapshot.totals["common_scale_rows"],
             "channels_missing": int(np.count_nonzero(latest.missing)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from benchmarks.pictures import context
 from benchmarks.pictures.__main__ import IMAGES, PICTURES, main
+from benchmarks.pictures.terminal import drawn
 
 MOST_BYTES = 60_000
 
@@ -41,3 +43,15 @@ def test_an_unknown_picture_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         main(["seasn"])
     assert "no such picture: seasn; known: season" in capsys.readouterr().err
+
+
+def test_the_picture_of_a_terminal_has_its_words_and_colours_and_loads_nothing() -> None:
+    found = drawn("$ streamgauge demo\n\x1b[32mpump-01 found\x1b[0m\nthe end")
+    lines = re.findall(r"<text [^>]*>([^<]*)</text>", found)
+    shown = [line.replace("&#160;", " ").strip() for line in lines]
+    words = ["streamgauge demo", "$ streamgauge demo", "pump-01 found", "the end"]
+    assert [line for line in shown if line] == words
+    colours = dict(re.findall(r"\.(demo-r\d+) \{ fill: (#\w+)", found))
+    (named,) = re.findall(r'class="(demo-r\d+)"[^>]*>pump-01', found)
+    assert colours[named] != colours["demo-r1"]
+    assert set(re.findall(r"url\((.)", found)) == {"#"}

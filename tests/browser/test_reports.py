@@ -131,7 +131,7 @@ def test_the_table_of_an_evaluation_sorts_by_any_column(page: Page, tmp_path: Pa
     go(page, report.as_uri())
     first = page.locator("#files tbody tr th").first
     expect(first).to_have_text("file-0.parquet")
-    page.get_by_role("button", name="VUS-PR").click()
+    page.get_by_role("button", name="VUS-PR", exact=True).click()
     expect(page.locator("th[aria-sort]")).to_have_attribute("aria-sort", "descending")
     expect(first).to_have_text("file-1.parquet")
     expect(page.locator("svg.spark")).to_have_count(2)

@@ -23,6 +23,7 @@ from connectors.parquet.replay_source import ParquetSource
 from connectors.parquet.writer import TableWriter
 from connectors.records import Readings
 from detector.artifact import storage as artifacts
+from detector.artifact.description import manifest as manifests
 from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact, PageLimit, Threshold
 from detector.calibration.feedback import (
@@ -150,7 +151,7 @@ class ArtifactTarget:
     def run(self) -> int:
         """One artifact, loaded through its registry entry. Raises Finding."""
         files: dict[str, bytes] = dict(self._rng.choice(self._seeds))
-        manifest = json.loads(files[artifacts.MANIFEST])
+        manifest = json.loads(files[manifests.MANIFEST])
         draw = self._rng.random()
         version = str(manifest["version"])
         if draw < 0.25:
@@ -160,9 +161,9 @@ class ArtifactTarget:
             manifest["spec"] = self._json(manifest["spec"])
             version = sign(files, manifest)
         elif draw < 0.65:
-            files[artifacts.MANIFEST] = json.dumps(self._json(manifest)).encode()
+            files[manifests.MANIFEST] = json.dumps(self._json(manifest)).encode()
         elif draw < 0.95:
-            name = self._rng.choice(sorted({*files} - {artifacts.MANIFEST}))
+            name = self._rng.choice(sorted({*files} - {manifests.MANIFEST}))
             files[name] = ByteMutator(self._rng, [one[name] for one in self._seeds])()
             version = sign(files, manifest)
         else:
@@ -193,8 +194,8 @@ def sign(files: dict[str, bytes], manifest: dict[str, Any]) -> str:
     """Put the right hashes and version into the manifest, as whoever wrote such files would; the version."""
     hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in manifest["files"]}
     content = {"format": manifest["format"], "spec": manifest["spec"], "files": hashes}
-    version = artifacts._version_of(content)
-    files[artifacts.MANIFEST] = json.dumps({"version": version, **content}).encode()
+    version = manifests.version_of(content)
+    files[manifests.MANIFEST] = json.dumps({"version": version, **content}).encode()
     return version
 
 

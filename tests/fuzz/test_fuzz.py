@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detector.artifact import storage as artifacts
+from detector.artifact.description import manifest as manifests
 from detector.config.load import Config
 from detector.config.tables import fields_of
 from tests.fuzz import run
@@ -120,7 +121,7 @@ def test_a_description_is_usable_or_refused(
     tmp_path: Path, saved: dict[str, bytes], place: tuple[Any, ...], value: Any
 ) -> None:
     files = dict(saved)
-    manifest = json.loads(files[artifacts.MANIFEST])
+    manifest = json.loads(files[manifests.MANIFEST])
     holder, path = manifest, ("spec", *place)
     for key in path[:-1]:
         holder = holder[key]

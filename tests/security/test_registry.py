@@ -13,6 +13,7 @@ import torch
 
 from detector.artifact import registry
 from detector.artifact import storage as artifacts
+from detector.artifact.description import manifest as manifests
 from detector.errors import ArtifactError
 from tests.support.artifacts import make_artifact
 
@@ -95,7 +96,7 @@ def test_a_version_under_another_name_is_refused(entry: Path) -> None:
 
 def test_an_entry_with_a_wrong_hash_is_refused(entry: Path) -> None:
     version = (entry / "current").read_text().strip()
-    weights = entry / version / artifacts.WEIGHTS
+    weights = entry / version / manifests.WEIGHTS
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(bytes(content))
@@ -127,7 +128,7 @@ def test_a_pickled_file_beside_the_artifact_s_own_is_never_opened(entry: Path, t
     assert mark.exists()
 
 
-@pytest.mark.parametrize("name", [artifacts.WEIGHTS, artifacts.CALIBRATION, artifacts.HELD_OUT])
+@pytest.mark.parametrize("name", [manifests.WEIGHTS, manifests.CALIBRATION, manifests.HELD_OUT])
 @pytest.mark.parametrize("form", ["pickle", "torch"])
 def test_a_pickle_in_the_place_of_a_file_is_refused_and_not_run(
     entry: Path, tmp_path: Path, name: str, form: str
@@ -147,21 +148,21 @@ def test_a_pickle_in_the_place_of_a_file_is_refused_and_not_run(
 
 def _resign(directory: Path, name: str) -> Path:
     """Correct the hash and version for the changed file; return the directory, named after the version."""
-    manifest = json.loads((directory / artifacts.MANIFEST).read_text())
+    manifest = json.loads((directory / manifests.MANIFEST).read_text())
     manifest.pop("version")
-    manifest["files"][name] = artifacts._sha256((directory / name).read_bytes())
-    version = artifacts._version_of(manifest)
-    (directory / artifacts.MANIFEST).write_text(json.dumps({"version": version, **manifest}))
+    manifest["files"][name] = manifests.sha256_of((directory / name).read_bytes())
+    version = manifests.version_of(manifest)
+    (directory / manifests.MANIFEST).write_text(json.dumps({"version": version, **manifest}))
     return directory.rename(directory.parent / version)
 
 
 @pytest.mark.parametrize("listed", ["../../secret", "/etc/passwd", "model.pkl"])
 def test_a_manifest_cannot_name_other_files(entry: Path, listed: str) -> None:
     version = (entry / "current").read_text().strip()
-    path = entry / version / artifacts.MANIFEST
+    path = entry / version / manifests.MANIFEST
     manifest = json.loads(path.read_text())
     manifest.pop("version")
     manifest["files"][listed] = "0" * 64
-    path.write_text(json.dumps({"version": artifacts._version_of(manifest), **manifest}))
+    path.write_text(json.dumps({"version": manifests.version_of(manifest), **manifest}))
     with pytest.raises(ArtifactError, match="its list of files is wrong; restore or retrain it"):
         registry.open_artifact(entry / version)

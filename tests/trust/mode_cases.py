@@ -19,7 +19,7 @@ CHANNELS = ("speed", "flow", "power", "bearing")
 SPEED, FLOW, POWER, BEARING = range(4)
 RUN, RAMP = 1_500.0, (5, 9)
 """Speed of a running pump, and the fewest and most rows of a start."""
-_HISTORY, _LIVE, _FAULT = 4_000, 6_000, 40
+_HISTORY, _LIVE, _FAULT, _LONGEST = 4_000, 6_000, 40, 300
 
 
 def starts_of(seed: int, machine: str, rows: int) -> list[tuple[int, int, int]]:
@@ -132,14 +132,18 @@ def _slow(world: World, after: int, times: float) -> Values:
     return machine_rows(Draws(seed, "slow"), level, np.arange(last))[first:]
 
 
-def _healthy(seed: int, replays: dict[str, Replay]) -> Check:
-    """Return the check that healthy pumps have at most the false alarms that the budget allows."""
+def _healthy(seed: int, replays: dict[str, Replay]) -> list[Check]:
+    """Return the checks that healthy pumps keep to the budget, and that no false alarm stays open."""
     healthy = [one for name, one in replays.items() if name.startswith("healthy")]
     found = sum(len(one.incidents) for one in healthy)
     rows_per_event = (1_440, 3_600, 1_008)[seed % len(STEPS)]
     allowed = most_allowed(len(healthy) * _LIVE / rows_per_event)
     lives = "; ".join(one.life() for one in healthy)
-    return Check("healthy pumps keep to the budget", found <= allowed, f"{found} of {allowed}: {lives}")
+    longest = max((one.end(it) - one.opened(it) for one in healthy for it in one.incidents), default=0)
+    return [
+        Check("healthy pumps keep to the budget", found <= allowed, f"{found} of {allowed}: {lives}"),
+        Check("no false alarm stays open", longest <= _LONGEST, lives),
+    ]
 
 
 @case("each start and each stop is a false alarm, or all thresholds are so high that nothing is found")
@@ -151,7 +155,7 @@ def a_pump_that_starts_and_stops(seed: int) -> list[Check]:
     found = replay.during(start + ramp + _FAULT, stop)
     seen = f"fault {start + ramp + _FAULT}-{stop}, incidents {replay.life()}"
     return [
-        _healthy(seed, replays),
+        *_healthy(seed, replays),
         Check("the fault is found", bool(found), seen),
         Check("its channel is blamed", any(one.channels[0].name == "flow" for one in found), seen),
     ]

@@ -80,25 +80,35 @@ def fit_drift(spec: Spec, history: History) -> Drift | None:
     unit = _units(left)
     moves = np.array([channel.law != "constant" for channel in spec.channels])
     moves &= ~np.isnan(list(levels.values())).all(axis=0)
-    events = SMALL * BLOCK_NS / spec.interval_ns
-    events /= rows_per_event(spec.threshold.alarm_budget, spec.interval_ns) * len(spec.channels)
-    variance = _long_run([one / unit for one in left])
-    threshold = [
-        max(_LEAST_THRESHOLD, diffusion_threshold(one, _ALLOWANCE, events)) if used else 0.0
-        for one, used in zip(variance.tolist(), moves.tolist(), strict=True)
-    ]
-    num = len(spec.channels)
-    limits = SumLimits(tuple(threshold), (_ALLOWANCE,) * num, (0.0,) * num, _tails(variance), _PROOF_BLOCKS)
     return Drift(
         tuple(tuple(map(float, one)) for one in usual),
         tuple(map(float, unit)),
-        limits,
+        _limits(spec, [one / unit for one in left], moves),
         {
             series: tuple(None if np.isnan(number) else number for number in one.tolist())
             for series, one in levels.items()
         },
         tuple(map(float, share)),
     )
+
+
+def _limits(spec: Spec, left: list[NDArray[np.float64]], moves: NDArray[np.bool_]) -> SumLimits:
+    """Return the limits of the sums.
+
+    Args:
+        spec: The description of the model; its alarm budget and interval are used.
+        left: What each series is away from its level, in units, float64 [blocks, C] each.
+        moves: Which channels have a level that can move, bool [C].
+    """
+    events = SMALL * BLOCK_NS / spec.interval_ns
+    events /= rows_per_event(spec.threshold.alarm_budget, spec.interval_ns) * len(spec.channels)
+    variance = _long_run(left)
+    threshold = [
+        max(_LEAST_THRESHOLD, diffusion_threshold(one, _ALLOWANCE, events)) if used else 0.0
+        for one, used in zip(variance.tolist(), moves.tolist(), strict=True)
+    ]
+    num = len(spec.channels)
+    return SumLimits(tuple(threshold), (_ALLOWANCE,) * num, (0.0,) * num, _tails(variance), _PROOF_BLOCKS)
 
 
 def _least_share(found: list[_Blocks]) -> NDArray[np.float64]:

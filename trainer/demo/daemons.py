@@ -51,7 +51,7 @@ quiet_rows = 30
 
 [http]
 port = {port}
-"""
+{link}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,8 @@ class Training:
 class Detectors:
     """Hold the detectors from their training to their alerts; all stop when `stack` closes.
 
+    Pages of detectors that are started link to the address `explorer`; None: to nothing.
+
     Belongs to the main thread: on Linux a process ends with the thread that started it.
     """
 
@@ -102,6 +104,7 @@ class Detectors:
         self._starting: list[Daemon] = []
         self._tails: dict[str, TopicTail] = {}
         self.ready: list[Daemon] = []
+        self.explorer: str | None = None
 
     @property
     def are_all_ready(self) -> bool:
@@ -118,11 +121,7 @@ class Detectors:
     def start(self, family: str) -> Daemon:
         """Start the detector of a trained model; `look` tells when it is ready."""
         port, config = free_port(), self._directory / f"{family}.toml"
-        model = model_path(self._directory, family)
-        (bootstrap,) = self._connection.bootstrap_servers
-        config.write_text(
-            _CONFIG.format(model=model, family=family, bootstrap=bootstrap, topic=TOPIC, port=port)
-        )
+        config.write_text(self._configuration(family, port))
         log = self._directory / "logs" / f"detector-{family}.log"
         self._stack.enter_context(started([sys.executable, "-m", "streamgauge", "run", str(config)], log))
         daemon = Daemon(family, f"http://127.0.0.1:{port}", config, log)
@@ -177,6 +176,17 @@ class Detectors:
         for family, tail in self._tails.items():
             found += [(family, json.loads(message.value or b"{}")) for message in tail.poll(share)]
         return found
+
+    def _configuration(self, family: str, port: int) -> str:
+        (bootstrap,) = self._connection.bootstrap_servers
+        return _CONFIG.format(
+            model=model_path(self._directory, family),
+            family=family,
+            bootstrap=bootstrap,
+            topic=TOPIC,
+            port=port,
+            link="" if self.explorer is None else f'explorer = "{self.explorer}"\n',
+        )
 
     def _say_trained(self, family: str, seconds: float) -> None:
         spec = open_artifact(str(model_path(self._directory, family))).spec

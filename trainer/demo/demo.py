@@ -8,6 +8,7 @@ live readings -> Kafka (embedded broker) -> a detector of each model -> this ter
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 import tempfile
 import time
@@ -28,7 +29,7 @@ from connectors.wide_json.encoder import encode
 from detector.artifact.registry import open_artifact
 from detector.errors import DetectorError
 from trainer.demo.daemons import TOPIC, Daemon, Detectors, broker_with_topic, wait_until
-from trainer.demo.explorer import explorer, has_browser, missing_packages, open_browser
+from trainer.demo.explorer import explorer, has_browser, missing_packages, open_browser, reserved
 from trainer.demo.plant import CHANNELS, Plant, faults_of_a_day, history_columns
 from trainer.demo.report import AlertFeed, print_summary
 from trainer.demo.training import WINDOW, model_path, train, trained_words
@@ -83,8 +84,9 @@ def demo(args: argparse.Namespace) -> int:
         producer = Producer(connection)
         stack.callback(producer.close)
         stage = Stage(producer, detectors, AlertFeed(plant, WINDOW), console)
+        listening = _listening(detectors, stack, console)
         first = detectors.start(FIRST)
-        address = _explored(first, stack, console)
+        address = _explored(first, listening, stack, console)
         detectors.wait(first)
         _show(address, args, console)
         sent = _stream(plant, start_ns, args.seconds or _STREAM_SECONDS, stage)
@@ -104,15 +106,25 @@ def _is_watched(args: argparse.Namespace) -> bool:
     return sys.stdout.isatty() and not args.no_browser
 
 
-def _explored(daemon: Daemon, stack: ExitStack, console: Console) -> str | None:
-    """Open the explorer and return its address; print what is missing if it cannot be opened."""
+def _listening(detectors: Detectors, stack: ExitStack, console: Console) -> socket.socket | None:
+    """Return a socket for the explorer, to which the detectors link; None if packages are missing."""
     if missing := missing_packages():
         console.print(
             f"no explorer: {', '.join(missing)} is not installed; run: pip install 'streamgauge\\[explore]'"
         )
         return None
+    listening, detectors.explorer = reserved()
+    return stack.enter_context(listening)
+
+
+def _explored(
+    daemon: Daemon, listening: socket.socket | None, stack: ExitStack, console: Console
+) -> str | None:
+    """Open the explorer and return its address; print why if it cannot be opened."""
+    if listening is None:
+        return None
     try:
-        return stack.enter_context(explorer(daemon.config))
+        return stack.enter_context(explorer(daemon.config, listening))
     except DetectorError as error:
         console.print(f"no explorer: {error}", soft_wrap=True, markup=False)
         return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import sys
 import threading
 import webbrowser
@@ -15,6 +16,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from detector.errors import DetectorError
+from detector.http.server import listen
 
 _NEEDED = ("duckdb", "fsspec")
 _HOST = "127.0.0.1"
@@ -25,9 +27,17 @@ def missing_packages() -> list[str]:
     return [name for name in _NEEDED if importlib.util.find_spec(name) is None]
 
 
+def reserved() -> tuple[socket.socket, str]:
+    """Return a socket for the explorer, which listens already, and the address of the first page."""
+    listening = listen(_HOST, 0)
+    return listening, f"http://{_HOST}:{listening.getsockname()[1]}/"
+
+
 @contextmanager
-def explorer(config: Path) -> Iterator[str]:
+def explorer(config: Path, listening: socket.socket) -> Iterator[str]:
     """Show the running group of `config` while the context lasts; yield the address of the first page.
+
+    The socket, which is of `reserved`, is closed in the end.
 
     Raises:
         DetectorError: There is no model yet, or the archive beside `config` cannot be written.
@@ -35,10 +45,9 @@ def explorer(config: Path) -> Iterator[str]:
     from detector.delivery.decisions.deciding import user_at_host
     from detector.explore.deciding.writing import writing_of
     from detector.explore.source import source_of
-    from detector.explore.web.serve import Explorer, listen, opened, protected
+    from detector.explore.web.serve import Explorer, opened, protected
 
     writing = writing_of(user_at_host(), "", is_read_only=False, is_open_to_all=False)
-    listening = listen(_HOST, 0)
     try:
         shown = opened(source_of(str(config)), writing)
     except DetectorError:

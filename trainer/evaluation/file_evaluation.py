@@ -57,10 +57,6 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
     scored = time.perf_counter()
     run = _run_test(data, artifact, name, options.without)
     asked = _at_budget(data, run, options.alarm_budget)
-    further = [
-        _at_budget(data, _run_test(data, recalibrated(artifact, budget), name, options.without), budget)
-        for budget in options.budgets
-    ]
     ranking = _rank(data, scores.score)
     worth = _worth(data, artifact, name, options, Worth(asked.operator, ranking)) if options.worth else {}
     if options.scores is not None:
@@ -81,10 +77,20 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
         test_days=float((~data.train).sum()) * data.interval_ns / 1e9 / _DAY_SECONDS,
         fit_seconds=fitted - started,
         score_rows_per_second=len(scores.score) / max(scored - fitted, 1e-9),
-        further=tuple(further),
+        further=_at_further_budgets(data, artifact, name, options),
         operator=asked.operator,
         worth=worth,
         spark=greatest_of_stretches(scores.score),
+    )
+
+
+def _at_further_budgets(
+    data: Labelled, artifact: Artifact, name: str, options: EvaluationOptions
+) -> tuple[BudgetResult, ...]:
+    """Return what the test rows raise at each further alarm budget."""
+    models = [(budget, recalibrated(artifact, budget)) for budget in options.budgets]
+    return tuple(
+        _at_budget(data, _run_test(data, model, name, options.without), budget) for budget, model in models
     )
 
 

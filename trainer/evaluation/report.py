@@ -37,10 +37,10 @@ def _words(evaluation: EvaluationResult) -> list[str]:
             f"The mean VUS-PR is {pooled.model.vus_pr:.3f}; plain linear errors reach"
             f" {pooled.linear.vus_pr:.3f}, a random score {pooled.random.vus_pr:.3f}."
         )
+    false = f"{alarms.false_alarms:,} false alarm{'' if alarms.false_alarms == 1 else 's'}"
     words.append(
-        f"On test rows, incidents found {alarms.events_found:,} of {alarms.events:,} events, with"
-        f" {alarms.false_alarms:,} false alarms; the budget {evaluation.options.alarm_budget} allows"
-        f" {pooled.budgeted:.3g}."
+        f"On test rows, incidents found {alarms.events_found:,} of {alarms.events:,} events, with {false};"
+        f" the budget {evaluation.options.alarm_budget} allows {pooled.budgeted:.3g}."
     )
     return words
 

@@ -61,14 +61,7 @@ def score_rows(
     """
     engine = Engine(artifact, EngineOptions(rules=IncidentRules(without=without)))
     order = np.argsort(timestamp_ns, kind="stable")
-    results = []
-    for at in range(0, len(order), _FEED_ROWS):
-        rows = order[at : at + _FEED_ROWS]
-        zeros = np.zeros(len(rows), np.int32)
-        results.append(
-            engine.step(Readings(("series",), zeros, timestamp_ns[rows], values[rows], zeros, rows))
-        )
-    results.append(engine.flush())
+    results = _fed(engine, order, timestamp_ns, values)
     start_ns = np.concatenate([result.verdicts.timestamp_ns for result in results])
     score = np.concatenate([result.verdicts.score for result in results])
     by_row = np.argsort(start_ns, kind="stable")
@@ -86,6 +79,19 @@ def score_rows(
         Coverage.of(_verdicts_at(place[known], results, name), int(np.count_nonzero(~known))),
         incidents,
     )
+
+
+def _fed(
+    engine: Engine, order: NDArray[np.intp], timestamp_ns: NDArray[np.int64], values: NDArray[np.float64]
+) -> list[StepResult]:
+    """Return the results of all rows in this order, part by part; the engine has then ended."""
+    results = []
+    for at in range(0, len(order), _FEED_ROWS):
+        rows = order[at : at + _FEED_ROWS]
+        zeros = np.zeros(len(rows), np.int32)
+        readings = Readings(("series",), zeros, timestamp_ns[rows], values[rows], zeros, rows)
+        results.append(engine.step(readings))
+    return [*results, engine.flush()]
 
 
 def _verdicts_at(place: NDArray[np.intp], results: Sequence[StepResult], name: str) -> Iterator[Verdicts]:

@@ -127,35 +127,60 @@ def fit_gradient(
         TrainerError: The loss is no longer finite, or a checkpoint cannot be read or written.
     """
     device = training_device(options.device)
-    module.to(device).train()
-    optimizer = torch.optim.AdamW(
-        module.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, foreach=True
-    )
+    state = _begun(module.to(device), options, report, checkpoints)
     held_out = _validation_examples(windows.validation, options, device)
-    state = TrainingState(module, optimizer, FitResult(), module.state_dict(), 0)
-    if checkpoints is not None and checkpoints.load(state):
-        report(
-            state.epoch / options.max_epochs, f"resumed after {_progress_text(state.result)}", notable=True
-        )
     while state.epoch < options.max_epochs and not _has_converged(state, options):
-        rng = np.random.default_rng([options.seed, state.epoch])
-        torch.manual_seed(options.seed * 100_003 + state.epoch)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(options, state.epoch)
-        train_loss = _epoch(state, loss, _epoch_batches(windows.train, options, rng), options, device)
-        _record_epoch(state, train_loss, evaluate_loss(module, loss, held_out, options.trim))
+        _next_epoch(state, loss, windows.train, held_out, options, device)
         if checkpoints is not None:
             checkpoints.save(state)
         report(state.epoch / options.max_epochs, _progress_text(state.result))
     if _has_converged(state, options):
         state.result.stopped = "early_stopping"
         report(1.0, f"stopped early: {_progress_text(state.result)}", notable=True)
+    _end(state, windows.train, device)
+    return state.result
+
+
+def _begun(
+    module: torch.nn.Module, options: FitOptions, report: ProgressReport, checkpoints: Checkpoints | None
+) -> TrainingState:
+    """Return the state before the first epoch, or the one that a checkpoint holds."""
+    module.train()
+    optimizer = torch.optim.AdamW(
+        module.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, foreach=True
+    )
+    state = TrainingState(module, optimizer, FitResult(), module.state_dict(), 0)
+    if checkpoints is not None and checkpoints.load(state):
+        text = f"resumed after {_progress_text(state.result)}"
+        report(state.epoch / options.max_epochs, text, notable=True)
+    return state
+
+
+def _next_epoch(
+    state: TrainingState,
+    loss: str,
+    train: TrainingWindows,
+    held_out: list[Example],
+    options: FitOptions,
+    device: torch.device,
+) -> None:
+    """Train for one epoch and measure the loss on held-out windows; both become part of the state."""
+    rng = np.random.default_rng([options.seed, state.epoch])
+    torch.manual_seed(options.seed * 100_003 + state.epoch)
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(options, state.epoch)
+    train_loss = _epoch(state, loss, _epoch_batches(train, options, rng), options, device)
+    _record_epoch(state, train_loss, evaluate_loss(state.module, loss, held_out, options.trim))
+
+
+def _end(state: TrainingState, train: TrainingWindows, device: torch.device) -> None:
+    """Put the best weights into the module; a variational one also fits where its codes lie."""
+    module = state.module
     module.load_state_dict(state.best)
     module.eval()
     if isinstance(module, VariationalAutoencoder):
-        x_BWC = fill_missing(windows.train.spread(_CODE_WINDOWS))
+        x_BWC = fill_missing(train.spread(_CODE_WINDOWS))
         module.fit_samples(torch.from_numpy(x_BWC).to(device))
-    return state.result
 
 
 def learning_rate(options: FitOptions, epoch: int) -> float:
@@ -193,13 +218,10 @@ def _epoch(
     device: torch.device,
 ) -> float:
     """Take one pass of gradient steps and return the mean loss of the batches."""
-    total, num = (
-        torch.zeros((), dtype=torch.float64, device=device),
-        0,
-    )  # `.item()` every step would synchronise the device
-    rng = np.random.default_rng(
-        [options.seed, state.epoch, 1]
-    )  # a generator of its own: noise must not change the batches
+    # A tensor: `.item()` at every step would synchronise the device.
+    total, num = torch.zeros((), dtype=torch.float64, device=device), 0
+    # A generator of its own: noise must not change the batches.
+    rng = np.random.default_rng([options.seed, state.epoch, 1])
     for batch in batches:
         one = _example(device, batch, options, rng)
         value = training_loss(state.module, loss, one.x, one.target, one.mask, options.trim)

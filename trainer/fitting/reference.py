@@ -55,13 +55,29 @@ class _Residuals:
     series   the name of each
     values   float64 [n, C] of each, NaN where unknown
     changes  float64 [n, C] of each: how far each channel is from the row before
-    missing  bool [n, C] of each: cells without a value
+    missing  bool [n, C] of each: cells without a value, or without a mean of the values before
     """
 
     series: list[str] = field(default_factory=list)
     values: list[NDArray[np.float64]] = field(default_factory=list)
     changes: list[NDArray[np.float64]] = field(default_factory=list)
     missing: list[NDArray[np.bool_]] = field(default_factory=list)
+
+    def of_whole_rows(self) -> NDArray[np.float64]:
+        """Return the residuals of rows without a missing cell, float64 [n, C]; of all where these are few.
+
+        Where a channel is not judged in some mode, all of its cells are missing there. The residuals of the
+        others then have another centre, and would widen the spread of all rows.
+        """
+        values = np.concatenate(self.values)
+        whole = values[~np.concatenate(self.missing).any(axis=1)]
+        few = (~np.isnan(whole)).sum(axis=0) < np.minimum(_LEAST_ROWS, (~np.isnan(values)).sum(axis=0))
+        return values if few.any() else whole
+
+    def leave_out(self, influence: NDArray[np.float64]) -> None:
+        """Make unknown what the running engine does not know either: it must not shift the centre."""
+        for values, missing in zip(self.values, self.missing, strict=True):
+            values[unsure(missing, np.square(influence))] = np.nan
 
 
 def fit_reference(spec: Spec, history: History) -> Reference | None:
@@ -78,10 +94,11 @@ def fit_reference(spec: Spec, history: History) -> Reference | None:
     weights = _solved(sums.square.sum(axis=0), sums.product.sum(axis=0), num_channels)
     residuals, lowest, highest = _residuals_of(spec, history, _without_each_part(sums, num_channels))
     few_values = np.array([channel.law in _FEW_VALUES for channel in spec.channels])
-    baseline, spread = robust_center(np.concatenate(residuals.values), few_values)
+    _, spread = robust_center(residuals.of_whole_rows(), few_values)
     influence = _influence(spec, history, weights, spread)
-    for values, missing in zip(residuals.values, residuals.missing, strict=True):
-        values[unsure(missing, np.square(influence))] = np.nan
+    residuals.leave_out(influence)
+    whole, (baseline, spread) = spread, robust_center(np.concatenate(residuals.values), few_values)
+    influence *= whole / spread
     own = _baselines(residuals, baseline, spread)
     departures = [
         (values - own.get(series, baseline)) / spread
@@ -329,8 +346,9 @@ def _residuals_of(
         left[series] -= len(scaled)
         if left[series] < most:  # older rows are not among the newest
             residual = scaled - predicted(features(scaled, means), without[part])
-            residual[np.isnan(means).all(axis=(1, 2)) | ((~known).mean(axis=1) > 0.25)] = np.nan
-            kept[series].add(np.concatenate([residual, change, ~known], axis=1))
+            no_mean = np.isnan(means[:, 0])
+            residual[no_mean.all(axis=1) | ((~known).mean(axis=1) > 0.25)] = np.nan
+            kept[series].add(np.concatenate([residual, change, ~known | no_mean], axis=1))
     found = _Residuals(list(kept))
     for one in kept.values():
         values, changes, missing = np.split(one.rows(), 3, axis=1)

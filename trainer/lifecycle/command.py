@@ -251,7 +251,7 @@ def _wanted(found: Registered, name: str | None) -> str:
 
 def _entries(place: Path) -> list[Path]:
     """Return the entries of a registry, or the one entry that the place is. Raises ConfigError."""
-    from detector.artifact.registry import CURRENT
+    from detector.artifact.description.place import CURRENT
     from detector.journal import FILE
 
     def is_entry(path: Path) -> bool:

@@ -20,7 +20,8 @@ from typing import Any, Literal
 
 from connectors.parquet.dataset import Dataset, discover
 from connectors.parquet.reader import read_chunks
-from detector.artifact.registry import CURRENT, open_artifact, propose
+from detector.artifact.description.place import CURRENT
+from detector.artifact.registry import open_artifact, propose
 from detector.artifact.spec import Artifact
 from detector.calibration.feedback import read_feedback
 from detector.engine.engine import EngineOptions

@@ -98,6 +98,9 @@ def _channels(look: Look) -> list[str]:
     for name in channels_by_kind(look.report.profile)["constant"]:
         if name in look.channels:
             lines += comment(f"Constant: {name!r}; a change of it will be found.")
+    for name in look.channels:
+        if written := look.dataset.columns[name].written:
+            lines += comment(f"Numbers of {name!r} have signs between thousands: {written}.")
     if look.dataset.has_label:
         lines += comment("The column `label` trains nothing; `streamgauge evaluate` and `backtest` use it.")
     return [*lines, f"channels = {array(look.channels)}"]
@@ -114,7 +117,10 @@ def _interval(look: Look) -> list[str]:
         lines = comment(f"Rows come every {duration_text(seconds)}; training finds the exact step itself.")
         lines.append(f"# interval_seconds = {seconds:.12g}")
     longest = int(look.report.profile.tally.longest_step.max()) / 1e9
-    lines += comment(f"The longest gap is {_about(longest)}. A window bridges up to half its rows.")
+    if longest > seconds:
+        lines += comment(f"The longest gap is {_about(longest)}. A window bridges up to half its rows.")
+    else:
+        lines += comment("No row is missing. A window bridges gaps up to half its rows.")
     return [*lines, f"# max_gap = {gap}"]
 
 

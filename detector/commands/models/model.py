@@ -196,7 +196,7 @@ def _print_own_scales(spec: Spec) -> None:
 
 
 def _registry_entry(location: str) -> Path:
-    from detector.artifact.storage import MANIFEST
+    from detector.artifact.description.manifest import MANIFEST
 
     entry = Path(location)
     if (entry / MANIFEST).exists():
@@ -210,7 +210,7 @@ def _registry_entry(location: str) -> Path:
 def _calibration_json(
     entry: Path, before: Artifact, after: Artifact, feedback: Sequence[Feedback]
 ) -> dict[str, Any]:
-    from detector.artifact.registry import current_of
+    from detector.artifact.description.place import current_of
 
     return {
         "path": str(entry),

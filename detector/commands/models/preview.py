@@ -71,7 +71,8 @@ def _options(args: argparse.Namespace, artifact: Artifact) -> EngineOptions:
 def _print_tables(found: Preview, in_force: str) -> None:
     from rich.console import Console
 
-    console = Console() if sys.stdout.isatty() else Console(width=150)
+    width = None if sys.stdout.isatty() else 150
+    console = Console(width=width, markup=False, emoji=False)  # names of channels may have brackets
     console.print(_budget_table(found, in_force))
     console.print(_incident_table(found))
     console.print(

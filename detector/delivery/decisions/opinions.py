@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from detector.incidents.decision import OPINIONS, Decision
 
 
 class Opinions:
-    """Counts incidents by opinion. `take_in` belongs to one thread; any thread may read `counts`."""
+    """Counts incidents by opinion, and has the ids of those called real.
+
+    `take_in` belongs to one thread; any thread may read `counts` and `real`.
+    """
 
     def __init__(self) -> None:
         self._source = 0
         self._of: dict[str, str] = {}
         self.counts: Mapping[str, int] = {}
+        self.real: Set[str] = frozenset()
 
     def take_in(self, decisions: Sequence[tuple[int, Decision]], source: int) -> None:
         """Take in decisions in the order of their numbers; those of another source replace all."""
@@ -25,3 +29,4 @@ class Opinions:
             return
         self._of.update({one.incident: one.action for _, one in decisions if one.action in OPINIONS})
         self.counts = Counter(self._of.values())
+        self.real = frozenset(name for name, action in self._of.items() if action == "real")

@@ -12,7 +12,7 @@ from detector.explore.archive.health import Health, Kind, Trouble
 from detector.explore.archive.live_store import LiveStore
 from detector.explore.source import Group
 from detector.explore.storage.archiver_sign import ArchiverSign
-from detector.explore.storage.storage import Storage
+from detector.explore.storage.storage import OnFetch, Storage, say_nothing
 from detector.explore.store.database import Database
 from detector.explore.store.layout import Description, ExploreError
 
@@ -40,14 +40,21 @@ class Live:
         storage: where the archive is.
         group: the group whose outputs it holds; None: unknown, and trouble is what the archive shows.
         archiving: what archives in this process; None: another process does.
+        on_fetch: follows what is fetched before the first page can be shown.
 
     Raises:
         ExploreError: there is no archive.
         ObjectsError: the object storage cannot be read.
     """
 
-    def __init__(self, storage: Storage, group: Group | None, archiving: Archiving | None = None) -> None:
-        self._shown = LiveStore(storage, time.time_ns())
+    def __init__(
+        self,
+        storage: Storage,
+        group: Group | None,
+        archiving: Archiving | None = None,
+        on_fetch: OnFetch = say_nothing,
+    ) -> None:
+        self._shown = LiveStore(storage, time.time_ns(), on_fetch)
         self._look_seconds, self._archiving = storage.look_seconds, archiving
         self._stop = threading.Event()
         self._signs = ArchiverSign(storage.name)

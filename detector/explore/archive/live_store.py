@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from detector.explore.archive.manifest import Manifest, Segment
 from detector.explore.archive.schema import columns_of, newest
-from detector.explore.storage.storage import SegmentKey, Sign, Storage
+from detector.explore.storage.storage import OnFetch, SegmentKey, Sign, Storage, say_nothing
 from detector.explore.store.database import text
 from detector.explore.store.layout import TABLES, Description, ExploreError
 
@@ -20,19 +20,20 @@ class LiveStore:
     Args:
         storage: where the archive is.
         now_ns: the present time, which stands for the rows of an archive that has none yet.
+        on_fetch: follows what is fetched before the first page can be shown.
 
     Raises:
         ExploreError: there is no archive.
         ObjectsError: the object storage cannot be read.
     """
 
-    def __init__(self, storage: Storage, now_ns: int) -> None:
+    def __init__(self, storage: Storage, now_ns: int, on_fetch: OnFetch = say_nothing) -> None:
         self._storage, self._now_ns = storage, now_ns
         self._lock = threading.Lock()
         self._manifest: Manifest | None = None
         self.sign: Sign | None = None
         self.database = storage.database()
-        self.refresh()
+        self.refresh(on_fetch)
 
     @property
     def manifest(self) -> Manifest:
@@ -48,7 +49,7 @@ class LiveStore:
             return found
         return replace(found, first_ns=self._now_ns - _HOUR_NS, last_ns=self._now_ns)
 
-    def refresh(self) -> bool:
+    def refresh(self, on_fetch: OnFetch = say_nothing) -> bool:
         """Look at the archive again; return whether it holds something else.
 
         Raises ExploreError, ObjectsError or OSError. The views are then those from before.
@@ -62,7 +63,7 @@ class LiveStore:
                 )
             if manifest is self._manifest:
                 return False
-            self._storage.prefetch(manifest)
+            self._storage.prefetch(manifest, on_fetch)
             for table in TABLES:
                 self.database.execute(f"CREATE OR REPLACE VIEW {table} AS {self._query(manifest, table)}")
             self._manifest = manifest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from detector.artifact.description.described import described_artifact
 from detector.explore.archive.manifest import Manifest
 from detector.explore.source import Group
 from detector.explore.storage.storage import Storage
@@ -38,10 +39,8 @@ def described(group: Group, before: Description | None) -> Description:
     Raises:
         ArtifactError: the model cannot be read.
     """
-    from detector.artifact.registry import open_artifact  # it loads torch, which a backtest does not need
-
     made = f"live: the verdicts of group {group.name}, topics {group.topics.scores} and {group.topics.alerts}"
-    about = description_of(record_of(open_artifact(group.config.model.path), made, ()))
+    about = description_of(record_of(described_artifact(group.config.model.path), made, ()))
     if before is None:
         return about
     return replace(

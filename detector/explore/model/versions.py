@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from detector.artifact.storage import MANIFEST
+from detector.artifact.description.manifest import MANIFEST
 from detector.errors import ArtifactError
 from detector.lifecycle.differences import differences
 from detector.lifecycle.versions import description, registered

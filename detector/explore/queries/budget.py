@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from detector.calibration.alarm_budget import parse_budget
@@ -13,11 +14,22 @@ from detector.incidents.incident import MODEL_REASONS
 _MOST_SERIES = 20
 
 
-def budget_used(database: Database, description: Description, span: tuple[int, int]) -> dict[str, Any]:
-    """Return the alarms that count for the budget, those that it allows, and who used it.
+def budget_used(
+    database: Database,
+    description: Description,
+    span: tuple[int, int],
+    called_real: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return the alarms, those that people called real, the false ones that the budget allows, and of what.
 
     Alarms are the incidents that the model opened in the range. Allowed is what the budget allows for the
     rows of all series, in whole days. `series` has those with most alarms, at most 20.
+
+    Args:
+        database: where the verdicts are.
+        description: of the store.
+        span: the range, in nanoseconds.
+        called_real: ids of incidents that people called real.
     """
     reasons = ", ".join(text(one) for one in MODEL_REASONS)
     begin, end = span[0] // DAY_NS * DAY_NS, -(-span[1] // DAY_NS) * DAY_NS
@@ -32,9 +44,13 @@ def budget_used(database: Database, description: Description, span: tuple[int, i
         f"SELECT series, count(*) FROM incidents WHERE {opened} GROUP BY series ORDER BY 2 DESC, 1"
         f" LIMIT {_MOST_SERIES}"
     )
+    real = database.execute(
+        f"SELECT count(*) FROM incidents WHERE {opened} AND list_contains(?, id)", [list(called_real)]
+    )
     seconds = int(rows[0][0]) * description.interval_ns / 1e9
     return {
         "alarms": sum(num for _, num in by_reason),
+        "real": int(real[0][0]),
         "allowed": seconds * parse_budget(description.alarm_budget),
         "alarm_budget": description.alarm_budget,
         "evidence": [{"reason": reason, "alarms": num} for reason, num in by_reason],

@@ -22,8 +22,8 @@ _HOURS_UP_TO = 3 * DAY_NS
 _RANKS = " ".join(f"WHEN {text(one)} THEN {at}" for at, one in enumerate(SEVERITIES, 1))
 _LASTING = """regexp_matches(body, '"lasting_since": ?"')"""
 _STATES = (
-    "SELECT list({'state': state, 'num': num} ORDER BY num DESC, state) FROM"
-    " (SELECT state, count(*) AS num FROM series_found GROUP BY state)"
+    "(SELECT list({'state': state, 'num': num} ORDER BY num DESC, state) FROM"
+    " (SELECT state, count(*) AS num FROM series_found GROUP BY state))"
 )
 
 
@@ -76,8 +76,10 @@ def fleet(database: Database, query: FleetQuery) -> dict[str, Any]:
     Series are counted and sorted by the whole hours, or days in a long range, that the range touches.
     """
     _, counted_from, counted_to = query.counted
-    rows = database.execute(*_page(query))
-    total, states = rows[0][-2:] if rows else database.execute(*_totals(query))[0]
+    begin, values = series_found(query)
+    where, more = filtered(query)
+    chosen = begin, f"series_found {where}", [*values, *more]
+    rows, total, states = page_of(database, query, chosen, (_STATES, _STATES))
     cells = cells_of(query.from_ns, query.to_ns, query.cells)
     found = lanes(database, [row[0] for row in rows], cells)
     return {
@@ -98,7 +100,7 @@ def cells_json(cells: Cells) -> dict[str, float | int]:
 
 def _series(row: tuple[Any, ...]) -> dict[str, Any]:
     name, strength, score, num_rows, judged, paged, state, last, last_score, mode, num, *others = row
-    severity, firing, lasting, muted = others[:4]
+    severity, firing, lasting, muted = others
     return {
         "series": name,
         "state": state,
@@ -156,20 +158,24 @@ def filtered(query: FleetQuery) -> tuple[str, list[object]]:
     return f"WHERE {state}{' AND num > 0' if query.trouble else ''}", list(values)
 
 
-def _page(query: FleetQuery) -> tuple[str, list[object]]:
-    begin, values = series_found(query)
-    where, more = filtered(query)
+def page_of(
+    database: Database, query: FleetQuery, chosen: tuple[str, str, list[object]], second: tuple[str, str]
+) -> tuple[list[tuple[Any, ...]], int, Any]:
+    """Return the rows of a page, how many rows there are on all pages, and a second total.
+
+    Args:
+        database: where the query runs.
+        query: the sort, the order, the page and its size.
+        chosen: the beginning of the query, what it selects from, and the values of both.
+        second: the second total, as it is written beside rows and alone. A page without rows has it too.
+    """
+    begin, source, values = chosen
     order = SORTS[query.sort].format(order=query.order.upper())
-    cut = f"LIMIT {query.size} OFFSET {query.page * query.size}"
-    sql = (
-        f"{begin} SELECT *, count(*) OVER (), ({_STATES}) FROM series_found {where}"
-        f" ORDER BY {order}, series {cut}"
+    found = database.execute(
+        f"{begin} SELECT *, count(*) OVER (), {second[0]} FROM {source}"
+        f" ORDER BY {order}, series LIMIT {query.size} OFFSET {query.page * query.size}",
+        values,
     )
-    return sql, [*values, *more]
-
-
-def _totals(query: FleetQuery) -> tuple[str, list[object]]:
-    """Return the query for how many series fit and how many have each state, for a page without series."""
-    begin, values = series_found(query)
-    where, more = filtered(query)
-    return f"{begin} SELECT count(*), ({_STATES}) FROM series_found {where}", [*values, *more]
+    if found:
+        return [row[:-2] for row in found], *found[0][-2:]
+    return [], *database.execute(f"{begin} SELECT count(*), {second[1]} FROM {source}", values)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from detector.explore.queries.fleet import SORTS, FleetQuery, cells_json, filtered, series_found
+from detector.explore.queries.fleet import FleetQuery, cells_json, filtered, page_of, series_found
 from detector.explore.queries.lanes import Cells, cells_of, filled, lane_query
 from detector.explore.queries.names import group_of
 from detector.explore.store.database import Database, rank
@@ -29,8 +29,9 @@ def groups(database: Database, query: FleetQuery) -> dict[str, Any]:
     Search, state and trouble choose series; a group has those that were chosen. A series that the expression
     does not match is a group of its own.
     """
-    rows = _page(database, query)
-    total, num_series = rows[0][-2:] if rows else _totals(database, query)
+    begin, values = _chosen(query)
+    second = "sum(num_series) OVER ()", "sum(num_series)"
+    rows, total, num_series = page_of(database, query, (begin, "all_groups", values), second)
     cells = cells_of(query.from_ns, query.to_ns, query.cells, _least_step(query, rows))
     found = _lanes(database, query.pattern, rows, cells)
     _, counted_from, counted_to = query.counted
@@ -74,26 +75,9 @@ def _chosen(query: FleetQuery) -> tuple[str, list[object]]:
     return f"{begin}, {chosen}, all_groups AS MATERIALIZED ({_GROUPS})", [*values, *more]
 
 
-def _page(database: Database, query: FleetQuery) -> list[tuple[Any, ...]]:
-    begin, values = _chosen(query)
-    order = SORTS[query.sort].format(order=query.order.upper())
-    cut = f"LIMIT {query.size} OFFSET {query.page * query.size}"
-    sql = (
-        f"{begin} SELECT *, count(*) OVER (), sum(num_series) OVER () FROM all_groups"
-        f" ORDER BY {order}, series {cut}"
-    )
-    return database.execute(sql, values)
-
-
-def _totals(database: Database, query: FleetQuery) -> tuple[Any, ...]:
-    """Return how many groups and series there are, for a page without groups."""
-    begin, values = _chosen(query)
-    return database.execute(f"{begin} SELECT count(*), sum(num_series) FROM all_groups", values)[0]
-
-
 def _group(row: tuple[Any, ...]) -> dict[str, Any]:
     name, num_series, strength, score, num_rows, judged, paged, worst, states, modes, *others = row
-    last, num, troubled, severity, firing, lasting, muted, first_name = others[:8]
+    last, num, troubled, severity, firing, lasting, muted, first_name, _ = others
     return {
         "group": name,
         "series": num_series,

@@ -29,8 +29,10 @@ function used(found) {
   const { used: use, shares } = found;
   const most = Math.max(1, ...use.series.map((one) => one.alarms));
   const parts = Object.entries(shares).filter(([, share]) => share > 0).map(([name, share]) => `${name} ${Math.round(100 * share)} %`);
+  const most_false = number(use.allowed, 3);
+  const allowed = use.allowed < 1 ? "less than one false alarm" : `${most_false} false alarm${most_false === "1" ? "" : "s"}`;
   by("used").replaceChildren(
-    element("p", {}, `${count(use.alarms, "alarm")} in this range; ${use.alarm_budget} allows ${use.allowed < 1 ? "less than one" : number(use.allowed, 3)}. Shares of the budget: ${parts.join(", ")}.`),
+    element("p", {}, `${count(use.alarms, "alarm")} in this range${use.real ? `, ${use.real} of them real` : ""}; the budget of ${use.alarm_budget} allows ${allowed} in that time, and real ones do not count. Shares of the budget: ${parts.join(", ")}.`),
     use.evidence.length ? table(["Evidence", "Alarms"], use.evidence.map((one) => [reason(one.reason), String(one.alarms)])) : none("No kind of evidence raised an alarm."),
     ...(use.series.length ? [table(["Series", "Alarms"], use.series.map((one) => [element("a", { href: link("/series", { name: one.series }) }, one.series), meter(one.alarms / most, String(one.alarms))]))] : []));
 }

@@ -12,7 +12,7 @@ export function span(ms) {
   for (const [unit, length] of [["d", 864e5], ["h", 36e5], ["min", 6e4], ["s", 1e3]]) {
     if (ms >= 2 * length || (unit === "s" && ms >= length)) return `${number(ms / length, 3)} ${unit}`;
   }
-  return ms >= 6e4 ? "1 min" : `${number(ms, 3)} ms`;
+  return ms >= 6e4 ? "1 min" : ms ? `${number(ms, 3)} ms` : "0 s";
 }
 
 export function number(value, digits = 4) {

@@ -75,12 +75,19 @@ class SegmentCache:
                 self._shrink(path)
         return path
 
-    def fetch_all(self, names: Iterable[str]) -> None:
-        """Fetch those that are missing, several at a time. Raises the first error."""
+    def fetch_all(self, names: Iterable[str], on_fetch: Callable[[int, int], None]) -> None:
+        """Fetch those that are missing, several at a time. Raises the first error.
+
+        Args:
+            names: of the segments.
+            on_fetch: called with the number of segments that are here by now, and of those that were missing.
+        """
         missing = [one for one in names if not (self._directory / one).exists()]
         if missing:
+            on_fetch(0, len(missing))
             with ThreadPoolExecutor(_FETCHERS) as pool:
-                list(pool.map(self.path, missing))
+                for num, _ in enumerate(pool.map(self.path, missing), 1):
+                    on_fetch(num, len(missing))
 
     def _shrink(self, newest: Path) -> None:
         """Delete what was not used for longest, until a tenth of the bound is free."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from detector.explore.archive.manifest import Manifest, decoded, make_durable, write_archive
-from detector.explore.storage.storage import SegmentKey, Sign, sign_of
+from detector.explore.storage.storage import OnFetch, SegmentKey, Sign, say_nothing, sign_of
 from detector.explore.store.database import Database
 from detector.explore.store.layout import ARCHIVE, TABLES, ExploreError
 
@@ -61,7 +61,7 @@ class DirectoryStorage:
         ours = {_LOCK, _SIGN, f".{_SIGN}.part", f".{ARCHIVE}.part"}
         return sorted({one.name for one in self._directory.iterdir()} - ours)
 
-    def prefetch(self, manifest: Manifest) -> None:
+    def prefetch(self, manifest: Manifest, on_fetch: OnFetch = say_nothing) -> None:
         """Do nothing: all is here."""
 
     def database(self, memory: str = "1GB") -> Database:

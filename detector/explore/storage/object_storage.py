@@ -28,9 +28,11 @@ from detector.explore.storage.owners import (
 )
 from detector.explore.storage.storage import (
     PATIENCE_SECONDS,
+    OnFetch,
     OwnershipLostError,
     SegmentKey,
     Sign,
+    say_nothing,
     sign_of,
 )
 from detector.explore.store.database import Database
@@ -82,16 +84,19 @@ class ObjectStorage:
         return None, None
 
     def strangers(self) -> list[str]:
-        """Return names at the root that are of something else."""
-        return sorted({one.partition("/")[0] for one in self._objects.list("")} - {FOLDER, *TABLES})
+        """Return names at the root that are of something else. Of an archive the root is not listed."""
+        if claimed(self._objects.list(FOLDER)):
+            return []
+        return sorted({*self._objects.top()} - {FOLDER, *TABLES})
 
-    def prefetch(self, manifest: Manifest) -> None:
+    def prefetch(self, manifest: Manifest, on_fetch: OnFetch = say_nothing) -> None:
         """Fetch the tables of the first page: they are small. Raises ObjectsError or OSError."""
-        self._cache.fetch_all(
+        names = (
             SegmentKey(table, day, one.name).path
             for table in _FIRST_TABLES
             for day, one in manifest.of_table(table)
         )
+        self._cache.fetch_all(names, on_fetch)
 
     def database(self, memory: str = "1GB") -> Database:
         """Return a database that fetches the segments that it opens."""

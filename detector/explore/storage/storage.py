@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,14 @@ PATIENCE_SECONDS = 30.0
 """An owner that gives no sign for so long has ended."""
 GRACE_SECONDS = 660.0
 """A file that was merged stays for so long: a computation of ten minutes may still open it."""
+
+
+OnFetch = Callable[[int, int], None]
+"""Is called with the number of files that were fetched, and of those that had to be."""
+
+
+def say_nothing(done: int, of: int) -> None:
+    """Follow nothing."""
 
 
 class OwnershipLostError(ExploreError):
@@ -86,8 +94,8 @@ class Storage(Protocol):
     def strangers(self) -> list[str]:
         """Return names of files at the root that are of something else; none if it is empty or an archive."""
 
-    def prefetch(self, manifest: Manifest) -> None:
-        """Make what the first page needs quick to read."""
+    def prefetch(self, manifest: Manifest, on_fetch: OnFetch = say_nothing) -> None:
+        """Make what the first page needs quick to read. `on_fetch` follows what takes time."""
 
     def database(self, memory: str = "1GB") -> Database:
         """Return a database that can read the segments; `memory` is the most of all queries."""

@@ -10,6 +10,7 @@ from detector.explore.background.entries import model
 from detector.explore.background.jobs import BusyError
 from detector.explore.queries.budget import budget_used
 from detector.explore.queries.drift import drift_now
+from detector.explore.web.decisions import opinions
 from detector.explore.web.endpoints import FROM, TO, ConflictError, Endpoint, span_of
 from detector.explore.web.opened import Opened
 from detector.explore.whatif.settings import made_of
@@ -17,7 +18,9 @@ from detector.explore.whatif.settings import made_of
 
 def _model(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     span = span_of(opened, values)
-    used = budget_used(opened.database, opened.description, span)
+    said, _ = opinions(opened)
+    real = [name for name, opinion in said.items() if opinion == "real"]
+    used = budget_used(opened.database, opened.description, span, real)
     try:
         record, inputs = made_of(opened.source, opened.description)
         task = {"inputs": asdict(inputs), "version": record["version"]}

@@ -17,6 +17,7 @@ from detector.explore.deciding.writing import Writing
 from detector.explore.display import Display
 from detector.explore.queries.names import check_pattern
 from detector.explore.source import Source
+from detector.explore.storage.storage import OnFetch, say_nothing
 from detector.explore.store.build import store_of
 from detector.explore.store.database import open_store
 from detector.explore.store.layout import ExploreError
@@ -39,7 +40,13 @@ _NO_TOPIC = (
 )
 
 
-def opened(source: Source, writing: Writing, limits: Limits = _LIMITS, display: Display = _DISPLAY) -> Opened:
+def opened(
+    source: Source,
+    writing: Writing,
+    limits: Limits = _LIMITS,
+    display: Display = _DISPLAY,
+    on_fetch: OnFetch = say_nothing,
+) -> Opened:
     """Return the open store of a source; it is made first if it is missing.
 
     Args:
@@ -47,13 +54,14 @@ def opened(source: Source, writing: Writing, limits: Limits = _LIMITS, display: 
         writing: who decides.
         limits: how much the archive of a running group keeps.
         display: how the pages group series and link runbooks.
+        on_fetch: follows the files that are fetched from object storage before the first page can be shown.
 
     Raises:
         ExploreError: the store cannot be made or read, or `display` cannot be used.
         ObjectsError: the object storage cannot be used.
         ArtifactError: the model of a running group cannot be read.
     """
-    shown = _opened(source, writing, limits, display)
+    shown = _opened(source, writing, limits, display, on_fetch)
     try:
         check_pattern(shown.database, display.group_by)
     except ExploreError:
@@ -62,9 +70,9 @@ def opened(source: Source, writing: Writing, limits: Limits = _LIMITS, display: 
     return shown
 
 
-def _opened(source: Source, writing: Writing, limits: Limits, display: Display) -> Opened:
+def _opened(source: Source, writing: Writing, limits: Limits, display: Display, on_fetch: OnFetch) -> Opened:
     if source.kind == "live":
-        return _opened_archive(source, writing, limits, display)
+        return _opened_archive(source, writing, limits, display, on_fetch)
     if is_remote(source.place.address):
         place = without_secrets(source.place.address)
         raise ExploreError(f"{place}: the store of a backtest is a directory; use --store DIR")
@@ -74,7 +82,9 @@ def _opened(source: Source, writing: Writing, limits: Limits, display: Display) 
     return Opened(shown, source, BacktestLedger(directory), writing, display=display)
 
 
-def _opened_archive(source: Source, writing: Writing, limits: Limits, display: Display) -> Opened:
+def _opened_archive(
+    source: Source, writing: Writing, limits: Limits, display: Display, on_fetch: OnFetch
+) -> Opened:
     """Return an open archive, which grows in this process or in another one."""
     # A backtest needs no Kafka.
     from detector.explore.archive.archiving import Archiving, start_archiving
@@ -91,7 +101,7 @@ def _opened_archive(source: Source, writing: Writing, limits: Limits, display: D
     elif group is not None:
         check_archive(storage, group)
     try:
-        live = Live(storage, group, archiving)
+        live = Live(storage, group, archiving, on_fetch)
     except BaseException:
         if archiving is not None:
             archiving.close()

@@ -1,6 +1,6 @@
 """Figures of the rows of an incident from which its shape follows. Departures are in units of the usual band.
 
-Letters: n rows.
+Letters: n rows, K other channels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Values = NDArray[np.float64]
 USUAL = 0.6
 """A departure up to this share of the band is usual."""
 _MUCH, _ONE_SIDED = 0.35, 0.75
-_LEAST_ROWS = 4
+_LEAST_ROWS, _LEAST_TOGETHER = 4, 10
 _FREQUENCIES = 1.0 / np.arange(2.5, 24.1, 0.5)
 """Cycles a row of the rhythms that are tried."""
 _CYCLES = 1.5
@@ -36,6 +36,8 @@ class Figures:
     rough     size of the steps from row to row, in units of those before
     equal     the most rows in a row with one and the same value
     repeats   share of the other rows that repeat the value before them
+    follows   squared correlation of the departures with another channel, the greatest one, both without their
+              lines; 0 with fewer than 10 rows
     """
 
     rows: int
@@ -52,9 +54,12 @@ class Figures:
     rough: float
     equal: int
     repeats: float
+    follows: float = 0.0
 
 
-def figures_of(when: NDArray[np.int64], actual: Values, departure: Values, start: int) -> Figures:
+def figures_of(
+    when: NDArray[np.int64], actual: Values, departure: Values, start: int, others: Values
+) -> Figures:
     """Return the figures of one channel of an incident.
 
     Args:
@@ -62,6 +67,7 @@ def figures_of(when: NDArray[np.int64], actual: Values, departure: Values, start
         actual: float64 [n], without NaN.
         departure: actual minus expected values, in units of the band, float64 [n].
         start: index of the first bad row.
+        others: actual values of the other channels, float64 [n, K]; one with NaN in the incident is left out.
     """
     first, last = _bounds(departure, start)
     inside = slice(first, last + 1)
@@ -84,6 +90,7 @@ def figures_of(when: NDArray[np.int64], actual: Values, departure: Values, start
         rough=_roughness(when, actual, first, last),
         equal=equal,
         repeats=repeats,
+        follows=_follows(at, left, others[inside]),
     )
 
 
@@ -113,6 +120,24 @@ def _line(x: NDArray[np.int64], y: Values) -> tuple[tuple[float, float], Values]
     slope = float(centred @ y) / float(centred @ centred)
     fitted = y.mean() + slope * centred
     return (float(fitted[0]), float(fitted[-1])), y - fitted
+
+
+def _follows(at: NDArray[np.int64], left: Values, others: Values) -> float:
+    """Return the greatest squared correlation of what is left of departures with another channel.
+
+    A channel that is coupled as usual departs from what is expected in a way of its own. One that moves by
+    itself lacks the movements of the others, which are expected of it.
+    """
+    total = float(left @ left)
+    if len(at) < _LEAST_TOGETHER or total == 0:
+        return 0.0
+    best = 0.0
+    for values in others[:, np.isfinite(others).all(axis=0)].T:
+        moves = _line(at, values)[1]
+        size = float(moves @ moves)
+        if size > 1e-12 * float(values @ values):
+            best = max(best, float(moves @ left) ** 2 / (size * total))
+    return best
 
 
 def _memory(left: Values) -> float:

@@ -92,7 +92,8 @@ def _figures(incident: Incident, rows: Stretch, channel: int, knowledge: Knowled
         band /= np.sqrt(_MEAN_ROWS)
         departure = _running_means(departure)
     start = min(int(np.searchsorted(when, incident.start_ns)), len(when) - 1)
-    return figures_of(_numbers(when), actual, departure / band, start)
+    others = np.delete(rows.cells[known, 0].astype(np.float64), channel, axis=1)
+    return figures_of(_numbers(when), actual, departure / band, start, others)
 
 
 def _running_means(values: Values) -> Values:

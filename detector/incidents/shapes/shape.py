@@ -13,7 +13,7 @@ _SHORT_ROWS, _OVER_ROWS = 4, 2
 _BOTH_SIDES, _RHYTHM, _ROUGH, _MEMORY = 0.15, 0.6, 1.5, 0.5
 _SLOW_ROWS, _SLOW_MEAN_ROWS = 10, 24
 _MANY_ROWS, _SOME_ROWS = 20, 6
-_WANDERS = 0.27
+_WANDERS, _FOLLOWS = 0.27, 0.5
 
 
 def shape_of(seen: Figures) -> Named:
@@ -21,13 +21,16 @@ def shape_of(seen: Figures) -> Named:
 
     1. stuck           one value again and again, in a channel that moves else
     2. spike           a few rows, and then it is over; before that it is unclear
-    3. to both sides   a rhythm, a wandering, or noise
-    4. to one side     drift where it rose slowly, lost correlation where it wanders, else a level shift
+    3. follows others  lost correlation: the departures move as another channel does
+    4. to both sides   a rhythm, a wandering, or noise
+    5. to one side     drift where it rose slowly, lost correlation where it wanders, else a level shift
     """
     if seen.equal >= _STUCK_ROWS and seen.repeats < _MOST_REPEATS:
         return "stuck", _clearly(seen.equal, _STUCK_ROWS)
     if seen.rows <= _SHORT_ROWS:
         return ("spike", _clearly(seen.quiet, 1.0)) if seen.quiet >= _OVER_ROWS else UNCLEAR
+    if seen.follows >= _FOLLOWS:
+        return "lost correlation", seen.follows
     if min(seen.low, seen.high) >= _BOTH_SIDES:
         return _to_both_sides(seen)
     return _to_one_side(seen)

@@ -25,13 +25,13 @@ function overlay(charts, found, names) {
   keep([new uPlot(options(shown, place, series, { onCursor, onZoom, y }), [times, floor(first), floor(second), limit], place)]);
 }
 
-const said = (one) => element("td", {}, one === null ? "nothing" : `${one.sentence} (${one.severity})`);
+const said = (name, one) => element("td", { "data-model": name }, one === null ? "nothing" : `${one.sentence} (${one.severity})`);
 
 export function comparison(place, found) {
   const heads = ["Began", "Raised by", found.names[0], found.names[1]].map((name) => element("th", { scope: "col" }, name));
   const rows = found.incidents.map((one) => element("tr", { "data-kind": one.kind },
     element("td", {}, time(one.start), element("span", { class: "quiet" }, one.end === null ? " still open" : ` for ${span(one.end - one.start)}`)),
-    element("td", { class: one.kind === "both" ? "" : "warn" }, WHO[one.kind]), said(one.first), said(one.second)));
+    element("td", { class: one.kind === "both" ? "" : "warn" }, WHO[one.kind]), said(found.names[0], one.first), said(found.names[1], one.second)));
   if (!rows.length) rows.push(element("tr", {}, element("td", { colspan: 4, class: "quiet" }, "Neither raised an incident.")));
   const charts = element("div", { class: "charts" });
   const cards = found.cards.map(([kind, line]) => element(kind === "first" ? "del" : "ins", {}, `${kind === "first" ? "- " : "+ "}${line}\n`));

@@ -6,9 +6,9 @@ const by = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 const COLUMNS = [
   ["file", "File", (one) => one.file], ["spark", "Score", null], ["rows", "Rows", (one) => one.rows],
-  ["vus_pr", "VUS-PR", (one) => one.vus_pr], ["linear_vus_pr", "of plain linear errors", (one) => one.linear_vus_pr],
-  ["events_found", "Events found", (one) => one.events_found], ["missed", "missed", (one) => one.events - one.events_found],
-  ["false_alarms", "False alarms", (one) => one.false_alarms], ["budgeted", "budgeted", (one) => one.budgeted],
+  ["vus_pr", "VUS-PR", (one) => one.vus_pr], ["linear_vus_pr", "VUS-PR of plain linear errors", (one) => one.linear_vus_pr],
+  ["events_found", "Events found", (one) => one.events_found], ["missed", "Events missed", (one) => one.events - one.events_found],
+  ["false_alarms", "False alarms", (one) => one.false_alarms], ["budgeted", "False alarms budgeted", (one) => one.budgeted],
 ];
 let sorted = ["file", 1];
 

@@ -40,8 +40,9 @@ _COMMON = 0
 class RunningMeans:
     """Keep the means of each channel of each series over the last 16 and 64 rows. Not thread-safe.
 
-    A mean is over whole blocks of 16 rows, those that ended before the block of the row. All sums are whole
-    numbers, which add up to the same however the rows are cut into calls.
+    A mean is over whole blocks of 16 rows, those that ended before the block of the row. A block whose rows
+    never came has no values. All sums are whole numbers, which add up to the same however the rows are cut
+    into calls.
 
     Args:
         num_channels: C.
@@ -75,16 +76,37 @@ class RunningMeans:
             np.int64
         )
         slot, number = slot[starts], number[starts]
-        first = starts_of(slot)
-        goes_on = self._block.data[slot[first]] == number[first]
-        totals = [
-            self._blocks(array, np.add.reduceat(values, starts), slot, first, goes_on)
-            for array, values in ((self._sums, fixed), (self._counts, known.astype(np.int64)))
-        ]
-        self._block.data[slot[first]] = number[first + lengths_of(first, len(slot)) - 1]
+        place, slot, first, goes_on = self._with_skipped(slot, number)
+        totals = []
+        for array, values in ((self._sums, fixed), (self._counts, known.astype(np.int64))):
+            added = np.zeros((len(slot), values.shape[1]), np.int64)
+            added[place] = np.add.reduceat(values, starts)
+            totals.append(self._blocks(array, added, slot, first, goes_on)[place])
+        ends = first + lengths_of(first, len(slot)) - 1
+        self._block.data[slot[first]] = number[np.searchsorted(place, ends)]
         with np.errstate(invalid="ignore", divide="ignore"):
             means = totals[0] / (totals[1] * _FIXED)
         return np.repeat(means, lengths_of(starts, num), axis=0)
+
+    def _with_skipped(
+        self, slot: NDArray[np.int32], number: NDArray[np.int64]
+    ) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.intp], NDArray[np.bool_]]:
+        """Add the blocks whose rows never came: values before a long gap are no mean of the last rows.
+
+        Returns, for b blocks of k series:
+            the places of the given blocks among all, intp [given]
+            the series of each, int32 [b]
+            where the blocks of each series begin, intp [k]
+            whether the first of them goes on with the one that is not over, bool [k]
+        """
+        first = starts_of(slot)
+        before = np.concatenate([number[:1], number[:-1]])
+        before[first] = self._block.data[slot[first]]
+        goes_on = before[first] == number[first]
+        skipped = np.clip(number - before - 1, 0, _KEPT)
+        place = np.arange(len(number)) + np.cumsum(skipped)
+        every = np.repeat(slot, skipped + 1)
+        return place, every, starts_of(every), goes_on
 
     def latest(self, slot: int) -> NDArray[np.float64]:
         """Return the mean of each channel of a series over its last 65 to 80 rows, float64 [C]; NaN: none."""
@@ -246,7 +268,7 @@ class ReferenceResiduals:
         """Return the departures of the next rows, float64 [n, C], and their running means, float64 [n, 2, C].
 
         A departure is NaN where the channel has no value. It is NaN too where much of what it depends on has
-        none, or a value that no history had. So are the first rows of a series, which have no running means.
+        none, or a value that no history had, or no running mean. So are the first rows of a series.
 
         Args:
             slot: The series of each row, int32 [n]; rows are sorted by slot and row.
@@ -255,7 +277,7 @@ class ReferenceResiduals:
         """
         means = self._means.follow(slot, row, np.clip(scaled, self._lowest, self._highest).astype(np.float32))
         departure = self.departures(slot, scaled, means)
-        strange = ~((scaled >= self._lowest) & (scaled <= self._highest))
+        strange = ~((scaled >= self._lowest) & (scaled <= self._highest)) | np.isnan(means[:, 0])
         if strange.any():
             departure[unsure(strange, self._influence)] = np.nan
         departure[np.isnan(means[:, 0]).all(axis=1)] = np.nan

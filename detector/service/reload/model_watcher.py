@@ -15,7 +15,8 @@ from typing import Generic, TypeVar
 
 from connectors.errors import ConnectorError
 from detector import logs
-from detector.artifact.registry import fingerprint_of, open_artifact
+from detector.artifact.description.place import fingerprint_of
+from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact, Spec
 from detector.errors import ArtifactError
 from detector.service.reload.reload_counts import ReloadCounts

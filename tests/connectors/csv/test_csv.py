@@ -358,3 +358,70 @@ def test_a_truncated_archive_is_named(tmp_path: Path) -> None:
     path.write_bytes(raw[: len(raw) // 2])
     with pytest.raises(CsvError, match=r"a.csv.gz: cannot be (decompressed|read as CSV)"):
         list(read_chunks(discover(path)))
+
+
+@pytest.mark.parametrize(
+    ("header", "lines", "values"),
+    [
+        ("timestamp;a;b", ["2026-01-01;1.234,56;1,5", "2026-01-02;12,5;2"], [[1234.56, 12.5], [1.5, 2.0]]),
+        ("timestamp;a;b", ["2026-01-01;1.234,5;1.234", "2026-01-02;2;-98"], [[1234.5, 2.0], [1234.0, -98.0]]),
+        ("timestamp;a;b", ["2026-01-01;1.234;7", "2026-01-02;5,5;8"], [[1234.0, 5.5], [7.0, 8.0]]),
+        ("timestamp;a;b", ["2026-01-01;1.234.567;7", "2026-01-02;5;8"], [[1234567.0, 5.0], [7.0, 8.0]]),
+        (
+            "timestamp,a,b",
+            ['2026-01-01,"1,234.5","1,234"', "2026-01-02,2.5,3"],
+            [[1234.5, 2.5], [1234.0, 3.0]],
+        ),
+        ("timestamp,a,b", ['2026-01-01,"-1.234,5",7', '2026-01-02,"2,5",8'], [[-1234.5, 2.5], [7.0, 8.0]]),
+    ],
+)
+def test_signs_between_thousands_are_read_where_the_file_shows_which_is_decimal(
+    tmp_path: Path, header: str, lines: list[str], values: list[list[float]]
+) -> None:
+    found = discover(write(tmp_path, rows(*lines, header=header)))
+    assert found.channels == ("a", "b")
+    (chunk,) = read_chunks(found)
+    assert chunk.values.T.tolist() == values
+    assert " is read as " in found.columns["a"].written
+
+
+@pytest.mark.parametrize(
+    ("header", "lines", "column", "why"),
+    [
+        ("timestamp;a", ["2026-01-01;1.234,5", "2026-01-02;2.5"], "a", "'2.5' has a point, and other cells"),
+        ("timestamp;a", ["2026-01-01;1.234,5", "2026-01-02;1,234.5"], "a", "'1,234.5' has a point for dec"),
+        (
+            "timestamp,a",
+            ['2026-01-01,"1,234.5"', '2026-01-02,"2,5"'],
+            "a",
+            "'2,5' has a comma, and other cells",
+        ),
+        ("timestamp;a;b", ["2026-01-01;1.234,5;2.5"], "b", "'2.5' has a point, and other columns"),
+        ("timestamp;a", ["2026-01-01;1 234,5"], "a", "'1 234,5' has signs between its digits; write 1234.5"),
+        ("timestamp;a", ["2026-01-01;1'234.5"], "a", "has signs between its digits; write 1234.5"),
+    ],
+)
+def test_what_contradicts_the_signs_between_thousands_is_named(
+    tmp_path: Path, header: str, lines: list[str], column: str, why: str
+) -> None:
+    path = write(tmp_path, rows(*lines, header=header))
+    with pytest.raises(ParquetError, match=why) as caught:
+        discover(path, [column])
+    assert f"{path}: line " in str(caught.value)
+    assert f"channel '{column}'" in str(caught.value)
+
+
+@given(
+    values=st.lists(st.floats(-1e9, 1e9).map(lambda one: round(one, 2)), min_size=1, max_size=30),
+    comma=st.booleans(),
+)
+def test_numbers_with_signs_between_thousands_come_back(
+    tmp_path_factory: pytest.TempPathFactory, values: list[float], comma: bool
+) -> None:
+    cells = [f"{one:,.2f}" for one in [1234.5, *values]]
+    if comma:
+        cells = [one.translate(str.maketrans(",.", ".,")) for one in cells]
+    lines = [f"2026-01-01 00:00:{at:02};{cell}" for at, cell in enumerate(cells)]
+    path = write(tmp_path_factory.mktemp("csv"), rows(*lines, header="timestamp;a"))
+    (chunk,) = read_chunks(discover(path))
+    assert chunk.values[:, 0].tolist() == [1234.5, *values]

@@ -15,6 +15,7 @@ import torch
 
 from detector.artifact import registry
 from detector.artifact import storage as artifacts
+from detector.artifact.description import manifest as manifests
 from detector.artifact.season import Calendar, Profile, Season, UsualError
 from detector.artifact.spec import Artifact, OwnScale, PageLimit
 from detector.artifact.sum_limits import SumLimits
@@ -30,12 +31,12 @@ def saved(tmp_path: Path) -> Path:
 
 
 def edit_manifest(directory: Path, change: object, *, resign: bool = False) -> None:
-    path = directory / artifacts.MANIFEST
+    path = directory / manifests.MANIFEST
     manifest = json.loads(path.read_text())
     change(manifest)
     if resign:
         manifest.pop("version")
-        manifest = {"version": artifacts._version_of(manifest), **manifest}
+        manifest = {"version": manifests.version_of(manifest), **manifest}
     path.write_text(json.dumps(manifest))
 
 
@@ -193,7 +194,7 @@ def test_no_directory_is_no_artifact(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [artifacts.WEIGHTS, artifacts.CALIBRATION, artifacts.HELD_OUT, artifacts.CARD]
+    "name", [manifests.WEIGHTS, manifests.CALIBRATION, manifests.HELD_OUT, manifests.CARD]
 )
 def test_a_changed_byte_is_noticed(saved: Path, name: str) -> None:
     content = bytearray((saved / name).read_bytes() or b"x")
@@ -204,20 +205,20 @@ def test_a_changed_byte_is_noticed(saved: Path, name: str) -> None:
 
 
 def test_a_truncated_weights_file_is_noticed(saved: Path) -> None:
-    path = saved / artifacts.WEIGHTS
+    path = saved / manifests.WEIGHTS
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ArtifactError, match=r"model\.safetensors: .*truncated or tampered with"):
         artifacts.load(saved)
 
 
 def test_a_missing_file_is_named(saved: Path) -> None:
-    (saved / artifacts.WEIGHTS).unlink()
+    (saved / manifests.WEIGHTS).unlink()
     with pytest.raises(ArtifactError, match=r"model\.safetensors: cannot be read: No such file"):
         artifacts.load(saved)
 
 
 def test_a_truncated_manifest_is_noticed(saved: Path) -> None:
-    path = saved / artifacts.MANIFEST
+    path = saved / manifests.MANIFEST
     path.write_text(path.read_text()[:50])
     with pytest.raises(ArtifactError, match=r"artifact\.json: damaged"):
         artifacts.load(saved)
@@ -272,7 +273,7 @@ def test_an_unwritable_place_is_an_error_with_the_path(tmp_path: Path) -> None:
 def test_when_an_artifact_was_written_is_known_wherever_it_lies(tmp_path: Path, as_uri: bool) -> None:
     assert make_artifact().written_at is None
     saved = registry.publish(make_artifact(), tmp_path / "pump")
-    manifest = tmp_path / "pump" / saved.version / artifacts.MANIFEST
+    manifest = tmp_path / "pump" / saved.version / manifests.MANIFEST
     os.utime(manifest, (1.7e9, 1.7e9))
     entry = tmp_path / "pump"
     assert registry.open_artifact(entry.as_uri() if as_uri else entry).written_at == 1.7e9
@@ -370,17 +371,17 @@ def test_a_model_that_would_not_fit_into_memory_is_refused_before_it_is_built(sa
         artifacts.load(saved)
 
 
-@pytest.mark.parametrize("name", [artifacts.CALIBRATION, artifacts.HELD_OUT, artifacts.WEIGHTS])
+@pytest.mark.parametrize("name", [manifests.CALIBRATION, manifests.HELD_OUT, manifests.WEIGHTS])
 @pytest.mark.parametrize("content", [b"", b"PAR1PAR1", b"\xff" * 64])
 def test_damage_under_a_hash_that_is_right_is_refused(saved: Path, name: str, content: bytes) -> None:
     (saved / name).write_bytes(content)
-    digest = artifacts._sha256(content)
+    digest = manifests.sha256_of(content)
     edit_manifest(saved, lambda manifest: manifest["files"].update({name: digest}), resign=True)
     with pytest.raises(ArtifactError, match=rf"{name}: (damaged|cannot be read as weights)"):
         artifacts.load(saved)
 
 
 def test_a_manifest_nested_without_end_is_refused(saved: Path) -> None:
-    (saved / artifacts.MANIFEST).write_text("[" * 100_000)
+    (saved / manifests.MANIFEST).write_text("[" * 100_000)
     with pytest.raises(ArtifactError, match=r"artifact\.json: damaged"):
         artifacts.load(saved)

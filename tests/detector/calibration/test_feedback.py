@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detector.artifact.description.manifest import MANIFEST
 from detector.artifact.registry import open_artifact, publish
 from detector.artifact.spec import Artifact, Threshold
-from detector.artifact.storage import MANIFEST
 from detector.calibration.feedback import (
     Feedback,
     add_feedback,

@@ -25,6 +25,7 @@ def test_the_newest_opinion_on_an_incident_counts_however_the_topic_is_cut(
     opinions.take_in(decisions[cut:], 7)
     newest = {of: action for action, of in said if action in OPINIONS}
     assert opinions.counts == Counter(newest.values())
+    assert opinions.real == {of for of, action in newest.items() if action == "real"}
 
 
 def test_another_topic_replaces_what_was_known() -> None:
@@ -32,6 +33,7 @@ def test_another_topic_replaces_what_was_known() -> None:
     opinions.take_in([(0, Decision("1", "real", "s", 0, "a"))], 7)
     opinions.take_in([], 8)
     assert opinions.counts == {}
+    assert opinions.real == frozenset()
 
 
 def test_an_opinion_survives_the_topic() -> None:

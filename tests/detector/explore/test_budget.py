@@ -48,11 +48,13 @@ def test_alarms_of_the_model_count_and_others_do_not(
     frame = scores_of(series, np.tile(START_NS + np.arange(num) * DAY_NS // 24, 2), 1, 0.0)
     span = (START_NS + begin * DAY_NS, START_NS + min(DAYS, begin + length) * DAY_NS)
     with store(frame, told) as (database, about):
-        found = budget_used(database, about, span)
+        real = [one["id"] for one in told[::2]]
+        found = budget_used(database, about, span, real)
     mine = [
         one for one in told if one["reason"] in MODEL_REASONS and iso(span[0]) <= one["opened"] < iso(span[1])
     ]
     assert found["alarms"] == len(mine)
+    assert found["real"] == sum(one["id"] in real for one in mine)
     assert {one["reason"]: one["alarms"] for one in found["evidence"]} == Counter(
         one["reason"] for one in mine
     )

@@ -33,9 +33,9 @@ def rows_at(times_ns: np.ndarray) -> Verdicts:
     return replace(empty, names=("a",), series=np.zeros(num, np.int32), timestamp_ns=times_ns, score=score)
 
 
-def opened(at_ns: int, reason: str = "score", kind: str = "opened") -> IncidentEvent:
+def opened(at_ns: int, reason: str = "score", kind: str = "opened", name: str = "id") -> IncidentEvent:
     incident = Incident(
-        *("id", "pump", "v", "a", "firing", reason, "warning", at_ns, at_ns, None, 1.5, at_ns, ())  # type: ignore[arg-type]
+        *(name, "pump", "v", "a", "firing", reason, "warning", at_ns, at_ns, None, 1.5, at_ns, ())  # type: ignore[arg-type]
     )
     return IncidentEvent(kind, at_ns, incident)  # type: ignore[arg-type]
 
@@ -66,8 +66,10 @@ def test_the_account_has_the_last_period_however_the_rows_are_cut(
     for end in (*bounds.tolist(), len(times)):
         part = times[begin:end]
         if len(part):
-            inside = alarms[(alarms >= part[0]) & (alarms <= part[-1])].tolist()
-            events = [opened(at) for at in inside] + [opened(int(part[0]), "flatline")]
+            inside = np.flatnonzero((alarms >= part[0]) & (alarms <= part[-1]))
+            events = [opened(int(alarms[at]), name=f"{at}") for at in inside] + [
+                opened(int(part[0]), "flatline")
+            ]
             add(account, part, [*events, opened(int(part[0]), kind="resolved")], late)
         begin = end
     view = account.view()
@@ -75,6 +77,9 @@ def test_the_account_has_the_last_period_however_the_rows_are_cut(
     part_ns = period_ns // 64
     since = (int(times[-1]) // part_ns - 63) * part_ns
     assert view.alarms == np.count_nonzero(alarms >= since)
+    assert view.ids == tuple(f"{at}" for at in np.flatnonzero(alarms >= since))
+    real = {f"{at}" for at in range(0, len(alarms), 3)}
+    assert view.num_real(real) == len(real & {*view.ids})
     per_event = rows_per_event(budget, spec.interval_ns)
     assert view.allowed == pytest.approx(
         0.9 * np.count_nonzero(times >= since) / per_event, abs=3 / per_event * cuts
@@ -115,12 +120,30 @@ def view_of(num_series: int, alarms: int = 3) -> BudgetView:
 def test_the_page_says_how_much_was_used_and_by_whom() -> None:
     found = budget_json(view_of(10))
     assert budget_line(found).startswith("3 alarms in the last 16.9 hours; ")
-    assert "the budget allows 3 a day in all of 10 series, so less than one for what" in budget_line(found)
+    assert "the budget allows 3 a day in all of 10 series, so less than one false alarm" in budget_line(found)
     assert budget_problem(found) == ""
     shared = budget_problem(budget_json(view_of(40)))
     assert shared.startswith("40 series share the alarm budget, which was calibrated for 10: ")
     unused = budget_json(BudgetUsed(spec_of("1/day")).view())
     assert budget_line(unused) == budget_problem(unused) == ""
+
+
+def test_alarms_that_people_called_real_do_not_use_the_budget() -> None:
+    account = BudgetUsed(spec_of("1/day"))
+    times = START_NS + np.arange(0, 1440) * MINUTE_NS
+    alarms = [opened(int(times[at]), name=name) for at, name in enumerate("abcdefghi")]
+    add(account, times, alarms)
+    before = budget_json(account.view())
+    assert budget_line(before) == (
+        "9 alarms in the last 24.0 hours; the budget of 1 a day per series allows 0.9 false alarms for what"
+        " was judged; real ones do not count"
+    )
+    after = budget_json(account.view(), frozenset("abcdefghi") | {"of another process"})
+    assert (after["alarms"], after["real"], after["used"]) == (9, 9, 0.0)
+    assert budget_line(after) == (
+        "9 alarms in the last 24.0 hours, 9 of them real; the budget of 1 a day per series allows 0.9 false"
+        " alarms for what was judged: at most 0% used"
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -132,9 +155,13 @@ def test_the_page_says_how_much_was_used_and_by_whom() -> None:
 def test_a_share_is_stated_once_the_budget_allows_about_one_alarm(
     budget: str, alarms: int, allowed: float
 ) -> None:
-    words = use_in_words(alarms, allowed, read_budget(budget))
+    words = use_in_words(alarms, allowed, read_budget(budget), are_false=True)
     assert read_budget(budget).allowance in words
+    assert "false alarm" in words
+    unsure = use_in_words(alarms, allowed, read_budget(budget))
     assert ("% used" in words) is (allowed >= 0.8)
+    assert ("at most" in unsure) is (allowed >= 0.8 and alarms <= allowed)
+    assert unsure.endswith("; real ones do not count") is (allowed >= 0.8 and alarms > allowed)
     if allowed >= 0.8:
         share = float(words.rpartition(": ")[2].removesuffix("% used").replace(",", ""))
         assert share == pytest.approx(100 * alarms / allowed, abs=0.51)
@@ -146,6 +173,8 @@ def test_a_week_of_one_series_with_some_gaps_has_a_share_and_its_first_day_has_n
     account = BudgetUsed(spec_of("1/week"))
     times = START_NS + np.arange(0, 7 * 1440) * MINUTE_NS
     add(account, times[:1440], [opened(int(times[100]))])
-    assert "% used" not in account.view().words
+    assert "less than one false alarm" in account.view().words()
     add(account, times[1440:], [opened(int(times[2000]))])
-    assert account.view().words.endswith("113% used"), "a tenth of the rows has no score"
+    told = "the budget of 1 a week per series allows 0.888 false alarms for what was judged"
+    assert account.view().words() == f"{told}; real ones do not count", "a tenth of the rows has no score"
+    assert account.view().words(1) == f"{told}: at most 0% used"

@@ -27,21 +27,58 @@ def departures(shape: str, size: float, seed: int) -> np.ndarray:
     return rows + 0.2 * rng.normal(size=LENGTH)
 
 
+def alone(num: int) -> np.ndarray:
+    """No other channel."""
+    return np.empty((num, 0))
+
+
+def others_of(seed: int) -> np.ndarray:
+    """Three channels that move slowly, each by itself."""
+    rng = np.random.default_rng([seed, 1])
+    steps = rng.normal(size=(LENGTH, 3))
+    for row in range(1, LENGTH):
+        steps[row] += 0.8 * steps[row - 1]
+    return steps
+
+
 @pytest.mark.parametrize("shape", GENERATED)
 def test_most_generated_departures_get_their_shape(shape: str) -> None:
     found = []
     for size in (3.0, 5.0, 9.0):
         for seed in range(20):
             rows = departures(shape, size * (-1) ** seed, seed)
-            found.append(shape_of(figures_of(np.arange(LENGTH), 50.0 + rows, rows, BEFORE))[0])
+            seen = figures_of(np.arange(LENGTH), 50.0 + rows, rows, BEFORE, others_of(seed))
+            found.append(shape_of(seen)[0])
     assert found.count(shape) >= 0.8 * len(found)
+
+
+@pytest.mark.parametrize("level", [0.0, 3.0])
+def test_departures_that_move_as_another_channel_are_lost_correlation(level: float) -> None:
+    """What is expected follows another channel, and the channel does not; it may have another level too."""
+    found = []
+    for seed in range(40):
+        others = others_of(seed)
+        rows = departures("level shift", level, seed)
+        rows[BEFORE:-12] -= 1.5 * others[BEFORE:-12, seed % 3]
+        found.append(shape_of(figures_of(np.arange(LENGTH), 50.0 + rows, rows, BEFORE, others))[0])
+    assert found.count("lost correlation") >= 0.8 * len(found)
+
+
+def test_another_channel_without_values_or_without_movement_says_nothing() -> None:
+    rows = departures("level shift", 5.0, 3)
+    others = np.full((LENGTH, 2), 7.0)
+    others[BEFORE + 5, 1] = np.nan
+    for size in (1.0, 1e12):
+        seen = figures_of(np.arange(LENGTH), 50.0 + rows, rows, BEFORE, size * others)
+        assert seen.follows == 0.0
+        assert shape_of(seen)[0] == "level shift"
 
 
 @given(seed=st.integers(0, 10**6), size=st.floats(3.0, 50.0), shape=st.sampled_from(GENERATED))
 def test_the_unit_of_a_channel_does_not_matter(seed: int, size: float, shape: str) -> None:
     rows = departures(shape, size, seed)
-    one = figures_of(np.arange(LENGTH), 50.0 + rows, rows, BEFORE)
-    other = figures_of(np.arange(LENGTH), 1024.0 * (50.0 + rows), rows, BEFORE)
+    one = figures_of(np.arange(LENGTH), 50.0 + rows, rows, BEFORE, alone(LENGTH))
+    other = figures_of(np.arange(LENGTH), 1024.0 * (50.0 + rows), rows, BEFORE, alone(LENGTH))
     assert shape_of(one) == pytest.approx(shape_of(other)) or shape_of(one)[0] == shape_of(other)[0]
 
 
@@ -52,7 +89,7 @@ def test_a_departure_is_unclear_at_first_then_a_spike_or_a_level_shift() -> None
     over = steady.copy()
     over[BEFORE + 2 :] -= 4.0
     names = [
-        shape_of(figures_of(np.arange(num), rows[:num] + 9.0, rows[:num], BEFORE))[0]
+        shape_of(figures_of(np.arange(num), rows[:num] + 9.0, rows[:num], BEFORE, alone(num)))[0]
         for num, rows in ((BEFORE + 1, steady), (BEFORE + 30, steady), (BEFORE + 6, over))
     ]
     assert names == ["unclear", "level shift", "spike"]
@@ -60,7 +97,7 @@ def test_a_departure_is_unclear_at_first_then_a_spike_or_a_level_shift() -> None
 
 def test_a_channel_that_repeats_its_values_anyway_is_not_stuck() -> None:
     counts = np.repeat([1.0, 2.0, 1.0, 3.0, 1.0, 2.0], 10)
-    assert shape_of(figures_of(np.arange(60), counts, counts - 1.0, 30))[0] != "stuck"
+    assert shape_of(figures_of(np.arange(60), counts, counts - 1.0, 30, alone(60)))[0] != "stuck"
 
 
 def stretch(start: int, num: int) -> Stretch:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.artifact.registry import current_of, open_artifact, propose, publish
+from detector.artifact.description.place import current_of
+from detector.artifact.registry import open_artifact, propose, publish
 from detector.errors import ArtifactError
 from detector.journal import FILE, Event, Note, append, locked, read_journal
 from detector.lifecycle.moves import promote, remove, roll_back

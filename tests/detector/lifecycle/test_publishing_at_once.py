@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from detector.artifact.registry import FIRST, open_artifact, publish
+from detector.artifact.registry import open_artifact, publish
 from detector.artifact.storage import load
+from detector.journal import FIRST
 from detector.lifecycle.versions import registered
 from tests.support.artifacts import make_artifact
 

@@ -24,14 +24,14 @@ from detector.offline.backtest import backtest_parquet
 from tests.support.artifacts import make_artifact
 
 
-def write(path: Path, num_rows: int = 60) -> Path:
+def write(path: Path, num_rows: int = 60, names: tuple[str, str] = ("a", "b")) -> Path:
     """Two series of noise; the last row of the first and the first rows of the second are labelled."""
     rng = np.random.default_rng(0)
     label = np.concatenate([np.arange(num_rows) == num_rows - 1, np.arange(num_rows) < 2]).astype(np.int8)
     times = np.tile(1_700_000_000_000 + np.arange(num_rows) * 1000, 2)
     columns = {
         "timestamp": pa.array(times, pa.timestamp("ms", tz="UTC")),
-        "series": np.repeat(["a", "b"], num_rows),
+        "series": np.repeat(names, num_rows),
         "flow": rng.standard_normal(2 * num_rows),
         "pressure": rng.standard_normal(2 * num_rows),
         "label": label,
@@ -202,3 +202,16 @@ def test_the_backtest_compares_alarms_with_the_budget(
     use = "the budget allows 1 a week per series, so less than one"
     assert re.search(rf"1 false alarm {counted}; {use}", printed)
     assert "expected nan" not in printed
+
+
+def test_names_with_brackets_and_colons_are_printed_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are no markup and no emoji for the terminal."""
+    publish(make_artifact(threshold=1e-9), tmp_path / "models" / "pump")
+    data = write(tmp_path / "a.parquet", names=("vib [mm/s]", ":fire: [/x]"))
+    assert streamgauge.main(["backtest", str(tmp_path / "models" / "pump"), str(data)]) == 0
+    printed = capsys.readouterr().out
+    for name in ("vib [mm/s]", ":fire: [/x]"):
+        assert f"{name}: " in printed, "the sentence"
+        assert re.search(rf"│ {re.escape(name)} +│", printed), "the table"

@@ -52,6 +52,11 @@ def test_the_summary_states_what_was_counted(made: Made) -> None:
     assert f"judged {judged:,} of {rows:,} rows" in words
     assert "2 incidents in 2 of 3 series" in words
     assert any(f"The worst: {one['sentence']}." in words for one in found["incidents"])
+    beside = {one["id"] for one in found["incidents"]} - {
+        one["incident"] for one in answers["report"]["labels"]["events"]
+    }
+    assert f" {len(beside)} false alarms; the budget" in words, "of the incidents, those beside every event"
+    assert "Incidents found 2 of 3 labelled events." in words
     quality = dict(answers["report"]["quality"])
     assert quality["readings"] == f"{found['counted']['readings']:,}" == "2,700"
     assert quality["rows judged"] == f"{judged:,} of {rows:,}"

@@ -93,7 +93,8 @@ def test_departures_do_not_depend_on_the_cut(artifact: Artifact, sizes: list[int
 def test_running_means_are_those_of_the_blocks_before(sizes: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
     num = sum(sizes)
-    row = np.cumsum(rng.integers(1, 3, num)) + int(rng.integers(0, 100))
+    steps = np.where(rng.random(num) < 0.1, rng.integers(1, 120, num), rng.integers(1, 3, num))
+    row = np.cumsum(steps) + int(rng.integers(0, 100))
     values = rng.normal(0, 1, (num, 2)).astype(np.float32)
     values[rng.random(values.shape) < 0.2] = np.nan
     means = RunningMeans(2)
@@ -101,10 +102,9 @@ def test_running_means_are_those_of_the_blocks_before(sizes: list[int], seed: in
     pairs = zip(np.split(row, cuts), np.split(values, cuts), strict=True)
     found = np.concatenate([means.follow(np.zeros(len(r), np.int32), r, v) for r, v in pairs])
     for at in range(num):
-        blocks = np.unique(row[:at] // BLOCK_ROWS)
-        blocks = blocks[blocks < row[at] // BLOCK_ROWS]
+        before = row[at] // BLOCK_ROWS - row[:at] // BLOCK_ROWS
         for place, span in enumerate((1, 4)):
-            chosen = values[:at][np.isin(row[:at] // BLOCK_ROWS, blocks[-span:])]
+            chosen = values[:at][(before >= 1) & (before <= span)]
             for channel in range(2):
                 known = chosen[:, channel][~np.isnan(chosen[:, channel])]
                 expected = known.astype(np.float64).mean() if len(known) else np.nan
@@ -118,6 +118,32 @@ def test_a_channel_whose_predictors_are_missing_is_unknown(artifact: Artifact) -
     found = departures(artifact, rows, [400])
     assert np.isnan(found[200:, 2]).all()
     assert not np.isnan(found[200:, 3]).any()
+
+
+def test_what_was_before_a_gap_says_nothing_about_the_rows_after_it(artifact: Artifact) -> None:
+    """A machine that stood before a gap of hours and runs after it departs in no channel."""
+    rows = machine(400, 6)
+    rows[:200, :3] = 0.0
+    residuals = ReferenceResiduals(reference(artifact))
+    residuals.name(np.zeros(1, np.int32), ["p"])
+    center, scale = artifact.spec.scales_of("p")
+    scaled = ((rows - center) / scale).astype(np.float32)
+    row = np.where(np.arange(400) < 200, np.arange(400), np.arange(400) + 500)
+    found = residuals.add(np.zeros(400, np.int32), row, scaled)[0][200:]
+    assert np.isnan(found[: BLOCK_ROWS - row[200] % BLOCK_ROWS]).all()
+    assert (np.abs(np.nanmean(found, axis=0)) < 0.5).all()
+
+
+def test_rows_without_a_channel_do_not_set_the_spread_of_the_others() -> None:
+    """A flow that is not judged while the machine stands: departures of running rows are of one spread."""
+    rows = machine(ROWS, 1)
+    stands = (np.arange(ROWS) // 150) % 3 == 0
+    rows[stands, :3] = machine(ROWS, 2)[stands, 3:] * (0.01, 0.5, 0.01)
+    rows[stands, 1] = np.nan
+    model = fitted(rows)
+    found = departures(model, rows, [ROWS])[~stands]
+    assert (np.abs(np.nanmean(found, axis=0)) < 0.1).all()
+    assert (np.abs(np.nanstd(found, axis=0) - 1.0) < 0.1).all()
 
 
 @pytest.mark.parametrize("share", [0.002, 0.02])

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from detector.artifact.registry import fingerprint_of, open_artifact, publish
+from detector.artifact.description.manifest import MANIFEST
+from detector.artifact.description.place import fingerprint_of
+from detector.artifact.registry import open_artifact, publish
 from detector.artifact.spec import Artifact, Spec
-from detector.artifact.storage import MANIFEST, load
+from detector.artifact.storage import load
 from detector.errors import ArtifactError
 from detector.service.reload.model_watcher import ModelWatcher, check_compatible
 from detector.service.reload.reload_counts import ReloadCounts

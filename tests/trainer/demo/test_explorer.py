@@ -7,20 +7,23 @@ import importlib.util
 import io
 import sys
 import webbrowser
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import pytest
 import urllib3
 from rich.console import Console
 
+from connectors.kafka.connection import Connection
 from detector.artifact.registry import publish
+from detector.config.load import load_config
 from tests.support.kafka_broker import free_ports
 from tests.support.sines import linear_artifact
+from trainer.demo import daemons
 from trainer.demo import demo as demo_module
-from trainer.demo.daemons import Daemon
-from trainer.demo.demo import _explored
-from trainer.demo.explorer import explorer, has_browser
+from trainer.demo.daemons import Daemon, Detectors
+from trainer.demo.demo import _explored, _listening
+from trainer.demo.explorer import explorer, has_browser, reserved
 
 HTTP = urllib3.PoolManager(retries=False)
 
@@ -40,17 +43,41 @@ def explored(config: Path) -> tuple[str | None, str]:
     """The address that the demo gets, and what it prints."""
     console = Console(file=io.StringIO(), width=200)
     with ExitStack() as stack:
-        address = _explored(Daemon("linear", "", config, config), stack, console)
+        detectors = Detectors(config.parent, Connection(("127.0.0.1:9",)), stack, console)
+        listening = _listening(detectors, stack, console)
+        address = _explored(Daemon("linear", "", config, config), listening, stack, console)
     assert isinstance(console.file, io.StringIO)
     return address, console.file.getvalue()
 
 
 def test_it_serves_while_the_context_lasts(tmp_path: Path) -> None:
-    with explorer(config_in(tmp_path)) as address:
+    listening, reserved_address = reserved()
+    with explorer(config_in(tmp_path), listening) as address:
+        assert address == reserved_address
         about = HTTP.request("GET", f"{address}api/v1/source").json()
         assert (about["kind"], about["rows"]) == ("live", 0)
     with pytest.raises(urllib3.exceptions.HTTPError):
         HTTP.request("GET", f"{address}api/v1/source")
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_the_pages_of_the_detectors_link_to_it_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_installed: bool
+) -> None:
+    """The configuration of a detector, as the daemon reads it. Its process is not started here."""
+    monkeypatch.setattr(daemons, "started", lambda command, log: nullcontext())
+    if not is_installed:
+        monkeypatch.setattr(demo_module, "missing_packages", lambda: ["duckdb"])
+    console = Console(file=io.StringIO())
+    with ExitStack() as stack:
+        detectors = Detectors(tmp_path, Connection(("127.0.0.1:9",)), stack, console)
+        listening = _listening(detectors, stack, console)
+        link = load_config(detectors.start("linear").config).http.explorer
+        if listening is None:
+            assert not is_installed
+            assert link is None
+        else:
+            assert link == f"http://127.0.0.1:{listening.getsockname()[1]}/"
 
 
 def test_missing_packages_and_a_missing_model_are_stated_and_the_demo_goes_on(

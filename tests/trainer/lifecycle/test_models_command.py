@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.artifact.registry import current_of, open_artifact, propose
+from detector.artifact.description.place import current_of
+from detector.artifact.registry import open_artifact, propose
 from detector.artifact.spec import Artifact
 from detector.calibration.feedback import Feedback, add_feedback
 from detector.journal import Note, read_journal

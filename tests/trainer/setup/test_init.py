@@ -246,6 +246,13 @@ def test_a_long_gap_is_stated_in_days(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "windows restart after long gaps" in errors
 
 
+def test_rows_without_a_gap_have_none_stated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame(600).to_parquet(tmp_path / "a.parquet", index=False)
+    _, text, _, _ = written(tmp_path / "a.parquet", tmp_path, capsys)
+    assert "No row is missing." in text
+    assert "The longest gap" not in text
+
+
 def test_modes_are_proposed_and_work_without_their_marks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

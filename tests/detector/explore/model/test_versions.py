@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from detector.artifact.description.manifest import MANIFEST
 from detector.artifact.registry import propose, publish
 from detector.artifact.spec import Artifact
-from detector.artifact.storage import MANIFEST
 from detector.explore.model.versions import versions_json
 from detector.journal import Note
 from tests.support.sines import linear_artifact

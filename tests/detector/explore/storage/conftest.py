@@ -13,7 +13,7 @@ import pytest
 from detector.explore.storage.directory import DirectoryStorage
 from detector.explore.storage.object_storage import ObjectStorage
 from detector.explore.storage.storage import Storage
-from tests.detector.explore.storage.object_store import ENVIRONMENT, ObjectStore
+from tests.detector.explore.storage.object_store import ENVIRONMENT, GcsStore, ObjectStore
 
 Opener = Callable[[], Storage]
 """Opens the storage of one archive, as a process of its own would."""
@@ -29,10 +29,24 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSto
         store.kill()
 
 
-@pytest.fixture(params=["directory", pytest.param("objects", marks=pytest.mark.objects)])
+@pytest.fixture(scope="module")
+def gcs_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsStore]:
+    """A server that speaks the protocol of Google Cloud Storage."""
+    store = GcsStore(tmp_path_factory.mktemp("gcs"))
+    yield store
+    store.kill()
+
+
+@pytest.fixture(
+    params=[
+        "directory",
+        pytest.param("object_store", marks=pytest.mark.objects),
+        pytest.param("gcs_store", marks=pytest.mark.objects),
+    ]
+)
 def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     """A new, empty place for an archive; each call opens it as another machine would."""
     if request.param == "directory":
         return lambda: DirectoryStorage(tmp_path / "archive")
-    uri = request.getfixturevalue("object_store").uri(uuid4().hex)
+    uri = request.getfixturevalue(request.param).uri(uuid4().hex)
     return lambda: ObjectStorage(uri, tmp_path / uuid4().hex, 10**9, patience_seconds=1.5)

@@ -26,7 +26,7 @@ from tests.detector.explore.archive.written import (
 )
 from tests.detector.explore.explored import START_NS
 from tests.detector.explore.storage.conftest import Opener
-from tests.detector.explore.storage.object_store import ObjectStore
+from tests.detector.explore.storage.object_store import GcsStore, ObjectStore
 
 DAY = 1440
 objects = pytest.mark.objects
@@ -216,6 +216,13 @@ def test_a_bucket_that_is_not_there_is_named(object_store: ObjectStore, tmp_path
         storage.claim()
 
 
+@objects
+def test_a_bucket_that_is_not_on_google_cloud_storage_is_named(gcs_store: GcsStore, tmp_path: Path) -> None:
+    storage = ObjectStorage(gcs_store.uri("x", "no-such-bucket"), tmp_path, 10**9)
+    with pytest.raises(ObjectsError, match=r"gs://no-such-bucket/x.*create the bucket"):
+        storage.claim()
+
+
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
@@ -230,9 +237,17 @@ def test_a_wrong_uri_is_refused_in_words_without_its_secrets(uri: str, words: st
     assert "secret" not in str(caught.value)
 
 
-def test_a_server_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://b/x?endpoint_override=127.0.0.1:9&scheme=http&region=us-east-1",
+        "gs://anonymous@b/x?endpoint_override=127.0.0.1:9&scheme=http&retry_limit_seconds=1",
+    ],
+)
+def test_a_server_that_does_not_answer_is_named(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    uri = "s3://b/x?endpoint_override=127.0.0.1:9&scheme=http&region=us-east-1"
     with pytest.raises(ObjectsError, match="check that the server runs"):
         ObjectStorage(uri, tmp_path, 10**9).look()
