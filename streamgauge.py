@@ -8,6 +8,7 @@ one file, its flags beside its handler, and has one entry in `VERBS`. Exit codes
          training
     2    wrong usage, input or configuration; the message says where and what to do
     3    anomalies were found (`backtest --fail-on-incident`)
+    4    the gate refused a version (`models promote`)
     130  interrupted from the keyboard
 
 The library's names are imported when they are first used.
@@ -95,7 +96,8 @@ first steps:
 
 `streamgauge VERB --help` has the flags and examples of a verb.
 exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 anomalies found (backtest
---fail-on-incident). {DEBUG_VARIABLE}=1 adds the traceback to an error."""
+--fail-on-incident), 4 refused by the gate (models promote). {DEBUG_VARIABLE}=1 adds the
+traceback to an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,11 @@ class Verb:
 VERBS = (
     Verb("demo", "simulate a plant with faults and watch them being found", "trainer.commands"),
     Verb("train", "train a model on Parquet files, calibrate its threshold, publish it", "trainer.commands"),
+    Verb(
+        "retrain",
+        "train again on newer history; a candidate if it is better",
+        "trainer.lifecycle.retrain_command",
+    ),
     Verb("init", "look at data or a topic and write configurations", "trainer.setup.command"),
     Verb("check", "report what in Parquet files would make a bad model", "trainer.commands"),
     Verb("run", "run the daemon: score a Kafka topic, alert, serve metrics", "detector.commands.run"),
@@ -137,6 +144,7 @@ VERBS = (
     Verb("accept", "accept the level of an incident as normal from now on", "detector.commands.decide"),
     Verb("reject", "say that an incident is a fault: never learn it", "detector.commands.decide"),
     Verb("mute", "open no incident of a series for some time", "detector.commands.decide"),
+    Verb("models", "list, compare, promote and roll back versions of a model", "trainer.lifecycle.command"),
     Verb("inspect", "show what an artifact contains", "detector.commands.models.model"),
     Verb("config", "write or check the daemon's configuration", "detector.commands.config"),
 )

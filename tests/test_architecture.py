@@ -35,8 +35,10 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"connectors.kafka"},
     {"connectors.transfer"},
     {"detector.rows", "detector.errors", "detector.logs", "detector.login", "detector.probe"},
+    {"detector.journal"},
     {"detector.models"},
     {"detector.artifact"},
+    {"detector.lifecycle"},
     {"detector.scoring", "detector.calibration"},
     {"detector.incidents"},
     {"detector.engine"},
@@ -60,6 +62,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"trainer.held_out_faults"},
     {"trainer.pipeline"},
     {"trainer.demo", "trainer.evaluation", "trainer.setup", "trainer.training_report"},
+    {"trainer.lifecycle"},
     {"trainer.kinds"},
     {"trainer.commands"},
 )

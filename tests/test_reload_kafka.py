@@ -15,7 +15,9 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from detector.artifact.description.manifest import WEIGHTS
-from detector.artifact.registry import publish
+from detector.artifact.registry import open_artifact, propose, publish
+from detector.journal import read_journal
+from streamgauge import main
 from tests.support.artifacts import make_artifact
 from tests.support.daemon import Daemon, read_all, running, wait_for
 from tests.test_daemon_kafka import configuration, rows, samples, send
@@ -92,6 +94,35 @@ def test_a_new_model_takes_over_between_two_batches_and_survives_a_kill(
         assert [version for version, _ in seen] == [old] * cut + [new] * (82 - cut), series
         warming = [state for _, state in seen[cut:]].count("warming")
         assert warming == (0 if window == 8 else window - 1), series
+
+
+def test_a_candidate_is_not_loaded_and_one_rollback_is_one_reload_that_keeps_every_window(
+    entry: Path, kafka_bootstrap: str, kafka_topic: MakeTopic, tmp_path: Path
+) -> None:
+    topic = kafka_topic(2)
+    first = open_artifact(entry).version
+    with running(configured(entry, kafka_bootstrap, topic), tmp_path) as daemon:
+        send(kafka_bootstrap, rows(topic, 0, 20))
+        wait_for(lambda: daemon.readings() == 60, f"60 readings; see {daemon.log}")
+        second = publish(make_artifact(threshold=0.9), entry).version
+        candidate = propose(make_artifact(threshold=0.7, window=2), entry).version
+        wait_for(lambda: len(logged(daemon, "model loaded")) == 1, f"the second; see {daemon.log}")
+        assert logged(daemon, "model loaded")[0]["version"] == second
+        assert [one["version"] for one in status(daemon)["candidates"]] == [candidate]
+        assert main(["models", "rollback", str(entry), "--why", "too calm"]) == 0
+        wait_for(lambda: len(logged(daemon, "model loaded")) == 2, f"the first; see {daemon.log}")
+        loaded = logged(daemon, "model loaded")[1]
+        assert (loaded["version"], loaded["before"], loaded["windows"]) == (first, second, "kept")
+        send(kafka_bootstrap, rows(topic, 20, 5))
+        wait_for(lambda: daemon.readings() == 75, f"75 readings; see {daemon.log}")
+        assert status(daemon)["series"]["warming"] == 0
+        assert daemon.terminate() == 0
+    assert [one.action for one in read_journal(entry).events].count("rolled back") == 1
+    assert len(logged(daemon, "model loaded")) == 2
+
+
+def status(daemon: Daemon) -> dict:
+    return json.loads(daemon.get("/api/status")[1])
 
 
 def test_a_bad_model_is_refused_with_the_reason_and_the_old_one_stays(

@@ -63,7 +63,10 @@ def fit(
     out: str | Path | None = None,
     config: TrainConfig | None = None,
 ) -> Artifact:
-    """Train and calibrate a model; with `out`, publish it there as the current version.
+    """Train and calibrate a model; with `out`, publish it there.
+
+    The first version of a model is in use at once. A later one is a candidate, until somebody promotes it:
+    `streamgauge models promote`.
 
     Progress is shown on standard error if that is a terminal, and in a notebook. The environment variable
     STREAMGAUGE_PROGRESS overrides this: 0 hides the progress, 1 shows it.
@@ -88,7 +91,7 @@ def fit(
         ParquetError: The files cannot be read.
         ArtifactError: The model cannot be published.
     """
-    from detector.artifact.registry import publish
+    from detector.artifact.registry import propose
     from trainer.config import TrainConfig, override
 
     config = config or TrainConfig()
@@ -98,7 +101,7 @@ def fit(
         "scoring": {"alarm_budget": alarm_budget},
     }
     artifact = _trained(data, override(config, name, changes))
-    return artifact if out is None else publish(artifact, Path(out))
+    return artifact if out is None else propose(artifact, Path(out))
 
 
 def _trained(data: str | Path | pd.DataFrame, config: TrainConfig) -> Artifact:

@@ -9,7 +9,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.commands.arguments import add_data, add_examples, add_json, add_without, switches_of_flag
+from detector.commands.arguments import (
+    add_data,
+    add_examples,
+    add_json,
+    add_promote,
+    add_without,
+    note_of,
+    switches_of_flag,
+)
 from detector.models.listing import FAMILY_CLASSES
 from trainer.errors import TrainerError
 
@@ -30,6 +38,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge train history/ --out models/pump --config train.toml --resume",
         "streamgauge train plant/ --out models --group-by auto    # a model for each kind of machine",
         "streamgauge train plant/ --out models --group-by kind --jobs 2",
+        "streamgauge train history/ --out models/pump --promote    # in use at once, unchecked",
     )
     parser.add_argument(
         "data", metavar="DATA", help="Parquet file, or directory of Parquet files (also Hive-partitioned)"
@@ -56,6 +65,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto: take the modes of operation that the history shows; default: those of the file",
     )
     _add_training(parser)
+    add_promote(parser)
     add_json(parser)
 
 
@@ -161,7 +171,10 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train, calibrate and publish a model, or one of each kind; print a summary on standard output."""
+    """Train, calibrate and publish a model, or one of each kind; print a summary.
+
+    A model is a candidate unless it is the first of its name.
+    """
     config = _train_config(args)
     if args.group_by is not None:
         from trainer.kinds.command import train_kinds
@@ -173,9 +186,9 @@ def train(args: argparse.Namespace) -> int:
 
 
 def _train_one(args: argparse.Namespace, config: TrainConfig) -> int:
-    from detector.artifact.registry import publish
+    from detector.artifact.registry import propose, publish
     from trainer.fitting.checkpoint import Checkpoints
-    from trainer.model_card import summary_text, training_summary
+    from trainer.model_card import figures_of, summary_text, training_summary
     from trainer.pipeline import fit_source, source_of
     from trainer.progress import reporting
     from trainer.report.report import checked
@@ -197,7 +210,7 @@ def _train_one(args: argparse.Namespace, config: TrainConfig) -> int:
         if checkpoints.exists():
             print("the last epoch is saved; continue with the same command and --resume", file=sys.stderr)
         raise
-    saved = publish(artifact, entry)
+    saved = (publish if args.promote else propose)(artifact, entry, note_of(args, figures_of(artifact.spec)))
     checkpoints.clear()
     write_training_report(saved, held_out, entry / saved.version)
     summary = training_summary(saved, entry)

@@ -366,3 +366,18 @@ def _problem(error: Any) -> str:
     if not place or isinstance(error["input"], dict):
         return message
     return f"{place}: {message}, found {error['input']!r}"
+
+
+def config_of(training: Mapping[str, Any]) -> TrainConfig:
+    """Return the options that the record of a training states.
+
+    Raises:
+        TrainerError: It states none, or those of another release.
+    """
+    try:
+        return TrainConfig.model_validate(training.get("config"))
+    except ValidationError as error:
+        raise TrainerError(
+            "the model does not state the options of its training as this release reads them; give them with"
+            f" --config: {error.error_count()} problems"
+        ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from detector.artifact.description.place import current_of
 from detector.artifact.drift import drift_section
 from detector.artifact.laws import laws_section
 from detector.artifact.mode_words import modes_section, proposal_line
@@ -12,6 +13,7 @@ from detector.artifact.reference import least_history
 from detector.artifact.spec import Artifact, Spec
 from detector.calibration.alarm_budget import read_budget
 from detector.config.types import duration_text
+from detector.lifecycle.versions import standing_line
 from detector.selfcheck.words import found_section, weakest_line
 from trainer.season_card import clock_section
 
@@ -114,6 +116,7 @@ def training_summary(artifact: Artifact, entry: Path) -> dict[str, Any]:
     return {
         "path": str(entry),
         "version": artifact.version,
+        "in_use": current_of(entry) == artifact.version,
         "family": spec.family,
         "window": spec.window,
         "channels": list(spec.channel_names),
@@ -136,6 +139,18 @@ def training_summary(artifact: Artifact, entry: Path) -> dict[str, Any]:
     }
 
 
+def figures_of(spec: Spec) -> dict[str, Any]:
+    """Return what the journal keeps of a trained model, as plain JSON values."""
+    training, threshold = spec.training, spec.threshold
+    kept = {key: training[key] for key in ("rows", "num_series", "from", "until", "validation_loss")}
+    return {
+        "model": f"{spec.family}, window {spec.window}",
+        "alarm_budget": threshold.alarm_budget,
+        "threshold": threshold.value,
+        **kept,
+    }
+
+
 def summary_text(summary: dict[str, Any]) -> str:
     """Return a training summary as lines for people, with the commands to type next."""
     return (
@@ -149,10 +164,15 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"{_doubts(summary['left_out'])}"
         f"{summary['modes']}"
         f"{''.join(f'note: {note}{chr(10)}' for note in summary['notes'])}"
-        f"published {summary['path']}, version {summary['version']}\n\n"
-        f"next: streamgauge backtest {summary['path']} DATA\n"
-        f"      streamgauge inspect {summary['path']}"
+        f"{standing_line(Path(summary['path']), summary['version'])}\n\n"
+        f"next: streamgauge backtest {_place(summary)} DATA\n"
+        f"      streamgauge inspect {_place(summary)}"
     )
+
+
+def _place(summary: dict[str, Any]) -> str:
+    """Return what names the new version: the registry entry if it is in use."""
+    return str(summary["path"] if summary["in_use"] else Path(summary["path"], summary["version"]))
 
 
 def _sense(summary: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ from trainer.data.channel_statistics import channel_statistics
 from trainer.data.cleaning import Cleaned, cleaned
 from trainer.data.frames import chunk_to_train, refuse, wrong_type
 from trainer.data.history import Chunks, History, Shares, build_history
-from trainer.data.left_out import left_out_record
+from trainer.data.left_out import left_out_record, time_text
 from trainer.data.series_scales import series_scales
 from trainer.ensemble_training import MemberWindows, Trained, refit, train_members, without_overfitted
 from trainer.errors import TooLittleDataError, TrainerError
@@ -344,9 +344,13 @@ def _training_record(
     """
     shown = next((result for result in results if result.train_losses), results[0])
     losses = shown.train_losses
+    starts = [one.row * history.interval_of(one.series) for one in history.segments]
+    ends = [(one.row + one.length) * history.interval_of(one.series) for one in history.segments]
     return {
         "rows": history.num_rows,
         "num_series": _num_series(history),
+        "from": time_text(min(starts)),
+        "until": time_text(max(ends)),
         "fingerprint": history.fingerprint,
         "train": round(100 * (1 - shares.validation - shares.calibration)),
         "validation": round(100 * shares.validation),

@@ -2,16 +2,19 @@
 
     REGISTRY/NAME/<version>/   an artifact (see `detector.artifact.storage`)
     REGISTRY/NAME/current      the version to use, one line of text, replaced atomically
+    REGISTRY/NAME/journal.jsonl  who changed what, when and why (see `detector.journal`)
 
-An entry is REGISTRY/NAME: one model with its versions and a pointer to the current one. It may be a local
-path or any URI that `pyarrow.fs` reads (s3://, gs://, ...). A remote version is copied to a local temporary
-directory and loaded from there.
+An entry is REGISTRY/NAME: one model with its versions and a pointer to the current one. A version that the
+pointer does not name is a candidate, or was in use before. An entry may be a local path or any URI that
+`pyarrow.fs` reads (s3://, gs://, ...). A remote version is copied to a local temporary directory and loaded
+from there.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,21 +22,25 @@ import pyarrow.fs as pafs
 
 from detector.artifact import storage as artifacts
 from detector.artifact.description.manifest import MANIFEST
-from detector.artifact.description.place import CURRENT, check_name, remote_version, resolve
+from detector.artifact.description.place import CURRENT, check_name, current_of, remote_version, resolve
 from detector.artifact.spec import Artifact
 from detector.errors import ArtifactError
+from detector.journal import FIRST, NOTHING, Action, Note, append, locked, read_journal
+
+_SCRATCH = ".new"
 
 
-def publish(artifact: Artifact, entry: Path) -> Artifact:
-    """Save a new version and make it the current one.
+def propose(artifact: Artifact, entry: Path, note: Note = NOTHING) -> Artifact:
+    """Save a new version as a candidate. The first version of a model becomes the current one.
 
-    Promise: the pointer moves after the version is complete and was loaded again as readers load it. So no
-    reader finds an incomplete version, or one that it refuses.
+    Promise: a version is complete, and was loaded again as readers load it, before anything names it. Of two
+    processes that publish the first version at once, one makes it current and the other is a candidate.
     Equal artifacts have equal versions: to publish one twice changes nothing.
 
     Args:
         artifact: The model to save.
         entry: Local directory of the model in the registry; created if it does not exist.
+        note: Who publishes, why, and what was measured.
 
     Returns:
         The artifact with its version.
@@ -41,25 +48,73 @@ def publish(artifact: Artifact, entry: Path) -> Artifact:
     Raises:
         ArtifactError: The entry cannot be written, or readers would refuse the model.
     """
-    scratch = entry / f".{os.getpid()}.new"
+    with locked(entry):
+        saved = _saved(artifact, entry, note)
+        if current_of(entry) is None:
+            point(entry, saved.version, "promoted", replace(note, why=FIRST, figures={}))
+    return saved
+
+
+def publish(artifact: Artifact, entry: Path, note: Note = NOTHING) -> Artifact:
+    """Save a new version and make it the current one, without asking the gate. For the rest see `propose`."""
+    with locked(entry):
+        saved = _saved(artifact, entry, note)
+        if _pointed(entry) != saved.version:
+            point(entry, saved.version, "promoted", replace(note, figures={}))
+    return saved
+
+
+def point(entry: Path, version: str, action: Action, note: Note = NOTHING) -> None:
+    """Make a version the current one. The caller holds the lock of the entry.
+
+    The journal has the change before it is in force, so nothing is in use that nobody recorded.
+
+    Raises:
+        ArtifactError: The entry cannot be written.
+    """
+    append(entry, action, version, _pointed(entry), note)
+    scratch = entry / f".{CURRENT}.{os.getpid()}"
+    try:
+        with scratch.open("w") as file:
+            file.write(version + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(entry / CURRENT)
+    except OSError as error:
+        raise ArtifactError(f"{entry}: cannot publish: {error.strerror or error}") from error
+
+
+def _saved(artifact: Artifact, entry: Path, note: Note) -> Artifact:
+    """Save a version, load it again, and write it into the journal. Returns the artifact with its version."""
+    for left in entry.glob(f".*{_SCRATCH}*"):  # of a process that was killed: this one holds the lock
+        artifacts.remove(left)
+    scratch = entry / f".{os.getpid()}{_SCRATCH}"
     saved = artifacts.save(artifact, scratch)
     try:
         artifacts.load(scratch)
     except ArtifactError as error:
         artifacts.remove(scratch)
         raise ArtifactError(f"{entry}: not published, as readers would refuse the model: {error}") from error
+    target = entry / saved.version
     try:
-        target = entry / saved.version
         if target.exists():
             artifacts.remove(scratch)
         else:
             scratch.replace(target)
-        pointer = entry / f".{CURRENT}.{os.getpid()}"
-        pointer.write_text(saved.version + "\n")
-        pointer.replace(entry / CURRENT)
     except OSError as error:
         raise ArtifactError(f"{entry}: cannot publish: {error.strerror or error}") from error
+    last = [one for one in read_journal(entry).about(saved.version) if one.action in ("published", "removed")]
+    if not last or last[-1].action == "removed":
+        append(entry, "published", saved.version, _pointed(entry), note)
     return saved
+
+
+def _pointed(entry: Path) -> str:
+    """Return the version that the pointer names; empty where there is none or it is damaged."""
+    try:
+        return current_of(entry) or ""
+    except ArtifactError:
+        return ""
 
 
 def open_artifact(location: str | Path) -> Artifact:

@@ -303,7 +303,7 @@ class Artifact:
     card         the model card, Markdown
     sample       a few stretches of normal held-out rows, one float64 [rows, channels] each, for self-checks
     version      12 hexadecimal digits that `detector.artifact.storage.save` derives from the content
-    written_at   when the loaded files were written, seconds since the epoch
+    written_at   when it was trained, seconds since the epoch: the time of its files, unless it was calibrated
     """
 
     spec: Spec

@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +49,10 @@ from detector.artifact.modules import build_members
 from detector.artifact.spec import Artifact, Spec
 from detector.errors import ArtifactError
 from detector.models.ensemble import Ensemble
+
+TRAINED_AT = "trained_at"
+"""In the training record of a version that was only calibrated: the time of its training, whole seconds."""
+_LATEST_SECONDS = 1 << 33
 
 
 def save(artifact: Artifact, directory: Path) -> Artifact:
@@ -107,13 +112,21 @@ def load(directory: Path) -> Artifact:
     module.load_state_dict(tensors)
     calibration, held_out = (_read_table(files[name], directory / name) for name in (CALIBRATION, HELD_OUT))
     card = files[CARD].decode(errors="replace")
-    written_at = (directory / MANIFEST).stat().st_mtime
+    written_at = _trained_at(spec.training) or (directory / MANIFEST).stat().st_mtime
     sample = _sample_from(files, len(spec.channels), directory / SAMPLE)
     if spec.sampled and len(spec.sampled) != len(sample):
         raise ArtifactError(
             f"{directory / MANIFEST}: damaged: {len(spec.sampled)} series of {len(sample)} sampled stretches"
         )
     return Artifact(spec, module.eval(), calibration, held_out, card, manifest["version"], written_at, sample)
+
+
+def _trained_at(training: Mapping[str, Any]) -> float | None:
+    """Return when a model was trained that was only calibrated since, seconds since the epoch."""
+    stated = training.get(TRAINED_AT)
+    if isinstance(stated, int) and not isinstance(stated, bool) and 0 < stated < _LATEST_SECONDS:
+        return float(stated)
+    return None
 
 
 def remove(directory: Path) -> None:

@@ -215,7 +215,8 @@ def incidents_of(path: Path) -> list[Mapping[str, Any]]:
         except (ValueError, RecursionError) as error:
             raise DetectorError(f"{path}: neither JSON nor JSON lines: {error}") from error
     if isinstance(incidents, list) and all(isinstance(one, dict) for one in incidents):
-        found = [one.get("incident", one) for one in incidents]
+        # A record of a decision names its incident by id; it is left to the caller as it is.
+        found = [one.get("incident", one) if "action" not in one else one for one in incidents]
         if all(isinstance(one, dict) for one in found):
             return found
     raise DetectorError(f"{path}: holds no incidents; give a backtest's incidents.json")

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from detector.journal import Note
 
 MISUSED = 2
 
@@ -77,6 +80,30 @@ def switches_of_flag(text: str | None) -> tuple[str, ...] | None:
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add the positional DATA: Parquet to read."""
     parser.add_argument("data", metavar="DATA", help="Parquet file, or directory of Parquet files")
+
+
+def add_note(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of who does it and why."""
+    parser.add_argument("--why", default="", metavar="TEXT", help="the reason, which is kept")
+    parser.add_argument("--who", metavar="NAME", help="who decides; default: user@host")
+
+
+def note_of(args: argparse.Namespace, figures: Mapping[str, Any]) -> Note:
+    """Return what the journal of a model keeps: who and why by the flags, and the figures."""
+    from detector.delivery.decisions.deciding import user_at_host
+    from detector.journal import Note
+
+    return Note(args.who or user_at_host(), args.why, figures)
+
+
+def add_promote(parser: argparse.ArgumentParser) -> None:
+    """Add --promote and the flags of who and why."""
+    parser.add_argument(
+        "--promote",
+        action="store_true",
+        help="use the new version at once, unchecked; default: it is a candidate until `models promote`",
+    )
+    add_note(parser)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detector.commands.arguments import add_examples, add_json
+from detector.commands.arguments import add_examples, add_json, add_note
 from detector.errors import ConfigError, DetectorError
 
 if TYPE_CHECKING:
@@ -152,8 +152,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def add_signature(parser: argparse.ArgumentParser) -> None:
     """Add the flags of who decides and why."""
-    parser.add_argument("--why", default="", metavar="TEXT", help="the reason, kept with the decision")
-    parser.add_argument("--who", metavar="NAME", help="who decides; default: user@host")
+    add_note(parser)
     parser.add_argument("--dry-run", action="store_true", help="check and print the record; write nothing")
 
 

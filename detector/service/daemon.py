@@ -118,7 +118,7 @@ class Daemon:
         self._rights = MissingRights(clients.source)
         self._metrics = self._make_metrics(clients, model_reloads, config_reloads)
         self._observer = TurnObserver(self._metrics)
-        routes = Routes(self._metrics, self._observer, config.units, config.http.explorer)
+        routes = Routes(self._metrics, self._observer, config.units, config.http.explorer, config.model.path)
         server = open_server(config.http, routes)
         resources.enter_context(closing(server))
         port = urlsplit(server.address).port or 0

@@ -24,12 +24,14 @@ class Routes:
 
     units     of channels, for the sentences about incidents
     explorer  address of the explorer; None if there is none
+    place     where the model is, to show its candidates
     """
 
     metrics: Metrics
     observer: TurnObserver
     units: Mapping[str, str] = field(default_factory=dict)
     explorer: str | None = None
+    place: str = ""
 
     def site(self) -> Site:
         """Return what the daemon answers."""
@@ -57,7 +59,7 @@ class Routes:
         return Response.text(503, words) if words else Response.text(200, "ready")
 
     def _status(self, request: Request) -> Response:
-        return Response.json(Status(self.metrics, self.units, self.explorer).json())
+        return Response.json(Status(self.metrics, self.units, self.explorer, self.place).json())
 
 
 def open_server(section: HttpSection, routes: Routes) -> HttpServer:

@@ -11,7 +11,7 @@ from detector.status.budget_used import budget_line, budget_problem
 from detector.status.judged import judged_line, judged_problems, some_of
 from detector.status.unassigned import unassigned_line, unassigned_problem
 
-_MUCH_DRIFT = 0.25
+_MUCH_DRIFT, _MOST_CANDIDATES = 0.25, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,7 @@ def _figures(status: Mapping[str, Any]) -> tuple[Figure, ...]:
         "Alarm budget": budget_line(status["budget"]),
         "Small departures": f"watched for in {some_of(*status['cumulative_channels'])} channels",
         "Model age": _age(status["model_age_seconds"]),
+        "Candidates": ", ".join(one["version"] for one in status["candidates"][:_MOST_CANDIDATES]),
         "Self-check": status["sense"]["state"],
         "Change of errors": "" if status["error_psi"] is None else f"{status['error_psi']:.2f} (PSI)",
         "Readings": f"{status['readings']:,}",

@@ -16,6 +16,7 @@ from detector.incidents.incident import Incident
 from detector.incidents.lasting import blamed
 from detector.incidents.shapes.sentence import Wording, sentence
 from detector.incidents.unjudged import unjudged_words
+from detector.lifecycle.versions import waiting_at
 from detector.metrics.recorder import Metrics
 from detector.metrics.series_gauges import firing
 from detector.metrics.sources import Sources
@@ -36,11 +37,13 @@ class Status:
 
     units     of channels, for the sentences about incidents
     explorer  address of the explorer; None if there is none
+    place     where the model is, to show its candidates; empty: not shown
     """
 
     metrics: Metrics
     units: Mapping[str, str] = field(default_factory=dict)
     explorer: str | None = None
+    place: str = ""
 
     @property
     def spec(self) -> Spec:
@@ -54,7 +57,7 @@ class Status:
 
     def json(self) -> dict[str, Any]:
         """Return the figures as plain values, with an overview in words; an unknown score is None."""
-        figures = self._figures()
+        figures = self._figures() | {"candidates": self._candidates()}
         return figures | {"overview": Overview.of(figures, self.explorer).as_json()}
 
     def _figures(self) -> dict[str, Any]:
@@ -96,6 +99,10 @@ class Status:
             "series": {state.label: num for state, num in zip(State, counts, strict=True)},
             "worst": [_series(self.spec, latest, at) for at in order.tolist()],
         }
+
+    def _candidates(self) -> list[dict[str, Any]]:
+        found = waiting_at(self.place) if self.place else ()
+        return [{"version": one.name, "published_ms": round(one.at * 1e3)} for one in found]
 
     def _sentence(self, incident: Incident, latest: Latest) -> str:
         """Return what is wrong, until the newest row of the series."""

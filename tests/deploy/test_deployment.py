@@ -166,7 +166,7 @@ def test_the_custom_resources_point_at_what_is_there() -> None:
 
 def test_every_reader_of_kafka_logs_in_where_login_is_asked_for() -> None:
     manifests = documents(rendered("production"))
-    for kind, name in (("StatefulSet", "detector"), ("CronJob", "record")):
+    for kind, name in (("StatefulSet", "detector"), ("CronJob", "record"), ("CronJob", "train")):
         (spec,) = pod_specs(of_kind(manifests, kind))
         (one,) = [c for c in [*spec.get("initContainers", []), *spec["containers"]] if c["name"] == name]
         values = {variable["name"]: variable.get("value") for variable in one["env"]}

@@ -36,7 +36,18 @@ _BOUND_ROWS = 30
 """Rows after the begin of the fault within which an alarm is right."""
 _BATCH_ROWS = 10
 _PLAIN = {
-    *("rows", "num_series", "fingerprint", "train", "validation", "calibration", "epochs", "best_epoch"),
+    *(
+        "rows",
+        "num_series",
+        "from",
+        "until",
+        "fingerprint",
+        "train",
+        "validation",
+        "calibration",
+        "epochs",
+        "best_epoch",
+    ),
     *(
         "left_out",
         "stopped",

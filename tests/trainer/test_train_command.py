@@ -18,6 +18,8 @@ import pytest
 from connectors.errors import ParquetError
 from detector import Detector
 from detector.artifact.registry import open_artifact
+from detector.journal import read_journal
+from detector.lifecycle.versions import registered
 from streamgauge import main
 from trainer import fit
 from trainer.config import DataOptions, FitOptions, ModelOptions, TrainConfig, override
@@ -84,7 +86,33 @@ def test_training_publishes_an_artifact_and_prints_the_next_command(
     assert spec.training["num_series"] == 2
     assert len(spec.training["train_losses"]) == len(spec.training["validation_losses"]) == 2
     assert "# pump" in artifact.card
-    assert sorted(path.name for path in entry.iterdir()) == sorted([artifact.version, "current"])
+    kept = {artifact.version, "current", "journal.jsonl", ".lock"}
+    assert {path.name for path in entry.iterdir()} == kept
+
+
+def test_a_second_training_is_a_candidate_until_somebody_wants_it(
+    history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = tmp_path / "pump"
+    linear = ["--out", str(entry), "--model", "linear"]
+    assert main(["train", str(history), *linear, "--window", "16", "--who", "ann", "--why", "a start"]) == 0
+    first = open_artifact(entry).version
+    assert f"version {first}: in use, as the first version of this name\n" in capsys.readouterr().out
+    assert main(["train", str(history), *linear, "--window", "2"]) == 0, "by mistake"
+    out = capsys.readouterr().out
+    (candidate,) = registered(entry).candidates
+    assert f"candidate version {candidate.name}; {first} stays in use. To use it:" in out
+    assert f"next: streamgauge backtest {entry}/{candidate.name} DATA\n" in out
+    assert open_artifact(entry).version == first
+    assert main(["train", str(history), *linear, "--window", "8", "--promote", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["in_use"]
+    assert open_artifact(entry).version == summary["version"] != first
+    published = read_journal(entry).events[0]
+    assert (published.who, published.why) == ("ann", "a start")
+    assert published.figures["model"] == "linear, window 16"
+    assert published.figures["from"] == "2026-01-01T00:00:00Z"
+    assert published.figures["until"] == "2026-01-01T05:00:00Z"
 
 
 def test_the_linear_model_is_fitted_without_epochs(
@@ -116,7 +144,8 @@ def test_a_budget_in_all_is_shared_by_the_series_of_the_history(
     budget = f"6/hour in all of {spec.training['num_series']} series"
     assert spec.threshold.alarm_budget == budget
     assert f"for {budget.replace(' in', ' false alarms in')}\n" in capsys.readouterr().out
-    assert main(["calibrate", str(entry), "--alarm-budget", "6/hour in all of 900 series"]) == 0
+    again = ["--alarm-budget", "6/hour in all of 900 series", "--promote"]
+    assert main(["calibrate", str(entry), *again]) == 0
     assert "for 6/hour in all of 900 series" in capsys.readouterr().out
     before, after = spec.threshold.limit, open_artifact(entry).spec.threshold.limit
     assert before is not None

@@ -98,7 +98,7 @@ def _judge_runs(
                 continue
             parts = [part for segment in segments if (part := segment.cut(run.first, run.stop))]
             rows = np.concatenate([part.row + np.arange(part.length) for part in parts])
-            if not normal.contain(series, rows, history.interval_ns).any():
+            if not normal.contain(series, rows, history.interval_of(series)).any():
                 entries.append(_entry_of(history, series, run, rows, options.suspicious == "keep"))
                 ranges.append((run.first, run.stop))
     if not entries or options.suspicious == "keep":
@@ -118,7 +118,8 @@ def _judge_runs(
 
 def _entry_of(history: History, series: str, run: Run, rows: NDArray[np.int64], kept: bool) -> LeftOut:
     names = tuple(history.channels[channel] for channel in run.channels)
-    start_ns, end_ns = int(rows[0]) * history.interval_ns, int(rows[-1]) * history.interval_ns
+    interval_ns = history.interval_of(series)
+    start_ns, end_ns = int(rows[0]) * interval_ns, int(rows[-1]) * interval_ns
     return LeftOut("suspicious", series, names, start_ns, end_ns, len(rows), run.detail, kept)
 
 
@@ -130,7 +131,7 @@ def _without_stretches(
 
     def gone(segment: Segment, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         row = segment.row + np.arange(segment.length)
-        inside = stretches.contain(segment.series, row, history.interval_ns)
+        inside = stretches.contain(segment.series, row, history.interval_of(segment.series))
         if inside.any():
             rows_of.setdefault(segment.series, []).append(row[inside])
         return inside
@@ -139,7 +140,8 @@ def _without_stretches(
     entries = []
     for series, parts in rows_of.items():
         rows = np.concatenate(parts)
-        times = int(rows[0]) * history.interval_ns, int(rows[-1]) * history.interval_ns
+        interval_ns = history.interval_of(series)
+        times = int(rows[0]) * interval_ns, int(rows[-1]) * interval_ns
         entries.append(LeftOut(reason, series, (), *times, len(rows)))
     return left, entries
 

@@ -97,6 +97,10 @@ class History:
         self.fingerprint = fingerprint
         self._positions = [segment.position for segment in segments]
 
+    def interval_of(self, series: str) -> int:
+        """Return the nanoseconds from one row of a series to the next."""
+        return self.intervals.get(series, self.interval_ns)
+
     @property
     def num_rows(self) -> int:
         """Return the number of rows of all series, those without a reading included."""

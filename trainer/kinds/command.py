@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from detector.commands.arguments import note_of
 from trainer.config import TrainConfig
 from trainer.errors import TrainerError
 from trainer.kinds.grouping import Kind, patterns_of
@@ -26,7 +27,7 @@ def train_kinds(args: argparse.Namespace, config: TrainConfig) -> int:
     if args.name is not None:
         raise TrainerError("--name and --group-by exclude each other: each model has the name of its kind")
     registry = Path(args.out)
-    options = PlantOptions(args.group_by, config, args.jobs, args.resume)
+    options = PlantOptions(args.group_by, config, args.jobs, args.resume, args.promote, note_of(args, {}))
     try:
         with reporting(f"training the kinds of {args.data}") as report:
             plant = train_plant(args.data, registry, options, report)
@@ -55,6 +56,7 @@ def print_plant(plant: PlantTraining, console: Console) -> None:
     for model in plant.models:
         summary = model.summary
         words = f"{summary['family']}, window {summary['window']}, version {summary['version']}"
+        words += "" if summary["in_use"] else ", a candidate: see `streamgauge models promote`"
         table.add_row(*_sizes(model.kind), _patterns(model.kind, plant), words)
     for failure in plant.failures:
         table.add_row(*_sizes(failure.kind), "", "failed", style="bold")

@@ -12,9 +12,10 @@ import torch
 
 from connectors.errors import ConnectorError
 from connectors.parquet.dataset import Dataset
-from detector.artifact.registry import publish
+from detector.artifact.registry import propose, publish
 from detector.artifact.spec import Artifact
 from detector.errors import DetectorError
+from detector.journal import NOTHING, Note
 from trainer.config import TrainConfig
 from trainer.ensemble_training import MemberWindows
 from trainer.errors import TrainerError
@@ -22,7 +23,7 @@ from trainer.fitting.checkpoint import Checkpoints
 from trainer.kinds.grouping import Kind, narrowed
 from trainer.kinds.rows_of_kind import RowsOfSeries
 from trainer.kinds.unexplained import HeldBackMeasure, StandsOut, standing_out
-from trainer.model_card import training_summary
+from trainer.model_card import figures_of, training_summary
 from trainer.pipeline import fit_source
 from trainer.report.report import checked_table
 from trainer.training_report.report import HeldOutWindows, write_training_report
@@ -42,6 +43,8 @@ class KindJob:
         config: Options of the training; their name is that of the kind.
         entry: Where the model is published.
         resume: Continue from the checkpoint of an interrupted run.
+        promote: Use the new version at once, also where the kind has a model.
+        note: Who trains, and why; for the journal of the kind.
     """
 
     kind: Kind
@@ -49,6 +52,8 @@ class KindJob:
     config: TrainConfig
     entry: Path
     resume: bool = False
+    promote: bool = False
+    note: Note = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,8 @@ def _trained(job: KindJob) -> KindModel:
             measure.keep(artifact, windows)
 
     artifact = fit_source(rows.training_data(), job.config, checkpoint=checkpoints.directory, observe=observe)
-    saved = publish(artifact, job.entry)
+    note = replace(job.note, figures=figures_of(artifact.spec))
+    saved = (publish if job.promote else propose)(artifact, job.entry, note)
     checkpoints.clear()
     write_training_report(saved, held_out, job.entry / saved.version)
     return KindModel(

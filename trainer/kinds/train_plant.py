@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.parquet.dataset import discover
+from detector.journal import NOTHING, Note
 from trainer.config import TrainConfig
 from trainer.errors import TrainerError
 from trainer.evaluation.process_pool import in_processes
@@ -78,12 +79,16 @@ class PlantOptions:
         config: Options of the training of each kind.
         jobs: Kinds at a time; None: one per processor core.
         resume: Continue from the checkpoints of an interrupted run.
+        promote: Use the new versions at once, also where a kind has a model.
+        note: Who trains, and why; for the journal of each kind.
     """
 
     group_by: str
     config: TrainConfig
     jobs: int | None = None
     resume: bool = False
+    promote: bool = False
+    note: Note = NOTHING
 
 
 def train_plant(
@@ -117,6 +122,8 @@ def train_plant(
             options.config.model_copy(update={"name": kind.name}),
             registry / kind.name,
             options.resume,
+            options.promote,
+            options.note,
         )
         for kind in sorted(grouping.kinds, key=lambda kind: -kind.num_rows)  # the longest starts first
     ]

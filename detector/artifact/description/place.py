@@ -54,14 +54,21 @@ def resolve(location: Path) -> Path:
     Raises:
         ArtifactError: The pointer of the entry cannot be read, or does not name a version.
     """
-    pointer = location / CURRENT
-    if (location / MANIFEST).exists() or not pointer.exists():
-        return location
+    current = None if (location / MANIFEST).exists() else current_of(location)
+    return location if current is None else location / current
+
+
+def current_of(entry: Path) -> str | None:
+    """Return the version that the pointer of a local entry names, None without a pointer.
+
+    Raises:
+        ArtifactError: The pointer cannot be read, or names no version.
+    """
+    pointer = entry / CURRENT
     try:
-        version = pointer.read_text().strip()
+        return _checked(pointer.read_text().strip(), str(pointer)) if pointer.exists() else None
     except (OSError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{pointer}: cannot be read: {error}") from error
-    return location / _checked(version, str(pointer))
 
 
 def remote_version(uri: str) -> tuple[pafs.FileSystem, str]:

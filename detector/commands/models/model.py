@@ -10,7 +10,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.commands.arguments import add_artifact, add_examples, add_json
+from detector.commands.arguments import (
+    add_artifact,
+    add_examples,
+    add_json,
+    add_promote,
+    note_of,
+)
 from detector.commands.decide import add_signature, say
 from detector.commands.models.opinions import feedback_for, opinions_arguments
 from detector.commands.models.preview import preview_arguments, print_preview
@@ -48,7 +54,8 @@ def calibrate_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `streamgauge calibrate`."""
     add_examples(
         parser,
-        "streamgauge calibrate models/pump --alarm-budget 1/day",
+        "streamgauge calibrate models/pump --alarm-budget 1/day              # a candidate",
+        "streamgauge calibrate models/pump --alarm-budget 1/day --promote    # in use at once",
         "streamgauge calibrate models/pump --alarm-budget '3/day in all'",
         "streamgauge calibrate models/pump          # use the feedback given since",
         "streamgauge calibrate models/pump --opinions streamgauge.toml    # and opinions of the group",
@@ -62,14 +69,16 @@ def calibrate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     opinions_arguments(parser)
     preview_arguments(parser)
+    add_promote(parser)
 
 
 def calibrate(args: argparse.Namespace) -> int:
-    """Calibrate the threshold to an alarm budget; publish it if it changed. Returns the exit code.
+    """Calibrate the threshold to an alarm budget; publish a candidate if it changed. Returns the exit code.
 
-    With --preview nothing changes: it prints what five budgets would have raised.
+    The version keeps the age of the model, since its weights are as old as before. With
+    --preview nothing changes: it prints what five budgets would have raised.
     """
-    from detector.artifact.registry import open_artifact, publish
+    from detector.artifact.registry import open_artifact
     from detector.calibration.recalibrate import recalibrated
     from detector.selfcheck.detectability import measured_again
     from detector.selfcheck.words import with_new_section
@@ -89,12 +98,29 @@ def calibrate(args: argparse.Namespace) -> int:
         changed = measured_again(changed)
         card = _card_line(before.card, changed.spec.threshold.alarm_budget)
         card = with_new_section(card, changed.spec)
-        after = publish(replace(changed, card=card), entry)
+        after = _published(args, replace(changed, card=card), before, entry)
     if args.json:
         print(json.dumps(_calibration_json(entry, before, after, feedback)))
     else:
         _print_calibration(entry, before, after, feedback)
     return DONE
+
+
+def _published(args: argparse.Namespace, changed: Artifact, before: Artifact, entry: Path) -> Artifact:
+    """Publish a calibrated model with the age of the one before. Returns it with its version."""
+    from detector.artifact.registry import propose, publish
+    from detector.artifact.storage import TRAINED_AT
+
+    threshold = changed.spec.threshold
+    training = changed.spec.training | {TRAINED_AT: int(before.written_at or 0)}
+    aged = replace(changed, spec=replace(changed.spec, training=training))
+    figures = {
+        "calibrated_from": before.version,
+        "alarm_budget": threshold.alarm_budget,
+        "threshold": threshold.value,
+        "threshold_before": before.spec.threshold.value,
+    }
+    return (publish if args.promote else propose)(aged, entry, note_of(args, figures))
 
 
 def feedback_arguments(parser: argparse.ArgumentParser) -> None:
@@ -175,8 +201,8 @@ def _registry_entry(location: str) -> Path:
     entry = Path(location)
     if (entry / MANIFEST).exists():
         raise ArtifactError(
-            f"{entry}: is one version; give its registry entry, {entry.parent}. The new version becomes the"
-            " current one there"
+            f"{entry}: is one version; give its registry entry, {entry.parent}. The new version is published"
+            " there"
         )
     return entry
 
@@ -184,10 +210,13 @@ def _registry_entry(location: str) -> Path:
 def _calibration_json(
     entry: Path, before: Artifact, after: Artifact, feedback: Sequence[Feedback]
 ) -> dict[str, Any]:
+    from detector.artifact.description.place import current_of
+
     return {
         "path": str(entry),
         "version": after.version,
         "version_before": before.version,
+        "in_use": current_of(entry) == after.version,
         "alarm_budget": after.spec.threshold.alarm_budget,
         "threshold": after.spec.threshold.value,
         "threshold_before": before.spec.threshold.value,
@@ -197,6 +226,7 @@ def _calibration_json(
 
 def _print_calibration(entry: Path, before: Artifact, after: Artifact, feedback: Sequence[Feedback]) -> None:
     from detector.calibration.alarm_budget import read_budget
+    from detector.lifecycle.versions import standing_line
 
     counts = Counter(one.opinion for one in feedback)
     used = ", ".join(f"{num} {opinion}" for opinion, num in sorted(counts.items())) or "none"
@@ -210,7 +240,7 @@ def _print_calibration(entry: Path, before: Artifact, after: Artifact, feedback:
     print(
         f"threshold {before.spec.threshold.value:.4g} -> {threshold:.4g} for {budget};"
         f" feedback used: {used}\n"
-        f"published: {entry} version {after.version} (was {before.version})"
+        f"{standing_line(entry, after.version)}"
     )
 
 

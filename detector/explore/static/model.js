@@ -126,7 +126,7 @@ function modes(found) {
 function versions(found) {
   if (!found.versions.length) { by("versions").replaceChildren(none("This is the only version there.")); return; }
   const parts = found.versions.map((one) => {
-    const notes = [one.is_current ? "current" : "", one.is_shown ? "shown here" : ""].filter(Boolean).join(", ");
+    const notes = [{ current: "current", candidate: "candidate, never in use", former: "in use before" }[one.standing], one.is_shown ? "shown here" : ""].filter(Boolean).join(", ");
     const title = `${one.version}, written ${time(Math.round(one.written / 1000) * 1000)}${notes ? ` (${notes})` : ""}`;
     if (one.is_shown) return element("p", {}, title);
     const rows = one.differences.map((line) => [line.path, line.shown, line.other]);

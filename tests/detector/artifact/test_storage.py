@@ -20,6 +20,7 @@ from detector.artifact.season import Calendar, Profile, Season, UsualError
 from detector.artifact.spec import Artifact, OwnScale, PageLimit
 from detector.artifact.sum_limits import SumLimits
 from detector.errors import ArtifactError
+from detector.journal import read_journal
 from tests.support.artifacts import make_artifact
 
 
@@ -284,14 +285,16 @@ def test_the_registry_opens_the_current_version(tmp_path: Path) -> None:
     assert registry.open_artifact(tmp_path / "pump").version == new.version
     assert registry.open_artifact(tmp_path / "pump" / old.version).version == old.version
     assert sorted(p.name for p in (tmp_path / "pump").iterdir()) == sorted(
-        [old.version, new.version, "current"]
+        [old.version, new.version, "current", "journal.jsonl", ".lock"]
     )
 
 
 def test_publishing_twice_is_one_version(tmp_path: Path) -> None:
     for _ in range(2):
         registry.publish(make_artifact(), tmp_path / "pump")
-    assert len(list((tmp_path / "pump").iterdir())) == 2
+    entry = tmp_path / "pump"
+    assert len([path for path in entry.iterdir() if path.is_dir()]) == 1
+    assert [one.action for one in read_journal(entry).events] == ["published", "promoted"]
 
 
 def test_a_registry_at_a_uri_is_read(tmp_path: Path) -> None:

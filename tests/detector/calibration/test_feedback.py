@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from detector.artifact.description.manifest import MANIFEST
 from detector.artifact.registry import open_artifact, publish
 from detector.artifact.spec import Artifact, Threshold
 from detector.calibration.feedback import (
@@ -21,6 +23,7 @@ from detector.calibration.feedback import (
 )
 from detector.calibration.recalibrate import recalibrated
 from detector.errors import ArtifactError, DetectorError
+from detector.journal import read_journal
 from streamgauge import main
 from tests.support.artifacts import make_artifact
 
@@ -165,7 +168,7 @@ def test_the_commands_from_a_report_to_a_new_version(
     arguments = ["feedback", "4be1", "false-alarm", "--artifact", str(entry), "--incidents", str(report)]
     assert main(arguments) == 0
     assert "4be1c0ffee000000 of pump-1" in capsys.readouterr().out
-    assert main(["calibrate", str(entry), "--alarm-budget", "1/day", "--json"]) == 0
+    assert main(["calibrate", str(entry), "--alarm-budget", "1/day", "--json", "--promote"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["feedback"] == {"false-alarm": 1}
     assert summary["threshold"] > 30.0
@@ -179,14 +182,37 @@ def test_a_calibration_that_changes_nothing_is_reported_and_not_published(
 ) -> None:
     entry = tmp_path / "pump"
     publish(with_held_out(), entry)
-    assert main(["calibrate", str(entry), "--alarm-budget", "1/day"]) == 0
+    assert main(["calibrate", str(entry), "--alarm-budget", "1/day", "--promote"]) == 0
     assert " -> " in capsys.readouterr().out
     version = open_artifact(entry).version
-    assert main(["calibrate", str(entry), "--alarm-budget", "1/day"]) == 0
+    assert main(["calibrate", str(entry), "--alarm-budget", "1/day", "--promote"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("nothing changed: the threshold is ")
     assert printed.endswith(f"not published: {entry} keeps version {version}\n")
     assert open_artifact(entry).version == version
+
+
+def test_a_calibrated_version_is_a_candidate_as_old_as_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = tmp_path / "pump"
+    first = publish(with_held_out(), entry)
+    os.utime(entry / first.version / MANIFEST, (1.7e9, 1.7e9))
+    for _ in range(2):  # the second time it is there already
+        assert main(["calibrate", str(entry), "--alarm-budget", "1/day", "--who", "ann", "--json"]) == 0
+        summary = json.loads(capsys.readouterr().out)
+        assert not summary["in_use"]
+        assert open_artifact(entry).version == first.version == summary["version_before"]
+    candidate = open_artifact(entry / summary["version"])
+    assert candidate.written_at == 1.7e9
+    (event,) = read_journal(entry).about(candidate.version)
+    assert (event.action, event.who) == ("published", "ann")
+    assert event.figures["calibrated_from"] == first.version
+    assert main(["calibrate", str(entry), "--alarm-budget", "2/day", "--promote"]) == 0
+    assert "in use" in capsys.readouterr().out
+    assert open_artifact(entry).written_at == 1.7e9
+    assert main(["calibrate", str(entry), "--alarm-budget", "2/day"]) == 0
+    assert capsys.readouterr().out.startswith("nothing changed")
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_calibrate_uses_the_opinions_beside_a_backtest_and_keeps_them(
         ]
     ):
         ledger.write(Decision(str(number), action, "a", 10**18, name))  # type: ignore[arg-type]
-    words = ["calibrate", str(entry), "--opinions", str(out)]
+    words = ["calibrate", str(entry), "--opinions", str(out), "--promote"]
     assert main([*words, "--json"]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out)["feedback"] == {"false-alarm": 1}

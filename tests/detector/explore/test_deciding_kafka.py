@@ -26,6 +26,7 @@ from detector.explore.store.build import store_of
 from detector.explore.store.database import open_store
 from detector.explore.store.shown import Finished
 from detector.explore.web.opened import Opened
+from detector.journal import read_journal
 from streamgauge import main
 from tests.detector.explore.explored import ADA, serving
 from tests.detector.explore.test_deciding import listed, post
@@ -34,6 +35,7 @@ from tests.support.daemon import read_all, running, wait_for
 from tests.support.sines import write
 from tests.support.strategies import NAMES, readings_of
 from tests.test_daemon_kafka import CHANNELS, configuration, send
+from trainer.lifecycle.past import past_of
 
 NUM, SHIFTED, DECIDED, LATER = 200, 60, 100, 130
 START_NS = 1_700_000_000_000_000_000
@@ -87,7 +89,11 @@ def explorer(config: Path, out: Path, connection: Connection | None = None) -> I
 
 
 def test_what_the_page_writes_changes_what_the_daemon_does(
-    entry: Path, kafka_bootstrap: str, kafka_topic: Callable[..., str], tmp_path: Path
+    entry: Path,
+    kafka_bootstrap: str,
+    kafka_topic: Callable[..., str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     topic = kafka_topic()
     text = configuration(entry, kafka_bootstrap, topic, session_timeout='"6s"') + RULES
@@ -128,13 +134,29 @@ def test_what_the_page_writes_changes_what_the_daemon_does(
     assert len(of("opened", "pump-1")) == 1, "the accepted level is normal"
     assert len(of("muted", "pump-3")) == 1
     assert of("opened", "pump-3") == [], "the mute stops the alert"
+    retraining_waits(entry, config, capsys)
     calibrated_by_opinions(entry, config, tmp_path)
+
+
+def retraining_waits(entry: Path, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The topics have an open incident of pump-2, a mute of pump-3, and a false alarm to learn."""
+    past = past_of(str(config), "pump")
+    assert {one.series for one in past.open} == {"pump-2"}
+    assert {one.series for one in past.mutes} == {"pump-3"}
+    assert "pump-1" not in {one.series for one in past.incidents}
+    assert past.faults == ()
+    words = ["retrain", "history/", "--out", str(entry), "--daemon", str(config), "--json"]
+    capsys.readouterr()
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["outcome"], found["version"]) == ("incident open", None)
+    assert read_journal(entry).events[-1].action == "not retrained"
 
 
 def calibrated_by_opinions(entry: Path, config: Path, directory: Path) -> None:
     """The false alarm in the topic raises the threshold: the same rows raise no alarm of the score."""
     before = open_artifact(entry).spec.threshold.value
-    assert main(["calibrate", str(entry), "--opinions", str(config)]) == 0
+    assert main(["calibrate", str(entry), "--opinions", str(config), "--promote"]) == 0
     (kept,) = read_feedback(entry)
     assert (kept.opinion, kept.series) == ("false-alarm", "pump-1")
     assert open_artifact(entry).spec.threshold.value > kept.peak_error > before

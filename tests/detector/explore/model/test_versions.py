@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from detector.artifact.description.manifest import MANIFEST
-from detector.artifact.registry import publish
+from detector.artifact.registry import propose, publish
 from detector.artifact.spec import Artifact
 from detector.explore.model.versions import versions_json
+from detector.journal import Note
 from tests.support.sines import linear_artifact
 
 
@@ -35,6 +36,7 @@ def entry(tmp_path: Path) -> tuple[Path, list[str]]:
         publish(changed(2.5, stride=2), place),
     )
     names = [one.version for one in published]
+    (place / "journal.jsonl").unlink()  # as a registry of an older release: the times are those of the files
     for at, name in enumerate(names):
         for file in (place / name).iterdir():
             os.utime(file, (1_000_000 + at, 1_000_000 + at))
@@ -55,6 +57,19 @@ def test_versions_are_listed_newest_first_with_what_differs(entry: tuple[Path, l
     assert found[2]["differences"] == [{"path": "threshold.value", "shown": "2.5", "other": "1.5"}]
     stride = linear_artifact().spec.stride
     assert found[0]["differences"] == [{"path": "stride", "shown": str(stride), "other": "2"}]
+
+
+def test_the_standing_of_a_version_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "pump"
+    former, current = (publish(changed(value), place).version for value in (1.5, 2.5))
+    candidate = propose(changed(3.5), place, Note(why="more flow")).version
+    found = {one["version"]: one for one in versions_json(str(place), current)}
+    assert {name: one["standing"] for name, one in found.items()} == {
+        former: "former",
+        current: "current",
+        candidate: "candidate",
+    }
+    assert found[candidate]["why"] == "more flow"
 
 
 def test_a_directory_of_a_version_finds_its_siblings(entry: tuple[Path, list[str]]) -> None:

@@ -1,0 +1,163 @@
+"""`streamgauge retrain`: a candidate where the new model is better, and words where nothing is published."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from detector.artifact.registry import open_artifact
+from detector.journal import read_journal
+from detector.lifecycle.versions import registered
+from streamgauge import main
+
+LINEAR = ("--model", "linear", "--window", "24")
+
+
+def frame_of(num_rows: int, moved_at: int, seed: int = 0) -> pd.DataFrame:
+    """Two noisy sines a minute with a fault; from `moved_at` on the first has another level, for good."""
+    rng = np.random.default_rng(seed)
+    angle = np.arange(num_rows)[:, None] * 0.2 + np.array([0.0, 1.0])
+    values = np.sin(angle) + rng.normal(0, 0.1, angle.shape)
+    values[moved_at:, 0] += 6.0
+    values[2_640:2_670, 1] += 4.0
+    index = pd.date_range("2026-01-01", periods=num_rows, freq="min", tz="UTC", name="timestamp")
+    return pd.DataFrame(values, index=index, columns=["flow", "pressure"])
+
+
+def write(path: Path, frame: pd.DataFrame) -> Path:
+    frame.assign(series="pump-1").reset_index().to_parquet(path, index=False)
+    return path
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> tuple[Path, Path]:
+    """A model of the first 2,000 rows, and a history in which the level moved after them."""
+    frame = frame_of(6_000, 2_050)
+    first = write(tmp_path / "first.parquet", frame[:2_000])
+    assert main(["train", str(first), "--out", str(tmp_path / "pump"), *LINEAR]) == 0
+    return tmp_path / "pump", write(tmp_path / "history.parquet", frame)
+
+
+def retrained(capsys: pytest.CaptureFixture[str], history: Path, entry: Path, *more: str) -> dict[str, Any]:
+    """What a retraining printed as JSON."""
+    capsys.readouterr()
+    words = ["retrain", str(history), "--out", str(entry), "--held-back", "12h", "--json", *more]
+    assert main(words) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def incident(tmp_path: Path, end: str | None, **more: Any) -> str:
+    """A file with one incident of `pump-1`."""
+    body = {"id": "a1", "series": "pump-1", "model": "pump", "state": "firing" if end is None else "resolved"}
+    path = tmp_path / "incidents.json"
+    path.write_text(json.dumps({"incidents": [body | {"start": "2026-01-02T20:00:00Z", "end": end} | more]}))
+    return str(path)
+
+
+def test_a_model_that_fits_the_present_is_a_candidate_and_asking_again_changes_nothing(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry, history = trained
+    current = open_artifact(entry).version
+    known = incident(tmp_path, "2026-01-02T20:30:00Z")
+    found = retrained(capsys, history, entry, "--incidents", known, "--who", "cron")
+    assert found["outcome"] == "candidate", found
+    assert [found["figures"][name]["known_found"] for name in ("candidate", "current")] == [1, 0]
+    assert found["figures"]["candidate"]["alarms"] < found["figures"]["current"]["alarms"]
+    assert open_artifact(entry).version == current, "a candidate is not in use"
+    (candidate,) = registered(entry).candidates
+    assert candidate.name == found["version"]
+    assert candidate.published is not None
+    assert candidate.published.who == "cron"
+    assert candidate.published.figures["gate"]["checks"][0]["name"] == "fits"
+    (left_out,) = open_artifact(entry / candidate.name).spec.training["left_out"]["entries"]
+    assert (left_out["reason"], left_out["rows"]) == ("incident", 31)
+    again = retrained(capsys, history, entry, "--incidents", known)
+    assert (again["outcome"], len(registered(entry).versions)) == ("unchanged", 2)
+    promote = ["models", "promote", str(entry), "--history", str(history), "--incidents", known, "--json"]
+    assert main(promote) == 0
+    assert json.loads(capsys.readouterr().out)["outcome"] == "promoted"
+    assert open_artifact(entry).version == candidate.name
+
+
+def test_a_model_that_is_no_better_is_not_published_and_the_journal_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry, frame = tmp_path / "pump", frame_of(4_000, 4_000)
+    assert (
+        main(["train", str(write(tmp_path / "first.parquet", frame[:2_500])), "--out", str(entry), *LINEAR])
+        == 0
+    )
+    history = write(tmp_path / "history.parquet", frame)
+    for outcome in ("not better", "unchanged"):
+        assert retrained(capsys, history, entry)["outcome"] == outcome
+    assert len(registered(entry).versions) == 1
+    last = read_journal(entry).events[-1]
+    assert last.action == "not retrained"
+    assert "not better than the current one" in last.why
+    os.utime(history, (1.7e9, 1.7e9))  # the file changed: it is looked at again
+    assert retrained(capsys, history, entry)["outcome"] == "not better"
+
+
+def test_an_open_incident_stops_it_and_one_of_another_model_does_not(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry, history = trained
+    before = len(read_journal(entry).events)
+    for _ in range(2):
+        found = retrained(capsys, history, entry, "--incidents", incident(tmp_path, None))
+        assert found["outcome"] == "incident open"
+        assert found["why"] == "incident a1 of pump-1 is open since 2026-01-02T20:00:00.000000Z"
+    assert len(read_journal(entry).events) == before + 1, "the same reason is written once"
+    assert not (entry / "left_out.json").exists()
+    other = incident(tmp_path, None, model="valve")
+    assert retrained(capsys, history, entry, "--incidents", other)["outcome"] == "candidate"
+
+
+def test_no_rows_after_the_training_are_no_reason_to_train(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry, _ = trained
+    assert retrained(capsys, tmp_path / "first.parquet", entry)["outcome"] == "no new rows"
+
+
+def test_two_at_once_are_one(trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    entry, history = trained
+    with (entry / ".retrain.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert retrained(capsys, history, entry)["outcome"] == "busy"
+    assert not (entry / "left_out.json").exists()
+
+
+def test_the_first_model_of_a_name_is_trained_on_everything_and_in_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "train.toml"
+    config.write_text('[model]\nfamily = "linear"\nwindow = 24\n')
+    history = write(tmp_path / "history.parquet", frame_of(1_500, 1_500))
+    found = retrained(capsys, history, tmp_path / "pump", "--config", str(config))
+    assert found["outcome"] == "first"
+    artifact = open_artifact(tmp_path / "pump")
+    assert artifact.version == found["version"]
+    assert (artifact.spec.name, artifact.spec.training["rows"]) == ("pump", 1_500)
+
+
+def test_wrong_wishes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry, history = tmp_path / "pump", write(tmp_path / "history.parquet", frame_of(1_000, 1_000))
+    assert main(["train", str(history), "--out", str(entry), *LINEAR]) == 0
+    for more, message in (
+        (("--held-back", "often"), "--held-back: "),
+        (("--held-back", "0s"), "--held-back: must be more than 0s"),
+        (("--incidents", "nowhere"), "--incidents: nowhere does not exist"),
+    ):
+        assert main(["retrain", str(history), "--out", str(entry), *more]) == 2
+        assert message in capsys.readouterr().err
+    assert len(read_journal(entry).events) == 2

@@ -1,0 +1,226 @@
+"""What happened to the series of a model: its incidents, what people said of them, and mutes.
+
+A source is the configuration of a daemon (its topics of alerts and decisions), the directory of a backtest,
+or a file of incidents: `incidents.json`, or JSON lines as in the topics of alerts and decisions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from connectors.parquet.dataset import Dataset
+from connectors.times import INVALID_NS, times_of
+from detector.calibration.feedback import Feedback, incidents_of
+from detector.errors import ArtifactError, ConfigError
+from detector.incidents.decision import Decision
+from detector.offline.backtest import labels_of_dataset
+from detector.offline.measuring.events import events_of
+
+_REAL, _NOT = ("real", "reject"), ("false-alarm", "accept")
+_STATES = ("firing", "resolved")
+FOREVER = int(np.iinfo(np.int64).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Hold a stretch of time of one series, nanoseconds since the epoch.
+
+    name    id of the incident or mute, or what it is
+    series  its name; empty for every series
+    end_ns  its last moment; `FOREVER` while it lasts
+    """
+
+    name: str
+    series: str
+    start_ns: int
+    end_ns: int
+
+    def overlaps(self, series: str, start_ns: int, end_ns: int) -> bool:
+        """Return whether a stretch of a series touches this one."""
+        return series == self.series and start_ns <= self.end_ns and end_ns >= self.start_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Hold what is known of the past of a model.
+
+    incidents  all that were not called false alarms or accepted as normal
+    faults     those that are known faults: the gate asks whether they are still found
+    open       those that are not over
+    mutes      stretches in which a person wanted no incidents
+    """
+
+    incidents: tuple[Stretch, ...] = ()
+    faults: tuple[Stretch, ...] = ()
+    open: tuple[Stretch, ...] = ()
+    mutes: tuple[Stretch, ...] = ()
+
+
+def past_of(source: str, model: str) -> Past:
+    """Return the past that a source has of a model.
+
+    Of a group, the faults are the incidents that somebody called real or rejected. Of a file or a backtest
+    they are all incidents but those that somebody called a false alarm or accepted.
+
+    Args:
+        source: A configuration of a daemon, a directory of a backtest, or a file of incidents.
+        model: Name of the model; incidents of other models are left out.
+
+    Raises:
+        DetectorError, ConnectorError: The source cannot be read.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return past_from(*_of_backtest(path), model, is_group=False)
+    if not path.is_file():
+        raise ConfigError(
+            f"--incidents: {source} does not exist; give the configuration of a daemon, a directory that"
+            " backtest --out wrote, or a file of incidents"
+        )
+    if path.suffix == ".toml":
+        return past_from(*_of_group(source), model, is_group=True)
+    return past_from(incidents_of(path), _decisions_of(path), model, is_group=False)
+
+
+def past_from(
+    incidents: Iterable[Mapping[str, Any]], decisions: Iterable[Decision], model: str, is_group: bool
+) -> Past:
+    """Return the past of incidents as `incident_json` writes them, and of decisions. Raises ConfigError."""
+    decided, mutes = {}, dict[str, Stretch]()
+    for one in decisions:
+        if one.action == "mute":
+            _mute(mutes, one)
+        else:
+            decided[one.incident] = one.action
+    newest = {str(one.get("id")): one for one in incidents if _is_about(one, model)}
+    found = {name: _stretch(name, one) for name, one in newest.items() if decided.get(name) not in _NOT}
+    return Past(
+        tuple(found.values()),
+        tuple(one for one in found.values() if not is_group or decided.get(one.name) in _REAL),
+        tuple(_stretch(name, one) for name, one in newest.items() if one.get("end") is None),
+        tuple(mutes.values()),
+    )
+
+
+def faults_of_feedback(feedback: Sequence[Feedback], lasting_ns: int) -> tuple[Stretch, ...]:
+    """Return the incidents that feedback beside the model calls real; each is taken to last `lasting_ns`."""
+    return tuple(
+        Stretch(one.incident, one.series, _ns(one.start), _ns(one.start) + lasting_ns)
+        for one in feedback
+        if one.opinion == "real"
+    )
+
+
+def faults_of_labels(dataset: Dataset) -> tuple[Stretch, ...]:
+    """Return the runs of rows that the column `label` marks; none without that column."""
+    labels = labels_of_dataset(dataset)
+    found = [] if labels is None else events_of(labels)
+    return tuple(Stretch("label", one.series, one.start_ns, one.end_ns) for one in found)
+
+
+def write_stretches(stretches: Iterable[Stretch], path: Path) -> None:
+    """Write stretches as a file that the option `data.incidents` of a training reads.
+
+    Raises:
+        ArtifactError: The file cannot be written.
+    """
+    lines = [
+        {
+            "id": f"{number}:{one.name}",
+            "series": one.series or None,
+            "start": time_of(one.start_ns),
+            "end": None if one.end_ns == FOREVER else time_of(one.end_ns),
+        }
+        for number, one in enumerate(stretches)
+    ]
+    try:
+        path.write_text(json.dumps({"incidents": lines}) + "\n")
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _mute(mutes: dict[str, Stretch], decision: Decision) -> None:
+    """Add a mute; a mute of no length ends the one before."""
+    until_ns, before = decision.until_ns or decision.at_ns, mutes.get(decision.series)
+    if before is not None and before.end_ns > decision.at_ns:
+        ended = Stretch(before.name, before.series, before.start_ns, decision.at_ns)
+        mutes[before.name] = ended
+    if until_ns > decision.at_ns:
+        mutes[decision.series] = Stretch(decision.id, decision.series, decision.at_ns, until_ns)
+    else:
+        mutes.pop(decision.series, None)
+
+
+def _is_about(incident: Mapping[str, Any], model: str) -> bool:
+    """Return whether this is an incident of the model, and not a decision or a note on one."""
+    is_incident = "start" in incident and incident.get("state", "resolved") in _STATES
+    return is_incident and incident.get("model", model) == model
+
+
+def _stretch(name: str, incident: Mapping[str, Any]) -> Stretch:
+    try:
+        end = incident.get("end")
+        end_ns = FOREVER if end is None else _ns(end)
+        return Stretch(name, str(incident["series"]), _ns(incident["start"]), end_ns)
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"--incidents: incident {name} needs a series and times: {error}") from error
+
+
+def _of_backtest(directory: Path) -> tuple[list[Mapping[str, Any]], list[Decision]]:
+    from detector.explore.deciding.backtest_ledger import BacktestLedger
+    from detector.explore.deciding.ledger import LedgerError
+
+    try:
+        said = [one.decision for one in BacktestLedger(directory).entries()]
+    except LedgerError as error:
+        raise ConfigError(f"--incidents {directory}: {error}; give what backtest --out wrote") from error
+    return incidents_of(directory / "incidents.json"), said
+
+
+def _of_group(config: str) -> tuple[list[Mapping[str, Any]], list[Decision]]:
+    from detector.commands.decide import place_of
+    from detector.delivery.decisions.known_incidents import read_alerts, read_decisions
+
+    connection, topics = place_of(config)
+    incidents: list[Mapping[str, Any]] = []
+    for value in read_alerts(connection, topics):
+        try:
+            body = json.loads(value)
+        except ValueError:
+            continue
+        if isinstance(body, dict) and "id" in body:
+            incidents.append(body)
+    return incidents, list(read_decisions(connection, topics))
+
+
+def _decisions_of(path: Path) -> list[Decision]:
+    """Return the decisions among the lines of a file; none in a file of another form."""
+    from detector.delivery.decision_records import DecisionError, decode_decision
+
+    found = []
+    for line in path.read_bytes().splitlines():
+        try:
+            decision = decode_decision(line)
+        except DecisionError:
+            continue
+        found += [decision] if decision is not None else []
+    return found
+
+
+def _ns(text: str) -> int:
+    """Return an ISO 8601 time as nanoseconds. Raises ValueError."""
+    found = int(times_of([str(text)])[0])
+    if found == INVALID_NS:
+        raise ValueError(f"{text!r} is no time in ISO 8601")
+    return found
+
+
+def time_of(ns: int) -> str:
+    """Return a time in ISO 8601, UTC."""
+    return f"{np.datetime64(ns, 'ns').astype('M8[us]')}Z"
