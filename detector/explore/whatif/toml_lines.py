@@ -26,7 +26,7 @@ def toml_difference(
     lines = []
     if budgets[0] != budgets[1]:
         lines += [
-            f"# at once: streamgauge calibrate {model} --alarm-budget {json.dumps(budgets[1])}",
+            f"# at once: streamgauge calibrate {model} --alarm-budget {json.dumps(budgets[1])} --promote",
             "# in the configuration of the training",
             "[scoring]",
             f"alarm_budget = {json.dumps(budgets[1])}  # was {budgets[0]}",
