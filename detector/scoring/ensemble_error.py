@@ -2,22 +2,24 @@
 
 Each statistic is a distance near 1 on normal rows, whatever its family and window. Its logarithm is put on
 a common scale: high quantile 0 and spread 1 on held-out rows. Members of one window length are averaged,
-which reduces their random differences. Of different window lengths the worst counts. A spike that only a
-short window shows therefore raises an alarm. A change of pattern that only a long window shows does too
-(docs/decisions/0008).
+which reduces their random differences. They are one kind of evidence. A memory is another kind
+(docs/decisions/0043).
 
-A memory is no further window but another kind of evidence. Its mean with that worst counts: what both find
-unusual ranks before what one of them does (docs/decisions/0043).
+mean   The mean of all kinds counts: what several find unusual ranks before what one of them does. A kind
+       without a whole window counts as its high level (docs/decisions/0045).
+worst  The rule of older models. Of different window lengths the worst counts, and its mean with the memory
+       (docs/decisions/0008).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.spec import Level, Member
+from detector.artifact.spec import Combine, Level, Member
 from detector.models.listing import BESIDE
 
 SPREAD_FLOOR = 0.3
@@ -52,10 +54,14 @@ class EnsembleError:
     Args:
         members: the members of the ensemble.
         levels: the levels of each member's statistics on held-out rows.
+        combine: the rule by which kinds of evidence become one error.
     """
 
-    def __init__(self, members: Sequence[Member], levels: Sequence[tuple[Level, ...]]) -> None:
+    def __init__(
+        self, members: Sequence[Member], levels: Sequence[tuple[Level, ...]], combine: Combine = "worst"
+    ) -> None:
         flat = [level for member in levels for level in member]
+        self._is_mean = combine == "mean"
         self._high = np.array([level.high for level in flat])
         self._spread = np.array([level.spread for level in flat])
         # Half: statistics are squares, and an error is in units of a residual.
@@ -76,15 +82,27 @@ class EnsembleError:
             statistics: float64 [n, statistics of all members], NaN where a member has no window.
         """
         scaled = (log_statistics(statistics) - self._high) / self._spread
-        worst = np.full(len(scaled), np.nan)
-        for group in self._groups:
-            worst = np.fmax(worst, scaled[:, group].mean(axis=1))
+        kinds = [scaled[:, group].mean(axis=1) for group in self._groups]
+        if kinds and not self._is_mean:
+            kinds = [functools.reduce(np.fmax, kinds)]
         if len(self._beside):
-            worst = _mean_of_known(worst, scaled[:, self._beside].mean(axis=1))
-        errors: NDArray[np.float64] = np.exp(np.minimum(self._unit * worst, 300.0))
+            kinds.append(scaled[:, self._beside].mean(axis=1))
+        combined = _mean_of(kinds, self._is_mean)
+        errors: NDArray[np.float64] = np.exp(np.minimum(self._unit * combined, 300.0))
         return errors
 
 
-def _mean_of_known(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of two numbers of each row, or the one that is known, float64 [n]."""
-    return np.where(np.isnan(one), other, np.where(np.isnan(other), one, (one + other) / 2.0))
+def _mean_of(kinds: Sequence[NDArray[np.float64]], is_high_unknown: bool) -> NDArray[np.float64]:
+    """Return the mean of several numbers of each row, float64 [n]; NaN where none is known.
+
+    Args:
+        kinds: float64 [n] each, NaN where unknown.
+        is_high_unknown: An unknown number counts as 0, the high level. So one kind alone is no louder than
+            beside the others. False: it is left out.
+    """
+    each = np.stack(kinds)
+    is_known = ~np.isnan(each)
+    num = is_known.sum(axis=0)
+    count = np.where(num > 0, len(each) if is_high_unknown else num, np.nan)
+    mean: NDArray[np.float64] = np.where(is_known, each, 0.0).sum(axis=0) / count
+    return mean
