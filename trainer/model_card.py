@@ -101,7 +101,7 @@ def _evidence(spec: Spec) -> str:
         return ""
     stated = spec.training.get("config", {}).get("scoring", {}).get("combine")
     kinds = {
-        "mean": "the mean of its kinds of evidence: windows of one length, and a memory",
+        "mean": "half the worst of its windows, half the mean of all kinds of evidence",
         "worst": "the worst of its windows",
     }
     why = {

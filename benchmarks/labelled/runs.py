@@ -66,7 +66,7 @@ def family(name: str) -> dict[str, dict[str, Any]]:
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "ensemble": ("the default", {}),
     "worst": (
-        "the worst of long and short window, without a memory: the default before",
+        "the worst of long and short window, without a memory",
         {"changes": {"scoring": {"combine": "worst"}}},
     ),
     "without-memory": ("without a memory", {}),

@@ -75,10 +75,10 @@ def resolve_members(
 ) -> tuple[Member, ...]:
     """Return the members to train with every hyperparameter resolved, the longest window first.
 
-    By default an ensemble has a linear, a convolutional and a recurrent member over one window, and a linear
-    member over a short window for spikes. Where the mean of all kinds of evidence counts, a memory is added.
-    Where the worst counts, the short window is left out if verdicts wait for later rows. These rows show a
-    spike already, and the short window would only add noise (docs/decisions/0045).
+    By default an ensemble has a linear, a convolutional and a recurrent member over one window. A linear
+    member over a short window is added for spikes. Where the mean of all kinds of evidence counts, a memory
+    is added. Where the worst counts, the short window is left out if verdicts wait for later rows. These
+    rows show a spike already, and the short window would only add noise (docs/decisions/0045).
 
     Args:
         options: Family, members, window and hyperparameters.
