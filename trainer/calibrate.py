@@ -177,16 +177,17 @@ def calibrated(spec: Spec, module: Ensemble, held_out: HeldOut, adaptive: bool) 
             " smaller window"
         )
     final, provisional = (_levels(spec, part) for part in (held_out.final, held_out.provisional))
+    combine = spec.scoring.combine
     members = tuple(
         replace(member, settled=one, fresh=other)
         for member, one, other in zip(spec.members, final, provisional, strict=True)
     )
-    errors = EnsembleError(members, final).errors(held_out.final)
+    errors = EnsembleError(members, final, combine).errors(held_out.final)
     modes, factor = _modes(spec, errors, held_out, adaptive)
     errors = errors / factor
     threshold = _threshold(spec, errors, held_out, adaptive)
     if spec.scoring.delay:
-        first = EnsembleError(members, provisional).errors(held_out.provisional) / factor
+        first = EnsembleError(members, provisional, combine).errors(held_out.provisional) / factor
         threshold = replace(threshold, fresh=_threshold(spec, first, held_out, adaptive).value)
     table = {"quantile": QUANTILES, "error": np.quantile(errors[np.isfinite(errors)], QUANTILES)}
     kept: dict[str, NDArray[np.float64]] = {

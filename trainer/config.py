@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from connectors.names import ColumnNames
 from detector.artifact.modes import OTHER
 from detector.artifact.season import Calendar, Like, calendar_of, check_calendar
+from detector.artifact.spec import Combine
 from detector.calibration.alarm_budget import read_budget
 from detector.config.types import Duration, parse_duration
 from trainer.errors import TrainerError
@@ -28,7 +29,7 @@ class ModelOptions(BaseModel):
     Attributes:
         family: "ensemble" or one family.
         members: Families of an ensemble, such as "conv", or "linear:16" with its own window; None: linear,
-            conv and lstm, and linear over a short window.
+            conv and lstm, linear over a short window, and a memory (`trainer.fitting.members`).
         window: Rows of a window; None or "auto": about 256 cells, 16 to 256 rows
             (`trainer.fitting.members.default_window`).
         stride: Rows from one window to the next.
@@ -169,6 +170,9 @@ class ScoringOptions(BaseModel):
             the rows of a window less one.
         whiten: Measure residuals by the covariance of normal ones (`detector.models.whitening`); False: the
             squared residual of every cell counts equally.
+        combine: Which error counts where several kinds of evidence say different things: their mean, or the
+            worst of them (`detector.scoring.ensemble_error`). None or "auto": the mean for one channel, the
+            worst for several.
         adaptive: Let many small alarms of a series raise its page level, so that they keep to the budget.
         batch_size: Windows that the detector scores at once.
     """
@@ -178,8 +182,14 @@ class ScoringOptions(BaseModel):
     alarm_budget: str = "1/week"
     delay: Annotated[int, Field(ge=0)] | str = 0
     whiten: bool = True
+    combine: Combine | None = None
     adaptive: bool = True
     batch_size: Positive = 256
+
+    @field_validator("combine", mode="before")
+    @classmethod
+    def _automatic(cls, value: object) -> object:
+        return None if value == "auto" else value
 
     @field_validator("delay")
     @classmethod

@@ -287,7 +287,8 @@ def _shift(before: Artifact, after: Artifact, windows: MemberWindows) -> NDArray
 def _log_errors(artifact: Artifact, history: History, segments: tuple[Segment, ...]) -> NDArray[np.float64]:
     """Return the logarithm of the error of each row, float64 [n]; NaN where unknown."""
     members = artifact.spec.members
-    combined = EnsembleError(members, [member.settled for member in members])
+    settled = [member.settled for member in members]
+    combined = EnsembleError(members, settled, artifact.spec.scoring.combine)
     errors = combined.errors(held_out_statistics(artifact, history, newest(segments)).final)
     logarithm: NDArray[np.float64] = np.log(np.maximum(errors, np.finfo(np.float64).tiny))
     return logarithm

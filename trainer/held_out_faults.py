@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.spec import Artifact, Scoring, Spec
+from detector.artifact.spec import Artifact, Spec
 from detector.scoring.ensemble_error import log_statistics
 from trainer.calibrate import held_out_statistics, with_initial_levels
 from trainer.config import DataOptions
@@ -62,7 +62,7 @@ def without_faults(spec: Spec, trained: Trained, windows: MemberWindows, options
     spec = replace(  # members may have been left out since it was made
         spec,
         members=with_initial_levels(trained.members, spec.num_statistics),
-        scoring=Scoring(min(spec.scoring.delay, trained.members[0].window - 1)),
+        scoring=replace(spec.scoring, delay=min(spec.scoring.delay, trained.members[0].window - 1)),
     )
     segments = history.part("calibration", windows.shares)
     normal = Stretches.between(options.normal)

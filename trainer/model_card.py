@@ -30,7 +30,7 @@ are from predicted ones; 1.0 is the threshold.
 | split by time | {train} % training, {validation} % validation, {calibration} % calibration |
 {course}
 | threshold | {threshold:.4g} by {method}, for {budget} |
-| seed | {seed} |
+{evidence}| seed | {seed} |
 
 {found}
 {clock}{own_scales}{modes}{laws}{drift}## Left out of the history
@@ -73,6 +73,7 @@ def model_card(spec: Spec) -> str:
         members=_members(spec),
         omissions=_omissions(training),
         course=_course(training),
+        evidence=_evidence(spec),
         window=spec.window,
         shortest=min(member.window for member in spec.members),
         threshold_kind=_ADAPTIVE if spec.threshold.limit else _STATIC,
@@ -94,6 +95,23 @@ def model_card(spec: Spec) -> str:
         notes="".join(f"- In training, {note}.\n" for note in training.get("notes", ())),
         **{name: value for name, value in training.items() if name not in ("notes", "proposed_modes")},
     )
+
+
+def _evidence(spec: Spec) -> str:
+    """Return the row on how kinds of evidence become one error, and why; "" for a single member."""
+    if len(spec.members) == 1:
+        return ""
+    stated = spec.training.get("config", {}).get("scoring", {}).get("combine")
+    kinds = {
+        "mean": "half the worst of its windows, half the mean of all kinds of evidence",
+        "worst": "the worst of its windows",
+    }
+    why = {
+        "mean": "measured to rank better with one channel",
+        "worst": "with several channels the mean was not measured to rank better",
+    }
+    reason = "as configured" if stated else why[spec.scoring.combine]
+    return f"| error | {kinds[spec.scoring.combine]}; {reason} |\n"
 
 
 def _waits(spec: Spec) -> str:

@@ -42,7 +42,13 @@ from trainer.data.series_scales import series_scales
 from trainer.ensemble_training import MemberWindows, Trained, refit, train_members, without_overfitted
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
-from trainer.fitting.members import MIN_WINDOW, check_families, default_max_gap, resolve_members
+from trainer.fitting.members import (
+    MIN_WINDOW,
+    check_families,
+    default_combine,
+    default_max_gap,
+    resolve_members,
+)
 from trainer.fitting.missing_levels import with_missing_levels
 from trainer.fitting.reference import fit_reference
 from trainer.held_out_faults import without_faults
@@ -156,7 +162,7 @@ def _fit_history(
     options, notes = config.model, list[str]()
     while True:
         delay = config.scoring.delay_rows(history.interval_ns)
-        members = resolve_members(options, num_rows, num_channels, delay)
+        members = resolve_members(options, num_rows, num_channels, delay, config.scoring.combine)
         windows = _windows_for(history, shares, members[0].window)
         spec = _first_spec(windows, members, config, context)
         store = None
@@ -224,7 +230,10 @@ def _first_spec(
         stride=config.model.stride,
         batch_size=config.scoring.batch_size,
         max_gap=_max_gap(config, num_channels),
-        scoring=Scoring(min(config.scoring.delay_rows(history.interval_ns), members[0].window - 1)),
+        scoring=Scoring(
+            min(config.scoring.delay_rows(history.interval_ns), members[0].window - 1),
+            config.scoring.combine or default_combine(num_channels),
+        ),
         threshold=unfitted_threshold(shared_by(config.scoring.alarm_budget, _num_series(history))),
         own_scales=windows.unlike.own_scales,
         modes=context.modes,
@@ -240,7 +249,8 @@ def _first_spec(
 def _cleaned(history: History, config: TrainConfig, max_gap: int) -> Cleaned:
     """Return the history without what must not be learnt; its blocks are as long as the longest window."""
     delay = config.scoring.delay_rows(history.interval_ns)
-    members = resolve_members(config.model, _longest_series(history), len(history.channels), delay)
+    num_rows, num_channels = _longest_series(history), len(history.channels)
+    members = resolve_members(config.model, num_rows, num_channels, delay, config.scoring.combine)
     return cleaned(history, config.data, members[0].window, max_gap)
 
 
@@ -296,7 +306,7 @@ def _described(
             history.channels, windows.statistics, residuals, config.data.valid_range, holes.limit_rows
         ),
         absent=holes.absent,
-        scoring=Scoring(min(spec.scoring.delay, trained.members[0].window - 1)),
+        scoring=replace(spec.scoring, delay=min(spec.scoring.delay, trained.members[0].window - 1)),
     )
 
 

@@ -65,7 +65,11 @@ def family(name: str) -> dict[str, dict[str, Any]]:
 
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "ensemble": ("the default", {}),
-    "with-short": ("with a short window as well, as causally", {}),
+    "worst": (
+        "the worst of long and short window, without a memory",
+        {"changes": {"scoring": {"combine": "worst"}}},
+    ),
+    "without-memory": ("without a memory", {}),
     "plain": ("plain squared residuals, not whitened", {"changes": {"scoring": {"whiten": False}}}),
     "half-window": ("windows of half the length", {}),
     "linear": ("linear alone", {"changes": family("linear")}),
@@ -92,7 +96,7 @@ def planned() -> list[Run]:
     for dataset in reversed(ABLATION_SETS):
         for name, (_, given) in ABLATIONS.items():
             window = HALF_WINDOW[dataset] if name == "half-window" else None
-            if name == "with-short":
+            if name == "without-memory":
                 short = f"linear:{SHORT_WINDOW[dataset]}"
                 given = {"changes": {"model": {"members": ["linear", "conv", "lstm", short]}}}
             runs.append(Run(dataset, name, False, window=window, **given))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,14 +60,21 @@ class OwnScale:
     scale: float
 
 
+Combine = Literal["worst", "mean"]
+"""Names of the rules by which kinds of evidence become one error."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """Set how long the verdict on a row may wait.
+    """Set how long the verdict on a row may wait, and how kinds of evidence become one error.
 
-    delay   windows that end up to so many rows after a row contribute to its score; 0 is strictly causal
+    delay    windows that end up to so many rows after a row contribute to its score; 0 is strictly causal
+    combine  whether the worst kind of evidence counts or the mean of all kinds
+             (`detector.scoring.ensemble_error`); a description without it is older, and means the worst
     """
 
     delay: int = 0
+    combine: Combine = "worst"
 
 
 @dataclass(frozen=True, slots=True)

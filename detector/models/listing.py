@@ -15,4 +15,4 @@ FAMILY_CLASSES = {
 """Name of a family -> file in this folder and class of its module. The file also has a `Config`."""
 
 BESIDE = frozenset({"memory"})
-"""Families whose plain distance stands beside the worst of the other members, as half of the error."""
+"""Families whose plain distance is a kind of evidence of its own, beside those of the windows."""

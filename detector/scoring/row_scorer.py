@@ -124,8 +124,9 @@ class RowScorer:
         self._num_channels, self._scales, self._intervals = len(spec.channels), scales, intervals
         self._num_members = len(spec.members)
         self._stride = spec.stride
-        self._final_error = EnsembleError(spec.members, [member.settled for member in spec.members])
-        self._provisional_error = EnsembleError(spec.members, [member.fresh for member in spec.members])
+        members, combine = spec.members, spec.scoring.combine
+        self._final_error = EnsembleError(members, [member.settled for member in members], combine)
+        self._provisional_error = EnsembleError(members, [member.fresh for member in members], combine)
         self._threshold = spec.threshold.value
         self._provisional_threshold = spec.threshold.fresh or spec.threshold.value
         self._sharpness = spec.threshold.sharpness

@@ -166,7 +166,8 @@ def _newest(segments: tuple[Segment, ...], most: int) -> tuple[Segment, ...]:
 def _errors(artifact: Artifact, held_out: HeldOut) -> NDArray[np.float64]:
     """Return the error of each row by the measure of its mode of operation, float64 [n]."""
     members, modes = artifact.spec.members, artifact.spec.modes
-    errors = EnsembleError(members, [member.settled for member in members]).errors(held_out.final)
+    combined = EnsembleError(members, [member.settled for member in members], artifact.spec.scoring.combine)
+    errors = combined.errors(held_out.final)
     if modes is None or held_out.group is None:
         return errors
     scaled: NDArray[np.float64] = errors / factor_of(modes, held_out.group)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-from detector.artifact.spec import Member
+from detector.artifact.spec import Combine, Member
 from detector.models import families as models
 from trainer.config import ENSEMBLE, ModelOptions
 from trainer.errors import TrainerError
@@ -16,6 +16,7 @@ MIN_WINDOW = 4
 _SHORT_SHARE, _SHORTEST_SHORT = 16, 8
 _CELLS, _SHORTEST, _LONGEST = 256, 16, 256
 _WINDOWS_IN_HISTORY = 3
+_MEMORY_WINDOW = 64
 
 
 def default_window(num_rows: int, num_channels: int) -> int:
@@ -37,6 +38,18 @@ def default_window(num_rows: int, num_channels: int) -> int:
     return max(MIN_WINDOW, min(wanted, num_rows // _WINDOWS_IN_HISTORY))
 
 
+def default_combine(num_channels: int) -> Combine:
+    """Return the rule by which kinds of evidence become one error, for so many channels.
+
+    For one channel the mean of all kinds was measured to be better. For several channels it was not
+    (docs/decisions/0045).
+
+    >>> default_combine(1), default_combine(8)
+    ('mean', 'worst')
+    """
+    return "mean" if num_channels == 1 else "worst"
+
+
 def default_max_gap(window: int | None, num_channels: int) -> int:
     """Return the consecutive missing rows that a window may bridge: half a window; None: of the default.
 
@@ -54,24 +67,31 @@ def check_families(options: ModelOptions) -> None:
 
 
 def resolve_members(
-    options: ModelOptions, num_rows: int, num_channels: int, delay: int = 0
+    options: ModelOptions,
+    num_rows: int,
+    num_channels: int,
+    delay: int = 0,
+    combine: Combine | None = None,
 ) -> tuple[Member, ...]:
     """Return the members to train with every hyperparameter resolved, the longest window first.
 
     By default an ensemble has a linear, a convolutional and a recurrent member over one window. A linear
-    member over a short window is added for spikes. It is left out if verdicts wait for later rows. These
-    rows show a spike already, and the short window would only add noise (docs/quality.md).
+    member over a short window is added for spikes. Where the mean of all kinds of evidence counts, a memory
+    is added. Where the worst counts, the short window is left out if verdicts wait for later rows. These
+    rows show a spike already, and the short window would only add noise (docs/decisions/0045).
 
     Args:
         options: Family, members, window and hyperparameters.
         num_rows: Rows of the longest series.
         num_channels: Channels of a row.
         delay: Rows that a final verdict waits.
+        combine: The rule by which kinds of evidence become one error; None: `default_combine`.
 
     Raises:
         TrainerError: A family does not exist or cannot have a value.
     """
     check_families(options)
+    combine = combine or default_combine(num_channels)
     window = options.window or default_window(num_rows, num_channels)
     given = options.hyperparameters()
     if options.family != ENSEMBLE:
@@ -87,8 +107,11 @@ def resolve_members(
             " one family to set it"
         )
     short = max(_SHORTEST_SHORT, window // _SHORT_SHARE)
-    has_short = delay < short and window >= 2 * short
-    wanted = options.members or (*ENSEMBLE_FAMILIES, *([f"linear:{short}"] if has_short else []))
+    wanted = list(options.members or ENSEMBLE_FAMILIES)
+    if options.members is None and window >= 2 * short and (combine == "mean" or delay < short):
+        wanted.append(f"linear:{short}")
+    if options.members is None and combine == "mean":
+        wanted.append(f"memory:{min(window, _MEMORY_WINDOW)}")
     members = [_parsed(text, window, num_channels) for text in wanted]
     return tuple(sorted(members, key=lambda member: -member.window))
 

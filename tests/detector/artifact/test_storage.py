@@ -17,7 +17,7 @@ from detector.artifact import registry
 from detector.artifact import storage as artifacts
 from detector.artifact.description import manifest as manifests
 from detector.artifact.season import Calendar, Profile, Season, UsualError
-from detector.artifact.spec import Artifact, OwnScale, PageLimit
+from detector.artifact.spec import Artifact, Combine, OwnScale, PageLimit, Scoring
 from detector.artifact.sum_limits import SumLimits
 from detector.errors import ArtifactError
 from detector.journal import read_journal
@@ -105,6 +105,17 @@ def test_a_threshold_of_an_older_release_gets_the_default_limit(saved: Path, ada
     edit_manifest(saved, change, resign=True)
     expected = PageLimit(alarms_a_row=0.5e-3) if adapts else None
     assert artifacts.load(saved).spec.threshold.limit == expected
+
+
+def test_a_description_of_an_older_release_keeps_its_rule_of_evidence(saved: Path) -> None:
+    edit_manifest(saved, lambda manifest: manifest["spec"]["scoring"].pop("combine"), resign=True)
+    assert artifacts.load(saved).spec.scoring.combine == "worst"
+
+
+@pytest.mark.parametrize("combine", ["mean", "worst"])
+def test_the_rule_of_evidence_is_kept(combine: Combine, tmp_path: Path) -> None:
+    artifacts.save(make_artifact(scoring=Scoring(2, combine)), tmp_path / "new")
+    assert artifacts.load(tmp_path / "new").spec.scoring.combine == combine
 
 
 def with_own_scales(entries: tuple[OwnScale, ...]) -> Artifact:
@@ -334,6 +345,7 @@ def edit_spec(*path: object, value: object) -> Callable[[dict[str, Any]], None]:
         (("batch_size",), 10**12),
         (("max_gap",), -1),
         (("scoring", "delay"), None),
+        (("scoring", "combine"), "best"),
         (("threshold", "value"), float("nan")),
         (("threshold", "sharpness"), 0),
         (("threshold", "value"), 10**30),

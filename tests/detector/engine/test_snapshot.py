@@ -23,7 +23,7 @@ FOLLOWING = PageLimit(alarms_a_row=0.02, rise=1.4)
 KINDS: list[dict[str, Any]] = [
     {},
     {"limit": FOLLOWING, "threshold": 1.05, "has_reference": True},
-    {"scoring": Scoring(delay=5), "more": (("linear", 4),), "flatline_rows": 4},
+    {"scoring": Scoring(5, "mean"), "more": (("memory", 6), ("linear", 4)), "flatline_rows": 4},
     {
         "causal": True,
         "window": 16,

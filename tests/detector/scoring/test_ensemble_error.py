@@ -85,3 +85,40 @@ def test_a_memory_alone_gives_the_root_of_its_distance() -> None:
     assert EnsembleError([Member("memory", {}, 8)], [UNIT]).errors(np.array([[9.0]])) == pytest.approx(
         [3.0], rel=0.01
     )
+
+
+# The mean of all kinds
+
+
+def by_the_mean(statistics: list[list[float]], spread: float = 1.0) -> np.ndarray:
+    """Errors of two members over 8 rows, one over 4 and a memory."""
+    everyone = [*members(8, 8, 4), Member("memory", {}, 8)]
+    return EnsembleError(everyone, [(Level(0.0, spread),)] * 4, "mean").errors(np.array(statistics))
+
+
+def test_half_is_the_worst_window_and_half_the_mean_of_all_kinds() -> None:
+    long, short, core = np.sqrt(100.0 * 4.0), 9.0, 25.0
+    expected = np.sqrt(np.sqrt(long * (long * short * core) ** (1 / 3)))
+    assert by_the_mean([[100.0, 4.0, short, core]]) == pytest.approx([expected], rel=0.01)
+
+
+def test_the_spread_of_the_held_out_rows_does_not_change_the_mean() -> None:
+    rows = np.random.default_rng(0).exponential(size=(20, 4)).tolist()
+    np.testing.assert_array_equal(by_the_mean(rows), by_the_mean(rows, spread=7.0))
+
+
+def test_in_the_mean_an_unknown_kind_counts_as_its_high_level() -> None:
+    found = by_the_mean([[16.0, 16.0, 1.0, 1.0], [16.0, 16.0, NAN, NAN], [NAN, NAN, NAN, NAN]])
+    assert found[:2] == pytest.approx([16.0 ** (1 / 3)] * 2, rel=0.01)
+    assert np.isnan(found[2])
+
+
+def test_a_memory_alone_gives_the_root_of_its_distance_by_either_rule() -> None:
+    alone = EnsembleError([Member("memory", {}, 8)], [(Level(0.0, 1.0),)], "mean")
+    assert alone.errors(np.array([[9.0]])) == pytest.approx([3.0], rel=0.01)
+
+
+def test_a_single_family_has_the_same_order_of_errors_by_either_rule() -> None:
+    rows = np.random.default_rng(0).exponential(size=(50, 1))
+    one, other = (EnsembleError(members(8), [UNIT], rule).errors(rows) for rule in ("mean", "worst"))
+    np.testing.assert_array_equal(np.argsort(one), np.argsort(other))

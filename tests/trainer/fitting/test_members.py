@@ -13,10 +13,11 @@ import pytest
 
 from detector import Detector
 from detector.artifact.registry import open_artifact
+from detector.artifact.spec import Combine
 from detector.models import families as models
 from streamgauge import main
 from trainer import fit
-from trainer.config import FitOptions, ModelOptions, TrainConfig
+from trainer.config import FitOptions, ModelOptions, ScoringOptions, TrainConfig
 from trainer.errors import TrainerError
 from trainer.fitting.members import default_max_gap, default_window, resolve_members
 
@@ -51,10 +52,13 @@ def sizes(options: ModelOptions, num_rows: int = 10**6, num_channels: int = 1) -
     return [(member.family, member.window) for member in resolve_members(options, num_rows, num_channels)]
 
 
-def test_an_ensemble_has_three_families_over_one_window_and_a_short_one_for_spikes() -> None:
-    assert sizes(ModelOptions()) == [("linear", 256), ("conv", 256), ("lstm", 256), ("linear", 16)]
-    assert sizes(ModelOptions(window=40))[3:] == [("linear", 8)]
-    assert sizes(ModelOptions(), num_rows=30) == [("linear", 10), ("conv", 10), ("lstm", 10)]
+def test_an_ensemble_of_one_channel_has_three_families_a_short_window_for_spikes_and_a_memory() -> None:
+    long = [("linear", 256), ("conv", 256), ("lstm", 256)]
+    assert sizes(ModelOptions()) == [*long, ("memory", 64), ("linear", 16)]
+    assert sizes(ModelOptions(window=40))[3:] == [("memory", 40), ("linear", 8)]
+    assert sizes(ModelOptions(window=40), num_channels=2)[3:] == [("linear", 8)]
+    of_few_rows = [("linear", 10), ("conv", 10), ("lstm", 10), ("memory", 10)]
+    assert sizes(ModelOptions(), num_rows=30) == of_few_rows
 
 
 def test_the_members_of_an_ensemble_can_be_chosen_and_the_longest_window_stands_first() -> None:
@@ -108,6 +112,7 @@ def test_fit_trains_an_ensemble_by_default() -> None:
     spec = fit(frame_of(), config=HOUR).spec
     assert spec.family == "ensemble"
     assert [member.family for member in spec.members] == ["linear", "conv", "lstm", "linear"]
+    assert spec.scoring.combine == "worst"
     assert spec.window == 100
     assert spec.max_gap == 64
     assert all(len(member.settled) == len(member.fresh) == 2 for member in spec.members)
@@ -155,8 +160,36 @@ def test_an_automatic_window_is_the_default_one() -> None:
         ModelOptions.model_validate({"window": "long"})
 
 
-def test_where_verdicts_wait_there_is_no_short_window() -> None:
+def test_where_the_worst_counts_there_is_no_memory_and_no_short_window_once_verdicts_wait() -> None:
     windows = [
-        [m.window for m in resolve_members(ModelOptions(), 10_000, 1, delay)] for delay in (0, 15, 16, 255)
+        [m.window for m in resolve_members(ModelOptions(), 10_000, 1, delay, "worst")]
+        for delay in (0, 15, 16, 255)
     ]
     assert windows == [[256, 256, 256, 16]] * 2 + [[256] * 3] * 2
+
+
+@pytest.mark.parametrize(
+    ("num_channels", "stated", "rule", "reason"),
+    [
+        (1, None, "mean", "measured to rank better with one channel"),
+        (1, "worst", "worst", "as configured"),
+        (2, None, "worst", "with several channels the mean was not measured to rank better"),
+        (2, "mean", "mean", "as configured"),
+    ],
+)
+def test_the_card_says_by_which_rule_evidence_becomes_one_error_and_why(
+    num_channels: int, stated: Combine | None, rule: Combine, reason: str
+) -> None:
+    config = TrainConfig(
+        model=ModelOptions(members=("linear:16", "linear:8")), scoring=ScoringOptions(combine=stated)
+    )
+    found = fit(frame_of().iloc[:, :num_channels], config=config)
+    assert found.spec.scoring.combine == rule
+    (line,) = [one for one in found.card.splitlines() if one.startswith("| error |")]
+    assert line.endswith(f"; {reason} |")
+
+
+@pytest.mark.parametrize("delay", [0, 16, 255])
+def test_the_mean_has_every_kind_of_evidence_however_long_verdicts_wait(delay: int) -> None:
+    found = resolve_members(ModelOptions(), 10_000, 1, delay, "mean")
+    assert [member.window for member in found] == [256, 256, 256, 64, 16]
