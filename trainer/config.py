@@ -171,8 +171,8 @@ class ScoringOptions(BaseModel):
         whiten: Measure residuals by the covariance of normal ones (`detector.models.whitening`); False: the
             squared residual of every cell counts equally.
         combine: Which error counts where several kinds of evidence say different things: their mean, or the
-            worst of them (`detector.scoring.ensemble_error`). None or "auto": the mean for one channel, the
-            worst for several.
+            worst of them (`detector.scoring.ensemble_error`). None or "auto": the mean for one channel if
+            `delay` is a whole window, else the worst.
         adaptive: Let many small alarms of a series raise its page level, so that they keep to the budget.
         batch_size: Windows that the detector scores at once.
     """

@@ -107,8 +107,8 @@ def _evidence(spec: Spec) -> str:
         "worst": "the worst of its windows",
     }
     why = {
-        "mean": "measured to rank better with one channel",
-        "worst": "with several channels the mean was not measured to rank better",
+        "mean": "measured to rank better with one channel, where verdicts wait for a whole window",
+        "worst": "the mean was not measured to be better with several channels, or without waiting",
     }
     reason = "as configured" if stated else why[spec.scoring.combine]
     return f"| error | {kinds[spec.scoring.combine]}; {reason} |\n"

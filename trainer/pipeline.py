@@ -219,7 +219,7 @@ def _first_spec(
 ) -> Spec:
     """Return the description before the training; raise TrainerError for what no reader would take."""
     history, statistics = windows.history, windows.statistics
-    num_channels = len(history.channels)
+    num_channels, delay = len(history.channels), config.scoring.delay_rows(history.interval_ns)
     nothing, unknown = Residuals(np.zeros((1, num_channels), np.float32)), np.zeros(num_channels, np.intp)
     spec = Spec(
         name=config.name or "model",
@@ -231,8 +231,8 @@ def _first_spec(
         batch_size=config.scoring.batch_size,
         max_gap=_max_gap(config, num_channels),
         scoring=Scoring(
-            min(config.scoring.delay_rows(history.interval_ns), members[0].window - 1),
-            config.scoring.combine or default_combine(num_channels),
+            min(delay, members[0].window - 1),
+            config.scoring.combine or default_combine(num_channels, delay, members[0].window),
         ),
         threshold=unfitted_threshold(shared_by(config.scoring.alarm_budget, _num_series(history))),
         own_scales=windows.unlike.own_scales,

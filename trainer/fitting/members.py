@@ -38,16 +38,22 @@ def default_window(num_rows: int, num_channels: int) -> int:
     return max(MIN_WINDOW, min(wanted, num_rows // _WINDOWS_IN_HISTORY))
 
 
-def default_combine(num_channels: int) -> Combine:
-    """Return the rule by which kinds of evidence become one error, for so many channels.
+def default_combine(num_channels: int, delay: int, window: int) -> Combine:
+    """Return the rule by which kinds of evidence become one error.
 
-    For one channel the mean of all kinds was measured to be better. For several channels it was not
-    (docs/decisions/0045).
+    For one channel the mean of all kinds was measured to be better where each verdict waits for every window
+    with its row. Causally incidents were open for less of an event with it. For several channels it was not
+    better (docs/decisions/0045).
 
-    >>> default_combine(1), default_combine(8)
-    ('mean', 'worst')
+    Args:
+        num_channels: Channels of a row.
+        delay: Rows that a final verdict waits.
+        window: Rows of the longest window.
+
+    >>> default_combine(1, 63, 64), default_combine(1, 0, 64), default_combine(8, 63, 64)
+    ('mean', 'worst', 'worst')
     """
-    return "mean" if num_channels == 1 else "worst"
+    return "mean" if num_channels == 1 and delay >= window - 1 else "worst"
 
 
 def default_max_gap(window: int | None, num_channels: int) -> int:
@@ -91,8 +97,8 @@ def resolve_members(
         TrainerError: A family does not exist or cannot have a value.
     """
     check_families(options)
-    combine = combine or default_combine(num_channels)
     window = options.window or default_window(num_rows, num_channels)
+    combine = combine or default_combine(num_channels, delay, window)
     given = options.hyperparameters()
     if options.family != ENSEMBLE:
         if options.members is not None:

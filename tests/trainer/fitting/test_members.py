@@ -48,17 +48,28 @@ def test_gaps_of_half_a_window_are_bridged() -> None:
     assert [default_max_gap(None, num_channels) for num_channels in (1, 2, 400)] == [128, 64, 8]
 
 
-def sizes(options: ModelOptions, num_rows: int = 10**6, num_channels: int = 1) -> list[tuple[str, int]]:
-    return [(member.family, member.window) for member in resolve_members(options, num_rows, num_channels)]
+def sizes(
+    options: ModelOptions, num_rows: int = 10**6, num_channels: int = 1, delay: int = 0
+) -> list[tuple[str, int]]:
+    members = resolve_members(options, num_rows, num_channels, delay)
+    return [(member.family, member.window) for member in members]
 
 
-def test_an_ensemble_of_one_channel_has_three_families_a_short_window_for_spikes_and_a_memory() -> None:
+def test_an_ensemble_has_three_families_and_a_short_window_for_spikes() -> None:
     long = [("linear", 256), ("conv", 256), ("lstm", 256)]
-    assert sizes(ModelOptions()) == [*long, ("memory", 64), ("linear", 16)]
-    assert sizes(ModelOptions(window=40))[3:] == [("memory", 40), ("linear", 8)]
+    assert sizes(ModelOptions()) == [*long, ("linear", 16)]
     assert sizes(ModelOptions(window=40), num_channels=2)[3:] == [("linear", 8)]
+    assert sizes(ModelOptions(), num_rows=30) == [("linear", 10), ("conv", 10), ("lstm", 10)]
+
+
+def test_an_ensemble_of_one_channel_that_waits_for_a_window_also_has_a_memory() -> None:
+    long = [("linear", 256), ("conv", 256), ("lstm", 256)]
+    assert sizes(ModelOptions(), delay=255) == [*long, ("memory", 64), ("linear", 16)]
+    assert sizes(ModelOptions(), delay=254) == long
+    assert sizes(ModelOptions(window=40), delay=60)[3:] == [("memory", 40), ("linear", 8)]
+    assert sizes(ModelOptions(window=40), delay=60, num_channels=2)[3:] == []
     of_few_rows = [("linear", 10), ("conv", 10), ("lstm", 10), ("memory", 10)]
-    assert sizes(ModelOptions(), num_rows=30) == of_few_rows
+    assert sizes(ModelOptions(), num_rows=30, delay=9) == of_few_rows
 
 
 def test_the_members_of_an_ensemble_can_be_chosen_and_the_longest_window_stands_first() -> None:
@@ -169,19 +180,39 @@ def test_where_the_worst_counts_there_is_no_memory_and_no_short_window_once_verd
 
 
 @pytest.mark.parametrize(
-    ("num_channels", "stated", "rule", "reason"),
+    ("num_channels", "delay", "stated", "rule", "reason"),
     [
-        (1, None, "mean", "measured to rank better with one channel"),
-        (1, "worst", "worst", "as configured"),
-        (2, None, "worst", "with several channels the mean was not measured to rank better"),
-        (2, "mean", "mean", "as configured"),
+        (
+            1,
+            15,
+            None,
+            "mean",
+            "measured to rank better with one channel, where verdicts wait for a whole window",
+        ),
+        (
+            1,
+            14,
+            None,
+            "worst",
+            "the mean was not measured to be better with several channels, or without waiting",
+        ),
+        (1, 15, "worst", "worst", "as configured"),
+        (
+            2,
+            15,
+            None,
+            "worst",
+            "the mean was not measured to be better with several channels, or without waiting",
+        ),
+        (2, 0, "mean", "mean", "as configured"),
     ],
 )
 def test_the_card_says_by_which_rule_evidence_becomes_one_error_and_why(
-    num_channels: int, stated: Combine | None, rule: Combine, reason: str
+    num_channels: int, delay: int, stated: Combine | None, rule: Combine, reason: str
 ) -> None:
     config = TrainConfig(
-        model=ModelOptions(members=("linear:16", "linear:8")), scoring=ScoringOptions(combine=stated)
+        model=ModelOptions(window=16, members=("linear:16", "linear:8")),
+        scoring=ScoringOptions(combine=stated, delay=delay),
     )
     found = fit(frame_of().iloc[:, :num_channels], config=config)
     assert found.spec.scoring.combine == rule
