@@ -30,6 +30,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
         "connectors.values",
     },
     {"connectors.retry", "connectors.http_post", "connectors.wide_json", "connectors.memory"},
+    {"connectors.formats"},
     {"connectors.csv"},
     {"connectors.parquet", "connectors.objects"},
     {"connectors.kafka"},

@@ -44,7 +44,7 @@ def look_at_topic(args: argparse.Namespace) -> TopicLook:
     """
     place = place_of(args)
     wait_for_broker(place.connection, place.topic)
-    values = sample(place.connection, place.topic, _SAMPLE_MESSAGES)
+    values = [one.value for one in sample(place.connection, place.topic, _SAMPLE_MESSAGES)]
     return look_at_messages(values, place.topic, place.connection.bootstrap_servers)
 
 
@@ -79,11 +79,12 @@ def _lines(messages: Decoded, channels: tuple[str, ...], fields: FieldNames) -> 
     return (
         f"{len(readings):,} readings, {len(readings.names):,} series, {len(channels):,} channels: {shown}",
         f"wide JSON: series in {fields.series!r}, time in {fields.timestamp!r}, values in {fields.values!r}",
-        *(_reading(readings, row, channels) for row in range(min(_SHOWN, len(readings)))),
+        *(reading_line(readings, row, channels) for row in range(min(_SHOWN, len(readings)))),
     )
 
 
-def _reading(readings: Readings, row: int, channels: tuple[str, ...]) -> str:
+def reading_line(readings: Readings, row: int, channels: tuple[str, ...]) -> str:
+    """Return a reading for a person: series, time, values of the first channels that have one."""
     known = np.flatnonzero(~np.isnan(readings.values[row]))[:_MOST_CHANNELS]
     values = ", ".join(f"{channels[at]}={readings.values[row, at]:g}" for at in known)
     when = iso_time(int(readings.timestamp_ns[row]))[:23]
