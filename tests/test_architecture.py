@@ -69,6 +69,7 @@ OWNERS = {  # who alone may import a library of the outside world: folders and f
     "urllib3": {"connectors/http_post.py"},
     "pyarrow": {
         "connectors/csv",
+        "connectors/formats/arrow",
         "connectors/parquet",
         "connectors/objects",
         "detector/artifact/storage.py",

@@ -17,10 +17,18 @@ from connectors.wide_json.decoder import JsonWideCodec
 from connectors.wide_json.encoder import FieldNames
 from connectors.wide_json.limits import Limits
 
+
+def _arrow(form: Form, columns: Columns, limits: Limits) -> Reader:
+    from connectors.formats.arrow.reader import ArrowReader  # it loads pyarrow.compute
+
+    return ArrowReader(form, columns, limits)
+
+
 _READERS: dict[Kind, Callable[[Form, Columns, Limits], Reader]] = {
     "wide_json": WideReader,
     "long_json": LongReader,
     "line_protocol": LineReader,
+    "arrow": _arrow,
 }
 
 

@@ -9,7 +9,7 @@ from connectors.formats.channels import Selection
 from connectors.formats.places import Path
 from connectors.times import Clock
 
-Kind = Literal["wide_json", "long_json", "line_protocol"]
+Kind = Literal["wide_json", "long_json", "line_protocol", "arrow"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from connectors.transfer import Destination, Recorded, Recorder
 from connectors.transfer import record as record_topic
 from connectors.transfer import replay as replay_rows
 from detector.config.cluster import connection_of
-from detector.config.input_schema import form_of
+from detector.config.input.section import form_of
 from detector.config.load import load_connection
 
 _SAMPLE_MESSAGES = 1_000

@@ -20,7 +20,7 @@ from detector.config.incident_schema import (
     MaintenanceSection,
     WatchdogSection,
 )
-from detector.config.input_schema import InputSection
+from detector.config.input.section import InputSection
 from detector.config.notify_schema import NotifySection
 from detector.config.types import Duration, Section
 

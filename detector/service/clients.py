@@ -8,7 +8,7 @@ from connectors.kafka.connection import Connection, ConsumerOptions
 from connectors.kafka.source import KafkaSource
 from connectors.records import Codec, StreamSource
 from detector.artifact.spec import Artifact
-from detector.config.input_schema import input_codec
+from detector.config.input.section import input_codec
 from detector.config.load import Config
 from detector.delivery.decisions.decision_topic import DecisionReader
 from detector.delivery.output_topics import OutputTopics

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connectors.wide_json.encoder import FieldNames
-from detector.config.input_schema import InputSection
+from detector.config.input.section import InputSection
 from detector.config.schema import ServiceSection
 from detector.config.types import duration_text
 from trainer.setup.train_file import array, comment, quoted

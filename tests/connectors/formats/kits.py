@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from connectors.formats.channels import Selection
 from connectors.formats.codec import codec_of
 from connectors.formats.contract import FormCodec
@@ -118,6 +120,31 @@ def line(row: Row) -> bytes:
     return f'weather,{tags} {fields},note="dry, \\"hot\\"" {row.timestamp_ns}'.encode()
 
 
+ARROW = Form("arrow", ("$.machine",), "$.at", clock=Clock("s"))
+
+
+def stream(columns: dict[str, object]) -> bytes:
+    batch = pa.RecordBatch.from_pydict(columns)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
+def arrow(rows: Sequence[Row], coded: bool = False) -> bytes:
+    """One stream; `coded`: series by a dictionary, times as numbers, missing values as null."""
+    series: pa.Array = pa.array([row.series for row in rows])
+    stamps = [row.timestamp_ns for row in rows]
+    values = {name: [row.values[at] for row in rows] for at, name in enumerate(CHANNELS)}
+    if coded:
+        nulls = {name: [None if math.isnan(one) else one for one in cells] for name, cells in values.items()}
+        typed = {name: pa.array(cells, pa.float64()) for name, cells in nulls.items()}
+        return stream(
+            {"machine": series.dictionary_encode(), "at": stamps, "note": ["x"] * len(rows), **typed}
+        )
+    return stream({"machine": series, "at": pa.array(stamps, pa.timestamp("ns")), **values})
+
+
 KITS = (
     Kit(
         "nested wide JSON",
@@ -179,5 +206,19 @@ KITS = (
         garbled="\n".join(
             f"weather,host=a temperature={v} {NOW_NS}" for v in ("1.5", '"high"', "1.5")
         ).encode(),
+    ),
+    Kit(
+        "Arrow IPC",
+        ARROW,
+        lambda rows: [arrow(rows)],
+        stream({"machine": ["a"], "at": pa.array([NOW_NS // 1_000], pa.timestamp("us")), "x": [1]}),
+        several=True,
+    ),
+    Kit(
+        "Arrow IPC with dictionaries and numbers as times",
+        Form("arrow", ("$.machine",), "$.at", clock=Clock("ns")),
+        lambda rows: [arrow(rows, coded=True)],
+        stream({"machine": ["a"], "at": [NOW_NS], "x": [True]}),
+        several=True,
     ),
 )

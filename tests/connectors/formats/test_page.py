@@ -11,7 +11,7 @@ import pytest
 
 from connectors.formats.codec import channels_in
 from connectors.records import Raw, RawColumns
-from detector.config.input_schema import InputSection, form_of, input_codec
+from detector.config.input.section import InputSection, form_of, input_codec
 from trainer.setup.topic import reading_line
 
 PAGE = Path(__file__).parents[3] / "docs/formats.md"

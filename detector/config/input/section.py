@@ -35,7 +35,7 @@ _SERIES = {"line_protocol": ("$.host",)}
 class InputSection(Section):
     """The form of input messages (docs/formats.md). One that does not fit goes to PREFIX.dead-letters."""
 
-    format: Literal["wide_json", "long_json", "line_protocol"] = Field(
+    format: Literal["wide_json", "long_json", "line_protocol", "arrow"] = Field(
         default="wide_json", description="what a message is"
     )
     series: Places = Field(
