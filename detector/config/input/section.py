@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from connectors.errors import CodecError
-from connectors.formats.channels import Selection
+from connectors.formats.channels import Scale, Selection
 from connectors.formats.codec import codec_of
 from connectors.formats.form import Form
 from connectors.formats.places import field_of
@@ -30,6 +30,13 @@ _ONLY_FOR = {
 }
 _UNIT: dict[str, Unit] = {"line_protocol": "ns"}
 _SERIES = {"line_protocol": ("$.host",)}
+
+
+class ScaleSection(Section):
+    """The units of one channel: `factor` times the value of the message, plus `offset`."""
+
+    factor: float = Field(default=1.0, allow_inf_nan=False)
+    offset: float = Field(default=0.0, allow_inf_nan=False)
 
 
 class InputSection(Section):
@@ -65,6 +72,9 @@ class InputSection(Section):
     )
     exclude: tuple[str, ...] = Field(default=(), description="patterns of names that are no channels")
     rename: dict[str, str] = Field(default={}, description="name in a message -> channel")
+    scale: dict[str, ScaleSection] = Field(
+        default={}, description="channel -> factor and offset of its values in messages"
+    )
     channel_tags: tuple[str, ...] = Field(
         default=(), description="of line_protocol: tags whose values belong to the name of a channel"
     )
@@ -118,6 +128,7 @@ def form_of(section: InputSection) -> Form:
     unit: Unit = section.time_unit or _UNIT.get(section.format, "ms")
     is_usual = unit == "ms" and section.time_zone == "UTC"
     usual = Form()
+    scales = {channel: Scale(one.factor, one.offset) for channel, one in section.scale.items()}
     return Form(
         kind=section.format,
         series=section.series or _SERIES.get(section.format) or (field_of(section.series_field),),
@@ -127,7 +138,7 @@ def form_of(section: InputSection) -> Form:
         value=section.value or usual.value,
         records=section.records,
         clock=None if is_usual else Clock(unit, ZoneInfo(section.time_zone)),
-        selection=Selection(section.include, section.exclude, section.rename),
+        selection=Selection(section.include, section.exclude, section.rename, scales),
         channel_tags=section.channel_tags,
     )
 
