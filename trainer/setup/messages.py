@@ -82,15 +82,11 @@ def _json(value: bytes | None) -> Any:
         return None
 
 
-def _has_number(body: _Object) -> bool:
-    return any(isinstance(one, int | float) for one in body.values())
-
-
 def _form(value: bytes | None, body: Any) -> str:
     if not value:
         return "a message without a value (tombstone)"
     if isinstance(body, dict):
-        return _form_of_object(body)
+        return "JSON without numbers"
     if isinstance(body, list):
         inside = "objects" if body and isinstance(body[0], dict) else "values"
         return f"a JSON array of {inside}"
@@ -102,14 +98,6 @@ def _form(value: bytes | None, body: Any) -> str:
         number = int.from_bytes(value[1:_SCHEMA_ID_BYTES], "big")
         return f"Avro or Protobuf with the magic byte of a schema registry, schema {number}"
     return _form_of_text(value)
-
-
-def _form_of_object(body: _Object) -> str:
-    if any(isinstance(one, dict) and _has_number(one) for one in body.values()):
-        return "JSON with an object of values, but without a text that names the series or a time in epoch ms"
-    if _has_number(body):
-        return "flat JSON: the values stand beside series and time, not in an object of their own"
-    return "JSON without numbers"
 
 
 def _form_of_text(value: bytes) -> str:

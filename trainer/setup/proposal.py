@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from connectors.formats.contract import RefusedError
 from connectors.formats.line_protocol.lines import Line, lines_of
+from connectors.formats.places import BROKER
 from connectors.times import EARLIEST_NS, NS_PER_UNIT, times_of
 
 Keys: TypeAlias = dict[str, str]
@@ -16,6 +17,8 @@ Keys: TypeAlias = dict[str, str]
 _SERIES = ("series", "machine", "device", "host", "asset", "id", "name", "device_id", "machine_id", "serial")
 _CHANNEL = ("channel", "tag", "metric", "sensor", "signal", "measurement", "variable", "field")
 _DEPTH = 3
+_ARROW = b"\xff\xff\xff\xff"
+"""The first bytes of a message of Arrow IPC."""
 _NOT_READ = (json.JSONDecodeError, UnicodeDecodeError, RecursionError, ValueError)
 Leaf: TypeAlias = tuple[str, str, Any]
 """The path of a value, the path of the object around it, and the value."""
@@ -29,6 +32,8 @@ def keys_for(value: bytes) -> Keys | None:
     >>> keys_for(b"cpu,host=a idle=3.5 1767225600000000000")
     {'format': 'line_protocol'}
     """
+    if value.startswith(_ARROW):
+        return _of_arrow(value)
     try:
         body = json.loads(value)
     except _NOT_READ:
@@ -57,19 +62,26 @@ def _of_object(record: Mapping[str, Any]) -> Keys | None:
     of_times = {path for path, _ in times}
     texts = [path for path, _, found in leaves if isinstance(found, str) and found and path not in of_times]
     numbers = [(path, parent) for path, parent, found in leaves if _is_number(found) and path not in of_times]
-    if not texts or not times or not numbers:
+    if not numbers:
         return None
     inside: Keys = {} if array is None else {"records": array[0]}
-    time = next((one for one in times if one[0] == "$.timestamp"), times[0])
+    first_time = times[0] if times else (BROKER, "ms")
+    time = next((one for one in times if one[0] == "$.timestamp"), first_time)
     unit: Keys = {} if time[1] in ("iso", "ms") else {"time_unit": time[1]}
     channel = _named(texts, _CHANNEL)
     if channel is not None and len(texts) > 1 and len(numbers) == 1:
-        series = _named([path for path in texts if path != channel], _SERIES)
-        first = series or next(path for path in texts if path != channel)
+        others = [path for path in texts if path != channel]
+        first = _named(others, _SERIES) or others[0]
         long = {"channel": channel, "value": numbers[0][0]}
         return {"format": "long_json", "series": first, "time": time[0], **unit, **inside, **long}
     values = Counter(parent for _, parent in numbers).most_common(1)[0][0]
-    return {"series": _named(texts, _SERIES) or texts[0], "time": time[0], **unit, **inside, "values": values}
+    return {
+        "series": _named(texts, _SERIES) or next(iter(texts), "key"),
+        "time": time[0],
+        **unit,
+        **inside,
+        "values": values,
+    }
 
 
 def _of_lines(value: bytes) -> Keys | None:
@@ -88,6 +100,21 @@ def _of_lines(value: bytes) -> Keys | None:
     if unit not in (None, "ns"):
         keys["time_unit"] = str(unit)
     return keys
+
+
+def _of_arrow(value: bytes) -> Keys | None:
+    """Return the keys for Arrow IPC; None where no column can be the series or the time."""
+    from connectors.formats.arrow.batches import columns_in
+
+    try:
+        columns = columns_in(value)
+    except RefusedError:
+        return None
+    texts = [f"$['{name}']" for name, kind in columns.items() if kind == "text"]
+    times = [f"$['{name}']" for name, kind in columns.items() if kind == "time"]
+    if not times or any("'" in name for name in columns):
+        return None
+    return {"format": "arrow", "series": next(iter(texts), "key"), "time": times[0]}
 
 
 def _leaves(record: Mapping[str, Any], at: str, depth: int) -> Iterator[Leaf]:

@@ -72,13 +72,16 @@ def _not_read(topic: str, num: int, forms: Counter[str]) -> str:
     shown = "; ".join(f"{count:,} of {num:,}: {form}" for form, count in forms.most_common(_SHOWN))
     return (
         f"topic {topic}: its messages have a form that is not read yet: {shown}."
-        " docs/formats.md has the forms that are read; series and time may also be the key and the broker's"
+        " docs/formats.md has the forms that are read"
     )
 
 
 def _shown(value: bytes) -> str:
     """Return the first line of a message for a comment."""
-    text = value.decode(errors="replace").strip().partition("\n")[0]
+    try:
+        text = value.decode().strip().partition("\n")[0]
+    except UnicodeDecodeError:
+        return f"{len(value):,} bytes, which are no text"
     text = "".join(letter if letter.isprintable() else " " for letter in text)
     return text if len(text) <= _LONGEST_EXAMPLE else f"{text[:_LONGEST_EXAMPLE]}..."
 

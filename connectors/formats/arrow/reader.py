@@ -29,6 +29,7 @@ from connectors.wide_json.decoder import encode_names
 from connectors.wide_json.limits import Limits, Refusal
 
 _Names = tuple[tuple[str, ...], NDArray[np.int32]]
+_Batches = dict[int, list[pa.RecordBatch]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +72,15 @@ class ArrowReader:
     def _part(
         self,
         raw: RawColumns,
-        tables: dict[int, pa.Table],
+        tables: _Batches,
         refusals: dict[int, Refusal],
         unknown: Counter[str],
     ) -> _Part | Refusal:
         """Return the rows of messages of one schema, or why one of the messages is refused."""
         try:
-            table = pa.concat_tables(tables.values())
+            table = pa.Table.from_batches([batch for found in tables.values() for batch in found])
             table.validate(full=True)
-            sizes = [one.num_rows for one in tables.values()]
+            sizes = [sum(batch.num_rows for batch in found) for found in tables.values()]
             message = np.repeat(np.array(list(tables), np.intp), sizes)
             table, message = self._complete(table, message, refusals)
             others = [name for name in table.column_names if self._is_other(table, name)]
@@ -119,7 +120,9 @@ class ArrowReader:
         if not known and self._columns.at:
             what = f"no column of a channel, expected such as {next(iter(self._columns.at))!r}"
             raise RefusedError("no_known_channel", what)
-        values = np.full((table.num_rows, self._columns.num), np.nan)
+        values = np.empty((table.num_rows, self._columns.num))
+        if len(known) < self._columns.num:
+            values.fill(np.nan)
         for name in known:
             values[:, self._columns.at[name]] = _numbers(_plain(table.column(name)), name)
         return values
@@ -180,42 +183,49 @@ class ArrowReader:
             empty = np.empty(0, np.int64)
             values = np.empty((0, self._columns.num))
             return Table(empty, (), empty.astype(np.int32), empty, empty, values, refusals, unknown)
+        if len(parts) == 1:
+            (only,) = parts
+            head = (only.message, only.names, only.codes, only.stamps, only.timestamp_ns)
+            return Table(*head, self._usable(only.values), refusals, unknown)
         message = np.concatenate([part.message for part in parts])
-        order = np.argsort(message, kind="stable") if len(parts) > 1 else slice(None)
+        order = np.argsort(message, kind="stable")
         names = tuple(dict.fromkeys(name for part in parts for name in part.names))
         code = {name: number for number, name in enumerate(names)}
         codes = [np.array([code[name] for name in part.names], np.int32)[part.codes] for part in parts]
         values = np.concatenate([part.values for part in parts])[order]
-        if np.isinf(values).any():
-            values = np.where(np.isinf(values), np.nan, values)
         return Table(
             message[order],
             names,
             np.concatenate(codes)[order],
             np.concatenate([part.stamps for part in parts])[order],
             np.concatenate([part.timestamp_ns for part in parts])[order],
-            self._columns.scaled(values),
+            self._usable(values),
             refusals,
             unknown,
         )
 
+    def _usable(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return values in the units of the channels; infinite ones are missing."""
+        is_infinite = np.isinf(values)
+        return self._columns.scaled(np.where(is_infinite, np.nan, values) if is_infinite.any() else values)
+
 
 def _by_schema(
     raw: RawColumns, limits: Limits, refusals: dict[int, Refusal], streams: Streams
-) -> Iterator[dict[int, pa.Table]]:
-    """Yield row of the message -> its table, for each schema; refuse what is no stream."""
-    found: list[tuple[pa.Schema, dict[int, pa.Table]]] = []
+) -> Iterator[_Batches]:
+    """Yield row of the message -> its batches, for each schema; refuse what is no stream."""
+    found: list[tuple[pa.Schema, _Batches]] = []
     for at, value in usable(raw, limits, refusals, "malformed"):
         try:
-            table = streams.table(value)
+            mine, batches = streams.batches(value)
         except RefusedError as error:
             refusals[at] = error.refusal
             continue
-        same = next((tables for schema, tables in found if schema.equals(table.schema)), None)
+        same = next((tables for schema, tables in found if schema is mine or schema.equals(mine)), None)
         if same is None:
-            found.append((table.schema, {at: table}))
+            found.append((mine, {at: batches}))
         else:
-            same[at] = table
+            same[at] = batches
     yield from (tables for _, tables in found)
 
 

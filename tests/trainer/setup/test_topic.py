@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from connectors.records import Message, Raw, RawColumns
 from connectors.wide_json.encoder import FieldNames
 from detector.config.input.section import input_codec
 from detector.config.load import load_config
+from tests.connectors.formats.kits import stream
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.setup.daemon_file import daemon_file
 from trainer.setup.messages import seen
@@ -42,12 +44,10 @@ def wide(row: int, fields: FieldNames = FieldNames()) -> bytes:  # noqa: B008 - 
 @pytest.mark.parametrize(
     ("value", "form"),
     [
-        (b'{"time": 1767225600000, "flow": 1.5}', "flat JSON"),
-        (b'[{"series": "a", "flow": 1}]', "a JSON array of objects"),
         (b"[1767225600000, 1.5]", "a JSON array of values"),
         (b"3.5", "a single JSON value (float)"),
         (b'{"a": "b"}', "JSON without numbers"),
-        (b'{"timestamp": 1767225600, "values": {"x": 1}}', "JSON with an object of values"),
+        (b'[{"a": "b"}]', "a JSON array of objects"),
         (b'weather text="dry" ', "line protocol"),
         (b"2026-01-01,pump-1,3.5", "CSV"),
         (b"pump-1;3,5;4,1\r\n", "CSV"),
@@ -127,6 +127,16 @@ def test_wide_json_is_read_whatever_its_fields_are_called(num: int, names: list[
             b"cpu,host=a,dc=b idle=3.5,busy=1i 1767225600000000000",
             {"format": "line_protocol"},
             "a  2026-01-01T00:00:00.000Z  cpu_busy=1, cpu_idle=3.5",
+        ),
+        (
+            b'{"flow": 1.5}',
+            {"series": "key", "time": "broker", "values": "$"},
+            "k  2026-01-01T00:00:00.000Z  flow=1.5",
+        ),
+        (
+            stream({"unit": ["a"], "at": pa.array([MS], pa.timestamp("ms")), "flow": [1.5]}),
+            {"format": "arrow", "series": "$['unit']", "time": "$['at']"},
+            "a  2026-01-01T00:00:00.000Z  flow=1.5",
         ),
         (
             b"cpu,dc=b idle=3.5 1767225600",
