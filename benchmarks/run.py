@@ -32,6 +32,7 @@ BENCHMARKS = (
     "incremental",
     "scrape",
     "daemon",
+    "messages.formats",
     "train",
     "measures",
     "pages.explorer",

@@ -30,6 +30,13 @@ class Raw(NamedTuple):
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+def raw_of(record: Any) -> Raw:
+    """Return a Kafka client's record; `timestamp` is the broker's, in milliseconds."""
+    place = (record.topic, record.partition, record.offset, record.timestamp)
+    return Raw(*place, record.key, record.value, record.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +49,13 @@ class RawColumns:
     timestamp_ms: NDArray[np.int64]
     key: Sequence[bytes | None]
     value: Sequence[bytes | None]
+    headers: Sequence[Sequence[tuple[str, bytes]]]
 
     @staticmethod
     def of(records: Sequence[Raw]) -> RawColumns:
         """Return the messages as columns."""
-        topic, partition, offset, timestamp_ms, key, value = (
-            zip(*records, strict=True) if records else ((),) * 6
+        topic, partition, offset, timestamp_ms, key, value, headers = (
+            zip(*records, strict=True) if records else ((),) * 7
         )
         return RawColumns(
             topic,
@@ -56,6 +64,7 @@ class RawColumns:
             np.array(timestamp_ms, np.int64),
             key,
             value,
+            headers,
         )
 
     @staticmethod
@@ -69,6 +78,7 @@ class RawColumns:
             np.fromiter((record.timestamp for record in found), np.int64, len(found)),
             [record.key for record in found],
             [record.value for record in found],
+            [record.headers for record in found],
         )
 
     def __len__(self) -> int:
@@ -149,6 +159,7 @@ REASONS = (
     "no_known_channel",
     "unknown_channel",
     "too_large",
+    "malformed",
 )
 
 
@@ -182,8 +193,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The result of decoding messages: `len(readings) + len(rejects)` is the number of messages.
+    """The result of decoding messages: each gives readings, at most one reject, or values that are ignored.
 
+    A message of several readings may give both: the valid ones are kept, and the reject has all of it.
     `unknown_values` counts values of unknown channels that were ignored.
     """
 
@@ -193,7 +205,11 @@ class Decoded:
 
 
 class Codec(Protocol):
-    """Decodes messages into readings. Decoding never raises: a bad message becomes a `Reject`."""
+    """Decodes messages into readings. Decoding never raises: a bad message becomes a `Reject`.
+
+    Decoding is deterministic: any cut of a stream into batches gives the same readings and rejects.
+    All readings of a message have its offset, and stand together in the order of the message.
+    """
 
     channels: tuple[str, ...]
     """The columns of `Readings.values`, in this order."""

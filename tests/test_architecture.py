@@ -30,6 +30,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
         "connectors.values",
     },
     {"connectors.retry", "connectors.http_post", "connectors.wide_json", "connectors.memory"},
+    {"connectors.formats"},
     {"connectors.csv"},
     {"connectors.parquet", "connectors.objects"},
     {"connectors.kafka"},
@@ -72,6 +73,7 @@ OWNERS = {  # who alone may import a library of the outside world: folders and f
     "urllib3": {"connectors/http_post.py"},
     "pyarrow": {
         "connectors/csv",
+        "connectors/formats/arrow",
         "connectors/parquet",
         "connectors/objects",
         "detector/artifact/storage.py",

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import streamgauge
-from connectors.wide_json.decoder import JsonWideCodec, RawColumns
+from connectors.wide_json.decoder import JsonWideCodec, Raw, RawColumns
 from detector import Detector, Engine
 from detector.artifact.storage import save
 from detector.config.notify_schema import NotifySection
@@ -87,7 +87,7 @@ def test_a_family_trains_and_scores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_codec_decodes_and_rejects(monkeypatch: pytest.MonkeyPatch) -> None:
     codec = names_of("A message format", monkeypatch)["CsvCodec"](("flow", "pressure"))
     values = [b"b,1767225600000,21.3,4.9\n", b"b,now,1,2", b"a,1767225601000,,5", b"a,1,2", None]
-    raw = RawColumns.of([("t", 0, at, -1, None, value) for at, value in enumerate(values)])  # type: ignore[misc]
+    raw = RawColumns.of([Raw("t", 0, at, -1, None, value) for at, value in enumerate(values)])
     decoded = codec.decode_columns(raw)
     np.testing.assert_array_equal(decoded.readings.values, [[21.3, 4.9], [np.nan, 5.0]])
     assert [decoded.readings.names[code] for code in decoded.readings.series] == ["b", "a"]

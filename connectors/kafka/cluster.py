@@ -22,6 +22,7 @@ from connectors.kafka.connection import (
     creation_settings,
     fetch_settings,
 )
+from connectors.records import Raw, raw_of
 from connectors.retry import Problem, connect, wait_until
 
 logger = logging.getLogger(__name__)
@@ -170,8 +171,8 @@ def count_partitions(connection: Connection, topic: str) -> int:
         return _partitions(admin, topic)
 
 
-def sample(connection: Connection, topic: str, num_messages: int) -> list[bytes | None]:
-    """Return the values of the oldest messages of a topic, without joining a consumer group.
+def sample(connection: Connection, topic: str, num_messages: int) -> list[Raw]:
+    """Return the oldest messages of a topic, without joining a consumer group.
 
     Raises:
         KafkaError: the topic does not exist or cannot be read.
@@ -185,11 +186,11 @@ def sample(connection: Connection, topic: str, num_messages: int) -> list[bytes 
             consumer.assign(partitions)
             consumer.seek_to_beginning(*partitions)
             ends = consumer.end_offsets(partitions)
-            values: list[bytes | None] = []
-            while len(values) < num_messages and any(consumer.position(tp) < ends[tp] for tp in partitions):
+            found: list[Raw] = []
+            while len(found) < num_messages and any(consumer.position(tp) < ends[tp] for tp in partitions):
                 polled = consumer.poll(timeout_ms=_POLL_SECONDS * 1000, max_records=num_messages)
-                values.extend(record.value for record in chain.from_iterable(polled.values()))
-            return values[:num_messages]
+                found.extend(map(raw_of, chain.from_iterable(polled.values())))
+            return found[:num_messages]
         finally:
             consumer.close(autocommit=False)
 

@@ -16,46 +16,25 @@ Any other message takes the slow path, which finds out what is wrong, if anythin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, Protocol, cast
+from typing import Annotated, Any, NamedTuple, Protocol, cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from connectors.errors import CodecError
-from connectors.names import MAX_SERIES_LENGTH, channels_fault
+from connectors.names import channels_fault
 from connectors.records import Decoded, Raw, RawColumns, Readings, Reject
-from connectors.times import EARLIEST_NS, INVALID_NS, MAX_MS, NS_PER_MS, iso_time, times_of, unit_hint
+from connectors.times import Clock, times_of
 from connectors.wide_json.cells import cells_of, table_of, without_nan
 from connectors.wide_json.encoder import FieldNames
+from connectors.wide_json.limits import Limits, Moment, Refusal, refused_time, rows_beyond
 
 __all__ = ["Decoded", "FieldNames", "JsonWideCodec", "Limits", "Raw", "RawColumns"]
 
-_EARLIEST_CLOCK_MS = EARLIEST_NS // NS_PER_MS
-"""A broker's time before 1990 is 0 or seconds, which the producer wrote, and no clock."""
 _MAX_DETAIL_LENGTH = 300
+_CLOCK = Clock()
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds beyond which a message is rejected.
-
-    unknown_channels   a channel that the model does not know: `ignore` (drop the value, count it) or
-                       `reject` (the whole message)
-    min_timestamp_ns   older readings are rejected: usually seconds sent as milliseconds
-    max_future_ns      how far a reading may be ahead of the broker's timestamp of its message; one before
-                       1990 is no limit
-    max_bytes          larger messages are rejected without decoding
-    max_series_length  in characters; series names become metric labels and message keys
-    """
-
-    unknown_channels: Literal["ignore", "reject"] = "ignore"
-    min_timestamp_ns: int = EARLIEST_NS
-    max_future_ns: int = 86_400_000_000_000  # one day
-    max_bytes: int = 1 << 20
-    max_series_length: int = MAX_SERIES_LENGTH
 
 
 class _Message(Protocol):
@@ -66,18 +45,12 @@ class _Message(Protocol):
     values: Any
 
 
-class _Refusal(NamedTuple):
-    reason: str
-    detail: str
-    series: str = ""
-
-
 class _Parsed(NamedTuple):
     """Messages with their cells (float64 [messages, channels]), and refusals by row of the batch."""
 
     messages: list[_Message]
     values: NDArray[np.float64]
-    refusals: dict[int, _Refusal]
+    refusals: dict[int, Refusal]
     unknown_values: int
 
 
@@ -126,9 +99,9 @@ class JsonWideCodec:
             keep = _without(len(messages), bad_times)
             messages = [messages[row] for row in keep]
             index, values, timestamp_ns = index[keep], values[keep], timestamp_ns[keep]
-        names, series = _encode_names([message.series for message in messages])
+        names, series = encode_names([message.series for message in messages])
         readings = Readings(names, series, timestamp_ns, values, raw.partition[index], raw.offset[index])
-        rejects = tuple(_reject(raw, row, refusals[row]) for row in sorted(refusals))
+        rejects = tuple(reject_of(raw, row, refusals[row]) for row in sorted(refusals))
         return Decoded(readings, rejects, parsed.unknown_values)
 
     def _decoder(self, values: Any) -> Callable[[bytes], _Message]:
@@ -163,16 +136,16 @@ class JsonWideCodec:
         The strict structure is tried first as long as the previous message fitted it, because it is cheaper.
         """
         messages: list[_Message] = []
-        refusals: dict[int, _Refusal] = {}
+        refusals: dict[int, Refusal] = {}
         unknown_values = 0
         usual = True
         for row, value in enumerate(raw.value):
-            message: _Message | _Refusal | None = self._parse_usual(value) if usual else None
+            message: _Message | Refusal | None = self._parse_usual(value) if usual else None
             if message is None:
                 message, num_unknown = self._parse_unusual(value)
                 usual = num_unknown == 0
                 unknown_values += num_unknown
-            if isinstance(message, _Refusal):
+            if isinstance(message, Refusal):
                 refusals[row] = message
             else:
                 messages.append(message)
@@ -188,12 +161,12 @@ class JsonWideCodec:
             return None
         return None if tuple(self._cells_of.row(message.values)) == self._no_cells else message
 
-    def _parse_unusual(self, value: bytes | None) -> tuple[_Message | _Refusal, int]:
+    def _parse_unusual(self, value: bytes | None) -> tuple[_Message | Refusal, int]:
         """Return the message or its refusal, and the number of values of unknown channels."""
         if value is None:
-            return _Refusal("not_json", "the message has no value (a tombstone)"), 0
+            return Refusal("not_json", "the message has no value (a tombstone)"), 0
         if len(value) > self.limits.max_bytes:
-            return _Refusal("too_large", f"{len(value)} bytes, the limit is {self.limits.max_bytes}"), 0
+            return Refusal("too_large", f"{len(value)} bytes, the limit is {self.limits.max_bytes}"), 0
         value = without_nan(value)
         try:
             message = self._decode_lenient(value)
@@ -204,28 +177,28 @@ class JsonWideCodec:
         unknown = cells.keys() - self._known
         if unknown and self.limits.unknown_channels == "reject":
             detail = f"channel {min(unknown)!r} is not configured"
-            return _Refusal("unknown_channel", detail, message.series), 0
+            return Refusal("unknown_channel", detail, message.series), 0
         if len(unknown) == len(cells):
             found = f"only channels such as {min(unknown)!r}" if unknown else "no values"
             detail = f"{found}, expected such as {self.channels[0]!r}"
-            return _Refusal("no_known_channel", detail, message.series), 0
+            return Refusal("no_known_channel", detail, message.series), 0
         return message, len(unknown)
 
-    def _classify(self, error: Exception) -> _Refusal:
+    def _classify(self, error: Exception) -> Refusal:
         """Return the refusal: a reason for the metric label, and the decoder's own text as detail."""
         text = str(error)
         if isinstance(error, RecursionError):
-            return _Refusal("not_json", "nested too deeply")
+            return Refusal("not_json", "nested too deeply")
         if not isinstance(error, msgspec.ValidationError):
-            return _Refusal("not_json", text)
+            return Refusal("not_json", text)
         if "missing required field" in text or "of length >=" in text:
-            return _Refusal("missing_field", text)
+            return Refusal("missing_field", text)
         if "of length <=" in text:
-            return _Refusal("too_large", text)
+            return Refusal("too_large", text)
         if "out of range" in text:
             is_timestamp = text.endswith(f"`$.{self.fields.timestamp}`")
-            return _Refusal("bad_timestamp" if is_timestamp else "not_finite", text)
-        return _Refusal("wrong_type", text)
+            return Refusal("bad_timestamp" if is_timestamp else "not_finite", text)
+        return Refusal("wrong_type", text)
 
     def _cells(self, messages: Sequence[_Message]) -> NDArray[np.float64]:
         """Return float64 [messages, channels], NaN for absent and null."""
@@ -233,28 +206,17 @@ class JsonWideCodec:
 
     def _refuse_timestamps(
         self, broker_ms: NDArray[np.int64], messages: Sequence[_Message], timestamp_ns: NDArray[np.int64]
-    ) -> dict[int, _Refusal]:
+    ) -> dict[int, Refusal]:
         """Return the refusals of messages with an impossible time, by row of `messages`."""
-        latest = MAX_MS - self.limits.max_future_ns // NS_PER_MS
-        has_limit = (broker_ms >= _EARLIEST_CLOCK_MS) & (broker_ms <= latest)
-        limit_ns = np.where(has_limit, broker_ms, 0) * NS_PER_MS + self.limits.max_future_ns
-        too_late = has_limit & (timestamp_ns > limit_ns)
-        refused = np.flatnonzero(too_late | (timestamp_ns < self.limits.min_timestamp_ns)).tolist()
+        refused = rows_beyond(timestamp_ns, broker_ms, self.limits).tolist()
         return {
-            row: self._refuse_timestamp(messages[row].timestamp, int(timestamp_ns[row]), int(broker_ms[row]))
+            row: refused_time(
+                Moment(messages[row].timestamp, int(timestamp_ns[row]), int(broker_ms[row])),
+                self.limits,
+                _CLOCK,
+            )
             for row in refused
         }
-
-    def _refuse_timestamp(self, stamp: int | float | str, timestamp_ns: int, broker_ms: int) -> _Refusal:
-        hint = "" if isinstance(stamp, str) else unit_hint(stamp)
-        if timestamp_ns == INVALID_NS:
-            what = f"{stamp!r} is neither epoch milliseconds nor an ISO 8601 time{hint}"
-            return _Refusal("bad_timestamp", what)
-        when = f"{stamp!r} is {iso_time(timestamp_ns)}"
-        if timestamp_ns >= self.limits.min_timestamp_ns:
-            clock = iso_time(broker_ms * NS_PER_MS)
-            return _Refusal("bad_timestamp", f"{when}, too far ahead of the broker's time {clock}")
-        return _Refusal("bad_timestamp", f"{when}, too long ago{hint}")
 
 
 def _check_names(channels: tuple[str, ...], fields: FieldNames) -> None:
@@ -267,18 +229,19 @@ def _check_names(channels: tuple[str, ...], fields: FieldNames) -> None:
         )
 
 
-def _without(num_rows: int, refused: dict[int, _Refusal]) -> NDArray[np.intp]:
+def _without(num_rows: int, refused: dict[int, Refusal]) -> NDArray[np.intp]:
     rows = np.arange(num_rows)
     return np.delete(rows, list(refused)) if refused else rows
 
 
-def _encode_names(series: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+def encode_names(series: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     """Return the distinct names in order of first appearance, and int32 [n], each row's index into them."""
     code = {name: number for number, name in enumerate(dict.fromkeys(series))}
     return tuple(code), np.fromiter(map(code.__getitem__, series), np.int32, len(series))
 
 
-def _reject(raw: RawColumns, row: int, refusal: _Refusal) -> Reject:
+def reject_of(raw: RawColumns, row: int, refusal: Refusal) -> Reject:
+    """Return a refused message as it goes to the dead letters."""
     return Reject(
         refusal.reason,
         refusal.detail[:_MAX_DETAIL_LENGTH],

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
 from connectors.records import Message, Readings
 from connectors.times import NS_PER_MS, iso_time
-from connectors.wide_json.cells import without_nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +49,3 @@ def encode(
         }
         messages.append(Message(topic, name.encode(), to_json(body)))
     return messages
-
-
-def infer_channels(values: Iterable[bytes | None], fields: FieldNames | None = None) -> tuple[str, ...]:
-    """Return the numeric channels of these messages, sorted; skip messages that cannot be decoded.
-
-    >>> infer_channels([b'{"values": {"heat": 20, "flow": 1.5, "unit": "C"}}', b"not JSON"])
-    ('flow', 'heat')
-    """
-    fields = fields or FieldNames()
-    message = msgspec.defstruct("Message", [("values", dict[str, Any], msgspec.field(name=fields.values))])
-    decode = msgspec.json.Decoder(message).decode
-    found: set[str] = set()
-    for value in values:
-        try:
-            cells: dict[str, Any] = decode(without_nan(value or b"")).values  # type: ignore[attr-defined]
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-        found.update(name for name, cell in cells.items() if type(cell) in (bool, int, float))
-    return tuple(sorted(found))

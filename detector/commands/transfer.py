@@ -14,20 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.errors import ConnectorError
+from connectors.formats.codec import channels_in, codec_of, plain_fields
+from connectors.formats.form import Form
 from connectors.kafka.cluster import ensure_topics, sample, wait_for_broker
 from connectors.kafka.connection import Connection, ConsumerOptions, TopicSpec
 from connectors.kafka.producer import Producer
 from connectors.kafka.source import KafkaSource
 from connectors.parquet.dataset import discover
 from connectors.parquet.replay_source import ParquetSource
+from connectors.records import RawColumns
 from connectors.transfer import Destination, Recorded, Recorder
 from connectors.transfer import record as record_topic
 from connectors.transfer import replay as replay_rows
-from connectors.wide_json.decoder import JsonWideCodec
-from connectors.wide_json.encoder import FieldNames, infer_channels
 from detector.config.cluster import connection_of
+from detector.config.input.section import form_of
 from detector.config.load import load_connection
-from detector.service.clients import field_names_of
 
 _SAMPLE_MESSAGES = 1_000
 _REPORT_SECONDS = 5.0
@@ -35,11 +36,11 @@ _REPORT_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Name a topic of wide JSON and how to reach its cluster."""
+    """Name a topic, how to reach its cluster, and the form of its messages."""
 
     connection: Connection
     topic: str
-    fields: FieldNames
+    form: Form
 
 
 def record(args: Namespace) -> int:
@@ -51,7 +52,7 @@ def record(args: Namespace) -> int:
     with (
         _stopped_by_signals() as stop,
         closing(_ProgressLine()) as progress,
-        closing(KafkaSource(place.connection, options, JsonWideCodec(channels, place.fields))) as source,
+        closing(KafkaSource(place.connection, options, codec_of(channels, place.form))) as source,
     ):
         recorded = record_topic(
             source,
@@ -70,6 +71,11 @@ def replay(args: Namespace) -> int:
     """Send Parquet history to a topic. A missing topic is created."""
     speed = _speed(args.speed)
     place, dataset = place_of(args), discover(args.data)
+    fields = plain_fields(place.form)
+    if fields is None:
+        raise ConnectorError(
+            "replay writes wide JSON with plain fields; [input] has another form of messages"
+        )
     wait_for_broker(place.connection)
     ensure_topics(place.connection, [TopicSpec(place.topic)])
     with (
@@ -81,7 +87,7 @@ def replay(args: Namespace) -> int:
         num_sent = replay_rows(
             source,
             producer,
-            Destination(place.topic, dataset.channels, place.fields),
+            Destination(place.topic, dataset.channels, fields),
             speed,
             stop,
             report=lambda sent: progress.show(f"{sent:,} of {dataset.num_rows:,} rows sent"),
@@ -91,19 +97,20 @@ def replay(args: Namespace) -> int:
 
 
 def place_of(args: Namespace) -> Place:
-    """Return the cluster, topic and field names that flags, environment and configuration name.
+    """Return the cluster, topic and form that flags, environment and configuration name.
 
     A flag overrides the environment, which overrides the daemon's configuration. Raises ConfigError.
     """
     path = Path(args.config) if args.config else None
     config = load_connection(path, {"bootstrap_servers": args.bootstrap_servers, "topic": args.topic})
-    return Place(connection_of(config.kafka), config.kafka.topic, field_names_of(config.input))
+    return Place(connection_of(config.kafka), config.kafka.topic, form_of(config.input))
 
 
 def _channels(flag: str | None, place: Place) -> tuple[str, ...]:
     if flag:
         return tuple(name.strip() for name in flag.split(",") if name.strip())
-    found = infer_channels(sample(place.connection, place.topic, _SAMPLE_MESSAGES), place.fields)
+    messages = sample(place.connection, place.topic, _SAMPLE_MESSAGES)
+    found = channels_in(RawColumns.of(messages), place.form)
     if not found:
         raise ConnectorError(
             f"topic {place.topic} has no message with numbers yet; name the channels with --channels"

@@ -20,6 +20,7 @@ from detector.config.incident_schema import (
     MaintenanceSection,
     WatchdogSection,
 )
+from detector.config.input.section import InputSection
 from detector.config.notify_schema import NotifySection
 from detector.config.types import Duration, Section
 
@@ -119,22 +120,6 @@ class KafkaSection(Section):
                     " password; set STREAMGAUGE_KAFKA__SASL_PASSWORD or name a file in sasl_password_file"
                 )
         return self
-
-
-class InputSection(Section):
-    """The format of input messages. A message that does not fit goes to PREFIX.dead-letters."""
-
-    series_field: str = Field(default="series", description="field with the name of the series")
-    timestamp_field: str = Field(default="timestamp", description="field with the time of the reading")
-    values_field: str = Field(default="values", description="field with the object channel -> value")
-    unknown_channels: Literal["ignore", "reject"] = Field(
-        default="ignore",
-        description="values of channels that the model lacks: ignore and count them, or reject the message",
-    )
-    max_future: Duration = Field(
-        default=86400.0,
-        description="reject readings that are further ahead of the broker's time of their message",
-    )
 
 
 class GridSection(Section):

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from connectors.kafka.connection import Connection, ConsumerOptions
 from connectors.kafka.source import KafkaSource
-from connectors.records import StreamSource
-from connectors.wide_json.decoder import FieldNames, JsonWideCodec, Limits
+from connectors.records import Codec, StreamSource
 from detector.artifact.spec import Artifact
+from detector.config.input.section import input_codec
 from detector.config.load import Config
-from detector.config.schema import InputSection
 from detector.delivery.decisions.decision_topic import DecisionReader
 from detector.delivery.output_topics import OutputTopics
 from detector.notify.notifiers import Notifiers
@@ -43,17 +42,9 @@ def open_source(connection: Connection, config: Config, artifact: Artifact) -> S
     return KafkaSource(connection, consumer_options(config), codec_of(config, artifact))
 
 
-def field_names_of(section: InputSection) -> FieldNames:
-    """Return the names of a message's fields."""
-    return FieldNames(section.series_field, section.timestamp_field, section.values_field)
-
-
-def codec_of(config: Config, artifact: Artifact) -> JsonWideCodec:
+def codec_of(config: Config, artifact: Artifact) -> Codec:
     """Return the decoder for the model's channels."""
-    limits = Limits(
-        unknown_channels=config.input.unknown_channels, max_future_ns=round(config.input.max_future * 1e9)
-    )
-    return JsonWideCodec(artifact.spec.channel_names, field_names_of(config.input), limits)
+    return input_codec(artifact.spec.channel_names, config.input)
 
 
 def consumer_options(config: Config) -> ConsumerOptions:

@@ -179,7 +179,8 @@ def test_history_is_replayed_and_recorded_again_unchanged(
     assert record_all(kafka_bootstrap, topic, tmp_path / "again") == 0
     assert rows_of(tmp_path / "again") == as_rows(history(100))
     sent = [
-        json.loads(value or b"")["timestamp"] for value in sample(Connection((kafka_bootstrap,)), topic, 100)
+        json.loads(one.value or b"")["timestamp"]
+        for one in sample(Connection((kafka_bootstrap,)), topic, 100)
     ]
     assert sent == sorted(sent)
     assert count_partitions(Connection((kafka_bootstrap,)), topic) == 1
@@ -191,7 +192,8 @@ def test_a_replay_at_a_speed_sends_everything_in_order(kafka_bootstrap: str, tmp
     where = ["--bootstrap-servers", kafka_bootstrap, "--topic", topic]
     assert main(["replay", str(tmp_path), *where, "--speed", "100"]) == 0
     sent = [
-        json.loads(value or b"")["timestamp"] for value in sample(Connection((kafka_bootstrap,)), topic, 100)
+        json.loads(one.value or b"")["timestamp"]
+        for one in sample(Connection((kafka_bootstrap,)), topic, 100)
     ]
     assert sent == [(START_NS // 1_000_000) + 1000 * n for n in range(30)]
 

@@ -93,7 +93,9 @@ def kafka_kit(guarantee: str, request: pytest.FixtureRequest, opened: ExitStack)
     else:
         producer = opened.enter_context(closing(Producer(connection)))
         delivery = AtLeastOnce(producer, source)
-    return DeliveryKit(source, delivery, topics, lambda: sample(connection, topics[1], 10))
+    return DeliveryKit(
+        source, delivery, topics, lambda: [one.value for one in sample(connection, topics[1], 10)]
+    )
 
 
 def test_messages_state_and_position_are_out_after_a_delivery(kit: DeliveryKit) -> None:

@@ -1,7 +1,7 @@
 """The codec under fire: batches of damaged messages with valid ones between them.
 
-Promises: nothing raises; every message becomes a reading or a reject; a reject has a known reason, words,
-and the message's own bytes, and can be written as a dead letter; a reading has a time that can be true, a
+Promises: nothing raises; every message gives readings, a reject or unknown values. A reject has a reason,
+words, and the message's own bytes, and can be written as a dead letter. A reading has a possible time, a
 usable name and no infinite value; valid messages come out bit-equal whatever surrounds them; how the input
 is cut into batches changes nothing.
 """
@@ -11,10 +11,13 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from connectors.formats.contract import FormCodec
 from connectors.records import REASONS, Raw, RawColumns
 from connectors.wide_json.decoder import Decoded, FieldNames, JsonWideCodec, Limits
 from detector.delivery.messages import MessageEncoder, Topics
@@ -29,6 +32,7 @@ MOST_SECONDS = 5.0
 _LATEST_NS = (NOW_MS + 86_400_000) * 1_000_000
 _EARLIEST_NS = Limits().min_timestamp_ns
 _DEAD_LETTERS = MessageEncoder(Topics.of("fuzz"), "pump", "0" * 12, CHANNELS)
+AnyCodec = JsonWideCodec | FormCodec
 _OTHER_NAMES = FieldNames("s", "t", "v")
 CODECS = (
     JsonWideCodec(CHANNELS),
@@ -90,9 +94,13 @@ class CodecTarget:
 
 
 def check_batch(
-    codec: JsonWideCodec, values: list[bytes | None], valid: dict[int, bytes], counts: Counts | None = None
+    codec: AnyCodec, values: Sequence[bytes | None], valid: dict[int, bytes], counts: Counts | None = None
 ) -> Decoded:
-    """Decode and hold the codec to its promises. Raises Finding with the one message to blame if one is."""
+    """Decode and hold the codec to its promises. Raises Finding with the one message to blame if one is.
+
+    A message of wide JSON gives one reading or one reject. Of other formats it may have several readings, a
+    reject beside them, or only values of channels that nobody knows.
+    """
     started = time.perf_counter()
     raw = _raw(values)
     try:
@@ -102,8 +110,9 @@ def check_batch(
     seconds = time.perf_counter() - started
     joined = b"\n".join(value or b"" for value in values)
     require(seconds <= MOST_SECONDS, f"a batch took {seconds:.1f} s", joined)
-    require(len(decoded.readings) + len(decoded.rejects) == len(values), "a message was lost", joined)
-    _check_rejects(codec, decoded, values)
+    if isinstance(codec, JsonWideCodec):
+        require(len(decoded.readings) + len(decoded.rejects) == len(values), "a message was lost", joined)
+    _check_rejects(decoded, values)
     _check_readings(codec, decoded, values)
     _check_valid(codec, decoded, valid)
     _check_cut(codec, decoded, values)
@@ -114,7 +123,7 @@ def check_batch(
     return decoded
 
 
-def _check_rejects(codec: JsonWideCodec, decoded: Decoded, values: list[bytes | None]) -> None:
+def _check_rejects(decoded: Decoded, values: Sequence[bytes | None]) -> None:
     offsets = [reject.offset for reject in decoded.rejects]
     require(offsets == sorted(set(offsets)), "rejects are doubled or out of order", b"")
     for reject in decoded.rejects:
@@ -129,10 +138,11 @@ def _check_rejects(codec: JsonWideCodec, decoded: Decoded, values: list[bytes | 
     require(len(letters) == len(decoded.rejects), "a dead letter was lost", b"")
 
 
-def _check_readings(codec: JsonWideCodec, decoded: Decoded, values: list[bytes | None]) -> None:
+def _check_readings(codec: AnyCodec, decoded: Decoded, values: Sequence[bytes | None]) -> None:
     readings = decoded.readings
     offsets = readings.offset.tolist()
-    require(offsets == sorted(set(offsets)), "readings are doubled or out of order", b"")
+    in_order = set(offsets) if isinstance(codec, JsonWideCodec) else offsets
+    require(offsets == sorted(in_order), "readings are doubled or out of order", b"")
     for row, offset in enumerate(offsets):
         data = values[offset] or b""
         name = readings.names[readings.series[row]]
@@ -146,21 +156,21 @@ def _check_readings(codec: JsonWideCodec, decoded: Decoded, values: list[bytes |
         require(not np.isinf(readings.values[row]).any(), "an infinite value was let through", data)
 
 
-def _check_valid(codec: JsonWideCodec, decoded: Decoded, valid: dict[int, bytes]) -> None:
+def _check_valid(codec: AnyCodec, decoded: Decoded, valid: dict[int, bytes]) -> None:
     """What is valid is decoded as if it were alone."""
-    at = {offset: row for row, offset in enumerate(decoded.readings.offset.tolist())}
     for offset, value in valid.items():
-        require(offset in at, "a valid message was lost among damaged ones", value)
-        row, alone = at[offset], codec.decode_columns(_raw([value])).readings
+        mine: NDArray[np.bool_] = decoded.readings.offset == offset
+        require(bool(mine.any()), "a valid message was lost among damaged ones", value)
+        found, alone = decoded.readings.take(mine), codec.decode_columns(_raw([value])).readings
         same = (
-            decoded.readings.names[decoded.readings.series[row]] == alone.names[0]
-            and decoded.readings.timestamp_ns[row] == alone.timestamp_ns[0]
-            and np.array_equal(decoded.readings.values[row], alone.values[0], equal_nan=True)
+            [found.names[code] for code in found.series] == [alone.names[code] for code in alone.series]
+            and np.array_equal(found.timestamp_ns, alone.timestamp_ns)
+            and np.array_equal(found.values, alone.values, equal_nan=True)
         )
         require(same, "a valid message changed among damaged ones", value)
 
 
-def _check_cut(codec: JsonWideCodec, decoded: Decoded, values: list[bytes | None]) -> None:
+def _check_cut(codec: AnyCodec, decoded: Decoded, values: Sequence[bytes | None]) -> None:
     """Two halves say what the whole says."""
     half = len(values) // 2
     parts = [codec.decode_columns(_raw(part)) for part in (values[:half], values[half:])]
@@ -177,7 +187,7 @@ def _check_cut(codec: JsonWideCodec, decoded: Decoded, values: list[bytes | None
     )
 
 
-def _to_blame(codec: JsonWideCodec, values: list[bytes | None]) -> bytes:
+def _to_blame(codec: AnyCodec, values: Sequence[bytes | None]) -> bytes:
     """The first message that raises by itself, else all of them."""
     for value in values:
         try:
@@ -187,7 +197,7 @@ def _to_blame(codec: JsonWideCodec, values: list[bytes | None]) -> bytes:
     return b"\n".join(value or b"" for value in values)
 
 
-def _raw(values: list[bytes | None]) -> RawColumns:
+def _raw(values: Sequence[bytes | None]) -> RawColumns:
     return RawColumns.of([Raw("readings", 0, at, NOW_MS, b"k", value) for at, value in enumerate(values)])
 
 

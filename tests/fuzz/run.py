@@ -26,6 +26,7 @@ import psutil
 from tests.fuzz.codec_target import CodecTarget
 from tests.fuzz.file_targets import ArtifactTarget, ConfigTarget, FeedbackTarget, ParquetTarget
 from tests.fuzz.finding import Finding
+from tests.fuzz.format_target import FormatTarget
 
 
 class Target(Protocol):
@@ -37,12 +38,13 @@ class Target(Protocol):
 
 TARGETS: dict[str, Callable[[random.Random, Path], Target]] = {
     "codec": lambda rng, _: CodecTarget(rng),
+    "formats": lambda rng, _: FormatTarget(rng),
     "config": ConfigTarget,
     "artifact": ArtifactTarget,
     "feedback": FeedbackTarget,
     "parquet": ParquetTarget,
 }
-SHARES = {"codec": 1.0, "config": 0.01, "artifact": 0.004, "feedback": 0.02, "parquet": 0.004}
+SHARES = {"codec": 1.0, "formats": 0.5, "config": 0.01, "artifact": 0.004, "feedback": 0.02, "parquet": 0.004}
 WARM_SHARE = 0.2
 """Of a target's inputs, before memory is measured: caches and allocators fill."""
 MOST_GROWTH_MIB = 64.0

@@ -139,7 +139,14 @@ def test_feedback_is_usable_or_refused(tmp_path: Path, changes: list[dict[str, A
 
 @pytest.mark.parametrize(
     ("name", "inputs"),
-    [("codec", 20_000), ("config", 400), ("artifact", 150), ("feedback", 600), ("parquet", 300)],
+    [
+        ("codec", 20_000),
+        ("formats", 3_000),
+        ("config", 400),
+        ("artifact", 150),
+        ("feedback", 600),
+        ("parquet", 300),
+    ],
 )
 def test_the_mutators_find_nothing(name: str, inputs: int) -> None:
     outcome = run.run_target(name, seed=0, inputs=inputs)

@@ -54,7 +54,6 @@ def init(args: argparse.Namespace) -> int:
 
 def _init_data(args: argparse.Namespace) -> int:
     from connectors.names import ColumnNames
-    from connectors.wide_json.encoder import FieldNames
     from trainer.progress import reporting
     from trainer.setup.daemon_file import Stream, daemon_file
     from trainer.setup.look import look_at
@@ -69,7 +68,7 @@ def _init_data(args: argparse.Namespace) -> int:
         look = look_at(data, progress, ColumnNames(args.time, args.series))
     model = out / "models" / look.name
     series = look.report.profile.series[0]
-    stream = Stream((), None, FieldNames(), look.channels, series, look.interval_seconds)
+    stream = Stream((), None, {}, look.channels, series, look.interval_seconds)
     texts = {_TRAIN: train_file(look), _DAEMON: daemon_file(stream, str(model), str(data))}
     _write(out, texts)
     for line in warnings_of(look):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from connectors.wide_json.encoder import FieldNames
-from detector.config.schema import InputSection, ServiceSection
+from detector.config.schema import ServiceSection
 from detector.config.types import duration_text
 from trainer.setup.train_file import array, comment, quoted
 
@@ -23,18 +22,20 @@ class Stream:
     Attributes:
         servers: Addresses of brokers; none: not known yet.
         topic: Name of the topic; None: not known yet.
-        fields: Names of the three fields of a message.
+        keys: Keys of [input] that read the messages.
         channels: Names of the channels.
         series: Name of one series, for the example.
         interval_seconds: Usual step of a series; None: unknown.
+        example: A message of the topic; empty: none is known.
     """
 
     servers: tuple[str, ...]
     topic: str | None
-    fields: FieldNames
+    keys: Mapping[str, str]
     channels: Sequence[str]
     series: str
     interval_seconds: float | None
+    example: str = ""
 
 
 def daemon_file(stream: Stream, model: str, source: str) -> str:
@@ -58,9 +59,11 @@ def daemon_file(stream: Stream, model: str, source: str) -> str:
         f"topic = {quoted(stream.topic or 'readings')}",
         "",
         "[input]",
-        *comment("A message of the topic has this form, with the name of the series as its key:"),
+        *comment(
+            "A message of the topic has this form, with the name of the series as its key (docs/formats.md):"
+        ),
         f"# {_example(stream)}",
-        *_fields(stream.fields),
+        *(f"{key} = {quoted(one)}" for key, one in stream.keys.items()),
         "",
         "[service]",
         *_stale(stream.interval_seconds),
@@ -69,20 +72,9 @@ def daemon_file(stream: Stream, model: str, source: str) -> str:
 
 
 def _example(stream: Stream) -> str:
-    fields = stream.fields
     values = dict.fromkeys(stream.channels[:_MOST_SHOWN], 1.5)
-    message = {fields.series: stream.series, fields.timestamp: _EXAMPLE_MS, fields.values: values}
-    return json.dumps(message, ensure_ascii=False)
-
-
-def _fields(fields: FieldNames) -> list[str]:
-    section = InputSection()
-    names = (
-        ("series_field", fields.series, section.series_field),
-        ("timestamp_field", fields.timestamp, section.timestamp_field),
-        ("values_field", fields.values, section.values_field),
-    )
-    return [f"{key} = {quoted(name)}" for key, name, default in names if name != default]
+    message = {"series": stream.series, "timestamp": _EXAMPLE_MS, "values": values}
+    return stream.example or json.dumps(message, ensure_ascii=False)
 
 
 def _stale(interval_seconds: float | None) -> list[str]:

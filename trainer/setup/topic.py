@@ -9,18 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from connectors.kafka.cluster import sample, wait_for_broker
-from connectors.records import Readings
+from connectors.records import Decoded, Raw, Readings
 from connectors.times import iso_time
-from connectors.wide_json.decoder import Decoded
-from connectors.wide_json.encoder import FieldNames
 from detector.commands.transfer import place_of
+from detector.config.input.section import InputSection
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.setup.daemon_file import Stream
 from trainer.setup.messages import decoded, interval_seconds, seen
+from trainer.setup.proposal import Keys
 
 _SAMPLE_MESSAGES = 1_000
 _SHOWN = 3
 _MOST_CHANNELS = 8
+_LONGEST_EXAMPLE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,46 +45,59 @@ def look_at_topic(args: argparse.Namespace) -> TopicLook:
     """
     place = place_of(args)
     wait_for_broker(place.connection, place.topic)
-    values = sample(place.connection, place.topic, _SAMPLE_MESSAGES)
-    return look_at_messages(values, place.topic, place.connection.bootstrap_servers)
+    messages = sample(place.connection, place.topic, _SAMPLE_MESSAGES)
+    return look_at_messages(messages, place.topic, place.connection.bootstrap_servers)
 
 
-def look_at_messages(values: list[bytes | None], topic: str, servers: tuple[str, ...]) -> TopicLook:
+def look_at_messages(messages: list[Raw], topic: str, servers: tuple[str, ...]) -> TopicLook:
     """Say what some messages are. Raises TrainerError if none can be read."""
-    if not values:
+    if not messages:
         raise TooLittleDataError(f"topic {topic} has no messages yet; send some, then repeat this")
-    found = seen(values)
-    if found.fields is None:
-        raise TrainerError(_not_read(topic, len(values), found.forms))
-    channels, messages = decoded(values, found.fields)
-    if not len(messages.readings):
-        first = messages.rejects[0]
+    found = seen([one.value for one in messages])
+    if found.keys is None:
+        raise TrainerError(_not_read(topic, len(messages), found.forms))
+    channels, read = decoded(messages, InputSection.model_validate(found.keys))
+    if not len(read.readings):
+        first = read.rejects[0]
         raise TrainerError(f"topic {topic}: no message can be read: {first.reason}: {first.detail}")
-    readings = messages.readings
-    stream = Stream(servers, topic, found.fields, channels, readings.names[0], interval_seconds(messages))
-    return TopicLook(stream, _lines(messages, channels, found.fields), _refused(messages))
+    readings = read.readings
+    example = next(one.value or b"" for one in messages if one.offset == readings.offset[0])
+    stream = Stream(
+        servers, topic, found.keys, channels, readings.names[0], interval_seconds(read), _shown(example)
+    )
+    return TopicLook(stream, _lines(read, channels, found.keys), _refused(read))
 
 
 def _not_read(topic: str, num: int, forms: Counter[str]) -> str:
     shown = "; ".join(f"{count:,} of {num:,}: {form}" for form, count in forms.most_common(_SHOWN))
-    wanted = '{"series": "pump-17", "timestamp": 1767225600000, "values": {"flow": 21.3}}'
     return (
         f"topic {topic}: its messages have a form that is not read yet: {shown}."
-        f" Only wide JSON is read, so send {wanted}"
+        " docs/formats.md has the forms that are read"
     )
 
 
-def _lines(messages: Decoded, channels: tuple[str, ...], fields: FieldNames) -> tuple[str, ...]:
+def _shown(value: bytes) -> str:
+    """Return the first line of a message for a comment."""
+    try:
+        text = value.decode().strip().partition("\n")[0]
+    except UnicodeDecodeError:
+        return f"{len(value):,} bytes, which are no text"
+    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return text if len(text) <= _LONGEST_EXAMPLE else f"{text[:_LONGEST_EXAMPLE]}..."
+
+
+def _lines(messages: Decoded, channels: tuple[str, ...], keys: Keys) -> tuple[str, ...]:
     readings = messages.readings
     shown = ", ".join(channels[:_MOST_CHANNELS]) + (", ..." if len(channels) > _MOST_CHANNELS else "")
     return (
         f"{len(readings):,} readings, {len(readings.names):,} series, {len(channels):,} channels: {shown}",
-        f"wide JSON: series in {fields.series!r}, time in {fields.timestamp!r}, values in {fields.values!r}",
-        *(_reading(readings, row, channels) for row in range(min(_SHOWN, len(readings)))),
+        f"[input]: {', '.join(f'{key} = {one}' for key, one in keys.items()) or 'as by default'}",
+        *(reading_line(readings, row, channels) for row in range(min(_SHOWN, len(readings)))),
     )
 
 
-def _reading(readings: Readings, row: int, channels: tuple[str, ...]) -> str:
+def reading_line(readings: Readings, row: int, channels: tuple[str, ...]) -> str:
+    """Return a reading for a person: series, time, values of the first channels that have one."""
     known = np.flatnonzero(~np.isnan(readings.values[row]))[:_MOST_CHANNELS]
     values = ", ".join(f"{channels[at]}={readings.values[row, at]:g}" for at in known)
     when = iso_time(int(readings.timestamp_ns[row]))[:23]

@@ -12,9 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connectors.errors import CodecError
-from connectors.records import REASONS, Readings, Reject
+from connectors.formats.codec import channels_in
+from connectors.formats.form import Form
+from connectors.records import REASONS, RawColumns, Readings, Reject
 from connectors.wide_json.decoder import FieldNames, JsonWideCodec, Limits, Raw
-from connectors.wide_json.encoder import encode, infer_channels
+from connectors.wide_json.encoder import encode
 
 CHANNELS = ("temperature", "pressure", "vibration")
 NOW_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
@@ -298,7 +300,7 @@ def test_a_channel_may_have_any_name_that_is_text(channels: list[str]) -> None:
     assert wrong.reason == "wrong_type"
     sent = encode(reading(message(values=given), using), names, "plant")[0].value
     assert reading(sent, using).values.tolist() == [numbers]
-    assert infer_channels([sent]) == tuple(sorted(names))
+    assert channels_in(RawColumns.of([raw(sent)]), Form()) == tuple(sorted(names))
 
 
 @pytest.mark.parametrize("not_finite", ["NaN", "Infinity", "-Infinity"])
@@ -468,4 +470,5 @@ def test_channels_are_learnt_from_the_numbers_that_messages_carry() -> None:
         None,
         message(values={"a": 0.5}),
     ]
-    assert infer_channels(found) == ("a", "b", "flag")
+    raws = RawColumns.of([raw(value) for value in found])
+    assert channels_in(raws, Form()) == ("a", "b", "flag")

@@ -87,7 +87,7 @@ def test_a_group_reads_and_commits_through_the_embedded_broker(tmp_path: Path) -
                 assert found.members is None
                 assert found.readings is not None  # it may lag behind
                 assert found.readings > 0
-        assert sample(connection, "out", 10) == [b"done"]
+        assert [one.value for one in sample(connection, "out", 10)] == [b"done"]
     assert not listens(bootstrap)
 
 

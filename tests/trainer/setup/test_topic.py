@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,14 +14,21 @@ from hypothesis import strategies as st
 import streamgauge
 from connectors.kafka.connection import Connection
 from connectors.kafka.producer import Producer
-from connectors.records import Message
+from connectors.records import Message, Raw, RawColumns
 from connectors.wide_json.encoder import FieldNames
+from detector.config.input.section import input_codec
 from detector.config.load import load_config
+from tests.connectors.formats.kits import stream
 from trainer.errors import TooLittleDataError, TrainerError
+from trainer.setup.daemon_file import daemon_file
 from trainer.setup.messages import seen
-from trainer.setup.topic import look_at_messages
+from trainer.setup.topic import look_at_messages, reading_line
 
 MS = 1_767_225_600_000
+
+
+def raws(values: Sequence[bytes | None]) -> list[Raw]:
+    return [Raw("t", 0, at, MS, b"k", value) for at, value in enumerate(values)]
 
 
 def wide(row: int, fields: FieldNames = FieldNames()) -> bytes:  # noqa: B008 - a frozen value
@@ -36,13 +44,10 @@ def wide(row: int, fields: FieldNames = FieldNames()) -> bytes:  # noqa: B008 - 
 @pytest.mark.parametrize(
     ("value", "form"),
     [
-        (b'{"machine": "a", "time": 1767225600000, "flow": 1.5}', "flat JSON"),
-        (b'[{"series": "a", "flow": 1}]', "a JSON array of objects"),
         (b"[1767225600000, 1.5]", "a JSON array of values"),
         (b"3.5", "a single JSON value (float)"),
         (b'{"a": "b"}', "JSON without numbers"),
-        (b'{"series": "a", "timestamp": 1767225600, "values": {"x": 1}}', "JSON with an object of values"),
-        (b"cpu,host=a,dc=b idle=3.5,busy=1i 1767225600000000000", "line protocol"),
+        (b'[{"a": "b"}]', "a JSON array of objects"),
         (b'weather text="dry" ', "line protocol"),
         (b"2026-01-01,pump-1,3.5", "CSV"),
         (b"pump-1;3,5;4,1\r\n", "CSV"),
@@ -56,18 +61,18 @@ def wide(row: int, fields: FieldNames = FieldNames()) -> bytes:  # noqa: B008 - 
 )
 def test_a_form_that_is_not_read_is_named(value: bytes | None, form: str) -> None:
     found = seen([value] * 3)
-    assert found.fields is None
+    assert found.keys is None
     ((words, count),) = found.forms.items()
     assert count == 3
     assert form in words
     with pytest.raises(TrainerError, match=r"topic t: .* a form that is not read yet: 3 of 3: "):
-        look_at_messages([value] * 3, "t", ("b:1",))
+        look_at_messages(raws([value] * 3), "t", ("b:1",))
 
 
 @given(value=st.one_of(st.none(), st.binary(max_size=60), st.text(max_size=60).map(str.encode)))
 def test_no_message_raises(value: bytes | None) -> None:
     found = seen([value])
-    assert (found.fields is None) == (sum(found.forms.values()) == 1)
+    assert (found.keys is None) == (sum(found.forms.values()) == 1)
 
 
 @given(
@@ -75,8 +80,10 @@ def test_no_message_raises(value: bytes | None) -> None:
 )
 def test_wide_json_is_read_whatever_its_fields_are_called(num: int, names: list[str]) -> None:
     fields = FieldNames(*names[:3])
-    look = look_at_messages([wide(row, fields) for row in range(num)] + [b"{}"], "t", ("b:1",))
-    assert look.stream.fields == fields
+    look = look_at_messages(raws([*(wide(row, fields) for row in range(num)), b"{}"]), "t", ("b:1",))
+    usual = {"series": "series", "time": "timestamp", "values": "values"}
+    places = {"series": fields.series, "time": fields.timestamp, "values": fields.values}
+    assert look.stream.keys == {key: f"$.{name}" for key, name in places.items() if name != usual[key]}
     assert look.stream.channels == ("flow", "heat")
     assert look.stream.interval_seconds == 30
     assert [line.split() for line in look.lines[2:4]] == [
@@ -85,6 +92,70 @@ def test_wide_json_is_read_whatever_its_fields_are_called(num: int, names: list[
     ]
     assert len(look.lines) == 5
     assert look.refused[0].startswith("1 messages: missing_field")
+
+
+@pytest.mark.parametrize(
+    ("value", "keys", "shown"),
+    [
+        (
+            b'{"machine": "a", "firmware": "2", "at": 1767225600, "flow": 1.5}',
+            {"series": "$.machine", "time": "$.at", "time_unit": "s", "values": "$"},
+            "a  2026-01-01T00:00:00.000Z  flow=1.5",
+        ),
+        (
+            b'{"device": {"id": "a"}, "sent-at": "2026-01-01", "data": {"now": {"flow": 1.5, "heat": 2}}}',
+            {"series": "$.device.id", "time": "$.sent-at", "values": "$.data.now"},
+            "a  2026-01-01T00:00:00.000Z  flow=1.5, heat=2",
+        ),
+        (
+            b'[{"series": "a", "timestamp": 1767225600000, "flow": 1.5}]',
+            {"values": "$"},
+            "a  2026-01-01T00:00:00.000Z  flow=1.5",
+        ),
+        (
+            b'{"machine": "a", "samples": [{"t": 1767225600000, "flow": 1.5}]}',
+            {"series": "$.machine", "time": "@.t", "records": "$.samples", "values": "@"},
+            "a  2026-01-01T00:00:00.000Z  flow=1.5",
+        ),
+        (
+            b'{"plant": "a", "tag": "flow", "value": 1.5, "time": 1767225600000000}',
+            {"format": "long_json", "series": "$.plant", "time": "$.time", "time_unit": "us",
+             "channel": "$.tag", "value": "$.value"},
+            "a  2026-01-01T00:00:00.000Z  flow=1.5",
+        ),
+        (
+            b"cpu,host=a,dc=b idle=3.5,busy=1i 1767225600000000000",
+            {"format": "line_protocol"},
+            "a  2026-01-01T00:00:00.000Z  cpu_busy=1, cpu_idle=3.5",
+        ),
+        (
+            b'{"flow": 1.5}',
+            {"series": "key", "time": "broker", "values": "$"},
+            "k  2026-01-01T00:00:00.000Z  flow=1.5",
+        ),
+        (
+            stream({"unit": ["a"], "at": pa.array([MS], pa.timestamp("ms")), "flow": [1.5]}),
+            {"format": "arrow", "series": "$['unit']", "time": "$['at']"},
+            "a  2026-01-01T00:00:00.000Z  flow=1.5",
+        ),
+        (
+            b"cpu,dc=b idle=3.5 1767225600",
+            {"format": "line_protocol", "series": "$['dc']", "time_unit": "s"},
+            "b  2026-01-01T00:00:00.000Z  cpu_idle=3.5",
+        ),
+    ],
+)  # fmt: skip
+def test_a_form_is_proposed_and_its_messages_are_shown(
+    tmp_path: Path, value: bytes, keys: dict[str, str], shown: str
+) -> None:
+    look = look_at_messages(raws([value] * 5), "t", ("b:1",))
+    assert look.stream.keys == keys
+    assert [line.strip() for line in look.lines[2:]] == [shown] * 3
+    file = tmp_path / "streamgauge.toml"
+    file.write_text(daemon_file(look.stream, "models/t", "the topic t"))
+    codec = input_codec(tuple(look.stream.channels), load_config(file, {}).input)
+    found = codec.decode_columns(RawColumns.of(raws([value])))
+    assert reading_line(found.readings, 0, tuple(look.stream.channels)).strip() == shown
 
 
 def test_an_empty_topic_is_named() -> None:
@@ -108,7 +179,7 @@ def test_a_topic_of_the_broker_gives_a_configuration_and_the_command_that_record
     assert printed.count("pump-") == 3
     config = load_config(tmp_path / "streamgauge.toml", {})
     assert config.kafka.topic == topic
-    assert (config.input.series_field, config.input.values_field) == ("machine", "data")
+    assert (config.input.series, config.input.time, config.input.values) == (("$.machine",), "$.at", "$.data")
     assert config.kafka.bootstrap_servers == (kafka_bootstrap,)
     record = next(line.split()[1:] for line in printed.splitlines() if "streamgauge record" in line)
     assert streamgauge.main(record) == 0

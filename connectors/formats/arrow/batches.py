@@ -1,0 +1,134 @@
+"""The record batches of an Arrow IPC stream inside a message, checked before they are used.
+
+Buffers may not be compressed: a small message could grow to any size. Kafka compresses whole batches. Whether
+they are stands in the metadata of a batch (`Message.fbs` of the Arrow format, read here by its flat buffer).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pyarrow as pa
+
+from connectors.formats.contract import RefusedError
+
+_DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
+_HEADER_TYPE, _HEADER = 1, 2
+_DATA_OF_DICTIONARY, _COMPRESSION = 1, 3
+_MOST_REMEMBERED = 100
+_MOST_ROWS_A_BYTE = 8
+"""A column of booleans has as many. Columns of nulls would have any number."""
+
+
+class Streams:
+    """Opens the streams of messages. Schemas are remembered, since most messages have the same one."""
+
+    def __init__(self) -> None:
+        self._schemas: dict[bytes, pa.Schema] = {}
+        self._checked: dict[bytes, bool] = {}
+
+    def batches(self, value: bytes) -> tuple[pa.Schema, list[pa.RecordBatch]]:
+        """Return the rows of a message, which nobody has validated yet. Equal schemas are mostly one object.
+
+        Raises RefusedError: it is no stream, has no row, or is compressed.
+        """
+        buffer = pa.py_buffer(value)
+        try:
+            schema, batches = self._plain(buffer)
+            if batches is None:
+                with pa.ipc.open_stream(buffer) as stream:
+                    schema, batches = stream.schema, list(stream)
+        except (pa.ArrowException, OSError, ValueError, MemoryError, struct.error) as error:
+            words = (str(error).splitlines() or [type(error).__name__])[0]
+            raise RefusedError("malformed", f"no stream of Arrow IPC: {words[:200]}") from None
+        num_rows = sum(batch.num_rows for batch in batches)
+        if not num_rows:
+            raise RefusedError("missing_field", "a stream without rows")
+        if not 0 < num_rows <= _MOST_ROWS_A_BYTE * len(value):
+            raise RefusedError("malformed", f"{num_rows} rows in {len(value)} bytes")
+        return schema, batches
+
+    def _plain(self, buffer: pa.Buffer) -> tuple[pa.Schema, list[pa.RecordBatch] | None]:
+        """Return the schema and the rows; no rows if it has dictionaries. Raises for compressed buffers."""
+        reader = pa.ipc.MessageReader.open_stream(pa.BufferReader(buffer))
+        schema: pa.Schema = None
+        batches: list[pa.RecordBatch] | None = []
+        for message in reader:
+            metadata = message.metadata.to_pybytes()
+            if message.type == "schema" and schema is None:
+                schema = self._schema(metadata, message)
+                continue
+            if metadata not in self._checked:
+                _check(metadata)
+                _remember(self._checked, metadata, True)
+            if message.type != "record batch" or schema is None:
+                batches = None
+            elif batches is not None:
+                batches.append(pa.ipc.read_record_batch(message, schema))
+        return schema, None if schema is None else batches
+
+    def _schema(self, metadata: bytes, message: pa.ipc.Message) -> pa.Schema:
+        schema = self._schemas.get(metadata)
+        if schema is None:
+            schema = pa.ipc.read_schema(message)
+            _remember(self._schemas, metadata, schema)
+        return schema
+
+
+def _remember(known: dict[bytes, Any], metadata: bytes, what: Any) -> None:
+    if len(known) >= _MOST_REMEMBERED:
+        known.clear()
+    known[metadata] = what
+
+
+def _check(metadata: bytes) -> None:
+    """Raise ValueError for a batch whose buffers are compressed, and for anything that is no batch."""
+    table = struct.unpack_from("<I", metadata, 0)[0]
+    kind = metadata[_at(metadata, table, _HEADER_TYPE)]
+    if kind not in (_DICTIONARY_BATCH, _RECORD_BATCH):
+        raise ValueError("a part that is neither a schema, a dictionary nor a batch")
+    batch = _follow(metadata, table, _HEADER)
+    if kind == _DICTIONARY_BATCH:
+        batch = _follow(metadata, batch, _DATA_OF_DICTIONARY)
+    if _offset(metadata, batch, _COMPRESSION):
+        raise ValueError("its buffers are compressed; leave compression to Kafka")
+
+
+def _offset(metadata: bytes, table: int, slot: int) -> int:
+    """Return where a field is from the start of its table; 0 where it is absent."""
+    vtable = table - int(struct.unpack_from("<i", metadata, table)[0])
+    size = int(struct.unpack_from("<H", metadata, vtable)[0])
+    place = 4 + 2 * slot
+    return int(struct.unpack_from("<H", metadata, vtable + place)[0]) if place < size else 0
+
+
+def _at(metadata: bytes, table: int, slot: int) -> int:
+    offset = _offset(metadata, table, slot)
+    if not offset:
+        raise ValueError("a field of the metadata is absent")
+    return table + offset
+
+
+def _follow(metadata: bytes, table: int, slot: int) -> int:
+    """Return where the table is to which a field points."""
+    at = _at(metadata, table, slot)
+    return at + int(struct.unpack_from("<I", metadata, at)[0])
+
+
+def columns_in(value: bytes) -> dict[str, str]:
+    """Return the columns of a stream and what they hold: `time`, `text`, `number` or `other`.
+
+    Raises RefusedError where the message is no stream.
+    """
+    schema, _ = Streams().batches(value)
+    return {column.name: _kind(column.type) for column in schema}
+
+
+def _kind(held: pa.DataType) -> str:
+    plain = held.value_type if pa.types.is_dictionary(held) else held
+    if pa.types.is_timestamp(plain):
+        return "time"
+    if pa.types.is_string(plain) or pa.types.is_large_string(plain):
+        return "text"
+    return "number" if pa.types.is_integer(plain) or pa.types.is_floating(plain) else "other"

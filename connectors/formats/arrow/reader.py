@@ -1,0 +1,272 @@
+"""Reads Arrow IPC: a stream with its schema and record batches in each message, one row a reading.
+
+`$.NAME` is a column. The column of times is a timestamp, which has its own unit and zone, or a number or text
+that follows the clock. Other columns of numbers and booleans are channels. Messages of one schema are read
+together, so that the cost of a message is small.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from connectors.formats.arrow.batches import Streams
+from connectors.formats.channels import Columns
+from connectors.formats.contract import RefusedError, Table, usable
+from connectors.formats.form import Form
+from connectors.formats.places import Path, SeriesPlace, TimePlace
+from connectors.records import RawColumns
+from connectors.times import INVALID_NS, NS_PER_MS, NS_PER_UNIT, Clock, times_of_numbers
+from connectors.wide_json.decoder import encode_names
+from connectors.wide_json.limits import Limits, Refusal
+
+_Names = tuple[tuple[str, ...], NDArray[np.int32]]
+_Batches = dict[int, list[pa.RecordBatch]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows of some messages of one schema. `message` is intp [n]; the rest as in `Table`."""
+
+    message: NDArray[np.intp]
+    names: tuple[str, ...]
+    codes: NDArray[np.int32]
+    stamps: NDArray[Any]
+    timestamp_ns: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+class ArrowReader:
+    """Reads the rows of record batches. Raises CodecError for places that are none."""
+
+    def __init__(self, form: Form, columns: Columns, limits: Limits) -> None:
+        self.clock = form.clock or Clock()
+        self._series, self._time = SeriesPlace(form.series), TimePlace(form.time)
+        self._columns, self._limits, self._streams = columns, limits, Streams()
+        paths = [*self._series.paths, *([self._time.path] if self._time.path else [])]
+        self._no_values = {str(path.steps[0]) for path in paths if path.steps}
+
+    def read(self, raw: RawColumns) -> Table:
+        """Read messages in order of arrival."""
+        refusals: dict[int, Refusal] = {}
+        unknown: Counter[str] = Counter()
+        parts = []
+        for tables in _by_schema(raw, self._limits, refusals, self._streams):
+            part = self._part(raw, tables, refusals, unknown)
+            if isinstance(part, _Part):
+                parts.append(part)
+                continue
+            alone = [(at, self._part(raw, {at: table}, refusals, unknown)) for at, table in tables.items()]
+            parts += [part for _, part in alone if isinstance(part, _Part)]
+            refusals |= {at: part for at, part in alone if isinstance(part, Refusal)}
+        return self._joined(parts, refusals, unknown)
+
+    def _part(
+        self,
+        raw: RawColumns,
+        tables: _Batches,
+        refusals: dict[int, Refusal],
+        unknown: Counter[str],
+    ) -> _Part | Refusal:
+        """Return the rows of messages of one schema, or why one of the messages is refused."""
+        try:
+            table = pa.Table.from_batches([batch for found in tables.values() for batch in found])
+            table.validate(full=True)
+            sizes = [sum(batch.num_rows for batch in found) for found in tables.values()]
+            message = np.repeat(np.array(list(tables), np.intp), sizes)
+            table, message = self._complete(table, message, refusals)
+            others = [name for name in table.column_names if self._is_other(table, name)]
+            if others and self._columns.rejects_unknown:
+                raise RefusedError("unknown_channel", f"channel {min(others)!r} is not configured")
+            values = self._values(table)
+            names, codes = self._names(raw, table, message)
+            stamps, timestamp_ns = self._times(raw, table, message)
+            counts = {name: table.num_rows - table.column(name).null_count for name in others}
+        except RefusedError as error:
+            return error.refusal
+        except (pa.ArrowException, ValueError, OverflowError) as error:
+            return Refusal("malformed", f"a column cannot be read: {error!s:.200}")
+        unknown.update(counts)
+        return _Part(message, names, codes, stamps, timestamp_ns, values)
+
+    def _complete(
+        self, table: pa.Table, message: NDArray[np.intp], refusals: dict[int, Refusal]
+    ) -> tuple[pa.Table, NDArray[np.intp]]:
+        """Return the rows that have a series and a time; refuse the messages of the others."""
+        paths = [*self._series.paths, *([self._time.path] if self._time.path else [])]
+        columns = [(path, _column(table, path)) for path in paths]
+        for path, column in columns:
+            if column.null_count:
+                lost = message[~column.is_valid().to_numpy()]
+                words = Refusal("missing_field", f"column {path.text} is null in a row")
+                refusals.update({at: refusals.get(at, words) for at in np.unique(lost).tolist()})
+        masks = [column.is_valid().to_numpy() for _, column in columns if column.null_count]
+        if not masks:
+            return table, message
+        mask = np.logical_and.reduce(masks)
+        return table.filter(pa.array(mask)), message[mask]
+
+    def _values(self, table: pa.Table) -> NDArray[np.float64]:
+        """Return float64 [rows, channels]. Raises RefusedError."""
+        known = [name for name in self._columns.at if name in table.column_names]
+        if not known and self._columns.at:
+            what = f"no column of a channel, expected such as {next(iter(self._columns.at))!r}"
+            raise RefusedError("no_known_channel", what)
+        values = np.empty((table.num_rows, self._columns.num))
+        if len(known) < self._columns.num:
+            values.fill(np.nan)
+        for name in known:
+            values[:, self._columns.at[name]] = _numbers(_plain(table.column(name)), name)
+        return values
+
+    def _is_other(self, table: pa.Table, name: str) -> bool:
+        """Whether a column has values of no channel."""
+        if name in self._columns.at or name in self._no_values or not self._columns.takes(name):
+            return False
+        return _is_number(table.column(name).type)
+
+    def _names(self, raw: RawColumns, table: pa.Table, message: NDArray[np.intp]) -> _Names:
+        """Return the distinct series, and int32 [n], index into them. Raises RefusedError."""
+        only = self._series.only
+        if only is not None:
+            return _texts(_column(table, only), only)
+        columns = {
+            str(path.steps[0]): _each(_texts(_column(table, path), path)) for path in self._series.paths
+        }
+        rows = zip(*columns.values(), strict=True) if columns else repeat((), table.num_rows)
+        named = [dict(zip(columns, row, strict=True)) for row in rows]
+        found = [
+            self._series.find(raw, at, one, one) for at, one in zip(message.tolist(), named, strict=True)
+        ]
+        return encode_names(found)
+
+    def _times(
+        self, raw: RawColumns, table: pa.Table, message: NDArray[np.intp]
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return the times of rows, as they were sent and in nanoseconds. Raises RefusedError."""
+        if self._time.path is None:
+            ms = raw.timestamp_ms[message]
+            return ms, np.where(ms < 0, INVALID_NS, ms * NS_PER_MS)
+        column, name = _column(table, self._time.path), self._time.path.text
+        if pa.types.is_timestamp(column.type):
+            return self._timestamps(column)
+        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            numbers = column.to_numpy()
+            return numbers, times_of_numbers(numbers, self.clock.unit)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            texts = column.to_pylist()
+            return np.array(texts, object), self.clock.times_of(texts)
+        raise RefusedError("wrong_type", f"column {name} has times of type {column.type}")
+
+    def _timestamps(self, column: pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return times of a timestamp column; those without a zone are in the zone of the clock."""
+        if column.type.tz is None and str(self.clock.zone) != "UTC":
+            texts = [when.isoformat() for when in column.cast(pa.timestamp("us"), safe=False).to_pylist()]
+            return np.array(texts, object), self.clock.times_of(texts)
+        numbers = column.cast(pa.int64()).to_numpy()
+        per_unit = NS_PER_UNIT[column.type.unit]
+        most = np.iinfo(np.int64).max // per_unit
+        is_time = (numbers >= -most) & (numbers <= most)
+        return numbers, np.where(is_time, np.where(is_time, numbers, 0) * per_unit, INVALID_NS)
+
+    def _joined(self, parts: list[_Part], refusals: dict[int, Refusal], unknown: Counter[str]) -> Table:
+        """Return the rows of all parts in the order of the messages."""
+        if not parts:
+            empty = np.empty(0, np.int64)
+            values = np.empty((0, self._columns.num))
+            return Table(empty, (), empty.astype(np.int32), empty, empty, values, refusals, unknown)
+        if len(parts) == 1:
+            (only,) = parts
+            head = (only.message, only.names, only.codes, only.stamps, only.timestamp_ns)
+            return Table(*head, self._usable(only.values), refusals, unknown)
+        message = np.concatenate([part.message for part in parts])
+        order = np.argsort(message, kind="stable")
+        names = tuple(dict.fromkeys(name for part in parts for name in part.names))
+        code = {name: number for number, name in enumerate(names)}
+        codes = [np.array([code[name] for name in part.names], np.int32)[part.codes] for part in parts]
+        values = np.concatenate([part.values for part in parts])[order]
+        return Table(
+            message[order],
+            names,
+            np.concatenate(codes)[order],
+            np.concatenate([part.stamps for part in parts])[order],
+            np.concatenate([part.timestamp_ns for part in parts])[order],
+            self._usable(values),
+            refusals,
+            unknown,
+        )
+
+    def _usable(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return values in the units of the channels; infinite ones are missing."""
+        is_infinite = np.isinf(values)
+        return self._columns.scaled(np.where(is_infinite, np.nan, values) if is_infinite.any() else values)
+
+
+def _by_schema(
+    raw: RawColumns, limits: Limits, refusals: dict[int, Refusal], streams: Streams
+) -> Iterator[_Batches]:
+    """Yield row of the message -> its batches, for each schema; refuse what is no stream."""
+    found: list[tuple[pa.Schema, _Batches]] = []
+    for at, value in usable(raw, limits, refusals, "malformed"):
+        try:
+            mine, batches = streams.batches(value)
+        except RefusedError as error:
+            refusals[at] = error.refusal
+            continue
+        same = next((tables for schema, tables in found if schema is mine or schema.equals(mine)), None)
+        if same is None:
+            found.append((mine, {at: batches}))
+        else:
+            same[at] = batches
+    yield from (tables for _, tables in found)
+
+
+def _column(table: pa.Table, path: Path) -> pa.ChunkedArray:
+    """Return the column that a path names. Raises RefusedError."""
+    if len(path.steps) != 1 or table.column_names.count(str(path.steps[0])) != 1:
+        raise RefusedError("missing_field", f"no column {path.text}")
+    return _plain(table.column(str(path.steps[0])))
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column with its values in place of codes of a dictionary."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _texts(column: pa.ChunkedArray, path: Path) -> _Names:
+    """Return names of series: texts, or integers as texts. Raises RefusedError."""
+    if pa.types.is_integer(column.type):
+        column = column.cast(pa.string())
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        raise RefusedError("wrong_type", f"column {path.text} has series of type {column.type}")
+    coded = pc.dictionary_encode(column.combine_chunks())
+    return tuple(coded.dictionary.to_pylist()), coded.indices.to_numpy()
+
+
+def _each(coded: _Names) -> list[str]:
+    """Return the text of each row."""
+    return [coded[0][code] for code in coded[1].tolist()]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
+    return any(test(kind) for test in tests)
+
+
+def _numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float64]:
+    """Return the values of a channel, NaN where null. Raises RefusedError where they are no numbers."""
+    if not (_is_number(column.type) or pa.types.is_null(column.type)):
+        raise RefusedError("wrong_type", f"channel {name!r} has values of type {column.type}")
+    if column.type == pa.float64() and not column.null_count:
+        plain: NDArray[np.float64] = column.to_numpy()
+        return plain
+    found: NDArray[np.float64] = pc.cast(column, pa.float64(), safe=False).to_numpy()
+    return found
