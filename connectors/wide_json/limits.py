@@ -36,7 +36,7 @@ class Limits:
 
 
 class Refusal(NamedTuple):
-    """Why a message is refused: one of `REASONS`, the fault for a person, and the series where it is known."""
+    """Why a message is refused: one of `REASONS`, the fault for a person, and the series if it is known."""
 
     reason: str
     detail: str

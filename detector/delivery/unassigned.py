@@ -87,7 +87,7 @@ class Admission:
         readings, self._now_ns = batch.readings, batch.tick_ns or 0
         self._sweep()
         doubtful = any(one.reason in (_NO_CHANNEL, _FOREIGN_CHANNEL) for one in batch.rejects)
-        if not (self._patterns or self._least > 1 or doubtful):
+        if not (self._patterns or self._least > 1 or doubtful or self._found):
             return batch
         first = self._first_fitting(readings, knows)
         matches = np.array([self._is_own(name) for name in readings.names], np.bool_)

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connectors.records import Batch, RawColumns, Readings, Reject
@@ -143,6 +143,7 @@ def admitted(
 
 
 @given(MESSAGES, CUTS, st.sampled_from([(), ("pump-*",)]), st.integers(1, 2))
+@example([("pump-1", ("mood",)), ("pump-1", ("flow",))], [1], (), 1)
 def test_the_cut_into_batches_decides_nothing(
     messages: list[tuple[str, tuple[str, ...]]], cuts: list[int], patterns: tuple[str, ...], least: int
 ) -> None:
