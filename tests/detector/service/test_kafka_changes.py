@@ -208,6 +208,7 @@ def test_a_producer_that_was_fenced_is_started_again(
     send(kafka_bootstrap, rows(topic, 0, 10))
     with running(config, tmp_path) as daemon:
         wait_for(lambda: daemon.readings() == 30, f"30 readings; see {daemon.log}")
+        wait_for(lambda: scored(kafka_bootstrap, topic).total() == 27, f"27 scores; see {daemon.log}")
         Transactions(Connection((kafka_bootstrap,)), ProducerOptions(), name, 30.0).close()
         send(kafka_bootstrap, rows(topic, 10, 10))
         wait_for(lambda: scored(kafka_bootstrap, topic).total() == 57, f"all; see {daemon.log}")
