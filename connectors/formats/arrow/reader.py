@@ -80,6 +80,7 @@ class ArrowReader:
         try:
             table = pa.Table.from_batches([batch for found in tables.values() for batch in found])
             table.validate(full=True)
+            _check_names(table.column_names)
             sizes = [sum(batch.num_rows for batch in found) for found in tables.values()]
             message = np.repeat(np.array(list(tables), np.intp), sizes)
             table, message = self._complete(table, message, refusals)
@@ -92,7 +93,7 @@ class ArrowReader:
             counts = {name: table.num_rows - table.column(name).null_count for name in others}
         except RefusedError as error:
             return error.refusal
-        except (pa.ArrowException, ValueError, OverflowError) as error:
+        except (pa.ArrowException, ValueError, OverflowError, LookupError, TypeError) as error:
             return Refusal("malformed", f"a column cannot be read: {error!s:.200}")
         unknown.update(counts)
         return _Part(message, names, codes, stamps, timestamp_ns, values)
@@ -229,9 +230,16 @@ def _by_schema(
     yield from (tables for _, tables in found)
 
 
+def _check_names(names: list[str]) -> None:
+    """Raise RefusedError where two columns have one name: nobody can say which is meant."""
+    if len(set(names)) < len(names):
+        name, num = Counter(names).most_common(1)[0]
+        raise RefusedError("malformed", f"{num} columns are called {name!r:.60}")
+
+
 def _column(table: pa.Table, path: Path) -> pa.ChunkedArray:
     """Return the column that a path names. Raises RefusedError."""
-    if len(path.steps) != 1 or table.column_names.count(str(path.steps[0])) != 1:
+    if len(path.steps) != 1 or str(path.steps[0]) not in table.column_names:
         raise RefusedError("missing_field", f"no column {path.text}")
     return _plain(table.column(str(path.steps[0])))
 

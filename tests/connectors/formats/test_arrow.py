@@ -96,6 +96,24 @@ def test_a_compressed_stream_and_one_of_endless_rows_are_refused() -> None:
     assert "1000000000 rows" in second.detail
 
 
+@pytest.mark.parametrize("name", ["machine", "at", "flow", "other", ""])
+def test_two_columns_of_one_name_refuse_their_message_alone(name: str) -> None:
+    columns: dict[str, pa.Array] = {"machine": pa.array(["a"]), "at": AT[:1], "flow": pa.array([1.0])}
+    good = stream(dict(columns))
+    twin = columns.get(name, pa.array([2.0]))
+    pairs = [*columns.items(), (name, twin), (name, twin)]
+    sink = pa.BufferOutputStream()
+    batch = pa.RecordBatch.from_arrays([column for _, column in pairs], [called for called, _ in pairs])
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    found = decoded(good, sink.getvalue().to_pybytes(), good)
+    (reject,) = found.rejects
+    num = 3 if name in columns else 2
+    assert (reject.offset, reject.reason) == (1, "malformed")
+    assert reject.detail == f"{num} columns are called {name!r}"
+    assert found.readings.offset.tolist() == [0, 2]
+
+
 def test_messages_of_several_schemas_keep_their_order() -> None:
     narrow = stream({"machine": ["a"], "at": AT[:1], "flow": [1.0]})
     wide = stream({"machine": ["b"], "at": AT[:1], "flow": [2], "heat": [5]})
