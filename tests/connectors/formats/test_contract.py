@@ -17,7 +17,7 @@ from connectors.formats.codec import channels_in, codec_of
 from connectors.formats.form import Form
 from connectors.records import Raw, RawColumns, Readings
 from connectors.wide_json.limits import Limits
-from tests.connectors.formats.kits import CHANNELS, KITS, NOW_MS, NOW_NS, Kit, Row
+from tests.connectors.formats.kits import CHANNELS, FLAT, KITS, NOW_MS, NOW_NS, Kit, Row, dumps
 from tests.fuzz.codec_target import check_batch
 from tests.fuzz.mutation import ByteMutator
 
@@ -136,6 +136,19 @@ def test_names_times_and_sizes_are_checked(kit: Kit) -> None:
     assert any("too far ahead of the broker's time" in one.detail for one in decoded.rejects)
     small = kit.codec(limits=Limits(max_bytes=10)).decode(raws(kit.encode(ROWS[:1])))
     assert {one.reason for one in small.rejects} == {"too_large"}
+
+
+@pytest.mark.parametrize(
+    ("series", "reason"),
+    [("s" * 500_000, "too_large"), ("s" * 257, "too_large"), ("s" * 256, "wrong_type")],
+)
+def test_a_refusal_names_no_series_that_cannot_be_one(series: str, reason: str) -> None:
+    body = {"id": series, "ts": NOW_NS, "temperature": "high"}
+    raw = RawColumns.of(raws([dumps(body)]))
+    (reject,) = codec_of(("temperature",), FLAT).decode_columns(raw).rejects
+    assert reject.reason == reason
+    assert reject.series == (series if len(series) == 256 else "")
+    assert len(reject.detail) < 200
 
 
 @kits
