@@ -97,5 +97,9 @@ class Columns:
         return self.scaled(values)
 
     def scaled(self, values_NC: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the values of messages in the units of the channels."""
-        return values_NC * self._factor_C + self._offset_C if self._is_scaled else values_NC
+        """Return the values of messages in the units of the channels, infinite where one is too large."""
+        if not self._is_scaled:
+            return values_NC
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled: NDArray[np.float64] = values_NC * self._factor_C + self._offset_C
+        return scaled

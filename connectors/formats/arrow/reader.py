@@ -209,8 +209,9 @@ class ArrowReader:
 
     def _usable(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return values in the units of the channels; infinite ones are missing."""
-        is_infinite = np.isinf(values)
-        return self._columns.scaled(np.where(is_infinite, np.nan, values) if is_infinite.any() else values)
+        scaled = self._columns.scaled(values)
+        is_infinite = np.isinf(scaled)
+        return np.where(is_infinite, np.nan, scaled) if is_infinite.any() else scaled
 
 
 def _by_schema(

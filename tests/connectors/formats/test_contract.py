@@ -6,6 +6,7 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.errors import CodecError
+from connectors.formats.channels import Scale
 from connectors.formats.codec import channels_in, codec_of
 from connectors.formats.form import Form
 from connectors.records import Raw, RawColumns, Readings
@@ -149,6 +151,18 @@ def test_a_refusal_names_no_series_that_cannot_be_one(series: str, reason: str) 
     assert reject.reason == reason
     assert reject.series == (series if len(series) == 256 else "")
     assert len(reject.detail) < 200
+
+
+@kits
+@pytest.mark.filterwarnings("error")
+def test_a_value_that_its_scale_makes_infinite_is_missing(kit: Kit) -> None:
+    rows = [Row("a", NOW_NS, (sign * 1e308, 2.0, 3.0)) for sign in (1, -1)]
+    scaled = replace(kit.form.selection, scales={"temperature": Scale(10.0), "pressure": Scale(10.0)})
+    codec = replace(kit, form=replace(kit.form, selection=scaled)).codec()
+    found = codec.decode(raws([value for row in rows for value in kit.encode([row])]))
+    assert found.rejects == ()
+    assert joined(found.readings) == {("a", NOW_NS): [pytest.approx(math.nan, nan_ok=True), 20.0, 3.0]}
+    assert not np.isinf(found.readings.values).any()
 
 
 @kits
