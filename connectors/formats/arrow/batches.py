@@ -17,6 +17,8 @@ _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
 _HEADER_TYPE, _HEADER = 1, 2
 _DATA_OF_DICTIONARY, _COMPRESSION = 1, 3
 _MOST_REMEMBERED = 100
+_LARGEST_REMEMBERED = 1 << 16
+"""Bytes of a schema that is remembered; about 500 columns have as many."""
 _MOST_CELLS = 4_000_000
 """Rows of a message times channels of the model: 32 MB of values."""
 
@@ -82,6 +84,8 @@ class Streams:
 
 
 def _remember(known: dict[bytes, Any], metadata: bytes, what: Any) -> None:
+    if len(metadata) > _LARGEST_REMEMBERED:
+        return
     if len(known) >= _MOST_REMEMBERED:
         known.clear()
     known[metadata] = what
