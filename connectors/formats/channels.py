@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from connectors.errors import CodecError
 
+_LONGEST_REMEMBERED = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -68,7 +70,7 @@ class Columns:
                 raise CodecError(f"{names[channel]!r} and {name!r} are both renamed to channel {channel!r}")
             names[channel] = name
         self.num, self.rejects_unknown, self._rename = len(channels), rejects_unknown, selection.rename
-        self.takes = lru_cache(4_096)(selection.takes)
+        self._takes, self._remembered = selection.takes, lru_cache(4_096)(selection.takes)
         sources = [names.get(channel, channel) for channel in channels]
         self.at = {name: column for column, name in enumerate(sources) if selection.takes(name)}
         """Name in a message -> column."""
@@ -76,6 +78,10 @@ class Columns:
         self._factor_C = np.array([one.factor for one in scales])
         self._offset_C = np.array([one.offset for one in scales])
         self._is_scaled = any(one != Scale() for one in scales)
+
+    def takes(self, name: str) -> bool:
+        """Return whether a name of a message may be a channel. Short names are remembered."""
+        return self._remembered(name) if len(name) <= _LONGEST_REMEMBERED else self._takes(name)
 
     def channel_of(self, name: str) -> str:
         """Return what a name of a message is called as a channel."""
@@ -97,5 +103,9 @@ class Columns:
         return self.scaled(values)
 
     def scaled(self, values_NC: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the values of messages in the units of the channels."""
-        return values_NC * self._factor_C + self._offset_C if self._is_scaled else values_NC
+        """Return the values of messages in the units of the channels, infinite where one is too large."""
+        if not self._is_scaled:
+            return values_NC
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled: NDArray[np.float64] = values_NC * self._factor_C + self._offset_C
+        return scaled

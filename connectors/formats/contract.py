@@ -128,7 +128,7 @@ class FormCodec:
     def decode_columns(self, raw: RawColumns) -> Decoded:
         """Decode messages given as columns. Never raises for anything that a message contains."""
         table = self.reader.read(raw)
-        refusals = dict(table.refusals)
+        refusals = {at: _with_a_name(refusal, self.limits) for at, refusal in table.refusals.items()}
         names, codes = table.names, table.codes
         bad = self._bad_times(table, raw.timestamp_ms[table.message]) | _bad_names(names, codes, self.limits)
         for row in sorted(bad):
@@ -183,17 +183,26 @@ def _bad_names(names: tuple[str, ...], codes: NDArray[np.int32], limits: Limits)
     """Return the refusals of rows whose series cannot be named so."""
     refused: dict[int, Refusal] = {}
     for code, name in enumerate(names):
-        if name and len(name) <= limits.max_series_length and series_fault(name) is None:
-            continue
-        if not name:
-            refusal = Refusal("missing_field", "the name of the series is empty")
-        elif len(name) > limits.max_series_length:
-            what = f"a series name of {len(name)} characters, the limit is {limits.max_series_length}"
-            refusal = Refusal("too_large", what)
-        else:
-            refusal = Refusal("wrong_type", series_fault(name) or "")
-        refused |= dict.fromkeys(np.flatnonzero(codes == code).tolist(), refusal)
+        refusal = _refused_name(name, limits)
+        if refusal is not None:
+            refused |= dict.fromkeys(np.flatnonzero(codes == code).tolist(), refusal)
     return refused
+
+
+def _refused_name(name: str, limits: Limits) -> Refusal | None:
+    """Return why this cannot be the name of a series; None if it can."""
+    if not name:
+        return Refusal("missing_field", "the name of the series is empty")
+    if len(name) > limits.max_series_length:
+        what = f"a series name of {len(name)} characters, the limit is {limits.max_series_length}"
+        return Refusal("too_large", what)
+    fault = series_fault(name)
+    return None if fault is None else Refusal("wrong_type", fault)
+
+
+def _with_a_name(refusal: Refusal, limits: Limits) -> Refusal:
+    """Return a refusal that names no series which cannot be one: logs and pages show the name."""
+    return (_refused_name(refusal.series, limits) if refusal.series else None) or refusal
 
 
 if TYPE_CHECKING:

@@ -17,21 +17,25 @@ _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
 _HEADER_TYPE, _HEADER = 1, 2
 _DATA_OF_DICTIONARY, _COMPRESSION = 1, 3
 _MOST_REMEMBERED = 100
-_MOST_ROWS_A_BYTE = 8
-"""A column of booleans has as many. Columns of nulls would have any number."""
+_LARGEST_REMEMBERED = 1 << 16
+"""Bytes of a schema that is remembered; about 500 columns have as many."""
+_MOST_CELLS = 4_000_000
+"""Rows of a message times channels of the model: 32 MB of values."""
 
 
 class Streams:
     """Opens the streams of messages. Schemas are remembered, since most messages have the same one."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_channels: int = 1) -> None:
+        """Set the number of channels: a row takes 8 bytes for each."""
+        self._num_channels = num_channels
         self._schemas: dict[bytes, pa.Schema] = {}
         self._checked: dict[bytes, bool] = {}
 
     def batches(self, value: bytes) -> tuple[pa.Schema, list[pa.RecordBatch]]:
         """Return the rows of a message, which nobody has validated yet. Equal schemas are mostly one object.
 
-        Raises RefusedError: it is no stream, has no row, or is compressed.
+        Raises RefusedError: it is no stream, has no row or too many, or is compressed.
         """
         buffer = pa.py_buffer(value)
         try:
@@ -45,8 +49,11 @@ class Streams:
         num_rows = sum(batch.num_rows for batch in batches)
         if not num_rows:
             raise RefusedError("missing_field", "a stream without rows")
-        if not 0 < num_rows <= _MOST_ROWS_A_BYTE * len(value):
+        if num_rows > len(value):  # columns of nulls can have any number of rows; a time or series has a byte
             raise RefusedError("malformed", f"{num_rows} rows in {len(value)} bytes")
+        if num_rows * self._num_channels > _MOST_CELLS:
+            what = f"{num_rows} rows for {self._num_channels} channels, the limit is {_MOST_CELLS} values"
+            raise RefusedError("too_large", what)
         return schema, batches
 
     def _plain(self, buffer: pa.Buffer) -> tuple[pa.Schema, list[pa.RecordBatch] | None]:
@@ -77,6 +84,8 @@ class Streams:
 
 
 def _remember(known: dict[bytes, Any], metadata: bytes, what: Any) -> None:
+    if len(metadata) > _LARGEST_REMEMBERED:
+        return
     if len(known) >= _MOST_REMEMBERED:
         known.clear()
     known[metadata] = what

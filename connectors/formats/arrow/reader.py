@@ -28,6 +28,8 @@ from connectors.times import INVALID_NS, NS_PER_MS, NS_PER_UNIT, Clock, times_of
 from connectors.wide_json.decoder import encode_names
 from connectors.wide_json.limits import Limits, Refusal
 
+_MOST_TEXT_BYTES = 1 << 26
+"""A text of a dictionary stands in it once, but in the column once for each row."""
 _Names = tuple[tuple[str, ...], NDArray[np.int32]]
 _Batches = dict[int, list[pa.RecordBatch]]
 
@@ -50,7 +52,7 @@ class ArrowReader:
     def __init__(self, form: Form, columns: Columns, limits: Limits) -> None:
         self.clock = form.clock or Clock()
         self._series, self._time = SeriesPlace(form.series), TimePlace(form.time)
-        self._columns, self._limits, self._streams = columns, limits, Streams()
+        self._columns, self._limits, self._streams = columns, limits, Streams(columns.num)
         paths = [*self._series.paths, *([self._time.path] if self._time.path else [])]
         self._no_values = {str(path.steps[0]) for path in paths if path.steps}
 
@@ -80,6 +82,7 @@ class ArrowReader:
         try:
             table = pa.Table.from_batches([batch for found in tables.values() for batch in found])
             table.validate(full=True)
+            _check_names(table.column_names)
             sizes = [sum(batch.num_rows for batch in found) for found in tables.values()]
             message = np.repeat(np.array(list(tables), np.intp), sizes)
             table, message = self._complete(table, message, refusals)
@@ -92,7 +95,7 @@ class ArrowReader:
             counts = {name: table.num_rows - table.column(name).null_count for name in others}
         except RefusedError as error:
             return error.refusal
-        except (pa.ArrowException, ValueError, OverflowError) as error:
+        except (pa.ArrowException, ValueError, OverflowError, LookupError, TypeError) as error:
             return Refusal("malformed", f"a column cannot be read: {error!s:.200}")
         unknown.update(counts)
         return _Part(message, names, codes, stamps, timestamp_ns, values)
@@ -161,7 +164,7 @@ class ArrowReader:
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             numbers = column.to_numpy()
             return numbers, times_of_numbers(numbers, self.clock.unit)
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        if _is_text(column.type):
             texts = column.to_pylist()
             return np.array(texts, object), self.clock.times_of(texts)
         raise RefusedError("wrong_type", f"column {name} has times of type {column.type}")
@@ -206,8 +209,9 @@ class ArrowReader:
 
     def _usable(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return values in the units of the channels; infinite ones are missing."""
-        is_infinite = np.isinf(values)
-        return self._columns.scaled(np.where(is_infinite, np.nan, values) if is_infinite.any() else values)
+        scaled = self._columns.scaled(values)
+        is_infinite = np.isinf(scaled)
+        return np.where(is_infinite, np.nan, scaled) if is_infinite.any() else scaled
 
 
 def _by_schema(
@@ -229,23 +233,43 @@ def _by_schema(
     yield from (tables for _, tables in found)
 
 
+def _check_names(names: list[str]) -> None:
+    """Raise RefusedError where two columns have one name: nobody can say which is meant."""
+    if len(set(names)) < len(names):
+        name, num = Counter(names).most_common(1)[0]
+        raise RefusedError("malformed", f"{num} columns are called {name!r:.60}")
+
+
 def _column(table: pa.Table, path: Path) -> pa.ChunkedArray:
     """Return the column that a path names. Raises RefusedError."""
-    if len(path.steps) != 1 or table.column_names.count(str(path.steps[0])) != 1:
+    if len(path.steps) != 1 or str(path.steps[0]) not in table.column_names:
         raise RefusedError("missing_field", f"no column {path.text}")
     return _plain(table.column(str(path.steps[0])))
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column with its values in place of codes of a dictionary."""
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    """Return a column with its values in place of codes of a dictionary. Raises RefusedError: too large."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    plain = column.type.value_type
+    if _is_text(plain):
+        longest = max(
+            (pc.max(pc.binary_length(one.dictionary)).as_py() or 0 for one in column.chunks), default=0
+        )
+        if longest * len(column) > _MOST_TEXT_BYTES:
+            raise RefusedError(
+                "too_large", f"texts of {longest} bytes in a dictionary for {len(column)} rows"
+            )
+    elif not (_is_number(plain) or pa.types.is_timestamp(plain)):
+        return column
+    return column.cast(plain)
 
 
 def _texts(column: pa.ChunkedArray, path: Path) -> _Names:
     """Return names of series: texts, or integers as texts. Raises RefusedError."""
     if pa.types.is_integer(column.type):
         column = column.cast(pa.string())
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if not _is_text(column.type):
         raise RefusedError("wrong_type", f"column {path.text} has series of type {column.type}")
     coded = pc.dictionary_encode(column.combine_chunks())
     return tuple(coded.dictionary.to_pylist()), coded.indices.to_numpy()
@@ -254,6 +278,10 @@ def _texts(column: pa.ChunkedArray, path: Path) -> _Names:
 def _each(coded: _Names) -> list[str]:
     """Return the text of each row."""
     return [coded[0][code] for code in coded[1].tolist()]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -28,6 +28,7 @@ _BOOLEANS = {
 }
 _IN_NAME, _IN_MEASUREMENT = re.compile(r"\\([,= ])"), re.compile(r"\\([, ])")
 _LONGEST_SHOWN = 60
+MOST_BAD = 1_000
 
 
 class Line(NamedTuple):
@@ -42,15 +43,27 @@ class Line(NamedTuple):
 def lines_of(text: str) -> Iterator[Line | RefusedError]:
     r"""Yield the lines of a message in order; for a line that cannot be read, why.
 
+    Nothing follows the 1,000th line that cannot be read: such a message is hardly line protocol.
+
     >>> list(lines_of("w,at=the\\ dam wet=t,level=3.5 1767225600"))
     [Line(measurement='w', tags={'at': 'the dam'}, fields={'wet': True, 'level': 3.5}, stamp=1767225600)]
     """
-    if "\\" not in text and '"' not in text:
-        for row in text.split("\n"):
-            stripped = row.strip()
-            if stripped and not stripped.startswith("#"):
-                yield _plain(stripped)
-        return
+    num_bad = 0
+    for line in _with_escapes(text) if "\\" in text or '"' in text else _without_escapes(text):
+        yield line
+        num_bad += isinstance(line, RefusedError)
+        if num_bad == MOST_BAD:
+            return
+
+
+def _without_escapes(text: str) -> Iterator[Line | RefusedError]:
+    for row in text.split("\n"):
+        stripped = row.strip()
+        if stripped and not stripped.startswith("#"):
+            yield _plain(stripped)
+
+
+def _with_escapes(text: str) -> Iterator[Line | RefusedError]:
     at = 0
     while at < len(text):
         begin = _SPACES.match(text, at).end()  # type: ignore[union-attr]  # it also matches nothing
@@ -90,7 +103,7 @@ def _escaped(text: str, at: int) -> tuple[Line, int]:
     """Return the line that begins at a place, and where the next one begins. Raises RefusedError."""
     found = _MEASUREMENT.match(text, at)
     if found is None:
-        raise _malformed(text[at:], "the measurement is empty")
+        raise _malformed(text, "the measurement is empty", at)
     begin, measurement, at = at, _IN_MEASUREMENT.sub(r"\1", found[0]), found.end()
     tags: dict[str, str] = {}
     fields: dict[str, float | bool | str] = {}
@@ -108,7 +121,7 @@ def _escaped(text: str, at: int) -> tuple[Line, int]:
         if end is None:
             raise ValueError("expected a time and the end of the line")
     except ValueError as error:
-        raise _malformed(text[begin:], str(error)) from None
+        raise _malformed(text, str(error), begin) from None
     return Line(measurement, tags, fields, int(stamp[0]) if stamp else None), end.end()
 
 
@@ -173,7 +186,8 @@ def _next_line(text: str, at: int) -> int:
     return len(text) if end < 0 else end + 1
 
 
-def _malformed(line: str, what: str) -> RefusedError:
-    shown = line.partition("\n")[0]
+def _malformed(text: str, what: str, at: int = 0) -> RefusedError:
+    """Return the error for the line that begins at a place. It never copies what follows the line."""
+    shown = text[at : at + _LONGEST_SHOWN + 1].partition("\n")[0]
     shown = f"{shown[:_LONGEST_SHOWN]}..." if len(shown) > _LONGEST_SHOWN else shown
     return RefusedError("malformed", f"{what} - in {shown!r}")

@@ -28,7 +28,11 @@ from connectors.wide_json.limits import Limits
 _TEXT, _OBJECT = frozenset({str}), frozenset({dict})
 _CELLS = frozenset({int, float, bool, type(None)})
 _NUMBERS = frozenset({int, float, bool, Decimal})
-_MOST_LAYOUTS = 1_000
+_LARGEST_LAYOUT = 1 << 18
+"""Bytes of a layout that is remembered; about 3,000 names have as many."""
+_LARGEST_LAYOUTS = 1 << 24
+"""Bytes of all layouts that are remembered."""
+_BYTES_A_NAME = 64
 
 
 class WideReader:
@@ -45,6 +49,7 @@ class WideReader:
         others = (*self._series.paths, self._time.path)
         self._no_values = _keys_on_the_way(self._values, [one for one in others if one])
         self._layouts: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._size_of_layouts = 0
 
     def read(self, raw: RawColumns) -> Table:
         """Read messages in order of arrival."""
@@ -137,14 +142,18 @@ class WideReader:
         return found
 
     def _others(self, layout: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the names of an object that are no channels; remembered by the object's names."""
+        """Return the names of an object that are no channels; few names are remembered."""
         takes, known = self._columns.takes, self._columns.at
         others = tuple(
             name for name in layout if name not in known and name not in self._no_values and takes(name)
         )
-        if len(self._layouts) >= _MOST_LAYOUTS:
-            self._layouts.clear()
-        self._layouts[layout] = others
+        size = _BYTES_A_NAME * (1 + len(layout)) + sum(map(len, layout))
+        if size <= _LARGEST_LAYOUT:
+            if self._size_of_layouts + size > _LARGEST_LAYOUTS:
+                self._layouts.clear()
+                self._size_of_layouts = 0
+            self._layouts[layout] = others
+            self._size_of_layouts += size
         return others
 
 

@@ -126,7 +126,7 @@ class InputSection(Section):
 def form_of(section: InputSection) -> Form:
     """Return the form of messages that a section describes."""
     unit: Unit = section.time_unit or _UNIT.get(section.format, "ms")
-    is_usual = unit == "ms" and section.time_zone == "UTC"
+    is_usual = (section.format, unit, section.time_zone) == ("wide_json", "ms", "UTC")
     usual = Form()
     scales = {channel: Scale(one.factor, one.offset) for channel, one in section.scale.items()}
     return Form(

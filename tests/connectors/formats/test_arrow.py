@@ -96,6 +96,63 @@ def test_a_compressed_stream_and_one_of_endless_rows_are_refused() -> None:
     assert "1000000000 rows" in second.detail
 
 
+@pytest.mark.parametrize("name", ["machine", "at", "flow", "other", ""])
+def test_two_columns_of_one_name_refuse_their_message_alone(name: str) -> None:
+    columns: dict[str, pa.Array] = {"machine": pa.array(["a"]), "at": AT[:1], "flow": pa.array([1.0])}
+    good = stream(dict(columns))
+    twin = columns.get(name, pa.array([2.0]))
+    pairs = [*columns.items(), (name, twin), (name, twin)]
+    sink = pa.BufferOutputStream()
+    batch = pa.RecordBatch.from_arrays([column for _, column in pairs], [called for called, _ in pairs])
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    found = decoded(good, sink.getvalue().to_pybytes(), good)
+    (reject,) = found.rejects
+    num = 3 if name in columns else 2
+    assert (reject.offset, reject.reason) == (1, "malformed")
+    assert reject.detail == f"{num} columns are called {name!r}"
+    assert found.readings.offset.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pa.array([True] * 60_000), pa.nulls(60_000), pa.array(np.zeros(60_000, np.int8))],
+    ids=["booleans", "nulls", "bytes"],
+)
+def test_a_small_message_of_many_cells_is_refused(column: pa.Array) -> None:
+    channels = ("flow", *(f"c{at}" for at in range(99)))
+    form, small = Form("arrow", ("key",), "broker"), stream({"flow": column})
+    good = stream({"flow": [1.0]})
+    found = decoded(good, small, good, form=form, channels=channels)
+    (reject,) = found.rejects
+    assert reject.reason == ("too_large" if len(small) > 60_000 else "malformed")
+    assert "60000 rows" in reject.detail
+    assert found.readings.offset.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("at", ["machine", "at", "flow"])
+def test_a_dictionary_that_grows_is_refused(at: str) -> None:
+    num = 50_000
+    text = pa.array(["s" * 100_000, "2026-01-01"])
+    codes = pa.DictionaryArray.from_arrays(np.zeros(num, np.int8), text)
+    columns = {
+        "machine": pa.array(["a"] * num).dictionary_encode(),
+        "at": [NOW_MS] * num,
+        "flow": [1.0] * num,
+    }
+    grows = stream({**columns, at: codes})
+    assert len(grows) < 1 << 20
+    (reject,) = decoded(grows).rejects
+    assert reject.reason == "too_large"
+    assert reject.detail == "texts of 100000 bytes in a dictionary for 50000 rows"
+
+
+def test_a_dictionary_of_lists_is_no_channel() -> None:
+    lists = pa.DictionaryArray.from_arrays(np.zeros(2, np.int8), pa.array([[1.0, 2.0]]))
+    (reject,) = decoded(stream({"machine": ["a", "b"], "at": AT, "flow": lists})).rejects
+    assert reject.reason == "wrong_type"
+
+
 def test_messages_of_several_schemas_keep_their_order() -> None:
     narrow = stream({"machine": ["a"], "at": AT[:1], "flow": [1.0]})
     wide = stream({"machine": ["b"], "at": AT[:1], "flow": [2], "heat": [5]})

@@ -6,6 +6,7 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.errors import CodecError
+from connectors.formats.channels import Scale
 from connectors.formats.codec import channels_in, codec_of
 from connectors.formats.form import Form
 from connectors.records import Raw, RawColumns, Readings
 from connectors.wide_json.limits import Limits
-from tests.connectors.formats.kits import CHANNELS, KITS, NOW_MS, NOW_NS, Kit, Row
+from tests.connectors.formats.kits import CHANNELS, FLAT, KITS, NOW_MS, NOW_NS, Kit, Row, dumps
 from tests.fuzz.codec_target import check_batch
 from tests.fuzz.mutation import ByteMutator
 
@@ -136,6 +138,31 @@ def test_names_times_and_sizes_are_checked(kit: Kit) -> None:
     assert any("too far ahead of the broker's time" in one.detail for one in decoded.rejects)
     small = kit.codec(limits=Limits(max_bytes=10)).decode(raws(kit.encode(ROWS[:1])))
     assert {one.reason for one in small.rejects} == {"too_large"}
+
+
+@pytest.mark.parametrize(
+    ("series", "reason"),
+    [("s" * 500_000, "too_large"), ("s" * 257, "too_large"), ("s" * 256, "wrong_type")],
+)
+def test_a_refusal_names_no_series_that_cannot_be_one(series: str, reason: str) -> None:
+    body = {"id": series, "ts": NOW_NS, "temperature": "high"}
+    raw = RawColumns.of(raws([dumps(body)]))
+    (reject,) = codec_of(("temperature",), FLAT).decode_columns(raw).rejects
+    assert reject.reason == reason
+    assert reject.series == (series if len(series) == 256 else "")
+    assert len(reject.detail) < 200
+
+
+@kits
+@pytest.mark.filterwarnings("error")
+def test_a_value_that_its_scale_makes_infinite_is_missing(kit: Kit) -> None:
+    rows = [Row("a", NOW_NS, (sign * 1e308, 2.0, 3.0)) for sign in (1, -1)]
+    scaled = replace(kit.form.selection, scales={"temperature": Scale(10.0), "pressure": Scale(10.0)})
+    codec = replace(kit, form=replace(kit.form, selection=scaled)).codec()
+    found = codec.decode(raws([value for row in rows for value in kit.encode([row])]))
+    assert found.rejects == ()
+    assert joined(found.readings) == {("a", NOW_NS): [pytest.approx(math.nan, nan_ok=True), 20.0, 3.0]}
+    assert not np.isinf(found.readings.values).any()
 
 
 @kits

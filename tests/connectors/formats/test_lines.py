@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from connectors.formats.codec import codec_of
 from connectors.formats.contract import RefusedError
 from connectors.formats.form import Form
-from connectors.formats.line_protocol.lines import Line, lines_of
+from connectors.formats.line_protocol.lines import MOST_BAD, Line, lines_of
 from connectors.records import Raw, RawColumns
 from connectors.times import Clock
 
@@ -60,6 +62,36 @@ def test_a_line_that_is_none_is_refused_and_the_next_one_read(text: str) -> None
         assert isinstance(first, RefusedError), first
         assert first.refusal.reason == "malformed"
         assert isinstance(second, Line)
+
+
+class Counted(str):
+    """A text that counts the letters which slices copy."""
+
+    copied = 0
+
+    def __getitem__(self, key: SupportsIndex | slice) -> str:
+        found = super().__getitem__(key)
+        type(self).copied += len(found)
+        return found
+
+
+@pytest.mark.parametrize("bad", ["x\n", ",\n", "m f=1 x\n", 'm f="a"b\n', "m,a f=1" + " " * 500 + "\n"])
+def test_bad_lines_copy_only_what_their_refusals_show(bad: str) -> None:
+    text = Counted("\\\n" + bad * 900)
+    Counted.copied = 0
+    found = list(lines_of(text))
+    assert len(found) == 901
+    assert all(isinstance(line, RefusedError) for line in found)
+    assert Counted.copied <= 901 * 61
+
+
+@pytest.mark.parametrize("escape", ["", 'n s="x",g=1\n'])
+def test_a_message_is_given_up_after_many_bad_lines(escape: str) -> None:
+    num = bool(escape)
+    last = [*lines_of(escape + "x\n" * (MOST_BAD - 1) + "m f=1")]
+    assert len(last) == MOST_BAD + num
+    assert last[-1] == Line("m", {}, {"f": 1.0}, None)
+    assert len([*lines_of(escape + "x\n" * 400_000 + "m f=1")]) == MOST_BAD + num
 
 
 name = st.text(st.characters(codec="utf-8", exclude_characters="\n\r\\"), min_size=1).filter(str.strip)

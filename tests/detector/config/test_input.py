@@ -55,6 +55,18 @@ def test_names_and_scales_reach_the_decoder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("unit", "given"), [("s", True), ("ms", True), ("us", True), ("ns", True), ("ns", False)]
+)
+def test_every_unit_of_line_protocol_is_read(tmp_path: Path, unit: str, given: bool) -> None:
+    key = f'time_unit = "{unit}"' if given else ""
+    codec = input_codec(("m_f",), section(tmp_path, f'format = "line_protocol"\n{key}'))
+    stamp = 1_767_225_600 * 10 ** {"s": 0, "ms": 3, "us": 6, "ns": 9}[unit]
+    found = codec.decode_columns(RawColumns.of([Raw("t", 0, 0, -1, None, f"m,host=a f=1 {stamp}".encode())]))
+    assert found.rejects == ()
+    assert found.readings.timestamp_ns.tolist() == [1_767_225_600_000_000_000]
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ('series = "device.id"', "'device.id' is no place in a message; expected a path such as $.device.id"),

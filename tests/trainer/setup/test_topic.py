@@ -143,6 +143,11 @@ def test_wide_json_is_read_whatever_its_fields_are_called(num: int, names: list[
             {"format": "line_protocol", "series": "$['dc']", "time_unit": "s"},
             "b  2026-01-01T00:00:00.000Z  cpu_idle=3.5",
         ),
+        (
+            b"cpu,host=a idle=3.5 1767225600000",
+            {"format": "line_protocol", "time_unit": "ms"},
+            "a  2026-01-01T00:00:00.000Z  cpu_idle=3.5",
+        ),
     ],
 )  # fmt: skip
 def test_a_form_is_proposed_and_its_messages_are_shown(
