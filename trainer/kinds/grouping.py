@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -131,15 +131,20 @@ def narrowed(dataset: Dataset, kind: Kind) -> Dataset:
     return replace(dataset, files=kind.files, channels=kind.channels, columns=columns, num_rows=kind.num_rows)
 
 
-def patterns_of(kind: Kind, others: Sequence[Kind]) -> tuple[str, ...]:
+def patterns_of(kind: Kind, others: Sequence[Kind], left_out: Collection[str] = ()) -> tuple[str, ...]:
     """Return patterns that match the series of a kind and none of the others, as a daemon takes them.
 
     The common beginning of the names is one pattern, which new machines of the kind match too. Where another
-    kind has names with this beginning, each name is a pattern.
+    kind has names with this beginning, or a series that belongs to no kind, each name is a pattern.
+
+    Args:
+        kind: The kind.
+        others: All kinds; the kind itself may be among them.
+        left_out: Series that belong to no kind.
     """
     prefix = _DIGITS_AT_END.sub("", _beginning(kind.series)) if len(kind.series) > 1 else ""
-    foreign = (name for other in others if other is not kind for name in other.series)
-    if prefix and not any(name.startswith(prefix) for name in foreign):
+    foreign = [name for other in others if other is not kind for name in other.series]
+    if prefix and not any(name.startswith(prefix) for name in (*foreign, *left_out)):
         if not prefix[-1].isalnum():
             return (f"{_escaped(prefix)}*",)
         if all(re.match("[0-9]", name[len(prefix) :]) for name in kind.series):

@@ -61,6 +61,14 @@ def test_a_hive_key_names_the_kinds(tmp_path: Path) -> None:
     }
 
 
+def test_rows_without_a_value_of_the_hive_key_belong_to_no_kind(tmp_path: Path) -> None:
+    for value, number in (("pump", 1), ("__HIVE_DEFAULT_PARTITION__", 2)):
+        write(tmp_path / f"class={value}" / "a.parquet", machine(f"pump-{number}", PUMP, number, 10))
+    grouping = find_kinds(without_column(discover(tmp_path), "class"), "class")
+    assert [(kind.name, kind.series) for kind in grouping.kinds] == [("pump", ("pump-1",))]
+    assert grouping.left_out == {"pump-2": "it has no value in the column 'class'"}
+
+
 def test_series_without_one_kind_are_left_out_with_the_reason(tmp_path: Path) -> None:
     one, two, none, empty = (machine(f"m-{at}", ("heat",), at, 10) for at in range(4))
     two["kind"] = ["a"] * 5 + ["b"] * 5
@@ -124,6 +132,12 @@ def test_a_common_beginning_is_one_pattern_that_new_machines_match_too() -> None
     assert patterns_of(others, (pumps, others)) == ("tank-1",)
     numbered = Kind("fan", ("fan7", "fan71"), ("x",), (), 1, "fan")
     assert patterns_of(numbered, (pumps, others, numbered)) == ("fan[0-9]*",)
+
+
+def test_patterns_match_no_series_that_was_left_out() -> None:
+    pumps = Kind("pump", ("pump-1", "pump-2"), ("x",), (), 1, "pump")
+    assert patterns_of(pumps, (pumps,), {"pump-9": "it has no value"}) == ("pump-1", "pump-2")
+    assert patterns_of(pumps, (pumps,), {"fan-9": "it has no value"}) == ("pump-*",)
 
 
 def names_by_value(tmp_path: Path, kinds: dict[str, str]) -> dict[str, str]:
