@@ -7,6 +7,7 @@ import logging
 from dataclasses import fields, replace
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from connectors.formats.codec import codec_of
 from connectors.formats.form import Form
-from connectors.records import Batch, RawColumns, Readings, Reject
+from connectors.records import Batch, Codec, RawColumns, Readings, Reject
 from connectors.records import Raw as RawMessage
 from connectors.times import Clock
 from connectors.wide_json.decoder import JsonWideCodec, Limits
@@ -158,6 +159,66 @@ def test_the_channels_of_a_message_are_those_of_all_its_readings() -> None:
         ("a", 1),
     ]
     assert channels_of_messages(Readings.empty(2)).tolist() == []
+
+
+NOW_MS = 1_700_000_000_000
+
+
+def decoded_by(codec: Codec, bodies: list[Any]) -> Batch:
+    """A batch of JSON messages, of which each body becomes one."""
+    raw = [
+        RawMessage("readings", 0, at, NOW_MS, None, json.dumps(body).encode())
+        for at, body in enumerate(bodies)
+    ]
+    decoded = codec.decode_columns(RawColumns.of(raw))
+    return Batch(decoded.readings, decoded.rejects)
+
+
+WIDE = codec_of(CHANNELS, Form(values="$"))
+LONG = codec_of(CHANNELS, Form("long_json"))
+
+
+def reading(series: str, stamp: Any = NOW_MS, **values: Any) -> dict[str, Any]:
+    return {"series": series, "timestamp": stamp, **values}
+
+
+@pytest.mark.parametrize(
+    ("codec", "body"),
+    [
+        (JsonWideCodec(CHANNELS), reading("conv-1", 1, values={"flow": 1})),
+        (JsonWideCodec(CHANNELS), reading("conv-1", values={"flow": "high"})),
+        (JsonWideCodec(CHANNELS), reading("conv-1", values=3)),
+        (WIDE, reading("conv-1", 1, flow=1)),
+        (WIDE, reading("conv-1", "soon", flow=1)),
+        (WIDE, reading("conv-1", flow="high")),
+        (WIDE, [reading("conv-1", belt=1), reading("conv-1", belt=2)]),
+        (WIDE, [reading("conv-1", 1, flow=1), reading("conv-1", flow=1)]),
+        (LONG, reading("conv-1", channel="flow", value="high")),
+        (LONG, reading("conv-1", 1, channel="flow", value=1)),
+    ],
+)
+def test_a_faulty_message_of_a_series_of_another_model_is_no_dead_letter(codec: Codec, body: Any) -> None:
+    batch = decoded_by(codec, [body])
+    assert [one.series for one in batch.rejects] == ["conv-1"]
+    found = Admission(("pump-*",)).admit(batch, nobody)
+    assert (len(found.readings), found.rejects) == (0, ())
+    kept = Admission(("conv-*",)).admit(batch, lambda name: True)
+    assert kept.rejects == batch.rejects
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [reading("conv-1", flow="high"), reading("pump-1", flow=1)],
+        [reading("pump-1", flow=1), reading("conv-1", 1, flow=1)],
+        [reading("conv-1", flow="high"), reading("pump-1", flow="high")],
+        [reading("conv-1", flow="high"), {"timestamp": NOW_MS, "flow": 1}],
+    ],
+)
+def test_a_faulty_message_of_several_series_is_about_none_of_them(body: Any) -> None:
+    batch = decoded_by(WIDE, [body])
+    assert [one.series for one in batch.rejects] == [""]
+    assert Admission(("pump-*",)).admit(batch, nobody).rejects == batch.rejects
 
 
 def test_each_series_is_logged_once_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
