@@ -91,11 +91,22 @@ class Rows:
         self.stamps.append(stamp)
 
     def refuse(self, message: int, refusal: Refusal) -> None:
-        """Refuse a message or a part of it; the first reason counts."""
-        self.refusals.setdefault(message, refusal)
+        """Refuse a message or a part of it; the first reason counts. Parts of several series name none."""
+        first = self.refusals.setdefault(message, refusal)
+        if first.series != refusal.series:
+            self.refusals[message] = first._replace(series="")
+
+    def _name_no_other(self) -> None:
+        """Remove the series from refusals of messages that also have readings of another one."""
+        named = {at: refusal.series for at, refusal in self.refusals.items() if refusal.series}
+        if named:
+            for message, series in zip(self.message, self.series, strict=True):
+                if named.get(message, series) != series:
+                    self.refusals[message] = self.refusals[message]._replace(series="")
 
     def table(self, clock: Clock, values: NDArray[np.float64]) -> Table:
         """Return the rows with their values, float64 [n, channels]. Infinite values become missing."""
+        self._name_no_other()
         names, codes = encode_names(self.series)
         return Table(
             np.array(self.message, np.intp),
@@ -155,7 +166,11 @@ class FormCodec:
             stamp = table.stamps[row]
             plain = stamp.item() if isinstance(stamp, np.generic) else stamp
             moment = Moment(plain, int(table.timestamp_ns[row]), int(broker_ms[row]))
-            refused[row] = refused_time(moment, self.limits, self.reader.clock)
+            code, message = table.codes[row], table.message[row]
+            start, stop = np.searchsorted(table.message, [message, message + 1])
+            is_alone = (table.codes[start:stop] == code).all()
+            refusal = refused_time(moment, self.limits, self.reader.clock)
+            refused[row] = refusal._replace(series=table.names[code]) if is_alone else refusal
         return refused
 
 

@@ -19,6 +19,8 @@ from connectors.parquet.dataset import Dataset
 from connectors.parquet.files import batches_of, schema_of
 from connectors.parquet.reader import Chunk, read_file
 
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+"""What Hive and Spark write as the value of a key for rows without one."""
 Codes = dict[str, NDArray[np.int64]]
 """Column -> int64 [n]: equal values of a column have equal codes in all files; -1 is no value."""
 
@@ -101,13 +103,14 @@ def read_with_texts(dataset: Dataset, name: str, chunk_rows: int) -> Iterator[tu
 
 
 def hive_value(file: Path, name: str) -> str | None:
-    """Return the value of a Hive key in the path of a file; the nearest one, None without one.
+    """Return the value of a Hive key in the path of a file; the nearest one, None without one or for a null.
 
     >>> hive_value(Path("history/kind=pump/series=p-1/a.parquet"), "kind")
     'pump'
     """
     keys = (part.partition("=") for part in reversed(file.parts[:-1]))
-    return next((unquote(value) for key, equals, value in keys if equals and key == name), None)
+    found = next((unquote(value) for key, equals, value in keys if equals and key == name), None)
+    return None if found == _HIVE_NULL else found
 
 
 def _read_texts(file: Path, dataset: Dataset, name: str, chunk_rows: int) -> Iterator[Texts]:

@@ -80,6 +80,7 @@ class JsonWideCodec:
             self._decode_strict = self._decoder(self._cells_of.strict)
             self._decode_lenient = self._decoder(self._cells_of.lenient)
             self._decode_keys = self._decoder(dict[str, msgspec.Raw])
+            self._decode_series = self._series_decoder()
         except ValueError as error:  # msgspec: a field that needs escaping in JSON
             raise CodecError(f"a field name cannot be used in JSON messages: {error}; rename it") from error
 
@@ -103,6 +104,20 @@ class JsonWideCodec:
         readings = Readings(names, series, timestamp_ns, values, raw.partition[index], raw.offset[index])
         rejects = tuple(reject_of(raw, row, refusals[row]) for row in sorted(refusals))
         return Decoded(readings, rejects, parsed.unknown_values)
+
+    def _series_decoder(self) -> Callable[[bytes], Any]:
+        """Return the decoder of the series alone, for messages whose other fields are faulty."""
+        name = msgspec.Meta(min_length=1, max_length=self.limits.max_series_length)
+        field = ("series", Annotated[str, name], msgspec.field(name=self.fields.series))
+        decode: Callable[[bytes], Any] = msgspec.json.Decoder(msgspec.defstruct("Named", [field])).decode
+        return decode
+
+    def _series_in(self, value: bytes) -> str:
+        """Return the series of a message that cannot be read, "" where it has none."""
+        try:
+            return str(self._decode_series(value).series)
+        except _UNREADABLE:
+            return ""
 
     def _decoder(self, values: Any) -> Callable[[bytes], _Message]:
         name = msgspec.Meta(min_length=1, max_length=self.limits.max_series_length)
@@ -173,7 +188,7 @@ class JsonWideCodec:
             message.values = self._cells_of.known(message.values)
             cells: Any = self._decode_keys(value).values
         except _UNREADABLE as error:
-            return self._classify(error), 0
+            return self._classify(error)._replace(series=self._series_in(value)), 0
         unknown = cells.keys() - self._known
         if unknown and self.limits.unknown_channels == "reject":
             detail = f"channel {min(unknown)!r} is not configured"
@@ -214,7 +229,7 @@ class JsonWideCodec:
                 Moment(messages[row].timestamp, int(timestamp_ns[row]), int(broker_ms[row])),
                 self.limits,
                 _CLOCK,
-            )
+            )._replace(series=messages[row].series)
             for row in refused
         }
 

@@ -19,6 +19,9 @@ from detector.errors import ConfigError
 from detector.incidents.filters.maintenance import Maintenance, OneOff, Recurring
 from detector.incidents.rules import ChannelRule, FoldRules, IncidentRules, LevelLimit, WatchdogRules
 
+_ONE_BY_ONE = ("long_json", "line_protocol")
+"""Formats whose messages need not have all channels of a row."""
+
 
 def engine_options(config: Config, channels: Sequence[str] | None = None) -> EngineOptions:
     """Return the options of the engine; `channels` as in `rules_of`. Raises ConfigError."""
@@ -50,9 +53,11 @@ def rules_of(config: Config, channels: Sequence[str] | None = None) -> IncidentR
         channels: the channels of the model, to check [channels.NAME] against; None checks nothing.
 
     Raises:
-        ConfigError: a table or a limit names a channel that the model does not have.
+        ConfigError: a table or a limit names a channel that the model does not have, or a message must have
+            more channels of the model than it can.
     """
     if channels is not None:
+        _check_least_channels(config, len(channels))
         _check_channels("channels", config.channels, channels)
         _check_channels("drift.limits", config.drift.limits, channels)
     rules = IncidentRules(
@@ -126,6 +131,18 @@ def _check_channels(section: str, named: Iterable[str], channels: Sequence[str])
             problems.append(f"{place}: the model has no channel `{name}`; {hint}")
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def _check_least_channels(config: Config, num_channels: int) -> None:
+    """Refuse a number of channels that no message would have: every new series would be unassigned."""
+    least, form = config.model.least_channels, config.input.format
+    if least > 1 and form in _ONE_BY_ONE:
+        raise ConfigError(
+            f"[model] least_channels: must be 1 with [input] format {form!r}, not {least}:"
+            " a message of it may have some of the channels only"
+        )
+    if least > num_channels:
+        raise ConfigError(f"[model] least_channels: {least}, but the model has {num_channels} channels")
 
 
 def _window(section: MaintenanceSection) -> Maintenance:

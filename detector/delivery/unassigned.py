@@ -5,13 +5,16 @@ channels of the model. From then on it stays assigned, whatever its messages lac
 fault and not a stranger. Every other series is *unassigned*. Its messages are counted, and they are neither
 judged nor dead letters. The series of saved states are assigned, so that a restart decides as before.
 
+The channels of a message are those of all its readings of the series together. A message that cannot be read
+is unassigned too if its series is known and matches no pattern, whatever the fault.
+
 The order of messages in a partition decides, and not how they are cut into batches.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
@@ -25,7 +28,9 @@ from detector import logs
 Reason: TypeAlias = Literal["name", "channels"]
 REASONS: tuple[Reason, ...] = ("name", "channels")
 """Why a series is unassigned: its name matches no pattern; its messages have too few known channels."""
-_NO_CHANNEL, _FOREIGN_CHANNEL = "no_known_channel", "unknown_channel"
+_NO_CHANNEL = "no_known_channel"
+_Begins: TypeAlias = Mapping[tuple[str, int], int]
+"""(series, partition) -> offset of its first message with enough channels in a batch."""
 _MOST_SERIES = 10_000
 _MOST_LOGGED = 100
 _MEMORY_NS, _SWEEP_NS = 3_600 * 10**9, 60 * 10**9
@@ -86,34 +91,31 @@ class Admission:
         """
         readings, self._now_ns = batch.readings, batch.tick_ns or 0
         self._sweep()
-        doubtful = any(one.reason in (_NO_CHANNEL, _FOREIGN_CHANNEL) for one in batch.rejects)
+        doubtful = any(one.reason == _NO_CHANNEL for one in batch.rejects)
         if not (self._patterns or self._least > 1 or doubtful or self._found):
             return batch
-        first = self._first_fitting(readings, knows)
+        enough = np.ones(len(readings), np.bool_)
+        if self._least > 1:
+            enough = channels_of_messages(readings) >= self._least
+        begins = _begins(readings, enough)
+        fits = np.arange(len(readings)) >= self._first_fitting(readings, enough, knows)[readings.series]
         matches = np.array([self._is_own(name) for name in readings.names], np.bool_)
-        fits = np.arange(len(readings)) >= first[readings.series]
         keep = matches[readings.series] & fits
         self._count_readings(readings, keep, matches)
-        begins = {
-            name: int(readings.offset[at])
-            for name, at in zip(readings.names, first.tolist(), strict=True)
-            if at < len(readings)
-        }
         rejects = tuple(one for one in batch.rejects if not self._count_reject(one, begins, knows))
-        self._assign([name for name in begins if self._is_own(name)])
+        self._assign({name for name, _ in begins if self._is_own(name)})
         if keep.all() and len(rejects) == len(batch.rejects):
             return batch
         self._renew()
         return replace(batch, readings=readings if keep.all() else readings.take(keep), rejects=rejects)
 
-    def _first_fitting(self, readings: Readings, knows: Callable[[str], bool]) -> NDArray[np.int64]:
-        """Return the first reading from which each series has enough channels; its number, int64 [names]."""
-        num = len(readings)
-        first = np.full(len(readings.names), num, np.int64)
-        enough = np.arange(num)
-        if self._least > 1:
-            enough = np.flatnonzero((~np.isnan(readings.values)).sum(axis=1) >= self._least)
-        np.minimum.at(first, readings.series[enough], enough)
+    def _first_fitting(
+        self, readings: Readings, enough: NDArray[np.bool_], knows: Callable[[str], bool]
+    ) -> NDArray[np.int64]:
+        """Return the first reading from which each series is assigned; its number, int64 [names]."""
+        first = np.full(len(readings.names), len(readings), np.int64)
+        fitting = np.flatnonzero(enough)
+        np.minimum.at(first, readings.series[fitting], fitting)
         if self._least > 1:
             first[[at for at, name in enumerate(readings.names) if knows(name)]] = 0
         return first
@@ -137,15 +139,16 @@ class Admission:
         for at in np.flatnonzero(counts).tolist():
             self._count(readings.names[at], "channels" if matches[at] else "name", int(counts[at]))
 
-    def _count_reject(self, reject: Reject, begins: Mapping[str, int], knows: Callable[[str], bool]) -> bool:
+    def _count_reject(self, reject: Reject, begins: _Begins, knows: Callable[[str], bool]) -> bool:
         """Return whether a rejected message is one of an unassigned series; then it is counted."""
-        if not reject.series or reject.reason not in (_NO_CHANNEL, _FOREIGN_CHANNEL):
+        if not reject.series:
             return False
         if not self._is_own(reject.series):
             self._count(reject.series, "name", 1)
             return True
-        is_later = begins.get(reject.series, reject.offset) < reject.offset
-        if reject.reason == _FOREIGN_CHANNEL or is_later or knows(reject.series):
+        first = begins.get((reject.series, reject.partition))
+        is_assigned = first is not None and first <= reject.offset
+        if reject.reason != _NO_CHANNEL or is_assigned or knows(reject.series):
             return False
         self._count(reject.series, "channels", 1)
         return True
@@ -173,7 +176,7 @@ class Admission:
         more = "; further series are on the page alone" if self._num_logged == self._most_logged else ""
         logs.event(f"series is unassigned{more}", logging.WARNING, series=name, reason=why[reason])
 
-    def _assign(self, names: list[str]) -> None:
+    def _assign(self, names: Collection[str]) -> None:
         """Forget series that were unassigned until now."""
         self._remove([name for name in names if name in self._found])
 
@@ -196,3 +199,32 @@ class Admission:
             series[one.reason] += 1
         most = sorted(self._found.values(), key=lambda one: (-one.messages, one.name))[:_SHOWN]
         self.unassigned = Unassigned(series, dict(self._messages), tuple(most))
+
+
+def channels_of_messages(readings: Readings) -> NDArray[np.int64]:
+    """Return how many channels the message of each reading has in its series, int64 [readings]."""
+    if not len(readings):
+        return np.empty(0, np.int64)
+    order = np.lexsort((readings.offset, readings.partition, readings.series))
+    keys = np.column_stack([readings.series, readings.partition, readings.offset])[order]
+    is_start = np.concatenate([[True], (keys[1:] != keys[:-1]).any(axis=1)])
+    has = np.logical_or.reduceat(~np.isnan(readings.values[order]), np.flatnonzero(is_start), axis=0)
+    found = np.empty(len(readings), np.int64)
+    found[order] = has.sum(axis=1)[np.cumsum(is_start) - 1]
+    return found
+
+
+def _begins(readings: Readings, enough: NDArray[np.bool_]) -> _Begins:
+    """Return where each series has enough channels for the first time, in each of its partitions."""
+    fitting = np.flatnonzero(enough)
+    keys = readings.series[fitting].astype(np.int64) << 32 | readings.partition[fitting]
+    firsts = fitting[np.unique(keys, return_index=True)[1]]
+    return {
+        (readings.names[code], partition): offset
+        for code, partition, offset in zip(
+            readings.series[firsts].tolist(),
+            readings.partition[firsts].tolist(),
+            readings.offset[firsts].tolist(),
+            strict=True,
+        )
+    }

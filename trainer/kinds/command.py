@@ -13,7 +13,7 @@ from rich.table import Table
 from detector.commands.arguments import note_of
 from trainer.config import TrainConfig
 from trainer.errors import TrainerError
-from trainer.kinds.grouping import Kind, patterns_of
+from trainer.kinds.grouping import Kind
 from trainer.kinds.train_kind import KindModel
 from trainer.kinds.train_plant import PlantOptions, PlantTraining, train_plant
 from trainer.progress import reporting
@@ -71,7 +71,7 @@ def _sizes(kind: Kind) -> tuple[str, ...]:
 
 def _patterns(kind: Kind, plant: PlantTraining) -> str:
     """Return the patterns of the series of a kind, the first ones if there are many."""
-    patterns = patterns_of(kind, plant.kinds)
+    patterns = plant.patterns(kind)
     more = len(patterns) - _MOST_PATTERNS
     return ", ".join(patterns[:_MOST_PATTERNS]) + (f" and {more:,} more" if more > 0 else "")
 
@@ -89,7 +89,7 @@ def _lines(plant: PlantTraining) -> list[str]:
 
 def _next(model: KindModel, plant: PlantTraining) -> list[str]:
     """Return the section of the configuration of a daemon that judges one kind."""
-    patterns = patterns_of(model.kind, plant.kinds)
+    patterns = plant.patterns(model.kind)
     shown = ", ".join(json.dumps(one) for one in patterns[:_MOST_PATTERNS])
     more = (
         f"  # and {len(patterns) - _MOST_PATTERNS:,} more: see --json"

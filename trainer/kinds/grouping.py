@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,12 +18,11 @@ from connectors.parquet.reader import CHUNK_ROWS, Chunk, read_file
 from connectors.parquet.side_columns import Texts, hive_value, read_with_texts
 from detector.rows.series_arrays import lengths_of, starts_of
 from trainer.errors import TrainerError
+from trainer.kinds.entries import entry_names
 
 AUTO = "auto"
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _NUMBER_AT_END = re.compile(r"[\W_\d]+$")
 _DIGITS_AT_END = re.compile(r"[0-9]+$")
-_LONGEST_NAME = 80
 _SHOWN = 3
 
 
@@ -36,6 +36,7 @@ class Kind:
         channels: Channels that have values in at least one series, in the order of the data set.
         files: The files with rows of these series.
         num_rows: Rows of these series in the files.
+        stated: What makes it a kind, for a person; it differs from that of every other kind.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Kind:
     channels: tuple[str, ...]
     files: tuple[Path, ...]
     num_rows: int
+    stated: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +96,9 @@ def find_kinds(dataset: Dataset, by: str) -> Grouping:
     if not groups:
         name, fault = next(iter(sorted(faults.items())))
         raise TrainerError(f"no series belongs to a kind, such as {name!r}: {fault}")
-    stated = [_common_name(names) if by == AUTO else str(value) for value, names in groups.items()]
-    kinds = [
-        _kind(name, names, seen, dataset)
-        for name, names in zip(_entry_names(stated), groups.values(), strict=True)
-    ]
-    return Grouping(tuple(kinds), faults)
+    found = [_kind(by, str(value), names, seen, dataset) for value, names in groups.items()]
+    names = entry_names([kind.name for kind in found], [kind.stated for kind in found])
+    return Grouping(tuple(replace(kind, name=name) for kind, name in zip(found, names, strict=True)), faults)
 
 
 def without_column(dataset: Dataset, name: str) -> Dataset:
@@ -132,15 +131,20 @@ def narrowed(dataset: Dataset, kind: Kind) -> Dataset:
     return replace(dataset, files=kind.files, channels=kind.channels, columns=columns, num_rows=kind.num_rows)
 
 
-def patterns_of(kind: Kind, others: Sequence[Kind]) -> tuple[str, ...]:
+def patterns_of(kind: Kind, others: Sequence[Kind], left_out: Collection[str] = ()) -> tuple[str, ...]:
     """Return patterns that match the series of a kind and none of the others, as a daemon takes them.
 
     The common beginning of the names is one pattern, which new machines of the kind match too. Where another
-    kind has names with this beginning, each name is a pattern.
+    kind has names with this beginning, or a series that belongs to no kind, each name is a pattern.
+
+    Args:
+        kind: The kind.
+        others: All kinds; the kind itself may be among them.
+        left_out: Series that belong to no kind.
     """
     prefix = _DIGITS_AT_END.sub("", _beginning(kind.series)) if len(kind.series) > 1 else ""
-    foreign = (name for other in others if other is not kind for name in other.series)
-    if prefix and not any(name.startswith(prefix) for name in foreign):
+    foreign = [name for other in others if other is not kind for name in other.series]
+    if prefix and not any(name.startswith(prefix) for name in (*foreign, *left_out)):
         if not prefix[-1].isalnum():
             return (f"{_escaped(prefix)}*",)
         if all(re.match("[0-9]", name[len(prefix) :]) for name in kind.series):
@@ -177,16 +181,21 @@ def _note(seen: dict[str, _Seen], file: Path, chunk: Chunk, texts: Texts | None)
                 seen[chunk.names[code]].values.add(texts.values[value])
 
 
-def _kind(name: str, series: Sequence[str], seen: Mapping[str, _Seen], dataset: Dataset) -> Kind:
+def _kind(by: str, value: str, series: Sequence[str], seen: Mapping[str, _Seen], dataset: Dataset) -> Kind:
+    """Return a kind whose name is still any text."""
     own = [seen[one] for one in series]
     has = np.any([one.has for one in own], axis=0)
+    channels = tuple(np.array(dataset.channels, object)[has].tolist())
     files = {file for one in own for file in one.files}
     return Kind(
-        name,
+        _common_name(series) if by == AUTO else value,
         tuple(series),
-        tuple(np.array(dataset.channels, object)[has].tolist()),
+        channels,
         tuple(file for file in dataset.files if file in files),
         sum(one.num_rows for one in own),
+        f"the channels {json.dumps(sorted(channels), ensure_ascii=False)}"
+        if by == AUTO
+        else f"{value!r} in the column {by!r}",
     )
 
 
@@ -204,23 +213,6 @@ def _beginning(names: Sequence[str]) -> str:
     first, last = min(names), max(names)  # those between begin with what these two have in common
     same = (one == other for one, other in zip(first, last, strict=False))
     return first[: sum(itertools.takewhile(bool, same))]
-
-
-def _entry_names(stated: Sequence[str]) -> list[str]:
-    """Return names that are directories and differ from each other, even where letters have no case.
-
-    >>> _entry_names(["pump", "Pump", "a/b", ""])
-    ['pump', 'Pump-2', 'a-b', 'kind']
-    """
-    names: list[str] = []
-    for text in stated:
-        plain = _UNSAFE.sub("-", text).strip("-._")[:_LONGEST_NAME] or "kind"
-        taken = {name.lower() for name in names}
-        numbers = (f"{plain}-{number}" for number in range(2, len(stated) + 2))
-        names.append(
-            plain if plain.lower() not in taken else next(n for n in numbers if n.lower() not in taken)
-        )
-    return names
 
 
 def _escaped(name: str) -> str:

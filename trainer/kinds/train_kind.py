@@ -20,6 +20,7 @@ from trainer.config import TrainConfig
 from trainer.ensemble_training import MemberWindows
 from trainer.errors import TrainerError
 from trainer.fitting.checkpoint import Checkpoints
+from trainer.kinds.entries import claim
 from trainer.kinds.grouping import Kind, narrowed
 from trainer.kinds.rows_of_kind import RowsOfSeries
 from trainer.kinds.unexplained import HeldBackMeasure, StandsOut, standing_out
@@ -95,6 +96,7 @@ def killed(job: KindJob) -> KindModel | KindFailure:
 def _trained(job: KindJob) -> KindModel:
     rows = RowsOfSeries(narrowed(job.dataset, job.kind), frozenset(job.kind.series))
     findings = checked_table(rows.table(), job.config.data.accept).findings
+    claim(job.entry, job.kind.stated)  # before its checkpoints are read
     checkpoints, held_out, measure = (
         Checkpoints(job.entry / ".checkpoint"),
         HeldOutWindows(),

@@ -38,6 +38,10 @@ class PlantTraining:
         """Return all kinds, those that failed too."""
         return (*(one.kind for one in self.models), *(one.kind for one in self.failures))
 
+    def patterns(self, kind: Kind) -> tuple[str, ...]:
+        """Return patterns of the series of a kind, which match no other series of the data."""
+        return patterns_of(kind, self.kinds, self.left_out)
+
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values, as `streamgauge train --group-by --json` prints it."""
         return {
@@ -46,7 +50,7 @@ class PlantTraining:
                 {
                     "kind": model.kind.name,
                     "series": list(model.kind.series),
-                    "patterns": list(patterns_of(model.kind, self.kinds)),
+                    "patterns": list(self.patterns(model.kind)),
                     **model.summary,
                     "findings": list(model.findings),
                     "stands_out": [

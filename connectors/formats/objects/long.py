@@ -8,6 +8,8 @@ that the model lacks is counted as unknown, and is no fault: other messages of t
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from connectors.formats.channels import Columns
@@ -45,13 +47,20 @@ class LongReader:
                 series = self._series.find(raw, at, body, record)
                 rows.add(at, series, self._time.find(raw, at, body, record))
             except RefusedError as error:
-                rows.refuse(at, numbered(error.refusal, number))
+                rows.refuse(at, numbered(error.refusal, number, self._series_or_none(raw, at, body, record)))
                 continue
             column.append(at_of[name])
             cells.append(cell)
         values = np.full((len(cells), self._columns.num), np.nan)
         values[np.arange(len(cells)), column] = np.array(cells, np.float64)
         return rows.table(self.clock, self._columns.scaled(values))
+
+    def _series_or_none(self, raw: RawColumns, at: int, body: Any, record: Any) -> str:
+        """Return the series of a reading that is refused, "" where it has none."""
+        try:
+            return self._series.find(raw, at, body, record)
+        except RefusedError:
+            return ""
 
     def _count(self, name: str, rows: Rows) -> None:
         """Count a name that is no channel. Raises RefusedError where such a name refuses the message."""

@@ -61,13 +61,12 @@ def records_of(
 
 
 def numbered(refusal: Refusal, number: int, series: str = "") -> Refusal:
-    """Return a refusal that also names the reading of an array, or the series of a message with one reading.
+    """Return a refusal that also names the reading of an array, and the series of the reading.
 
-    An array may have readings of several series, so that its refusal is about none.
+    `Rows` removes the series where the array has readings of others too.
     """
-    if number:
-        return Refusal(refusal.reason, f"reading {number}: {refusal.detail}")
-    return refusal._replace(series=series)
+    detail = f"reading {number}: {refusal.detail}" if number else refusal.detail
+    return Refusal(refusal.reason, detail, series)
 
 
 def _no_readings(found: Any, inside: Path | None) -> Refusal:

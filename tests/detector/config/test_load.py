@@ -313,6 +313,29 @@ def test_a_channel_that_the_model_does_not_know_is_named_with_the_nearest(tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("least", "form", "words"),
+    [
+        (3, "wide_json", r"\[model\] least_channels: 3, but the model has 2 channels"),
+        (2, "long_json", r"\[model\] least_channels: must be 1 with \[input\] format 'long_json', not 2"),
+        (2, "line_protocol", r"must be 1 with \[input\] format 'line_protocol'"),
+    ],
+)
+def test_a_number_of_channels_that_no_message_has_is_refused(
+    least: int, form: str, words: str, tmp_path: Path
+) -> None:
+    text = GOOD.replace("[model]", f"[model]\nleast_channels = {least}") + f'[input]\nformat = "{form}"\n'
+    config = load_config(write(tmp_path, text), {})
+    with pytest.raises(ConfigError, match=words):
+        rules_of(config, ["pressure", "flow"])
+
+
+def test_as_many_channels_as_the_model_has_may_be_needed(tmp_path: Path) -> None:
+    text = GOOD.replace("[model]", "[model]\nleast_channels = 2")
+    config = load_config(write(tmp_path, text), {})
+    assert rules_of(config, ["pressure", "flow"]) == rules_of(config)
+
+
+@pytest.mark.parametrize(
     ("text", "found"),
     [
         ("[incidents]\nflap_incidents = 1\n", ":7: [incidents] flap_incidents: must be at least 2, or 0"),

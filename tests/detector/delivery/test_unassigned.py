@@ -7,20 +7,25 @@ import logging
 from dataclasses import fields, replace
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connectors.records import Batch, RawColumns, Readings, Reject
+from connectors.formats.codec import codec_of
+from connectors.formats.form import Form
+from connectors.records import Batch, Codec, RawColumns, Readings, Reject
 from connectors.records import Raw as RawMessage
+from connectors.times import Clock
 from connectors.wide_json.decoder import JsonWideCodec, Limits
-from detector.delivery.unassigned import Admission, UnassignedSeries
+from detector.delivery.unassigned import Admission, UnassignedSeries, channels_of_messages
 from detector.engine.engine import Engine, knows
 from tests.support.artifacts import make_artifact
 
 CHANNELS = ("flow", "pressure")
+COLUMNS = ("timestamp_ns", "values")
 NAMES = ("pump-1", "pump-2", "conveyor-1", "tank")
 
 
@@ -99,6 +104,121 @@ def test_a_refused_channel_of_an_own_series_is_a_dead_letter() -> None:
     batch = batch_of([message(name, 0, "flow", "mood") for name in ("pump-1", "tank")], unknown="reject")
     found = Admission(("pump-*",)).admit(batch, nobody)
     assert [(one.reason, one.series) for one in found.rejects] == [("unknown_channel", "pump-1")]
+
+
+def merged(parts: list[Batch]) -> Batch:
+    """One batch of several, each of a partition of its own: the number in the list."""
+    readings = [one.readings for one in parts]
+    names = tuple(dict.fromkeys(name for one in readings for name in one.names))
+    series = [[names.index(name) for name in series_of(one)] for one in readings]
+    return Batch(
+        Readings(
+            names,
+            np.array([code for one in series for code in one], np.int32),
+            *(np.concatenate([getattr(one, column) for one in readings]) for column in COLUMNS),
+            np.repeat(np.arange(len(parts), dtype=np.int32), [len(one) for one in readings]),
+            np.concatenate([one.offset for one in readings]),
+        ),
+        tuple(replace(one, partition=at) for at, part in enumerate(parts) for one in part.rejects),
+    )
+
+
+@pytest.mark.parametrize("first", [0, 100])
+def test_offsets_of_different_partitions_are_not_compared(first: int) -> None:
+    fitting = batch_of([message("tank", 0, "flow")], 50)
+    lacking = batch_of([message("tank", 0, "level")], first)
+    admission = Admission()
+    found = admission.admit(merged([fitting, lacking]), nobody)
+    assert (len(found.readings), found.rejects) == (1, ())
+    assert admission.unassigned.messages["channels"] == 1
+
+
+def test_a_message_of_an_own_series_with_a_reading_of_no_channel_is_a_dead_letter() -> None:
+    good, bad = batch_of([message("tank", 0, "flow")], 7), batch_of([message("tank", 0, "level")], 7)
+    found = Admission().admit(Batch(good.readings, bad.rejects), nobody)
+    assert [one.reason for one in found.rejects] == ["no_known_channel"]
+
+
+def test_the_channels_of_a_message_are_those_of_all_its_readings() -> None:
+    limits = Limits(max_future_ns=0)
+    codec = codec_of(("cpu_idle", "mem_used"), Form("line_protocol", ("$.host",), clock=Clock("s")), limits)
+    lines = [
+        b"cpu,host=a idle=1 1700000000\ncpu,host=b idle=1 1700000000\nmem,host=a used=2 1700000000",
+        b"cpu,host=b idle=1 1700000001\ncpu,host=b idle=1 1700000002\ncpu,host=a idle=1 1700000001",
+    ]
+    raw = [
+        RawMessage("readings", 0, at, 1_700_000_000_000 + 9_000, None, value)
+        for at, value in enumerate(lines)
+    ]
+    decoded = codec.decode_columns(RawColumns.of(raw))
+    assert channels_of_messages(decoded.readings).tolist() == [2, 1, 2, 1, 1, 1]
+    found = Admission((), 2).admit(Batch(decoded.readings, decoded.rejects), nobody)
+    assert list(zip(series_of(found.readings), found.readings.offset.tolist(), strict=True)) == [
+        ("a", 0),
+        ("a", 0),
+        ("a", 1),
+    ]
+    assert channels_of_messages(Readings.empty(2)).tolist() == []
+
+
+NOW_MS = 1_700_000_000_000
+
+
+def decoded_by(codec: Codec, bodies: list[Any]) -> Batch:
+    """A batch of JSON messages, of which each body becomes one."""
+    raw = [
+        RawMessage("readings", 0, at, NOW_MS, None, json.dumps(body).encode())
+        for at, body in enumerate(bodies)
+    ]
+    decoded = codec.decode_columns(RawColumns.of(raw))
+    return Batch(decoded.readings, decoded.rejects)
+
+
+WIDE = codec_of(CHANNELS, Form(values="$"))
+LONG = codec_of(CHANNELS, Form("long_json"))
+
+
+def reading(series: str, stamp: Any = NOW_MS, **values: Any) -> dict[str, Any]:
+    return {"series": series, "timestamp": stamp, **values}
+
+
+@pytest.mark.parametrize(
+    ("codec", "body"),
+    [
+        (JsonWideCodec(CHANNELS), reading("conv-1", 1, values={"flow": 1})),
+        (JsonWideCodec(CHANNELS), reading("conv-1", values={"flow": "high"})),
+        (JsonWideCodec(CHANNELS), reading("conv-1", values=3)),
+        (WIDE, reading("conv-1", 1, flow=1)),
+        (WIDE, reading("conv-1", "soon", flow=1)),
+        (WIDE, reading("conv-1", flow="high")),
+        (WIDE, [reading("conv-1", belt=1), reading("conv-1", belt=2)]),
+        (WIDE, [reading("conv-1", 1, flow=1), reading("conv-1", flow=1)]),
+        (LONG, reading("conv-1", channel="flow", value="high")),
+        (LONG, reading("conv-1", 1, channel="flow", value=1)),
+    ],
+)
+def test_a_faulty_message_of_a_series_of_another_model_is_no_dead_letter(codec: Codec, body: Any) -> None:
+    batch = decoded_by(codec, [body])
+    assert [one.series for one in batch.rejects] == ["conv-1"]
+    found = Admission(("pump-*",)).admit(batch, nobody)
+    assert (len(found.readings), found.rejects) == (0, ())
+    kept = Admission(("conv-*",)).admit(batch, lambda name: True)
+    assert kept.rejects == batch.rejects
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [reading("conv-1", flow="high"), reading("pump-1", flow=1)],
+        [reading("pump-1", flow=1), reading("conv-1", 1, flow=1)],
+        [reading("conv-1", flow="high"), reading("pump-1", flow="high")],
+        [reading("conv-1", flow="high"), {"timestamp": NOW_MS, "flow": 1}],
+    ],
+)
+def test_a_faulty_message_of_several_series_is_about_none_of_them(body: Any) -> None:
+    batch = decoded_by(WIDE, [body])
+    assert [one.series for one in batch.rejects] == [""]
+    assert Admission(("pump-*",)).admit(batch, nobody).rejects == batch.rejects
 
 
 def test_each_series_is_logged_once_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:

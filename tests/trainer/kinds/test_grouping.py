@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from connectors.parquet.dataset import discover
 from tests.trainer.kinds.plants import CONVEYOR, PUMP, machine, plant, write
 from trainer.errors import TrainerError
+from trainer.kinds.entries import OWNER, claim
 from trainer.kinds.grouping import AUTO, Kind, find_kinds, narrowed, patterns_of, without_column
 from trainer.kinds.rows_of_kind import RowsOfSeries
 
@@ -58,6 +59,14 @@ def test_a_hive_key_names_the_kinds(tmp_path: Path) -> None:
         "pump": ("pump-1", "pump-2"),
         "conveyor": ("conveyor-1", "conveyor-2"),
     }
+
+
+def test_rows_without_a_value_of_the_hive_key_belong_to_no_kind(tmp_path: Path) -> None:
+    for value, number in (("pump", 1), ("__HIVE_DEFAULT_PARTITION__", 2)):
+        write(tmp_path / f"class={value}" / "a.parquet", machine(f"pump-{number}", PUMP, number, 10))
+    grouping = find_kinds(without_column(discover(tmp_path), "class"), "class")
+    assert [(kind.name, kind.series) for kind in grouping.kinds] == [("pump", ("pump-1",))]
+    assert grouping.left_out == {"pump-2": "it has no value in the column 'class'"}
 
 
 def test_series_without_one_kind_are_left_out_with_the_reason(tmp_path: Path) -> None:
@@ -106,7 +115,10 @@ def test_the_rows_of_a_kind_are_those_of_a_file_of_this_kind_alone(tmp_path: Pat
 @given(st.lists(NAMES, min_size=2, max_size=8, unique=True), st.data())
 def test_patterns_match_the_series_of_their_kind_and_no_other(names: list[str], data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, len(names) - 1))
-    kinds = [Kind(str(at), tuple(part), ("x",), (), 1) for at, part in enumerate((names[:cut], names[cut:]))]
+    kinds = [
+        Kind(str(at), tuple(part), ("x",), (), 1, str(at))
+        for at, part in enumerate((names[:cut], names[cut:]))
+    ]
     for kind in kinds:
         patterns = patterns_of(kind, kinds)
         matched = {name for name in names if any(fnmatchcase(name, one) for one in patterns)}
@@ -114,9 +126,63 @@ def test_patterns_match_the_series_of_their_kind_and_no_other(names: list[str], 
 
 
 def test_a_common_beginning_is_one_pattern_that_new_machines_match_too() -> None:
-    pumps = Kind("pump", ("pump-1", "pump-12"), ("x",), (), 1)
-    others = Kind("tank", ("tank-1",), ("x",), (), 1)
+    pumps = Kind("pump", ("pump-1", "pump-12"), ("x",), (), 1, "pump")
+    others = Kind("tank", ("tank-1",), ("x",), (), 1, "tank")
     assert patterns_of(pumps, (pumps, others)) == ("pump-*",)
     assert patterns_of(others, (pumps, others)) == ("tank-1",)
-    numbered = Kind("fan", ("fan7", "fan71"), ("x",), (), 1)
+    numbered = Kind("fan", ("fan7", "fan71"), ("x",), (), 1, "fan")
     assert patterns_of(numbered, (pumps, others, numbered)) == ("fan[0-9]*",)
+
+
+def test_patterns_match_no_series_that_was_left_out() -> None:
+    pumps = Kind("pump", ("pump-1", "pump-2"), ("x",), (), 1, "pump")
+    assert patterns_of(pumps, (pumps,), {"pump-9": "it has no value"}) == ("pump-1", "pump-2")
+    assert patterns_of(pumps, (pumps,), {"fan-9": "it has no value"}) == ("pump-*",)
+
+
+def names_by_value(tmp_path: Path, kinds: dict[str, str]) -> dict[str, str]:
+    """Series -> entry, where `kinds` has the value of the column of each series."""
+    frames = [
+        machine(name, ("heat",), at, 5).assign(kind=kind) for at, (name, kind) in enumerate(kinds.items())
+    ]
+    dataset = discover(write(tmp_path / "m.parquet", pd.concat(frames)))
+    found = find_kinds(without_column(dataset, "kind"), "kind").kinds
+    return {name: kind.name for kind in found for name in kind.series}
+
+
+def test_the_entry_of_a_kind_stays_its_own_when_series_are_added(tmp_path: Path) -> None:
+    kinds = {"m-5": "泵", "m-6": "насос", "m-7": "a/b", "m-8": "a b", "m-9": "Förderband"}
+    before = names_by_value(tmp_path, kinds)
+    assert len(set(before.values())) == 5
+    assert (before["m-5"], before["m-6"], before["m-9"]) == ("泵", "насос", "Förderband")
+    after = names_by_value(tmp_path, {"m-1": "a b", "m-2": "насос", "m-3": "/", **kinds})
+    assert {name: after[name] for name in before} == before
+    assert (after["m-1"], after["m-2"]) == (before["m-8"], before["m-6"])
+
+
+def test_kinds_with_one_beginning_of_their_names_do_not_swap_their_entries(tmp_path: Path) -> None:
+    def entries(rows: list[tuple[str, str]]) -> dict[str, str]:
+        table = pd.concat([machine(name, (channel,), 1, 5) for name, channel in rows])
+        kinds = find_kinds(discover(write(tmp_path / "m.parquet", table)), AUTO).kinds
+        return {kind.channels[0]: kind.name for kind in kinds}
+
+    both = entries([("m-2", "heat"), ("m-4", "heat"), ("m-3", "flow"), ("m-5", "flow")])
+    more = entries([("m-1", "flow"), ("m-2", "heat"), ("m-4", "heat"), ("m-3", "flow"), ("m-5", "flow")])
+    assert both == more
+    assert len({name.casefold() for name in both.values()}) == 2
+
+
+def test_names_that_differ_in_case_alone_are_two_directories_everywhere(tmp_path: Path) -> None:
+    found = names_by_value(tmp_path, {"m-1": "pump", "m-2": "Pump", "m-3": "fan"})
+    assert len({name.casefold() for name in found.values()}) == 3
+    assert found["m-3"] == "fan"
+
+
+def test_an_entry_of_another_kind_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    claim(tmp_path / "m", "'pump' in the column 'kind'")
+    claim(tmp_path / "m", "'pump' in the column 'kind'")
+    with pytest.raises(TrainerError, match=r"belongs to another kind: 'pump' .*delete .*kind\.json"):
+        claim(tmp_path / "m", "'fan' in the column 'kind'")
+    (tmp_path / "m" / OWNER).write_text("[]")
+    with pytest.raises(TrainerError, match=r"kind\.json: cannot be read, delete it"):
+        claim(tmp_path / "m", "'pump' in the column 'kind'")

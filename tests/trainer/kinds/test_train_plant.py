@@ -57,6 +57,20 @@ def test_a_kind_that_fails_stops_no_other_and_is_named(
     assert "pump-*" in out
 
 
+def test_a_model_is_not_published_into_the_entry_of_another_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry, data = tmp_path / "models", tmp_path / "m.parquet"
+    arguments = ["train", str(data), "--out", str(registry), "--group-by", "auto", "--jobs", "1", *QUICK]
+    write(data, machine("m-1", ("heat", "flow"), 1))
+    assert main([*arguments, "--latent", "1"]) == 0
+    version = open_artifact(registry / "m-1").version
+    write(data, machine("m-1", ("speed", "load"), 1))
+    assert main([*arguments, "--latent", "1", "--promote"]) == 1
+    assert 'belongs to another kind: the channels ["flow", "heat"]' in capsys.readouterr().out
+    assert open_artifact(registry / "m-1").version == version
+
+
 def test_a_series_unlike_its_kind_stands_out_and_is_better_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
