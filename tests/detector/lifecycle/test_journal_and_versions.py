@@ -87,6 +87,23 @@ def test_a_pointer_that_was_moved_by_hand_is_known_from_the_next_event(tmp_path:
     assert roll_back(entry) == (fourth, first)
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_move_that_was_recorded_and_not_made_is_no_way_to_roll_back(tmp_path: Path, goes_on: bool) -> None:
+    entry = tmp_path / "pump"
+    first, second = (publish(make_artifact(seed=seed), entry).version for seed in range(2))
+    never = propose(make_artifact(seed=2), entry).version
+    with locked(entry):
+        append(entry, "promoted", never, second)  # the process was killed before it moved the pointer
+    assert {one.name: one.standing for one in registered(entry).versions}[never] == "candidate"
+    if goes_on:
+        fourth = publish(make_artifact(seed=3), entry).version
+        assert roll_back(entry) == (fourth, second)
+    assert registered(entry).before() == first
+    assert roll_back(entry) == (second, first)
+    promote(entry, never, first)
+    assert roll_back(entry) == (never, first), "the move that was made counts"
+
+
 def test_the_version_in_use_is_never_removed_and_others_leave_only_their_record(tmp_path: Path) -> None:
     entry = tmp_path / "pump"
     first, second, third = three(entry)
