@@ -64,6 +64,16 @@ def publish(artifact: Artifact, entry: Path, note: Note = NOTHING) -> Artifact:
     return saved
 
 
+def check_unmoved(entry: Path, expected: str | None) -> None:
+    """Raise ArtifactError if the pointer names another version than `expected`. The caller holds the lock."""
+    current = current_of(entry)
+    if current != expected:
+        raise ArtifactError(
+            f"{entry}: somebody made {current} the current version in the meantime; look at"
+            f" `streamgauge models list {entry}` and decide again"
+        )
+
+
 def point(entry: Path, version: str, action: Action, note: Note = NOTHING) -> None:
     """Make a version the current one. The caller holds the lock of the entry.
 

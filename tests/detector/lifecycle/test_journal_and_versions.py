@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from detector.artifact.description.place import current_of
 from detector.artifact.registry import open_artifact, propose, publish
 from detector.errors import ArtifactError
 from detector.journal import FILE, Event, Note, append, locked, read_journal
+from detector.lifecycle import moves
 from detector.lifecycle.moves import promote, remove, roll_back
 from detector.lifecycle.versions import in_use, registered
 from tests.support.artifacts import make_artifact
@@ -124,6 +128,38 @@ def test_a_promotion_that_was_decided_on_another_version_is_refused(tmp_path: Pa
     with pytest.raises(ArtifactError, match=f"somebody made {third} the current version in the meantime"):
         promote(entry, first, expected=first)
     assert current_of(entry) == third
+
+
+def test_a_version_that_is_removed_while_it_is_promoted_does_not_become_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = tmp_path / "pump"
+    first, second, third = three(entry)
+
+    @contextmanager
+    def after_a_removal(place: Path) -> Iterator[None]:
+        shutil.rmtree(place / first)  # another process had the lock before, after this one had loaded it
+        with locked(place):
+            yield
+
+    monkeypatch.setattr(moves, "locked", after_a_removal)
+    with pytest.raises(ArtifactError, match=f"somebody removed {first} in the meantime"):
+        promote(entry, first, third)
+    assert current_of(entry) == third
+    monkeypatch.undo()
+    assert roll_back(entry) == (third, second)
+
+
+def test_a_pointer_at_a_version_that_is_gone_is_repaired_by_a_rollback_or_a_promotion(tmp_path: Path) -> None:
+    entry = tmp_path / "pump"
+    first, second, third = three(entry)
+    shutil.rmtree(entry / third)
+    found = registered(entry)
+    assert (found.current, found.pointer) == (None, third)
+    assert roll_back(entry) == (third, second)
+    shutil.rmtree(entry / second)
+    promote(entry, first, registered(entry).pointer)
+    assert open_artifact(entry).version == first
 
 
 def test_a_damaged_version_never_becomes_the_current_one(tmp_path: Path) -> None:
