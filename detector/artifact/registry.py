@@ -55,9 +55,20 @@ def propose(artifact: Artifact, entry: Path, note: Note = NOTHING) -> Artifact:
     return saved
 
 
-def publish(artifact: Artifact, entry: Path, note: Note = NOTHING) -> Artifact:
-    """Save a new version and make it the current one, without asking the gate. For the rest see `propose`."""
+def publish(artifact: Artifact, entry: Path, note: Note = NOTHING, expected: str | None = None) -> Artifact:
+    """Save a new version and make it the current one, without asking the gate. For the rest see `propose`.
+
+    Args:
+        artifact, entry, note: As for `propose`.
+        expected: The version that the new one was derived from; if another one is current now, nothing is
+            saved. None: whatever is current is replaced.
+
+    Raises:
+        ArtifactError: As `propose`, or another process moved the pointer in the meantime.
+    """
     with locked(entry):
+        if expected is not None:
+            check_unmoved(entry, expected)
         saved = _saved(artifact, entry, note)
         if _pointed(entry) != saved.version:
             point(entry, saved.version, "promoted", replace(note, figures={}))
