@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from detector.artifact.description.place import current_of
 from detector.artifact.registry import open_artifact, propose, publish
+from detector.artifact.spec import Artifact
 from detector.errors import ArtifactError
 from detector.journal import FILE, Event, Note, append, locked, read_journal
 from detector.lifecycle import moves
@@ -160,6 +161,28 @@ def test_a_pointer_at_a_version_that_is_gone_is_repaired_by_a_rollback_or_a_prom
     shutil.rmtree(entry / second)
     promote(entry, first, registered(entry).pointer)
     assert open_artifact(entry).version == first
+
+
+@pytest.mark.parametrize("damage", ["weights", "description", "exchanged"])
+@pytest.mark.parametrize("verb", [propose, publish])
+def test_a_version_that_is_published_again_replaces_its_damaged_copy(
+    tmp_path: Path, damage: str, verb: Callable[[Artifact, Path], Artifact]
+) -> None:
+    entry = tmp_path / "pump"
+    version, other = (publish(make_artifact(seed=seed), entry).version for seed in (1, 0))
+    publish(make_artifact(seed=1), entry)
+    if damage == "weights":
+        (entry / version / "model.safetensors").write_bytes(b"no")
+    elif damage == "description":
+        (entry / version / "artifact.json").unlink()
+    else:
+        shutil.rmtree(entry / version)
+        shutil.copytree(entry / other, entry / version)
+    with pytest.raises(ArtifactError):
+        open_artifact(entry)
+    assert verb(make_artifact(seed=1), entry).version == version
+    assert open_artifact(entry).version == version
+    assert [path.name for path in entry.iterdir() if ".new" in path.name] == []
 
 
 def test_a_damaged_version_never_becomes_the_current_one(tmp_path: Path) -> None:
