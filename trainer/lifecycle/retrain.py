@@ -115,7 +115,7 @@ def retrain(wish: Wish, scratch: Path, report: ProgressReport, bar: Bar) -> Outc
         one = past.open[0]
         why = f"incident {one.name} of {one.series} is open since {time_of(one.start_ns)}"
         return _nothing(wish, Outcome("incident open", why), "")
-    config = wish.config or config_of(current.spec.training)
+    config = _config_of(wish, current, report)
     dataset = discover(wish.history, current.spec.channel_names, config.data.names())
     left_out = _left_out(wish, config, past)
     mark = _mark(wish, config, dataset, left_out, current.version)
@@ -128,9 +128,9 @@ def retrain(wish: Wish, scratch: Path, report: ProgressReport, bar: Bar) -> Outc
         return _nothing(wish, Outcome("no new rows", why), mark)
     checked(wish.history, dataset.channels, config.data.accept, report, config.data.names())
     write_stretches(left_out, wish.entry / LEFT_OUT)
-    config = _with_left_out(config, current.spec.name, wish.entry if left_out else None)
+    own = _with_left_out(config, current.spec.name, wish.entry if left_out else None)
     source = TrainingData(between(dataset, 0, cut_ns), dataset.channels, dataset.interval_ns)
-    trial = fit_source(source, config, report)
+    trial = _stating(config.data.incidents, fit_source(source, own, report))
     judgement = _judged(_Trial(trial, current, cut_ns, past), wish, dataset, scratch, bar)
     return _ended(wish, trial, judgement, mark)
 
@@ -202,6 +202,32 @@ def _left_out(wish: Wish, config: TrainConfig, past: Past) -> tuple[Stretch, ...
     said = faults_of_feedback(read_feedback(wish.entry), lasting_ns)
     listed = (Stretch("stated", series or "", start_ns, end_ns) for series, start_ns, end_ns in named)
     return tuple(dict.fromkeys((*past.incidents, *past.mutes, *said, *listed)))
+
+
+def _config_of(wish: Wish, current: Artifact, report: ProgressReport) -> TrainConfig:
+    """Return the options to train with. The file of incidents of an earlier training may be gone."""
+    if wish.config is not None:
+        return wish.config
+    config = config_of(current.spec.training)
+    stated = config.data.incidents
+    is_own = stated is not None and Path(stated).resolve() == (wish.entry / LEFT_OUT).resolve()
+    if stated is None or (Path(stated).exists() and not is_own):
+        return config
+    if not is_own:
+        words = f"{stated}, which an earlier training used as data.incidents, does not exist: not used"
+        report(0.0, words, notable=True)
+    return config.model_copy(update={"data": config.data.model_copy(update={"incidents": None})})
+
+
+def _stating(incidents: str | None, artifact: Artifact) -> Artifact:
+    """Return the artifact whose record has the file of incidents that was given, in place of `LEFT_OUT`.
+
+    The path of `LEFT_OUT` may be relative to a working directory, and its content changes.
+    """
+    options = artifact.spec.training["config"]
+    stated = options | {"data": options["data"] | {"incidents": incidents}}
+    training = {**artifact.spec.training, "config": stated}
+    return replace(artifact, spec=replace(artifact.spec, training=training))
 
 
 def _with_left_out(config: TrainConfig, name: str, entry: Path | None) -> TrainConfig:
