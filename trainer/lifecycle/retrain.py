@@ -118,7 +118,7 @@ def retrain(wish: Wish, scratch: Path, report: ProgressReport, bar: Bar) -> Outc
     config = _config_of(wish, current, report)
     dataset = discover(wish.history, current.spec.channel_names, config.data.names())
     left_out = _left_out(wish, config, past)
-    mark = _mark(wish, config, dataset, left_out, current.version)
+    mark = _mark(wish, config, dataset, (left_out, past.faults), current.version)
     before = next((one for one in read_journal(wish.entry).events if one.figures.get(MARK) == mark), None)
     if before is not None:
         return Outcome("unchanged", f"nothing has changed since {before.at}: {before.why}")
@@ -185,10 +185,11 @@ def _first(wish: Wish, report: ProgressReport) -> Outcome:
 
 
 def _nothing(wish: Wish, outcome: Outcome, mark: str, figures: dict[str, Any] | None = None) -> Outcome:
-    """Write into the journal why nothing was published, unless its last line has the same."""
-    events = read_journal(wish.entry).events
-    if not (events and events[-1].action == "not retrained" and events[-1].why == outcome.why):
-        kept = figures or ({MARK: mark} if mark else {})
+    """Write into the journal why nothing was published, unless its last line has that reason and mark."""
+    kept = figures or ({MARK: mark} if mark else {})
+    last = read_journal(wish.entry).events[-1:]
+    told = [(one.action, one.why, one.figures.get(MARK, "")) for one in last]
+    if told != [("not retrained", outcome.why, mark)]:
         record(wish.entry, "not retrained", "", Note(wish.who, outcome.why, kept))
     return outcome
 
@@ -237,13 +238,20 @@ def _with_left_out(config: TrainConfig, name: str, entry: Path | None) -> TrainC
 
 
 def _mark(
-    wish: Wish, config: TrainConfig, dataset: Dataset, left_out: Sequence[Stretch], current: str
+    wish: Wish, config: TrainConfig, dataset: Dataset, known: Sequence[Sequence[Stretch]], current: str
 ) -> str:
-    """Return a digest of all that the outcome depends on: files, options, stretches, the current version."""
+    """Return a digest of all that the outcome depends on.
+
+    Args:
+        wish, config, dataset: What is trained on, and the rules by which models are compared.
+        known: The stretches that are left out, and the known faults.
+        current: The current version.
+    """
     files = [(str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in dataset.files]
     options = config.model_dump_json(exclude={"data": {"incidents"}})
-    stretches = [(one.series, one.start_ns, one.end_ns) for one in left_out]
-    parts = json.dumps([files, options, stretches, wish.held_back, current])
+    rules = repr(replace(wish.options, device="", threads=1))  # these two change no result
+    stretches = [[(one.series, one.start_ns, one.end_ns) for one in some] for some in known]
+    parts = json.dumps([files, options, stretches, wish.held_back, current, rules])
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
