@@ -35,7 +35,7 @@ def propose(artifact: Artifact, entry: Path, note: Note = NOTHING) -> Artifact:
 
     Promise: a version is complete, and was loaded again as readers load it, before anything names it. Of two
     processes that publish the first version at once, one makes it current and the other is a candidate.
-    Equal artifacts have equal versions: to publish one twice changes nothing.
+    Equal artifacts have equal versions: to publish one twice changes nothing, but replaces a damaged copy.
 
     Args:
         artifact: The model to save.
@@ -55,13 +55,34 @@ def propose(artifact: Artifact, entry: Path, note: Note = NOTHING) -> Artifact:
     return saved
 
 
-def publish(artifact: Artifact, entry: Path, note: Note = NOTHING) -> Artifact:
-    """Save a new version and make it the current one, without asking the gate. For the rest see `propose`."""
+def publish(artifact: Artifact, entry: Path, note: Note = NOTHING, expected: str | None = None) -> Artifact:
+    """Save a new version and make it the current one, without asking the gate. For the rest see `propose`.
+
+    Args:
+        artifact, entry, note: As for `propose`.
+        expected: The version that the new one was derived from; if another one is current now, nothing is
+            saved. None: whatever is current is replaced.
+
+    Raises:
+        ArtifactError: As `propose`, or another process moved the pointer in the meantime.
+    """
     with locked(entry):
+        if expected is not None:
+            check_unmoved(entry, expected)
         saved = _saved(artifact, entry, note)
         if _pointed(entry) != saved.version:
             point(entry, saved.version, "promoted", replace(note, figures={}))
     return saved
+
+
+def check_unmoved(entry: Path, expected: str | None) -> None:
+    """Raise ArtifactError if the pointer names another version than `expected`. The caller holds the lock."""
+    current = current_of(entry)
+    if current != expected:
+        raise ArtifactError(
+            f"{entry}: somebody made {current} the current version in the meantime; look at"
+            f" `streamgauge models list {entry}` and decide again"
+        )
 
 
 def point(entry: Path, version: str, action: Action, note: Note = NOTHING) -> None:
@@ -95,18 +116,32 @@ def _saved(artifact: Artifact, entry: Path, note: Note) -> Artifact:
     except ArtifactError as error:
         artifacts.remove(scratch)
         raise ArtifactError(f"{entry}: not published, as readers would refuse the model: {error}") from error
-    target = entry / saved.version
     try:
-        if target.exists():
-            artifacts.remove(scratch)
-        else:
-            scratch.replace(target)
+        _keep(scratch, entry / saved.version)
     except OSError as error:
         raise ArtifactError(f"{entry}: cannot publish: {error.strerror or error}") from error
     last = [one for one in read_journal(entry).about(saved.version) if one.action in ("published", "removed")]
     if not last or last[-1].action == "removed":
         append(entry, "published", saved.version, _pointed(entry), note)
     return saved
+
+
+def _keep(scratch: Path, target: Path) -> None:
+    """Move a version that was just written to its place, also in place of a damaged one. Raises OSError."""
+    if not target.exists():
+        scratch.replace(target)
+        return
+    try:
+        is_sound = artifacts.load(target).version == target.name
+    except ArtifactError:
+        is_sound = False
+    if is_sound:
+        artifacts.remove(scratch)
+        return
+    damaged = target.with_name(f".{target.name}.{os.getpid()}{_SCRATCH}")
+    target.replace(damaged)
+    scratch.replace(target)
+    artifacts.remove(damaged)
 
 
 def _pointed(entry: Path) -> str:

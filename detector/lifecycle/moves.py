@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from detector.artifact import storage as artifacts
+from detector.artifact.description.manifest import MANIFEST
 from detector.artifact.description.place import current_of
-from detector.artifact.registry import point
+from detector.artifact.registry import check_unmoved, point
 from detector.errors import ArtifactError
 from detector.journal import NOTHING, Action, Note, append, locked
 from detector.lifecycle.versions import registered
@@ -20,11 +21,12 @@ def promote(entry: Path, version: str, expected: str | None, note: Note = NOTHIN
     Args:
         entry: Directory of the model in the registry.
         version: The version, complete.
-        expected: The version that was current when the caller decided; None: there was none.
+        expected: The version that the pointer named when the caller decided; None: there was no pointer.
         note: Who, why, and what the gate measured.
 
     Raises:
-        ArtifactError: The version cannot be loaded, or another process moved the pointer in the meantime.
+        ArtifactError: The version cannot be loaded, or another process moved the pointer or removed the
+            version in the meantime.
     """
     _move(entry, version, expected, "promoted", note)
 
@@ -39,7 +41,7 @@ def roll_back(entry: Path, version: str | None = None, note: Note = NOTHING) -> 
         ArtifactError: The journal does not know what was in use before, or the version cannot be loaded.
     """
     found = registered(entry)
-    current = found.current.name if found.current is not None else ""
+    current = found.pointer or ""
     target = found.find(version).name if version is not None else found.before()
     if target is None:
         others = ", ".join(one.name for one in found.versions if one.name != current) or "none"
@@ -81,10 +83,10 @@ def record(entry: Path, action: Action, version: str, note: Note) -> None:
 def _move(entry: Path, version: str, expected: str | None, action: Action, note: Note) -> None:
     artifacts.load(entry / version)  # before the lock: it takes a moment, and versions never change
     with locked(entry):
-        current = current_of(entry)
-        if current != expected:
+        check_unmoved(entry, expected)
+        if not (entry / version / MANIFEST).exists():
             raise ArtifactError(
-                f"{entry}: somebody made {current} the current version in the meantime; look at"
+                f"{entry}: somebody removed {version} in the meantime; look at"
                 f" `streamgauge models list {entry}` and decide again"
             )
         point(entry, version, action, replace(note, figures=dict(note.figures)))

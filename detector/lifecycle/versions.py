@@ -51,11 +51,13 @@ class Registered:
     entry     directory of the model
     versions  the newest first
     journal   all events, also of versions that were removed
+    pointer   the version that the pointer names, also where its directory is missing; None without a pointer
     """
 
     entry: Path
     versions: tuple[Version, ...]
     journal: Journal
+    pointer: str | None
 
     @property
     def current(self) -> Version | None:
@@ -83,12 +85,39 @@ class Registered:
     def before(self) -> str | None:
         """Return the version that was in use before the current one; None if the journal does not know."""
         others = {one.name for one in self.versions if one.standing != "current"}
-        way = [one for one in in_use(self.journal.events) if one in others]
+        moves = in_force(self.journal.events, self.pointer)
+        way = [one for one in in_use(moves) if one in others]
         return way[-1] if way else None
+
+
+def in_force(events: Sequence[Event], pointer: str | None) -> tuple[Event, ...]:
+    """Return the moves of the pointer that took place, the oldest first.
+
+    A move is written into the journal before it is made. A process that is killed in between leaves a move
+    after which the pointer still names what it named before.
+
+    Args:
+        events: All events of a journal, the oldest first.
+        pointer: The version that the pointer names now; None without a pointer.
+
+    >>> def moved(version, before):
+    ...     return Event("promoted", version, before, "2026-01-01T00:00:00Z")
+    >>> [one.version for one in in_force([moved("b", "a"), moved("c", "a")], "c")]
+    ['c']
+    """
+    after = [*(one.before for one in events[1:]), pointer or ""]
+    return tuple(
+        one
+        for one, found in zip(events, after, strict=False)
+        if one.action in _MOVES and (found != one.before or found == one.version)
+    )
 
 
 def in_use(events: Sequence[Event]) -> tuple[str, ...]:
     """Return the versions on the way to the present one: what a rollback left is not among them.
+
+    Args:
+        events: Moves that took place (`in_force`), the oldest first.
 
     >>> def moved(action, version):
     ...     return Event(action, version, "", "2026-01-01T00:00:00Z")
@@ -125,7 +154,7 @@ def registered(entry: Path) -> Registered:
             f" `streamgauge train DATA --out {entry}`"
         )
     current = current_of(entry)
-    moved = [one for one in journal.events if one.action in _MOVES]
+    moved = in_force(journal.events, current)
     once = {one.version for one in moved} | {one.before for one in moved}
     found = []
     for name, path in manifests.items():
@@ -135,7 +164,7 @@ def registered(entry: Path) -> Registered:
         at = _seconds(published[-1].at) if published else None
         found.append(Version(name, standing, path.stat().st_mtime if at is None else at, events))
     found.sort(key=lambda one: (-one.at, one.name))
-    return Registered(entry, tuple(found), journal)
+    return Registered(entry, tuple(found), journal, current)
 
 
 def waiting_at(location: str) -> tuple[Version, ...]:

@@ -154,10 +154,10 @@ def _promote(args: argparse.Namespace) -> int:
 
     found = registered(Path(args.entry))
     version = _wanted(found, args.version)
-    before = found.current.name if found.current is not None else None
+    before = found.pointer
     if version == before:
         raise ArtifactError(f"{args.entry}: {version} is the current version already")
-    current = open_artifact(found.entry / before) if before is not None else None
+    current = open_artifact(found.entry / found.current.name) if found.current is not None else None
     judgement = _judged(args, open_artifact(found.entry / version), current)
     note = note_of(args, {"gate": judgement.as_json()})
     is_refused = bool(judgement.failed) and not args.force

@@ -115,10 +115,10 @@ def retrain(wish: Wish, scratch: Path, report: ProgressReport, bar: Bar) -> Outc
         one = past.open[0]
         why = f"incident {one.name} of {one.series} is open since {time_of(one.start_ns)}"
         return _nothing(wish, Outcome("incident open", why), "")
-    config = wish.config or config_of(current.spec.training)
+    config = _config_of(wish, current, report)
     dataset = discover(wish.history, current.spec.channel_names, config.data.names())
     left_out = _left_out(wish, config, past)
-    mark = _mark(wish, config, dataset, left_out, current.version)
+    mark = _mark(wish, config, dataset, (left_out, past.faults), current.version)
     before = next((one for one in read_journal(wish.entry).events if one.figures.get(MARK) == mark), None)
     if before is not None:
         return Outcome("unchanged", f"nothing has changed since {before.at}: {before.why}")
@@ -128,9 +128,9 @@ def retrain(wish: Wish, scratch: Path, report: ProgressReport, bar: Bar) -> Outc
         return _nothing(wish, Outcome("no new rows", why), mark)
     checked(wish.history, dataset.channels, config.data.accept, report, config.data.names())
     write_stretches(left_out, wish.entry / LEFT_OUT)
-    config = _with_left_out(config, current.spec.name, wish.entry if left_out else None)
+    own = _with_left_out(config, current.spec.name, wish.entry if left_out else None)
     source = TrainingData(between(dataset, 0, cut_ns), dataset.channels, dataset.interval_ns)
-    trial = fit_source(source, config, report)
+    trial = _stating(config.data.incidents, fit_source(source, own, report))
     judgement = _judged(_Trial(trial, current, cut_ns, past), wish, dataset, scratch, bar)
     return _ended(wish, trial, judgement, mark)
 
@@ -185,10 +185,11 @@ def _first(wish: Wish, report: ProgressReport) -> Outcome:
 
 
 def _nothing(wish: Wish, outcome: Outcome, mark: str, figures: dict[str, Any] | None = None) -> Outcome:
-    """Write into the journal why nothing was published, unless its last line has the same."""
-    events = read_journal(wish.entry).events
-    if not (events and events[-1].action == "not retrained" and events[-1].why == outcome.why):
-        kept = figures or ({MARK: mark} if mark else {})
+    """Write into the journal why nothing was published, unless its last line has that reason and mark."""
+    kept = figures or ({MARK: mark} if mark else {})
+    last = read_journal(wish.entry).events[-1:]
+    told = [(one.action, one.why, one.figures.get(MARK, "")) for one in last]
+    if told != [("not retrained", outcome.why, mark)]:
         record(wish.entry, "not retrained", "", Note(wish.who, outcome.why, kept))
     return outcome
 
@@ -204,6 +205,32 @@ def _left_out(wish: Wish, config: TrainConfig, past: Past) -> tuple[Stretch, ...
     return tuple(dict.fromkeys((*past.incidents, *past.mutes, *said, *listed)))
 
 
+def _config_of(wish: Wish, current: Artifact, report: ProgressReport) -> TrainConfig:
+    """Return the options to train with. The file of incidents of an earlier training may be gone."""
+    if wish.config is not None:
+        return wish.config
+    config = config_of(current.spec.training)
+    stated = config.data.incidents
+    is_own = stated is not None and Path(stated).resolve() == (wish.entry / LEFT_OUT).resolve()
+    if stated is None or (Path(stated).exists() and not is_own):
+        return config
+    if not is_own:
+        words = f"{stated}, which an earlier training used as data.incidents, does not exist: not used"
+        report(0.0, words, notable=True)
+    return config.model_copy(update={"data": config.data.model_copy(update={"incidents": None})})
+
+
+def _stating(incidents: str | None, artifact: Artifact) -> Artifact:
+    """Return the artifact whose record has the file of incidents that was given, in place of `LEFT_OUT`.
+
+    The path of `LEFT_OUT` may be relative to a working directory, and its content changes.
+    """
+    options = artifact.spec.training["config"]
+    stated = options | {"data": options["data"] | {"incidents": incidents}}
+    training = {**artifact.spec.training, "config": stated}
+    return replace(artifact, spec=replace(artifact.spec, training=training))
+
+
 def _with_left_out(config: TrainConfig, name: str, entry: Path | None) -> TrainConfig:
     incidents = str(entry / LEFT_OUT) if entry is not None else None
     data = config.data.model_copy(update={"incidents": incidents})
@@ -211,13 +238,20 @@ def _with_left_out(config: TrainConfig, name: str, entry: Path | None) -> TrainC
 
 
 def _mark(
-    wish: Wish, config: TrainConfig, dataset: Dataset, left_out: Sequence[Stretch], current: str
+    wish: Wish, config: TrainConfig, dataset: Dataset, known: Sequence[Sequence[Stretch]], current: str
 ) -> str:
-    """Return a digest of all that the outcome depends on: files, options, stretches, the current version."""
+    """Return a digest of all that the outcome depends on.
+
+    Args:
+        wish, config, dataset: What is trained on, and the rules by which models are compared.
+        known: The stretches that are left out, and the known faults.
+        current: The current version.
+    """
     files = [(str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in dataset.files]
     options = config.model_dump_json(exclude={"data": {"incidents"}})
-    stretches = [(one.series, one.start_ns, one.end_ns) for one in left_out]
-    parts = json.dumps([files, options, stretches, wish.held_back, current])
+    rules = repr(replace(wish.options, device="", threads=1))  # these two change no result
+    stretches = [[(one.series, one.start_ns, one.end_ns) for one in some] for some in known]
+    parts = json.dumps([files, options, stretches, wish.held_back, current, rules])
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 

@@ -120,7 +120,8 @@ def _published(args: argparse.Namespace, changed: Artifact, before: Artifact, en
         "threshold": threshold.value,
         "threshold_before": before.spec.threshold.value,
     }
-    return (publish if args.promote else propose)(aged, entry, note_of(args, figures))
+    note = note_of(args, figures)
+    return publish(aged, entry, note, before.version) if args.promote else propose(aged, entry, note)
 
 
 def feedback_arguments(parser: argparse.ArgumentParser) -> None:

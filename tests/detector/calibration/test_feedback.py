@@ -192,6 +192,24 @@ def test_a_calibration_that_changes_nothing_is_reported_and_not_published(
     assert open_artifact(entry).version == version
 
 
+def test_a_calibration_of_a_version_that_was_replaced_meanwhile_is_not_put_in_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, newer = tmp_path / "pump", []
+    first = publish(with_held_out(), entry).version
+
+    def measured_meanwhile(artifact: Artifact) -> Artifact:
+        newer.append(publish(make_artifact(seed=1), entry).version)
+        return artifact
+
+    monkeypatch.setattr("detector.selfcheck.detectability.measured_again", measured_meanwhile)
+    assert main(["calibrate", str(entry), "--alarm-budget", "1/day", "--promote"]) == 2
+    error = capsys.readouterr().err
+    assert f"somebody made {newer[0]} the current version in the meantime" in error
+    assert open_artifact(entry).version == newer[0]
+    assert {one.parent.name for one in entry.glob(f"*/{MANIFEST}")} == {first, newer[0]}
+
+
 def test_a_calibrated_version_is_a_candidate_as_old_as_the_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,10 @@ from hypothesis import strategies as st
 
 from detector.artifact.description.place import current_of
 from detector.artifact.registry import open_artifact, propose, publish
+from detector.artifact.spec import Artifact
 from detector.errors import ArtifactError
 from detector.journal import FILE, Event, Note, append, locked, read_journal
+from detector.lifecycle import moves
 from detector.lifecycle.moves import promote, remove, roll_back
 from detector.lifecycle.versions import in_use, registered
 from tests.support.artifacts import make_artifact
@@ -87,6 +92,23 @@ def test_a_pointer_that_was_moved_by_hand_is_known_from_the_next_event(tmp_path:
     assert roll_back(entry) == (fourth, first)
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_move_that_was_recorded_and_not_made_is_no_way_to_roll_back(tmp_path: Path, goes_on: bool) -> None:
+    entry = tmp_path / "pump"
+    first, second = (publish(make_artifact(seed=seed), entry).version for seed in range(2))
+    never = propose(make_artifact(seed=2), entry).version
+    with locked(entry):
+        append(entry, "promoted", never, second)  # the process was killed before it moved the pointer
+    assert {one.name: one.standing for one in registered(entry).versions}[never] == "candidate"
+    if goes_on:
+        fourth = publish(make_artifact(seed=3), entry).version
+        assert roll_back(entry) == (fourth, second)
+    assert registered(entry).before() == first
+    assert roll_back(entry) == (second, first)
+    promote(entry, never, first)
+    assert roll_back(entry) == (never, first), "the move that was made counts"
+
+
 def test_the_version_in_use_is_never_removed_and_others_leave_only_their_record(tmp_path: Path) -> None:
     entry = tmp_path / "pump"
     first, second, third = three(entry)
@@ -107,6 +129,60 @@ def test_a_promotion_that_was_decided_on_another_version_is_refused(tmp_path: Pa
     with pytest.raises(ArtifactError, match=f"somebody made {third} the current version in the meantime"):
         promote(entry, first, expected=first)
     assert current_of(entry) == third
+
+
+def test_a_version_that_is_removed_while_it_is_promoted_does_not_become_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = tmp_path / "pump"
+    first, second, third = three(entry)
+
+    @contextmanager
+    def after_a_removal(place: Path) -> Iterator[None]:
+        shutil.rmtree(place / first)  # another process had the lock before, after this one had loaded it
+        with locked(place):
+            yield
+
+    monkeypatch.setattr(moves, "locked", after_a_removal)
+    with pytest.raises(ArtifactError, match=f"somebody removed {first} in the meantime"):
+        promote(entry, first, third)
+    assert current_of(entry) == third
+    monkeypatch.undo()
+    assert roll_back(entry) == (third, second)
+
+
+def test_a_pointer_at_a_version_that_is_gone_is_repaired_by_a_rollback_or_a_promotion(tmp_path: Path) -> None:
+    entry = tmp_path / "pump"
+    first, second, third = three(entry)
+    shutil.rmtree(entry / third)
+    found = registered(entry)
+    assert (found.current, found.pointer) == (None, third)
+    assert roll_back(entry) == (third, second)
+    shutil.rmtree(entry / second)
+    promote(entry, first, registered(entry).pointer)
+    assert open_artifact(entry).version == first
+
+
+@pytest.mark.parametrize("damage", ["weights", "description", "exchanged"])
+@pytest.mark.parametrize("verb", [propose, publish])
+def test_a_version_that_is_published_again_replaces_its_damaged_copy(
+    tmp_path: Path, damage: str, verb: Callable[[Artifact, Path], Artifact]
+) -> None:
+    entry = tmp_path / "pump"
+    version, other = (publish(make_artifact(seed=seed), entry).version for seed in (1, 0))
+    publish(make_artifact(seed=1), entry)
+    if damage == "weights":
+        (entry / version / "model.safetensors").write_bytes(b"no")
+    elif damage == "description":
+        (entry / version / "artifact.json").unlink()
+    else:
+        shutil.rmtree(entry / version)
+        shutil.copytree(entry / other, entry / version)
+    with pytest.raises(ArtifactError):
+        open_artifact(entry)
+    assert verb(make_artifact(seed=1), entry).version == version
+    assert open_artifact(entry).version == version
+    assert [path.name for path in entry.iterdir() if ".new" in path.name] == []
 
 
 def test_a_damaged_version_never_becomes_the_current_one(tmp_path: Path) -> None:

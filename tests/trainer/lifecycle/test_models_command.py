@@ -197,3 +197,15 @@ def test_versions_are_listed_shown_compared_and_removed(
     assert read_journal(entry).about(second)[-1].why == "not wanted"
     assert main(["models", "list", str(plant)]) == 2
     assert "no model there; give a registry entry" in capsys.readouterr().err
+
+
+def test_a_pointer_at_a_version_that_is_gone_is_repaired_by_the_command(
+    plant: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = plant / "models" / "pump"
+    first = open_artifact(entry)
+    good = propose(deaf(first, 1.01), entry).version
+    shutil.rmtree(entry / first.version)
+    found = models(capsys, "promote", entry, good)
+    assert (found["outcome"], found["before"]) == ("promoted", first.version)
+    assert open_artifact(entry).version == good

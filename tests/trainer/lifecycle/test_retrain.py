@@ -5,17 +5,21 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from detector.artifact.registry import open_artifact
+from detector.artifact.registry import open_artifact, publish
 from detector.journal import read_journal
+from detector.lifecycle.moves import promote
 from detector.lifecycle.versions import registered
 from streamgauge import main
+from trainer.lifecycle.past import Past, Stretch
 
 LINEAR = ("--model", "linear", "--window", "24")
 
@@ -104,7 +108,9 @@ def test_a_model_that_is_no_better_is_not_published_and_the_journal_says_why(
     assert last.action == "not retrained"
     assert "not better than the current one" in last.why
     os.utime(history, (1.7e9, 1.7e9))  # the file changed: it is looked at again
-    assert retrained(capsys, history, entry)["outcome"] == "not better"
+    for outcome in ("not better", "unchanged"):
+        assert retrained(capsys, history, entry)["outcome"] == outcome
+    assert [one.why for one in read_journal(entry).events[-2:]] == [last.why, last.why]
 
 
 def test_an_open_incident_stops_it_and_one_of_another_model_does_not(
@@ -120,6 +126,64 @@ def test_an_open_incident_stops_it_and_one_of_another_model_does_not(
     assert not (entry / "left_out.json").exists()
     other = incident(tmp_path, None, model="valve")
     assert retrained(capsys, history, entry, "--incidents", other)["outcome"] == "candidate"
+
+
+def test_a_retrained_model_can_be_retrained_from_another_working_directory(
+    trained: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entry, history = trained
+    known = incident(tmp_path, "2026-01-02T20:30:00Z")
+    monkeypatch.chdir(tmp_path)
+    found = retrained(capsys, history, Path("pump"), "--incidents", known)
+    assert found["outcome"] == "candidate"
+    stated = open_artifact(entry / found["version"]).spec.training["config"]["data"]["incidents"]
+    assert stated is None
+    promote(entry, found["version"], registered(entry).pointer)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    os.utime(history, (1.7e9, 1.7e9))
+    assert retrained(capsys, history, entry, "--incidents", known)["outcome"] != "unchanged"
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_a_missing_file_of_incidents_is_a_note_if_an_earlier_training_named_it_and_else_an_error(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], is_given: bool
+) -> None:
+    entry, history = trained
+    first = open_artifact(entry)
+    options = first.spec.training["config"]
+    options = options | {"data": options["data"] | {"incidents": "pump/left_out.json"}}
+    training = {**first.spec.training, "config": options}
+    publish(replace(first, spec=replace(first.spec, training=training)), entry)
+    words = ["retrain", str(history), "--out", str(entry), "--held-back", "12h"]
+    config = tmp_path / "train.toml"
+    config.write_text('[model]\nfamily = "linear"\n[data]\nincidents = "pump/left_out.json"\n')
+    capsys.readouterr()
+    assert main([*words, *(["--config", str(config)] if is_given else [])]) == (2 if is_given else 0)
+    told = capsys.readouterr().err
+    assert "pump/left_out.json" in told
+    assert ("does not exist: not used" in told) != is_given
+
+
+def test_other_rules_of_incidents_and_other_opinions_are_changes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, frame = tmp_path / "pump", frame_of(4_000, 4_000)
+    first = write(tmp_path / "first.parquet", frame[:2_500])
+    assert main(["train", str(first), "--out", str(entry), *LINEAR]) == 0
+    history, daemon = write(tmp_path / "history.parquet", frame), tmp_path / "streamgauge.toml"
+    one = Stretch("a1", "pump-1", *(int(pd.Timestamp(f"2026-01-02T{at}").value) for at in ("20:00", "20:30")))
+    outcomes: list[str] = []
+    for for_rows, threads, faults in ((1, 1, ()), (1, 2, ()), (2, 1, ()), (2, 1, (one,))):
+        text = f"[incidents]\nfor_rows = {for_rows}\nof_rows = 2\n[service]\nthreads = {threads}\n"
+        daemon.write_text(text + f'[kafka]\ntopic = "t"\n[model]\npath = "{entry}"\n')
+        known = Mock(return_value=Past(incidents=(one,), faults=faults))
+        monkeypatch.setattr("trainer.lifecycle.retrain.past_of", known)
+        outcomes.append(retrained(capsys, history, entry, "--daemon", str(daemon))["outcome"])
+    assert [outcome == "unchanged" for outcome in outcomes] == [False, True, False, False], outcomes
 
 
 def test_no_rows_after_the_training_are_no_reason_to_train(
