@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,19 +92,15 @@ def past_from(
     incidents: Iterable[Mapping[str, Any]], decisions: Iterable[Decision], model: str, is_group: bool
 ) -> Past:
     """Return the past of incidents as `incident_json` writes them, and of decisions. Raises ConfigError."""
-    decided, mutes = {}, dict[str, Stretch]()
-    for one in decisions:
-        if one.action == "mute":
-            _mute(mutes, one)
-        else:
-            decided[one.incident] = one.action
+    said = list(decisions)
+    decided = {one.incident: one.action for one in said if one.action != "mute"}
     newest = {str(one.get("id")): one for one in incidents if _is_about(one, model)}
     found = {name: _stretch(name, one) for name, one in newest.items() if decided.get(name) not in _NOT}
     return Past(
         tuple(found.values()),
         tuple(one for one in found.values() if not is_group or decided.get(one.name) in _REAL),
         tuple(_stretch(name, one) for name, one in newest.items() if one.get("end") is None),
-        tuple(mutes.values()),
+        _mutes(one for one in said if one.action == "mute"),
     )
 
 
@@ -145,16 +141,16 @@ def write_stretches(stretches: Iterable[Stretch], path: Path) -> None:
         raise ArtifactError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def _mute(mutes: dict[str, Stretch], decision: Decision) -> None:
-    """Add a mute; a mute of no length ends the one before."""
-    until_ns, before = decision.until_ns or decision.at_ns, mutes.get(decision.series)
-    if before is not None and before.end_ns > decision.at_ns:
-        ended = Stretch(before.name, before.series, before.start_ns, decision.at_ns)
-        mutes[before.name] = ended
-    if until_ns > decision.at_ns:
-        mutes[decision.series] = Stretch(decision.id, decision.series, decision.at_ns, until_ns)
-    else:
-        mutes.pop(decision.series, None)
+def _mutes(decisions: Iterable[Decision]) -> tuple[Stretch, ...]:
+    """Return the mutes; a new one of a series ends the running one, and one of no length ends it alone."""
+    over, newest = list[Stretch](), dict[str, Stretch]()
+    for one in decisions:
+        before = newest.pop(one.series, None)
+        if before is not None:
+            over.append(replace(before, end_ns=min(before.end_ns, one.at_ns)))
+        if one.until_ns is not None and one.until_ns > one.at_ns:
+            newest[one.series] = Stretch(one.id, one.series, one.at_ns, one.until_ns)
+    return (*over, *newest.values())
 
 
 def _is_about(incident: Mapping[str, Any], model: str) -> bool:

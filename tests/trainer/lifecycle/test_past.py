@@ -66,6 +66,13 @@ def test_a_mute_lasts_until_its_end_or_until_it_is_ended() -> None:
     assert sorted((one.series, one.start_ns, one.end_ns) for one in found) == [("a", 10, 30), ("a", 60, 90)]
 
 
+def test_a_mute_that_is_over_stays_when_the_series_is_muted_again() -> None:
+    for second in (decision("mute", "", 60, 90), decision("mute", "", 60, 60)):
+        found = past_from([], [decision("mute", "", 10, 50), second], "pump", is_group=True).mutes
+        later = [(60, 90)] if second.until_ns == 90 else []
+        assert [(one.start_ns, one.end_ns) for one in found] == [(10, 50), *later]
+
+
 def test_a_file_has_incidents_and_decisions_as_lines(tmp_path: Path) -> None:
     path = tmp_path / "alerts.jsonl"
     lines = [json.dumps(incident("a", None)), json.dumps({"event": "resolved", **incident("a")})]
