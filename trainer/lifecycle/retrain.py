@@ -33,6 +33,7 @@ from trainer.errors import TrainerError
 from trainer.lifecycle.asking import Bar, end_of
 from trainer.lifecycle.evidence import between, gather
 from trainer.lifecycle.gate import Judgement, Rivals, is_better, judge, linear_rival
+from trainer.lifecycle.own_series import OwnSeries
 from trainer.lifecycle.past import (
     FOREVER,
     Past,
@@ -46,7 +47,9 @@ from trainer.lifecycle.past import (
 from trainer.model_card import figures_of
 from trainer.pipeline import TrainingData, fit_source
 from trainer.progress import ProgressReport
-from trainer.report.report import checked
+from trainer.report.findings import check_accepted
+from trainer.report.report import checked_table
+from trainer.report.tables import table_of_dataset
 
 LEFT_OUT = "left_out.json"
 CLAIM = ".retrain.lock"
@@ -68,6 +71,7 @@ class Wish:
     held_back  seconds of the newest rows to compare on; None: a fifth of the time, and at most a week
     options    options of the engine
     who        who asks for it
+    own        the series that the model judges; others of the history are left out
     """
 
     history: Path
@@ -77,6 +81,7 @@ class Wish:
     held_back: float | None
     options: EngineOptions
     who: str
+    own: OwnSeries
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ def retrain(wish: Wish, scratch: Path, report: ProgressReport, bar: Bar) -> Outc
         why = f"incident {one.name} of {one.series} is open since {time_of(one.start_ns)}"
         return _nothing(wish, Outcome("incident open", why), "")
     config = wish.config or config_of(current.spec.training)
-    dataset = discover(wish.history, current.spec.channel_names, config.data.names())
+    dataset = wish.own.of(discover(wish.history, current.spec.channel_names, config.data.names()))
     left_out = _left_out(wish, config, past)
     mark = _mark(wish, config, dataset, left_out, current.version)
     before = next((one for one in read_journal(wish.entry).events if one.figures.get(MARK) == mark), None)
@@ -126,7 +131,7 @@ def retrain(wish: Wish, scratch: Path, report: ProgressReport, bar: Bar) -> Outc
     if cut_ns is None:
         why = "the history has no rows from after the training of the current version"
         return _nothing(wish, Outcome("no new rows", why), mark)
-    checked(wish.history, dataset.channels, config.data.accept, report, config.data.names())
+    _check(dataset, config, report)
     write_stretches(left_out, wish.entry / LEFT_OUT)
     config = _with_left_out(config, current.spec.name, wish.entry if left_out else None)
     source = TrainingData(between(dataset, 0, cut_ns), dataset.channels, dataset.interval_ns)
@@ -175,8 +180,8 @@ def _ended(wish: Wish, trial: Artifact, judgement: Judgement, mark: str) -> Outc
 def _first(wish: Wish, report: ProgressReport) -> Outcome:
     """Train the first version of a name on the whole history. It is in use at once."""
     config = wish.config or TrainConfig()
-    dataset = discover(wish.history, config.data.channels, config.data.names())
-    checked(wish.history, dataset.channels, config.data.accept, report, config.data.names())
+    dataset = wish.own.of(discover(wish.history, config.data.channels, config.data.names()))
+    _check(dataset, config, report)
     name = config.name or wish.entry.resolve().name
     source = TrainingData(between(dataset, 0), dataset.channels, dataset.interval_ns)
     artifact = fit_source(source, config.model_copy(update={"name": name}), report)
@@ -215,10 +220,17 @@ def _mark(
 ) -> str:
     """Return a digest of all that the outcome depends on: files, options, stretches, the current version."""
     files = [(str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in dataset.files]
+    own = [wish.own.patterns, wish.own.least_channels]
     options = config.model_dump_json(exclude={"data": {"incidents"}})
     stretches = [(one.series, one.start_ns, one.end_ns) for one in left_out]
-    parts = json.dumps([files, options, stretches, wish.held_back, current])
+    parts = json.dumps([files, options, stretches, own, wish.held_back, current])
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def _check(dataset: Dataset, config: TrainConfig, report: ProgressReport) -> None:
+    """Raise TrainerError if the rows would make a bad model."""
+    check_accepted(config.data.accept)
+    checked_table(table_of_dataset(dataset), config.data.accept, report)
 
 
 def _cut(dataset: Dataset, held_back: float | None, known_ns: int | None) -> int | None:

@@ -161,3 +161,48 @@ def test_wrong_wishes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert main(["retrain", str(history), "--out", str(entry), *more]) == 2
         assert message in capsys.readouterr().err
     assert len(read_journal(entry).events) == 2
+
+
+@pytest.mark.parametrize("is_told_by", ["the journal", "the daemon"])
+def test_a_kind_of_a_plant_learns_and_is_compared_on_its_own_series_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], is_told_by: str
+) -> None:
+    def table(num_rows: int) -> Path:
+        rng, at = np.random.default_rng(1), np.arange(num_rows)
+        frames = []
+        for name, level, channels in (
+            ("pump-1", 90.0, ("flow", "motor_A")),
+            ("pump-2", 90.0, ("flow", "motor_A")),
+            ("conveyor-1", 5.0, ("motor_A",)),
+        ):
+            moved = np.where(at > 2_050, 6.0, 0.0)
+            columns = {one: level + np.sin(at * 0.2) + rng.normal(0, 0.1, num_rows) for one in channels}
+            columns["motor_A"] = columns["motor_A"] + moved
+            times = pd.date_range("2026-01-01", periods=num_rows, freq="min", tz="UTC")
+            frames.append(pd.DataFrame({"timestamp": times, "series": name, **columns}))
+        path = tmp_path / f"plant-{num_rows}.parquet"
+        pd.concat(frames).to_parquet(path, index=False)
+        return path
+
+    first = str(table(2_000))
+    if is_told_by == "the journal":
+        out = ["--group-by", "auto", "--jobs", "1", "--out", str(tmp_path / "models")]
+        more: tuple[str, ...] = ()
+        entry = tmp_path / "models" / "conveyor-1"
+    else:
+        alone = pd.read_parquet(first).query("series == 'conveyor-1'")[["timestamp", "series", "motor_A"]]
+        first = str(tmp_path / "alone.parquet")
+        alone.to_parquet(first, index=False)
+        entry = tmp_path / "conveyor"
+        out = ["--out", str(entry)]
+        daemon = tmp_path / "streamgauge.toml"
+        daemon.write_text(
+            f'[model]\npath = "{entry}"\nseries = ["conveyor-*"]\n[kafka]\ntopic = "readings"\n'
+        )
+        more = ("--daemon", str(daemon), "--incidents", incident(tmp_path, None, model="valve"))
+    assert main(["train", first, *out, *LINEAR]) == 0
+    found = retrained(capsys, table(6_000), entry, *more)
+    assert found["outcome"] == "candidate", found
+    training = open_artifact(entry / found["version"]).spec.training
+    assert training["num_series"] == 1
+    assert training["rows"] <= 6_000 - 720
