@@ -19,6 +19,7 @@ from connectors.times import INVALID_NS, times_of
 from detector.calibration.feedback import Feedback, incidents_of
 from detector.errors import ArtifactError, ConfigError
 from detector.incidents.decision import Decision
+from detector.incidents.incident import MODEL_REASONS
 from detector.offline.backtest import labels_of_dataset
 from detector.offline.measuring.events import events_of
 
@@ -52,7 +53,7 @@ class Past:
 
     incidents  all that were not called false alarms or accepted as normal
     faults     those that are known faults: the gate asks whether they are still found
-    open       those that are not over
+    open       those that block a training: the model still raises them, and nobody called them normal
     mutes      stretches in which a person wanted no incidents
     """
 
@@ -77,7 +78,7 @@ def past_of(source: str, model: str) -> Past:
     """
     path = Path(source)
     if path.is_dir():
-        return past_from(*_of_backtest(path), model, is_group=False)
+        return past_from(*_of_backtest(path), model, is_group=False, is_live=False)
     if not path.is_file():
         raise ConfigError(
             f"--incidents: {source} does not exist; give the configuration of a daemon, a directory that"
@@ -85,13 +86,29 @@ def past_of(source: str, model: str) -> Past:
         )
     if path.suffix == ".toml":
         return past_from(*_of_group(source), model, is_group=True)
-    return past_from(incidents_of(path), _decisions_of(path), model, is_group=False)
+    return past_from(
+        incidents_of(path), _decisions_of(path), model, is_group=False, is_live=not _is_report(path)
+    )
 
 
 def past_from(
-    incidents: Iterable[Mapping[str, Any]], decisions: Iterable[Decision], model: str, is_group: bool
+    incidents: Iterable[Mapping[str, Any]],
+    decisions: Iterable[Decision],
+    model: str,
+    is_group: bool,
+    is_live: bool = True,
 ) -> Past:
-    """Return the past of incidents as `incident_json` writes them, and of decisions. Raises ConfigError."""
+    """Return the past of incidents as `incident_json` writes them, and of decisions.
+
+    Args:
+        incidents, decisions: In the order in which they were written.
+        model: Name of the model; incidents of other models are left out.
+        is_group: Whether only incidents that somebody called real or rejected are faults.
+        is_live: Whether an incident without an end goes on; else its data ended first.
+
+    Raises:
+        ConfigError: An incident has no series or no times.
+    """
     said = list(decisions)
     decided = {one.incident: one.action for one in said if one.action != "mute"}
     newest = {str(one.get("id")): one for one in incidents if _is_about(one, model)}
@@ -99,7 +116,7 @@ def past_from(
     return Past(
         tuple(found.values()),
         tuple(one for one in found.values() if not is_group or decided.get(one.name) in _REAL),
-        tuple(_stretch(name, one) for name, one in newest.items() if one.get("end") is None),
+        tuple(found[name] for name, one in newest.items() if is_live and name in found and _is_open(one)),
         _mutes(one for one in said if one.action == "mute"),
     )
 
@@ -151,6 +168,21 @@ def _mutes(decisions: Iterable[Decision]) -> tuple[Stretch, ...]:
         if one.until_ns is not None and one.until_ns > one.at_ns:
             newest[one.series] = Stretch(one.id, one.series, one.at_ns, one.until_ns)
     return (*over, *newest.values())
+
+
+def _is_open(incident: Mapping[str, Any]) -> bool:
+    """Return whether the model itself still raises an incident."""
+    reason = incident.get("reason", MODEL_REASONS[0])
+    return incident.get("end") is None and reason in MODEL_REASONS
+
+
+def _is_report(path: Path) -> bool:
+    """Return whether a file is the report of a backtest, and not lines of the topics."""
+    try:
+        whole = json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(whole, dict) and "incidents" in whole
 
 
 def _is_about(incident: Mapping[str, Any], model: str) -> bool:

@@ -62,6 +62,14 @@ def incident(tmp_path: Path, end: str | None, **more: Any) -> str:
     return str(path)
 
 
+def alert(tmp_path: Path, **more: Any) -> str:
+    """A file with a line of the alerts topic: one open incident of `pump-1`."""
+    body = {"id": "a1", "series": "pump-1", "model": "pump", "state": "firing", "reason": "score"}
+    path = tmp_path / "alerts.jsonl"
+    path.write_text(json.dumps(body | {"start": "2026-01-02T20:00:00Z", "end": None} | more) + "\n")
+    return str(path)
+
+
 def test_a_model_that_fits_the_present_is_a_candidate_and_asking_again_changes_nothing(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,12 +121,12 @@ def test_an_open_incident_stops_it_and_one_of_another_model_does_not(
     entry, history = trained
     before = len(read_journal(entry).events)
     for _ in range(2):
-        found = retrained(capsys, history, entry, "--incidents", incident(tmp_path, None))
+        found = retrained(capsys, history, entry, "--incidents", alert(tmp_path))
         assert found["outcome"] == "incident open"
         assert found["why"] == "incident a1 of pump-1 is open since 2026-01-02T20:00:00.000000Z"
     assert len(read_journal(entry).events) == before + 1, "the same reason is written once"
     assert not (entry / "left_out.json").exists()
-    other = incident(tmp_path, None, model="valve")
+    other = alert(tmp_path, model="valve")
     assert retrained(capsys, history, entry, "--incidents", other)["outcome"] == "candidate"
 
 
