@@ -55,12 +55,14 @@ class Past:
     faults     those that are known faults: the gate asks whether they are still found
     open       those that block a training: the model still raises them, and nobody called them normal
     mutes      stretches in which a person wanted no incidents
+    normal     ids of the incidents that somebody called a false alarm or accepted
     """
 
     incidents: tuple[Stretch, ...] = ()
     faults: tuple[Stretch, ...] = ()
     open: tuple[Stretch, ...] = ()
     mutes: tuple[Stretch, ...] = ()
+    normal: frozenset[str] = frozenset()
 
 
 def past_of(source: str, model: str) -> Past:
@@ -118,6 +120,7 @@ def past_from(
         tuple(one for one in found.values() if not is_group or decided.get(one.name) in _REAL),
         tuple(found[name] for name, one in newest.items() if is_live and name in found and _is_open(one)),
         _mutes(one for one in said if one.action == "mute"),
+        frozenset(name for name, action in decided.items() if action in _NOT),
     )
 
 
@@ -158,6 +161,18 @@ def write_stretches(stretches: Iterable[Stretch], path: Path) -> None:
         raise ArtifactError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
+def read_stretches(path: Path) -> tuple[Stretch, ...]:
+    """Return what `write_stretches` wrote; nothing where there is no file.
+
+    Raises:
+        DetectorError: The file has something else.
+    """
+    if not path.exists():
+        return ()
+    found = (_stretch(str(one.get("id", "")).partition(":")[2], one) for one in incidents_of(path))
+    return tuple(found)
+
+
 def _mutes(decisions: Iterable[Decision]) -> tuple[Stretch, ...]:
     """Return the mutes; a new one of a series ends the running one, and one of no length ends it alone."""
     over, newest = list[Stretch](), dict[str, Stretch]()
@@ -195,7 +210,7 @@ def _stretch(name: str, incident: Mapping[str, Any]) -> Stretch:
     try:
         end = incident.get("end")
         end_ns = FOREVER if end is None else _ns(end)
-        return Stretch(name, str(incident["series"]), _ns(incident["start"]), end_ns)
+        return Stretch(name, str(incident["series"] or ""), _ns(incident["start"]), end_ns)
     except (KeyError, ValueError) as error:
         raise ConfigError(f"--incidents: incident {name} needs a series and times: {error}") from error
 

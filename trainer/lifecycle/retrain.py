@@ -41,6 +41,7 @@ from trainer.lifecycle.past import (
     faults_of_feedback,
     faults_of_labels,
     past_of,
+    read_stretches,
     time_of,
     write_stretches,
 )
@@ -54,6 +55,7 @@ from trainer.report.tables import table_of_dataset
 LEFT_OUT = "left_out.json"
 CLAIM = ".retrain.lock"
 MARK = "mark"
+_STATED = "stated"
 _MOST_HELD_BACK_SECONDS = 7 * 86_400.0
 _SHARE = 0.2
 """Without a wish, so much of the time of the history is held back, and at most a week."""
@@ -205,8 +207,20 @@ def _left_out(wish: Wish, config: TrainConfig, past: Past) -> tuple[Stretch, ...
     named = read_incidents(Path(stated)).found if stated and Path(stated) != own else ()
     lasting_ns = round((config.data.interval_seconds or 60.0) * (config.model.window or 64) * 1e9)
     said = faults_of_feedback(read_feedback(wish.entry), lasting_ns)
-    listed = (Stretch("stated", series or "", start_ns, end_ns) for series, start_ns, end_ns in named)
-    return tuple(dict.fromkeys((*past.incidents, *past.mutes, *said, *listed)))
+    listed = (Stretch(_STATED, series or "", start_ns, end_ns) for series, start_ns, end_ns in named)
+    return _with_earlier((*past.incidents, *past.mutes, *said, *listed), wish.entry, past)
+
+
+def _with_earlier(found: Sequence[Stretch], entry: Path, past: Past) -> tuple[Stretch, ...]:
+    """Return the stretches with those of the last time that the source has no more, in order of time.
+
+    Topics forget. What was left out once stays so, unless somebody called it a false alarm or accepted it.
+    """
+    said = {one.incident for one in read_feedback(entry) if one.opinion == "false-alarm"}
+    known = {one.name for one in found} | past.normal | said | {_STATED}
+    earlier = (one for one in read_stretches(entry / LEFT_OUT) if one.name not in known)
+    every = dict.fromkeys((*found, *earlier))
+    return tuple(sorted(every, key=lambda one: (one.start_ns, one.end_ns, one.series, one.name)))
 
 
 def _with_left_out(config: TrainConfig, name: str, entry: Path | None) -> TrainConfig:

@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 
 from detector.artifact.registry import open_artifact
+from detector.delivery.decision_records import encode_decision
+from detector.incidents.decision import Decision
 from detector.journal import read_journal
 from detector.lifecycle.versions import registered
 from streamgauge import main
@@ -214,3 +216,24 @@ def test_a_kind_of_a_plant_learns_and_is_compared_on_its_own_series_alone(
     training = open_artifact(entry / found["version"]).spec.training
     assert training["num_series"] == 1
     assert training["rows"] <= 6_000 - 720
+
+
+def test_what_left_the_topics_stays_left_out_until_somebody_calls_it_normal(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry, history = trained
+    nothing = tmp_path / "nothing.json"
+    nothing.write_text('{"incidents": []}')
+    known = incident(tmp_path, "2026-01-02T20:30:00Z")
+    assert retrained(capsys, history, entry, "--incidents", known)["outcome"] == "candidate"
+    assert retrained(capsys, history, entry, "--incidents", str(nothing))["outcome"] == "unchanged"
+    os.utime(history, (1.7e9, 1.7e9))  # the file changed: it is looked at again
+    found = retrained(capsys, history, entry, "--incidents", str(nothing))
+    assert found["outcome"] not in ("unchanged", "no new rows")
+    (kept,) = json.loads((entry / "left_out.json").read_text())["incidents"]
+    assert (kept["id"], kept["start"]) == ("0:a1", "2026-01-02T20:00:00.000000Z")
+    said = encode_decision(Decision("d1", "accept", "pump-1", 0, "a1")).decode()
+    other = json.dumps({"id": "v1", "series": "v", "model": "valve", "start": "2026-01-02T20:00:00Z"})
+    (tmp_path / "alerts.jsonl").write_text(f"{other}\n{said}\n")
+    retrained(capsys, history, entry, "--incidents", str(tmp_path / "alerts.jsonl"))
+    assert json.loads((entry / "left_out.json").read_text())["incidents"] == []
