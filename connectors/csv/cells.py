@@ -19,10 +19,10 @@ NumberForm = Literal["point", "comma", "bool", "grouped point", "grouped comma"]
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "NULL", "Null", "null", "None", "none", "-")
 POINT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
 COMMA = r"^[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?$"
-THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+$"
+THOUSANDS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+$"
 POINT_THOUSANDS = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
-GROUPED_POINT = r"^[+-]?\d{1,3}((,\d{3})+\.\d+|(,\d{3}){2,})$"
-GROUPED_COMMA = r"^[+-]?\d{1,3}((\.\d{3})+,\d+|(\.\d{3}){2,})$"
+GROUPED_POINT = r"^[+-]?[1-9]\d{0,2}((,\d{3})+\.\d+|(,\d{3}){2,})$"
+GROUPED_COMMA = r"^[+-]?[1-9]\d{0,2}((\.\d{3})+,\d+|(\.\d{3}){2,})$"
 """Numbers with both signs, or with one of them twice: they can be read in one way only."""
 BOOL = r"^(?i:true|false)$"
 _NUMBER = r"^[+-]?\d+([.,]\d*)?$"

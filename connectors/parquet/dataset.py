@@ -40,6 +40,7 @@ class Dataset:
     columns   all columns that are not reserved, by name; those that are no channels are left out
     series    the series of each file, for rows without a `series` column
     names     what tables without `timestamp` or `series` call them
+    only      the series whose rows are read; None: all
     """
 
     files: tuple[Path, ...]
@@ -51,6 +52,7 @@ class Dataset:
     columns: Mapping[str, Column]
     series: Mapping[Path, str]
     names: ColumnNames = NAMES
+    only: frozenset[str] | None = None
 
     @property
     def interval_ns(self) -> int | None:

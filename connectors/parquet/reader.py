@@ -71,9 +71,36 @@ def read_file(file: Path, dataset: Dataset, chunk_rows: int) -> Iterator[Chunk]:
     try:
         for batch in batches_of(file, dataset.names, chunk_rows, [TIMESTAMP, *optional, *present]):
             if batch.num_rows:
-                yield _chunk(batch, dataset, present, file)
+                chunk = _chunk(batch, dataset, present, file)
+                rows = is_wanted(chunk, dataset.only)
+                if rows.any():
+                    yield chunk if rows.all() else of_rows(chunk, rows)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ParquetError(f"{file}: damaged: {str(error).splitlines()[0]}") from error
+
+
+def of_rows(chunk: Chunk, rows: NDArray[np.bool_]) -> Chunk:
+    """Return the rows of a mask, bool [n], as if the chunk had no others; `infinite` of a whole one alone."""
+    present, first, series = np.unique(chunk.series[rows], return_index=True, return_inverse=True)
+    order = np.argsort(first)  # names in order of appearance, as the reader gives them
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order))
+    return Chunk(
+        chunk.timestamp_ns[rows],
+        tuple(chunk.names[code] for code in present[order].tolist()),
+        place[series],
+        chunk.values[rows],
+        None if chunk.label is None else chunk.label[rows],
+        None if chunk.split is None else chunk.split[rows],
+        chunk.infinite if rows.all() else None,
+    )
+
+
+def is_wanted(chunk: Chunk, only: frozenset[str] | None) -> NDArray[np.bool_]:
+    """Return which rows of a chunk are of some series, bool [n]; None: all."""
+    found = np.array([only is None or name in only for name in chunk.names], np.bool_)
+    rows: NDArray[np.bool_] = found[chunk.series]
+    return rows
 
 
 def _chunk(batch: pa.RecordBatch, dataset: Dataset, present: set[str], file: Path) -> Chunk:

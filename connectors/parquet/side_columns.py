@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -17,7 +17,7 @@ from connectors.errors import ParquetError
 from connectors.parquet.columns import TIMESTAMP, kind_of_type
 from connectors.parquet.dataset import Dataset
 from connectors.parquet.files import batches_of, schema_of
-from connectors.parquet.reader import Chunk, read_file
+from connectors.parquet.reader import Chunk, is_wanted, of_rows, read_file
 
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 """What Hive and Spark write as the value of a key for rows without one."""
@@ -27,10 +27,15 @@ Codes = dict[str, NDArray[np.int64]]
 
 def read_with_codes(dataset: Dataset, names: Sequence[str], chunk_rows: int) -> Iterator[tuple[Chunk, Codes]]:
     """Yield all rows of a data set with the codes of some columns of text. Raises ParquetError."""
+    whole = replace(dataset, only=None)  # chunks and codes come side by side
     for file in dataset.files:
-        yield from zip(
-            read_file(file, dataset, chunk_rows), _read_codes(file, dataset, names, chunk_rows), strict=True
-        )
+        codes_of_file = _read_codes(file, dataset, names, chunk_rows)
+        for chunk, codes in zip(read_file(file, whole, chunk_rows), codes_of_file, strict=True):
+            rows = is_wanted(chunk, dataset.only)
+            if rows.all():
+                yield chunk, codes
+            elif rows.any():
+                yield of_rows(chunk, rows), {name: column[rows] for name, column in codes.items()}
 
 
 def first_texts(dataset: Dataset, name: str, most: int) -> list[str]:

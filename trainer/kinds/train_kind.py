@@ -24,6 +24,7 @@ from trainer.kinds.entries import claim
 from trainer.kinds.grouping import Kind, narrowed
 from trainer.kinds.rows_of_kind import RowsOfSeries
 from trainer.kinds.unexplained import HeldBackMeasure, StandsOut, standing_out
+from trainer.lifecycle.own_series import PATTERNS
 from trainer.model_card import figures_of, training_summary
 from trainer.pipeline import fit_source
 from trainer.report.report import checked_table
@@ -46,6 +47,7 @@ class KindJob:
         resume: Continue from the checkpoint of an interrupted run.
         promote: Use the new version at once, also where the kind has a model.
         note: Who trains, and why; for the journal of the kind.
+        patterns: Patterns of the series; the journal keeps them for later trainings.
     """
 
     kind: Kind
@@ -55,6 +57,7 @@ class KindJob:
     resume: bool = False
     promote: bool = False
     note: Note = NOTHING
+    patterns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ def _trained(job: KindJob) -> KindModel:
             measure.keep(artifact, windows)
 
     artifact = fit_source(rows.training_data(), job.config, checkpoint=checkpoints.directory, observe=observe)
-    note = replace(job.note, figures=figures_of(artifact.spec))
+    note = replace(job.note, figures=figures_of(artifact.spec) | {PATTERNS: list(job.patterns)})
     saved = (publish if job.promote else propose)(artifact, job.entry, note)
     checkpoints.clear()
     write_training_report(saved, held_out, job.entry / saved.version)

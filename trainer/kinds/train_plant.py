@@ -128,6 +128,7 @@ def train_plant(
             options.resume,
             options.promote,
             options.note,
+            patterns_of(kind, grouping.kinds),
         )
         for kind in sorted(grouping.kinds, key=lambda kind: -kind.num_rows)  # the longest starts first
     ]

@@ -15,6 +15,7 @@ from detector.engine.engine import EngineOptions
 from detector.offline.history_files import column_names_of
 from trainer.lifecycle.evidence import between, gather
 from trainer.lifecycle.gate import NO_ROWS, Judgement, OnRows, Rivals, judge, linear_rival
+from trainer.lifecycle.own_series import OwnSeries
 from trainer.lifecycle.past import FOREVER, Past, faults_of_feedback, faults_of_labels, past_of
 
 Bar = Callable[[int], AbstractContextManager[OnRows]]
@@ -30,6 +31,7 @@ class Question:
     incidents           source of known incidents (`trainer.lifecycle.past`); None: none was given
     feedback            opinions that are kept beside the model
     options             options of the engine
+    own                 the series that the model judges; others of the history are left out
     """
 
     candidate: Artifact
@@ -38,6 +40,7 @@ class Question:
     incidents: str | None
     feedback: Sequence[Feedback]
     options: EngineOptions
+    own: OwnSeries
 
 
 def ask(question: Question, scratch: Path, bar: Bar) -> Judgement:
@@ -56,7 +59,7 @@ def ask(question: Question, scratch: Path, bar: Bar) -> Judgement:
     if question.history is None:
         return judge(candidate, Rivals(current, "no rows: give --history"), None, lambda rows: None)
     specs = [one.spec for one in (candidate, current) if one is not None]
-    dataset = _dataset(specs, question.history)
+    dataset = question.own.of(_dataset(specs, question.history))
     lasting_ns = max(spec.window * spec.interval_ns for spec in specs)
     said = faults_of_feedback(question.feedback, lasting_ns)
     known = {one.name for one in past.faults}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from detector.engine.engine import EngineOptions
     from detector.lifecycle.versions import Registered
     from trainer.lifecycle.gate import Judgement
+    from trainer.lifecycle.own_series import OwnSeries
 
 DONE, REFUSED = 0, 4
 _ACTIONS = "list|show|diff|promote|rollback|remove"
@@ -84,7 +85,9 @@ def _add_promote(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="known incidents: a daemon's configuration, the output of a backtest, or a file of incidents",
     )
-    parser.add_argument("--config", metavar="FILE", help="the daemon's configuration, for its incident rules")
+    parser.add_argument(
+        "--config", metavar="FILE", help="the daemon's configuration, for its incident rules and series"
+    )
     parser.add_argument(
         "--force", action="store_true", help="use it even if the gate refuses it; is recorded"
     )
@@ -187,6 +190,7 @@ def _judged(args: argparse.Namespace, candidate: Artifact, current: Artifact | N
         args.incidents,
         read_feedback(Path(args.entry)),
         _options(args, candidate),
+        _own(args),
     )
     with tempfile.TemporaryDirectory(prefix="streamgauge-gate-") as scratch:
         return ask(question, Path(scratch), lambda rows: progress_bar("gate", rows))
@@ -238,6 +242,13 @@ def _options(args: argparse.Namespace, artifact: Artifact) -> EngineOptions:
     if args.config:
         return engine_options(load_config(Path(args.config)), artifact.spec.channel_names)
     return EngineOptions(threads=default_threads())
+
+
+def _own(args: argparse.Namespace) -> OwnSeries:
+    from detector.config.load import load_config
+    from trainer.lifecycle.own_series import own_series
+
+    return own_series(Path(args.entry), load_config(Path(args.config)).model if args.config else None)
 
 
 def _wanted(found: Registered, name: str | None) -> str:

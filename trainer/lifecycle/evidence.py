@@ -108,7 +108,11 @@ def gather(
             num_rows += len(chunk)
             first_ns = min(first_ns, int(chunk.timestamp_ns.min()))
             last_ns = max(last_ns, int(chunk.timestamp_ns.max()))
-    inside = tuple(one for one in faults if one.start_ns <= last_ns and one.end_ns >= first_ns)
+    inside = tuple(
+        replace(one, end_ns=min(one.end_ns, last_ns))  # one that lasts is known until the end of the rows
+        for one in faults
+        if one.start_ns <= last_ns and one.end_ns >= first_ns
+    )
     length = max(stretch_rows(spec) for spec in specs)
     stretches, seconds = _held_back(dataset, since_ns, length, specs[0].max_gap, inside)
     return Evidence(
@@ -235,7 +239,8 @@ def _is_answer(incident: Incident, fault: Stretch, spec: Spec) -> bool:
 
     A model in constant alarm finds nothing.
     """
-    early_ns = max(fault.end_ns - fault.start_ns, spec.window * spec.interval_of(fault.series))
+    window_ns = spec.window * spec.interval_of(fault.series)
+    early_ns = max(window_ns, min(fault.end_ns - fault.start_ns, _LEAD_WINDOWS * window_ns))
     is_open = fault.overlaps(incident.series, incident.start_ns, _end(incident))
     return is_open and incident.start_ns >= fault.start_ns - early_ns
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from connectors.times import INVALID_NS, times_of
 from detector.calibration.feedback import Feedback, incidents_of
 from detector.errors import ArtifactError, ConfigError
 from detector.incidents.decision import Decision
+from detector.incidents.incident import MODEL_REASONS
 from detector.offline.backtest import labels_of_dataset
 from detector.offline.measuring.events import events_of
 
@@ -52,14 +53,16 @@ class Past:
 
     incidents  all that were not called false alarms or accepted as normal
     faults     those that are known faults: the gate asks whether they are still found
-    open       those that are not over
+    open       those that block a training: the model still raises them, and nobody called them normal
     mutes      stretches in which a person wanted no incidents
+    normal     ids of the incidents that somebody called a false alarm or accepted
     """
 
     incidents: tuple[Stretch, ...] = ()
     faults: tuple[Stretch, ...] = ()
     open: tuple[Stretch, ...] = ()
     mutes: tuple[Stretch, ...] = ()
+    normal: frozenset[str] = frozenset()
 
 
 def past_of(source: str, model: str) -> Past:
@@ -77,7 +80,7 @@ def past_of(source: str, model: str) -> Past:
     """
     path = Path(source)
     if path.is_dir():
-        return past_from(*_of_backtest(path), model, is_group=False)
+        return past_from(*_of_backtest(path), model, is_group=False, is_live=False)
     if not path.is_file():
         raise ConfigError(
             f"--incidents: {source} does not exist; give the configuration of a daemon, a directory that"
@@ -85,26 +88,39 @@ def past_of(source: str, model: str) -> Past:
         )
     if path.suffix == ".toml":
         return past_from(*_of_group(source), model, is_group=True)
-    return past_from(incidents_of(path), _decisions_of(path), model, is_group=False)
+    return past_from(
+        incidents_of(path), _decisions_of(path), model, is_group=False, is_live=not _is_report(path)
+    )
 
 
 def past_from(
-    incidents: Iterable[Mapping[str, Any]], decisions: Iterable[Decision], model: str, is_group: bool
+    incidents: Iterable[Mapping[str, Any]],
+    decisions: Iterable[Decision],
+    model: str,
+    is_group: bool,
+    is_live: bool = True,
 ) -> Past:
-    """Return the past of incidents as `incident_json` writes them, and of decisions. Raises ConfigError."""
-    decided, mutes = {}, dict[str, Stretch]()
-    for one in decisions:
-        if one.action == "mute":
-            _mute(mutes, one)
-        else:
-            decided[one.incident] = one.action
+    """Return the past of incidents as `incident_json` writes them, and of decisions.
+
+    Args:
+        incidents, decisions: In the order in which they were written.
+        model: Name of the model; incidents of other models are left out.
+        is_group: Whether only incidents that somebody called real or rejected are faults.
+        is_live: Whether an incident without an end goes on; else its data ended first.
+
+    Raises:
+        ConfigError: An incident has no series or no times.
+    """
+    said = list(decisions)
+    decided = {one.incident: one.action for one in said if one.action != "mute"}
     newest = {str(one.get("id")): one for one in incidents if _is_about(one, model)}
     found = {name: _stretch(name, one) for name, one in newest.items() if decided.get(name) not in _NOT}
     return Past(
         tuple(found.values()),
         tuple(one for one in found.values() if not is_group or decided.get(one.name) in _REAL),
-        tuple(_stretch(name, one) for name, one in newest.items() if one.get("end") is None),
-        tuple(mutes.values()),
+        tuple(found[name] for name, one in newest.items() if is_live and name in found and _is_open(one)),
+        _mutes(one for one in said if one.action == "mute"),
+        frozenset(name for name, action in decided.items() if action in _NOT),
     )
 
 
@@ -145,16 +161,43 @@ def write_stretches(stretches: Iterable[Stretch], path: Path) -> None:
         raise ArtifactError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def _mute(mutes: dict[str, Stretch], decision: Decision) -> None:
-    """Add a mute; a mute of no length ends the one before."""
-    until_ns, before = decision.until_ns or decision.at_ns, mutes.get(decision.series)
-    if before is not None and before.end_ns > decision.at_ns:
-        ended = Stretch(before.name, before.series, before.start_ns, decision.at_ns)
-        mutes[before.name] = ended
-    if until_ns > decision.at_ns:
-        mutes[decision.series] = Stretch(decision.id, decision.series, decision.at_ns, until_ns)
-    else:
-        mutes.pop(decision.series, None)
+def read_stretches(path: Path) -> tuple[Stretch, ...]:
+    """Return what `write_stretches` wrote; nothing where there is no file.
+
+    Raises:
+        DetectorError: The file has something else.
+    """
+    if not path.exists():
+        return ()
+    found = (_stretch(str(one.get("id", "")).partition(":")[2], one) for one in incidents_of(path))
+    return tuple(found)
+
+
+def _mutes(decisions: Iterable[Decision]) -> tuple[Stretch, ...]:
+    """Return the mutes; a new one of a series ends the running one, and one of no length ends it alone."""
+    over, newest = list[Stretch](), dict[str, Stretch]()
+    for one in decisions:
+        before = newest.pop(one.series, None)
+        if before is not None:
+            over.append(replace(before, end_ns=min(before.end_ns, one.at_ns)))
+        if one.until_ns is not None and one.until_ns > one.at_ns:
+            newest[one.series] = Stretch(one.id, one.series, one.at_ns, one.until_ns)
+    return (*over, *newest.values())
+
+
+def _is_open(incident: Mapping[str, Any]) -> bool:
+    """Return whether the model itself still raises an incident."""
+    reason = incident.get("reason", MODEL_REASONS[0])
+    return incident.get("end") is None and reason in MODEL_REASONS
+
+
+def _is_report(path: Path) -> bool:
+    """Return whether a file is the report of a backtest, and not lines of the topics."""
+    try:
+        whole = json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(whole, dict) and "incidents" in whole
 
 
 def _is_about(incident: Mapping[str, Any], model: str) -> bool:
@@ -167,7 +210,7 @@ def _stretch(name: str, incident: Mapping[str, Any]) -> Stretch:
     try:
         end = incident.get("end")
         end_ns = FOREVER if end is None else _ns(end)
-        return Stretch(name, str(incident["series"]), _ns(incident["start"]), end_ns)
+        return Stretch(name, str(incident["series"] or ""), _ns(incident["start"]), end_ns)
     except (KeyError, ValueError) as error:
         raise ConfigError(f"--incidents: incident {name} needs a series and times: {error}") from error
 

@@ -33,6 +33,7 @@ from trainer.errors import TrainerError
 from trainer.lifecycle.asking import Bar, end_of
 from trainer.lifecycle.evidence import between, gather
 from trainer.lifecycle.gate import Judgement, Rivals, is_better, judge, linear_rival
+from trainer.lifecycle.own_series import OwnSeries
 from trainer.lifecycle.past import (
     FOREVER,
     Past,
@@ -40,17 +41,21 @@ from trainer.lifecycle.past import (
     faults_of_feedback,
     faults_of_labels,
     past_of,
+    read_stretches,
     time_of,
     write_stretches,
 )
 from trainer.model_card import figures_of
 from trainer.pipeline import TrainingData, fit_source
 from trainer.progress import ProgressReport
-from trainer.report.report import checked
+from trainer.report.findings import check_accepted
+from trainer.report.report import checked_table
+from trainer.report.tables import table_of_dataset
 
 LEFT_OUT = "left_out.json"
 CLAIM = ".retrain.lock"
 MARK = "mark"
+_STATED = "stated"
 _MOST_HELD_BACK_SECONDS = 7 * 86_400.0
 _SHARE = 0.2
 """Without a wish, so much of the time of the history is held back, and at most a week."""
@@ -68,6 +73,7 @@ class Wish:
     held_back  seconds of the newest rows to compare on; None: a fifth of the time, and at most a week
     options    options of the engine
     who        who asks for it
+    own        the series that the model judges; others of the history are left out
     """
 
     history: Path
@@ -77,6 +83,7 @@ class Wish:
     held_back: float | None
     options: EngineOptions
     who: str
+    own: OwnSeries
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +123,7 @@ def retrain(wish: Wish, scratch: Path, report: ProgressReport, bar: Bar) -> Outc
         why = f"incident {one.name} of {one.series} is open since {time_of(one.start_ns)}"
         return _nothing(wish, Outcome("incident open", why), "")
     config = _config_of(wish, current, report)
-    dataset = discover(wish.history, current.spec.channel_names, config.data.names())
+    dataset = wish.own.of(discover(wish.history, current.spec.channel_names, config.data.names()))
     left_out = _left_out(wish, config, past)
     mark = _mark(wish, config, dataset, (left_out, past.faults), current.version)
     before = next((one for one in read_journal(wish.entry).events if one.figures.get(MARK) == mark), None)
@@ -126,7 +133,7 @@ def retrain(wish: Wish, scratch: Path, report: ProgressReport, bar: Bar) -> Outc
     if cut_ns is None:
         why = "the history has no rows from after the training of the current version"
         return _nothing(wish, Outcome("no new rows", why), mark)
-    checked(wish.history, dataset.channels, config.data.accept, report, config.data.names())
+    _check(dataset, config, report)
     write_stretches(left_out, wish.entry / LEFT_OUT)
     own = _with_left_out(config, current.spec.name, wish.entry if left_out else None)
     source = TrainingData(between(dataset, 0, cut_ns), dataset.channels, dataset.interval_ns)
@@ -175,8 +182,8 @@ def _ended(wish: Wish, trial: Artifact, judgement: Judgement, mark: str) -> Outc
 def _first(wish: Wish, report: ProgressReport) -> Outcome:
     """Train the first version of a name on the whole history. It is in use at once."""
     config = wish.config or TrainConfig()
-    dataset = discover(wish.history, config.data.channels, config.data.names())
-    checked(wish.history, dataset.channels, config.data.accept, report, config.data.names())
+    dataset = wish.own.of(discover(wish.history, config.data.channels, config.data.names()))
+    _check(dataset, config, report)
     name = config.name or wish.entry.resolve().name
     source = TrainingData(between(dataset, 0), dataset.channels, dataset.interval_ns)
     artifact = fit_source(source, config.model_copy(update={"name": name}), report)
@@ -201,8 +208,20 @@ def _left_out(wish: Wish, config: TrainConfig, past: Past) -> tuple[Stretch, ...
     named = read_incidents(Path(stated)).found if stated and Path(stated) != own else ()
     lasting_ns = round((config.data.interval_seconds or 60.0) * (config.model.window or 64) * 1e9)
     said = faults_of_feedback(read_feedback(wish.entry), lasting_ns)
-    listed = (Stretch("stated", series or "", start_ns, end_ns) for series, start_ns, end_ns in named)
-    return tuple(dict.fromkeys((*past.incidents, *past.mutes, *said, *listed)))
+    listed = (Stretch(_STATED, series or "", start_ns, end_ns) for series, start_ns, end_ns in named)
+    return _with_earlier((*past.incidents, *past.mutes, *said, *listed), wish.entry, past)
+
+
+def _with_earlier(found: Sequence[Stretch], entry: Path, past: Past) -> tuple[Stretch, ...]:
+    """Return the stretches with those of the last time that the source has no more, in order of time.
+
+    Topics forget. What was left out once stays so, unless somebody called it a false alarm or accepted it.
+    """
+    said = {one.incident for one in read_feedback(entry) if one.opinion == "false-alarm"}
+    known = {one.name for one in found} | past.normal | said | {_STATED}
+    earlier = (one for one in read_stretches(entry / LEFT_OUT) if one.name not in known)
+    every = dict.fromkeys((*found, *earlier))
+    return tuple(sorted(every, key=lambda one: (one.start_ns, one.end_ns, one.series, one.name)))
 
 
 def _config_of(wish: Wish, current: Artifact, report: ProgressReport) -> TrainConfig:
@@ -248,11 +267,18 @@ def _mark(
         current: The current version.
     """
     files = [(str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in dataset.files]
+    own = [wish.own.patterns, wish.own.least_channels]
     options = config.model_dump_json(exclude={"data": {"incidents"}})
     rules = repr(replace(wish.options, device="", threads=1))  # these two change no result
     stretches = [[(one.series, one.start_ns, one.end_ns) for one in some] for some in known]
-    parts = json.dumps([files, options, stretches, wish.held_back, current, rules])
+    parts = json.dumps([files, options, stretches, own, wish.held_back, current, rules])
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def _check(dataset: Dataset, config: TrainConfig, report: ProgressReport) -> None:
+    """Raise TrainerError if the rows would make a bad model."""
+    check_accepted(config.data.accept)
+    checked_table(table_of_dataset(dataset), config.data.accept, report)
 
 
 def _cut(dataset: Dataset, held_back: float | None, known_ns: int | None) -> int | None:

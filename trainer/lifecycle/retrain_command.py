@@ -15,6 +15,7 @@ from detector.errors import ConfigError
 if TYPE_CHECKING:
     from detector.engine.engine import EngineOptions
     from trainer.config import TrainConfig
+    from trainer.lifecycle.own_series import OwnSeries
     from trainer.lifecycle.retrain import Outcome, Wish
 
 DONE = 0
@@ -38,7 +39,7 @@ def retrain_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--daemon",
         metavar="FILE",
-        help="the daemon's configuration: its incident rules, and its topics of alerts and decisions",
+        help="the daemon's configuration: its incident rules, series, and topics of alerts and decisions",
     )
     parser.add_argument(
         "--incidents",
@@ -101,6 +102,7 @@ def _wish(args: argparse.Namespace) -> Wish:
         held_back,
         _options(args.daemon),
         args.who or user_at_host(),
+        _own(args),
     )
 
 
@@ -117,6 +119,13 @@ def _options(file: str | None) -> EngineOptions:
     from detector.engine.engine import EngineOptions
 
     return engine_options(load_config(Path(file))) if file else EngineOptions(threads=default_threads())
+
+
+def _own(args: argparse.Namespace) -> OwnSeries:
+    from detector.config.load import load_config
+    from trainer.lifecycle.own_series import own_series
+
+    return own_series(Path(args.out), load_config(Path(args.daemon)).model if args.daemon else None)
 
 
 def _tell(args: argparse.Namespace, wish: Wish, outcome: Outcome) -> None:

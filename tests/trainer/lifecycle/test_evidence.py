@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.parquet.dataset import Dataset, discover
-from trainer.lifecycle.evidence import between, most_by_chance
+from detector.artifact.spec import Artifact
+from detector.engine.engine import EngineOptions
+from trainer import fit
+from trainer.config import ModelOptions, TrainConfig
+from trainer.lifecycle.evidence import between, gather, measure, most_by_chance
+from trainer.lifecycle.past import FOREVER, Stretch
 
 SECOND = 10**9
 
@@ -51,3 +57,38 @@ def test_the_alarms_that_chance_explains_are_exceeded_in_one_of_a_hundred_cases(
     most = most_by_chance(mean)
     assert beyond(mean, most) <= 0.0105  # above 500 by the normal distribution
     assert most == 0 or beyond(mean, most - 1) > 0.0085
+
+
+START_NS, MINUTE = 1_767_225_600 * SECOND, 60 * SECOND
+
+
+def at_row(row: int) -> int:
+    """The time of a row of `model_and_rows`."""
+    return START_NS + row * MINUTE
+
+
+@pytest.fixture(scope="module")
+def model_and_rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Dataset]:
+    """A model of 2,000 rows, and 5,000 rows whose level differs from row 3,000 to 3,999."""
+    rng = np.random.default_rng(0)
+    values = np.sin(np.arange(5_000)[:, None] * 0.2 + np.array([0.0, 1.0])) + rng.normal(0, 0.1, (5_000, 2))
+    values[3_000:4_000, 0] += 6.0
+    index = pd.date_range("2026-01-01", periods=5_000, freq="min", tz="UTC", name="timestamp")
+    frame = pd.DataFrame(values, index=index, columns=["flow", "pressure"]).assign(series="pump-1")
+    path = tmp_path_factory.mktemp("gate") / "rows.parquet"
+    frame.reset_index().to_parquet(path, index=False)
+    config = TrainConfig(name="pump", model=ModelOptions(family="linear", window=24))
+    return fit(frame[:2_000], config=config), discover(path)
+
+
+def test_a_fault_without_an_end_does_not_excuse_what_was_open_long_before(
+    model_and_rows: tuple[Artifact, Dataset], tmp_path: Path
+) -> None:
+    artifact, dataset = model_and_rows
+    for row, is_found in ((3_000, True), (3_800, False)):
+        fault = Stretch("a1", "pump-1", at_row(row), FOREVER)
+        options = EngineOptions()
+        evidence = gather(dataset, (fault,), at_row(2_500), [artifact.spec], tmp_path, options)
+        assert evidence.faults[0].end_ns == at_row(4_999)
+        found = measure(evidence, artifact, artifact.spec, lambda rows: None)
+        assert (found.found == {0}, bool(found.alarms)) == (is_found, not is_found)

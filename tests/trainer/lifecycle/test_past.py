@@ -56,14 +56,38 @@ def test_opinions_decide_what_is_a_fault_and_what_must_not_be_learnt(
 def test_the_newest_state_of_an_incident_counts_and_other_models_do_not() -> None:
     lines = [incident("a", None), incident("a"), incident("b", None), incident("c", None, model="valve")]
     past = past_from(lines, [decision("false-alarm", "b")], "pump", is_group=False)
-    assert [one.name for one in past.open] == ["b"], "open is open, whatever somebody said of it"
+    assert past.open == (), "what is called normal may be learnt"
     assert [one.name for one in past.incidents] == ["a"]
+
+
+@pytest.mark.parametrize("said", ACTIONS)
+@pytest.mark.parametrize("reason", ["score", "no_data"])
+def test_an_open_incident_blocks_if_the_model_raises_it_and_nobody_called_it_normal(
+    said: Action | None, reason: str
+) -> None:
+    decisions = [] if said is None else [decision(said, "a")]
+    past = past_from([incident("a", None, reason=reason)], decisions, "pump", is_group=True)
+    is_blocking = reason == "score" and said not in ("accept", "false-alarm")
+    assert [one.name for one in past.open] == (["a"] if is_blocking else [])
+
+
+def test_what_is_open_at_the_end_of_a_backtest_is_over(tmp_path: Path) -> None:
+    (tmp_path / "incidents.json").write_text(json.dumps({"incidents": [incident("a", None)]}))
+    past = past_of(str(tmp_path / "incidents.json"), "pump")
+    assert (past.open, [one.name for one in past.incidents]) == ((), ["a"])
 
 
 def test_a_mute_lasts_until_its_end_or_until_it_is_ended() -> None:
     mutes = [decision("mute", "", 10, 50), decision("mute", "", 30, 30), decision("mute", "", 60, 90)]
     found = past_from([], mutes, "pump", is_group=True).mutes
     assert sorted((one.series, one.start_ns, one.end_ns) for one in found) == [("a", 10, 30), ("a", 60, 90)]
+
+
+def test_a_mute_that_is_over_stays_when_the_series_is_muted_again() -> None:
+    for second in (decision("mute", "", 60, 90), decision("mute", "", 60, 60)):
+        found = past_from([], [decision("mute", "", 10, 50), second], "pump", is_group=True).mutes
+        later = [(60, 90)] if second.until_ns == 90 else []
+        assert [(one.start_ns, one.end_ns) for one in found] == [(10, 50), *later]
 
 
 def test_a_file_has_incidents_and_decisions_as_lines(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 
 from detector.artifact.registry import open_artifact, publish
+from detector.delivery.decision_records import encode_decision
+from detector.incidents.decision import Decision
 from detector.journal import read_journal
 from detector.lifecycle.moves import promote
 from detector.lifecycle.versions import registered
@@ -63,6 +65,14 @@ def incident(tmp_path: Path, end: str | None, **more: Any) -> str:
     body = {"id": "a1", "series": "pump-1", "model": "pump", "state": "firing" if end is None else "resolved"}
     path = tmp_path / "incidents.json"
     path.write_text(json.dumps({"incidents": [body | {"start": "2026-01-02T20:00:00Z", "end": end} | more]}))
+    return str(path)
+
+
+def alert(tmp_path: Path, **more: Any) -> str:
+    """A file with a line of the alerts topic: one open incident of `pump-1`."""
+    body = {"id": "a1", "series": "pump-1", "model": "pump", "state": "firing", "reason": "score"}
+    path = tmp_path / "alerts.jsonl"
+    path.write_text(json.dumps(body | {"start": "2026-01-02T20:00:00Z", "end": None} | more) + "\n")
     return str(path)
 
 
@@ -119,12 +129,12 @@ def test_an_open_incident_stops_it_and_one_of_another_model_does_not(
     entry, history = trained
     before = len(read_journal(entry).events)
     for _ in range(2):
-        found = retrained(capsys, history, entry, "--incidents", incident(tmp_path, None))
+        found = retrained(capsys, history, entry, "--incidents", alert(tmp_path))
         assert found["outcome"] == "incident open"
         assert found["why"] == "incident a1 of pump-1 is open since 2026-01-02T20:00:00.000000Z"
     assert len(read_journal(entry).events) == before + 1, "the same reason is written once"
     assert not (entry / "left_out.json").exists()
-    other = incident(tmp_path, None, model="valve")
+    other = alert(tmp_path, model="valve")
     assert retrained(capsys, history, entry, "--incidents", other)["outcome"] == "candidate"
 
 
@@ -225,3 +235,69 @@ def test_wrong_wishes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert main(["retrain", str(history), "--out", str(entry), *more]) == 2
         assert message in capsys.readouterr().err
     assert len(read_journal(entry).events) == 2
+
+
+@pytest.mark.parametrize("is_told_by", ["the journal", "the daemon"])
+def test_a_kind_of_a_plant_learns_and_is_compared_on_its_own_series_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], is_told_by: str
+) -> None:
+    def table(num_rows: int) -> Path:
+        rng, at = np.random.default_rng(1), np.arange(num_rows)
+        frames = []
+        for name, level, channels in (
+            ("pump-1", 90.0, ("flow", "motor_A")),
+            ("pump-2", 90.0, ("flow", "motor_A")),
+            ("conveyor-1", 5.0, ("motor_A",)),
+        ):
+            moved = np.where(at > 2_050, 6.0, 0.0)
+            columns = {one: level + np.sin(at * 0.2) + rng.normal(0, 0.1, num_rows) for one in channels}
+            columns["motor_A"] = columns["motor_A"] + moved
+            times = pd.date_range("2026-01-01", periods=num_rows, freq="min", tz="UTC")
+            frames.append(pd.DataFrame({"timestamp": times, "series": name, **columns}))
+        path = tmp_path / f"plant-{num_rows}.parquet"
+        pd.concat(frames).to_parquet(path, index=False)
+        return path
+
+    first = str(table(2_000))
+    if is_told_by == "the journal":
+        out = ["--group-by", "auto", "--jobs", "1", "--out", str(tmp_path / "models")]
+        more: tuple[str, ...] = ()
+        entry = tmp_path / "models" / "conveyor-1"
+    else:
+        alone = pd.read_parquet(first).query("series == 'conveyor-1'")[["timestamp", "series", "motor_A"]]
+        first = str(tmp_path / "alone.parquet")
+        alone.to_parquet(first, index=False)
+        entry = tmp_path / "conveyor"
+        out = ["--out", str(entry)]
+        daemon = tmp_path / "streamgauge.toml"
+        daemon.write_text(
+            f'[model]\npath = "{entry}"\nseries = ["conveyor-*"]\n[kafka]\ntopic = "readings"\n'
+        )
+        more = ("--daemon", str(daemon), "--incidents", incident(tmp_path, None, model="valve"))
+    assert main(["train", first, *out, *LINEAR]) == 0
+    found = retrained(capsys, table(6_000), entry, *more)
+    assert found["outcome"] == "candidate", found
+    training = open_artifact(entry / found["version"]).spec.training
+    assert training["num_series"] == 1
+    assert training["rows"] <= 6_000 - 720
+
+
+def test_what_left_the_topics_stays_left_out_until_somebody_calls_it_normal(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry, history = trained
+    nothing = tmp_path / "nothing.json"
+    nothing.write_text('{"incidents": []}')
+    known = incident(tmp_path, "2026-01-02T20:30:00Z")
+    assert retrained(capsys, history, entry, "--incidents", known)["outcome"] == "candidate"
+    assert retrained(capsys, history, entry, "--incidents", str(nothing))["outcome"] == "unchanged"
+    os.utime(history, (1.7e9, 1.7e9))  # the file changed: it is looked at again
+    found = retrained(capsys, history, entry, "--incidents", str(nothing))
+    assert found["outcome"] not in ("unchanged", "no new rows")
+    (kept,) = json.loads((entry / "left_out.json").read_text())["incidents"]
+    assert (kept["id"], kept["start"]) == ("0:a1", "2026-01-02T20:00:00.000000Z")
+    said = encode_decision(Decision("d1", "accept", "pump-1", 0, "a1")).decode()
+    other = json.dumps({"id": "v1", "series": "v", "model": "valve", "start": "2026-01-02T20:00:00Z"})
+    (tmp_path / "alerts.jsonl").write_text(f"{other}\n{said}\n")
+    retrained(capsys, history, entry, "--incidents", str(tmp_path / "alerts.jsonl"))
+    assert json.loads((entry / "left_out.json").read_text())["incidents"] == []
