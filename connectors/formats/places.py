@@ -77,6 +77,18 @@ def field_of(name: str) -> Path:
     return Path(name, (name,), False)
 
 
+def check_single(paths: Sequence[Path], what: str) -> None:
+    """Raise CodecError for a path that is not one name.
+
+    Args:
+        paths: The paths of a format whose messages have no objects inside objects.
+        what: What a name stands for, such as `a column`.
+    """
+    for path in paths:
+        if len(path.steps) != 1 or isinstance(path.steps[0], int):
+            raise CodecError(f"{path.text!r} does not name {what}; expected $.NAME or $['odd name']")
+
+
 def beside_the_body(place: str) -> FromMessage | None:
     """Return how to find a place that is no path; None of a path. Raises CodecError for anything else."""
     if place == "key":

@@ -15,13 +15,13 @@ from detector.commands.transfer import place_of
 from detector.config.input.section import InputSection
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.setup.daemon_file import Stream
+from trainer.setup.example import example_of
 from trainer.setup.messages import decoded, interval_seconds, seen
 from trainer.setup.proposal import Keys
 
 _SAMPLE_MESSAGES = 1_000
 _SHOWN = 3
 _MOST_CHANNELS = 8
-_LONGEST_EXAMPLE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,9 @@ def look_at_messages(messages: list[Raw], topic: str, servers: tuple[str, ...]) 
         raise TrainerError(f"topic {topic}: no message can be read: {first.reason}: {first.detail}")
     readings = read.readings
     example = next(one.value or b"" for one in messages if one.offset == readings.offset[0])
-    stream = Stream(
-        servers, topic, found.keys, channels, readings.names[0], interval_seconds(read), _shown(example)
-    )
+    series = readings.names[0]
+    shown = example_of(example, [*readings.names, *channels])
+    stream = Stream(servers, topic, found.keys, channels, series, interval_seconds(read), shown)
     return TopicLook(stream, _lines(read, channels, found.keys), _refused(read))
 
 
@@ -74,16 +74,6 @@ def _not_read(topic: str, num: int, forms: Counter[str]) -> str:
         f"topic {topic}: its messages have a form that is not read yet: {shown}."
         " docs/formats.md has the forms that are read"
     )
-
-
-def _shown(value: bytes) -> str:
-    """Return the first line of a message for a comment."""
-    try:
-        text = value.decode().strip().partition("\n")[0]
-    except UnicodeDecodeError:
-        return f"{len(value):,} bytes, which are no text"
-    text = "".join(letter if letter.isprintable() else " " for letter in text)
-    return text if len(text) <= _LONGEST_EXAMPLE else f"{text[:_LONGEST_EXAMPLE]}..."
 
 
 def _lines(messages: Decoded, channels: tuple[str, ...], keys: Keys) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from connectors.formats.arrow.batches import Streams
 from connectors.formats.channels import Columns
 from connectors.formats.contract import RefusedError, Table, usable
 from connectors.formats.form import Form
-from connectors.formats.places import Path, SeriesPlace, TimePlace
+from connectors.formats.places import Path, SeriesPlace, TimePlace, check_single
 from connectors.records import RawColumns
 from connectors.times import INVALID_NS, NS_PER_MS, NS_PER_UNIT, Clock, times_of_numbers
 from connectors.wide_json.decoder import encode_names
@@ -54,7 +54,8 @@ class ArrowReader:
         self._series, self._time = SeriesPlace(form.series), TimePlace(form.time)
         self._columns, self._limits, self._streams = columns, limits, Streams(columns.num)
         paths = [*self._series.paths, *([self._time.path] if self._time.path else [])]
-        self._no_values = {str(path.steps[0]) for path in paths if path.steps}
+        check_single(paths, "a column")
+        self._no_values = {str(path.steps[0]) for path in paths}
 
     def read(self, raw: RawColumns) -> Table:
         """Read messages in order of arrival."""
@@ -242,7 +243,7 @@ def _check_names(names: list[str]) -> None:
 
 def _column(table: pa.Table, path: Path) -> pa.ChunkedArray:
     """Return the column that a path names. Raises RefusedError."""
-    if len(path.steps) != 1 or str(path.steps[0]) not in table.column_names:
+    if str(path.steps[0]) not in table.column_names:
         raise RefusedError("missing_field", f"no column {path.text}")
     return _plain(table.column(str(path.steps[0])))
 

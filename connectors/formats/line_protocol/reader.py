@@ -15,7 +15,7 @@ from connectors.formats.channels import Columns
 from connectors.formats.contract import RefusedError, Rows, Table, usable
 from connectors.formats.form import Form
 from connectors.formats.line_protocol.lines import Line, lines_of
-from connectors.formats.places import BROKER, SeriesPlace
+from connectors.formats.places import BROKER, SeriesPlace, check_single
 from connectors.records import RawColumns
 from connectors.times import NS_PER_MS, Clock, iso_time
 from connectors.wide_json.limits import Limits, Refusal
@@ -29,6 +29,7 @@ class LineReader:
     def __init__(self, form: Form, columns: Columns, limits: Limits) -> None:
         self.clock = form.clock or _NANOSECONDS
         self._series, self._is_by_broker = SeriesPlace(form.series), form.time == BROKER
+        check_single(self._series.paths, "a tag")
         self._tags, self._columns, self._limits = form.channel_tags, columns, limits
 
     def read(self, raw: RawColumns) -> Table:

@@ -11,7 +11,7 @@ from connectors.errors import CodecError
 from connectors.formats.channels import Scale, Selection
 from connectors.formats.codec import codec_of
 from connectors.formats.form import Form
-from connectors.formats.places import field_of
+from connectors.formats.places import BROKER, field_of
 from connectors.records import Codec
 from connectors.times import Clock, Unit
 from connectors.wide_json.limits import Limits
@@ -21,8 +21,13 @@ Places = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 ]
 _SHORT = {"series": "series_field", "time": "timestamp_field", "values": "values_field"}
+_ALL_BUT_LINES = ("wide_json", "long_json", "arrow")
 _ONLY_FOR = {
     "values": ("wide_json",),
+    "values_field": ("wide_json",),
+    "series_field": _ALL_BUT_LINES,
+    "timestamp_field": _ALL_BUT_LINES,
+    "time_zone": _ALL_BUT_LINES,
     "channel": ("long_json",),
     "value": ("long_json",),
     "records": ("wide_json", "long_json"),
@@ -110,6 +115,8 @@ class InputSection(Section):
         for key, formats in _ONLY_FOR.items():
             if self._is_given(key) and self.format not in formats:
                 raise ValueError(f"`{key}` is for format {' or '.join(formats)}, not for {self.format}")
+        if self.format == "line_protocol" and self.time not in (None, BROKER):
+            raise ValueError(f"`time` of line_protocol is only {BROKER}: without it, each line has its own")
         for key, short in _SHORT.items():
             if self._is_given(key) and self._is_given(short):
                 raise ValueError(f"`{key}` and `{short}` say the same; keep one of them")

@@ -79,6 +79,25 @@ def test_every_unit_of_line_protocol_is_read(tmp_path: Path, unit: str, given: b
             "`records` is for format wide_json or long_json, not for arrow",
         ),
         ('channel_tags = ["cpu"]', "`channel_tags` is for format line_protocol"),
+        (
+            'format = "line_protocol"\ntime = "$.ts"',
+            "`time` of line_protocol is only broker: without it, each line has its own",
+        ),
+        ('format = "line_protocol"\nseries = "$.a.b"', "'$.a.b' does not name a tag; expected $.NAME"),
+        *(
+            (
+                f'format = "line_protocol"\n{key} = "{one}"',
+                f"`{key}` is for format wide_json or long_json or arrow",
+            )
+            for key, one in (("series_field", "a"), ("timestamp_field", "a"), ("time_zone", "Asia/Tokyo"))
+        ),
+        (
+            'format = "long_json"\nvalues_field = "a"',
+            "`values_field` is for format wide_json, not for long_json",
+        ),
+        ('format = "arrow"\nseries = "$.a.b"', "'$.a.b' does not name a column; expected $.NAME"),
+        ('format = "arrow"\nseries = ["$.a", "$[0]"]', "'$[0]' does not name a column; expected $.NAME"),
+        ('format = "arrow"\ntime = "$"', "'$' does not name a column; expected $.NAME"),
         ('time_zone = "Mars/Base"', "expected a time zone such as Europe/Berlin, found 'Mars/Base'"),
         ('time_unit = "minutes"', "time_unit"),
         ('format = "xml"', "format"),

@@ -21,6 +21,7 @@ from detector.config.load import load_config
 from tests.connectors.formats.kits import stream
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.setup.daemon_file import daemon_file
+from trainer.setup.example import example_of
 from trainer.setup.messages import seen
 from trainer.setup.topic import look_at_messages, reading_line
 
@@ -161,6 +162,42 @@ def test_a_form_is_proposed_and_its_messages_are_shown(
     codec = input_codec(tuple(look.stream.channels), load_config(file, {}).input)
     found = codec.decode_columns(RawColumns.of(raws([value])))
     assert reading_line(found.readings, 0, tuple(look.stream.channels)).strip() == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (
+            b'{"id": "a", "key": "s3cret", "ts": "2026-01-01", "by": {"n": "Jo"}, "x": 1.5, "t": ["s3cret"]}',
+            '{"id": "a", "key": "...", "ts": "2026-01-01", "by": {"n": "..."}, "x": 1.5, "t": ["..."]}',
+        ),
+        (
+            b'{"plant": "a", "tag": "flow", "unit": "s3cret", "value": 1.5, "time": 1767225600000}',
+            '{"plant": "a", "tag": "flow", "unit": "...", "value": 1.5, "time": 1767225600000}',
+        ),
+        (
+            b'# s3cret\ncpu\\ 1,host=a,token=s3cret idle=3.5,on=t,by="s3cret" 1767225600000000000',
+            'cpu\\ 1,host=a,token=... idle=3.5,on=true,by="..." 1767225600000000000',
+        ),
+        (
+            b'{"id": "a", "ts": 1767225600000, "x": 1.5, "s3cret": "' + b"s3cret" * 200 + b'"}',
+            '{"id": "a", "ts": 1767225600000, "x": 1.5, "s3cret": "..."}',
+        ),
+    ],
+)
+def test_the_message_in_the_configuration_has_no_texts_but_names_and_times(value: bytes, shown: str) -> None:
+    stream = look_at_messages(raws([value] * 3), "t", ("b:1",)).stream
+    assert stream.example == shown
+    assert f"\n# {shown}\n" in daemon_file(stream, "models/t", "the topic t")
+
+
+def test_parts_of_a_joined_name_are_shown_and_long_messages_cut() -> None:
+    assert (
+        example_of(b'{"a": "x/y", "b": "z", "c": "q"}', ["x%2Fy/z"]) == '{"a": "x/y", "b": "z", "c": "..."}'
+    )
+    assert example_of(b"[" + b"1," * 300 + b"1]", []) == "[" + "1, " * 66 + "1..."
+    assert example_of(b"[" * 100_000, []) == "100,000 bytes"
+    assert example_of(b"\xff" * 3, []) == "3 bytes, which are no text"
 
 
 def test_an_empty_topic_is_named() -> None:
