@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from connectors.formats.codec import channels_in
 from connectors.records import Decoded, Raw, RawColumns
 from detector.config.input.section import InputSection, form_of, input_codec
 from trainer.errors import TrainerError
-from trainer.setup.proposal import Keys, keys_for
+from trainer.setup.proposal import Beside, Keys, UnclearError, keys_for
 
 _USUAL = {"series": "$.series", "time": "$.timestamp", "values": "$.values"}
 _LINE_PROTOCOL = re.compile(
@@ -35,8 +36,8 @@ class Seen:
     forms: Counter[str]
 
 
-def seen(values: Iterable[bytes | None]) -> Seen:
-    """Return the most common form of some messages.
+def seen(values: Iterable[bytes | None], beside: Iterable[Beside] = repeat(Beside())) -> Seen:
+    """Return the most common form of some messages; `beside` has what comes with each of them.
 
     >>> seen([b'{"series": "a", "timestamp": 1767225600000, "values": {"x": 1}}']).keys
     {}
@@ -45,8 +46,12 @@ def seen(values: Iterable[bytes | None]) -> Seen:
     """
     forms: Counter[str] = Counter()
     found: Counter[tuple[tuple[str, str], ...]] = Counter()
-    for value in values:
-        keys = keys_for(value) if value else None
+    for value, other in zip(values, beside, strict=False):  # without `beside` it has no end
+        try:
+            keys = keys_for(value, other) if value else None
+        except UnclearError as error:
+            forms[str(error)] += 1
+            continue
         if keys is None:
             forms[_form(value, _json(value))] += 1
         else:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from connectors.formats.contract import RefusedError
 from connectors.formats.line_protocol.lines import Line, lines_of
 from connectors.formats.places import BROKER
-from connectors.times import EARLIEST_NS, NS_PER_UNIT, times_of
+from connectors.times import EARLIEST_NS, NS_PER_MS, NS_PER_UNIT, times_of
 
 Keys: TypeAlias = dict[str, str]
 """Keys of [input] with their values."""
-_SERIES = ("series", "machine", "device", "host", "asset", "id", "name", "device_id", "machine_id", "serial")
+_SERIES = ("series", "machine", "device", "host", "asset", "device_id", "machine_id", "serial", "id", "name")
 _CHANNEL = ("channel", "tag", "metric", "sensor", "signal", "measurement", "variable", "field")
+_MACHINES = ("series", "machine", "device", "asset", "host", "sensor", "serial", "equipment", "station")
+"""Words in the name of a field, such as `machine_name`, whose text is a series."""
+_STATES = frozenset(("status", "state", "mode", "quality", "firmware", "version", "type", "event", "message"))
+"""Names of fields whose texts are no series."""
+_TIMES = ("timestamp", "time", "ts", "at", "t", "datetime", "date", "event_time", "measured_at", "sampled_at")
+_NEAR_NS = 10 * 366 * 86_400 * 10**9
+"""A number in a field of another name is a time if it is within ten years of the broker's time."""
+_LAST_NAME = re.compile(r"\.([\w-]+)$|\['([^']+)'\]$")
+_SHOWN = 4
 _DEPTH = 3
 _ARROW = b"\xff\xff\xff\xff"
 """The first bytes of a message of Arrow IPC."""
@@ -24,8 +34,32 @@ Leaf: TypeAlias = tuple[str, str, Any]
 """The path of a value, the path of the object around it, and the value."""
 
 
-def keys_for(value: bytes) -> Keys | None:
+class Beside(NamedTuple):
+    """Hold what comes with the bytes of a message: its key, and the broker's time in ms, -1 without one."""
+
+    key: bytes | None = None
+    timestamp_ms: int = -1
+
+
+class UnclearError(Exception):
+    """Raised for a message with several fields that may be its series."""
+
+
+class _Time(NamedTuple):
+    path: str
+    unit: str
+    ns: int
+
+
+def keys_for(value: bytes, beside: Beside = Beside()) -> Keys | None:  # noqa: B008 - a constant
     """Return the keys of [input] with which a message is read; None if no format fits.
+
+    Args:
+        value: The bytes of the message.
+        beside: Key and time of the message, which decide between fields that both may be series or time.
+
+    Raises:
+        UnclearError: Several texts may be the series, and neither their names nor the key decide.
 
     >>> keys_for(b'{"machine": "a", "at": 1767225600, "flow": 1.5}')
     {'series': '$.machine', 'time': '$.at', 'time_unit': 's', 'values': '$'}
@@ -39,7 +73,7 @@ def keys_for(value: bytes) -> Keys | None:
     except _NOT_READ:
         return _of_lines(value)
     record = body[0] if isinstance(body, list) and body else body
-    return _of_object(record) if isinstance(record, dict) else None
+    return _of_object(record, beside) if isinstance(record, dict) else None
 
 
 def unit_of(stamp: Any) -> str | None:
@@ -52,36 +86,75 @@ def unit_of(stamp: Any) -> str | None:
     return next(fitting, None)
 
 
-def _of_object(record: Mapping[str, Any]) -> Keys | None:
+def _of_object(record: Mapping[str, Any], beside: Beside) -> Keys | None:
     """Return the keys for an object: with an array of readings inside, of one channel, or of all channels."""
     leaves = list(_leaves(record, "$", 0))
     array = next(((path, found) for path, _, found in leaves if _is_array(found)), None)
     if array is not None:
         leaves = [leaf for leaf in leaves if leaf[0] != array[0]] + list(_leaves(array[1][0], "@", 0))
-    times = [(path, found) for path, _, leaf in leaves if (found := unit_of(leaf)) is not None]
-    of_times = {path for path, _ in times}
-    texts = [path for path, _, found in leaves if isinstance(found, str) and found and path not in of_times]
+    times = list(_times(leaves, beside.timestamp_ms))
+    of_times = {one.path for one in times}
+    texts = {
+        path: found for path, _, found in leaves if isinstance(found, str) and found and path not in of_times
+    }
     numbers = [(path, parent) for path, parent, found in leaves if _is_number(found) and path not in of_times]
     if not numbers:
         return None
     inside: Keys = {} if array is None else {"records": array[0]}
-    first_time = times[0] if times else (BROKER, "ms")
-    time = next((one for one in times if one[0] == "$.timestamp"), first_time)
-    unit: Keys = {} if time[1] in ("iso", "ms") else {"time_unit": time[1]}
-    channel = _named(texts, _CHANNEL)
-    if channel is not None and len(texts) > 1 and len(numbers) == 1:
-        others = [path for path in texts if path != channel]
-        first = _named(others, _SERIES) or others[0]
+    time, unit = _time(times, beside.timestamp_ms)
+    channel = _named(list(texts), _CHANNEL)
+    others = {path: text for path, text in texts.items() if path != channel}
+    if channel is not None and others and len(numbers) == 1:
         long = {"channel": channel, "value": numbers[0][0]}
-        return {"format": "long_json", "series": first, "time": time[0], **unit, **inside, **long}
+        series = _series(others, beside.key)
+        return {"format": "long_json", "series": series, "time": time, **unit, **inside, **long}
     values = Counter(parent for _, parent in numbers).most_common(1)[0][0]
-    return {
-        "series": _named(texts, _SERIES) or next(iter(texts), "key"),
-        "time": time[0],
-        **unit,
-        **inside,
-        "values": values,
-    }
+    return {"series": _series(texts, beside.key), "time": time, **unit, **inside, "values": values}
+
+
+def _times(leaves: Sequence[Leaf], broker_ms: int) -> Iterator[_Time]:
+    """Yield the values that are times: texts, numbers in fields of known names, or near the broker's time."""
+    for path, _, found in leaves:
+        unit = unit_of(found)
+        if unit is None:
+            continue
+        ns = int(times_of([found])[0]) if unit == "iso" else int(found * NS_PER_UNIT[unit])
+        is_known = unit == "iso" or _last_name(path) in _TIMES
+        if is_known or broker_ms < 0 or abs(ns - broker_ms * NS_PER_MS) <= _NEAR_NS:
+            yield _Time(path, unit, ns)
+
+
+def _time(times: Sequence[_Time], broker_ms: int) -> tuple[str, Keys]:
+    """Return the place of the time and the key of its unit.
+
+    The time of a reading in an array precedes that of its message, then a known name, then the nearest one.
+    """
+    if not times:
+        return BROKER, {}
+    inside = [one for one in times if one.path.startswith("@")] or list(times)
+    named = _named([one.path for one in inside], _TIMES)
+    nearest = min(inside, key=lambda one: 0 if broker_ms < 0 else abs(one.ns - broker_ms * NS_PER_MS))
+    time = next((one for one in inside if one.path == named), nearest)
+    return time.path, {} if time.unit in ("iso", "ms") else {"time_unit": time.unit}
+
+
+def _series(texts: Mapping[str, str], key: bytes | None) -> str:
+    """Return the place of the series: the text that is the key, a known name, or the only text.
+
+    Raises:
+        UnclearError: There are several texts, and nothing of this decides.
+    """
+    word = None if key is None else key.decode(errors="replace")
+    found = next((path for path, text in texts.items() if text == word), None) or _named(list(texts), _SERIES)
+    if found is not None:
+        return found
+    likely = [path for path in texts if _last_name(path) not in _STATES]
+    of_machines = [path for path in likely if set(_words(path)) & set(_MACHINES)]
+    likely = of_machines if len(of_machines) == 1 else likely
+    if len(likely) > 1:
+        some = ", ".join(likely[:_SHOWN])
+        raise UnclearError(f"JSON with several texts that may be the series, {some}: set `series` in [input]")
+    return likely[0] if likely else "key"
 
 
 def _of_lines(value: bytes) -> Keys | None:
@@ -129,10 +202,24 @@ def _leaves(record: Mapping[str, Any], at: str, depth: int) -> Iterator[Leaf]:
             yield path, at, found
 
 
-def _named(paths: list[str], names: tuple[str, ...]) -> str | None:
+def _named(paths: Sequence[str], names: tuple[str, ...]) -> str | None:
     """Return the path whose last name comes first in `names`; None where none has one of them."""
-    last = {path.rpartition(".")[2]: path for path in reversed(paths)}
+    last = {_last_name(path): path for path in reversed(paths)}
     return next((last[name] for name in names if name in last), None)
+
+
+def _last_name(path: str) -> str:
+    """Return the name of the field that a path leads to, in small letters.
+
+    >>> _last_name("$.device['Serial no']")
+    'serial no'
+    """
+    found = _LAST_NAME.search(path)
+    return "" if found is None else (found[1] or found[2]).lower()
+
+
+def _words(path: str) -> list[str]:
+    return re.split(r"[\W_]+", _last_name(path))
 
 
 def _is_number(found: Any) -> bool:

@@ -17,7 +17,7 @@ from trainer.errors import TooLittleDataError, TrainerError
 from trainer.setup.daemon_file import Stream
 from trainer.setup.example import example_of
 from trainer.setup.messages import decoded, interval_seconds, seen
-from trainer.setup.proposal import Keys
+from trainer.setup.proposal import Beside, Keys
 
 _SAMPLE_MESSAGES = 1_000
 _SHOWN = 3
@@ -53,7 +53,7 @@ def look_at_messages(messages: list[Raw], topic: str, servers: tuple[str, ...]) 
     """Say what some messages are. Raises TrainerError if none can be read."""
     if not messages:
         raise TooLittleDataError(f"topic {topic} has no messages yet; send some, then repeat this")
-    found = seen([one.value for one in messages])
+    found = seen([one.value for one in messages], [Beside(one.key, one.timestamp_ms) for one in messages])
     if found.keys is None:
         raise TrainerError(_not_read(topic, len(messages), found.forms))
     channels, read = decoded(messages, InputSection.model_validate(found.keys))

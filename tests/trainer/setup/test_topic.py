@@ -56,6 +56,7 @@ def wide(row: int, fields: FieldNames = FieldNames()) -> bytes:  # noqa: B008 - 
         (b"Obj\x01\x04\x14avro", "an Avro container file"),
         (b"\x08\x96\x01\xff", "binary"),
         (b"hello world", "text, of an unknown form"),
+        (b'{"zone": "a", "line": "b", "x": 1}', "several texts that may be the series, $.zone, $.line"),
         (b"", "tombstone"),
         (None, "tombstone"),
     ],
@@ -128,6 +129,31 @@ def test_wide_json_is_read_whatever_its_fields_are_called(num: int, names: list[
             b"cpu,host=a,dc=b idle=3.5,busy=1i 1767225600000000000",
             {"format": "line_protocol"},
             "a  2026-01-01T00:00:00.000Z  cpu_busy=1, cpu_idle=3.5",
+        ),
+        (
+            b'{"machine": "a", "sent": 1767225601, "samples": [{"t": 1767225600000, "x": 1}]}',
+            {"series": "$.machine", "time": "@.t", "records": "$.samples", "values": "@"},
+            "a  2026-01-01T00:00:00.000Z  x=1",
+        ),
+        (
+            b'{"ts": 1767225600000, "status": "running", "machine_name": "p-1", "x": 1.5}',
+            {"series": "$.machine_name", "time": "$.ts", "values": "$"},
+            "p-1  2026-01-01T00:00:00.000Z  x=1.5",
+        ),
+        (
+            b'{"id": "a", "uptime_bytes": 1000000000, "ts": 1767225600123, "x": 1.5}',
+            {"series": "$.id", "time": "$.ts", "values": "$"},
+            "a  2026-01-01T00:00:00.123Z  uptime_bytes=1e+09, x=1.5",
+        ),
+        (
+            b'{"zone": "k", "line": "b", "seen": 1767225600000, "bytes": 1000000000}',
+            {"series": "$.zone", "time": "$.seen", "values": "$"},
+            "k  2026-01-01T00:00:00.000Z  bytes=1e+09",
+        ),
+        (
+            b'{"status": "running", "flow": 1.5}',
+            {"series": "key", "time": "broker", "values": "$"},
+            "k  2026-01-01T00:00:00.000Z  flow=1.5",
         ),
         (
             b'{"flow": 1.5}',
