@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from connectors.parquet.dataset import Dataset, discover
@@ -71,7 +71,14 @@ def ask(question: Question, scratch: Path, bar: Bar) -> Judgement:
     since_ns = end_of_training(candidate, current)
     linear = _linear(candidate, dataset, since_ns)
     models = [one for one in (candidate, current, linear) if isinstance(one, Artifact)]
-    evidence = gather(dataset, faults, since_ns, [one.spec for one in models], scratch, question.options)
+    evidence = gather(
+        dataset,
+        replace(past, faults=faults),
+        since_ns,
+        [one.spec for one in models],
+        scratch,
+        question.options,
+    )
     with bar(evidence.num_rows * len(models)) as advance:
         return judge(candidate, Rivals(current, linear), evidence, advance)
 

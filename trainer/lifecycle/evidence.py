@@ -21,9 +21,9 @@ from detector.incidents.incident import MODEL_REASONS, Incident
 from detector.offline.backtest import Given, backtest_parquet
 from detector.selfcheck.faults import LEVEL_ROWS, LONG_ROWS, Fault, Kind, inject, stretch_rows
 from detector.selfcheck.scratch import Scratch
-from trainer.data.history import Chunks, History, build_history
+from trainer.data.history import Chunks, History, Segment, build_history
 from trainer.errors import TooLittleDataError
-from trainer.lifecycle.past import FOREVER, Stretch
+from trainer.lifecycle.past import FOREVER, Past, Stretch, time_outside
 
 _LEAD_WINDOWS = 8
 """Rows before those that count, in windows: the models fill their windows and what they count with them."""
@@ -62,10 +62,11 @@ class Evidence:
     num_rows   how many readings it has
     channels   names of its channels
     faults     the known faults in these rows
+    mutes      stretches in which a person wanted no incidents: nothing is counted there
     since_ns   rows from this time on are held back: they trained none of the models
     last_ns    time of the last row
-    stretches  held-back rows without known faults, float64 [L, C] each, and the series of each
-    seconds    time of all held-back rows, of all series together; 0 without any
+    stretches  held-back rows without known faults and mutes, float64 [L, C] each, and the series of each
+    seconds    time of all held-back rows outside mutes, of all series together; 0 without any
     options    of the engine
     """
 
@@ -73,6 +74,7 @@ class Evidence:
     num_rows: int
     channels: tuple[str, ...]
     faults: tuple[Stretch, ...]
+    mutes: tuple[Stretch, ...]
     since_ns: int
     last_ns: int
     stretches: tuple[tuple[NDArray[np.float64], str], ...]
@@ -82,7 +84,7 @@ class Evidence:
 
 def gather(
     dataset: Dataset,
-    faults: Sequence[Stretch],
+    past: Past,
     since_ns: int,
     specs: Sequence[Spec],
     scratch: Path,
@@ -92,14 +94,14 @@ def gather(
 
     Args:
         dataset: History with all channels of the models.
-        faults: Known faults; those outside the history are left out.
+        past: Its known faults, those outside the history left out, and its mutes.
         since_ns: Rows from this time on trained none of the models. `FOREVER`: no row is held back.
         specs: The models that will be compared.
         scratch: Directory of the caller for the rows.
         options: Options of the engine.
     """
     lead_ns = _LEAD_WINDOWS * max(spec.window * spec.interval_ns for spec in specs)
-    starts = [since_ns, *(one.start_ns for one in faults)]
+    starts = [since_ns, *(one.start_ns for one in past.faults)]
     from_ns = max(min(starts) - lead_ns, 0)
     rows, num_rows, first_ns, last_ns = scratch / "rows.parquet", 0, FOREVER, 0
     with TableWriter(rows) as writer:
@@ -110,16 +112,18 @@ def gather(
             last_ns = max(last_ns, int(chunk.timestamp_ns.max()))
     inside = tuple(
         replace(one, end_ns=min(one.end_ns, last_ns))  # one that lasts is known until the end of the rows
-        for one in faults
+        for one in past.faults
         if one.start_ns <= last_ns and one.end_ns >= first_ns
     )
     length = max(stretch_rows(spec) for spec in specs)
-    stretches, seconds = _held_back(dataset, since_ns, length, specs[0].max_gap, inside)
+    known = replace(past, faults=inside)
+    stretches, seconds = _held_back(dataset, since_ns, length, specs[0].max_gap, known)
     return Evidence(
         rows if num_rows else None,
         num_rows,
         dataset.channels,
         inside,
+        past.mutes,
         since_ns,
         last_ns,
         stretches,
@@ -151,7 +155,7 @@ def measure(evidence: Evidence, artifact: Artifact, unit: Spec, on_rows: Callabl
     alarms = _alarms(evidence, incidents, artifact.spec)
     return Measured(
         found,
-        len(alarms),
+        sum(not _is_muted(one, evidence) for one in alarms),
         most_by_chance(expected),
         _time_of(alarms, evidence) / evidence.seconds,
         _share(evidence, artifact, unit),
@@ -205,7 +209,7 @@ def _columns(chunk: Chunk, channels: Sequence[str]) -> dict[str, NDArray[np.gene
 
 
 def _held_back(
-    dataset: Dataset, since_ns: int, length: int, max_gap: int, faults: Sequence[Stretch]
+    dataset: Dataset, since_ns: int, length: int, max_gap: int, past: Past
 ) -> tuple[tuple[tuple[NDArray[np.float64], str], ...], float]:
     """Return stretches of held-back rows, evenly spread, and the time of all of them in seconds."""
     if since_ns == FOREVER:
@@ -215,17 +219,25 @@ def _held_back(
     except TooLittleDataError:
         return (), 0.0
     with history:
-        seconds = sum(one.length * history.interval_of(one.series) for one in history.segments) / 1e9
+        seconds = sum(_time_unmuted(history, one, past.mutes) for one in history.segments) / 1e9
+        known = (*past.faults, *past.mutes)
         places = [
             (segment.position + at, segment.series)
             for segment in history.segments
             for at in range(0, segment.length - length + 1, max(1, length // 2))
-            if not _is_faulty(history, segment.series, segment.row + at, length, faults)
+            if not _is_faulty(history, segment.series, segment.row + at, length, known)
         ]
         chosen = np.linspace(0, len(places) - 1, min(_MOST_STRETCHES, len(places))).round().astype(int)
         picked = [places[at] for at in chosen.tolist()]
         stretches = tuple((history.read(at, at + length).copy(), series) for at, series in picked)
     return stretches, seconds
+
+
+def _time_unmuted(history: History, segment: Segment, mutes: Sequence[Stretch]) -> int:
+    """Return how long a segment lasts outside mutes, nanoseconds."""
+    interval_ns = history.interval_of(segment.series)
+    start_ns, end_ns = segment.row * interval_ns, (segment.row + segment.length) * interval_ns
+    return time_outside(mutes, segment.series, start_ns, end_ns)
 
 
 def _is_faulty(history: History, series: str, row: int, length: int, faults: Sequence[Stretch]) -> bool:
@@ -257,9 +269,25 @@ def _alarms(evidence: Evidence, incidents: Sequence[Incident], spec: Spec) -> li
 
 
 def _time_of(incidents: Sequence[Incident], evidence: Evidence) -> float:
-    """Return for how many seconds of the held-back rows incidents were open."""
-    since_ns, last_ns = evidence.since_ns, evidence.last_ns
-    return sum(max(0, min(_end(one), last_ns) - max(one.start_ns, since_ns)) for one in incidents) / 1e9
+    """Return for how many seconds of the held-back rows outside mutes incidents were open."""
+    return (
+        sum(
+            time_outside(
+                evidence.mutes,
+                one.series,
+                max(one.start_ns, evidence.since_ns),
+                min(_end(one), evidence.last_ns),
+            )
+            for one in incidents
+        )
+        / 1e9
+    )
+
+
+def _is_muted(incident: Incident, evidence: Evidence) -> bool:
+    """Return whether a mute touches an incident; its time outside the mute counts all the same."""
+    end_ns = _end(incident)
+    return any(one.overlaps(incident.series, incident.start_ns, end_ns) for one in evidence.mutes)
 
 
 def _end(incident: Incident) -> int:

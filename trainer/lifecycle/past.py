@@ -44,7 +44,11 @@ class Stretch:
 
     def overlaps(self, series: str, start_ns: int, end_ns: int) -> bool:
         """Return whether a stretch of a series touches this one."""
-        return series == self.series and start_ns <= self.end_ns and end_ns >= self.start_ns
+        return self.is_about(series) and start_ns <= self.end_ns and end_ns >= self.start_ns
+
+    def is_about(self, series: str) -> bool:
+        """Return whether this is a stretch of a series."""
+        return self.series in ("", series)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,17 @@ class Past:
     open: tuple[Stretch, ...] = ()
     mutes: tuple[Stretch, ...] = ()
     normal: frozenset[str] = frozenset()
+
+
+def time_outside(stretches: Iterable[Stretch], series: str, start_ns: int, end_ns: int) -> int:
+    """Return for how many nanoseconds a series was in none of the stretches, between two times."""
+    inside, done_ns = 0, start_ns
+    for one in sorted(stretches, key=lambda one: one.start_ns):
+        if one.is_about(series):
+            first_ns, last_ns = max(one.start_ns, done_ns), min(one.end_ns, end_ns)
+            inside += max(0, last_ns - first_ns)
+            done_ns = max(done_ns, last_ns)
+    return max(0, end_ns - start_ns - inside)
 
 
 def past_of(source: str, model: str) -> Past:

@@ -160,7 +160,7 @@ def _judged(trial: _Trial, wish: Wish, dataset: Dataset, scratch: Path, bar: Bar
     linear = linear_rival(artifact, dataset, trial.cut_ns)
     models = [one for one in (artifact, current, linear) if isinstance(one, Artifact)]
     specs = [one.spec for one in models]
-    evidence = gather(dataset, faults, trial.cut_ns, specs, scratch, wish.options)
+    evidence = gather(dataset, replace(trial.past, faults=faults), trial.cut_ns, specs, scratch, wish.options)
     with bar(evidence.num_rows * len(models)) as advance:
         return judge(artifact, Rivals(current, linear), evidence, advance)
 

@@ -17,7 +17,7 @@ from detector.engine.engine import EngineOptions
 from trainer import fit
 from trainer.config import ModelOptions, TrainConfig
 from trainer.lifecycle.evidence import between, gather, measure, most_by_chance
-from trainer.lifecycle.past import FOREVER, Stretch
+from trainer.lifecycle.past import FOREVER, Past, Stretch, time_outside
 
 SECOND = 10**9
 
@@ -88,7 +88,44 @@ def test_a_fault_without_an_end_does_not_excuse_what_was_open_long_before(
     for row, is_found in ((3_000, True), (3_800, False)):
         fault = Stretch("a1", "pump-1", at_row(row), FOREVER)
         options = EngineOptions()
-        evidence = gather(dataset, (fault,), at_row(2_500), [artifact.spec], tmp_path, options)
+        evidence = gather(dataset, Past(faults=(fault,)), at_row(2_500), [artifact.spec], tmp_path, options)
         assert evidence.faults[0].end_ns == at_row(4_999)
         found = measure(evidence, artifact, artifact.spec, lambda rows: None)
         assert (found.found == {0}, bool(found.alarms)) == (is_found, not is_found)
+
+
+def test_muted_time_has_no_alarms_and_no_seconds_and_takes_no_injected_faults(
+    model_and_rows: tuple[Artifact, Dataset], tmp_path: Path
+) -> None:
+    artifact, dataset = model_and_rows
+    mute = Stretch("m1", "pump-1", at_row(2_900), at_row(4_100))
+    other = Stretch("m2", "pump-2", at_row(0), FOREVER)
+    found = [
+        gather(dataset, Past(mutes=mutes), at_row(2_500), [artifact.spec], tmp_path, EngineOptions())
+        for mutes in ((other,), (other, mute))
+    ]
+    assert [one.seconds for one in found] == [2_500 * 60, 1_300 * 60]
+    loud, muted = (measure(one, artifact, artifact.spec, lambda rows: None) for one in found)
+    assert (loud.alarms, muted.alarms, muted.in_alarm) == (1, 0, 0.0)
+    assert loud.in_alarm is not None
+    assert loud.in_alarm > 0.3
+    assert all(rows[:, 0].max() < 3.0 for rows, _ in found[1].stretches), "none is of the muted rows"
+    assert any(rows[:, 0].max() > 3.0 for rows, _ in found[0].stretches)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["", "a", "b"]), st.integers(0, 40), st.integers(0, 40))),
+    st.integers(0, 40),
+    st.integers(0, 40),
+)
+def test_time_outside_stretches_is_counted_as_moment_by_moment(
+    rows: list[tuple[str, int, int]], one: int, other: int
+) -> None:
+    stretches = [Stretch("x", series, min(a, b), max(a, b)) for series, a, b in rows]
+    start, end = sorted((one, other))
+    moments = [
+        at
+        for at in range(start, end)
+        if not any(s.series in ("", "a") and s.start_ns <= at < s.end_ns for s in stretches)
+    ]
+    assert time_outside(stretches, "a", start, end) == len(moments)
