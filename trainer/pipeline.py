@@ -39,6 +39,7 @@ from trainer.data.frames import chunk_to_train, refuse, wrong_type
 from trainer.data.history import Chunks, History, Shares, build_history
 from trainer.data.left_out import left_out_record, time_text
 from trainer.data.series_scales import series_scales
+from trainer.data.usual_end import usual_end
 from trainer.ensemble_training import MemberWindows, Trained, refit, train_members, without_overfitted
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
@@ -354,13 +355,15 @@ def _training_record(
     """
     shown = next((result for result in results if result.train_losses), results[0])
     losses = shown.train_losses
-    starts = [one.row * history.interval_of(one.series) for one in history.segments]
-    ends = [(one.row + one.length) * history.interval_of(one.series) for one in history.segments]
+    runs = history.segments
+    starts = np.array([one.row * history.interval_of(one.series) for one in runs], np.int64)
+    ends = np.array([(one.row + one.length) * history.interval_of(one.series) for one in runs], np.int64)
+    lengths = np.array([one.length for one in runs], np.int64)
     return {
         "rows": history.num_rows,
         "num_series": _num_series(history),
-        "from": time_text(min(starts)),
-        "until": time_text(max(ends)),
+        "from": time_text(int(starts.min())),
+        "until": time_text(usual_end(starts, ends, lengths)),
         "fingerprint": history.fingerprint,
         "train": round(100 * (1 - shares.validation - shares.calibration)),
         "validation": round(100 * shares.validation),

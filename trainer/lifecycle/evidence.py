@@ -22,6 +22,7 @@ from detector.offline.backtest import Given, backtest_parquet
 from detector.selfcheck.faults import LEVEL_ROWS, LONG_ROWS, Fault, Kind, inject, stretch_rows
 from detector.selfcheck.scratch import Scratch
 from trainer.data.history import Chunks, History, Segment, build_history
+from trainer.data.usual_end import TimeSpan
 from trainer.errors import TooLittleDataError
 from trainer.lifecycle.past import FOREVER, Past, Stretch, time_outside
 
@@ -64,7 +65,7 @@ class Evidence:
     faults     the known faults in these rows
     mutes      stretches in which a person wanted no incidents: nothing is counted there
     since_ns   rows from this time on are held back: they trained none of the models
-    last_ns    time of the last row
+    last_ns    time of the last row, by `trainer.data.usual_end`
     stretches  held-back rows without known faults and mutes, float64 [L, C] each, and the series of each
     seconds    time of all held-back rows outside mutes, of all series together; 0 without any
     options    of the engine
@@ -103,13 +104,13 @@ def gather(
     lead_ns = _LEAD_WINDOWS * max(spec.window * spec.interval_ns for spec in specs)
     starts = [since_ns, *(one.start_ns for one in past.faults)]
     from_ns = max(min(starts) - lead_ns, 0)
-    rows, num_rows, first_ns, last_ns = scratch / "rows.parquet", 0, FOREVER, 0
+    rows, num_rows, span = scratch / "rows.parquet", 0, TimeSpan()
     with TableWriter(rows) as writer:
         for chunk in between(dataset, from_ns)():
             writer.write(_columns(chunk, dataset.channels))
             num_rows += len(chunk)
-            first_ns = min(first_ns, int(chunk.timestamp_ns.min()))
-            last_ns = max(last_ns, int(chunk.timestamp_ns.max()))
+            span.add(chunk.timestamp_ns)
+    first_ns, last_ns = (span.first_ns, span.end_ns) if num_rows else (FOREVER, 0)
     inside = tuple(
         replace(one, end_ns=min(one.end_ns, last_ns))  # one that lasts is known until the end of the rows
         for one in past.faults

@@ -29,6 +29,7 @@ from detector.journal import Note, read_journal
 from detector.lifecycle.moves import record
 from trainer.config import TrainConfig, config_of
 from trainer.data.stretches import read_incidents
+from trainer.data.usual_end import TimeSpan
 from trainer.errors import TrainerError
 from trainer.lifecycle.asking import Bar, end_of
 from trainer.lifecycle.evidence import between, gather
@@ -290,8 +291,10 @@ def _cut(dataset: Dataset, held_back: float | None, known_ns: int | None) -> int
         TrainerError: The history is shorter than what is to be held back.
     """
     bare = replace(dataset, channels=(), has_label=False, has_split=False)
-    spans = [(int(one.timestamp_ns.min()), int(one.timestamp_ns.max())) for one in read_chunks(bare)]
-    first_ns, last_ns = min(span[0] for span in spans), max(span[1] for span in spans)
+    span = TimeSpan()
+    for chunk in read_chunks(bare):
+        span.add(chunk.timestamp_ns)
+    first_ns, last_ns = span.first_ns, span.end_ns
     wanted = held_back
     if wanted is None:
         wanted = min(_MOST_HELD_BACK_SECONDS, _SHARE * (last_ns - first_ns) / 1e9)

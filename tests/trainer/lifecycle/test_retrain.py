@@ -303,3 +303,20 @@ def test_what_left_the_topics_stays_left_out_until_somebody_calls_it_normal(
     (tmp_path / "alerts.jsonl").write_text(f"{other}\n{said}\n")
     retrained(capsys, history, entry, "--incidents", str(tmp_path / "alerts.jsonl"))
     assert json.loads((entry / "left_out.json").read_text())["incidents"] == []
+
+
+def test_one_wrong_time_in_the_future_does_not_stop_retraining(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = frame_of(6_000, 2_050)
+
+    def written(name: str, rows: int) -> Path:
+        late = frame[:1].set_index(pd.DatetimeIndex(["2035-01-01"], tz="UTC", name="timestamp"))
+        return write(tmp_path / name, pd.concat([frame[:rows], late]))
+
+    entry = tmp_path / "pump"
+    assert main(["train", str(written("first.parquet", 2_000)), "--out", str(entry), *LINEAR]) == 0
+    assert open_artifact(entry).spec.training["until"].startswith("2026-01-02")
+    found = retrained(capsys, written("history.parquet", 6_000), entry)
+    assert found["outcome"] == "candidate", found
+    assert open_artifact(entry / found["version"]).spec.training["until"].startswith("2026-01-04")
