@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 
 from connectors.wide_json.limits import Limits
-from tests.connectors.formats.kits import KITS, NOW_NS, Row
+from tests.connectors.formats.kits import KITS, NOW_NS, TWINS, Row
 from tests.fuzz.codec_target import BATCH, Counts, check_batch
 from tests.fuzz.mutation import ByteMutator
 
 ROWS = [Row(f"pump-{at % 2}", NOW_NS + at * 10**9, (at / 4, -1.5 * at, 7.0)) for at in range(6)]
-_EXTRA = (b"", b"{}", b"[]", b"null", b"1", b'"x"', b"\xff\xff\xff\xff\x00\x00\x00\x00")
+_EXTRA = (b"", b"{}", b"[]", b"null", b"1", b'"x"', b"\xff\xff\xff\xff\x00\x00\x00\x00", TWINS)
 _STRICT = Limits("reject", max_bytes=2_048, max_series_length=16)
 
 

@@ -124,7 +124,10 @@ ARROW = Form("arrow", ("$.machine",), "$.at", clock=Clock("s"))
 
 
 def stream(columns: dict[str, object]) -> bytes:
-    batch = pa.RecordBatch.from_pydict(columns)
+    return written(pa.RecordBatch.from_pydict(columns))
+
+
+def written(batch: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
@@ -145,6 +148,13 @@ def arrow(rows: Sequence[Row], coded: bool = False) -> bytes:
     return stream({"machine": series, "at": pa.array(stamps, pa.timestamp("ns")), **values})
 
 
+TWINS = written(
+    pa.RecordBatch.from_arrays(
+        [pa.array(["a"]), pa.array([NOW_NS], pa.timestamp("ns")), pa.array([1.0]), pa.array([2.0])],
+        ["machine", "at", "temperature", "temperature"],
+    )
+)
+"""An Arrow stream with two columns of one name."""
 KITS = (
     Kit(
         "nested wide JSON",

@@ -17,7 +17,7 @@ from connectors.formats.form import Form
 from connectors.records import Decoded, Raw, RawColumns
 from connectors.times import Clock
 from detector.config.input.section import InputSection, form_of, input_codec
-from tests.connectors.formats.kits import NOW_MS, NOW_NS, stream
+from tests.connectors.formats.kits import NOW_MS, NOW_NS, stream, written
 from tests.connectors.formats.test_page import PAGE
 from trainer.setup.topic import reading_line
 
@@ -102,11 +102,8 @@ def test_two_columns_of_one_name_refuse_their_message_alone(name: str) -> None:
     good = stream(dict(columns))
     twin = columns.get(name, pa.array([2.0]))
     pairs = [*columns.items(), (name, twin), (name, twin)]
-    sink = pa.BufferOutputStream()
     batch = pa.RecordBatch.from_arrays([column for _, column in pairs], [called for called, _ in pairs])
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    found = decoded(good, sink.getvalue().to_pybytes(), good)
+    found = decoded(good, written(batch), good)
     (reject,) = found.rejects
     num = 3 if name in columns else 2
     assert (reject.offset, reject.reason) == (1, "malformed")

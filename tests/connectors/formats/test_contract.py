@@ -19,7 +19,7 @@ from connectors.formats.codec import channels_in, codec_of
 from connectors.formats.form import Form
 from connectors.records import Raw, RawColumns, Readings
 from connectors.wide_json.limits import Limits
-from tests.connectors.formats.kits import CHANNELS, FLAT, KITS, NOW_MS, NOW_NS, Kit, Row, dumps
+from tests.connectors.formats.kits import CHANNELS, FLAT, KITS, NOW_MS, NOW_NS, TWINS, Kit, Row, dumps
 from tests.fuzz.codec_target import check_batch
 from tests.fuzz.mutation import ByteMutator
 
@@ -83,7 +83,7 @@ def test_the_readings_of_a_message_have_its_offset_and_stand_together(kit: Kit) 
 def test_damaged_messages_take_no_valid_one_along_and_any_cut_is_equal(kit: Kit, seed: int) -> None:
     rng = random.Random(seed)
     good = kit.encode(ROWS[:2])
-    mutate = ByteMutator(rng, [*good, *kit.encode(ROWS[2:]), kit.other, b"", b"{}", b"[]", b"null"])
+    mutate = ByteMutator(rng, [*good, *kit.encode(ROWS[2:]), kit.other, TWINS, b"", b"{}", b"[]", b"null"])
     values: list[bytes | None] = []
     valid: dict[int, bytes] = {}
     for at in range(24):
