@@ -21,6 +21,8 @@ _MACHINES = ("series", "machine", "device", "asset", "host", "sensor", "serial",
 """Words in the name of a field, such as `machine_name`, whose text is a series."""
 _STATES = frozenset(("status", "state", "mode", "quality", "firmware", "version", "type", "event", "message"))
 """Names of fields whose texts are no series."""
+_REMARKS = frozenset(("unit", "units", "description", "comment"))
+"""Names of fields whose texts are a series only if no other text is."""
 _TIMES = ("timestamp", "time", "ts", "at", "t", "datetime", "date", "event_time", "measured_at", "sampled_at")
 _NEAR_NS = 10 * 366 * 86_400 * 10**9
 """A number in a field of another name is a time if it is within ten years of the broker's time."""
@@ -151,6 +153,7 @@ def _series(texts: Mapping[str, str], key: bytes | None) -> str:
     likely = [path for path in texts if _last_name(path) not in _STATES]
     of_machines = [path for path in likely if set(_words(path)) & set(_MACHINES)]
     likely = of_machines if len(of_machines) == 1 else likely
+    likely = [path for path in likely if _last_name(path) not in _REMARKS] or likely
     if len(likely) > 1:
         some = ", ".join(likely[:_SHOWN])
         raise UnclearError(f"JSON with several texts that may be the series, {some}: set `series` in [input]")

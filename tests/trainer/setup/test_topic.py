@@ -151,6 +151,12 @@ def test_wide_json_is_read_whatever_its_fields_are_called(num: int, names: list[
             "k  2026-01-01T00:00:00.000Z  bytes=1e+09",
         ),
         (
+            b'{"unit": "m3/h", "plant": "a", "tag": "flow", "value": 1.5}',
+            {"format": "long_json", "series": "$.plant", "time": "broker",
+             "channel": "$.tag", "value": "$.value"},
+            "a  2026-01-01T00:00:00.000Z  flow=1.5",
+        ),
+        (
             b'{"status": "running", "flow": 1.5}',
             {"series": "key", "time": "broker", "values": "$"},
             "k  2026-01-01T00:00:00.000Z  flow=1.5",
