@@ -39,7 +39,6 @@ from trainer.data.frames import chunk_to_train, refuse, wrong_type
 from trainer.data.history import Chunks, History, Shares, build_history
 from trainer.data.left_out import left_out_record, time_text
 from trainer.data.series_scales import series_scales
-from trainer.data.usual_end import usual_end
 from trainer.ensemble_training import MemberWindows, Trained, refit, train_members, without_overfitted
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
@@ -52,6 +51,7 @@ from trainer.fitting.members import (
 )
 from trainer.fitting.missing_levels import with_missing_levels
 from trainer.fitting.reference import fit_reference
+from trainer.fitting.usual_end import usual_end
 from trainer.held_out_faults import without_faults
 from trainer.model_card import model_card
 from trainer.progress import ProgressReport, quiet

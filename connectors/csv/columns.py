@@ -80,6 +80,23 @@ class ColumnTally:
         forms: tuple[NumberForm, ...] = ("grouped comma", "grouped point", "comma")
         return next((one for one in forms if one in self.first), "point")
 
+    def decimal_sign(self) -> str:
+        """Return the sign before the decimals, "." or ","; empty where no number shows one, and for text."""
+        form = self.form()
+        if form is None or form == "bool" or (form == "point" and "point" not in self.first):
+            return ""
+        return "," if form in ("comma", "grouped comma") else "."
+
+    def doubt(self, delimiter: str) -> str:
+        """Return the first number whose sign could stand between thousands as well; empty without one.
+
+        Files with the comma as delimiter have the point for decimals.
+        """
+        form = self.form()
+        is_point = form == "point" and self.all_points_grouped and delimiter != ","
+        is_doubtful = is_point or (form == "comma" and self.all_grouped)
+        return self.first[form][1] if is_doubtful and form in self.first else ""
+
     def refuse(self, form: NumberForm, why: str) -> None:
         """Make the column text, since numbers of this form can mean two things."""
         row, cell = self.first[form]

@@ -37,6 +37,11 @@ FAULT = b"fault"
 """Key of a field's metadata: why a column that is mostly numbers is text."""
 WRITTEN = b"written"
 """Key of a field's metadata: how a number with signs between thousands is read."""
+DECIMAL_SIGN, DOUBT = b"decimal_sign", b"doubt"
+"""Keys of a field's metadata: the sign before decimals, and a number whose sign may stand between thousands.
+
+Both are empty where there is none.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +148,9 @@ def _field(file: Path, dialect: Dialect, names: ColumnNames, at: int, tally: Col
         return pa.field(name, pa.null())
     if tally.fault is None:
         form = tally.form()
-        grouped = form is not None and form.startswith("grouped")
-        how = {WRITTEN: _read_as(tally, form)} if form is not None and grouped else None
+        how: dict[bytes, str] = {DECIMAL_SIGN: tally.decimal_sign(), DOUBT: tally.doubt(dialect.delimiter)}
+        if form is not None and form.startswith("grouped"):
+            how[WRITTEN] = _read_as(tally, form)
         return pa.field(name, pa.float64() if form else pa.string(), metadata=how)
     return pa.field(name, pa.string(), metadata={FAULT: _words(file, dialect, tally.fault)})
 

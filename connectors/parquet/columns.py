@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.csv.dialect import is_csv
-from connectors.csv.table import FAULT, WRITTEN
+from connectors.csv.table import DECIMAL_SIGN, DOUBT, FAULT, WRITTEN
 from connectors.errors import ParquetError
 from connectors.names import RESERVED
 from connectors.values import Kind
@@ -131,11 +131,26 @@ def _column(name: str, schemas: Mapping[Path, pa.Schema]) -> Column:
         present.append(file)
         fault = fault or _fault(schema.field(name), file)
         written = written or (schema.field(name).metadata or {}).get(WRITTEN, b"").decode()
+    _check_signs(name, {file: schemas[file].field(name).metadata or {} for file in present})
     if "number" in kinds and len(kinds) > 1:
         if fault:
             raise ParquetError(f"{fault}: channel {name!r} is a number elsewhere; correct or empty this cell")
         raise ParquetError(_conflict(name, kinds, schemas))
     return Column(name, next(iter(kinds), "empty"), tuple(types), tuple(present), fault, written)
+
+
+def _check_signs(name: str, written: Mapping[Path, Mapping[bytes, bytes]]) -> None:
+    """Raise ParquetError if the signs of one file show that a number of another may be 1,000 times larger."""
+    signs = {file: how[DECIMAL_SIGN] for file, how in written.items() if how.get(DECIMAL_SIGN)}
+    first = {sign: file for file, sign in reversed(signs.items())}
+    for file, sign in signs.items():
+        doubt = written[file].get(DOUBT, b"").decode()
+        other = next((one for found, one in first.items() if found != sign), None)
+        if doubt and other is not None:
+            raise ParquetError(
+                f"{file}: channel {name!r} has {doubt!r:.40}, whose sign may stand between thousands: {other}"
+                " writes another sign before decimals; write the numbers of all files alike, such as 1234.5"
+            )
 
 
 def _fault(field: pa.Field, file: Path) -> str:

@@ -22,8 +22,8 @@ from detector.offline.backtest import Given, backtest_parquet
 from detector.selfcheck.faults import LEVEL_ROWS, LONG_ROWS, Fault, Kind, inject, stretch_rows
 from detector.selfcheck.scratch import Scratch
 from trainer.data.history import Chunks, History, Segment, build_history
-from trainer.data.usual_end import TimeSpan
 from trainer.errors import TooLittleDataError
+from trainer.fitting.usual_end import TimeSpan
 from trainer.lifecycle.past import FOREVER, Past, Stretch, time_outside
 
 _LEAD_WINDOWS = 8
@@ -65,7 +65,7 @@ class Evidence:
     faults     the known faults in these rows
     mutes      stretches in which a person wanted no incidents: nothing is counted there
     since_ns   rows from this time on are held back: they trained none of the models
-    last_ns    time of the last row, by `trainer.data.usual_end`
+    last_ns    time of the last row, by `trainer.fitting.usual_end`
     stretches  held-back rows without known faults and mutes, float64 [L, C] each, and the series of each
     seconds    time of all held-back rows outside mutes, of all series together; 0 without any
     options    of the engine

@@ -29,8 +29,8 @@ from detector.journal import Note, read_journal
 from detector.lifecycle.moves import record
 from trainer.config import TrainConfig, config_of
 from trainer.data.stretches import read_incidents
-from trainer.data.usual_end import TimeSpan
 from trainer.errors import TrainerError
+from trainer.fitting.usual_end import TimeSpan
 from trainer.lifecycle.asking import Bar, end_of
 from trainer.lifecycle.evidence import between, gather
 from trainer.lifecycle.gate import Judgement, Rivals, is_better, judge, linear_rival

@@ -425,3 +425,63 @@ def test_numbers_with_signs_between_thousands_come_back(
     path = write(tmp_path_factory.mktemp("csv"), rows(*lines, header="timestamp;a"))
     (chunk,) = read_chunks(discover(path))
     assert chunk.values[:, 0].tolist() == [1234.5, *values]
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (['2026-01-01;"1,234.5"', "2026-01-02;0,700"], "'0,700' has a comma, and other cells"),
+        (["2026-01-01;1.234,5", "2026-01-02;0.700"], "'0.700' has a point, and other cells"),
+        (["2026-01-01;1.5", "2026-01-02;0,700.5"], "'0,700.5' is no number"),
+        (["2026-01-01;1,5", "2026-01-02;0.700,5"], "'0.700,5' is no number"),
+    ],
+)
+def test_no_number_with_signs_between_thousands_begins_with_zero(
+    tmp_path: Path, lines: list[str], why: str
+) -> None:
+    path = write(tmp_path, rows(*lines, header="timestamp;a"))
+    with pytest.raises(ParquetError, match=why):
+        discover(path, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["1.234", "1.250", "1.199"], ["1.234", "1.250,5"]),
+        (["1.234", "1.250", "1.199"], ["1.234", "999,5"]),
+        (["1.234", "1.250"], ["999,5", "7"]),
+        (["1,234", "1,250"], ["1,234", "1,250.5"]),
+        (["1,234", "1,250"], ["1.5", "2"]),
+        (["1,234", "1,250"], ["1.234", "1.250"]),
+    ],
+)
+def test_files_of_one_directory_that_disagree_about_a_sign_are_both_named(
+    tmp_path: Path, one: list[str], other: list[str]
+) -> None:
+    for names in (("a.csv", "b.csv"), ("b.csv", "a.csv")):
+        for name, cells in zip(names, (one, other), strict=True):
+            lines = [f"2026-01-01 00:00:{at:02};{cell}" for at, cell in enumerate(cells)]
+            write(tmp_path, rows(*lines, header="timestamp;flow"), name)
+        with pytest.raises(ParquetError, match="may stand between thousands") as caught:
+            discover(tmp_path)
+        assert "channel 'flow' has '1" in str(caught.value)
+        assert all(str(tmp_path / name) in str(caught.value) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["1.234", "1.250"], ["1.5", "2"]),
+        (["1.234", "1.250"], ["7", "8"]),
+        (["0.234", "1.250"], ["1,5", "2"]),
+        (["1.234,5", "7"], ["1.234.567,5", "1,5"]),
+        (["true", "false"], ["1.234", "2.5"]),
+    ],
+)
+def test_files_that_agree_about_signs_or_can_be_read_in_one_way_are_read(
+    tmp_path: Path, one: list[str], other: list[str]
+) -> None:
+    for name, cells in (("a.csv", one), ("b.csv", other)):
+        lines = [f"2026-01-01 00:00:{at:02};{cell}" for at, cell in enumerate(cells)]
+        write(tmp_path, rows(*lines, header="timestamp;flow"), name)
+    assert discover(tmp_path).channels == ("flow",)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.data.usual_end import TimeSpan, usual_end
+from trainer.fitting.usual_end import TimeSpan, usual_end
 
 MINUTE, DAY = 60 * 10**9, 86_400 * 10**9
 
