@@ -204,8 +204,8 @@ def test_a_form_is_proposed_and_its_messages_are_shown(
             '{"id": "a", "key": "...", "ts": "2026-01-01", "by": {"n": "..."}, "x": 1.5, "t": ["..."]}',
         ),
         (
-            b'{"plant": "a", "tag": "flow", "unit": "s3cret", "value": 1.5, "time": 1767225600000}',
-            '{"plant": "a", "tag": "flow", "unit": "...", "value": 1.5, "time": 1767225600000}',
+            b'{"machine": "a", "tag": "flow", "unit": "s3cret", "value": 1.5, "time": 1767225600000}',
+            '{"machine": "a", "tag": "flow", "unit": "...", "value": 1.5, "time": 1767225600000}',
         ),
         (
             b'# s3cret\ncpu\\ 1,host=a,token=s3cret idle=3.5,on=t,by="s3cret" 1767225600000000000',
