@@ -86,8 +86,8 @@ def demo(args: argparse.Namespace) -> int:
         stage = Stage(producer, detectors, AlertFeed(plant, WINDOW), console)
         listening = _listening(detectors, stack, console)
         first = detectors.start(FIRST)
+        detectors.wait(first)  # before, its topics do not exist, and the explorer would say so
         address = _explored(first, listening, stack, console)
-        detectors.wait(first)
         _show(address, args, console)
         sent = _stream(plant, start_ns, args.seconds or _STREAM_SECONDS, stage)
         _drain(sent, stage)
