@@ -131,7 +131,7 @@ def narrowed(dataset: Dataset, kind: Kind) -> Dataset:
     return replace(dataset, files=kind.files, channels=kind.channels, columns=columns, num_rows=kind.num_rows)
 
 
-def patterns_of(kind: Kind, others: Sequence[Kind], left_out: Collection[str] = ()) -> tuple[str, ...]:
+def patterns_of(kind: Kind, others: Sequence[Kind], left_out: Collection[str]) -> tuple[str, ...]:
     """Return patterns that match the series of a kind and none of the others, as a daemon takes them.
 
     The common beginning of the names is one pattern, which new machines of the kind match too. Where another

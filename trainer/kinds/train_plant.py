@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connectors.parquet.dataset import discover
+from connectors.parquet.dataset import Dataset, discover
 from detector.journal import NOTHING, Note
 from trainer.config import TrainConfig
 from trainer.errors import TrainerError
 from trainer.evaluation.process_pool import in_processes
 from trainer.fitting.members import check_families
-from trainer.kinds.grouping import AUTO, Kind, find_kinds, patterns_of, without_column
+from trainer.kinds.grouping import AUTO, Grouping, Kind, find_kinds, patterns_of, without_column
 from trainer.kinds.train_kind import KindFailure, KindJob, KindModel, killed, train_kind
 from trainer.progress import ProgressReport
 
@@ -119,19 +119,7 @@ def train_plant(
     if options.group_by != AUTO:
         dataset = without_column(dataset, options.group_by)
     grouping = find_kinds(dataset, options.group_by)
-    jobs = [
-        KindJob(
-            kind,
-            dataset,
-            options.config.model_copy(update={"name": kind.name}),
-            registry / kind.name,
-            options.resume,
-            options.promote,
-            options.note,
-            patterns_of(kind, grouping.kinds),
-        )
-        for kind in sorted(grouping.kinds, key=lambda kind: -kind.num_rows)  # the longest starts first
-    ]
+    jobs = _jobs(grouping, dataset, registry, options)
     outcomes: list[KindModel | KindFailure] = []
     for done, outcome in enumerate(_outcomes(jobs, options.jobs), 1):
         outcomes.append(outcome)
@@ -145,6 +133,23 @@ def train_plant(
         tuple(one for one in outcomes if isinstance(one, KindFailure)),
         grouping.left_out,
     )
+
+
+def _jobs(grouping: Grouping, dataset: Dataset, registry: Path, options: PlantOptions) -> list[KindJob]:
+    """Return the trainings of all kinds; the longest starts first."""
+    return [
+        KindJob(
+            kind,
+            dataset,
+            options.config.model_copy(update={"name": kind.name}),
+            registry / kind.name,
+            options.resume,
+            options.promote,
+            options.note,
+            patterns_of(kind, grouping.kinds, grouping.left_out),
+        )
+        for kind in sorted(grouping.kinds, key=lambda kind: -kind.num_rows)
+    ]
 
 
 def _outcomes(jobs: Sequence[KindJob], at_a_time: int | None) -> Iterator[KindModel | KindFailure]:

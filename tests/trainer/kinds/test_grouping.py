@@ -120,7 +120,7 @@ def test_patterns_match_the_series_of_their_kind_and_no_other(names: list[str], 
         for at, part in enumerate((names[:cut], names[cut:]))
     ]
     for kind in kinds:
-        patterns = patterns_of(kind, kinds)
+        patterns = patterns_of(kind, kinds, ())
         matched = {name for name in names if any(fnmatchcase(name, one) for one in patterns)}
         assert matched == set(kind.series)
 
@@ -128,10 +128,10 @@ def test_patterns_match_the_series_of_their_kind_and_no_other(names: list[str], 
 def test_a_common_beginning_is_one_pattern_that_new_machines_match_too() -> None:
     pumps = Kind("pump", ("pump-1", "pump-12"), ("x",), (), 1, "pump")
     others = Kind("tank", ("tank-1",), ("x",), (), 1, "tank")
-    assert patterns_of(pumps, (pumps, others)) == ("pump-*",)
-    assert patterns_of(others, (pumps, others)) == ("tank-1",)
+    assert patterns_of(pumps, (pumps, others), ()) == ("pump-*",)
+    assert patterns_of(others, (pumps, others), ()) == ("tank-1",)
     numbered = Kind("fan", ("fan7", "fan71"), ("x",), (), 1, "fan")
-    assert patterns_of(numbered, (pumps, others, numbered)) == ("fan[0-9]*",)
+    assert patterns_of(numbered, (pumps, others, numbered), ()) == ("fan[0-9]*",)
 
 
 def test_patterns_match_no_series_that_was_left_out() -> None:

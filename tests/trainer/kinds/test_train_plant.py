@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from detector.artifact.registry import open_artifact
+from detector.journal import read_journal
 from streamgauge import main
 from tests.trainer.kinds.plants import CONVEYOR, PUMP, machine, plant, write
+from trainer.lifecycle.own_series import PATTERNS
 
 QUICK = ("--model", "linear", "--window", "8", "--latent", "3")
 
@@ -55,6 +57,25 @@ def test_a_kind_that_fails_stops_no_other_and_is_named(
         "pump",
     ]
     assert "pump-*" in out
+
+
+def test_what_retraining_reads_is_what_the_daemon_is_told_to_judge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The journal has the printed patterns, which match no series that was left out."""
+    rows = plant(1_000)
+    rows.loc[rows["series"] == "pump-3", "kind"] = None
+    data, registry = write(tmp_path / "plant.parquet", rows), tmp_path / "models"
+    arguments = ["--out", str(registry), "--group-by", "kind", "--jobs", "1", "--json", *QUICK]
+    assert main(["train", str(data), *arguments]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["left_out"]) == ["pump-3"]
+    for kind in found["kinds"]:
+        (published,) = [
+            one for one in read_journal(registry / kind["kind"]).events if PATTERNS in one.figures
+        ]
+        assert published.figures[PATTERNS] == kind["patterns"]
+    assert {tuple(one["patterns"]) for one in found["kinds"]} >= {("pump-1", "pump-2")}
 
 
 def test_a_model_is_not_published_into_the_entry_of_another_kind(
