@@ -24,7 +24,7 @@ from detector.rows.grid import Grid, Rows
 from detector.scoring.cell_flags import UNJUDGED
 from detector.scoring.context.modes import ModeRules, RowModes
 from detector.scoring.ensemble_error import EnsembleError, level_of, log_statistics
-from detector.scoring.overlap import RowOutput
+from detector.scoring.outputs.overlap import RowOutput
 from detector.scoring.preprocessing import fill_missing
 from detector.scoring.window_scorer import WindowScorer
 from trainer.data.channel_statistics import ChannelStatistics
@@ -38,6 +38,7 @@ _BAND_QUANTILE = 0.99
 _RESIDUAL_WINDOWS = 4_096
 _FEED_ROWS = 1 << 14
 _KEPT_ROWS = 200_000
+_LEAST_NEWEST = 256
 _LEAST_BAND = 1e-9
 """A band of 0 says that a channel never moved in the history."""
 
@@ -218,6 +219,8 @@ def _modes(
 def with_lively_rows(held_out: HeldOut, fitted: HeldOut) -> HeldOut:
     """Return lively rows of the training before as many of the newest held-out rows; `held_out` if none is.
 
+    At least 256 of the newest rows stay: few lively rows are no measure of normal errors.
+
     Args:
         held_out: Rows that trained no weights; one of their statistics stands still.
         fitted: Rows of the training.
@@ -225,7 +228,7 @@ def with_lively_rows(held_out: HeldOut, fitted: HeldOut) -> HeldOut:
     lively = lively_rows(held_out.final, fitted.final)
     if len(lively) == 0:
         return held_out
-    newest, after = slice(-len(lively), None), int(fitted.segment[lively].max()) + 1
+    newest, after = slice(-max(len(lively), _LEAST_NEWEST), None), int(fitted.segment[lively].max()) + 1
     group = None
     if fitted.group is not None and held_out.group is not None:
         group = np.concatenate([fitted.group[lively], held_out.group[newest]])

@@ -86,8 +86,11 @@ class MemberWindows:
 
     def _windows(self, segments: tuple[Segment, ...], window: int) -> TrainingWindows:
         center, scale = self.statistics.center, self.statistics.scale
+        living = np.flatnonzero([law != "constant" for law in self.statistics.laws])
         return TrainingWindows(
-            self.history, segments, center, scale, window, own_scales=self.unlike.own_scales
+            *(self.history, segments, center, scale, window),
+            own_scales=self.unlike.own_scales,
+            living=living if len(living) else None,
         )
 
 

@@ -161,10 +161,12 @@ def _fit_history(
     num_rows, num_channels = _longest_series(history), len(history.channels)
     shares = Shares(config.data.validation_share, config.data.calibration_share)
     options, notes = config.model, list[str]()
+    laws = laws_of(history, history.part("fit", shares))
+    num_living = max(1, sum(law != "constant" for law in laws))
     while True:
         delay = config.scoring.delay_rows(history.interval_ns)
-        members = resolve_members(options, num_rows, num_channels, delay, config.scoring.combine)
-        windows = _windows_for(history, shares, members[0].window)
+        members = resolve_members(options, num_rows, num_channels, delay, config.scoring.combine, num_living)
+        windows = _windows_for(history, shares, members[0].window, laws)
         spec = _first_spec(windows, members, config, context)
         store = None
         if checkpoint and not notes:
@@ -200,7 +202,7 @@ def _with_delay_in_rows(config: TrainConfig, history: History) -> TrainConfig:
     return config.model_copy(update={"scoring": config.scoring.model_copy(update={"delay": rows})})
 
 
-def _windows_for(history: History, shares: Shares, window: int) -> MemberWindows:
+def _windows_for(history: History, shares: Shares, window: int, laws: tuple[str, ...]) -> MemberWindows:
     """Return the windows of a history; raise TrainerError for a channel whose values have no scale."""
     statistics = channel_statistics(history, history.part("fit", shares), window)
     usable = np.isfinite(statistics.center) & np.isfinite(statistics.scale) & (statistics.scale > 0)
@@ -210,7 +212,7 @@ def _windows_for(history: History, shares: Shares, window: int) -> MemberWindows
             f" {statistics.center[at]:g}, scale {statistics.scale[at]:g}); remove extreme values or leave the"
             " channel out with data.channels"
         )
-    statistics = replace(statistics, laws=laws_of(history, history.part("fit", shares)))
+    statistics = replace(statistics, laws=laws)
     unlike = series_scales(history, history.part("fit", shares), statistics, window)
     return MemberWindows(history, shares, statistics, unlike)
 

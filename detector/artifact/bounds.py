@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from connectors.names import channels_fault
@@ -83,6 +83,15 @@ def check_description(spec: Mapping[str, Any]) -> None:
         for kind in ("settled", "fresh"):
             if len(member[kind]) != num_statistics:
                 raise ValueError(f"a member has {len(member[kind])} {kind} levels, needed {num_statistics}")
+    _check_strides(spec["members"])
+
+
+def _check_strides(members: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a member that reads less than one window in each window, or a first one that skips any."""
+    for number, member in enumerate(members):
+        if member["stride"] > (member["window"] if number else 1):
+            most = "the rows of its window" if number else "1, since the expected values are its own"
+            raise ValueError(f"the stride of member {number} is {member['stride']}; it is at most {most}")
 
 
 def _check_laws(laws: set[str]) -> None:

@@ -111,6 +111,7 @@ class Member:
     settled          one level for each statistic, for final verdicts (see `detector.models.whitening`)
     fresh            the same for provisional verdicts, which use only the window that ends at the row
     missing          one entry for each statistic; empty if nothing was learnt about missing channels
+    stride           rows of a block: the first window of each is read, and its output holds in the block
     """
 
     family: str
@@ -119,6 +120,7 @@ class Member:
     settled: tuple[Level, ...] = ()
     fresh: tuple[Level, ...] = ()
     missing: tuple[MissingLevel, ...] = ()
+    stride: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,6 +216,9 @@ def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
         "jobs": spec.season is not None and len(spec.season.jobs) > 0,
     }
     parts |= {name: True for name, is_present in present.items() if is_present}
+    strides = [member.stride for member in spec.members]
+    if max(strides) > 1:
+        parts["strides"] = strides
     return _digest(orjson.dumps(parts))
 
 
@@ -225,6 +228,9 @@ def _model_of(artifact: Artifact) -> bytes:
     Versions that differ only in the notes on their training share it.
     """
     description = asdict(artifact.spec) | {"training": {}, "season": _season_of(artifact.spec) or None}
+    for member in description["members"]:
+        if member["stride"] == 1:  # as before there were strides
+            del member["stride"]
     weights = [tensor.cpu().numpy().tobytes() for tensor in artifact.module.state_dict().values()]
     return _digest(orjson.dumps(description, option=orjson.OPT_SORT_KEYS), *weights)
 

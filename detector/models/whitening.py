@@ -10,6 +10,7 @@ joint   of the residual, with the covariance over all cells, shrunk towards a mu
         (matrix normal: Dutilleul, 1999). This costs W + C multiplications a cell instead of W C.
 alone   of the measured rows of each channel, with the covariance of that channel over rows. The statistic is
         the mean of log(1 + distance) over channels, so that one heavy-tailed channel cannot dominate.
+        A channel whose matrix is 0 stood still in the history, and does not count.
 
 A model with one channel has only the joint distance. Cells without a value are left out: the distance is
 that of the known cells under the marginal normal distribution. It is also the least distance that any
@@ -101,11 +102,12 @@ class Whitening(nn.Module):
         if len(self.alone) == 0:
             return joint_B[:, None], contribution_BC
         alone_BC = (x_BWC.permute(2, 0, 1) @ self.alone).square().mean(dim=2).T
+        living_C = self.alone[:, -1, -1] != 0
         if known_BWC is None:
-            log_alone_B = alone_BC.log1p().mean(dim=1)
+            log_alone_B = alone_BC.log1p().sum(dim=1) / living_C.sum()
         else:
             log_alone_BC = (alone_BC / share_BC.clamp(min=1e-6)).log1p()
-            present_BC = share_BC > 0
+            present_BC = (share_BC > 0) & living_C
             log_alone_B = (log_alone_BC * present_BC).sum(dim=1) / present_BC.sum(dim=1).clamp(min=1)
         return torch.stack([joint_B, log_alone_B], dim=1), contribution_BC
 

@@ -18,7 +18,7 @@ from detector.offline.history_files import history_for
 from detector.offline.output_files import Columns, write_converted
 from detector.offline.reconstruction_error import ReconstructionError
 from detector.rows.windows import NewRows
-from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
+from detector.scoring.outputs.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
 
 
 @dataclass(frozen=True, slots=True)

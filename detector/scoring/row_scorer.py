@@ -23,7 +23,7 @@ from detector.scoring.context.spoken import loudest
 from detector.scoring.ensemble_error import EnsembleError
 from detector.scoring.kinds import Kind
 from detector.scoring.lasting.evidence import LastingEvidence
-from detector.scoring.overlap import RowOutput
+from detector.scoring.outputs.overlap import RowOutput
 from detector.scoring.page_level import CLOSE, PageLevel
 from detector.scoring.series_scales import SeriesScales
 from detector.scoring.verdicts import State, Verdicts

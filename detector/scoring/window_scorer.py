@@ -15,18 +15,19 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.spec import Artifact, Member
+from detector.artifact.spec import Artifact, Member, Spec
 from detector.rows.grid import Rows
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.rows.windows import MIN_KNOWN_SHARE, GapFiller, NewRows, WindowBuffer
 from detector.scoring.cell_flags import DEPARTS, HOLE, CellFlags, FlaggedRows
-from detector.scoring.due_windows import Placed, outputs_of
 from detector.scoring.inference import Scorer, Threads
 from detector.scoring.lasting.clean_past import CleanPast, Departures
-from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
+from detector.scoring.outputs.due_windows import MemberScorer, Placed, outputs_of
+from detector.scoring.outputs.held import HeldOutput
+from detector.scoring.outputs.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
 from detector.scoring.series_scales import SeriesScales
 
-_Keeper = SeriesScales | GapFiller | WindowBuffer | CellFlags | OverlapAverager | CleanPast
+_Keeper = SeriesScales | GapFiller | WindowBuffer | CellFlags | OverlapAverager | CleanPast | HeldOutput
 
 
 @dataclass(slots=True)
@@ -117,11 +118,15 @@ class WindowScorer:
         self._window_buffer = WindowBuffer(spec.window - 1, num_channels)
         self.cells = CellFlags(spec)
         threads = Threads(num_threads)
-        self._scorers = [
-            Scorer.on(artifact.module[at], spec.batch_size, device, threads)
-            for at in range(len(spec.members))
-        ]
         self._spans = [_span(spec.scoring.delay, spec.stride, member) for member in spec.members]
+        self._held = [_held(spec, member) for member in spec.members]
+        self._scorers = [
+            MemberScorer(
+                *(member, Scorer.on(artifact.module[at], spec.batch_size, device, threads)),
+                *(self._spans[at], self._held[at]),
+            )
+            for at, member in enumerate(spec.members)
+        ]
         self._overlap = OverlapAverager(num_channels, self._output_specs(self._spans), self.cells.num_context)
         self._has_delay = spec.scoring.delay > 0
         self._clean_past: CleanPast | None = None
@@ -171,7 +176,8 @@ class WindowScorer:
     def _keepers(self) -> tuple[_Keeper, ...]:
         """Return the parts that keep something of every series, in the order of the snapshot's cells."""
         clean = () if self._clean_past is None else (self._clean_past,)
-        return self.scales, self._gap_filler, self._window_buffer, self.cells, self._overlap, *clean
+        held = [one for one in self._held if one is not None]
+        return self.scales, self._gap_filler, self._window_buffer, self.cells, self._overlap, *clean, *held
 
     def rescale(
         self, slots: NDArray[np.int32], center: NDArray[np.float64], scale: NDArray[np.float64]
@@ -215,6 +221,7 @@ class WindowScorer:
             self._clean_past.drop(slots)
         seen = np.where(self.scales.still, 0.0, by)  # windows see the others at rest, before and after
         self._window_buffer.move_newest(slot, newest - start_row + 1, seen / scale[0])
+        self._read_anew(slots)
         self.scales.move(slots, by[None])
 
     def discard_outputs(self, slots: NDArray[np.int32]) -> None:
@@ -223,6 +230,13 @@ class WindowScorer:
         Every waiting row will still be covered by at least one later window.
         """
         self._overlap.discard_outputs(slots)
+        self._read_anew(slots)
+
+    def _read_anew(self, slots: NDArray[np.int32]) -> None:
+        """Let every member read the next window of these series: the rows in it have changed."""
+        for held in self._held:
+            if held is not None:
+                held.drop(slots)
 
     def _output_specs(self, spans: list[int]) -> list[OutputSpec]:
         """Return width and span of every output: expected values, statistics, blame."""
@@ -249,7 +263,7 @@ class WindowScorer:
             raw = self._clean_past.as_they_came(new_rows, flat, at, scaled)
             flags |= entering.changed * DEPARTS
         placed = Placed(new_rows, flat, raw, at, np.any((flags & DEPARTS) > 0, axis=1))
-        return outputs_of(self._spec, self._scorers, self._spans, placed, self.counts.count_windows)
+        return outputs_of(self._spec, self._scorers, placed, self.counts.count_windows)
 
     def _provisional(self, new_rows: NewRows, flagged: FlaggedRows, outputs: list[WindowOutput]) -> RowOutput:
         """Return the new rows with the outputs of the windows that end at them."""
@@ -269,3 +283,7 @@ def slow_rows_of(max_gap: int) -> int:
 def _span(delay: int, stride: int, member: Member) -> int:
     """Return for how many of its last rows a window of `member` gives outputs: those that may wait for it."""
     return min(max(delay, stride - 1) + 1, member.window)
+
+
+def _held(spec: Spec, member: Member) -> HeldOutput | None:
+    return HeldOutput(member.stride, spec.num_statistics, len(spec.channels)) if member.stride > 1 else None

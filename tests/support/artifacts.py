@@ -29,7 +29,7 @@ def make_artifact(
     *,
     family: str = "conv",
     window: int = 8,
-    more: Sequence[tuple[str, int]] = (),
+    more: Sequence[tuple[str, int] | tuple[str, int, int]] = (),
     stride: int = 1,
     interval_ns: int = 10**9,
     max_gap: int = 3,
@@ -44,20 +44,20 @@ def make_artifact(
 ) -> Artifact:
     """An artifact of an untrained model over `channels`, all centred at 0 with scale 1.
 
-    `causal` conv members look at no later row. `more` are further members, (family, window) each, of
-    shorter windows. Whitening is the identity, and every level is 0 with spread 2, so that the error of a
-    single member with one channel is the root mean square residual of the window. With a reference, small
-    departures of a channel from the others add up.
+    `causal` conv members look at no later row. `more` are further members, (family, window) or
+    (family, window, stride) each, of windows that are not longer. Whitening is the identity, and every level
+    is 0 with spread 2. So the error of a single member with one channel is the root mean square residual of
+    the window. With a reference, small departures of a channel from the others add up.
     """
     torch.manual_seed(seed)
     levels = (Level(0.0, 2.0),) * (1 if len(channels) == 1 else 2)
     members = []
-    for name, rows in ((family, window), *more):
+    for name, rows, *strides in ((family, window), *more):
         given = {key: value for key, value in SMALL.items() if name in ("conv", "lstm", "gru", "deep")}
         given |= {"causal": True} if causal and name == "conv" else {}
         given |= {"nodes": 32} if name == "memory" else {}
         hyperparameters = models.resolve(name, given or {"latent": 4}, rows, len(channels))
-        members.append(Member(name, hyperparameters, rows, levels, levels))
+        members.append(Member(name, hyperparameters, rows, levels, levels, stride=(*strides, 1)[0]))
     spec = Spec(
         name="pump",
         members=tuple(members),

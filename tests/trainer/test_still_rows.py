@@ -71,12 +71,21 @@ def test_only_still_rows_are_joined_by_lively_ones() -> None:
     assert is_still(np.stack([usual[:100, 0], still[:, 1]], axis=1))  # one statistic is enough
     assert lively_rows(still, fitted.final).tolist() == list(range(30))
     joined = with_lively_rows(held_out(still), fitted)
-    assert len(joined.final) == 60
+    assert len(joined.final) == 30 + 100
     np.testing.assert_array_equal(joined.final[:30], usual[:30])
     assert (joined.segment[:30] < joined.segment[30:].min()).all()
     never = held_out(np.zeros((50, 2)))
     unchanged = held_out(still)
     assert with_lively_rows(unchanged, never) is unchanged
+
+
+def test_few_lively_rows_do_not_replace_the_measure_of_normal_errors() -> None:
+    """A single lively row beside a single held-out one once set levels and threshold."""
+    still = held_out(np.random.default_rng(0).uniform(0.0, 0.01, (400, 2)))
+    fitted = held_out(np.concatenate([np.ones((1, 2)), np.zeros((200, 2))]))
+    joined = with_lively_rows(still, fitted)
+    assert len(joined.final) == 1 + 256
+    np.testing.assert_array_equal(joined.final[1:], still.final[-256:])
 
 
 def test_rows_without_a_statistic_are_neither_still_nor_lively() -> None:

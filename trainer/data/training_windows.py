@@ -38,6 +38,7 @@ class TrainingWindows:
         window: Rows of a window.
         stride: Rows from one window to the next.
         own_scales: What single series have instead of the common ones.
+        living: Channels that move in the history, intp [L]; None: all of them.
     """
 
     history: History
@@ -47,6 +48,7 @@ class TrainingWindows:
     window: int
     stride: int = 1
     own_scales: Mapping[str, Sequence[OwnScale]] = field(default_factory=dict)
+    living: NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
         return sum(self._count(segment.length) for segment in self.segments)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from detector.artifact.spec import Combine, Member
 from detector.models import families as models
+from detector.models.listing import BESIDE
 from trainer.config import ENSEMBLE, ModelOptions
 from trainer.errors import TrainerError
 
@@ -17,6 +19,8 @@ _SHORT_SHARE, _SHORTEST_SHORT = 16, 8
 _CELLS, _SHORTEST, _LONGEST = 256, 16, 256
 _WINDOWS_IN_HISTORY = 3
 _MEMORY_WINDOW = 64
+_Channels = tuple[int, int | None]
+"""All channels, and those that move; None: all of them."""
 
 
 def default_window(num_rows: int, num_channels: int) -> int:
@@ -69,7 +73,7 @@ def check_families(options: ModelOptions) -> None:
     """Raise TrainerError for a family that does not exist, before any data is read."""
     _check_family("model.family", options.family, (ENSEMBLE, *models.FAMILIES))
     for member in options.members or ():
-        _check_family("model.members", member.partition(":")[0], models.FAMILIES)
+        _check_family("model.members", member.partition("/")[0].partition(":")[0], models.FAMILIES)
 
 
 def resolve_members(
@@ -78,6 +82,7 @@ def resolve_members(
     num_channels: int,
     delay: int = 0,
     combine: Combine | None = None,
+    num_living: int | None = None,
 ) -> tuple[Member, ...]:
     """Return the members to train with every hyperparameter resolved, the longest window first.
 
@@ -92,6 +97,8 @@ def resolve_members(
         num_channels: Channels of a row.
         delay: Rows that a final verdict waits.
         combine: The rule by which kinds of evidence become one error; None: `default_combine`.
+        num_living: Channels that move in the history; None: all. The size of the code follows from these.
+            With a code for the cells of the others as well, the model would reproduce everything.
 
     Raises:
         TrainerError: A family does not exist or cannot have a value.
@@ -106,7 +113,7 @@ def resolve_members(
                 f"model.members: only an ensemble has members, but model.family is {options.family!r}; remove"
                 " one of the two"
             )
-        return (_member(options.family, given, window, num_channels),)
+        return (_member(options.family, given, window, (num_channels, num_living)),)
     if given:
         raise TrainerError(
             f"model: an ensemble takes no {min(given)!r}: its members have their own defaults; choose"
@@ -118,22 +125,45 @@ def resolve_members(
         wanted.append(f"linear:{short}")
     if options.members is None and combine == "mean":
         wanted.append(f"memory:{min(window, _MEMORY_WINDOW)}")
-    members = [_parsed(text, window, num_channels) for text in wanted]
-    return tuple(sorted(members, key=lambda member: -member.window))
+    members = sorted(
+        (_parsed(text, window, (num_channels, num_living)) for text in wanted),
+        key=lambda member: (-member.window, member.stride),
+    )
+    if members[0].stride > 1:
+        raise TrainerError(
+            "model.members: one member with the longest window must read every window, since it gives the"
+            f' expected values; remove the stride of {members[0].family!r}, or add "linear"'
+        )
+    return tuple(members)
 
 
-def _parsed(text: str, window: int, num_channels: int) -> Member:
-    family, _, own = text.partition(":")
+def _parsed(text: str, window: int, channels: _Channels) -> Member:
+    described, slash, stride = text.partition("/")
+    family, _, own = described.partition(":")
+    if slash and (not stride.isdecimal() or int(stride) < 1):
+        raise TrainerError(
+            f'model.members: {text!r} is not FAMILY/STRIDE, such as "lstm/4": every fourth window is read'
+        )
     if own and (not own.isdecimal() or int(own) < 1):
         raise TrainerError(f'model.members: {text!r} is not FAMILY or FAMILY:WINDOW, such as "linear:16"')
     if own and int(own) == 1:
         raise TrainerError(f"model.members: {text!r}: one row shows no course; use 2 rows or more")
-    return _member(family, {}, int(own) if own else window, num_channels)
+    member = _member(family, {}, int(own) if own else window, channels)
+    if int(stride or 1) > member.window:
+        raise TrainerError(
+            f"model.members: {text!r}: the stride is more than the window of {member.window} rows"
+        )
+    return replace(member, stride=int(stride or 1))
 
 
-def _member(family: str, given: dict[str, Any], window: int, num_channels: int) -> Member:
+def _member(family: str, given: dict[str, Any], window: int, channels: _Channels) -> Member:
+    num_channels, num_living = channels
     try:
-        return Member(family, models.resolve(family, given, window, num_channels), window)
+        complete = models.resolve(family, given, window, num_channels)
+        if num_living is not None and family not in BESIDE and "latent" not in given:
+            latent = models.resolve(family, given, window, num_living)["latent"]
+            complete = models.resolve(family, {**given, "latent": latent}, window, num_channels)
+        return Member(family, complete, window)
     except ValueError as error:
         raise TrainerError(f"model: {error}") from error
 

@@ -1,6 +1,6 @@
 """Estimation of the whitening of residuals, which `detector.models.whitening` applies.
 
-Letters: N windows, W window, C channels.
+Letters: N windows, W window, C channels, L channels that move.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ def fit_whitening(
 ) -> None:
     """Set `whitening` in place from windows that are spread over the history.
 
+    Channels that never move in the history count in no distance, whatever the autoencoder makes of them. The
+    distances are means over the cells of the others, near 1 however many channels stand still.
+
     Args:
         whitening: The matrices to set.
         autoencoder: A trained module on the CPU.
@@ -36,20 +39,43 @@ def fit_whitening(
     """
     x_NWC, residual_NWC = _windows_and_residuals(autoencoder, windows)
     _, window, num_channels = x_NWC.shape
+    living = np.arange(num_channels) if windows.living is None else windows.living
     weight_W = fading_weights(window) if fading else np.ones(window)
-    matrices = {"scale": _scale(residual_NWC)}
-    if whitening.is_factored:
-        rows, matrices["channels"] = kronecker_factors(residual_NWC)
-        matrices["rows"] = rows * np.sqrt(weight_W)
-    else:
-        moment = _moment(residual_NWC.reshape(len(residual_NWC), -1))
-        shrinkage = _ROW_SHRINKAGE if num_channels == 1 else _CHANNEL_SHRINKAGE
-        matrices["joint"] = _inverse_root(moment, shrinkage) * np.sqrt(np.repeat(weight_W, num_channels))
+    whitening.scale.copy_(torch.from_numpy(_scale(residual_NWC)))
+    _set_joint(whitening, residual_NWC[:, :, living], living, np.sqrt(weight_W))
     for channel in range(len(whitening.alone)):
-        matrix = _inverse_root(_moment(x_NWC[:, :, channel]), _ROW_SHRINKAGE) * np.sqrt(weight_W)
+        matrix = np.zeros((window, window))
+        if channel in living:
+            matrix = _inverse_root(_moment(x_NWC[:, :, channel]), _ROW_SHRINKAGE) * np.sqrt(weight_W)
         whitening.alone[channel].copy_(torch.from_numpy(matrix))
-    for name, value in matrices.items():
-        getattr(whitening, name).copy_(torch.from_numpy(value))
+
+
+def _set_joint(
+    whitening: Whitening,
+    residual_NWL: NDArray[np.float64],
+    living: NDArray[np.intp],
+    weight_W: NDArray[np.float64],
+) -> None:
+    """Set the matrices of the joint distance from the residuals of living channels; the others get 0.
+
+    The distance divides by all cells, so the matrices are greater where some do not count.
+    """
+    num, window, num_living = residual_NWL.shape
+    num_channels = len(whitening.scale)
+    share = np.sqrt(num_channels / num_living)
+    if whitening.is_factored:
+        rows, among = kronecker_factors(residual_NWL)
+        channels = np.zeros((num_channels, num_channels))
+        channels[np.ix_(living, living)] = among * share
+        whitening.rows.copy_(torch.from_numpy(rows * weight_W))
+        whitening.channels.copy_(torch.from_numpy(channels))
+        return
+    shrinkage = _ROW_SHRINKAGE if num_channels == 1 else _CHANNEL_SHRINKAGE
+    matrix = _inverse_root(_moment(residual_NWL.reshape(num, -1)), shrinkage) * share
+    cells = (np.arange(window)[:, None] * num_channels + living).ravel()
+    joint = np.zeros((window * num_channels, window * num_channels))
+    joint[np.ix_(cells, cells)] = matrix * np.repeat(weight_W, num_living)
+    whitening.joint.copy_(torch.from_numpy(joint))
 
 
 def fit_scale(whitening: Whitening, autoencoder: torch.nn.Module, windows: TrainingWindows) -> None:

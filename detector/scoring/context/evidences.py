@@ -26,7 +26,7 @@ from detector.scoring.context.spoken import ScaledRows, Spoken
 from detector.scoring.context.usual_error import UsualErrors
 from detector.scoring.kinds import SWITCHES, Kind
 from detector.scoring.lasting.evidence import LastingEvidence, RowEvidence
-from detector.scoring.overlap import RowOutput
+from detector.scoring.outputs.overlap import RowOutput
 from detector.scoring.recurring.jobs import JobEvidence
 from detector.scoring.series_scales import SeriesScales
 

@@ -20,7 +20,7 @@ from detector.scoring.lasting.blame import CredibleValues, HeldBlame
 from detector.scoring.lasting.changes import LocalSpread
 from detector.scoring.lasting.paged_sums import Paged, PagedSums
 from detector.scoring.lasting.reference import ReferenceResiduals, RunningMeans
-from detector.scoring.overlap import RowOutput
+from detector.scoring.outputs.overlap import RowOutput
 from detector.scoring.series_scales import SeriesScales
 
 _MOST_DEPARTURE = 1_000.0

@@ -354,6 +354,8 @@ def edit_spec(*path: object, value: object) -> Callable[[dict[str, Any]], None]:
         (("channels", 0, "name"), "pressure"),
         (("channels",), []),
         (("members", 0, "settled"), []),
+        (("members", 0, "stride"), 2),
+        (("members", 0, "stride"), 0),
         (("members", 0, "window"), 10**12),
         (("members", 0, "window"), 2**62),
         (("members", 0, "hyperparameters", "layers"), 10**9),

@@ -31,6 +31,8 @@ KINDS = [
     {"scoring": Scoring(delay=3)},
     {"scoring": Scoring(delay=7), "more": SHORT},
     {"scoring": Scoring(delay=2), "stride": 4},
+    {"more": (("lstm", 8, 3), ("linear", 4))},
+    {"scoring": Scoring(delay=3), "more": (("conv", 8, 5), ("linear", 4, 2))},
     {"scoring": Scoring(delay=2, combine="mean"), "more": (("memory", 6), ("linear", 4))},
     {"threshold": 1.05, "limit": FOLLOWING, "has_reference": True},
     {"threshold": 1.15, "limit": FOLLOWING, "scoring": Scoring(delay=2), "more": SHORT},
@@ -207,6 +209,25 @@ def test_an_ensembles_verdict_is_what_a_computation_by_hand_says() -> None:
     assert row["score"] == pytest.approx(np.exp(unit * worst) / 0.7, rel=1e-4)
     np.testing.assert_allclose(row["contribution"], blame / blame.sum(), rtol=1e-4)
     np.testing.assert_allclose(row["expected"], expected[0], rtol=1e-4)
+
+
+def test_between_the_windows_of_a_member_with_a_stride_its_newest_output_holds() -> None:
+    artifact = with_random_levels(make_artifact(more=(("conv", 8, 3),)), seed=5)
+    readings = regular(30)
+    engine = engine_of(artifact)
+    results = [engine.step(readings), engine.flush()]
+    score = np.concatenate([result.verdicts.score for result in results])
+    assert engine.counters.windows == 23 + 9  # the second member: the first one, then every third
+    for last in range(8, 30):
+        read = max(8 - 1, last - (last + 1) % 3)
+        scaled = []
+        for at, end in ((0, last), (1, read)):
+            statistics = whitened_by_hand(artifact, at, readings.values[end - 7 : end + 1])[0]
+            high, spread = np.array([(one.high, one.spread) for one in artifact.spec.members[at].settled]).T
+            scaled.append((np.log(statistics + 0.01) - high) / spread)
+        unit = np.mean([one.spread for member in artifact.spec.members for one in member.settled]) / 2
+        expected = np.exp(unit * np.concatenate(scaled).mean()) / 0.7
+        assert score[last] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_delay_averages_the_distances_of_the_windows_over_the_row() -> None:

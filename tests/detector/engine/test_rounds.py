@@ -26,6 +26,7 @@ from tests.support.strategies import INTERVAL_NS, cuts_of, part, readings_of, st
 KINDS: list[dict[str, Any]] = [
     {},
     {"scoring": Scoring(delay=7), "more": SHORT},
+    {"more": (("conv", 8, 3), *SHORT), "threshold": 1.1, "has_reference": True},
     {"threshold": 1.2, "limit": FOLLOWING, "scoring": Scoring(delay=2), "stride": 2, "has_reference": True},
 ]
 

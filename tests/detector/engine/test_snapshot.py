@@ -33,6 +33,7 @@ KINDS: list[dict[str, Any]] = [
         "flatline_rows": 3,
     },
     {"stride": 3, "limit": FOLLOWING, "scoring": Scoring(delay=2)},
+    {"more": (("conv", 8, 3), ("linear", 4)), "limit": FOLLOWING, "has_reference": True},
     {"rules": EVERY_RULE, "scoring": Scoring(delay=2)},
 ]
 

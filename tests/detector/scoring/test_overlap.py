@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from detector.rows.grid import Rows
 from detector.rows.windows import GapFiller, NewRows
-from detector.scoring.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
+from detector.scoring.outputs.overlap import OutputSpec, OverlapAverager, RowOutput, WindowOutput
 
 MAX_GAP = 2
 NUM_ROWS = 80

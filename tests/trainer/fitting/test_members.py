@@ -100,6 +100,13 @@ def test_one_family_is_one_member_with_the_hyperparameters_given() -> None:
             r"^model.members: 'conv:wide' is not FAMILY or FAMILY:WINDOW, such as \"linear:16\"$",
         ),
         (ModelOptions(members=("conv:0",)), r"^model.members: 'conv:0' is not FAMILY or FAMILY:WINDOW"),
+        (ModelOptions(members=("linear", "conv/x")), r"^model.members: 'conv/x' is not FAMILY/STRIDE"),
+        (ModelOptions(members=("linear", "conv/0")), r"^model.members: 'conv/0' is not FAMILY/STRIDE"),
+        (
+            ModelOptions(members=("linear", "conv:8/9")),
+            r"'conv:8/9': the stride is more than the window of 8",
+        ),
+        (ModelOptions(members=("linear:4", "conv/2")), r"remove the stride of 'conv', or add \"linear\"$"),
     ],
 )
 def test_members_that_cannot_exist_are_refused(options: ModelOptions, message: str) -> None:
@@ -224,3 +231,23 @@ def test_the_card_says_by_which_rule_evidence_becomes_one_error_and_why(
 def test_the_mean_has_every_kind_of_evidence_however_long_verdicts_wait(delay: int) -> None:
     found = resolve_members(ModelOptions(), 10_000, 1, delay, "mean")
     assert [member.window for member in found] == [256, 256, 256, 64, 16]
+
+
+def test_members_with_a_stride_come_after_those_of_their_length_that_read_every_window() -> None:
+    members = resolve_members(ModelOptions(members=("lstm/4", "linear", "conv:16/2")), 10**6, 8)
+    assert [(one.family, one.window, one.stride) for one in members] == [
+        ("linear", 32, 1),
+        ("lstm", 32, 4),
+        ("conv", 16, 2),
+    ]
+
+
+def test_the_code_has_no_numbers_for_channels_that_never_move() -> None:
+    """With a number for nearly each cell that moves, a model reproduces every fault."""
+    options = ModelOptions(window=16)
+    all_move, few_move = (resolve_members(options, 10**4, 25, num_living=num) for num in (None, 3))
+    assert [one.hyperparameters["latent"] for one in all_move[:1]] == [50]
+    assert [one.hyperparameters["latent"] for one in few_move[:1]] == [6]
+    assert few_move[1].hyperparameters["latent"] < all_move[1].hyperparameters["latent"]
+    chosen = resolve_members(ModelOptions(family="linear", latent=40, window=16), 10**4, 25, num_living=3)
+    assert chosen[0].hyperparameters["latent"] == 40

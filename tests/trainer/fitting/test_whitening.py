@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -142,6 +144,26 @@ def test_a_constant_channel_gives_finite_matrices(most_cells: int, monkeypatch: 
     found = statistics(module, whitening, changed)
     assert np.isfinite(found).all()
     assert found[300:, 0].min() > 10 * found[:200, 0].max()
+
+
+@pytest.mark.parametrize("most_cells", [1_024, 4], ids=["joint", "factored"])
+def test_channels_that_never_move_change_no_distance(
+    most_cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whitening_module, "MOST_JOINT_CELLS", most_cells)
+    values = coupled(900, 0)
+    still = np.insert(values, [0, 1, 1, 2, 2], 0.0, axis=1)
+    found = []
+    for given, living in ((values, None), (still, np.array([1, 4]))):
+        whitening = Whitening(WINDOW, given.shape[1])
+        with history_of(given) as history:
+            windows = dataclasses.replace(all_windows(history), living=living)
+            fit_whitening(whitening, Nothing(), windows, fading=True)
+        found.append(statistics(Nothing(), whitening, given))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+    moved = still.copy()
+    moved[:, 0] = 5.0
+    np.testing.assert_allclose(statistics(Nothing(), whitening, moved), found[1], rtol=1e-6)
 
 
 def test_one_channel_has_one_statistic() -> None:

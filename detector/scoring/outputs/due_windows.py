@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.spec import Spec
+from detector.artifact.spec import Member, Spec
 from detector.rows.windows import MIN_KNOWN_SHARE, NewRows
-from detector.scoring.inference import Scorer, scored_by_both
+from detector.scoring.inference import Scorer, WindowStatistics, scored_by_both
 from detector.scoring.missing_levels import without_missing
-from detector.scoring.overlap import WindowOutput
+from detector.scoring.outputs.held import HeldOutput
+from detector.scoring.outputs.overlap import WindowOutput
 
 _LEAST_SHARE_OF_PRESENT = 0.5
 
@@ -42,10 +43,23 @@ class Placed:
         return ends[_enough_values(self.flat, self.at[ends], window)]
 
 
+@dataclass(frozen=True, slots=True)
+class MemberScorer:
+    """Runs one member of the ensemble on the windows that are due.
+
+    span  for how many of its last rows a window gives outputs
+    held  what holds between the windows that are read; None: every window is
+    """
+
+    member: Member
+    scorer: Scorer
+    span: int
+    held: HeldOutput | None
+
+
 def outputs_of(
     spec: Spec,
-    scorers: Sequence[Scorer],
-    spans: Sequence[int],
+    scorers: Sequence[MemberScorer],
     placed: Placed,
     count: Callable[[NDArray[np.int32]], None],
 ) -> list[WindowOutput]:
@@ -53,26 +67,40 @@ def outputs_of(
 
     Args:
         spec: the model.
-        scorers: one for each member of the ensemble.
-        spans: for how many of its last rows a window of each member gives outputs.
+        scorers: one for each member of the ensemble; the first one reads every window.
         placed: the new rows.
-        count: takes the series of each window that was judged, int32 [N].
+        count: takes the series of each window that was read, int32 [N].
     """
-    flat, at = placed.flat, placed.at
     expected: list[WindowOutput] = []
     statistics, blame = [], []
-    for member, scorer, span in zip(spec.members, scorers, spans, strict=True):
-        ends = placed.due(member.window, spec.stride)
-        span = span if not expected else 0
-        found = scored_by_both(
-            scorer, (flat, placed.raw), at[ends], placed.departs[ends], member.window, span
-        )
-        judged = without_missing(found.statistics, flat, at[ends], member)
+    for one in scorers:
+        ends = placed.due(one.member.window, spec.stride)
+        slot, row = placed.new_rows.slot[ends], placed.new_rows.row[ends]
+        if one.held is None:
+            found, judged = _read(one, placed, ends, one.span if not expected else 0)
+            blamed, read = found.blame, slot
+        else:
+            blocks = one.held.blocks(slot, row)
+            found, judged = _read(one, placed, ends[blocks.read], 0)
+            read = slot[blocks.read]
+            judged, blamed = one.held.spread(slot, row, blocks, (judged, found.blame))
         expected = expected or [WindowOutput(ends, found.expected)]
         statistics.append(WindowOutput(ends, judged[:, None]))
-        blame.append(WindowOutput(ends, found.blame[:, None]))
-        count(placed.new_rows.slot[ends])
+        blame.append(WindowOutput(ends, blamed[:, None]))
+        count(read)
     return [*expected, *statistics, *blame]
+
+
+def _read(
+    one: MemberScorer, placed: Placed, ends: NDArray[np.intp], span: int
+) -> tuple[WindowStatistics, NDArray[np.float64]]:
+    """Return the outputs of a member for the windows that end at these new rows, and what they say.
+
+    The second are the statistics without the share of missing channels, float64 [N, K].
+    """
+    flat, at, member = placed.flat, placed.at[ends], one.member
+    found = scored_by_both(one.scorer, (flat, placed.raw), at, placed.departs[ends], member.window, span)
+    return found, without_missing(found.statistics, flat, at, member)
 
 
 def _enough_values(flat: NDArray[np.float32], ends: NDArray[np.intp], window: int) -> NDArray[np.bool_]:
