@@ -160,6 +160,7 @@ REASONS = (
     "unknown_channel",
     "too_large",
     "malformed",
+    "unknown_schema",
 )
 
 
