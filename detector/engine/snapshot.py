@@ -216,6 +216,8 @@ def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
         "jobs": spec.season is not None and len(spec.season.jobs) > 0,
     }
     parts |= {name: True for name, is_present in present.items() if is_present}
+    if spec.holds:
+        parts["holds"] = spec.hold_ns
     return _digest(orjson.dumps(parts))
 
 
@@ -225,6 +227,8 @@ def _model_of(artifact: Artifact) -> bytes:
     Versions that differ only in the notes on their training share it.
     """
     description = asdict(artifact.spec) | {"training": {}, "season": _season_of(artifact.spec) or None}
+    if not artifact.spec.holds:
+        del description["holds"]  # a model without any is as it was before there were some
     weights = [tensor.cpu().numpy().tobytes() for tensor in artifact.module.state_dict().values()]
     return _digest(orjson.dumps(description, option=orjson.OPT_SORT_KEYS), *weights)
 
