@@ -85,6 +85,7 @@ class KafkaSource:
             decode_seconds,
             deleted,
             self._recreation.take_unread(change.assigned),
+            decoded.strangers,
         )
 
     def read_from(self, starts: Mapping[int, int]) -> None:

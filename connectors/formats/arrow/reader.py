@@ -46,6 +46,10 @@ class _Part:
     values: NDArray[np.float64]
 
 
+class _NoChannelError(Exception):
+    """Raised for messages without a column of a known channel."""
+
+
 class ArrowReader:
     """Reads the rows of record batches. Raises CodecError for places that are none."""
 
@@ -103,12 +107,14 @@ class ArrowReader:
             others = [name for name in table.column_names if self._is_other(table, name)]
             if others and self._columns.rejects_unknown:
                 raise RefusedError("unknown_channel", f"channel {min(others)!r} is not configured")
-            values = self._values(table)
             names, codes = self._names(raw, table, message)
+            values = self._values(table)
             stamps, timestamp_ns = self._times(raw, table, message)
             counts = {name: table.num_rows - table.column(name).null_count for name in others}
         except RefusedError as error:
             return error.refusal
+        except _NoChannelError as error:
+            return Refusal("no_known_channel", str(error), names[0] if len(names) == 1 else "", names)
         except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError, TypeError) as error:
             return Refusal("malformed", f"a column cannot be read: {error!s:.200}")
         unknown.update(counts)
@@ -132,11 +138,11 @@ class ArrowReader:
         return table.filter(pa.array(mask)), message[mask]
 
     def _values(self, table: pa.Table) -> NDArray[np.float64]:
-        """Return float64 [rows, channels]. Raises RefusedError."""
+        """Return float64 [rows, channels]. Raises RefusedError, and _NoChannelError if no column is known."""
         known = [name for name in self._columns.at if name in table.column_names]
         if not known and self._columns.at:
             what = f"no column of a channel, expected such as {next(iter(self._columns.at))!r}"
-            raise RefusedError("no_known_channel", what)
+            raise _NoChannelError(what)
         values = np.empty((table.num_rows, self._columns.num))
         if len(known) < self._columns.num:
             values.fill(np.nan)
