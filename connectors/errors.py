@@ -4,6 +4,7 @@
     ├── ParquetError      a file, its schema or its rows cannot be used
     │   └── CsvError      the same of a CSV file; the message has the line
     ├── CodecError        the codec itself is misconfigured (a bad message is a `Reject`, not an error)
+    ├── WaitingError      messages cannot be decoded yet, because something outside does not answer
     ├── ObjectsError      objects below a URI cannot be listed, read, written or deleted
     ├── EndpointError     the URL or the TLS files of a receiver cannot be used
     └── KafkaError        the broker cannot be reached or refuses access
@@ -12,6 +13,8 @@
 Every message names the place (file, field, topic), what was found and a remedy. The command line prints it
 as one line, and exits with 2 (wrong input) or 1 (the outside world failed).
 """
+
+from collections.abc import Mapping
 
 
 class ConnectorError(Exception):
@@ -28,6 +31,20 @@ class CsvError(ParquetError):
 
 class CodecError(ConnectorError):
     """The codec is configured in a way that cannot decode anything."""
+
+
+class WaitingError(ConnectorError):
+    """Messages cannot be decoded yet: what they need cannot be fetched now. Nothing is wrong with them.
+
+    begins          (topic, partition) -> offset of the first message that has to wait
+    retry_seconds   time until another attempt makes sense
+    """
+
+    def __init__(
+        self, message: str, begins: Mapping[tuple[str, int], int] | None = None, retry_seconds: float = 0.0
+    ) -> None:
+        super().__init__(message)
+        self.begins, self.retry_seconds = dict(begins or {}), retry_seconds
 
 
 class ObjectsError(ConnectorError):

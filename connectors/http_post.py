@@ -85,7 +85,7 @@ class Poster:
             EndpointError: the URL or a TLS file cannot be used.
         """
         self._endpoint = endpoint
-        self._pool = _pool(endpoint)
+        self._pool = pool_of(endpoint)
         self._secrets = _secrets_of(endpoint, secrets)
 
     @property
@@ -112,7 +112,7 @@ class Poster:
                 preload_content=False,
             )
         except HTTPError as error:
-            return Answer("again", f"{self.shown}: {_why(error)}")
+            return Answer("again", f"{self.shown}: {why_of(error)}")
         try:
             return self._answer_of(response)
         finally:
@@ -149,7 +149,8 @@ def _secrets_of(endpoint: Endpoint, more: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted((w for w in words if len(w) >= _SHORTEST_SECRET), key=len, reverse=True))
 
 
-def _pool(endpoint: Endpoint) -> urllib3.PoolManager:
+def pool_of(endpoint: Endpoint) -> urllib3.PoolManager:
+    """Return the connections to an endpoint, through the proxy of the environment. Raises EndpointError."""
     try:
         parts = urlsplit(endpoint.url)
         is_fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -186,7 +187,7 @@ def _wait(asked: str | None) -> float:
         return 0.0
 
 
-def _why(error: HTTPError) -> str:
+def why_of(error: HTTPError) -> str:
     """Describe an error of urllib3 without the URL that its own text contains."""
     if isinstance(error, SSLError):
         return f"TLS failed: {error.args[0] if error.args else ''}"

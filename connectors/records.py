@@ -137,7 +137,8 @@ class Reject:
     """A message that could not be decoded, kept whole for the dead-letter topic.
 
     `reason` is one of `REASONS`, a metric label. `detail` describes the fault for a person. `series` is the
-    name of the series where the message could be read so far, else "".
+    name of the series where the message could be read so far, else "". `strangers` are the series of readings
+    without a known channel, if nothing else is wrong with the message; `series` is enough where it is one.
     """
 
     reason: str
@@ -148,6 +149,7 @@ class Reject:
     key: bytes | None
     value: bytes
     series: str = ""
+    strangers: tuple[str, ...] = ()
 
 
 REASONS = (
@@ -160,6 +162,7 @@ REASONS = (
     "unknown_channel",
     "too_large",
     "malformed",
+    "unknown_schema",
 )
 
 
@@ -176,6 +179,7 @@ class Batch:
     unknown_values  values of channels that the codec does not know
     decode_seconds  the part of the poll that decoding took
     deleted         partition -> (offset wanted, offset read instead), if messages were deleted unread
+    strangers       as in `Decoded`
     recreated       partition -> messages known to be unread when the input was deleted and created again
     """
 
@@ -189,6 +193,7 @@ class Batch:
     decode_seconds: float = 0.0
     deleted: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     recreated: Mapping[int, int] = field(default_factory=dict)
+    strangers: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +201,14 @@ class Decoded:
     """The result of decoding messages: each gives readings, at most one reject, or values that are ignored.
 
     A message of several readings may give both: the valid ones are kept, and the reject has all of it.
-    `unknown_values` counts values of unknown channels that were ignored.
+    `unknown_values` counts values of unknown channels that were ignored. `strangers` has the messages of each
+    series in which it had nothing else, where that is no fault: series -> messages.
     """
 
     readings: Readings
     rejects: tuple[Reject, ...]
     unknown_values: int
+    strangers: Mapping[str, int] = field(default_factory=dict)
 
 
 class Codec(Protocol):

@@ -16,6 +16,11 @@ from typing import Literal
 
 import numpy as np
 
+MISSING_WORDS = (
+    *("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN"),
+    *("NULL", "Null", "null", "None", "none", "-"),
+)
+"""Texts in CSV that stand for a missing value."""
 Kind = Literal["number", "empty", "text", "time", "other"]
 _NUMBER = re.compile(
     r"[+-]?(\d{1,3}([ .,'\u00a0\u202f]\d{3})+|\d+)?([.,]\d*)?([eE][+-]?\d+)?\s*(%|°?[A-Za-z]{1,3})?"

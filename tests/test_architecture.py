@@ -30,6 +30,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
         "connectors.values",
     },
     {"connectors.retry", "connectors.http_post", "connectors.wide_json", "connectors.memory"},
+    {"connectors.http_get"},
     {"connectors.formats"},
     {"connectors.csv"},
     {"connectors.parquet", "connectors.objects"},
@@ -70,7 +71,8 @@ LAYERS = (  # each may import those before it, and of its own line only itself
 OWNERS = {  # who alone may import a library of the outside world: folders and files
     "kafka": {"connectors/kafka"},
     "prometheus_client": {"detector/metrics"},
-    "urllib3": {"connectors/http_post.py"},
+    "urllib3": {"connectors/http_get.py", "connectors/http_post.py"},
+    "fastavro": {"connectors/formats/avro"},
     "pyarrow": {
         "connectors/csv",
         "connectors/formats/arrow",

@@ -87,6 +87,7 @@ class DataOptions(BaseModel):
         channels: Columns to use; None: all numeric columns.
         validation_share, calibration_share: Shares of the rows that train no weights.
         valid_range: Possible values [min, max] by channel; other values are masked.
+        hold: How long a slow channel keeps its last value, by its name, such as "10min".
         suspicious: What to do with runs of rows unlike the rest of the history: leave them out, use them all
             the same, or refuse to train. Each of them is reported.
         exclude: Stretches [from, to] of time to leave out.
@@ -105,6 +106,7 @@ class DataOptions(BaseModel):
     validation_share: Share = 0.05
     calibration_share: Share = 0.2
     valid_range: dict[str, tuple[float, float]] = {}
+    hold: dict[str, Annotated[Duration, Field(gt=0)]] = {}
     suspicious: Literal["exclude", "keep", "fail"] = "exclude"
     exclude: tuple[tuple[datetime, datetime], ...] = ()
     normal: tuple[tuple[datetime, datetime], ...] = ()
@@ -122,6 +124,10 @@ class DataOptions(BaseModel):
         return aware
 
     accept: tuple[str, ...] = ()
+
+    def holds(self) -> dict[str, int]:
+        """Return `hold` in nanoseconds."""
+        return {name: round(seconds * 1e9) for name, seconds in self.hold.items()}
 
     def names(self) -> ColumnNames:
         """Return the names of the columns of times and series."""

@@ -36,6 +36,7 @@ from trainer.data.channel_holes import channel_holes
 from trainer.data.channel_statistics import channel_statistics
 from trainer.data.cleaning import Cleaned, cleaned
 from trainer.data.frames import chunk_to_train, refuse, wrong_type
+from trainer.data.held_values import hold_values
 from trainer.data.history import Chunks, History, Shares, build_history
 from trainer.data.left_out import left_out_record, time_text
 from trainer.data.series_scales import series_scales
@@ -142,6 +143,7 @@ def fit_source(
     try:
         max_gap = _max_gap(config, len(source.channels))
         with build_history(source.chunks, source.channels, interval_ns, max_gap) as history:
+            hold_values(history, config.data.holds())
             config = _with_delay_in_rows(config, history)
             clean = _cleaned(history, config, max_gap)
             context = operating(clean.history, config, max_gap)
@@ -240,6 +242,7 @@ def _first_spec(
         threshold=unfitted_threshold(shared_by(config.scoring.alarm_budget, _num_series(history))),
         own_scales=windows.unlike.own_scales,
         modes=context.modes,
+        holds=config.data.holds(),
         training=context.record(),
     )
     try:

@@ -6,16 +6,22 @@ messages a second. Each ratio is measured in turn with wide JSON, so that a slow
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BytesIO
 
+import fastavro
 import numpy as np
 import orjson
 import pyarrow as pa
 
 from benchmarks.measurement import Measurement, alternate
+from connectors.formats.avro.registry import SchemaRegistry
 from connectors.formats.codec import codec_of
 from connectors.formats.form import Form
+from connectors.http_post import Endpoint
 from connectors.records import Raw, RawColumns
 
 CHANNELS = tuple(f"channel_{number}" for number in range(8))
@@ -23,6 +29,14 @@ START_MS = 1_767_225_600_000
 ROWS_A_MESSAGE = 200
 _FLOORS = {"Arrow IPC": 5.0}
 _FLAT = Form(series=("$.series",), time="$.timestamp", values="$")
+
+_CSV = Form("csv", columns=("series", "timestamp", *CHANNELS))
+_DOUBLES = [{"name": name, "type": ["null", "double"]} for name in CHANNELS]
+_SCHEMA = {
+    "type": "record",
+    "name": "Reading",
+    "fields": [{"name": "series", "type": "string"}, {"name": "timestamp", "type": "long"}, *_DOUBLES],
+}
 
 
 def measure(quick: bool) -> list[Measurement]:
@@ -54,6 +68,8 @@ def _formats(values: np.ndarray) -> dict[str, tuple[Form, list[bytes]]]:  # type
         "long JSON": (Form("long_json"), list(map(orjson.dumps, long))),
         "line protocol": (lines, [b"\n".join(_line(*row) for row in chunk) for chunk in chunks]),
         "Arrow IPC": (Form("arrow"), list(map(_arrow, chunks))),
+        "CSV": (_CSV, [",".join(map(str, _flat(row, cells).values())).encode() for row, cells in rows]),
+        "Avro": (Form("avro", values="$", schemas=_registry()), [_avro(*row) for row in rows]),
     }
 
 
@@ -89,6 +105,34 @@ def _flat(row: int, cells: list[float]) -> dict[str, object]:
 def _line(row: int, cells: list[float]) -> bytes:
     fields = ",".join(f"{name}={value}" for name, value in zip(CHANNELS, cells, strict=True))
     return f"m,host={_series(row)} {fields} {(START_MS + row) * 10**6}".encode()
+
+
+def _avro(row: int, cells: list[float]) -> bytes:
+    body = BytesIO()
+    fastavro.schemaless_writer(body, _SCHEMA, _flat(row, cells))
+    return b"\x00\x00\x00\x00\x01" + body.getvalue()
+
+
+def _registry() -> SchemaRegistry:
+    """Return a registry that has fetched the schema of the messages from a server in this process."""
+    answer = orjson.dumps({"schema": orjson.dumps(_SCHEMA).decode()})
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *args: object) -> None:
+            """Log nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        found = SchemaRegistry(Endpoint(f"http://127.0.0.1:{server.server_address[1]}"))
+        found.fetch([1])
+        thread.join()
+    return found
 
 
 def _arrow(chunk: list[tuple[int, list[float]]]) -> bytes:

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from connectors.times import EARLIEST_NS, INVALID_NS, NS_PER_UNIT, times_of
+from connectors.values import MISSING_WORDS
 
 NumberForm = Literal["point", "comma", "bool", "grouped point", "grouped comma"]
 """How the numbers of a column are written: 5.1, 5,1, true and false, 1,234.5, or 1.234,5."""
-MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "NULL", "Null", "null", "None", "none", "-")
 POINT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
 COMMA = r"^[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?$"
 THOUSANDS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+$"
@@ -32,7 +32,7 @@ _NS_PER_US = 1_000
 def cleaned(cells: pa.Array) -> pa.Array:
     """Return strings without spaces around them; null where they are missing."""
     cells = pc.utf8_trim_whitespace(cells)
-    missing = pc.is_in(cells, pa.array(MISSING))
+    missing = pc.is_in(cells, pa.array(MISSING_WORDS))
     return pc.if_else(missing, pa.scalar(None, pa.string()), cells)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from connectors.errors import CodecError
 from connectors.formats.channels import Columns
 from connectors.formats.contract import FormCodec, Reader
+from connectors.formats.csv_lines.reader import CsvReader
 from connectors.formats.form import Form, Kind
 from connectors.formats.line_protocol.reader import LineReader
 from connectors.formats.objects.long import LongReader
@@ -24,11 +26,23 @@ def _arrow(form: Form, columns: Columns, limits: Limits) -> Reader:
     return ArrowReader(form, columns, limits)
 
 
+def _avro(form: Form, columns: Columns, limits: Limits) -> Reader:
+    try:
+        from connectors.formats.avro.reader import AvroReader
+    except ModuleNotFoundError as error:
+        remedy = "install it: pip install 'streamgauge[avro]'"
+        raise CodecError(f"format {form.kind}: {error}; {remedy}") from error
+    return AvroReader(form, columns, limits)
+
+
 _READERS: dict[Kind, Callable[[Form, Columns, Limits], Reader]] = {
     "wide_json": WideReader,
     "long_json": LongReader,
     "line_protocol": LineReader,
     "arrow": _arrow,
+    "avro": _avro,
+    "long_avro": _avro,
+    "csv": CsvReader,
 }
 
 

@@ -27,6 +27,8 @@ from connectors.times import Clock
 from connectors.wide_json.decoder import encode_names, reject_of
 from connectors.wide_json.limits import Limits, Moment, Refusal, refused_time, rows_beyond
 
+_NO_CHANNEL = "no_known_channel"
+
 
 class RefusedError(Exception):
     """Raised inside a reader for a message, or for one reading of it, that cannot be read."""
@@ -47,6 +49,7 @@ class Table:
     values        float64 [n, channels], NaN where missing
     refusals      row of a message -> why it, or its first faulty reading, is refused
     unknown       name -> number of its values that no channel takes
+    strangers     as in `Decoded`
     """
 
     message: NDArray[np.intp]
@@ -57,6 +60,7 @@ class Table:
     values: NDArray[np.float64]
     refusals: Mapping[int, Refusal]
     unknown: Mapping[str, int]
+    strangers: Mapping[str, int] = field(default_factory=dict)
 
 
 class Reader(Protocol):
@@ -83,6 +87,9 @@ class Rows:
     stamps: list[int | float | str] = field(default_factory=list)
     refusals: dict[int, Refusal] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
+    _faulty: set[int] = field(default_factory=set)
+    _strangers: dict[int, dict[str, None]] = field(default_factory=dict)
+    _met: dict[tuple[int, str], None] = field(default_factory=dict)
 
     def add(self, message: int, series: str, stamp: int | float | str) -> None:
         """Add a row, whose cells the reader keeps."""
@@ -91,10 +98,28 @@ class Rows:
         self.stamps.append(stamp)
 
     def refuse(self, message: int, refusal: Refusal) -> None:
-        """Refuse a message or a part of it; the first reason counts. Parts of several series name none."""
+        """Refuse a message or a part of it; the first fault counts. Parts of several series name none.
+
+        A part without a known channel counts only if no other part has a fault: its series may be of another
+        model.
+        """
         first = self.refusals.setdefault(message, refusal)
+        if refusal.reason == _NO_CHANNEL and refusal.series:
+            self._strangers.setdefault(message, {})[refusal.series] = None
+        elif message not in self._faulty:
+            self._faulty.add(message)
+            self.refusals[message] = refusal
         if first.series != refusal.series:
-            self.refusals[message] = first._replace(series="")
+            self.refusals[message] = self.refusals[message]._replace(series="")
+
+    def meet(self, message: int, series: str) -> None:
+        """Note a part of a message whose names are no channels, where that is no fault."""
+        self._met[message, series] = None
+
+    def _unknown_series(self) -> Counter[str]:
+        """Return how many messages of each series had nothing but names that are no channels."""
+        others = set(zip(self.message, self.series, strict=True)) if self._met else set()
+        return Counter(series for message, series in self._met if (message, series) not in others)
 
     def _name_no_other(self) -> None:
         """Remove the series from refusals of messages that also have readings of another one."""
@@ -107,6 +132,10 @@ class Rows:
     def table(self, clock: Clock, values: NDArray[np.float64]) -> Table:
         """Return the rows with their values, float64 [n, channels]. Infinite values become missing."""
         self._name_no_other()
+        for message, strangers in self._strangers.items():
+            if message not in self._faulty:
+                refusal = self.refusals[message]._replace(strangers=tuple(strangers))
+                self.refusals[message] = refusal
         names, codes = encode_names(self.series)
         return Table(
             np.array(self.message, np.intp),
@@ -117,6 +146,7 @@ class Rows:
             np.where(np.isinf(values), np.nan, values),
             self.refusals,
             self.unknown,
+            self._unknown_series(),
         )
 
 
@@ -143,7 +173,9 @@ class FormCodec:
         names, codes = table.names, table.codes
         bad = self._bad_times(table, raw.timestamp_ms[table.message]) | _bad_names(names, codes, self.limits)
         for row in sorted(bad):
-            refusals.setdefault(int(table.message[row]), bad[row])
+            before = refusals.get(int(table.message[row]))
+            if before is None or before.strangers:  # readings without a known channel are the lesser fault
+                refusals[int(table.message[row])] = bad[row]
         kept = np.delete(np.arange(len(codes)), list(bad)) if bad else slice(None)
         if bad:
             names, codes = encode_names([names[code] for code in codes[kept].tolist()])
@@ -157,7 +189,10 @@ class FormCodec:
             raw.offset[message],
         )
         rejects = tuple(reject_of(raw, at, refusals[at]) for at in sorted(refusals))
-        return Decoded(readings, rejects, sum(table.unknown.values()))
+        strangers = {
+            name: num for name, num in table.strangers.items() if _refused_name(name, self.limits) is None
+        }
+        return Decoded(readings, rejects, sum(table.unknown.values()), strangers)
 
     def _bad_times(self, table: Table, broker_ms: NDArray[np.int64]) -> dict[int, Refusal]:
         """Return the refusals of rows with an impossible time."""
@@ -217,6 +252,8 @@ def _refused_name(name: str, limits: Limits) -> Refusal | None:
 
 def _with_a_name(refusal: Refusal, limits: Limits) -> Refusal:
     """Return a refusal that names no series which cannot be one: logs and pages show the name."""
+    if refusal.strangers and any(_refused_name(name, limits) is not None for name in refusal.strangers):
+        refusal = refusal._replace(strangers=())
     return (_refused_name(refusal.series, limits) if refusal.series else None) or refusal
 
 

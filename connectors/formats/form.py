@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from connectors.formats.channels import Selection
 from connectors.formats.places import Path
 from connectors.times import Clock
 
-Kind = Literal["wide_json", "long_json", "line_protocol", "arrow"]
+if TYPE_CHECKING:
+    from connectors.formats.avro.registry import SchemaRegistry  # it needs an extra
+
+Kind = Literal["wide_json", "long_json", "line_protocol", "arrow", "avro", "long_avro", "csv"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,9 @@ class Form:
     records    the array of readings inside a message; None: the message is a reading, or an array of them
     clock      the unit of numbers and the zone of texts; None: what is usual for the format
     selection  which names are channels
+    columns    of CSV: the names of the columns, in order
+    delimiter, decimal_comma  of CSV: what is between two cells; whether numbers have a comma
+    schemas    of Avro: the registry that has the schemas
     channel_tags  of line protocol: tags whose values stand in a channel's name, after the measurement
     """
 
@@ -40,3 +46,7 @@ class Form:
     clock: Clock | None = None
     selection: Selection = field(default_factory=Selection)
     channel_tags: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    delimiter: str = ","
+    decimal_comma: bool = False
+    schemas: SchemaRegistry | None = None

@@ -12,11 +12,12 @@ The work is divided: `topic_consumer` holds the client, `partitions` the bookkee
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from connectors.errors import WaitingError
 from connectors.kafka.admin.new_partitions import NewPartitions
 from connectors.kafka.admin.recreation import Recreation
 from connectors.kafka.batch_size import BatchSizer
@@ -26,6 +27,7 @@ from connectors.kafka.topic_consumer import TopicConsumer
 from connectors.records import Batch, Codec, Decoded, Membership, Position, RawColumns, StreamSource
 
 _CHECK_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 1.0
 
 
 class KafkaSource:
@@ -58,7 +60,7 @@ class KafkaSource:
         """Return what has arrived, after at most about `timeout_seconds`; empty while the broker is away.
 
         1. Fetch records of this topic, none of a successor. 2. Read what the group assigned and took away.
-        3. Update the bookkeeping and seek. 4. Note deletions and the next offsets. 5. Decode.
+        3. Update the bookkeeping and seek. 4. Decode. 5. Note deletions and the next offsets.
 
         Raises KafkaError: access is refused, or another process uses this group_instance_id.
         """
@@ -68,9 +70,9 @@ class KafkaSource:
         group = self._group_now()  # 2
         change = self._follow(group, fetched)  # 3
         records = {number: found for number, found in fetched.items() if number in change.usable}
-        deleted = self._advance(records)  # 4
+        records, decoded, decode_seconds = _decode(self._codec, records, self._consumer.seek)  # 4
+        deleted = self._advance(records)  # 5
         self._sizer.taken(sum(map(len, records.values())))
-        decoded, decode_seconds = _decode(self._codec, records)  # 5
         self._check_now_and_then()
         return Batch(
             decoded.readings,
@@ -83,6 +85,7 @@ class KafkaSource:
             decode_seconds,
             deleted,
             self._recreation.take_unread(change.assigned),
+            decoded.strangers,
         )
 
     def read_from(self, starts: Mapping[int, int]) -> None:
@@ -230,14 +233,30 @@ class KafkaSource:
             self._lag.measure(self._consumer.positions(), self._consumer.known_ends())
 
 
-def _decode(codec: Codec, records: Mapping[int, list[Any]]) -> tuple[Decoded, float]:
-    """Decode records by partition; also return the seconds that this took."""
-    began = time.perf_counter()
-    decoded = codec.decode_columns(RawColumns.of_consumed(chain.from_iterable(records.values())))
-    return decoded, time.perf_counter() - began
+def _decode(
+    codec: Codec, records: dict[int, list[Any]], seek: Callable[[Mapping[int, int]], None]
+) -> tuple[dict[int, list[Any]], Decoded, float]:
+    """Return the records that can be decoded now, what they are, and the seconds that this took.
+
+    The others are read again: what they need cannot be fetched now.
+    """
+    while True:
+        began = time.perf_counter()
+        try:
+            decoded = codec.decode_columns(RawColumns.of_consumed(chain.from_iterable(records.values())))
+            return records, decoded, time.perf_counter() - began
+        except WaitingError as error:
+            begins = _numbers(error.begins)
+            seek(begins)
+            time.sleep(min(error.retry_seconds, _LONGEST_WAIT_SECONDS))
+            kept = {
+                number: [one for one in found if one.offset < begins.get(number, one.offset + 1)]
+                for number, found in records.items()
+            }
+            records = {number: found for number, found in kept.items() if found}
 
 
-def _numbers(position: Position) -> dict[int, int]:
+def _numbers(position: Mapping[tuple[str, int], int]) -> dict[int, int]:
     return {number: offset for (_, number), offset in position.items()}
 
 

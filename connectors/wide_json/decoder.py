@@ -266,4 +266,5 @@ def reject_of(raw: RawColumns, row: int, refusal: Refusal) -> Reject:
         raw.key[row],
         raw.value[row] or b"",
         refusal.series,
+        refusal.strangers,
     )

@@ -36,11 +36,15 @@ class Limits:
 
 
 class Refusal(NamedTuple):
-    """Why a message is refused: one of `REASONS`, the fault for a person, and the series if it is known."""
+    """Why a message is refused: one of `REASONS`, the fault for a person, and the series if it is known.
+
+    `strangers` are the series of readings without a known channel, if nothing else is wrong with the message.
+    """
 
     reason: str
     detail: str
     series: str = ""
+    strangers: tuple[str, ...] = ()
 
 
 def rows_beyond(

@@ -44,10 +44,11 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 }
 """Least and greatest allowed value of every number that scoring uses. NaN is never allowed."""
 _FREE = {"hyperparameters", "parameters", "training", "intervals", "own_scales", "reference"}
-_FREE |= {"season", "modes", "drift"}
+_FREE |= {"season", "modes", "drift", "holds"}
 """Fields without these bounds: families check their hyperparameters, and people read the others.
 
 Those by series are checked apart, since a series may have any name."""
+_LONGEST_HOLD_NS = 100 * 366 * 86_400 * 10**9
 MOST_OWN_SCALES = 100_000
 """Most centres and scales of single series in one description, all series together."""
 
@@ -74,6 +75,7 @@ def check_description(spec: Mapping[str, Any]) -> None:
     if fault is not None:
         raise ValueError(fault)
     _check_own_scales(spec["own_scales"], channels)
+    _check_holds(spec["holds"], channels)
     parts = (("reference", check_reference), ("season", check_season), ("drift", check_drift))
     for part, check in parts:
         if spec[part] is not None:
@@ -92,6 +94,13 @@ def _check_strides(members: Sequence[Mapping[str, Any]]) -> None:
         if member["stride"] > (member["window"] if number else 1):
             most = "the rows of its window" if number else "1, since the expected values are its own"
             raise ValueError(f"the stride of member {number} is {member['stride']}; it is at most {most}")
+
+
+def _check_holds(holds: Mapping[str, int], channels: list[str]) -> None:
+    for name, hold_ns in holds.items():
+        if name not in channels or not 0 < hold_ns <= _LONGEST_HOLD_NS:
+            what = "is no channel of the model, or its time is not from 1 ns to 100 years"
+            raise ValueError(f"holds: {name!r:.40} {what}")
 
 
 def _check_laws(laws: set[str]) -> None:

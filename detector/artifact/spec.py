@@ -204,6 +204,7 @@ class Spec:
     season       what is usual at each time of day and week; None where the history shows no season
     modes        modes of operation; None where there are none
     drift        the slow level of each channel; None where the history is too short
+    holds        slow channel -> nanoseconds that it keeps its last value (`detector.rows.held_channels`)
 
     Sizes in `detectable` and the bands of `channels` belong to the common scale. In a series with its own
     scale of the channel they change in proportion to it (`scales_of`).
@@ -231,6 +232,7 @@ class Spec:
     season: Season | None = None
     modes: Modes | None = None
     drift: Drift | None = None
+    holds: dict[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Spec(name={self.name!r}, {_summary(self)})"
@@ -290,6 +292,11 @@ class Spec:
         """Return half the width of the expected band of each channel in a series, float64 [channels]."""
         band: NDArray[np.float64] = self.column("band")
         return band * self.share_of_common(series) if series in self.own_scales else band
+
+    @property
+    def hold_ns(self) -> tuple[int, ...]:
+        """How long each channel keeps its last value in nanoseconds, 0 where not at all."""
+        return tuple(self.holds.get(name, 0) for name in self.channel_names)
 
     def sentinels(self) -> NDArray[np.float64]:
         """Return the sentinels of all channels, float64 [most of a channel, channels]; NaN fills up."""

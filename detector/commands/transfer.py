@@ -27,6 +27,7 @@ from connectors.transfer import Destination, Recorded, Recorder
 from connectors.transfer import record as record_topic
 from connectors.transfer import replay as replay_rows
 from detector.config.cluster import connection_of
+from detector.config.input.registry import SchemaRegistrySection
 from detector.config.input.section import form_of
 from detector.config.load import load_connection
 
@@ -36,11 +37,12 @@ _REPORT_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Name a topic, how to reach its cluster, and the form of its messages."""
+    """Name a topic, how to reach its cluster, the form of its messages, and where their schemas are."""
 
     connection: Connection
     topic: str
     form: Form
+    registry: SchemaRegistrySection
 
 
 def record(args: Namespace) -> int:
@@ -102,8 +104,10 @@ def place_of(args: Namespace) -> Place:
     A flag overrides the environment, which overrides the daemon's configuration. Raises ConfigError.
     """
     path = Path(args.config) if args.config else None
-    config = load_connection(path, {"bootstrap_servers": args.bootstrap_servers, "topic": args.topic})
-    return Place(connection_of(config.kafka), config.kafka.topic, form_of(config.input))
+    flags = {"bootstrap_servers": args.bootstrap_servers, "topic": args.topic}
+    config = load_connection(path, flags, registry_url=getattr(args, "schema_registry", None))
+    form = form_of(config.input, config.schema_registry)
+    return Place(connection_of(config.kafka), config.kafka.topic, form, config.schema_registry)
 
 
 def _channels(flag: str | None, place: Place) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from detector.errors import ConfigError
 from detector.incidents.filters.maintenance import Maintenance, OneOff, Recurring
 from detector.incidents.rules import ChannelRule, FoldRules, IncidentRules, LevelLimit, WatchdogRules
 
-_ONE_BY_ONE = ("long_json", "line_protocol")
+_ONE_BY_ONE = ("long_json", "long_avro", "line_protocol")
 """Formats whose messages need not have all channels of a row."""
 
 

@@ -47,9 +47,12 @@ def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
 
 
 def load_connection(
-    path: Path | None, flags: Mapping[str, str | None], environ: Mapping[str, str] | None = None
+    path: Path | None,
+    flags: Mapping[str, str | None],
+    environ: Mapping[str, str] | None = None,
+    registry_url: str | None = None,
 ) -> ConnectionConfig:
-    """Read only where the readings are: [kafka] and [input] of the daemon's configuration.
+    """Read only where the readings are: [kafka], [input] and [schema_registry] of the configuration.
 
     The other sections may be incomplete or absent. Keys, errors, environment variables and secrets are those
     of the daemon.
@@ -59,12 +62,15 @@ def load_connection(
         flags: command-line values for keys of [kafka], by key; None and "" count as not given. A flag
             overrides the environment, which overrides the file.
         environ: variables STREAMGAUGE_SECTION__KEY; by default those of the process.
+        registry_url: a flag for url of [schema_registry]; None counts as not given.
 
     Raises:
         ConfigError: it lists every problem, each with place and remedy.
     """
     given = {key: value for key, value in flags.items() if value}
     variables = {f"{PREFIX}KAFKA__{key.upper()}": value for key, value in given.items()}
+    if registry_url:
+        variables[f"{PREFIX}SCHEMA_REGISTRY__URL"] = registry_url
     environ = {**(os.environ if environ is None else environ), **variables}
     if path is None:
         _check_named(environ)

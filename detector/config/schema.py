@@ -20,7 +20,8 @@ from detector.config.incident_schema import (
     MaintenanceSection,
     WatchdogSection,
 )
-from detector.config.input.section import InputSection
+from detector.config.input.registry import SchemaRegistrySection
+from detector.config.input.section import InputSection, check_registry
 from detector.config.notify_schema import NotifySection
 from detector.config.types import Duration, Section
 
@@ -286,6 +287,12 @@ class ConnectionConfig(Section):
 
     kafka: KafkaSection
     input: InputSection = InputSection()
+    schema_registry: SchemaRegistrySection = SchemaRegistrySection()
+
+    @model_validator(mode="after")
+    def _has_registry(self) -> ConnectionConfig:
+        check_registry(self.input, self.schema_registry)
+        return self
 
 
 class Config(Section):
@@ -294,6 +301,7 @@ class Config(Section):
     model: ModelSection
     kafka: KafkaSection
     input: InputSection = InputSection()
+    schema_registry: SchemaRegistrySection = SchemaRegistrySection()
     grid: GridSection = GridSection()
     incidents: IncidentsSection = IncidentsSection()
     watchdog: WatchdogSection = WatchdogSection()
@@ -314,6 +322,11 @@ class Config(Section):
         default=(),
         description="receivers of incidents; one table for each (docs/notifications.md)",
     )
+
+    @model_validator(mode="after")
+    def _has_registry(self) -> Config:
+        check_registry(self.input, self.schema_registry)
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> Config:

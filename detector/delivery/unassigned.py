@@ -14,7 +14,7 @@ The order of messages in a partition decides, and not how they are cut into batc
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
@@ -32,6 +32,8 @@ _NO_CHANNEL = "no_known_channel"
 _Begins: TypeAlias = Mapping[tuple[str, int], int]
 """(series, partition) -> offset of its first message with enough channels in a batch."""
 _MOST_SERIES = 10_000
+_ENOUGH_MESSAGES = 10
+"""In formats with a channel in a message, the first messages of a good series may have other channels."""
 _MOST_LOGGED = 100
 _MEMORY_NS, _SWEEP_NS = 3_600 * 10**9, 60 * 10**9
 """A series that sent nothing for an hour is not counted any more; that is looked for once a minute."""
@@ -77,6 +79,7 @@ class Admission:
         self._matches: dict[str, bool] = {}
         self._found: dict[str, UnassignedSeries] = {}
         self._seen: dict[str, int] = {}
+        self._few: dict[str, int] = {}
         self._now_ns, self._swept_ns = 0, 0
         self._messages = dict.fromkeys(REASONS, 0)
         self._num_logged = 0
@@ -92,7 +95,7 @@ class Admission:
         readings, self._now_ns = batch.readings, batch.tick_ns or 0
         self._sweep()
         doubtful = any(one.reason == _NO_CHANNEL for one in batch.rejects)
-        if not (self._patterns or self._least > 1 or doubtful or self._found):
+        if not (self._patterns or self._least > 1 or doubtful or self._found or batch.strangers):
             return batch
         enough = np.ones(len(readings), np.bool_)
         if self._least > 1:
@@ -103,7 +106,9 @@ class Admission:
         keep = matches[readings.series] & fits
         self._count_readings(readings, keep, matches)
         rejects = tuple(one for one in batch.rejects if not self._count_reject(one, begins, knows))
-        self._assign({name for name, _ in begins if self._is_own(name)})
+        assigned = {name for name, _ in begins if self._is_own(name)}
+        self._assign(assigned)
+        self._count_strangers(batch.strangers, assigned, knows)
         if keep.all() and len(rejects) == len(batch.rejects):
             return batch
         self._renew()
@@ -140,18 +145,41 @@ class Admission:
             self._count(readings.names[at], "channels" if matches[at] else "name", int(counts[at]))
 
     def _count_reject(self, reject: Reject, begins: _Begins, knows: Callable[[str], bool]) -> bool:
-        """Return whether a rejected message is one of an unassigned series; then it is counted."""
-        if not reject.series:
-            return False
-        if not self._is_own(reject.series):
+        """Return whether a rejected message is of unassigned series alone; then it is counted for each."""
+        if reject.reason != _NO_CHANNEL:
+            if not reject.series or self._is_own(reject.series):
+                return False
             self._count(reject.series, "name", 1)
             return True
-        first = begins.get((reject.series, reject.partition))
-        is_assigned = first is not None and first <= reject.offset
-        if reject.reason != _NO_CHANNEL or is_assigned or knows(reject.series):
+        names = reject.strangers or ((reject.series,) if reject.series else ())
+        if not names or any(self._is_assigned(name, reject, begins, knows) for name in names):
             return False
-        self._count(reject.series, "channels", 1)
+        for name in names:
+            self._count(name, "channels" if self._is_own(name) else "name", 1)
         return True
+
+    def _is_assigned(self, name: str, reject: Reject, begins: _Begins, knows: Callable[[str], bool]) -> bool:
+        first = begins.get((name, reject.partition))
+        has_begun = first is not None and first <= reject.offset
+        return self._is_own(name) and (has_begun or knows(name))
+
+    def _count_strangers(
+        self, strangers: Mapping[str, int], assigned: Set[str], knows: Callable[[str], bool]
+    ) -> None:
+        """Count series of formats whose messages may have no channel, once there were enough of these."""
+        for name in assigned & self._few.keys():
+            del self._few[name]
+        for name, messages in strangers.items():
+            if not self._is_own(name):
+                self._count(name, "name", messages)
+            elif name not in assigned and not knows(name):
+                seen = messages + self._few.pop(name, 0)
+                if name in self._found or seen >= _ENOUGH_MESSAGES:
+                    self._count(name, "channels", seen)
+                elif len(self._few) < _MOST_SERIES:
+                    self._few[name] = seen
+        if strangers:
+            self._renew()
 
     def _count(self, name: str, reason: Reason, messages: int) -> None:
         self._messages[reason] += messages

@@ -83,7 +83,8 @@ class Parts:
         """
         spec, rules = artifact.spec, options.rules
         series = SeriesIndex()
-        grid = Grid(len(spec.channels), spec.interval_ns, options.lateness_ns, slow_rows_of(spec.max_gap))
+        slow = slow_rows_of(spec.max_gap)
+        grid = Grid(len(spec.channels), spec.interval_ns, options.lateness_ns, slow, spec.hold_ns)
         incidents = Incidents(rules, spec.name, artifact.version, spec.channel_names, spec.band_of, series)
         modes = () if spec.modes is None else spec.modes.names
         incidents.know_passages(Passages(spec.modes, spec.interval_of).of, modes)

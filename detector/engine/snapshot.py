@@ -219,6 +219,8 @@ def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
     strides = [member.stride for member in spec.members]
     if max(strides) > 1:
         parts["strides"] = strides
+    if spec.holds:
+        parts["holds"] = spec.hold_ns
     return _digest(orjson.dumps(parts))
 
 
@@ -231,6 +233,8 @@ def _model_of(artifact: Artifact) -> bytes:
     for member in description["members"]:
         if member["stride"] == 1:  # as before there were strides
             del member["stride"]
+    if not artifact.spec.holds:
+        del description["holds"]  # a model without any is as it was before there were some
     weights = [tensor.cpu().numpy().tobytes() for tensor in artifact.module.state_dict().values()]
     return _digest(orjson.dumps(description, option=orjson.OPT_SORT_KEYS), *weights)
 

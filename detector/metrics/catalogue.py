@@ -195,6 +195,11 @@ LOOP = (
         "reason",
     ),
     _counter("unassigned_messages", "Messages of these series, replayed ones included", "reason"),
+    _gauge(
+        "schema_registry_waiting",
+        "1: messages wait, because the schema registry does not answer; 0: none does",
+    ),
+    _counter("schema_registry_failures", "Attempts to ask the schema registry that failed"),
     _counter(
         "transactions",
         "Kafka transactions by outcome: committed, aborted, fenced",

@@ -167,6 +167,9 @@ def _loop(snapshot: EngineView, sources: Sources) -> Iterator[Metric]:
     unassigned = sources.unassigned()
     yield _labelled("unassigned_series", {(why,): num for why, num in unassigned.series.items()})
     yield _labelled("unassigned_messages_total", {(why,): num for why, num in unassigned.messages.items()})
+    problem, failures = sources.schema_registry()
+    yield _plain("schema_registry_waiting", bool(problem))
+    yield _plain("schema_registry_failures_total", failures)
 
 
 def _model(view: View, sources: Sources) -> Iterator[Metric]:

@@ -74,6 +74,10 @@ class Sources(Protocol):
         """Return the series that this model does not judge."""
         ...
 
+    def schema_registry(self) -> tuple[str, int]:
+        """Return why messages wait for the schema registry ("": none does), and failed attempts."""
+        ...
+
     def notifiers(self) -> Sequence[NotifierStats]:
         """Return one entry for each notifier."""
         ...
@@ -139,6 +143,9 @@ class NoSources:
 
     def unassigned(self) -> Unassigned:
         return Unassigned()
+
+    def schema_registry(self) -> tuple[str, int]:
+        return "", 0
 
     def notifiers(self) -> Sequence[NotifierStats]:
         return ()

@@ -43,7 +43,7 @@ class Alignment:
         self._spec = spec
         self._on_rows = on_rows
         self._slots = SeriesIndex()
-        self._grid = Grid(len(spec.channels), spec.interval_ns, 0, _NO_OTHER_RATE)
+        self._grid = Grid(len(spec.channels), spec.interval_ns, 0, _NO_OTHER_RATE, spec.hold_ns)
         self._lines = GapFiller(spec.max_gap)
         self._num_restarts = 0
         self.rows = 0

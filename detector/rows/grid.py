@@ -11,13 +11,14 @@ batch is nevertheless computed at once, over arrays of all series.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.rows.clock_rules import NEVER, ClockCounters, Doubt, Turn
+from detector.rows.held_channels import HeldChannels
 from detector.rows.series_arrays import SeriesArray, lengths_of, starts_of
 from detector.rows.series_clock import SeriesClocks
 from detector.rows.usual_readings import Read
@@ -91,6 +92,7 @@ class Grid:
         slow_rows: A series whose steps are longer than so many rows gets longer rows. None: the rows are
             those of `interval_ns` for every series, and every reading is believed (for rows that were
             aligned before).
+        hold_ns: How long each channel keeps its last value; none: not at all (`held_channels`).
 
     >>> grid = Grid(num_channels=1, interval_ns=10, lateness_ns=0)
     >>> slot, timestamp_ns = np.zeros(3, np.int32), np.array([3, 7, 12])
@@ -102,11 +104,17 @@ class Grid:
     """
 
     def __init__(
-        self, num_channels: int, interval_ns: int, lateness_ns: int, slow_rows: int | None = None
+        self,
+        num_channels: int,
+        interval_ns: int,
+        lateness_ns: int,
+        slow_rows: int | None = None,
+        hold_ns: Sequence[int] = (),
     ) -> None:
         self.num_channels = num_channels
         self._clocks = SeriesClocks(num_channels, interval_ns, lateness_ns, slow_rows)
         self._in_force = SeriesArray((), np.int64, interval_ns)
+        self._held = HeldChannels(hold_ns or (0,) * num_channels)
         self._pending = self._no_readings()
         self._rest: Read | None = None
         self._turned: dict[int, Turn] = {}
@@ -141,7 +149,9 @@ class Grid:
             rows = self.add(read.slot, read.timestamp_ns, read.values)
             yield turned, rows
             turned, read = self._turned, self._rest
-            self._put_in_force(np.array(sorted(turned), np.int32))
+            slots = np.array(sorted(turned), np.int32)
+            self._put_in_force(slots)
+            self._held.drop(slots)
 
     def add(
         self, slot: NDArray[np.int32], timestamp_ns: NDArray[np.int64], values: NDArray[np.float64]
@@ -185,10 +195,11 @@ class Grid:
         self._pending = self._pending.take(~np.isin(self._pending.slot, slots))
         self._clocks.drop(slots)
         self._in_force.reset(slots)
+        self._held.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
         """Return the state of every series, except its open rows, for a snapshot."""
-        return self._clocks.arrays()
+        return [*self._clocks.arrays(), *self._held.arrays()]
 
     def newest(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the newest timestamp of each of `slots`, int64 [n]; far below 0 where there is none."""
@@ -274,7 +285,8 @@ class Grid:
         if len(starts) < len(row):
             self.counters.overwritten += _count_overwriting(values, starts)
             values = _last_valid(values, starts)
-        return Rows(readings.slot[starts], row[starts], values)
+        slot, row = readings.slot[starts], row[starts]
+        return Rows(slot, row, self._held.filled(slot, row, values, self._in_force.data[slot]))
 
 
 def starts_of_rows(timestamp_ns: NDArray[np.int64], interval_ns: int, slow_rows: int) -> NDArray[np.int64]:

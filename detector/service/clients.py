@@ -44,7 +44,7 @@ def open_source(connection: Connection, config: Config, artifact: Artifact) -> S
 
 def codec_of(config: Config, artifact: Artifact) -> Codec:
     """Return the decoder for the model's channels."""
-    return input_codec(artifact.spec.channel_names, config.input)
+    return input_codec(artifact.spec.channel_names, config.input, config.schema_registry)
 
 
 def consumer_options(config: Config) -> ConsumerOptions:

@@ -193,6 +193,7 @@ class Daemon:
             settings=config_reloads,
             self_checks_of=self._self_checks,
             decisions=self._decisions,
+            registry=self._config.schema_registry,
             said=self._opinions,
         )
         return Metrics(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from connectors.records import StreamSource
+from detector.config.input.registry import SchemaRegistrySection
 from detector.delivery.decisions.decision_topic import DecisionReader
 from detector.delivery.decisions.opinions import Opinions
 from detector.delivery.deleted_input import Deletions
@@ -34,6 +35,7 @@ class ServiceFigures:
     models, settings   reloads of the model and of the configuration
     self_checks_of     the self-checks
     decisions          the reader of decisions
+    registry           the schema registry of Avro messages
     said               what people said that incidents were
     """
 
@@ -48,6 +50,7 @@ class ServiceFigures:
     settings: ReloadCounts
     self_checks_of: SelfChecks
     decisions: DecisionReader
+    registry: SchemaRegistrySection
     said: Opinions
 
     def lag(self) -> Mapping[int, int]:
@@ -105,6 +108,10 @@ class ServiceFigures:
     def unassigned(self) -> Unassigned:
         """Return the series that this model does not judge."""
         return self.admission.unassigned
+
+    def schema_registry(self) -> tuple[str, int]:
+        """Return why messages wait for the schema registry ("": none does), and failed attempts."""
+        return self.registry.state
 
     def notifiers(self) -> Sequence[NotifierStats]:
         """Return one entry for each notifier."""

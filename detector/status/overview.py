@@ -118,6 +118,8 @@ def _age(seconds: float | None) -> str:
 def _problems(status: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what somebody should look at, the most urgent first."""
     found = [*_of_kafka(status), *_deaf(status["sense"]), *judged_problems(status["judged"])]
+    if status["schema_registry"]:
+        found.append(f"Messages wait for the schema registry: {status['schema_registry']}.")
     found.append(budget_problem(status["budget"]))
     found.append(unassigned_problem(status["unassigned"]))
     found += [

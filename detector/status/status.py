@@ -143,6 +143,7 @@ def _of_input(sources: Sources) -> dict[str, Any]:
         "missing_rights": [" on ".join(one) for one in sources.missing_rights()],
         "decisions_readable": sources.decisions_readable(),
         "split_series": {"num": split.num, "names": list(split.names)},
+        "schema_registry": sources.schema_registry()[0],
         "unassigned": unassigned_json(sources.unassigned()),
     }
 

@@ -127,7 +127,10 @@ class History:
         Raises:
             TrainerError: The scratch file cannot be written.
         """
-        values = np.where(masked, np.nan, self.read(start, start + len(masked)))
+        self.write(start, np.where(masked, np.nan, self.read(start, start + len(masked))))
+
+    def write(self, start: int, values: NDArray[np.float64]) -> None:
+        """Replace the rows from position `start` on, float64 [rows, channels]. Raises TrainerError."""
         try:
             os.pwrite(self.file.fileno(), values.tobytes(), start * values.shape[1] * 8)
         except OSError as error:

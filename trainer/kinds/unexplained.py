@@ -13,7 +13,7 @@ better alone if a model of its own explains the same rows better by a quarter.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -99,7 +99,7 @@ def standing_out(measures: Mapping[str, float]) -> list[StandsOut]:
 
 def _unexplained(artifact: Artifact, history: History, segments: Sequence[Segment]) -> float:
     """Return the measure of one series; NaN where too few of its rows have an expected value."""
-    engine = Engine(artifact)
+    engine = Engine(replace(artifact, spec=replace(artifact.spec, holds={})))  # the history has these already
     results = [engine.step(part) for part in _readings(artifact, history, segments)]
     results.append(engine.flush())
     actual = np.concatenate([result.verdicts.actual for result in results])

@@ -27,6 +27,7 @@ def init_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge init history/ --out plant/ --force",
         "streamgauge init log.csv --time measured_at --series machine",
         "streamgauge init readings --bootstrap localhost:9092",
+        "streamgauge init readings --bootstrap localhost:9092 --schema-registry http://localhost:8081",
     )
     parser.add_argument(
         "data", metavar="DATA|TOPIC", help="Parquet or CSV, a file or a directory; with --bootstrap: a topic"
@@ -40,6 +41,9 @@ def init_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--config", metavar="FILE", help="the daemon's configuration: how to reach and log in to the broker"
+    )
+    parser.add_argument(
+        "--schema-registry", metavar="URL", help="the registry that has the schemas of a topic of Avro"
     )
     parser.add_argument("--time", metavar="COLUMN", help="column of the times; default: found")
     parser.add_argument("--series", metavar="COLUMN", help="column that names the machines; default: found")

@@ -27,6 +27,7 @@ class Stream:
         series: Name of one series, for the example.
         interval_seconds: Usual step of a series; None: unknown.
         example: A message of the topic; empty: none is known.
+        registry: Address of the schema registry; None: none is needed.
     """
 
     servers: tuple[str, ...]
@@ -36,6 +37,7 @@ class Stream:
     series: str
     interval_seconds: float | None
     example: str = ""
+    registry: str | None = None
 
 
 def daemon_file(stream: Stream, model: str, source: str) -> str:
@@ -65,6 +67,7 @@ def daemon_file(stream: Stream, model: str, source: str) -> str:
         f"# {_example(stream)}",
         *(f"{key} = {quoted(one)}" for key, one in stream.keys.items()),
         "",
+        *(["[schema_registry]", f"url = {quoted(stream.registry)}", ""] if stream.registry else []),
         "[service]",
         *_stale(stream.interval_seconds),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from connectors.formats.codec import channels_in
 from connectors.records import Decoded, Raw, RawColumns
+from detector.config.input.registry import SchemaRegistrySection
 from detector.config.input.section import InputSection, form_of, input_codec
 from trainer.errors import TrainerError
 from trainer.setup.proposal import Beside, Keys, UnclearError, keys_for
@@ -36,8 +37,17 @@ class Seen:
     forms: Counter[str]
 
 
-def seen(values: Iterable[bytes | None], beside: Iterable[Beside] = repeat(Beside())) -> Seen:
-    """Return the most common form of some messages; `beside` has what comes with each of them.
+def seen(
+    values: Iterable[bytes | None],
+    beside: Iterable[Beside] = repeat(Beside()),
+    propose: Callable[[bytes, Beside], Keys | None] = keys_for,
+) -> Seen:
+    """Return the most common form of some messages.
+
+    Args:
+        values: Their bytes.
+        beside: What comes with each of them.
+        propose: Returns the keys of [input] for one of them, as `keys_for` does.
 
     >>> seen([b'{"series": "a", "timestamp": 1767225600000, "values": {"x": 1}}']).keys
     {}
@@ -48,7 +58,7 @@ def seen(values: Iterable[bytes | None], beside: Iterable[Beside] = repeat(Besid
     found: Counter[tuple[tuple[str, str], ...]] = Counter()
     for value, other in zip(values, beside, strict=False):  # without `beside` it has no end
         try:
-            keys = keys_for(value, other) if value else None
+            keys = propose(value, other) if value else None
         except UnclearError as error:
             forms[str(error)] += 1
             continue
@@ -62,13 +72,15 @@ def seen(values: Iterable[bytes | None], beside: Iterable[Beside] = repeat(Besid
     return Seen(None, forms)
 
 
-def decoded(raws: Sequence[Raw], section: InputSection) -> tuple[tuple[str, ...], Decoded]:
+def decoded(
+    raws: Sequence[Raw], section: InputSection, registry: SchemaRegistrySection | None = None
+) -> tuple[tuple[str, ...], Decoded]:
     """Return the channels of messages, and the messages decoded as the daemon does. Raises TrainerError."""
     raw = RawColumns.of(raws)
-    channels = channels_in(raw, form_of(section))
+    channels = channels_in(raw, form_of(section, registry))
     if not channels:
         raise TrainerError("no message has a number; [input] would read no channel")
-    return channels, input_codec(channels, section).decode_columns(raw)
+    return channels, input_codec(channels, section, registry).decode_columns(raw)
 
 
 def interval_seconds(readings: Decoded) -> float | None:

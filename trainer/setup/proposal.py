@@ -75,7 +75,7 @@ def keys_for(value: bytes, beside: Beside = Beside()) -> Keys | None:  # noqa: B
     except _NOT_READ:
         return _of_lines(value)
     record = body[0] if isinstance(body, list) and body else body
-    return _of_object(record, beside) if isinstance(record, dict) else None
+    return keys_for_object(record, beside) if isinstance(record, dict) else None
 
 
 def unit_of(stamp: Any) -> str | None:
@@ -88,8 +88,11 @@ def unit_of(stamp: Any) -> str | None:
     return next(fitting, None)
 
 
-def _of_object(record: Mapping[str, Any], beside: Beside) -> Keys | None:
-    """Return the keys for an object: with an array of readings inside, of one channel, or of all channels."""
+def keys_for_object(record: Mapping[str, Any], beside: Beside) -> Keys | None:
+    """Return the keys for an object: with an array of readings inside, of one channel, or of all channels.
+
+    Raises UnclearError, as `keys_for` does.
+    """
     leaves = list(_leaves(record, "$", 0))
     array = next(((path, found) for path, _, found in leaves if _is_array(found)), None)
     if array is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,12 +14,16 @@ from connectors.kafka.cluster import sample, wait_for_broker
 from connectors.records import Decoded, Raw, Readings
 from connectors.times import iso_time
 from detector.commands.transfer import place_of
+from detector.config.input.registry import SchemaRegistrySection
 from detector.config.input.section import InputSection
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.setup.daemon_file import Stream
 from trainer.setup.example import example_of
 from trainer.setup.messages import decoded, interval_seconds, seen
-from trainer.setup.proposal import Beside, Keys
+from trainer.setup.proposal import Beside, Keys, keys_for
+
+if TYPE_CHECKING:
+    from trainer.setup.avro import AvroProposal
 
 _SAMPLE_MESSAGES = 1_000
 _SHOWN = 3
@@ -37,7 +43,7 @@ def look_at_topic(args: argparse.Namespace) -> TopicLook:
     """Read the oldest messages of a topic, at most 1,000, and say what they are.
 
     Args:
-        args: `topic`, `bootstrap_servers` and `config` as `streamgauge record` has them.
+        args: `topic`, `bootstrap_servers` and `config` as `streamgauge record` has them; `schema_registry`.
 
     Raises:
         KafkaError: The broker or the topic cannot be read.
@@ -46,33 +52,49 @@ def look_at_topic(args: argparse.Namespace) -> TopicLook:
     place = place_of(args)
     wait_for_broker(place.connection, place.topic)
     messages = sample(place.connection, place.topic, _SAMPLE_MESSAGES)
-    return look_at_messages(messages, place.topic, place.connection.bootstrap_servers)
+    return look_at_messages(messages, place.topic, place.connection.bootstrap_servers, place.registry)
 
 
-def look_at_messages(messages: list[Raw], topic: str, servers: tuple[str, ...]) -> TopicLook:
+def look_at_messages(
+    messages: list[Raw],
+    topic: str,
+    servers: tuple[str, ...],
+    registry: SchemaRegistrySection = SchemaRegistrySection(),  # noqa: B008 - a constant
+) -> TopicLook:
     """Say what some messages are. Raises TrainerError if none can be read."""
     if not messages:
         raise TooLittleDataError(f"topic {topic} has no messages yet; send some, then repeat this")
-    found = seen([one.value for one in messages], [Beside(one.key, one.timestamp_ms) for one in messages])
+    values = [one.value for one in messages]
+    avro = None if registry.url is None else _avro(registry, values)
+    propose = keys_for if avro is None else avro.keys_for
+    found = seen(values, [Beside(one.key, one.timestamp_ms) for one in messages], propose)
     if found.keys is None:
         raise TrainerError(_not_read(topic, len(messages), found.forms))
-    channels, read = decoded(messages, InputSection.model_validate(found.keys))
+    channels, read = decoded(messages, InputSection.model_validate(found.keys), registry)
     if not len(read.readings):
         first = read.rejects[0]
         raise TrainerError(f"topic {topic}: no message can be read: {first.reason}: {first.detail}")
     readings = read.readings
     example = next(one.value or b"" for one in messages if one.offset == readings.offset[0])
+    if avro is not None and (record := avro.record(example)) is not None:
+        example = json.dumps(record, ensure_ascii=False).encode()
     series = readings.names[0]
     shown = example_of(example, [*readings.names, *channels])
-    stream = Stream(servers, topic, found.keys, channels, series, interval_seconds(read), shown)
+    stream = Stream(servers, topic, found.keys, channels, series, interval_seconds(read), shown, registry.url)
     return TopicLook(stream, _lines(read, channels, found.keys), _refused(read))
+
+
+def _avro(registry: SchemaRegistrySection, values: list[bytes | None]) -> AvroProposal:
+    from trainer.setup.avro import AvroProposal  # it needs an extra
+
+    return AvroProposal(registry.client, values)
 
 
 def _not_read(topic: str, num: int, forms: Counter[str]) -> str:
     shown = "; ".join(f"{count:,} of {num:,}: {form}" for form, count in forms.most_common(_SHOWN))
     return (
         f"topic {topic}: its messages have a form that is not read yet: {shown}."
-        " docs/formats.md has the forms that are read"
+        " docs/formats.md has the forms that are read; Avro needs --schema-registry URL"
     )
 
 

@@ -7,20 +7,40 @@ they are stands in the metadata of a batch (`Message.fbs` of the Arrow format, r
 from __future__ import annotations
 
 import struct
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from connectors.formats.contract import RefusedError
 
-_DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
-_HEADER_TYPE, _HEADER = 1, 2
+_SCHEMA, _DICTIONARY_BATCH, _RECORD_BATCH = 1, 2, 3
+_HEADER_TYPE, _HEADER, _BODY_LENGTH = 1, 2, 3
+_NUM_ROWS = 0
+_FRAME = struct.Struct("<Ii")
+_MARK = 0xFFFFFFFF
 _DATA_OF_DICTIONARY, _COMPRESSION = 1, 3
 _MOST_REMEMBERED = 100
 _LARGEST_REMEMBERED = 1 << 16
 """Bytes of a schema that is remembered; about 500 columns have as many."""
 _MOST_CELLS = 4_000_000
 """Rows of a message times channels of the model: 32 MB of values."""
+
+
+class Frames(NamedTuple):
+    """A stream in two parts: the bytes of its schema, and those of its batches without the end."""
+
+    head: bytes
+    body: memoryview
+    num_rows: int
+
+
+class _Layout(NamedTuple):
+    """What the metadata of a part say: whether it is a schema, its bytes behind them, and its rows."""
+
+    is_schema: bool
+    num_body_bytes: int
+    num_rows: int
 
 
 class Streams:
@@ -31,6 +51,44 @@ class Streams:
         self._num_channels = num_channels
         self._schemas: dict[bytes, pa.Schema] = {}
         self._checked: dict[bytes, bool] = {}
+        self._layouts: dict[bytes, _Layout] = {}
+
+    def frames(self, value: bytes) -> Frames | None:
+        """Return the parts of a plain message, so that many can be read as one stream.
+
+        None of others, with which `batches` finds out: they have dictionaries, are compressed, too large, or
+        no stream.
+        """
+        try:
+            found = self._frames(value)
+        except (struct.error, LookupError, ValueError):
+            return None
+        is_usual = 0 < found.num_rows <= len(value) and found.num_rows * self._num_channels <= _MOST_CELLS
+        return found if is_usual else None
+
+    def _frames(self, value: bytes) -> Frames:
+        """Return the parts. Raises ValueError, LookupError or struct.error for an unusual message."""
+        head, num_rows, at = b"", 0, 0
+        while at < len(value):
+            mark, size = _FRAME.unpack_from(value, at)
+            if mark != _MARK or size < 0 or size % 8:
+                raise ValueError("not framed as streams are today")
+            if size == 0:
+                break
+            metadata = value[at + 8 : at + 8 + size]
+            layout = self._layouts.get(metadata)
+            if layout is None:
+                layout = _layout_of(metadata)
+                _remember(self._layouts, metadata, layout)
+            at += 8 + size + layout.num_body_bytes
+            if layout.is_schema != (not head):
+                raise ValueError("not a schema and batches")
+            if not head:
+                head = value[:at]
+            num_rows += layout.num_rows
+        if not len(value) - 8 <= at <= len(value):
+            raise ValueError("not as long as its parts")
+        return Frames(head, memoryview(value)[len(head) : at], num_rows)
 
     def batches(self, value: bytes) -> tuple[pa.Schema, list[pa.RecordBatch]]:
         """Return the rows of a message, which nobody has validated yet. Equal schemas are mostly one object.
@@ -81,6 +139,32 @@ class Streams:
             schema = pa.ipc.read_schema(message)
             _remember(self._schemas, metadata, schema)
         return schema
+
+
+def read_together(head: bytes, bodies: Sequence[memoryview]) -> pa.Table:
+    """Return the rows of plain messages of one schema, in order. Raises what pyarrow does."""
+    with pa.ipc.open_stream(pa.py_buffer(b"".join((head, *bodies)))) as stream:
+        return stream.read_all()
+
+
+def _layout_of(metadata: bytes) -> _Layout:
+    """Return what metadata say. Raises ValueError for a part that is no schema and no plain batch."""
+    table = struct.unpack_from("<I", metadata, 0)[0]
+    body = _offset(metadata, table, _BODY_LENGTH)
+    num_body_bytes = struct.unpack_from("<q", metadata, table + body)[0] if body else 0
+    if num_body_bytes < 0 or num_body_bytes % 8:
+        raise ValueError("a body of an unusual length")
+    kind = metadata[_at(metadata, table, _HEADER_TYPE)]
+    if kind == _SCHEMA:
+        return _Layout(True, num_body_bytes, 0)
+    if kind != _RECORD_BATCH:
+        raise ValueError("a dictionary")
+    _check(metadata)
+    batch = _follow(metadata, table, _HEADER)
+    length = _offset(metadata, batch, _NUM_ROWS)
+    return _Layout(
+        False, num_body_bytes, struct.unpack_from("<q", metadata, batch + length)[0] if length else 0
+    )
 
 
 def _remember(known: dict[bytes, Any], metadata: bytes, what: Any) -> None:

@@ -8,7 +8,7 @@ together, so that the cost of a message is small.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from connectors.formats.arrow.batches import Streams
+from connectors.formats.arrow.batches import Frames, Streams, read_together
 from connectors.formats.channels import Columns
 from connectors.formats.contract import RefusedError, Table, usable
 from connectors.formats.form import Form
@@ -31,7 +31,7 @@ from connectors.wide_json.limits import Limits, Refusal
 _MOST_TEXT_BYTES = 1 << 26
 """A text of a dictionary stands in it once, but in the column once for each row."""
 _Names = tuple[tuple[str, ...], NDArray[np.int32]]
-_Batches = dict[int, list[pa.RecordBatch]]
+_Batches = list[pa.RecordBatch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,10 @@ class _Part:
     stamps: NDArray[Any]
     timestamp_ns: NDArray[np.int64]
     values: NDArray[np.float64]
+
+
+class _NoChannelError(Exception):
+    """Raised for messages without a column of a known channel."""
 
 
 class ArrowReader:
@@ -62,41 +66,56 @@ class ArrowReader:
         refusals: dict[int, Refusal] = {}
         unknown: Counter[str] = Counter()
         parts = []
-        for tables in _by_schema(raw, self._limits, refusals, self._streams):
-            part = self._part(raw, tables, refusals, unknown)
+        values = dict(usable(raw, self._limits, refusals, "malformed"))
+        for same in _by_schema(values, self._streams):
+            part = self._part(raw, same, refusals, unknown)
             if isinstance(part, _Part):
                 parts.append(part)
                 continue
-            alone = [(at, self._part(raw, {at: table}, refusals, unknown)) for at, table in tables.items()]
-            parts += [part for _, part in alone if isinstance(part, _Part)]
-            refusals |= {at: part for at, part in alone if isinstance(part, Refusal)}
+            for at in same:
+                alone = self._alone(raw, at, values[at], refusals, unknown)
+                if isinstance(alone, _Part):
+                    parts.append(alone)
+                else:
+                    refusals[at] = alone
         return self._joined(parts, refusals, unknown)
+
+    def _alone(
+        self, raw: RawColumns, at: int, value: bytes, refusals: dict[int, Refusal], unknown: Counter[str]
+    ) -> _Part | Refusal:
+        """Return the rows of one message, or why it is refused."""
+        try:
+            _, batches = self._streams.batches(value)
+        except RefusedError as error:
+            return error.refusal
+        return self._part(raw, {at: batches}, refusals, unknown)
 
     def _part(
         self,
         raw: RawColumns,
-        tables: _Batches,
+        same: Mapping[int, Frames | _Batches],
         refusals: dict[int, Refusal],
         unknown: Counter[str],
     ) -> _Part | Refusal:
         """Return the rows of messages of one schema, or why one of the messages is refused."""
         try:
-            table = pa.Table.from_batches([batch for found in tables.values() for batch in found])
+            table, sizes = _table_of(list(same.values()))
             table.validate(full=True)
             _check_names(table.column_names)
-            sizes = [sum(batch.num_rows for batch in found) for found in tables.values()]
-            message = np.repeat(np.array(list(tables), np.intp), sizes)
+            message = np.repeat(np.array(list(same), np.intp), sizes)
             table, message = self._complete(table, message, refusals)
             others = [name for name in table.column_names if self._is_other(table, name)]
             if others and self._columns.rejects_unknown:
                 raise RefusedError("unknown_channel", f"channel {min(others)!r} is not configured")
-            values = self._values(table)
             names, codes = self._names(raw, table, message)
+            values = self._values(table)
             stamps, timestamp_ns = self._times(raw, table, message)
             counts = {name: table.num_rows - table.column(name).null_count for name in others}
         except RefusedError as error:
             return error.refusal
-        except (pa.ArrowException, ValueError, OverflowError, LookupError, TypeError) as error:
+        except _NoChannelError as error:
+            return Refusal("no_known_channel", str(error), names[0] if len(names) == 1 else "", names)
+        except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError, TypeError) as error:
             return Refusal("malformed", f"a column cannot be read: {error!s:.200}")
         unknown.update(counts)
         return _Part(message, names, codes, stamps, timestamp_ns, values)
@@ -119,11 +138,11 @@ class ArrowReader:
         return table.filter(pa.array(mask)), message[mask]
 
     def _values(self, table: pa.Table) -> NDArray[np.float64]:
-        """Return float64 [rows, channels]. Raises RefusedError."""
+        """Return float64 [rows, channels]. Raises RefusedError, and _NoChannelError if no column is known."""
         known = [name for name in self._columns.at if name in table.column_names]
         if not known and self._columns.at:
             what = f"no column of a channel, expected such as {next(iter(self._columns.at))!r}"
-            raise RefusedError("no_known_channel", what)
+            raise _NoChannelError(what)
         values = np.empty((table.num_rows, self._columns.num))
         if len(known) < self._columns.num:
             values.fill(np.nan)
@@ -215,23 +234,28 @@ class ArrowReader:
         return np.where(is_infinite, np.nan, scaled) if is_infinite.any() else scaled
 
 
-def _by_schema(
-    raw: RawColumns, limits: Limits, refusals: dict[int, Refusal], streams: Streams
-) -> Iterator[_Batches]:
-    """Yield row of the message -> its batches, for each schema; refuse what is no stream."""
-    found: list[tuple[pa.Schema, _Batches]] = []
-    for at, value in usable(raw, limits, refusals, "malformed"):
-        try:
-            mine, batches = streams.batches(value)
-        except RefusedError as error:
-            refusals[at] = error.refusal
-            continue
-        same = next((tables for schema, tables in found if schema is mine or schema.equals(mine)), None)
-        if same is None:
-            found.append((mine, {at: batches}))
+def _by_schema(values: Mapping[int, bytes], streams: Streams) -> Iterator[Mapping[int, Frames | _Batches]]:
+    """Yield row of the message -> its parts, of messages to read together; unusual ones are alone."""
+    found: dict[bytes, dict[int, Frames]] = {}
+    for at, value in values.items():
+        frames = streams.frames(value)
+        if frames is None:
+            yield {at: []}
         else:
-            same[at] = batches
-    yield from (tables for _, tables in found)
+            found.setdefault(frames.head, {})[at] = frames
+    yield from found.values()
+
+
+def _table_of(parts: Sequence[Frames | _Batches]) -> tuple[pa.Table, list[int]]:
+    """Return the rows of messages and how many each has. Raises what pyarrow does, and ValueError."""
+    first = parts[0]
+    if isinstance(first, list):
+        return pa.Table.from_batches(first), [sum(batch.num_rows for batch in first)]
+    frames = [one for one in parts if isinstance(one, Frames)]
+    table, sizes = read_together(first.head, [one.body for one in frames]), [one.num_rows for one in frames]
+    if table.num_rows != sum(sizes):
+        raise ValueError("other rows than its parts say")
+    return table, sizes
 
 
 def _check_names(names: list[str]) -> None:

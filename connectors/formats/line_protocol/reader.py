@@ -52,6 +52,8 @@ class LineReader:
                             at, self._series.find(raw, at, line.tags, line.tags), self._stamp(raw, at, line)
                         )
                         cells.append(found)
+                    elif line.fields:
+                        rows.meet(at, self._series.find(raw, at, line.tags, line.tags))
                 except RefusedError as error:
                     refusal = error.refusal
                     rows.refuse(at, Refusal(refusal.reason, f"line {number}: {refusal.detail}"))

@@ -1,4 +1,4 @@
-"""The fast way through JSON: all messages of a batch at once, one field after the other.
+"""The fast way through objects: all messages of a batch at once, one field after the other.
 
 It works if every message is what most are. Where one is not, it returns None, and the slow way finds out.
 """
@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from connectors.formats.contract import RefusedError
+from connectors.formats.objects.records import Body, json_body
 from connectors.formats.places import Path
 from connectors.records import RawColumns
 from connectors.wide_json.limits import Limits
@@ -40,20 +42,21 @@ class Records:
         return column if set(map(type, column)) <= kinds else None
 
 
-def records_at_once(raw: RawColumns, inside: Path | None, limits: Limits) -> Records | None:
+def records_at_once(raw: RawColumns, inside: Path | None, limits: Limits, body_of: Body) -> Records | None:
     """Return the readings of messages that are all objects, or all arrays of objects; None of others.
 
     Args:
         raw: the messages.
         inside: the array of readings in each message; None: the body is a reading, or an array of them.
         limits: the permitted size of a message.
+        body_of: reads the bytes of a message.
     """
     values: Any = raw.value
     try:
         if max(map(len, values), default=0) > limits.max_bytes:
             return None
-        bodies = list(map(orjson.loads, values))
-    except (TypeError, orjson.JSONDecodeError):
+        bodies = list(map(orjson.loads if body_of is json_body else body_of, values))
+    except (TypeError, orjson.JSONDecodeError, RefusedError):
         return None
     rows = range(len(bodies))
     whole = Records(rows, bodies, bodies)

@@ -41,7 +41,8 @@ class LongReader:
             try:
                 name = self._channel.find(raw, at, body, record)
                 if name not in at_of:
-                    self._count(name, rows)
+                    if self._count(name, rows) and (series := self._series_or_none(raw, at, body, record)):
+                        rows.meet(at, series)
                     continue
                 cell = cell_of(name, self._value.find(body, record, may_be_null=True))
                 series = self._series.find(raw, at, body, record)
@@ -62,10 +63,11 @@ class LongReader:
         except RefusedError:
             return ""
 
-    def _count(self, name: str, rows: Rows) -> None:
-        """Count a name that is no channel. Raises RefusedError where such a name refuses the message."""
+    def _count(self, name: str, rows: Rows) -> bool:
+        """Count a name that may be a channel, or return False. Raises RefusedError where it refuses."""
         if not self._columns.takes(name):
-            return
+            return False
         if self._columns.rejects_unknown:
             raise RefusedError("unknown_channel", f"channel {name!r} is not configured")
         rows.unknown[name] += 1
+        return True

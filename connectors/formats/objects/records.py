@@ -44,7 +44,7 @@ def records_of(
         inside: the array of readings; None: the body is a reading, or an array of them.
         limits: the permitted size of a message.
     """
-    for at, value in usable(raw, limits, rows.refusals, "not_json"):
+    for at, value in usable(raw, limits, rows.refusals, "not_json" if body_of is json_body else "malformed"):
         try:
             body = body_of(value)
             found = body if inside is None else inside.find(body, body)

@@ -8,6 +8,7 @@ anything else refuses the reading.
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from itertools import chain
 from operator import itemgetter
@@ -25,6 +26,7 @@ from connectors.records import RawColumns
 from connectors.times import Clock
 from connectors.wide_json.limits import Limits
 
+_STAMPS = STAMPS | {datetime}
 _TEXT, _OBJECT = frozenset({str}), frozenset({dict})
 _CELLS = frozenset({int, float, bool, type(None)})
 _NUMBERS = frozenset({int, float, bool, Decimal})
@@ -53,14 +55,13 @@ class WideReader:
 
     def read(self, raw: RawColumns) -> Table:
         """Read messages in order of arrival."""
-        found = self._at_once(raw) if self._body is json_body else None
-        rows, cells = found or self._one_by_one(raw)
+        rows, cells = self._at_once(raw) or self._one_by_one(raw)
         known = np.array(cells, np.float64).reshape(len(rows.message), len(self._names))
         return rows.table(self.clock, self._columns.spread(known))
 
     def _at_once(self, raw: RawColumns) -> tuple[Rows, list[Any]] | None:
         """Return the rows and their cells, one after the other; None if a message is unusual."""
-        found = records_at_once(raw, self._inside, self._limits)
+        found = records_at_once(raw, self._inside, self._limits, self._body)
         if found is None:
             return None
         try:
@@ -84,7 +85,9 @@ class WideReader:
     def _stamps_of(self, raw: RawColumns, found: Records) -> list[int | float | str] | None:
         """Return the times of readings as they were sent; None, or RefusedError, if one is unusual."""
         if self._time.path is not None:
-            return found.column(self._time.path, STAMPS)
+            stamps = found.column(self._time.path, _STAMPS)
+            has_objects = stamps is not None and datetime in set(map(type, stamps))
+            return [_text_of(one) for one in stamps] if stamps and has_objects else stamps
         return [self._time.find(raw, at, None, None) for at in found.message]
 
     def _usual_cells(self, values: list[dict[str, Any]], rows: Rows) -> list[Any] | None:
@@ -155,6 +158,11 @@ class WideReader:
             self._layouts[layout] = others
             self._size_of_layouts += size
         return others
+
+
+def _text_of(stamp: Any) -> int | float | str:
+    """Return a time as a number or a text."""
+    return stamp.isoformat() if isinstance(stamp, datetime) else stamp
 
 
 def as_path(place: str | Path) -> Path:

@@ -10,28 +10,33 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from connectors.errors import CodecError
 from connectors.formats.channels import Scale, Selection
 from connectors.formats.codec import codec_of
-from connectors.formats.form import Form
+from connectors.formats.form import Form, Kind
 from connectors.formats.places import BROKER, field_of
 from connectors.records import Codec
 from connectors.times import Clock, Unit
 from connectors.wide_json.limits import Limits
+from detector.config.input.registry import SchemaRegistrySection
 from detector.config.types import Duration, Section
 
 Places = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 ]
 _SHORT = {"series": "series_field", "time": "timestamp_field", "values": "values_field"}
-_ALL_BUT_LINES = ("wide_json", "long_json", "arrow")
+_ALL_BUT_LINES = ("wide_json", "long_json", "arrow", "avro", "long_avro", "csv")
+_WIDE, _LONG, AVRO = ("wide_json", "avro"), ("long_json", "long_avro"), ("avro", "long_avro")
 _ONLY_FOR = {
-    "values": ("wide_json",),
-    "values_field": ("wide_json",),
+    "values": _WIDE,
+    "values_field": _WIDE,
     "series_field": _ALL_BUT_LINES,
     "timestamp_field": _ALL_BUT_LINES,
     "time_zone": _ALL_BUT_LINES,
-    "channel": ("long_json",),
-    "value": ("long_json",),
-    "records": ("wide_json", "long_json"),
+    "channel": _LONG,
+    "value": _LONG,
+    "records": (*_WIDE, *_LONG),
     "channel_tags": ("line_protocol",),
+    "columns": ("csv",),
+    "delimiter": ("csv",),
+    "decimal": ("csv",),
 }
 _UNIT: dict[str, Unit] = {"line_protocol": "ns"}
 _SERIES = {"line_protocol": ("$.host",)}
@@ -47,9 +52,7 @@ class ScaleSection(Section):
 class InputSection(Section):
     """The form of input messages (docs/formats.md). One that does not fit goes to PREFIX.dead-letters."""
 
-    format: Literal["wide_json", "long_json", "line_protocol", "arrow"] = Field(
-        default="wide_json", description="what a message is"
-    )
+    format: Kind = Field(default="wide_json", description="what a message is")
     series: Places = Field(
         default=(),
         description="where the name of the series is: a path such as $.device.id, key, topic or header:NAME;"
@@ -62,9 +65,12 @@ class InputSection(Section):
         default=None, description="where the object channel -> value is; $: beside series and time"
     )
     channel: str | None = Field(
-        default=None, description="of long_json: where the name of the channel is; default $.channel"
+        default=None,
+        description="of long_json and long_avro: where the name of the channel is; default $.channel",
     )
-    value: str | None = Field(default=None, description="of long_json: where its value is; default $.value")
+    value: str | None = Field(
+        default=None, description="of long_json and long_avro: where its value is; default $.value"
+    )
     records: str | None = Field(
         default=None, description="array of readings inside a message; paths into a reading begin with @"
     )
@@ -82,6 +88,11 @@ class InputSection(Section):
     )
     channel_tags: tuple[str, ...] = Field(
         default=(), description="of line_protocol: tags whose values belong to the name of a channel"
+    )
+    columns: tuple[str, ...] = Field(default=(), description="of csv: the names of its columns, in order")
+    delimiter: str = Field(default=",", description="of csv: the character between two cells")
+    decimal: Literal["point", "comma"] = Field(
+        default="point", description="of csv: how numbers are written, 5.1 or 5,1"
     )
     series_field: str = Field(
         default="series", description="field with the name of the series; short for `series` without a path"
@@ -130,8 +141,16 @@ class InputSection(Section):
         return bool(getattr(self, key) != type(self).model_fields[key].default)
 
 
-def form_of(section: InputSection) -> Form:
-    """Return the form of messages that a section describes."""
+def form_of(section: InputSection, registry: SchemaRegistrySection | None = None) -> Form:
+    """Return the form of messages that a section describes.
+
+    Args:
+        section: the form.
+        registry: the registry of Avro schemas; without one, Avro cannot be decoded.
+
+    Raises:
+        EndpointError: the registry cannot be used as it is configured.
+    """
     unit: Unit = section.time_unit or _UNIT.get(section.format, "ms")
     is_usual = (section.format, unit, section.time_zone) == ("wide_json", "ms", "UTC")
     usual = Form()
@@ -147,10 +166,22 @@ def form_of(section: InputSection) -> Form:
         clock=None if is_usual else Clock(unit, ZoneInfo(section.time_zone)),
         selection=Selection(section.include, section.exclude, section.rename, scales),
         channel_tags=section.channel_tags,
+        columns=section.columns,
+        delimiter=section.delimiter,
+        decimal_comma=section.decimal == "comma",
+        schemas=registry.client if registry is not None and section.format in AVRO else None,
     )
 
 
-def input_codec(channels: tuple[str, ...], section: InputSection) -> Codec:
-    """Return the decoder of the messages for these channels. Raises CodecError."""
+def input_codec(
+    channels: tuple[str, ...], section: InputSection, registry: SchemaRegistrySection | None = None
+) -> Codec:
+    """Return the decoder of the messages for these channels. Raises CodecError and EndpointError."""
     limits = Limits(unknown_channels=section.unknown_channels, max_future_ns=round(section.max_future * 1e9))
-    return codec_of(channels, form_of(section), limits)
+    return codec_of(channels, form_of(section, registry), limits)
+
+
+def check_registry(section: InputSection, registry: SchemaRegistrySection) -> None:
+    """Raise ValueError where the messages are Avro and no registry has their schemas."""
+    if section.format in AVRO and registry.url is None:
+        raise ValueError(f"[input] format {section.format} needs url in [schema_registry]")

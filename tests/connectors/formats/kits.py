@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from connectors.formats.channels import Selection
@@ -17,6 +20,7 @@ from connectors.formats.contract import FormCodec
 from connectors.formats.form import Form
 from connectors.times import Clock
 from connectors.wide_json.limits import Limits
+from tests.connectors.formats.schema_registry import RegistryServer, framed
 
 CHANNELS = ("temperature", "pressure", "a b")
 NOW_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
@@ -155,6 +159,74 @@ TWINS = written(
     )
 )
 """An Arrow stream with two columns of one name."""
+REGISTRY = RegistryServer()
+"""A registry for the whole run; its thread ends with the process."""
+WIDE_SCHEMA = {
+    "type": "record",
+    "name": "Reading",
+    "namespace": "plant",
+    "fields": [
+        {"name": "id", "type": {"type": "string", "logicalType": "uuid"}},
+        {"name": "ts", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}]},
+        {"name": "firmware", "type": "string"},
+        {"name": "data", "type": {"type": "map", "values": ["null", "double"]}},
+    ],
+}
+BATCH_SCHEMA = {
+    "type": "record",
+    "name": "Batch",
+    "fields": [{"name": "batch", "type": {"type": "array", "items": WIDE_SCHEMA}}],
+}
+LONG_SCHEMA = {
+    "type": "record",
+    "name": "Tag",
+    "fields": [
+        {"name": "machine", "type": "string"},
+        {"name": "tag", "type": "string"},
+        {"name": "reading", "type": ["double", "string", "null"]},
+        {"name": "at", "type": "long"},
+    ],
+}
+AVRO = Form("avro", ("$.id",), "$.ts", "$.data", schemas=REGISTRY.client())
+AVRO_INSIDE = Form("avro", ("@.id",), "@.ts", "@.data", records="$.batch", schemas=REGISTRY.client())
+LONG_AVRO = Form(
+    "long_avro",
+    ("$.machine",),
+    "$.at",
+    channel="$.tag",
+    value="$.reading",
+    clock=Clock("us"),
+    schemas=REGISTRY.client(),
+)
+for _number, _schema in enumerate((WIDE_SCHEMA, BATCH_SCHEMA, LONG_SCHEMA), 1):
+    REGISTRY.register(_number, _schema)
+
+
+def record(row: Row) -> dict[str, object]:
+    return {"id": row.series, "ts": microseconds(row), "firmware": "2.1", "data": given_values(row)}
+
+
+UNKNOWN_RECORD = {"id": "a", "ts": NOW_NS // 1_000, "firmware": "2.1", "data": {"x": 1.0}}
+CSV = Form("csv", ("$.id",), "$.ts", clock=Clock("us"), columns=("id", "ts", "note", *CHANNELS, "x"))
+
+
+def csv_text(rows: Sequence[Sequence[object]], delimiter: str = ",") -> bytes:
+    text = StringIO(newline="")
+    csv.writer(text, delimiter=delimiter).writerows(rows)
+    return text.getvalue().encode()
+
+
+def csv_row(row: Row) -> list[object]:
+    cells = ["" if math.isnan(value) else repr(value) for value in row.values]
+    return [row.series, microseconds(row), 'dry, "hot"', *cells, "NA"]
+
+
+def with_comma(row: Row) -> list[object]:
+    stamp = str(np.datetime64(row.timestamp_ns // 1_000, "us"))
+    cells = ["" if math.isnan(value) else repr(value).replace(".", ",") for value in row.values]
+    return [stamp, *cells, row.series, ""]
+
+
 KITS = (
     Kit(
         "nested wide JSON",
@@ -230,5 +302,46 @@ KITS = (
         lambda rows: [arrow(rows, coded=True)],
         stream({"machine": ["a"], "at": [NOW_NS], "x": [True]}),
         several=True,
+    ),
+    Kit(
+        "Avro",
+        AVRO,
+        lambda rows: [framed(1, WIDE_SCHEMA, record(row)) for row in rows],
+        framed(1, WIDE_SCHEMA, UNKNOWN_RECORD),
+    ),
+    Kit(
+        "array inside Avro",
+        AVRO_INSIDE,
+        lambda rows: [framed(2, BATCH_SCHEMA, {"batch": [record(row) for row in rows]})],
+        framed(2, BATCH_SCHEMA, {"batch": [UNKNOWN_RECORD]}),
+        several=True,
+    ),
+    Kit(
+        "long Avro",
+        LONG_AVRO,
+        lambda rows: [framed(3, LONG_SCHEMA, one) for row in rows for one in long(row)],
+        framed(3, LONG_SCHEMA, {"machine": "a", "tag": "x", "reading": 1.0, "at": NOW_NS // 1_000}),
+        joins=True,
+    ),
+    Kit(
+        "CSV",
+        CSV,
+        lambda rows: [csv_text([CSV.columns, *map(csv_row, rows)])],
+        f"a,{NOW_NS // 1_000},n,,,,4".encode(),
+        several=True,
+        garbled=csv_text([["a", NOW_NS // 1_000, "", value, "", "", ""] for value in ("1.5", "high", "1.5")]),
+    ),
+    Kit(
+        "CSV with decimal commas",
+        Form(
+            "csv",
+            ("$.id",),
+            "$.when",
+            columns=("when", *CHANNELS, "id", "x"),
+            delimiter=";",
+            decimal_comma=True,
+        ),
+        lambda rows: [csv_text([with_comma(row)], ";") for row in rows],
+        b"2026-01-01;;;;a;4,5",
     ),
 )

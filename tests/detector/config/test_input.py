@@ -73,10 +73,10 @@ def test_every_unit_of_line_protocol_is_read(tmp_path: Path, unit: str, given: b
         ('time = "key"', "'key' is no place of a time; expected a path such as $.ts, or broker"),
         ('values = "$.a["', "'$.a[' is no path"),
         ('series = "$.a"\nseries_field = "b"', "`series` and `series_field` say the same; keep one of them"),
-        ('channel = "$.tag"', "`channel` is for format long_json, not for wide_json"),
+        ('channel = "$.tag"', "`channel` is for format long_json or long_avro, not for wide_json"),
         (
             'format = "arrow"\nrecords = "$.x"',
-            "`records` is for format wide_json or long_json, not for arrow",
+            "`records` is for format wide_json or avro or long_json or long_avro, not for arrow",
         ),
         ('channel_tags = ["cpu"]', "`channel_tags` is for format line_protocol"),
         (
@@ -93,7 +93,7 @@ def test_every_unit_of_line_protocol_is_read(tmp_path: Path, unit: str, given: b
         ),
         (
             'format = "long_json"\nvalues_field = "a"',
-            "`values_field` is for format wide_json, not for long_json",
+            "`values_field` is for format wide_json or avro, not for long_json",
         ),
         ('format = "arrow"\nseries = "$.a.b"', "'$.a.b' does not name a column; expected $.NAME"),
         ('format = "arrow"\nseries = ["$.a", "$[0]"]', "'$[0]' does not name a column; expected $.NAME"),

@@ -28,7 +28,12 @@ from detector.incidents.filters.maintenance import Maintenance, OneOff, Recurrin
 from detector.incidents.rules import ChannelRule, FoldRules, WatchdogRules
 
 SECRETS = {
-    *(("kafka", "sasl_password"), ("kafka", "ssl_key_password"), ("http", "password")),
+    *(
+        ("kafka", "sasl_password"),
+        ("kafka", "ssl_key_password"),
+        ("http", "password"),
+        ("schema_registry", "password"),
+    ),
     *(("notify", "routing_key"), ("notify", "bearer_token"), ("notify", "basic_password")),
 }
 GOOD = '[model]\npath = "models/pump"\n\n[kafka]\ntopic = "readings"\n'

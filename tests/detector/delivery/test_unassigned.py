@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from connectors.times import Clock
 from connectors.wide_json.decoder import JsonWideCodec, Limits
 from detector.delivery.unassigned import Admission, UnassignedSeries, channels_of_messages
 from detector.engine.engine import Engine, knows
+from tests.connectors.formats.kits import stream
 from tests.support.artifacts import make_artifact
 
 CHANNELS = ("flow", "pressure")
@@ -294,3 +296,76 @@ def test_verdicts_are_those_of_a_stream_without_the_others(names: list[str]) -> 
             one, other = (getattr(part.verdicts, column.name) for part in (found, expected))
             np.testing.assert_array_equal(one, other, err_msg=column.name)
     assert mixed.latest.names == alone.latest.names
+
+
+def batch_by(codec: Codec, values: list[bytes]) -> Batch:
+    raw = [RawMessage("readings", 0, at, NOW_MS, None, value) for at, value in enumerate(values)]
+    decoded = codec.decode_columns(RawColumns.of(raw))
+    return Batch(decoded.readings, decoded.rejects, strangers=decoded.strangers)
+
+
+def test_an_array_of_several_strangers_is_no_dead_letter() -> None:
+    batch = decoded_by(WIDE, [[reading("conv-1", belt=1), reading("conv-2", belt=2)]])
+    assert [(one.reason, one.series, one.strangers) for one in batch.rejects] == [
+        ("no_known_channel", "", ("conv-1", "conv-2"))
+    ]
+    admission = Admission()
+    assert admission.admit(batch, nobody).rejects == ()
+    assert {one.name for one in admission.unassigned.most} == {"conv-1", "conv-2"}
+    assert len(Admission().admit(batch, lambda name: name == "conv-2").rejects) == 1
+
+
+def test_the_readings_beside_a_stranger_are_judged_and_a_fault_is_a_dead_letter() -> None:
+    good, stranger = reading("tank", flow=1), reading("conv-1", belt=1)
+    batch = decoded_by(WIDE, [[stranger, good], [stranger, reading("tank", flow="high"), stranger]])
+    found = Admission().admit(batch, nobody)
+    assert series_of(found.readings) == ["tank"]
+    assert [(one.offset, one.reason) for one in found.rejects] == [(1, "wrong_type")]
+    late = decoded_by(WIDE, [[stranger, reading("tank", 1, flow=1)]])
+    assert [one.reason for one in Admission().admit(late, nobody).rejects] == ["bad_timestamp"]
+
+
+def test_strangers_of_arrow_are_no_dead_letters() -> None:
+    codec = codec_of(CHANNELS, Form("arrow"))
+    when = pa.array([NOW_MS] * 2, pa.timestamp("ms"))
+    values = [
+        stream({"series": ["conv-1", "conv-2"], "timestamp": when, "belt": [1.0, 2.0]}),
+        stream({"series": ["conv-1", "conv-1"], "timestamp": when, "belt": [1.0, 2.0]}),
+    ]
+    batch = batch_by(codec, values)
+    assert [one.strangers for one in batch.rejects] == [("conv-1", "conv-2"), ("conv-1",)]
+    admission = Admission()
+    assert admission.admit(batch, nobody).rejects == ()
+    counted = {one.name: one.messages for one in admission.unassigned.most}
+    assert counted == {"conv-1": 2, "conv-2": 1}
+    assert len(Admission().admit(batch, lambda name: name == "conv-1").rejects) == 2
+
+
+@pytest.mark.parametrize("kind", ["line_protocol", "long_json"])
+def test_a_series_that_only_sends_other_channels_is_counted_after_some_messages(kind: Any) -> None:
+    def message_of(series: str, channel: str) -> bytes:
+        if kind == "long_json":
+            return json.dumps(reading(series, channel=channel, value=1)).encode()
+        return f"m,host={series} {channel}=1 {NOW_MS * 10**6}".encode()
+
+    form = Form(kind, ("$.host",)) if kind == "line_protocol" else Form(kind)
+    names = CHANNELS if kind == "long_json" else tuple(f"m_{name}" for name in CHANNELS)
+    codec = codec_of(names, form)
+    admission = Admission(("tank*", "conv*"))
+    values = [message_of("tank", "level"), message_of("conv-1", "belt"), message_of("shop", "doors")]
+    first = batch_by(codec, [*values, message_of("tank", CHANNELS[0])])
+    assert dict(first.strangers) == ({"conv-1": 1, "shop": 1, "tank": 1})
+    assert series_of(admission.admit(first, nobody).readings) == ["tank"]
+    assert {one.name: one.reason for one in admission.unassigned.most} == {"shop": "name"}
+    for _ in range(9):
+        admission.admit(batch_by(codec, values), lambda name: name == "tank")
+    counted = {one.name: (one.reason, one.messages) for one in admission.unassigned.most}
+    assert counted == {"shop": ("name", 10), "conv-1": ("channels", 10)}
+    admission.admit(batch_by(codec, [message_of("conv-1", CHANNELS[0])]), nobody)
+    assert [one.name for one in admission.unassigned.most] == ["shop"]
+
+
+def test_a_line_beside_another_of_the_same_series_is_no_stranger() -> None:
+    codec = codec_of(("m_flow",), Form("line_protocol", ("$.host",)))
+    batch = batch_by(codec, [f"m,host=a flow=1 {NOW_MS}000000\nm,host=a belt=1\nm,host=b belt=1".encode()])
+    assert dict(batch.strangers) == {"b": 1}
