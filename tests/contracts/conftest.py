@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -11,9 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from connectors.files.feed import FileFeed
+from connectors.files.pipe import PipeFeed
 from connectors.kafka.connection import Connection, ConsumerOptions
 from connectors.kafka.producer import Producer
 from connectors.kafka.source import KafkaSource
+from connectors.local.source import LocalSource, SourceOptions
+from connectors.local.store import LocalStore
 from connectors.memory import MemorySource, readings_of
 from connectors.parquet.dataset import discover
 from connectors.parquet.replay_source import ParquetSource
@@ -92,19 +97,58 @@ def kafka_starts(bootstrap: str, topic: str, awaits_start: bool) -> Callable[[],
     return lambda: KafkaSource(connection, options, JsonWideCodec(CHANNELS))
 
 
+def lines() -> list[bytes]:
+    """The history as lines of JSON."""
+    return [(message.value or b"") + b"\n" for message in encode(history(), CHANNELS, "history")]
+
+
+def file_starts(
+    directory: Path, is_followed: bool, awaits_start: bool, opened: ExitStack
+) -> Callable[[], StreamSource]:
+    """Two files, and a store that outlives the sources."""
+    directory.mkdir()
+    (directory / "first.jsonl").write_bytes(b"".join(lines()[:7]))
+    (directory / "second.jsonl").write_bytes(b"".join(lines()[7:]))
+    store = opened.enter_context(LocalStore(directory / "state", "files"))
+    options = SourceOptions("files", BATCH, awaits_start)
+
+    def start() -> StreamSource:
+        feed = FileFeed(str(directory / "*.jsonl"), is_followed, store.segments(), 100)
+        return LocalSource(feed, store, JsonWideCodec(CHANNELS), options)
+
+    return start
+
+
+def pipe_starts(opened: ExitStack) -> Callable[[], Source]:
+    def start() -> Source:
+        reading, writing = os.pipe()
+        os.write(writing, b"".join(lines()))
+        os.close(writing)
+        options = SourceOptions("stdin", BATCH)
+        opened.callback(os.close, reading)
+        store = opened.enter_context(LocalStore(None))
+        return LocalSource(PipeFeed(reading), store, JsonWideCodec(CHANNELS), options)
+
+    return start
+
+
 @pytest.fixture
 def opened() -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
 
 
-@pytest.fixture(params=["memory", "parquet", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(params=["memory", "parquet", "files", "pipe", pytest.param("kafka", marks=pytest.mark.kafka)])
 def source_kit(request: pytest.FixtureRequest, opened: ExitStack, tmp_path: Path) -> SourceKit:
     start: Callable[[], Source]
     if request.param == "memory":
         start = memory_starts(False)
     elif request.param == "parquet":
         start = parquet_starts(tmp_path)
+    elif request.param == "files":
+        start = file_starts(tmp_path / "files", False, False, opened)
+    elif request.param == "pipe":
+        start = pipe_starts(opened)
     else:
         topic = request.getfixturevalue("kafka_topic")()
         start = kafka_starts(request.getfixturevalue("kafka_bootstrap"), topic, False)
@@ -112,14 +156,24 @@ def source_kit(request: pytest.FixtureRequest, opened: ExitStack, tmp_path: Path
 
 
 @pytest.fixture(
-    params=["memory", "memory awaiting its start", pytest.param("kafka", marks=pytest.mark.kafka)]
+    params=[
+        "memory",
+        "memory awaiting its start",
+        "files",
+        "files awaiting their start",
+        "followed files awaiting their start",
+        pytest.param("kafka", marks=pytest.mark.kafka),
+    ]
 )
-def stream_kit(request: pytest.FixtureRequest, opened: ExitStack) -> StreamKit:
+def stream_kit(request: pytest.FixtureRequest, opened: ExitStack, tmp_path: Path) -> StreamKit:
     """Kafka as the daemon uses it: an assigned partition awaits its start."""
-    awaits_start = request.param != "memory"
+    awaits_start = request.param not in ("memory", "files")
     if request.param == "kafka":
         topic = request.getfixturevalue("kafka_topic")()
         start = kafka_starts(request.getfixturevalue("kafka_bootstrap"), topic, awaits_start)
+    elif "files" in request.param:
+        is_followed = request.param.startswith("followed")
+        topic, start = "files", file_starts(tmp_path / "files", is_followed, awaits_start, opened)
     else:
         topic, start = "memory", memory_starts(awaits_start)
     return StreamKit(lambda: opened.enter_context(closing(start())), topic, awaits_start)

@@ -52,7 +52,7 @@ class InputSection(Section):
     )
     series: Places = Field(
         default=(),
-        description="where the name of the series is: a path such as $.device.id, key, topic or header:NAME;"
+        description="where the series is: a path such as $.device.id, key, topic, topic:2 or header:NAME;"
         " several are joined with /",
     )
     time: str | None = Field(
