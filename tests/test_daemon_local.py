@@ -17,6 +17,7 @@ import pytest
 
 from connectors.wide_json.encoder import encode
 from detector.artifact.registry import publish
+from streamgauge import main
 from tests.support.artifacts import make_artifact
 from tests.support.daemon import ROOT, running, wait_for
 from tests.support.receiver import receiving
@@ -270,3 +271,28 @@ def test_commands_of_kafka_name_what_they_need(entry: Path, tmp_path: Path) -> N
         [sys.executable, "-m", "streamgauge", *decide], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, "this needs Kafka" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ('kind = "stdin"', "Reads standard input"),
+        ('kind = "files"\npath = "in/*.jsonl"', "Reads files in/*.jsonl"),
+        ('kind = "mqtt"\ntopics = ["a/#"]', "Reads topics a/# of MQTT at localhost:1883 as streamgauge"),
+        ('kind = "stdin"\nstate = "x"\n[kafka]\ntopic = "t"', "[kafka] is not used with"),
+        ('kind = "mqtt"', 'kind = "mqtt" needs `topics`'),
+        ('kind = "files"\npath = "a"\n[output]\nto = "files"', "need each other"),
+        ('kind = "kafka"\nstate = "x"\n[kafka]\ntopic = "t"', "`state` is for kinds other than kafka"),
+        ('kind = "kafka"\n[kafka]\ntopic = "t"\n[output]\nto = "stdout"', "have their results in Kafka"),
+        ('kind = "stdin"\n[mqtt]\nssl_cafile = "x"', "need tls = true"),
+    ],
+)
+def test_the_check_of_a_configuration_names_the_source(
+    entry: Path, tmp_path: Path, source: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "streamgauge.toml"
+    path.write_text(f'[model]\npath = "{entry}"\n[source]\n{source}\n')
+    code = main(["config", "check", str(path), "--connect"])
+    found = capsys.readouterr()
+    assert words in found.out + found.err
+    assert code == (0 if words.startswith("Reads") else 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -26,6 +27,7 @@ from connectors.parquet.writer import TableWriter
 from connectors.records import Readings, Source, StreamSource
 from connectors.wide_json.decoder import JsonWideCodec
 from connectors.wide_json.encoder import encode
+from tests.support.mosquitto import mosquitto, publish
 
 CHANNELS = ("flow", "heat")
 NUM, BATCH = 20, 5
@@ -52,6 +54,8 @@ class StreamKit:
     start: Callable[[], StreamSource]
     topic: str
     awaits_start: bool
+    seeks: bool = True
+    """Whether any offset can be read again: MQTT gives again what was not acknowledged, and nothing else."""
 
     def position(self, offset: int) -> Mapping[tuple[str, int], int]:
         return {(self.topic, 0): offset}
@@ -132,6 +136,35 @@ def pipe_starts(opened: ExitStack) -> Callable[[], Source]:
     return start
 
 
+@pytest.fixture(scope="session")
+def mosquitto_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a real Mosquitto."""
+    with mosquitto(tmp_path_factory.mktemp("mosquitto")) as broker:
+        yield broker.port
+
+
+def mqtt_starts(port: int, awaits_start: bool, opened: ExitStack) -> Callable[[], StreamSource]:
+    """A session that is there before the messages; each start continues it with a connection of its own."""
+    from connectors.mqtt.client import MqttClient, MqttOptions
+    from connectors.mqtt.feed import MqttFeed
+
+    name = f"contract-{uuid.uuid4().hex[:8]}"
+    store, clients = opened.enter_context(LocalStore(None)), list[MqttClient]()
+
+    def connect() -> MqttClient:
+        for client in clients:
+            client.close()
+        clients.append(MqttClient(MqttOptions("127.0.0.1", port, name, (f"{name}/#",))))
+        opened.callback(clients[-1].close)
+        clients[-1].connect(60.0, threading.Event())
+        return clients[-1]
+
+    connect()
+    publish(port, [(f"{name}/a", line.strip()) for line in lines()])
+    options = SourceOptions("mqtt", BATCH, awaits_start)
+    return lambda: LocalSource(MqttFeed(connect()), store, JsonWideCodec(CHANNELS), options)
+
+
 @pytest.fixture
 def opened() -> Iterator[ExitStack]:
     with ExitStack() as stack:
@@ -162,6 +195,7 @@ def source_kit(request: pytest.FixtureRequest, opened: ExitStack, tmp_path: Path
         "files",
         "files awaiting their start",
         "followed files awaiting their start",
+        "mqtt",
         pytest.param("kafka", marks=pytest.mark.kafka),
     ]
 )
@@ -171,6 +205,9 @@ def stream_kit(request: pytest.FixtureRequest, opened: ExitStack, tmp_path: Path
     if request.param == "kafka":
         topic = request.getfixturevalue("kafka_topic")()
         start = kafka_starts(request.getfixturevalue("kafka_bootstrap"), topic, awaits_start)
+    elif request.param == "mqtt":
+        start = mqtt_starts(request.getfixturevalue("mosquitto_broker"), awaits_start, opened)
+        return StreamKit(start, "mqtt", awaits_start, seeks=False)
     elif "files" in request.param:
         is_followed = request.param.startswith("followed")
         topic, start = "files", file_starts(tmp_path / "files", is_followed, awaits_start, opened)
