@@ -1,7 +1,7 @@
 """Reads lines of files: one after the other, and what is appended to them.
 
-Every line takes the next offset. The store remembers which lines of which file took which offsets, so that
-a restart reads the same lines again (`connectors.local.store.Segment`).
+Every line takes the next offset. The store remembers the offsets of the lines of each file, so that a
+restart reads the same lines again (`connectors.local.store.Segment`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Remembers which lines of which file took which offsets."""
+"""Remembers the offsets of the lines of each file."""
 
 from __future__ import annotations
 

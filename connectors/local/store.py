@@ -5,7 +5,7 @@ It holds what the topics of Kafka hold otherwise, and commits all of it in one t
     state      (partition, key) -> newest snapshot, as `connectors.kafka.compacted_topic` reads it
     position   the offset behind the last message whose results are out
     lengths    output file -> its inode and length at that moment
-    segments   which lines of which file have which offsets
+    segments   the offsets of the lines of each file
     alerts     changes of incidents for the notifiers, with the position of each notifier
 
 Promise: after a kill or a power failure the store is as its last `commit` left it. SQLite writes a journal
@@ -89,7 +89,7 @@ class Step:
     position   the offset to read next; None leaves it
     state      snapshots; a message without a value deletes that of its key
     lengths    output file -> its length now
-    segments   new or grown segments; those that end before `oldest` are removed, but for the last of a file
+    segments   new or grown segments; those that end before `oldest` are removed, except the last of a file
     alerts     changes of incidents, for the notifiers
     """
 

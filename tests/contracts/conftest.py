@@ -27,7 +27,7 @@ from connectors.parquet.writer import TableWriter
 from connectors.records import Readings, Source, StreamSource
 from connectors.wide_json.decoder import JsonWideCodec
 from connectors.wide_json.encoder import encode
-from tests.support.mosquitto import mosquitto, publish
+from tests.without_kafka.mosquitto import mosquitto, publish
 
 CHANNELS = ("flow", "heat")
 NUM, BATCH = 20, 5

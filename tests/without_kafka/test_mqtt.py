@@ -15,8 +15,8 @@ from connectors.wide_json.decoder import JsonWideCodec
 from detector.artifact.registry import publish as publish_artifact
 from tests.support.artifacts import make_artifact
 from tests.support.daemon import running, wait_for
-from tests.support.mosquitto import Listener, Mosquitto, mosquitto, program, publish
-from tests.test_daemon_local import BAD, events, lines, num_scored, scored, undisturbed
+from tests.without_kafka.mosquitto import Listener, Mosquitto, mosquitto, program, publish
+from tests.without_kafka.test_files_and_pipes import BAD, events, lines, num_scored, scored, undisturbed
 
 program()  # skips all of this file where there is none
 from connectors.mqtt.client import MqttClient, MqttOptions  # noqa: E402
