@@ -139,6 +139,6 @@ $(VENV)/installed-demo: pyproject.toml constraints.txt $(UV)
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt $(UV)
-	$(INSTALL) --editable '.[demo,explore,docs,dev]'
+	$(INSTALL) --editable '.[demo,explore,mqtt,docs,dev]'
 	$(INSTALL) --no-deps $(VUS)
 	touch $(VENV)/installed-demo $@

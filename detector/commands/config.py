@@ -65,17 +65,29 @@ def _check(args: argparse.Namespace) -> int:
         f"{section.name} ({section.kind} at {poster.shown})" for section, _, poster in parts_of(config)
     ]
     print(
-        f"{args.file}: syntax correct. Reads topic {config.kafka.topic} at"
-        f" {', '.join(config.kafka.bootstrap_servers)} as group {config.kafka.group_id}, uses the model"
+        f"{args.file}: syntax correct. Reads {_source(config)}, uses the model"
         f" {config.model.path}, writes {config.output.prefix}.*"
         + (f", notifies {', '.join(receivers)}" if receivers else "")
     )
     if args.connect:
         _check_model(args.file, config)
-        _check_broker(args.file, config)
+        if config.source.kind == "kafka":
+            _check_broker(args.file, config)
     else:
-        print("Model and Kafka not checked; --connect checks them.")
+        checked = "Model and Kafka" if config.source.kind == "kafka" else "Model"
+        print(f"{checked} not checked; --connect checks {'them' if ' ' in checked else 'it'}.")
     return DONE
+
+
+def _source(config: Config) -> str:
+    """Return where readings come from, in words."""
+    source, kafka = config.source, config.kafka
+    if source.kind == "kafka":
+        return f"topic {kafka.topic} at {', '.join(kafka.bootstrap_servers)} as group {kafka.group_id}"
+    if source.kind == "mqtt":
+        host, port = config.mqtt.address
+        return f"topics {', '.join(source.topics)} of MQTT at {host}:{port} as {config.mqtt.client_id}"
+    return "standard input" if source.kind == "stdin" else f"files {source.path}"
 
 
 def _check_model(file: str, config: Config) -> None:

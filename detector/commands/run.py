@@ -3,28 +3,112 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from detector.commands.arguments import add_examples
+from detector.errors import ConfigError
 
 DONE = 0
+_STDIN, _MQTT = "-", "mqtt://"
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `streamgauge run`."""
-    add_examples(parser, "streamgauge run streamgauge.toml")
+    add_examples(
+        parser,
+        "streamgauge run streamgauge.toml",
+        "mosquitto_sub -t plant/readings | streamgauge run models/pump --source -",
+        "streamgauge run models/pump --source 'data/*.jsonl' --follow --state state --output out",
+        "streamgauge run models/pump --source mqtt://localhost/plant/+/readings --state state",
+    )
     parser.add_argument(
-        "config", metavar="CONFIG", help="configuration in TOML; `config init` writes an example"
+        "config",
+        metavar="CONFIG",
+        help="configuration in TOML, `config init` writes an example; with --source also a model",
+    )
+    parser.add_argument(
+        "--source",
+        metavar="SOURCE",
+        help="read no Kafka: - for lines of standard input, a file, a pattern, or mqtt://HOST:PORT/TOPIC",
+    )
+    parser.add_argument(
+        "--follow", action="store_true", help="of files: wait for lines that are appended, and for new files"
+    )
+    parser.add_argument(
+        "--state", metavar="DIR", help="directory of the saved state, from which a restart goes on"
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", help="write files into this directory; default: lines on standard output"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the daemon until SIGTERM or Ctrl-C stops it. Returns the exit code."""
+    """Run the daemon until SIGTERM or Ctrl-C stops it, or its input ends. Returns the exit code."""
     from detector.config.load import load_config
 
-    path = Path(args.config)
-    config = load_config(path)  # before the heavy imports: a wrong file is reported at once
+    path, variables = _place(args)
+    environ = {**os.environ, **variables}
+    config = load_config(path, environ)  # before the heavy imports: a wrong file is reported at once
     from detector.service.daemon import serve
 
-    serve(config, lambda: load_config(path))
+    serve(config, lambda: load_config(path, environ))
     return DONE
+
+
+def _place(args: argparse.Namespace) -> tuple[Path | None, Mapping[str, str]]:
+    """Return the configuration file, None without one, and the variables for what flags say.
+
+    Raises ConfigError: a flag needs another one.
+    """
+    if args.source is None:
+        given = [name for name in ("follow", "state", "output") if getattr(args, name)]
+        if given:
+            raise ConfigError(f"--{given[0]} needs --source; in a file, write [source] and [output]")
+        return Path(args.config), {}
+    variables = source_variables(args.source)
+    if args.follow:
+        variables["SOURCE__FOLLOW"] = "true"
+    if args.state:
+        variables["SOURCE__STATE"] = args.state
+    if args.output not in {None, _STDIN}:
+        variables |= {"OUTPUT__TO": "files", "OUTPUT__DIRECTORY": args.output}
+    is_file = args.config.endswith(".toml") or Path(args.config).is_file()
+    if not is_file:
+        variables["MODEL__PATH"] = args.config
+    named = {f"STREAMGAUGE_{name}": value for name, value in variables.items()}
+    return (Path(args.config) if is_file else None), named
+
+
+def source_variables(source: str) -> dict[str, str]:
+    """Return the variables, without their prefix, that a source on the command line stands for.
+
+    >>> source_variables("mqtt://broker:1884/plant/+/readings")["SOURCE__TOPICS"]
+    'plant/+/readings'
+
+    Raises ConfigError: an address without host or topic.
+    """
+    if source == _STDIN:
+        return {"SOURCE__KIND": "stdin"}
+    if not source.startswith((_MQTT, "mqtts://")):
+        return {"SOURCE__KIND": "files", "SOURCE__PATH": source}
+    scheme, _, rest = source.partition("://")
+    server, _, topic = rest.partition("/")
+    try:
+        address = urlsplit(f"{scheme}://{server}")
+        host, port = address.hostname, address.port
+    except ValueError:
+        host, port = None, None
+    if not host or not topic or address.password is not None:
+        raise ConfigError(
+            f"--source {scheme}://...: expected mqtt://HOST:PORT/TOPIC; the password is"
+            " STREAMGAUGE_MQTT__PASSWORD"
+        )
+    found = {"SOURCE__KIND": "mqtt", "SOURCE__TOPICS": topic, "MQTT__HOST": host}
+    if port is not None:
+        found["MQTT__PORT"] = str(port)
+    if address.username:
+        found["MQTT__USERNAME"] = unquote(address.username)
+    return found | ({"MQTT__TLS": "true"} if scheme == "mqtts" else {})

@@ -5,10 +5,16 @@ from __future__ import annotations
 from connectors.kafka.connection import Connection
 from detector.config.schema import KafkaSection
 from detector.config.secrets import revealed
+from detector.errors import ConfigError
 
 
 def connection_of(kafka: KafkaSection) -> Connection:
-    """Return how to reach and log in to the cluster, secrets included."""
+    """Return how to reach and log in to the cluster, secrets included.
+
+    Raises ConfigError: the configuration reads no Kafka.
+    """
+    if not kafka.topic:
+        raise ConfigError("this needs Kafka, and the readings of this configuration do not come from Kafka")
     return Connection(
         kafka.bootstrap_servers,
         security_protocol=kafka.security_protocol,

@@ -31,18 +31,21 @@ _WITHOUT_FILE = "environment"
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
+def load_config(path: Path | None, environ: Mapping[str, str] | None = None) -> Config:
     """Read and check the daemon's configuration, with its secrets and its TLS files.
 
     Args:
-        path: the TOML file.
+        path: the TOML file; None: the environment alone.
         environ: variables STREAMGAUGE_SECTION__KEY that override it; by default those of the process.
 
     Raises:
         ConfigError: it lists every problem, each with place and remedy.
     """
-    config = read_secrets(str(path), load_toml(path, Config, environ))
-    check_files(str(path), TlsFiles.of_kafka(config.kafka), TlsFiles.of_http(config.http))
+    label, text = (_WITHOUT_FILE, "") if path is None else (str(path), _read(path))
+    found = _parse(Checked(label, text, Config), Config, os.environ if environ is None else environ)
+    config = read_secrets(label, found)
+    files = (TlsFiles.of_kafka(config.kafka), TlsFiles.of_http(config.http), TlsFiles.of_mqtt(config.mqtt))
+    check_files(label, *files)
     return config
 
 

@@ -7,7 +7,7 @@ docstring of a class and the description of a field into the example file.
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -22,6 +22,7 @@ from detector.config.incident_schema import (
 )
 from detector.config.input.registry import SchemaRegistrySection
 from detector.config.input.section import InputSection, check_registry
+from detector.config.input.source import MqttSection, SourceSection, with_source
 from detector.config.notify_schema import NotifySection
 from detector.config.types import Duration, Section
 
@@ -132,7 +133,14 @@ class GridSection(Section):
 
 
 class OutputSection(Section):
-    """Output topics: PREFIX.scores, PREFIX.alerts, PREFIX.dead-letters. PREFIX.decisions is read."""
+    """Outputs: PREFIX.scores, PREFIX.alerts, PREFIX.dead-letters. PREFIX.decisions is read from Kafka."""
+
+    to: Literal["auto", "stdout", "files", "mqtt"] = Field(
+        default="auto", description="auto: Kafka where readings come from Kafka, else standard output"
+    )
+    directory: str | None = Field(
+        default=None, description="of `to` files: directory with a file PREFIX.scores.jsonl and so on"
+    )
 
     prefix: str = Field(default="streamgauge", min_length=1, description="prefix of the output topics")
     scores: Literal["all", "anomalous", "none"] = Field(
@@ -142,6 +150,12 @@ class OutputSection(Section):
         default="scores", description="full: also the expected value and the contribution of each channel"
     )
     create_topics: bool = Field(default=True, description="create missing output topics")
+
+    @model_validator(mode="after")
+    def _complete(self) -> OutputSection:
+        if (self.to == "files") != (self.directory is not None):
+            raise ValueError('`to = "files"` and `directory` need each other')
+        return self
 
 
 class DeliverySection(Section):
@@ -299,7 +313,9 @@ class Config(Section):
     """The whole configuration of `streamgauge run`."""
 
     model: ModelSection
+    source: SourceSection = SourceSection()
     kafka: KafkaSection
+    mqtt: MqttSection = MqttSection()
     input: InputSection = InputSection()
     schema_registry: SchemaRegistrySection = SchemaRegistrySection()
     grid: GridSection = GridSection()
@@ -322,6 +338,17 @@ class Config(Section):
         default=(),
         description="receivers of incidents; one table for each (docs/notifications.md)",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_kafka(cls, values: Any) -> Any:
+        return with_source(values)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Config:
+        if self.source.kind == "kafka" and self.output.to != "auto":
+            raise ValueError("[output] to: readings from Kafka have their results in Kafka; remove this key")
+        return self
 
     @model_validator(mode="after")
     def _has_registry(self) -> Config:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from detector.config.input.source import MqttSection
 from detector.config.schema import HttpSection, KafkaSection
 from detector.errors import ConfigError
 
@@ -40,6 +41,11 @@ class TlsFiles:
         """Return the files of the Kafka client."""
         password = kafka.ssl_key_password.get_secret_value() if kafka.ssl_key_password else None
         return cls("kafka", "ssl_", kafka.ssl_certfile, kafka.ssl_keyfile, kafka.ssl_cafile, password)
+
+    @classmethod
+    def of_mqtt(cls, mqtt: MqttSection) -> TlsFiles:
+        """Return the files of the client of MQTT."""
+        return cls("mqtt", "ssl_", mqtt.ssl_certfile, mqtt.ssl_keyfile, mqtt.ssl_cafile)
 
     def load_into(self, context: ssl.SSLContext) -> None:
         """Load the files that are named. Raises ConfigError that names section, key and file."""

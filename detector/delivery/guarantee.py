@@ -6,6 +6,7 @@ import socket
 import uuid
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from connectors.errors import TransactionsUnsupportedError
 from connectors.kafka.compacted_topic import read_state
@@ -22,11 +23,17 @@ from detector.delivery.recovery import Recovery
 from detector.delivery.sink import Delivery
 
 
+class Closes(Protocol):
+    """Has something to release."""
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ChosenGuarantee:
     """Hold the guarantee in force.
 
-    mode      "exactly_once" or "at_least_once"
+    mode      "exactly_once", "at_least_once" or "at_most_once"
     reason    why it was chosen, for the log
     delivery  writes messages and commits positions
     client    the producer behind it, to be closed
@@ -35,7 +42,7 @@ class ChosenGuarantee:
     mode: str
     reason: str
     delivery: Delivery
-    client: Transactions | Producer
+    client: Closes
 
 
 def choose(

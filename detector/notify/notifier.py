@@ -11,12 +11,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple, Protocol
 
 from connectors.errors import KafkaError
 from connectors.http_post import Poster
-from connectors.kafka.group_reader import GroupReader, Read
+from connectors.kafka.group_reader import Polled, Read
 from detector.config.notify_schema import NotifySection
 from detector.notify.attempts import LONGEST_RETRY_SECONDS, Attempts, RetryDelay, retry_delay
 from detector.notify.backlog import Backlog, Pending
@@ -40,6 +40,31 @@ class Change(NamedTuple):
     time_ms: int
 
 
+class AlertReader(Protocol):
+    """Reads changes of incidents: `GroupReader` from Kafka, `LocalReader` from a local store."""
+
+    @property
+    def is_member(self) -> bool:
+        """Whether this process may deliver changes now."""
+
+    @property
+    def is_reading_back(self) -> bool:
+        """Whether old changes are still to be read."""
+
+    @property
+    def lag(self) -> int:
+        """Changes that were not read yet, as far as known."""
+
+    def poll(self, timeout_seconds: float, room: int) -> Polled:
+        """Return at most `room` changes, after at most about `timeout_seconds`."""
+
+    def commit(self, position: Mapping[int, int]) -> None:
+        """Commit what is delivered or dropped."""
+
+    def close(self) -> None:
+        """Release what the reader holds."""
+
+
 class Notifier:
     """Delivers changes to one receiver, in a thread of its own.
 
@@ -59,7 +84,7 @@ class Notifier:
         section: NotifySection,
         receiver: Receiver,
         poster: Poster,
-        connect: Callable[[], GroupReader],
+        connect: Callable[[], AlertReader],
         delay: RetryDelay = retry_delay,
         bound: int = MAX_PENDING,
     ) -> None:
@@ -119,7 +144,7 @@ class Notifier:
         finally:
             reader.close()
 
-    def _turn(self, reader: GroupReader) -> None:
+    def _turn(self, reader: AlertReader) -> None:
         """Do one turn: 1 read, 2 commit, 3 deliver, 4 commit, 5 repeat.
 
         Step 2 protects a new group. If it is killed in its first request, its successor finds a committed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 from connectors.http_post import Poster
@@ -14,7 +15,7 @@ from detector.config.load import Config
 from detector.config.notify_schema import NotifySection
 from detector.delivery.messages import Topics
 from detector.errors import ConfigError
-from detector.notify.notifier import Notifier
+from detector.notify.notifier import AlertReader, Notifier
 from detector.notify.receivers import Receiver, poster_of, receiver_of
 from detector.notify.stats import NotifierStats
 
@@ -26,15 +27,19 @@ _FETCH_BYTES = 4 << 20
 class Notifiers:
     """All notifiers of a daemon. Promise: no failure of a notifier reaches the loop."""
 
-    def __init__(self, config: Config, connection: Connection) -> None:
+    def __init__(self, config: Config, connect: Callable[[str, int], AlertReader]) -> None:
         """Build one notifier per [[notify]] table; nothing runs yet.
+
+        Args:
+            config: The daemon's configuration.
+            connect: Makes the reader of alerts, from the name of a notifier and the epoch milliseconds now.
 
         Raises:
             ConfigError: A template, URL or file cannot be used.
         """
         now_ms = time.time_ns() // 1_000_000
         self._notifiers = [
-            Notifier(section, receiver, poster, partial(reader_of, config, connection, section.name, now_ms))
+            Notifier(section, receiver, poster, partial(connect, section.name, now_ms))
             for section, receiver, poster in parts_of(config)
         ]
 

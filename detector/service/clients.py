@@ -1,44 +1,125 @@
-"""Make the daemon's clients of Kafka from its configuration."""
+"""The daemon's ways to the outside world, whatever carries its messages; and those of Kafka."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
 
+from connectors.kafka.cluster import wait_for_broker
 from connectors.kafka.connection import Connection, ConsumerOptions
+from connectors.kafka.delivery import Watch
 from connectors.kafka.source import KafkaSource
-from connectors.records import Codec, StreamSource
+from connectors.records import Batch, Codec, StreamSource
+from detector import logs
 from detector.artifact.spec import Artifact
+from detector.config.cluster import connection_of
 from detector.config.input.section import input_codec
 from detector.config.load import Config
 from detector.delivery.decisions.decision_topic import DecisionReader
+from detector.delivery.deleted_input import Deletions
+from detector.delivery.guarantee import ChosenGuarantee, choose, recovery_of
+from detector.delivery.messages import Topics
 from detector.delivery.output_topics import OutputTopics
-from detector.notify.notifiers import Notifiers
+from detector.delivery.recovery import Recovery
+from detector.incidents.decision import Decision
+from detector.notify.notifiers import Notifiers, reader_of
+from detector.service import systemd
+
+
+class OutputPlaces(Protocol):
+    """The places of outputs and state, which may change while the daemon runs."""
+
+    def prepare(self, batch: Batch) -> None:
+        """Make room for what was assigned with this batch."""
+
+    def has_new_state_topic(self) -> bool:
+        """Return, once, whether the saved state was lost and must be written again."""
+
+
+class Decisions(Protocol):
+    """What people decide."""
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether decisions reach this process."""
+
+    def take(self) -> tuple[int, Sequence[tuple[int, Decision]]]:
+        """Return a number that stands for their place, and the numbered decisions since the last call."""
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
 class Clients:
     """Hold the daemon's ways to the outside world.
 
-    connection  how to reach the cluster
     source      the input stream
     notifiers   the receivers of incidents
-    topics      the topics that are written
+    topics      the places that are written
     decisions   what people decide
+    recovery    makes what saves and restores the state, None where nothing is saved
+    guarantee   makes the delivery, from the port of our HTTP server and a watch of transactions
+    place       where readings come from and results go, for the log
+    has_ended   whether the input has ended, although its rows stay open
     """
 
-    connection: Connection
     source: StreamSource
     notifiers: Notifiers
-    topics: OutputTopics
-    decisions: DecisionReader
+    topics: OutputPlaces
+    decisions: Decisions
+    recovery: Callable[[Deletions], Recovery | None]
+    guarantee: Callable[[int, Watch], ChosenGuarantee]
+    place: Mapping[str, Any] = field(default_factory=dict)
+    has_ended: Callable[[], bool] = _never
+
+
+def open_kafka(
+    config: Config, artifact: Artifact, stop: threading.Event, resources: ExitStack
+) -> Clients | None:
+    """Wait for the cluster and open everything that the daemon needs of it; None if `stop` came first.
+
+    Raises:
+        ConfigError, KafkaError: with the remedy.
+    """
+    connection = connection_of(config.kafka)
+    notifiers = Notifiers(config, partial(reader_of, config, connection))
+    systemd.notify(f"STATUS=waiting for Kafka at {', '.join(config.kafka.bootstrap_servers)}")
+    timeout = config.kafka.startup_timeout
+    wait_for_broker(connection, config.kafka.topic, timeout_seconds=timeout, stop=stop)
+    if stop.is_set():
+        return None
+    names = Topics.of(config.output.prefix)
+    topics, decisions = OutputTopics(connection, config, names), DecisionReader(connection, names.decisions)
+    topics.ensure()
+    source = open_source(connection, config, artifact)
+    resources.callback(notifiers.close)
+    resources.callback(source.close)  # first: another process takes over while notifiers finish
+    resources.callback(topics.close)
+    resources.callback(decisions.close)
+    notifiers.start()
+    topics.start()
+    decisions.start()
+    if not decisions.wait(stop, timeout) and not stop.is_set():
+        logs.event("decisions are not read yet: each takes effect once it is", topic=names.decisions)
+    return Clients(
+        source,
+        notifiers,
+        topics,
+        decisions,
+        partial(recovery_of, config, connection),
+        partial(choose, config, connection, source),
+        {"topic": config.kafka.topic, "group": config.kafka.group_id, "outputs": f"{config.output.prefix}.*"},
+    )
 
 
 def open_source(connection: Connection, config: Config, artifact: Artifact) -> StreamSource:
-    """Join the consumer group and return the input stream.
-
-    The loop and the reloads know it as a `StreamSource`. The start of the daemon and the delivery expect a
-    Kafka topic as well. Raises KafkaError.
-    """
+    """Join the consumer group and return the input stream. Raises KafkaError."""
     return KafkaSource(connection, consumer_options(config), codec_of(config, artifact))
 
 

@@ -15,22 +15,17 @@ from urllib.parse import urlsplit
 
 import torch
 
-from connectors.kafka.cluster import wait_for_broker
 from connectors.records import Batch
 from detector import logs
 from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact
 from detector.calibration.p_values import PValues
-from detector.config.cluster import connection_of
 from detector.config.engine_options import engine_options, rules_of
 from detector.config.load import Config
-from detector.delivery.decisions.decision_topic import DecisionReader
 from detector.delivery.decisions.opinions import Opinions
 from detector.delivery.deleted_input import Deletions
-from detector.delivery.guarantee import choose, recovery_of
 from detector.delivery.messages import MessageEncoder, Topics
 from detector.delivery.missing_rights import MissingRights
-from detector.delivery.output_topics import OutputTopics
 from detector.delivery.series_partitions import SeriesPartitions
 from detector.delivery.sink import MessageSink
 from detector.delivery.unassigned import Admission
@@ -39,9 +34,7 @@ from detector.engine.loop import Turn, run
 from detector.incidents.rules import IncidentRules
 from detector.incidents.shapes.sentence import Wording
 from detector.metrics.recorder import Metrics
-from detector.notify.notifiers import Notifiers
-from detector.service import systemd
-from detector.service.clients import Clients, codec_of, open_source
+from detector.service.clients import Clients, codec_of, open_kafka
 from detector.service.figures import ServiceFigures
 from detector.service.reload.config_reload import ConfigReloader, use_settings
 from detector.service.reload.model_reload import Candidate, ModelReloader, Running
@@ -51,6 +44,7 @@ from detector.service.routes import Routes, open_server
 from detector.service.self_checks import SelfChecks
 from detector.service.signals import Signals
 from detector.service.turn_observer import TurnObserver
+from detector.service.without_kafka import open_local
 
 
 def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
@@ -68,29 +62,12 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
     signals = Signals()
     artifact = open_artifact(config.model.path)
     options = engine_options(config, artifact.spec.channel_names)
-    connection = connection_of(config.kafka)
-    notifiers = Notifiers(config, connection)
-    systemd.notify(f"STATUS=waiting for Kafka at {', '.join(config.kafka.bootstrap_servers)}")
-    timeout = config.kafka.startup_timeout
-    wait_for_broker(connection, config.kafka.topic, timeout_seconds=timeout, stop=signals.stop)
-    if signals.stop.is_set():
-        return
-    names = Topics.of(config.output.prefix)
-    topics, decisions = OutputTopics(connection, config, names), DecisionReader(connection, names.decisions)
-    topics.ensure()
     engine = Engine(artifact, options)
+    opens = open_kafka if config.source.kind == "kafka" else open_local
     with ExitStack() as resources:
-        source = open_source(connection, config, artifact)
-        resources.callback(notifiers.close)
-        resources.callback(source.close)  # first: another process takes over while notifiers finish
-        resources.callback(topics.close)
-        resources.callback(decisions.close)
-        notifiers.start()
-        topics.start()
-        decisions.start()
-        if not decisions.wait(signals.stop, timeout) and not signals.stop.is_set():
-            logs.event("decisions are not read yet: each takes effect once it is", topic=names.decisions)
-        clients = Clients(connection, source, notifiers, topics, decisions)
+        clients = opens(config, artifact, signals.stop, resources)
+        if clients is None:
+            return
         Daemon(config, read or (lambda: config), engine, clients, resources).run(signals)
     logs.event("stopped", readings=engine.counters.readings, rows=engine.counters.rows)
 
@@ -106,11 +83,11 @@ class Daemon:
         clients: Clients,
         resources: ExitStack,
     ) -> None:
-        self._config, self._engine, self._source = config, engine, clients.source
+        self._config, self._engine, self._source, self._clients = config, engine, clients.source, clients
         self._topics, self._decisions = clients.topics, clients.decisions
         self._deletions, self._opinions = Deletions(), Opinions()
         self._admission = Admission(config.model.own_series, config.model.least_channels)
-        self._recovery = recovery_of(config, clients.connection, self._deletions)
+        self._recovery = clients.recovery(self._deletions)
         interval = engine.artifact.spec.interval_ns
         self._partitions = SeriesPartitions(engine.options.lateness_ns + interval, interval)
         model_reloads, config_reloads = ReloadCounts(), ReloadCounts()
@@ -122,8 +99,7 @@ class Daemon:
         server = open_server(config.http, routes)
         resources.enter_context(closing(server))
         port = urlsplit(server.address).port or 0
-        on_transaction = self._metrics.transaction
-        self._guarantee = choose(config, clients.connection, self._source, port, on_transaction)
+        self._guarantee = clients.guarantee(port, self._metrics.transaction)
         resources.enter_context(closing(self._guarantee.client))
         self._sink = self._make_sink()
         running = Running(engine, self._source, self._sink, self._recovery, self._observer.on_results)
@@ -144,8 +120,12 @@ class Daemon:
         """Drive the loop until a signal stops it."""
         signals.on_hang_up(self._config_reloader.ask, self._watcher.ask)
         self._watcher.start()
+
+        def should_stop() -> bool:
+            return signals.stop.is_set() or self._clients.has_ended()
+
         turns = partial(
-            run, self._source, self._engine, self._sink, signals.stop.is_set, self._on_turn, self._prepare
+            run, self._source, self._engine, self._sink, should_stop, self._on_turn, self._prepare
         )
         self._rights.keep(turns, signals.stop, self._observer.on_wait)
 
@@ -236,14 +216,12 @@ class Daemon:
         return rules_of(config, self._engine.artifact.spec.channel_names)
 
     def _log_start(self, http: str) -> None:
-        config, artifact = self._config, self._engine.artifact
+        artifact = self._engine.artifact
         logs.event(
             "started",
             model=artifact.spec.name,
             version=artifact.version,
-            topic=config.kafka.topic,
-            group=config.kafka.group_id,
-            outputs=f"{config.output.prefix}.*",
+            **self._clients.place,
             delivery=self._guarantee.mode,
             reason=self._guarantee.reason,
             recovery="from saved state" if self._recovery else "none: windows warm up after a restart",

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from connectors.records import StreamSource
 from detector.config.input.registry import SchemaRegistrySection
-from detector.delivery.decisions.decision_topic import DecisionReader
 from detector.delivery.decisions.opinions import Opinions
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.missing_rights import MissingRights
@@ -17,6 +16,7 @@ from detector.delivery.unassigned import Admission, Unassigned
 from detector.notify.notifiers import Notifiers
 from detector.notify.stats import NotifierStats
 from detector.selfcheck.check import Sense
+from detector.service.clients import Decisions
 from detector.service.reload.reload_counts import ReloadCounts
 from detector.service.self_checks import SelfChecks
 
@@ -49,7 +49,7 @@ class ServiceFigures:
     models: ReloadCounts
     settings: ReloadCounts
     self_checks_of: SelfChecks
-    decisions: DecisionReader
+    decisions: Decisions
     registry: SchemaRegistrySection
     said: Opinions
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -11,9 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from connectors.files.feed import FileFeed
+from connectors.files.pipe import PipeFeed
 from connectors.kafka.connection import Connection, ConsumerOptions
 from connectors.kafka.producer import Producer
 from connectors.kafka.source import KafkaSource
+from connectors.local.source import LocalSource, SourceOptions
+from connectors.local.store import LocalStore
 from connectors.memory import MemorySource, readings_of
 from connectors.parquet.dataset import discover
 from connectors.parquet.replay_source import ParquetSource
@@ -21,6 +27,7 @@ from connectors.parquet.writer import TableWriter
 from connectors.records import Readings, Source, StreamSource
 from connectors.wide_json.decoder import JsonWideCodec
 from connectors.wide_json.encoder import encode
+from tests.without_kafka.mosquitto import mosquitto, publish
 
 CHANNELS = ("flow", "heat")
 NUM, BATCH = 20, 5
@@ -47,6 +54,8 @@ class StreamKit:
     start: Callable[[], StreamSource]
     topic: str
     awaits_start: bool
+    seeks: bool = True
+    """Whether any offset can be read again: MQTT gives again what was not acknowledged, and nothing else."""
 
     def position(self, offset: int) -> Mapping[tuple[str, int], int]:
         return {(self.topic, 0): offset}
@@ -92,19 +101,87 @@ def kafka_starts(bootstrap: str, topic: str, awaits_start: bool) -> Callable[[],
     return lambda: KafkaSource(connection, options, JsonWideCodec(CHANNELS))
 
 
+def lines() -> list[bytes]:
+    """The history as lines of JSON."""
+    return [(message.value or b"") + b"\n" for message in encode(history(), CHANNELS, "history")]
+
+
+def file_starts(
+    directory: Path, is_followed: bool, awaits_start: bool, opened: ExitStack
+) -> Callable[[], StreamSource]:
+    """Two files, and a store that outlives the sources."""
+    directory.mkdir()
+    (directory / "first.jsonl").write_bytes(b"".join(lines()[:7]))
+    (directory / "second.jsonl").write_bytes(b"".join(lines()[7:]))
+    store = opened.enter_context(LocalStore(directory / "state", "files"))
+    options = SourceOptions("files", BATCH, awaits_start)
+
+    def start() -> StreamSource:
+        feed = FileFeed(str(directory / "*.jsonl"), is_followed, store.segments(), 100)
+        return LocalSource(feed, store, JsonWideCodec(CHANNELS), options)
+
+    return start
+
+
+def pipe_starts(opened: ExitStack) -> Callable[[], Source]:
+    def start() -> Source:
+        reading, writing = os.pipe()
+        os.write(writing, b"".join(lines()))
+        os.close(writing)
+        options = SourceOptions("stdin", BATCH)
+        opened.callback(os.close, reading)
+        store = opened.enter_context(LocalStore(None))
+        return LocalSource(PipeFeed(reading), store, JsonWideCodec(CHANNELS), options)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def mosquitto_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a real Mosquitto."""
+    with mosquitto(tmp_path_factory.mktemp("mosquitto")) as broker:
+        yield broker.port
+
+
+def mqtt_starts(port: int, awaits_start: bool, opened: ExitStack) -> Callable[[], StreamSource]:
+    """A session that is there before the messages; each start continues it with a connection of its own."""
+    from connectors.mqtt.client import MqttClient, MqttOptions
+    from connectors.mqtt.feed import MqttFeed
+
+    name = f"contract-{uuid.uuid4().hex[:8]}"
+    store, clients = opened.enter_context(LocalStore(None)), list[MqttClient]()
+
+    def connect() -> MqttClient:
+        for client in clients:
+            client.close()
+        clients.append(MqttClient(MqttOptions("127.0.0.1", port, name, (f"{name}/#",))))
+        opened.callback(clients[-1].close)
+        clients[-1].connect(60.0, threading.Event())
+        return clients[-1]
+
+    connect()
+    publish(port, [(f"{name}/a", line.strip()) for line in lines()])
+    options = SourceOptions("mqtt", BATCH, awaits_start)
+    return lambda: LocalSource(MqttFeed(connect()), store, JsonWideCodec(CHANNELS), options)
+
+
 @pytest.fixture
 def opened() -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
 
 
-@pytest.fixture(params=["memory", "parquet", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(params=["memory", "parquet", "files", "pipe", pytest.param("kafka", marks=pytest.mark.kafka)])
 def source_kit(request: pytest.FixtureRequest, opened: ExitStack, tmp_path: Path) -> SourceKit:
     start: Callable[[], Source]
     if request.param == "memory":
         start = memory_starts(False)
     elif request.param == "parquet":
         start = parquet_starts(tmp_path)
+    elif request.param == "files":
+        start = file_starts(tmp_path / "files", False, False, opened)
+    elif request.param == "pipe":
+        start = pipe_starts(opened)
     else:
         topic = request.getfixturevalue("kafka_topic")()
         start = kafka_starts(request.getfixturevalue("kafka_bootstrap"), topic, False)
@@ -112,14 +189,28 @@ def source_kit(request: pytest.FixtureRequest, opened: ExitStack, tmp_path: Path
 
 
 @pytest.fixture(
-    params=["memory", "memory awaiting its start", pytest.param("kafka", marks=pytest.mark.kafka)]
+    params=[
+        "memory",
+        "memory awaiting its start",
+        "files",
+        "files awaiting their start",
+        "followed files awaiting their start",
+        "mqtt",
+        pytest.param("kafka", marks=pytest.mark.kafka),
+    ]
 )
-def stream_kit(request: pytest.FixtureRequest, opened: ExitStack) -> StreamKit:
+def stream_kit(request: pytest.FixtureRequest, opened: ExitStack, tmp_path: Path) -> StreamKit:
     """Kafka as the daemon uses it: an assigned partition awaits its start."""
-    awaits_start = request.param != "memory"
+    awaits_start = request.param not in ("memory", "files")
     if request.param == "kafka":
         topic = request.getfixturevalue("kafka_topic")()
         start = kafka_starts(request.getfixturevalue("kafka_bootstrap"), topic, awaits_start)
+    elif request.param == "mqtt":
+        start = mqtt_starts(request.getfixturevalue("mosquitto_broker"), awaits_start, opened)
+        return StreamKit(start, "mqtt", awaits_start, seeks=False)
+    elif "files" in request.param:
+        is_followed = request.param.startswith("followed")
+        topic, start = "files", file_starts(tmp_path / "files", is_followed, awaits_start, opened)
     else:
         topic, start = "memory", memory_starts(awaits_start)
     return StreamKit(lambda: opened.enter_context(closing(start())), topic, awaits_start)

@@ -55,7 +55,7 @@ class InputSection(Section):
     format: Kind = Field(default="wide_json", description="what a message is")
     series: Places = Field(
         default=(),
-        description="where the name of the series is: a path such as $.device.id, key, topic or header:NAME;"
+        description="where the series is: a path such as $.device.id, key, topic, topic:2 or header:NAME;"
         " several are joined with /",
     )
     time: str | None = Field(

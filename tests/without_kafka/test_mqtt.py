@@ -1,0 +1,191 @@
+"""`streamgauge run` as a process on a real Mosquitto: persistent sessions, kills, outputs, logins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from connectors.errors import MqttError
+from connectors.local.source import LocalSource, SourceOptions
+from connectors.local.store import LocalStore
+from connectors.wide_json.decoder import JsonWideCodec
+from detector.artifact.registry import publish as publish_artifact
+from tests.support.artifacts import make_artifact
+from tests.support.daemon import running, wait_for
+from tests.without_kafka.mosquitto import Listener, Mosquitto, mosquitto, program, publish
+from tests.without_kafka.test_files_and_pipes import BAD, events, lines, num_scored, scored, undisturbed
+
+program()  # skips all of this file where there is none
+from connectors.mqtt.client import MqttClient, MqttOptions  # noqa: E402
+from connectors.mqtt.feed import MqttFeed  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    with mosquitto(tmp_path_factory.mktemp("mosquitto")) as running_broker:
+        yield running_broker
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> Path:
+    publish_artifact(make_artifact(threshold=0.8), tmp_path / "models" / "pump")
+    return tmp_path / "models" / "pump"
+
+
+def configuration(entry: Path, directory: Path, port: int, topic: str, output: str = "") -> str:
+    output = output or f'to = "files"\ndirectory = "{directory}/out"'
+    return f"""
+[model]
+path = "{entry}"
+[source]
+kind = "mqtt"
+topics = ["{topic}/#"]
+state = "{directory}/state"
+[mqtt]
+host = "127.0.0.1"
+port = {port}
+client_id = "{topic}"
+[output]
+prefix = "out"
+{output}
+[service]
+max_poll_records = 15
+"""
+
+
+def to_topics(topic: str, found: list[bytes]) -> list[tuple[str, bytes]]:
+    return [(f"{topic}/{json.loads(line)['series']}", line.strip()) for line in found]
+
+
+def test_kills_lose_nothing_and_double_no_verdict(broker: Mosquitto, entry: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle of anything, and a restart of the broker; messages come while nobody reads."""
+    num_kills, rows = 4, 30
+    parts = [lines(at * rows, rows) for at in range(num_kills + 1)]
+    expected = undisturbed(entry, tmp_path / "undisturbed", b"".join(line for part in parts for line in part))
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    config = configuration(entry, killed, broker.port, "kills")
+    with running(config, killed) as daemon:  # makes the session
+        wait_for(lambda: daemon.get("/readyz")[0] == 200, f"readiness; see {daemon.log}")
+        assert daemon.terminate() == 0
+    for number, part in enumerate(parts):
+        publish(broker.port, to_topics("kills", part))
+        if number == 2:
+            broker.stop()
+            broker.start()
+        before = num_scored(killed)
+        with running(config, killed) as daemon:
+            if number < num_kills:
+                wait_for(lambda at=before + 9 * number: num_scored(killed) > at, f"verdicts; {daemon.log}")
+                daemon.process.kill()
+            else:
+                wait_for(lambda: num_scored(killed) >= 3 * rows * (num_kills + 1) - 3, "the end")
+                assert daemon.terminate() == 0
+    assert scored(killed) == scored(expected)
+    assert events(killed) == events(expected)
+
+
+def test_messages_become_results_on_topics(broker: Mosquitto, entry: Path, tmp_path: Path) -> None:
+    config = configuration(entry, tmp_path, broker.port, "results", 'to = "mqtt"')
+    with Listener(broker.port, "out/#") as listener, running(config, tmp_path) as daemon:
+        wait_for(lambda: daemon.get("/readyz")[0] == 200, f"readiness; see {daemon.log}")
+        publish(broker.port, [*to_topics("results", lines(0, 30)), ("results/x", BAD.strip())])
+        wait_for(lambda: len(times(listener)) >= 3 * 29, "verdicts")
+        wait_for(lambda: any(topic == "out/dead-letters" for topic, _ in listener.messages), "the letter")
+        assert daemon.terminate() == 0
+    topics = {topic for topic, _ in listener.messages}
+    assert {"out/scores/pump-1", "out/alerts/pump-1", "out/dead-letters"} <= topics
+    (letter,) = [json.loads(payload) for topic, payload in listener.messages if topic == "out/dead-letters"]
+    assert (letter["reason"], letter["message"], letter["topic"]) == ("not_json", "{oops", "results/x")
+
+
+def times(listener: Listener) -> set[tuple[str, int]]:
+    found = [json.loads(payload) for topic, payload in listener.messages if topic.startswith("out/scores/")]
+    return {(one["series"], time) for one in found for time in one["timestamp"]}
+
+
+def test_the_series_may_come_from_a_level_of_the_topic(
+    broker: Mosquitto, entry: Path, tmp_path: Path
+) -> None:
+    more = '[input]\nseries = "topic:2"\ntime = "broker"\nvalues = "$"\n'
+    config = configuration(entry, tmp_path, broker.port, "levels", 'to = "mqtt"') + more
+    with running(config, tmp_path) as daemon:
+        wait_for(lambda: daemon.get("/readyz")[0] == 200, f"readiness; see {daemon.log}")
+        publish(broker.port, [("levels/hall-7/now", b'{"flow": 1.0, "pressure": 2.0}')])
+        wait_for(lambda: daemon.readings() == 1, "the reading")
+        assert "hall-7" in daemon.get("/api/status")[1]
+
+
+def client_of(port: int, name: str, **more: object) -> MqttClient:
+    return MqttClient(MqttOptions("127.0.0.1", port, name, (f"{name}/#",), **more))  # type: ignore[arg-type]
+
+
+def feed_rows(source: LocalSource, num: int) -> list[float]:
+    found: list[float] = []
+    wait_for(lambda: found.extend(read_once(source)) or len(found) >= num, f"{num} readings")
+    return found
+
+
+def read_once(source: LocalSource) -> list[float]:
+    batch = source.poll(0.2)
+    assert batch is not None
+    return batch.readings.values[:, 0].tolist()
+
+
+def reading(number: int) -> bytes:
+    return b'{"series":"p","timestamp":%d,"values":{"flow":%d}}' % (1_700_000_000_000 + number * 1000, number)
+
+
+def test_what_is_not_committed_comes_again_and_what_is_never(broker: Mosquitto) -> None:
+    import threading
+
+    stop, store = threading.Event(), LocalStore(None)
+    client = client_of(broker.port, "commits")
+    client.connect(60, stop)
+    source = LocalSource(MqttFeed(client), store, JsonWideCodec(("flow",)), SourceOptions("mqtt", 4))
+    publish(broker.port, [("commits/a", reading(number)) for number in range(10)])
+    assert feed_rows(source, 10) == list(range(10))
+    source.commit({("mqtt", 0): 6})
+    source.start_over()
+    assert feed_rows(source, 4) == [6, 7, 8, 9], "what this process has taken"
+    broker.stop()
+    broker.start()
+    wait_for(lambda: client.is_connected, "the connection")
+    publish(broker.port, [("commits/a", reading(10))])
+    assert feed_rows(source, 1) == [10], "redelivered copies are not given twice"
+    client.close()
+    again = client_of(broker.port, "commits")
+    again.connect(60, stop)
+    second = LocalSource(MqttFeed(again), store, JsonWideCodec(("flow",)), SourceOptions("mqtt", 4))
+    assert feed_rows(second, 5) == [6, 7, 8, 9, 10], "a new process gets all that was not acknowledged"
+    second.commit({("mqtt", 0): 11})
+    again.close()
+    third = client_of(broker.port, "commits")
+    third.connect(60, stop)
+    publish(broker.port, [("commits/a", reading(11))])
+    feed = MqttFeed(third)
+    assert [one.payload for one in third.take(10, 30.0)] == [reading(11)]
+    assert feed.is_connected
+    third.close()
+    store.close()
+
+
+def test_refusals_name_the_broker_and_the_remedy(tmp_path: Path) -> None:
+    import threading
+
+    passwords = tmp_path / "passwords"
+    passwords.write_text("")
+    passwords.chmod(0o600)
+    settings = f"allow_anonymous false\npassword_file {passwords}"
+    with mosquitto(tmp_path / "broker", settings) as closed:
+        client = client_of(closed.port, "nobody")
+        with pytest.raises(MqttError, match=r"Not authorized.*\[mqtt\] username"):
+            client.connect(60, threading.Event())
+        client.close()
+    client = client_of(closed.port, "nobody")
+    with pytest.raises(MqttError, match=r"cannot be reached; gave up after 0\.1 s"):
+        client.connect(0.1, threading.Event())
+    client.close()
