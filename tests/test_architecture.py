@@ -34,7 +34,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"connectors.csv"},
     {"connectors.parquet", "connectors.objects"},
     {"connectors.kafka"},
-    {"connectors.transfer"},
+    {"connectors.transfer", "connectors.recording"},
     {"detector.rows", "detector.errors", "detector.logs", "detector.login", "detector.probe"},
     {"detector.journal"},
     {"detector.models"},
