@@ -47,7 +47,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"detector.config"},
     {"detector.http"},
     {"detector.delivery"},
-    {"detector.offline", "detector.notify", "detector.plots"},
+    {"detector.offline", "detector.notify", "detector.plots", "detector.verify"},
     {"detector.api", "detector.metrics", "detector.explore"},
     {"detector.reports"},
     {"detector.status"},

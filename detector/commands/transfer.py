@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-import time
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -28,13 +27,13 @@ from connectors.recording.tidying import Tidying
 from connectors.records import RawColumns
 from connectors.transfer import Destination
 from connectors.transfer import replay as replay_rows
+from detector.commands.progress_line import ProgressLine
 from detector.config.cluster import connection_of
 from detector.config.input.section import form_of
 from detector.config.load import load_connection, parse_duration
 from detector.errors import ConfigError
 
 _SAMPLE_MESSAGES = 1_000
-_REPORT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def record(args: Namespace) -> int:
     with (
         directory.held(),
         _stopped_by_signals() as stop,
-        closing(_ProgressLine()) as progress,
+        closing(ProgressLine()) as progress,
         closing(KafkaSource(place.connection, options, codec_of(channels, place.form))) as source,
     ):
         recording = Recording(source, directory, Recorder(directory, channels, rolling), tidying)
@@ -86,7 +85,7 @@ def replay(args: Namespace) -> int:
     ensure_topics(place.connection, [TopicSpec(place.topic)])
     with (
         _stopped_by_signals() as stop,
-        closing(_ProgressLine()) as progress,
+        closing(ProgressLine()) as progress,
         closing(ParquetSource(dataset)) as source,
         closing(Producer(place.connection)) as producer,
     ):
@@ -166,31 +165,6 @@ def _print_recorded(recorded: Recorded, directory: Path) -> None:
         print(f"left out: {reasons}", file=sys.stderr)
     if recorded.unknown_values:
         print(f"left out: {recorded.unknown_values:,} values of other channels", file=sys.stderr)
-
-
-class _ProgressLine:
-    """Show the progress: one line that is rewritten on a terminal, else a line every few seconds."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._next = time.monotonic()
-
-    def show(self, words: str) -> None:
-        """Show this text, unless the last one is too recent."""
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + (0.2 if self._terminal else _REPORT_SECONDS)
-        print(
-            f"\r{words}\x1b[K" if self._terminal else words,
-            end="" if self._terminal else "\n",
-            file=sys.stderr,
-        )
-
-    def close(self) -> None:
-        """Clear the terminal's line."""
-        if self._terminal:
-            print("\r\x1b[K", end="", file=sys.stderr)
 
 
 @contextmanager
