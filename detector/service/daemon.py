@@ -41,6 +41,7 @@ from detector.incidents.shapes.sentence import Wording
 from detector.metrics.recorder import Metrics
 from detector.notify.notifiers import Notifiers
 from detector.service import systemd
+from detector.service.candidates.shadow import Shadow
 from detector.service.clients import Clients, codec_of, open_source
 from detector.service.figures import ServiceFigures
 from detector.service.reload.config_reload import ConfigReloader, use_settings
@@ -109,6 +110,7 @@ class Daemon:
         self._config, self._engine, self._source = config, engine, clients.source
         self._topics, self._decisions = clients.topics, clients.decisions
         self._deletions, self._opinions = Deletions(), Opinions()
+        self._shadow = Shadow(config.model.path if config.model.shadow else "", config.model.reload_every)
         self._admission = Admission(config.model.own_series, config.model.least_channels)
         self._recovery = recovery_of(config, clients.connection, self._deletions)
         interval = engine.artifact.spec.interval_ns
@@ -131,6 +133,7 @@ class Daemon:
             config.model.path, config.model.reload_every, engine.artifact, self._candidate, model_reloads
         )
         resources.enter_context(closing(self._watcher))
+        resources.enter_context(closing(self._shadow))
         self._model_reloader = ModelReloader(running, self._watcher, model_reloads)
         self._config_reloader = ConfigReloader(
             config,
@@ -144,6 +147,7 @@ class Daemon:
         """Drive the loop until a signal stops it."""
         signals.on_hang_up(self._config_reloader.ask, self._watcher.ask)
         self._watcher.start()
+        self._shadow.start()
         turns = partial(
             run, self._source, self._engine, self._sink, signals.stop.is_set, self._on_turn, self._prepare
         )
@@ -163,6 +167,7 @@ class Daemon:
         number, decided = self._decisions.take()
         self._opinions.take_in(decided, number)
         engine.decide(decided, number)
+        self._shadow.decide(decided, number)
         return live
 
     def _on_turn(self, turn: Turn) -> None:
@@ -170,6 +175,7 @@ class Daemon:
         self._rights.on_turn(turn)
         self._partitions.forget([one.name for one in turn.result.forgotten])
         self._observer.on_turn(turn)
+        self._shadow.on_turn(turn, self._engine)
         if self._config_reloader.is_asked:
             self._observer.around_reload(self._config_reloader.on_turn)
         if self._model_reloader.on_turn():
@@ -194,6 +200,7 @@ class Daemon:
             self_checks_of=self._self_checks,
             decisions=self._decisions,
             said=self._opinions,
+            beside=self._shadow,
         )
         return Metrics(
             self._engine,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from connectors.kafka.admin.topic_stretch import Bounds, read_stretch
 from connectors.kafka.connection import Connection
-from connectors.kafka.topic_stretch import Bounds, read_stretch
 from connectors.parquet.dataset import discover
 from connectors.parquet.reader import Chunk, read_chunks
 from connectors.parquet.recorded_names import Stretch, stretch_of, without_covered

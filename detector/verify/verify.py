@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from connectors.kafka.admin.topic_stretch import bounds_of
 from connectors.kafka.connection import Connection
-from connectors.kafka.topic_stretch import bounds_of
 from connectors.kafka.topic_tail import TopicTail
 from connectors.records import Message
 from detector.artifact.description.manifest import MANIFEST

@@ -1,7 +1,7 @@
 """Runs `streamgauge retrain` now and then, in a process of its own that yields to the daemon.
 
-When is it due? After `every` since the newest training or attempt that the journal of the model has, so that
-several daemons, cron and restarts do not add up. `retrain` itself ends at once if another one runs, if an
+It is due `every` after the newest training or attempt in the journal of the model. So several daemons, cron
+and restarts do not add up. `retrain` itself ends at once if another one runs, if an
 incident is open, or if nothing has changed. If an incident was open, or a run failed, it is tried again after
 a seventh of the time.
 """
