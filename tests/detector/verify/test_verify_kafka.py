@@ -61,7 +61,13 @@ def run_twice(entry: Path, bootstrap: str, topic: str, directory: Path, window: 
     return config
 
 
-@pytest.mark.parametrize("window", [8, 12], ids=["the same window", "another window"])
+@pytest.mark.parametrize(
+    "window",
+    [
+        pytest.param(8, id="the same window"),
+        pytest.param(12, id="another window", marks=pytest.mark.kafka_changes),
+    ],
+)
 def test_a_run_with_a_change_of_models_and_a_kill_is_verified_bit_by_bit(
     entry: Path,
     kafka_bootstrap: str,
@@ -147,6 +153,7 @@ def test_what_was_tampered_with_is_found(
     assert f"were published twice: {len(json.loads(values[1])['score'])}" in said
 
 
+@pytest.mark.kafka_changes
 def test_a_stretch_and_an_input_that_begins_late_are_compared_as_far_as_they_can_be(
     entry: Path,
     kafka_bootstrap: str,

@@ -121,6 +121,7 @@ def test_wrong_flags_are_refused(
     assert complaint in capsys.readouterr().err
 
 
+@pytest.mark.kafka_changes
 def test_a_daemon_retrains_while_it_runs(
     entry: Path, kafka_bootstrap: str, kafka_topic: Callable[..., str], tmp_path: Path
 ) -> None:
