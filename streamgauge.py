@@ -5,7 +5,7 @@ one file, its flags beside its handler, and has one entry in `VERBS`. Exit codes
 
     0    done
     1    the outside world failed (a broker that cannot be reached, a full disk); `check` found what stops a
-         training
+         training; `verify` found a row that differs
     2    wrong usage, input or configuration; the message says where and what to do
     3    anomalies were found (`backtest --fail-on-incident`)
     4    the gate refused a version (`models promote`)
@@ -130,6 +130,7 @@ VERBS = (
     Verb("backtest", "replay Parquet files through the daemon's engine", "detector.commands.backtest"),
     Verb("explore", "look at a running group or a backtest in a browser", "detector.commands.explore"),
     Verb("archive", "keep what a running group publishes, for explorers", "detector.commands.archive"),
+    Verb("verify", "prove that what was backtested is what runs", "detector.commands.models.verify"),
     Verb("evaluate", "train and score a model on each labelled file of a directory", "trainer.commands"),
     Verb("record", "copy a Kafka topic to Parquet files", "detector.commands.record_replay"),
     Verb(

@@ -17,6 +17,7 @@ from connectors.csv.table import csv_table
 from connectors.csv.time_column import TIMESTAMP
 from connectors.errors import ParquetError
 from connectors.names import NAMES, ColumnNames
+from connectors.parquet.recorded_names import without_covered
 
 Batches = Generator[pa.RecordBatch, None, None]
 _HIDDEN = ("_", ".")
@@ -26,12 +27,14 @@ _GZ = ".csv.gz"
 def find_files(path: Path) -> list[Path]:
     """Return the files of a path, sorted: Parquet files of a directory, or where it has none, CSV files.
 
-    Hidden files and directories are left out. Raises ParquetError if there is nothing.
+    Hidden files and directories are left out, and files of a recording that another one covers. Raises
+    ParquetError if there is nothing.
     """
     if path.is_dir():
         inside = [file for file in path.rglob("*") if file.name.lower().endswith((".parquet", ".csv", _GZ))]
         shown = [file for file in sorted(inside) if not _is_hidden(file.relative_to(path))]
-        found = [file for file in shown if file.suffix == ".parquet"] or [*filter(is_csv, shown)]
+        tables = without_covered([file for file in shown if file.suffix == ".parquet"])
+        found = tables or [*filter(is_csv, shown)]
         if not found:
             raise ParquetError(f"{path}: no *.parquet, *.csv or *.csv.gz file in this directory or below it")
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +22,15 @@ class TableWriter:
     Used as a context manager, it closes the file, or removes what was written if the block raised.
     """
 
-    def __init__(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
-        """Prepare a file at `path` with these entries of schema metadata. Nothing is created yet."""
-        self._path = path
+    def __init__(self, path: Path, metadata: Mapping[str, str] | None = None, durable: bool = False) -> None:
+        """Prepare a file at `path`. Nothing is created yet.
+
+        Args:
+            path: the file.
+            metadata: entries of the metadata of its schema.
+            durable: once the file appears, it and its name are on disk, whatever happens to the machine.
+        """
+        self._path, self._durable = path, durable
         self._scratch = path.with_name(f".{path.name}.part")
         self._metadata = dict(metadata or {})
         self._writer: pq.ParquetWriter | None = None
@@ -39,7 +46,10 @@ class TableWriter:
             ParquetError: the file cannot be written.
         """
         arrays = {name: _timestamps(v) if name == TIMESTAMP else pa.array(v) for name, v in columns.items()}
-        table = pa.table(arrays)
+        self.write_table(pa.table(arrays))
+
+    def write_table(self, table: pa.Table) -> None:
+        """Append the rows of a table. Raises ParquetError as `write` does."""
         if self._metadata:
             table = table.replace_schema_metadata(self._metadata)
         try:
@@ -50,13 +60,21 @@ class TableWriter:
         except (OSError, pa.ArrowException) as error:
             raise ParquetError(f"{self._path}: cannot be written: {error}") from error
 
-    def close(self) -> None:
-        """Complete the file; if nothing was written, none appears. Raises ParquetError."""
+    def close(self, path: Path | None = None) -> None:
+        """Complete the file, under another name of its directory if one is given.
+
+        If nothing was written, none appears. Raises ParquetError.
+        """
         if self._writer is None:
             return
+        self._path = path or self._path
         try:
             self._writer.close()
+            if self._durable:
+                sync(self._scratch)
             self._scratch.replace(self._path)
+            if self._durable:
+                sync(self._path.parent)
         except (OSError, pa.ArrowException) as error:
             raise ParquetError(f"{self._path}: cannot be written: {error}") from error
         finally:
@@ -70,9 +88,24 @@ class TableWriter:
     ) -> None:
         if kind is None:
             self.close()
-        elif self._writer is not None:
+        else:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Remove what was written; no file appears."""
+        if self._writer is not None:
             self._writer.close()
+            self._writer = None
             self._scratch.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Return once a file, or the names in a directory, are on disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _timestamps(values: Any) -> pa.Array:

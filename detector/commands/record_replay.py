@@ -12,12 +12,24 @@ def record_arguments(parser: argparse.ArgumentParser) -> None:
     add_examples(
         parser,
         "streamgauge record --config streamgauge.toml --out history/",
+        "streamgauge record --config streamgauge.toml --out history/ --keep 90d    # as a service, for ever",
         "streamgauge record --bootstrap-servers localhost:9092 --topic readings --out history/ --until-end",
+        "streamgauge train history/ --out models/pump      # what was recorded is history",
+        "streamgauge backtest models/pump history/ --out report/",
     )
     _add_topic(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="directory for the Parquet files")
     parser.add_argument(
         "--channels", metavar="A,B", help="channels to keep; default: those in the oldest messages"
+    )
+    parser.add_argument(
+        "--keep", metavar="TIME", help="delete files recorded longer ago, such as 30d; default: keep all"
+    )
+    parser.add_argument(
+        "--file-every",
+        metavar="TIME",
+        default="5m",
+        help="complete a file after this time; small files are merged later; default: 5m",
     )
     parser.add_argument(
         "--until-end", action="store_true", help="stop at the offsets where the topic ended at the start"

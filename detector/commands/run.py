@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from detector.commands.arguments import add_examples
 from detector.errors import ConfigError
 
+if TYPE_CHECKING:
+    from detector.config.load import Config
+
 DONE = 0
 _STDIN, _MQTT = "-", "mqtt://"
+_LEAST_SECONDS = 60.0
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +29,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
         "mosquitto_sub -t plant/readings | streamgauge run models/pump --source -",
         "streamgauge run models/pump --source 'data/*.jsonl' --follow --state state --output out",
         "streamgauge run models/pump --source mqtt://localhost/plant/+/readings --state state",
+        "streamgauge run streamgauge.toml --retrain-every 7d --history history/",
     )
     parser.add_argument(
         "config",
@@ -43,6 +50,14 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="DIR", help="write files into this directory; default: lines on standard output"
     )
+    parser.add_argument(
+        "--retrain-every",
+        metavar="TIME",
+        help="run `retrain` in a process of low priority after this time, such as 7d; needs --history",
+    )
+    parser.add_argument(
+        "--history", metavar="DIR", help="what `streamgauge record` writes, for --retrain-every"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,9 +67,10 @@ def run(args: argparse.Namespace) -> int:
     path, variables = _place(args)
     environ = {**os.environ, **variables}
     config = load_config(path, environ)  # before the heavy imports: a wrong file is reported at once
-    from detector.service.daemon import serve
+    with _retraining(args, config, path):
+        from detector.service.daemon import serve
 
-    serve(config, lambda: load_config(path, environ))
+        serve(config, lambda: load_config(path, environ))
     return DONE
 
 
@@ -112,3 +128,35 @@ def source_variables(source: str) -> dict[str, str]:
     if address.username:
         found["MQTT__USERNAME"] = unquote(address.username)
     return found | ({"MQTT__TLS": "true"} if scheme == "mqtts" else {})
+
+
+@contextmanager
+def _retraining(args: argparse.Namespace, config: Config, path: Path | None) -> Iterator[None]:
+    """Retrain now and then while the context lasts, if the flags ask for it. Raises ConfigError."""
+    from detector.artifact.description.manifest import MANIFEST
+    from detector.config.load import parse_duration
+    from detector.service.candidates.retraining import Retraining, retrain_command
+
+    if args.retrain_every is None and args.history is None:
+        yield
+        return
+    if args.retrain_every is None or args.history is None:
+        raise ConfigError("--retrain-every and --history need each other")
+    if path is None:
+        raise ConfigError("--retrain-every needs a configuration file instead of a model")
+    try:
+        every = parse_duration(args.retrain_every)
+    except ValueError as error:
+        raise ConfigError(f"--retrain-every: {error}") from error
+    if every < _LEAST_SECONDS:
+        raise ConfigError("--retrain-every: at least 1m, such as 7d")
+    entry = Path(config.model.path)
+    if "://" in config.model.path or (entry / MANIFEST).exists():
+        raise ConfigError(f"--retrain-every: [model] path {entry} is no registry entry on this disk")
+    command = retrain_command(Path(args.history), entry, path)
+    retraining = Retraining(entry, every, command)
+    retraining.start()
+    try:
+        yield
+    finally:
+        retraining.close()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-import time
-import uuid
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -22,17 +20,21 @@ from connectors.kafka.producer import Producer
 from connectors.kafka.source import KafkaSource
 from connectors.parquet.dataset import discover
 from connectors.parquet.replay_source import ParquetSource
+from connectors.recording.directory import RecordingDirectory
+from connectors.recording.record import Recording
+from connectors.recording.recorder import Recorded, Recorder, Rolling
+from connectors.recording.tidying import Tidying
 from connectors.records import RawColumns
-from connectors.transfer import Destination, Recorded, Recorder
-from connectors.transfer import record as record_topic
+from connectors.transfer import Destination
 from connectors.transfer import replay as replay_rows
+from detector.commands.progress_line import ProgressLine
 from detector.config.cluster import connection_of
 from detector.config.input.registry import SchemaRegistrySection
 from detector.config.input.section import form_of
-from detector.config.load import load_connection
+from detector.config.load import load_connection, parse_duration
+from detector.errors import ConfigError
 
 _SAMPLE_MESSAGES = 1_000
-_REPORT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +49,28 @@ class Place:
 
 def record(args: Namespace) -> int:
     """Record a topic until Ctrl-C, or up to its present end. An existing recording is continued."""
-    place, directory = place_of(args), Path(args.out)
+    tidying, rolling = _tidying(args.keep), _rolling(args.file_every)
+    place = place_of(args)
     wait_for_broker(place.connection, place.topic)
     channels = _channels(args.channels, place)
-    options = ConsumerOptions(place.topic, _group_of(directory, place.topic))
+    directory = RecordingDirectory(Path(args.out), place.topic)
+    # Static: after a crash the next process has the partitions at once. There is only one, by the lock.
+    options = ConsumerOptions(place.topic, directory.group, f"{directory.group}-1", awaits_start=True)
     with (
+        directory.held(),
         _stopped_by_signals() as stop,
-        closing(_ProgressLine()) as progress,
+        closing(ProgressLine()) as progress,
         closing(KafkaSource(place.connection, options, codec_of(channels, place.form))) as source,
     ):
-        recorded = record_topic(
-            source,
-            Recorder(directory, channels),
+        recording = Recording(source, directory, Recorder(directory, channels, rolling), tidying)
+        recorded = recording.run(
             stop,
             until_end=args.until_end,
             report=lambda so_far: progress.show(
                 f"{so_far.num_rows:,} readings, {len(so_far.files)} files complete"
             ),
         )
-    _print_recorded(recorded, directory)
+    _print_recorded(recorded, directory.path)
     return 0
 
 
@@ -82,7 +87,7 @@ def replay(args: Namespace) -> int:
     ensure_topics(place.connection, [TopicSpec(place.topic)])
     with (
         _stopped_by_signals() as stop,
-        closing(_ProgressLine()) as progress,
+        closing(ProgressLine()) as progress,
         closing(ParquetSource(dataset)) as source,
         closing(Producer(place.connection)) as producer,
     ):
@@ -123,13 +128,23 @@ def _channels(flag: str | None, place: Place) -> tuple[str, ...]:
     return found
 
 
-def _group_of(directory: Path, topic: str) -> str:
-    """Return the consumer group of a recording; the directory keeps it, so that a later run continues."""
-    marker = directory / f".{topic}.group"
-    if not marker.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        marker.write_text(f"streamgauge-record-{uuid.uuid4().hex}\n")
-    return marker.read_text().strip()
+def _tidying(keep: str | None) -> Tidying:
+    """Return how files are tidied: all are kept without --keep. Raises ConfigError."""
+    return Tidying() if keep is None else Tidying(_seconds(keep, "--keep"))
+
+
+def _rolling(every: str) -> Rolling:
+    return Rolling(max_seconds=_seconds(every, "--file-every"))
+
+
+def _seconds(text: str, flag: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"{flag}: {error}") from error
+    if not seconds:
+        raise ConfigError(f"{flag}: a time above 0, such as 30d")
+    return seconds
 
 
 def _speed(text: str) -> float | None:
@@ -154,31 +169,6 @@ def _print_recorded(recorded: Recorded, directory: Path) -> None:
         print(f"left out: {reasons}", file=sys.stderr)
     if recorded.unknown_values:
         print(f"left out: {recorded.unknown_values:,} values of other channels", file=sys.stderr)
-
-
-class _ProgressLine:
-    """Show the progress: one line that is rewritten on a terminal, else a line every few seconds."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._next = time.monotonic()
-
-    def show(self, words: str) -> None:
-        """Show this text, unless the last one is too recent."""
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + (0.2 if self._terminal else _REPORT_SECONDS)
-        print(
-            f"\r{words}\x1b[K" if self._terminal else words,
-            end="" if self._terminal else "\n",
-            file=sys.stderr,
-        )
-
-    def close(self) -> None:
-        """Clear the terminal's line."""
-        if self._terminal:
-            print("\r\x1b[K", end="", file=sys.stderr)
 
 
 @contextmanager

@@ -47,6 +47,11 @@ class ModelSection(Section):
         description="channels of the model that a message of a new series must have, else it is unassigned",
     )
 
+    shadow: bool = Field(
+        default=False,
+        description="the newest candidate judges beside the version in use; its alarms are counted, not sent",
+    )
+
     @property
     def own_series(self) -> tuple[str, ...]:
         """The patterns; none where one of them matches every name."""

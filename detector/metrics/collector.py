@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from detector.engine.values import Latest
 from detector.incidents.decision import OPINIONS
+from detector.lifecycle.shadow_view import JUDGES, ShadowView
 from detector.metrics.catalogue import spec_of
 from detector.metrics.engine_view import EngineView
 from detector.metrics.sources import Sources
@@ -181,6 +182,7 @@ def _model(view: View, sources: Sources) -> Iterator[Metric]:
     yield _plain("model_loaded_timestamp_seconds", view.loaded_at)
     yield _plain("threshold", spec.threshold.value)
     yield _plain("error_psi", view.snapshot.psi)
+    yield from _shadow(sources.shadow())
     sense = sources.sense()
     yield _labelled("detectable_ratio", {(name,): ratio for name, ratio in sense.ratios.items()})
     yield _plain("series_deaf", float("nan") if sense.outcome == "unknown" else sense.num_deaf)
@@ -188,6 +190,19 @@ def _model(view: View, sources: Sources) -> Iterator[Metric]:
     yield _labelled("self_checks_total", {(outcome,): checks.get(outcome, 0) for outcome in OUTCOMES})
     for name, found in (("reloads", sources.reloads()), ("config_reloads", sources.config_reloads())):
         yield _labelled(f"{name}_total", {(outcome,): found.get(outcome, 0) for outcome in _RELOADS})
+
+
+def _shadow(view: ShadowView) -> Iterator[Metric]:
+    """Yield the figures of the candidate; they have no sample while none is judged."""
+    judges = JUDGES if view.version else ()
+    unknown = float("nan")
+    yield _info("shadow_info", {"version": view.version} if view.version else {})
+    yield _plain("shadow_rows_total", view.rows if judges else unknown)
+    yield _plain("shadow_agreement_ratio", view.agreement)
+    yield _labelled("shadow_anomalous_rows_total", {(one,): view.anomalous[one] for one in judges})
+    yield _labelled("shadow_incidents_total", {(one,): view.incidents[one] for one in judges})
+    yield _plain("shadow_restarts_total", view.restarts if judges else unknown)
+    yield _plain("shadow_dropped", bool(view.problem))
 
 
 def _notifiers(notifiers: Iterable[NotifierStats]) -> Iterator[Metric]:
@@ -230,5 +245,6 @@ def _labelled(name: str, values: Mapping[tuple[str, ...], float]) -> Metric:
 def _info(name: str, labels: Mapping[str, str]) -> Metric:
     spec = spec_of(name)
     family = InfoMetricFamily(spec.family, spec.help)
-    family.add_metric([], dict(labels))
+    if labels:
+        family.add_metric([], dict(labels))
     return family

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from detector.delivery.series_partitions import Split
 from detector.delivery.unassigned import Unassigned
+from detector.lifecycle.shadow_view import ShadowView
 from detector.notify.stats import NotifierStats
 from detector.selfcheck.check import Sense
 
@@ -90,6 +91,10 @@ class Sources(Protocol):
         """Return outcome ("loaded", "refused") -> reloads of the configuration."""
         ...
 
+    def shadow(self) -> ShadowView:
+        """Return what the candidate that judges beside the current version has found."""
+        ...
+
     def sense(self) -> Sense:
         """Return the outcome of the last self-check."""
         ...
@@ -155,6 +160,9 @@ class NoSources:
 
     def config_reloads(self) -> Mapping[str, int]:
         return {}
+
+    def shadow(self) -> ShadowView:
+        return ShadowView()
 
     def sense(self) -> Sense:
         return Sense("unknown")

@@ -34,6 +34,7 @@ from detector.engine.loop import Turn, run
 from detector.incidents.rules import IncidentRules
 from detector.incidents.shapes.sentence import Wording
 from detector.metrics.recorder import Metrics
+from detector.service.candidates.shadow import Shadow
 from detector.service.clients import Clients, codec_of, open_kafka
 from detector.service.figures import ServiceFigures
 from detector.service.reload.config_reload import ConfigReloader, use_settings
@@ -86,6 +87,7 @@ class Daemon:
         self._config, self._engine, self._source, self._clients = config, engine, clients.source, clients
         self._topics, self._decisions = clients.topics, clients.decisions
         self._deletions, self._opinions = Deletions(), Opinions()
+        self._shadow = Shadow(config.model.path if config.model.shadow else "", config.model.reload_every)
         self._admission = Admission(config.model.own_series, config.model.least_channels)
         self._recovery = clients.recovery(self._deletions)
         interval = engine.artifact.spec.interval_ns
@@ -107,6 +109,7 @@ class Daemon:
             config.model.path, config.model.reload_every, engine.artifact, self._candidate, model_reloads
         )
         resources.enter_context(closing(self._watcher))
+        resources.enter_context(closing(self._shadow))
         self._model_reloader = ModelReloader(running, self._watcher, model_reloads)
         self._config_reloader = ConfigReloader(
             config,
@@ -120,6 +123,7 @@ class Daemon:
         """Drive the loop until a signal stops it."""
         signals.on_hang_up(self._config_reloader.ask, self._watcher.ask)
         self._watcher.start()
+        self._shadow.start()
 
         def should_stop() -> bool:
             return signals.stop.is_set() or self._clients.has_ended()
@@ -143,6 +147,7 @@ class Daemon:
         number, decided = self._decisions.take()
         self._opinions.take_in(decided, number)
         engine.decide(decided, number)
+        self._shadow.decide(decided, number)
         return live
 
     def _on_turn(self, turn: Turn) -> None:
@@ -150,6 +155,7 @@ class Daemon:
         self._rights.on_turn(turn)
         self._partitions.forget([one.name for one in turn.result.forgotten])
         self._observer.on_turn(turn)
+        self._shadow.on_turn(turn, self._engine)
         if self._config_reloader.is_asked:
             self._observer.around_reload(self._config_reloader.on_turn)
         if self._model_reloader.on_turn():
@@ -175,6 +181,7 @@ class Daemon:
             decisions=self._decisions,
             registry=self._config.schema_registry,
             said=self._opinions,
+            beside=self._shadow,
         )
         return Metrics(
             self._engine,

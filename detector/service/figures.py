@@ -13,9 +13,11 @@ from detector.delivery.missing_rights import MissingRights
 from detector.delivery.recovery import Recovery
 from detector.delivery.series_partitions import SeriesPartitions, Split
 from detector.delivery.unassigned import Admission, Unassigned
+from detector.lifecycle.shadow_view import ShadowView
 from detector.notify.notifiers import Notifiers
 from detector.notify.stats import NotifierStats
 from detector.selfcheck.check import Sense
+from detector.service.candidates.shadow import Shadow
 from detector.service.clients import Decisions
 from detector.service.reload.reload_counts import ReloadCounts
 from detector.service.self_checks import SelfChecks
@@ -37,6 +39,7 @@ class ServiceFigures:
     decisions          the reader of decisions
     registry           the schema registry of Avro messages
     said               what people said that incidents were
+    beside             judges the newest candidate
     """
 
     source: StreamSource
@@ -52,6 +55,7 @@ class ServiceFigures:
     decisions: Decisions
     registry: SchemaRegistrySection
     said: Opinions
+    beside: Shadow
 
     def lag(self) -> Mapping[int, int]:
         """Return partition -> messages that are not read yet."""
@@ -124,6 +128,10 @@ class ServiceFigures:
     def config_reloads(self) -> Mapping[str, int]:
         """Return outcome -> reloads of the configuration."""
         return self.settings.by_outcome
+
+    def shadow(self) -> ShadowView:
+        """Return what the candidate that judges beside the current version has found."""
+        return self.beside.view
 
     def sense(self) -> Sense:
         """Return the outcome of the last self-check."""

@@ -9,6 +9,7 @@ from typing import Any
 from detector.metrics.sources import Sources
 from detector.status.budget_used import budget_line, budget_problem
 from detector.status.judged import judged_line, judged_problems, some_of
+from detector.status.shadow import shadow_line
 from detector.status.unassigned import unassigned_line, unassigned_problem
 
 _MUCH_DRIFT, _MOST_CANDIDATES = 0.25, 3
@@ -92,6 +93,7 @@ def _figures(status: Mapping[str, Any]) -> tuple[Figure, ...]:
         "Small departures": f"watched for in {some_of(*status['cumulative_channels'])} channels",
         "Model age": _age(status["model_age_seconds"]),
         "Candidates": ", ".join(one["version"] for one in status["candidates"][:_MOST_CANDIDATES]),
+        "Candidate beside": shadow_line(status["shadow"]),
         "Self-check": status["sense"]["state"],
         "Change of errors": "" if status["error_psi"] is None else f"{status['error_psi']:.2f} (PSI)",
         "Readings": f"{status['readings']:,}",
@@ -127,6 +129,8 @@ def _problems(status: Mapping[str, Any]) -> tuple[str, ...]:
         for one in status["firing"]
         if one["unjudged"] is not None
     ]
+    if status["shadow"]["problem"]:
+        found.append(f"The candidate does not judge beside this version: {status['shadow']['problem']}.")
     if status["lasting_incidents"]:
         found.append(f"Incidents that last and wait for a decision: {status['lasting_incidents']:,}.")
     if status["channels_missing"]:

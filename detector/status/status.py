@@ -26,6 +26,7 @@ from detector.selfcheck.check import Sense
 from detector.status.budget_used import budget_json
 from detector.status.judged import judged_json
 from detector.status.overview import Overview, waiting
+from detector.status.shadow import shadow_json
 from detector.status.unassigned import unassigned_json
 
 _WORST = 12
@@ -87,6 +88,7 @@ class Status:
             "common_scale_rows": snapshot.totals["common_scale_rows"],
             "channels_missing": int(np.count_nonzero(latest.missing)),
             **_of_input(self.metrics.sources),
+            "shadow": shadow_json(self.metrics.sources.shadow()),
             "error_psi": None if math.isnan(snapshot.psi) else round(snapshot.psi, 3),
             "readings": snapshot.totals["readings"],
             "open_incidents": dict(snapshot.open_by_severity),

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -17,15 +16,13 @@ import numpy as np
 import pytest
 
 from connectors.kafka.cluster import count_partitions, sample
-from connectors.kafka.connection import Connection, ConsumerOptions
+from connectors.kafka.connection import Connection
 from connectors.kafka.producer import Producer
-from connectors.kafka.source import KafkaSource
 from connectors.parquet.dataset import discover
 from connectors.parquet.reader import read_chunks
 from connectors.parquet.writer import TableWriter
 from connectors.records import Message, Readings
-from connectors.transfer import Recorder, Rolling, due_seconds, record
-from connectors.wide_json.decoder import JsonWideCodec
+from connectors.transfer import due_seconds
 from connectors.wide_json.encoder import encode
 from streamgauge import main
 
@@ -93,7 +90,7 @@ def test_a_topic_is_recorded_to_its_end_and_bad_messages_are_counted(
     assert record_all(kafka_bootstrap, topic, tmp_path / "history") == 0
     assert rows_of(tmp_path / "history") == as_rows(history(500))
     said = capsys.readouterr()
-    assert "recorded 500 readings of 2 series in 1 files" in said.out
+    assert "recorded 500 readings of 2 series in 2 files" in said.out
     assert "channels: flow, heat" in said.err
     assert "left out: 1 not_json" in said.err
 
@@ -119,31 +116,6 @@ def test_only_the_channels_asked_for_are_recorded(
     assert record_all(kafka_bootstrap, topic, tmp_path, "--channels", "heat") == 0
     assert discover(tmp_path).channels == ("heat",)
     assert "left out: 18 values of other channels" in capsys.readouterr().err
-
-
-def test_files_roll_and_an_offset_is_committed_when_its_file_is_complete(
-    kafka_bootstrap: str, kafka_topic: MakeTopic, tmp_path: Path
-) -> None:
-    topic, group = kafka_topic(), f"group-{uuid.uuid4().hex}"
-    fill(kafka_bootstrap, encode(history(100), CHANNELS, topic))
-    options = ConsumerOptions(topic, group, max_poll_records=10)
-    connection, codec = Connection((kafka_bootstrap,)), JsonWideCodec(CHANNELS)
-
-    recorder = Recorder(tmp_path, CHANNELS, Rolling(max_rows=40, chunk_rows=20))
-    with closing(KafkaSource(connection, options, codec)) as source:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while len(recorder.recorded.files) < 2:
-            assert time.monotonic() < deadline
-            recorder.add(source.poll(0.2))
-            if recorder.is_full:
-                source.commit(recorder.close_file())
-        recorder.add(source.poll(0.2))  # taken in, in no complete file, and then we crash
-    assert [discover(file).num_rows for file in recorder.recorded.files] == [40, 40]
-
-    with closing(KafkaSource(connection, options, codec)) as source:
-        rest = record(source, Recorder(tmp_path, CHANNELS), threading.Event(), until_end=True)
-    assert rest.num_rows == 20
-    assert rows_of(tmp_path) == as_rows(history(100))
 
 
 def test_recording_is_stopped_by_ctrl_c_and_loses_nothing(

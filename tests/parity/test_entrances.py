@@ -17,8 +17,10 @@ from connectors.errors import ParquetError
 from connectors.parquet.dataset import discover
 from connectors.parquet.reader import read_chunks
 from connectors.parquet.replay_source import ParquetSource
+from connectors.recording.directory import RecordingDirectory
+from connectors.recording.recorder import Recorder
 from connectors.records import Batch, Message, Raw, Reject
-from connectors.transfer import Destination, Recorder, replay
+from connectors.transfer import Destination, replay
 from connectors.wide_json.decoder import JsonWideCodec
 from detector.errors import DetectorError
 from detector.offline.frames import chunk_of_frame
@@ -156,9 +158,9 @@ def test_what_trains_is_streamed_recorded_and_trains_again(tmp_path: Path) -> No
 
     replay(ParquetSource(dataset), Kept(), Destination("t", dataset.channels), None, threading.Event())
     raw = [Raw("t", 0, at, -1, one.key, one.value) for at, one in enumerate(messages)]
-    recorder = Recorder(tmp_path / "recorded", dataset.channels)
+    recorder = Recorder(RecordingDirectory(tmp_path / "recorded", "t"), dataset.channels)
     recorder.add(Batch(JsonWideCodec(dataset.channels).decode(raw).readings, position={("t", 0): num}))
-    recorder.close_file()
+    recorder.close_files()
 
     def rows(path: Path) -> list[tuple[object, ...]]:
         source = source_of(path)

@@ -16,7 +16,7 @@ def board() -> str:
     """Return the dashboard as JSON."""
     words = "Which model is in use, and have errors changed since its calibration?"
     model = new(MODEL, "Streamgauge / Model", words).annotation(loads())
-    return json_of(model, [_now(), _drift(), _sense(), _context(), _alarms(), _reloads()])
+    return json_of(model, [_now(), _drift(), _sense(), _context(), _alarms(), _shadow(), _reloads()])
 
 
 def _now() -> Section:
@@ -203,6 +203,48 @@ def _alarms() -> Section:
         Query(f"quantile(0.9, {of('series_threshold')})", "90th percentile"),
     )
     return Section("Alarms, threshold and page levels", (realised, by_process, threshold, in_force))
+
+
+def _shadow() -> Section:
+    return Section(
+        "Candidate beside the model in use",
+        (
+            panels.lines(
+                Face(
+                    "Agreement",
+                    "Share of the rows judged by both that are anomalous for both or for none. Empty without "
+                    "[model] shadow or without a candidate.",
+                    "percentunit",
+                    width=6,
+                ),
+                Query(f"min({of('shadow_agreement_ratio')})", "agreement"),
+            ),
+            panels.bars(
+                Face(
+                    "Rows",
+                    "Rows that both judged, and anomalous ones by judge, per interval.",
+                    width=6,
+                ),
+                Query(f"sum({increase('shadow_rows_total')})", "judged by both"),
+                Query(f"sum by (judge) ({increase('shadow_anomalous_rows_total')})", "{{judge}}"),
+            ),
+            panels.bars(
+                Face("Incidents", "Opened per interval, by judge. A candidate sends none.", width=6),
+                Query(f"sum by (judge) ({increase('shadow_incidents_total')})", "{{judge}}"),
+            ),
+            panels.lines(
+                Face(
+                    "Candidates judged",
+                    "Processes that judge a candidate, by version. Dropped: it cannot be judged; the log has "
+                    "the reason. Began again: it was behind, and lost its windows.",
+                    width=6,
+                ),
+                Query(f"count by (version) ({of('shadow_info')})", "{{version}}"),
+                Query(f"sum({of('shadow_dropped')})", "dropped"),
+                Query(f"sum({increase('shadow_restarts_total')})", "began again"),
+            ),
+        ),
+    )
 
 
 def _reloads() -> Section:

@@ -1,0 +1,113 @@
+"""The directory of a recording: who writes there, and how far each partition is on disk.
+
+    .TOPIC.group        the consumer group of the recording
+    .TOPIC.identities   the broker's ids of the topic, one a line: a topic created again has another one
+    .TOPIC.lock         held while a process records
+
+Offsets of a topic that was created again begin again at 0. Its files have another label: `TOPIC~2`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from connectors.errors import ConnectorError
+from connectors.parquet.recorded_names import Stretch, stretch_of
+from connectors.parquet.writer import sync
+
+
+class RecordingDirectory:
+    """Hold what a directory knows of the recording of one topic. One process at a time may write."""
+
+    def __init__(self, path: Path, topic: str) -> None:
+        """Create the directory and the name of its group if they are missing."""
+        self.path, self.topic = path, topic
+        path.mkdir(parents=True, exist_ok=True)
+        self._identities = path / f".{topic}.identities"
+        self._known = self._identities.read_text().split() if self._identities.exists() else []
+        self.group = self._group()
+
+    @property
+    def label(self) -> str:
+        """How the files name the topic: its name, and a number from its second creation on."""
+        number = len(self._known)
+        return self.topic if number < 2 else f"{self.topic}~{number}"
+
+    def meet(self, identity: str) -> bool:
+        """Note the broker's id of the topic; return whether the topic was created again since the last time.
+
+        Args:
+            identity: the id; empty where the broker has none, which changes nothing.
+        """
+        if not identity or identity in self._known[-1:]:
+            return False
+        known = [*self._known, identity]
+        _write_whole(self._identities, "".join(f"{one}\n" for one in known))
+        self._known = known
+        return len(known) > 1
+
+    def files(self) -> dict[Stretch, Path]:
+        """Return the complete files of this topic and its predecessors, by label, partition and offset."""
+        found = {stretch: path for path in self.path.glob("*.parquet") if (stretch := stretch_of(path))}
+        return {one: found[one] for one in sorted(found) if _topic_of(one.topic) == self.topic}
+
+    def ends(self) -> dict[int, int]:
+        """Return partition -> the offset behind everything that complete files of the present topic have."""
+        ends: dict[int, int] = {}
+        for stretch in self.files():
+            if stretch.topic == self.label:
+                ends[stretch.partition] = max(stretch.next, ends.get(stretch.partition, 0))
+        return ends
+
+    def scratch(self, partition: int) -> Path:
+        """Return the name under which the open file of a partition is written."""
+        return self.path / f"{self.label}-{partition}.parquet"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Write alone while the context lasts; first remove what a killed process left unfinished.
+
+        Raises:
+            ConnectorError: Another process records this topic into this directory.
+        """
+        descriptor = os.open(self.path / f".{self.topic}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConnectorError(
+                    f"{self.path}: another process records {self.topic} into this directory; stop it, or"
+                    " name another directory with --out"
+                ) from None
+            for left in self.path.glob(f".{self.topic}*.parquet.part"):
+                left.unlink(missing_ok=True)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _group(self) -> str:
+        marker = self.path / f".{self.topic}.group"
+        found = marker.read_text().strip() if marker.exists() else ""
+        if not found:
+            found = f"streamgauge-record-{uuid.uuid4().hex}"
+            _write_whole(marker, f"{found}\n")
+        return found
+
+
+def _topic_of(label: str) -> str:
+    """Return the topic of a label; no name of a topic has a tilde."""
+    return label.partition("~")[0]
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file so that it has all of the text, or what it had before, whatever happens."""
+    scratch = path.with_name(f"{path.name}.part")
+    scratch.write_text(text)
+    sync(scratch)
+    scratch.replace(path)
+    sync(path.parent)
