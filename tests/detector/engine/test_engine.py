@@ -32,6 +32,8 @@ KINDS = [
     {"scoring": Scoring(delay=7), "more": SHORT},
     {"scoring": Scoring(delay=2), "stride": 4},
     {"scoring": Scoring(delay=2, combine="mean"), "more": (("memory", 6), ("linear", 4))},
+    {"executor": "numpy", "more": SHORT},
+    {"executor": "numpy", "family": "lstm", "scoring": Scoring(delay=3)},
     {"threshold": 1.05, "limit": FOLLOWING, "has_reference": True},
     {"threshold": 1.15, "limit": FOLLOWING, "scoring": Scoring(delay=2), "more": SHORT},
 ]
