@@ -19,20 +19,20 @@ from trainer.pipeline import fit_source, source_of
 
 START_NS = 1_760_000_400_000_000_000
 HOUR_NS = 3_600_000_000_000
-PLANT = Plant(num_pumps=3, interval_seconds=60)
+PLANT = Plant(num_pumps=2, interval_seconds=60)
 FAULTY = dataclasses.replace(PLANT, faults=faults_of_a_day(PLANT, START_NS))
 
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """An ensemble of four families, trained for a moment on a plant without faults."""
+    """An ensemble of three families, trained for a moment on a plant without faults."""
     file = tmp_path_factory.mktemp("plant") / "history.parquet"
     readings = PLANT.readings(START_NS - 30 * HOUR_NS, START_NS)
     columns = {name: readings.values[:, at] for at, name in enumerate(CHANNELS)}
     series = np.array(readings.names, dtype=object)[readings.series]
     with TableWriter(file, {"interval_s": "60"}) as writer:
         writer.write({"timestamp": readings.timestamp_ns, "series": series, **columns})
-    model = ModelOptions(family="ensemble", members=["linear:32", "conv:32", "lstm:16", "memory:16"])
+    model = ModelOptions(family="ensemble", members=["lstm:12", "linear:8", "memory:8"])
     fit = FitOptions(max_epochs=1, windows_per_epoch=1_000, refit=False)
     return fit_source(source_of(file), TrainConfig(name="plant", model=model, fit=fit))
 

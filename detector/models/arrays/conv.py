@@ -110,8 +110,8 @@ def _alone_of(weight_IOK: F32) -> F32:
 def _pairs_of(weight_IOK: F32) -> F32:
     """Return the weights that map two neighbouring inputs to two outputs, float32 [2 * O, 2 * I].
 
-    An even output 2 m gets taps 3 and 1 of the inputs m - 1 and m; an odd one, 2 m + 1, gets taps 2 and 0 of
-    the inputs m and m + 1.
+    An even output 2 m gets taps 3 and 1 of the inputs m - 1 and m. An odd output 2 m + 1 gets taps 2 and 0
+    of the inputs m and m + 1.
     """
     even = np.concatenate([weight_IOK[:, :, 3], weight_IOK[:, :, 1]])
     odd = np.concatenate([weight_IOK[:, :, 2], weight_IOK[:, :, 0]])

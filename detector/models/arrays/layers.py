@@ -74,8 +74,9 @@ def sigmoid(x: F32) -> F32:
 def gelu(x: F32) -> F32:
     """Return x times the normal distribution function of x, written over `x`.
 
-    NumPy has no error function. It is written as tanh(x r(x^2)), where `_GELU` has the coefficients of r: a
-    least-squares fit, weighted until the largest error of the result was least (below 1e-7 before rounding).
+    NumPy has no error function. Here it is tanh(x r(x^2)), where `_GELU` has the coefficients of r. They are
+    a least-squares fit, weighted until the largest error of the result was least. Before rounding it is
+    below 1e-7.
     """
     assert x.flags.c_contiguous  # else `flat` is a copy
     flat = x.reshape(-1)

@@ -3,7 +3,7 @@
 Their modules in torch are in `detector.models.recurrent`.
 
 Time comes first here: a step is then one contiguous matrix over all windows. What a step takes from its input
-is computed for all steps at once; a step multiplies its state with the weights of all gates together.
+is computed for all steps at once. A step multiplies its state with the weights of all gates together.
 
 Letters: B batch, W window, C channels, P cells of a patch, T steps, N nodes, L latent, D layers, G cells of
 all gates.
