@@ -13,6 +13,9 @@ VUS     := vus==0.0.6
 # Tiers of their own: slow, or in need of tools that not every machine has.
 FAST    := not package and not deployment and not dashboards and not operations and not silence and not kafka_changes and not trust and not browser and not objects and not docs
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
+# PyTorch without CUDA, if its own index can be reached; TORCH_BACKEND=auto or cu128: with CUDA, TORCH_BACKEND=: from PyPI.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+TORCH_BACKEND ?= $(shell $(PYTHON) -c "import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=3); print('cpu')" 2>/dev/null)
 
 # Without its bytecode torch takes seconds longer to import, in every process that the tests start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -135,10 +138,10 @@ $(UV): | constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 
 $(VENV)/installed-demo: pyproject.toml constraints.txt $(UV)
-	$(INSTALL) --editable '.[demo]'
+	$(INSTALL) $(addprefix --torch-backend=,$(TORCH_BACKEND)) --editable '.[demo]'
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt $(UV)
-	$(INSTALL) --editable '.[demo,explore,mqtt,docs,dev]'
+	$(INSTALL) $(addprefix --torch-backend=,$(TORCH_BACKEND)) --editable '.[demo,explore,mqtt,docs,dev]'
 	$(INSTALL) --no-deps $(VUS)
 	touch $(VENV)/installed-demo $@

@@ -85,6 +85,7 @@ OUTSIDE = (
     "connectors.errors:StateError",
     "detector.explore.storage.storage:OwnershipLostError",
 )
+NEEDS_TORCH = "this needs PyTorch, which is not installed here; install it: pip install 'streamgauge[train]'"
 DESCRIPTION = """\
 Streaming anomaly detection for time series. Learn what is normal from Parquet files,
 score what arrives through Kafka, alert through Prometheus."""
@@ -219,7 +220,12 @@ def _exit_code(error: Exception) -> int | None:
     """Return the exit code of an error that a person can act on, or None for a bug of ours."""
     if isinstance(error, OSError) or _is_a(error, *OUTSIDE):
         return FAILED
-    return MISUSED if _is_a(error, *ERROR_TREES) else None
+    return MISUSED if _is_a(error, *ERROR_TREES) or _lacks_torch(error) else None
+
+
+def _lacks_torch(error: BaseException) -> bool:
+    """Return whether PyTorch is not installed, which training needs and the detector does not."""
+    return isinstance(error, ModuleNotFoundError) and error.name == "torch"
 
 
 def _abandon_stdout() -> int:
@@ -252,7 +258,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         if os.environ.get(DEBUG_VARIABLE):
             traceback.print_exc()
-        print(f"streamgauge: error: {error}", file=sys.stderr)
+        reason = NEEDS_TORCH if _lacks_torch(error) else error
+        print(f"streamgauge: error: {reason}", file=sys.stderr)
         return code
 
 

@@ -54,6 +54,15 @@ def conv_artifact() -> Artifact:
     return Artifact(spec, build_members(spec.members, len(CHANNELS)).eval())
 
 
+def with_family(artifact: Artifact, family: str) -> Artifact:
+    """Return the artifact with a single member of another family, with its defaults."""
+    torch.manual_seed(7)
+    hyperparameters = models.resolve(family, {}, WINDOW, len(CHANNELS))
+    members = (replace(artifact.spec.members[0], family=family, hyperparameters=hyperparameters),)
+    module = build_members(members, len(CHANNELS)).eval()
+    return replace(artifact, spec=replace(artifact.spec, members=members), module=module)
+
+
 def with_modes(artifact: Artifact) -> Artifact:
     """Return the artifact with two modes of operation, of which the second always holds."""
     off = Mode("off", (Condition(CHANNELS[0], None, -100.0),), judge=(), settle_rows=8, usual_rows=8)

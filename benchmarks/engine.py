@@ -9,6 +9,7 @@ thread, as the daemon does.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,16 +21,20 @@ from benchmarks.artifacts import (
     WINDOW,
     conv_artifact,
     with_drift,
+    with_family,
     with_modes,
     with_reference,
     with_season,
 )
 from benchmarks.measurement import Measurement, alternate
 from connectors.records import Readings
+from detector.artifact.modules import network_of
 from detector.artifact.spec import Artifact
 from detector.engine.engine import Engine
+from detector.models.execution.choice import NUMPY
 
 BATCH_SIZES = (64, 128, 256, 512)
+NETWORKS = ("conv", "lstm", "linear")
 POLL_ROWS = 20_000
 """Readings per step, as a poll of a busy topic returns them."""
 
@@ -48,7 +53,7 @@ def measure(quick: bool) -> list[Measurement]:
         ("a season", proven, with_season(proven), 0.75),
         ("drift, a season and modes", proven, everything, 0.75),
     ]
-    rest = [_many_series(num_polls, num_rounds)]
+    rest = [_many_series(num_polls, num_rounds), *_in_numpy(num_polls, num_rounds)]
     rest += [_with(what, (poorer, one), floor, (num_polls, num_rounds)) for what, poorer, one, floor in more]
     return [*_against_bare(num_polls, num_rounds), *rest]
 
@@ -76,6 +81,25 @@ def _against_bare(num_polls: int, num_rounds: int) -> list[Measurement]:
         title = f"engine / bare module, {name} batch size"
         measurements.append(Measurement(title, engine / bare, "x", floor=floor, detail=detail))
     return measurements
+
+
+def _in_numpy(num_polls: int, num_rounds: int) -> list[Measurement]:
+    """Measure the engine with NumPy against the same engine with torch, for each family that costs much."""
+    found = []
+    for family in NETWORKS:
+        plain = with_family(conv_artifact(), family)
+        spec, weights = plain.spec, plain.module.weights()
+        arrays = replace(plain, module=network_of(spec.members, len(CHANNELS), NUMPY, weights))
+        torch_stream, array_stream = _Stream(plain, 100), _Stream(arrays, 100)
+        in_numpy, in_torch = alternate(
+            lambda stream=array_stream: stream.rows_per_second(num_polls),  # type: ignore[misc]
+            lambda stream=torch_stream: stream.rows_per_second(num_polls),  # type: ignore[misc]
+            num_rounds,
+        )
+        detail = {"numpy_rows_per_second": round(in_numpy), "torch_rows_per_second": round(in_torch)}
+        title = f"engine with NumPy / with torch, {family}"
+        found.append(Measurement(title, in_numpy / in_torch, "x", detail=detail))
+    return found
 
 
 def _many_series(num_polls: int, num_rounds: int) -> Measurement:

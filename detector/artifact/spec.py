@@ -19,7 +19,7 @@ from detector.artifact.reference import Reference
 from detector.artifact.season import Season
 
 if TYPE_CHECKING:
-    from detector.models.ensemble import Ensemble
+    from detector.models.execution.network import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +313,7 @@ class Artifact:
     """Hold a trained model: its description, its networks and what calibration needs.
 
     spec         description of the model
-    module       networks of all members, in evaluation mode
+    module       networks of all members, as an executor holds them (`detector.models.execution`)
     calibration  quantiles of the residual of each channel and of the error
     held_out     errors of the held-out rows, to calibrate the threshold again without training
     card         the model card, Markdown
@@ -323,7 +323,7 @@ class Artifact:
     """
 
     spec: Spec
-    module: Ensemble
+    module: Network
     calibration: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     held_out: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     card: str = ""

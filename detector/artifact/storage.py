@@ -17,7 +17,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
 
 from detector.artifact.description.fields import spec_from
 from detector.artifact.description.manifest import (
@@ -45,10 +45,10 @@ from detector.artifact.description.manifest import (
     sha256_of,
     version_of,
 )
-from detector.artifact.modules import build_members
+from detector.artifact.modules import network_of, shapes_of
 from detector.artifact.spec import Artifact, Spec
 from detector.errors import ArtifactError
-from detector.models.ensemble import Ensemble
+from detector.models.execution.choice import VARIABLE, choose
 
 TRAINED_AT = "trained_at"
 """In the training record of a version that was only calibrated: the time of its training, whole seconds."""
@@ -71,7 +71,7 @@ def save(artifact: Artifact, directory: Path) -> Artifact:
         ArtifactError: The directory cannot be written.
     """
     files = {
-        WEIGHTS: save_tensors({k: v.contiguous().cpu() for k, v in artifact.module.state_dict().items()}),
+        WEIGHTS: save_arrays(artifact.module.weights()),
         CALIBRATION: _table_bytes(artifact.calibration),
         HELD_OUT: _table_bytes(artifact.held_out),
         CARD: artifact.card.encode(),
@@ -93,23 +93,28 @@ def save(artifact: Artifact, directory: Path) -> Artifact:
 
 
 def load(directory: Path) -> Artifact:
-    """Read and check an artifact. Its module is in evaluation mode on the CPU.
+    """Read and check an artifact. Its networks are ready for inference on the CPU.
+
+    They are computed by torch where it is installed, else by NumPy. STREAMGAUGE_EXECUTOR chooses one.
 
     Args:
         directory: The directory that `save` wrote.
 
     Raises:
+        ConfigError: The variable has another value, or names what is not installed.
         ArtifactError: A file is missing, truncated, edited or of another format, or does not fit the
             description. The message names the file and the fault.
     """
     manifest = read_manifest(directory)
     files = {name: read_checked(directory / name, digest) for name, digest in manifest["files"].items()}
     spec = spec_from(manifest.get("spec"), directory / MANIFEST)
-    # First without memory: a description of a huge model is refused before anything is allocated for it.
-    module = _build(spec, "meta", directory / MANIFEST)
-    tensors = _read_weights(module, files[WEIGHTS], directory / WEIGHTS)
-    module = _build(spec, "cpu", directory / MANIFEST)
-    module.load_state_dict(tensors)
+    executor = choose(os.environ.get(VARIABLE))
+    with _building(spec, directory / MANIFEST):
+        # First without memory: a description of a huge model is refused before anything is allocated for it.
+        shapes = shapes_of(spec.members, len(spec.channels), executor)
+    weights = _read_weights(shapes, files[WEIGHTS], directory / WEIGHTS)
+    with _building(spec, directory / MANIFEST):
+        module = network_of(spec.members, len(spec.channels), executor, weights)
     calibration, held_out = (_read_table(files[name], directory / name) for name in (CALIBRATION, HELD_OUT))
     card = files[CARD].decode(errors="replace")
     written_at = _trained_at(spec.training) or (directory / MANIFEST).stat().st_mtime
@@ -118,7 +123,7 @@ def load(directory: Path) -> Artifact:
         raise ArtifactError(
             f"{directory / MANIFEST}: damaged: {len(spec.sampled)} series of {len(sample)} sampled stretches"
         )
-    return Artifact(spec, module.eval(), calibration, held_out, card, manifest["version"], written_at, sample)
+    return Artifact(spec, module, calibration, held_out, card, manifest["version"], written_at, sample)
 
 
 def _trained_at(training: Mapping[str, Any]) -> float | None:
@@ -134,33 +139,35 @@ def remove(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _build(spec: Spec, device: str, path: Path) -> Ensemble:
-    """Build the networks of a description on a torch device; "meta" allocates no memory."""
+@contextmanager
+def _building(spec: Spec, path: Path) -> Iterator[None]:
+    """Turn what goes wrong when networks are built from a description into ArtifactError."""
     try:
-        with torch.device(device):
-            return build_members(spec.members, len(spec.channels))
+        yield
     except (ValueError, TypeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise ArtifactError(f"{path}: cannot build model {spec.family!r}: {error}") from error
 
 
-def _read_weights(module: torch.nn.Module, content: bytes, path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of the file; refuse those that are not finite or differ from those of `module`."""
+def _read_weights(
+    shapes: Mapping[str, tuple[int, ...]], content: bytes, path: Path
+) -> dict[str, NDArray[np.float32]]:
+    """Return the arrays of the file; refuse those that are not finite or of other shapes than `shapes`."""
     try:
-        tensors = load_tensors(content)
-    except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        arrays = load_arrays(content)
+    except (SafetensorError, RuntimeError, TypeError, ValueError, KeyError) as error:
         raise ArtifactError(f"{path}: cannot be read as weights: {error}") from error
-    needed = {name: (tensor.shape, tensor.dtype) for name, tensor in module.state_dict().items()}
-    found = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+    needed = {name: (tuple(shape), "float32") for name, shape in shapes.items()}
+    found = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
     wrong = sorted(name for name in {*needed, *found} if needed.get(name) != found.get(name))
     if wrong:
         raise ArtifactError(
             f"{path}: weights do not fit the described model: {wrong[0]!r} is {found.get(wrong[0])},"
             f" needed {needed.get(wrong[0])}"
         )
-    broken = sorted(name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all()))
+    broken = sorted(name for name, array in arrays.items() if not np.isfinite(array).all())
     if broken:
         raise ArtifactError(f"{path}: weights {broken[0]!r} are not finite: retrain the model")
-    return tensors
+    return arrays
 
 
 def _write_atomically(files: Mapping[str, bytes], directory: Path) -> None:

@@ -23,6 +23,7 @@ from detector.artifact.spec import Artifact, Spec
 from detector.incidents.incident import Track
 from detector.incidents.lasting import stretch_for
 from detector.incidents.rules import IncidentRules
+from detector.models.execution.choice import TORCH
 from detector.rows.clock_rules import Doubt
 from detector.rows.grid import OpenReadings
 from detector.rows.series_arrays import SeriesArray
@@ -225,9 +226,10 @@ def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
 
 
 def _model_of(artifact: Artifact) -> bytes:
-    """Return a fingerprint of everything in the artifact that a verdict depends on.
+    """Return a fingerprint of everything that a verdict depends on: of the artifact, and what computes it.
 
-    Versions that differ only in the notes on their training share it.
+    Versions that differ only in the notes on their training share it. What torch saved before there was
+    another executor stays valid.
     """
     description = asdict(artifact.spec) | {"training": {}, "season": _season_of(artifact.spec) or None}
     for member in description["members"]:
@@ -235,8 +237,11 @@ def _model_of(artifact: Artifact) -> bytes:
             del member["stride"]
     if not artifact.spec.holds:
         del description["holds"]  # a model without any is as it was before there were some
-    weights = [tensor.cpu().numpy().tobytes() for tensor in artifact.module.state_dict().values()]
-    return _digest(orjson.dumps(description, option=orjson.OPT_SORT_KEYS), *weights)
+    weights = [one.tobytes() for one in artifact.module.weights().values()]
+    # Verdicts of two executors agree to 1e-5 only: to continue from one with another is a change of models.
+    executor = artifact.module.executor
+    name = b"" if executor == TORCH else executor.encode()
+    return _digest(orjson.dumps(description, option=orjson.OPT_SORT_KEYS), *weights, name)
 
 
 def _season_of(spec: Spec) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -24,8 +24,6 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "mae": F.l1_loss,
     "huber": F.huber_loss,
 }
-
-_MOST_LAYERS = 64
 
 
 def identities(*shape: int) -> torch.Tensor:
@@ -76,28 +74,3 @@ def mean_of_cells(loss_BWC: torch.Tensor, mask: torch.Tensor | None, trim: float
     num_kept = len(loss_BWC) - int(trim * len(loss_BWC))
     kept = (total_B / num_B.clamp(min=1)).detach().argsort(stable=True)[:num_kept]
     return total_B[kept].sum() / num_B[kept].sum().clamp(min=1)
-
-
-def check_shared(latent: int | None, layers: int, nodes: int, activation: str, loss: str) -> None:
-    """Check the hyperparameters that every family has.
-
-    Raises:
-        ValueError: A value is not allowed. The message names the hyperparameter and what it may be.
-    """
-    for name, value in (("latent", latent), ("layers", layers), ("nodes", nodes)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} is {value}; it must be at least 1")
-    if layers > _MOST_LAYERS:
-        raise ValueError(f"layers is {layers}; it must be at most {_MOST_LAYERS}")
-    check_one_of("activation", activation, ACTIVATIONS)
-    check_one_of("loss", loss, LOSSES)
-
-
-def check_one_of(name: str, choice: str, known: Collection[str]) -> None:
-    """Check that the hyperparameter `name` has one of its `known` values.
-
-    Raises:
-        ValueError: `choice` is none of them. The message names the hyperparameter and its values.
-    """
-    if choice not in known:
-        raise ValueError(f"{name} is {choice!r}; it must be one of {', '.join(known)}")

@@ -7,47 +7,13 @@ Letters: B batch, W window, C channels, L latent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Self
 
 import torch
 from torch import nn
 
-from detector.models.blocks import ACTIVATIONS, check_one_of, check_shared
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """Hold the hyperparameters of the family.
-
-    latent      numbers of the code; None: an eighth of the window's cells, 1 to 64
-    activation  of every layer except the code; see `detector.models.blocks.ACTIVATIONS`
-    layers      dense layers between window and code, each way
-    nodes       of the layer next to the window; each further layer has half as many, at least `latent`
-    loss        mse, mae or huber
-    output      activation of the output, from the same list
-    """
-
-    latent: int | None = None
-    activation: str = "gelu"
-    layers: int = 2
-    nodes: int = 128
-    loss: str = "mse"
-    output: str = "identity"
-
-    def __post_init__(self) -> None:
-        check_shared(self.latent, self.layers, self.nodes, self.activation, self.loss)
-        check_one_of("output", self.output, ACTIVATIONS)
-
-    def resolved(self, window: int, num_channels: int) -> Self:
-        """Return the same hyperparameters with every None replaced by a number that suits the data.
-
-        Args:
-            window: Rows of a window.
-            num_channels: Channels of the model.
-        """
-        return replace(self, latent=self.latent or min(64, max(1, window * num_channels // 8)))
+from detector.models.blocks import ACTIVATIONS
+from detector.models.configs.deep import Config
 
 
 class DeepAutoencoder(nn.Module):
@@ -58,7 +24,7 @@ class DeepAutoencoder(nn.Module):
         assert config.latent is not None
         self.num_codes = config.latent
         num_cells = window * num_channels
-        widths = [max(config.latent, config.nodes >> layer) for layer in range(config.layers)]
+        widths = config.widths()
         self.encoder = _stack([num_cells, *widths, config.latent], config.activation)
         self.decoder = _stack([config.latent, *widths[::-1], num_cells], config.activation)
         self.output = ACTIVATIONS[config.output]()

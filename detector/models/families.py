@@ -14,13 +14,14 @@ Letters: B batch, W window, C channels, L numbers of a code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from detector.models.blocks import LOSSES, masked_loss, mean_of_cells
+from detector.models.configs.resolving import resolved
 from detector.models.listing import FAMILY_CLASSES
 
 __all__ = [
@@ -102,13 +103,7 @@ def resolve(family: str, given: Mapping[str, Any], window: int, num_channels: in
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown model family {family!r}; known: {', '.join(FAMILIES)}")
-    config = FAMILIES[family].config
-    known = {f.name for f in fields(config)}  # type: ignore[arg-type]  # every Config is a dataclass
-    unknown = sorted(set(given) - known)
-    if unknown:
-        raise ValueError(f"{family} has no hyperparameter {unknown[0]!r}; it has {', '.join(sorted(known))}")
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return asdict(config(**chosen).resolved(window, num_channels))
+    return resolved(family, FAMILIES[family].config, given, window, num_channels)
 
 
 def build(family: str, hyperparameters: Mapping[str, Any], window: int, num_channels: int) -> torch.nn.Module:

@@ -20,67 +20,16 @@ Letters: B batch, W window, C channels, H features of the backbone, L latent, K 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Self
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from detector.models import conv, deep
-from detector.models.blocks import ACTIVATIONS, check_one_of, check_shared, identities
+from detector.models.blocks import ACTIVATIONS, identities
+from detector.models.configs.conv import Config as ConvConfig
+from detector.models.configs.vae import CODE_LOG_VARIANCE, LOG_VARIANCE, Config
 
-BACKBONES = ("dense", "conv")
-SCORES = ("expected", "probability", "mean")
 _START_LOG_VARIANCE = -2.0  # with 0, codes of small windows collapse to the prior early in training
-_LOG_VARIANCE = (-8.0, 4.0)
-_CODE_LOG_VARIANCE = (-12.0, 4.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """Hold the hyperparameters of the family.
-
-    latent      length of the code; None: an eighth of the window's cells, 1 to 64
-    activation  of the backbone, and between it and the code
-    layers      of the backbone
-    nodes       of the backbone
-    loss        mse: the decoder is Gaussian
-    backbone    dense (`deep`) or conv
-    beta        weight of the KL divergence; a greater one keeps less of a window in its code
-    score       expected, probability or mean: see the top of this file
-    draws       number of codes that score a window; even, as they come in pairs of opposite sign
-    """
-
-    latent: int | None = None
-    activation: str = "gelu"
-    layers: int = 2
-    nodes: int = 64
-    loss: str = "mse"
-    backbone: str = "dense"
-    beta: float = 1.0
-    score: str = "expected"
-    draws: int = 8
-
-    def __post_init__(self) -> None:
-        check_shared(self.latent, self.layers, self.nodes, self.activation, self.loss)
-        check_one_of("backbone", self.backbone, BACKBONES)
-        check_one_of("score", self.score, SCORES)
-        if self.loss != "mse":
-            raise ValueError(f"loss is {self.loss!r}; the decoder of vae is Gaussian, so it must be mse")
-        if not 0 <= self.beta < float("inf"):
-            raise ValueError(f"beta is {self.beta}; it must be at least 0")
-        if self.draws < 2 or self.draws % 2:
-            raise ValueError(f"draws is {self.draws}; it must be even and at least 2")
-
-    def resolved(self, window: int, num_channels: int) -> Self:
-        """Return the same hyperparameters with every None replaced by a number that suits the data.
-
-        Args:
-            window: Rows of a window.
-            num_channels: Channels of the model.
-        """
-        return replace(self, latent=self.latent or min(64, max(1, window * num_channels // 8)))
 
 
 class VariationalAutoencoder(nn.Module):
@@ -119,7 +68,7 @@ class VariationalAutoencoder(nn.Module):
     def distribution(self, x_BWC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and log-variance of the code of each window, each float32 [B, L]."""
         mean_BL, log_variance_BL = self.posterior(self.backbone.encode(x_BWC)).chunk(2, dim=1)
-        return mean_BL, log_variance_BL.clamp(*_CODE_LOG_VARIANCE)
+        return mean_BL, log_variance_BL.clamp(*CODE_LOG_VARIANCE)
 
     def decode(self, z_BL: torch.Tensor, window: int) -> torch.Tensor:
         """Return the mean window of each code, float32 [B, W, C]; `window` is that of the constructor."""
@@ -132,7 +81,7 @@ class VariationalAutoencoder(nn.Module):
     @property
     def variance(self) -> torch.Tensor:
         """Return the decoder's variance of each channel, [C], in the squared units of the model."""
-        return self.log_variance.clamp(*_LOG_VARIANCE).exp()
+        return self.log_variance.clamp(*LOG_VARIANCE).exp()
 
     def residual(self, x_BWC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return expected values and signed residuals, each float32 [B, W, C], as `score` selects."""
@@ -230,13 +179,10 @@ class VariationalAutoencoder(nn.Module):
 
 def _backbone(config: Config, window: int, num_channels: int) -> deep.DeepAutoencoder | conv.ConvAutoencoder:
     """Return an encoder and decoder between windows and features; the code stands between the two."""
-    if config.backbone == "conv":
-        strided = conv.Config(activation=config.activation, layers=config.layers, nodes=config.nodes)
-        return conv.ConvAutoencoder(strided.resolved(window, num_channels), window, num_channels)
-    assert config.latent is not None
-    width = max(config.latent, config.nodes >> config.layers)
-    dense = deep.Config(latent=width, activation=config.activation, layers=config.layers, nodes=config.nodes)
-    return deep.DeepAutoencoder(dense, window, num_channels)
+    chosen = config.backbone_config(window, num_channels)
+    if isinstance(chosen, ConvConfig):
+        return conv.ConvAutoencoder(chosen, window, num_channels)
+    return deep.DeepAutoencoder(chosen, window, num_channels)
 
 
 def _antithetic(num: int, num_latent: int) -> torch.Tensor:

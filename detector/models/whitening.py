@@ -27,12 +27,8 @@ import torch
 from torch import nn
 
 from detector.models.blocks import identities
+from detector.models.configs.whitening import LONG_HOLE, MORE_STEPS, STEPS, TINY, is_factored
 
-MOST_JOINT_CELLS, MOST_JOINT_ROWS = 1_024, 32
-_STEPS, _MORE_STEPS = 6, 24
-_LONG_HOLE = 6
-"""Rows of a window without a channel from which a few steps or rounds of filling are too crude."""
-_TINY = 1e-12
 Linear = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -61,7 +57,7 @@ class Whitening(nn.Module):
     def __init__(self, window: int, num_channels: int) -> None:
         super().__init__()
         num_cells = window * num_channels
-        self.is_factored = num_channels > 1 and (num_cells > MOST_JOINT_CELLS or window > MOST_JOINT_ROWS)
+        self.is_factored = is_factored(window, num_channels)
         num_alone = num_channels if num_channels > 1 else 0
         joint, rows, channels = (0, window, num_channels) if self.is_factored else (num_cells, 0, 0)
         self.register_buffer("joint", identities(joint, joint))
@@ -146,7 +142,7 @@ class Whitening(nn.Module):
 def has_long_hole(known_BWC: torch.Tensor) -> torch.Tensor:
     """Return which windows lack a channel for many of their rows, while others have values, bool [B]."""
     gone_BC = (~known_BWC).sum(dim=1)
-    return (gone_BC >= _LONG_HOLE).any(dim=1) & (gone_BC < known_BWC.shape[1]).any(dim=1)
+    return (gone_BC >= LONG_HOLE).any(dim=1) & (gone_BC < known_BWC.shape[1]).any(dim=1)
 
 
 def least_distant(
@@ -174,15 +170,15 @@ def least_distant(
     direction, size = slope, (slope * slope).sum(axes, keepdim=True)
     if not bool(size.any()):
         return x  # nothing is unknown, or only what no known cell says anything of
-    more = _MORE_STEPS if holed is not None and bool(holed.any()) else 0
-    for number in range(_STEPS + more):
-        if number == _STEPS and holed is not None:
+    more = MORE_STEPS if holed is not None and bool(holed.any()) else 0
+    for number in range(STEPS + more):
+        if number == STEPS and holed is not None:
             goes_on = holed[(..., *(None for _ in axes))].to(x.dtype)
             slope, direction, size = slope * goes_on, direction * goes_on, size * goes_on
         bent = precision(direction) * unknown
-        step = size / (direction * bent).sum(axes, keepdim=True).clamp_(min=_TINY)
+        step = size / (direction * bent).sum(axes, keepdim=True).clamp_(min=TINY)
         x = torch.addcmul(x, step, direction)
         slope = torch.addcmul(slope, step, bent, value=-1.0)
         size, before = (slope * slope).sum(axes, keepdim=True), size
-        direction = torch.addcmul(slope, size / before.clamp_(min=_TINY), direction)
+        direction = torch.addcmul(slope, size / before.clamp_(min=TINY), direction)
     return x

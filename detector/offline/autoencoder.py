@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact
-from detector.models.families import Autoencoder
+from detector.models.execution.network import Runner
 from detector.rows.windows import MIN_KNOWN_SHARE, NewRows, WindowBuffer
-from detector.scoring.inference import pick_device
 from detector.scoring.preprocessing import fill_missing
 from detector.scoring.series_scales import SeriesScales
 
@@ -25,36 +22,29 @@ ENOUGH_KNOWN = f"at least {MIN_KNOWN_SHARE:.0%} of its values known"
 TOO_EMPTY = f"less than {MIN_KNOWN_SHARE:.0%} of their values known"
 
 
-def module_of(artifact: Artifact) -> torch.nn.Module:
-    """Return the module that encodes and decodes: that of the ensemble's first member."""
-    return artifact.module[0].autoencoder
-
-
 @dataclass(frozen=True, slots=True)
 class Coder:
-    """Run a module in padded batches of one fixed size, so that no window depends on the other windows."""
+    """Run the ensemble's first member, in padded batches of one fixed size: no window depends on others."""
 
-    module: torch.nn.Module
+    runner: Runner
     batch_size: int
-    device: torch.device
 
     @classmethod
     def of(cls, artifact: Artifact, device: str = "cpu") -> Coder:
         """Return the coder of a model on `device`: "cpu", "cuda" or "auto"."""
-        where = pick_device(device)
-        return cls(module_of(artifact).eval().to(where), artifact.spec.batch_size, where)
+        return cls(artifact.module[0].on(device), artifact.spec.batch_size)
 
     def encode(self, x_NWC: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the codes of windows without NaN: float32 [N, W, C] to float32 [N, L]."""
-        return self._batched(self._autoencoder.encode, x_NWC)
+        return self._batched(self.runner.encode, x_NWC)
 
     def decode(self, z_NL: NDArray[np.float32], window: int) -> NDArray[np.float32]:
         """Return the windows of codes: float32 [N, L] to float32 [N, W, C]."""
-        return self._batched(lambda z_BL: self._autoencoder.decode(z_BL, window), z_NL)
+        return self._batched(lambda z_BL: self.runner.decode(z_BL, window), z_NL)
 
     def reconstruct(self, x_NWC: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the reconstructions of windows without NaN, float32 [N, W, C]."""
-        return self._batched(self.module, x_NWC)
+        return self._batched(self.runner.reconstruct, x_NWC)
 
     def complete(self, x_NWC: NDArray[np.float32], rounds: int) -> NDArray[np.float32]:
         """Return the windows with a value in every cell; known values stay unchanged.
@@ -73,12 +63,8 @@ class Coder:
         filled_NWC[holed] = part
         return filled_NWC
 
-    @property
-    def _autoencoder(self) -> Autoencoder:
-        return cast(Autoencoder, self.module)
-
     def _batched(
-        self, function: Callable[[torch.Tensor], torch.Tensor], values: NDArray[np.float32]
+        self, function: Callable[[NDArray[np.float32]], NDArray[np.float32]], values: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         size = self.batch_size
         batch = np.zeros((size, *values.shape[1:]), np.float32)
@@ -86,9 +72,7 @@ class Coder:
         for at in range(0, max(1, len(values)), size):
             num = min(size, len(values) - at)
             batch[:num], batch[num:] = values[at : at + num], 0.0
-            with torch.inference_mode():
-                result = function(torch.from_numpy(batch).to(self.device)).cpu().numpy()
-            parts.append(result[:num].copy())
+            parts.append(function(batch)[:num].copy())
         return np.concatenate(parts)
 
 

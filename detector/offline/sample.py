@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
 
 from connectors.parquet.writer import TableWriter
 from detector.artifact.spec import Artifact
 from detector.errors import DetectorError
+from detector.models.execution.choice import REMEDY, TORCH
 from detector.offline.aligned_rows import OnRows, ignore_progress
-from detector.offline.autoencoder import module_of
 from detector.offline.output_files import Columns, gathered, output_file
 
-_Sample = Callable[[int, int, torch.Generator], torch.Tensor]
+if TYPE_CHECKING:
+    import torch
+
+    _Sample = Callable[[int, int, torch.Generator], torch.Tensor]
 
 
 def sampled(artifact: Artifact, num: int, seed: int = 0, start_ns: int = 0) -> Iterator[Columns]:
@@ -35,6 +37,8 @@ def sampled(artifact: Artifact, num: int, seed: int = 0, start_ns: int = 0) -> I
         DetectorError: the family cannot generate, or an argument is out of range.
     """
     sample = _generator_of(artifact)
+    import torch
+
     if num < 1:
         raise DetectorError(f"the number of windows is {num}; it must be at least 1")
     if not 0 <= seed < 2**63:
@@ -79,7 +83,13 @@ def sample_parquet(
 
 
 def _generator_of(artifact: Artifact) -> _Sample:
-    sample = getattr(module_of(artifact), "sample", None)
+    if artifact.module.executor != TORCH:
+        raise DetectorError(
+            f"PyTorch generates windows, and {artifact.module.executor} computes here; {REMEDY}"
+        )
+    from detector.models.ensemble import torch_ensemble
+
+    sample = getattr(torch_ensemble(artifact.module)[0].autoencoder, "sample", None)
     if sample is None:
         raise DetectorError(f"family {artifact.spec.family} cannot generate: train one with --model vae")
-    return cast(_Sample, sample)
+    return cast("_Sample", sample)

@@ -3,8 +3,9 @@
 Because the size is fixed, the other windows of a batch do not change a window's result in any bit. (Natural
 batch sizes change the last bits of some convolutions.)
 
-Threads share whole batches, each with one torch thread, so that no result depends on their number. The
-threads inside torch's operations would wait for each other actively, which is slow on a busy machine.
+Threads share whole batches, and compute each alone, so that no result depends on their number. The
+threads inside operations of torch or NumPy would wait for each other actively, which is slow on a busy
+machine.
 
 Letters: N windows, B batch, W window, S span, C channels, K statistics.
 """
@@ -16,10 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from detector.models.ensemble import EnsembleMember
+from detector.models.execution.network import NetworkMember, Outputs, Runner
+from detector.models.execution.threads import use_one_thread
 from detector.scoring.preprocessing import fill_missing
 
 
@@ -37,24 +38,13 @@ class WindowStatistics:
     blame: NDArray[np.float32]
 
 
-def pick_device(name: str) -> torch.device:
-    """Return the torch device for "cpu", "cuda" or "auto" (CUDA if there is one).
-
-    >>> pick_device("cpu")
-    device(type='cpu')
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
 class Threads:
     """Runs work on `number` threads; with one, on the thread of the caller."""
 
     def __init__(self, number: int) -> None:
         self._pool: ThreadPoolExecutor | None = None
         if number > 1:
-            self._pool = ThreadPoolExecutor(number, "scoring", torch.set_num_threads, (1,))
+            self._pool = ThreadPoolExecutor(number, "scoring", use_one_thread)
 
     def each(self, work: Callable[[int], None], items: Iterable[int]) -> None:
         """Call `work` with each item, in any order. Raises what `work` raises."""
@@ -66,18 +56,14 @@ class Threads:
 class Scorer:
     """Runs a member of the ensemble on one device, with a fixed batch size."""
 
-    member: EnsembleMember
+    run: Runner
     batch_size: int
-    device: torch.device
     threads: Threads
 
     @classmethod
-    def on(cls, member: EnsembleMember, batch_size: int, device: str, threads: Threads) -> Scorer:
-        """Move `member` to `device` (see `pick_device`) and make it ready for inference."""
-        where = pick_device(device)
-        if where.type == "cuda":  # by default convolutions and LSTM round to 10 bits there: scores 5e-4 apart
-            torch.backends.cudnn.allow_tf32 = False
-        return cls(member.eval().to(where), batch_size, where, threads)
+    def on(cls, member: NetworkMember, batch_size: int, device: str, threads: Threads) -> Scorer:
+        """Make `member` ready for inference on `device`: "cpu", "cuda" or "auto"."""
+        return cls(member.on(device), batch_size, threads)
 
     def score(
         self,
@@ -121,13 +107,10 @@ class Scorer:
         self.threads.each(score_batch, range(0, len(ends), self.batch_size))
         return found
 
-    def _forward(self, x_BWC: NDArray[np.float32], span: int) -> tuple[NDArray[np.float32], ...]:
+    def _forward(self, x_BWC: NDArray[np.float32], span: int) -> Outputs:
         """Fill missing cells and run one batch; missing cells do not count in its distances."""
         known = ~np.isnan(x_BWC)
-        mask = None if known.all() else torch.from_numpy(known).to(self.device)
-        filled = torch.from_numpy(fill_missing(x_BWC)).to(self.device)
-        with torch.inference_mode():
-            return tuple(part.cpu().numpy() for part in self.member(filled, mask, span))
+        return self.run(fill_missing(x_BWC), None if known.all() else known, span)
 
 
 def scored_by_both(

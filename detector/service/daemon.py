@@ -13,8 +13,6 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
-import torch
-
 from connectors.records import Batch
 from detector import logs
 from detector.artifact.registry import open_artifact
@@ -34,6 +32,7 @@ from detector.engine.loop import Turn, run
 from detector.incidents.rules import IncidentRules
 from detector.incidents.shapes.sentence import Wording
 from detector.metrics.recorder import Metrics
+from detector.models.execution.threads import use_one_thread
 from detector.service.candidates.shadow import Shadow
 from detector.service.clients import Clients, codec_of, open_kafka
 from detector.service.figures import ServiceFigures
@@ -59,9 +58,9 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
         ConfigError, ArtifactError, KafkaError: with the remedy.
     """
     logs.configure(config.log.format, config.log.level)
-    torch.set_num_threads(1)  # `service.threads` are threads of ours: see `detector.scoring.inference`
     signals = Signals()
     artifact = open_artifact(config.model.path)
+    use_one_thread()  # `service.threads` are threads of ours: see `detector.scoring.inference`
     options = engine_options(config, artifact.spec.channel_names)
     engine = Engine(artifact, options)
     opens = open_kafka if config.source.kind == "kafka" else open_local

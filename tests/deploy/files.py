@@ -16,7 +16,7 @@ CONFIGS = (
     DEPLOY / "kubernetes/base/streamgauge.toml",
     DEPLOY / "helm/streamgauge/files/streamgauge.toml",
 )
-OURS = "streamgauge"
+OURS, FULL = "streamgauge", "streamgauge-full"
 
 
 def compose() -> dict[str, Any]:

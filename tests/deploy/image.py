@@ -84,7 +84,8 @@ def build(directory: Path) -> Image:
         directory,
         *("bud", "--isolation", "chroot", "--pull-never", "--format", "docker"),
         *("--ignorefile", DEPLOY / "Dockerfile.dockerignore", "--file", DEPLOY / "Dockerfile"),
-        *("--build-arg", f"PYTHON_IMAGE={BASE}", "--build-arg", "TORCH=system", "--tag", TAG, ROOT),
+        *("--build-arg", f"PYTHON_IMAGE={BASE}", "--build-arg", "TORCH=system"),
+        *("--build-arg", "EXTRAS=compression explore", "--tag", TAG, ROOT),
     )
     return opened(directory)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from detector.artifact.modules import build_members
+from detector.artifact.modules import build_members, network_of
 from detector.artifact.reference import Reference, num_features
 from detector.artifact.spec import (
     Artifact,
@@ -41,6 +42,7 @@ def make_artifact(
     seed: int = 0,
     causal: bool = False,
     has_reference: bool = False,
+    executor: str = "torch",
 ) -> Artifact:
     """An artifact of an untrained model over `channels`, all centred at 0 with scale 1.
 
@@ -48,6 +50,7 @@ def make_artifact(
     (family, window, stride) each, of windows that are not longer. Whitening is the identity, and every level
     is 0 with spread 2. So the error of a single member with one channel is the root mean square residual of
     the window. With a reference, small departures of a channel from the others add up.
+    `executor` is what computes the networks.
     """
     torch.manual_seed(seed)
     levels = (Level(0.0, 2.0),) * (1 if len(channels) == 1 else 2)
@@ -70,7 +73,14 @@ def make_artifact(
         threshold=Threshold(threshold, "fixed", "1/week", limit=limit),
         reference=_reference(len(channels), seed) if has_reference else None,
     )
-    return Artifact(spec, build_members(spec.members, len(channels)).eval())
+    artifact = Artifact(spec, build_members(spec.members, len(channels)).eval())
+    return in_numpy(artifact) if executor == "numpy" else artifact
+
+
+def in_numpy(artifact: Artifact) -> Artifact:
+    """The same model, computed by NumPy."""
+    spec, weights = artifact.spec, artifact.module.weights()
+    return replace(artifact, module=network_of(spec.members, len(spec.channels), "numpy", weights))
 
 
 def _reference(num_channels: int, seed: int) -> Reference:

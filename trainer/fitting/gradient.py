@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from detector.models.execution.devices import pick_device
 from detector.models.families import training_loss
 from detector.models.linear import LinearAutoencoder
 from detector.models.memory import MemoryAutoencoder
 from detector.models.vae import VariationalAutoencoder
-from detector.scoring.inference import pick_device
 from detector.scoring.preprocessing import fill_missing
 from trainer.config import FitOptions
 from trainer.data.training_windows import TrainingWindows
@@ -67,7 +67,7 @@ class Example:
 
 
 def training_device(name: str) -> torch.device:
-    """Return the device to train on, as `detector.scoring.inference.pick_device` does.
+    """Return the device to train on, as `detector.models.execution.devices.pick_device` does.
 
     Raises:
         TrainerError: `name` is "cuda", and there is none.

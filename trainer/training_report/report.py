@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from detector.artifact.spec import Artifact, Spec
+from detector.models.ensemble import torch_ensemble
 from detector.models.families import reconstruct
 from detector.reports.page import write_page
 from detector.scoring.preprocessing import fill_missing
@@ -170,7 +171,7 @@ def _short(values: NDArray[np.float32]) -> list[float | None]:
 
 
 def _rebuilt(artifact: Artifact, x_NWC: NDArray[np.float32]) -> NDArray[np.float32]:
-    module = artifact.module[0].autoencoder
+    module = torch_ensemble(artifact.module)[0].autoencoder
     parts = []
     with torch.inference_mode():
         for at in range(0, len(x_NWC), _BATCH):
@@ -181,7 +182,7 @@ def _rebuilt(artifact: Artifact, x_NWC: NDArray[np.float32]) -> NDArray[np.float
 
 def _latent(artifact: Artifact, x_NWC: NDArray[np.float32] | None) -> dict[str, Any]:
     """Return the codes of held-out windows by their two principal components, and what share these have."""
-    module = artifact.module[0].autoencoder
+    module = torch_ensemble(artifact.module)[0].autoencoder
     encode = getattr(module, "encode", None)
     nothing = {"x": None, "y": None}
     if encode is None:

@@ -41,7 +41,7 @@ def inspect(args: argparse.Namespace) -> int:
     from detector.artifact.registry import open_artifact
 
     artifact = open_artifact(args.artifact)
-    parameters = sum(p.numel() for p in artifact.module.parameters())
+    parameters = sum(one.size for one in artifact.module.weights().values())
     if args.json:
         spec = asdict(artifact.spec)
         print(json.dumps({"version": artifact.version, "parameters": parameters, **spec}))

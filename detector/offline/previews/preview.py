@@ -26,7 +26,7 @@ from detector.incidents.incident import Incident
 from detector.offline.aligned_rows import OnRows, ignore_progress
 from detector.offline.history_files import history_for
 from detector.offline.measuring.backtest_measures import num_alarms
-from detector.offline.previews.shared_windows import forget_windows, shared_ensemble
+from detector.offline.previews.shared_windows import SharedEnsemble
 from detector.scoring.verdicts import Verdicts
 
 RATES = ("1/quarter", "1/month", "1/week", "3/week", "1/day")
@@ -126,7 +126,8 @@ class Followers:
         options: EngineOptions | None = None,
     ) -> None:
         opinions = tuple(feedback)
-        self.artifact = replace(artifact, module=shared_ensemble(artifact.module))
+        self._shared = SharedEnsemble(artifact.module)
+        self.artifact = replace(artifact, module=self._shared)
         self._budgets = budgets
         models = [recalibrated(self.artifact, budget, opinions) for budget in budgets]
         self._engines = [Engine(model, options or EngineOptions()) for model in models]
@@ -140,7 +141,7 @@ class Followers:
             self._found[at] |= {event.incident.id: event.incident for event in result.incidents}
             if at == 0:
                 self._seconds += _seconds(result.verdicts, self.artifact)
-        forget_windows(self.artifact.module)
+        self._shared.forget()
 
     def raised(self) -> tuple[Raised, ...]:
         """Return what each budget has raised so far."""

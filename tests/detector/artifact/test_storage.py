@@ -379,9 +379,7 @@ def test_a_description_that_no_stream_can_be_scored_with_is_refused(
 def test_a_model_that_would_not_fit_into_memory_is_refused_before_it_is_built(saved: Path) -> None:
     """The description asks for four terabytes of whitening, though the file has a few kilobytes."""
     edit_manifest(saved, edit_spec("members", 0, "window", value=1_000_000), resign=True)
-    with pytest.raises(
-        ArtifactError, match=r"weights do not fit the described model: .* needed \(torch\.Size"
-    ):
+    with pytest.raises(ArtifactError, match=r"weights do not fit the described model: .* needed \(\("):
         artifacts.load(saved)
 
 

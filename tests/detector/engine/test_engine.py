@@ -34,6 +34,8 @@ KINDS = [
     {"more": (("lstm", 8, 3), ("linear", 4))},
     {"scoring": Scoring(delay=3), "more": (("conv", 8, 5), ("linear", 4, 2))},
     {"scoring": Scoring(delay=2, combine="mean"), "more": (("memory", 6), ("linear", 4))},
+    {"executor": "numpy", "more": SHORT},
+    {"executor": "numpy", "family": "lstm", "scoring": Scoring(delay=3)},
     {"threshold": 1.05, "limit": FOLLOWING, "has_reference": True},
     {"threshold": 1.15, "limit": FOLLOWING, "scoring": Scoring(delay=2), "more": SHORT},
 ]

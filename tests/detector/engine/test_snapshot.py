@@ -32,6 +32,7 @@ KINDS: list[dict[str, Any]] = [
         "threshold": 0.6,
         "flatline_rows": 3,
     },
+    {"executor": "numpy", "more": (("linear", 4),), "limit": FOLLOWING, "threshold": 0.6},
     {"stride": 3, "limit": FOLLOWING, "scoring": Scoring(delay=2)},
     {"more": (("conv", 8, 3), ("linear", 4)), "limit": FOLLOWING, "has_reference": True},
     {"rules": EVERY_RULE, "scoring": Scoring(delay=2)},

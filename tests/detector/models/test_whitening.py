@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from detector.models.whitening import MOST_JOINT_CELLS, MOST_JOINT_ROWS, Whitening
+from detector.models.configs.whitening import MOST_JOINT_CELLS, MOST_JOINT_ROWS
+from detector.models.whitening import Whitening
 
 GENERATOR = torch.Generator().manual_seed(0)
 

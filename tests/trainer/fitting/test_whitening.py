@@ -11,7 +11,7 @@ from torch import nn
 
 from connectors.parquet.reader import Chunk
 from detector.models import families as models
-from detector.models import whitening as whitening_module
+from detector.models.configs import whitening as whitening_module
 from detector.models.whitening import Whitening
 from trainer.data.history import History, build_history
 from trainer.data.training_windows import TrainingWindows

@@ -1,0 +1,1 @@
+"""What a detector costs before it has judged anything: memory and time to start."""
