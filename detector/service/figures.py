@@ -11,8 +11,9 @@ from detector.delivery.decisions.opinions import Opinions
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.missing_rights import MissingRights
 from detector.delivery.recovery import Recovery
+from detector.delivery.routing.tally import Unassigned
 from detector.delivery.series_partitions import SeriesPartitions, Split
-from detector.delivery.unassigned import Admission, Unassigned
+from detector.delivery.unassigned import Admission
 from detector.notify.notifiers import Notifiers
 from detector.notify.stats import NotifierStats
 from detector.selfcheck.check import Sense
