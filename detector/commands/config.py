@@ -94,7 +94,7 @@ def _check_model(file: str, config: Config) -> None:
         raise ArtifactError(f"{file}: [model] path: {error}") from error
     channels = artifact.spec.channel_names
     engine_options(config, channels)
-    codec_of(config, artifact)
+    codec_of(config, channels)
     print(f"Model: {config.model.path}, version {artifact.version}, channels {', '.join(channels)}")
 
 

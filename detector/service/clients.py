@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from connectors.kafka.connection import Connection, ConsumerOptions
 from connectors.kafka.source import KafkaSource
 from connectors.records import Codec, StreamSource
-from detector.artifact.spec import Artifact
 from detector.config.input.section import input_codec
 from detector.config.load import Config
 from detector.delivery.decisions.decision_topic import DecisionReader
@@ -33,18 +32,18 @@ class Clients:
     decisions: DecisionReader
 
 
-def open_source(connection: Connection, config: Config, artifact: Artifact) -> StreamSource:
+def open_source(connection: Connection, config: Config, channels: tuple[str, ...]) -> StreamSource:
     """Join the consumer group and return the input stream.
 
     The loop and the reloads know it as a `StreamSource`. The start of the daemon and the delivery expect a
     Kafka topic as well. Raises KafkaError.
     """
-    return KafkaSource(connection, consumer_options(config), codec_of(config, artifact))
+    return KafkaSource(connection, consumer_options(config), codec_of(config, channels))
 
 
-def codec_of(config: Config, artifact: Artifact) -> Codec:
-    """Return the decoder for the model's channels."""
-    return input_codec(artifact.spec.channel_names, config.input)
+def codec_of(config: Config, channels: tuple[str, ...]) -> Codec:
+    """Return the decoder for the channels of the model, or of all models."""
+    return input_codec(channels, config.input)
 
 
 def consumer_options(config: Config) -> ConsumerOptions:

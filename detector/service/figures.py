@@ -11,6 +11,7 @@ from detector.delivery.decisions.opinions import Opinions
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.missing_rights import MissingRights
 from detector.delivery.recovery import Recovery
+from detector.delivery.routing.router import Router
 from detector.delivery.routing.tally import Unassigned
 from detector.delivery.series_partitions import SeriesPartitions, Split
 from detector.delivery.unassigned import Admission
@@ -18,7 +19,7 @@ from detector.notify.notifiers import Notifiers
 from detector.notify.stats import NotifierStats
 from detector.selfcheck.check import Sense
 from detector.service.reload.reload_counts import ReloadCounts
-from detector.service.self_checks import SelfChecks
+from detector.service.self_checks import NoSelfChecks, SelfChecks
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,12 @@ class ServiceFigures:
     recovery: Recovery | None
     deletions: Deletions
     partitions: SeriesPartitions
-    admission: Admission
+    admission: Admission | Router
     rights: MissingRights
     alerting: Notifiers
     models: ReloadCounts
     settings: ReloadCounts
-    self_checks_of: SelfChecks
+    self_checks_of: SelfChecks | NoSelfChecks
     decisions: DecisionReader
     said: Opinions
 

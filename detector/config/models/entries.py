@@ -79,7 +79,9 @@ def places_of(config: Config) -> tuple[str, ...]:
 def one_model(path: Path, config: Config, what: str) -> Config:
     """Return the configuration, which must have one model for what is to be done. Raises ConfigError."""
     if config.models:
-        raise ConfigError(f"{path}: [[models]]: {what} works with one model; use a configuration with [model]")
+        raise ConfigError(
+            f"{path}: [[models]]: {what} works with one model; use a configuration with [model]"
+        )
     return config
 
 
