@@ -1,7 +1,7 @@
 """Run the daemon with several models in one process.
 
 The parts are those of `detector.service.daemon`. Between them stand a router, which decides which model
-judges each series, and a group of engines. All models share the loop, the consumer, transactions and the state.
+judges each series, and a group of engines. All models share the loop, the consumer and the transactions.
 """
 
 from __future__ import annotations
