@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -245,3 +246,55 @@ def test_a_model_that_is_not_configured_leaves_its_states_and_goes_on_when_it_is
     times, _ = published(kafka_bootstrap, topic)
     assert set(times.values()) == {1}
     assert state_of("press-1") != before
+
+
+def test_models_come_and_go_by_a_reload_while_the_others_go_on(
+    models: Path, kafka_bootstrap: str, kafka_topic: MakeTopic, tmp_path: Path
+) -> None:
+    topic = kafka_topic(2)
+
+    def reload(daemon: Daemon, *kinds: str) -> None:
+        before = len([one for one in daemon.events() if one["event"] == "configuration loaded"])
+        path = tmp_path / f"streamgauge-{daemon.address.rsplit(':', 1)[1]}.toml"
+        http = path.read_text().partition("[http]")[2]
+        path.write_text(f"{config_of(models, kafka_bootstrap, topic, kinds)}\n[http]{http}")
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_for(
+            lambda: len([one for one in daemon.events() if one["event"] == "configuration loaded"]) > before,
+            f"a reload; see {daemon.log}",
+        )
+
+    pumps = tuple(f"pump-{at}" for at in range(3))
+    presses = tuple(f"press-{at}" for at in range(3))
+    with running(config_of(models, kafka_bootstrap, topic, ("pump",)), tmp_path) as daemon:
+        send(kafka_bootstrap, rows(topic, 0, 30))
+        wait_for_row(kafka_bootstrap, topic, 28, daemon.log, *pumps)
+        reload(daemon, "pump", "press")
+        send(kafka_bootstrap, rows(topic, 30, 30))
+        wait_for_row(kafka_bootstrap, topic, 58, daemon.log)
+        reload(daemon, "press")
+        send(kafka_bootstrap, rows(topic, 60, 2))
+        wait_for_row(kafka_bootstrap, topic, 60, daemon.log, *presses)
+        assert [one["model"] for one in status(daemon)["models"]] == ["press"]
+        reload(daemon, "pump", "press")
+        send(kafka_bootstrap, rows(topic, 62, 10))
+        wait_for_row(kafka_bootstrap, topic, 70, daemon.log)
+        assert [one["model"] for one in status(daemon)["models"]] == ["pump", "press"]
+        daemon.process.kill()
+    with running(config_of(models, kafka_bootstrap, topic), tmp_path) as daemon:
+        send(kafka_bootstrap, rows(topic, 72, 10))
+        wait_for_row(kafka_bootstrap, topic, 80, daemon.log)
+        assert daemon.terminate() == 0
+    times, scores = published(kafka_bootstrap, topic)
+    assert set(times.values()) == {1}
+    assert {second for _, series, second in times if series == "press-0"} == {
+        SECOND_MS + 1_000 * at for at in range(30, 81)
+    }
+    sent = [*rows(topic, 0, 30), *rows(topic, 30, 30), *rows(topic, 60, 2), *rows(topic, 62, 10)]
+    sent += rows(topic, 72, 10)
+    late = expected(sent[30 * 7 :])  # the press came at row 30
+    assert {key: one for key, one in scores.items() if key[0] == "press"} == {
+        key: one for key, one in late.items() if key[0] == "press"
+    }
+    back = {key[2]: one for key, one in scores.items() if key[1] == "pump-0"}
+    assert back[SECOND_MS + 63_000] is not None  # its window was not lost while it was away

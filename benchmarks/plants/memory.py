@@ -2,7 +2,7 @@
 
     python -m benchmarks.plants.memory [--models 200] [--series 5] [--family conv]
 
-Each model is an artifact on disk, of the size that a training makes by default: 8 channels, window 64. They are
+Each model is an artifact on disk, of the size of the default training: 8 channels, window 64. They are
 loaded as the daemon loads [[models]]. Then every series sends rows for longer than a window. Memory is
 the resident set of this process. Times are of one thread.
 """

@@ -20,7 +20,7 @@ MODELS_EXAMPLE = """#[[models]]  # instead of [model]: several models, each for 
 #series = ["press-*"]"""
 
 
-def config_of(config: Config, entry: ModelsSection, channels: Sequence[str]) -> Config:
+def config_of(config: Config, entry: ModelsSection, channels: Sequence[str] | None = None) -> Config:
     """Return the configuration of one model of [[models]].
 
     It has the keys of [incidents] that the entry changes, and the tables of those channels that the model
@@ -29,18 +29,14 @@ def config_of(config: Config, entry: ModelsSection, channels: Sequence[str]) -> 
     Args:
         config: the whole configuration.
         entry: one of its [[models]].
-        channels: the channels of the model.
+        channels: the channels of the model; None: the tables of all channels stay.
     """
-    limits = {name: one for name, one in config.drift.limits.items() if _is_of(name, channels)}
-    return config.model_copy(
-        update={
-            "model": entry,
-            "models": (),
-            "incidents": entry.rules(config.incidents),
-            "channels": {name: one for name, one in config.channels.items() if _is_of(name, channels)},
-            "drift": config.drift.model_copy(update={"limits": limits}),
-        }
-    )
+    update = {"model": entry, "models": (), "incidents": entry.rules(config.incidents)}
+    if channels is not None:
+        limits = {name: one for name, one in config.drift.limits.items() if _is_of(name, channels)}
+        update["drift"] = config.drift.model_copy(update={"limits": limits})
+        update["channels"] = {name: one for name, one in config.channels.items() if _is_of(name, channels)}
+    return config.model_copy(update=update)
 
 
 def check_tables(config: Config, channels: Sequence[str]) -> None:
@@ -49,13 +45,13 @@ def check_tables(config: Config, channels: Sequence[str]) -> None:
     check_channels("drift.limits", config.drift.limits, channels)
 
 
-def load_for(path: Path, location: str, channels: Sequence[str]) -> Config:
+def load_for(path: Path, location: str, channels: Sequence[str] | None = None) -> Config:
     """Read the configuration of one model: the whole of it with [model], else that of its [[models]].
 
     Args:
         path: the TOML file of the daemon.
         location: the model: an entry of a registry, or a version of it.
-        channels: the channels of the model.
+        channels: the channels of the model; None: the tables of all channels stay.
 
     Raises:
         ConfigError: a value is wrong, or no [[models]] has this path.

@@ -41,6 +41,7 @@ class EngineGroup:
         self._home: dict[str, Member] = {}
         self._source, self._decided = 0, list[tuple[int, Decision]]()
         self._ticked: dict[Member, int] = {}
+        self._young: dict[Member, int] = {}
         for member in members:
             self._check(member)
             self._members.append(member)
@@ -88,6 +89,7 @@ class EngineGroup:
                 up to a second.
         """
         parts = []
+        self._young = {one: left - len(readings) for one, left in self._young.items() if left > 0}
         own = dict(self._split(readings))
         for member in self._members:
             taken = own.get(member)
@@ -143,6 +145,8 @@ class EngineGroup:
         Their slots are numbers for `save` alone: slot of the engine * members + number of the member.
         """
         num = len(self._members)
+        for member in self._young:
+            member.engine.save_all_soon()
         found = [member.engine.changed() for member in self._members]
         return Changed(
             np.concatenate([one.slot * np.int32(num) + np.int32(at) for at, one in enumerate(found)]),
@@ -199,17 +203,29 @@ class EngineGroup:
             for state in own:
                 self._home[state.name] = owner
 
-    def add(self, member: Member) -> None:
-        """Take in a further model as the last one. Raises DetectorError."""
+    def add(self, member: Member, num_readings: int) -> None:
+        """Take in a further model as the last one. Raises DetectorError.
+
+        Args:
+            member: the model.
+            num_readings: for so many readings of all models, its series are urgent to save after each step.
+        """
         self._check(member)
+        self._young[member] = num_readings
         member.engine.decide(self._decided, self._source)
         self._members.append(member)
+        self.renew()
+
+    def arrange(self, members: Sequence[Member]) -> None:
+        """Ask the members in this order from now on, and take in their channels."""
+        self._members = list(members)
         self.renew()
 
     def remove(self, member: Member) -> None:
         """Take out a model; its series are of no engine from now on."""
         self._members.remove(member)
-        self._ticked.pop(member, None)
+        for known in (self._ticked, self._young):
+            known.pop(member, None)
         self._home = {name: home for name, home in self._home.items() if home is not member}
         self.renew()
 

@@ -11,13 +11,14 @@ from contextlib import ExitStack, closing
 from functools import partial
 from urllib.parse import urlsplit
 
+from connectors.kafka.compacted_topic import read_state
 from connectors.records import Batch
 from detector import logs
 from detector.config.load import Config
-from detector.config.models.entries import check_tables
 from detector.delivery.decisions.opinions import Opinions
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.guarantee import choose, recovery_of
+from detector.delivery.messages import Topics
 from detector.delivery.missing_rights import MissingRights
 from detector.delivery.routing.router import Router
 from detector.delivery.series_partitions import SeriesPartitions
@@ -31,9 +32,10 @@ from detector.service.encoders import encoder_of
 from detector.service.figures import ServiceFigures
 from detector.service.plant.group_sink import GroupDecoding, GroupSink
 from detector.service.plant.loading import Loaded
-from detector.service.plant.model import RunningModel, Surroundings
+from detector.service.plant.model import Surroundings
 from detector.service.plant.observer import GroupObserver
-from detector.service.reload.config_reload import ConfigReloader
+from detector.service.plant.roster import Roster, restore_model
+from detector.service.reload.config_reload import LIVE, ConfigReloader
 from detector.service.reload.reload_counts import ReloadCounts
 from detector.service.routes import Routes, open_server
 from detector.service.self_checks import NoSelfChecks
@@ -72,20 +74,22 @@ class GroupDaemon:
         self._sink = self._make_sink(loaded)
         decoding = GroupDecoding(config, self._source, group)
         shared = Surroundings(config, self._sink, decoding, self._observer, figures)
-        self._models = [RunningModel(one, shared) for one in loaded]
-        for model in self._models:
-            resources.enter_context(closing(model.watcher))
-            self._metrics.add(model.member.name, model.metrics)
+        self._roster = Roster(loaded, shared, group, self._metrics, resources)
+        self._read_state = partial(read_state, clients.connection, Topics.of(config.output.prefix).state)
+        self._now_ns: int | None = None
         self._config_reloader = ConfigReloader(
-            config, lambda: self._checked(read()), self._use_settings, config_reloads
+            config,
+            lambda: self._roster.prepare(read()),
+            self._use_settings,
+            config_reloads,
+            LIVE | {"models"},
         )
         self._log_start(address)
 
     def run(self, signals: Signals) -> None:
         """Drive the loop until a signal stops it."""
-        signals.on_hang_up(self._config_reloader.ask, *(model.watcher.ask for model in self._models))
-        for model in self._models:
-            model.watcher.start()
+        signals.on_hang_up(self._config_reloader.ask, self._roster.ask)
+        self._roster.start()
         turns = partial(
             run, self._source, self._group, self._sink, signals.stop.is_set, self._on_turn, self._prepare
         )
@@ -112,14 +116,16 @@ class GroupDaemon:
         self._rights.on_turn(turn)
         self._partitions.forget([one.name for part in turn.result for one in part.result.forgotten])
         self._observer.on_turn(turn)
-        if self._config_reloader.is_asked:
-            self._observer.around_reload(self._config_reloader.on_turn)
-        by_member = {model.member: model for model in self._models}
+        by_member = {model.member: model for model in self._roster.models}
         for part in turn.result:
             by_member[part.member].self_checks.take(part.result.verdicts)
-        for model in self._models:
+        self._now_ns = turn.batch.tick_ns
+        is_replaying = self._recovery is not None and self._recovery.is_replaying
+        if self._config_reloader.is_asked and not (is_replaying or self._source.has_lost):
+            self._observer.around_reload(self._config_reloader.on_turn)
+        for model in self._roster.models:
             model.on_turn()
-        due = next((model for model in self._models if model.self_checks.is_due), None)
+        due = next((model for model in self._roster.models if model.self_checks.is_due), None)
         if due is not None:
             due.self_checks.advance()
 
@@ -157,25 +163,23 @@ class GroupDaemon:
         save = partial(self._recovery.save, self._group)
         return GroupSink(MessageSink(first, delivery, save, self._recovery.standing), encoders)
 
-    def _checked(self, config: Config) -> Config:
-        """Return a configuration whose rules fit the channels of the models. Raises ConfigError."""
-        check_tables(config, self._group.columns.names)
-        for model in self._models:
-            model.rules(config)
-        return config
-
     def _use_settings(self, config: Config) -> None:
         """Put the keys of a configuration in force that may change in a running daemon."""
         logs.configure(config.log.format, config.log.level)
-        for model in self._models:
-            model.use_settings(config)
-        self._observer.fold = self._models[0].member.engine.options.rules.fold
+        self._roster.apply(config, self._join)
+        self._observer.fold = self._group.members[0].engine.options.rules.fold
+
+    def _join(self, loaded: Loaded) -> None:
+        """Continue the series of a model that comes."""
+        if self._recovery is not None:
+            standing = self._recovery.standing()
+            restore_model(self._group, loaded, self._read_state, standing, self._now_ns)
 
     def _log_start(self, http: str) -> None:
         config = self._config
         logs.event(
             "started",
-            models={model.member.name: model.member.engine.artifact.version for model in self._models},
+            models={model.member.name: model.member.engine.artifact.version for model in self._roster.models},
             topic=config.kafka.topic,
             group=config.kafka.group_id,
             outputs=f"{config.output.prefix}.*",

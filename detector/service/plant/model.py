@@ -9,6 +9,7 @@ from detector.artifact.spec import Artifact
 from detector.config.engine_options import rules_of
 from detector.config.load import Config
 from detector.config.models.entries import config_of
+from detector.config.schema import ModelsSection
 from detector.engine.engine import Engine, StepResult
 from detector.engine.group.member import Part
 from detector.engine.loop import TurnOf
@@ -65,14 +66,15 @@ class RunningModel:
         )
         self._reloader = ModelReloader(running, self.watcher, counts)
 
-    def rules(self, config: Config) -> IncidentRules:
-        """Return its incident rules by a configuration. Raises ConfigError."""
+    def rules(self, config: Config, entry: ModelsSection) -> IncidentRules:
+        """Return its incident rules by a configuration and its entry there. Raises ConfigError."""
         channels = self.member.channels
-        return rules_of(config_of(config, self.entry, channels), channels)
+        return rules_of(config_of(config, entry, channels), channels)
 
-    def use_settings(self, config: Config) -> None:
+    def use_settings(self, config: Config, entry: ModelsSection) -> None:
         """Put the keys of a configuration in force that may change in a running daemon."""
-        rules, sink, name = self.rules(config), self._shared.sink, self.member.name
+        rules, sink, name = self.rules(config, entry), self._shared.sink, self.member.name
+        self.entry = entry
         if rules != self.member.engine.options.rules:
             self.member.engine.use_rules(rules)
         sink.encoders[name] = replace(
