@@ -41,7 +41,7 @@ def merged(found: Iterable[tuple[str, Iterable[Metric]]]) -> Iterator[Metric]:
     """Yield the families of all models as one set, in the order of the first model that has them.
 
     Args:
-        found: (name of a model, its families).
+        found: (name of a model, its families); an empty name: the service, which has no figures by model.
     """
     families: dict[str, Metric] = {}
     samples: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], Sample]] = {}
@@ -49,8 +49,9 @@ def merged(found: Iterable[tuple[str, Iterable[Metric]]]) -> Iterator[Metric]:
         for metric in metrics:
             families.setdefault(metric.name, metric)
             known = samples.setdefault(metric.name, {})
-            for sample in metric.samples:
-                _join(known, _named(metric, sample, model), sharing_of(_shown(metric)))
+            sharing = sharing_of(_shown(metric))
+            for sample in metric.samples if model or sharing != "by model" else ():
+                _join(known, _named(sample, model, sharing), sharing)
     for name, metric in families.items():
         metric.samples = list(samples[name].values())
         yield metric
@@ -61,9 +62,9 @@ def _shown(metric: Metric) -> str:
     return f"{metric.name}{ {'counter': '_total', 'info': '_info'}.get(metric.type, '') }"
 
 
-def _named(metric: Metric, sample: Sample, model: str) -> Sample:
+def _named(sample: Sample, model: str, sharing: Sharing) -> Sample:
     """Return the sample with a label `model` where its metric has one."""
-    if sharing_of(_shown(metric)) != "by model":
+    if sharing != "by model":
         return sample
     return sample._replace(labels={"model": model, **sample.labels})
 
