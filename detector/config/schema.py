@@ -52,7 +52,7 @@ class ModelSection(Section):
 
 
 class ModelsSection(ModelSection):
-    """One of several models, each of which judges its own series."""
+    """One of several models; each judges its own series."""
 
     name: str | None = Field(
         default=None, min_length=1, description="name in messages, metrics and states; default: the model's"

@@ -1,8 +1,8 @@
 """Route the messages of a batch to the models of a group; take out those of unassigned series.
 
-The rule. A series that no model knows goes to the first model whose patterns match its name, and of which one
-message of the series had enough channels. It stays there while that model knows it. Every other
-series is *unassigned*: its messages are counted, and they are neither judged nor dead letters.
+The rule. A series that no model knows goes to the first model that fits it. Its patterns match the name, and
+one message of the series had enough of its channels. The series stays there while that model knows it. Every
+other series is *unassigned*. Its messages are counted, and they are neither judged nor dead letters.
 
 A series begins with a message that has a value. Later a message without any value is a reading of its model,
 as a fault of its sensors. One that has values of other models alone gives no reading: its values are

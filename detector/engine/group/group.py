@@ -8,7 +8,6 @@ a series is decided before (`detector.delivery.routing`), and stays so while tha
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from connectors.records import Readings
 from detector.engine.engine import Changed, StepResult, knows
 from detector.engine.group.columns import Columns
 from detector.engine.group.member import GroupResult, Member, Part
+from detector.engine.group.states import changed_of, owner_of, save
 from detector.engine.snapshot import SeriesState
 from detector.engine.values import Forgotten
 from detector.errors import DetectorError
@@ -140,20 +140,10 @@ class EngineGroup:
             member.engine.note_replay(is_replaying)
 
     def changed(self) -> Changed:
-        """Return the series that have changed since they were saved.
-
-        Their slots are numbers for `save` alone: slot of the engine * members + number of the member.
-        """
-        num = len(self._members)
+        """Return the series that have changed since they were saved; the slots are numbers for `save`."""
         for member in self._young:
             member.engine.save_all_soon()
-        found = [member.engine.changed() for member in self._members]
-        return Changed(
-            np.concatenate([one.slot * np.int32(num) + np.int32(at) for at, one in enumerate(found)]),
-            np.concatenate([one.partition for one in found]),
-            np.concatenate([one.since for one in found]),
-            np.concatenate([one.urgent for one in found]),
-        )
+        return changed_of(self._members)
 
     def save_all_soon(self) -> None:
         """Make every series urgent to save, because what was saved is gone."""
@@ -162,30 +152,11 @@ class EngineGroup:
 
     def save(self, slots: NDArray[np.int32]) -> list[SeriesState]:
         """Return the state of these series of `changed`, by ascending slot."""
-        slots, num = np.sort(slots), len(self._members)
-        found: list[SeriesState | None] = [None] * len(slots)
-        for at in np.unique(slots % num).tolist():
-            places = np.flatnonzero(slots % num == at)
-            states = self._members[at].engine.save(slots[places] // num)
-            for place, state in zip(places.tolist(), states, strict=True):
-                found[place] = replace(state, model=self._members[at].name)
-        return [state for state in found if state is not None]
+        return save(self._members, slots)
 
     def owner_of(self, state: SeriesState) -> Member | None:
-        """Return the member that continues a saved series; None where its model is not in use.
-
-        1. The model that saved it, unless another one has its name by the patterns of today.
-        2. Of a state without the name of a model: the first with its channels whose patterns match.
-        """
-        matching = [member for member in self._members if member.matches(state.name)]
-        has = set(state.origin.channels)
-        if not state.model:
-            return next((one for one in matching if one.channels == state.origin.channels), None)
-        saved = next((one for one in self._members if one.name == state.model), None)
-        if saved is None or saved in matching:
-            return saved
-        fits = (one for one in matching if len(has.intersection(one.channels)) >= one.least_channels)
-        return next(fits, saved)
+        """Return the member that continues a saved series; see `owner_of` in `states` beside this."""
+        return owner_of(self._members, state)
 
     def restore(self, states: Sequence[SeriesState], partition: int, now_ns: int | None) -> None:
         """Continue series of one partition from saved states; each by the engine of its model.

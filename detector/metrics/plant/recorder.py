@@ -73,6 +73,10 @@ class GroupMetrics:
         """Export a model no longer. Its counters vanish, as if its process had ended."""
         self.models = {one: metrics for one, metrics in self.models.items() if one != name}
 
+    def arrange(self, names: Sequence[str]) -> None:
+        """Show the models in this order from now on."""
+        self.models = {name: self.models[name] for name in names}
+
     def observe(self, turn: TurnOf[GroupResult]) -> None:
         """Count one turn of the loop, and what each model found in it."""
         self.turned_at = time.time()

@@ -119,6 +119,7 @@ class Roster:
             order = {id_of(entry): at for at, entry in enumerate(config.models)}
             self.models = tuple(sorted(self.models, key=lambda one: order[id_of(one.entry)]))  # 3
             self._group.arrange([model.member for model in self.models])
+            self._metrics.arrange([model.member.name for model in self.models])
             self._shared.decoding.renew()
         self._prepared = {}
         entries = {id_of(entry): entry for entry in config.models}

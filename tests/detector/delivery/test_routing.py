@@ -17,7 +17,7 @@ from detector.engine.engine import knows
 from detector.engine.group.group import EngineGroup
 from detector.engine.group.member import Member
 from detector.errors import DetectorError
-from tests.support.kinds import NOW_MS, Told, batch_of, members, messages
+from tests.plant.kinds import NOW_MS, Told, batch_of, members, messages
 
 
 def alone(member: Member, values: list[bytes]) -> tuple[Told, set[int]]:

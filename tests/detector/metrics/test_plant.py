@@ -15,7 +15,7 @@ from detector.metrics.plant.sharing import BY_MODEL, sharing_of
 from detector.metrics.recorder import Metrics
 from detector.metrics.sources import NoSources
 from detector.status.plant import GroupStatus
-from tests.support.kinds import batch_of, members, messages
+from tests.plant.kinds import batch_of, members, messages
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

@@ -20,9 +20,9 @@ from detector.artifact.registry import open_artifact, publish
 from detector.artifact.spec import Artifact
 from detector.engine.engine import Engine
 from detector.engine.snapshot import decode_state
+from tests.plant.kinds import PRESS, PUMP
 from tests.support.artifacts import make_artifact
 from tests.support.daemon import Daemon, read_all, running, wait_for
-from tests.support.kinds import PRESS, PUMP
 from tests.test_daemon_kafka import samples, send
 
 MakeTopic = Callable[..., str]
