@@ -189,6 +189,7 @@ def test_the_page_and_the_metrics_tell_the_models_apart(
     assert {one["name"] for one in said["overview"]["figures"]} >= {"Model pump", "Model press"}
 
 
+@pytest.mark.kafka_changes
 def test_another_version_of_one_model_leaves_the_other_as_it_is(
     models: Path, kafka_bootstrap: str, kafka_topic: MakeTopic, tmp_path: Path
 ) -> None:
@@ -212,6 +213,7 @@ def test_another_version_of_one_model_leaves_the_other_as_it_is(
     assert versions == {"pump": published_now, "press": open_artifact(models / "press").version}
 
 
+@pytest.mark.kafka_changes
 def test_a_model_that_is_not_configured_leaves_its_states_and_goes_on_when_it_is_back(
     models: Path, kafka_bootstrap: str, kafka_topic: MakeTopic, tmp_path: Path
 ) -> None:
@@ -248,6 +250,7 @@ def test_a_model_that_is_not_configured_leaves_its_states_and_goes_on_when_it_is
     assert state_of("press-1") != before
 
 
+@pytest.mark.kafka_changes
 def test_models_come_and_go_by_a_reload_while_the_others_go_on(
     models: Path, kafka_bootstrap: str, kafka_topic: MakeTopic, tmp_path: Path
 ) -> None:
