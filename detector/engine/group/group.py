@@ -40,8 +40,8 @@ class EngineGroup:
         self._members: list[Member] = []
         self._home: dict[str, Member] = {}
         self._source, self._decided = 0, list[tuple[int, Decision]]()
-        self._ticked: dict[Member, int] = {}
-        self._young: dict[Member, int] = {}
+        self._ticked, self._young = dict[Member, int](), dict[Member, int]()
+        self._has_dropped = False
         for member in members:
             self._check(member)
             self._members.append(member)
@@ -132,7 +132,7 @@ class EngineGroup:
             return
         for member in self._members:
             member.engine.drop(partitions)
-        self._home = {name: home for name, home in self._home.items() if knows(home.engine, name)}
+        self._has_dropped = True  # a reading of this batch may still come from another partition
 
     def note_replay(self, is_replaying: bool) -> None:
         """Take whether a partition is being replayed; see `Engine.note_replay`."""
@@ -210,8 +210,8 @@ class EngineGroup:
         """Yield the readings of each member that has some."""
         if not len(readings):
             return
-        number = {member: at for at, member in enumerate(self._members)}
-        homes = np.array([number[self._home[name]] for name in readings.names], np.intp)[readings.series]
+        number: dict[Member | None, int] = {member: at for at, member in enumerate(self._members)}
+        homes = np.array([number[self._home.get(name)] for name in readings.names], np.intp)[readings.series]
         for at in np.unique(homes).tolist():
             yield self._members[at], _columns_of(readings.take(homes == at), self._columns.own[at])
 
@@ -220,6 +220,10 @@ class EngineGroup:
         return now_ns is not None and abs(now_ns - self._ticked.get(member, 0)) >= IDLE_NS
 
     def _forget(self) -> None:
+        """Forget where the series were that no engine knows any more."""
+        if self._has_dropped:
+            self._home = {name: home for name, home in self._home.items() if knows(home.engine, name)}
+            self._has_dropped = False
         for one in self.forgotten:
             self._home.pop(one.name, None)
 

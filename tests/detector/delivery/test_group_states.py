@@ -136,3 +136,14 @@ def test_series_of_a_model_that_came_are_urgent_for_a_while() -> None:
     group.remove(press)
     assert group.home_of("press-1") is None
     assert group.columns.names == pump.channels
+
+
+def test_a_series_whose_partition_is_lost_goes_on_from_another_partition() -> None:
+    group = EngineGroup(members())
+    judged(group, 0, 150)
+    router, codec = Router(group, most_logged=0), JsonWideCodec(group.columns.names)
+    batch = router.route(batch_of(codec, VALUES[150:200], 150))
+    group.drop({0})
+    moved = replace(batch.readings, partition=batch.readings.partition + 1)
+    assert sum(len(part.readings) for part in group.step(moved)) == len(batch.readings)
+    assert set(group.names) == set(batch.readings.names)
