@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from connectors.records import Batch, Position, Readings, Source
 from detector.engine.engine import StepResult
@@ -56,7 +56,7 @@ class Sink(Protocol[Taken_contra]):
         """Release what the sink holds."""
 
 
-@dataclass(frozen=True)  # with slots, Python 3.11 cannot make a frozen generic class
+@dataclass(frozen=True, slots=True)
 class TurnOf(Generic[Found_co]):
     """One completed turn of the loop, and the seconds spent in each step."""
 
@@ -68,7 +68,10 @@ class TurnOf(Generic[Found_co]):
     commit_seconds: float
 
 
-Turn: TypeAlias = TurnOf[StepResult]
+if TYPE_CHECKING:
+    Turn: TypeAlias = TurnOf[StepResult]
+else:
+    Turn = TurnOf  # with its parameter, Python could neither make one nor ask whether something is one
 
 
 def _never() -> bool:

@@ -46,7 +46,7 @@ def together(group: EngineGroup, values: list[bytes], cuts: list[int]) -> tuple[
     return told, letters
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(
     st.integers(0, 2**32 - 1),
     st.lists(st.integers(0, 160), max_size=12),
