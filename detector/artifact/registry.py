@@ -173,6 +173,12 @@ def open_artifact(location: str | Path) -> Artifact:
     return artifact
 
 
+def open_named(location: str | Path, name: str | None) -> Artifact:
+    """Load an artifact as `open_artifact`, and call its model `name` unless that is None."""
+    artifact = open_artifact(location)
+    return artifact if name is None else replace(artifact, spec=replace(artifact.spec, name=name))
+
+
 def _download(uri: str, scratch: Path) -> str:
     """Copy the version that `uri` names into `scratch`, and return its path on the remote side."""
     try:

@@ -27,6 +27,7 @@ from detector.errors import ConfigError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from detector.config.schema import Config
     from detector.engine.engine import EngineOptions
     from detector.incidents.incident import ChannelEvidence, Incident
     from detector.offline.backtest import BacktestOutcome, Given
@@ -79,7 +80,6 @@ def backtest(args: argparse.Namespace) -> int:
     Returns the exit code: 3 if there is an incident and --fail-on-incident was given.
     """
     from detector.artifact.registry import open_artifact
-    from detector.config.load import load_config
     from detector.incidents.shapes.sentence import Wording
     from detector.offline.backtest import backtest_parquet
     from detector.offline.backtest_record import Inputs, write_record
@@ -87,14 +87,15 @@ def backtest(args: argparse.Namespace) -> int:
 
     check_flags(args)
     artifact = open_artifact(args.artifact)
-    options = _engine_options(args, artifact.spec.channel_names)
+    config = _config_of(args, artifact.spec.channel_names)
+    options = _engine_options(args, config, artifact.spec.channel_names)
     out = Path(args.out) if args.out else None
     decisions = read_decisions(Path(args.decisions)) if args.decisions else []
-    wording = Wording.of(artifact.spec, load_config(Path(args.config)).units if args.config else None)
+    wording = Wording.of(artifact.spec, None if config is None else config.units)
     slider = slider_for(args, artifact, options)
     with directory_for(args) as kept:
         with following(args, slider) as follow:
-            given = replace(_own_series(args), decisions=decisions, wording=wording, follow=follow)
+            given = replace(_own_series(args, config), decisions=decisions, wording=wording, follow=follow)
             outcome = backtest_parquet(slider.artifact, Path(args.data), options, kept, given)
         if kept is not None:
             command = shlex.join(["streamgauge", *sys.argv[1:]])
@@ -108,15 +109,20 @@ def backtest(args: argparse.Namespace) -> int:
     return FOUND if args.fail_on_incident and outcome.incidents else DONE
 
 
-def _own_series(args: argparse.Namespace) -> Given:
+def _config_of(args: argparse.Namespace, channels: tuple[str, ...]) -> Config | None:
+    """Return the daemon's configuration of this model; None where none is given."""
+    from detector.config.models.entries import load_for
+
+    return load_for(Path(args.config), args.artifact, channels) if args.config else None
+
+
+def _own_series(args: argparse.Namespace, config: Config | None) -> Given:
     """Return which series are judged: as the daemon of --config judges them, or by --series."""
-    from detector.config.load import load_config
     from detector.offline.backtest import Given
 
     given = Given()
-    if args.config:
-        model = load_config(Path(args.config)).model
-        given = Given(series=model.own_series, least_channels=model.least_channels)
+    if config is not None:
+        given = Given(series=config.model.own_series, least_channels=config.model.least_channels)
     if args.series is None:
         return given
     patterns = tuple(pattern for pattern in args.series.split(",") if pattern)
@@ -125,15 +131,17 @@ def _own_series(args: argparse.Namespace) -> Given:
     return replace(given, series=patterns)
 
 
-def _engine_options(args: argparse.Namespace, channels: tuple[str, ...]) -> EngineOptions:
+def _engine_options(
+    args: argparse.Namespace, config: Config | None, channels: tuple[str, ...]
+) -> EngineOptions:
     """Return the options of the daemon's configuration, if one is given; --lateness overrides its value."""
     from detector.config.engine_options import default_threads, engine_options
-    from detector.config.load import load_config, parse_duration
+    from detector.config.load import parse_duration
     from detector.engine.engine import EngineOptions
 
     options = EngineOptions(threads=default_threads())
-    if args.config:
-        options = engine_options(load_config(Path(args.config)), channels)
+    if config is not None:
+        options = engine_options(config, channels)
     try:
         lateness = parse_duration(args.lateness) if args.lateness else None
     except ValueError as error:

@@ -58,6 +58,7 @@ def config(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     """Report every problem of a file at once, or what the file means."""
     from detector.config.load import load_config
+    from detector.config.models.entries import places_of
     from detector.notify.notifiers import parts_of
 
     config = load_config(Path(args.file))
@@ -66,7 +67,7 @@ def _check(args: argparse.Namespace) -> int:
     ]
     print(
         f"{args.file}: syntax correct. Reads {_source(config)}, uses the model"
-        f" {config.model.path}, writes {config.output.prefix}.*"
+        f" {', '.join(places_of(config))}, writes {config.output.prefix}.*"
         + (f", notifies {', '.join(receivers)}" if receivers else "")
     )
     if args.connect:
@@ -100,14 +101,33 @@ def _check_model(file: str, config: Config) -> None:
     from detector.errors import ArtifactError
     from detector.service.clients import codec_of
 
+    if config.models:
+        _check_models(file, config)
+        return
     try:
         artifact = open_artifact(config.model.path)
     except ArtifactError as error:
         raise ArtifactError(f"{file}: [model] path: {error}") from error
     channels = artifact.spec.channel_names
     engine_options(config, channels)
-    codec_of(config, artifact)
+    codec_of(config, channels)
     print(f"Model: {config.model.path}, version {artifact.version}, channels {', '.join(channels)}")
+
+
+def _check_models(file: str, config: Config) -> None:
+    """Load every model of [[models]]. Raises ArtifactError, CodecError, ConfigError."""
+    from detector.errors import DetectorError
+    from detector.service.clients import codec_of
+    from detector.service.plant.loading import group_of, load_models
+
+    try:
+        loaded = load_models(config)
+        codec_of(config, group_of(loaded).columns.names)
+    except DetectorError as error:
+        raise type(error)(f"{file}: {error}") from error
+    for one in loaded:
+        version, channels = one.member.engine.artifact.version, ", ".join(one.member.channels)
+        print(f"Model {one.member.name}: {one.entry.path}, version {version}, channels {channels}")
 
 
 def _check_broker(file: str, config: Config) -> None:

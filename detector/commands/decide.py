@@ -237,9 +237,11 @@ def _check_channels(args: argparse.Namespace, notice: Notice) -> None:
         return
     from detector.artifact.registry import open_artifact
     from detector.config.load import load_config
+    from detector.config.models.entries import places_of
 
     try:
-        known = open_artifact(load_config(Path(args.config)).model.path).spec.channel_names
+        places = places_of(load_config(Path(args.config)))
+        known = tuple({name for place in places for name in open_artifact(place).spec.channel_names})
         of = "the model"
     except DetectorError as error:
         known, of = tuple(sorted(named)), f"the incident (and the model cannot be read: {error})"

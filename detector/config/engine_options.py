@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from detector.config.incident_schema import WEEKDAYS, ChannelSection, IncidentsSection, MaintenanceSection
 from detector.config.load import Config
 from detector.config.problems import Checked
+from detector.config.schema import ModelsSection
 from detector.engine.values import EngineOptions
 from detector.errors import ConfigError
 from detector.incidents.filters.maintenance import Maintenance, OneOff, Recurring
@@ -58,8 +59,8 @@ def rules_of(config: Config, channels: Sequence[str] | None = None) -> IncidentR
     """
     if channels is not None:
         _check_least_channels(config, len(channels))
-        _check_channels("channels", config.channels, channels)
-        _check_channels("drift.limits", config.drift.limits, channels)
+        check_channels("channels", config.channels, channels)
+        check_channels("drift.limits", config.drift.limits, channels)
     rules = IncidentRules(
         channels={name: _channel_rule(section) for name, section in config.channels.items()},
         maintenance=tuple(_window(section) for section in config.maintenance),
@@ -121,7 +122,8 @@ def _channel_rule(section: ChannelSection) -> ChannelRule:
     return ChannelRule(**given, lasting_after_ns=None if after is None else _ns(after))
 
 
-def _check_channels(section: str, named: Iterable[str], channels: Sequence[str]) -> None:
+def check_channels(section: str, named: Iterable[str], channels: Sequence[str]) -> None:
+    """Raise ConfigError where a table or a limit of `section` names no channel of these."""
     problems = []
     for name in named:
         if name not in channels and not any(fnmatchcase(one, name) for one in channels):
@@ -136,13 +138,14 @@ def _check_channels(section: str, named: Iterable[str], channels: Sequence[str])
 def _check_least_channels(config: Config, num_channels: int) -> None:
     """Refuse a number of channels that no message would have: every new series would be unassigned."""
     least, form = config.model.least_channels, config.input.format
+    section = "[models]" if isinstance(config.model, ModelsSection) else "model"
     if least > 1 and form in _ONE_BY_ONE:
         raise ConfigError(
-            f"[model] least_channels: must be 1 with [input] format {form!r}, not {least}:"
+            f"[{section}] least_channels: must be 1 with [input] format {form!r}, not {least}:"
             " a message of it may have some of the channels only"
         )
     if least > num_channels:
-        raise ConfigError(f"[model] least_channels: {least}, but the model has {num_channels} channels")
+        raise ConfigError(f"[{section}] least_channels: {least}, but the model has {num_channels} channels")
 
 
 def _window(section: MaintenanceSection) -> Maintenance:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from detector.config.incident_schema import (
     CalendarSection,
@@ -56,6 +56,30 @@ class ModelSection(Section):
     def own_series(self) -> tuple[str, ...]:
         """The patterns; none where one of them matches every name."""
         return () if "*" in self.series else self.series
+
+
+class ModelsSection(ModelSection):
+    """One of several models; each judges its own series."""
+
+    name: str | None = Field(
+        default=None, min_length=1, description="name in messages, metrics and states; default: the model's"
+    )
+    incidents: dict[str, Any] = Field(
+        default_factory=dict, description="keys of [incidents] that differ for this model"
+    )
+
+    def rules(self, common: IncidentsSection) -> IncidentsSection:
+        """Return the section [incidents] of this model.
+
+        Raises:
+            ValueError: a key is unknown, or a value is wrong; one line names each.
+        """
+        try:
+            return IncidentsSection.model_validate(common.model_dump() | self.incidents)
+        except ValidationError as error:
+            found = [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
+            lines = [f"incidents {name}: {words}" if name else f"incidents: {words}" for name, words in found]
+            raise ValueError("; ".join(lines).replace("Value error, ", "")) from None
 
 
 class KafkaSection(Section):
@@ -319,6 +343,7 @@ class Config(Section):
 
     model: ModelSection
     source: SourceSection = SourceSection()
+    models: tuple[ModelsSection, ...] = ()
     kafka: KafkaSection
     mqtt: MqttSection = MqttSection()
     input: InputSection = InputSection()
@@ -353,6 +378,31 @@ class Config(Section):
     def _fits(self) -> Config:
         if self.source.kind == "kafka" and self.output.to != "auto":
             raise ValueError("[output] to: readings from Kafka have their results in Kafka; remove this key")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_several(cls, values: Any) -> Any:
+        """Let [[models]] stand for [model], which is then without a path."""
+        if isinstance(values, dict) and values.get("models"):
+            if "model" in values:
+                raise ValueError("[model] and [[models]] exclude each other; keep one of them")
+            return {"model": {"path": ""}, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _models_differ(self) -> Config:
+        for what, found in (
+            ("name", [one.name for one in self.models if one.name]),
+            ("path", [one.path for one in self.models]),
+        ):
+            if twice := sorted({one for one in found if found.count(one) > 1}):
+                raise ValueError(f"[[models]] {what} `{twice[0]}` is used twice")
+        for one in self.models:
+            try:
+                one.rules(self.incidents)
+            except ValueError as error:
+                raise ValueError(f"[[models]] {one.path}: {error}") from None
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from connectors.records import Batch
 from detector import logs
-from detector.engine.engine import Engine
+from detector.engine.group.resumable import Resumable
 
 
 class Deletions:
@@ -69,7 +69,7 @@ class Deletions:
                 remedy=remedy,
             )
 
-    def prepare(self, engine: Engine, batch: Batch) -> Batch:
+    def prepare(self, engine: Resumable, batch: Batch) -> Batch:
         """Prepare the engine for a batch without recovery: series of assigned partitions warm up."""
         self.notice(batch.deleted)
         self.notice_recreated(batch.recreated)

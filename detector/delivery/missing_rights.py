@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from connectors.errors import RightMissingError
 from connectors.records import StreamSource
 from detector import logs
-from detector.engine.loop import Turn
+from detector.engine.loop import TurnOf
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _CALM_SECONDS = 5.0
@@ -68,7 +68,7 @@ class MissingRights:
                 return
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
-    def on_turn(self, turn: Turn) -> None:
+    def on_turn(self, turn: TurnOf[object]) -> None:
         """Take in a completed turn: after enough of them the missing rights are back."""
         now = self._clock()
         if self._calm_since is None:

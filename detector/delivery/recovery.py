@@ -37,7 +37,7 @@ from detector.delivery.marks import (
 )
 from detector.delivery.progress import Progress
 from detector.delivery.tombstones import Tombstones
-from detector.engine.engine import Engine
+from detector.engine.group.resumable import Resumable, known_names, owner_of
 from detector.engine.snapshot import SeriesState, decode_state, encode_state
 
 
@@ -72,15 +72,16 @@ class Saved:
     holds: dict[str, int]
 
     @classmethod
-    def of(cls, engine: Engine, records: Mapping[bytes, bytes]) -> Saved:
-        """Decode the records of a state partition; leave out what cannot be read."""
+    def of(cls, engine: Resumable, records: Mapping[bytes, bytes]) -> Saved:
+        """Decode the records of a state partition; leave out what cannot be read, and models not in use."""
         states, holds = [], {}
         for key, value in records.items():
             name = key.decode(errors="replace")
             found = None if key == MARK else decode_state(name, value)
-            if found is not None:
+            owner = None if found is None else owner_of(engine, found[0])
+            if found is not None and owner is not None:
                 states.append(found[0])
-                if found[0].origin.grid == engine.origin.grid:  # else none of its readings is restored
+                if found[0].origin.grid == owner.origin.grid:  # else none of its readings is restored
                     holds[name] = found[1]
         return cls(decode_mark(records.get(MARK)), states, holds)
 
@@ -143,7 +144,7 @@ class Recovery:
         """Return the position of every live partition."""
         return {(self._input, partition): at for partition, at in self._progress.live().items()}
 
-    def prepare(self, source: OffsetLog, engine: Engine, batch: Batch) -> Batch:
+    def prepare(self, source: OffsetLog, engine: Resumable, batch: Batch) -> Batch:
         """Bring the engine to the state that precedes a batch; return the live part of the batch.
 
         1. Count input that was deleted before it was read.
@@ -166,7 +167,7 @@ class Recovery:
         return live
 
     def restore(
-        self, engine: Engine, log: OffsetLog, partitions: Collection[int], now_ns: int | None
+        self, engine: Resumable, log: OffsetLog, partitions: Collection[int], now_ns: int | None
     ) -> dict[int, int]:
         """Restore newly assigned partitions. The engine must not have state of them.
 
@@ -208,7 +209,7 @@ class Recovery:
             _log_restored(partition, resume, len(saved[partition].names & resume.holds.keys()), started)
         return starts
 
-    def save(self, engine: Engine, position: Position) -> list[Message]:
+    def save(self, engine: Resumable, position: Position) -> list[Message]:
         """Return the state to write with a batch after which the partitions stand at `position`.
 
         1. Choose the series that are due.
@@ -238,7 +239,7 @@ class Recovery:
 
     def _restored(
         self,
-        engine: Engine,
+        engine: Resumable,
         partition: int,
         saved: Saved,
         committed: int | None,
@@ -296,7 +297,7 @@ class Recovery:
         return replace(resume, read_from=earliest)
 
 
-def _newest(saved: Mapping[int, Saved], engine: Engine) -> dict[int, Saved]:
+def _newest(saved: Mapping[int, Saved], engine: Resumable) -> dict[int, Saved]:
     """Leave out snapshots of series that have moved to another partition, where a newer one lies.
 
     Keyed messages move when partitions are added. A series that the engine already follows stays as it is.
@@ -304,7 +305,7 @@ def _newest(saved: Mapping[int, Saved], engine: Engine) -> dict[int, Saved]:
     newest: dict[str, int] = {}
     for state in (state for one in saved.values() for state in one.states):
         newest[state.name] = max(state.watermark_ns, newest.get(state.name, state.watermark_ns))
-    followed = set(engine.latest.names)
+    followed = set(known_names(engine))
     chosen = {}
     for number in sorted(saved):
         states = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
-from connectors.records import Batch, Message, Position
+from connectors.records import Batch, Message, Position, Reject
 from detector.delivery.messages import MessageEncoder
 from detector.engine.engine import StepResult
 
@@ -59,10 +59,18 @@ class MessageSink:
 
     def write(self, result: StepResult, batch: Batch) -> None:
         """Collect verdicts, changes of incidents, mutes and rejected messages; nothing is sent yet."""
-        self._messages += self.encoder.verdicts(result.verdicts)
-        self._messages += self.encoder.incidents(result.incidents)
-        self._messages += self.encoder.decisions(result.decisions)
-        self._messages += self.encoder.dead_letters(batch.rejects)
+        self.collect(self.encoder, result)
+        self.reject(batch.rejects)
+
+    def reject(self, rejects: tuple[Reject, ...]) -> None:
+        """Collect rejected messages."""
+        self._messages += self.encoder.dead_letters(rejects)
+
+    def collect(self, encoder: MessageEncoder, result: StepResult) -> None:
+        """Collect verdicts, changes of incidents and mutes, as the messages of `encoder`."""
+        self._messages += encoder.verdicts(result.verdicts)
+        self._messages += encoder.incidents(result.incidents)
+        self._messages += encoder.decisions(result.decisions)
 
     def commit(self, position: Position | None) -> None:
         """Deliver what was collected, and commit the position behind the batch.

@@ -13,54 +13,21 @@ The order of messages in a partition decides, and not how they are cut into batc
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Collection, Mapping, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectors.records import Batch, Readings, Reject
-from detector import logs
+from detector.delivery.routing.tally import NO_CHANNEL, Tally, Unassigned
 
-Reason: TypeAlias = Literal["name", "channels"]
-REASONS: tuple[Reason, ...] = ("name", "channels")
-"""Why a series is unassigned: its name matches no pattern; its messages have too few known channels."""
-_NO_CHANNEL = "no_known_channel"
-_Begins: TypeAlias = Mapping[tuple[str, int], int]
+Begins: TypeAlias = Mapping[tuple[str, int], int]
 """(series, partition) -> offset of its first message with enough channels in a batch."""
-_MOST_SERIES = 10_000
-_ENOUGH_MESSAGES = 10
-"""In formats with a channel in a message, the first messages of a good series may have other channels."""
-_MOST_LOGGED = 100
-_MEMORY_NS, _SWEEP_NS = 3_600 * 10**9, 60 * 10**9
-"""A series that sent nothing for an hour is not counted any more; that is looked for once a minute."""
-_SHOWN = 10
-
-
-@dataclass(frozen=True, slots=True)
-class UnassignedSeries:
-    """Hold one unassigned series, the reason, and how many of its messages came."""
-
-    name: str
-    reason: Reason
-    messages: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unassigned:
-    """Hold what is unassigned.
-
-    series    reason -> series that sent a message within the last hour; at most 10,000 are counted
-    messages  reason -> messages since the start of this process
-    most      the series with the most messages, at most 10
-    """
-
-    series: Mapping[Reason, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
-    messages: Mapping[Reason, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
-    most: tuple[UnassignedSeries, ...] = ()
+_MOST_NAMES = 10_000
+MOST_LOGGED = 100
 
 
 class Admission:
@@ -73,17 +40,16 @@ class Admission:
     """
 
     def __init__(
-        self, patterns: tuple[str, ...] = (), least_channels: int = 1, most_logged: int = _MOST_LOGGED
+        self, patterns: tuple[str, ...] = (), least_channels: int = 1, most_logged: int = MOST_LOGGED
     ) -> None:
-        self._patterns, self._least, self._most_logged = patterns, least_channels, most_logged
+        self._patterns, self._least = patterns, least_channels
         self._matches: dict[str, bool] = {}
-        self._found: dict[str, UnassignedSeries] = {}
-        self._seen: dict[str, int] = {}
-        self._few: dict[str, int] = {}
-        self._now_ns, self._swept_ns = 0, 0
-        self._messages = dict.fromkeys(REASONS, 0)
-        self._num_logged = 0
-        self.unassigned = Unassigned()
+        self._tally = Tally("[model]", most_logged)
+
+    @property
+    def unassigned(self) -> Unassigned:
+        """What is unassigned now."""
+        return self._tally.unassigned
 
     def admit(self, batch: Batch, knows: Callable[[str], bool]) -> Batch:
         """Return the batch without unassigned messages, and count these.
@@ -92,26 +58,28 @@ class Admission:
             batch: what was read, messages to replay included.
             knows: whether a series is assigned already: the engine has its state.
         """
-        readings, self._now_ns = batch.readings, batch.tick_ns or 0
-        self._sweep()
-        doubtful = any(one.reason == _NO_CHANNEL for one in batch.rejects)
-        if not (self._patterns or self._least > 1 or doubtful or self._found or batch.strangers):
+        readings = batch.readings
+        self._tally.begin(batch.tick_ns or 0)
+        doubtful = any(one.reason == NO_CHANNEL for one in batch.rejects)
+        if not (self._patterns or self._least > 1 or doubtful or self._tally or batch.strangers):
             return batch
         enough = np.ones(len(readings), np.bool_)
         if self._least > 1:
             enough = channels_of_messages(readings) >= self._least
-        begins = _begins(readings, enough)
+        begins = begins_of(readings, enough)
         fits = np.arange(len(readings)) >= self._first_fitting(readings, enough, knows)[readings.series]
         matches = np.array([self._is_own(name) for name in readings.names], np.bool_)
         keep = matches[readings.series] & fits
         self._count_readings(readings, keep, matches)
         rejects = tuple(one for one in batch.rejects if not self._count_reject(one, begins, knows))
         assigned = {name for name, _ in begins if self._is_own(name)}
-        self._assign(assigned)
-        self._count_strangers(batch.strangers, assigned, knows)
+        self._tally.assign(assigned)
+        self._tally.count_strangers(
+            batch.strangers, self._is_own, lambda name: name in assigned or knows(name)
+        )
         if keep.all() and len(rejects) == len(batch.rejects):
             return batch
-        self._renew()
+        self._tally.renew()
         return replace(batch, readings=readings if keep.all() else readings.take(keep), rejects=rejects)
 
     def _first_fitting(
@@ -131,7 +99,7 @@ class Admission:
             return True
         found = self._matches.get(name)
         if found is None:
-            if len(self._matches) >= _MOST_SERIES:
+            if len(self._matches) >= _MOST_NAMES:
                 self._matches.clear()
             found = any(fnmatchcase(name, pattern) for pattern in self._patterns)
             self._matches[name] = found
@@ -142,107 +110,44 @@ class Admission:
     ) -> None:
         counts = np.bincount(readings.series[~keep], minlength=len(readings.names))
         for at in np.flatnonzero(counts).tolist():
-            self._count(readings.names[at], "channels" if matches[at] else "name", int(counts[at]))
+            self._tally.count(readings.names[at], "channels" if matches[at] else "name", int(counts[at]))
 
-    def _count_reject(self, reject: Reject, begins: _Begins, knows: Callable[[str], bool]) -> bool:
+    def _count_reject(self, reject: Reject, begins: Begins, knows: Callable[[str], bool]) -> bool:
         """Return whether a rejected message is of unassigned series alone; then it is counted for each."""
-        if reject.reason != _NO_CHANNEL:
-            if not reject.series or self._is_own(reject.series):
-                return False
-            self._count(reject.series, "name", 1)
-            return True
-        names = reject.strangers or ((reject.series,) if reject.series else ())
-        if not names or any(self._is_assigned(name, reject, begins, knows) for name in names):
-            return False
-        for name in names:
-            self._count(name, "channels" if self._is_own(name) else "name", 1)
-        return True
 
-    def _is_assigned(self, name: str, reject: Reject, begins: _Begins, knows: Callable[[str], bool]) -> bool:
-        first = begins.get((name, reject.partition))
-        has_begun = first is not None and first <= reject.offset
-        return self._is_own(name) and (has_begun or knows(name))
+        def is_assigned(name: str) -> bool:
+            first = begins.get((name, reject.partition))
+            has_begun = first is not None and first <= reject.offset
+            return self._is_own(name) and (has_begun or knows(name))
 
-    def _count_strangers(
-        self, strangers: Mapping[str, int], assigned: Set[str], knows: Callable[[str], bool]
-    ) -> None:
-        """Count series of formats whose messages may have no channel, once there were enough of these."""
-        for name in assigned & self._few.keys():
-            del self._few[name]
-        for name, messages in strangers.items():
-            if not self._is_own(name):
-                self._count(name, "name", messages)
-            elif name not in assigned and not knows(name):
-                seen = messages + self._few.pop(name, 0)
-                if name in self._found or seen >= _ENOUGH_MESSAGES:
-                    self._count(name, "channels", seen)
-                elif len(self._few) < _MOST_SERIES:
-                    self._few[name] = seen
-        if strangers:
-            self._renew()
-
-    def _count(self, name: str, reason: Reason, messages: int) -> None:
-        self._messages[reason] += messages
-        before = self._found.get(name)
-        if before is None:
-            if len(self._found) >= _MOST_SERIES:
-                return
-            self._log(name, reason)
-        total = messages + (0 if before is None else before.messages)
-        self._found[name] = UnassignedSeries(name, reason, total)
-        self._seen[name] = self._now_ns
-
-    def _log(self, name: str, reason: Reason) -> None:
-        """Log an unassigned series, unless there were many."""
-        self._num_logged += 1
-        if self._num_logged > self._most_logged:
-            return
-        why = {
-            "name": "its name matches no pattern of [model] series",
-            "channels": "its messages have too few channels of the model",
-        }
-        more = "; further series are on the page alone" if self._num_logged == self._most_logged else ""
-        logs.event(f"series is unassigned{more}", logging.WARNING, series=name, reason=why[reason])
-
-    def _assign(self, names: Collection[str]) -> None:
-        """Forget series that were unassigned until now."""
-        self._remove([name for name in names if name in self._found])
-
-    def _sweep(self) -> None:
-        """Forget series that sent nothing for an hour."""
-        if self._now_ns - self._swept_ns >= _SWEEP_NS:
-            self._swept_ns = self._now_ns
-            self._remove([name for name, at in self._seen.items() if self._now_ns - at > _MEMORY_NS])
-
-    def _remove(self, names: list[str]) -> None:
-        for name in names:
-            del self._found[name], self._seen[name]
-        if names:
-            self._renew()
-
-    def _renew(self) -> None:
-        """Replace the figures that other threads read."""
-        series = dict.fromkeys(REASONS, 0)
-        for one in self._found.values():
-            series[one.reason] += 1
-        most = sorted(self._found.values(), key=lambda one: (-one.messages, one.name))[:_SHOWN]
-        self.unassigned = Unassigned(series, dict(self._messages), tuple(most))
+        return self._tally.count_reject(reject, self._is_own, is_assigned)
 
 
 def channels_of_messages(readings: Readings) -> NDArray[np.int64]:
     """Return how many channels the message of each reading has in its series, int64 [readings]."""
+    has, message = messages_of(readings)
+    found: NDArray[np.int64] = has.sum(axis=1)[message]
+    return found
+
+
+def messages_of(readings: Readings) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """Return which channels each message has in a series, and the message of each reading.
+
+    bool [messages, channels], where a message with readings of several series counts once for each; intp
+    [readings], an index into these.
+    """
     if not len(readings):
-        return np.empty(0, np.int64)
+        return np.empty((0, readings.values.shape[1]), np.bool_), np.empty(0, np.intp)
     order = np.lexsort((readings.offset, readings.partition, readings.series))
     keys = np.column_stack([readings.series, readings.partition, readings.offset])[order]
     is_start = np.concatenate([[True], (keys[1:] != keys[:-1]).any(axis=1)])
     has = np.logical_or.reduceat(~np.isnan(readings.values[order]), np.flatnonzero(is_start), axis=0)
-    found = np.empty(len(readings), np.int64)
-    found[order] = has.sum(axis=1)[np.cumsum(is_start) - 1]
-    return found
+    message = np.empty(len(readings), np.intp)
+    message[order] = np.cumsum(is_start) - 1
+    return has, message
 
 
-def _begins(readings: Readings, enough: NDArray[np.bool_]) -> _Begins:
+def begins_of(readings: Readings, enough: NDArray[np.bool_]) -> Begins:
     """Return where each series has enough channels for the first time, in each of its partitions."""
     fitting = np.flatnonzero(enough)
     keys = readings.series[fitting].astype(np.int64) << 32 | readings.partition[fitting]

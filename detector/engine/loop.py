@@ -12,21 +12,41 @@ is read again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from connectors.records import Batch, Position, Readings, Source
-from detector.engine.engine import Engine, StepResult
+from detector.engine.engine import StepResult
 
 POLL_SECONDS = 0.25
 
+ResultT = TypeVar("ResultT")
+Taken_contra = TypeVar("Taken_contra", contravariant=True)
+Found_co = TypeVar("Found_co", covariant=True)
 
-class Sink(Protocol):
+
+class Steps(Protocol):
+    """What scores batches: an engine, or a group of them (`detector.engine.group`)."""
+
+    def step(self, readings: Readings, now_ns: int | None = None) -> Any:
+        """Take readings; return what became final."""
+
+    def flush(self) -> Any:
+        """Close what is still open, because the input has ended."""
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Forget the series of partitions that another process reads from now on."""
+
+
+StepsT = TypeVar("StepsT", bound=Steps)
+
+
+class Sink(Protocol[Taken_contra]):
     """Where results go."""
 
-    def write(self, result: StepResult, batch: Batch) -> None:
+    def write(self, result: Taken_contra, batch: Batch) -> None:
         """Take the results of a batch."""
 
     def commit(self, position: Position | None) -> None:
@@ -37,26 +57,32 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TurnOf(Generic[Found_co]):
     """One completed turn of the loop, and the seconds spent in each step."""
 
     batch: Batch
-    result: StepResult
+    result: Found_co
     poll_seconds: float
     step_seconds: float
     write_seconds: float
     commit_seconds: float
 
 
+if TYPE_CHECKING:
+    Turn: TypeAlias = TurnOf[StepResult]
+else:
+    Turn = TurnOf  # with its parameter, Python could neither make one nor ask whether something is one
+
+
 def _never() -> bool:
     return False
 
 
-def _ignore(turn: Turn) -> None:
+def _ignore(turn: object) -> None:
     """Do nothing: no one observes the turns."""
 
 
-def _drop_lost(engine: Engine, batch: Batch) -> Batch:
+def _drop_lost(engine: Steps, batch: Batch) -> Batch:
     """Forget the series of lost partitions; without recovery, series of new partitions warm up."""
     engine.drop(batch.lost)
     return batch
@@ -64,11 +90,11 @@ def _drop_lost(engine: Engine, batch: Batch) -> Batch:
 
 def run(
     source: Source,
-    engine: Engine,
-    sink: Sink,
+    engine: StepsT,
+    sink: Sink[ResultT],
     should_stop: Callable[[], bool] = _never,
-    on_turn: Callable[[Turn], None] = _ignore,
-    prepare: Callable[[Engine, Batch], Batch] = _drop_lost,
+    on_turn: Callable[[TurnOf[ResultT]], None] = _ignore,
+    prepare: Callable[[StepsT, Batch], Batch] = _drop_lost,
 ) -> None:
     """Turn until `should_stop` returns True or the input ends. At its end, close what is still open.
 
@@ -88,7 +114,7 @@ def run(
         laps = [time.perf_counter()]
         batch = source.poll(POLL_SECONDS)  # 1. poll
         if batch is None:
-            sink.write(engine.flush(), Batch(Readings.empty(len(engine.artifact.spec.channels))))
+            sink.write(engine.flush(), Batch(Readings.empty(0)))
             sink.commit(None)
             return
         laps.append(time.perf_counter())
@@ -99,4 +125,4 @@ def run(
         laps.append(time.perf_counter())
         sink.commit(batch.position)  # 4. commit
         laps.append(time.perf_counter())
-        on_turn(Turn(batch, result, *(end - start for start, end in pairwise(laps))))
+        on_turn(TurnOf(batch, result, *(end - start for start, end in pairwise(laps))))

@@ -92,6 +92,7 @@ class SeriesState:
     open          the readings of rows that are still open
     doubt         what is in doubt about its clock, readings that are held included; None where nothing is
     track         what the incident rules keep, None where they keep nothing
+    model         the model that saved it, where a process has several; else empty
     """
 
     name: str
@@ -100,6 +101,7 @@ class SeriesState:
     open: OpenReadings
     doubt: Doubt | None
     track: Track | None
+    model: str = ""
 
     @property
     def watermark_ns(self) -> int:
@@ -157,8 +159,14 @@ class _Record(msgspec.Struct, array_like=True):
     track: Track | None
 
 
+class _NamedRecord(_Record):
+    """A record with the name of its model, where a process has several. Other records end before it."""
+
+    model: str = ""
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Record)
+_decoder = msgspec.msgpack.Decoder(_NamedRecord)
 
 
 def encode_state(state: SeriesState, offset: int) -> bytes:
@@ -168,7 +176,7 @@ def encode_state(state: SeriesState, offset: int) -> bytes:
         state: the state of one series.
         offset: every reading of the series before this offset is in the state, and none from it on.
     """
-    record = _Record(
+    values = (
         FORMAT,
         offset,
         state.origin,
@@ -179,7 +187,7 @@ def encode_state(state: SeriesState, offset: int) -> bytes:
         state.doubt,
         state.track,
     )
-    return _encoder.encode(record)
+    return _encoder.encode(_NamedRecord(*values, state.model) if state.model else _Record(*values))
 
 
 def decode_state(name: str, data: bytes) -> tuple[SeriesState, int] | None:
@@ -195,7 +203,7 @@ def decode_state(name: str, data: bytes) -> tuple[SeriesState, int] | None:
     if record.format != FORMAT:
         return None
     readings = OpenReadings(rows, times, values)
-    state = SeriesState(name, record.origin, record.cells, readings, record.doubt, record.track)
+    state = SeriesState(name, record.origin, record.cells, readings, record.doubt, record.track, record.model)
     return state, record.offset
 
 

@@ -56,7 +56,7 @@ class OverviewCollector(Collector):
         view: Returns the values of this scrape.
         sources: Figures that the engine does not have.
         scores: Returns the histogram of scores.
-        build: Labels of the build.
+        build: Labels of the build; None: of one model of several, without the figures of the service.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class OverviewCollector(Collector):
         view: Callable[[], View],
         sources: Sources,
         scores: Callable[[], HistogramMetricFamily],
-        build: Mapping[str, str],
+        build: Mapping[str, str] | None,
     ) -> None:
-        self._view, self._sources, self._scores, self._build = view, sources, scores, dict(build)
+        self._view, self._sources, self._scores, self._build = view, sources, scores, build
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: there is no view yet when the collector is registered."""
@@ -79,10 +79,26 @@ class OverviewCollector(Collector):
         yield from _incidents(view)
         yield from _stream(view.snapshot)
         yield self._scores()
-        yield from _loop(view.snapshot, self._sources)
+        if self._build is not None:
+            yield from _loop(view.snapshot.turned_at, self._sources)
         yield from _model(view, self._sources)
-        yield from _notifiers(self._sources.notifiers())
-        yield _info("build_info", self._build)
+        if self._build is not None:
+            yield from _notifiers(self._sources.notifiers())
+            yield _info("build_info", self._build)
+
+
+def of_service(turned_at: float | None, sources: Sources, build: Mapping[str, str]) -> Iterator[Metric]:
+    """Yield the families that a daemon with several models has once.
+
+    Args:
+        turned_at: Epoch seconds of the last turn; None before the first.
+        sources: Figures of the service.
+        build: Labels of the build.
+    """
+    yield from _loop(turned_at, sources)
+    yield _reloads("config_reloads", sources.config_reloads())
+    yield from _notifiers(sources.notifiers())
+    yield _info("build_info", build)
 
 
 def _overview(view: View) -> Iterator[Metric]:
@@ -150,8 +166,8 @@ def _by_mode(snapshot: EngineView) -> _Values:
     return {(name,): num for name, num in zip(modes.names, counts, strict=True)}
 
 
-def _loop(snapshot: EngineView, sources: Sources) -> Iterator[Metric]:
-    yield _plain("last_turn_timestamp_seconds", _or_nan(snapshot.turned_at))
+def _loop(turned_at: float | None, sources: Sources) -> Iterator[Metric]:
+    yield _plain("last_turn_timestamp_seconds", _or_nan(turned_at))
     yield _labelled("consumer_lag_messages", _by_partition(sources.lag()))
     yield _labelled("consumer_lag_seconds", _by_partition(sources.lag_seconds()))
     yield _plain("rebalances_total", sources.rebalances())
@@ -188,8 +204,12 @@ def _model(view: View, sources: Sources) -> Iterator[Metric]:
     yield _plain("series_deaf", float("nan") if sense.outcome == "unknown" else sense.num_deaf)
     checks = sources.self_checks()
     yield _labelled("self_checks_total", {(outcome,): checks.get(outcome, 0) for outcome in OUTCOMES})
-    for name, found in (("reloads", sources.reloads()), ("config_reloads", sources.config_reloads())):
-        yield _labelled(f"{name}_total", {(outcome,): found.get(outcome, 0) for outcome in _RELOADS})
+    yield _reloads("reloads", sources.reloads())
+    yield _reloads("config_reloads", sources.config_reloads())
+
+
+def _reloads(name: str, found: Mapping[str, int]) -> Metric:
+    return _labelled(f"{name}_total", {(outcome,): found.get(outcome, 0) for outcome in _RELOADS})
 
 
 def _shadow(view: ShadowView) -> Iterator[Metric]:

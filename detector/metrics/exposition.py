@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
 from detector.metrics.collector import OverviewCollector, View
@@ -29,16 +29,20 @@ _PAUSE_SECONDS = 0.002
 
 
 class Exposition:
-    """Writes the metrics of one scrape after another. Not thread-safe."""
+    """Writes the metrics of one scrape after another. Not thread-safe.
 
-    def __init__(self, sources: Sources, build: Mapping[str, str], max_incidents: int) -> None:
+    Without `build` it has the families of one model of several, and nothing of the process.
+    """
+
+    def __init__(self, sources: Sources, build: Mapping[str, str] | None, max_incidents: int) -> None:
         self.registry = CollectorRegistry()
         self._sources, self._build, self._max_incidents = sources, build, max_incidents
         self._view: View | None = None
         self._channels: tuple[str, ...] = ()
         self._labels = Labels(())
-        ProcessCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
+        if build is not None:
+            ProcessCollector(registry=self.registry)
+            GCCollector(registry=self.registry)
 
     def register(self, scores: Callable[[], HistogramMetricFamily]) -> None:
         """Register the collector of the other families; `scores` returns the histogram of scores."""
@@ -52,8 +56,8 @@ class Exposition:
             view: The values of this scrape.
             peaks: Highest score of each shown series since the last scrape, float64 [shown].
         """
-        self._view = view
         encode, content_type = choose_encoder(accept)
+        self._view = view
         body = encode(self.registry)
         snapshot = view.snapshot
         names = snapshot.artifact.spec.channel_names
@@ -65,12 +69,22 @@ class Exposition:
             channel_gauges(snapshot, self._labels),
             (incident_gauges(shown),),
         )
-        end = _END if body.endswith(_END) else b""
-        return b"".join((body.removesuffix(end), *_with_pauses(families), end)), content_type
+        return with_texts(body, families), content_type
+
+    def collect(self, view: View) -> list[Metric]:
+        """Return the families of the client library; `view` has the values of this scrape."""
+        self._view = view
+        return list(self.registry.collect())
 
     def _now(self) -> View:
         assert self._view is not None
         return self._view
+
+
+def with_texts(body: bytes, texts: Iterable[str]) -> bytes:
+    """Return what the client library wrote, with the texts of further families before its end."""
+    end = _END if body.endswith(_END) else b""
+    return b"".join((body.removesuffix(end), *_with_pauses(texts), end))
 
 
 def _with_pauses(texts: Iterable[str]) -> Iterator[bytes]:

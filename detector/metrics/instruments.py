@@ -18,7 +18,8 @@ from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from connectors.records import REASONS
-from detector.engine.loop import Turn
+from detector.engine.engine import StepResult
+from detector.engine.loop import TurnOf
 from detector.incidents.incident import MODEL_REASONS, Incident, IncidentEvent, evidence_of
 from detector.metrics.catalogue import spec_of
 from detector.metrics.engine_view import SEVERITIES
@@ -49,13 +50,8 @@ class Instruments:
         self._turn_seconds = _histogram("turn_seconds", registry, STEPS)
         self.scores = ScoreHistogram()
 
-    def turn(self, turn: Turn, budgeted_alarms: float) -> None:
-        """Count one turn.
-
-        Args:
-            turn: The completed turn.
-            budgeted_alarms: Number of alarms that the alarm budget allows for its rows.
-        """
+    def turn(self, turn: TurnOf[object]) -> None:
+        """Count the times and the batch of one turn, whatever its results."""
         decode = turn.batch.decode_seconds
         spent = (turn.poll_seconds - decode, decode, turn.step_seconds, turn.write_seconds)
         for step, seconds in zip(STEPS, (*spent, turn.commit_seconds), strict=True):
@@ -63,9 +59,17 @@ class Instruments:
         for reject in turn.batch.rejects:
             self._rejected.labels(reject.reason).inc()
         self._unknown.inc(turn.batch.unknown_values)
+
+    def results(self, result: StepResult, budgeted_alarms: float) -> None:
+        """Count the results of an engine.
+
+        Args:
+            result: What one step of it returned.
+            budgeted_alarms: Number of alarms that the alarm budget allows for its rows.
+        """
         self._budgeted.inc(budgeted_alarms)
-        self.scores.add(turn.result.verdicts.score)
-        for event in turn.result.incidents:
+        self.scores.add(result.verdicts.score)
+        for event in result.incidents:
             self._event(event)
 
     def transaction(self, outcome: str, seconds: float) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import platform
 import threading
 import time
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from prometheus_client.core import Metric
 
 from detector.artifact.spec import Artifact
 from detector.engine.engine import Engine
@@ -35,6 +37,20 @@ _DAY_NS = 86_400 * 10**9
 """Drift remembers about one day, so that all hours of the day are in it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """The values of one scrape.
+
+    view      the engine after its last turn
+    peaks     float64 [shown], highest score of each shown series since the last scrape
+    families  those of the client library
+    """
+
+    view: View
+    peaks: NDArray[np.float64]
+    families: list[Metric]
+
+
 class Metrics:
     """All metrics of one daemon, on a registry of its own.
 
@@ -44,7 +60,7 @@ class Metrics:
     Args:
         engine: The engine whose figures are exported.
         max_series: Maximum number of series with their own gauges.
-        software_version: Version of Streamgauge.
+        software_version: Version of Streamgauge; None: of one model of several (`detector.metrics.plant`).
         sources: Figures that the engine does not have.
         max_channel_series: Maximum number of series with channel gauges.
         patterns: Series that match one of these come first, then those with the highest scores.
@@ -54,7 +70,7 @@ class Metrics:
         self,
         engine: Engine,
         max_series: int,
-        software_version: str,
+        software_version: str | None,
         sources: Sources,
         max_channel_series: int = 200,
         patterns: tuple[str, ...] = (),
@@ -68,7 +84,7 @@ class Metrics:
         self._budget = BudgetUsed(engine.artifact.spec)
         self._replayed = 0
         self._scraping = threading.Lock()
-        build = {"version": software_version, "python": platform.python_version()}
+        build = None if software_version is None else build_labels(software_version)
         self._exposition = Exposition(sources, build, max_series)
         self._instruments = Instruments(self._exposition.registry)
         self._exposition.register(self._instruments.scores.family)
@@ -88,9 +104,14 @@ class Metrics:
 
     def observe(self, turn: Turn) -> None:
         """Count one turn of the loop, and replace the snapshot."""
+        self._instruments.turn(turn)
+        self.take(turn)
+
+    def take(self, turn: Turn) -> None:
+        """Count the results of one turn, and replace the snapshot."""
         verdicts = turn.result.verdicts
         known = int(np.count_nonzero(~np.isnan(verdicts.score)))
-        self._instruments.turn(turn, known * self._budget.alarms_a_row)
+        self._instruments.results(turn.result, known * self._budget.alarms_a_row)
         if turn.batch.lost:
             self._peaks.clear()
         self._peaks.forget([one.slot for one in turn.result.forgotten])
@@ -104,6 +125,19 @@ class Metrics:
             self.engine, series, self._budget.view(), time.time(), self._drift.index
         )
 
+    def refresh(self, lost: bool) -> None:
+        """Replace the snapshot where series came or went without a result.
+
+        Args:
+            lost: Whether series went to another process.
+        """
+        if lost:
+            self._peaks.clear()
+        series = SeriesView.of(self.engine, self._selections)
+        self.snapshot = EngineView.of(
+            self.engine, series, self._budget.view(), self.snapshot.turned_at, self._drift.index
+        )
+
     def transaction(self, outcome: str, seconds: float) -> None:
         """Count a Kafka transaction that took `seconds` and ended with `outcome`."""
         self._instruments.transaction(outcome, seconds)
@@ -114,17 +148,24 @@ class Metrics:
         Each call starts new maxima "since the last scrape".
         """
         with self._scraping:
-            snapshot = self.snapshot
-            series = snapshot.series
-            highest, peaks = self._peaks.take(snapshot.latest.slot[series.shown])
-            left_out = max(0, len(snapshot.open_incidents) - self._max_series)
-            view = View(snapshot, highest, self._loaded_at, left_out)
-            return self._exposition.encode(accept, view, peaks)
+            return self._exposition.encode(accept, *self._view())
+
+    def scrape(self) -> Scrape:
+        """Return what `exposition` writes, as values. Not thread-safe."""
+        view, peaks = self._view()
+        return Scrape(view, peaks, self._exposition.collect(view))
 
     @property
     def loaded_at(self) -> float:
         """Epoch seconds at which the model was loaded."""
         return self._loaded_at
+
+    def _view(self) -> tuple[View, NDArray[np.float64]]:
+        """Return the values of a scrape, and the highest score of each shown series since the last one."""
+        snapshot = self.snapshot
+        highest, peaks = self._peaks.take(snapshot.latest.slot[snapshot.series.shown])
+        left_out = max(0, len(snapshot.open_incidents) - self._max_series)
+        return View(snapshot, highest, self._loaded_at, left_out), peaks
 
     def _series(self, turn: Turn) -> SeriesView:
         """Return a view of every series; the previous view if nothing can have changed.
@@ -147,6 +188,11 @@ class Metrics:
         highest = np.fmax.reduceat(verdicts.score, starts_of(verdicts.series))
         known = [at for at, name in enumerate(verdicts.names) if name not in forgotten]
         self._peaks.add(self.engine.slots_of([verdicts.names[at] for at in known]), highest[known])
+
+
+def build_labels(software_version: str) -> dict[str, str]:
+    """Return the labels of the build."""
+    return {"version": software_version, "python": platform.python_version()}
 
 
 def _scaled(artifact: Artifact) -> NDArray[np.float64]:

@@ -15,10 +15,16 @@ from detector.metrics.fast_text import escaped, gauge, labels_of
 
 
 class Labels:
-    """Escaped labels of series and channels, cached from scrape to scrape."""
+    """Escaped labels of series and channels, cached from scrape to scrape.
 
-    def __init__(self, channels: Sequence[str]) -> None:
+    Args:
+        channels: Names of the channels.
+        model: Name of the model, where there are several; else empty.
+    """
+
+    def __init__(self, channels: Sequence[str], model: str = "") -> None:
         self._channels = [escaped(channel) for channel in channels]
+        self._model = f'model="{escaped(model)}",' if model else ""
         self._of_series: dict[str, str] = {}
         self._of_channels: dict[str, list[str]] = {}
 
@@ -29,7 +35,7 @@ class Labels:
             known.clear()
         for name in names:
             if name not in known:
-                known[name] = f'{{series="{escaped(name)}"}}'
+                known[name] = f'{{{self._model}series="{escaped(name)}"}}'
         return [known[name] for name in names]
 
     def channels(self, names: Sequence[str]) -> list[str]:
@@ -40,7 +46,9 @@ class Labels:
         for name in names:
             if name not in known:
                 text = escaped(name)
-                known[name] = [f'{{channel="{channel}",series="{text}"}}' for channel in self._channels]
+                known[name] = [
+                    f'{{channel="{channel}",{self._model}series="{text}"}}' for channel in self._channels
+                ]
         return [label for name in names for label in known[name]]
 
 
@@ -92,13 +100,16 @@ def firing(incidents: Sequence[Incident], most: int) -> list[Incident]:
     return sorted(incidents, key=lambda one: (one.severity != "critical", -one.peak_score))[:most]
 
 
-def incident_gauges(incidents: Sequence[Incident]) -> str:
+def incident_gauges(incidents: Sequence[Incident], with_model: bool = False) -> str:
     """Return the family `streamgauge_incident_firing` as text: 1 for each incident."""
     spec = spec_of("incident_firing")
+    names = (*spec.labels, "model") if with_model else spec.labels
     texts = [
         labels_of(
-            spec.labels,
-            (one.series, one.severity, one.reason, one.channels[0].name if one.channels else ""),
+            names,
+            (one.series, one.severity, one.reason, one.channels[0].name if one.channels else "", one.model)[
+                : len(names)
+            ],
         )
         for one in incidents
     ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
+from detector.delivery.routing.tally import Unassigned
 from detector.delivery.series_partitions import Split
-from detector.delivery.unassigned import Unassigned
 from detector.lifecycle.shadow_view import ShadowView
 from detector.notify.stats import NotifierStats
 from detector.selfcheck.check import Sense

@@ -20,7 +20,8 @@ from connectors.records import Batch, Position, Source
 from detector.artifact.spec import Artifact, Spec
 from detector.calibration.p_values import PValues
 from detector.delivery.messages import fold_json, incident_json
-from detector.delivery.unassigned import Admission, Unassigned
+from detector.delivery.routing.tally import Unassigned
+from detector.delivery.unassigned import Admission
 from detector.engine.engine import Engine, EngineOptions, StepResult, knows
 from detector.engine.loop import run
 from detector.engine.values import Counters

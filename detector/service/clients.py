@@ -10,12 +10,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from connectors.kafka.cluster import wait_for_broker
+from connectors.kafka.compacted_topic import read_state
 from connectors.kafka.connection import Connection, ConsumerOptions
 from connectors.kafka.delivery import Watch
 from connectors.kafka.source import KafkaSource
 from connectors.records import Batch, Codec, StreamSource
 from detector import logs
-from detector.artifact.spec import Artifact
 from detector.config.cluster import connection_of
 from detector.config.input.section import input_codec
 from detector.config.load import Config
@@ -24,7 +24,7 @@ from detector.delivery.deleted_input import Deletions
 from detector.delivery.guarantee import ChosenGuarantee, choose, recovery_of
 from detector.delivery.messages import Topics
 from detector.delivery.output_topics import OutputTopics
-from detector.delivery.recovery import Recovery
+from detector.delivery.recovery import ReadState, Recovery
 from detector.incidents.decision import Decision
 from detector.notify.notifiers import Notifiers, reader_of
 from detector.service import systemd
@@ -64,6 +64,7 @@ class Clients:
     topics      the places that are written
     decisions   what people decide
     recovery    makes what saves and restores the state, None where nothing is saved
+    read_state  reads partitions of the saved state
     guarantee   makes the delivery, from the port of our HTTP server and a watch of transactions
     place       where readings come from and results go, for the log
     has_ended   whether the input has ended, although its rows stay open
@@ -74,13 +75,14 @@ class Clients:
     topics: OutputPlaces
     decisions: Decisions
     recovery: Callable[[Deletions], Recovery | None]
+    read_state: ReadState
     guarantee: Callable[[int, Watch], ChosenGuarantee]
     place: Mapping[str, Any] = field(default_factory=dict)
     has_ended: Callable[[], bool] = _never
 
 
 def open_kafka(
-    config: Config, artifact: Artifact, stop: threading.Event, resources: ExitStack
+    config: Config, channels: tuple[str, ...], stop: threading.Event, resources: ExitStack
 ) -> Clients | None:
     """Wait for the cluster and open everything that the daemon needs of it; None if `stop` came first.
 
@@ -97,7 +99,7 @@ def open_kafka(
     names = Topics.of(config.output.prefix)
     topics, decisions = OutputTopics(connection, config, names), DecisionReader(connection, names.decisions)
     topics.ensure()
-    source = open_source(connection, config, artifact)
+    source = open_source(connection, config, channels)
     resources.callback(notifiers.close)
     resources.callback(source.close)  # first: another process takes over while notifiers finish
     resources.callback(topics.close)
@@ -113,19 +115,20 @@ def open_kafka(
         topics,
         decisions,
         partial(recovery_of, config, connection),
+        partial(read_state, connection, names.state),
         partial(choose, config, connection, source),
         {"topic": config.kafka.topic, "group": config.kafka.group_id, "outputs": f"{config.output.prefix}.*"},
     )
 
 
-def open_source(connection: Connection, config: Config, artifact: Artifact) -> StreamSource:
+def open_source(connection: Connection, config: Config, channels: tuple[str, ...]) -> StreamSource:
     """Join the consumer group and return the input stream. Raises KafkaError."""
-    return KafkaSource(connection, consumer_options(config), codec_of(config, artifact))
+    return KafkaSource(connection, consumer_options(config), codec_of(config, channels))
 
 
-def codec_of(config: Config, artifact: Artifact) -> Codec:
-    """Return the decoder for the model's channels."""
-    return input_codec(artifact.spec.channel_names, config.input, config.schema_registry)
+def codec_of(config: Config, channels: tuple[str, ...]) -> Codec:
+    """Return the decoder for the channels of the model, or of all models."""
+    return input_codec(channels, config.input, config.schema_registry)
 
 
 def consumer_options(config: Config) -> ConsumerOptions:

@@ -10,32 +10,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
 from connectors.records import Batch
 from detector import logs
 from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact
-from detector.calibration.p_values import PValues
 from detector.config.engine_options import engine_options, rules_of
 from detector.config.load import Config
 from detector.delivery.decisions.opinions import Opinions
 from detector.delivery.deleted_input import Deletions
-from detector.delivery.messages import MessageEncoder, Topics
 from detector.delivery.missing_rights import MissingRights
 from detector.delivery.series_partitions import SeriesPartitions
 from detector.delivery.sink import MessageSink
 from detector.delivery.unassigned import Admission
 from detector.engine.engine import Engine, knows
+from detector.engine.group.group import EngineGroup
 from detector.engine.loop import Turn, run
 from detector.incidents.rules import IncidentRules
-from detector.incidents.shapes.sentence import Wording
 from detector.metrics.recorder import Metrics
 from detector.models.execution.threads import use_one_thread
 from detector.service.candidates.shadow import Shadow
 from detector.service.clients import Clients, codec_of, open_kafka
+from detector.service.encoders import encoder_of
 from detector.service.figures import ServiceFigures
+from detector.service.local.ways import open_local
+from detector.service.plant.daemon import GroupDaemon
+from detector.service.plant.loading import group_of, load_models
 from detector.service.reload.config_reload import ConfigReloader, use_settings
 from detector.service.reload.model_reload import Candidate, ModelReloader, Running
 from detector.service.reload.model_watcher import ModelWatcher
@@ -44,7 +45,7 @@ from detector.service.routes import Routes, open_server
 from detector.service.self_checks import SelfChecks
 from detector.service.signals import Signals
 from detector.service.turn_observer import TurnObserver
-from detector.service.without_kafka import open_local
+from detector.service.version import software_version
 
 
 def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
@@ -59,17 +60,29 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
     """
     logs.configure(config.log.format, config.log.level)
     signals = Signals()
-    artifact = open_artifact(config.model.path)
     use_one_thread()  # `service.threads` are threads of ours: see `detector.scoring.inference`
-    options = engine_options(config, artifact.spec.channel_names)
-    engine = Engine(artifact, options)
+    loaded = load_models(config) if config.models else ()
+    judge = group_of(loaded) if loaded else _engine_of(config)
+    channels = judge.columns.names if isinstance(judge, EngineGroup) else judge.artifact.spec.channel_names
     opens = open_kafka if config.source.kind == "kafka" else open_local
+    read = read or (lambda: config)
     with ExitStack() as resources:
-        clients = opens(config, artifact, signals.stop, resources)
+        clients = opens(config, channels, signals.stop, resources)
         if clients is None:
             return
-        Daemon(config, read or (lambda: config), engine, clients, resources).run(signals)
-    logs.event("stopped", readings=engine.counters.readings, rows=engine.counters.rows)
+        if isinstance(judge, EngineGroup):
+            GroupDaemon(config, read, loaded, judge, clients, resources).run(signals)
+        else:
+            Daemon(config, read, judge, clients, resources).run(signals)
+    engines = [one.engine for one in judge.members] if isinstance(judge, EngineGroup) else [judge]
+    readings, rows = (sum(getattr(one.counters, what) for one in engines) for what in ("readings", "rows"))
+    logs.event("stopped", readings=readings, rows=rows)
+
+
+def _engine_of(config: Config) -> Engine:
+    """Return the engine of [model]. Raises ArtifactError, ConfigError."""
+    artifact = open_artifact(config.model.path)
+    return Engine(artifact, engine_options(config, artifact.spec.channel_names))
 
 
 class Daemon:
@@ -192,18 +205,7 @@ class Daemon:
         )
 
     def _make_sink(self) -> MessageSink:
-        config, artifact = self._config, self._engine.artifact
-        encoder = MessageEncoder(
-            Topics.of(config.output.prefix),
-            artifact.spec.name,
-            artifact.version,
-            artifact.spec.channel_names,
-            config.output.scores,
-            config.output.detail,
-            PValues.of(artifact),
-            () if artifact.spec.modes is None else artifact.spec.modes.names,
-            Wording.of(artifact.spec, config.units),
-        )
+        encoder = encoder_of(self._config, self._engine.artifact)
         if self._recovery is None:
             return MessageSink(encoder, self._guarantee.delivery)
         save = partial(self._recovery.save, self._engine)
@@ -211,7 +213,9 @@ class Daemon:
 
     def _candidate(self, artifact: Artifact) -> Candidate:
         """Make what a new model needs; called in the watcher's thread."""
-        return Candidate(Engine(artifact, self._engine.options), codec_of(self._config, artifact))
+        return Candidate(
+            Engine(artifact, self._engine.options), codec_of(self._config, artifact.spec.channel_names)
+        )
 
     def _checked(self, config: Config) -> Config:
         """Return a configuration whose rules fit the channels of the model. Raises ConfigError."""
@@ -233,11 +237,3 @@ class Daemon:
             recovery="from saved state" if self._recovery else "none: windows warm up after a restart",
             http=http,
         )
-
-
-def software_version() -> str:
-    """Return the version of the installed distribution, "unknown" where there is none."""
-    try:
-        return version("streamgauge")
-    except PackageNotFoundError:
-        return "unknown"

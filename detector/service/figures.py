@@ -11,8 +11,10 @@ from detector.delivery.decisions.opinions import Opinions
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.missing_rights import MissingRights
 from detector.delivery.recovery import Recovery
+from detector.delivery.routing.router import Router
+from detector.delivery.routing.tally import Unassigned
 from detector.delivery.series_partitions import SeriesPartitions, Split
-from detector.delivery.unassigned import Admission, Unassigned
+from detector.delivery.unassigned import Admission
 from detector.lifecycle.shadow_view import ShadowView
 from detector.notify.notifiers import Notifiers
 from detector.notify.stats import NotifierStats
@@ -20,7 +22,7 @@ from detector.selfcheck.check import Sense
 from detector.service.candidates.shadow import Shadow
 from detector.service.clients import Decisions
 from detector.service.reload.reload_counts import ReloadCounts
-from detector.service.self_checks import SelfChecks
+from detector.service.self_checks import NoSelfChecks, SelfChecks
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,12 @@ class ServiceFigures:
     recovery: Recovery | None
     deletions: Deletions
     partitions: SeriesPartitions
-    admission: Admission
+    admission: Admission | Router
     rights: MissingRights
     alerting: Notifiers
     models: ReloadCounts
     settings: ReloadCounts
-    self_checks_of: SelfChecks
+    self_checks_of: SelfChecks | NoSelfChecks
     decisions: Decisions
     registry: SchemaRegistrySection
     said: Opinions

@@ -11,10 +11,13 @@ from detector.http.access import warn_of_exposure
 from detector.http.messages import Request, Response
 from detector.http.server import HttpServer, Protection, listen
 from detector.http.site import Route, Site
+from detector.metrics.plant.recorder import GroupMetrics
 from detector.metrics.recorder import Metrics
+from detector.service.plant.observer import GroupObserver
 from detector.service.turn_observer import STALLED_SECONDS, TurnObserver
 from detector.status.overview import waiting
 from detector.status.page import page_routes
+from detector.status.plant import GroupStatus
 from detector.status.status import Status
 
 
@@ -25,13 +28,15 @@ class Routes:
     units     of channels, for the sentences about incidents
     explorer  address of the explorer; None if there is none
     place     where the model is, to show its candidates
+    places    of several models: name -> where it is
     """
 
-    metrics: Metrics
-    observer: TurnObserver
+    metrics: Metrics | GroupMetrics
+    observer: TurnObserver | GroupObserver
     units: Mapping[str, str] = field(default_factory=dict)
     explorer: str | None = None
     place: str = ""
+    places: Mapping[str, str] = field(default_factory=dict)
 
     def site(self) -> Site:
         """Return what the daemon answers."""
@@ -59,6 +64,9 @@ class Routes:
         return Response.text(503, words) if words else Response.text(200, "ready")
 
     def _status(self, request: Request) -> Response:
+        if isinstance(self.metrics, GroupMetrics):
+            status = GroupStatus(self.metrics, self.units, self.explorer, self.places)
+            return Response.json(status.json())
         return Response.json(Status(self.metrics, self.units, self.explorer, self.place).json())
 
 

@@ -14,6 +14,14 @@ from detector.selfcheck.check import Sense, Situation, self_check
 from detector.selfcheck.recent_rows import RecentRows
 
 
+class NoSelfChecks:
+    """The figures of a service whose models have self-checks of their own."""
+
+    def __init__(self) -> None:
+        self.sense = Sense("unknown")
+        self.counts: Counter[str] = Counter()
+
+
 class SelfChecks:
     """Does one slice of a self-check after a turn; any thread may read `sense` and `counts`.
 
@@ -42,10 +50,23 @@ class SelfChecks:
 
     def on_turn(self, verdicts: Verdicts) -> None:
         """Take the final verdicts of a turn; begin a self-check if one is due, or do its next slice."""
+        self.take(verdicts)
+        self.advance()
+
+    def take(self, verdicts: Verdicts) -> None:
+        """Take the final verdicts of a turn."""
         self._recent.add(verdicts)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to do."""
+        return self._running is not None or self._clock() >= self._due
+
+    def advance(self) -> None:
+        """Begin a self-check if one is due, or do its next slice."""
+        if not self.is_due:
+            return
         if self._running is None:
-            if self._clock() < self._due:
-                return
             self._begin()
         assert self._running is not None
         outcome = next(self._running)

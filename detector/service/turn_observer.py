@@ -40,7 +40,7 @@ class TurnObserver:
         self._warn_of_common_scales()
         self._supervision.on_turn(self._metrics.sources.ready(), self._status())
         self._clocks.on_turn(self._metrics.engine, self._metrics.snapshot.series.latest)
-        _log_forgotten(turn.result.forgotten)
+        log_forgotten(turn.result.forgotten)
         self._incidents.log(turn.result.incidents, self._metrics.engine.options.rules.fold)
         log_decisions(turn.result.decisions)
 
@@ -88,7 +88,8 @@ class TurnObserver:
         return f"{snapshot.totals['readings']:,} readings processed, {num_open} incidents open {summary}"
 
 
-def _log_forgotten(series: Sequence[Forgotten]) -> None:
+def log_forgotten(series: Sequence[Forgotten]) -> None:
+    """Log one line for the series that a turn forgot."""
     if series:
         logs.event(
             "series sent nothing for [service] forget_after and were forgotten",

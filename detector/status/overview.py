@@ -45,7 +45,7 @@ class Overview:
     @classmethod
     def of(cls, status: Mapping[str, Any], explorer: str | None = None) -> Overview:
         """Return the overview of figures as `Status` has them."""
-        return cls(*_state(status), _about(status), _figures(status), _problems(status), explorer)
+        return cls(*state_of(status), _about(status), _figures(status), _problems(status), explorer)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -64,7 +64,8 @@ def waiting(sources: Sources) -> str:
     return "waiting for partitions"
 
 
-def _state(status: Mapping[str, Any]) -> tuple[str, str]:
+def state_of(status: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the state of the service in a word, and in a sentence."""
     if status["ready"]:
         return "ready", "Ready: it judges what arrives."
     if status["replaying"] and not status["missing_rights"]:
@@ -82,8 +83,8 @@ def _figures(status: Mapping[str, Any]) -> tuple[Figure, ...]:
     series = {name: num for name, num in status["series"].items() if num}
     states = "; ".join(f"{name.replace('_', ' ')} {num:,}" for name, num in series.items())
     found = {
-        "Behind": _behind(status),
-        "Open incidents": _incidents(status),
+        "Behind": behind(status),
+        "Open incidents": incidents_line(status),
         "Rows judged": judged_line(judged),
         "Series judged now": some_of(judged["series_judged_now"], judged["series"]),
         "State of the series": states,
@@ -101,12 +102,14 @@ def _figures(status: Mapping[str, Any]) -> tuple[Figure, ...]:
     return tuple(Figure(name, value) for name, value in found.items() if value)
 
 
-def _behind(status: Mapping[str, Any]) -> str:
+def behind(status: Mapping[str, Any]) -> str:
+    """Return what was not read yet."""
     messages = _num(status["lag_messages"], "message")
     return messages if status["lag_seconds"] is None else f"{messages}, {status['lag_seconds']:,} s"
 
 
-def _incidents(status: Mapping[str, Any]) -> str:
+def incidents_line(status: Mapping[str, Any]) -> str:
+    """Return the number of open incidents by severity."""
     kinds = [f"{num:,} {name}" for name, num in status["open_incidents"].items() if num]
     return ", ".join(kinds) or "none"
 
@@ -119,12 +122,32 @@ def _age(seconds: float | None) -> str:
 
 def _problems(status: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what somebody should look at, the most urgent first."""
-    found = [*_of_kafka(status), *_deaf(status["sense"]), *judged_problems(status["judged"])]
-    if status["schema_registry"]:
-        found.append(f"Messages wait for the schema registry: {status['schema_registry']}.")
-    found.append(budget_problem(status["budget"]))
-    found.append(unassigned_problem(status["unassigned"]))
-    found += [
+    problems = _of_judging(status)
+    found = [*of_kafka(status), *problems[0], unassigned_problem(status["unassigned"]), *problems[1]]
+    return tuple(one for one in found if one)
+
+
+def of_model(status: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return what there is to say of one model of several, in short parts; and what somebody should look at.
+
+    Both are from the figures of its `Status`.
+    """
+    judged = status["judged"]
+    said = [
+        f"version {status['version']}",
+        f"{some_of(judged['series_judged_now'], judged['series'])} series judged now",
+        f"open incidents {incidents_line(status)}" if sum(status["open_incidents"].values()) else "",
+        budget_line(status["budget"]),
+        f"change of errors {status['error_psi']:.2f}" if status["error_psi"] is not None else "",
+    ]
+    first, then = _of_judging(status)
+    return [one for one in said if one], [one for one in (*first, *then) if one]
+
+
+def _of_judging(status: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return what somebody should look at in what a model judges: the most urgent, and the rest."""
+    urgent = [*_deaf(status["sense"]), *judged_problems(status["judged"]), budget_problem(status["budget"])]
+    found = [
         f"{one['series']}, incident {one['id']}: {one['unjudged']['words']}."
         for one in status["firing"]
         if one["unjudged"] is not None
@@ -142,16 +165,18 @@ def _problems(status: Mapping[str, Any]) -> tuple[str, ...]:
         )
     if status["error_psi"] is not None and status["error_psi"] > _MUCH_DRIFT:
         found.append("The errors have changed much since calibration: see the change of errors.")
-    return tuple(one for one in found if one)
+    return urgent, found
 
 
-def _of_kafka(status: Mapping[str, Any]) -> list[str]:
-    """Return missing rights, decisions that cannot be read, and series from several partitions."""
+def of_kafka(status: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the input: rights, decisions, schemas, series from several partitions."""
     found, split = [], status["split_series"]
     if status["missing_rights"]:
         found.append(f"Waiting for rights in Kafka: {'; '.join(status['missing_rights'])}.")
     if not status["decisions_readable"]:
         found.append("Decisions cannot be read: accept, reject and mute have no effect.")
+    if status["schema_registry"]:
+        found.append(f"Messages wait for the schema registry: {status['schema_registry']}.")
     if split["num"]:
         found.append(
             f"{split['num']:,} series come from several partitions: their readings are out of order, and many"

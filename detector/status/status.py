@@ -58,8 +58,12 @@ class Status:
 
     def json(self) -> dict[str, Any]:
         """Return the figures as plain values, with an overview in words; an unknown score is None."""
-        figures = self._figures() | {"candidates": self._candidates()}
+        figures = self.figures()
         return figures | {"overview": Overview.of(figures, self.explorer).as_json()}
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures as plain values, without the overview."""
+        return self._figures() | {"candidates": self._candidates()}
 
     def _figures(self) -> dict[str, Any]:
         snapshot, why = self.metrics.snapshot, waiting(self.metrics.sources)
@@ -87,7 +91,7 @@ class Status:
             "cumulative_channels": list(snapshot.cumulative),
             "common_scale_rows": snapshot.totals["common_scale_rows"],
             "channels_missing": int(np.count_nonzero(latest.missing)),
-            **_of_input(self.metrics.sources),
+            **of_input(self.metrics.sources),
             "shadow": shadow_json(self.metrics.sources.shadow()),
             "error_psi": None if math.isnan(snapshot.psi) else round(snapshot.psi, 3),
             "readings": snapshot.totals["readings"],
@@ -138,7 +142,7 @@ def _sense(sense: Sense) -> dict[str, Any]:
     }
 
 
-def _of_input(sources: Sources) -> dict[str, Any]:
+def of_input(sources: Sources) -> dict[str, Any]:
     """Return what is wrong with the rights, the decisions and the series of the input."""
     split = sources.split_series()
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from detector.delivery.unassigned import Unassigned
+from detector.delivery.routing.tally import Unassigned
 
 _NAMED = 5
 

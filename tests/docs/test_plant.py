@@ -24,5 +24,8 @@ def test_every_step_of_the_page_works(tmp_path: Path) -> None:
     assert f"{shown[1]} {shown[2]}" in printed
     assert "unassigned, and not judged: 6,000 rows of other series" in run(backtest, tmp_path)
     (daemon,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-    model = tomllib.loads(daemon)["model"]
-    assert f'path = "{model["path"]}"\nseries = ["{model["series"][0]}"]' in printed
+    for model in tomllib.loads(daemon)["models"]:
+        assert f'[[models]]\npath = "{model["path"]}"\nseries = ["{model["series"][0]}"]' in printed
+    (tmp_path / "plant.toml").write_text(daemon)
+    own = run(f"{backtest.partition(' --series')[0]} --config plant.toml", tmp_path)
+    assert "unassigned, and not judged: 6,000 rows of other series" in own

@@ -88,7 +88,7 @@ def _lines(plant: PlantTraining) -> list[str]:
 
 
 def _next(model: KindModel, plant: PlantTraining) -> list[str]:
-    """Return the section of the configuration of a daemon that judges one kind."""
+    """Return the table of the configuration of one daemon for all kinds, or its section for the only one."""
     patterns = plant.patterns(model.kind)
     shown = ", ".join(json.dumps(one) for one in patterns[:_MOST_PATTERNS])
     more = (
@@ -98,7 +98,7 @@ def _next(model: KindModel, plant: PlantTraining) -> list[str]:
     )
     return [
         "",
-        "[model]",
+        "[[models]]" if len(plant.models) > 1 else "[model]",
         f"path = {json.dumps(model.summary['path'])}",
         f"series = [{shown}]{more}",
     ]

@@ -236,19 +236,21 @@ def _remove(args: argparse.Namespace) -> int:
 
 def _options(args: argparse.Namespace, artifact: Artifact) -> EngineOptions:
     from detector.config.engine_options import default_threads, engine_options
-    from detector.config.load import load_config
+    from detector.config.models.entries import load_for
     from detector.engine.engine import EngineOptions
 
     if args.config:
-        return engine_options(load_config(Path(args.config)), artifact.spec.channel_names)
+        channels = artifact.spec.channel_names
+        return engine_options(load_for(Path(args.config), args.entry, channels), channels)
     return EngineOptions(threads=default_threads())
 
 
 def _own(args: argparse.Namespace) -> OwnSeries:
-    from detector.config.load import load_config
+    from detector.config.models.entries import load_for
     from trainer.lifecycle.own_series import own_series
 
-    return own_series(Path(args.entry), load_config(Path(args.config)).model if args.config else None)
+    daemon = load_for(Path(args.config), args.entry).model if args.config else None
+    return own_series(Path(args.entry), daemon)
 
 
 def _wanted(found: Registered, name: str | None) -> str:

@@ -100,7 +100,7 @@ def _wish(args: argparse.Namespace) -> Wish:
         _config(args.config),
         args.incidents or args.daemon,
         held_back,
-        _options(args.daemon),
+        _options(args),
         args.who or user_at_host(),
         _own(args),
     )
@@ -113,19 +113,21 @@ def _config(file: str | None) -> TrainConfig | None:
     return load_toml(Path(file), TrainConfig) if file else None
 
 
-def _options(file: str | None) -> EngineOptions:
+def _options(args: argparse.Namespace) -> EngineOptions:
     from detector.config.engine_options import default_threads, engine_options
-    from detector.config.load import load_config
+    from detector.config.models.entries import load_for
     from detector.engine.engine import EngineOptions
 
-    return engine_options(load_config(Path(file))) if file else EngineOptions(threads=default_threads())
+    if args.daemon:
+        return engine_options(load_for(Path(args.daemon), args.out))
+    return EngineOptions(threads=default_threads())
 
 
 def _own(args: argparse.Namespace) -> OwnSeries:
-    from detector.config.load import load_config
+    from detector.config.models.entries import load_for
     from trainer.lifecycle.own_series import own_series
 
-    return own_series(Path(args.out), load_config(Path(args.daemon)).model if args.daemon else None)
+    return own_series(Path(args.out), load_for(Path(args.daemon), args.out).model if args.daemon else None)
 
 
 def _tell(args: argparse.Namespace, wish: Wish, outcome: Outcome) -> None:

@@ -60,11 +60,12 @@ def print_preview(args: argparse.Namespace) -> int:
 
 def _options(args: argparse.Namespace, artifact: Artifact) -> EngineOptions:
     from detector.config.engine_options import default_threads, engine_options
-    from detector.config.load import load_config
+    from detector.config.models.entries import load_for
     from detector.engine.engine import EngineOptions
 
     if args.config:
-        return engine_options(load_config(Path(args.config)), artifact.spec.channel_names)
+        channels = artifact.spec.channel_names
+        return engine_options(load_for(Path(args.config), args.artifact, channels), channels)
     return EngineOptions(threads=default_threads())
 
 

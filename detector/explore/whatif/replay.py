@@ -21,7 +21,7 @@ from detector.calibration.feedback import read_feedback
 from detector.calibration.recalibrate import recalibrated
 from detector.config.engine_options import changed_section, default_threads, engine_options, with_section
 from detector.config.incident_schema import IncidentsSection
-from detector.config.load import load_config
+from detector.config.models.entries import load_for
 from detector.delivery.decision_records import decode_decision
 from detector.delivery.messages import incident_json
 from detector.engine.engine import Engine, EngineOptions, StepResult
@@ -129,7 +129,7 @@ def present_setting(inputs: Inputs, version: str) -> tuple[IncidentsSection, Set
     section, options, units = IncidentsSection(), EngineOptions(threads=default_threads()), None
     if inputs.config is not None:
         _check_config(inputs)
-        config = load_config(Path(inputs.config))
+        config = load_for(Path(inputs.config), inputs.artifact, artifact.spec.channel_names)
         section, units = config.incidents, config.units
         options = engine_options(config, artifact.spec.channel_names)
     rules = replace(options.rules, without=tuple(inputs.without))

@@ -8,7 +8,7 @@ from typing import Any
 
 from detector.config.engine_options import engine_options
 from detector.config.incident_schema import IncidentsSection
-from detector.config.load import load_config
+from detector.config.models.entries import load_for
 from detector.errors import DetectorError
 from detector.explore.source import Source, missing
 from detector.explore.store.layout import Description, ExploreError
@@ -55,7 +55,9 @@ def made_of(source: Source, description: Description) -> tuple[dict[str, Any], I
 
 def present_rules(inputs: Inputs) -> IncidentsSection:
     """Return the section [incidents] of the configuration, or the defaults. Raises ConfigError."""
-    return IncidentsSection() if inputs.config is None else load_config(Path(inputs.config)).incidents
+    if inputs.config is None:
+        return IncidentsSection()
+    return load_for(Path(inputs.config), inputs.artifact).incidents
 
 
 def settings_json(source: Source, description: Description) -> dict[str, Any]:

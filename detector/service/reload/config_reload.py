@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import replace
 
 from connectors.errors import ConnectorError
@@ -41,6 +41,7 @@ class ConfigReloader:
         read: Callable[[], Config],
         apply: Callable[[Config], None],
         counts: ReloadCounts,
+        live: Set[str] = LIVE,
     ) -> None:
         """Begin with `config`.
 
@@ -49,8 +50,10 @@ class ConfigReloader:
             read: returns the new one, checked; it may raise DetectorError, ConnectorError or OSError.
             apply: puts a configuration in force.
             counts: counts what was loaded and what was refused.
+            live: sections and keys that may change in a running daemon.
         """
         self._config, self._read, self._apply, self._counts = config, read, apply, counts
+        self._live = live
         self._asked = threading.Event()
 
     @property
@@ -66,7 +69,7 @@ class ConfigReloader:
         """Reload if asked; called between turns by the loop's thread.
 
         1. Read and check. A configuration with an error is refused, and the old one stays in force.
-        2. Apply the changed keys that may change in a running daemon (`LIVE`).
+        2. Apply the changed keys that may change in a running daemon (`live`).
         3. Log which keys were applied and which need a restart.
         """
         if not self._asked.is_set():
@@ -79,7 +82,7 @@ class ConfigReloader:
             logs.event("configuration refused, the old one stays in force", logging.ERROR, error=str(error))
             return
         changed = changes(self._config, found)
-        live = {key for key in changed if key in LIVE or key.partition(".")[0] in LIVE}
+        live = {key for key in changed if key in self._live or key.partition(".")[0] in self._live}
         self._config = merged(self._config, found, live)
         self._apply(self._config)  # 2
         self._counts.add("loaded")

@@ -11,12 +11,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from connectors.records import Batch, Codec, Readings, StreamSource
+from connectors.records import Batch, Codec, Position, Readings
 from detector import logs
 from detector.calibration.p_values import PValues
+from detector.delivery.messages import MessageEncoder
 from detector.delivery.recovery import Recovery
-from detector.delivery.sink import MessageSink
 from detector.engine.engine import Engine, StepResult
 from detector.incidents.shapes.sentence import Wording
 from detector.service.reload.model_watcher import ModelWatcher
@@ -31,6 +32,25 @@ class Candidate:
     codec: Codec
 
 
+class Decodes(Protocol):
+    """The part of `connectors.records.StreamSource` that a reload needs."""
+
+    @property
+    def has_lost(self) -> bool: ...
+
+    def use_codec(self, codec: Codec) -> None: ...
+
+
+class Encodes(Protocol):
+    """The part of `detector.delivery.sink.MessageSink` that a reload needs."""
+
+    encoder: MessageEncoder
+
+    def write(self, result: StepResult, batch: Batch) -> None: ...
+
+    def commit(self, position: Position | None) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """Hold the parts of the loop that a reload changes.
@@ -40,8 +60,8 @@ class Running:
     """
 
     engine: Engine
-    source: StreamSource
-    sink: MessageSink
+    source: Decodes
+    sink: Encodes
     recovery: Recovery | None
     observe: Callable[[StepResult], None]
 

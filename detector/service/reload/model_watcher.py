@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from connectors.errors import ConnectorError
 from detector import logs
 from detector.artifact.description.place import fingerprint_of
-from detector.artifact.registry import open_artifact
+from detector.artifact.registry import open_named
 from detector.artifact.spec import Artifact, Spec
 from detector.errors import ArtifactError
 from detector.service.reload.reload_counts import ReloadCounts
@@ -54,6 +54,7 @@ class ModelWatcher(Generic[Made]):
         running: Artifact,
         make: Callable[[Artifact], Made],
         counts: ReloadCounts,
+        name: str | None = None,
     ) -> None:
         """Prepare to watch; `start` begins.
 
@@ -63,8 +64,9 @@ class ModelWatcher(Generic[Made]):
             running: the artifact in use.
             make: prepares a new artifact for the loop; called in the watcher's thread.
             counts: counts refused artifacts.
+            name: what the model is called here; None: as the artifact says.
         """
-        self._location, self._seconds, self._make = location, seconds, make
+        self._location, self._seconds, self._make, self._name = location, seconds, make, name
         self._running, self.counts = running, counts
         self._seen = running.version  # what the entry's pointer named at the last look
         self._lock = threading.Lock()
@@ -124,7 +126,7 @@ class ModelWatcher(Generic[Made]):
             self._refuse(error)
 
     def _load(self) -> None:
-        artifact = open_artifact(self._location)
+        artifact = open_named(self._location, self._name)
         if artifact.version == self._running.version:
             return
         check_compatible(self._running.spec, artifact.spec)

@@ -21,7 +21,8 @@ from connectors.records import Batch, Codec, RawColumns, Readings, Reject
 from connectors.records import Raw as RawMessage
 from connectors.times import Clock
 from connectors.wide_json.decoder import JsonWideCodec, Limits
-from detector.delivery.unassigned import Admission, UnassignedSeries, channels_of_messages
+from detector.delivery.routing.tally import UnassignedSeries
+from detector.delivery.unassigned import Admission, channels_of_messages
 from detector.engine.engine import Engine, knows
 from tests.connectors.formats.kits import stream
 from tests.support.artifacts import make_artifact

@@ -25,7 +25,6 @@ from connectors.local.delivery import LocalDelivery, Outputs
 from connectors.local.source import Feed, LocalSource, SourceOptions
 from connectors.local.store import LocalStore, Step
 from connectors.records import Batch
-from detector.artifact.spec import Artifact
 from detector.config.load import Config
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.guarantee import ChosenGuarantee
@@ -77,7 +76,7 @@ class _Ways:
 
 
 def open_local(
-    config: Config, artifact: Artifact, stop: threading.Event, resources: ExitStack
+    config: Config, channels: tuple[str, ...], stop: threading.Event, resources: ExitStack
 ) -> Clients | None:
     """Open everything that the daemon needs without Kafka; None if `stop` came before the broker of MQTT.
 
@@ -90,7 +89,7 @@ def open_local(
     ways = _ways(config, store, stop, resources)
     if ways is None:
         return None
-    source = LocalSource(ways.feed, store, codec_of(config, artifact), _options(config, store))
+    source = LocalSource(ways.feed, store, codec_of(config, channels), _options(config, store))
     names = Topics.of(config.output.prefix)
     resources.callback(notifiers.close)
     if source.ends:
@@ -106,6 +105,7 @@ def open_local(
         nothing,
         nothing,
         partial(_recovery, config, store),
+        store.read_state,
         _always(_guarantee(config, store, delivery, ways.outputs)),
         {"source": ways.shown, "outputs": _shown_outputs(config), "state": state or "none"},
         lambda: source.has_ended,
@@ -144,7 +144,7 @@ def _ways(config: Config, store: LocalStore, stop: threading.Event, resources: E
     """Open the source and the outputs; one client of MQTT serves both. None if `stop` came first."""
     client = None
     if "mqtt" in (config.source.kind, config.output.to):
-        from detector.service.mqtt_client import connected
+        from detector.service.local.mqtt_client import connected
 
         client = connected(config.mqtt, config.source.topics, stop)
         resources.callback(client.close)

@@ -1,0 +1,89 @@
+"""The configuration of each model of [[models]], as if it had a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from detector.config.engine_options import check_channels
+from detector.config.load import Config, load_config
+from detector.config.schema import ModelsSection
+from detector.errors import ConfigError
+
+MODELS_EXAMPLE = """#[[models]]  # instead of [model]: several models, each for its series (docs/plant.md)
+#path = "models/pump"
+#series = ["pump-*"]
+#least_channels = 2
+#[[models]]
+#path = "models/press"
+#series = ["press-*"]"""
+
+
+def config_of(config: Config, entry: ModelsSection, channels: Sequence[str] | None = None) -> Config:
+    """Return the configuration of one model of [[models]].
+
+    It has the keys of [incidents] that the entry changes, and the tables of those channels that the model
+    has.
+
+    Args:
+        config: the whole configuration.
+        entry: one of its [[models]].
+        channels: the channels of the model; None: the tables of all channels stay.
+    """
+    update = {"model": entry, "models": (), "incidents": entry.rules(config.incidents)}
+    if channels is not None:
+        limits = {name: one for name, one in config.drift.limits.items() if _is_of(name, channels)}
+        update["drift"] = config.drift.model_copy(update={"limits": limits})
+        update["channels"] = {name: one for name, one in config.channels.items() if _is_of(name, channels)}
+    return config.model_copy(update=update)
+
+
+def check_tables(config: Config, channels: Sequence[str]) -> None:
+    """Raise ConfigError where a table names a channel that none of the models has; `channels` are of all."""
+    check_channels("channels", config.channels, channels)
+    check_channels("drift.limits", config.drift.limits, channels)
+
+
+def load_for(path: Path, location: str, channels: Sequence[str] | None = None) -> Config:
+    """Read the configuration of one model: the whole of it with [model], else that of its [[models]].
+
+    Args:
+        path: the TOML file of the daemon.
+        location: the model: an entry of a registry, or a version of it.
+        channels: the channels of the model; None: the tables of all channels stay.
+
+    Raises:
+        ConfigError: a value is wrong, or no [[models]] has this path.
+    """
+    config = load_config(path)
+    if not config.models:
+        return config
+    wanted = _resolved(location)
+    for entry in config.models:
+        if _resolved(entry.path) in (wanted, wanted.parent):
+            return config_of(config, entry, channels)
+    known = ", ".join(entry.path for entry in config.models)
+    raise ConfigError(f"{path}: no [[models]] has the path {location!r}; there are: {known}")
+
+
+def places_of(config: Config) -> tuple[str, ...]:
+    """Return where the model is, or where those of [[models]] are."""
+    return tuple(entry.path for entry in config.models) or (config.model.path,)
+
+
+def one_model(path: Path, config: Config, what: str) -> Config:
+    """Return the configuration, which must have one model for what is to be done. Raises ConfigError."""
+    if config.models:
+        raise ConfigError(
+            f"{path}: [[models]]: {what} works with one model; use a configuration with [model]"
+        )
+    return config
+
+
+def _is_of(name: str, channels: Sequence[str]) -> bool:
+    return name in channels or any(fnmatchcase(one, name) for one in channels)
+
+
+def _resolved(location: str) -> Path:
+    return Path(location) if "://" in location else Path(location).resolve()

@@ -1,0 +1,51 @@
+"""One of several models in a process: its engine, and which series are its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+from connectors.records import Readings
+from detector.engine.engine import Engine, StepResult
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
+    """A model of a group. Two members are equal only if they are the same object.
+
+    engine          scores its series
+    patterns        of the names of its series, as of `fnmatch`; none: every name
+    least_channels  channels of the model that a message of a new series must have, at least 1
+    """
+
+    engine: Engine
+    patterns: tuple[str, ...] = ()
+    least_channels: int = 1
+
+    @property
+    def name(self) -> str:
+        """The name of its model."""
+        return self.engine.artifact.spec.name
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels of its model."""
+        return self.engine.artifact.spec.channel_names
+
+    def matches(self, series: str) -> bool:
+        """Return whether the name of a series matches one of the patterns."""
+        return not self.patterns or any(fnmatchcase(series, pattern) for pattern in self.patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one member took and gave in a step: the readings of its series in its own columns."""
+
+    member: Member
+    readings: Readings
+    result: StepResult
+
+
+GroupResult: TypeAlias = tuple[Part, ...]
+"""A part for each member with readings or with something to tell, in the order of the members."""

@@ -1,0 +1,57 @@
+"""The saved states of several engines: which changed, what is saved, and whose a saved one is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.engine.engine import Changed
+from detector.engine.group.member import Member
+from detector.engine.snapshot import SeriesState
+
+
+def changed_of(members: Sequence[Member]) -> Changed:
+    """Return the series that have changed since they were saved.
+
+    Their slots are numbers for `save` alone: slot of the engine * members + number of the member.
+    """
+    num = len(members)
+    found = [member.engine.changed() for member in members]
+    return Changed(
+        np.concatenate([one.slot * np.int32(num) + np.int32(at) for at, one in enumerate(found)]),
+        np.concatenate([one.partition for one in found]),
+        np.concatenate([one.since for one in found]),
+        np.concatenate([one.urgent for one in found]),
+    )
+
+
+def save(members: Sequence[Member], slots: NDArray[np.int32]) -> list[SeriesState]:
+    """Return the state of these series of `changed_of`, by ascending slot; each names its model."""
+    slots, num = np.sort(slots), len(members)
+    found: dict[int, SeriesState] = {}
+    for at in np.unique(slots % num).tolist():
+        places = np.flatnonzero(slots % num == at)
+        states = members[at].engine.save(slots[places] // num)
+        for place, state in zip(places.tolist(), states, strict=True):
+            found[place] = replace(state, model=members[at].name)
+    return [found[place] for place in range(len(slots))]
+
+
+def owner_of(members: Sequence[Member], state: SeriesState) -> Member | None:
+    """Return the member that continues a saved series; None where its model is not in use.
+
+    1. The model that saved it, unless its patterns no longer match and those of another one do.
+    2. Of a state without the name of a model: the first with its channels whose patterns match.
+    """
+    matching = [member for member in members if member.matches(state.name)]
+    if not state.model:
+        return next((one for one in matching if one.channels == state.origin.channels), None)
+    saved = next((one for one in members if one.name == state.model), None)
+    if saved is None or saved in matching:
+        return saved
+    has = set(state.origin.channels)
+    fits = (one for one in matching if len(has.intersection(one.channels)) >= one.least_channels)
+    return next(fits, saved)

@@ -1,0 +1,194 @@
+"""Run the daemon with several models in one process.
+
+The parts are those of `detector.service.daemon`. Between them stand a router, which decides which model
+judges each series, and a group of engines. All models share the loop, the consumer and the transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from functools import partial
+from urllib.parse import urlsplit
+
+from connectors.records import Batch
+from detector import logs
+from detector.config.load import Config
+from detector.delivery.decisions.opinions import Opinions
+from detector.delivery.deleted_input import Deletions
+from detector.delivery.missing_rights import MissingRights
+from detector.delivery.routing.router import Router
+from detector.delivery.series_partitions import SeriesPartitions
+from detector.delivery.sink import MessageSink
+from detector.engine.group.group import EngineGroup
+from detector.engine.group.member import GroupResult
+from detector.engine.loop import TurnOf, run
+from detector.metrics.plant.recorder import GroupMetrics
+from detector.service.candidates.shadow import Shadow
+from detector.service.clients import Clients
+from detector.service.encoders import encoder_of
+from detector.service.figures import ServiceFigures
+from detector.service.plant.group_sink import GroupDecoding, GroupSink
+from detector.service.plant.loading import Loaded
+from detector.service.plant.model import Surroundings
+from detector.service.plant.observer import GroupObserver
+from detector.service.plant.roster import Roster, restore_model
+from detector.service.reload.config_reload import LIVE, ConfigReloader
+from detector.service.reload.reload_counts import ReloadCounts
+from detector.service.routes import Routes, open_server
+from detector.service.self_checks import NoSelfChecks
+from detector.service.signals import Signals
+from detector.service.version import software_version
+
+
+class GroupDaemon:
+    """Holds every part of a daemon with several models. `resources` closes what is opened here."""
+
+    def __init__(
+        self,
+        config: Config,
+        read: Callable[[], Config],
+        loaded: tuple[Loaded, ...],
+        group: EngineGroup,
+        clients: Clients,
+        resources: ExitStack,
+    ) -> None:
+        self._config, self._group, self._source, self._clients = config, group, clients.source, clients
+        self._topics, self._decisions = clients.topics, clients.decisions
+        self._deletions, self._opinions = Deletions(), Opinions()
+        self._router = Router(group)
+        self._recovery = clients.recovery(self._deletions)
+        self._partitions = _partitions_of(group)
+        self._rights = MissingRights(clients.source)
+        config_reloads = ReloadCounts()
+        figures = self._figures(clients, config_reloads)
+        self._metrics = GroupMetrics(figures, software_version(), config.metrics.max_series)
+        self._observer = GroupObserver(self._metrics, group, group.members[0].engine.options.rules.fold)
+        address = self._serve(loaded, resources)
+        self._guarantee = clients.guarantee(urlsplit(address).port or 0, self._metrics.transaction)
+        resources.enter_context(closing(self._guarantee.client))
+        self._sink = self._make_sink(loaded)
+        decoding = GroupDecoding(config, self._source, group)
+        shared = Surroundings(config, self._sink, decoding, self._observer, figures)
+        self._roster = Roster(loaded, shared, group, self._metrics, resources)
+        self._read_state = clients.read_state
+        self._now_ns: int | None = None
+        self._config_reloader = ConfigReloader(
+            config,
+            lambda: self._roster.prepare(read()),
+            self._use_settings,
+            config_reloads,
+            LIVE | {"models"},
+        )
+        self._log_start(address)
+
+    def run(self, signals: Signals) -> None:
+        """Drive the loop until a signal stops it."""
+        signals.on_hang_up(self._config_reloader.ask, self._roster.ask)
+        self._roster.start()
+
+        def should_stop() -> bool:
+            return signals.stop.is_set() or self._clients.has_ended()
+
+        turns = partial(run, self._source, self._group, self._sink, should_stop, self._on_turn, self._prepare)
+        self._rights.keep(turns, signals.stop, self._observer.on_wait)
+
+    def _prepare(self, group: EngineGroup, batch: Batch) -> Batch:
+        """Make topics and engines ready for a batch; return its live part."""
+        self._topics.prepare(batch)
+        if self._topics.has_new_state_topic():
+            group.save_all_soon()
+        batch = self._router.route(batch)
+        if self._recovery is None:
+            live = self._deletions.prepare(group, batch)
+        else:
+            live = self._recovery.prepare(self._source, group, batch)
+        self._partitions.notice(live)
+        number, decided = self._decisions.take()
+        self._opinions.take_in(decided, number)
+        group.decide(decided, number)
+        return live
+
+    def _on_turn(self, turn: TurnOf[GroupResult]) -> None:
+        """Follow a turn, then reload what is to be reloaded. One model goes on with its self-check."""
+        self._rights.on_turn(turn)
+        self._partitions.forget([one.name for part in turn.result for one in part.result.forgotten])
+        self._observer.on_turn(turn)
+        by_member = {model.member: model for model in self._roster.models}
+        for part in turn.result:
+            by_member[part.member].self_checks.take(part.result.verdicts)
+        self._now_ns = turn.batch.tick_ns
+        is_replaying = self._recovery is not None and self._recovery.is_replaying
+        if self._config_reloader.is_asked and not (is_replaying or self._source.has_lost):
+            self._observer.around_reload(self._config_reloader.on_turn)
+        for model in self._roster.models:
+            model.on_turn()
+        due = next((model for model in self._roster.models if model.self_checks.is_due), None)
+        if due is not None:
+            due.self_checks.advance()
+
+    def _figures(self, clients: Clients, config_reloads: ReloadCounts) -> ServiceFigures:
+        """Return the figures of the service; those of single models are replaced for each."""
+        return ServiceFigures(
+            source=self._source,
+            recovery=self._recovery,
+            deletions=self._deletions,
+            partitions=self._partitions,
+            admission=self._router,
+            rights=self._rights,
+            alerting=clients.notifiers,
+            models=ReloadCounts(),
+            settings=config_reloads,
+            self_checks_of=NoSelfChecks(),
+            decisions=self._decisions,
+            registry=self._config.schema_registry,
+            said=self._opinions,
+            beside=Shadow("", 0.0),
+        )
+
+    def _serve(self, loaded: tuple[Loaded, ...], resources: ExitStack) -> str:
+        """Open the HTTP server; return its address."""
+        config = self._config
+        places = {one.member.name: one.entry.path for one in loaded}
+        routes = Routes(self._metrics, self._observer, config.units, config.http.explorer, places=places)
+        server = open_server(config.http, routes)
+        resources.enter_context(closing(server))
+        return server.address
+
+    def _make_sink(self, loaded: tuple[Loaded, ...]) -> GroupSink:
+        encoders = {one.member.name: encoder_of(self._config, one.member.engine.artifact) for one in loaded}
+        first, delivery = encoders[loaded[0].member.name], self._guarantee.delivery
+        if self._recovery is None:
+            return GroupSink(MessageSink(first, delivery), encoders)
+        save = partial(self._recovery.save, self._group)
+        return GroupSink(MessageSink(first, delivery, save, self._recovery.standing), encoders)
+
+    def _use_settings(self, config: Config) -> None:
+        """Put the keys of a configuration in force that may change in a running daemon."""
+        logs.configure(config.log.format, config.log.level)
+        self._roster.apply(config, self._join)
+        self._observer.fold = self._group.members[0].engine.options.rules.fold
+
+    def _join(self, loaded: Loaded) -> None:
+        """Continue the series of a model that comes."""
+        if self._recovery is not None:
+            standing = self._recovery.standing()
+            restore_model(self._group, loaded, self._read_state, standing, self._now_ns)
+
+    def _log_start(self, http: str) -> None:
+        logs.event(
+            "started",
+            models={model.member.name: model.member.engine.artifact.version for model in self._roster.models},
+            **self._clients.place,
+            delivery=self._guarantee.mode,
+            reason=self._guarantee.reason,
+            recovery="from saved state" if self._recovery else "none: windows warm up after a restart",
+            http=http,
+        )
+
+
+def _partitions_of(group: EngineGroup) -> SeriesPartitions:
+    """Return what watches the partitions of all series, with the slack of the model of the longest rows."""
+    engines = [member.engine for member in group.members]
+    interval = max(engine.artifact.spec.interval_ns for engine in engines)
+    return SeriesPartitions(max(engine.options.lateness_ns for engine in engines) + interval, interval)

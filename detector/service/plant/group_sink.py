@@ -1,0 +1,88 @@
+"""Write the results of several models, each with its own encoder, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from connectors.records import Batch, Codec, Position, StreamSource
+from detector.config.load import Config
+from detector.delivery.messages import MessageEncoder
+from detector.delivery.sink import MessageSink
+from detector.engine.engine import StepResult
+from detector.engine.group.group import EngineGroup
+from detector.engine.group.member import GroupResult, Member
+from detector.service.clients import codec_of
+
+
+class GroupSink:
+    """Collects the messages of a batch from all models.
+
+    Args:
+        inner: delivers messages, state and position together.
+        encoders: by the names of the models; an encoder may be replaced between batches.
+    """
+
+    def __init__(self, inner: MessageSink, encoders: Mapping[str, MessageEncoder]) -> None:
+        self._inner, self.encoders = inner, dict(encoders)
+
+    def write(self, result: GroupResult, batch: Batch) -> None:
+        """Collect what each model found, and the rejected messages; nothing is sent yet."""
+        for part in result:
+            self._inner.collect(self.encoders[part.member.name], part.result)
+        self._inner.reject(batch.rejects)
+
+    def collect(self, member: Member, result: StepResult) -> None:
+        """Collect what one model found."""
+        self._inner.collect(self.encoders[member.name], result)
+
+    def commit(self, position: Position | None) -> None:
+        """Deliver what was collected and commit; see `MessageSink.commit`."""
+        self._inner.commit(position)
+
+    def close(self) -> None:
+        """Do nothing: the maker of the delivery closes it."""
+
+
+class MemberSink:
+    """The sink as one model sees it, for its reload."""
+
+    def __init__(self, sink: GroupSink, member: Member) -> None:
+        self._sink, self._member = sink, member
+
+    @property
+    def encoder(self) -> MessageEncoder:
+        """The encoder of this model."""
+        return self._sink.encoders[self._member.name]
+
+    @encoder.setter
+    def encoder(self, encoder: MessageEncoder) -> None:
+        self._sink.encoders[self._member.name] = encoder
+
+    def write(self, result: StepResult, batch: Batch) -> None:
+        """Collect what the model found; there is no batch to it."""
+        self._sink.collect(self._member, result)
+
+    def commit(self, position: Position | None) -> None:
+        """Deliver what was collected."""
+        self._sink.commit(position)
+
+
+class GroupDecoding:
+    """The decoder of the input as one model sees it: another model changes the channels of all."""
+
+    def __init__(self, config: Config, source: StreamSource, group: EngineGroup) -> None:
+        self._config, self._source, self._group = config, source, group
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether the next batch will report lost partitions."""
+        return self._source.has_lost
+
+    def use_codec(self, codec: Codec) -> None:
+        """Decode the channels of all models from the next batch on; `codec` has those of one."""
+        self.renew()
+
+    def renew(self) -> None:
+        """Decode the channels of the models that the group has now."""
+        self._group.renew()
+        self._source.use_codec(codec_of(self._config, self._group.columns.names))
