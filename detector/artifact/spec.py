@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.cold.cold_start import ColdStart
 from detector.artifact.drift import Drift
 from detector.artifact.modes import Modes
 from detector.artifact.reference import Reference
@@ -202,6 +203,7 @@ class Spec:
     season       what is usual at each time of day and week; None where the history shows no season
     modes        modes of operation; None where there are none
     drift        the slow level of each channel; None where the history is too short
+    cold         how a series begins that the history did not have; None in older artifacts
 
     Sizes in `detectable` and the bands of `channels` belong to the common scale. In a series with its own
     scale of the channel they change in proportion to it (`scales_of`).
@@ -229,6 +231,7 @@ class Spec:
     season: Season | None = None
     modes: Modes | None = None
     drift: Drift | None = None
+    cold: ColdStart | None = None
 
     def __repr__(self) -> str:
         return f"Spec(name={self.name!r}, {_summary(self)})"

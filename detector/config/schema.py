@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, model_validator
 from detector.config.incident_schema import (
     CalendarSection,
     ChannelSection,
+    ColdSection,
     DriftSection,
     EvidenceSection,
     IncidentsSection,
@@ -300,6 +301,7 @@ class Config(Section):
     evidence: EvidenceSection = EvidenceSection()
     calendar: CalendarSection = CalendarSection()
     drift: DriftSection = DriftSection()
+    cold: ColdSection = ColdSection()
     channels: dict[str, ChannelSection] = Field(default_factory=dict)
     units: dict[str, str] = Field(default_factory=dict)
     maintenance: tuple[MaintenanceSection, ...] = ()

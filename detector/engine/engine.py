@@ -20,13 +20,22 @@ from connectors.records import Readings
 from detector.artifact.spec import Artifact
 from detector.engine.absence import forget, watch
 from detector.engine.cleaning import clean_windows
+from detector.engine.cold.cold_series import cold_series
 from detector.engine.decided.acceptance import Learning
 from detector.engine.decided.decisions import Decisions
 from detector.engine.handover import move_series, restore_series, save_series
 from detector.engine.parts import Parts, take_counts
 from detector.engine.rounds import Rounds
 from detector.engine.snapshot import Origin, SeriesState
-from detector.engine.values import Changed, Counters, EngineOptions, Forgotten, Latest, StepResult
+from detector.engine.values import (
+    Changed,
+    Counters,
+    EngineOptions,
+    Feedback,
+    Forgotten,
+    Latest,
+    StepResult,
+)
 from detector.incidents.decision import Decision
 from detector.incidents.incident import Incident
 from detector.incidents.rules import IncidentRules
@@ -49,7 +58,9 @@ class Engine:
 
     def __init__(self, artifact: Artifact, options: EngineOptions | None = None) -> None:
         self._parts = Parts.of(artifact, options or EngineOptions())
-        self._parts.feedback = (*self._parts.feedback, Learning(self._parts), *clean_windows(self._parts))
+        self._parts.cold = cold_series(self._parts)
+        some: tuple[Feedback, ...] = (Learning(self._parts), *clean_windows(self._parts))
+        self._parts.feedback = (*self._parts.feedback, *some, *self._parts.cold)
         self._decisions = Decisions()
         self.counters = Counters()
         self.forgotten: tuple[Forgotten, ...] = ()  # by the last step
@@ -81,7 +92,8 @@ class Engine:
         ages, window = parts.window_scorer.ages(known), self.artifact.spec.window
         unjudged = parts.judged.of(known, ages, window)
         latest = parts.latest.of(known, ages >= window, unjudged, parts.grid.late_slots())
-        return replace(latest, muted=parts.incidents.mutes.at(known, latest.timestamp_ns))
+        muted = parts.incidents.mutes.at(known, latest.timestamp_ns)
+        return replace(latest, muted=muted, cold=parts.window_scorer.scales.learnt.are_cold(known))
 
     @property
     def cumulative_channels(self) -> tuple[int, int]:

@@ -19,8 +19,8 @@ from detector.engine.judged_rows import JudgedRows
 from detector.engine.latest import LatestVerdicts
 from detector.engine.listening import Listening
 from detector.engine.saved_state import SavedState
-from detector.engine.snapshot import Origin
-from detector.engine.values import Counters, EngineOptions, Feedback
+from detector.engine.snapshot import Origin, gather, scatter
+from detector.engine.values import Counters, EngineOptions, Feedback, Learner
 from detector.incidents.incidents import Incidents
 from detector.incidents.passages import Passages
 from detector.incidents.rules import IncidentRules
@@ -53,6 +53,7 @@ class Parts:
     levels         the usual level of every channel of every series
     decided        which decisions of people every series has taken in: the topic, and the greatest number
     feedback       what incidents change for later rows
+    cold           lets series learn that the model does not know; nothing where it does not say how
     news           what happened to the clocks of series, until somebody takes it
     """
 
@@ -71,6 +72,7 @@ class Parts:
     levels: UsualLevels
     decided: SeriesArray = field(default_factory=lambda: SeriesArray((2,), np.int64, -1))
     feedback: tuple[Feedback, ...] = ()
+    cold: tuple[Learner, ...] = ()
     news: list[tuple[str, News]] = field(default_factory=list)
     _origin: Origin | None = None
 
@@ -89,6 +91,7 @@ class Parts:
         incidents.know_passages(Passages(spec.modes, spec.interval_of).of, modes)
         incidents.explain_by(Knowledge(spec.channel_names, spec.band_of, spec))
         window_scorer = WindowScorer(artifact, options.device, options.threads)
+        window_scorer.scales.learnt.use(options.cold.begins(spec.cold))
         parts = cls(
             artifact=artifact,
             options=options,
@@ -111,7 +114,8 @@ class Parts:
     def origin(self) -> Origin:
         """The model, layout and rules under which these parts save states."""
         if self._origin is None:
-            self._origin = Origin.of(self.artifact, self.options.lateness_ns, self.options.rules)
+            options = self.options
+            self._origin = Origin.of(self.artifact, options.lateness_ns, options.rules, options.cold)
         return self._origin
 
     def use_rules(self, rules: IncidentRules) -> None:
@@ -163,7 +167,7 @@ class Parts:
     def number(self, names: tuple[str, ...] | list[str]) -> NDArray[np.int32]:
         """Return the slots of these series, int32 [len(names)], and make room for new ones."""
         spec = self.artifact.spec
-        is_described = any((spec.absent, spec.own_scales, spec.reference, spec.season, spec.drift))
+        is_described = any((spec.absent, spec.own_scales, spec.reference, spec.season, spec.drift, spec.cold))
         new = [name for name in names if name not in self.series] if is_described else []
         slots = self.series.of(names)
         self._know_intervals(slots, names)
@@ -193,16 +197,24 @@ class Parts:
         slots = np.array(sorted(turned), np.int32)
         waiting = self.row_scorer.score(self.window_scorer.flush(slots))
         shifts = self.window_scorer.scales.shifts(slots)
+        learnt = gather(self._cold_arrays(), slots) if self.cold else None
         self.window_scorer.drop(slots)
         self.row_scorer.restart(slots)
         self.window_scorer.scales.move(slots, shifts)  # what was accepted stays, whatever the clock
         self._drop_feedback(slots)
         self._describe([self.series.names[slot] for slot in slots.tolist()])
+        if learnt is not None:
+            scatter(self._cold_arrays(), slots, learnt)
         self.latest.restart(slots)
         named = [(self.series.names[slot], turned[slot]) for slot in slots.tolist()]
         self.news += named[: _MOST_NEWS - len(self.news)]
         self.saved.mark_urgent(slots)
         return waiting
+
+    def _cold_arrays(self) -> list[SeriesArray]:
+        """Return the arrays of what series have learnt that the model does not know."""
+        arrays = [array for one in self.cold for array in one.arrays()]
+        return [*self.window_scorer.scales.learnt.arrays(), *arrays]
 
     def _describe(self, names: list[str]) -> None:
         """Tell the parts what the model knows about new series."""

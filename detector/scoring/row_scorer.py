@@ -56,6 +56,7 @@ class RowVerdicts:
     left: NDArray[np.int16]
     clipped: NDArray[np.bool_]
     lines: NDArray[np.object_]
+    cold: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -104,6 +105,7 @@ class RowVerdicts:
             left=rows.left,
             clipped=rows.clipped,
             lines=rows.lines,
+            cold=rows.cold,
         )
 
 
@@ -139,7 +141,7 @@ class RowScorer:
 
     def score(self, rows: RowOutput) -> RowVerdicts:
         """Return the final verdicts of `rows`, which must be sorted by slot and row."""
-        error = self._error(rows, self._final_error, self._threshold)
+        error = self._error(rows, self._final_error, self._threshold, is_final=True)
         if self.page_level is None:
             level = np.zeros(len(rows))
         else:
@@ -174,7 +176,8 @@ class RowScorer:
         mode = np.full(len(slot), -1, np.int16)
         of_score = (nothing, state, unknown, unknown, shares, nothing, missing, paged, nothing)
         lines = np.full(len(slot), None, np.object_)
-        return RowVerdicts(slot, start_ns, *of_score, kind, mode, mode, missing, lines)
+        cold = self._scales.learnt.are_cold(slot)
+        return RowVerdicts(slot, start_ns, *of_score, kind, mode, mode, missing, lines, cold)
 
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; sums of evidence stay."""
@@ -216,7 +219,9 @@ class RowScorer:
         values = np.where((rows.flags & HOLE) > 0, np.nan, rows.actual)
         return self._moves.add(rows.slot, rows.row, values, ~np.isnan(error) & ~np.isnan(values).all(axis=1))
 
-    def _error(self, rows: RowOutput, combined: EnsembleError, threshold: float) -> NDArray[np.float64]:
+    def _error(
+        self, rows: RowOutput, combined: EnsembleError, threshold: float, is_final: bool = False
+    ) -> NDArray[np.float64]:
         """Return the error of each row in units of the threshold of its mode and time, float64 [n].
 
         The threshold is higher at times at which errors are usually high.
@@ -229,7 +234,7 @@ class RowScorer:
         if self._rules is not None:
             error /= self._rules.factors(RowModes.of(rows.context))
             error[((rows.flags & UNJUDGED) > 0).all(axis=1)] = np.nan
-        return error
+        return self._scales.learnt.judged(rows.slot, error, is_final)
 
     def _verdicts(
         self,
@@ -243,6 +248,7 @@ class RowScorer:
         unknown = np.isnan(rows.actual) | ((rows.flags & HOLE) > 0)
         error = np.where(unknown.all(axis=1), np.nan, error)
         score = np.minimum(error, _MAX_ERROR) ** self._sharpness
+        score = self._scales.learnt.with_range(rows.slot, np.where(unknown, np.nan, rows.actual), score)
         threshold = np.exp(level * self._sharpness)
         found = loudest(score, threshold, spoken.spoken)
         modes = None if self._rules is None else RowModes.of(rows.context)
@@ -274,6 +280,7 @@ class RowScorer:
             left=left,
             clipped=clipped,
             lines=_lines(len(rows), spoken),
+            cold=self._scales.learnt.are_cold(rows.slot),
         )
 
     def _blame_and_expected(

@@ -42,6 +42,7 @@ def verdicts() -> Verdicts:
         left=np.full(4, -1, np.int16),
         clipped=np.zeros((4, 2), np.bool_),
         lines=np.full(4, None, np.object_),
+        cold=np.zeros(4, np.bool_),
     )
 
 
