@@ -6,7 +6,7 @@ over by exchanging its one `Parts` object.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -30,6 +30,7 @@ from detector.rows.clock_rules import News, Turn
 from detector.rows.grid import Grid, GridCounters
 from detector.rows.missing_channels import LEAST_MISSING_ROWS
 from detector.rows.series_arrays import SeriesArray, SeriesIndex
+from detector.scoring.cold.learnt_scales import LearntScales
 from detector.scoring.row_scorer import RowScorer, RowVerdicts
 from detector.scoring.window_scorer import WindowScorer, slow_rows_of
 
@@ -86,12 +87,13 @@ class Parts:
         spec, rules = artifact.spec, options.rules
         series = SeriesIndex()
         grid = Grid(len(spec.channels), spec.interval_ns, options.lateness_ns, slow_rows_of(spec.max_gap))
-        incidents = Incidents(rules, spec.name, artifact.version, spec.channel_names, spec.band_of, series)
-        modes = () if spec.modes is None else spec.modes.names
-        incidents.know_passages(Passages(spec.modes, spec.interval_of).of, modes)
-        incidents.explain_by(Knowledge(spec.channel_names, spec.band_of, spec))
         window_scorer = WindowScorer(artifact, options.device, options.threads)
         window_scorer.scales.learnt.use(options.cold.begins(spec.cold))
+        band_of = _bands(spec, series, window_scorer.scales.learnt)
+        incidents = Incidents(rules, spec.name, artifact.version, spec.channel_names, band_of, series)
+        modes = () if spec.modes is None else spec.modes.names
+        incidents.know_passages(Passages(spec.modes, spec.interval_of).of, modes)
+        incidents.explain_by(Knowledge(spec.channel_names, band_of, spec))
         parts = cls(
             artifact=artifact,
             options=options,
@@ -257,6 +259,19 @@ def take_counts(parts: Parts) -> Counters:
     )
     parts.grid.counters = GridCounters()
     return counts
+
+
+def _bands(spec: Spec, series: SeriesIndex, learnt: LearntScales) -> Callable[[str], NDArray[np.float64]]:
+    """Return what gives half the width of the expected band of each channel in a series, float64 [C]."""
+
+    def band_of(name: str) -> NDArray[np.float64]:
+        band = spec.band_of(name)
+        if not learnt.any or name not in series:
+            return band
+        slots = series.of([name])
+        return band * learnt.share_of_common(int(slots[0])) if learnt.stages(slots)[0] else band
+
+    return band_of
 
 
 def _missing_limits(spec: Spec, rules: IncidentRules) -> NDArray[np.int64]:

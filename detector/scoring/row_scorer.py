@@ -248,7 +248,7 @@ class RowScorer:
         unknown = np.isnan(rows.actual) | ((rows.flags & HOLE) > 0)
         error = np.where(unknown.all(axis=1), np.nan, error)
         score = np.minimum(error, _MAX_ERROR) ** self._sharpness
-        score = self._scales.learnt.with_range(rows.slot, np.where(unknown, np.nan, rows.actual), score)
+        score = self._scales.with_range(rows.slot, np.where(unknown, np.nan, rows.actual), score)
         threshold = np.exp(level * self._sharpness)
         found = loudest(score, threshold, spoken.spoken)
         modes = None if self._rules is None else RowModes.of(rows.context)

@@ -168,6 +168,14 @@ class SeriesScales:
             moved[np.ix_(self.are_common(slots), self._unlike)] = False
         return moved
 
+    def with_range(
+        self, slots: NDArray[np.int32], values: NDArray[np.float64], score: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return scores with what is far outside the range of a series (`LearntScales.with_range`)."""
+        if not self.learnt.any:
+            return score
+        return self.learnt.with_range(slots, values - self.shifts(slots), score)
+
     def _reserve(self, slots: NDArray[np.int32]) -> None:
         for array in (self._number, self._shift):
             array.reserve(int(slots.max(initial=-1)) + 1)

@@ -30,6 +30,19 @@ def cold_from(raw: Mapping[str, Any] | None) -> ColdStart | None:
     return None if raw is None else ColdStart(tuple(raw["series"]), int(raw["warmup"]))
 
 
+def cold_section(cold: ColdStart | None, interval_seconds: float) -> str:
+    """Return the section of the model card on series that the history did not have, in Markdown."""
+    if cold is None:
+        return ""
+    hours = cold.warmup * interval_seconds / 3600
+    begins = "" if len(cold.series) > 1 else " where `[cold] enabled = true`"
+    return (
+        f"## New series\n\nA series that the history does not have is judged after {cold.warmup} rows"
+        f" ({hours:.3g} h), and at most 95 more{begins}. Until then it learns centres and scales of its"
+        " own.\n\n"
+    )
+
+
 def check_cold(cold: Mapping[str, Any], num_channels: int) -> None:
     """Refuse a cold start without series, or with a number of rows that nothing can be learnt from.
 

@@ -101,12 +101,15 @@ class ColdSeries:
             if is_open:
                 self._learnt.highest.data[slot] = NO_ERROR
                 continue
+            if self._is_accepted(slot):
+                self._learnt.stage.data[slot] = int(Stage.LEARNT)
             self._take_errors(slot)
             self._learnt.low.data[slot] = self._low.data[slot]
             self._learnt.high.data[slot] = self._high.data[slot]
             if self._learnt.stage.data[slot] == Stage.SETTLING and self._has_settled(slot):
                 self._learnt.stage.data[slot] = int(Stage.COLD)
-            if self._learnt.stage.data[slot] != Stage.SETTLING and self._statistics.is_full(slot):
+            is_due = self._learnt.stage.data[slot] in (Stage.LEARNING, Stage.COLD)
+            if is_due and self._statistics.is_full(slot):
                 finish_waiting(np.array([slot], np.int32))
                 self._take_scales(slot)
             self._learnt.log_factor.data[slot] = self._log_factor(slot)
@@ -120,6 +123,11 @@ class ColdSeries:
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the saved cells."""
         return [*self._own(), *self._statistics.arrays()]
+
+    def _is_accepted(self, slot: int) -> bool:
+        """Return whether somebody accepted another level of a series that is judged: its own say enough."""
+        shifts = self._parts.window_scorer.scales.shifts(np.array([slot], np.int32))
+        return bool(shifts.any() and self._learnt.stage.data[slot] == Stage.COLD)
 
     def _take_range(self, slot: int, values: NDArray[np.float64]) -> None:
         """Widen the range of a series by normal rows; it counts from the next part on."""

@@ -21,7 +21,7 @@ from detector.rows.series_arrays import SeriesArray
 
 NO_ERROR = -np.inf
 _FAR, _OF_RANGE = 3.0, 0.5
-"""A value so many scales, and such a part of the range, outside the range of a cold series has the score 1."""
+"""A value outside the range of a cold series by so many scales, or such a part of it, has the score 1."""
 
 
 class Stage(IntEnum):
@@ -149,6 +149,11 @@ class LearntScales:
         own, spread = self.center.data[slots], self.scale.data[slots]
         unknown = np.isnan(own)
         return np.where(unknown, center, own), np.where(unknown, scale, spread)
+
+    def share_of_common(self, slot: int) -> NDArray[np.float64]:
+        """Return the scale of each channel of a series divided by the common one, float64 [C]; or 1."""
+        share: NDArray[np.float64] = np.nan_to_num(self.scale.data[slot] / self._scale, nan=1.0)
+        return share
 
     def restless(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which channels move in these series that never did in the history, bool [n, C]."""
