@@ -31,7 +31,6 @@ from detector.engine.values import (
     Changed,
     Counters,
     EngineOptions,
-    Feedback,
     Forgotten,
     Latest,
     StepResult,
@@ -58,9 +57,7 @@ class Engine:
 
     def __init__(self, artifact: Artifact, options: EngineOptions | None = None) -> None:
         self._parts = Parts.of(artifact, options or EngineOptions())
-        self._parts.cold = cold_series(self._parts)
-        some: tuple[Feedback, ...] = (Learning(self._parts), *clean_windows(self._parts))
-        self._parts.feedback = (*self._parts.feedback, *some, *self._parts.cold)
+        _give_feedback(self._parts)
         self._decisions = Decisions()
         self.counters = Counters()
         self.forgotten: tuple[Forgotten, ...] = ()  # by the last step
@@ -88,12 +85,7 @@ class Engine:
     @property
     def latest(self) -> Latest:
         """The newest verdict of every known series."""
-        parts, known = self._parts, self._parts.series.known()
-        ages, window = parts.window_scorer.ages(known), self.artifact.spec.window
-        unjudged = parts.judged.of(known, ages, window)
-        latest = parts.latest.of(known, ages >= window, unjudged, parts.grid.late_slots())
-        muted = parts.incidents.mutes.at(known, latest.timestamp_ns)
-        return replace(latest, muted=muted, cold=parts.window_scorer.scales.learnt.are_cold(known))
+        return _latest_of(self._parts)
 
     @property
     def cumulative_channels(self) -> tuple[int, int]:
@@ -253,6 +245,22 @@ class Engine:
 def knows(engine: Engine, name: str) -> bool:
     """Return whether an engine has a state of the series with this name."""
     return name in engine._parts.series
+
+
+def _give_feedback(parts: Parts) -> None:
+    """Let incidents act on later rows, and new series learn."""
+    parts.cold = cold_series(parts)
+    parts.feedback = (*parts.feedback, Learning(parts), *clean_windows(parts), *parts.cold)
+
+
+def _latest_of(parts: Parts) -> Latest:
+    """Return the newest verdict of every known series."""
+    known = parts.series.known()
+    ages, window = parts.window_scorer.ages(known), parts.artifact.spec.window
+    unjudged = parts.judged.of(known, ages, window)
+    latest = parts.latest.of(known, ages >= window, unjudged, parts.grid.late_slots())
+    muted = parts.incidents.mutes.at(known, latest.timestamp_ns)
+    return replace(latest, muted=muted, cold=parts.window_scorer.scales.learnt.are_cold(known))
 
 
 def _judge_readings(

@@ -199,24 +199,19 @@ class Parts:
         slots = np.array(sorted(turned), np.int32)
         waiting = self.row_scorer.score(self.window_scorer.flush(slots))
         shifts = self.window_scorer.scales.shifts(slots)
-        learnt = gather(self._cold_arrays(), slots) if self.cold else None
+        learnt = gather(_cold_arrays(self), slots) if self.cold else None
         self.window_scorer.drop(slots)
         self.row_scorer.restart(slots)
         self.window_scorer.scales.move(slots, shifts)  # what was accepted stays, whatever the clock
         self._drop_feedback(slots)
         self._describe([self.series.names[slot] for slot in slots.tolist()])
         if learnt is not None:
-            scatter(self._cold_arrays(), slots, learnt)
+            scatter(_cold_arrays(self), slots, learnt)
         self.latest.restart(slots)
         named = [(self.series.names[slot], turned[slot]) for slot in slots.tolist()]
         self.news += named[: _MOST_NEWS - len(self.news)]
         self.saved.mark_urgent(slots)
         return waiting
-
-    def _cold_arrays(self) -> list[SeriesArray]:
-        """Return the arrays of what series have learnt that the model does not know."""
-        arrays = [array for one in self.cold for array in one.arrays()]
-        return [*self.window_scorer.scales.learnt.arrays(), *arrays]
 
     def _describe(self, names: list[str]) -> None:
         """Tell the parts what the model knows about new series."""
@@ -259,6 +254,12 @@ def take_counts(parts: Parts) -> Counters:
     )
     parts.grid.counters = GridCounters()
     return counts
+
+
+def _cold_arrays(parts: Parts) -> list[SeriesArray]:
+    """Return the arrays of what series have learnt that the model does not know."""
+    arrays = [array for one in parts.cold for array in one.arrays()]
+    return [*parts.window_scorer.scales.learnt.arrays(), *arrays]
 
 
 def _bands(spec: Spec, series: SeriesIndex, learnt: LearntScales) -> Callable[[str], NDArray[np.float64]]:

@@ -124,8 +124,7 @@ class RowScorer:
 
     def __init__(self, spec: Spec, scales: SeriesScales, intervals: SeriesArray) -> None:
         self._num_channels, self._scales, self._intervals = len(spec.channels), scales, intervals
-        self._num_members = len(spec.members)
-        self._stride = spec.stride
+        self._judged, self._num_members, self._stride = scales.learnt.judged, len(spec.members), spec.stride
         members, combine = spec.members, spec.scoring.combine
         self._final_error = EnsembleError(members, [member.settled for member in members], combine)
         self._provisional_error = EnsembleError(members, [member.fresh for member in members], combine)
@@ -141,7 +140,7 @@ class RowScorer:
 
     def score(self, rows: RowOutput) -> RowVerdicts:
         """Return the final verdicts of `rows`, which must be sorted by slot and row."""
-        error = self._error(rows, self._final_error, self._threshold, is_final=True)
+        error = self._judged(rows.slot, self._error(rows, self._final_error, self._threshold), note=True)
         if self.page_level is None:
             level = np.zeros(len(rows))
         else:
@@ -158,7 +157,8 @@ class RowScorer:
         """
         if self._stride > 1:
             rows = rows.take((rows.row + 1) % self._stride == 0)
-        error = self._error(rows, self._provisional_error, self._provisional_threshold)
+        provisional = self._error(rows, self._provisional_error, self._provisional_threshold)
+        error = self._judged(rows.slot, provisional, note=False)
         return self._verdicts(rows, error, np.zeros(len(rows)), RowsSpoken())
 
     def stale(self, slot: NDArray[np.int32], start_ns: NDArray[np.int64]) -> RowVerdicts:
@@ -168,16 +168,7 @@ class RowScorer:
             slot: the series, int32 [n].
             start_ns: the start of the last row of each, int64 [n].
         """
-        unknown = np.full((len(slot), self._num_channels), np.nan)
-        nothing = np.full(len(slot), np.nan)
-        state = np.full(len(slot), int(State.STALE), np.uint8)
-        shares, missing = unknown.astype(np.float32), np.zeros(unknown.shape, np.bool_)
-        paged, kind = np.zeros(len(slot), np.bool_), np.full(len(slot), int(Kind.WINDOW), np.uint8)
-        mode = np.full(len(slot), -1, np.int16)
-        of_score = (nothing, state, unknown, unknown, shares, nothing, missing, paged, nothing)
-        lines = np.full(len(slot), None, np.object_)
-        cold = self._scales.learnt.are_cold(slot)
-        return RowVerdicts(slot, start_ns, *of_score, kind, mode, mode, missing, lines, cold)
+        return _stale(slot, start_ns, self._num_channels)
 
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; sums of evidence stay."""
@@ -219,9 +210,7 @@ class RowScorer:
         values = np.where((rows.flags & HOLE) > 0, np.nan, rows.actual)
         return self._moves.add(rows.slot, rows.row, values, ~np.isnan(error) & ~np.isnan(values).all(axis=1))
 
-    def _error(
-        self, rows: RowOutput, combined: EnsembleError, threshold: float, is_final: bool = False
-    ) -> NDArray[np.float64]:
+    def _error(self, rows: RowOutput, combined: EnsembleError, threshold: float) -> NDArray[np.float64]:
         """Return the error of each row in units of the threshold of its mode and time, float64 [n].
 
         The threshold is higher at times at which errors are usually high.
@@ -234,7 +223,7 @@ class RowScorer:
         if self._rules is not None:
             error /= self._rules.factors(RowModes.of(rows.context))
             error[((rows.flags & UNJUDGED) > 0).all(axis=1)] = np.nan
-        return self._scales.learnt.judged(rows.slot, error, is_final)
+        return error
 
     def _verdicts(
         self,
@@ -313,6 +302,19 @@ class RowScorer:
                 expected[spoke] = np.where(unknown, expected[spoke], said.expected[spoke])
                 clipped[spoke] &= unknown
         return blame, expected, clipped
+
+
+def _stale(slot: NDArray[np.int32], start_ns: NDArray[np.int64], num_channels: int) -> RowVerdicts:
+    """Return verdicts of state `STALE`, see `RowScorer.stale`."""
+    unknown = np.full((len(slot), num_channels), np.nan)
+    nothing = np.full(len(slot), np.nan)
+    state = np.full(len(slot), int(State.STALE), np.uint8)
+    shares, missing = unknown.astype(np.float32), np.zeros(unknown.shape, np.bool_)
+    paged, kind = np.zeros(len(slot), np.bool_), np.full(len(slot), int(Kind.WINDOW), np.uint8)
+    mode = np.full(len(slot), -1, np.int16)
+    of_score = (nothing, state, unknown, unknown, shares, nothing, missing, paged, nothing)
+    lines = np.full(len(slot), None, np.object_)
+    return RowVerdicts(slot, start_ns, *of_score, kind, mode, mode, missing, lines, cold=paged)
 
 
 def _lines(num: int, spoken: RowsSpoken) -> NDArray[np.object_]:
