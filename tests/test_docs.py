@@ -33,7 +33,7 @@ from trainer.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-RULES = {"input", "units", "evidence", "incidents", "channels", "maintenance", "watchdog"}
+RULES = {"cold", "input", "units", "evidence", "incidents", "channels", "maintenance", "watchdog"}
 PACKAGES = ("connectors", "detector", "trainer")
 PROSE = [  # pages that are written by hand and for users; a decision is a record of its time
     *(ROOT / "README.md", ROOT / "CONTRIBUTING.md"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from detector.artifact.cold.cold_start import cold_section
 from detector.artifact.description.place import current_of
 from detector.artifact.drift import drift_section
 from detector.artifact.laws import laws_section
@@ -33,7 +34,7 @@ are from predicted ones; 1.0 is the threshold.
 {evidence}| seed | {seed} |
 
 {found}
-{clock}{own_scales}{modes}{laws}{drift}## Left out of the history
+{clock}{own_scales}{modes}{laws}{drift}{cold}## Left out of the history
 
 {omissions}
 
@@ -50,7 +51,7 @@ _SCALES = """\
 ## Own scales
 
 One scale of these channels does not fit all series. Each series in this table has its own centre and scale.
-In it, the sizes above are to be multiplied by the factor. Any other series is judged by the common scale.
+In it, the sizes above are to be multiplied by the factor. Any other series learns its own.
 
 | series | channel | centre | scale | factor |
 |---|---|---|---|---|
@@ -91,6 +92,7 @@ def model_card(spec: Spec) -> str:
         own_scales=_own_scales(spec),
         modes=modes_section(spec),
         drift=drift_section(spec.drift, spec.channel_names),
+        cold=cold_section(spec.cold, spec.interval_ns / 1e9),
         laws=laws_section(spec.channel_names, [channel.law for channel in spec.channels]),
         notes="".join(f"- In training, {note}.\n" for note in training.get("notes", ())),
         **{name: value for name, value in training.items() if name not in ("notes", "proposed_modes")},

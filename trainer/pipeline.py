@@ -43,6 +43,7 @@ from trainer.data.series_scales import series_scales
 from trainer.ensemble_training import MemberWindows, Trained, refit, train_members, without_overfitted
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
+from trainer.fitting.cold_start import fit_cold
 from trainer.fitting.members import (
     MIN_WINDOW,
     check_families,
@@ -295,6 +296,7 @@ def _calibrated(
     artifact = replace(artifact, spec=spec, calibration=table)
     artifact = with_context(artifact, history, segments, config.calendar.calendar())
     artifact = sensed(artifact, history, segments)
+    artifact = replace(artifact, spec=replace(artifact.spec, cold=fit_cold(artifact.spec, history)))
     return replace(artifact, card=model_card(artifact.spec))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from connectors.names import channels_fault
+from detector.artifact.cold.cold_start import check_cold
 from detector.artifact.drift import check_drift
 from detector.artifact.laws import LAWS
 from detector.artifact.reference import check_reference
@@ -44,7 +45,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 }
 """Least and greatest allowed value of every number that scoring uses. NaN is never allowed."""
 _FREE = {"hyperparameters", "parameters", "training", "intervals", "own_scales", "reference"}
-_FREE |= {"season", "modes", "drift", "holds"}
+_FREE |= {"season", "modes", "drift", "holds", "cold"}
 """Fields without these bounds: families check their hyperparameters, and people read the others.
 
 Those by series are checked apart, since a series may have any name."""
@@ -76,8 +77,8 @@ def check_description(spec: Mapping[str, Any]) -> None:
         raise ValueError(fault)
     _check_own_scales(spec["own_scales"], channels)
     _check_holds(spec["holds"], channels)
-    parts = (("reference", check_reference), ("season", check_season), ("drift", check_drift))
-    for part, check in parts:
+    checks = {"reference": check_reference, "season": check_season, "drift": check_drift, "cold": check_cold}
+    for part, check in checks.items():
         if spec[part] is not None:
             check(spec[part], len(channels))
     num_statistics = 1 if len(channels) == 1 else 2

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.cold.cold_start import ColdStart
 from detector.artifact.drift import Drift
 from detector.artifact.modes import Modes
 from detector.artifact.reference import Reference
@@ -205,6 +206,7 @@ class Spec:
     modes        modes of operation; None where there are none
     drift        the slow level of each channel; None where the history is too short
     holds        slow channel -> nanoseconds that it keeps its last value (`detector.rows.held_channels`)
+    cold         how a series begins that the history did not have; None in older artifacts
 
     Sizes in `detectable` and the bands of `channels` belong to the common scale. In a series with its own
     scale of the channel they change in proportion to it (`scales_of`).
@@ -233,6 +235,7 @@ class Spec:
     modes: Modes | None = None
     drift: Drift | None = None
     holds: dict[str, int] = field(default_factory=dict)
+    cold: ColdStart | None = None
 
     def __repr__(self) -> str:
         return f"Spec(name={self.name!r}, {_summary(self)})"

@@ -151,7 +151,9 @@ def _retraining(args: argparse.Namespace, config: Config, path: Path | None) -> 
     if every < _LEAST_SECONDS:
         raise ConfigError("--retrain-every: at least 1m, such as 7d")
     if config.models:
-        raise ConfigError("--retrain-every is for one model: with [[models]], run `streamgauge retrain` for each")
+        raise ConfigError(
+            "--retrain-every is for one model: with [[models]], run `streamgauge retrain` for each"
+        )
     entry = Path(config.model.path)
     if "://" in config.model.path or (entry / MANIFEST).exists():
         raise ConfigError(f"--retrain-every: [model] path {entry} is no registry entry on this disk")

@@ -11,7 +11,13 @@ from fnmatch import fnmatchcase
 
 from pydantic import ValidationError
 
-from detector.config.incident_schema import WEEKDAYS, ChannelSection, IncidentsSection, MaintenanceSection
+from detector.config.incident_schema import (
+    WEEKDAYS,
+    ChannelSection,
+    ColdSection,
+    IncidentsSection,
+    MaintenanceSection,
+)
 from detector.config.load import Config
 from detector.config.problems import Checked
 from detector.config.schema import ModelsSection
@@ -19,6 +25,7 @@ from detector.engine.values import EngineOptions
 from detector.errors import ConfigError
 from detector.incidents.filters.maintenance import Maintenance, OneOff, Recurring
 from detector.incidents.rules import ChannelRule, FoldRules, IncidentRules, LevelLimit, WatchdogRules
+from detector.scoring.cold.learnt_scales import ColdOptions
 
 _ONE_BY_ONE = ("long_json", "long_avro", "line_protocol")
 """Formats whose messages need not have all channels of a row."""
@@ -34,7 +41,13 @@ def engine_options(config: Config, channels: Sequence[str] | None = None) -> Eng
         device=config.service.device,
         threads=config.service.threads or default_threads(),
         rules=rules_of(config, channels),
+        cold=_cold(config.cold),
     )
+
+
+def _cold(given: ColdSection) -> ColdOptions:
+    warmup_ns = None if given.warmup is None else _ns(given.warmup)
+    return ColdOptions(given.enabled, given.warmup_rows, warmup_ns)
 
 
 def default_threads() -> int:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
+from detector.artifact.cold.cold_start import LEAST_WARMUP, MOST_WARMUP
 from detector.artifact.season import Like, calendar_of
 from detector.config.types import Duration, LocalTime, Section
 
@@ -122,6 +123,30 @@ class EvidenceSection(Section):
     season: bool = Field(default=True, description="departures from what is usual at this time")
     drift: bool = Field(default=True, description="slow departures from the level of the history")
     modes: bool = Field(default=True, description="departures from what is usual in a mode of operation")
+
+
+class ColdSection(Section):
+    """How a series begins that the history of the model does not have (docs/plant.md)."""
+
+    enabled: bool | None = Field(
+        default=None,
+        description="it learns its own scales first; none: if the history of the model had several series",
+    )
+    warmup: Duration | None = Field(
+        default=None, description="time of rows that show its scales; none: as in `warmup_rows`"
+    )
+    warmup_rows: int | None = Field(
+        default=None,
+        ge=LEAST_WARMUP,
+        le=MOST_WARMUP,
+        description="the same as a number of rows; none: the number of the model",
+    )
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> ColdSection:
+        if self.warmup is not None and self.warmup_rows is not None:
+            raise ValueError("set `warmup` or `warmup_rows`, not both")
+        return self
 
 
 class LimitSection(Section):

@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from detector.config.incident_schema import (
     CalendarSection,
     ChannelSection,
+    ColdSection,
     DriftSection,
     EvidenceSection,
     IncidentsSection,
@@ -354,6 +355,7 @@ class Config(Section):
     evidence: EvidenceSection = EvidenceSection()
     calendar: CalendarSection = CalendarSection()
     drift: DriftSection = DriftSection()
+    cold: ColdSection = ColdSection()
     channels: dict[str, ChannelSection] = Field(default_factory=dict)
     units: dict[str, str] = Field(default_factory=dict)
     maintenance: tuple[MaintenanceSection, ...] = ()

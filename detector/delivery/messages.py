@@ -90,6 +90,8 @@ class MessageEncoder:
             body = {"series": series, "model": self.model, "version": self.version}
             for name, column in columns.items():
                 body[name] = column[start:stop]
+            if verdicts.cold[start:stop].any():
+                body["cold"] = verdicts.cold[start:stop].tolist()
             if self.detail == "full":
                 body["channels"] = self._detail(verdicts, slice(start, stop))
             yield Message(self.topics.scores, series.encode(), orjson.dumps(body))

@@ -20,13 +20,21 @@ from connectors.records import Readings
 from detector.artifact.spec import Artifact
 from detector.engine.absence import forget, watch
 from detector.engine.cleaning import clean_windows
+from detector.engine.cold.cold_series import cold_series
 from detector.engine.decided.acceptance import Learning
 from detector.engine.decided.decisions import Decisions
 from detector.engine.handover import move_series, restore_series, save_series
 from detector.engine.parts import Parts, take_counts
 from detector.engine.rounds import Rounds
 from detector.engine.snapshot import Origin, SeriesState
-from detector.engine.values import Changed, Counters, EngineOptions, Forgotten, Latest, StepResult
+from detector.engine.values import (
+    Changed,
+    Counters,
+    EngineOptions,
+    Forgotten,
+    Latest,
+    StepResult,
+)
 from detector.incidents.decision import Decision
 from detector.incidents.incident import Incident
 from detector.incidents.rules import IncidentRules
@@ -49,7 +57,7 @@ class Engine:
 
     def __init__(self, artifact: Artifact, options: EngineOptions | None = None) -> None:
         self._parts = Parts.of(artifact, options or EngineOptions())
-        self._parts.feedback = (*self._parts.feedback, Learning(self._parts), *clean_windows(self._parts))
+        _give_feedback(self._parts)
         self._decisions = Decisions()
         self.counters = Counters()
         self.forgotten: tuple[Forgotten, ...] = ()  # by the last step
@@ -77,11 +85,7 @@ class Engine:
     @property
     def latest(self) -> Latest:
         """The newest verdict of every known series."""
-        parts, known = self._parts, self._parts.series.known()
-        ages, window = parts.window_scorer.ages(known), self.artifact.spec.window
-        unjudged = parts.judged.of(known, ages, window)
-        latest = parts.latest.of(known, ages >= window, unjudged, parts.grid.late_slots())
-        return replace(latest, muted=parts.incidents.mutes.at(known, latest.timestamp_ns))
+        return _latest_of(self._parts)
 
     @property
     def cumulative_channels(self) -> tuple[int, int]:
@@ -241,6 +245,22 @@ class Engine:
 def knows(engine: Engine, name: str) -> bool:
     """Return whether an engine has a state of the series with this name."""
     return name in engine._parts.series
+
+
+def _give_feedback(parts: Parts) -> None:
+    """Let incidents act on later rows, and new series learn."""
+    parts.cold = cold_series(parts)
+    parts.feedback = (*parts.feedback, Learning(parts), *clean_windows(parts), *parts.cold)
+
+
+def _latest_of(parts: Parts) -> Latest:
+    """Return the newest verdict of every known series."""
+    known = parts.series.known()
+    ages, window = parts.window_scorer.ages(known), parts.artifact.spec.window
+    unjudged = parts.judged.of(known, ages, window)
+    latest = parts.latest.of(known, ages >= window, unjudged, parts.grid.late_slots())
+    muted = parts.incidents.mutes.at(known, latest.timestamp_ns)
+    return replace(latest, muted=muted, cold=parts.window_scorer.scales.learnt.are_cold(known))
 
 
 def _judge_readings(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.engine.parts import Parts
-from detector.engine.snapshot import SeriesState, gather, scatter
+from detector.engine.snapshot import Origin, SeriesState, gather, scatter
 from detector.rows.grid import OpenReadings
 
 
@@ -23,16 +24,33 @@ def save_series(parts: Parts, slots: NDArray[np.int32]) -> list[SeriesState]:
     return [
         SeriesState(
             name,
-            parts.origin.of_series(parts.artifact.spec, name),
+            origin,
             row.tobytes(),
             readings,
             doubt,
             parts.incidents.track(name),
         )
-        for name, row, readings, doubt in zip(
-            names, cells, parts.grid.open_readings(slots), parts.grid.doubts(slots), strict=True
+        for name, origin, row, readings, doubt in zip(
+            names,
+            _origins(parts, slots, names),
+            cells,
+            parts.grid.open_readings(slots),
+            parts.grid.doubts(slots),
+            strict=True,
         )
     ]
+
+
+def _origins(parts: Parts, slots: NDArray[np.int32], names: Sequence[str]) -> list[Origin]:
+    """Return the origin of the state of each series: it has the scales that are in force for it."""
+    origins = [parts.origin.of_series(parts.artifact.spec, name) for name in names]
+    scales = parts.window_scorer.scales
+    new = np.flatnonzero(scales.learnt.stages(slots)).tolist()
+    for at in new:
+        center, scale = scales.trained_at(slots[at : at + 1])
+        learnt = {"center": center[0].tobytes(), "scale": scale[0].tobytes()}
+        origins[at] = msgspec.structs.replace(origins[at], **learnt)
+    return origins
 
 
 def restore_series(parts: Parts, states: Sequence[SeriesState], partition: int, now_ns: int | None) -> None:
@@ -106,6 +124,7 @@ def _restore_cells(parts: Parts, states: list[SeriesState]) -> None:
     cells = np.stack([np.frombuffer(state.cells, np.uint8) for state in states])
     scatter(parts.saved_arrays(), slots, cells)
     parts.window_scorer.scales.note_restored()
+    parts.window_scorer.scales.learnt.note_restored(slots)
     others = np.array([state.origin.model != parts.origin.model for state in states])
     if others.any():
         scaling = [state.origin.scaling() for state in states if state.origin.model != parts.origin.model]

@@ -30,8 +30,8 @@ class JudgedRows:
         self._masked = SeriesArray((), np.bool_, False)
 
     def remember(self, verdicts: Verdicts) -> None:
-        """Count the rows of final verdicts, except those that are not to be judged."""
-        skipped = np.isin(verdicts.state, _NOT_TO_JUDGE)
+        """Count the rows of final verdicts, except those that are not to be judged, or not yet."""
+        skipped = np.isin(verdicts.state, _NOT_TO_JUDGE) | (verdicts.cold & (verdicts.state == State.WARMING))
         if skipped.any():
             verdicts = verdicts.take(~skipped)
         if len(verdicts) == 0:

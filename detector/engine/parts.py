@@ -6,7 +6,7 @@ over by exchanging its one `Parts` object.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -19,8 +19,8 @@ from detector.engine.judged_rows import JudgedRows
 from detector.engine.latest import LatestVerdicts
 from detector.engine.listening import Listening
 from detector.engine.saved_state import SavedState
-from detector.engine.snapshot import Origin
-from detector.engine.values import Counters, EngineOptions, Feedback
+from detector.engine.snapshot import Origin, gather, scatter
+from detector.engine.values import Counters, EngineOptions, Feedback, Learner
 from detector.incidents.incidents import Incidents
 from detector.incidents.passages import Passages
 from detector.incidents.rules import IncidentRules
@@ -30,6 +30,7 @@ from detector.rows.clock_rules import News, Turn
 from detector.rows.grid import Grid, GridCounters
 from detector.rows.missing_channels import LEAST_MISSING_ROWS
 from detector.rows.series_arrays import SeriesArray, SeriesIndex
+from detector.scoring.cold.learnt_scales import LearntScales
 from detector.scoring.row_scorer import RowScorer, RowVerdicts
 from detector.scoring.window_scorer import WindowScorer, slow_rows_of
 
@@ -53,6 +54,7 @@ class Parts:
     levels         the usual level of every channel of every series
     decided        which decisions of people every series has taken in: the topic, and the greatest number
     feedback       what incidents change for later rows
+    cold           lets series learn that the model does not know; nothing where it does not say how
     news           what happened to the clocks of series, until somebody takes it
     """
 
@@ -71,6 +73,7 @@ class Parts:
     levels: UsualLevels
     decided: SeriesArray = field(default_factory=lambda: SeriesArray((2,), np.int64, -1))
     feedback: tuple[Feedback, ...] = ()
+    cold: tuple[Learner, ...] = ()
     news: list[tuple[str, News]] = field(default_factory=list)
     _origin: Origin | None = None
 
@@ -85,11 +88,13 @@ class Parts:
         series = SeriesIndex()
         slow = slow_rows_of(spec.max_gap)
         grid = Grid(len(spec.channels), spec.interval_ns, options.lateness_ns, slow, spec.hold_ns)
-        incidents = Incidents(rules, spec.name, artifact.version, spec.channel_names, spec.band_of, series)
+        window_scorer = WindowScorer(artifact, options.device, options.threads)
+        window_scorer.scales.learnt.use(options.cold.begins(spec.cold))
+        band_of = _bands(spec, series, window_scorer.scales.learnt)
+        incidents = Incidents(rules, spec.name, artifact.version, spec.channel_names, band_of, series)
         modes = () if spec.modes is None else spec.modes.names
         incidents.know_passages(Passages(spec.modes, spec.interval_of).of, modes)
-        incidents.explain_by(Knowledge(spec.channel_names, spec.band_of, spec))
-        window_scorer = WindowScorer(artifact, options.device, options.threads)
+        incidents.explain_by(Knowledge(spec.channel_names, band_of, spec))
         parts = cls(
             artifact=artifact,
             options=options,
@@ -112,7 +117,8 @@ class Parts:
     def origin(self) -> Origin:
         """The model, layout and rules under which these parts save states."""
         if self._origin is None:
-            self._origin = Origin.of(self.artifact, self.options.lateness_ns, self.options.rules)
+            options = self.options
+            self._origin = Origin.of(self.artifact, options.lateness_ns, options.rules, options.cold)
         return self._origin
 
     def use_rules(self, rules: IncidentRules) -> None:
@@ -164,7 +170,7 @@ class Parts:
     def number(self, names: tuple[str, ...] | list[str]) -> NDArray[np.int32]:
         """Return the slots of these series, int32 [len(names)], and make room for new ones."""
         spec = self.artifact.spec
-        is_described = any((spec.absent, spec.own_scales, spec.reference, spec.season, spec.drift))
+        is_described = any((spec.absent, spec.own_scales, spec.reference, spec.season, spec.drift, spec.cold))
         new = [name for name in names if name not in self.series] if is_described else []
         slots = self.series.of(names)
         self._know_intervals(slots, names)
@@ -194,11 +200,14 @@ class Parts:
         slots = np.array(sorted(turned), np.int32)
         waiting = self.row_scorer.score(self.window_scorer.flush(slots))
         shifts = self.window_scorer.scales.shifts(slots)
+        learnt = gather(_cold_arrays(self), slots) if self.cold else None
         self.window_scorer.drop(slots)
         self.row_scorer.restart(slots)
         self.window_scorer.scales.move(slots, shifts)  # what was accepted stays, whatever the clock
         self._drop_feedback(slots)
         self._describe([self.series.names[slot] for slot in slots.tolist()])
+        if learnt is not None:
+            scatter(_cold_arrays(self), slots, learnt)
         self.latest.restart(slots)
         named = [(self.series.names[slot], turned[slot]) for slot in slots.tolist()]
         self.news += named[: _MOST_NEWS - len(self.news)]
@@ -246,6 +255,25 @@ def take_counts(parts: Parts) -> Counters:
     )
     parts.grid.counters = GridCounters()
     return counts
+
+
+def _cold_arrays(parts: Parts) -> list[SeriesArray]:
+    """Return the arrays of what series have learnt that the model does not know."""
+    arrays = [array for one in parts.cold for array in one.arrays()]
+    return [*parts.window_scorer.scales.learnt.arrays(), *arrays]
+
+
+def _bands(spec: Spec, series: SeriesIndex, learnt: LearntScales) -> Callable[[str], NDArray[np.float64]]:
+    """Return what gives half the width of the expected band of each channel in a series, float64 [C]."""
+
+    def band_of(name: str) -> NDArray[np.float64]:
+        band = spec.band_of(name)
+        if not learnt.any or name not in series:
+            return band
+        slots = series.of([name])
+        return band * learnt.share_of_common(int(slots[0])) if learnt.stages(slots)[0] else band
+
+    return band_of
 
 
 def _missing_limits(spec: Spec, rules: IncidentRules) -> NDArray[np.int64]:

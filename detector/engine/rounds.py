@@ -158,7 +158,10 @@ class Rounds:
         parts.latest.remember(verdicts)
         parts.latest.remember(fresh)
         parts.judged.remember(verdicts)
-        parts.levels.remember(verdicts, parts.series.of(verdicts.names))
+        slots = parts.series.of(verdicts.names)
+        parts.levels.remember(verdicts, slots)
+        for one in parts.cold:
+            one.remember(verdicts, slots)
         return verdicts, fresh
 
     def _keep(

@@ -27,6 +27,7 @@ from detector.models.execution.choice import TORCH
 from detector.rows.clock_rules import Doubt
 from detector.rows.grid import OpenReadings
 from detector.rows.series_arrays import SeriesArray
+from detector.scoring.cold.learnt_scales import ColdOptions
 from detector.scoring.window_scorer import slow_rows_of
 
 FORMAT = 8
@@ -53,13 +54,17 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
     reference: bytes = b""
 
     @classmethod
-    def of(cls, artifact: Artifact, lateness_ns: int, rules: IncidentRules) -> Origin:
-        """Return the origin of an engine with this artifact, lateness and rules."""
-        spec = artifact.spec
+    def of(
+        cls, artifact: Artifact, lateness_ns: int, rules: IncidentRules, cold: ColdOptions | None = None
+    ) -> Origin:
+        """Return the origin of an engine with this artifact, lateness and rules, and how series begin."""
+        spec, given = artifact.spec, repr(rules)
+        if cold is not None and cold != ColdOptions() and spec.cold is not None:
+            given += repr(cold)
         return cls(
             _layout_of(spec, lateness_ns),
             _model_of(artifact),
-            _digest(repr(rules).encode()),
+            _digest(given.encode()),
             (spec.interval_ns, lateness_ns),
             spec.channel_names,
             spec.column("center").tobytes(),
@@ -223,6 +228,7 @@ def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
         "drift": spec.drift is not None,
         "constants": any(channel.law == "constant" for channel in spec.channels),
         "jobs": spec.season is not None and len(spec.season.jobs) > 0,
+        "cold": spec.cold is not None,
     }
     parts |= {name: True for name, is_present in present.items() if is_present}
     strides = [member.stride for member in spec.members]
@@ -245,6 +251,8 @@ def _model_of(artifact: Artifact) -> bytes:
             del member["stride"]
     if not artifact.spec.holds:
         del description["holds"]  # a model without any is as it was before there were some
+    if artifact.spec.cold is None:
+        del description["cold"]  # as it was before there were any
     weights = [one.tobytes() for one in artifact.module.weights().values()]
     # Verdicts of two executors agree to 1e-5 only: to continue from one with another is a change of models.
     executor = artifact.module.executor

@@ -14,6 +14,7 @@ from detector.incidents.incident import IncidentEvent
 from detector.incidents.rules import SUPPRESSIONS, IncidentRules, Suppression
 from detector.rows.grid import GridCounters
 from detector.rows.series_arrays import SeriesArray
+from detector.scoring.cold.learnt_scales import ColdOptions
 from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts, is_judged
 
@@ -27,6 +28,8 @@ class EngineOptions:
     forget_after_ns  time without a reading after which a series is forgotten; 0: never
     device          "auto", "cpu" or "cuda"
     threads         batches of windows scored at once; scores do not depend on it
+    rules           the incident rules
+    cold            how series begin that the model does not know
     """
 
     lateness_ns: int = 0
@@ -35,6 +38,7 @@ class EngineOptions:
     device: str = "cpu"
     threads: int = 1
     rules: IncidentRules = field(default_factory=IncidentRules)
+    cold: ColdOptions = field(default_factory=ColdOptions)
 
 
 @dataclass(slots=True)
@@ -139,6 +143,13 @@ class Feedback(Protocol):
         """Return every array over series that it keeps, in the order of the saved cells."""
 
 
+class Learner(Feedback, Protocol):
+    """A feedback that also learns from verdicts."""
+
+    def remember(self, verdicts: Verdicts, slots: NDArray[np.int32]) -> None:
+        """Learn from final verdicts; `slots` has the number of each series in `verdicts.names`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Forgotten:
     """A series that was forgotten, because it has sent nothing for too long.
@@ -207,6 +218,7 @@ class Latest:
     missing    bool [n, channels], the channel has stopped sending while others of the series go on
     unjudged   for how long no row was judged
     muted      bool [n], somebody muted the series at this row
+    cold       bool [n], the series is new to the model, and still learns
     mode       int16 [n], the mode of operation, an index into `Modes.names`; -1 where it is unknown
     """
 
@@ -221,6 +233,7 @@ class Latest:
     unjudged: Unjudged
     muted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     mode: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))
+    cold: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     @property
     def is_judged(self) -> NDArray[np.bool_]:

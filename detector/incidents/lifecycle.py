@@ -204,7 +204,7 @@ class Lifecycle:
             series=series,
             state="firing",
             reason=reason,
-            severity=_severity(self.rules, float(rows.strength[row])),
+            severity=self._severity(verdicts, rows, row),
             start_ns=start_ns,
             opened_ns=at_ns,
             end_ns=None,
@@ -240,7 +240,7 @@ class Lifecycle:
         if rows.bad[row] and incident.reason in _MAY_BE_DRIFT and _reason(verdicts, row) == "drift":
             incident = _as_drift(incident, self._evidence(verdicts, row))
         track.incident = incident
-        severity = _higher(incident.severity, _severity(self.rules, float(rows.strength[row])))
+        severity = _higher(incident.severity, self._severity(verdicts, rows, row))
         if severity != incident.severity:
             track.incident = replace(incident, severity=severity)
         if score > incident.peak_score:
@@ -251,6 +251,11 @@ class Lifecycle:
                 incident, severity=severity, peak_score=score, peak_ns=at_ns, channels=channels
             )
         return "escalated" if severity != incident.severity else None
+
+    def _severity(self, verdicts: Verdicts, rows: FilteredRows, row: int) -> Severity:
+        """Return the severity of a row; that of a series that is cold is never critical."""
+        is_high = rows.strength[row] >= self.rules.critical_score and not verdicts.cold[row]
+        return "critical" if is_high else "warning"
 
     def _evidence(self, verdicts: Verdicts, row: int) -> tuple[ChannelEvidence, ...]:
         return _evidence_at(self.scored_by, self.rules, verdicts, row)
@@ -289,10 +294,6 @@ def _evidence_at(
             )
         )
     return tuple(found)
-
-
-def _severity(rules: IncidentRules, strength: float) -> Severity:
-    return "critical" if strength >= rules.critical_score else "warning"
 
 
 def _is_quiet(rules: IncidentRules, track: Track, incident: Incident, at_ns: int) -> bool:

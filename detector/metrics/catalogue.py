@@ -101,6 +101,7 @@ INCIDENTS = (
         "cumulative_channels_ratio",
         "Share of the channels of known series in which small departures add up: their reference has held",
     ),
+    _gauge("cold_series", "Series that are new to the model, and still learn their own scales"),
     _gauge("muted_series", "Series that somebody muted, at their newest row"),
     _counter(
         "incident_events",

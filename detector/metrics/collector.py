@@ -139,6 +139,7 @@ def _incidents(view: View) -> Iterator[Metric]:
     yield _plain("unjudged_incidents", view.snapshot.num_unjudged)
     counting, known = view.snapshot.cumulative
     yield _plain("cumulative_channels_ratio", counting / known if known else math.nan)
+    yield _plain("cold_series", int(np.count_nonzero(view.snapshot.latest.cold)))
     yield _plain("muted_series", int(np.count_nonzero(view.snapshot.latest.muted)))
     suppressed = view.snapshot.suppressed.items()
     yield _labelled("suppressed_rows_total", {(reason,): num for reason, num in suppressed})

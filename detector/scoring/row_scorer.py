@@ -56,6 +56,7 @@ class RowVerdicts:
     left: NDArray[np.int16]
     clipped: NDArray[np.bool_]
     lines: NDArray[np.object_]
+    cold: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -104,6 +105,7 @@ class RowVerdicts:
             left=rows.left,
             clipped=rows.clipped,
             lines=rows.lines,
+            cold=rows.cold,
         )
 
 
@@ -122,8 +124,7 @@ class RowScorer:
 
     def __init__(self, spec: Spec, scales: SeriesScales, intervals: SeriesArray) -> None:
         self._num_channels, self._scales, self._intervals = len(spec.channels), scales, intervals
-        self._num_members = len(spec.members)
-        self._stride = spec.stride
+        self._judged, self._num_members, self._stride = scales.learnt.judged, len(spec.members), spec.stride
         members, combine = spec.members, spec.scoring.combine
         self._final_error = EnsembleError(members, [member.settled for member in members], combine)
         self._provisional_error = EnsembleError(members, [member.fresh for member in members], combine)
@@ -139,7 +140,7 @@ class RowScorer:
 
     def score(self, rows: RowOutput) -> RowVerdicts:
         """Return the final verdicts of `rows`, which must be sorted by slot and row."""
-        error = self._error(rows, self._final_error, self._threshold)
+        error = self._judged(rows.slot, self._error(rows, self._final_error, self._threshold), note=True)
         if self.page_level is None:
             level = np.zeros(len(rows))
         else:
@@ -156,7 +157,8 @@ class RowScorer:
         """
         if self._stride > 1:
             rows = rows.take((rows.row + 1) % self._stride == 0)
-        error = self._error(rows, self._provisional_error, self._provisional_threshold)
+        provisional = self._error(rows, self._provisional_error, self._provisional_threshold)
+        error = self._judged(rows.slot, provisional, note=False)
         return self._verdicts(rows, error, np.zeros(len(rows)), RowsSpoken())
 
     def stale(self, slot: NDArray[np.int32], start_ns: NDArray[np.int64]) -> RowVerdicts:
@@ -166,15 +168,7 @@ class RowScorer:
             slot: the series, int32 [n].
             start_ns: the start of the last row of each, int64 [n].
         """
-        unknown = np.full((len(slot), self._num_channels), np.nan)
-        nothing = np.full(len(slot), np.nan)
-        state = np.full(len(slot), int(State.STALE), np.uint8)
-        shares, missing = unknown.astype(np.float32), np.zeros(unknown.shape, np.bool_)
-        paged, kind = np.zeros(len(slot), np.bool_), np.full(len(slot), int(Kind.WINDOW), np.uint8)
-        mode = np.full(len(slot), -1, np.int16)
-        of_score = (nothing, state, unknown, unknown, shares, nothing, missing, paged, nothing)
-        lines = np.full(len(slot), None, np.object_)
-        return RowVerdicts(slot, start_ns, *of_score, kind, mode, mode, missing, lines)
+        return _stale(slot, start_ns, self._num_channels)
 
     def restart(self, slots: NDArray[np.int32]) -> None:
         """Continue these series with other row numbers; sums of evidence stay."""
@@ -243,6 +237,7 @@ class RowScorer:
         unknown = np.isnan(rows.actual) | ((rows.flags & HOLE) > 0)
         error = np.where(unknown.all(axis=1), np.nan, error)
         score = np.minimum(error, _MAX_ERROR) ** self._sharpness
+        score = self._scales.with_range(rows.slot, np.where(unknown, np.nan, rows.actual), score)
         threshold = np.exp(level * self._sharpness)
         found = loudest(score, threshold, spoken.spoken)
         modes = None if self._rules is None else RowModes.of(rows.context)
@@ -274,6 +269,7 @@ class RowScorer:
             left=left,
             clipped=clipped,
             lines=_lines(len(rows), spoken),
+            cold=self._scales.learnt.are_cold(rows.slot),
         )
 
     def _blame_and_expected(
@@ -306,6 +302,19 @@ class RowScorer:
                 expected[spoke] = np.where(unknown, expected[spoke], said.expected[spoke])
                 clipped[spoke] &= unknown
         return blame, expected, clipped
+
+
+def _stale(slot: NDArray[np.int32], start_ns: NDArray[np.int64], num_channels: int) -> RowVerdicts:
+    """Return verdicts of state `STALE`, see `RowScorer.stale`."""
+    unknown = np.full((len(slot), num_channels), np.nan)
+    nothing = np.full(len(slot), np.nan)
+    state = np.full(len(slot), int(State.STALE), np.uint8)
+    shares, missing = unknown.astype(np.float32), np.zeros(unknown.shape, np.bool_)
+    paged, kind = np.zeros(len(slot), np.bool_), np.full(len(slot), int(Kind.WINDOW), np.uint8)
+    mode = np.full(len(slot), -1, np.int16)
+    of_score = (nothing, state, unknown, unknown, shares, nothing, missing, paged, nothing)
+    lines = np.full(len(slot), None, np.object_)
+    return RowVerdicts(slot, start_ns, *of_score, kind, mode, mode, missing, lines, cold=paged)
 
 
 def _lines(num: int, spoken: RowsSpoken) -> NDArray[np.object_]:

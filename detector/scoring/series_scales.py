@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
 from detector.rows.series_arrays import SeriesArray
+from detector.scoring.cold.learnt_scales import LearntScales, Stage
 from detector.scoring.preprocessing import scale_rows
 
 _SAME = 1e-6
@@ -27,7 +28,10 @@ class SeriesScales:
 
     It keeps a number for each series. A snapshot does not need it: it follows from the name of the series.
     It also keeps how far the level of each channel was moved when somebody accepted it (`move`). That is part
-    of the snapshot: model value = (value - centre - shift) / scale.
+    of the snapshot: model value = (value - centre - shift) / scale. So is what was learnt of new series.
+
+    Attributes:
+        learnt: the scales of series that the model does not know.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -48,6 +52,7 @@ class SeriesScales:
         self._number = SeriesArray((), np.int32, _COMMON)
         self._shift = SeriesArray((len(spec.channels),), np.float64, 0.0)
         self._is_shifted = False
+        self.learnt = LearntScales(spec)
 
     @property
     def has_own(self) -> bool:
@@ -61,6 +66,7 @@ class SeriesScales:
             slots: their numbers, int32 [n].
             names: their names.
         """
+        self.learnt.name(slots, names)
         if self.has_own and len(slots):
             self._reserve(slots)
             self._number.data[slots] = [self._numbers.get(name, _COMMON) for name in names]
@@ -69,13 +75,14 @@ class SeriesScales:
         """Forget these series."""
         self._number.reset(slots)
         self._shift.reset(slots)
+        self.learnt.drop(slots)
 
     def arrays(self) -> list[SeriesArray]:
-        """Return the accepted shifts; call `note_restored` after writing to them."""
-        return [self._shift]
+        """Return the accepted shifts, and what was learnt; call `note_restored` after writing to them."""
+        return [self._shift, *self.learnt.arrays()]
 
     def note_restored(self) -> None:
-        """Use the shifts that were restored from a snapshot."""
+        """Use the shifts that were written."""
         self._is_shifted = bool(self._shift.data.any())
 
     def move(self, slots: NDArray[np.int32], by: NDArray[np.float64]) -> None:
@@ -96,6 +103,7 @@ class SeriesScales:
             return np.zeros(len(slots), np.bool_)
         self._reserve(slots)
         common: NDArray[np.bool_] = self._number.data[slots] == _COMMON
+        common &= self.learnt.stages(slots) == Stage.KNOWN
         return common
 
     def at(self, slots: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -110,13 +118,13 @@ class SeriesScales:
 
     def trained_at(self, slots: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return centre and scale as training found them, as `at` does."""
-        if not self.has_own:
+        if not self.has_own and not self.learnt.any:
             return self._center[None], self._scale[None]
         self._reserve(slots)
         number = self._number.data[slots]
         center, scale = (np.tile(one, (len(slots), 1)) for one in (self._center, self._scale))
         center[:, self._unlike], scale[:, self._unlike] = self._centers[number], self._scales[number]
-        return center, scale
+        return self.learnt.instead_of(slots, center, scale) if self.learnt.any else (center, scale)
 
     def to_model(self, values: NDArray[np.float64], slots: NDArray[np.int32]) -> NDArray[np.float32]:
         """Convert rows to the units of the model, float32 [n, C]; NaN stays NaN.
@@ -155,10 +163,18 @@ class SeriesScales:
         center = self.at(slots)[0]
         with np.errstate(invalid="ignore"):
             away = np.abs(values - center) > _SAME * np.maximum(np.abs(values), np.abs(center))
-        moved: NDArray[np.bool_] = away & self._still
+        moved: NDArray[np.bool_] = away & self._still & ~self.learnt.restless(slots)
         if self.has_own:
             moved[np.ix_(self.are_common(slots), self._unlike)] = False
         return moved
+
+    def with_range(
+        self, slots: NDArray[np.int32], values: NDArray[np.float64], score: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return scores with what is far outside the range of a series (`LearntScales.with_range`)."""
+        if not self.learnt.any:
+            return score
+        return self.learnt.with_range(slots, values - self.shifts(slots), score)
 
     def _reserve(self, slots: NDArray[np.int32]) -> None:
         for array in (self._number, self._shift):

@@ -78,6 +78,7 @@ class Verdicts:
     left          int16 [n], of rows between two modes: the mode that the series has left; else -1
     clipped       bool [n, channels], the expected value left what history showed, and is the nearest that
                   history showed
+    cold          bool [n], the series is new to the model, and learns its own scales
     lines         object [n], where drift counts for incidents: of each channel the `Line` along which it
                   drifts, or None; in other rows None
     """
@@ -99,6 +100,7 @@ class Verdicts:
     left: NDArray[np.int16]
     clipped: NDArray[np.bool_]
     lines: NDArray[np.object_]
+    cold: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.timestamp_ns)
@@ -125,6 +127,7 @@ class Verdicts:
             np.empty(0, np.int16),
             np.empty((0, num_channels), np.bool_),
             np.empty(0, np.object_),
+            np.empty(0, np.bool_),
         )
 
     @property

@@ -21,12 +21,16 @@ class RecentRows:
 
     def __init__(self, spec: Spec) -> None:
         self._spec, self._length = spec, stretch_rows(spec)
+        # Copies of rows have the scales of the model, and not those that a new series has learnt.
+        several = spec.cold is not None and len(spec.cold.series) > 1
+        self._known = frozenset(spec.cold.series) if spec.cold is not None and several else None
         self._rows: dict[str, NDArray[np.float64]] = {}
         self._last_ns: dict[str, int] = {}
 
     def add(self, verdicts: Verdicts) -> None:
         """Take the next final verdicts."""
-        for name in verdicts.names[: NUM_SERIES - len(self._rows)]:
+        names = [name for name in verdicts.names if self._known is None or name in self._known]
+        for name in names[: NUM_SERIES - len(self._rows)]:
             self._rows.setdefault(name, np.empty((0, verdicts.actual.shape[1])))
         for name in self._rows.keys() & set(verdicts.names):
             self._extend(name, verdicts.take(verdicts.series == verdicts.names.index(name)))

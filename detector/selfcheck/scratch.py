@@ -45,7 +45,7 @@ class Scratch:
 
     def __init__(self, artifact: Artifact, options: EngineOptions | None = None) -> None:
         # Copies are series of their own: what the model knows of a series by its name is not about them.
-        self._artifact = replace(artifact, spec=replace(artifact.spec, intervals={}, absent={}))
+        self._artifact = replace(artifact, spec=replace(artifact.spec, intervals={}, absent={}, cold=None))
         options = options or EngineOptions()
         # Only verdicts matter here: no incident is to open, which would take as long as the scoring.
         rules = replace(options.rules, settle_rows=_NEVER_ROWS, maintenance=())

@@ -90,6 +90,7 @@ def _figures(status: Mapping[str, Any]) -> tuple[Figure, ...]:
         "State of the series": states,
         "Series not judged by this model": unassigned_line(status["unassigned"]),
         "Series muted": f"{status['muted_series']:,}" if status["muted_series"] else "",
+        "Series cold": _cold(status["cold_series"]),
         "Alarm budget": budget_line(status["budget"]),
         "Small departures": f"watched for in {some_of(*status['cumulative_channels'])} channels",
         "Model age": _age(status["model_age_seconds"]),
@@ -100,6 +101,14 @@ def _figures(status: Mapping[str, Any]) -> tuple[Figure, ...]:
         "Readings": f"{status['readings']:,}",
     }
     return tuple(Figure(name, value) for name, value in found.items() if value)
+
+
+def _cold(cold: Mapping[str, Any]) -> str:
+    """Return how many series are new to the model and learn, with some names; nothing where none does."""
+    if not cold["num"]:
+        return ""
+    rest = cold["num"] - len(cold["names"])
+    return f"{cold['num']:,}: {', '.join(cold['names'])}" + (f" and {rest:,} more" if rest else "")
 
 
 def behind(status: Mapping[str, Any]) -> str:

@@ -90,6 +90,7 @@ class Status:
             "budget": budget_json(snapshot.budget, self.metrics.sources.called_real()),
             "cumulative_channels": list(snapshot.cumulative),
             "common_scale_rows": snapshot.totals["common_scale_rows"],
+            "cold_series": _cold(latest),
             "channels_missing": int(np.count_nonzero(latest.missing)),
             **of_input(self.metrics.sources),
             "shadow": shadow_json(self.metrics.sources.shadow()),
@@ -115,6 +116,12 @@ class Status:
         known = incident.series in latest.names
         at_ns = int(latest.timestamp_ns[latest.names.index(incident.series)]) if known else incident.opened_ns
         return sentence(incident, at_ns, Wording.of(self.spec, self.units))
+
+
+def _cold(latest: Latest) -> dict[str, Any]:
+    """Return how many series are new to the model and still learn, and the first of their names."""
+    found = np.flatnonzero(latest.cold).tolist()
+    return {"num": len(found), "names": [latest.names[at] for at in found[:_WORST]]}
 
 
 def _series(spec: Spec, latest: Latest, at: int) -> dict[str, Any]:

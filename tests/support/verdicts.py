@@ -37,6 +37,7 @@ def verdicts(
         np.ones(num), np.zeros((num, 2), np.bool_), states == State.ANOMALOUS, np.full(num, np.nan),
         np.zeros(num, np.uint8), np.full(num, -1, np.int16), np.full(num, -1, np.int16),
         np.zeros((num, 2), np.bool_), np.full(num, None, np.object_),
+        np.zeros(num, np.bool_),
     )  # fmt: skip
 
 

@@ -74,11 +74,13 @@ def _decided() -> tuple[stat_panel.Panel, ...]:
         ),
         panels.stat(
             _face(
-                "Muted and forgotten",
+                "Cold, muted and forgotten",
+                "Cold: series that are new to the model, and learn their own scales. "
                 "Muted: series that open no incident, because somebody said so. Forgotten: series without a "
                 "reading for [service] forget_after, in the time range.",
             ),
             NEUTRAL,
+            Query(f"sum({of('cold_series')})", "cold", now=True),
             Query(f"sum({of('muted_series')})", "muted", now=True),
             Query(f"sum({increase_shown('forgotten_series_total')})", "forgotten", now=True),
         ).decimals(0),

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from detector.artifact.bounds import check_description
+from detector.artifact.cold.cold_start import cold_from
 from detector.artifact.drift import drift_from
 from detector.artifact.modes import check_modes, modes_from
 from detector.artifact.reference import reference_from
@@ -49,6 +50,7 @@ def spec_from(raw: Any, path: Path) -> Spec:
                 "season": season_from(raw.get("season")),
                 "modes": modes_from(raw.get("modes")),
                 "drift": drift_from(raw.get("drift")),
+                "cold": cold_from(raw.get("cold")),
                 "absent": {series: tuple(names) for series, names in dict(raw.get("absent", {})).items()},
             }
         )

@@ -9,7 +9,7 @@ Letters: n rows, C channels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -117,7 +117,7 @@ class Evidences:
         """
         spoken = [] if self._modes is None else [self._modes.speak(RowModes.of(rows.context))]
         if self.level is None and not self._context:
-            return RowsSpoken(self._heard(spoken))
+            return RowsSpoken(self._heard(spoken, rows.slot))
         scaled = self._scales.to_model(np.where(impossible, np.nan, rows.actual), rows.slot)
         start_ns = rows.row * self._intervals.data[rows.slot]
         factor = self.factor(start_ns)
@@ -127,7 +127,7 @@ class Evidences:
         if self._context:
             seen = ScaledRows(rows.slot, rows.row, start_ns, scaled, alarm)
             spoken += [one.add(seen) for one in self._context]
-        return RowsSpoken(self._heard(spoken), level)
+        return RowsSpoken(self._heard(spoken, rows.slot), level)
 
     def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
         """Look up what training learnt about new series, by their numbers, int32 [n], and names."""
@@ -161,6 +161,13 @@ class Evidences:
         for part in self._parts():
             part.restart(slots)
 
+    def begin(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
+        """Begin again with series whose scales are others from now on; what is usual is learnt again."""
+        self.drop(slots)
+        self.name(slots, names)
+        for slot in slots.tolist():
+            self.accept(slot)
+
     def accept(self, slot: int) -> None:
         """Begin the evidence that adds up again for a series whose level was accepted."""
         for part in self._parts():
@@ -175,11 +182,20 @@ class Evidences:
         """Return every array over series that this object keeps, in the order of the snapshot's cells."""
         return [array for part in self._parts() for array in part.arrays()]
 
-    def _heard(self, spoken: list[Spoken]) -> tuple[Spoken, ...]:
-        return tuple(one for one in spoken if one.kind not in self._without)
+    def _heard(self, spoken: list[Spoken], slot: NDArray[np.int32]) -> tuple[Spoken, ...]:
+        """Return what counts: no kind that is switched off, and none of a series that is cold."""
+        heard = [one for one in spoken if one.kind not in self._without]
+        cold = self._scales.learnt.are_cold(slot)
+        return tuple(_without_rows(one, cold) for one in heard) if cold.any() else tuple(heard)
 
     def _parts(self) -> list[LastingEvidence | ContextEvidence]:
         return [*([] if self.level is None else [self.level]), *self._context]
+
+
+def _without_rows(spoken: Spoken, silent: NDArray[np.bool_]) -> Spoken:
+    """Return what a kind finds in rows, and nothing in those of a mask, bool [n]."""
+    cumulative = np.where(silent, np.nan, spoken.cumulative)
+    return replace(spoken, cumulative=cumulative, paged=spoken.paged & ~silent)
 
 
 def context_of(spec: Spec, scales: SeriesScales) -> tuple[ContextEvidence, ...]:

@@ -26,6 +26,7 @@ from detector.engine.engine import EngineOptions
 from detector.errors import ConfigError
 from detector.incidents.filters.maintenance import Maintenance, OneOff, Recurring
 from detector.incidents.rules import ChannelRule, FoldRules, WatchdogRules
+from detector.scoring.cold.learnt_scales import ColdOptions
 
 SECRETS = {
     *(
@@ -502,3 +503,22 @@ def test_switched_off_evidence_and_special_days_become_rules(tmp_path: Path) -> 
     rules = rules_of(load_config(write(tmp_path, text + "saturdays = ['2026-12-24']\n")))
     assert rules.without == ("season",)
     assert rules.special_days == (("2026-12-24", 5), ("2026-12-25", -1))
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("", ColdOptions()),
+        ('warmup = "12h"\n', ColdOptions(warmup_ns=12 * 3600 * 10**9)),
+        ("warmup_rows = 256\nenabled = true\n", ColdOptions(True, 256)),
+    ],
+)
+def test_how_new_series_begin_reaches_the_engine(tmp_path: Path, text: str, options: ColdOptions) -> None:
+    config = load_config(write(tmp_path, f"{GOOD}[cold]\n{text}"), {})
+    assert engine_options(config).cold == options
+
+
+def test_a_warmup_is_a_time_or_a_number_of_rows(tmp_path: Path) -> None:
+    text = f'{GOOD}[cold]\nwarmup = "12h"\nwarmup_rows = 256\n'
+    assert "set `warmup` or `warmup_rows`, not both" in problems(tmp_path, text)
+    assert "warmup_rows" in problems(tmp_path, f"{GOOD}[cold]\nwarmup_rows = 10\n")

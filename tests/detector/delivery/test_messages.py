@@ -42,6 +42,7 @@ def verdicts() -> Verdicts:
         left=np.full(4, -1, np.int16),
         clipped=np.zeros((4, 2), np.bool_),
         lines=np.full(4, None, np.object_),
+        cold=np.zeros(4, np.bool_),
     )
 
 
@@ -116,3 +117,11 @@ def test_dead_letters_are_the_original_bytes_with_their_coordinates() -> None:
 
 def test_times_are_utc_to_the_millisecond() -> None:
     assert iso(1_767_225_600_123 * MS) == "2026-01-01T00:00:00.123Z"
+
+
+def test_only_a_message_with_a_cold_row_says_so() -> None:
+    rows = verdicts()
+    rows.cold[1] = True
+    first, second = bodies(encoder().verdicts(rows))
+    assert first["cold"] == [False, True, False]
+    assert "cold" not in second
