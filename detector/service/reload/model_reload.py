@@ -133,6 +133,7 @@ class ModelReloader:
             version=artifact.version,
             channels=artifact.spec.channel_names,
             p_values=PValues.of(artifact),
+            modes=() if artifact.spec.modes is None else artifact.spec.modes.names,
             wording=Wording.of(artifact.spec, running.sink.encoder.wording.units),
         )
         self._counts.add("loaded")
