@@ -29,6 +29,7 @@ from detector.incidents.rules import ChannelRule, FoldRules, WatchdogRules
 
 SECRETS = {
     *(("kafka", "sasl_password"), ("kafka", "ssl_key_password"), ("http", "password")),
+    ("mqtt", "password"),
     *(("notify", "routing_key"), ("notify", "bearer_token"), ("notify", "basic_password")),
 }
 GOOD = '[model]\npath = "models/pump"\n\n[kafka]\ntopic = "readings"\n'
