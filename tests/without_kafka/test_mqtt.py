@@ -101,6 +101,8 @@ def test_messages_become_results_on_topics(broker: Mosquitto, entry: Path, tmp_p
         publish(broker.port, [*to_topics("results", lines(0, 30)), ("results/x", BAD.strip())])
         wait_for(lambda: len(times(listener)) >= 3 * 29, "verdicts")
         wait_for(lambda: any(topic == "out/dead-letters" for topic, _ in listener.messages), "the letter")
+        counter = 'streamgauge_rejected_messages_total{reason="not_json"} 1.0'
+        wait_for(lambda: counter in daemon.get("/metrics")[1], "the count of the letter")
         assert daemon.terminate() == 0
     topics = {topic for topic, _ in listener.messages}
     assert {"out/scores/pump-1", "out/alerts/pump-1", "out/dead-letters"} <= topics
