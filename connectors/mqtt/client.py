@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import sys
 import threading
 import time
 from collections import deque
@@ -176,9 +177,9 @@ class MqttClient:
 
     def close(self) -> None:
         """End the connection; the broker keeps the session. May be called more than once."""
+        self.is_connected = False
         self._client.disconnect()
         self._client.loop_stop()
-        self.is_connected = False
 
     def _on_connect(
         self, client: paho.Client, data: Any, flags: paho.ConnectFlags, reason: ReasonCode, properties: Any
@@ -235,8 +236,8 @@ class MqttClient:
             self._changed.notify_all()
 
     def _on_connect_fail(self, client: paho.Client, data: Any) -> None:
-        with self._changed:
-            self._problem = "cannot be reached"
+        with self._changed:  # it is called where the error is handled
+            self._problem = f"cannot be reached: {sys.exc_info()[1] or 'no reason given'}"
 
     def _on_message(self, client: paho.Client, data: Any, message: paho.MQTTMessage) -> None:
         pairs = getattr(message.properties, "UserProperty", ()) if message.properties else ()

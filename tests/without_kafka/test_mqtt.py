@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from connectors.errors import MqttError
 from connectors.local.source import LocalSource, SourceOptions
 from connectors.local.store import LocalStore
 from connectors.wide_json.decoder import JsonWideCodec
 from detector.artifact.registry import publish as publish_artifact
+from detector.config.input.source import MqttSection
 from tests.support.artifacts import make_artifact
+from tests.support.certificates import Authority
 from tests.support.daemon import running, wait_for
 from tests.without_kafka.mosquitto import Listener, Mosquitto, mosquitto, program, publish
 from tests.without_kafka.test_files_and_pipes import BAD, events, lines, num_scored, scored, undisturbed
@@ -21,6 +26,7 @@ from tests.without_kafka.test_files_and_pipes import BAD, events, lines, num_sco
 program()  # skips all of this file where there is none
 from connectors.mqtt.client import MqttClient, MqttOptions  # noqa: E402
 from connectors.mqtt.feed import MqttFeed  # noqa: E402
+from detector.service.mqtt_client import connected  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +101,8 @@ def test_messages_become_results_on_topics(broker: Mosquitto, entry: Path, tmp_p
         publish(broker.port, [*to_topics("results", lines(0, 30)), ("results/x", BAD.strip())])
         wait_for(lambda: len(times(listener)) >= 3 * 29, "verdicts")
         wait_for(lambda: any(topic == "out/dead-letters" for topic, _ in listener.messages), "the letter")
+        counter = 'streamgauge_rejected_messages_total{reason="not_json"} 1.0'
+        wait_for(lambda: counter in daemon.get("/metrics")[1], "the count of the letter")
         assert daemon.terminate() == 0
     topics = {topic for topic, _ in listener.messages}
     assert {"out/scores/pump-1", "out/alerts/pump-1", "out/dead-letters"} <= topics
@@ -140,8 +148,6 @@ def reading(number: int) -> bytes:
 
 
 def test_what_is_not_committed_comes_again_and_what_is_never(broker: Mosquitto) -> None:
-    import threading
-
     stop, store = threading.Event(), LocalStore(None)
     client = client_of(broker.port, "commits")
     client.connect(60, stop)
@@ -173,19 +179,36 @@ def test_what_is_not_committed_comes_again_and_what_is_never(broker: Mosquitto) 
     store.close()
 
 
-def test_refusals_name_the_broker_and_the_remedy(tmp_path: Path) -> None:
-    import threading
-
-    passwords = tmp_path / "passwords"
-    passwords.write_text("")
+# The client leaves the socket of a failed handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_login_over_tls_and_what_is_refused(tmp_path: Path) -> None:
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    files, passwords = authority.issue("localhost", "127.0.0.1"), tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "gauge", "secret-7"], check=True)
     passwords.chmod(0o600)
-    settings = f"allow_anonymous false\npassword_file {passwords}"
+    settings = (
+        f"allow_anonymous false\npassword_file {passwords}\ncafile {authority.file}\n"
+        f"certfile {files.certificate}\nkeyfile {files.key}"
+    )
+    stop = threading.Event()
     with mosquitto(tmp_path / "broker", settings) as closed:
-        client = client_of(closed.port, "nobody")
-        with pytest.raises(MqttError, match=r"Not authorized.*\[mqtt\] username"):
-            client.connect(60, threading.Event())
+        section = MqttSection(
+            host="localhost",
+            port=closed.port,
+            username="gauge",
+            password=SecretStr("secret-7"),
+            tls=True,
+            ssl_cafile=str(authority.file),
+            startup_timeout=60.0,
+        )
+        client = connected(section, ("a/#",), stop)
+        assert client.is_connected
         client.close()
-    client = client_of(closed.port, "nobody")
-    with pytest.raises(MqttError, match=r"cannot be reached; gave up after 0\.1 s"):
-        client.connect(0.1, threading.Event())
-    client.close()
+        wrong = section.model_copy(update={"password": SecretStr("wrong")})
+        with pytest.raises(MqttError, match=r"Not authorized.*\[mqtt\] username"):
+            connected(wrong, ("a/#",), stop)
+        unknown = section.model_copy(update={"ssl_cafile": str(stranger.file), "startup_timeout": 2.0})
+        with pytest.raises(MqttError, match=r"certificate verify failed.*gave up after 2 s"):
+            connected(unknown, ("a/#",), stop)
+    with pytest.raises(MqttError, match=r"refused.*gave up after 2 s"):
+        connected(section.model_copy(update={"startup_timeout": 2.0}), ("a/#",), stop)

@@ -34,6 +34,7 @@ SECRETS = {
         ("kafka", "ssl_key_password"),
         ("http", "password"),
         ("schema_registry", "password"),
+        ("mqtt", "password"),
     ),
     *(("notify", "routing_key"), ("notify", "bearer_token"), ("notify", "basic_password")),
 }
