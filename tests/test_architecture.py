@@ -60,7 +60,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {"trainer.season_card"},
     {"trainer.config", "trainer.model_card"},
     {"trainer.data", "trainer.still_rows"},
-    {"trainer.fitting", "trainer.calibrate", "trainer.report", "trainer.sense"},
+    {"trainer.fitting", "trainer.calibrate", "trainer.report", "trainer.sense", "trainer.held_values"},
     {"trainer.context"},
     {"trainer.ensemble_training"},
     {"trainer.held_out_faults"},

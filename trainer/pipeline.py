@@ -36,7 +36,6 @@ from trainer.data.channel_holes import channel_holes
 from trainer.data.channel_statistics import channel_statistics
 from trainer.data.cleaning import Cleaned, cleaned
 from trainer.data.frames import chunk_to_train, refuse, wrong_type
-from trainer.data.held_values import hold_values
 from trainer.data.history import Chunks, History, Shares, build_history
 from trainer.data.left_out import left_out_record, time_text
 from trainer.data.series_scales import series_scales
@@ -55,6 +54,7 @@ from trainer.fitting.missing_levels import with_missing_levels
 from trainer.fitting.reference import fit_reference
 from trainer.fitting.usual_end import usual_end
 from trainer.held_out_faults import without_faults
+from trainer.held_values import hold_values
 from trainer.model_card import model_card
 from trainer.progress import ProgressReport, quiet
 from trainer.sense import sensed

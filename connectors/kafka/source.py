@@ -226,8 +226,7 @@ class KafkaSource:
 
     def _check_now_and_then(self) -> None:
         """Once a second: measure the lag and check the connection."""
-        now = time.monotonic()
-        if now - self._checked_at >= _CHECK_SECONDS:
+        if (now := time.monotonic()) - self._checked_at >= _CHECK_SECONDS:
             self._checked_at = now
             self._consumer.check()
             self._lag.measure(self._consumer.positions(), self._consumer.known_ends())

@@ -115,7 +115,7 @@ class Grid:
         self._clocks = SeriesClocks(num_channels, interval_ns, lateness_ns, slow_rows)
         self._in_force = SeriesArray((), np.int64, interval_ns)
         self._held = HeldChannels(hold_ns or (0,) * num_channels)
-        self._pending = self._no_readings()
+        self._pending = _no_readings(num_channels)
         self._rest: Read | None = None
         self._turned: dict[int, Turn] = {}
         self.counters = GridCounters()
@@ -149,8 +149,7 @@ class Grid:
             rows = self.add(read.slot, read.timestamp_ns, read.values)
             yield turned, rows
             turned, read = self._turned, self._rest
-            slots = np.array(sorted(turned), np.int32)
-            self._put_in_force(slots)
+            self._put_in_force(slots := np.array(sorted(turned), np.int32))
             self._held.drop(slots)
 
     def add(
@@ -167,7 +166,7 @@ class Grid:
         """
         self._rest, self._turned = None, {}
         if len(slot) == 0:
-            return self._emit(self._no_readings())
+            return self._emit(_no_readings(self.num_channels))
         self._clocks.reserve(int(slot.max()) + 1)
         self._in_force.reserve(int(slot.max()) + 1)
         order = np.argsort(slot, kind="stable")
@@ -247,10 +246,6 @@ class Grid:
         """Restore the clocks of series as they were saved: the first cells of each, uint8 [n, bytes]."""
         self._clocks.resume(slots, cells)
         self._put_in_force(slots)
-
-    def _no_readings(self) -> _Pending:
-        none = np.empty(0, np.int64)
-        return _Pending(np.empty(0, np.int32), none, none, np.empty((0, self.num_channels)))
 
     def _put_in_force(self, slots: NDArray[np.int32]) -> None:
         """Use the interval of these series for the rows that follow; those before have another one."""
@@ -336,6 +331,11 @@ def split_rows(rows: Rows, window: int) -> list[Rows]:
     cuts = ends[:-1][np.diff(part) > 0].tolist()
     bounds = zip([0, *cuts], [*cuts, len(rows)], strict=True)
     return [Rows(rows.slot[a:b], rows.row[a:b], rows.values[a:b]) for a, b in bounds]
+
+
+def _no_readings(num_channels: int) -> _Pending:
+    none = np.empty(0, np.int64)
+    return _Pending(np.empty(0, np.int32), none, none, np.empty((0, num_channels)))
 
 
 def _last_valid(values: NDArray[np.float64], starts: NDArray[np.intp]) -> NDArray[np.float64]:

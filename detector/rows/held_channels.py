@@ -1,8 +1,8 @@
 """Slow channels keep their last value: a laboratory value that comes every hour, beside readings of a second.
 
-A row in which any value arrived gets the last value of such a channel, if that is not older than the channel
-may be held. Beyond this age the channel is missing. Age is counted in whole rows of the series. The value is
-forgotten where the clock of the series starts again.
+A row in which any value arrived gets the last value of such a channel, if that is young enough. Beyond its
+age the channel is missing. Age is counted in whole rows of the series. The value is forgotten where the clock
+of the series starts again.
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ from detector.rows.grid import Grid
 from tests.support.artifacts import make_artifact
 from trainer import fit
 from trainer.config import DataOptions, TrainConfig
-from trainer.data.held_values import hold_values
 from trainer.data.history import build_history
 from trainer.errors import TrainerError
+from trainer.held_values import hold_values
 
 INTERVAL, SLOW = 10, 4
 HOLDS = (0, 35, 20)
