@@ -241,7 +241,8 @@ def _check_channels(args: argparse.Namespace, notice: Notice) -> None:
 
     try:
         places = places_of(load_config(Path(args.config)))
-        known = tuple({name for place in places for name in open_artifact(place).spec.channel_names})
+        names = (name for place in places for name in open_artifact(place).spec.channel_names)
+        known = tuple(dict.fromkeys(names))
         of = "the model"
     except DetectorError as error:
         known, of = tuple(sorted(named)), f"the incident (and the model cannot be read: {error})"
