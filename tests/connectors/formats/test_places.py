@@ -43,6 +43,8 @@ def decoded(
         (("$.site", "$.device.name", "$.device.id"), "north/pump/17"),
         (("key",), "key-1"),
         (("topic",), "plant/1"),
+        (("topic:2",), "1"),
+        (("topic:2", "topic:1"), "1/plant"),
         (("header:m",), "last"),
         (("topic", "key"), "plant%2F1/key-1"),
     ],
@@ -63,6 +65,7 @@ def test_the_series_is_where_it_is_said_to_be(places: tuple[str, ...], name: str
         (("key",), {"key": b"\xff"}, "wrong_type", "no UTF-8"),
         (("key",), {"key": b""}, "missing_field", "empty"),
         (("header:other",), {}, "missing_field", "no header other"),
+        (("topic:3",), {}, "missing_field", "topic 'plant/1' has no level 3"),
     ],
 )
 def test_a_series_that_is_not_there_is_named(
@@ -74,7 +77,8 @@ def test_a_series_that_is_not_there_is_named(
 
 
 @pytest.mark.parametrize(
-    "text", ["device.id", "$device", "$.", "$..a", "$.a[x]", "header:", "$.a b", "", "tag"]
+    "text",
+    ["device.id", "$device", "$.", "$..a", "$.a[x]", "header:", "$.a b", "", "tag", "topic:", "topic:0"],
 )
 def test_a_place_that_is_none_is_refused_with_what_is_expected(text: str) -> None:
     with pytest.raises(CodecError, match=r"no (place|path)"):
