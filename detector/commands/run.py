@@ -135,6 +135,7 @@ def _retraining(args: argparse.Namespace, config: Config, path: Path | None) -> 
     """Retrain now and then while the context lasts, if the flags ask for it. Raises ConfigError."""
     from detector.artifact.description.manifest import MANIFEST
     from detector.config.load import parse_duration
+    from detector.config.models.entries import one_model
     from detector.service.candidates.retraining import Retraining, retrain_command
 
     if args.retrain_every is None and args.history is None:
@@ -150,10 +151,7 @@ def _retraining(args: argparse.Namespace, config: Config, path: Path | None) -> 
         raise ConfigError(f"--retrain-every: {error}") from error
     if every < _LEAST_SECONDS:
         raise ConfigError("--retrain-every: at least 1m, such as 7d")
-    if config.models:
-        raise ConfigError(
-            "--retrain-every is for one model: with [[models]], run `streamgauge retrain` for each"
-        )
+    one_model(path, config, "--retrain-every")
     entry = Path(config.model.path)
     if "://" in config.model.path or (entry / MANIFEST).exists():
         raise ConfigError(f"--retrain-every: [model] path {entry} is no registry entry on this disk")
