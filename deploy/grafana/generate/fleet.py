@@ -74,7 +74,7 @@ def _decided() -> tuple[stat_panel.Panel, ...]:
         ),
         panels.stat(
             _face(
-                "Cold, muted and forgotten",
+                "Muted and forgotten",
                 "Cold: series that are new to the model, and learn their own scales. "
                 "Muted: series that open no incident, because somebody said so. Forgotten: series without a "
                 "reading for [service] forget_after, in the time range.",

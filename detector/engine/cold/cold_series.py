@@ -150,8 +150,8 @@ class ColdSeries:
     def _log_factor(self, slot: int) -> float:
         """Return the logarithm by which the threshold of a series is higher.
 
-        Its usual errors have at most the score 0.8. While it is cold, the threshold is that times
-        1 + sqrt(warmup / rows) / 2, where `rows` is from how many rows the scales were learnt.
+        Its usual errors have at most the score 0.8. While it is cold, 1 + sqrt(warmup / rows) / 2 is another
+        factor. The scales were learnt from `rows` rows.
         """
         stage = int(self._learnt.stage.data[slot])
         if stage <= Stage.SETTLING:
@@ -201,7 +201,7 @@ class ColdSeries:
 
 
 class _UsualScales:
-    """What the history says of the scales of a channel, to judge those of a few rows by."""
+    """What the scales of a channel are in the history, to compare those of a few rows with."""
 
     def __init__(self, spec: Spec) -> None:
         self._center, self._scale = spec.column("center"), spec.column("scale")

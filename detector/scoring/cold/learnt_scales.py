@@ -47,7 +47,7 @@ class ColdOptions:
 
     enabled      None: if the history of the model had several series
     warmup_rows  rows that show the scales; None: the number of the model
-    warmup_ns    the same as a time in nanoseconds; None: `warmup_rows` says it
+    warmup_ns    the same as a time in nanoseconds; None: `warmup_rows` counts
     """
 
     enabled: bool | None = None

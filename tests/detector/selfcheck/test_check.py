@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from detector.api import Detector
+from detector.artifact.cold.cold_start import ColdStart
 from detector.artifact.spec import Artifact
 from detector.engine.values import EngineOptions
 from detector.incidents.rules import ChannelRule, IncidentRules
@@ -151,3 +152,13 @@ def test_another_alarm_budget_measures_again() -> None:
     after = {(one.channel, one.kind, one.rows): one.smallest for one in again.spec.detectable}
     assert after["flow", "spike", 1] > 2 * before["flow", "spike", 1]
     assert sense_of(again).outcome == "ok"
+
+
+def test_rows_of_a_series_that_learnt_its_own_scales_are_not_taken() -> None:
+    """Copies of rows are judged by the scales of the model, which are not those of a new series."""
+    spec = replace(MODEL.spec, cold=ColdStart(("known", "another"), 64))
+    rows = RecentRows(spec)
+    for verdicts in Detector(MODEL).replay(frame_of(400, seed=3, start=1200)).verdicts:
+        rows.add(verdicts)
+        rows.add(replace(verdicts, names=("known",)))
+    assert rows.series() == ("known",)
