@@ -27,6 +27,8 @@ from benchmarks.labelled.runs import (
     BUDGETS,
     DELAYS,
     FAMILIES,
+    NETWORK_SETS,
+    NETWORKS,
     Choice,
     Results,
     Run,
@@ -89,6 +91,21 @@ def published(results: Results, data: Path) -> str:
     ]
     rows += [(f"**{name}**", with_interval(results.scores(run))) for name, run in ours]
     return table(("method", "mean VUS-PR over the 19 files"), rows)
+
+
+def networks(results: Results, data: Path) -> str:
+    rows = []
+    for dataset in NETWORK_SETS:
+        for causal in (True, False):
+            for name in ("ensemble", *NETWORKS):
+                run = Run(dataset, name, causal)
+                ours, linear = results.scores(run), results.scores(run, "linear")
+                if ours:
+                    ahead = with_interval(np.subtract(ours, linear).tolist())
+                    shown = (with_interval(ours), f"{np.mean(linear):.3f}", ahead)
+                    mode = "causal" if causal else "offline"
+                    rows.append((results.named(run), mode, str(len(ours)), name, *shown))
+    return table(("data", "mode", "files", "model", "VUS-PR", "linear, plain", "ahead by"), rows)
 
 
 def seeds(results: Results, data: Path) -> str:
@@ -197,6 +214,7 @@ def cost(results: Results, data: Path) -> str:
 
 TABLES: dict[str, Callable[[Results, Path], str]] = {
     "detection": detection,
+    "networks": networks,
     "published": published,
     "seeds": seeds,
     "ablation": ablation,

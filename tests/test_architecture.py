@@ -300,7 +300,7 @@ def test_the_daemon_loads_no_training_code() -> None:
 def test_building_a_model_without_weights_loads_no_compiler() -> None:
     """torch._dynamo is imported by whatever is Python on the meta device, and takes seconds."""
     code = (
-        "import sys, torch; from detector.artifact.storage import build_members\n"
+        "import sys, torch; from detector.artifact.modules import build_members\n"
         "from tests.support.artifacts import make_artifact\n"
         f"for family in {tuple(FAMILIES)!r}:\n"
         "    members = make_artifact(family=family).spec.members\n"

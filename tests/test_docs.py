@@ -18,7 +18,8 @@ import streamgauge
 from connectors.records import REASONS
 from connectors.wide_json.decoder import Limits
 from detector.config.load import Config
-from detector.config.schema import HttpSection, ModelSection
+from detector.config.models.section import ModelSection
+from detector.config.schema import HttpSection
 from detector.config.types import parse_duration
 from detector.engine.engine import Engine
 from detector.metrics.docs_table import with_tables

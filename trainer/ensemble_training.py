@@ -23,9 +23,9 @@ from detector.models.listing import BESIDE
 from detector.scoring.ensemble_error import EnsembleError, log_statistics
 from trainer.calibrate import calibrate, held_out_statistics
 from trainer.config import TrainConfig
-from trainer.data.channel_statistics import ChannelStatistics
+from trainer.data.channel_statistics import ChannelStatistics, channel_statistics
 from trainer.data.history import History, Part, Segment, Shares
-from trainer.data.series_scales import Unlike
+from trainer.data.series_scales import Unlike, series_scales
 from trainer.data.training_windows import TrainingWindows
 from trainer.errors import DivergedError, TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
@@ -92,6 +92,25 @@ class MemberWindows:
             own_scales=self.unlike.own_scales,
             living=living if len(living) else None,
         )
+
+
+def windows_for(history: History, shares: Shares, window: int, laws: tuple[str, ...]) -> MemberWindows:
+    """Return the windows of a history, whose channels have these laws (`trainer.context.laws`).
+
+    Raises:
+        TrainerError: A channel's values have no scale.
+    """
+    statistics = channel_statistics(history, history.part("fit", shares), window)
+    usable = np.isfinite(statistics.center) & np.isfinite(statistics.scale) & (statistics.scale > 0)
+    for at in np.flatnonzero(~usable)[:1]:
+        raise TrainerError(
+            f"channel {history.channels[at]!r}: its values have no finite spread (centre"
+            f" {statistics.center[at]:g}, scale {statistics.scale[at]:g}); remove extreme values or leave the"
+            " channel out with data.channels"
+        )
+    statistics = replace(statistics, laws=laws)
+    unlike = series_scales(history, history.part("fit", shares), statistics, window)
+    return MemberWindows(history, shares, statistics, unlike)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,13 +33,18 @@ from trainer.context.fit_context import with_context
 from trainer.context.laws import laws_of
 from trainer.context.modes import Operating, configured_modes, operating
 from trainer.data.channel_holes import channel_holes
-from trainer.data.channel_statistics import channel_statistics
 from trainer.data.cleaning import Cleaned, cleaned
 from trainer.data.frames import chunk_to_train, refuse, wrong_type
 from trainer.data.history import Chunks, History, Shares, build_history
 from trainer.data.left_out import left_out_record, time_text
-from trainer.data.series_scales import series_scales
-from trainer.ensemble_training import MemberWindows, Trained, refit, train_members, without_overfitted
+from trainer.ensemble_training import (
+    MemberWindows,
+    Trained,
+    refit,
+    train_members,
+    windows_for,
+    without_overfitted,
+)
 from trainer.errors import TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
 from trainer.fitting.cold_start import fit_cold
@@ -166,10 +171,10 @@ def _fit_history(
     options, notes = config.model, list[str]()
     laws = laws_of(history, history.part("fit", shares))
     num_living = max(1, sum(law != "constant" for law in laws))
+    delay, combine = config.scoring.delay_rows(history.interval_ns), config.scoring.combine
     while True:
-        delay = config.scoring.delay_rows(history.interval_ns)
-        members = resolve_members(options, num_rows, num_channels, delay, config.scoring.combine, num_living)
-        windows = _windows_for(history, shares, members[0].window, laws)
+        members = resolve_members(options, num_rows, num_channels, delay, combine, num_living)
+        windows = windows_for(history, shares, members[0].window, laws)
         spec = _first_spec(windows, members, config, context)
         store = None
         if checkpoint and not notes:
@@ -203,21 +208,6 @@ def _with_delay_in_rows(config: TrainConfig, history: History) -> TrainConfig:
     slowest = max([history.interval_ns, *history.intervals.values()])
     rows = config.scoring.delay_rows(slowest)
     return config.model_copy(update={"scoring": config.scoring.model_copy(update={"delay": rows})})
-
-
-def _windows_for(history: History, shares: Shares, window: int, laws: tuple[str, ...]) -> MemberWindows:
-    """Return the windows of a history; raise TrainerError for a channel whose values have no scale."""
-    statistics = channel_statistics(history, history.part("fit", shares), window)
-    usable = np.isfinite(statistics.center) & np.isfinite(statistics.scale) & (statistics.scale > 0)
-    for at in np.flatnonzero(~usable)[:1]:
-        raise TrainerError(
-            f"channel {history.channels[at]!r}: its values have no finite spread (centre"
-            f" {statistics.center[at]:g}, scale {statistics.scale[at]:g}); remove extreme values or leave the"
-            " channel out with data.channels"
-        )
-    statistics = replace(statistics, laws=laws)
-    unlike = series_scales(history, history.part("fit", shares), statistics, window)
-    return MemberWindows(history, shares, statistics, unlike)
 
 
 def _first_spec(
@@ -291,12 +281,12 @@ def _calibrated(
             notes.append(refitted.note)
     reference = fit_reference(artifact.spec, history)
     training = {**record, "notes": notes} if notes else record
-    spec = replace(artifact.spec, training=training, reference=reference)
+    cold = fit_cold(artifact.spec, history)
+    spec = replace(artifact.spec, training=training, reference=reference, cold=cold)
     table = artifact.calibration | residual_columns(spec, residuals)
     artifact = replace(artifact, spec=spec, calibration=table)
     artifact = with_context(artifact, history, segments, config.calendar.calendar())
     artifact = sensed(artifact, history, segments)
-    artifact = replace(artifact, spec=replace(artifact.spec, cold=fit_cold(artifact.spec, history)))
     return replace(artifact, card=model_card(artifact.spec))
 
 

@@ -25,6 +25,7 @@ BUDGETS = ("1/week", "1/day")
 BUDGET_SETS = ("nab", "smd", "asd", "mscloud", "tsb-nab", "tep", "tsb-u", "tsb-m")
 ABLATION_SETS = ("tsb-nab", "asd")
 FAMILIES = ("linear", "conv", "lstm")
+NETWORK_SETS, NETWORKS = ("tsb-u", "tsb-m"), ("conv", "lstm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,14 @@ def planned() -> list[Run]:
     runs = [Run(dataset, causal=causal) for dataset in ("tsb-nab", "asd") for causal in (False, True)]
     runs += [Run(dataset) for dataset in BUDGET_SETS]
     runs += [Run("smd", causal=False), Run("tep")]
-    runs += [Run("tsb-nab", name, False, changes=family(name)) for name in ("conv", "lstm")]
+    runs += [Run("tsb-nab", name, False, changes=family(name)) for name in NETWORKS]
+    runs += [Run(dataset, causal=False) for dataset in NETWORK_SETS]
+    runs += [
+        Run(dataset, name, causal, changes=family(name))
+        for dataset in NETWORK_SETS
+        for causal in (True, False)
+        for name in NETWORKS
+    ]
     for dataset in reversed(ABLATION_SETS):
         for name, (_, given) in ABLATIONS.items():
             window = HALF_WINDOW[dataset] if name == "half-window" else None

@@ -19,8 +19,8 @@ from detector.config.incident_schema import (
     MaintenanceSection,
 )
 from detector.config.load import Config
+from detector.config.models.section import ModelsSection
 from detector.config.problems import Checked
-from detector.config.schema import ModelsSection
 from detector.engine.values import EngineOptions
 from detector.errors import ConfigError
 from detector.incidents.filters.maintenance import Maintenance, OneOff, Recurring

@@ -128,9 +128,8 @@ class EvidenceSection(Section):
 class ColdSection(Section):
     """How a series begins that the history of the model does not have (docs/plant.md)."""
 
-    enabled: bool | None = Field(
-        default=None,
-        description="it learns its own scales first; none: if the history of the model had several series",
+    enabled: bool = Field(
+        default=False, description="it learns its own scales first; else those of the others hold at once"
     )
     warmup: Duration | None = Field(
         default=None, description="time of rows that show its scales; none: as in `warmup_rows`"

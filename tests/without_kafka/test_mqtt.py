@@ -26,7 +26,7 @@ from tests.without_kafka.test_files_and_pipes import BAD, events, lines, num_sco
 program()  # skips all of this file where there is none
 from connectors.mqtt.client import MqttClient, MqttOptions  # noqa: E402
 from connectors.mqtt.feed import MqttFeed  # noqa: E402
-from detector.service.mqtt_client import connected  # noqa: E402
+from detector.service.local.mqtt_client import connected  # noqa: E402
 
 
 @pytest.fixture(scope="module")

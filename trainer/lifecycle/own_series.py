@@ -14,7 +14,7 @@ import numpy as np
 
 from connectors.parquet.dataset import Dataset
 from connectors.parquet.reader import read_chunks
-from detector.config.schema import ModelSection
+from detector.config.models.section import ModelSection
 from detector.journal import read_journal
 from trainer.errors import TrainerError
 

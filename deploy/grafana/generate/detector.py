@@ -248,20 +248,7 @@ def _kafka() -> Section:
                 ),
                 Query(f"sum by (outcome) ({increase('transactions_total')})", "{{outcome}}"),
             ),
-            panels.lines(
-                Face(
-                    "Split or unassigned series, missing rights",
-                    "Series whose readings come from several partitions, or that the model does not judge. "
-                    "Rights in Kafka that are missing now, requests that were refused, and processes that "
-                    "cannot read decisions.",
-                    width=6,
-                ),
-                Query(f"sum({of('series_in_several_partitions')})", "split series"),
-                Query(f"sum({of('unassigned_series')})", "unassigned series"),
-                Query(f"sum({of('missing_rights')}) or vector(0)", "missing rights"),
-                Query(f"sum({increase('refused_requests_total')})", "refused requests"),
-                Query(f"count({of('decisions_readable')} == 0) or vector(0)", "decisions not readable"),
-            ),
+            _input_troubles(),
             panels.bars(
                 Face(
                     "Rebalances",
@@ -275,6 +262,25 @@ def _kafka() -> Section:
                 Query(f"max by (instance) ({of('ready')})", _BY_INSTANCE),
             ),
         ),
+    )
+
+
+def _input_troubles() -> timeseries.Panel:
+    return panels.lines(
+        Face(
+            "Split or unassigned series, missing rights",
+            "Series whose readings come from several partitions, or that the model does not judge. "
+            "Rights in Kafka that are missing now, requests that were refused, and processes that "
+            "cannot read decisions or wait for a schema registry.",
+            width=6,
+        ),
+        Query(f"sum({of('series_in_several_partitions')})", "split series"),
+        Query(f"sum({of('unassigned_series')})", "unassigned series"),
+        Query(f"sum({of('missing_rights')}) or vector(0)", "missing rights"),
+        Query(f"sum({increase('refused_requests_total')})", "refused requests"),
+        Query(f"count({of('decisions_readable')} == 0) or vector(0)", "decisions not readable"),
+        Query(f"sum({of('schema_registry_waiting')})", "waiting for schemas"),
+        Query(f"sum({increase('schema_registry_failures_total')})", "schema requests failed"),
     )
 
 

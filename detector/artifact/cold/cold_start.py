@@ -35,11 +35,10 @@ def cold_section(cold: ColdStart | None, interval_seconds: float) -> str:
     if cold is None:
         return ""
     hours = cold.warmup * interval_seconds / 3600
-    begins = "" if len(cold.series) > 1 else " where `[cold] enabled = true`"
     return (
-        f"## New series\n\nA series that the history does not have is judged after {cold.warmup} rows"
-        f" ({hours:.3g} h), and at most 95 more{begins}. Until then it learns centres and scales of its"
-        " own.\n\n"
+        "## New series\n\nWith `[cold] enabled = true`, a series that the history lacks is judged after"
+        f" {cold.warmup} rows ({hours:.3g} h), and at most 95 more. Until then it learns its own centres"
+        " and scales.\n\n"
     )
 
 

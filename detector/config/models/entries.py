@@ -8,7 +8,7 @@ from pathlib import Path
 
 from detector.config.engine_options import check_channels
 from detector.config.load import Config, load_config
-from detector.config.schema import ModelsSection
+from detector.config.models.section import ModelsSection
 from detector.errors import ConfigError
 
 MODELS_EXAMPLE = """#[[models]]  # instead of [model]: several models, each for its series (docs/plant.md)

@@ -45,20 +45,18 @@ class Stage(IntEnum):
 class ColdOptions:
     """Say whether and how new series begin.
 
-    enabled      None: if the history of the model had several series
+    enabled      whether they learn their own scales first
     warmup_rows  rows that show the scales; None: the number of the model
     warmup_ns    the same as a time in nanoseconds; None: `warmup_rows` counts
     """
 
-    enabled: bool | None = None
+    enabled: bool = False
     warmup_rows: int | None = None
     warmup_ns: int | None = None
 
     def begins(self, cold: ColdStart | None) -> bool:
         """Return whether a series that the model does not know is cold at first."""
-        if cold is None:
-            return False
-        return len(cold.series) > 1 if self.enabled is None else self.enabled
+        return cold is not None and self.enabled
 
     def warmup(self, cold: ColdStart, interval_ns: int) -> int:
         """Return how many rows show the scales of a series whose rows have this length."""

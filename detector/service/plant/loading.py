@@ -8,7 +8,7 @@ from detector.artifact.registry import open_named
 from detector.config.engine_options import engine_options
 from detector.config.load import Config
 from detector.config.models.entries import check_tables, config_of
-from detector.config.schema import ModelsSection
+from detector.config.models.section import ModelsSection
 from detector.engine.engine import Engine
 from detector.engine.group.group import EngineGroup
 from detector.engine.group.member import Member

@@ -9,7 +9,7 @@ from detector.artifact.spec import Artifact
 from detector.config.engine_options import rules_of
 from detector.config.load import Config
 from detector.config.models.entries import config_of
-from detector.config.schema import ModelsSection
+from detector.config.models.section import ModelsSection
 from detector.engine.engine import Engine, StepResult
 from detector.engine.group.member import Part
 from detector.engine.loop import TurnOf

@@ -17,7 +17,7 @@ from connectors.records import Position
 from detector import logs
 from detector.config.load import Config
 from detector.config.models.entries import check_tables
-from detector.config.schema import ModelsSection
+from detector.config.models.section import ModelsSection
 from detector.delivery.marks import MARK
 from detector.engine.group.columns import Columns
 from detector.engine.group.group import EngineGroup

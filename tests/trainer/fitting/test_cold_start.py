@@ -36,5 +36,6 @@ def test_the_warmup_covers_the_cycle_of_the_history(period: int | None, least: i
 
 
 def test_the_card_says_when_a_new_series_is_judged() -> None:
-    assert "judged after 64 rows (1.07 h), and at most 95 more." in trained(None).card
+    said = " after 64 rows (1.07 h), and at most 95 more."
+    assert said in trained(None).card
     assert "[cold] enabled = true" in cold_section(ColdStart(("only",), 128), 60.0)

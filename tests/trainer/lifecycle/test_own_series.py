@@ -8,7 +8,7 @@ import pytest
 
 from connectors.parquet.dataset import Dataset, discover
 from connectors.parquet.reader import read_chunks
-from detector.config.schema import ModelSection
+from detector.config.models.section import ModelSection
 from detector.journal import Note
 from detector.lifecycle.moves import record
 from tests.trainer.kinds.plants import PUMP, plant, write

@@ -25,7 +25,10 @@ def larger(values: np.ndarray) -> np.ndarray:
     return LEVEL * mean + SPREAD * (values - mean)
 
 
-def incidents_of(world: World, values: np.ndarray, options: EngineOptions | None = None) -> list[Incident]:
+COLD = EngineOptions(cold=ColdOptions(enabled=True))
+
+
+def incidents_of(world: World, values: np.ndarray, options: EngineOptions = COLD) -> list[Incident]:
     """What opens, or becomes worse, in rows of a machine that the model does not know."""
     num = len(values)
     times = np.array([world.time_of(row) for row in range(num)], np.int64)
@@ -53,7 +56,7 @@ def test_a_healthy_new_machine_opens_nothing_on_its_first_day(world: World) -> N
 def test_without_it_the_same_day_is_a_critical_incident() -> None:
     world = WORLDS[0]
     values = larger(world.normal("machine-new", first_day(world)))
-    found = incidents_of(world, values, EngineOptions(cold=ColdOptions(enabled=False)))
+    found = incidents_of(world, values, EngineOptions())
     assert "critical" in [one.severity for one in found]
 
 
@@ -83,7 +86,7 @@ def test_a_stuck_sensor_and_an_impossible_value_need_no_warmup(world: World) -> 
     )
     artifact = model_of(world)
     channels = tuple(replace(one, valid_min=-50.0) for one in artifact.spec.channels)
-    engine = Engine(replace(artifact, spec=replace(artifact.spec, channels=channels)))
+    engine = Engine(replace(artifact, spec=replace(artifact.spec, channels=channels)), COLD)
     impossible[60:70, 1] = -100.0
     times = np.array([world.time_of(row) for row in range(200)], np.int64)
     zeros = np.zeros(200, np.int32)

@@ -133,12 +133,11 @@ def test_the_configuration_says_how_many_rows_it_takes(options: dict[str, int]) 
     assert int(np.flatnonzero(~np.isnan(verdicts.score))[0]) == 128 + 64
 
 
-def test_without_several_series_in_the_history_nothing_is_cold_unless_somebody_says_so() -> None:
+def test_nothing_is_cold_unless_somebody_says_so() -> None:
     values = noise(200, 3.0)
     for known, enabled, is_cold in (
-        (("a",), None, False),
-        (("a", "b"), None, True),
         (("a",), True, True),
+        (("a", "b"), True, True),
         (("a", "b"), False, False),
     ):
         engine = Engine(model(known), EngineOptions(cold=ColdOptions(enabled)))
