@@ -201,6 +201,7 @@ class WindowScorer:
         if differ.any():
             self._window_buffer.rescale(slots[differ], factor[differ], offset[differ])
             self.scales.move(slots[differ], -shift[differ])
+            self._read_anew(slots[differ])
         return factor, offset
 
     def accept(self, slot: int, by: NDArray[np.float64], start_row: int) -> None:

@@ -23,7 +23,7 @@ def test_every_step_of_the_page_works(tmp_path: Path) -> None:
     assert shown is not None
     assert f"{shown[1]} {shown[2]}" in printed
     assert "unassigned, and not judged: 6,000 rows of other series" in run(backtest, tmp_path)
-    (daemon,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (daemon,) = [one for one in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL) if "[[models]]" in one]
     for model in tomllib.loads(daemon)["models"]:
         assert f'[[models]]\npath = "{model["path"]}"\nseries = ["{model["series"][0]}"]' in printed
     (tmp_path / "plant.toml").write_text(daemon)
