@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -152,6 +153,12 @@ def _retraining(args: argparse.Namespace, config: Config, path: Path | None) -> 
     if every < _LEAST_SECONDS:
         raise ConfigError("--retrain-every: at least 1m, such as 7d")
     one_model(path, config, "--retrain-every")
+    if config.source.kind != "kafka":
+        raise ConfigError(
+            "--retrain-every needs readings from Kafka; run `streamgauge retrain` from cron instead"
+        )
+    if find_spec("torch") is None:
+        raise ConfigError("--retrain-every trains, which needs PyTorch: pip install 'streamgauge[train]'")
     entry = Path(config.model.path)
     if "://" in config.model.path or (entry / MANIFEST).exists():
         raise ConfigError(f"--retrain-every: [model] path {entry} is no registry entry on this disk")

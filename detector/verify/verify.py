@@ -93,7 +93,10 @@ def verify(request: Request) -> Receipt:
     channels = tuple(dict.fromkeys(name for one in used for name in one.artifact.spec.channel_names))
     if request.recorded is None:
         parts = of_topic(
-            connection, config.kafka.topic, bounds, lambda names: input_codec(names, config.input)
+            connection,
+            config.kafka.topic,
+            bounds,
+            lambda names: input_codec(names, config.input, config.schema_registry),
         )
     else:
         parts = of_directory(request.recorded, config.kafka.topic, bounds)

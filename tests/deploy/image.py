@@ -85,7 +85,7 @@ def build(directory: Path) -> Image:
         *("bud", "--isolation", "chroot", "--pull-never", "--format", "docker"),
         *("--ignorefile", DEPLOY / "Dockerfile.dockerignore", "--file", DEPLOY / "Dockerfile"),
         *("--build-arg", f"PYTHON_IMAGE={BASE}", "--build-arg", "TORCH=system"),
-        *("--build-arg", "EXTRAS=compression explore", "--tag", TAG, ROOT),
+        *("--build-arg", "EXTRAS=avro compression explore", "--tag", TAG, ROOT),
     )
     return opened(directory)
 

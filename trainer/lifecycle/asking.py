@@ -55,7 +55,8 @@ def ask(question: Question, scratch: Path, bar: Bar) -> Judgement:
         DetectorError, TrainerError, ConnectorError: A source cannot be read.
     """
     candidate, current = question.candidate, question.current
-    past = past_of(question.incidents, candidate.spec.name) if question.incidents else Past()
+    name = question.own.model or candidate.spec.name
+    past = past_of(question.incidents, name) if question.incidents else Past()
     if question.history is None:
         return judge(candidate, Rivals(current, "no rows: give --history"), None, lambda rows: None)
     specs = [one.spec for one in (candidate, current) if one is not None]

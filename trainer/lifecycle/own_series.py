@@ -14,7 +14,7 @@ import numpy as np
 
 from connectors.parquet.dataset import Dataset
 from connectors.parquet.reader import read_chunks
-from detector.config.models.section import ModelSection
+from detector.config.models.section import ModelSection, ModelsSection
 from detector.journal import read_journal
 from trainer.errors import TrainerError
 
@@ -28,10 +28,12 @@ class OwnSeries:
 
     patterns        of names, as of `fnmatch`; none: every name
     least_channels  channels of the model that a row of the series must have
+    model           name of the model in the daemon's messages; empty: its own
     """
 
     patterns: tuple[str, ...] = ()
     least_channels: int = 1
+    model: str = ""
 
     def of(self, dataset: Dataset) -> Dataset:
         """Return the data set with the rows of these series alone. It is read once, unless all are own.
@@ -66,7 +68,8 @@ def own_series(entry: Path, daemon: ModelSection | None) -> OwnSeries:
         daemon: Section `[model]` of the daemon; None: none was given.
     """
     least = 1 if daemon is None else daemon.least_channels
+    name = (daemon.name or "") if isinstance(daemon, ModelsSection) else ""
     if daemon is not None and daemon.own_series:
-        return OwnSeries(daemon.own_series, least)
+        return OwnSeries(daemon.own_series, least, name)
     stated = [one.figures[PATTERNS] for one in read_journal(entry).events if PATTERNS in one.figures]
-    return OwnSeries(tuple(map(str, stated[-1])) if stated else (), least)
+    return OwnSeries(tuple(map(str, stated[-1])) if stated else (), least, name)

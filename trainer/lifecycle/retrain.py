@@ -118,7 +118,7 @@ def retrain(wish: Wish, scratch: Path, report: ProgressReport, bar: Bar) -> Outc
     if not (wish.entry / CURRENT).exists():
         return _first(wish, report)
     current = open_artifact(wish.entry)
-    past = past_of(wish.incidents, current.spec.name) if wish.incidents else Past()
+    past = past_of(wish.incidents, wish.own.model or current.spec.name) if wish.incidents else Past()
     if past.open:
         one = past.open[0]
         why = f"incident {one.name} of {one.series} is open since {time_of(one.start_ns)}"

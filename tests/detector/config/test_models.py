@@ -71,6 +71,11 @@ def test_a_command_about_one_model_finds_its_entry(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
+        (
+            'series = ["pump-*"]',
+            'series = ["pump-*"]\nshadow = true',
+            r"\[\[models\]\] models/pump: shadow works",
+        ),
         ("for_rows = 4", "for_rows = 7", "for_rows 7 must be at most of_rows 6"),
         ("for_rows = 4", "four_rows = 7", "models/pump: incidents four_rows"),
         ("for_rows = 4", 'for_rows = "x"', "models/pump: incidents for_rows"),

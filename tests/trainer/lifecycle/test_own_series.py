@@ -8,7 +8,7 @@ import pytest
 
 from connectors.parquet.dataset import Dataset, discover
 from connectors.parquet.reader import read_chunks
-from detector.config.models.section import ModelSection
+from detector.config.models.section import ModelSection, ModelsSection
 from detector.journal import Note
 from detector.lifecycle.moves import record
 from tests.trainer.kinds.plants import PUMP, plant, write
@@ -54,3 +54,10 @@ def test_patterns_of_the_daemon_come_before_those_of_the_journal(tmp_path: Path)
     assert own_series(tmp_path, ModelSection(path="models/pump")) == OwnSeries(("pump-*",))
     assert own_series(tmp_path, None) == OwnSeries(("pump-*",))
     assert own_series(tmp_path / "other", None) == OwnSeries()
+
+
+def test_a_model_of_several_is_known_by_the_name_that_its_messages_have(tmp_path: Path) -> None:
+    """The incidents of a daemon were looked for under the model's own name, and none was found."""
+    named = ModelsSection(path="models/pump", name="hall-7")
+    assert own_series(tmp_path, named).model == "hall-7"
+    assert own_series(tmp_path, ModelsSection(path="models/pump")).model == ""

@@ -121,6 +121,15 @@ def test_wrong_flags_are_refused(
     assert complaint in capsys.readouterr().err
 
 
+def test_a_source_without_kafka_is_refused_at_the_start(
+    entry: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "streamgauge.toml"
+    config.write_text(f'[model]\npath = "{entry}"\n[source]\nkind = "files"\npath = "*.jsonl"\n')
+    assert main(["run", str(config), "--retrain-every", "7d", "--history", "h"]) == 2
+    assert "--retrain-every needs readings from Kafka" in capsys.readouterr().err
+
+
 @pytest.mark.kafka_changes
 def test_a_daemon_retrains_while_it_runs(
     entry: Path, kafka_bootstrap: str, kafka_topic: Callable[..., str], tmp_path: Path
