@@ -123,8 +123,10 @@ class Trained:
     notes: tuple[str, ...]
 
     def only(self, kept: Sequence[int], notes: Sequence[str]) -> Trained:
-        """Return these members alone, by number, with further notes."""
-        members = tuple(self.members[number] for number in kept)
+        """Return these members alone, by number, with further notes; the first of them reads every window."""
+        kept = sorted(kept, key=lambda at: (-self.members[at].window, self.members[at].stride))
+        first, *rest = (self.members[number] for number in kept)
+        members = (replace(first, stride=1), *rest)
         parts = [copy.deepcopy(self.module[number]) for number in kept]
         results = tuple(self.results[number] for number in kept)
         return Trained(members, Ensemble(parts).eval(), results, (*self.notes, *notes))

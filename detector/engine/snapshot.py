@@ -59,10 +59,11 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
     ) -> Origin:
         """Return the origin of an engine with this artifact, lateness and rules, and how series begin."""
         spec, given = artifact.spec, repr(rules)
-        if cold is not None and cold != ColdOptions() and spec.cold is not None:
+        is_cold = cold is not None and cold.begins(spec.cold)
+        if is_cold:
             given += repr(cold)
         return cls(
-            _layout_of(spec, lateness_ns),
+            _layout_of(spec, lateness_ns, is_cold),
             _model_of(artifact),
             _digest(given.encode()),
             (spec.interval_ns, lateness_ns),
@@ -212,7 +213,7 @@ def decode_state(name: str, data: bytes) -> tuple[SeriesState, int] | None:
     return state, record.offset
 
 
-def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
+def _layout_of(spec: Spec, lateness_ns: int, is_cold: bool) -> bytes:
     """Return a fingerprint of everything that decides the meaning of the cells."""
     parts = {
         "channels": [[c.name, c.flatline_rows > 0] for c in spec.channels],
@@ -228,7 +229,7 @@ def _layout_of(spec: Spec, lateness_ns: int) -> bytes:
         "drift": spec.drift is not None,
         "constants": any(channel.law == "constant" for channel in spec.channels),
         "jobs": spec.season is not None and len(spec.season.jobs) > 0,
-        "cold": spec.cold is not None,
+        "cold": is_cold,
     }
     parts |= {name: True for name, is_present in present.items() if is_present}
     strides = [member.stride for member in spec.members]

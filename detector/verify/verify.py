@@ -20,6 +20,7 @@ from connectors.kafka.topic_tail import TopicTail
 from connectors.records import Message
 from detector.artifact.description.manifest import MANIFEST
 from detector.artifact.registry import open_artifact
+from detector.artifact.spec import Spec
 from detector.calibration.p_values import PValues
 from detector.config.cluster import connection_of
 from detector.config.engine_options import engine_options
@@ -82,14 +83,14 @@ def verify(request: Request) -> Receipt:
     bounds = bounds_of(connection, config.kafka.topic, config.kafka.group_id)
     models = _Models(config)
     first = models.current()
-    settle_rows = first.artifact.spec.window + first.artifact.spec.scoring.delay
+    settle_rows = _settling(first.artifact.spec)
     messages = _read_all(connection, names.scores, request.report)
     published = Published.of(messages, settle_rows)
     versions = dict(published.versions)
     used = [one for version in versions if (one := models.of(version)) is not None] or [first]
     if published.first_version is not None:
         first = models.of(published.first_version[1]) or first
-    settle_rows = max(one.artifact.spec.window + one.artifact.spec.scoring.delay for one in used)
+    settle_rows = max(_settling(one.artifact.spec) for one in used)
     channels = tuple(dict.fromkeys(name for one in used for name in one.artifact.spec.channel_names))
     if request.recorded is None:
         parts = of_topic(
@@ -150,6 +151,13 @@ def _run(
             comparing.add(part, rows)
             request.report(f"{part.name}: {digest.readings:,} readings scored again")
     return digest
+
+
+def _settling(spec: Spec) -> int:
+    """Return after how many rows nothing depends any more on rows before them, but for what adds up."""
+    held = max(member.stride for member in spec.members) - 1
+    slow = max(spec.hold_ns, default=0) // spec.interval_ns
+    return spec.window + spec.scoring.delay + held + slow
 
 
 class _Models:

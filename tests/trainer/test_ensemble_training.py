@@ -23,10 +23,12 @@ from detector.artifact.registry import open_artifact, publish
 from detector.artifact.spec import Artifact
 from detector.errors import ArtifactError
 from streamgauge import main
+from tests.support.artifacts import make_artifact
 from trainer import fit
 from trainer.config import DataOptions, FitOptions, ModelOptions, TrainConfig
 from trainer.errors import TrainerError
 from trainer.evaluation import evaluate
+from trainer.fitting.checkpoint import FitResult
 
 TWO_LINEAR = TrainConfig(model=ModelOptions(members=("linear:16", "linear:8")))
 QUICK = TrainConfig(fit=FitOptions(max_epochs=1, windows_per_epoch=500))
@@ -269,3 +271,15 @@ def test_a_file_that_fails_costs_no_other_and_ends_with_1(
     printed = capsys.readouterr().out
     assert "1 files evaluated, 1 failed" in printed
     assert "LinAlgError: Singular matrix" in printed
+
+
+def test_the_first_of_the_members_that_are_left_reads_every_window() -> None:
+    """The expected values are its own: with a stride there were none, and no reader took the model."""
+    artifact = make_artifact(family="deep", more=(("linear", 8, 4), ("linear", 4, 2)))
+    results = tuple(FitResult() for _ in artifact.spec.members)
+    trained = training.Trained(artifact.spec.members, artifact.module, results, ())
+    left = trained.only([1, 2], ("left out: deep",))
+    assert [(one.family, one.window, one.stride) for one in left.members] == [
+        ("linear", 8, 1),
+        ("linear", 4, 2),
+    ]

@@ -119,6 +119,8 @@ def train_plant(
     if options.group_by != AUTO:
         dataset = without_column(dataset, options.group_by)
     grouping = find_kinds(dataset, options.group_by)
+    for name in sorted(wanted.hold.keys() - set(dataset.channels)):
+        raise TrainerError(f"[data] hold: {name!r} is no channel; known: {', '.join(dataset.channels)}")
     jobs = _jobs(grouping, dataset, registry, options)
     outcomes: list[KindModel | KindFailure] = []
     for done, outcome in enumerate(_outcomes(jobs, options.jobs), 1):
@@ -141,7 +143,7 @@ def _jobs(grouping: Grouping, dataset: Dataset, registry: Path, options: PlantOp
         KindJob(
             kind,
             dataset,
-            options.config.model_copy(update={"name": kind.name}),
+            _config_of(kind, options.config),
             registry / kind.name,
             options.resume,
             options.promote,
@@ -150,6 +152,14 @@ def _jobs(grouping: Grouping, dataset: Dataset, registry: Path, options: PlantOp
         )
         for kind in sorted(grouping.kinds, key=lambda kind: -kind.num_rows)
     ]
+
+
+def _config_of(kind: Kind, config: TrainConfig) -> TrainConfig:
+    """Return the options of the training of a kind: of slow channels, those that it has."""
+    hold = {name: value for name, value in config.data.hold.items() if name in kind.channels}
+    return config.model_copy(
+        update={"name": kind.name, "data": config.data.model_copy(update={"hold": hold})}
+    )
 
 
 def _outcomes(jobs: Sequence[KindJob], at_a_time: int | None) -> Iterator[KindModel | KindFailure]:

@@ -238,5 +238,5 @@ class _UsualScales:
 
 
 def cold_series(parts: Parts) -> tuple[ColdSeries, ...]:
-    """Return what lets new series of an engine learn, if its model says how they begin."""
-    return () if parts.artifact.spec.cold is None else (ColdSeries(parts),)
+    """Return what lets new series of an engine learn, if they begin cold."""
+    return (ColdSeries(parts),) if parts.window_scorer.scales.learnt.is_used else ()

@@ -183,6 +183,11 @@ def _stretch(database: Database, question: Question, present: Setting) -> Stretc
     return stretch_of(database, question, spec.window, after_ns, len(spec.channels))
 
 
+def _without_holds(artifact: Artifact) -> Artifact:
+    """Return the model as one of rows that have the held values already."""
+    return replace(artifact, spec=replace(artifact.spec, holds={}))
+
+
 def _replayed(
     database: Database,
     question: Question,
@@ -192,7 +197,7 @@ def _replayed(
     report: Report,
 ) -> list[list[Incident]]:
     """Return the incidents that each setting finds, from one pass over the rows."""
-    engines = [Engine(one.artifact, one.options) for one in settings]
+    engines = [Engine(_without_holds(one.artifact), one.options) for one in settings]
     found: list[dict[str, Incident]] = [{} for _ in settings]
 
     def keep(at: int, result: StepResult) -> None:

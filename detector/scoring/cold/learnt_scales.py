@@ -69,12 +69,11 @@ class ColdOptions:
 class LearntScales:
     """Keep what is learnt of every new series. Not thread-safe.
 
-    A model without a `ColdStart` has no new series, and nothing is kept.
-
     Args:
         spec: The model.
 
     Attributes:
+        is_used: Whether series that the model does not know are new ones. Else nothing is kept.
         stage: A `Stage` of each series.
         center, scale: In the units of the channels, float64 [slots, C]; NaN where nothing was learnt.
         moving: Channels that move here, and never did in the history, bool [slots, C].
@@ -86,7 +85,7 @@ class LearntScales:
     def __init__(self, spec: Spec) -> None:
         num = len(spec.channels)
         self._scale = spec.column("scale")
-        self._has_new, self._is_used = spec.cold is not None, False
+        self.is_used = False
         self._known = frozenset(() if spec.cold is None else spec.cold.series)
         self._is_known = SeriesArray((), np.bool_, False)
         self.stage = SeriesArray((), np.uint8, int(Stage.KNOWN))
@@ -99,22 +98,22 @@ class LearntScales:
 
     def use(self, begins: bool) -> None:
         """Say whether series that the model does not know are new ones from now on."""
-        self._is_used = begins and self._has_new
+        self.is_used = begins
 
     def name(self, slots: NDArray[np.int32], names: Sequence[str]) -> None:
         """Let series begin that the model does not know, by their numbers, int32 [n], and names."""
-        if not self._has_new or len(slots) == 0:
+        if not self.is_used or len(slots) == 0:
             return
         self.reserve(slots)
         known = np.array([name in self._known for name in names], np.bool_)
         self._is_known.data[slots] = known
-        if self._is_used and not known.all():
+        if not known.all():
             self.stage.data[slots[~known]] = int(Stage.LEARNING)
             self._may_have = True
 
     def note_restored(self, slots: NDArray[np.int32]) -> None:
         """Go on with series that were restored from snapshots; those that the model knows are not new."""
-        if not self._has_new:
+        if not self.is_used:
             return
         self.reserve(slots)
         self._reset(slots[self._is_known.data[slots]])
@@ -220,7 +219,7 @@ class LearntScales:
             self.log_factor,
             self.highest,
         ]
-        return kept if self._has_new else []
+        return kept if self.is_used else []
 
     def reserve(self, slots: NDArray[np.int32]) -> None:
         """Make room for these series."""

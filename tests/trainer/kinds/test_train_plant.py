@@ -59,6 +59,18 @@ def test_a_kind_that_fails_stops_no_other_and_is_named(
     assert "pump-*" in out
 
 
+def test_a_kind_without_a_slow_channel_is_trained_and_an_unknown_one_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write(tmp_path / "plant.parquet", plant())
+    config = tmp_path / "train.toml"
+    arguments = ["--out", str(tmp_path / "models"), "--group-by", "auto", "--jobs", "1", *QUICK]
+    for channel, code in ((PUMP[0], 0), ("nowhere", 2)):
+        config.write_text(f'[data.hold]\n{channel} = "10min"\n')
+        assert main(["train", str(data), "--config", str(config), *arguments]) == code
+    assert "[data] hold: 'nowhere' is no channel" in capsys.readouterr().err
+
+
 def test_what_retraining_reads_is_what_the_daemon_is_told_to_judge(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -133,6 +133,19 @@ def test_the_configuration_says_how_many_rows_it_takes(options: dict[str, int]) 
     assert int(np.flatnonzero(~np.isnan(verdicts.score))[0]) == 128 + 64
 
 
+def test_where_no_series_begins_cold_nothing_more_is_kept() -> None:
+    """A new version of a model would have lost all windows, and taken twice the memory for them."""
+    plain, told = (
+        Engine(replace(model(), spec=replace(model().spec, cold=cold)))
+        for cold in (None, ColdStart(("a", "b"), WARMUP))
+    )
+    for engine in (plain, told):
+        engine.step(rows("pump-9", noise(40)))
+    before, after = (engine.save(engine.slots_of(["pump-9"]))[0] for engine in (plain, told))
+    assert before.cells == after.cells
+    assert before.origin.layout == after.origin.layout
+
+
 def test_nothing_is_cold_unless_somebody_says_so() -> None:
     values = noise(200, 3.0)
     for known, enabled, is_cold in (
