@@ -127,7 +127,10 @@ class SchemaRegistry:
 
     def _refer(self, document: dict[str, Any], referred: dict[str, str]) -> None:
         """Add the schemas to which one refers, those they need first. Raises SchemaError."""
-        for one in document.get("references") or ():
+        references = document.get("references") or []
+        if not isinstance(references, list) or not all(isinstance(one, dict) for one in references):
+            raise SchemaError("its references are no list of objects")
+        for one in references:
             name, subject, version = (one.get(key) for key in ("name", "subject", "version"))
             if name in referred:
                 continue
@@ -136,7 +139,9 @@ class SchemaRegistry:
             found = self._document(f"/subjects/{quote(str(subject), safe='')}/versions/{version}")
             if found is None:
                 raise SchemaError(f"it refers to {name!r}, which the registry does not have")
+            referred[str(name)] = ""  # so that schemas which refer to each other end here
             self._refer(found, referred)
+            del referred[str(name)]  # those that it needs stand before it
             referred[str(name)] = str(found.get("schema"))
 
     def _document(self, path: str) -> dict[str, Any] | None:

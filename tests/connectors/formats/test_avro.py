@@ -139,6 +139,22 @@ def test_a_schema_may_refer_to_others(server: RegistryServer) -> None:
     assert decode(form, [value]).readings.values.tolist() == [[2.5]]
 
 
+@pytest.mark.parametrize("references", ["around", "wrong"])
+def test_references_that_cannot_be_followed_make_a_dead_letter(
+    server: RegistryServer, references: str
+) -> None:
+    """Those that lead back to themselves, and those that are no objects, ended the decoding with an error."""
+    around = [{"name": "plant.Data", "subject": "data", "version": 1}]
+    given: Any = around if references == "around" else ["plant.Data"]
+    server.subjects["data", 1] = {"schema": json.dumps(record_of("Data", now="Sent")), "references": given}
+    outer = record_of("Sent", series="string", timestamp="long", data="Data")
+    server.register(6, outer, references=around if references == "around" else given, schemaType="AVRO")
+    form = Form("avro", values="$.data", schemas=server.client())
+    (reject,) = decode(form, [b"\x00\x00\x00\x00\x06" + b"\x02a"]).rejects
+    assert reject.reason
+    assert len(server.requests) < 6
+
+
 def test_a_number_that_the_registry_does_not_know_is_a_dead_letter(
     server: RegistryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
