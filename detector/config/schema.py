@@ -23,7 +23,7 @@ from detector.config.incident_schema import (
 )
 from detector.config.input.registry import SchemaRegistrySection
 from detector.config.input.section import InputSection, check_registry
-from detector.config.input.source import MqttSection, SourceSection, with_source
+from detector.config.input.source import MqttSection, SourceSection, check_outputs, with_source
 from detector.config.models.section import ModelSection, ModelsSection
 from detector.config.notify_schema import NotifySection
 from detector.config.types import Duration, Section
@@ -326,7 +326,19 @@ class Config(Section):
     def _fits(self) -> Config:
         if self.source.kind == "kafka" and self.output.to != "auto":
             raise ValueError("[output] to: readings from Kafka have their results in Kafka; remove this key")
+        if self.source.path is not None:
+            check_outputs(self.source.path, self._files())
         return self
+
+    def _files(self) -> list[str]:
+        """Return the files that a daemon without Kafka writes."""
+        found = []
+        if self.output.directory is not None:
+            topics = ("scores", "alerts", "dead-letters")
+            found = [f"{self.output.directory}/{self.output.prefix}.{topic}.jsonl" for topic in topics]
+        if self.source.state is not None:
+            found.append(f"{self.source.state}/state.sqlite")
+        return found
 
     @model_validator(mode="before")
     @classmethod
