@@ -159,7 +159,8 @@ def _ways(config: Config, store: LocalStore, stop: threading.Event, resources: E
         return _Ways(PipeFeed(), outputs, "standard input")
     path = config.source.path or ""
     kept = 2 * (config.recovery.max_replay_rows + config.service.max_poll_records)
-    return _Ways(FileFeed(path, config.source.follow, store.segments(), kept), outputs, path)
+    feed = FileFeed(path, config.source.follow, store.segments(), kept, store.is_kept)
+    return _Ways(feed, outputs, path)
 
 
 def _outputs(config: Config, store: LocalStore, client: MqttClient | None) -> Outputs:

@@ -56,6 +56,23 @@ def test_a_line_without_an_end_waits_when_followed(tmp_path: Path) -> None:
     feed.close()
 
 
+@pytest.mark.parametrize("before", [b"one\n", b""])
+def test_a_line_without_an_end_is_left_for_the_next_run_where_there_is_one(
+    before: bytes, tmp_path: Path
+) -> None:
+    path, last = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    path.write_bytes(before + b"tw")
+    last.write_bytes(b"three\n")
+    first = FileFeed(str(tmp_path), False, num_kept=10, is_continued=True)
+    found = drained(first, 0)
+    assert found == [*before.split(), b"three"]
+    with path.open("ab") as file:
+        file.write(b"o\n")
+    second = FileFeed(str(tmp_path), False, first.take_segments(), 10, is_continued=True)
+    assert second.seek(len(found)) == len(found)
+    assert drained(second, len(found)) == [b"two"]
+
+
 def test_a_line_that_is_too_long_is_cut_and_the_next_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"x" * (3 * MAX_LINE_BYTES) + b"\nnext\n")
