@@ -22,7 +22,7 @@ from detector.config.incident_schema import (
     WatchdogSection,
 )
 from detector.config.input.registry import SchemaRegistrySection
-from detector.config.input.section import InputSection, check_registry
+from detector.config.input.section import BINARY, InputSection, check_registry
 from detector.config.input.source import MqttSection, SourceSection, check_outputs, with_source
 from detector.config.models.section import ModelSection, ModelsSection
 from detector.config.notify_schema import NotifySection
@@ -326,6 +326,12 @@ class Config(Section):
     def _fits(self) -> Config:
         if self.source.kind == "kafka" and self.output.to != "auto":
             raise ValueError("[output] to: readings from Kafka have their results in Kafka; remove this key")
+        kind, form = self.source.kind, self.input.format
+        if kind in ("stdin", "files") and form in BINARY:
+            raise ValueError(
+                f'[input] format: {form} is binary, and [source] kind = "{kind}" reads lines'
+                "; read it from Kafka or MQTT, or set a format of text such as wide_json"
+            )
         if self.source.path is not None:
             check_outputs(self.source.path, self._files())
         return self

@@ -59,3 +59,13 @@ def test_a_source_beside_our_own_files_is_accepted(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert files(tmp_path, path, output).output.directory == output
+
+
+@pytest.mark.parametrize("form", ["arrow", "avro", "long_avro"])
+@pytest.mark.parametrize("source", ['kind = "stdin"', 'kind = "files"\npath = "in/*"'])
+def test_binary_formats_are_no_lines(form: str, source: str, tmp_path: Path) -> None:
+    registry = '[schema_registry]\nurl = "http://localhost:8081"\n'
+    with pytest.raises(ConfigError, match=rf"\[input\] format: {form} is binary.*Kafka or MQTT"):
+        loaded(tmp_path, source, f'[input]\nformat = "{form}"\n{registry}')
+    mqtt = loaded(tmp_path, 'kind = "mqtt"\ntopics = ["t"]', f'[input]\nformat = "{form}"\n{registry}')
+    assert mqtt.input.format == form
