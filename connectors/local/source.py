@@ -219,6 +219,7 @@ class LocalSource:
             self._now_ns(),
             unknown_values=decoded.unknown_values,
             decode_seconds=seconds,
+            strangers=decoded.strangers,
         )
 
     def _decode(self, found: Sequence[Raw]) -> tuple[Sequence[Raw], Decoded, float]:
