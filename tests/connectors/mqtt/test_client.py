@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 paho = pytest.importorskip("paho.mqtt.client")
+from paho.mqtt.packettypes import PacketTypes  # noqa: E402
+from paho.mqtt.reasoncodes import ReasonCode  # noqa: E402
 
 from connectors.formats.codec import codec_of  # noqa: E402
 from connectors.formats.form import Form  # noqa: E402
@@ -82,3 +84,34 @@ def test_messages_wait_for_a_registry_that_does_not_answer(
     batch = source.poll(0.0)
     assert batch is not None
     assert (batch.readings.values[:, 0].tolist(), batch.position) == ([3.0, 4.0], {("mqtt", 0): 4})
+
+
+def test_a_session_that_the_broker_lost_takes_no_message_and_no_acknowledgement_along(
+    client: MqttClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    acknowledged: list[int] = []
+    monkeypatch.setattr(client._client, "ack", lambda mid, qos: acknowledged.append(mid))
+
+    def connect(*, has_session: bool) -> None:
+        reason = ReasonCode(PacketTypes.CONNACK)
+        client._on_connect(client._client, None, paho.ConnectFlags(has_session), reason, None)
+
+    connect(has_session=False)
+    for mid in (1, 2, 3):
+        arrive(client, mid, b"old %d" % mid)
+    old = client.take(2, 0.0)
+    connect(has_session=True)  # the broker sends again what was not acknowledged
+    arrive(client, 1, b"old 1", is_again=True)
+    arrive(client, 3, b"old 3", is_again=True)
+    connect(has_session=False)
+    assert "lost the session: 3 messages are kept here" in caplog.text
+    kept = client.take(9, 0.0)
+    assert [one.payload for one in kept] == [b"old 3"]
+    arrive(client, 1, b"new 1")
+    new = client.take(9, 0.0)
+    client.acknowledge([*old, *kept])
+    assert acknowledged == [], "number 1 is another message now"
+    arrive(client, 1, b"new 1", is_again=True)
+    assert client.take(9, 0.0) == [], "it was taken already"
+    client.acknowledge(new)
+    assert acknowledged == [1]
