@@ -334,7 +334,17 @@ class Config(Section):
             )
         if self.source.path is not None:
             check_outputs(self.source.path, self._files())
+        if kind != "kafka" and self.delivery.mode == "exactly_once" and not self.commits_outputs:
+            raise ValueError(
+                '[delivery] mode: without Kafka, exactly_once needs [source] kind = "files" with state, and'
+                ' [output] to = "files"; set these, or mode = "auto"'
+            )
         return self
+
+    @property
+    def commits_outputs(self) -> bool:
+        """Whether state, position and lengths of output files are committed together, so exactly once."""
+        return self.source.kind == "files" and self.source.state is not None and self.output.to == "files"
 
     def _files(self) -> list[str]:
         """Return the files that a daemon without Kafka writes."""

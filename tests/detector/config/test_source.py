@@ -69,3 +69,26 @@ def test_binary_formats_are_no_lines(form: str, source: str, tmp_path: Path) -> 
         loaded(tmp_path, source, f'[input]\nformat = "{form}"\n{registry}')
     mqtt = loaded(tmp_path, 'kind = "mqtt"\ntopics = ["t"]', f'[input]\nformat = "{form}"\n{registry}')
     assert mqtt.input.format == form
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'kind = "stdin"\nstate = "state"',
+        'kind = "mqtt"\ntopics = ["t"]\nstate = "state"',
+        'kind = "files"\npath = "in"',
+        'kind = "files"\npath = "in"\nstate = "state"',
+    ],
+)
+def test_exactly_once_is_refused_where_it_is_not_kept(source: str, tmp_path: Path) -> None:
+    output = '[output]\nto = "files"\ndirectory = "out"\n' if "state" not in source else ""
+    with pytest.raises(
+        ConfigError, match=r"\[delivery\] mode: .*exactly_once needs .* state, and \[output\] to"
+    ):
+        loaded(tmp_path, source, f'{output}[delivery]\nmode = "exactly_once"\n')
+
+
+def test_exactly_once_is_accepted_between_files_with_a_state(tmp_path: Path) -> None:
+    output = '[output]\nto = "files"\ndirectory = "out"\n[delivery]\nmode = "exactly_once"\n'
+    config = loaded(tmp_path, 'kind = "files"\npath = "in"\nstate = "state"', output)
+    assert (config.delivery.mode, config.commits_outputs) == ("exactly_once", True)
