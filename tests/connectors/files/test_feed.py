@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -43,6 +44,23 @@ def test_nothing_to_read_is_an_error_unless_it_may_come(tmp_path: Path) -> None:
         FileFeed(str(tmp_path / "none.jsonl"), is_followed=False)
     feed = FileFeed(str(tmp_path / "none.jsonl"), is_followed=True)
     assert feed.fetch(0, 10, 0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.EMFILE, "raise LimitNOFILE"), (errno.EACCES, "must be able to read it")]
+)
+def test_a_file_that_cannot_be_opened_has_the_remedy_of_its_reason(
+    number: int, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"1\n")
+    feed = FileFeed(str(tmp_path), is_followed=True)
+
+    def refuse(*args: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("connectors.files.tail.os.open", refuse)
+    with pytest.raises(FilesError, match=f"a.jsonl: .*{remedy}"):
+        feed.fetch(0, 10, 0.0)
 
 
 def test_a_line_without_an_end_waits_when_followed(tmp_path: Path) -> None:
