@@ -47,7 +47,12 @@ class FileFeed:
     """
 
     def __init__(
-        self, pattern: str, is_followed: bool, segments: Iterable[Segment] = (), num_kept: int = 0
+        self,
+        pattern: str,
+        is_followed: bool,
+        segments: Iterable[Segment] = (),
+        num_kept: int = 0,
+        is_continued: bool = False,
     ) -> None:
         """Find the files.
 
@@ -56,11 +61,13 @@ class FileFeed:
             is_followed: wait for further lines and files; otherwise end behind the last line.
             segments: what the store has of an earlier process.
             num_kept: most messages before the committed offset that are read again after a restart.
+            is_continued: another process goes on here, so that a last line without an end is left to it.
 
         Raises:
             FilesError: there is no file, and nothing to wait for.
         """
         self._pattern, self._is_followed = str(Path(pattern).absolute()), is_followed
+        self._may_grow = is_followed or is_continued
         self._log = SegmentLog(segments, num_kept)
         self._known = self._log.stops()
         self._open: dict[str, _Open] = {}
@@ -125,7 +132,7 @@ class FileFeed:
         found: list[Raw] = []
         for one in list(self._open.values()):
             while len(found) < limit:
-                is_whole = one.is_renamed or not self._is_followed
+                is_whole = one.is_renamed or not self._may_grow
                 lines, stop = take_lines(one.descriptor, one.at, limit - len(found), is_whole)
                 if stop == one.at:
                     self._done_with(one)
@@ -139,11 +146,14 @@ class FileFeed:
 
     def _done_with(self, one: _Open) -> None:
         """Close a file that was read to its end and grows no more; begin again with one that got shorter."""
-        is_shorter = os.fstat(one.descriptor).st_size < one.at
+        size = os.fstat(one.descriptor).st_size
+        is_shorter = size < one.at
         if is_shorter:
             logger.warning("%s is shorter than before: reading it from its beginning", one.path)
         if not (is_shorter or one.is_renamed or not self._is_followed):
             return
+        if size > one.at:
+            logger.warning("%s: its last line has no end yet, and is left for the next run", one.path)
         os.close(one.descriptor)
         del self._open[one.identity]
         self._known[one.identity] = 0 if is_shorter else one.at

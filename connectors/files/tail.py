@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 from collections.abc import Sequence
@@ -31,9 +32,10 @@ def open_file(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise FilesError(
-            f"[source] path: {path}: {error.strerror}; this user must be able to read it"
-        ) from error
+        remedy = "this user must be able to read it"
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            remedy = "raise LimitNOFILE of the service (ulimit -n), or move old files away"
+        raise FilesError(f"[source] path: {path}: {error.strerror}; {remedy}") from error
 
 
 def identity_of(descriptor: int, is_whole: bool) -> str:

@@ -14,10 +14,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from connectors.errors import WaitingError
 from connectors.local.store import LocalStore, Segment, Step
 from connectors.records import (
     Batch,
     Codec,
+    Decoded,
     Membership,
     Position,
     Raw,
@@ -27,6 +29,8 @@ from connectors.records import (
 
 PARTITION = 0
 """The number of the only partition."""
+
+_LONGEST_WAIT_SECONDS = 1.0
 
 
 class Feed(Protocol):
@@ -204,12 +208,10 @@ class LocalSource:
         return batch
 
     def _batch(self, found: Sequence[Raw]) -> Batch:
-        began = time.perf_counter()
-        decoded = self._codec.decode_columns(RawColumns.of(found))
-        seconds = time.perf_counter() - began
         if found:
             self._next = found[-1].offset + 1
-        position = {(self._options.topic, PARTITION): self._next} if found and self._next is not None else {}
+        found, decoded, seconds = self._decode(found)
+        position = {(self._options.topic, PARTITION): found[-1].offset + 1} if found else {}
         return Batch(
             decoded.readings,
             decoded.rejects,
@@ -217,7 +219,24 @@ class LocalSource:
             self._now_ns(),
             unknown_values=decoded.unknown_values,
             decode_seconds=seconds,
+            strangers=decoded.strangers,
         )
+
+    def _decode(self, found: Sequence[Raw]) -> tuple[Sequence[Raw], Decoded, float]:
+        """Return the messages that can be decoded now, what they are, and the seconds that this took.
+
+        The others are read again: what they need cannot be fetched now.
+        """
+        while True:
+            began = time.perf_counter()
+            try:
+                decoded = self._codec.decode_columns(RawColumns.of(found))
+                return found, decoded, time.perf_counter() - began
+            except WaitingError as error:
+                begin = min(error.begins.values())
+                self._next = self._feed.seek(begin)
+                time.sleep(min(error.retry_seconds, _LONGEST_WAIT_SECONDS))
+                found = [one for one in found if one.offset < begin]
 
     def _now_ns(self) -> int | None:
         return time.time_ns() if self._options.has_clock else None

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -61,20 +61,25 @@ class MqttOptions:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message: its identifier for `acknowledge` (0: of quality 0), its content, and when it came."""
+    """A message: its identifier for `acknowledge` (0: there is nothing to acknowledge), content and arrival.
+
+    An identifier means something in its session alone; sessions are numbered.
+    """
 
     mid: int
     topic: str
     payload: bytes
     properties: tuple[tuple[str, bytes], ...]
     time_ms: int
+    session: int = 0
 
 
 class MqttClient:
     """A connection with its thread. It reconnects by itself, and subscribes again where the session is gone.
 
     A message that was taken and not acknowledged when the connection broke comes again. It is not given
-    twice to this process: its first copy is acknowledged on the new connection.
+    twice to this process: its first copy is acknowledged on the new connection. Where the broker has lost the
+    session, what this process has received comes never again: it is kept, and not acknowledged.
     """
 
     def __init__(self, options: MqttOptions) -> None:
@@ -85,6 +90,7 @@ class MqttClient:
         self._taken: dict[int, int] = {}
         self._done: dict[int, int] = {}
         self._published: dict[int, str] = {}
+        self._session = 0
         self._refused, self._problem = "", "no answer yet"
         self.is_connected = False
         client = self._client = paho.Client(
@@ -146,13 +152,12 @@ class MqttClient:
 
     def acknowledge(self, messages: Sequence[Received]) -> None:
         """Let the broker forget these messages. One whose acknowledgement is lost comes again, unseen."""
-        with self._changed:
-            mids = [one.mid for one in messages if one.mid]
+        with self._changed:  # no other session may begin between the look and the acknowledgement
             for one in messages:
-                self._taken.pop(one.mid, None)
-                self._done[one.mid] = _content(one)
-        for mid in mids:
-            self._client.ack(mid, 1)
+                if one.mid and one.session == self._session:
+                    self._taken.pop(one.mid, None)
+                    self._done[one.mid] = _content(one)
+                    self._client.ack(one.mid, 1)
 
     def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Publish (topic, payload) with quality 1; return once the broker has all of them.
@@ -191,11 +196,10 @@ class MqttClient:
                     self._refused = f"{self._problem}; see [mqtt] username, password and client_id"
                 self._changed.notify_all()
                 return
-            # What has a quality comes again: nothing of it was acknowledged.
-            self._waiting = deque(one for one in self._waiting if not one.mid)
-            if not flags.session_present:
-                self._taken.clear()
-                self._done.clear()
+            if flags.session_present:  # what has a quality comes again: nothing of it was acknowledged
+                self._waiting = deque(one for one in self._waiting if not one.mid)
+            else:
+                self._begin_session()
             if not self._options.topics:
                 self._note_connected()
         options = SubscribeOptions(
@@ -203,6 +207,18 @@ class MqttClient:
         )
         if self._options.topics:
             client.subscribe([(topic, options) for topic in self._options.topics])
+
+    def _begin_session(self) -> None:
+        """Keep what was received, with nothing to acknowledge: the broker has forgotten its identifiers."""
+        num = len(self._taken) + sum(bool(one.mid) for one in self._waiting)
+        if num:
+            logger.warning(
+                "%s has lost the session: %d messages are kept here and not acknowledged", self.shown, num
+            )
+        self._session += 1
+        self._waiting = deque(replace(one, mid=0) for one in self._waiting)
+        self._taken.clear()
+        self._done.clear()
 
     def _on_subscribe(
         self, client: paho.Client, data: Any, mid: int, reasons: list[ReasonCode], properties: Any
@@ -243,7 +259,8 @@ class MqttClient:
         pairs = getattr(message.properties, "UserProperty", ()) if message.properties else ()
         headers = tuple((str(name), str(value).encode()) for name, value in pairs)
         mid = message.mid if message.qos else 0
-        one = Received(mid, message.topic, bytes(message.payload), headers, time.time_ns() // 1_000_000)
+        content, now_ms = bytes(message.payload), time.time_ns() // 1_000_000
+        one = Received(mid, message.topic, content, headers, now_ms, self._session)
         with self._changed:
             if message.dup and self._done.get(mid) == _content(one):
                 again = True

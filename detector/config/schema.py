@@ -22,8 +22,8 @@ from detector.config.incident_schema import (
     WatchdogSection,
 )
 from detector.config.input.registry import SchemaRegistrySection
-from detector.config.input.section import InputSection, check_registry
-from detector.config.input.source import MqttSection, SourceSection, with_source
+from detector.config.input.section import BINARY, InputSection, check_registry
+from detector.config.input.source import MqttSection, SourceSection, check_outputs, with_source
 from detector.config.models.section import ModelSection, ModelsSection
 from detector.config.notify_schema import NotifySection
 from detector.config.types import Duration, Section
@@ -326,7 +326,35 @@ class Config(Section):
     def _fits(self) -> Config:
         if self.source.kind == "kafka" and self.output.to != "auto":
             raise ValueError("[output] to: readings from Kafka have their results in Kafka; remove this key")
+        kind, form = self.source.kind, self.input.format
+        if kind in ("stdin", "files") and form in BINARY:
+            raise ValueError(
+                f'[input] format: {form} is binary, and [source] kind = "{kind}" reads lines'
+                "; read it from Kafka or MQTT, or set a format of text such as wide_json"
+            )
+        if self.source.path is not None:
+            check_outputs(self.source.path, self._files())
+        if kind != "kafka" and self.delivery.mode == "exactly_once" and not self.commits_outputs:
+            raise ValueError(
+                '[delivery] mode: without Kafka, exactly_once needs [source] kind = "files" with state, and'
+                ' [output] to = "files"; set these, or mode = "auto"'
+            )
         return self
+
+    @property
+    def commits_outputs(self) -> bool:
+        """Whether state, position and lengths of output files are committed together, so exactly once."""
+        return self.source.kind == "files" and self.source.state is not None and self.output.to == "files"
+
+    def _files(self) -> list[str]:
+        """Return the files that a daemon without Kafka writes."""
+        found = []
+        if self.output.directory is not None:
+            topics = ("scores", "alerts", "dead-letters")
+            found = [f"{self.output.directory}/{self.output.prefix}.{topic}.jsonl" for topic in topics]
+        if self.source.state is not None:
+            found.append(f"{self.source.state}/state.sqlite")
+        return found
 
     @model_validator(mode="before")
     @classmethod

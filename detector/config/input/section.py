@@ -24,6 +24,7 @@ Places = Annotated[
 _SHORT = {"series": "series_field", "time": "timestamp_field", "values": "values_field"}
 _ALL_BUT_LINES = ("wide_json", "long_json", "arrow", "avro", "long_avro", "csv")
 _WIDE, _LONG, AVRO = ("wide_json", "avro"), ("long_json", "long_avro"), ("avro", "long_avro")
+BINARY = ("arrow", *AVRO)
 _ONLY_FOR = {
     "values": _WIDE,
     "values_field": _WIDE,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, model_validator
@@ -109,3 +112,28 @@ def with_source(values: Any) -> Any:
     if isinstance(values.get("kafka"), dict) and "topic" in values["kafka"]:
         raise ValueError(f'[kafka] is not used with [source] kind = "{kind}"; remove one of them')
     return values | {"kafka": {"topic": ""}}
+
+
+def check_outputs(path: str, outputs: Iterable[str]) -> None:
+    """Raise ValueError where `path` of [source] finds a file that we write: each result would be read again.
+
+    Args:
+        path: a file, a directory or a pattern, as in [source].
+        outputs: the files that this configuration writes.
+    """
+    wanted = Path(path).resolve()
+    for output in (Path(one).resolve() for one in outputs):
+        if output.parent == wanted or _is_matched(output.parts, wanted.parts):
+            raise ValueError(
+                f"[source] path: {path} also finds {output}, which this process writes: it would read its own"
+                " output; give [output] directory and [source] state a place that path does not match"
+            )
+
+
+def _is_matched(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Return whether the parts of a path match those of a pattern, in which ** stands for any directories."""
+    if not (parts and pattern):
+        return not (parts or pattern)
+    if pattern[0] == "**":
+        return any(_is_matched(parts[at:], pattern[1:]) for at in range(len(parts)))
+    return fnmatchcase(parts[0], pattern[0]) and _is_matched(parts[1:], pattern[1:])

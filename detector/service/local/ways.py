@@ -106,7 +106,7 @@ def open_local(
         nothing,
         partial(_recovery, config, store),
         store.read_state,
-        _always(_guarantee(config, store, delivery, ways.outputs)),
+        _always(_guarantee(config, delivery, ways.outputs)),
         {"source": ways.shown, "outputs": _shown_outputs(config), "state": state or "none"},
         lambda: source.has_ended,
     )
@@ -159,7 +159,8 @@ def _ways(config: Config, store: LocalStore, stop: threading.Event, resources: E
         return _Ways(PipeFeed(), outputs, "standard input")
     path = config.source.path or ""
     kept = 2 * (config.recovery.max_replay_rows + config.service.max_poll_records)
-    return _Ways(FileFeed(path, config.source.follow, store.segments(), kept), outputs, path)
+    feed = FileFeed(path, config.source.follow, store.segments(), kept, store.is_kept)
+    return _Ways(feed, outputs, path)
 
 
 def _outputs(config: Config, store: LocalStore, client: MqttClient | None) -> Outputs:
@@ -188,13 +189,11 @@ def _recovery(config: Config, store: LocalStore, deletions: Deletions) -> Recove
     return Recovery(store.read_state, Topics.of(config.output.prefix).state, kind, num, deletions)
 
 
-def _guarantee(
-    config: Config, store: LocalStore, delivery: LocalDelivery, outputs: Outputs
-) -> ChosenGuarantee:
+def _guarantee(config: Config, delivery: LocalDelivery, outputs: Outputs) -> ChosenGuarantee:
     """Return the promise of this source, state and output (docs/sources.md has the table)."""
     if config.source.kind == "stdin":
         mode, reason = "at_most_once", "a pipe forgets what was read"
-    elif config.source.kind == "files" and store.is_kept and config.output.to == "files":
+    elif config.commits_outputs:
         mode, reason = "exactly_once", "state, position and lengths of output files are committed together"
     else:
         mode, reason = "at_least_once", "results are out before the position is committed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -45,6 +46,23 @@ def test_nothing_to_read_is_an_error_unless_it_may_come(tmp_path: Path) -> None:
     assert feed.fetch(0, 10, 0.0) == []
 
 
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.EMFILE, "raise LimitNOFILE"), (errno.EACCES, "must be able to read it")]
+)
+def test_a_file_that_cannot_be_opened_has_the_remedy_of_its_reason(
+    number: int, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"1\n")
+    feed = FileFeed(str(tmp_path), is_followed=True)
+
+    def refuse(*args: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("connectors.files.tail.os.open", refuse)
+    with pytest.raises(FilesError, match=f"a.jsonl: .*{remedy}"):
+        feed.fetch(0, 10, 0.0)
+
+
 def test_a_line_without_an_end_waits_when_followed(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"one\ntw")
@@ -54,6 +72,23 @@ def test_a_line_without_an_end_waits_when_followed(tmp_path: Path) -> None:
         file.write(b"o\n")
     assert drained(feed, 1) == [b"two"]
     feed.close()
+
+
+@pytest.mark.parametrize("before", [b"one\n", b""])
+def test_a_line_without_an_end_is_left_for_the_next_run_where_there_is_one(
+    before: bytes, tmp_path: Path
+) -> None:
+    path, last = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    path.write_bytes(before + b"tw")
+    last.write_bytes(b"three\n")
+    first = FileFeed(str(tmp_path), False, num_kept=10, is_continued=True)
+    found = drained(first, 0)
+    assert found == [*before.split(), b"three"]
+    with path.open("ab") as file:
+        file.write(b"o\n")
+    second = FileFeed(str(tmp_path), False, first.take_segments(), 10, is_continued=True)
+    assert second.seek(len(found)) == len(found)
+    assert drained(second, len(found)) == [b"two"]
 
 
 def test_a_line_that_is_too_long_is_cut_and_the_next_one_is_whole(tmp_path: Path) -> None:
