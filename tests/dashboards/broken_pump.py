@@ -25,7 +25,7 @@ HEALTHY = Plant(num_pumps=4)
 
 
 def train(directory: Path) -> Path:
-    """A linear model of the healthy past, with a mode that always holds; its registry entry."""
+    """A linear model of the healthy past, with a mode that always holds, and a candidate; their entry."""
     end_ns = _present_ns()
     for name, columns in history_columns(HEALTHY, end_ns - HISTORY_HOURS * HOUR_NS, end_ns):
         columns.pop("label")
@@ -33,11 +33,12 @@ def train(directory: Path) -> Path:
         path.parent.mkdir(exist_ok=True)
         with TableWriter(path, {}) as writer:
             writer.write({"series": [name] * len(columns["timestamp"]), **columns})
-    config = TrainConfig(
-        model=ModelOptions(family="linear", window=16),
-        modes=(ModeOptions(name="pumping", when={"flow": (0.0, None)}),),
-    )
-    fit(directory / "history", config=config, out=directory / "models" / "plant")
+    for window in (16, 12):
+        config = TrainConfig(
+            model=ModelOptions(family="linear", window=window),
+            modes=(ModeOptions(name="pumping", when={"flow": (0.0, None)}),),
+        )
+        fit(directory / "history", config=config, out=directory / "models" / "plant")
     return directory / "models" / "plant"
 
 

@@ -85,6 +85,7 @@ def live(kafka_bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     config = f"""
 [model]
 path = "{train(directory)}"
+shadow = true
 [kafka]
 bootstrap_servers = ["{kafka_bootstrap}"]
 topic = "{topic}"
