@@ -86,6 +86,14 @@ class SilenceWatch:
             if track is not None and track.stream is not None:
                 self._carriers.add(slot)
 
+    def begin_unseen(self, known: NDArray[np.int32], now_ns: int) -> None:
+        """Begin to watch those of `known` that only a replay has made known: they may never send again."""
+        unseen = known[self._last_seen_ns.data[known] == _NEVER]
+        self._last_seen_ns.data[unseen] = now_ns
+        for slot in unseen.tolist():
+            track = self._incidents.track(self._names[slot])
+            self._silent.data[slot] = track is not None and track.silence is not None
+
     def continue_from(self, other: SilenceWatch, theirs: NDArray[np.int32], ours: NDArray[np.int32]) -> None:
         """Take over when the series sent something last.
 

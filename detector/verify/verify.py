@@ -154,7 +154,7 @@ def _run(
 
 
 def _settling(spec: Spec) -> int:
-    """Return after how many rows nothing depends any more on rows before them, but for what adds up."""
+    """Return after how many rows nothing depends any more on rows before them, except for what adds up."""
     held = max(member.stride for member in spec.members) - 1
     slow = max(spec.hold_ns, default=0) // spec.interval_ns
     return spec.window + spec.scoring.delay + held + slow

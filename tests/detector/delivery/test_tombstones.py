@@ -116,6 +116,7 @@ KILLS = st.lists(st.tuples(st.integers(1, 120), st.booleans()), max_size=3)
     st.sampled_from([4, 30, 10_000]),
 )
 @example(Plant(15, 45, 76, 1e6), [(55, False), (58, True)], 3, 10_000)
+@example(Plant(5, 45, 76, 0.3), [(12, False)], 3, 10_000)  # known by a replay alone, then silent
 def test_whenever_it_is_killed_what_was_forgotten_stays_forgotten(
     plant: Plant, kills: list[tuple[int, bool]], size: int, max_replay: int
 ) -> None:
