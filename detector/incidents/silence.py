@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from connectors.records import Readings
 from detector.incidents.filters.maintenance import in_maintenance
-from detector.incidents.incident import Incident, IncidentEvent, Reason, Severity, incident_id
+from detector.incidents.incident import Incident, IncidentEvent, Reason, Severity, Track, incident_id
 from detector.incidents.incidents import Incidents
 from detector.incidents.lifecycle import ScoredBy
 from detector.incidents.rules import IncidentRules
@@ -88,11 +88,9 @@ class SilenceWatch:
 
     def begin_unseen(self, known: NDArray[np.int32], now_ns: int) -> None:
         """Begin to watch those of `known` that only a replay has made known: they may never send again."""
-        unseen = known[self._last_seen_ns.data[known] == _NEVER]
-        self._last_seen_ns.data[unseen] = now_ns
-        for slot in unseen.tolist():
-            track = self._incidents.track(self._names[slot])
-            self._silent.data[slot] = track is not None and track.silence is not None
+        stream_ns = self._stream_ns
+        self.begin(known[self._last_seen_ns.data[known] == _NEVER], now_ns)
+        self._stream_ns = stream_ns
 
     def continue_from(self, other: SilenceWatch, theirs: NDArray[np.int32], ours: NDArray[np.int32]) -> None:
         """Take over when the series sent something last.
@@ -142,7 +140,8 @@ class SilenceWatch:
         first_ns = dict(zip(codes.tolist(), readings.timestamp_ns[first].tolist(), strict=True))
         carriers = sorted(self._carriers)
         self._carriers.clear()
-        events = [self._end_of_stream_silence(slot, max(first_ns.values())) for slot in carriers]
+        tracks = [self._incidents.track_of(self._names[slot]) for slot in carriers]
+        events = [_end_of_stream_silence(track, max(first_ns.values())) for track in tracks]
         events += [self._end_of_silence(int(slots[code]), first_ns[code]) for code in ended.tolist()]
         return SilenceEvents(tuple(events), (*carriers, *slots[ended].tolist()))
 
@@ -180,7 +179,7 @@ class SilenceWatch:
         limit_ns = self._rules.watchdog.stream_after_ns
         if not limit_ns or self._carriers or self._stream_ns == _NEVER:
             return SilenceEvents()
-        if now_ns - self._stream_ns <= limit_ns or self._mutes((STREAM,), now_ns)[0]:
+        if now_ns - self._stream_ns <= limit_ns or _mutes(self._rules, (STREAM,), now_ns)[0]:
             return SilenceEvents()
         carrier = min(known.tolist(), key=lambda slot: self._names[slot])
         start_ns = int(newest_ns.max())
@@ -201,7 +200,7 @@ class SilenceWatch:
         fallen = np.flatnonzero(late & ~self._silent.data[known])
         if len(fallen) == 0:
             return SilenceEvents()
-        muted = self._mutes(tuple(self._names[slot] for slot in known[fallen].tolist()), now_ns)
+        muted = _mutes(self._rules, tuple(self._names[slot] for slot in known[fallen].tolist()), now_ns)
         muted |= self._muted_by_people(known[fallen], now_ns)
         events, changed = [], []
         for at in fallen[~muted].tolist():
@@ -228,11 +227,6 @@ class SilenceWatch:
                     muted[place] = now_ns < one.until_ns
         return muted
 
-    def _mutes(self, names: tuple[str, ...], now_ns: int) -> NDArray[np.bool_]:
-        """Return which names are in maintenance by the service's clock, bool [names]."""
-        codes = np.arange(len(names), dtype=np.int32)
-        return in_maintenance(self._rules.maintenance, names, codes, np.full(len(names), now_ns))
-
     def _end_of_silence(self, slot: int, at_ns: int) -> IncidentEvent:
         self._silent.data[slot] = False
         track = self._incidents.track_of(self._names[slot])
@@ -240,11 +234,17 @@ class SilenceWatch:
         ended, track.silence = _ended(track.silence, at_ns), None
         return ended
 
-    def _end_of_stream_silence(self, slot: int, at_ns: int) -> IncidentEvent:
-        track = self._incidents.track_of(self._names[slot])
-        assert track.stream is not None
-        ended, track.stream = _ended(track.stream, at_ns), None
-        return ended
+
+def _mutes(rules: IncidentRules, names: tuple[str, ...], now_ns: int) -> NDArray[np.bool_]:
+    """Return which names are in maintenance by the service's clock, bool [names]."""
+    codes = np.arange(len(names), dtype=np.int32)
+    return in_maintenance(rules.maintenance, names, codes, np.full(len(names), now_ns))
+
+
+def _end_of_stream_silence(track: Track, at_ns: int) -> IncidentEvent:
+    assert track.stream is not None
+    ended, track.stream = _ended(track.stream, at_ns), None
+    return ended
 
 
 def _ended(incident: Incident, at_ns: int) -> IncidentEvent:
