@@ -25,6 +25,7 @@ LAYERS = (  # each may import those before it, and of its own line only itself
     {
         "connectors.records",
         "connectors.errors",
+        "connectors.durable",
         "connectors.names",
         "connectors.times",
         "connectors.values",

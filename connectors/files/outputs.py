@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from connectors.durable import make_durable
 from connectors.errors import FilesError
 from connectors.local.delivery import Outputs
 from connectors.local.store import Length
@@ -121,7 +122,7 @@ class OutputFiles:
         if descriptor is None:
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
             self._open[str(path)] = descriptor
-            _sync_directory(self._directory)
+            make_durable(self._directory)
             status = os.fstat(descriptor)
             self._begin(str(path), Length(status.st_ino, status.st_size))
         return descriptor
@@ -167,15 +168,6 @@ def _inode(path: Path) -> int | None:
         return path.stat().st_ino
     except FileNotFoundError:
         return None
-
-
-def _sync_directory(directory: Path) -> None:
-    """Have the name of a new file on the disk too."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refused(path: Path, error: OSError) -> FilesError:

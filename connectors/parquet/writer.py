@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connectors.durable import make_durable
 from connectors.errors import ParquetError
 from connectors.parquet.columns import TIMESTAMP
 
@@ -71,10 +71,10 @@ class TableWriter:
         try:
             self._writer.close()
             if self._durable:
-                sync(self._scratch)
+                make_durable(self._scratch)
             self._scratch.replace(self._path)
             if self._durable:
-                sync(self._path.parent)
+                make_durable(self._path.parent)
         except (OSError, pa.ArrowException) as error:
             raise ParquetError(f"{self._path}: cannot be written: {error}") from error
         finally:
@@ -97,15 +97,6 @@ class TableWriter:
             self._writer.close()
             self._writer = None
             self._scratch.unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """Return once a file, or the names in a directory, are on disk. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _timestamps(values: Any) -> pa.Array:

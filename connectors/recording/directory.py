@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from connectors.durable import make_durable
 from connectors.errors import ConnectorError
 from connectors.parquet.recorded_names import Stretch, stretch_of
-from connectors.parquet.writer import sync
 
 
 class RecordingDirectory:
@@ -108,6 +108,6 @@ def _write_whole(path: Path, text: str) -> None:
     """Write a file so that it has all of the text, or what it had before, whatever happens."""
     scratch = path.with_name(f"{path.name}.part")
     scratch.write_text(text)
-    sync(scratch)
+    make_durable(scratch)
     scratch.replace(path)
-    sync(path.parent)
+    make_durable(path.parent)

@@ -6,13 +6,13 @@ is in the archive exactly if the offset of its message was passed.
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from connectors.durable import make_durable
 from detector.explore.store.layout import ARCHIVE, Description, ExploreError
 
 FORMAT = 2
@@ -125,12 +125,3 @@ def write_archive(store: Path, manifest: Manifest) -> None:
     make_durable(scratch)
     scratch.replace(store / ARCHIVE)
     make_durable(store)
-
-
-def make_durable(path: Path) -> None:
-    """Return when a file or a directory would survive a loss of power. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from connectors.durable import make_durable
 from detector.delivery.decision_records import decode_decision, encode_decision
 from detector.errors import DetectorError
 from detector.explore.deciding.ledger import Entry, LedgerError, entry_of
@@ -52,7 +53,7 @@ class BacktestLedger:
                     file.flush()
                     os.fsync(file.fileno())
                 scratch.replace(self._path)
-                _make_durable(self._directory)
+                make_durable(self._directory)
         except OSError as error:
             raise LedgerError(
                 f"{self._path}: cannot be written: {error.strerror}; give this user the right to write there"
@@ -116,11 +117,3 @@ def _without_decisions(words: Sequence[str]) -> list[str]:
             found.append(word)
         skips = word == "--decisions" and not skips
     return found
-
-
-def _make_durable(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from detector.explore.archive.manifest import Manifest, decoded, make_durable, write_archive
+from connectors.durable import make_durable
+from detector.explore.archive.manifest import Manifest, decoded, write_archive
 from detector.explore.storage.storage import OnFetch, SegmentKey, Sign, say_nothing, sign_of
 from detector.explore.store.database import Database
 from detector.explore.store.layout import ARCHIVE, TABLES, ExploreError
