@@ -143,7 +143,7 @@ class Daemon:
         turns = partial(
             run, self._source, self._engine, self._sink, should_stop, self._on_turn, self._prepare
         )
-        self._rights.keep(turns, signals.stop, self._observer.on_wait)
+        self._rights.keep(turns, signals.stop, self._observer.loop.on_wait)
 
     def _prepare(self, engine: Engine, batch: Batch) -> Batch:
         """Make topics and engine ready for a batch; return its live part."""
@@ -169,7 +169,7 @@ class Daemon:
         self._observer.on_turn(turn)
         self._shadow.on_turn(turn, self._engine)
         if self._config_reloader.is_asked:
-            self._observer.around_reload(self._config_reloader.on_turn)
+            self._observer.loop.around_reload(self._config_reloader.on_turn)
         if self._model_reloader.on_turn():
             self._metrics.follow(self._engine)
             self._self_checks.follow()

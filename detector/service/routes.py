@@ -13,8 +13,9 @@ from detector.http.server import HttpServer, Protection, listen
 from detector.http.site import Route, Site
 from detector.metrics.plant.recorder import GroupMetrics
 from detector.metrics.recorder import Metrics
+from detector.service.loop_watch import STALLED_SECONDS
 from detector.service.plant.observer import GroupObserver
-from detector.service.turn_observer import STALLED_SECONDS, TurnObserver
+from detector.service.turn_observer import TurnObserver
 from detector.status.overview import waiting
 from detector.status.page import page_routes
 from detector.status.plant import GroupStatus
@@ -54,7 +55,7 @@ class Routes:
 
     def _healthz(self, request: Request) -> Response:
         """503 where the loop has finished no batch for a minute: a supervisor should restart us."""
-        if self.observer.is_alive:
+        if self.observer.loop.is_alive:
             return Response.text(200, "alive")
         return Response.text(503, f"processing loop stalled: no batch finished for {STALLED_SECONDS:.0f} s")
 

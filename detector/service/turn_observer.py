@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from connectors.records import Batch, Readings
 from detector import logs
@@ -12,58 +11,39 @@ from detector.engine.engine import StepResult
 from detector.engine.loop import Turn
 from detector.engine.values import Forgotten
 from detector.metrics.recorder import Metrics
-from detector.service import systemd
 from detector.service.clock_log import ClockLog
 from detector.service.incident_log import IncidentLog, log_decisions
+from detector.service.loop_watch import LoopWatch
 from detector.status.judged import coverage_of
 
 _MOST_NAMED = 12
-STALLED_SECONDS = 60.0
-"""A loop that finishes no turn for so long is reported as stalled."""
 
 
 class TurnObserver:
-    """Receive every completed turn of the loop, on the loop's thread; `is_alive` may be read from any."""
+    """Receive every completed turn, on the loop's thread; `loop.is_alive` may be read from any."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._incidents = IncidentLog(metrics.engine.options.rules.fold)
         self._clocks = ClockLog()
-        self._supervision = systemd.Supervision()
-        self._last_turn = time.monotonic()
+        self.loop = LoopWatch()
         self._has_warned = False
 
     def on_turn(self, turn: Turn) -> None:
         """Take in one turn."""
-        self._last_turn = time.monotonic()
+        self.loop.note_turn()
         self._metrics.observe(turn)
         self._warn_of_common_scales()
-        self._supervision.on_turn(self._metrics.sources.ready(), self._status())
+        self.loop.tell(self._metrics.sources.ready(), self._status())
         self._clocks.on_turn(self._metrics.engine, self._metrics.snapshot.series.latest)
         log_forgotten(turn.result.forgotten)
         self._incidents.log(turn.result.incidents, self._metrics.engine.options.rules.fold)
         log_decisions(turn.result.decisions)
 
-    def on_wait(self, missing: str) -> None:
-        """Take in that the loop waits for a right in Kafka: it is alive, and not ready."""
-        self._last_turn = time.monotonic()
-        self._supervision.on_turn(False, f"waiting for a right in Kafka: {missing}")
-
     def on_results(self, result: StepResult) -> None:
         """Take in results that belong to no batch: the last ones of a model that is replaced."""
         no_readings = Batch(Readings.empty(0))
         self.on_turn(Turn(no_readings, result, 0.0, 0.0, 0.0, 0.0))
-
-    def around_reload(self, reload: Callable[[], None]) -> None:
-        """Run `reload`, and report its begin and end to systemd."""
-        systemd.reloading()
-        reload()
-        self._supervision.reloaded()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the loop has finished a turn within the last minute."""
-        return time.monotonic() - self._last_turn < STALLED_SECONDS
 
     def _warn_of_common_scales(self) -> None:
         """Log once that series are judged by the common scale although others have their own."""

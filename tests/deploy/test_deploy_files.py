@@ -22,7 +22,7 @@ from detector.config.load import Config
 from detector.engine.engine import Engine
 from detector.metrics.recorder import Metrics
 from detector.metrics.sources import NoSources
-from detector.service import turn_observer
+from detector.service import loop_watch
 from tests.deploy.files import (
     CONFIGS,
     DEPLOY,
@@ -185,7 +185,7 @@ def test_the_unit_starts_what_exists_and_watches_longer_than_the_probe() -> None
         assert streamgauge._parse(words).verb == words[0]
     values = dict(lines)
     assert values["Type"] == "notify"
-    assert float(values["WatchdogSec"].removesuffix("min")) * 60 > turn_observer.STALLED_SECONDS
+    assert float(values["WatchdogSec"].removesuffix("min")) * 60 > loop_watch.STALLED_SECONDS
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=relative)

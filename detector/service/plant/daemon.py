@@ -91,7 +91,7 @@ class GroupDaemon:
             return signals.stop.is_set() or self._clients.has_ended()
 
         turns = partial(run, self._source, self._group, self._sink, should_stop, self._on_turn, self._prepare)
-        self._rights.keep(turns, signals.stop, self._observer.on_wait)
+        self._rights.keep(turns, signals.stop, self._observer.loop.on_wait)
 
     def _prepare(self, group: EngineGroup, batch: Batch) -> Batch:
         """Make topics and engines ready for a batch; return its live part."""
@@ -120,7 +120,7 @@ class GroupDaemon:
         self._now_ns = turn.batch.tick_ns
         is_replaying = self._recovery is not None and self._recovery.is_replaying
         if self._config_reloader.is_asked and not (is_replaying or self._source.has_lost):
-            self._observer.around_reload(self._config_reloader.on_turn)
+            self._observer.loop.around_reload(self._config_reloader.on_turn)
         for model in self._roster.models:
             model.on_turn()
         due = next((model for model in self._roster.models if model.self_checks.is_due), None)

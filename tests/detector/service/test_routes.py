@@ -8,7 +8,7 @@ from detector.engine.engine import Engine
 from detector.http.messages import Request
 from detector.metrics.recorder import Metrics
 from detector.metrics.sources import Sources
-from detector.service import turn_observer
+from detector.service import loop_watch
 from detector.service.routes import Routes
 from detector.service.turn_observer import TurnObserver
 from tests.support.artifacts import make_artifact
@@ -38,7 +38,7 @@ def test_readiness_says_what_is_missing(sources: Sources, expected: tuple[int, s
 
 def test_a_loop_that_finishes_no_turn_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer(FixedSources(), "/healthz") == (200, "alive")
-    monkeypatch.setattr(turn_observer, "STALLED_SECONDS", 0.0)
+    monkeypatch.setattr(loop_watch, "STALLED_SECONDS", 0.0)
     assert answer(FixedSources(), "/healthz") == (
         503,
         "processing loop stalled: no batch finished for 60 s",
