@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -119,22 +119,30 @@ def resolve_members(
             f"model: an ensemble takes no {min(given)!r}: its members have their own defaults; choose"
             " one family to set it"
         )
+    wanted = options.members or _default_members(window, delay, combine)
+    return _in_order([_parsed(text, window, (num_channels, num_living)) for text in wanted])
+
+
+def _default_members(window: int, delay: int, combine: Combine) -> list[str]:
+    """Return the members of an ensemble that names none, as the configuration writes them."""
     short = max(_SHORTEST_SHORT, window // _SHORT_SHARE)
-    wanted = list(options.members or ENSEMBLE_FAMILIES)
-    if options.members is None and window >= 2 * short and (combine == "mean" or delay < short):
-        wanted.append(f"linear:{short}")
-    if options.members is None and combine == "mean":
-        wanted.append(f"memory:{min(window, _MEMORY_WINDOW)}")
-    members = sorted(
-        (_parsed(text, window, (num_channels, num_living)) for text in wanted),
-        key=lambda member: (-member.window, member.stride),
-    )
-    if members[0].stride > 1:
+    members = list(ENSEMBLE_FAMILIES)
+    if window >= 2 * short and (combine == "mean" or delay < short):
+        members.append(f"linear:{short}")
+    if combine == "mean":
+        members.append(f"memory:{min(window, _MEMORY_WINDOW)}")
+    return members
+
+
+def _in_order(members: Sequence[Member]) -> tuple[Member, ...]:
+    """Return members with the longest window first, and of these one that reads every window."""
+    first, *rest = sorted(members, key=lambda member: (-member.window, member.stride))
+    if first.stride > 1:
         raise TrainerError(
             "model.members: one member with the longest window must read every window, since it gives the"
-            f' expected values; remove the stride of {members[0].family!r}, or add "linear"'
+            f' expected values; remove the stride of {first.family!r}, or add "linear"'
         )
-    return tuple(members)
+    return (first, *rest)
 
 
 def _parsed(text: str, window: int, channels: _Channels) -> Member:
