@@ -93,12 +93,13 @@ class Whitening(nn.Module):
         contribution_BC = (masked_BWC / self.scale).square().mean(dim=1)
         if known_BWC is not None:
             share_BC = known_BWC.float().mean(dim=1)
-            joint_B = joint_B / share_BC.mean(dim=1)
+            living_BC = share_BC if len(self.alone) == 0 else share_BC[:, self._living()]
+            joint_B = joint_B / living_BC.mean(dim=1).clamp(min=1e-6)
             contribution_BC = contribution_BC / share_BC.clamp(min=1e-6)
         if len(self.alone) == 0:
             return joint_B[:, None], contribution_BC
         alone_BC = (x_BWC.permute(2, 0, 1) @ self.alone).square().mean(dim=2).T
-        living_C = self.alone[:, -1, -1] != 0
+        living_C = self._living()
         if known_BWC is None:
             log_alone_B = alone_BC.log1p().sum(dim=1) / living_C.sum()
         else:
@@ -106,6 +107,10 @@ class Whitening(nn.Module):
             present_BC = (share_BC > 0) & living_C
             log_alone_B = (log_alone_BC * present_BC).sum(dim=1) / present_BC.sum(dim=1).clamp(min=1)
         return torch.stack([joint_B, log_alone_B], dim=1), contribution_BC
+
+    def _living(self) -> torch.Tensor:
+        """Return which of several channels moved in the history, bool [C]."""
+        return self.alone[:, -1, -1] != 0
 
     def _whitened(self, residual_BWC: torch.Tensor) -> torch.Tensor:
         """Return the residuals after the joint whitening, [B, D]."""

@@ -27,6 +27,7 @@ class WhiteningArrays:
         self._is_factored = is_factored(window, num_channels)
         self._joint, self._rows, self._channels = (weights[name] for name in ("joint", "rows", "channels"))
         self._alone, self._scale = weights["alone"], weights["scale"]
+        self._living = self._alone[:, -1, -1] != 0
 
     @staticmethod
     def shapes(window: int, num_channels: int) -> Shapes:
@@ -62,7 +63,8 @@ class WhiteningArrays:
         contribution_BC = np.square(masked_BWC / self._scale).mean(axis=1)
         share_BC = None if known_BWC is None else known_BWC.mean(axis=1, dtype=np.float32)
         if share_BC is not None:
-            joint_B = joint_B / share_BC.mean(axis=1)
+            living_BC = share_BC if len(self._alone) == 0 else share_BC[:, self._living]
+            joint_B = joint_B / np.maximum(living_BC.mean(axis=1), np.float32(1e-6))
             contribution_BC = contribution_BC / np.maximum(share_BC, 1e-6)
         if len(self._alone) == 0:
             return joint_B[:, None], contribution_BC
@@ -73,11 +75,10 @@ class WhiteningArrays:
         """Return the mean of log(1 + distance) over the channels that have a value, float32 [B]."""
         x_CBW = np.ascontiguousarray(x_BWC.transpose(2, 0, 1))
         alone_BC = np.square(x_CBW @ self._alone).mean(axis=2).T
-        living_C = self._alone[:, -1, -1] != 0
         if share_BC is None:
-            mean_B: F32 = np.log1p(alone_BC).sum(axis=1) / np.float32(living_C.sum())
+            mean_B: F32 = np.log1p(alone_BC).sum(axis=1) / np.float32(self._living.sum())
             return mean_B
-        present_BC = (share_BC > 0) & living_C
+        present_BC = (share_BC > 0) & self._living
         log_alone_BC = np.log1p(alone_BC / np.maximum(share_BC, 1e-6)) * present_BC
         num_B = np.maximum(present_BC.sum(axis=1), 1).astype(np.float32)
         found: F32 = log_alone_BC.sum(axis=1) / num_B

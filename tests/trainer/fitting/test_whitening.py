@@ -164,6 +164,11 @@ def test_channels_that_never_move_change_no_distance(
     moved = still.copy()
     moved[:, 0] = 5.0
     np.testing.assert_allclose(statistics(Nothing(), whitening, moved), found[1], rtol=1e-6)
+    x_NWC = torch.tensor(still[:WINDOW], dtype=torch.float32)[None]
+    known = torch.ones_like(x_NWC, dtype=torch.bool)
+    known[:, :, [0, 2, 3]] = False  # a sensor that never moved goes missing: nothing is more unusual for it
+    holed = whitening(x_NWC, x_NWC, known)[0].numpy()
+    np.testing.assert_allclose(holed[0], found[1][0], rtol=1e-4)
 
 
 def test_one_channel_has_one_statistic() -> None:
