@@ -24,7 +24,7 @@ from detector.engine.cold.cold_series import cold_series
 from detector.engine.decided.acceptance import Learning
 from detector.engine.decided.decisions import Decisions
 from detector.engine.handover import move_series, restore_series, save_series
-from detector.engine.parts import Parts, take_counts
+from detector.engine.parts import Parts, channels_at, take_counts
 from detector.engine.rounds import Rounds
 from detector.engine.snapshot import Origin, SeriesState
 from detector.engine.values import (
@@ -96,11 +96,11 @@ class Engine:
         )
 
     def channels_at(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return each channel's actual value, expected value and contribution, float64 [n, 3, C].
+        """Return each channel's actual and expected value, contribution and half its band, float64 [n, 4, C].
 
         They belong to the newest verdict of these series: values in physical units, NaN where unknown.
         """
-        return self._parts.latest.channels_at(slots)
+        return channels_at(self._parts, slots)
 
     def slots_of(self, names: Sequence[str]) -> NDArray[np.int32]:
         """Return the numbers of known series, int32 [len(names)]."""

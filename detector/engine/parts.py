@@ -24,14 +24,14 @@ from detector.engine.values import Counters, EngineOptions, Feedback, Learner
 from detector.incidents.incidents import Incidents
 from detector.incidents.passages import Passages
 from detector.incidents.rules import IncidentRules
-from detector.incidents.shapes.knowledge import Knowledge
+from detector.incidents.shapes.knowledge import Knowledge, ScalesOf
 from detector.incidents.silence import SilenceWatch
 from detector.rows.clock_rules import News, Turn
 from detector.rows.grid import Grid, GridCounters
 from detector.rows.missing_channels import LEAST_MISSING_ROWS
 from detector.rows.series_arrays import SeriesArray, SeriesIndex
-from detector.scoring.cold.learnt_scales import LearntScales
 from detector.scoring.row_scorer import RowScorer, RowVerdicts
+from detector.scoring.series_scales import SeriesScales
 from detector.scoring.window_scorer import WindowScorer, slow_rows_of
 
 _MOST_NEWS = 1000
@@ -84,17 +84,17 @@ class Parts:
         Raises:
             ValueError: a rule names a channel that the model does not know.
         """
-        spec, rules = artifact.spec, options.rules
-        series = SeriesIndex()
+        spec, rules, series = artifact.spec, options.rules, SeriesIndex()
         slow = slow_rows_of(spec.max_gap)
         grid = Grid(len(spec.channels), spec.interval_ns, options.lateness_ns, slow, spec.hold_ns)
         window_scorer = WindowScorer(artifact, options.device, options.threads)
         window_scorer.scales.learnt.use(options.cold.begins(spec.cold))
-        band_of = _bands(spec, series, window_scorer.scales.learnt)
+        scales_of = _scales_of(spec, series, window_scorer.scales)
+        band_of = _bands(spec, scales_of)
         incidents = Incidents(rules, spec.name, artifact.version, spec.channel_names, band_of, series)
         modes = () if spec.modes is None else spec.modes.names
         incidents.know_passages(Passages(spec.modes, spec.interval_of).of, modes)
-        incidents.explain_by(Knowledge(spec.channel_names, band_of, spec))
+        incidents.explain_by(Knowledge(spec.channel_names, band_of, spec, scales_of))
         parts = cls(
             artifact=artifact,
             options=options,
@@ -263,17 +263,35 @@ def _cold_arrays(parts: Parts) -> list[SeriesArray]:
     return [*parts.window_scorer.scales.learnt.arrays(), *arrays]
 
 
-def _bands(spec: Spec, series: SeriesIndex, learnt: LearntScales) -> Callable[[str], NDArray[np.float64]]:
+def _scales_of(spec: Spec, series: SeriesIndex, scales: SeriesScales) -> ScalesOf:
+    """Return what gives centre and scale of each channel in a series: its own, learnt, or the common ones."""
+
+    def scales_of(name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if name not in series:
+            return spec.scales_of(name)
+        center, scale = scales.trained_at(series.of([name]))
+        return center[0], scale[0]
+
+    return scales_of
+
+
+def _bands(spec: Spec, scales_of: ScalesOf) -> Callable[[str], NDArray[np.float64]]:
     """Return what gives half the width of the expected band of each channel in a series, float64 [C]."""
 
     def band_of(name: str) -> NDArray[np.float64]:
-        band = spec.band_of(name)
-        if not learnt.any or name not in series:
-            return band
-        slots = series.of([name])
-        return band * learnt.share_of_common(int(slots[0])) if learnt.stages(slots)[0] else band
+        band: NDArray[np.float64] = spec.column("band") * (scales_of(name)[1] / spec.column("scale"))
+        return band
 
     return band_of
+
+
+def channels_at(parts: Parts, slots: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return what `LatestVerdicts.channels_at` does, and half the width of the bands, float64 [n, 4, C]."""
+    found, spec = parts.latest.channels_at(slots), parts.artifact.spec
+    band = np.empty((len(slots), 1, len(spec.channels)))
+    scale = parts.window_scorer.scales.trained_at(slots)[1]
+    band[:, 0] = spec.column("band") * (scale / spec.column("scale"))
+    return np.concatenate([found, band], axis=1)
 
 
 def _missing_limits(spec: Spec, rules: IncidentRules) -> NDArray[np.int64]:

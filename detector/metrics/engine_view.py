@@ -32,7 +32,7 @@ class SeriesView:
     latest    the newest verdicts of all series
     shown     intp [n], series with their own gauges, as indices into `latest`
     detailed  intp [m], series with channel gauges, as indices into `latest`
-    channels  float64 [m, 3, channels]: actual, expected, contribution (see `Engine.channels_at`)
+    channels  float64 [m, 4, channels]: what `Engine.channels_at` returns
     """
 
     latest: Latest

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.spec import Spec
 from detector.incidents.incident import Incident
 from detector.metrics.catalogue import CHANNELS, SERIES, spec_of
 from detector.metrics.engine_view import EngineView
@@ -80,19 +79,11 @@ def channel_gauges(snapshot: EngineView, labels: Labels) -> Iterator[str]:
     view = snapshot.series
     names = [view.latest.names[at] for at in view.detailed.tolist()]
     texts = labels.channels(names)
-    actual, expected, contribution = (view.channels[:, at] for at in range(3))
-    band = _bands(snapshot.artifact.spec, names)
+    actual, expected, contribution, band = (view.channels[:, at] for at in range(4))
     missing = view.latest.missing[view.detailed].astype(np.float64)
     columns = (actual, expected, expected - band, expected + band, contribution, missing)
     for spec, column in zip(CHANNELS, columns, strict=True):
         yield gauge(spec, texts, column.ravel())
-
-
-def _bands(spec: Spec, names: Sequence[str]) -> NDArray[np.float64]:
-    """Return half the width of the expected range, float64 [n, C]; [1, C] if it is the same everywhere."""
-    if not spec.own_scales:
-        return spec.column("band")[None]
-    return np.array([spec.band_of(name) for name in names]).reshape(len(names), len(spec.channels))
 
 
 def firing(incidents: Sequence[Incident], most: int) -> list[Incident]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,10 @@ from detector.scoring.recurring.jobs import TELLS
 _DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 
 
+ScalesOf: TypeAlias = Callable[[str], tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Returns centre and scale of each channel in a series, float64 [C] each."""
+
+
 class Knowledge:
     """What an explanation may take as known. Not thread-safe.
 
@@ -25,6 +30,7 @@ class Knowledge:
         channels: names of the channels.
         band_of: returns half the width of each channel's expected range in a series, float64 [C].
         spec: the model; None: nothing else is known.
+        scales_of: returns centre and scale of each channel in a series; None: those of `spec`.
     """
 
     def __init__(
@@ -32,8 +38,10 @@ class Knowledge:
         channels: tuple[str, ...],
         band_of: Callable[[str], NDArray[np.float64]],
         spec: Spec | None = None,
+        scales_of: ScalesOf | None = None,
     ) -> None:
         self.channels, self.band_of, self._spec = channels, band_of, spec
+        self._scales_of = scales_of or (None if spec is None else spec.scales_of)
 
     def relatives(self, channel: int) -> list[int]:
         """Return the other channels, those first from which the reference tells most of this one."""
@@ -47,18 +55,18 @@ class Knowledge:
     def range_of(self, series: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the range of each channel in the history, float64 [C] each; infinite where unknown."""
         unknown = np.full(len(self.channels), np.inf)
-        if self._spec is None or self._spec.reference is None:
+        if self._scales_of is None or self._spec is None or self._spec.reference is None:
             return -unknown, unknown
-        center, scale = self._spec.scales_of(series)
+        center, scale = self._scales_of(series)
         reference = self._spec.reference
         return center + np.array(reference.lowest) * scale, center + np.array(reference.highest) * scale
 
     def usual_at(self, series: str, when: NDArray[np.int64], channel: int) -> NDArray[np.float64] | None:
         """Return what a channel usually is at these times, float64 [n]; None where it has no season."""
-        if self._season is None or self._spec is None:
+        if self._season is None or self._scales_of is None:
             return None
         clock, profiles = self._season
-        center, scale = self._spec.scales_of(series)
+        center, scale = self._scales_of(series)
         level, _ = profiles.at(clock.between(when))
         if np.isnan(level[:, channel]).all():
             return None

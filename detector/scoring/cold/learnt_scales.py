@@ -147,11 +147,6 @@ class LearntScales:
         unknown = np.isnan(own)
         return np.where(unknown, center, own), np.where(unknown, scale, spread)
 
-    def share_of_common(self, slot: int) -> NDArray[np.float64]:
-        """Return the scale of each channel of a series divided by the common one, float64 [C]; or 1."""
-        share: NDArray[np.float64] = np.nan_to_num(self.scale.data[slot] / self._scale, nan=1.0)
-        return share
-
     def restless(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which channels move in these series that never did in the history, bool [n, C]."""
         self.reserve(slots)

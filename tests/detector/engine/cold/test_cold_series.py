@@ -171,6 +171,22 @@ def test_a_series_far_away_is_expected_where_it_is_and_learns_until_eight_times_
     assert scale[0] == pytest.approx(seen.std(axis=0), rel=0.1)
 
 
+def test_metrics_and_explanations_know_the_scales_that_a_series_has_learnt() -> None:
+    """Else a graph shows each healthy row outside its band, and sentences speak of another range."""
+    engine = Engine(model(threshold=3.0, **EVERYTHING), ALWAYS)
+    judged(engine, "pump-9", noise(1_000, 500.0, 20.0))
+    slots = engine.slots_of(["pump-9"])
+    scale = engine._parts.window_scorer.scales.trained_at(slots)[1][0]
+    assert scale.min() > 10.0
+    band = engine.channels_at(slots)[0, 3]
+    np.testing.assert_array_equal(band, engine.artifact.spec.column("band") * scale)
+    knowledge = engine._parts.incidents._explainer.knowledge
+    np.testing.assert_array_equal(knowledge.band_of("pump-9"), band)
+    lowest, highest = knowledge.range_of("pump-9")
+    assert (lowest > 300.0).all()
+    assert (highest < 700.0).all()
+
+
 def test_a_series_like_the_others_keeps_their_scales() -> None:
     engine = Engine(model(), ALWAYS)
     judged(engine, "pump-9", noise(600))
