@@ -95,7 +95,7 @@ def _figures(status: Mapping[str, Any]) -> tuple[Figure, ...]:
         "Small departures": f"watched for in {some_of(*status['cumulative_channels'])} channels",
         "Model age": _age(status["model_age_seconds"]),
         "Candidates": ", ".join(one["version"] for one in status["candidates"][:_MOST_CANDIDATES]),
-        "Candidate beside": shadow_line(status["shadow"]),
+        "Candidate in shadow": shadow_line(status["shadow"]),
         "Self-check": status["sense"]["state"],
         "Change of errors": "" if status["error_psi"] is None else f"{status['error_psi']:.2f} (PSI)",
         "Readings": f"{status['readings']:,}",

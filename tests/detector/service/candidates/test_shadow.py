@@ -198,7 +198,7 @@ def test_a_daemon_counts_what_a_candidate_finds_and_publishes_none_of_it(
     assert 0 <= found["streamgauge_shadow_agreement_ratio", ()] < 1
     for judge in ("candidate", "current"):
         assert ("streamgauge_shadow_incidents_total", (("judge", judge),)) in found
-    assert version in shown["Candidate beside"]
+    assert version in shown["Candidate in shadow"]
     bodies = [json.loads(one.value) for one in read_all(kafka_bootstrap, f"out-{topic}.scores")]
     alerts = [json.loads(one.value) for one in read_all(kafka_bootstrap, f"out-{topic}.alerts")]
     assert {one["version"] for one in (*bodies, *alerts)} == {current}
