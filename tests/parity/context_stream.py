@@ -55,7 +55,7 @@ def values_of(pump: int, days: int, live: bool) -> tuple[NDArray[np.float64], Ru
     flow = 60 * level * load + 0.3 * noise[:, 1]
     if live and pump == 1:
         stop = runs[LEAKING_RUN][2]
-        flow[stop - LEAK_ROWS : stop] -= 15
+        flow[stop - LEAK_ROWS : stop] -= 30
     columns = [1500 * level, flow, heat]
     return np.stack(columns, axis=1).round(4), runs
 
