@@ -21,6 +21,7 @@ PICTURE = ROOT / "docs" / "images" / "board.png"
 def main() -> None:
     """Run what the command line asks for."""
     args = _arguments()
+    args.out = args.out.resolve()  # the peers run in another directory
     args.out.mkdir(parents=True, exist_ok=True)
     tasks = _tasks(args)
     with ProcessPoolExecutor(args.jobs) as pool:

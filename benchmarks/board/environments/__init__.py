@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
+CONSTRAINTS = HERE.parents[2] / "constraints.txt"
 PYTHON = "3.11"
 
 
@@ -28,5 +29,11 @@ def python_of(name: str, directory: Path) -> Path:
         subprocess.run(
             [uv, "pip", "install", "--quiet", "--no-deps", "--python", python, *requirements], check=True
         )
+        if "\ntorch==" in (HERE / f"{name}.txt").read_text():
+            # The wheel says by itself which libraries of CUDA it needs, if any.
+            constraints = ["--constraint", str(CONSTRAINTS)]
+            subprocess.run(
+                [uv, "pip", "install", "--quiet", "--python", python, *constraints, "torch"], check=True
+            )
         done.touch()
     return python
