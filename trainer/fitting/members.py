@@ -14,7 +14,10 @@ from trainer.config import ENSEMBLE, ModelOptions
 from trainer.errors import TrainerError
 
 ENSEMBLE_FAMILIES = ("linear", "conv", "lstm")
+DENSE = ("linear",)
+"""Members of the default ensemble that read every window; the others are slow, and read every fourth."""
 MIN_WINDOW = 4
+_NETWORK_STRIDE, _LEAST_STRIDDEN = 4, 16
 _SHORT_SHARE, _SHORTEST_SHORT = 16, 8
 _CELLS, _SHORTEST, _LONGEST = 256, 16, 256
 _WINDOWS_IN_HISTORY = 3
@@ -86,8 +89,9 @@ def resolve_members(
 ) -> tuple[Member, ...]:
     """Return the members to train with every hyperparameter resolved, the longest window first.
 
-    By default an ensemble has a linear, a convolutional and a recurrent member over one window. A linear
-    member over a short window is added for spikes. Where the mean of all kinds of evidence counts, a memory
+    By default an ensemble has a linear, a convolutional and a recurrent member over one window. Where
+    verdicts do not wait, the two networks read every fourth window (docs/decisions/0049). A linear member
+    over a short window is added for spikes. Where the mean of all kinds of evidence counts, a memory
     is added. Where the worst counts, the short window is left out if verdicts wait for later rows. These
     rows show a spike already, and the short window would only add noise (docs/decisions/0045).
 
@@ -127,6 +131,8 @@ def _default_members(window: int, delay: int, combine: Combine) -> list[str]:
     """Return the members of an ensemble that names none, as the configuration writes them."""
     short = max(_SHORTEST_SHORT, window // _SHORT_SHARE)
     members = list(ENSEMBLE_FAMILIES)
+    if delay == 0 and window >= _LEAST_STRIDDEN:
+        members = [name if name in DENSE else f"{name}/{_NETWORK_STRIDE}" for name in members]
     if window >= 2 * short and (combine == "mean" or delay < short):
         members.append(f"linear:{short}")
     if combine == "mean":

@@ -251,3 +251,19 @@ def test_the_code_has_no_numbers_for_channels_that_never_move() -> None:
     assert few_move[1].hyperparameters["latent"] < all_move[1].hyperparameters["latent"]
     chosen = resolve_members(ModelOptions(family="linear", latent=40, window=16), 10**4, 25, num_living=3)
     assert chosen[0].hyperparameters["latent"] == 40
+
+
+@pytest.mark.parametrize(
+    ("window", "delay", "strides"),
+    [
+        (64, 0, {"linear": 1, "conv": 4, "lstm": 4}),
+        (64, 8, {"linear": 1, "conv": 1, "lstm": 1}),  # a mean over later windows reads them all
+        (8, 0, {"linear": 1, "conv": 1, "lstm": 1}),  # four rows are half of such a window
+    ],
+)
+def test_the_networks_of_the_default_read_every_fourth_window(
+    window: int, delay: int, strides: dict[str, int]
+) -> None:
+    members = resolve_members(ModelOptions(window=window), 10_000, 4, delay)
+    assert {member.family: member.stride for member in members} == strides
+    assert members[0].stride == 1
