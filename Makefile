@@ -11,7 +11,7 @@ UV      := $(BIN)/uv
 # others as requirements; the two modules we use import only what the extra `dev` lists.
 VUS     := vus==0.0.6
 # Tiers of their own: slow, or in need of tools that not every machine has.
-FAST    := not package and not deployment and not dashboards and not operations and not silence and not kafka_changes and not trust and not browser and not objects and not docs
+FAST    := not package and not deployment and not dashboards and not operations and not silence and not scenario and not kafka_changes and not trust and not browser and not objects and not docs
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 # PyTorch without CUDA, if its own index can be reached; TORCH_BACKEND=auto or cu128: with CUDA, TORCH_BACKEND=: from PyPI.
 CPU_INDEX := https://download.pytorch.org/whl/cpu
@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test deployment dashboards dashboards-json operations faults soak fuzz lint format
-.PHONY: browser objects silence trust operators kafka-changes bench quality board pictures screenshots docs dist dist-check constraints clean
+.PHONY: browser objects scenario silence trust operators kafka-changes bench quality board pictures screenshots docs dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,9 @@ operations: setup  ## faults in front of Prometheus, Alertmanager and a pager, t
 
 kafka-changes: setup  ## rarer changes under the running daemon: rights, retention, ids, vanished series (5 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m kafka_changes $(PYTEST_FLAGS)
+
+scenario: setup  ## 300 machines of five kinds over two topics and MQTT, from a recording to a rollback; SCENARIO=slice: 30
+	OMP_NUM_THREADS=1 STREAMGAUGE_SCENARIO=$(SCENARIO) $(BIN)/python -m pytest tests/scenario -m scenario $(PYTEST_FLAGS)
 
 silence: setup  ## 1,000 plants with corrupted data: each later fault is found, or reported before
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m silence $(PYTEST_FLAGS)
