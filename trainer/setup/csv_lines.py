@@ -83,7 +83,7 @@ class CsvProposal:
 
 
 def example_line(value: bytes, keys: Keys, names: Iterable[str]) -> str:
-    """Return the first reading of a message as a line; its texts are hidden but for `names` and times."""
+    """Return the first reading of a message as a line; its texts are hidden, except `names` and times."""
     shown, delimiter = frozenset(names), str(keys.get("delimiter", ","))
     line = next(one for one in _lines(_text(value) or "", delimiter) if not _is_header(one))
 
@@ -148,7 +148,7 @@ def _record(rows: Sequence[tuple[list[str], Beside]], has_comma: bool) -> list[V
 
 
 def _of_cell(cell: str, has_comma: bool) -> Value:
-    """Return a number where a cell is one, else the text itself."""
+    """Return a number where a cell is one, otherwise its text."""
     if has_comma and _COMMA.fullmatch(cell):
         return float(cell.replace(",", "."))
     if not _POINT.fullmatch(cell):

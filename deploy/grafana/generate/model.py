@@ -63,7 +63,7 @@ def _now() -> Section:
 
 
 def _several() -> Section:
-    """Return what tells the models of one group apart. One model alone is a line without a name."""
+    """Return figures by model of one group. One model alone is a line without a name."""
 
     def lines(title: str, description: str, query: str) -> timeseries.Panel:
         return panels.lines(Face(title, description, width=6), Query(query, "{{model}}"))
