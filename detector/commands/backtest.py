@@ -80,6 +80,7 @@ def backtest(args: argparse.Namespace) -> int:
     Returns the exit code: 3 if there is an incident and --fail-on-incident was given.
     """
     from detector.artifact.registry import open_artifact
+    from detector.config.models.budget import with_budget
     from detector.incidents.shapes.sentence import Wording
     from detector.offline.backtest import backtest_parquet
     from detector.offline.backtest_record import Inputs, write_record
@@ -88,6 +89,7 @@ def backtest(args: argparse.Namespace) -> int:
     check_flags(args)
     artifact = open_artifact(args.artifact)
     config = _config_of(args, artifact.spec.channel_names)
+    artifact = artifact if config is None else with_budget(artifact, config.model)
     options = _engine_options(args, config, artifact.spec.channel_names)
     out = Path(args.out) if args.out else None
     decisions = read_decisions(Path(args.decisions)) if args.decisions else []

@@ -22,9 +22,9 @@ from detector.config.incident_schema import (
     WatchdogSection,
 )
 from detector.config.input.registry import SchemaRegistrySection
-from detector.config.input.section import BINARY, InputSection, check_registry
+from detector.config.input.section import BINARY, InputSection, check_registry, form_of
 from detector.config.input.source import MqttSection, SourceSection, check_outputs, with_source
-from detector.config.models.section import ModelSection, ModelsSection
+from detector.config.models.section import ModelSection, ModelsSection, check_entries
 from detector.config.notify_schema import NotifySection
 from detector.config.types import Duration, Section
 
@@ -368,19 +368,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _models_differ(self) -> Config:
-        for what, found in (
-            ("name", [one.name for one in self.models if one.name]),
-            ("path", [one.path for one in self.models]),
-        ):
-            if twice := sorted({one for one in found if found.count(one) > 1}):
-                raise ValueError(f"[[models]] {what} `{twice[0]}` is used twice")
-        for one in self.models:
-            if one.shadow:
-                raise ValueError(f"[[models]] {one.path}: shadow works with [model] alone; remove this key")
-            try:
-                one.rules(self.incidents)
-            except ValueError as error:
-                raise ValueError(f"[[models]] {one.path}: {error}") from None
+        check_entries(self.models, self.incidents, form_of(self.input).series)
         return self
 
     @model_validator(mode="after")

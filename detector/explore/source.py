@@ -10,7 +10,7 @@ from connectors.kafka.connection import Connection
 from connectors.objects.names import is_remote, local_path, without_secrets
 from detector.config.cluster import connection_of
 from detector.config.load import Config, load_config
-from detector.config.models.entries import one_model
+from detector.config.models.section import ModelSection
 from detector.delivery.messages import Topics
 from detector.explore.storage.place import Place
 from detector.explore.store.layout import is_archive
@@ -30,6 +30,11 @@ class Group:
     config: Config
     connection: Connection
     topics: Topics
+
+    @property
+    def models(self) -> tuple[ModelSection, ...]:
+        """Its model, or each entry of its [[models]]."""
+        return self.config.models or (self.config.model,)
 
     @property
     def name(self) -> str:
@@ -95,7 +100,7 @@ def source_of(name: str, place: Place | None = None, archives: bool = True) -> S
         return Source(without_secrets(name), found, archives=False)
     path = Path(local_path(name))
     if path.is_file():
-        config = one_model(path, load_config(path), "the explorer or archive of a running group")
+        config = load_config(path)
         group = Group(config, connection_of(config.kafka), Topics.of(config.output.prefix))
         beside = str(path.with_name(f"{path.stem}-{_STORE}"))
         return Source(str(path), replace(given, address=given.address or beside), group, archives)

@@ -18,6 +18,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.generate.__main__ import BOARDS
 from detector.metrics.catalogue import BY_NAME
+from detector.metrics.plant.sharing import BY_MODEL
 from tests.dashboards.lint import RULES, excluded, violations
 from tests.dashboards.prometheus_server import needed
 from tests.dashboards.reading import (
@@ -110,6 +111,7 @@ def test_only_documented_metrics_and_their_labels_are_asked_for(question: Questi
         assert labels <= {"job", "instance", *(spec.labels if spec else ())}
     # A label of a grouping or a legend belongs to one of the metrics at least.
     known = {"job", "instance", "le"}.union(*(BY_NAME[n].labels for n in names_of(question) if n in BY_NAME))
+    known |= {"model"} if names_of(question) & BY_MODEL else set()
     grouped = re.findall(r"\b(?:by|ignoring|on) \(([^)]*)\)", question.expr)
     assert {label for group in grouped for label in group.split(", ")} <= known
     assert not question.label or question.label in known

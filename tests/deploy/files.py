@@ -15,6 +15,7 @@ CONFIGS = (
     DEPLOY / "compose/streamgauge.toml",
     DEPLOY / "kubernetes/base/streamgauge.toml",
     DEPLOY / "helm/streamgauge/files/streamgauge.toml",
+    *sorted((DEPLOY / "kubernetes/overlays").rglob("streamgauge.toml")),
 )
 OURS, FULL = "streamgauge", "streamgauge-full"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tests.deploy.files import CONFIGS, DEPLOY, ROOT, documents, pod_specs, viol
 pytestmark = pytest.mark.deployment
 
 TOOLS = Path(os.environ.get("STREAMGAUGE_DEPLOYMENT_TOOLS", ROOT / "build/deployment"))
-OVERLAYS = ("small", "production", "explorers", "kinds")
+OVERLAYS = ("small", "production", "explorers", "kinds", "plant")
 CRDS = {"ServiceMonitor", "ScaledObject"}  # of which no schema can be had: held to their keys below
 EXPOSURE = 11  # of systemd-analyze security, in tenths: 1.1 of 10
 UNIT = DEPLOY / "systemd/streamgauge.service"
@@ -48,8 +49,9 @@ def rendered(overlay: str) -> str:
     return output([tool("kustomize"), "build", DEPLOY / "kubernetes/overlays" / overlay])
 
 
-def chart(*settings: str) -> str:
+def chart(*settings: str, values: Path | None = None) -> str:
     flags = [word for setting in settings for word in ("--set", setting)]
+    flags += [] if values is None else ["-f", str(values)]
     place = DEPLOY / "helm/streamgauge"
     return output(
         [
@@ -139,6 +141,30 @@ def test_what_selects_pods_finds_them(overlay: str) -> None:
     assert {one["serviceName"] for one in workloads if "serviceName" in one} - {
         "streamgauge-archiver"
     } <= services
+
+
+def test_each_group_of_a_plant_mounts_its_own_configuration_of_several_models() -> None:
+    manifests = documents(rendered("plant"))
+    files = {
+        one["metadata"]["name"]: tomllib.loads(one["data"]["streamgauge.toml"])
+        for one in manifests
+        if one["kind"] == "ConfigMap"
+    }
+    mounted = []
+    for workload in (one for one in manifests if one["kind"] == "StatefulSet"):
+        (spec,) = pod_specs(workload)
+        mounted += [one["configMap"]["name"] for one in spec["volumes"] if "configMap" in one]
+    assert sorted(mounted) == sorted(files)
+    assert [len(one["models"]) for one in files.values()] == [2, 2]
+    for unique in ("kafka", "output"):
+        assert len({str(sorted(one[unique].items())) for one in files.values()}) == 2
+
+
+def test_a_chart_takes_a_configuration_of_several_models(tmp_path: Path) -> None:
+    text = (DEPLOY / "kubernetes/overlays/plant/machines/streamgauge.toml").read_text()
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump({"config": text}))
+    found = documents(chart(values=tmp_path / "values.yaml"))
+    assert tomllib.loads(of_kind(found, "ConfigMap")["data"]["streamgauge.toml"]) == tomllib.loads(text)
 
 
 def test_the_custom_resources_point_at_what_is_there() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 
 import numpy as np
 from kafka import KafkaConsumer, TopicPartition
@@ -74,23 +75,43 @@ class Output:
         self.incidents[(body["id"], *fate, body["flapping"], *body["held_by"])] += 1
 
 
+Judges = Mapping[str, Artifact]
+"""Several models, each with the pattern of its series."""
+
+
 def expected_output(
-    stream: Stream, artifact: Artifact, options: EngineOptions, decisions: Sequence[Decision] = ()
+    stream: Stream, judges: Artifact | Judges, options: EngineOptions, decisions: Sequence[Decision] = ()
 ) -> Output:
     """Partition by partition, in the order of offsets; rows that no later reading closed stay open. The
-    decisions are known from the first row on."""
+    decisions are known from the first row on. Of several models each judges its series alone."""
     output = Output()
+    for pattern, artifact in ({"*": judges} if isinstance(judges, Artifact) else judges).items():
+        _add_expected(output, stream, pattern, artifact, options, decisions)
+    return output
+
+
+def _add_expected(
+    output: Output,
+    stream: Stream,
+    pattern: str,
+    artifact: Artifact,
+    options: EngineOptions,
+    decisions: Sequence[Decision],
+) -> None:
+    """Add what one model says of the messages whose key matches its pattern; each of them has a key."""
     codec = JsonWideCodec(artifact.spec.channel_names)
     topics = Topics.of("out")
     encoder = MessageEncoder(topics, artifact.spec.name, artifact.version, artifact.spec.channel_names)
     for partition in range(stream.num_partitions):
         engine = Engine(artifact, options)
-        engine.decide(list(enumerate(decisions)))
+        own = [(at, one) for at, one in enumerate(decisions) if fnmatchcase(one.series, pattern)]
+        engine.decide(own)
         mine = [m for m in stream.messages if m.partition == partition]
         for at in range(0, len(mine), _BATCH):
             raws = [
                 Raw(m.topic, partition, at + number, -1, m.key, m.value)
                 for number, m in enumerate(mine[at : at + _BATCH])
+                if fnmatchcase((m.key or b"").decode(), pattern)
             ]
             decoded = codec.decode(raws)
             result = engine.step(decoded.readings)
@@ -100,7 +121,6 @@ def expected_output(
                 output.add_alert(json.loads(message.value))
             for reject in decoded.rejects:
                 output.letters[(partition, reject.offset, reject.reason)] += 1
-    return output
 
 
 def committed_output(bootstrap: str, prefix: str) -> Output:

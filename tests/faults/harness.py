@@ -29,7 +29,14 @@ from detector.delivery.decisions.decision_topic import decisions_topic
 from detector.engine.engine import EngineOptions
 from detector.incidents.decision import Decision
 from tests.faults.cluster import EVERY_RULE, PLAIN_RULES, Cluster, Member, member_config, start, wait_for
-from tests.faults.expected import Comparison, at_their_rows, committed_output, compare, expected_output
+from tests.faults.expected import (
+    Comparison,
+    Judges,
+    at_their_rows,
+    committed_output,
+    compare,
+    expected_output,
+)
 from tests.faults.faults import FAULTS, WEIGHTS, Struck
 from tests.faults.plant import artifact_of
 from tests.faults.stream import Stream, decisions_about, make_stream
@@ -53,6 +60,7 @@ class Plan:
     faults: tuple[str, ...] | None = None
     mode: str = "exactly_once"
     breakages: tuple[str, ...] = ()
+    has_two_models: bool = False
 
 
 @dataclass
@@ -85,14 +93,14 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
     model = directory / "models" / "pump"
     shutil.rmtree(model, ignore_errors=True)
     publish(artifact, model)
-    rules = PLAIN_RULES if plan.seed % 2 else EVERY_RULE
     members = [
-        member_config(directory, number, model, cluster, topic, plan.mode, rules, LATENESS)
+        member_config(directory, number, model, cluster, topic, plan.mode, _rules(plan.seed), LATENESS)
         for number in range(plan.num_members)
     ]
     stream = make_stream(plan.seed, topic, plan.num_readings, plan.num_series, plan.num_partitions)
+    judges = _two_models(artifact, plan.seed, model, members) if plan.has_two_models else {"*": artifact}
     options = engine_options(load_config(members[0].config))
-    known, mutes = _decided(cluster, plan, stream, artifact, options)
+    known, mutes = _decided(cluster, plan, stream, judges, options)
 
     def begin(member: Member) -> None:
         start(member, plan.breakages)
@@ -119,11 +127,35 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
         found = committed_output(cluster.bootstrap, f"{topic}-out")
         decisions = at_their_rows([*known, *mutes], found)
         report.context = found.context()
-        report.comparison = compare(expected_output(stream, artifact, options, decisions), found)
+        report.comparison = compare(expected_output(stream, judges, options, decisions), found)
     _count(members, report)
     report.seconds = time.monotonic() - began
     _delete(cluster, topic)
     return report
+
+
+def _rules(seed: int) -> str:
+    """Every other schedule has all incident rules."""
+    return PLAIN_RULES if seed % 2 else EVERY_RULE
+
+
+def _two_models(artifact: Artifact, seed: int, place: Path, members: Sequence[Member]) -> dict[str, Artifact]:
+    """Let a second model judge the series of odd numbers, in the configuration of each member."""
+    other = artifact_of(seed + 1)
+    other = replace(other, spec=replace(other.spec, name="odd"))
+    shutil.rmtree(place.with_name("odd"), ignore_errors=True)
+    publish(other, place.with_name("odd"))
+    judges = {"*[02468]": artifact, "*[13579]": other}
+    entries = "".join(
+        f'[[models]]\npath = "{at}"\nseries = ["{pattern}"]\nreload_every = "300ms"\n'
+        for at, pattern in zip((place, place.with_name("odd")), judges, strict=True)
+    )
+    for member in members:
+        text = member.config.read_text()
+        one = f'[model]\npath = "{place}"\nreload_every = "300ms"\n'
+        assert one in text
+        member.config.write_text(text.replace(one, entries))
+    return judges
 
 
 def _kill(members: Sequence[Member]) -> None:
@@ -143,11 +175,12 @@ def _count(members: Sequence[Member], report: Report) -> None:
 
 
 def _decided(
-    cluster: Cluster, plan: Plan, stream: Stream, artifact: Artifact, options: EngineOptions
+    cluster: Cluster, plan: Plan, stream: Stream, judges: Judges, options: EngineOptions
 ) -> tuple[list[Decision], list[Decision]]:
     """Decide; return what is known before the first row, and mutes that are to be written under way."""
-    opened = expected_output(stream, artifact, options).opened
-    known, mutes = decisions_about(opened, stream, plan.seed, artifact.spec.scoring.delay)
+    opened = expected_output(stream, judges, options).opened
+    delay = max(one.spec.scoring.delay for one in judges.values())
+    known, mutes = decisions_about(opened, stream, plan.seed, delay)
     topic = f"{stream.messages[0].topic}-out.decisions"
     ensure_topics(Connection((cluster.bootstrap,)), [decisions_topic(topic)])
     _decide(cluster, topic, known)

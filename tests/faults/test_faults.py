@@ -44,6 +44,18 @@ def test_models_loaded_under_way_and_members_killed_meanwhile_change_nothing(
     assert sum("loaded by 0" not in one for one in report.evidence) >= 2, line(report)
 
 
+def test_under_faults_two_models_say_what_each_says_alone(cluster: Cluster, tmp_path: Path) -> None:
+    """With [[models]]: kills in transactions, members that join and leave, a new version of one model."""
+    faults = ("kill_in_transaction", "join", "reload", "kill", "leave")
+    plan = Plan(20, 6_000, num_series=60, num_slices=8, faults=faults, has_two_models=True)
+    report = run_schedule(cluster, plan, tmp_path)
+    assert report.is_right, line(report)
+    assert report.comparison["verdicts"].expected > 4_000
+    assert report.comparison["dead letters"].expected > 0
+    assert report.comparison["decisions"].expected > 4
+    assert report.taken_up > 4 or report.aborted > 0, line(report)
+
+
 @pytest.mark.parametrize(
     ("breakages", "faults"),
     [

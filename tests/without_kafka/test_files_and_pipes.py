@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -168,13 +169,13 @@ def test_incidents_reach_a_webhook_and_the_page_works_without_kafka(entry: Path,
 
 
 @contextmanager
-def piped(*flags: str) -> Iterator[subprocess.Popen[bytes]]:
+def piped(*flags: str, output: int | IO[bytes] = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
     """`streamgauge run` as a command at the end of a pipe."""
     process = subprocess.Popen(
         [sys.executable, "-m", "streamgauge", "run", *flags],
         cwd=ROOT,
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.PIPE,
         env={**os.environ, "STREAMGAUGE_HTTP__PORT": "0", "OMP_NUM_THREADS": "1"},
     )
@@ -249,6 +250,56 @@ def test_a_killed_pipe_goes_on_from_its_state_and_doubles_nothing(entry: Path, t
     seconds = {(time - 1_700_000_000_000) // 1000 for _, time in found}
     assert seconds >= {*range(29), *range(40, 59)}, "what was committed, and what came later"
     assert "state restored" in err.decode()
+
+
+def test_kills_lose_no_line_of_standard_output_and_repeat_at_most_a_batch_each(
+    entry: Path, tmp_path: Path
+) -> None:
+    """kill -9 while lines go to standard output: all are there, and those that come twice are the same."""
+    num_kills, rows = 4, 30
+    content = [b"".join(lines(at * rows, rows)) for at in range(num_kills + 1)]
+    expected = undisturbed(entry, tmp_path / "undisturbed", b"".join(content))
+    killed = tmp_path / "killed"
+    (killed / "in").mkdir(parents=True)
+    path = killed / "streamgauge.toml"
+    path.write_text(configuration(entry, killed).replace(f'to = "files"\ndirectory = "{killed}/out"\n', ""))
+    outputs: list[Path] = []
+    for number, part in enumerate(content):
+        with (killed / "in/a.jsonl").open("ab") as file:
+            file.write(part)
+        outputs.append(killed / f"out-{number}")
+        with outputs[-1].open("wb") as out, piped(str(path), output=out) as process:
+            if number < num_kills:
+                wait_for(lambda at=7 * number: sum(map(len, printed(outputs[-1:]).values())) > at, "verdicts")
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+            else:
+                wait_for(lambda: printed(outputs).keys() >= scored(expected).keys(), "the end")
+                process.terminate()
+                assert process.wait(120) == 0
+    found = printed(outputs)
+    assert {row: set(scores) for row, scores in found.items()} == {
+        row: {score} for row, score in scored(expected).items()
+    }
+    assert sum(len(scores) - 1 for scores in found.values()) <= num_kills * 2 * 15
+    alerts = [body for one in outputs for body in bodies(one, "out.alerts")]
+    assert {(one["event"], one["id"], one["at"]) for one in alerts} == set(events(expected))
+
+
+def bodies(path: Path, topic: str) -> list[dict[str, Any]]:
+    """The messages of a topic in complete lines: a kill may tear the last one."""
+    complete = path.read_bytes().rpartition(b"\n")[0]
+    found = [json.loads(line) for line in complete.splitlines()]
+    return [one["value"] for one in found if one["topic"] == topic]
+
+
+def printed(paths: list[Path]) -> dict[tuple[str, int], list[float]]:
+    """(series, timestamp) -> each score that was printed of it."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for body in (body for path in paths for body in bodies(path, "out.scores")):
+        for time, score in zip(body["timestamp"], body["score"], strict=True):
+            found.setdefault((body["series"], time), []).append(score)
+    return found
 
 
 def test_a_pipe_whose_reader_left_ends_quietly(entry: Path) -> None:

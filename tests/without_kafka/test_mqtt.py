@@ -28,6 +28,8 @@ from connectors.mqtt.client import MqttClient, MqttOptions  # noqa: E402
 from connectors.mqtt.feed import MqttFeed  # noqa: E402
 from detector.service.local.mqtt_client import connected  # noqa: E402
 
+BATCH = 15
+
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
@@ -58,7 +60,7 @@ client_id = "{topic}"
 prefix = "out"
 {output}
 [service]
-max_poll_records = 15
+max_poll_records = {BATCH}
 """
 
 
@@ -108,6 +110,51 @@ def test_messages_become_results_on_topics(broker: Mosquitto, entry: Path, tmp_p
     assert {"out/scores/pump-1", "out/alerts/pump-1", "out/dead-letters"} <= topics
     (letter,) = [json.loads(payload) for topic, payload in listener.messages if topic == "out/dead-letters"]
     assert (letter["reason"], letter["message"], letter["topic"]) == ("not_json", "{oops", "results/x")
+
+
+def test_kills_lose_no_result_on_topics_and_repeat_at_most_a_batch_each(
+    broker: Mosquitto, entry: Path, tmp_path: Path
+) -> None:
+    """kill -9 while results go to topics: all arrive, and those that come twice are the same."""
+    num_kills, rows = 4, 30
+    parts = [lines(at * rows, rows) for at in range(num_kills + 1)]
+    expected = undisturbed(entry, tmp_path / "undisturbed", b"".join(line for part in parts for line in part))
+    config = configuration(entry, tmp_path, broker.port, "topics", 'to = "mqtt"')
+    config = config.replace('prefix = "out"', 'prefix = "topics-out"')
+    with running(config, tmp_path) as daemon:  # makes the session
+        wait_for(lambda: daemon.get("/readyz")[0] == 200, f"readiness; see {daemon.log}")
+        assert daemon.terminate() == 0
+    with Listener(broker.port, "topics-out/#") as listener:
+        for number, part in enumerate(parts):
+            publish(broker.port, to_topics("topics", part))
+            before = len(told(listener))
+            with running(config, tmp_path) as daemon:
+                if number < num_kills:
+                    wait_for(
+                        lambda at=before + 9 * number: len(told(listener)) > at, f"verdicts; {daemon.log}"
+                    )
+                    daemon.process.kill()
+                else:
+                    wait_for(lambda: told(listener).keys() >= scored(expected).keys(), "the end")
+                    assert daemon.terminate() == 0
+        found = told(listener)
+        alerts = [json.loads(payload) for topic, payload in listener.messages if "/alerts/" in topic]
+    assert {row: set(scores) for row, scores in found.items()} == {
+        row: {score} for row, score in scored(expected).items()
+    }
+    assert sum(len(scores) - 1 for scores in found.values()) <= num_kills * 2 * BATCH
+    assert {(one["event"], one["id"], one["at"]) for one in alerts} == set(events(expected))
+
+
+def told(listener: Listener) -> dict[tuple[str, int], list[float]]:
+    """(series, timestamp) -> each score that was published of it."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for topic, payload in list(listener.messages):
+        if "/scores/" in topic:
+            body = json.loads(payload)
+            for time, score in zip(body["timestamp"], body["score"], strict=True):
+                found.setdefault((body["series"], time), []).append(score)
+    return found
 
 
 def times(listener: Listener) -> set[tuple[str, int]]:

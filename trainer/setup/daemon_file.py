@@ -32,7 +32,7 @@ class Stream:
 
     servers: tuple[str, ...]
     topic: str | None
-    keys: Mapping[str, str]
+    keys: Mapping[str, str | tuple[str, ...]]
     channels: Sequence[str]
     series: str
     interval_seconds: float | None
@@ -65,7 +65,10 @@ def daemon_file(stream: Stream, model: str, source: str) -> str:
             "A message of the topic has this form, with the name of the series as its key (docs/formats.md):"
         ),
         f"# {_example(stream)}",
-        *(f"{key} = {quoted(one)}" for key, one in stream.keys.items()),
+        *(
+            f"{key} = {quoted(one) if isinstance(one, str) else array(one)}"
+            for key, one in stream.keys.items()
+        ),
         "",
         *(["[schema_registry]", f"url = {quoted(stream.registry)}", ""] if stream.registry else []),
         "[service]",

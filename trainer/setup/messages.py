@@ -55,7 +55,7 @@ def seen(
     [('CSV', 1)]
     """
     forms: Counter[str] = Counter()
-    found: Counter[tuple[tuple[str, str], ...]] = Counter()
+    found: Counter[tuple[tuple[str, str | tuple[str, ...]], ...]] = Counter()
     for value, other in zip(values, beside, strict=False):  # without `beside` it has no end
         try:
             keys = propose(value, other) if value else None

@@ -13,7 +13,7 @@ from connectors.formats.line_protocol.lines import Line, lines_of
 from connectors.formats.places import BROKER
 from connectors.times import EARLIEST_NS, NS_PER_MS, NS_PER_UNIT, times_of
 
-Keys: TypeAlias = dict[str, str]
+Keys: TypeAlias = dict[str, str | tuple[str, ...]]
 """Keys of [input] with their values."""
 _SERIES = ("series", "machine", "device", "host", "asset", "device_id", "machine_id", "serial", "id", "name")
 _CHANNEL = ("channel", "tag", "metric", "sensor", "signal", "measurement", "variable", "field")
@@ -32,6 +32,7 @@ _DEPTH = 3
 _ARROW = b"\xff\xff\xff\xff"
 """The first bytes of a message of Arrow IPC."""
 _NOT_READ = (json.JSONDecodeError, UnicodeDecodeError, RecursionError, ValueError)
+Value: TypeAlias = int | float | str
 Leaf: TypeAlias = tuple[str, str, Any]
 """The path of a value, the path of the object around it, and the value."""
 
@@ -97,8 +98,7 @@ def keys_for_object(record: Mapping[str, Any], beside: Beside) -> Keys | None:
     array = next(((path, found) for path, _, found in leaves if _is_array(found)), None)
     if array is not None:
         leaves = [leaf for leaf in leaves if leaf[0] != array[0]] + list(_leaves(array[1][0], "@", 0))
-    times = list(_times(leaves, beside.timestamp_ms))
-    of_times = {one.path for one in times}
+    time, unit, of_times = place_of_time(leaves, beside.timestamp_ms)
     texts = {
         path: found for path, _, found in leaves if isinstance(found, str) and found and path not in of_times
     }
@@ -106,15 +106,14 @@ def keys_for_object(record: Mapping[str, Any], beside: Beside) -> Keys | None:
     if not numbers:
         return None
     inside: Keys = {} if array is None else {"records": array[0]}
-    time, unit = _time(times, beside.timestamp_ms)
     channel = _named(list(texts), _CHANNEL)
     others = {path: text for path, text in texts.items() if path != channel}
     if channel is not None and others and len(numbers) == 1:
-        long = {"channel": channel, "value": numbers[0][0]}
-        series = _series(others, beside.key)
+        long: Keys = {"channel": channel, "value": numbers[0][0]}
+        series = place_of_series(others, beside.key)
         return {"format": "long_json", "series": series, "time": time, **unit, **inside, **long}
     values = Counter(parent for _, parent in numbers).most_common(1)[0][0]
-    return {"series": _series(texts, beside.key), "time": time, **unit, **inside, "values": values}
+    return {"series": place_of_series(texts, beside.key), "time": time, **unit, **inside, "values": values}
 
 
 def _times(leaves: Sequence[Leaf], broker_ms: int) -> Iterator[_Time]:
@@ -143,7 +142,13 @@ def _time(times: Sequence[_Time], broker_ms: int) -> tuple[str, Keys]:
     return time.path, {} if time.unit in ("iso", "ms") else {"time_unit": time.unit}
 
 
-def _series(texts: Mapping[str, str], key: bytes | None) -> str:
+def place_of_time(leaves: Sequence[Leaf], broker_ms: int) -> tuple[str, Keys, frozenset[str]]:
+    """Return the place of the time, the key of its unit, and the paths of all values that are times."""
+    times = list(_times(leaves, broker_ms))
+    return *_time(times, broker_ms), frozenset(one.path for one in times)
+
+
+def place_of_series(texts: Mapping[str, str], key: bytes | None) -> str:
     """Return the place of the series: the text that is the key, a known name, or the only text.
 
     Raises:
@@ -173,7 +178,7 @@ def _of_lines(value: bytes) -> Keys | None:
     if not isinstance(first, Line) or any(isinstance(one, RefusedError) for one in lines) or not first.tags:
         return None
     unit = unit_of(first.stamp)
-    keys = {"format": "line_protocol"}
+    keys: Keys = {"format": "line_protocol"}
     if "host" not in first.tags:
         keys["series"] = f"$['{next(iter(first.tags))}']"
     if unit not in (None, "ns"):

@@ -17,6 +17,7 @@ from detector.commands.transfer import place_of
 from detector.config.input.registry import SchemaRegistrySection
 from detector.config.input.section import InputSection
 from trainer.errors import TooLittleDataError, TrainerError
+from trainer.setup.csv_lines import UNNAMED, CsvProposal, example_line
 from trainer.setup.daemon_file import Stream
 from trainer.setup.example import example_of
 from trainer.setup.messages import decoded, interval_seconds, seen
@@ -66,8 +67,14 @@ def look_at_messages(
         raise TooLittleDataError(f"topic {topic} has no messages yet; send some, then repeat this")
     values = [one.value for one in messages]
     avro = None if registry.url is None else _avro(registry, values)
-    propose = keys_for if avro is None else avro.keys_for
-    found = seen(values, [Beside(one.key, one.timestamp_ms) for one in messages], propose)
+    beside = [Beside(one.key, one.timestamp_ms) for one in messages]
+    lines = CsvProposal(values, beside)
+
+    def propose(value: bytes, other: Beside) -> Keys | None:
+        keys = keys_for(value, other) if avro is None else avro.keys_for(value, other)
+        return keys or lines.keys_for(value, other)
+
+    found = seen(values, beside, propose)
     if found.keys is None:
         raise TrainerError(_not_read(topic, len(messages), found.forms))
     channels, read = decoded(messages, InputSection.model_validate(found.keys), registry)
@@ -79,7 +86,9 @@ def look_at_messages(
     if avro is not None and (record := avro.record(example)) is not None:
         example = json.dumps(record, ensure_ascii=False).encode()
     series = readings.names[0]
-    shown = example_of(example, [*readings.names, *channels])
+    known = [*readings.names, *channels]
+    is_csv = found.keys.get("format") == "csv"
+    shown = example_line(example, found.keys, known) if is_csv else example_of(example, known)
     stream = Stream(servers, topic, found.keys, channels, series, interval_seconds(read), shown, registry.url)
     return TopicLook(stream, _lines(read, channels, found.keys), _refused(read))
 
@@ -101,11 +110,22 @@ def _not_read(topic: str, num: int, forms: Counter[str]) -> str:
 def _lines(messages: Decoded, channels: tuple[str, ...], keys: Keys) -> tuple[str, ...]:
     readings = messages.readings
     shown = ", ".join(channels[:_MOST_CHANNELS]) + (", ..." if len(channels) > _MOST_CHANNELS else "")
+    is_unnamed = any(one.startswith(UNNAMED) for one in keys.get("columns", ()))
     return (
         f"{len(readings):,} readings, {len(readings.names):,} series, {len(channels):,} channels: {shown}",
-        f"[input]: {', '.join(f'{key} = {one}' for key, one in keys.items()) or 'as by default'}",
+        f"[input]: {', '.join(f'{key} = {_shown(one)}' for key, one in keys.items()) or 'as by default'}",
         *(reading_line(readings, row, channels) for row in range(min(_SHOWN, len(readings)))),
+        *(
+            ("no message names the columns: write their names into `columns` of [input]",)
+            if is_unnamed
+            else ()
+        ),
     )
+
+
+def _shown(found: str | tuple[str, ...]) -> str:
+    """Return the value of a key for a person."""
+    return {"\t": "tab"}.get(found, found) if isinstance(found, str) else ", ".join(found)
 
 
 def reading_line(readings: Readings, row: int, channels: tuple[str, ...]) -> str:

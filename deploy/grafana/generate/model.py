@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.builders import timeseries
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from deploy.grafana.generate import panels
@@ -16,7 +17,9 @@ def board() -> str:
     """Return the dashboard as JSON."""
     words = "Which model is in use, and have errors changed since its calibration?"
     model = new(MODEL, "Streamgauge / Model", words).annotation(loads())
-    return json_of(model, [_now(), _drift(), _sense(), _context(), _alarms(), _shadow(), _reloads()])
+    return json_of(
+        model, [_now(), _several(), _drift(), _sense(), _context(), _alarms(), _shadow(), _reloads()]
+    )
 
 
 def _now() -> Section:
@@ -57,6 +60,41 @@ def _now() -> Section:
         ).decimals(3),
     )
     return Section("", shown)
+
+
+def _several() -> Section:
+    """Return figures by model of one group. One model alone is a line without a name."""
+
+    def lines(title: str, description: str, query: str) -> timeseries.Panel:
+        return panels.lines(Face(title, description, width=6), Query(query, "{{model}}"))
+
+    return Section(
+        "Models of a group",
+        (
+            lines(
+                "Series by model", "Known series that each model judges.", f"sum by (model) ({of('series')})"
+            ),
+            panels.bars(
+                Face("Alarms by model", "Incidents that count for the budget, per interval.", width=6),
+                Query(f"sum by (model) ({increase('alarms_total')})", "{{model}}"),
+            ),
+            lines(
+                "Drift by model",
+                "Population stability index of the errors against calibration, the highest of all processes.",
+                f"max by (model) ({of('error_psi')})",
+            ),
+            panels.lines(
+                Face(
+                    "Cold and unassigned series",
+                    "Cold: new to their model, they learn their own scales. Unassigned: no model judges "
+                    "them, because of their name or of too few channels.",
+                    width=6,
+                ),
+                Query(f"sum({of('cold_series')})", "cold"),
+                Query(f"sum by (reason) ({of('unassigned_series')})", "unassigned: {{reason}}"),
+            ),
+        ),
+    )
 
 
 def _drift() -> Section:

@@ -7,7 +7,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from detector.config.engine_options import check_channels
+from detector.config.input.section import form_of
 from detector.config.load import Config, load_config
+from detector.config.models.labels import patterns_of
 from detector.config.models.section import ModelsSection
 from detector.errors import ConfigError
 
@@ -24,13 +26,16 @@ def config_of(config: Config, entry: ModelsSection, channels: Sequence[str] | No
     """Return the configuration of one model of [[models]].
 
     It has the keys of [incidents] that the entry changes, and the tables of those channels that the model
-    has.
+    has. Its labels become patterns of series.
 
     Args:
         config: the whole configuration.
         entry: one of its [[models]].
         channels: the channels of the model; None: the tables of all channels stay.
     """
+    if entry.labels:
+        patterns = patterns_of(entry.labels, form_of(config.input).series)
+        entry = entry.model_copy(update={"labels": {}, "series": patterns})
     update = {"model": entry, "models": (), "incidents": entry.rules(config.incidents)}
     if channels is not None:
         limits = {name: one for name, one in config.drift.limits.items() if _is_of(name, channels)}
@@ -65,6 +70,11 @@ def load_for(path: Path, location: str, channels: Sequence[str] | None = None) -
             return config_of(config, entry, channels)
     known = ", ".join(entry.path for entry in config.models)
     raise ConfigError(f"{path}: no [[models]] has the path {location!r}; there are: {known}")
+
+
+def has_several_models(path: str | None) -> bool:
+    """Return whether a configuration has [[models]]; None stands for no configuration. Raises ConfigError."""
+    return path is not None and bool(load_config(Path(path)).models)
 
 
 def places_of(config: Config) -> tuple[str, ...]:

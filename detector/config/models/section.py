@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from connectors.formats.places import Path
+from detector.calibration.alarm_budget import read_budget
 from detector.config.incident_schema import IncidentsSection
+from detector.config.models.labels import patterns_of
 from detector.config.types import Duration, Section
+
+Values = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    Field(min_length=1),
+]
 
 
 class ModelSection(Section):
@@ -47,9 +57,29 @@ class ModelsSection(ModelSection):
     name: str | None = Field(
         default=None, min_length=1, description="name in messages, metrics and states; default: the model's"
     )
+    labels: dict[str, Values] = Field(
+        default_factory=dict,
+        description="part of [input] series -> patterns of its value, instead of `series`",
+    )
+    alarm_budget: str | None = Field(
+        default=None, description="alarm budget of this model, such as 1/week; default: the model's own"
+    )
     incidents: dict[str, Any] = Field(
         default_factory=dict, description="keys of [incidents] that differ for this model"
     )
+
+    @field_validator("alarm_budget")
+    @classmethod
+    def _is_budget(cls, text: str | None) -> str | None:
+        if text is not None:
+            read_budget(text)
+        return text
+
+    @model_validator(mode="after")
+    def _chooses_once(self) -> ModelsSection:
+        if self.labels and "series" in self.model_fields_set:
+            raise ValueError("`series` and `labels` both choose series; keep one of them")
+        return self
 
     def rules(self, common: IncidentsSection) -> IncidentsSection:
         """Return the section [incidents] of this model.
@@ -63,3 +93,32 @@ class ModelsSection(ModelSection):
             found = [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
             lines = [f"incidents {name}: {words}" if name else f"incidents: {words}" for name, words in found]
             raise ValueError("; ".join(lines).replace("Value error, ", "")) from None
+
+
+def check_entries(
+    entries: Sequence[ModelsSection], common: IncidentsSection, places: Sequence[str | Path]
+) -> None:
+    """Check [[models]] as a whole.
+
+    Args:
+        entries: its entries.
+        common: the section [incidents], which each may change.
+        places: where the parts of a series are in a message.
+
+    Raises:
+        ValueError: two entries have one name or path, or one of them is wrong; the message names it.
+    """
+    for what, found in (
+        ("name", [one.name for one in entries if one.name]),
+        ("path", [one.path for one in entries]),
+    ):
+        if twice := sorted({one for one in found if found.count(one) > 1}):
+            raise ValueError(f"[[models]] {what} `{twice[0]}` is used twice")
+    for one in entries:
+        if one.shadow:
+            raise ValueError(f"[[models]] {one.path}: shadow works with [model] alone; remove this key")
+        try:
+            one.rules(common)
+            patterns_of(one.labels, places)
+        except ValueError as error:
+            raise ValueError(f"[[models]] {one.path}: {error}") from None

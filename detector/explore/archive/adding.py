@@ -99,6 +99,14 @@ class Adding:
         for (day,) in self._database.execute(f"SELECT DISTINCT {day_of} FROM {RAW} ORDER BY 1"):
             self._add(table, day, f"SELECT {wanted} FROM {RAW} WHERE {day_of} = {day} ORDER BY number")
 
+    def homes(self, homes: Mapping[str, str], number: int) -> None:
+        """Add which model judges each series from now on; the highest `number` of a series counts."""
+        if not homes:
+            return
+        columns = {"series": np.array(list(homes), object), "model": np.array(list(homes.values()), object)}
+        self._database.load(RAW, columns, {"series": "VARCHAR", "model": "VARCHAR"})
+        self._add("homes", 0, f"SELECT *, {number}::BIGINT AS number FROM {RAW} ORDER BY series")
+
     def _load(self, columns: Columns, is_old: NDArray[np.bool_]) -> None:
         kinds = {"O": "VARCHAR", "i": "BIGINT", "f": "DOUBLE"}
         types = {one: kinds[column.dtype.kind] for one, column in columns.items()}

@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from msgspec.structs import replace as replaced
 
 from detector import logs
 from detector.explore.archive.adding import Adding, Files
-from detector.explore.archive.manifest import Manifest, Place, as_values
+from detector.explore.archive.manifest import Manifest, Place
 from detector.explore.archive.schema import newest
 from detector.explore.archive.segments import Segments
 from detector.explore.archive.tidying import days_to_drop, mergeable
 from detector.explore.storage.storage import SegmentKey, Storage
 from detector.explore.store.database import Columns, text
-from detector.explore.store.layout import DAY_NS, Description
+from detector.explore.store.layout import DAY_NS, Description, as_values
 from detector.explore.store.tables import date_of, ns_of
 
 _REST_SECONDS = 300.0
@@ -46,12 +46,14 @@ class Batch:
     incidents  rows of incidents as they were after each event, in order
     decisions  rows of decisions, in order
     topics     how far each topic is read after this batch
+    homes      the newest model of each series of the verdicts
     """
 
     verdicts: Columns
     incidents: Sequence[tuple[Any, ...]]
     decisions: Sequence[tuple[Any, ...]]
     topics: Mapping[str, Place]
+    homes: Mapping[str, str] = field(default_factory=dict)
 
 
 class Archive:
@@ -74,6 +76,7 @@ class Archive:
         self._segments.remove_strangers(manifest)
         self._written: dict[str, float] = {}
         self._newest = self._newest_rows()
+        self._homes = self._known_homes()
 
     def close(self) -> None:
         """Release the files."""
@@ -91,6 +94,8 @@ class Archive:
         adding.events("incidents", batch.incidents, now.events)
         adding.events("decisions", batch.decisions, now.events + len(batch.incidents))
         num_events = len(batch.incidents) + len(batch.decisions)
+        moved = self._moved(batch.homes)
+        adding.homes(moved, now.next)
         self._commit(
             replaced(
                 now,
@@ -101,6 +106,7 @@ class Archive:
                 events=now.events + num_events,
             )
         )
+        self._homes |= moved
         for series, ns in zip(batch.verdicts["series"].tolist(), batch.verdicts["ns"].tolist(), strict=True):
             if ns > self._newest.get(series, -1):
                 self._newest[series] = ns
@@ -148,7 +154,7 @@ class Archive:
         dropped |= {table: self._finished(table, days[-1]) for table in ("incidents", "decisions")}
         before = self.manifest
         files = {
-            table: {day: found for day, found in kept.items() if day not in dropped[table]}
+            table: {day: found for day, found in kept.items() if day not in dropped.get(table, ())}
             for table, kept in before.segments.items()
         }
         self._commit(replaced(before, segments=files, dropped=max(days[-1], before.dropped)))
@@ -159,7 +165,7 @@ class Archive:
         about = replace(about, rows=int(rows), series=len(self._newest), first_ns=first)
         self._commit(replaced(self.manifest, about=as_values(about)))
         for table, kept in before.segments.items():
-            for day in dropped[table] & kept.keys():
+            for day in dropped.get(table, set()) & kept.keys():
                 self._segments.doom(table, day, kept[day])
         logs.event(
             "days of the archive deleted",
@@ -178,6 +184,18 @@ class Archive:
             rows = self._database.execute(f"SELECT DISTINCT day::VARCHAR FROM ({now}) WHERE state = 'firing'")
             days -= {day for (day,) in rows}
         return days
+
+    def _moved(self, homes: Mapping[str, str]) -> dict[str, str]:
+        """Return the series with another model than the archive knows; none where there is one model."""
+        if not self.manifest.description.models:
+            return {}
+        return {series: model for series, model in homes.items() if self._homes.get(series) != model}
+
+    def _known_homes(self) -> dict[str, str]:
+        """Return the model of each series."""
+        files = self._all("homes")
+        query = f"SELECT series, model FROM ({newest('homes', files)})"
+        return dict(self._database.execute(query)) if files else {}
 
     def _newest_rows(self) -> dict[str, int]:
         """Return each series with its newest row, nanoseconds."""

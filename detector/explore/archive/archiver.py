@@ -45,7 +45,7 @@ class Archiver:
         self._rows = VerdictRows(archive.manifest.description.channels)
         self._incidents: list[tuple[Any, ...]] = []
         self._decisions: list[tuple[Any, ...]] = []
-        self._tried = ""
+        self._tried: dict[str, str] = {}
         self.problem = ""
         self.lost = ""
 
@@ -141,7 +141,8 @@ class Archiver:
         for (topic, partition), offset in position.items():
             offsets[topic][partition] = offset
         topics = {topic: Place(facts[topic].identity, found) for topic, found in offsets.items()}
-        self._archive.append(Batch(self._rows.take(), self._incidents, self._decisions, topics))
+        rows, homes = self._rows.take(), self._rows.take_homes()
+        self._archive.append(Batch(rows, self._incidents, self._decisions, topics, homes))
         self._incidents, self._decisions = [], []
         self._archive.tidy()
         self._follow_model()
@@ -152,15 +153,16 @@ class Archiver:
         self._incidents, self._decisions = [], []
 
     def _follow_model(self) -> None:
-        """Describe the model that judges now. One that cannot be read yet changes nothing."""
-        version = self._rows.version
-        if version in ("", self._tried, self._archive.manifest.description.version):
+        """Describe the models that judge now. One that cannot be read yet changes nothing."""
+        about, versions = self._archive.manifest.description, self._rows.versions
+        known = {model: about.of_model(model).version for model in versions}
+        if versions in (self._tried, known):
             return
-        self._tried = version
+        self._tried = dict(versions)
         try:
             about = described(self._group, None)
         except DetectorError as error:
-            logs.event("the new model cannot be read", logging.WARNING, version=version, error=str(error))
+            logs.event("the new model cannot be read", logging.WARNING, versions=versions, error=str(error))
             return
         if about != self._archive.manifest.description:
             self._archive.describe(about)

@@ -9,11 +9,11 @@ from msgspec.structs import replace as replaced
 from connectors.errors import ConnectorError
 from detector.explore.archive.archive import Archive, Limits
 from detector.explore.archive.archiver import Archiver
-from detector.explore.archive.manifest import Manifest, as_values
+from detector.explore.archive.manifest import Manifest
 from detector.explore.archive.opening import check_archive, described
 from detector.explore.source import Group
 from detector.explore.storage.storage import BEAT_SECONDS, OwnershipLostError, Sign, Storage
-from detector.explore.store.layout import ExploreError
+from detector.explore.store.layout import ExploreError, as_values
 
 
 class Archiving:

@@ -60,7 +60,9 @@ class Live:
         self._signs = ArchiverSign(storage.name)
         self._health: Health | None = None
         if group is not None:
-            self._health = Health(group, self._shown.description.interval_ns, self._archive_problem)
+            about = self._shown.description
+            longest = max(one.interval_ns for one in (about.models or (about,)))
+            self._health = Health(group, longest, self._archive_problem)
         self._unread = ""
         self.is_leaving = False
         self.pulse = Pulse(0, self._shown.description, self._shown.manifest.events, None)

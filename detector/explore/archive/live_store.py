@@ -9,7 +9,7 @@ from detector.explore.archive.manifest import Manifest, Segment
 from detector.explore.archive.schema import columns_of, newest
 from detector.explore.storage.storage import OnFetch, SegmentKey, Sign, Storage, say_nothing
 from detector.explore.store.database import text
-from detector.explore.store.layout import TABLES, Description, ExploreError
+from detector.explore.store.layout import ARCHIVED, Description, ExploreError
 
 _HOUR_NS = 3_600_000_000_000
 
@@ -64,7 +64,7 @@ class LiveStore:
             if manifest is self._manifest:
                 return False
             self._storage.prefetch(manifest, on_fetch)
-            for table in TABLES:
+            for table in ARCHIVED:
                 self.database.execute(f"CREATE OR REPLACE VIEW {table} AS {self._query(manifest, table)}")
             self._manifest = manifest
             return True

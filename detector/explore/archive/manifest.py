@@ -6,14 +6,13 @@ is in the archive exactly if the offset of its message was passed.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from connectors.durable import make_durable
-from detector.explore.store.layout import ARCHIVE, Description, ExploreError
+from detector.explore.store.layout import ARCHIVE, Description, ExploreError, of_values
 
 FORMAT = 2
 
@@ -47,7 +46,7 @@ class Place(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """Hold what an archive holds.
 
-    about     `Description` as plain values
+    about     `Description` as plain values (`as_values`)
     group     the prefix of the topics that were read
     topics    how far they were read, by name
     segments  the files, by table and day
@@ -68,19 +67,12 @@ class Manifest(msgspec.Struct, frozen=True):
     @property
     def description(self) -> Description:
         """The description of the rows."""
-        found = Description(**self.about)
-        tuples = {"channels": tuple(found.channels), "bands": tuple(found.bands)}
-        return Description(**{**self.about, **tuples})
+        return of_values(self.about)
 
     def of_table(self, table: str) -> list[tuple[str, Segment]]:
         """Return the files of a table, each with its day, in order."""
         days = self.segments.get(table, {})
         return [(day, one) for day, found in sorted(days.items()) for one in found]
-
-
-def as_values(description: Description) -> dict[str, Any]:
-    """Return a description as plain values, for `Manifest.about`."""
-    return asdict(description)
 
 
 def decoded(content: bytes, place: str) -> Manifest:

@@ -37,6 +37,7 @@ class _Verdicts(msgspec.Struct):
     timestamp: list[int]
     score: Numbers
     state: list[str]
+    model: str = ""
     version: str = ""
     p_value: Numbers | None = None
     cumulative: Numbers | None = None
@@ -57,12 +58,17 @@ class VerdictRows:
 
     Args:
         channels: the channels that are kept.
+
+    Attributes:
+        versions: the newest version of each model, by its name.
+        homes: the newest model of each series, since they were taken.
     """
 
     def __init__(self, channels: Sequence[str]) -> None:
         self._channels = tuple(channels)
         self._columns: dict[str, list[Any]] = {one: [] for one in self.types}
-        self.version = ""
+        self.versions: dict[str, str] = {}
+        self.homes: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._columns["ns"])
@@ -99,7 +105,8 @@ class VerdictRows:
         for one, kept in self._columns.items():
             column = rows.get(one)
             kept.extend([None] * num if column is None else column)
-        self.version = found.version
+        self.versions[found.model] = found.version
+        self.homes[found.series] = found.model
 
     def take(self) -> Columns:
         """Return the rows as arrays and forget them; unknown numbers are NaN, unknown texts None."""
@@ -107,6 +114,11 @@ class VerdictRows:
         self._columns = {one: [] for one in types}
         kinds: Mapping[str, Any] = {"DOUBLE": np.float64, "BIGINT": np.int64}
         return {one: np.array(lists[one], kinds.get(kind, object)) for one, kind in types.items()}
+
+    def take_homes(self) -> dict[str, str]:
+        """Return the model of each series and forget them."""
+        found, self.homes = self.homes, {}
+        return found
 
     def _rows(self, found: _Verdicts) -> dict[str, Sequence[Any] | None]:
         rows: dict[str, Sequence[Any] | None] = {

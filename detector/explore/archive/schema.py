@@ -42,15 +42,21 @@ _DECISIONS = {
     "outcome": _TEXT,
     "number": _COUNT,
 }
+_HOMES = {"series": _TEXT, "model": _TEXT, "number": _COUNT}
 _TABLES = {
     "verdicts": _VERDICTS,
     "hours": _SUMMARY,
     "days": _SUMMARY,
     "incidents": _INCIDENTS,
     "decisions": _DECISIONS,
+    "homes": _HOMES,
 }
-_ORDERS = {"incidents": "number", "decisions": "(outcome IS NOT NULL)::INT, number"}
-"""What counts of several rows of one incident or decision: the last by this order."""
+_ORDERS = {
+    "incidents": ("id", "number"),
+    "decisions": ("id", "(outcome IS NOT NULL)::INT, number"),
+    "homes": ("series", "number"),
+}
+"""What counts of several rows of one thing: what names it, and the order whose last row counts."""
 
 
 def columns_of(table: str, channels: Sequence[str]) -> dict[str, str]:
@@ -67,8 +73,9 @@ def columns_mark(channels: Sequence[str]) -> str:
 
 
 def newest(table: str, rows: str) -> str:
-    """Return the query for the rows that count: of each incident and decision the newest, of others all."""
+    """Return the query for the rows that count: the newest of each incident, decision and home, else all."""
     if table not in _ORDERS:
         return f"FROM {rows}"
-    order = ", ".join(f"{one} DESC" for one in _ORDERS[table].split(", "))
-    return f"SELECT * FROM {rows} QUALIFY row_number() OVER (PARTITION BY id ORDER BY {order}) = 1"
+    key, by = _ORDERS[table]
+    order = ", ".join(f"{one} DESC" for one in by.split(", "))
+    return f"SELECT * FROM {rows} QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {order}) = 1"

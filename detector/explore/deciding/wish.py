@@ -22,6 +22,7 @@ from detector.delivery.decisions.deciding import (
     mute,
     obstacle,
 )
+from detector.explore.queries.homes import judged_by
 from detector.explore.queries.series import is_known
 from detector.explore.store.database import Database
 from detector.explore.store.layout import Description
@@ -123,7 +124,7 @@ def _about_incident(wish: Wish, known: Known) -> tuple[Decision, str]:
         over = _over(subject, is_open, known)
         if over:
             raise WishError(409, "incident", over)
-    names = known.description.channels
+    names = judged_by(known.database, known.description, subject.series).channels
     check_channels(wish.channels, (*names, *(one for one, _ in subject.channels)), "the model")
     return about(wish.action, subject, wish.channels), ""
 

@@ -18,6 +18,8 @@ from detector.artifact.season import Profile
 from detector.artifact.spec import Artifact, Spec
 from detector.calibration.recalibrate import recalibrated
 from detector.config.load import load_config
+from detector.config.models.budget import with_budget
+from detector.config.models.entries import load_for
 from detector.errors import ArtifactError, ConfigError
 from detector.explore.background.child import Report
 from detector.explore.model.reference import detectable, drift_reference
@@ -25,7 +27,7 @@ from detector.explore.model.versions import versions_json
 from detector.explore.whatif.question import budgets_around
 from detector.explore.whatif.replay import model_of
 from detector.incidents.shapes.sentence import Wording
-from detector.offline.backtest_record import inputs_of
+from detector.offline.backtest_record import Inputs, inputs_of
 
 _MOST_PROFILES = 24
 _MOST_SLOTS = 96
@@ -38,7 +40,7 @@ def model_summary(task: dict[str, Any], report: Report) -> dict[str, Any]:
         ArtifactError: it is no longer there.
     """
     inputs = inputs_of(task["inputs"])
-    artifact = model_of(inputs.artifact, task["version"])
+    artifact = _configured(model_of(inputs.artifact, task["version"]), inputs)
     spec = artifact.spec
     wording = _wording(inputs.config)
     return {
@@ -62,6 +64,15 @@ def model_summary(task: dict[str, Any], report: Report) -> dict[str, Any]:
         "card": artifact.card,
         "versions": versions_json(inputs.artifact, artifact.version),
     }
+
+
+def _configured(artifact: Artifact, inputs: Inputs) -> Artifact:
+    """Return the model with the alarm budget of its configuration, where that can still be read."""
+    try:
+        config = None if inputs.config is None else load_for(Path(inputs.config), inputs.artifact)
+        return artifact if config is None else with_budget(artifact, config.model)
+    except (ConfigError, ArtifactError):
+        return artifact
 
 
 def _wording(config: str | None) -> Wording:

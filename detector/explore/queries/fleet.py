@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from detector.explore.queries.homes import among
 from detector.explore.queries.lanes import Cells, between, cells_of, lanes
 from detector.explore.queries.names import group_of
 from detector.explore.store.database import Database, text, time
@@ -33,6 +34,7 @@ class FleetQuery:
 
     from_ns, to_ns  the range of time
     search          part of the name of a series, in any case of letters; empty: all
+    model           only series of this one of several models; empty: all
     group, pattern  only series of this group; the expression that names groups; empty: all
     state           the state of the newest row in the range; empty: any
     trouble         only series with an incident in the range
@@ -55,6 +57,7 @@ class FleetQuery:
     data: tuple[int, int] = (0, 1 << 62)
     group: str = ""
     pattern: str = ""
+    model: str = ""
 
     @property
     def counted(self) -> tuple[str, int, int]:
@@ -128,6 +131,9 @@ def series_found(query: FleetQuery) -> tuple[str, list[object]]:
         search, values = " AND contains(lower(series), lower(?))", [query.search]
     if query.group:
         search, values = f"{search} AND {group_of(query.pattern)} = ?", [*values, query.group]
+    if query.model:
+        of_model, given = among(query.model)
+        search, values = f"{search}{of_model}", [*values, *given]
     end_of_range = time(query.to_ns)
     sql = (
         "WITH summed AS MATERIALIZED (SELECT series, max(strength) AS strength, max(score) AS score,"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from detector.explore.queries.homes import among, judged_by
 from detector.explore.queries.lanes import between
 from detector.explore.queries.names import group_of
 from detector.explore.queries.others import others
@@ -22,9 +23,9 @@ def incidents(
     database: Database,
     span: tuple[int, int],
     series: str = "",
-    page: int = 0,
-    size: int = 50,
+    page: tuple[int, int] = (0, 50),
     group: tuple[str, str] = ("", ""),
+    model: str = "",
 ) -> dict[str, Any]:
     """Return the incidents that touch a span of time, the newest first.
 
@@ -32,20 +33,22 @@ def incidents(
         database: the store.
         span: nanoseconds.
         series: only of this series; empty: all.
-        page, size: number of the page, from 0; incidents of a page.
+        page: number of the page, from 0, and incidents of a page.
         group: only of this group of series, after the expression that names groups; empty: all.
+        model: only of series of this one of several models; empty: all.
     """
-    pattern, members = group
+    (pattern, members), (number, size) = group, page
     where = f"start < {time(span[1])} AND coalesce(ended, {time(span[1])}) >= {time(span[0])}"
     where += " AND series = ?" if series else ""
     where += f" AND {group_of(pattern)} = ?" if members else ""
+    of_model, given = among(model)
     rows = database.execute(
-        f"SELECT {_SHORT}, body, count(*) OVER () FROM incidents WHERE {where}"
-        f" ORDER BY start DESC, id LIMIT {size} OFFSET {page * size}",
-        [one for one in (series, members) if one],
+        f"SELECT {_SHORT}, body, count(*) OVER () FROM incidents WHERE {where}{of_model}"
+        f" ORDER BY start DESC, id LIMIT {size} OFFSET {number * size}",
+        [*(one for one in (series, members) if one), *given],
     )
     total = rows[0][-1] if rows else 0
-    return {"total": total, "page": page, "size": size, "incidents": [_short(row) for row in rows]}
+    return {"total": total, "page": number, "size": size, "incidents": [_short(row) for row in rows]}
 
 
 def decisions(database: Database, series: str, span: tuple[int, int]) -> list[dict[str, Any]]:
@@ -69,11 +72,11 @@ def incident_view(
     rows = database.execute(f"SELECT {_SHORT}, body FROM incidents WHERE id = ?", [name])
     if not rows:
         return None
-    start, ended = rows[0][5], rows[0][6]
+    start, ended, series = rows[0][5], rows[0][6], rows[0][1]
+    description = judged_by(database, description, series)
     end = max(start, ended if ended is not None else description.last_ns) + description.interval_ns
     margin = max(description.window * description.interval_ns, (end - start) // 2)
     window = (max(description.first_ns, start - margin), min(description.last_ns, end + margin))
-    series = rows[0][1]
     query = SeriesQuery(series, window[0], max(window[1], window[0] + 1), points)
     evidence = json.loads(rows[0][10])
     alike = most_alike(database, evidence, _SHORT, start)

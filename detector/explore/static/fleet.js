@@ -5,7 +5,7 @@ import { whatIf } from "./whatif.js";
 import { count, number, state, time } from "./words.js";
 
 const by = (id) => document.getElementById(id);
-const SIZE = 25, MOST_OPEN = 8, ALL = ["search", "state", "sort", "trouble"];
+const SIZE = 25, MOST_OPEN = 8, ALL = ["search", "state", "sort", "trouble", "model"];
 let lanes = [], typing = 0;
 
 const byGroups = (about) => view().get("show") === "groups" && hasGroups(about);
@@ -23,6 +23,7 @@ function cells(name, one, about, where, parts) {
   return [
     element("td", {}, ...parts.name),
     element("td", { class: classOf(one.state) }, state(one.state), parts.note ? element("span", { class: "quiet" }, parts.note) : null),
+    element("td", { class: "kind" }, parts.kind),
     element("td", { class: "mode" }, parts.mode),
     element("td", { class: "number" }, number(one.strength, 3)),
     element("td", { class: one.severity === "critical" ? "bad" : one.incidents ? "warn" : "quiet" }, one.incidents ? parts.trouble : "none"),
@@ -36,6 +37,7 @@ function row(one, about, group = null) {
   return element("tr", { class: group === null ? null : "member" }, ...cells(one.series, one, about, (from, to) => link("/series", { name: one.series, from, to }), {
     name: [seriesLink(one.series, restOf(one.series, group))],
     note: one.muted_until === null ? "" : `, muted until ${time(one.muted_until)}`,
+    kind: one.model ? element("a", { href: link("/model", { model: one.model, ...range() }) }, one.model) : "",
     mode: one.mode ?? "",
     trouble: `${one.severity}, ${one.incidents}${one.firing ? ", open" : ""}${one.lasting ? ", lasting: decide" : ""}`,
   }));
@@ -56,6 +58,7 @@ function groupRow(one, about, isOpen) {
   return element("tr", { class: "group" }, ...cells(one.group, one, about, where, {
     name: isSeries ? [seriesLink(one.group)] : [opener, element("span", { class: "quiet" }, count(one.series, "series", "series"))],
     note: `${isSeries ? "" : `: ${one.states[one.state].toLocaleString("en")}`}${rest.length ? `; ${rest.join(", ")}` : ""}${one.muted ? `; ${one.muted} muted` : ""}`,
+    kind: "",
     mode: Object.keys(one.modes).join(", "),
     trouble: `${one.severity}, ${one.incidents}${isSeries ? "" : ` in ${count(one.troubled, "series", "series")}`}${one.firing ? `, ${one.firing} open` : ""}${one.lasting ? `, ${one.lasting} lasting: decide` : ""}`,
   }));
@@ -68,7 +71,7 @@ function groupRows(found, members) {
     const rest = inside.total - inside.series.length;
     const all = element("a", { href: link("/", { group: one.group, ...range() }), "data-key": `all ${one.group}` }, `All ${count(inside.total, "series", "series")} of ${one.group}`);
     return [groupRow(one, found.lanes, true), ...inside.series.map((each) => row(each, inside.lanes, one.group)),
-      ...(rest > 0 ? [element("tr", { class: "member" }, element("td", { colspan: 6 }, all))] : [])];
+      ...(rest > 0 ? [element("tr", { class: "member" }, element("td", { colspan: 7 }, all))] : [])];
   });
 }
 
@@ -92,9 +95,10 @@ function show(about, found, newest, members) {
   lanes = [];
   by("summary").textContent = summary(found, newest);
   const rows = found.groups ? groupRows(found, members) : found.series.map((one) => row(one, found.lanes));
-  if (!rows.length) rows.push(element("tr", {}, element("td", { colspan: 6 }, "No series fits. Change the search, the state or the range.")));
+  if (!rows.length) rows.push(element("tr", {}, element("td", { colspan: 7 }, "No series fits. Change the search, the state or the range.")));
   keepFocus(by("fleet"), () => by("fleet").tBodies[0].replaceChildren(...rows));
   by("fleet").classList.toggle("by-group", Boolean(found.groups));
+  by("fleet").classList.toggle("no-kind", !(about.models ?? []).length || Boolean(found.groups && ![...members.values()].length));
   by("fleet").classList.toggle("no-mode", ![...by("fleet").querySelectorAll("td.mode")].some((one) => one.textContent));
   by("lane-from").textContent = time(found.lanes.from);
   by("lane-to").textContent = time(found.lanes.from + found.lanes.num * found.lanes.step);
@@ -110,6 +114,10 @@ function fill(about) {
   if (by("state").options.length === 1) about.states.forEach((one) => by("state").append(element("option", { value: one }, state(one))));
   if (document.activeElement !== by("search")) by("search").value = address.get("search") ?? "";
   by("state").value = address.get("state") ?? "";
+  const models = about.models ?? [];
+  by("which").hidden = !models.length;
+  if (by("model").options.length === 1) models.forEach((one) => by("model").append(element("option", { value: one.model }, one.model)));
+  by("model").value = address.get("model") ?? "";
   by("sort").value = address.get("sort") ?? "trouble";
   by("trouble").checked = address.get("trouble") === "true";
   by("shown").hidden = !hasGroups(about);
@@ -134,7 +142,7 @@ const refresh = () => load(async () => {
   for (const name of ALL) wanted[name] = address.get(name);
   if (["series"].includes(wanted.sort)) wanted.order = "asc";
   const page = { page: address.get("page"), group: grouped ? null : address.get("group") };
-  const [found, newest, ...inside] = await Promise.all([ask(grouped ? "groups" : "fleet", { ...wanted, ...page }), ask("incidents", { from, to, size: 20, group: page.group }),
+  const [found, newest, ...inside] = await Promise.all([ask(grouped ? "groups" : "fleet", { ...wanted, ...page }), ask("incidents", { from, to, size: 20, group: page.group, model: address.get("model") }),
     ...open.map((group) => ask("fleet", { ...wanted, group }))]);
   const members = new Map(open.map((name, at) => [name, inside[at]]));
   return () => { rangeBar(about); fill(about); show(about, found, newest, members); whatIf(by("whatif"), about); };
@@ -144,7 +152,7 @@ by("search").addEventListener("input", () => {
   clearTimeout(typing);
   typing = setTimeout(() => change({ search: by("search").value, page: null }, true), 200);
 });
-for (const name of ["state", "sort"]) by(name).addEventListener("change", () => change({ [name]: by(name).value, page: null }));
+for (const name of ["state", "sort", "model"]) by(name).addEventListener("change", () => change({ [name]: by(name).value, page: null }));
 by("show").addEventListener("change", () => change({ show: by("show").value, group: null, page: null }));
 by("trouble").addEventListener("change", () => change({ trouble: by("trouble").checked ? "true" : null, page: null }));
 by("filters").addEventListener("submit", (event) => event.preventDefault());

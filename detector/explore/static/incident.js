@@ -7,10 +7,11 @@ import { count, number, opinion, reason, span, state, time } from "./words.js";
 
 const by = (id) => document.getElementById(id);
 
-function facts(found) {
+function facts(found, models) {
   const about = found.evidence;
   const pairs = [
     ["Series", element("a", { href: link("/series", { name: found.series, from: Math.floor(found.window.from), to: Math.ceil(found.window.to) }) }, found.series)],
+    ...(models.length ? [["Model", element("a", { href: link("/model", { model: found.model }) }, found.model)]] : []),
     ["Began", time(found.start)],
     ["Ended", found.end === null ? `still open${about.lasting_since ? `, lasting since ${time(Date.parse(about.lasting_since))}: somebody must decide` : ""}` : `${time(found.end)}, after ${span(found.end - found.start)}`],
     ["Worst row", `${time(found.peak)}${found.peak_score === null ? "" : `, score ${number(found.peak_score, 3)}`}`],
@@ -65,7 +66,7 @@ const refresh = () => load(async () => {
     by("sentence").textContent = found.sentence;
     by("summary").replaceChildren(element("span", { class: found.severity === "critical" ? "bad" : "warn" }, found.severity),
       `, ${found.state === "firing" ? "still open" : "over"}${found.opinion ? `; ${opinion(found.opinion)}` : ""}`);
-    facts(found);
+    facts(found, about.models ?? []);
     by("ranked").tBodies[0].replaceChildren(...ranked(found.evidence.channels));
     by("detail").textContent = describe(found.window);
     const window = { ...found.window, incidents: [found] };

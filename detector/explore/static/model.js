@@ -1,4 +1,4 @@
-import { ask, element, link, load, onView, rangeOf, source } from "./page.js";
+import { ask, element, link, load, onView, rangeOf, source, view } from "./page.js";
 import { count, number, reason, span, time } from "./words.js";
 
 const by = (id) => document.getElementById(id);
@@ -135,8 +135,29 @@ function versions(found) {
   by("versions").replaceChildren(...parts);
 }
 
+// Of several models all are listed, and one is shown if the address names it.
+function models(found) {
+  const range = Object.fromEntries([...view()].filter(([key]) => key === "from" || key === "to"));
+  const rows = found.map((one) => [element("a", { href: link("/model", { model: one.model, ...range }) }, one.model), one.version,
+    one.series ? element("a", { href: link("/", { model: one.model, ...range }) }, count(one.series, "series", "series")) : "none yet", one.channels.join(", "),
+    one.alarm_budget, `${one.alarms}${one.real ? `, ${one.real} of them real` : ""}`, one.allowed < 1 ? "less than 1" : number(one.allowed, 3)]);
+  by("models").replaceChildren(table(["Model", "Version", "Judges", "Channels", "Alarm budget", "Alarms", "Allowed false ones"], rows));
+}
+
 onView(() => load(async () => {
-  const found = await ask("model", rangeOf(await source()));
+  const about = await source(), several = Boolean(about.models?.length), name = view().get("model");
+  by("models").hidden = !several || Boolean(name);
+  by("one").hidden = several && !name;
+  if (several && !name) {
+    const { models: found } = await ask("models", rangeOf(about));
+    return () => {
+      document.title = "Models - Streamgauge";
+      by("name").textContent = "Models";
+      by("summary").textContent = `${count(found.length, "model")} in one group. Alarms are those in this range.`;
+      models(found);
+    };
+  }
+  const found = await ask("model", { ...rangeOf(about), model: several ? name : null });
   return () => {
     document.title = `Model ${found.model} - Streamgauge`;
     by("name").textContent = `Model ${found.model}`;

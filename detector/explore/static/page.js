@@ -86,7 +86,7 @@ export async function source() {
   kept ??= ask("source");
   const about = await kept;
   document.getElementById("about").textContent =
-    `${about.kind} by ${about.model} ${about.version}, ${count(about.series, "series", "series")}, times are UTC`;
+    `${about.kind} by ${[about.model, about.version].filter(Boolean).join(" ")}, ${count(about.series, "series", "series")}, times are UTC`;
   return about;
 }
 

@@ -1,4 +1,4 @@
-import { ask, change, element, incidentList, load, onView, rangeBar, rangeOf, source, view } from "./page.js";
+import { ask, change, element, incidentList, link, load, onView, rangeBar, rangeOf, source, view } from "./page.js";
 import { showDecisions } from "./decide.js";
 import { follow } from "./live.js";
 import { describe, showCharts } from "./charts.js";
@@ -43,6 +43,7 @@ const refresh = () => load(async () => {
       + `${count(paged, "row")} of ${found.rows.toLocaleString("en")} above the limit.${muted(found)}`;
     const mode = found.mode.at(-1) ?? null;
     if (mode !== null) by("summary").append(` Mode of operation at the end: ${mode}.`);
+    if (about.models?.length) by("summary").append(" Judged by ", element("a", { href: link("/model", { model: found.model }) }, found.model), ".");
     const go = rangeBar(about);
     by("detail").textContent = describe(found);
     showCharts(by("charts"), found, go);

@@ -179,7 +179,7 @@ export async function whatIf(where, source, name = "") {
   if (isReport) return;
   [place, about, series] = [where, source, name];
   if (settings === null) {
-    settings = await ask("whatif");
+    settings = await ask("whatif", { series });
     if (settings.why_not) place.replaceChildren(title(), element("p", { class: "warn" }, `Nothing can be computed: ${settings.why_not}`));
     else build();
   }

@@ -15,7 +15,7 @@ from connectors.durable import make_durable
 from detector.explore.archive.manifest import Manifest, decoded, write_archive
 from detector.explore.storage.storage import OnFetch, SegmentKey, Sign, say_nothing, sign_of
 from detector.explore.store.database import Database
-from detector.explore.store.layout import ARCHIVE, TABLES, ExploreError
+from detector.explore.store.layout import ARCHIVE, ARCHIVED, ExploreError
 
 _LOCK, _SIGN = ".lock", "archiver.json"
 
@@ -120,7 +120,7 @@ class DirectoryStorage:
         """Return all files of tables that there are."""
         return [
             SegmentKey(table, path.parent.name.removeprefix("day="), path.name)
-            for table in TABLES
+            for table in ARCHIVED
             for path in self._directory.glob(f"{table}/day=*/*")
         ]
 

@@ -36,10 +36,10 @@ from detector.explore.storage.storage import (
     sign_of,
 )
 from detector.explore.store.database import Database
-from detector.explore.store.layout import TABLES
+from detector.explore.store.layout import ARCHIVED
 
 _LOOK_SECONDS = 0.5
-_FIRST_TABLES = ("hours", "days", "incidents", "decisions")
+_FIRST_TABLES = ("hours", "days", "incidents", "decisions", "homes")
 
 
 class ObjectStorage:
@@ -87,7 +87,7 @@ class ObjectStorage:
         """Return names at the root that are of something else. Of an archive the root is not listed."""
         if claimed(self._objects.list(FOLDER)):
             return []
-        return sorted({*self._objects.top()} - {FOLDER, *TABLES})
+        return sorted({*self._objects.top()} - {FOLDER, *ARCHIVED})
 
     def prefetch(self, manifest: Manifest, on_fetch: OnFetch = say_nothing) -> None:
         """Fetch the tables of the first page: they are small. Raises ObjectsError or OSError."""
@@ -100,7 +100,7 @@ class ObjectStorage:
 
     def database(self, memory: str = "1GB") -> Database:
         """Return a database that fetches the segments that it opens."""
-        roots = [f"{SCHEME}://{table}" for table in TABLES]
+        roots = [f"{SCHEME}://{table}" for table in ARCHIVED]
         return Database([self._cache_directory], memory, OpenedSegments(self._cache), roots)
 
     def url(self, key: SegmentKey) -> str:
@@ -156,7 +156,7 @@ class ObjectStorage:
     def segments(self) -> list[SegmentKey]:
         """Return all segments that there are."""
         found = []
-        for table in TABLES:
+        for table in ARCHIVED:
             for path in self._objects.list(table):
                 parts = path.split("/", 2)
                 if len(parts) == 3 and parts[1].startswith("day="):

@@ -7,6 +7,7 @@
     days/day=2026-01-31/*.parquet      the same in brief, by series and day
     incidents/day=2026-01-31/*.parquet each incident, by the day of its start
     decisions/day=2026-01-31/*.parquet what people decided, by the day from which it applies
+    homes/day=1970-01-01/*.parquet     which of several models judges each series; a running group's
 
 The columns are in docs/explorer.md.
 """
@@ -14,6 +15,7 @@ The columns are in docs/explorer.md.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ FORMAT = 3
 MANIFEST = "store.json"
 ARCHIVE = "archive.json"
 TABLES = ("verdicts", "hours", "days", "incidents", "decisions")
+ARCHIVED = (*TABLES, "homes")
 HOUR_NS = 3_600_000_000_000
 DAY_NS = 24 * HOUR_NS
 SEVERITIES = ("warning", "critical")
@@ -55,6 +58,7 @@ class Description:
     first_ns        the first row
     last_ns         the end of the last row
     rows, series    how many there are
+    models          of each of several models its own description, without rows; empty: there is one model
     """
 
     model: str
@@ -73,6 +77,16 @@ class Description:
     last_ns: int = 0
     rows: int = 0
     series: int = 0
+    models: tuple[Description, ...] = ()
+
+    def of_model(self, model: str | None) -> Description:
+        """Return the description of one of several models, with the common range; else this one."""
+        found = next((one for one in self.models if one.model == model), None)
+        if found is None:
+            return self
+        return replace(
+            found, first_ns=self.first_ns, last_ns=self.last_ns, rows=self.rows, series=self.series
+        )
 
     def bands_of(self, series: str) -> tuple[float, ...]:
         """Return half the width of the expected band of each channel in a series."""
@@ -94,9 +108,51 @@ def description_of(record: dict[str, Any]) -> Description:
     return Description(channels=channels, bands=bands, **plain)
 
 
+def together(models: Sequence[Description]) -> Description:
+    """Return the description of several models: the channels of all, and the shortest interval.
+
+    A series of an unknown model has the channels of all, with the band of the first model that has them.
+    """
+    bands: dict[str, float] = {}
+    for one in models:
+        bands = dict(zip(one.channels, one.bands, strict=True)) | bands
+    channels = tuple(dict.fromkeys(name for one in models for name in one.channels))
+    first = models[0]
+    return Description(
+        model=f"{len(models)} models",
+        version="",
+        family="",
+        window=max(one.window for one in models),
+        alarm_budget="",
+        interval_ns=min(one.interval_ns for one in models),
+        sharpness=first.sharpness,
+        channels=channels,
+        bands=tuple(bands[name] for name in channels),
+        own_bands={},
+        command=first.command,
+        card="\n\n".join(one.card for one in models),
+        models=tuple(models),
+    )
+
+
+def as_values(description: Description) -> dict[str, Any]:
+    """Return a description as plain values. One of a single model has those of earlier releases."""
+    found = asdict(description)
+    if not found["models"]:
+        del found["models"]
+    return found
+
+
+def of_values(values: Mapping[str, Any]) -> Description:
+    """Return the description of plain values. Raises TypeError where they are of something else."""
+    found = Description(**values)
+    models = tuple(of_values(one) for one in values.get("models", ()))
+    return replace(found, channels=tuple(found.channels), bands=tuple(found.bands), models=models)
+
+
 def write_manifest(store: Path, description: Description, sources: dict[str, list[int]]) -> None:
     """Write `store.json`, the last file of a store."""
-    manifest = {"format": FORMAT, "sources": sources, **asdict(description)}
+    manifest = {"format": FORMAT, "sources": sources, **as_values(description)}
     (store / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
@@ -115,7 +171,6 @@ def read_manifest(store: Path) -> tuple[Description, dict[str, list[int]]] | Non
         if manifest.pop("format") != FORMAT:
             return None
         sources = manifest.pop("sources")
-        found = Description(**manifest)
+        return of_values(manifest), sources
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return replace(found, channels=tuple(found.channels), bands=tuple(found.bands)), sources

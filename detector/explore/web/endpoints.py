@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from detector.explore.queries.fleet import SORTS, FleetQuery, fleet
 from detector.explore.queries.groups import groups
+from detector.explore.queries.homes import judged_by, listed
 from detector.explore.queries.incidents import decisions, incident_view, incidents
 from detector.explore.queries.series import SeriesQuery, is_known, series_view
 from detector.explore.source import missing
-from detector.explore.store.layout import STATES
+from detector.explore.store.layout import STATES, Description
 from detector.explore.web.decisions import decisions as decided_and_writable
 from detector.explore.web.decisions import opinions
 from detector.explore.web.opened import Opened
@@ -97,18 +98,36 @@ def _source(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
         "missing": [] if opened.source.group is None else missing(opened.source.group),
         "dropped": "" if opened.live is None else opened.live.dropped,
         "group_by": opened.display.group_by,
+        "models": [_one_of(opened, one) for one in about.models],
     }
+
+
+def _one_of(opened: Opened, about: Description) -> dict[str, Any]:
+    """Return one of several models, in short."""
+    found = {name: getattr(about, name) for name in ("model", "version", "family", "window", "alarm_budget")}
+    return found | {"channels": list(about.channels), "interval": about.interval_ns / 1e6}
+
+
+def check_model(opened: Opened, name: str) -> None:
+    """Raise NotFoundError where no model of several has this name; an empty name stands for all."""
+    about = opened.description
+    if name and name not in {one.model for one in about.models}:
+        known = ", ".join(one.model for one in about.models)
+        there = f"there are {known}" if known else "there is one"
+        raise NotFoundError(f"there is no model {name!r}; {there}")
 
 
 def _fleet_query(opened: Opened, values: dict[str, Any]) -> FleetQuery:
     begin, end = span_of(opened, values)
+    check_model(opened, values["model"])
     given = {name: value for name, value in values.items() if name not in ("from", "to")}
     data = (opened.description.first_ns, opened.description.last_ns)
     return FleetQuery(begin, end, data=data, pattern=opened.display.group_by, **given)
 
 
 def _fleet(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
-    return fleet(opened.database, _fleet_query(opened, values))
+    found = fleet(opened.database, _fleet_query(opened, values))
+    return found | {"series": listed(opened.database, opened.description, found["series"])}
 
 
 def _groups(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
@@ -120,14 +139,13 @@ def _series(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     series = values["name"]
     if not is_known(opened.database, series):
         raise NotFoundError(f"there is no series {series!r}")
-    unknown = [one for one in values["channel"] if one not in opened.description.channels]
+    about = judged_by(opened.database, opened.description, series)
+    unknown = [one for one in values["channel"] if one not in about.channels]
     if unknown:
-        raise NotFoundError(
-            f"there is no channel {unknown[0]!r}; there are {', '.join(opened.description.channels)}"
-        )
+        raise NotFoundError(f"there is no channel {unknown[0]!r}; there are {', '.join(about.channels)}")
     query = SeriesQuery(series, begin, end, values["points"], values["channel"])
-    view = series_view(opened.database, opened.description, query)
-    found = incidents(opened.database, (begin, end), series, size=500)
+    view = series_view(opened.database, about, query) | {"model": about.model}
+    found = incidents(opened.database, (begin, end), series, (0, 500))
     decided = decisions(opened.database, series, (begin, end))
     return view | _judged(opened, found["incidents"]) | {"decisions": decided}
 
@@ -135,7 +153,8 @@ def _series(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
 def _incidents(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     span = span_of(opened, values)
     page, group = (values["page"], values["size"]), (opened.display.group_by, values["group"])
-    found = incidents(opened.database, span, values["series"], *page, group)
+    check_model(opened, values["model"])
+    found = incidents(opened.database, span, values["series"], page, group, values["model"])
     return found | _judged(opened, found["incidents"])
 
 
@@ -146,7 +165,8 @@ def _incident(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
     judged = _judged(opened, [found, *found["earlier"]])
     one, *earlier = judged.pop("incidents")
     runbooks = opened.display.runbooks_of(found["evidence"])
-    return {**judged, **one, "earlier": earlier, "runbooks": runbooks}
+    about = judged_by(opened.database, opened.description, one["series"])
+    return {**judged, **one, "model": about.model, "earlier": earlier, "runbooks": runbooks}
 
 
 def _judged(opened: Opened, found: list[dict[str, Any]]) -> dict[str, Any]:
@@ -159,9 +179,11 @@ def _judged(opened: Opened, found: list[dict[str, Any]]) -> dict[str, Any]:
     return {"incidents": listed, "opinions_unknown": problem}
 
 
+MODEL = Parameter("model", "text", "Only series of this one of several models", "")
 _SHORT_RANGE = (FROM, TO)
 _CHOICE = (
     *_SHORT_RANGE,
+    MODEL,
     Parameter("search", "text", "Part of the name of a series, upper and lower case alike", ""),
     Parameter("state", "choice", "Only series whose newest row has this state", "", choices=STATES),
     Parameter("trouble", "flag", "Only series with an incident in the range", False),
@@ -221,6 +243,7 @@ ENDPOINTS = (
         (
             *_SHORT_RANGE,
             Parameter("series", "text", "Only those of this series", ""),
+            MODEL,
             Parameter("group", "text", "Only those of series of this group", ""),
             PAGE,
             Parameter("size", "number", "Incidents of a page", 50, 1, 500),

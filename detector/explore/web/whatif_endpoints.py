@@ -8,7 +8,9 @@ from detector.calibration.alarm_budget import read_budget
 from detector.errors import ConfigError, DetectorError
 from detector.explore.background.entries import whatif
 from detector.explore.background.jobs import BusyError
+from detector.explore.queries.homes import judged_by
 from detector.explore.queries.series import is_known
+from detector.explore.store.layout import Description
 from detector.explore.web.endpoints import (
     FROM,
     TO,
@@ -42,7 +44,12 @@ _BUDGET = Parameter(
 
 
 def _settings(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
-    return settings_json(opened.source, opened.description)
+    return settings_json(opened.source, _about(opened, values["series"]))
+
+
+def _about(opened: Opened, series: str) -> Description:
+    """Return the description of the model of a series; an empty name stands for all series."""
+    return judged_by(opened.database, opened.description, series) if series else opened.description
 
 
 def _start(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +63,7 @@ def _start(opened: Opened, values: dict[str, Any]) -> dict[str, Any]:
         except ValueError as error:
             raise ParameterError("alarm_budget", f"is no budget: {error}") from error
     try:
-        record, inputs = made_of(opened.source, opened.description)
+        record, inputs = made_of(opened.source, _about(opened, read["series"]))
         present = present_rules(inputs)
     except DetectorError as error:
         raise ConflictError(str(error)) from error
@@ -93,7 +100,7 @@ WHATIF = (
     Endpoint(
         "/whatif",
         "The present alarm budget and incident rules, and which budgets to choose from",
-        (),
+        (_SERIES,),
         _settings,
         ("alarm_budget", "budgets", "rules", "has_events", "why_not"),
     ),

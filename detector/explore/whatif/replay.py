@@ -21,7 +21,8 @@ from detector.calibration.feedback import read_feedback
 from detector.calibration.recalibrate import recalibrated
 from detector.config.engine_options import changed_section, default_threads, engine_options, with_section
 from detector.config.incident_schema import IncidentsSection
-from detector.config.models.entries import load_for
+from detector.config.models.budget import with_budget
+from detector.config.models.entries import has_several_models, load_for
 from detector.delivery.decision_records import decode_decision
 from detector.delivery.messages import incident_json
 from detector.engine.engine import Engine, EngineOptions, StepResult
@@ -88,7 +89,7 @@ def answer(task: dict[str, Any], report: Report) -> dict[str, Any]:
         "read_from": stretch.begin_ns / 1e6,
         "is_whole": stretch.is_whole,
         "repeats": {_key(one) for one in openings[0]} == stored,
-        "toml": toml_difference(budgets, before, rules, inputs.artifact),
+        "toml": toml_difference(budgets, before, rules, inputs.artifact, has_several_models(inputs.config)),
     }
 
 
@@ -130,6 +131,7 @@ def present_setting(inputs: Inputs, version: str) -> tuple[IncidentsSection, Set
     if inputs.config is not None:
         _check_config(inputs)
         config = load_for(Path(inputs.config), inputs.artifact, artifact.spec.channel_names)
+        artifact = with_budget(artifact, config.model)
         section, units = config.incidents, config.units
         options = engine_options(config, artifact.spec.channel_names)
     rules = replace(options.rules, without=tuple(inputs.without))

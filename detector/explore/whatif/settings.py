@@ -8,9 +8,11 @@ from typing import Any
 
 from detector.config.engine_options import engine_options
 from detector.config.incident_schema import IncidentsSection
-from detector.config.models.entries import load_for
+from detector.config.models.entries import config_of, load_for
+from detector.config.models.section import ModelSection, ModelsSection
 from detector.errors import DetectorError
-from detector.explore.source import Source, missing
+from detector.explore.archive.opening import entry_of
+from detector.explore.source import Group, Source, missing
 from detector.explore.store.layout import Description, ExploreError
 from detector.explore.whatif.question import RULES, budgets_around, plain_rule
 from detector.offline.backtest_record import RECORD, Inputs, inputs_from
@@ -19,7 +21,11 @@ from detector.offline.backtest_record import RECORD, Inputs, inputs_from
 def made_of(source: Source, description: Description) -> tuple[dict[str, Any], Inputs]:
     """Return the record of a source and its inputs.
 
-    Of a running group the record has the version of the model that the store is about, and no decisions.
+    Of a running group the record has the version of the model, and no decisions.
+
+    Args:
+        source: what is shown.
+        description: of its model, or of the one of several that is asked about.
 
     Raises:
         ExploreError: an older release wrote the backtest, or the group does not publish what it read.
@@ -33,7 +39,9 @@ def made_of(source: Source, description: Description) -> tuple[dict[str, Any], I
                 f"the group does not publish {lacking[0]['what']}, so nothing can be computed again; set"
                 f" {needed} in {source.name}, and wait for new rows"
             )
-        inputs = Inputs.of(config.model.path, source.name, engine_options(config))
+        entry = _entry(source.group, description)
+        options = engine_options(config_of(config, entry) if isinstance(entry, ModelsSection) else config)
+        inputs = Inputs.of(entry.path, source.name, options)
         return {"version": description.version, "decisions": []}, inputs
     if source.kind == "live":
         raise ExploreError(
@@ -53,6 +61,13 @@ def made_of(source: Source, description: Description) -> tuple[dict[str, Any], I
     return record, found
 
 
+def _entry(group: Group, description: Description) -> ModelSection:
+    """Return the section of the model of a description. Raises ExploreError where that is of several."""
+    if description.models:
+        raise ExploreError("each of the models has settings of its own: ask on the page of a series")
+    return entry_of(group, description.model)
+
+
 def present_rules(inputs: Inputs) -> IncidentsSection:
     """Return the section [incidents] of the configuration, or the defaults. Raises ConfigError."""
     if inputs.config is None:
@@ -67,7 +82,7 @@ def settings_json(source: Source, description: Description) -> dict[str, Any]:
     """
     found: dict[str, Any] = {
         "alarm_budget": description.alarm_budget,
-        "budgets": budgets_around(description.alarm_budget),
+        "budgets": budgets_around(description.alarm_budget) if description.alarm_budget else [],
         "rules": {},
         "has_events": False,
         "why_not": None,

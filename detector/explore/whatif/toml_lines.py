@@ -8,7 +8,11 @@ from typing import Any
 
 
 def toml_difference(
-    budgets: tuple[str, str], present: Mapping[str, Any], rules: Mapping[str, Any], model: str
+    budgets: tuple[str, str],
+    present: Mapping[str, Any],
+    rules: Mapping[str, Any],
+    model: str,
+    is_one_of_several: bool = False,
 ) -> str:
     """Return the changed keys as TOML, each with its old value in a comment; empty where nothing changed.
 
@@ -17,6 +21,7 @@ def toml_difference(
         present: the present values of [incidents].
         rules: the proposed ones that differ.
         model: where the model is, for the command that calibrates it.
+        is_one_of_several: whether the configuration has [[models]]: each has rules of its own.
 
     >>> print(toml_difference(("1/week", "1/week"), {"for_rows": 1}, {"for_rows": 3}, "models/pump"), end="")
     # in the daemon's configuration
@@ -32,7 +37,9 @@ def toml_difference(
             f"alarm_budget = {json.dumps(budgets[1])}  # was {budgets[0]}",
         ]
     if rules:
-        lines += ["# in the daemon's configuration", "[incidents]"]
+        place = f"after path = {json.dumps(model)} in" if is_one_of_several else "in"
+        table = "[models.incidents]" if is_one_of_several else "[incidents]"
+        lines += [f"# {place} the daemon's configuration", table]
         lines += [f"{name} = {_toml(value)}  # was {_toml(present[name])}" for name, value in rules.items()]
     return "".join(f"{line}\n" for line in lines)
 

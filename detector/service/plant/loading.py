@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from detector.artifact.registry import open_named
 from detector.config.engine_options import engine_options
 from detector.config.load import Config
+from detector.config.models.budget import with_budget
 from detector.config.models.entries import check_tables, config_of
 from detector.config.models.section import ModelsSection
 from detector.engine.engine import Engine
@@ -34,14 +35,15 @@ def load_model(config: Config, entry: ModelsSection) -> Loaded:
         ConfigError: a rule of the entry does not fit its channels.
     """
     try:
-        artifact = open_named(entry.path, entry.name)
+        artifact = with_budget(open_named(entry.path, entry.name), entry)
     except ArtifactError as error:
         raise ArtifactError(f"[[models]] path: {error}") from error
     channels = artifact.spec.channel_names
-    options = engine_options(config_of(config, entry, channels), channels)
+    own = config_of(config, entry, channels)
+    options = engine_options(own, channels)
     if len(config.models) > _FEW and config.service.threads is None:
         options = replace(options, threads=1)
-    return Loaded(entry, Member(Engine(artifact, options), entry.own_series, entry.least_channels))
+    return Loaded(entry, Member(Engine(artifact, options), own.model.own_series, entry.least_channels))
 
 
 def load_models(config: Config) -> tuple[Loaded, ...]:

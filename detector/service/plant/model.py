@@ -8,6 +8,7 @@ from connectors.records import Batch, Readings
 from detector.artifact.spec import Artifact
 from detector.config.engine_options import rules_of
 from detector.config.load import Config
+from detector.config.models.budget import with_budget
 from detector.config.models.entries import config_of
 from detector.config.models.section import ModelsSection
 from detector.engine.engine import Engine, StepResult
@@ -89,6 +90,7 @@ class RunningModel:
 
     def _candidate(self, artifact: Artifact) -> Candidate:
         """Make what a new version needs; called in the watcher's thread."""
+        artifact = with_budget(artifact, self.entry)
         engine = Engine(artifact, self.member.engine.options)
         return Candidate(engine, codec_of(self._shared.config, artifact.spec.channel_names))
 

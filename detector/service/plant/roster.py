@@ -144,7 +144,9 @@ class Roster:
 
 def id_of(entry: ModelsSection) -> tuple[object, ...]:
     """Return what makes an entry another one: all of it but its incident rules."""
-    return (entry.path, entry.name, entry.series, entry.least_channels, entry.reload_every)
+    labels = tuple(sorted(entry.labels.items()))
+    budget = entry.alarm_budget
+    return (entry.path, entry.name, entry.series, labels, entry.least_channels, entry.reload_every, budget)
 
 
 def restore_model(

@@ -16,13 +16,15 @@ from connectors.kafka.connection import Connection
 from connectors.kafka.producer import Producer
 from connectors.records import Message, Raw, RawColumns
 from connectors.wide_json.encoder import FieldNames
-from detector.config.input.section import input_codec
+from detector.config.input.section import InputSection, input_codec
 from detector.config.load import load_config
 from tests.connectors.formats.kits import stream
 from trainer.errors import TooLittleDataError, TrainerError
+from trainer.setup.csv_lines import CsvProposal
 from trainer.setup.daemon_file import daemon_file
 from trainer.setup.example import example_of
 from trainer.setup.messages import seen
+from trainer.setup.proposal import Beside
 from trainer.setup.topic import look_at_messages, reading_line
 
 MS = 1_767_225_600_000
@@ -50,8 +52,8 @@ def wide(row: int, fields: FieldNames = FieldNames()) -> bytes:  # noqa: B008 - 
         (b'{"a": "b"}', "JSON without numbers"),
         (b'[{"a": "b"}]', "a JSON array of objects"),
         (b'weather text="dry" ', "line protocol"),
-        (b"2026-01-01,pump-1,3.5", "CSV"),
-        (b"pump-1;3,5;4,1\r\n", "CSV"),
+        (b"pump-1;on;off", "CSV"),
+        (b"hall-1,pump-1,3.5", "CSV with several texts that may be the series, $.column_1, $.column_2"),
         (b"\x00\x00\x00\x01\x02\x06abc", "magic byte of a schema registry, schema 258"),
         (b"Obj\x01\x04\x14avro", "an Avro container file"),
         (b"\x08\x96\x01\xff", "binary"),
@@ -62,7 +64,9 @@ def wide(row: int, fields: FieldNames = FieldNames()) -> bytes:  # noqa: B008 - 
     ],
 )
 def test_a_form_that_is_not_read_is_named(value: bytes | None, form: str) -> None:
-    found = seen([value] * 3)
+    found = seen([value] * 3, [Beside()] * 3, CsvProposal([value] * 3, [Beside()] * 3).keys_for)
+    if not form.startswith("CSV with"):
+        found = seen([value] * 3)
     assert found.keys is None
     ((words, count),) = found.forms.items()
     assert count == 3
@@ -181,6 +185,24 @@ def test_wide_json_is_read_whatever_its_fields_are_called(num: int, names: list[
             {"format": "line_protocol", "time_unit": "ms"},
             "a  2026-01-01T00:00:00.000Z  cpu_idle=3.5",
         ),
+        (
+            b'machine;at;flow;note\npump-1;2026-01-01 00:00:00;21,5;"a; b"',
+            {"format": "csv", "columns": ("machine", "at", "flow", "note"), "delimiter": ";"}
+            | {"series": "$.machine", "time": "$.at", "decimal": "comma"},
+            "pump-1  2026-01-01T00:00:00.000Z  flow=21.5",
+        ),
+        (
+            b"1767225600\tpump-1\t3.5",
+            {"format": "csv", "columns": ("column_1", "column_2", "column_3"), "delimiter": "\t"}
+            | {"series": "$.column_2", "time": "$.column_1", "time_unit": "s"},
+            "pump-1  2026-01-01T00:00:00.000Z  column_3=3.5",
+        ),
+        (
+            b"2026-01-01T00:00:00Z,pump-1,3.5,NA",
+            {"format": "csv", "columns": ("column_1", "column_2", "column_3", "column_4")}
+            | {"series": "$.column_2", "time": "$.column_1"},
+            "pump-1  2026-01-01T00:00:00.000Z  column_3=3.5",
+        ),
     ],
 )  # fmt: skip
 def test_a_form_is_proposed_and_its_messages_are_shown(
@@ -188,7 +210,8 @@ def test_a_form_is_proposed_and_its_messages_are_shown(
 ) -> None:
     look = look_at_messages(raws([value] * 5), "t", ("b:1",))
     assert look.stream.keys == keys
-    assert [line.strip() for line in look.lines[2:]] == [shown] * 3
+    assert [line.strip() for line in look.lines[2:5]] == [shown] * 3
+    assert any("no message names the columns" in line for line in look.lines) == ("column_1" in str(keys))
     file = tmp_path / "streamgauge.toml"
     file.write_text(daemon_file(look.stream, "models/t", "the topic t"))
     codec = input_codec(tuple(look.stream.channels), load_config(file, {}).input)
@@ -215,12 +238,29 @@ def test_a_form_is_proposed_and_its_messages_are_shown(
             b'{"id": "a", "ts": 1767225600000, "x": 1.5, "s3cret": "' + b"s3cret" * 200 + b'"}',
             '{"id": "a", "ts": 1767225600000, "x": 1.5, "s3cret": "..."}',
         ),
+        (
+            b"machine,token,at,x\na,s3cret,2026-01-01,1.5",
+            "a,...,2026-01-01,1.5",
+        ),
     ],
 )
 def test_the_message_in_the_configuration_has_no_texts_but_names_and_times(value: bytes, shown: str) -> None:
     stream = look_at_messages(raws([value] * 3), "t", ("b:1",)).stream
     assert stream.example == shown
     assert f"\n# {shown}\n" in daemon_file(stream, "models/t", "the topic t")
+
+
+@given(
+    texts=st.lists(st.text(st.sampled_from("ab1,;.\"'\n\t {"), max_size=20), max_size=6),
+    more=st.lists(st.binary(max_size=20), max_size=3),
+)
+def test_csv_is_proposed_or_not_and_never_raises_anything_else(texts: list[str], more: list[bytes]) -> None:
+    values = [*(one.encode() for one in texts), *more]
+    beside = [Beside()] * len(values)
+    found = seen(values, beside, CsvProposal(values, beside).keys_for)
+    if found.keys is not None:
+        section = InputSection.model_validate(found.keys)  # which refuses columns that cannot be read
+        assert section.format == "csv"
 
 
 def test_parts_of_a_joined_name_are_shown_and_long_messages_cut() -> None:

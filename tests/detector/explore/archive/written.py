@@ -9,11 +9,11 @@ from typing import Any
 
 from detector.delivery.messages import iso
 from detector.explore.archive.archive import Archive, Batch, Limits
-from detector.explore.archive.manifest import Manifest, as_values
+from detector.explore.archive.manifest import Manifest
 from detector.explore.archive.messages import VerdictRows, decision_row, incident_row
 from detector.explore.storage.directory import DirectoryStorage
 from detector.explore.storage.storage import SegmentKey, Storage
-from detector.explore.store.layout import Description, description_of
+from detector.explore.store.layout import Description, as_values, description_of
 from tests.detector.explore.explored import CHANNELS, START_NS, incident, record
 
 MINUTE_NS = 60_000_000_000

@@ -1,0 +1,115 @@
+"""Labels and alarm budgets of [[models]]: which series they choose, and which threshold a model gets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.formats.places import joined
+from detector.artifact.registry import publish
+from detector.artifact.spec import Artifact
+from detector.calibration.recalibrate import recalibrated
+from detector.config.load import load_config
+from detector.config.models.budget import with_budget
+from detector.config.models.entries import config_of, load_for
+from detector.config.models.labels import patterns_of
+from detector.config.models.section import ModelsSection
+from detector.errors import ArtifactError, ConfigError
+from detector.service.plant.loading import load_models
+from tests.support.artifacts import make_artifact
+
+PLACES = ("$.site", "$.line", "$.machine")
+PART = st.text(st.sampled_from("ab/%*-"), max_size=4)
+PATTERN = st.text(st.sampled_from("ab*?"), min_size=1, max_size=3)
+
+
+def written(tmp_path: Path, entries: str, form: str = "") -> Path:
+    path = tmp_path / "plant.toml"
+    path.write_text(
+        f'{entries}\n[kafka]\nbootstrap_servers = ["k:9092"]\ntopic = "t"\ngroup_id = "g"\n{form}'
+    )
+    return path
+
+
+@given(st.tuples(PART, PART, PART), st.dictionaries(st.sampled_from(["site", "line", "machine"]), PATTERN))
+def test_labels_choose_exactly_the_series_whose_parts_match(
+    parts: tuple[str, str, str], labels: dict[str, str]
+) -> None:
+    escaped = [part.replace("%", "%25").replace("/", "%2F") for part in parts]
+    values = dict(zip(("site", "line", "machine"), escaped, strict=True))
+    wanted = all(fnmatchcase(values[label], pattern) for label, pattern in labels.items())
+    patterns = patterns_of({label: (pattern,) for label, pattern in labels.items()}, PLACES)
+    assert any(fnmatchcase(joined(parts), pattern) for pattern in patterns) == wanted
+
+
+def test_labels_stand_for_patterns_of_names(tmp_path: Path) -> None:
+    labels = 'labels = {site = ["berlin", "ulm"], machine = "pump-*"}'
+    text = f'[[models]]\npath = "models/pump"\n{labels}'
+    config = load_config(
+        written(tmp_path, text, '[input]\nseries = ["$.site", "header:line", "$.machine"]\n')
+    )
+    own = config_of(config, config.models[0]).model.own_series
+    assert own == ("berlin/*/pump-*", "ulm/*/pump-*")
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ('labels = {town = "ulm"}', "`town` is no part of [input] series, which has site, machine"),
+        ('series = ["a"]\nlabels = {site = "ulm"}', "`series` and `labels` both choose series"),
+        ('alarm_budget = "often"', "alarm budget 'often' is not NUMBER/UNIT"),
+        ("labels = {site = []}", "labels"),
+    ],
+)
+def test_wrong_entries_are_refused_with_the_key(tmp_path: Path, lines: str, told: str) -> None:
+    path = written(
+        tmp_path, f'[[models]]\npath = "m"\n{lines}', '[input]\nseries = ["$.site", "$.machine"]\n'
+    )
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert told in str(error.value)
+
+
+def test_a_budget_moves_the_threshold_as_calibrate_does_and_keeps_the_version(tmp_path: Path) -> None:
+    artifact = publish(with_errors(), tmp_path / "pump")
+    entry = f'[[models]]\npath = "{tmp_path / "pump"}"\nalarm_budget = "3/day"'
+    path = written(tmp_path, entry)
+    (loaded,) = load_models(load_config(path))
+    spec = loaded.member.engine.artifact.spec
+    expected = recalibrated(artifact, "3/day").spec.threshold
+    assert spec.threshold == expected
+    assert expected.value < artifact.spec.threshold.value  # more alarms are allowed
+    assert loaded.member.engine.artifact.version == artifact.version
+    assert load_for(path, str(tmp_path / "pump")).model == load_config(path).models[0]
+
+
+def test_without_a_budget_or_with_its_own_the_model_stays_as_it_is() -> None:
+    artifact = with_errors()
+    own = artifact.spec.threshold.alarm_budget
+    assert with_budget(artifact, ModelsSection(path="none")) is artifact
+    assert with_budget(artifact, ModelsSection(path="none", alarm_budget=own)) is artifact
+
+
+def test_a_model_without_held_out_errors_refuses_a_budget(tmp_path: Path) -> None:
+    publish(replace(make_artifact(), held_out={}), tmp_path / "pump")
+    config = load_config(
+        written(tmp_path, f'[[models]]\npath = "{tmp_path / "pump"}"\nalarm_budget = "3/day"')
+    )
+    with pytest.raises(ArtifactError) as error:
+        load_models(config)
+    assert "alarm_budget '3/day'" in str(error.value)
+    assert "keeps no held-out errors" in str(error.value)
+    assert "or remove alarm_budget" in str(error.value)
+
+
+def with_errors() -> Artifact:
+    """A model that keeps 20,000 held-out errors, calibrated to one alarm a week."""
+    errors = np.random.default_rng(0).gamma(4.0, 0.2, 20_000)
+    kept = {"error": errors, "segment": np.zeros(len(errors), np.int64)}
+    return recalibrated(replace(make_artifact(), held_out=kept), "1/week")
