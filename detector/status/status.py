@@ -14,6 +14,7 @@ from detector.artifact.spec import Spec
 from detector.engine.values import Latest
 from detector.incidents.incident import Incident
 from detector.incidents.lasting import blamed
+from detector.incidents.rules import FoldRules
 from detector.incidents.shapes.sentence import Wording, sentence
 from detector.incidents.unjudged import unjudged_words
 from detector.lifecycle.versions import waiting_at
@@ -26,6 +27,7 @@ from detector.selfcheck.check import Sense
 from detector.status.budget_used import budget_json
 from detector.status.judged import judged_json
 from detector.status.overview import Overview, waiting
+from detector.status.peers import peers_json, together_json
 from detector.status.shadow import shadow_json
 from detector.status.unassigned import unassigned_json
 
@@ -91,6 +93,8 @@ class Status:
             "cumulative_channels": list(snapshot.cumulative),
             "common_scale_rows": snapshot.totals["common_scale_rows"],
             "cold_series": _cold(latest),
+            "peers": peers_json(snapshot.crowd),
+            "together": together_json(snapshot.open_incidents, self._fold, self.spec.interval_ns),
             "channels_missing": int(np.count_nonzero(latest.missing)),
             **of_input(self.metrics.sources),
             "shadow": shadow_json(self.metrics.sources.shadow()),
@@ -106,6 +110,10 @@ class Status:
             "series": {state.label: num for state, num in zip(State, counts, strict=True)},
             "worst": [_series(self.spec, latest, at) for at in order.tolist()],
         }
+
+    @property
+    def _fold(self) -> FoldRules:
+        return self.metrics.engine.options.rules.fold
 
     def _candidates(self) -> list[dict[str, Any]]:
         found = waiting_at(self.place) if self.place else ()
