@@ -26,6 +26,8 @@ _PATIENCE = 2
 """A block waits so many blocks for series that are behind most others."""
 _OLD = 8
 """What a series showed so many blocks ago says nothing of it now."""
+_STAYS = 0.7
+"""A series that is away stays so until three blocks are below this part of the limit."""
 _NOT_JUDGED = (int(State.TRANSITION), int(State.IDLE))
 
 
@@ -38,7 +40,7 @@ class Apart:
     what        whether its level or its residual is
     start_ns    start of the first block beyond the limit
     found_ns    end of the block in which it became evidence
-    until_ns    end of the newest block that is beyond the limit
+    until_ns    end of the newest block in which it was away
     strength    largest distance that lasted, in units of the limit: above 1
     difference  newest difference to the others, in the units of the channel
     """
@@ -99,7 +101,11 @@ class Crowd:
         if len(verdicts) == 0:
             return
         known = np.array([name in self._peers.levels for name in verdicts.names], np.bool_)
-        verdicts = verdicts if known.all() else verdicts.take(known[verdicts.series])
+        if not known.all():
+            names = tuple(name for name, is_known in zip(verdicts.names, known, strict=True) if is_known)
+            number = (np.cumsum(known) - 1).astype(np.int32)
+            verdicts = verdicts.take(known[verdicts.series])
+            verdicts = replace(verdicts, names=names, series=number[verdicts.series])
         center, scale = self._common
         if self._spec.own_scales:
             scales = [self._scales_of(name) for name in verdicts.names]
@@ -199,18 +205,23 @@ class Crowd:
         if len(run) == RUN:
             lasts = lasting(np.stack([one for _, one in run]))
             strengths = np.abs(np.nan_to_num(lasts, nan=0.0)) / self._limits
-        at = int(np.argmax(strengths))
+        at, until_ns = int(np.argmax(strengths)), (number + 1) * block_ns
         strength = float(strengths[at])
+        if strength <= 1.0 and before is not None:
+            away = self._still_away(before, run)
+            if away.any():
+                self._apart[name] = replace(before, until_ns=until_ns) if away[-1] else before
+                return []
         if strength <= 1.0:
-            return [] if self._apart.pop(name, None) is None or before is None else [before]
+            return [] if before is None else [self._apart.pop(name)]
         channel, is_residual = at % len(self._spec.channels), at >= len(self._spec.channels)
         now = Apart(
             name,
             self._spec.channels[channel].name,
             "residual" if is_residual else "level",
             run[0][0] * block_ns,
-            (number + 1) * block_ns,
-            (number + 1) * block_ns,
+            until_ns,
+            until_ns,
             strength,
             float(difference[at] * self._scales_of(name)[1][channel]),
         )
@@ -219,6 +230,14 @@ class Crowd:
             now = replace(now, start_ns=before.start_ns, found_ns=before.found_ns, strength=strength)
         self._apart[name] = now
         return []
+
+    def _still_away(self, before: Apart, run: list[tuple[int, NDArray[np.float64]]]) -> NDArray[np.bool_]:
+        """Return in which of the newest blocks the series is away as it was, bool [blocks]."""
+        at = self._spec.channel_names.index(before.channel)
+        at += len(self._spec.channels) if before.what == "residual" else 0
+        side = np.sign(before.difference) * np.array([one[at] for _, one in run])
+        away: NDArray[np.bool_] = np.nan_to_num(side, nan=0.0) > _STAYS * self._limits[at]
+        return away
 
 
 def least_rows(rows: NDArray[np.float64], share: Sequence[float]) -> NDArray[np.float64]:
