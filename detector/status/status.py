@@ -14,7 +14,6 @@ from detector.artifact.spec import Spec
 from detector.engine.values import Latest
 from detector.incidents.incident import Incident
 from detector.incidents.lasting import blamed
-from detector.incidents.rules import FoldRules
 from detector.incidents.shapes.sentence import Wording, sentence
 from detector.incidents.unjudged import unjudged_words
 from detector.lifecycle.versions import waiting_at
@@ -65,7 +64,7 @@ class Status:
 
     def figures(self) -> dict[str, Any]:
         """Return the figures as plain values, without the overview."""
-        return self._figures() | {"candidates": self._candidates()}
+        return self._figures() | self._beside_others() | {"candidates": self._candidates()}
 
     def _figures(self) -> dict[str, Any]:
         snapshot, why = self.metrics.snapshot, waiting(self.metrics.sources)
@@ -93,8 +92,6 @@ class Status:
             "cumulative_channels": list(snapshot.cumulative),
             "common_scale_rows": snapshot.totals["common_scale_rows"],
             "cold_series": _cold(latest),
-            "peers": peers_json(snapshot.crowd),
-            "together": together_json(snapshot.open_incidents, self._fold, self.spec.interval_ns),
             "channels_missing": int(np.count_nonzero(latest.missing)),
             **of_input(self.metrics.sources),
             "shadow": shadow_json(self.metrics.sources.shadow()),
@@ -111,9 +108,11 @@ class Status:
             "worst": [_series(self.spec, latest, at) for at in order.tolist()],
         }
 
-    @property
-    def _fold(self) -> FoldRules:
-        return self.metrics.engine.options.rules.fold
+    def _beside_others(self) -> dict[str, Any]:
+        """Return the series beside their peers, and incidents that began together."""
+        snapshot, rules = self.metrics.snapshot, self.metrics.engine.options.rules.fold
+        together = together_json(snapshot.open_incidents, rules, self.spec.interval_ns)
+        return {"peers": peers_json(snapshot.crowd), "together": together}
 
     def _candidates(self) -> list[dict[str, Any]]:
         found = waiting_at(self.place) if self.place else ()
