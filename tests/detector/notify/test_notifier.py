@@ -286,10 +286,10 @@ def test_many_incidents_at_once_are_one_message_also_after_a_restart(
     with stream.notifier(
         receiver.url, fold=True, before=[stream.change("opened", name) for name in names]
     ) as one:
-        wait_for(lambda: len(receiver.taken) == 3 and one.stats.backlog == 0, timeout=60)
+        wait_for(lambda: len(receiver.taken) == 3 and one.stats.backlog == 0, "the messages")
     with stream.notifier(receiver.url, fold=True) as one:
         stream.send(*(stream.change("resolved", name) for name in names))
-        wait_for(lambda: len(receiver.taken) == 6 and one.stats.backlog == 0, timeout=60)
+        wait_for(lambda: len(receiver.taken) == 6 and one.stats.backlog == 0, "the messages")
     told = [
         (got.json["event"], got.json["series"], got.json["id"][-6:] == "-group") for got in receiver.taken
     ]
