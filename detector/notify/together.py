@@ -1,8 +1,9 @@
-"""Tell a receiver once of many incidents that begin together, with the likely first one on top.
+"""Notify a receiver once of many incidents that begin together, with the likely first one on top.
 
 This is a receiver around another one (`[[notify]] fold`). Incidents that were delivered before there were
-enough of them also end by themselves. The others are told by their group alone, which ends with the last of
-them. What it knows follows from the changes that were delivered, so a repeated attempt changes nothing.
+enough of them also end by themselves. Of the others the receiver gets their group alone, which ends with the
+last of them. What it knows follows from the changes that were delivered. So a repeated attempt changes
+nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _MOST = 1_000
 class _Group:
     """Hold incidents that began together.
 
-    began    the first change of each of them, those that were told by themselves too
-    members  open incidents that only the group told, by id, in their newest state
+    began    the first change of each of them, those that were delivered by themselves too
+    members  open incidents that were delivered as this group alone, by id, in their newest state
     """
 
     id: str
@@ -86,7 +87,7 @@ class Together:
         self._groups: list[_Group] = []
 
     def request(self, notice: Notice) -> Request | None:
-        """Return the request for this change, or for its group; None where the group was told already."""
+        """Return the request for this change, or for its group; None where the group was delivered before."""
         told = self._told(notice)
         return None if told is None else self._receiver.request(told)
 
