@@ -87,9 +87,9 @@ def _decided() -> tuple[stat_panel.Panel, ...]:
         panels.stat(
             _face(
                 "Away from their peers",
-                "Series whose level, or residual, has left that of the others of their kind for three blocks of "
-                "time, those that are compared, and the largest distance in units of its limit. It opens no "
-                "incident.",
+                "Series whose level, or residual, has left that of the others of their kind for three blocks "
+                "of time. Those that are compared, and the largest distance in units of its limit. It opens "
+                "no incident.",
             ),
             {1.0: panels.WARN},
             Query(f"sum({of('apart_series')})", "away", now=True),

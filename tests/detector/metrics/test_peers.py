@@ -14,8 +14,8 @@ from detector.engine.engine import Engine
 from detector.engine.loop import Turn
 from detector.metrics.recorder import Metrics
 from detector.status.status import Status
+from tests.detector.peers.machines import CHANNELS, DAY_ROWS, ROW_NS, Crowd
 from tests.support.artifacts import make_artifact
-from tests.support.peers import CHANNELS, DAY_ROWS, ROW_NS, Crowd
 from tests.support.sources import FixedSources
 
 LIVE = Crowd(1, rows=3 * DAY_ROWS, start=14 * DAY_ROWS)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from detector.artifact.spec import Spec
 from detector.peers.crowd import Crowd, backtested, words
 from detector.scoring.verdicts import State, Verdicts
-from tests.support.peers import DAY_ROWS, ROW_NS, verdicts_of
-from tests.support.peers import Crowd as Machines
+from tests.detector.peers.machines import DAY_ROWS, ROW_NS, verdicts_of
+from tests.detector.peers.machines import Crowd as Machines
 
 HISTORY_ROWS, LIVE_ROWS = 14 * DAY_ROWS, 6 * DAY_ROWS
 LIVE = Machines(1, rows=LIVE_ROWS, start=HISTORY_ROWS)

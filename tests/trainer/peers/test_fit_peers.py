@@ -15,7 +15,7 @@ from detector.artifact.peers.peers import peers_section
 from detector.artifact.spec import Spec
 from detector.errors import ArtifactError
 from detector.peers.crowd import backtested
-from tests.support.peers import DAY_ROWS, Crowd, verdicts_of
+from tests.detector.peers.machines import DAY_ROWS, Crowd, verdicts_of
 from trainer.data.history import build_history
 from trainer.peers.fit_peers import fit_peers
 
