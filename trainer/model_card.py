@@ -10,6 +10,7 @@ from detector.artifact.description.place import current_of
 from detector.artifact.drift import drift_section
 from detector.artifact.laws import laws_section
 from detector.artifact.mode_words import modes_section, proposal_line
+from detector.artifact.peers.peers import peers_section
 from detector.artifact.reference import least_history
 from detector.artifact.spec import Artifact, Spec
 from detector.calibration.alarm_budget import read_budget
@@ -34,7 +35,7 @@ are from predicted ones; 1.0 is the threshold.
 {evidence}| seed | {seed} |
 
 {found}
-{clock}{own_scales}{modes}{laws}{drift}{cold}## Left out of the history
+{clock}{own_scales}{modes}{laws}{drift}{cold}{peers}## Left out of the history
 
 {omissions}
 
@@ -93,6 +94,7 @@ def model_card(spec: Spec) -> str:
         modes=modes_section(spec),
         drift=drift_section(spec.drift, spec.channel_names),
         cold=cold_section(spec.cold, spec.interval_ns / 1e9),
+        peers=peers_section(spec.peers, spec.channel_names, spec.num_series),
         laws=laws_section(spec.channel_names, [channel.law for channel in spec.channels]),
         notes="".join(f"- In training, {note}.\n" for note in training.get("notes", ())),
         **{name: value for name, value in training.items() if name not in ("notes", "proposed_modes")},

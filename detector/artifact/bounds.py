@@ -15,6 +15,7 @@ from connectors.names import channels_fault
 from detector.artifact.cold.cold_start import check_cold
 from detector.artifact.drift import check_drift
 from detector.artifact.laws import LAWS
+from detector.artifact.peers.peers import check_peers
 from detector.artifact.reference import check_reference
 from detector.artifact.season import check_season
 
@@ -45,7 +46,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 }
 """Least and greatest allowed value of every number that scoring uses. NaN is never allowed."""
 _FREE = {"hyperparameters", "parameters", "training", "intervals", "own_scales", "reference"}
-_FREE |= {"season", "modes", "drift", "holds", "cold"}
+_FREE |= {"season", "modes", "drift", "holds", "cold", "peers"}
 """Fields without these bounds: families check their hyperparameters, and people read the others.
 
 Those by series are checked apart, since a series may have any name."""
@@ -78,6 +79,7 @@ def check_description(spec: Mapping[str, Any]) -> None:
     _check_own_scales(spec["own_scales"], channels)
     _check_holds(spec["holds"], channels)
     checks = {"reference": check_reference, "season": check_season, "drift": check_drift, "cold": check_cold}
+    checks["peers"] = check_peers
     for part, check in checks.items():
         if spec[part] is not None:
             check(spec[part], len(channels))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from detector.artifact.cold.cold_start import ColdStart
 from detector.artifact.drift import Drift
 from detector.artifact.modes import Modes
+from detector.artifact.peers.peers import Peers
 from detector.artifact.reference import Reference
 from detector.artifact.season import Season
 
@@ -207,6 +208,7 @@ class Spec:
     drift        the slow level of each channel; None where the history is too short
     holds        slow channel -> nanoseconds that it keeps its last value (`detector.rows.held_channels`)
     cold         how a series begins that the history did not have; None in older artifacts
+    peers        how far the series are from each other; None where they are too few to be compared
 
     Sizes in `detectable` and the bands of `channels` belong to the common scale. In a series with its own
     scale of the channel they change in proportion to it (`scales_of`).
@@ -236,6 +238,7 @@ class Spec:
     drift: Drift | None = None
     holds: dict[str, int] = field(default_factory=dict)
     cold: ColdStart | None = None
+    peers: Peers | None = None
 
     def __repr__(self) -> str:
         return f"Spec(name={self.name!r}, {_summary(self)})"

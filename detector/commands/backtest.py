@@ -210,8 +210,6 @@ def _trend(incident: Incident) -> str:
 
 def _lines(outcome: BacktestOutcome) -> Iterator[str]:
     """Yield the lines below the table."""
-    from detector.delivery.messages import iso
-
     yield from outcome.sentences[:_MOST_SENTENCES]
     if len(outcome.sentences) > _MOST_SENTENCES:
         yield f"and {len(outcome.sentences) - _MOST_SENTENCES:,} more incidents"
@@ -228,14 +226,26 @@ def _lines(outcome: BacktestOutcome) -> Iterator[str]:
             f"small departures add up in {counting:,} of {known:,} channels: in the others the reference has"
             " not held for long enough, or the model has none"
         )
-    for group in outcome.folds:
-        yield f"at the same time from {iso(group.start_ns)}: {', '.join(group.series)}"
+    yield from _beside_others(outcome)
     for reason, num in outcome.suppressed.items():
         if num:
             yield f"bad rows suppressed by {reason}: {num:,}"
     for name, value in outcome.measures.items():
         if name not in _BUDGET:
             yield f"{name.replace('_', ' ')}: {_number(value)}"
+
+
+def _beside_others(outcome: BacktestOutcome) -> Iterator[str]:
+    """Yield which series were anomalous together, and which left their peers."""
+    from detector.delivery.messages import iso
+    from detector.peers.crowd import words
+
+    for group in outcome.folds:
+        first, *others = group.series_by_onset
+        yield f"at the same time from {iso(group.start_ns)}: {first} first, then {', '.join(others)}"
+    for one in outcome.apart:
+        ended = f"from {iso(one.start_ns)} to {iso(one.until_ns)}, known at {iso(one.found_ns)}"
+        yield f"{words(one)}, {ended}"
 
 
 def _budget_line(outcome: BacktestOutcome, budget: str) -> str:

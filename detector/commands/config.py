@@ -211,7 +211,10 @@ def _notice(event: str, opened: datetime) -> Notice:
 def _send(receiver: _Receiver, notice: Notice) -> bool:
     """Send one notice and print the outcome. Returns whether it was delivered."""
     section = receiver.section
-    answer: Answer = receiver.poster.post(*receiver.sender.request(notice))
+    request = receiver.sender.request(notice)
+    if request is None:
+        raise ConfigError(f"{section.name}: has nothing to send for {notice.event}")
+    answer: Answer = receiver.poster.post(*request)
     if answer.outcome == "delivered":
         receiver.sender.delivered(notice, time.time())
     print(f"{section.name} ({section.kind}): {notice.event}: {answer.outcome}: {answer.reason}")

@@ -46,6 +46,10 @@ class NotifySection(Section):
         default=None, description="file with the JSON body of a webhook; it may contain $names"
     )
     send_resolved: bool = Field(default=True, description="also notify when an incident is resolved")
+    fold: bool = Field(
+        default=False,
+        description="one message for many incidents that begin together, by [incidents] fold_series",
+    )
     min_severity: Literal["warning", "critical"] = Field(
         default="warning", description="least severity to notify of"
     )
@@ -98,6 +102,10 @@ class NotifySection(Section):
             (
                 self.kind == "alertmanager" and not self.send_resolved,
                 "send_resolved: must be true for Alertmanager; set send_resolved in its own receivers",
+            ),
+            (
+                self.kind in {"alertmanager", "pagerduty"} and self.fold,
+                f"fold is for kind webhook and slack; {self.kind} groups by its own rules",
             ),
             (self.expire_after < 2 * self.repeat, "expire_after must be at least twice repeat"),
             (bool(self.ssl_keyfile) > bool(self.ssl_certfile), "ssl_keyfile needs ssl_certfile"),

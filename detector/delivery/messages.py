@@ -259,13 +259,17 @@ def applied_json(applied: Applied) -> dict[str, Any]:
 
 
 def fold_json(fold: IncidentGroup) -> dict[str, Any]:
-    """Return a group of incidents as JSON values; its incidents are listed by id."""
+    """Return a group of incidents as JSON values; its incidents are listed by id.
+
+    `series` begins with `first`, the series that was likely first.
+    """
     return {
         "id": fold.id,
         "state": fold.state,
         "severity": fold.severity,
         "start": iso(fold.start_ns),
-        "series": list(fold.series),
+        "first": fold.first.series,
+        "series": list(fold.series_by_onset),
         "incidents": [incident.id for incident in fold.incidents],
     }
 

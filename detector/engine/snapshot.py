@@ -254,6 +254,7 @@ def _model_of(artifact: Artifact) -> bytes:
         del description["holds"]  # a model without any is as it was before there were some
     if artifact.spec.cold is None:
         del description["cold"]  # as it was before there were any
+    del description["peers"]  # no verdict depends on them
     weights = [one.tobytes() for one in artifact.module.weights().values()]
     # Verdicts of two executors agree to 1e-5 only: to continue from one with another is a change of models.
     executor = artifact.module.executor

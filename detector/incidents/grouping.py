@@ -38,6 +38,20 @@ class IncidentGroup:
         """The series of the incidents, each once."""
         return tuple(dict.fromkeys(one.series for one in self.incidents))
 
+    @property
+    def first(self) -> Incident:
+        """The incident that likely came first: the earliest start, and of equal ones the highest peak."""
+        return self._by_onset[0]
+
+    @property
+    def series_by_onset(self) -> tuple[str, ...]:
+        """The series of the incidents, each once, the likely first one at the beginning."""
+        return tuple(dict.fromkeys(one.series for one in self._by_onset))
+
+    @property
+    def _by_onset(self) -> list[Incident]:
+        return sorted(self.incidents, key=lambda one: (one.start_ns, -(one.known_peak or 0.0), one.series))
+
 
 @dataclass(frozen=True, slots=True)
 class GroupEvent:

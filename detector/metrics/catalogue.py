@@ -103,6 +103,13 @@ INCIDENTS = (
     ),
     _gauge("cold_series", "Series that are new to the model, and still learn their own scales"),
     _gauge("muted_series", "Series that somebody muted, at their newest row"),
+    _gauge("compared_series", "Series that were compared with their peers in the newest block of time"),
+    _gauge("apart_series", "Series that are away from their peers (docs/plant.md)"),
+    _gauge(
+        "apart_from_peers",
+        "Distance to the peers in units of the limit, of the 20 series that are farthest away; above 1",
+        "series channel",
+    ),
     _counter(
         "incident_events",
         "Changes of incidents: opened, escalated, lasting, accepted, rejected, unjudged, judged, resolved",

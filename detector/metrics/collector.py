@@ -24,12 +24,14 @@ from detector.metrics.catalogue import spec_of
 from detector.metrics.engine_view import EngineView
 from detector.metrics.sources import Sources
 from detector.notify.stats import NotifierStats
+from detector.peers.crowd import CrowdView
 from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State
 from detector.selfcheck.check import OUTCOMES
 
 _RELOADS = ("loaded", "refused")
 _NOTIFICATIONS = ("delivered", "failed", "dropped")
+_MOST_APART = 20
 _Values: TypeAlias = dict[tuple[str, ...], float]
 
 
@@ -141,8 +143,17 @@ def _incidents(view: View) -> Iterator[Metric]:
     yield _plain("cumulative_channels_ratio", counting / known if known else math.nan)
     yield _plain("cold_series", int(np.count_nonzero(view.snapshot.latest.cold)))
     yield _plain("muted_series", int(np.count_nonzero(view.snapshot.latest.muted)))
+    yield from _peers(view.snapshot.crowd)
     suppressed = view.snapshot.suppressed.items()
     yield _labelled("suppressed_rows_total", {(reason,): num for reason, num in suppressed})
+
+
+def _peers(crowd: CrowdView) -> Iterator[Metric]:
+    """Yield the series beside their peers; nothing where the model does not compare them."""
+    yield _plain("compared_series", crowd.compared if crowd.known else math.nan)
+    yield _plain("apart_series", len(crowd.apart) if crowd.known else math.nan)
+    farthest: _Values = {(one.series, one.channel): one.strength for one in crowd.apart[:_MOST_APART]}
+    yield _labelled("apart_from_peers", farthest)
 
 
 def _stream(snapshot: EngineView) -> Iterator[Metric]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from detector.engine.engine import Counters, Engine, Latest
 from detector.incidents.budget_used import BudgetView
 from detector.incidents.incident import Incident
 from detector.metrics.series_selection import Selection
+from detector.peers.crowd import CrowdView
 
 SEVERITIES = ("warning", "critical")
 
@@ -66,6 +67,7 @@ class EngineView:
     cumulative      channels of the known series in which small departures add up, and all their channels
     turned_at       epoch seconds of the last turn; None before the first
     psi             drift (see `detector.metrics.drift`); NaN where unknown
+    crowd           the series beside their peers
     """
 
     artifact: Artifact
@@ -81,6 +83,7 @@ class EngineView:
     cumulative: tuple[int, int]
     turned_at: float | None = None
     psi: float = float("nan")
+    crowd: CrowdView = field(default_factory=CrowdView)
 
     @property
     def latest(self) -> Latest:

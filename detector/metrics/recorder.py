@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from detector.metrics.peaks import Peaks
 from detector.metrics.series_selection import Selection
 from detector.metrics.sources import Sources
 from detector.notify.stats import NotifierStats
+from detector.peers.crowd import Crowd, CrowdView
 from detector.rows.series_arrays import starts_of
 from detector.scoring.verdicts import Verdicts
 
@@ -99,6 +100,7 @@ class Metrics:
         self._drift = Drift(_scaled(engine.artifact))
         self._rows_a_day = _DAY_NS / spec.interval_ns
         self._budget.follow(spec)
+        self._crowd = None if spec.peers is None else Crowd(spec, spec.peers)
         series = SeriesView.of(engine, self._selections)
         self.snapshot = EngineView.of(engine, series, self._budget.view())
 
@@ -121,9 +123,9 @@ class Metrics:
         series = self._series(turn)
         newest = series.latest.timestamp_ns, series.latest.state
         self._budget.add(verdicts, turn.result.incidents, *newest)
-        self.snapshot = EngineView.of(
-            self.engine, series, self._budget.view(), time.time(), self._drift.index
-        )
+        crowd = self._compared(turn, series)
+        view = EngineView.of(self.engine, series, self._budget.view(), time.time(), self._drift.index)
+        self.snapshot = replace(view, crowd=crowd)
 
     def refresh(self, lost: bool) -> None:
         """Replace the snapshot where series came or went without a result.
@@ -133,10 +135,9 @@ class Metrics:
         """
         if lost:
             self._peaks.clear()
-        series = SeriesView.of(self.engine, self._selections)
-        self.snapshot = EngineView.of(
-            self.engine, series, self._budget.view(), self.snapshot.turned_at, self._drift.index
-        )
+        series, before = SeriesView.of(self.engine, self._selections), self.snapshot
+        view = EngineView.of(self.engine, series, self._budget.view(), before.turned_at, self._drift.index)
+        self.snapshot = replace(view, crowd=before.crowd)
 
     def transaction(self, outcome: str, seconds: float) -> None:
         """Count a Kafka transaction that took `seconds` and ended with `outcome`."""
@@ -180,6 +181,17 @@ class Metrics:
         if num_new or turn.batch.lost or turn.batch.assigned:
             return SeriesView.of(self.engine, self._selections)
         return self.snapshot.series
+
+    def _compared(self, turn: Turn, series: SeriesView) -> CrowdView:
+        """Compare the series with their peers, and return what that shows."""
+        if self._crowd is None:
+            return CrowdView()
+        self._crowd.add(turn.result.verdicts)
+        self._crowd.drop([one.name for one in turn.result.forgotten])
+        if turn.batch.lost:
+            self._crowd.keep(series.latest.names)
+        self._crowd.compare()
+        return self._crowd.view()
 
     def _update_peaks(self, verdicts: Verdicts, forgotten: frozenset[str]) -> None:
         """Add the scores of a turn, except those of series that have no slot any more."""

@@ -122,6 +122,7 @@ class Notice(msgspec.Struct, frozen=True):
     passage: NoticePassage | None = None
     unjudged: NoticeUnjudged | None = None
     sentence: str | None = None
+    others: int = 0  # series that began together with it, where it stands for all of them
 
     @property
     def is_told(self) -> bool:
@@ -195,6 +196,8 @@ def _fault(notice: Notice) -> str:
         return f"{notice.series} sends nothing any more and was forgotten; {_undecided(notice)}"
     if notice.is_resolved and notice.ending == "accepted":
         return f"{notice.series}: {_learnt(notice)}"
+    if notice.is_resolved and notice.others:
+        return f"{notice.series} and {notice.others:,} series that began with it are back to normal"
     if notice.is_resolved:
         return f"{notice.series} is back to normal ({notice.severity} since {time_text(notice.start)})"
     if notice.passage is not None and not notice.sentence:

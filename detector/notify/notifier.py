@@ -226,7 +226,12 @@ class Notifier:
 
     def _attempt(self, change: Change) -> None:
         """Send the head of the backlog once; keep it for a retry, or finish it."""
-        answer = self._attempts.post(*self._receiver.request(change.notice), len(self._backlog))
+        request = self._receiver.request(change.notice)
+        if request is None:
+            self._remember(change.notice, time.time())
+            self._backlog.finish_head()
+            return
+        answer = self._attempts.post(*request, len(self._backlog))
         age_seconds = time.time() - change.time_ms / 1000
         if answer.outcome == "again" and age_seconds < self._section.give_up_after:
             self._counts["failed"] += 1

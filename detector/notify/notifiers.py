@@ -15,9 +15,11 @@ from detector.config.load import Config
 from detector.config.notify_schema import NotifySection
 from detector.delivery.messages import Topics
 from detector.errors import ConfigError
+from detector.incidents.rules import FoldRules
 from detector.notify.notifier import AlertReader, Notifier
 from detector.notify.receivers import Receiver, poster_of, receiver_of
 from detector.notify.stats import NotifierStats
+from detector.notify.together import Together
 
 _GRACE_SECONDS = 5.0
 _READ_BACK = 100_000
@@ -68,13 +70,23 @@ def parts_of(config: Config) -> list[tuple[NotifySection, Receiver, Poster]]:
     Raises:
         ConfigError: A template, URL or file cannot be used. The error names the table.
     """
-    parts = []
+    parts, given = [], config.incidents
+    rules = FoldRules(given.fold_series, round(given.fold_window * 1e9))
     for number, section in enumerate(config.notify, 1):
         try:
-            parts.append((section, receiver_of(section), poster_of(section)))
+            parts.append((section, _receiver_of(section, rules), poster_of(section)))
         except ConfigError as error:
             raise ConfigError(f"{heading(('notify', number - 1))} {section.name}: {error}") from None
     return parts
+
+
+def _receiver_of(section: NotifySection, rules: FoldRules) -> Receiver:
+    """Return the receiver of a table. Raises ConfigError."""
+    if not section.fold:
+        return receiver_of(section)
+    if rules.num_series == 0:
+        raise ConfigError("fold: set [incidents] fold_series to the number of series that are together")
+    return Together(receiver_of(section), rules)
 
 
 def reader_of(config: Config, connection: Connection, name: str, since_ms: int) -> GroupReader:

@@ -32,8 +32,8 @@ class Receiver(Protocol):
     A new kind of receiver implements these four methods, and `receiver_of` returns it.
     """
 
-    def request(self, notice: Notice) -> Request:
-        """Return the body and headers of the request for this change."""
+    def request(self, notice: Notice) -> Request | None:
+        """Return body and headers of the request for this change; None where nothing is to be sent."""
 
     def delivered(self, notice: Notice, at_seconds: float) -> None:
         """Note that this change was delivered at this epoch second."""

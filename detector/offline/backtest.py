@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from connectors.parquet.writer import TableWriter
 from connectors.records import Batch, Position, Source
 from detector.artifact.spec import Artifact, Spec
 from detector.calibration.p_values import PValues
-from detector.delivery.messages import fold_json, incident_json
+from detector.delivery.messages import fold_json, incident_json, iso
 from detector.delivery.routing.tally import Unassigned
 from detector.delivery.unassigned import Admission
 from detector.engine.engine import Engine, EngineOptions, StepResult, knows
@@ -39,6 +39,7 @@ from detector.offline.measuring.backtest_measures import (
 )
 from detector.offline.measuring.coverage import Coverage
 from detector.offline.measuring.events import Event, events_of
+from detector.peers.crowd import Apart, backtested, words
 from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts
 
@@ -81,6 +82,7 @@ class BacktestOutcome:
     applied    what people decided and took effect, or was ignored
     counted    readings and cells as the engine counted them; the keys are in `counted_of`
     unassigned  series of the data that this model must not judge, and their rows
+    apart       series that left their peers, in the order in which that was known
     """
 
     rows: int
@@ -96,6 +98,7 @@ class BacktestOutcome:
     applied: tuple[Applied, ...] = ()
     counted: dict[str, int] = field(default_factory=dict)
     unassigned: Unassigned = field(default_factory=Unassigned)
+    apart: tuple[Apart, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values, None where a measure is unknown."""
@@ -114,7 +117,14 @@ class BacktestOutcome:
             "suppressed_rows": {reason: num for reason, num in self.suppressed.items() if num},
             "counted": self.counted,
             "unassigned_rows": dict(self.unassigned.messages),
+            "apart": [_apart_json(one) for one in self.apart],
         }
+
+
+def _apart_json(one: Apart) -> dict[str, Any]:
+    """Return a stay away from the peers as JSON values, with times in UTC."""
+    found = asdict(one) | {"words": words(one)}
+    return found | {name: iso(found.pop(f"{name}_ns")) for name in ("start", "found", "until")}
 
 
 class ReplaySink:
@@ -239,6 +249,7 @@ def _outcome(dataset: Dataset, engine: Engine, report: Report, wording: Wording)
         None if labels is None else events_of(labels),
         report.applied,
         counted_of(counters),
+        apart=backtested(spec, report.verdicts),
     )
 
 

@@ -92,7 +92,8 @@ def log_group(event: GroupEvent) -> None:
         f"incidents of several series {event.kind}",
         _level(event.kind),
         id=fold.id,
-        series=",".join(fold.series[:_MOST_LOGGED]),
+        first=fold.first.series,
+        series=",".join(fold.series_by_onset[:_MOST_LOGGED]),
         num_series=len(fold.series),
         severity=fold.severity,
     )

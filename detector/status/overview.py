@@ -9,6 +9,7 @@ from typing import Any
 from detector.metrics.sources import Sources
 from detector.status.budget_used import budget_line, budget_problem
 from detector.status.judged import judged_line, judged_problems, some_of
+from detector.status.peers import peers_line, peers_problem, together_problems
 from detector.status.shadow import shadow_line
 from detector.status.unassigned import unassigned_line, unassigned_problem
 
@@ -91,6 +92,7 @@ def _figures(status: Mapping[str, Any]) -> tuple[Figure, ...]:
         "Series not judged by this model": unassigned_line(status["unassigned"]),
         "Series muted": f"{status['muted_series']:,}" if status["muted_series"] else "",
         "Series cold": _cold(status["cold_series"]),
+        "Series beside their peers": peers_line(status["peers"]),
         "Alarm budget": budget_line(status["budget"]),
         "Small departures": f"watched for in {some_of(*status['cumulative_channels'])} channels",
         "Model age": _age(status["model_age_seconds"]),
@@ -155,7 +157,12 @@ def of_model(status: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 def _of_judging(status: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Return what somebody should look at in what a model judges: the most urgent, and the rest."""
-    urgent = [*_deaf(status["sense"]), *judged_problems(status["judged"]), budget_problem(status["budget"])]
+    urgent = [
+        *together_problems(status["together"]),
+        *_deaf(status["sense"]),
+        *judged_problems(status["judged"]),
+        budget_problem(status["budget"]),
+    ]
     found = [
         f"{one['series']}, incident {one['id']}: {one['unjudged']['words']}."
         for one in status["firing"]
@@ -163,6 +170,7 @@ def _of_judging(status: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     ]
     if status["shadow"]["problem"]:
         found.append(f"The candidate does not judge beside this version: {status['shadow']['problem']}.")
+    found.append(peers_problem(status["peers"]))
     if status["lasting_incidents"]:
         found.append(f"Incidents that last and wait for a decision: {status['lasting_incidents']:,}.")
     if status["channels_missing"]:

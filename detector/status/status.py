@@ -26,6 +26,7 @@ from detector.selfcheck.check import Sense
 from detector.status.budget_used import budget_json
 from detector.status.judged import judged_json
 from detector.status.overview import Overview, waiting
+from detector.status.peers import peers_json, together_json
 from detector.status.shadow import shadow_json
 from detector.status.unassigned import unassigned_json
 
@@ -63,7 +64,7 @@ class Status:
 
     def figures(self) -> dict[str, Any]:
         """Return the figures as plain values, without the overview."""
-        return self._figures() | {"candidates": self._candidates()}
+        return self._figures() | self._beside_others() | {"candidates": self._candidates()}
 
     def _figures(self) -> dict[str, Any]:
         snapshot, why = self.metrics.snapshot, waiting(self.metrics.sources)
@@ -106,6 +107,12 @@ class Status:
             "series": {state.label: num for state, num in zip(State, counts, strict=True)},
             "worst": [_series(self.spec, latest, at) for at in order.tolist()],
         }
+
+    def _beside_others(self) -> dict[str, Any]:
+        """Return the series beside their peers, and incidents that began together."""
+        snapshot, rules = self.metrics.snapshot, self.metrics.engine.options.rules.fold
+        together = together_json(snapshot.open_incidents, rules, self.spec.interval_ns)
+        return {"peers": peers_json(snapshot.crowd), "together": together}
 
     def _candidates(self) -> list[dict[str, Any]]:
         found = waiting_at(self.place) if self.place else ()

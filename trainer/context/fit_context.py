@@ -12,6 +12,7 @@ from trainer.context.fit_season import fit_season, slot_seconds_of
 from trainer.context.fit_usual_error import with_usual_error
 from trainer.context.jobs import find_jobs
 from trainer.data.history import History, Segment
+from trainer.peers.fit_peers import fit_peers
 
 
 def with_context(
@@ -28,7 +29,8 @@ def with_context(
     season, outcome = fit_season(artifact.spec, history, calendar)
     training = artifact.spec.training | {"season": outcome}
     spec = replace(artifact.spec, season=season, training=training)
-    artifact = replace(artifact, spec=replace(spec, drift=fit_drift(spec, history)))
+    spec = replace(spec, drift=fit_drift(spec, history), peers=fit_peers(spec, history))
+    artifact = replace(artifact, spec=spec)
     artifact = with_usual_error(artifact, history, segments, calendar)
     artifact = _with_jobs(artifact, history, calendar)
     spec = with_evidence_limits(artifact.spec, artifact.spec.threshold.alarm_budget)

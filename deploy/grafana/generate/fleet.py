@@ -84,6 +84,18 @@ def _decided() -> tuple[stat_panel.Panel, ...]:
             Query(f"sum({of('muted_series')})", "muted", now=True),
             Query(f"sum({increase_shown('forgotten_series_total')})", "forgotten", now=True),
         ).decimals(0),
+        panels.stat(
+            _face(
+                "Away from their peers",
+                "Series whose level, or residual, has left that of the others of their kind for three blocks "
+                "of time. Those that are compared, and the largest distance in units of its limit. It opens "
+                "no incident.",
+            ),
+            {1.0: panels.WARN},
+            Query(f"sum({of('apart_series')})", "away", now=True),
+            Query(f"sum({of('compared_series')})", "compared", now=True),
+            Query(f"max({of('apart_from_peers')})", "largest distance", now=True),
+        ),
     )
 
 

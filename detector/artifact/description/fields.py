@@ -13,6 +13,7 @@ from detector.artifact.bounds import check_description
 from detector.artifact.cold.cold_start import cold_from
 from detector.artifact.drift import drift_from
 from detector.artifact.modes import check_modes, modes_from
+from detector.artifact.peers.peers import peers_from
 from detector.artifact.reference import reference_from
 from detector.artifact.season import season_from
 from detector.artifact.spec import (
@@ -51,6 +52,7 @@ def spec_from(raw: Any, path: Path) -> Spec:
                 "modes": modes_from(raw.get("modes")),
                 "drift": drift_from(raw.get("drift")),
                 "cold": cold_from(raw.get("cold")),
+                "peers": peers_from(raw.get("peers")),
                 "absent": {series: tuple(names) for series, names in dict(raw.get("absent", {})).items()},
             }
         )

@@ -17,6 +17,7 @@ _BY_MODEL = (
     *("warmup_ratio", "cumulative_channels_ratio", "series_in_mode", "mode_rows_total"),
     *("budget_alarms", "budget_allowed_alarms", "budget_used_ratio", "budget_series"),
     *("alarms_total", "budgeted_alarms_total", "series", "open_incidents", "incident_firing"),
+    "apart_from_peers",
 )
 BY_MODEL = frozenset(
     {

@@ -106,3 +106,13 @@ def test_whatever_is_told_as_open_is_told_as_resolved_once_all_is_over(
     for kinds in emitted.values():
         assert (kinds[0], kinds[-1]) == ("opened", "resolved")
         assert kinds.count("opened") == kinds.count("resolved") == 1
+
+
+def test_the_likely_first_mover_began_first_and_among_equals_is_the_strongest() -> None:
+    strong = replace(incident("z", 0), peak_score=7.0)
+    unknown = replace(incident("m", 0), peak_score=0.0)
+    for order in permutations([A, B, strong, unknown]):
+        (fold,) = group_all(THREE, order)
+        assert fold.first == strong
+        assert fold.series_by_onset == ("z", "a", "m", "b")
+        assert set(fold.series_by_onset) == set(fold.series)

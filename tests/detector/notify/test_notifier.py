@@ -59,6 +59,7 @@ class Stream:
         self, url: str, kind: str = "webhook", before: Sequence[Message] = (), **options: Any
     ) -> Iterator[Notifier]:
         """Run a notifier. The messages `before` are sent after it is built and before it starts."""
+        rules = {"incidents": {"fold_series": 3}} if "fold" in options else {}
         config = Config.model_validate(
             {
                 "model": {"path": "x"},
@@ -67,6 +68,7 @@ class Stream:
                     "session_timeout": "6s",
                 },
                 "output": {"prefix": self.prefix},
+                **rules,
                 "notify": [{"name": "n", "kind": kind, "url": url, **options}],
             }
         )  # fmt: skip
@@ -274,3 +276,26 @@ def test_no_secret_is_logged_whatever_the_receiver_answers(
         wait_for(lambda: notifier.stats.dropped == 1 and notifier.stats.failed > 4, "attempts")
     assert "notifier failing" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_many_incidents_at_once_are_one_message_also_after_a_restart(
+    stream: Stream, receiver: Receiver
+) -> None:
+    stream.with_partitions(1)
+    names = [f"pump-{at}" for at in range(6)]
+    with stream.notifier(
+        receiver.url, fold=True, before=[stream.change("opened", name) for name in names]
+    ) as one:
+        wait_for(lambda: len(receiver.taken) == 3 and one.stats.backlog == 0, "the messages")
+    with stream.notifier(receiver.url, fold=True) as one:
+        stream.send(*(stream.change("resolved", name) for name in names))
+        wait_for(lambda: len(receiver.taken) == 6 and one.stats.backlog == 0, "the messages")
+    told = [
+        (got.json["event"], got.json["series"], got.json["id"][-6:] == "-group") for got in receiver.taken
+    ]
+    assert told == [
+        *(("opened", "pump-0", False), ("opened", "pump-1", False), ("opened", "pump-0", True)),
+        *(("resolved", "pump-0", False), ("resolved", "pump-1", False), ("resolved", "pump-0", True)),
+    ]
+    assert receiver.taken[2].json["id"] == receiver.taken[5].json["id"]
+    assert "3 series became anomalous together: first pump-0" in receiver.taken[2].json["summary"]

@@ -105,7 +105,7 @@ def test_a_backtest_takes_the_rules_of_the_daemons_configuration(
     }
     assert (plain["folds"], plain["suppressed_rows"]) == ([], {})
     assert ruled["suppressed_rows"] == {"maintenance": 33}  # 40 rows in the window, 7 of them warming
-    assert [fold["series"] for fold in ruled["folds"]] == [["a", "b"]]
+    assert [fold["series"] for fold in ruled["folds"]] == [["b", "a"]]  # the likely first one on top
     config.write_text(CONFIG + '[channels.presure]\ndirection = "above"\n')
     assert streamgauge.main([*command, "--config", str(config)]) != 0
     assert "[channels.presure]: the model has no channel `presure`; did you mean `pressure`?" in (
