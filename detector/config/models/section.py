@@ -47,6 +47,9 @@ class ModelsSection(ModelSection):
     name: str | None = Field(
         default=None, min_length=1, description="name in messages, metrics and states; default: the model's"
     )
+    topics: tuple[str, ...] = Field(
+        default=(), description="names and patterns of topics of its series, such as plant-*; none: every one"
+    )
     incidents: dict[str, Any] = Field(
         default_factory=dict, description="keys of [incidents] that differ for this model"
     )
