@@ -205,9 +205,8 @@ class MemorySource:
         """Partition -> 0 if nothing is left to read; absent otherwise, since a list has no clock."""
         return {number: 0.0 for number, messages in self.lag.items() if not messages}
 
-    @property
-    def identity(self) -> str:
-        """Empty: a list in memory is never replaced."""
+    def identity_of(self, partition: int) -> str:
+        """Return nothing: a list in memory is never replaced."""
         return ""
 
     def read_from(self, starts: Mapping[int, int]) -> None:

@@ -93,7 +93,8 @@ class Readings:
     series        int32 [n], index into `names`
     timestamp_ns  int64 [n], UTC nanoseconds since the epoch
     values        float64 [n, channels] in the order of the codec's channels, NaN where missing
-    partition     int32 [n], the source's partition (0 if the source has none)
+    partition     int32 [n], the source's partition (0 if the source has none); of several topics a
+                  number of `connectors.partition_numbers`
     offset        int64 [n], the source's offset (the row number if the source has none)
     """
 
@@ -139,6 +140,7 @@ class Reject:
     `reason` is one of `REASONS`, a metric label. `detail` describes the fault for a person. `series` is the
     name of the series where the message could be read so far, else "". `strangers` are the series of readings
     without a known channel, if nothing else is wrong with the message; `series` is enough where it is one.
+    `partition` is that of `Readings`, and `in_topic` its number in the topic; None: they are the same.
     """
 
     reason: str
@@ -150,6 +152,7 @@ class Reject:
     value: bytes
     series: str = ""
     strangers: tuple[str, ...] = ()
+    in_topic: int | None = None
 
 
 REASONS = (
@@ -313,9 +316,8 @@ class StreamSource(Source, Protocol):
         A large group may have no partition for this process; that counts as assigned.
         """
 
-    @property
-    def identity(self) -> str:
-        """Differs between the input and a later one of the same name; empty where unknown."""
+    def identity_of(self, partition: int) -> str:
+        """Return what differs between a partition's topic and a later one of its name; empty: unknown."""
 
     @property
     def num_rebalances(self) -> int:

@@ -12,16 +12,18 @@ from typing import Any
 from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.protocol.consumer import OffsetResetStrategy
 
+from connectors.partition_numbers import PartitionNumbers
+
 
 class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Records which partitions of one topic the group took away and assigned.
+    """Records which partitions the group took away and assigned.
 
     Assignment is eager: all partitions are revoked first, and most of them come back. Lost are the ones
     that do not come back, and all partitions of a process that was expelled: others may have read on.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, numbers: PartitionNumbers) -> None:
+        self._lock, self._numbers = threading.Lock(), numbers
         self._revoked: set[int] = set()
         self._lost: set[int] = set()
         self.count = 0
@@ -31,19 +33,19 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Note partitions that may come back with the next assignment."""
         with self._lock:
-            self._revoked |= _numbers(revoked)
+            self._revoked |= self._of(revoked)
             self.joined = False
 
     def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
         """Note partitions of a process that was expelled."""
         with self._lock:
-            self._lost |= _numbers(lost)
+            self._lost |= self._of(lost)
             self.joined = False
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Note an assignment: revoked partitions that are not in it are lost."""
         with self._lock:
-            self._lost |= self._revoked - _numbers(assigned)
+            self._lost |= self._revoked - self._of(assigned)
             self._revoked = set()
             self.count += 1
             self.joined = True
@@ -74,6 +76,9 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         """Whether this process is in the group and the reader has acted on the newest assignment."""
         return self.joined and self._followed == self.count
 
+    def _of(self, partitions: set[TopicPartition]) -> set[int]:
+        return {self._numbers.number(tp.topic, tp.partition) for tp in partitions}
+
 
 class DeletedOffsets:
     """Notices that the consumer asked for an offset which the log no longer holds.
@@ -86,9 +91,9 @@ class DeletedOffsets:
     tests/connectors/kafka/test_source.py fails with a version that works differently).
     """
 
-    def __init__(self, subscription: Any) -> None:
+    def __init__(self, subscription: Any, numbers: PartitionNumbers) -> None:
         """`subscription` is the consumer's subscription state."""
-        self._lock = threading.Lock()
+        self._lock, self._numbers = threading.Lock(), numbers
         self._wanted: dict[int, int] = {}
         self._subscription, self._reset = subscription, subscription.request_offset_reset
         subscription.request_offset_reset = self._request
@@ -97,8 +102,9 @@ class DeletedOffsets:
         state = self._subscription.assignment.get(partition)
         if strategy is None and state is not None and state.position is not None:
             strategy = OffsetResetStrategy.EARLIEST
+            number = self._numbers.number(partition.topic, partition.partition)
             with self._lock:
-                self._wanted[partition.partition] = state.position.offset
+                self._wanted[number] = state.position.offset
         self._reset(partition, strategy)
 
     def forget(self, partitions: Iterable[int]) -> None:
@@ -126,7 +132,3 @@ class DeletedOffsets:
             for number in resumed:
                 del self._wanted[number]
         return resumed
-
-
-def _numbers(partitions: set[TopicPartition]) -> set[int]:
-    return {tp.partition for tp in partitions}

@@ -54,7 +54,10 @@ class Connection:
 class ConsumerOptions:
     """The topic and group of a consumer, and how it reads.
 
-    topic                       the input topic; one series stays on one partition when it is keyed by series
+    topic                       the input topic; one series stays on one partition when it is keyed by series;
+                                empty where `topics` has the topics
+    topics                      names and shell patterns of several topics; those that come later join in
+    excluded                    topics that no pattern matches
     group_id                    the members of one group share the partitions
     group_instance_id           static membership: a restart within `session_timeout_seconds` keeps its
                                 partitions without a rebalance; must differ from member to member
@@ -77,6 +80,13 @@ class ConsumerOptions:
     max_partition_fetch_bytes: int = 8 << 20
     awaits_start: bool = False
     check_crcs: bool = True
+    topics: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """What is read, for people."""
+        return self.topic or ", ".join(self.topics)
 
 
 @dataclass(frozen=True, slots=True)

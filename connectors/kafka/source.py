@@ -1,4 +1,4 @@
-"""Reads a Kafka topic as a member of a consumer group: batches of readings with the offsets behind them.
+"""Reads Kafka topics as a member of a consumer group: batches of readings with the offsets behind them.
 
     >>> from connectors import Connection, ConsumerOptions, JsonWideCodec, KafkaSource
     >>> codec = JsonWideCodec(("temperature", "pressure"))
@@ -12,10 +12,12 @@ The work is divided: `topic_consumer` holds the client, `partitions` the bookkee
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from connectors.errors import WaitingError
 from connectors.kafka.admin.new_partitions import NewPartitions
@@ -24,6 +26,7 @@ from connectors.kafka.batch_size import BatchSizer
 from connectors.kafka.connection import Connection, ConsumerOptions
 from connectors.kafka.partitions import Change, GroupView, Lag, Partitions
 from connectors.kafka.topic_consumer import TopicConsumer
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch, Codec, Decoded, Membership, Position, RawColumns, StreamSource
 
 _CHECK_SECONDS = 1.0
@@ -31,35 +34,42 @@ _LONGEST_WAIT_SECONDS = 1.0
 
 
 class KafkaSource:
-    """A `StreamSource` over one topic. Partitions are shared with the other members of the group.
+    """A `StreamSource` over topics. Partitions are shared with the other members of the group.
 
     Properties other than `membership`, and `assignment`, may be read from any thread. Everything else
     belongs to the thread that polls.
     """
 
-    def __init__(self, connection: Connection, options: ConsumerOptions, codec: Codec) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        options: ConsumerOptions,
+        codec: Codec,
+        numbers: PartitionNumbers | None = None,
+    ) -> None:
         """Join the group.
 
         Args:
             connection: the cluster and how to log in.
             options: the topic, the group, and how much to read at once.
             codec: decodes messages into readings.
+            numbers: of the partitions, as all readings have them; None makes its own.
 
         Raises:
             KafkaError: the cluster cannot be reached or refuses access.
         """
-        self._topic, self._codec = options.topic, codec
+        self._numbers, self._codec = numbers or PartitionNumbers(options.topic), codec
         self._partitions, self._lag = Partitions(options.awaits_start), Lag()
         self._sizer = BatchSizer(options.max_poll_records, options.max_poll_interval_seconds)
         self._checked_at, self.membership = 0.0, Membership(None)
-        self._consumer = TopicConsumer(connection, options)
+        self._consumer = TopicConsumer(connection, options, self._numbers)
         self._new = NewPartitions(self._consumer, begins_at_end=options.start == "latest")
         self._recreation = Recreation(self._consumer, commits_beginning=not options.awaits_start)
 
     def poll(self, timeout_seconds: float) -> Batch:
         """Return what has arrived, after at most about `timeout_seconds`; empty while the broker is away.
 
-        1. Fetch records of this topic, none of a successor. 2. Read what the group assigned and took away.
+        1. Fetch records of these topics, none of a successor. 2. Read what the group assigned and took away.
         3. Update the bookkeeping and seek. 4. Decode. 5. Note deletions and the next offsets.
 
         Raises KafkaError: access is refused, or another process uses this group_instance_id.
@@ -70,14 +80,14 @@ class KafkaSource:
         group = self._group_now()  # 2
         change = self._follow(group, fetched)  # 3
         records = {number: found for number, found in fetched.items() if number in change.usable}
-        records, decoded, decode_seconds = _decode(self._codec, records, self._consumer.seek)  # 4
-        deleted = self._advance(records)  # 5
+        records, decoded, decode_seconds = _decode(self._codec, self._consumer, records)  # 4
+        deleted = _advance(self._consumer, self._partitions, self._lag, records)  # 5
         self._sizer.taken(sum(map(len, records.values())))
         self._check_now_and_then()
         return Batch(
             decoded.readings,
             decoded.rejects,
-            {(self._topic, number): found[-1].offset + 1 for number, found in records.items()},
+            self._numbers.position({number: found[-1].offset + 1 for number, found in records.items()}),
             time.time_ns(),
             group.lost,
             change.assigned,
@@ -118,7 +128,7 @@ class KafkaSource:
 
     def delivered(self, position: Position) -> None:
         """Note that a transaction has committed these offsets."""
-        self._partitions.note_committed(_numbers(position))
+        self._partitions.note_committed(self._numbers.of(position))
 
     def earliest(self, partitions: Collection[int]) -> Mapping[int, int]:
         """Return the oldest offset that each partition still holds. Raises KafkaError."""
@@ -129,28 +139,27 @@ class KafkaSource:
 
         What the group or an absent broker refuses is logged and read again. Raises KafkaError otherwise.
         """
-        offsets = self._partitions.to_commit(_numbers(position))
+        offsets = self._partitions.to_commit(self._numbers.of(position))
         if offsets and self._consumer.rebalances.joined and self._consumer.commit(offsets):
             self._partitions.commit_done()
 
     def end(self) -> Position:
         """Return the present end of each partition that is assigned. Raises KafkaError."""
-        return {(self._topic, number): offset for number, offset in self._consumer.ends().items()}
+        return self._numbers.position(self._consumer.ends())
 
     def has_reached(self, position: Position) -> bool:
         """Whether everything before `position` was read, of the partitions that are assigned."""
         held, read = self._consumer.assignment(), self._consumer.positions()
-        wanted = ((number, at) for number, at in _numbers(position).items() if number in held)
+        wanted = ((number, at) for number, at in self._numbers.of(position).items() if number in held)
         return self._consumer.rebalances.joined and all(read.get(number, 0) >= at for number, at in wanted)
 
     def assignment(self) -> frozenset[int]:
         """Return the partitions that are assigned to this process."""
         return self._consumer.assignment()
 
-    @property
-    def identity(self) -> str:
-        """The broker's id of the topic; a topic created again has another one. Empty where unknown."""
-        return self._consumer.identity()
+    def identity_of(self, partition: int) -> str:
+        """Return the broker's id of the partition's topic; one created again has another. Empty: unknown."""
+        return self._consumer.identity(self._numbers.topic_of(partition))
 
     @property
     def is_assigned(self) -> bool:
@@ -214,16 +223,6 @@ class KafkaSource:
             self._consumer.seek(self._partitions.resume(self._consumer.committed(change.restart)))
         return change
 
-    def _advance(self, records: Mapping[int, list[Any]]) -> dict[int, tuple[int, int]]:
-        """Note how far this poll has come; return what was deleted unread, as `Batch.deleted` has it."""
-        started = self._partitions.started
-        positions = {number: at for number, at in self._consumer.positions().items() if number in started}
-        deleted = self._consumer.deleted.passed(positions, records)
-        behind = {number: found[-1].offset + 1 for number, found in records.items()}
-        self._partitions.advance({number: at for number, (_, at) in deleted.items()} | behind)
-        self._lag.read({number: found[-1].timestamp for number, found in records.items()})
-        return deleted
-
     def _check_now_and_then(self) -> None:
         """Once a second: measure the lag and check the connection."""
         if (now := time.monotonic()) - self._checked_at >= _CHECK_SECONDS:
@@ -233,7 +232,7 @@ class KafkaSource:
 
 
 def _decode(
-    codec: Codec, records: dict[int, list[Any]], seek: Callable[[Mapping[int, int]], None]
+    codec: Codec, consumer: TopicConsumer, records: dict[int, list[Any]]
 ) -> tuple[dict[int, list[Any]], Decoded, float]:
     """Return the records that can be decoded now, what they are, and the seconds that this took.
 
@@ -242,21 +241,41 @@ def _decode(
     while True:
         began = time.perf_counter()
         try:
-            decoded = codec.decode_columns(RawColumns.of_consumed(chain.from_iterable(records.values())))
-            return records, decoded, time.perf_counter() - began
+            decoded = codec.decode_columns(_raw_of(records))
         except WaitingError as error:
-            begins = _numbers(error.begins)
-            seek(begins)
+            begins = {number: at for (_, number), at in error.begins.items()}
+            consumer.seek(begins)
             time.sleep(min(error.retry_seconds, _LONGEST_WAIT_SECONDS))
             kept = {
                 number: [one for one in found if one.offset < begins.get(number, one.offset + 1)]
                 for number, found in records.items()
             }
             records = {number: found for number, found in kept.items() if found}
+        else:
+            rejects = tuple(
+                replace(one, in_topic=consumer.numbers.place(one.partition)[1]) for one in decoded.rejects
+            )
+            return records, replace(decoded, rejects=rejects), time.perf_counter() - began
 
 
-def _numbers(position: Mapping[tuple[str, int], int]) -> dict[int, int]:
-    return {number: offset for (_, number), offset in position.items()}
+def _advance(
+    consumer: TopicConsumer, partitions: Partitions, lag: Lag, records: Mapping[int, list[Any]]
+) -> dict[int, tuple[int, int]]:
+    """Note how far this poll has come; return what was deleted unread, as `Batch.deleted` has it."""
+    started = partitions.started
+    positions = {number: at for number, at in consumer.positions().items() if number in started}
+    deleted = consumer.deleted.passed(positions, records)
+    behind = {number: found[-1].offset + 1 for number, found in records.items()}
+    partitions.advance({number: at for number, (_, at) in deleted.items()} | behind)
+    lag.read({number: found[-1].timestamp for number, found in records.items()})
+    return deleted
+
+
+def _raw_of(records: Mapping[int, list[Any]]) -> RawColumns:
+    """Return the records as columns; their partitions are numbers as of `PartitionNumbers`."""
+    counts = [len(found) for found in records.values()]
+    raw = RawColumns.of_consumed(chain.from_iterable(records.values()))
+    return replace(raw, partition=np.repeat(np.array(list(records), np.int32), counts))
 
 
 if TYPE_CHECKING:

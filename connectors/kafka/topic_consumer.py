@@ -1,4 +1,4 @@
-"""One topic read as a member of a consumer group: the Kafka client, with partitions as plain numbers.
+"""Topics read as a member of a consumer group: the Kafka client, with partitions as plain numbers.
 
 The client's errors become KafkaError with the attempted step, the cluster and the remedy. What passes by
 itself, such as a broker that is away, is logged and tried again.
@@ -15,6 +15,7 @@ from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition, errors
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 from connectors.errors import KafkaError
+from connectors.kafka.admin.topic_names import expression_of, is_pattern
 from connectors.kafka.client_events import DeletedOffsets, Rebalances
 from connectors.kafka.cluster import identity_of, one_line, patiently, refusal, translated
 from connectors.kafka.connection import (
@@ -24,6 +25,7 @@ from connectors.kafka.connection import (
     fetch_settings,
     group_settings,
 )
+from connectors.partition_numbers import PartitionNumbers
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +44,11 @@ _OUSTED = (
 class TopicConsumer:
     """A member of a consumer group. Not thread-safe, except for `assignment` and `is_connected`."""
 
-    def __init__(self, connection: Connection, options: ConsumerOptions) -> None:
+    def __init__(self, connection: Connection, options: ConsumerOptions, numbers: PartitionNumbers) -> None:
         """Join the group. Raises KafkaError if the cluster cannot be reached or refuses access."""
-        self._connection, self._options = connection, options
+        self._connection, self._options, self.numbers = connection, options, numbers
         self._is_connected = self._is_resting = self._is_closed = False
-        self.rebalances = Rebalances()
+        self.rebalances = Rebalances(numbers)
         with translated(connection, f"cannot join group {options.group_id}"):
             self._consumer = KafkaConsumer(
                 **client_settings(connection),
@@ -55,10 +57,17 @@ class TopicConsumer:
                 # Sticky: partitions stay where the windows of their series already are.
                 partition_assignment_strategy=(StickyPartitionAssignor,),
             )
-            self._consumer.subscribe([options.topic], listener=self.rebalances)
-            self.deleted = DeletedOffsets(self._consumer._subscription)
+            topics = list(options.topics) or [options.topic]
+            if any(map(is_pattern, topics)):
+                expression = expression_of(topics, options.excluded)
+                self._consumer.subscribe(pattern=expression, listener=self.rebalances)
+            else:
+                self._consumer.subscribe(topics, listener=self.rebalances)
+            self.deleted = DeletedOffsets(self._consumer._subscription, numbers)
             # A group leader that does not know the topic yet assigns nothing, and then rebalances again.
-            self._consumer.partitions_for_topic(options.topic)
+            for topic in topics:
+                if not is_pattern(topic):
+                    self._consumer.partitions_for_topic(topic)
 
     def poll(self, timeout_seconds: float, max_records: int) -> dict[int, list[Any]]:
         """Return the records that arrived, by partition; none while the broker is away."""
@@ -69,8 +78,8 @@ class TopicConsumer:
             time.sleep(min(timeout_seconds, _RETRY_SECONDS))
             return {}
         except errors.KafkaError as error:
-            raise self._refused(f"cannot read {self._options.topic}", error) from error
-        return {tp.partition: found for tp, found in records.items()}
+            raise self._refused(f"cannot read {self._options.shown}", error) from error
+        return {self._number(tp): found for tp, found in records.items()}
 
     def group_metadata(self) -> Any:
         """Return the client's present membership: generation_id is negative outside the group."""
@@ -78,15 +87,20 @@ class TopicConsumer:
 
     def assignment(self) -> frozenset[int]:
         """Return the partitions that are assigned to this process."""
-        return frozenset(tp.partition for tp in self._consumer.assignment())
+        return frozenset(map(self._number, self._consumer.assignment()))
 
-    def identity(self) -> str:
-        """Return the broker's id of the topic as of the last metadata, "" where it is unknown."""
-        return identity_of(self._consumer._client.cluster.topic_id(self._options.topic))
+    def topics(self) -> frozenset[str]:
+        """Return the topics that are read and exist, as of the last metadata."""
+        return frozenset(self._consumer.subscription() or ())
 
-    def rewind(self) -> bool:
-        """Commit the oldest offset of each assigned partition, if any; return whether that is done."""
-        held = self.assignment() & self.partitions()
+    def identity(self, topic: str) -> str:
+        """Return the broker's id of a topic as of the last metadata, "" where it is unknown."""
+        return identity_of(self._consumer._client.cluster.topic_id(topic))
+
+    def rewind(self, topics: Collection[str]) -> bool:
+        """Commit the oldest offset of the assigned partitions of topics; return whether that is done."""
+        held = {number for number in self.assignment() if self.numbers.topic_of(number) in topics}
+        held &= self.partitions()
         return not held or self.commit(self.earliest(held))
 
     def seek(self, offsets: Mapping[int, int]) -> None:
@@ -101,29 +115,34 @@ class TopicConsumer:
         the client is about to do.
         """
         consumed = self._consumer._subscription.all_consumed_offsets()
-        return {tp.partition: position.offset for tp, position in consumed.items()}
+        return {self._number(tp): position.offset for tp, position in consumed.items()}
 
     def known_ends(self) -> dict[int, int | None]:
         """Return the end of each assigned partition as of the last fetch, None if not fetched yet."""
-        return {tp.partition: self._consumer.highwater(tp) for tp in self._consumer.assignment()}
+        return {self._number(tp): self._consumer.highwater(tp) for tp in self._consumer.assignment()}
 
     def partitions(self) -> frozenset[int]:
-        """Return all partitions of the topic as of the last metadata."""
-        return frozenset(self._consumer._client.cluster.partitions_for_topic(self._options.topic) or ())
+        """Return all partitions of the topics as of the last metadata."""
+        cluster = self._consumer._client.cluster
+        return frozenset(
+            self.numbers.number(topic, partition)
+            for topic in sorted(self.topics())
+            for partition in cluster.partitions_for_topic(topic) or ()
+        )
 
     def ends(self, partitions: Collection[int] | None = None) -> dict[int, int]:
         """Ask the broker for the end of each partition; None means those that are assigned."""
         wanted = [self._named(number) for number in (self.assignment() if partitions is None else partitions)]
-        with translated(self._connection, f"cannot look up the end of {self._options.topic}"):
+        with translated(self._connection, f"cannot look up the end of {self._options.shown}"):
             ends = patiently(lambda: self._consumer.end_offsets(wanted))
-        return {tp.partition: offset for tp, offset in ends.items()}
+        return {self._number(tp): offset for tp, offset in ends.items()}
 
     def earliest(self, partitions: Collection[int]) -> dict[int, int]:
         """Ask the broker for the oldest offset of each partition."""
         wanted = [self._named(number) for number in partitions]
-        with translated(self._connection, f"cannot look up the beginning of {self._options.topic}"):
+        with translated(self._connection, f"cannot look up the beginning of {self._options.shown}"):
             offsets = patiently(lambda: self._consumer.beginning_offsets(wanted))
-        return {tp.partition: offset for tp, offset in offsets.items()}
+        return {self._number(tp): offset for tp, offset in offsets.items()}
 
     def committed(self, partitions: Collection[int]) -> dict[int, int | None]:
         """Ask the broker for the committed offset of each partition; waits for open transactions."""
@@ -201,7 +220,10 @@ class TopicConsumer:
         self._is_resting = rests
 
     def _named(self, number: int) -> TopicPartition:
-        return TopicPartition(self._options.topic, number)
+        return TopicPartition(*self.numbers.place(number))
+
+    def _number(self, place: TopicPartition) -> int:
+        return self.numbers.number(place.topic, place.partition)
 
     def _refused(self, doing: str, error: errors.KafkaError) -> KafkaError:
         if isinstance(error, errors.FencedInstanceIdError):
@@ -210,5 +232,5 @@ class TopicConsumer:
                 f" {self._options.group_instance_id!r}; give each member its own"
             )
         is_group = isinstance(error, errors.GroupAuthorizationFailedError)
-        name = self._options.group_id if is_group else self._options.topic
+        name = self._options.group_id if is_group else self._options.shown
         return refusal(f"{doing} at {self._connection.servers}", error, name=name)

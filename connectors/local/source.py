@@ -142,9 +142,8 @@ class LocalSource:
         """Whether the partition is read, and the feed is connected."""
         return self._next is not None and self._feed.is_connected and not self._is_closed
 
-    @property
-    def identity(self) -> str:
-        """Empty: the store belongs to one input."""
+    def identity_of(self, partition: int) -> str:
+        """Return nothing: the store belongs to one input."""
         return ""
 
     @property

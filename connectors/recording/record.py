@@ -48,9 +48,8 @@ class RecordableSource(Protocol):
     def is_assigned(self) -> bool:
         """Whether the partitions are assigned and read."""
 
-    @property
-    def identity(self) -> str:
-        """Differs between the topic and a later one of the same name; empty where unknown."""
+    def identity_of(self, partition: int) -> str:
+        """Return what differs between the topic and a later one of the same name; empty where unknown."""
 
 
 class Recording:
@@ -96,7 +95,7 @@ class Recording:
 
     def _turn(self) -> None:
         batch = self._source.poll(_POLL_SECONDS)
-        if self._directory.meet(self._source.identity):  # what is held came from the topic before
+        if self._directory.meet(self._source.identity_of(0)):  # what is held came from the topic before
             self._recorder.close_files()
             self._starts_anew = True
         self._recorder.add(batch)

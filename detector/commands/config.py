@@ -15,6 +15,7 @@ from detector.errors import ConfigError
 
 if TYPE_CHECKING:
     from connectors.http_post import Answer, Poster
+    from connectors.kafka.connection import Connection
     from detector.config.notify_schema import NotifySection
     from detector.config.schema import Config
     from detector.notify.notice import Notice
@@ -84,7 +85,7 @@ def _source(config: Config) -> str:
     """Return where readings come from, in words."""
     source, kafka = config.source, config.kafka
     if source.kind == "kafka":
-        return f"topic {kafka.topic} at {', '.join(kafka.bootstrap_servers)} as group {kafka.group_id}"
+        return f"{kafka.shown} at {', '.join(kafka.bootstrap_servers)} as group {kafka.group_id}"
     if source.kind == "mqtt":
         host, port = config.mqtt.address
         return f"topics {', '.join(source.topics)} of MQTT at {host}:{port} as {config.mqtt.client_id}"
@@ -138,12 +139,36 @@ def _check_broker(file: str, config: Config) -> None:
 
     connection, topic = connection_of(config.kafka), config.kafka.topic
     wait_for_broker(connection, timeout_seconds=min(_CONNECT_SECONDS, config.kafka.startup_timeout))
+    if config.kafka.topics:
+        _check_topics(file, config, connection)
+        return
     partitions = count_partitions(connection, topic)
     if partitions == 0:
         raise KafkaError(
             f"{file}: [kafka] topic: {connection.servers} has no topic {topic!r}: create it or change this"
         )
     print(f"Kafka: topic {topic} at {connection.servers}, partitions: {partitions}")
+
+
+def _check_topics(file: str, config: Config, connection: Connection) -> None:
+    """Print the topics of [kafka] that there are. Raises KafkaError where one that has a name is missing."""
+    from connectors.errors import KafkaError
+    from connectors.kafka.admin.growth import look_up_inputs
+    from connectors.kafka.admin.topic_names import is_pattern, reads
+    from detector.config.input.topics import own_topics
+
+    own = own_topics(config.output.prefix)
+    found = look_up_inputs(connection, config.kafka.topics, own)
+    for topic, facts in sorted(found.items()):
+        print(f"Kafka: topic {topic} at {connection.servers}, partitions: {facts.num_partitions}")
+    missing = [one for one in config.kafka.topics if not any(reads((one,), topic, own) for topic in found)]
+    if names := [one for one in missing if not is_pattern(one)]:
+        raise KafkaError(
+            f"{file}: [kafka] topics: {connection.servers} has no topic {', '.join(map(repr, names))}:"
+            " create it or change this; a daemon waits for it and reads the others"
+        )
+    for one in missing:
+        print(f"Kafka: no topic matches {one} yet; those that do are read once they exist")
 
 
 def _init(args: argparse.Namespace) -> int:

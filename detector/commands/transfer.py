@@ -31,6 +31,7 @@ from detector.commands.progress_line import ProgressLine
 from detector.config.cluster import connection_of
 from detector.config.input.registry import SchemaRegistrySection
 from detector.config.input.section import form_of
+from detector.config.input.topics import input_of, one_topic
 from detector.config.load import load_connection, parse_duration
 from detector.errors import ConfigError
 
@@ -111,8 +112,9 @@ def place_of(args: Namespace) -> Place:
     path = Path(args.config) if args.config else None
     flags = {"bootstrap_servers": args.bootstrap_servers, "topic": args.topic}
     config = load_connection(path, flags, registry_url=getattr(args, "schema_registry", None))
-    form = form_of(config.input, config.schema_registry)
-    return Place(connection_of(config.kafka), config.kafka.topic, form, config.schema_registry)
+    topic = one_topic(config.kafka, "this", "choose it with --topic, and run once for each")
+    form = form_of(input_of(topic, config.input, config.inputs), config.schema_registry)
+    return Place(connection_of(config.kafka), topic, form, config.schema_registry)
 
 
 def _channels(flag: str | None, place: Place) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connectors.kafka.connection import Connection
-from detector.config.schema import KafkaSection
+from detector.config.input.kafka import KafkaSection
 from detector.config.secrets import revealed
 from detector.errors import ConfigError
 
@@ -13,7 +13,7 @@ def connection_of(kafka: KafkaSection) -> Connection:
 
     Raises ConfigError: the configuration reads no Kafka.
     """
-    if not kafka.topic:
+    if not (kafka.topic or kafka.topics):
         raise ConfigError("this needs Kafka, and the readings of this configuration do not come from Kafka")
     return Connection(
         kafka.bootstrap_servers,

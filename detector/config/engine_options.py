@@ -150,11 +150,14 @@ def check_channels(section: str, named: Iterable[str], channels: Sequence[str]) 
 
 def _check_least_channels(config: Config, num_channels: int) -> None:
     """Refuse a number of channels that no message would have: every new series would be unassigned."""
-    least, form = config.model.least_channels, config.input.format
+    least = config.model.least_channels
+    forms = [("[input]", config.input.format), *(("[[inputs]]", one.format) for one in config.inputs)]
     section = "[models]" if isinstance(config.model, ModelsSection) else "model"
-    if least > 1 and form in _ONE_BY_ONE:
+    alone = next((one for one in forms if one[1] in _ONE_BY_ONE), None)
+    if least > 1 and alone is not None:
+        where, form = alone
         raise ConfigError(
-            f"[{section}] least_channels: must be 1 with [input] format {form!r}, not {least}:"
+            f"[{section}] least_channels: must be 1 with {where} format {form!r}, not {least}:"
             " a message of it may have some of the channels only"
         )
     if least > num_channels:

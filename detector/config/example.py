@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from detector.config.incident_schema import CHANNEL_EXAMPLE, DRIFT_EXAMPLE, MAINTENANCE_EXAMPLE, UNITS_EXAMPLE
+from detector.config.input.topics import INPUTS_EXAMPLE
 from detector.config.models.entries import MODELS_EXAMPLE
 from detector.config.schema import Config
 from detector.config.secrets import refused_in
@@ -23,6 +24,7 @@ _EXAMPLES = {
 }
 _TABLES = {
     "models": MODELS_EXAMPLE,
+    "inputs": INPUTS_EXAMPLE,
     "drift": DRIFT_EXAMPLE,
     "channels": CHANNEL_EXAMPLE,
     "units": UNITS_EXAMPLE,

@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -107,11 +107,19 @@ def _parse(
     values = {name: value for name, value in values.items() if name not in others}
     refuse_secrets(checked.label, values, model)
     variables = override(values, model, environ)
+    _replace_topics(values, variables)
     checked = checked.overridden(variables, others)
     try:
         return model.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(checked.problem(one) for one in error.errors())) from error
+
+
+def _replace_topics(values: dict[str, Any], variables: Collection[Place]) -> None:
+    """Let a variable or flag of `topic` replace `topics` of the file, and the other way round."""
+    for key, other in (("topic", "topics"), ("topics", "topic")):
+        if ("kafka", key) in variables and ("kafka", other) not in variables:
+            values["kafka"].pop(other, None)
 
 
 def _check_named(environ: Mapping[str, str]) -> None:

@@ -21,83 +21,14 @@ from detector.config.incident_schema import (
     MaintenanceSection,
     WatchdogSection,
 )
+from detector.config.input.kafka import KafkaSection
 from detector.config.input.registry import SchemaRegistrySection
-from detector.config.input.section import BINARY, InputSection, check_registry, form_of
+from detector.config.input.section import BINARY, InputSection, InputsSection, check_registry, form_of
 from detector.config.input.source import MqttSection, SourceSection, check_outputs, with_source
+from detector.config.input.topics import check_topics
 from detector.config.models.section import ModelSection, ModelsSection, check_entries
 from detector.config.notify_schema import NotifySection
 from detector.config.types import Duration, Section
-
-
-class KafkaSection(Section):
-    """The cluster and the topic of the readings."""
-
-    bootstrap_servers: tuple[str, ...] = Field(
-        default=("localhost:9092",),
-        min_length=1,
-        description="broker addresses host:port; one is enough, several are safer",
-    )
-    topic: str = Field(description="topic of the readings; its messages have the series as key")
-    group_id: str = Field(
-        default="streamgauge", description="consumer group; its processes share the partitions"
-    )
-    group_instance_id: str | None = Field(
-        default=None, description="static membership: a name of its own for each process"
-    )
-    auto_offset_reset: Literal["earliest", "latest"] = Field(
-        default="earliest", description="where a group without committed offsets starts to read"
-    )
-    session_timeout: Duration = Field(
-        default=45.0, gt=0, description="time without a heartbeat before the group takes our partitions away"
-    )
-    max_poll_interval: Duration = Field(
-        default=300.0,
-        gt=0,
-        description="longest time between two polls before the group takes our partitions away",
-    )
-    startup_timeout: Duration = Field(
-        default=60.0, description="longest wait for the cluster and the topic at the start"
-    )
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    sasl_username: str | None = None
-    sasl_password: SecretStr | None = Field(
-        default=None, description="only as STREAMGAUGE_KAFKA__SASL_PASSWORD; or use sasl_password_file"
-    )
-    sasl_password_file: str | None = Field(default=None, description="file that contains the password")
-    ssl_cafile: str | None = Field(
-        default=None,
-        description="certificate authority of the brokers, PEM file; default: those of the system",
-    )
-    ssl_certfile: str | None = Field(
-        default=None, description="our certificate, PEM file, if the brokers require one"
-    )
-    ssl_keyfile: str | None = Field(
-        default=None, description="private key of ssl_certfile; default: the same file"
-    )
-    ssl_key_password: SecretStr | None = Field(
-        default=None, description="only as STREAMGAUGE_KAFKA__SSL_KEY_PASSWORD, or use ssl_key_password_file"
-    )
-    ssl_key_password_file: str | None = Field(
-        default=None, description="file that contains the password of ssl_keyfile"
-    )
-    compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
-        default="none", description="compression of output topics"
-    )
-    check_crcs: bool = Field(default=True, description="verify the checksums of messages that are read")
-
-    @model_validator(mode="after")
-    def _complete(self) -> KafkaSection:
-        if self.ssl_keyfile and not self.ssl_certfile:
-            raise ValueError("ssl_keyfile needs ssl_certfile")
-        if self.security_protocol.startswith("SASL"):
-            password = self.sasl_password or self.sasl_password_file
-            if not (self.sasl_mechanism and self.sasl_username and password):
-                raise ValueError(
-                    f"security_protocol {self.security_protocol} needs sasl_mechanism, sasl_username and a"
-                    " password; set STREAMGAUGE_KAFKA__SASL_PASSWORD or name a file in sasl_password_file"
-                )
-        return self
 
 
 class GridSection(Section):
@@ -277,11 +208,12 @@ class ConnectionConfig(Section):
 
     kafka: KafkaSection
     input: InputSection = InputSection()
+    inputs: tuple[InputsSection, ...] = ()
     schema_registry: SchemaRegistrySection = SchemaRegistrySection()
 
     @model_validator(mode="after")
     def _has_registry(self) -> ConnectionConfig:
-        check_registry(self.input, self.schema_registry)
+        check_registry(self.input, self.inputs, self.schema_registry)
         return self
 
 
@@ -294,6 +226,7 @@ class Config(Section):
     kafka: KafkaSection
     mqtt: MqttSection = MqttSection()
     input: InputSection = InputSection()
+    inputs: tuple[InputsSection, ...] = ()
     schema_registry: SchemaRegistrySection = SchemaRegistrySection()
     grid: GridSection = GridSection()
     incidents: IncidentsSection = IncidentsSection()
@@ -373,7 +306,14 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _has_registry(self) -> Config:
-        check_registry(self.input, self.schema_registry)
+        check_registry(self.input, self.inputs, self.schema_registry)
+        return self
+
+    @model_validator(mode="after")
+    def _reads_topics(self) -> Config:
+        models = [(one.path, one.topics) for one in self.models]
+        inputs = [one.topics for one in self.inputs]
+        check_topics(self.kafka, self.source.kind, self.output.prefix, inputs, models)
         return self
 
     @model_validator(mode="after")

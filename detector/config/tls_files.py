@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from detector.config.input.kafka import KafkaSection
 from detector.config.input.source import MqttSection
-from detector.config.schema import HttpSection, KafkaSection
+from detector.config.schema import HttpSection
 from detector.errors import ConfigError
 
 _SIGNS = {"certificate": b"-----BEGIN CERTIFICATE-----", "private key": b"PRIVATE KEY-----"}

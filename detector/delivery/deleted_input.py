@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch
 from detector import logs
 from detector.engine.group.resumable import Resumable
@@ -14,9 +15,13 @@ class Deletions:
     """Count messages that were deleted unread in `messages`.
 
     The count comes from offsets, so it includes the markers of transactions.
+
+    Args:
+        numbers: of the partitions, for the log; None: those of one topic.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: PartitionNumbers | None = None) -> None:
+        self._numbers = numbers or PartitionNumbers("input")
         self.messages = 0
 
     def notice_recreated(self, unread: Mapping[int, int]) -> None:
@@ -28,10 +33,12 @@ class Deletions:
         if not unread:
             return
         self.messages += sum(unread.values())
+        topics = {} if self._numbers.topic else {"topics": sorted(self._numbers.topics_of(unread))}
         logs.event(
             "input topic was deleted and created again: reading the new one from its beginning",
             logging.WARNING,
-            partitions=sorted(unread),
+            **topics,
+            partitions=sorted({self._numbers.place(number)[1] for number in unread}),
             unread_messages=sum(unread.values()),
             remedy="none needed if the topic was recreated on purpose",
         )
@@ -62,7 +69,7 @@ class Deletions:
             logs.event(
                 event,
                 logging.ERROR if unread else logging.WARNING,
-                partition=partition,
+                **self._numbers.words(partition),
                 unread_messages=unread,
                 wanted=wanted,
                 earliest=earliest,

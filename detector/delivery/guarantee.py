@@ -14,6 +14,7 @@ from connectors.kafka.connection import Connection, ProducerOptions
 from connectors.kafka.delivery import AtLeastOnce, ExactlyOnce, Watch
 from connectors.kafka.producer import Producer
 from connectors.kafka.transactions import Transactions
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import StreamSource
 from detector.config.load import Config
 from detector.delivery.deleted_input import Deletions
@@ -94,10 +95,12 @@ def transactional_id(config: Config, http_port: int) -> str:
     return f"{config.kafka.group_id}-{own}"
 
 
-def recovery_of(config: Config, connection: Connection, deletions: Deletions) -> Recovery | None:
+def recovery_of(
+    config: Config, connection: Connection, numbers: PartitionNumbers, deletions: Deletions
+) -> Recovery | None:
     """Return the recovery that [recovery] asks for; None where no state is saved."""
     if not config.recovery.max_replay_rows:
         return None
     topic = Topics.of(config.output.prefix).state
     read = partial(read_state, connection, topic)
-    return Recovery(read, topic, config.kafka.topic, config.recovery.max_replay_rows, deletions)
+    return Recovery(read, topic, numbers, config.recovery.max_replay_rows, deletions)

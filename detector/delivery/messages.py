@@ -127,7 +127,7 @@ class MessageEncoder:
                 ("reason", reject.reason.encode()),
                 ("detail", reject.detail.encode(errors="replace")),
                 ("topic", reject.topic.encode()),
-                ("partition", str(reject.partition).encode()),
+                ("partition", str(_in_topic(reject)).encode()),
                 ("offset", str(reject.offset).encode()),
             )
             yield Message(self.topics.dead_letters, reject.key, reject.value, headers)
@@ -159,6 +159,10 @@ class MessageEncoder:
             }
             for at, name in enumerate(self.channels)
         }
+
+
+def _in_topic(reject: Reject) -> int:
+    return reject.partition if reject.in_topic is None else reject.in_topic
 
 
 def incident_json(incident: Incident) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Keep the output topics and the state topic in step with the input topic, at the start and while running.
+"""Keep the output topics and the state topic in step with the input, at the start and while running.
 
 The state of an input partition lies in the state partition of the same number. So the state topic must have
-as many partitions as the input. A thread looks at the topics now and then. Whatever was deleted is created
-again before the producer gives up.
+as many partitions as the input topic, or the largest of several. A thread
+looks at the topics now and then. Whatever was deleted is created again before the producer gives up.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from connectors.errors import KafkaError
 from connectors.kafka.admin.growth import TopicFacts, grow, look_up
 from connectors.kafka.cluster import ensure_topics
 from connectors.kafka.connection import Connection, TopicSpec
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch
 from detector import logs
 from detector.config.load import Config
 from detector.delivery.decisions.decision_topic import decisions_topic
 from detector.delivery.messages import Topics
+from detector.delivery.saved.input_topics import InputTopics
 from detector.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -41,8 +43,19 @@ class OutputTopics:
     `ensure` may be called from any thread. `prepare` and `has_new_state_topic` belong to the loop's thread.
     """
 
-    def __init__(self, connection: Connection, config: Config, topics: Topics) -> None:
-        self._connection, self._input = connection, config.kafka.topic
+    def __init__(
+        self, connection: Connection, config: Config, topics: Topics, numbers: PartitionNumbers | None = None
+    ) -> None:
+        """Look at nothing yet.
+
+        Args:
+            connection: how to reach the cluster.
+            config: sections [kafka], [output] and [recovery].
+            topics: what the daemon writes.
+            numbers: of the partitions of the input; None: those of one topic.
+        """
+        self._connection, self._numbers = connection, numbers or PartitionNumbers(config.kafka.topic)
+        self._inputs = InputTopics(connection, config)
         self._may_create = config.output.create_topics
         self._state = topics.state if config.recovery.max_replay_rows else None
         room = {"max.message.bytes": str(_DEAD_LETTER_BYTES)}
@@ -55,14 +68,14 @@ class OutputTopics:
         self._decisions = decisions_topic(topics.decisions)
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._look_now_and_then, name="topics", daemon=True)
-        self._num_partitions, self._is_input_there = 0, True
+        self._num_partitions = 0
         self._state_identity, self._is_state_new = "", False
         self._refused: set[str] = set()
 
     def ensure(self) -> None:
         """Create the topics that are missing and add the partitions that are missing.
 
-        1. Look up all topics.
+        1. Look up all topics; without any input there is nothing to do.
         2. Create the missing ones, with as many partitions as the input.
         3. Grow the others to the number of the input. Outputs work with fewer: a refusal is logged once.
         4. Note whether the state topic is another one than before.
@@ -73,13 +86,11 @@ class OutputTopics:
             KafkaError: the cluster does not answer, or a topic cannot be created.
         """
         with self._lock:
-            names = [self._input, self._decisions.name, *(spec.name for spec in self._wanted(1))]
-            found = look_up(self._connection, names)  # 1
-            if self._input not in found:
-                self._note_input(is_there=False)  # deleted; it may come back
+            names = [self._decisions.name, *(spec.name for spec in self._wanted(1))]
+            inputs, found = self._inputs.look_up(names)  # 1
+            if not inputs:
                 return
-            self._note_input(is_there=True)
-            num_partitions = found[self._input].num_partitions
+            num_partitions = max(facts.num_partitions for facts in inputs.values())
             wanted = self._wanted(num_partitions)
             missing = [spec for spec in (*wanted, self._decisions) if spec.name not in found]
             if missing and self._may_create:  # 2
@@ -89,7 +100,7 @@ class OutputTopics:
                 self._grow(spec.name, found, num_partitions)
             if 0 < self._num_partitions < num_partitions:
                 logs.event(
-                    "partitions were added to the input topic",
+                    f"partitions were added to the {self._inputs.shown}",
                     partitions=num_partitions,
                     before=self._num_partitions,
                 )
@@ -99,7 +110,8 @@ class OutputTopics:
 
     def prepare(self, batch: Batch) -> None:
         """Make room for partitions that were added to the input, before their state is read or written."""
-        if batch.assigned and max(batch.assigned) >= self._num_partitions:
+        needed = max((self._numbers.place(number)[1] for number in batch.assigned), default=-1)
+        if needed >= self._num_partitions:
             self.ensure()
 
     def has_new_state_topic(self) -> bool:
@@ -135,24 +147,14 @@ class OutputTopics:
         except KafkaError as error:
             if topic == self._state:
                 raise ConfigError(
-                    f"[recovery] topic {topic} has {has} partitions, {self._input} has {num_partitions}:"
-                    f" {error}; or set max_replay_rows = 0 to run without saved state"
+                    f"[recovery] topic {topic} has {has} partitions, the {self._inputs.shown}"
+                    f" {num_partitions}: {error}; or set max_replay_rows = 0 to run without saved state"
                 ) from error
             if topic not in self._refused:
                 self._refused.add(topic)
                 logs.event(
                     "output topic has fewer partitions", logging.WARNING, topic=topic, error=str(error)
                 )
-
-    def _note_input(self, is_there: bool) -> None:
-        if is_there != self._is_input_there:
-            self._is_input_there = is_there
-            level, event = (
-                (logging.INFO, "input topic is there again")
-                if is_there
-                else (logging.ERROR, "input topic does not exist: waiting until it is created again")
-            )
-            logs.event(event, level, topic=self._input)
 
     def _note_state(self, identity: str) -> None:
         before, self._state_identity = self._state_identity, identity

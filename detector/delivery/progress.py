@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch, Position, Readings
 from detector import logs
 from detector.delivery.marks import Resume
@@ -34,9 +35,13 @@ class Progress:
 
     `position` and `previous` map a partition to the offset to read next, now and one batch earlier.
     `replayed` counts readings of all replays. `num_replaying` may be read from any thread.
+
+    Args:
+        numbers: of the partitions, as readings have them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: PartitionNumbers) -> None:
+        self._numbers = numbers
         self.position: dict[int, int] = {}
         self.previous: dict[int, int] = {}
         self.replayed = 0
@@ -87,14 +92,16 @@ class Progress:
             if one.partition not in self._replays or one.offset >= self._replays[one.partition].until
         )  # 3
         position = {
-            key: at for key, at in (batch.position or {}).items() if self._is_live(key[1], at, silent)
+            key: at
+            for key, at in (batch.position or {}).items()
+            if self._is_live(self._numbers.number(*key), at, silent)
         }  # 4
         self._move(position)
         self.replayed += len(silent)
         return silent, replace(batch, readings=readings.take(~old), rejects=rejects, position=position)
 
     def _move(self, position: Position) -> None:
-        for (_, partition), at in position.items():
+        for partition, at in self._numbers.of(position).items():
             self.previous[partition] = self.position.get(partition, at)
             self.position[partition] = at
 
@@ -134,7 +141,7 @@ class Progress:
         self.position[partition] = replay.until
         logs.event(
             "partition caught up",
-            partition=partition,
+            **self._numbers.words(partition),
             replayed=replay.readings,
             seconds=round(time.monotonic() - replay.started, 3),
         )

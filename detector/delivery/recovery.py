@@ -18,11 +18,12 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch, Message, Position
 from detector import logs
 from detector.delivery.deleted_input import Deletions
@@ -36,6 +37,7 @@ from detector.delivery.marks import (
     series_due,
 )
 from detector.delivery.progress import Progress
+from detector.delivery.saved.state_topic import StateTopic
 from detector.delivery.tombstones import Tombstones
 from detector.engine.group.resumable import Resumable, known_names, owner_of
 from detector.engine.snapshot import SeriesState, decode_state, encode_state
@@ -50,8 +52,7 @@ class OffsetLog(Protocol):
 
     def read_from(self, starts: Mapping[int, int]) -> None: ...
 
-    @property
-    def identity(self) -> str: ...
+    def identity_of(self, partition: int) -> str: ...
 
 
 ReadState = Callable[[Iterable[int]], Mapping[int, Mapping[bytes, bytes]]]
@@ -106,7 +107,7 @@ class Recovery:
         self,
         read_state: ReadState,
         topic: str,
-        source: str,
+        numbers: PartitionNumbers,
         max_replay_rows: int,
         deletions: Deletions | None = None,
     ) -> None:
@@ -115,15 +116,15 @@ class Recovery:
         Args:
             read_state: reads partitions of the state topic.
             topic: the state topic.
-            source: the input topic.
+            numbers: of the partitions of the input, as readings have them.
             max_replay_rows: most messages of a partition that a replay may read, above 0.
             deletions: counts input that was deleted before it was read.
         """
-        self._read_state, self._topic, self._input = read_state, topic, source
+        self._read_state, self._state, self._numbers = read_state, StateTopic(topic, numbers), numbers
         self._stride = max(1, max_replay_rows // 2)
         self._deletions = deletions or Deletions()
-        self._progress, self._identity = Progress(), ""
-        self._tombstones = Tombstones(topic)
+        self._progress, self._identity = Progress(numbers), dict[int, str]()
+        self._tombstones = Tombstones(self._state)
 
     @property
     def num_replaying(self) -> int:
@@ -142,7 +143,7 @@ class Recovery:
 
     def standing(self) -> dict[tuple[str, int], int]:
         """Return the position of every live partition."""
-        return {(self._input, partition): at for partition, at in self._progress.live().items()}
+        return self._numbers.position(self._progress.live())
 
     def prepare(self, source: OffsetLog, engine: Resumable, batch: Batch) -> Batch:
         """Bring the engine to the state that precedes a batch; return the live part of the batch.
@@ -173,7 +174,7 @@ class Recovery:
 
         Args:
             engine: receives the saved series.
-            log: the offsets of the input topic.
+            log: the offsets of the input.
             partitions: the assigned partitions.
             now_ns: the source's clock, for series that were silent meanwhile.
 
@@ -182,21 +183,28 @@ class Recovery:
         """
         if not partitions:
             return {}
-        started, self._identity = time.monotonic(), log.identity or self._identity
+        started = time.monotonic()
+        self._identity |= {number: one for number in partitions if (one := log.identity_of(number))}
         committed = log.committed(partitions)
-        read = self._read_state(partitions)
-        found = {number: Saved.of(engine, read.get(number, {})) for number in partitions}
+        read = self._read_state(self._state.partitions(partitions))
+        records = {
+            number: self._state.records(number, read, self._identity.get(number, "")) for number in partitions
+        }
+        found = {number: Saved.of(engine, one.own) for number, one in records.items()}
         saved = _newest(found, engine)
         earliest = log.earliest(partitions)
         starts = {}
         for partition in sorted(partitions):
             self._progress.forget(partition)
-            begin = self._begin(saved[partition].mark, earliest.get(partition, 0))
+            begin = _begin(
+                saved[partition].mark, self._identity.get(partition, ""), earliest.get(partition, 0)
+            )
             resume = begin or self._restored(
                 engine, partition, saved[partition], committed.get(partition), now_ns
             )
             if resume is None:
-                logs.event("partition assigned: no saved state", partition=partition, committed="nothing yet")
+                words = self._numbers.words(partition)
+                logs.event("partition assigned: no saved state", **words, committed="nothing yet")
                 continue
             resume = self._without_deleted(partition, resume, earliest.get(partition, 0))
             self._progress.begin(partition, resume, started)
@@ -204,9 +212,13 @@ class Recovery:
                 partition,
                 found[partition].forgotten_in(resume),
                 found[partition].names - saved[partition].names,
+                records[partition].obsolete,
             )
             starts[partition] = resume.read_from
-            _log_restored(partition, resume, len(saved[partition].names & resume.holds.keys()), started)
+            num_series = len(saved[partition].names & resume.holds.keys())
+            _log_restored(self._numbers.words(partition), resume, num_series, started)
+        if any(one.is_foreign for one in records.values()):
+            engine.save_all_soon()
         return starts
 
     def save(self, engine: Resumable, position: Position) -> list[Message]:
@@ -219,22 +231,24 @@ class Recovery:
         """
         changed = engine.changed()
         at, previous = self._progress.position, self._progress.previous
-        moved = sum(now - previous.get(partition, now) for (_, partition), now in position.items())
+        read = self._numbers.of(position)
+        moved = sum(now - previous.get(partition, now) for partition, now in read.items())
         due = series_due(changed, at, moved, self._stride)  # 1
         order = np.argsort(changed.slot[due])
         partitions = changed.partition[due][order].tolist()
         messages = []
         for state, partition in zip(engine.save(changed.slot[due]), partitions, strict=True):  # 2
             value = encode_state(state, at[partition])
-            messages.append(Message(self._topic, state.name.encode(), value, (), partition))
+            messages.append(self._state.message(partition, state.name.encode(), value))
         messages += self._tombstones.of(engine.forgotten, at)  # 3
         oldest = oldest_unsaved(changed, ~due)
-        for partition in sorted({number for _, number in position} | self._tombstones.unmarked):  # 4
+        for partition in sorted(read.keys() | self._tombstones.unmarked):  # 4
             now = at[partition]
             replay_from = oldest.get(partition, now)
-            gone = self._tombstones.mark(partition, replay_from)
-            mark = Mark(now, previous.get(partition, now), replay_from, self._identity, gone)
-            messages.append(Message(self._topic, MARK, msgspec.json.encode(mark), (), partition))
+            forgotten = self._tombstones.mark(partition, replay_from)
+            identity = self._identity.get(partition, "")
+            mark = Mark(now, previous.get(partition, now), replay_from, identity, forgotten)
+            messages.append(self._state.message(partition, MARK, msgspec.json.encode(mark)))
         return messages
 
     def _restored(
@@ -251,13 +265,13 @@ class Recovery:
         if at is None:
             return None
         if mark is None:
-            _log_no_state(partition, at, self._topic)
+            _log_no_state(self._numbers.words(partition), at, self._state.name)
             return Resume(at, at)
         if at < mark.before:
             logs.event(
                 "committed offsets were set back: starting without saved state",
                 logging.WARNING,
-                partition=partition,
+                **self._numbers.words(partition),
                 committed=at,
                 state_at=mark.next,
             )
@@ -268,26 +282,11 @@ class Recovery:
             logs.event(
                 "saved state does not fit: starting without it",
                 logging.WARNING,
-                partition=partition,
+                **self._numbers.words(partition),
                 error=str(error),
             )
             return Resume(at, at)
         return Resume(min(mark.replay_from, at), at, mark.forgotten | saved.holds)
-
-    def _begin(self, mark: Mark | None, earliest: int) -> Resume | None:
-        """Return where to begin a topic that replaced the one of the mark; None if it is the same one.
-
-        A committed offset may be one of the old topic, so that it does not count.
-        """
-        if mark is None or not (mark.topic and self._identity) or mark.topic == self._identity:
-            return None
-        logs.event(
-            "input topic was recreated: starting without saved state",
-            logging.WARNING,
-            state_at=mark.next,
-            remedy="none needed if the topic was recreated on purpose",
-        )
-        return Resume(earliest, earliest)
 
     def _without_deleted(self, partition: int, resume: Resume, earliest: int) -> Resume:
         """Return where reading can start, given the oldest offset that retention has left."""
@@ -295,6 +294,22 @@ class Recovery:
             return resume
         self._deletions.notice({partition: (resume.read_from, earliest)}, {partition: resume.publish_from})
         return replace(resume, read_from=earliest)
+
+
+def _begin(mark: Mark | None, identity: str, earliest: int) -> Resume | None:
+    """Return where to begin a topic that replaced the one of the mark; None if it is the same one.
+
+    A committed offset may be one of the old topic, so that it does not count.
+    """
+    if mark is None or not (mark.topic and identity) or mark.topic == identity:
+        return None
+    logs.event(
+        "input topic was recreated: starting without saved state",
+        logging.WARNING,
+        state_at=mark.next,
+        remedy="none needed if the topic was recreated on purpose",
+    )
+    return Resume(earliest, earliest)
 
 
 def _newest(saved: Mapping[int, Saved], engine: Resumable) -> dict[int, Saved]:
@@ -318,20 +333,20 @@ def _newest(saved: Mapping[int, Saved], engine: Resumable) -> dict[int, Saved]:
     return chosen
 
 
-def _log_no_state(partition: int, committed: int, topic: str) -> None:
+def _log_no_state(words: Mapping[str, Any], committed: int, topic: str) -> None:
     logs.event(
         "no saved state, though offsets are committed: series warm up",
         logging.WARNING,
-        partition=partition,
+        **words,
         committed=committed,
         remedy=f"none for a new group; else see that topic {topic} has cleanup.policy=compact",
     )
 
 
-def _log_restored(partition: int, resume: Resume, num_series: int, started: float) -> None:
+def _log_restored(words: Mapping[str, Any], resume: Resume, num_series: int, started: float) -> None:
     logs.event(
         "partition assigned: state restored",
-        partition=partition,
+        **words,
         series=num_series,
         replay_from=resume.read_from,
         committed=resume.publish_from,

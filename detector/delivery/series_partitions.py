@@ -6,7 +6,8 @@ The rule. A series lies in the partition of its newest reading by event time. Tw
 A newer reading comes from a partition that the series had left. Or a reading of another partition is from the
 time after the series came to its present one. After three signs within the memory the series is *split*.
 A series that moves, because partitions were added, gives no sign: all that is left in its old partition is
-older. A series is no longer split when it has kept to one partition for as long as the memory.
+older. Of several topics one must have all readings of a series, so that one from another topic is enough.
+A series is no longer split when it has kept to one partition for as long as the memory.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch, Readings
 from detector import logs
 from detector.rows.series_arrays import SeriesIndex
@@ -29,6 +31,11 @@ _SIGNS = 3
 _MOST_WALKS = 1_000
 _NAMES = 10
 _MOST_WARNINGS = 20
+_ONE_TOPIC = "let the producers use the series as the key of their messages"
+_SEVERAL_TOPICS = (
+    'a series must come from one topic: put the topic into its name with `series = ["topic", "$.series"]` in'
+    " [input], or let one topic have it; within a topic, the series must be the key of the messages"
+)
 _NOWHERE = -1
 _NEVER = np.iinfo(np.int64).min
 _UNKNOWN = np.array([[_NOWHERE], [0], [0], [0], [0], [0]], np.int64)
@@ -84,9 +91,11 @@ class SeriesPartitions:
     Args:
         slack_ns: readings may be out of order by so much; nanoseconds.
         interval_ns: the sampling interval; the memory is at least 20 of them, and at least ten minutes.
+        numbers: of the partitions; None: those of one topic.
     """
 
-    def __init__(self, slack_ns: int, interval_ns: int) -> None:
+    def __init__(self, slack_ns: int, interval_ns: int, numbers: PartitionNumbers | None = None) -> None:
+        self._numbers = numbers or PartitionNumbers("input")
         self._slack, self._memory = slack_ns, max(MEMORY_NS, _MEMORY_ROWS * interval_ns)
         self.split = Split()
         self._left: dict[int, dict[int, int]] = {}
@@ -143,7 +152,10 @@ class SeriesPartitions:
         walk = _Walk(int(self._partition[slot]), int(self._since[slot]), int(self._newest[slot]), left)
         if walk.newest == _NEVER:  # a new series: it begins where its oldest reading is from
             walk = _Walk(partitions[0], times[0], times[0], left)
+        topics = self._numbers.topics_of({*partitions, walk.partition})
         signs = walk.signs(partitions, times, self._slack, now)
+        if len(topics) > 1:
+            signs = _SIGNS
         self._partition[slot], self._since[slot] = walk.partition, walk.since
         self._newest[slot] = walk.newest
         self._left[slot] = walk.left
@@ -166,7 +178,7 @@ class SeriesPartitions:
             logging.WARNING,
             series=[self._index.names[slot] for slot in slots[:_NAMES]],
             num_series=len(slots),
-            remedy="let the producers use the series as the key of their messages",
+            remedy=_ONE_TOPIC if self._numbers.topic else _SEVERAL_TOPICS,
         )
 
     def _count(self, now: int) -> None:

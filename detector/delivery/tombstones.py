@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from connectors.records import Message
+from detector.delivery.saved.state_topic import StateTopic
 from detector.engine.values import Forgotten
 
 
@@ -17,25 +18,34 @@ class Tombstones:
     """Makes tombstones, and knows which old readings a replay must leave out. Not thread-safe.
 
     Args:
-        topic: the state topic.
+        state: the state topic.
 
     unmarked  partitions with new tombstones, whose mark is to be written
     """
 
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
+    def __init__(self, state: StateTopic) -> None:
+        self._state = state
         self._ends: dict[int, dict[str, int]] = {}
         self._copies: dict[str, set[int]] = {}
+        self._obsolete: dict[int, list[bytes]] = {}
         self.unmarked: set[int] = set()
 
-    def begin(self, partition: int, ends: Mapping[str, int], copies: Collection[str]) -> None:
+    def begin(
+        self,
+        partition: int,
+        ends: Mapping[str, int],
+        copies: Collection[str],
+        obsolete: Collection[bytes] = (),
+    ) -> None:
         """Continue a partition from its saved state.
 
         Args:
             partition: its number.
             ends: what its mark said of forgotten series.
             copies: series with an older snapshot here, which lie in another partition now.
+            obsolete: keys that no restart may find again.
         """
+        self._obsolete[partition] = sorted(obsolete)
         self._ends[partition] = dict(ends)
         for name in copies:
             self._copies.setdefault(name, set()).add(partition)
@@ -43,18 +53,23 @@ class Tombstones:
     def lose(self, partition: int) -> None:
         """Forget a partition that was lost."""
         self._ends.pop(partition, None)
+        self._obsolete.pop(partition, None)
         self.unmarked.discard(partition)
         for places in self._copies.values():
             places.discard(partition)
         self._copies = {name: places for name, places in self._copies.items() if places}
 
     def of(self, forgotten: Sequence[Forgotten], position: Mapping[int, int]) -> Iterator[Message]:
-        """Yield the tombstones of series, in every partition of this process with a snapshot of theirs.
+        """Yield the tombstones of obsolete keys, and of series wherever this process has a snapshot of them.
 
         Args:
             forgotten: the series.
             position: partition -> the offset to read next.
         """
+        for partition in self._obsolete.keys() & position.keys():
+            for key in self._obsolete.pop(partition):
+                self.unmarked.add(partition)
+                yield self._state.message(partition, key, None)
         for one in forgotten:
             here = one.partitions[0]
             for partition in dict.fromkeys((*one.partitions, *sorted(self._copies.pop(one.name, ())))):
@@ -64,7 +79,7 @@ class Tombstones:
                 ends = self._ends.setdefault(partition, {})
                 ends[one.name] = one.end if is_known else position[partition]
                 self.unmarked.add(partition)
-                yield Message(self._topic, one.name.encode(), None, (), partition)
+                yield self._state.message(partition, one.name.encode(), None)
 
     def mark(self, partition: int, replay_from: int) -> dict[str, int]:
         """Return series -> offset before which a replay must leave out its readings, for the next mark.

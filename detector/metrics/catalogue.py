@@ -175,11 +175,15 @@ LOOP = (
         "step",
     ),
     _gauge("last_turn_timestamp_seconds", "Time of the last finished batch; absent before the first"),
-    _gauge("consumer_lag_messages", "Messages not read yet, measured about every second", "partition"),
+    _gauge(
+        "consumer_lag_messages",
+        "Messages not read yet, measured about every second; `topic` only where there are several",
+        "topic partition",
+    ),
     _gauge(
         "consumer_lag_seconds",
         "Age of the newest message read; 0 if no message is left to read",
-        "partition",
+        "topic partition",
     ),
     _counter("rebalances", "Assignments of partitions to this process"),
     _gauge("ready", "1: scoring new data (partitions assigned, no replay running); 0: not yet"),

@@ -180,8 +180,8 @@ def _by_mode(snapshot: EngineView) -> _Values:
 
 def _loop(turned_at: float | None, sources: Sources) -> Iterator[Metric]:
     yield _plain("last_turn_timestamp_seconds", _or_nan(turned_at))
-    yield _labelled("consumer_lag_messages", _by_partition(sources.lag()))
-    yield _labelled("consumer_lag_seconds", _by_partition(sources.lag_seconds()))
+    yield _labelled("consumer_lag_messages", _by_partition(sources, sources.lag()))
+    yield _labelled("consumer_lag_seconds", _by_partition(sources, sources.lag_seconds()))
     yield _plain("rebalances_total", sources.rebalances())
     yield _plain("ready", sources.ready())
     yield _plain("replaying", sources.replaying())
@@ -249,8 +249,9 @@ def _notifiers(notifiers: Iterable[NotifierStats]) -> Iterator[Metric]:
     yield _labelled("notifier_last_success_timestamp_seconds", successes)
 
 
-def _by_partition(found: Mapping[int, float]) -> _Values:
-    return {(str(partition),): value for partition, value in sorted(found.items())}
+def _by_partition(sources: Sources, found: Mapping[int, float]) -> _Values:
+    places = sorted((sources.place(number), value) for number, value in found.items())
+    return {(topic, str(partition)): value for (topic, partition), value in places}
 
 
 def _or_nan(value: float | None) -> float:
@@ -270,7 +271,10 @@ def _labelled(name: str, values: Mapping[tuple[str, ...], float]) -> Metric:
     family = make(spec.family, spec.help, labels=spec.labels)
     for labels, value in values.items():
         if value == value:
-            family.add_metric([label.encode("utf-8", "replace").decode() for label in labels], float(value))
+            texts = [label.encode("utf-8", "replace").decode() for label in labels]
+            pairs = zip(spec.labels, texts, strict=True)
+            shown = {label: text for label, text in pairs if text or label != "topic"}
+            family.add_sample(spec.name, shown, float(value))
     return family
 
 

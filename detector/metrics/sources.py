@@ -27,6 +27,10 @@ class Sources(Protocol):
         """Return partition -> age of the newest message that was read, in seconds."""
         ...
 
+    def place(self, partition: int) -> tuple[str, int]:
+        """Return the topic of a partition, empty where there is only one, and its number in the topic."""
+        ...
+
     def rebalances(self) -> int:
         """Return how often partitions were assigned."""
         ...
@@ -112,6 +116,9 @@ class NoSources:
 
     def lag_seconds(self) -> Mapping[int, float]:
         return {}
+
+    def place(self, partition: int) -> tuple[str, int]:
+        return "", partition
 
     def rebalances(self) -> int:
         return 0

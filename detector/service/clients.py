@@ -11,13 +11,15 @@ from typing import Any, Protocol
 
 from connectors.kafka.cluster import wait_for_broker
 from connectors.kafka.compacted_topic import read_state
-from connectors.kafka.connection import Connection, ConsumerOptions
+from connectors.kafka.connection import ConsumerOptions
 from connectors.kafka.delivery import Watch
 from connectors.kafka.source import KafkaSource
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch, Codec, StreamSource
 from detector import logs
 from detector.config.cluster import connection_of
 from detector.config.input.section import input_codec
+from detector.config.input.topics import own_topics
 from detector.config.load import Config
 from detector.delivery.decisions.decision_topic import DecisionReader
 from detector.delivery.deleted_input import Deletions
@@ -68,6 +70,7 @@ class Clients:
     guarantee   makes the delivery, from the port of our HTTP server and a watch of transactions
     place       where readings come from and results go, for the log
     has_ended   whether the input has ended, although its rows stay open
+    numbers     of the partitions of the input, as readings have them
     """
 
     source: StreamSource
@@ -79,6 +82,7 @@ class Clients:
     guarantee: Callable[[int, Watch], ChosenGuarantee]
     place: Mapping[str, Any] = field(default_factory=dict)
     has_ended: Callable[[], bool] = _never
+    numbers: PartitionNumbers = field(default_factory=partial(PartitionNumbers, "input"))
 
 
 def open_kafka(
@@ -93,13 +97,15 @@ def open_kafka(
     notifiers = Notifiers(config, partial(reader_of, config, connection))
     systemd.notify(f"STATUS=waiting for Kafka at {', '.join(config.kafka.bootstrap_servers)}")
     timeout = config.kafka.startup_timeout
-    wait_for_broker(connection, config.kafka.topic, timeout_seconds=timeout, stop=stop)
+    # Of several topics some may come later; a single one that is missing is a mistake.
+    wait_for_broker(connection, config.kafka.topic or None, timeout_seconds=timeout, stop=stop)
     if stop.is_set():
         return None
-    names = Topics.of(config.output.prefix)
-    topics, decisions = OutputTopics(connection, config, names), DecisionReader(connection, names.decisions)
+    names, numbers = Topics.of(config.output.prefix), PartitionNumbers(config.kafka.topic)
+    topics = OutputTopics(connection, config, names, numbers)
+    decisions = DecisionReader(connection, names.decisions)
     topics.ensure()
-    source = open_source(connection, config, channels)
+    source = KafkaSource(connection, consumer_options(config), codec_of(config, channels), numbers)
     resources.callback(notifiers.close)
     resources.callback(source.close)  # first: another process takes over while notifiers finish
     resources.callback(topics.close)
@@ -109,30 +115,27 @@ def open_kafka(
     decisions.start()
     if not decisions.wait(stop, timeout) and not stop.is_set():
         logs.event("decisions are not read yet: each takes effect once it is", topic=names.decisions)
+    shown = config.kafka.topic or ", ".join(config.kafka.topics)
     return Clients(
         source,
         notifiers,
         topics,
         decisions,
-        partial(recovery_of, config, connection),
+        partial(recovery_of, config, connection, numbers),
         partial(read_state, connection, names.state),
         partial(choose, config, connection, source),
-        {"topic": config.kafka.topic, "group": config.kafka.group_id, "outputs": f"{config.output.prefix}.*"},
+        {"topic": shown, "group": config.kafka.group_id, "outputs": f"{config.output.prefix}.*"},
+        numbers=numbers,
     )
-
-
-def open_source(connection: Connection, config: Config, channels: tuple[str, ...]) -> StreamSource:
-    """Join the consumer group and return the input stream. Raises KafkaError."""
-    return KafkaSource(connection, consumer_options(config), codec_of(config, channels))
 
 
 def codec_of(config: Config, channels: tuple[str, ...]) -> Codec:
     """Return the decoder for the channels of the model, or of all models."""
-    return input_codec(channels, config.input, config.schema_registry)
+    return input_codec(channels, config.input, config.schema_registry, config.inputs)
 
 
 def consumer_options(config: Config) -> ConsumerOptions:
-    """Return how the daemon reads the input topic, as a process of its consumer group."""
+    """Return how the daemon reads its input, as a process of its consumer group."""
     kafka = config.kafka
     return ConsumerOptions(
         kafka.topic,
@@ -144,4 +147,6 @@ def consumer_options(config: Config) -> ConsumerOptions:
         max_poll_interval_seconds=kafka.max_poll_interval,
         check_crcs=kafka.check_crcs,
         awaits_start=config.recovery.max_replay_rows > 0,
+        topics=kafka.topics,
+        excluded=tuple(sorted(own_topics(config.output.prefix))),
     )

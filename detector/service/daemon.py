@@ -98,12 +98,13 @@ class Daemon:
     ) -> None:
         self._config, self._engine, self._source, self._clients = config, engine, clients.source, clients
         self._topics, self._decisions = clients.topics, clients.decisions
-        self._deletions, self._opinions = Deletions(), Opinions()
+        self._deletions, self._opinions = Deletions(clients.numbers), Opinions()
         self._shadow = Shadow(config.model.path if config.model.shadow else "", config.model.reload_every)
         self._admission = Admission(config.model.own_series, config.model.least_channels)
         self._recovery = clients.recovery(self._deletions)
         interval = engine.artifact.spec.interval_ns
-        self._partitions = SeriesPartitions(engine.options.lateness_ns + interval, interval)
+        slack = engine.options.lateness_ns + interval
+        self._partitions = SeriesPartitions(slack, interval, clients.numbers)
         model_reloads, config_reloads = ReloadCounts(), ReloadCounts()
         self._self_checks = SelfChecks(engine, config.service.self_check_every)
         self._rights = MissingRights(clients.source)
@@ -194,6 +195,7 @@ class Daemon:
             registry=self._config.schema_registry,
             said=self._opinions,
             beside=self._shadow,
+            numbers=clients.numbers,
         )
         return Metrics(
             self._engine,

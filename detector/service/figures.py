@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import StreamSource
 from detector.config.input.registry import SchemaRegistrySection
 from detector.delivery.decisions.opinions import Opinions
@@ -42,6 +43,7 @@ class ServiceFigures:
     registry           the schema registry of Avro messages
     said               what people said that incidents were
     beside             judges the newest candidate
+    numbers            of the partitions, as the source has them
     """
 
     source: StreamSource
@@ -58,6 +60,7 @@ class ServiceFigures:
     registry: SchemaRegistrySection
     said: Opinions
     beside: Shadow
+    numbers: PartitionNumbers
 
     def lag(self) -> Mapping[int, int]:
         """Return partition -> messages that are not read yet."""
@@ -66,6 +69,10 @@ class ServiceFigures:
     def lag_seconds(self) -> Mapping[int, float]:
         """Return partition -> age of the newest message that was read, in seconds."""
         return self.source.lag_seconds
+
+    def place(self, partition: int) -> tuple[str, int]:
+        """Return the topic of a partition, empty where there is only one, and its number in the topic."""
+        return ("", partition) if self.numbers.topic else self.numbers.place(partition)
 
     def rebalances(self) -> int:
         """Return how often partitions were assigned."""

@@ -195,10 +195,11 @@ def of_kafka(status: Mapping[str, Any]) -> list[str]:
     if status["schema_registry"]:
         found.append(f"Messages wait for the schema registry: {status['schema_registry']}.")
     if split["num"]:
+        topics = ' A series of several topics needs `series = ["topic", "$.series"]` in [input].'
         found.append(
             f"{split['num']:,} series come from several partitions: their readings are out of order, and many"
             f" are late: {', '.join(split['names'])}. Let the producers use the series as the key of their"
-            " messages."
+            f" messages.{topics if status['topics'] else ''}"
         )
     return found
 

@@ -157,15 +157,28 @@ def _sense(sense: Sense) -> dict[str, Any]:
 
 
 def of_input(sources: Sources) -> dict[str, Any]:
-    """Return what is wrong with the rights, the decisions and the series of the input."""
+    """Return its topics, and what is wrong with the rights, the decisions and the series of the input."""
     split = sources.split_series()
     return {
+        "topics": _topics(sources),
         "missing_rights": [" on ".join(one) for one in sources.missing_rights()],
         "decisions_readable": sources.decisions_readable(),
         "split_series": {"num": split.num, "names": list(split.names)},
         "schema_registry": sources.schema_registry()[0],
         "unassigned": unassigned_json(sources.unassigned()),
     }
+
+
+def _topics(sources: Sources) -> dict[str, dict[str, int]]:
+    """Return topic -> its partitions here and their unread messages, where there are several topics."""
+    found: dict[str, dict[str, int]] = {}
+    for number, messages in sorted(sources.lag().items()):
+        topic = sources.place(number)[0]
+        if topic:
+            one = found.setdefault(topic, {"partitions": 0, "lag_messages": 0})
+            one["partitions"] += 1
+            one["lag_messages"] += messages
+    return found
 
 
 def _firing(incident: Incident, said: str = "") -> dict[str, Any]:

@@ -25,6 +25,7 @@ from detector.calibration.p_values import PValues
 from detector.config.cluster import connection_of
 from detector.config.engine_options import engine_options
 from detector.config.input.section import input_codec
+from detector.config.input.topics import one_topic
 from detector.config.load import Config
 from detector.delivery.decision_records import DecisionError, decode_decision
 from detector.delivery.messages import MessageEncoder, Topics
@@ -79,6 +80,7 @@ def verify(request: Request) -> Receipt:
     config = request.config
     if config.output.scores == _NONE:
         raise ConfigError('[output] scores = "none": no row is published, so nothing can be compared')
+    one_topic(config.kafka, "verify", "it cannot check a daemon that reads several")
     connection, names = connection_of(config.kafka), Topics.of(config.output.prefix)
     bounds = bounds_of(connection, config.kafka.topic, config.kafka.group_id)
     models = _Models(config)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from kafka import errors
 
 from connectors.errors import KafkaError
+from connectors.kafka.admin.topic_names import is_pattern, reads
 from connectors.kafka.cluster import admin_client, identity_of, one_line, translated
 from connectors.kafka.connection import Connection
 
@@ -40,6 +41,27 @@ def look_up(
             for found in admin.describe_topics(list(names))
             if not found["error_code"]
         }
+
+
+def look_up_inputs(
+    connection: Connection,
+    wanted: Sequence[str],
+    excluded: Collection[str] = (),
+    timeout_seconds: float = 30.0,
+) -> dict[str, TopicFacts]:
+    """Return the facts of those topics that exist and are wanted, by name or by pattern.
+
+    Raises:
+        KafkaError: the cluster does not answer.
+    """
+    names = [one for one in wanted if not is_pattern(one)]
+    if len(names) < len(wanted):
+        with (
+            translated(connection, "cannot list topics"),
+            admin_client(connection, timeout_seconds) as admin,
+        ):
+            names = [one for one in admin.list_topics() if reads(wanted, one, excluded)]
+    return look_up(connection, names, timeout_seconds) if names else {}
 
 
 def grow(connection: Connection, topic: str, num_partitions: int) -> None:

@@ -8,14 +8,14 @@ from connectors.kafka.topic_consumer import TopicConsumer
 
 
 class NewPartitions:
-    """Tells partitions that were added to the topic from those of a group that is new. Not thread-safe.
+    """Tells partitions that were added, or whose topic was, from those of a new group. Not thread-safe.
 
     `latest` is meant for a new group alone. For a partition that is added later it would skip what producers
     wrote before this process noticed it. So a new group commits the end of every partition at once. From then
     on a partition without a commit is one that was added, and it is read from its oldest message.
 
-    Only the process that holds partition 0 commits for a new group, and in one request. So every other
-    process sees all of these commits or none.
+    Only the process that holds the first partition of all commits for a new group, and in one request. So
+    every other process sees all of these commits or none.
     """
 
     def __init__(self, consumer: TopicConsumer, begins_at_end: bool) -> None:
@@ -34,6 +34,6 @@ class NewPartitions:
         if any(at is not None for at in committed.values()):
             added = [number for number in assigned if committed.get(number) is None]
             return self._consumer.earliest(added) if added else {}
-        if 0 in assigned:
+        if min(every, key=self._consumer.numbers.place, default=None) in assigned:
             self._consumer.commit(self._consumer.ends(every))
         return {}

@@ -1,4 +1,4 @@
-"""Notices that the input topic was deleted and created again, and starts over at its beginning."""
+"""Notices that an input topic was deleted and created again, and starts over at its beginning."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from connectors.kafka.topic_consumer import TopicConsumer
 
 
 class Recreation:
-    """Compares the broker's id of the topic from poll to poll. Not thread-safe.
+    """Compares the broker's ids of the topics from poll to poll. Not thread-safe.
 
-    Offsets of the old topic mean nothing in the new one, so that all partitions are reported as lost. If the
+    Offsets of the old topic mean nothing in the new one, so that its partitions are reported as lost. If the
     reader states where they begin (`awaits_start`), nothing more is needed. Otherwise the oldest offset is
     committed, so that this process and every later one begins there. A broker without ids of topics is never
     compared.
@@ -20,13 +20,14 @@ class Recreation:
     def __init__(self, consumer: TopicConsumer, commits_beginning: bool) -> None:
         self._consumer, self._rebalances = consumer, consumer.rebalances
         self._commits_beginning = commits_beginning
-        self._identity, self._is_due = "", False
+        self._identity: dict[str, str] = {}
+        self._due: frozenset[str] = frozenset()
         self._unread: dict[int, int] = {}
 
     def usable(
         self, fetched: dict[int, list[Any]], started: Collection[int], lag: Mapping[int, int]
     ) -> dict[int, list[Any]]:
-        """Return the records, or none of them while the partitions of another topic are to start over.
+        """Return the records, without those of topics whose partitions are to start over.
 
         The client learns the id before it fetches from a new topic. So nothing of it is used too early.
 
@@ -38,20 +39,31 @@ class Recreation:
         Raises:
             KafkaError: the offsets of the new topic cannot be looked up or committed.
         """
-        before, now = self._identity, self._consumer.identity()
-        self._identity = now or before
-        if before and self._identity != before:
-            self._is_due, self._unread = True, dict(lag)
-        if not self._is_due:
+        now = {topic: self._consumer.identity(topic) for topic in self._consumer.topics()}
+        known = {topic: one for topic, one in now.items() if one}
+        changed = {topic for topic, one in known.items() if self._identity.get(topic, one) != one}
+        self._identity |= known
+        if changed:
+            self._due |= changed
+            self._unread |= self._of(lag, changed)
+        if not self._due:
             return fetched
-        if not self._commits_beginning or (self._rebalances.joined and self._consumer.rewind()):
-            self._is_due = False
-            self._rebalances.lose(frozenset(started))
-        return {}
+        due = self._due
+        if not self._commits_beginning or (self._rebalances.joined and self._consumer.rewind(due)):
+            self._due = frozenset()
+            self._rebalances.lose(frozenset(self._of(dict.fromkeys(started, 0), due)))
+        return {number: found for number, found in fetched.items() if not self._is_of(number, due)}
 
     def take_unread(self, assigned: Collection[int]) -> dict[int, int]:
-        """Return partition -> messages left unread in the old topic, once, when partitions start over."""
-        if self._is_due or not (self._unread and assigned):
+        """Return partition -> messages left unread in an old topic, once, when its partitions start over."""
+        if self._due or not (self._unread and assigned):
             return {}
-        found, self._unread = self._unread, {}
+        found = self._of(self._unread, self._consumer.numbers.topics_of(assigned))
+        self._unread = {number: num for number, num in self._unread.items() if number not in found}
         return found
+
+    def _of(self, numbers: Mapping[int, int], topics: Collection[str]) -> dict[int, int]:
+        return {number: value for number, value in numbers.items() if self._is_of(number, topics)}
+
+    def _is_of(self, number: int, topics: Collection[str]) -> bool:
+        return self._consumer.numbers.topic_of(number) in topics

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from kafka import KafkaAdminClient, TopicPartition, errors
 from kafka.admin import OffsetSpec
 
+from connectors.kafka.admin.topic_names import is_pattern, reads
 from connectors.kafka.cluster import admin_client, translated
 from connectors.kafka.connection import Connection
 
@@ -29,8 +31,14 @@ class GroupFacts:
     readings: int | None
 
 
-def watch(connection: Connection, group_id: str, topic: str, timeout_seconds: float = 30.0) -> GroupFacts:
-    """Return what can be seen of a group that reads `topic`.
+def watch(
+    connection: Connection,
+    group_id: str,
+    wanted: Sequence[str],
+    excluded: Collection[str] = (),
+    timeout_seconds: float = 30.0,
+) -> GroupFacts:
+    """Return what can be seen of a group that reads topics, by names and patterns, without the excluded ones.
 
     Raises:
         KafkaError: the cluster does not answer.
@@ -39,7 +47,7 @@ def watch(connection: Connection, group_id: str, topic: str, timeout_seconds: fl
         translated(connection, f"cannot look at group {group_id}"),
         admin_client(connection, timeout_seconds) as admin,
     ):
-        return GroupFacts(_members(admin, group_id), _end(admin, topic))
+        return GroupFacts(_members(admin, group_id), _end(admin, wanted, excluded))
 
 
 def _members(admin: KafkaAdminClient, group_id: str) -> int | None:
@@ -51,12 +59,16 @@ def _members(admin: KafkaAdminClient, group_id: str) -> int | None:
         return None
 
 
-def _end(admin: KafkaAdminClient, topic: str) -> int | None:
+def _end(admin: KafkaAdminClient, wanted: Sequence[str], excluded: Collection[str]) -> int | None:
     try:
-        (found,) = admin.describe_topics([topic])
-        wanted = {
-            TopicPartition(topic, one["partition_index"]): OffsetSpec.LATEST for one in found["partitions"]
+        topics = list(wanted)
+        if any(map(is_pattern, wanted)):
+            topics = [one for one in admin.list_topics() if reads(wanted, one, excluded)]
+        places = {
+            TopicPartition(found["name"], one["partition_index"]): OffsetSpec.LATEST
+            for found in admin.describe_topics(topics)
+            for one in found["partitions"]
         }
-        return sum(int(one.offset) for one in admin.list_partition_offsets(wanted).values())
+        return sum(int(one.offset) for one in admin.list_partition_offsets(places).values())
     except (errors.UnknownTopicOrPartitionError, *_HIDDEN):
         return None

@@ -113,7 +113,7 @@ def _throughput() -> Section:
                     "Age of the newest message read; 0 if no message waits. Alarms are late by this time.",
                     "s",
                 ),
-                Query(f"max by (partition) ({of('consumer_lag_seconds')})", "{{partition}}"),
+                Query(f"max by (topic, partition) ({of('consumer_lag_seconds')})", "{{topic}} {{partition}}"),
             ),
         ),
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from connectors.errors import CodecError
+from connectors.formats.by_topic import TopicCodecs
 from connectors.formats.channels import Scale, Selection
 from connectors.formats.codec import codec_of
 from connectors.formats.form import Form, Kind
@@ -142,6 +144,14 @@ class InputSection(Section):
         return bool(getattr(self, key) != type(self).model_fields[key].default)
 
 
+class InputsSection(InputSection):
+    """The form of the messages of some topics; the first table that names a topic counts."""
+
+    topics: tuple[str, ...] = Field(
+        min_length=1, description="names and patterns of topics; [input] describes all others"
+    )
+
+
 def form_of(section: InputSection, registry: SchemaRegistrySection | None = None) -> Form:
     """Return the form of messages that a section describes.
 
@@ -175,14 +185,33 @@ def form_of(section: InputSection, registry: SchemaRegistrySection | None = None
 
 
 def input_codec(
-    channels: tuple[str, ...], section: InputSection, registry: SchemaRegistrySection | None = None
+    channels: tuple[str, ...],
+    section: InputSection,
+    registry: SchemaRegistrySection | None = None,
+    inputs: Sequence[InputsSection] = (),
 ) -> Codec:
-    """Return the decoder of the messages for these channels. Raises CodecError and EndpointError."""
+    """Return the decoder of the messages for these channels.
+
+    Args:
+        channels: the columns of the readings.
+        section: the form of messages.
+        registry: the registry of Avro schemas.
+        inputs: the forms of the messages of some topics.
+
+    Raises:
+        CodecError, EndpointError: a form cannot be decoded.
+    """
+    if inputs:
+        own = [(one.topics, input_codec(channels, one, registry)) for one in inputs]
+        return TopicCodecs(own, input_codec(channels, section, registry))
     limits = Limits(unknown_channels=section.unknown_channels, max_future_ns=round(section.max_future * 1e9))
     return codec_of(channels, form_of(section, registry), limits)
 
 
-def check_registry(section: InputSection, registry: SchemaRegistrySection) -> None:
-    """Raise ValueError where the messages are Avro and no registry has their schemas."""
-    if section.format in AVRO and registry.url is None:
-        raise ValueError(f"[input] format {section.format} needs url in [schema_registry]")
+def check_registry(
+    section: InputSection, inputs: Sequence[InputsSection], registry: SchemaRegistrySection
+) -> None:
+    """Raise ValueError where messages are Avro and no registry has their schemas."""
+    for where, one in (("[input]", section), *(("[[inputs]]", one) for one in inputs)):
+        if one.format in AVRO and registry.url is None:
+            raise ValueError(f"{where} format {one.format} needs url in [schema_registry]")

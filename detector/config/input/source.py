@@ -109,7 +109,7 @@ def with_source(values: Any) -> Any:
     kind = source.get("kind", "kafka") if isinstance(source, dict) else "kafka"
     if kind == "kafka":
         return values
-    if isinstance(values.get("kafka"), dict) and "topic" in values["kafka"]:
+    if isinstance(values.get("kafka"), dict) and {"topic", "topics"} & values["kafka"].keys():
         raise ValueError(f'[kafka] is not used with [source] kind = "{kind}"; remove one of them')
     return values | {"kafka": {"topic": ""}}
 

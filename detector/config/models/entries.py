@@ -15,7 +15,7 @@ from detector.errors import ConfigError
 
 MODELS_EXAMPLE = """#[[models]]  # instead of [model]: several models, each for its series (docs/plant.md)
 #path = "models/pump"
-#series = ["pump-*"]
+#series = ["pump-*"]  # and topics = ["pumps"], where [kafka] has several
 #least_channels = 2
 #[[models]]
 #path = "models/press"

@@ -64,6 +64,9 @@ class ModelsSection(ModelSection):
     alarm_budget: str | None = Field(
         default=None, description="alarm budget of this model, such as 1/week; default: the model's own"
     )
+    topics: tuple[str, ...] = Field(
+        default=(), description="names and patterns of topics of its series, such as plant-*; none: every one"
+    )
     incidents: dict[str, Any] = Field(
         default_factory=dict, description="keys of [incidents] that differ for this model"
     )

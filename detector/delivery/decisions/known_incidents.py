@@ -14,6 +14,7 @@ from connectors.kafka.topic_tail import TopicTail
 from detector.delivery.decision_records import DecisionError, decode_decision
 from detector.delivery.marks import MARK
 from detector.delivery.messages import Topics
+from detector.delivery.saved.state_topic import series_of
 from detector.engine.snapshot import decode_state
 from detector.incidents.decision import Decision
 
@@ -79,7 +80,8 @@ def known_series(connection: Connection, topics: Topics) -> dict[str, int]:
         return {}
     known: dict[str, int] = {}
     for records in read_state(connection, topics.state, range(facts.num_partitions)).values():
-        for key, value in records.items():
+        for full, value in records.items():
+            key = series_of(full)
             name = key.decode(errors="replace")
             found = None if key == MARK else decode_state(name, value)
             if found is not None:

@@ -2,7 +2,8 @@
 
 The rule. A series that no model knows goes to the first model that fits it. Its patterns match the name, and
 one message of the series had enough of its channels. The series stays there while that model knows it. Every
-other series is *unassigned*. Its messages are counted, and they are neither judged nor dead letters.
+other series is *unassigned*. Its messages are counted, and they are neither judged nor dead letters. Where a
+model has topics, messages from other topics are unassigned, whatever the name of their series.
 
 A series begins with a message that has a value. Later a message without any value is a reading of its model,
 as a fault of its sensors. One that has values of other models alone gives no reading: its values are
@@ -18,6 +19,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch, Readings, Reject
 from detector.delivery.routing.tally import Tally, Unassigned
 from detector.delivery.unassigned import MOST_LOGGED, Begins, begins_of, messages_of
@@ -34,10 +36,13 @@ class Router:
     Args:
         group: the models, and which series they know.
         most_logged: unassigned series that are logged, once each; further ones are not.
+        numbers: of the partitions; None: those of one topic.
     """
 
-    def __init__(self, group: EngineGroup, most_logged: int = MOST_LOGGED) -> None:
-        self._group = group
+    def __init__(
+        self, group: EngineGroup, most_logged: int = MOST_LOGGED, numbers: PartitionNumbers | None = None
+    ) -> None:
+        self._group, self._numbers = group, numbers or PartitionNumbers("input")
         self._tally = Tally("[[models]]", most_logged)
         self._matching: dict[str, tuple[int, ...]] = {}
         self._asked: tuple[Member, ...] = ()
@@ -63,6 +68,9 @@ class Router:
         home, first, fits = self._homes(readings)
         is_own = home[readings.series] != _NOBODY
         keep = is_own & (np.arange(len(readings)) >= first[readings.series])
+        for at, member in enumerate(self._asked):
+            if member.topics:
+                keep &= (home[readings.series] != at) | self._is_read(member, readings.partition)
         self._count_readings(readings, keep)
         begins = begins_of(readings, fits)
         rejects = tuple(one for one in batch.rejects if not self._count_reject(one, begins))
@@ -116,7 +124,8 @@ class Router:
         for at, own in enumerate(self._group.columns.own):
             matches = np.array([at in self._members_of(name) for name in readings.names], np.bool_)
             enough = has[:, own].sum(axis=1)[message] >= self._asked[at].least_channels
-            fitting.append(rows[enough & matches[series]])
+            is_read = self._is_read(self._asked[at], readings.partition[rows])
+            fitting.append(rows[enough & matches[series] & is_read])
             begin = np.full(len(readings.names), len(readings), np.int64)
             np.minimum.at(begin, readings.series[fitting[at]], fitting[at])
             home[begin < first] = at
@@ -124,6 +133,17 @@ class Router:
         for at, some in enumerate(fitting):
             fits[some[home[readings.series[some]] == at]] = True
         return fits
+
+    def _is_read(self, member: Member, partitions: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which partitions are of topics that a member reads, bool [n]."""
+        if not member.topics:
+            return np.ones(len(partitions), np.bool_)
+        own = [
+            number
+            for number in np.unique(partitions).tolist()
+            if member.reads(self._numbers.topic_of(number))
+        ]
+        return np.isin(partitions, own)
 
     def _members_of(self, name: str) -> tuple[int, ...]:
         """Return the members whose patterns match a name."""
@@ -159,25 +179,35 @@ class Router:
         return kept, int(np.count_nonzero(has & ~own))
 
     def _count_readings(self, readings: Readings, keep: NDArray[np.bool_]) -> None:
-        counts = np.bincount(readings.series[~keep], minlength=len(readings.names))
-        for at in np.flatnonzero(counts).tolist():
-            name = readings.names[at]
-            self._tally.count(name, "channels" if self._is_own(name) else "name", int(counts[at]))
+        left = np.flatnonzero(~keep)
+        keys = readings.series[left].astype(np.int64) << 32 | readings.partition[left]
+        found, counts = np.unique(keys, return_counts=True)
+        for key, num in zip(found.tolist(), counts.tolist(), strict=True):
+            name, topic = readings.names[key >> 32], self._numbers.topic_of(key & 0xFFFFFFFF)
+            if self._is_own(name, topic):
+                self._tally.count(name, "channels", num)
+            else:  # a series of this name may be assigned in another topic
+                self._tally.count(f"{name} in topic {topic}" if self._is_own(name) else name, "name", num)
 
-    def _is_own(self, name: str) -> bool:
-        """Return whether a series may be one of the group, by its name."""
+    def _is_own(self, name: str, topic: str | None = None) -> bool:
+        """Return whether a series may be one of the group, by its name and, where it is known, its topic."""
         known = self._group.home_of(name)
-        return bool(self._members_of(name)) if known is None else known.matches(name)
+        members = [self._asked[at] for at in self._members_of(name)] if known is None else [known]
+        matching = members if known is None or known.matches(name) else []
+        return any(topic is None or member.reads(topic) for member in matching)
 
     def _count_reject(self, reject: Reject, begins: Begins) -> bool:
         """Return whether a rejected message is of unassigned series alone; then it is counted for each."""
 
+        def is_own(name: str) -> bool:
+            return self._is_own(name, reject.topic)
+
         def is_assigned(name: str) -> bool:
             first = begins.get((name, reject.partition))
             has_begun = first is not None and first <= reject.offset
-            return self._is_own(name) and (has_begun or self._group.home_of(name) is not None)
+            return is_own(name) and (has_begun or self._group.home_of(name) is not None)
 
-        return self._tally.count_reject(reject, self._is_own, is_assigned)
+        return self._tally.count_reject(reject, is_own, is_assigned)
 
 
 def _rows_of(readings: Readings, rows: NDArray[np.intp]) -> Readings:

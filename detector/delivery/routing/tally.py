@@ -149,7 +149,7 @@ class Tally:
         if self._num_logged > self._most_logged:
             return
         why = {
-            "name": f"its name matches no pattern of {self._section} series",
+            "name": f"its name, or its topic, matches no pattern of {self._section}",
             "channels": "its messages have too few channels of the model",
         }
         more = "; further series are on the page alone" if self._num_logged == self._most_logged else ""

@@ -17,11 +17,13 @@ class Member:
     engine          scores its series
     patterns        of the names of its series, as of `fnmatch`; none: every name
     least_channels  channels of the model that a message of a new series must have, at least 1
+    topics          patterns of the topics of its series; none: every topic
     """
 
     engine: Engine
     patterns: tuple[str, ...] = ()
     least_channels: int = 1
+    topics: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -36,6 +38,10 @@ class Member:
     def matches(self, series: str) -> bool:
         """Return whether the name of a series matches one of the patterns."""
         return not self.patterns or any(fnmatchcase(series, pattern) for pattern in self.patterns)
+
+    def reads(self, topic: str) -> bool:
+        """Return whether series of a topic may be its own."""
+        return not self.topics or any(fnmatchcase(topic, pattern) for pattern in self.topics)
 
 
 @dataclass(frozen=True, slots=True)

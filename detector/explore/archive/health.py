@@ -11,6 +11,7 @@ from typing import Literal
 
 from connectors.errors import KafkaError
 from connectors.kafka.admin.watched_group import GroupFacts, watch
+from detector.config.input.topics import own_topics
 from detector.config.load import Config
 from detector.explore.source import Group
 
@@ -55,7 +56,7 @@ class Seen:
 
 def diagnosis(seen: Seen, config: Config) -> tuple[Kind, str] | None:
     """Return what is wrong, the nearest cause first; None if all is well."""
-    group, topic = config.kafka.group_id, config.kafka.topic
+    group, read = config.kafka.group_id, config.kafka.shown
     if seen.unreachable:
         return "broker", f"The Kafka cluster does not answer: {seen.unreachable}."
     if seen.group.members == 0:
@@ -65,9 +66,9 @@ def diagnosis(seen: Seen, config: Config) -> tuple[Kind, str] | None:
     if seen.is_fed or config.output.scores != "all":
         return None
     if seen.is_read:
-        return "silent", f"Readings arrive in topic {topic}, and group {group} gives no verdict: see its log."
+        return "silent", f"Readings arrive in {read}, and group {group} gives no verdict: see its log."
     why = "nobody sends readings" if seen.is_read is False else "readings have stopped, or it stands still"
-    return "silent", f"Group {group} gives no verdict: {why}. It reads topic {topic}."
+    return "silent", f"Group {group} gives no verdict: {why}. It reads {read}."
 
 
 class Health:
@@ -108,7 +109,9 @@ class Health:
         kafka, unreachable = self._group.config.kafka, ""
         now = time.time_ns()
         try:
-            facts = watch(self._group.connection, kafka.group_id, kafka.topic, _TIMEOUT_SECONDS)
+            wanted = kafka.topics or (kafka.topic,)
+            own = own_topics(self._group.config.output.prefix)
+            facts = watch(self._group.connection, kafka.group_id, wanted, own, _TIMEOUT_SECONDS)
         except KafkaError as error:
             unreachable = str(error)
         else:

@@ -24,6 +24,7 @@ from connectors.kafka.delivery import Watch
 from connectors.local.delivery import LocalDelivery, Outputs
 from connectors.local.source import Feed, LocalSource, SourceOptions
 from connectors.local.store import LocalStore, Step
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch
 from detector.config.load import Config
 from detector.delivery.deleted_input import Deletions
@@ -184,9 +185,9 @@ def _recovery(config: Config, store: LocalStore, deletions: Deletions) -> Recove
     """Return what saves the state in the store; None where no state is kept."""
     if not _is_saved(config, store):
         return None
-    kind = config.source.kind
+    kind, numbers = config.source.kind, PartitionNumbers(config.source.kind)
     num = config.recovery.max_replay_rows if kind == "files" else _ONCE_SAVED
-    return Recovery(store.read_state, Topics.of(config.output.prefix).state, kind, num, deletions)
+    return Recovery(store.read_state, Topics.of(config.output.prefix).state, numbers, num, deletions)
 
 
 def _guarantee(config: Config, delivery: LocalDelivery, outputs: Outputs) -> ChosenGuarantee:

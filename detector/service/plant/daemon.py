@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 from urllib.parse import urlsplit
 
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch
 from detector import logs
 from detector.config.load import Config
@@ -55,10 +56,10 @@ class GroupDaemon:
     ) -> None:
         self._config, self._group, self._source, self._clients = config, group, clients.source, clients
         self._topics, self._decisions = clients.topics, clients.decisions
-        self._deletions, self._opinions = Deletions(), Opinions()
-        self._router = Router(group)
+        self._deletions, self._opinions = Deletions(clients.numbers), Opinions()
+        self._router = Router(group, numbers=clients.numbers)
         self._recovery = clients.recovery(self._deletions)
-        self._partitions = _partitions_of(group)
+        self._partitions = _partitions_of(group, clients.numbers)
         self._rights = MissingRights(clients.source)
         config_reloads = ReloadCounts()
         figures = self._figures(clients, config_reloads)
@@ -144,6 +145,7 @@ class GroupDaemon:
             registry=self._config.schema_registry,
             said=self._opinions,
             beside=Shadow("", 0.0),
+            numbers=clients.numbers,
         )
 
     def _serve(self, loaded: tuple[Loaded, ...], resources: ExitStack) -> str:
@@ -173,7 +175,8 @@ class GroupDaemon:
         """Continue the series of a model that comes."""
         if self._recovery is not None:
             standing = self._recovery.standing()
-            restore_model(self._group, loaded, self._read_state, standing, self._now_ns)
+            numbers = self._clients.numbers
+            restore_model(self._group, loaded, self._read_state, standing, numbers, self._now_ns)
 
     def _log_start(self, http: str) -> None:
         logs.event(
@@ -187,8 +190,9 @@ class GroupDaemon:
         )
 
 
-def _partitions_of(group: EngineGroup) -> SeriesPartitions:
+def _partitions_of(group: EngineGroup, numbers: PartitionNumbers) -> SeriesPartitions:
     """Return what watches the partitions of all series, with the slack of the model of the longest rows."""
     engines = [member.engine for member in group.members]
     interval = max(engine.artifact.spec.interval_ns for engine in engines)
-    return SeriesPartitions(max(engine.options.lateness_ns for engine in engines) + interval, interval)
+    slack = max(engine.options.lateness_ns for engine in engines) + interval
+    return SeriesPartitions(slack, interval, numbers)

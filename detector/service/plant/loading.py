@@ -43,7 +43,8 @@ def load_model(config: Config, entry: ModelsSection) -> Loaded:
     options = engine_options(own, channels)
     if len(config.models) > _FEW and config.service.threads is None:
         options = replace(options, threads=1)
-    return Loaded(entry, Member(Engine(artifact, options), own.model.own_series, entry.least_channels))
+    member = Member(Engine(artifact, options), own.model.own_series, entry.least_channels, entry.topics)
+    return Loaded(entry, member)
 
 
 def load_models(config: Config) -> tuple[Loaded, ...]:

@@ -13,12 +13,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Position
 from detector import logs
 from detector.config.load import Config
 from detector.config.models.entries import check_tables
 from detector.config.models.section import ModelsSection
 from detector.delivery.marks import MARK
+from detector.delivery.saved.state_topic import StateTopic
 from detector.engine.group.columns import Columns
 from detector.engine.group.group import EngineGroup
 from detector.engine.snapshot import SeriesState, decode_state
@@ -144,13 +146,17 @@ class Roster:
 
 def id_of(entry: ModelsSection) -> tuple[object, ...]:
     """Return what makes an entry another one: all of it but its incident rules."""
-    labels = tuple(sorted(entry.labels.items()))
-    budget = entry.alarm_budget
-    return (entry.path, entry.name, entry.series, labels, entry.least_channels, entry.reload_every, budget)
+    place = (entry.path, entry.name, entry.series, tuple(sorted(entry.labels.items())), entry.topics)
+    return (*place, entry.least_channels, entry.reload_every, entry.alarm_budget)
 
 
 def restore_model(
-    group: EngineGroup, loaded: Loaded, read: ReadState, standing: Position, now_ns: int | None
+    group: EngineGroup,
+    loaded: Loaded,
+    read: ReadState,
+    standing: Position,
+    numbers: PartitionNumbers,
+    now_ns: int | None,
 ) -> None:
     """Continue the series of a model that comes, from the states that it left.
 
@@ -159,13 +165,17 @@ def restore_model(
         loaded: the model.
         read: reads partitions of the state topic.
         standing: the position of every live partition.
+        numbers: of the partitions.
         now_ns: the service's time, from which silence is measured.
     """
     found: list[tuple[SeriesState, int]] = []
-    for partition, records in read([partition for _, partition in standing]).items():
+    state_topic = StateTopic("", numbers)
+    saved = read({partition for _, partition in standing})
+    for number in numbers.of(standing):
+        records = state_topic.records(number, saved, "").own
         named = ((key.decode(errors="replace"), value) for key, value in records.items() if key != MARK)
         decoded = (decode_state(name, value) for name, value in named)
-        found += [(one[0], partition) for one in decoded if one is not None]
+        found += [(one[0], number) for one in decoded if one is not None]
     for state, partition in sorted(found, key=lambda one: -one[0].watermark_ns):
         if group.owner_of(state) is loaded.member and group.home_of(state.name) is None:
             try:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from kafka import TopicPartition
 
 from connectors.kafka.client_events import Rebalances
+from connectors.partition_numbers import PartitionNumbers
 
 ONE, TWO = TopicPartition("readings", 1), TopicPartition("readings", 2)
 
 
 def test_an_assignment_is_followed_only_when_the_reader_has_acted_on_it() -> None:
-    rebalances = Rebalances()
+    rebalances = Rebalances(PartitionNumbers("readings"))
     assert not rebalances.is_followed
     rebalances.on_partitions_assigned({ONE})
     assert rebalances.joined
@@ -22,7 +23,7 @@ def test_an_assignment_is_followed_only_when_the_reader_has_acted_on_it() -> Non
 
 
 def test_an_assignment_that_comes_while_the_reader_acts_on_an_older_one_is_not_followed() -> None:
-    rebalances = Rebalances()
+    rebalances = Rebalances(PartitionNumbers("readings"))
     rebalances.on_partitions_assigned({ONE})
     rebalances.take_lost()
     rebalances.on_partitions_revoked({ONE})
@@ -35,7 +36,7 @@ def test_an_assignment_that_comes_while_the_reader_acts_on_an_older_one_is_not_f
 
 
 def test_a_revocation_ends_it() -> None:
-    rebalances = Rebalances()
+    rebalances = Rebalances(PartitionNumbers("readings"))
     rebalances.on_partitions_assigned({ONE, TWO})
     rebalances.take_lost()
     rebalances.follow()

@@ -14,6 +14,7 @@ from detector.config.load import load_config
 from detector.delivery import output_topics
 from detector.delivery.messages import Topics
 from detector.delivery.output_topics import OutputTopics
+from detector.delivery.saved import input_topics
 
 CONFIG = """
 [model]
@@ -41,6 +42,7 @@ def test_a_look_that_fails_is_not_the_last_one(
         return {name: TopicFacts("id", 1) for name in names}
 
     monkeypatch.setattr(output_topics, "look_up", look_up)
+    monkeypatch.setattr(input_topics, "look_up", look_up)
     monkeypatch.setattr(output_topics, "LOOK_SECONDS", 0.01)
     path = tmp_path / "streamgauge.toml"
     path.write_text(CONFIG)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch, Message, Position, Readings, Reject
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.marks import MARK, Mark, decode_mark, oldest_unsaved, published_until, series_due
@@ -38,8 +39,7 @@ class Topics:
     def earliest(self, partitions: Collection[int]) -> Mapping[int, int]:
         return {number: self.oldest.get(number, 0) for number in partitions}
 
-    @property
-    def identity(self) -> str:
+    def identity_of(self, partition: int) -> str:
         return self.topic_id
 
     def read_from(self, starts: Mapping[int, int]) -> None:
@@ -55,6 +55,9 @@ class Topics:
             assert message.partition is not None
             assert message.key is not None
             self.state.setdefault(message.partition, {})[message.key] = message.value
+
+
+NUMBERS = PartitionNumbers(TOPIC)
 
 
 def partitioned(readings: Readings) -> Readings:
@@ -110,7 +113,10 @@ def follow(
 
     Returns what it has published, and its engine. A process whose engine is forgotten was killed.
     """
-    engine, recovery = engine_of({}), Recovery(topics.read_state, "state", TOPIC, max_replay)
+    engine, recovery = (
+        engine_of({}),
+        Recovery(topics.read_state, "state", NUMBERS, max_replay),
+    )
     recovery.prepare(topics, engine, Batch(Readings.empty(2), assigned=frozenset(range(len(NAMES)))))
     start = np.array([topics.starts.get(number, 0) for number in range(len(NAMES))])
     published: list[Row] = []
@@ -150,7 +156,7 @@ def test_a_replay_is_counted_and_leaves_out_its_rejects() -> None:
     zeros = np.zeros(40, np.int32)
     readings = Readings(("pump-1",), zeros, 1_000 + rows * 10, values, zeros, rows)
     follow(topics, readings, [0, 5, 10, 15, 20, 25, 30], 30, 40)
-    recovery = Recovery(topics.read_state, "state", TOPIC, 20)
+    recovery = Recovery(topics.read_state, "state", NUMBERS, 20)
     engine = engine_of({})
     recovery.prepare(topics, engine, Batch(Readings.empty(2), assigned=frozenset([0])))
     assert topics.offsets == {0: 30}
@@ -171,7 +177,7 @@ def test_offsets_that_were_set_back_start_without_saved_state() -> None:
     topics = Topics()
     topics.state = {0: {MARK: b'{"next": 50, "before": 40, "replay_from": 10}'}}
     topics.offsets = {0: 5}
-    recovery = Recovery(topics.read_state, "state", TOPIC, 20)
+    recovery = Recovery(topics.read_state, "state", NUMBERS, 20)
     assert recovery.restore(engine_of({}), topics, [0, 1], None) == {0: 5}
     assert recovery.standing() == {(TOPIC, 0): 5}
 
@@ -180,7 +186,7 @@ def test_deleted_input_is_counted_where_it_was_not_read_before() -> None:
     topics, deletions = Topics(), Deletions()
     topics.state = {0: {MARK: b'{"next": 50, "before": 40, "replay_from": 10}'}}
     topics.offsets, topics.oldest = {0: 50}, {0: 60}
-    recovery = Recovery(topics.read_state, "state", TOPIC, 20, deletions)
+    recovery = Recovery(topics.read_state, "state", NUMBERS, 20, deletions)
     assert recovery.restore(engine_of({}), topics, [0], None) == {0: 60}
     assert deletions.messages == 10
     assert not recovery.is_replaying
@@ -230,18 +236,18 @@ def test_another_topic_of_the_same_name_starts_without_saved_state() -> None:
     mark = b'{"next": 50, "before": 40, "replay_from": 10, "topic": "first"}'
     topics.state = {0: {MARK: mark}, 1: {MARK: mark}}
     topics.topic_id, topics.offsets, topics.oldest = "second", {1: 3}, {0: 2}
-    recovery = Recovery(topics.read_state, "state", TOPIC, 20)
+    recovery = Recovery(topics.read_state, "state", NUMBERS, 20)
     assert recovery.restore(engine_of({}), topics, [0, 1], None) == {0: 2, 1: 0}
     assert not recovery.is_replaying
     topics.topic_id = ""  # a broker without ids: nothing can be told
-    assert Recovery(topics.read_state, "state", TOPIC, 20).restore(engine_of({}), topics, [0], None) == {
+    assert Recovery(topics.read_state, "state", NUMBERS, 20).restore(engine_of({}), topics, [0], None) == {
         0: 10
     }
 
 
 def test_what_a_deleted_topic_still_held_is_counted() -> None:
     topics, deletions = Topics(), Deletions()
-    recovery = Recovery(topics.read_state, "state", TOPIC, 20, deletions)
+    recovery = Recovery(topics.read_state, "state", NUMBERS, 20, deletions)
     recovery.prepare(topics, engine_of({}), Batch(Readings.empty(2), recreated={0: 7, 1: 0}))
     assert deletions.messages == 7
 
@@ -260,7 +266,7 @@ def test_a_series_that_moved_to_another_partition_goes_on_from_its_newest_state(
         ("pump-1",), np.zeros(num, np.int32), 1_000 + np.arange(num) * 10, values, moved, offset
     )
     topics, engine = Topics(), engine_of({})
-    recovery = Recovery(topics.read_state, "state", TOPIC, 20)
+    recovery = Recovery(topics.read_state, "state", NUMBERS, 20)
     for number, rows in ((0, np.arange(num_old)), (1, np.arange(num_old, num))):
         assigned = Batch(Readings.empty(2), assigned=frozenset([number]))
         recovery.prepare(topics, engine, assigned)
@@ -269,7 +275,7 @@ def test_a_series_that_moved_to_another_partition_goes_on_from_its_newest_state(
         engine.step(live.readings)
         topics.commit(at, recovery.save(engine, at))
     heir = engine_of({})
-    Recovery(topics.read_state, "state", TOPIC, 20).prepare(
+    Recovery(topics.read_state, "state", NUMBERS, 20).prepare(
         topics, heir, Batch(Readings.empty(2), assigned=frozenset([0, 1]))
     )
     assert heir.latest.names == ("pump-1",)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch, Readings
 from detector.delivery.series_partitions import MEMORY_NS, SeriesPartitions
 
@@ -159,3 +160,18 @@ def test_it_costs_little_with_many_series() -> None:
     for _ in range(5):
         found.notice(full)
     assert (time.process_time() - began) / 5 < 0.1
+
+
+def test_a_series_of_two_topics_is_split_with_its_first_reading_of_the_second(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    numbers = PartitionNumbers()
+    places = [numbers.number("pumps", 0), numbers.number("pumps", 1), numbers.number("presses", 0)]
+    found = SeriesPartitions(SECOND, SECOND, numbers)
+    found.notice(one(np.arange(10), np.full(10, places[0])))
+    found.notice(one(np.arange(10, 20), np.full(10, places[1]), NOW + SECOND))
+    assert not found.split.num, "it moved within its topic"
+    found.notice(one(np.arange(20, 21), np.full(1, places[2]), NOW + 2 * SECOND))
+    assert found.split.num == 1
+    (told,) = [record.__dict__["keys"] for record in caplog.records]
+    assert 'series = ["topic", "$.series"]' in told["remedy"]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
+from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch, Readings
 from detector.delivery.marks import MARK, decode_mark
 from detector.delivery.recovery import Recovery
@@ -73,7 +74,7 @@ class Plant:
         """A process that reads up to the message `until` and is killed, maybe in its last commit."""
         engine, recovery = (
             engine_of(self.threshold),
-            Recovery(self.topics.read_state, "state", TOPIC, max_replay),
+            Recovery(self.topics.read_state, "state", PartitionNumbers(TOPIC), max_replay),
         )
         messages = self.messages()
         done = self.topics.offsets.get(0, 0)
@@ -194,7 +195,7 @@ def test_an_older_copy_in_a_partition_that_the_series_has_left_goes_too() -> Non
 
 
 def process(topics: Topics) -> tuple[Engine, Recovery]:
-    engine, recovery = engine_of(1e6), Recovery(topics.read_state, "state", TOPIC, 10)
+    engine, recovery = engine_of(1e6), Recovery(topics.read_state, "state", PartitionNumbers(TOPIC), 10)
     recovery.prepare(topics, engine, Batch(Readings.empty(2), assigned=frozenset({0, 1})))
     return engine, recovery
 

@@ -83,7 +83,7 @@ def test_a_group_reads_and_commits_through_the_embedded_broker(tmp_path: Path) -
                 rest = poll_until(lambda found: len(values(found)) >= 50, one, two)
                 assert values(rest) == list(range(200, 250)), "what was committed is not read again"
                 # The broker names rights that the client does not know: members are unknown, no error.
-                found = watch(connection, "group", "readings")
+                found = watch(connection, "group", ["readings"])
                 assert found.members is None
                 assert found.readings is not None  # it may lag behind
                 assert found.readings > 0

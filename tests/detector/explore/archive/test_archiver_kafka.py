@@ -157,7 +157,7 @@ def test_a_topic_that_was_made_again_is_read_from_its_beginning_and_no_group_is_
         wait_for(is_whole(store, 50), "the rows")
 
     def seen() -> GroupFacts:
-        return watch(group.connection, group.config.kafka.group_id, prefix)
+        return watch(group.connection, group.config.kafka.group_id, [prefix])
 
     wait_for(lambda: seen().members is not None, "a coordinator of groups")
     assert seen() == GroupFacts(members=0, readings=0)
