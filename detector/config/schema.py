@@ -24,6 +24,7 @@ from detector.config.incident_schema import (
 from detector.config.input.registry import SchemaRegistrySection
 from detector.config.input.section import BINARY, InputSection, check_registry
 from detector.config.input.source import MqttSection, SourceSection, check_outputs, with_source
+from detector.config.models.fallback import FallbackSection, check_fallback, with_fallback
 from detector.config.models.section import ModelSection, ModelsSection
 from detector.config.notify_schema import NotifySection
 from detector.config.types import Duration, Section
@@ -291,6 +292,7 @@ class Config(Section):
     model: ModelSection
     source: SourceSection = SourceSection()
     models: tuple[ModelsSection, ...] = ()
+    fallback: FallbackSection = FallbackSection()
     kafka: KafkaSection
     mqtt: MqttSection = MqttSection()
     input: InputSection = InputSection()
@@ -364,7 +366,7 @@ class Config(Section):
             if "model" in values:
                 raise ValueError("[model] and [[models]] exclude each other; keep one of them")
             return {"model": {"path": ""}, **values}
-        return values
+        return with_fallback(values)
 
     @model_validator(mode="after")
     def _models_differ(self) -> Config:
@@ -386,6 +388,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _has_registry(self) -> Config:
         check_registry(self.input, self.schema_registry)
+        check_fallback(self.fallback, self.model.path, self.input)
         return self
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from connectors.records import StreamSource
@@ -11,6 +11,8 @@ from detector.delivery.decisions.opinions import Opinions
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.missing_rights import MissingRights
 from detector.delivery.recovery import Recovery
+from detector.delivery.routing.fallback import FallbackRouter
+from detector.delivery.routing.fallback_view import FallbackView
 from detector.delivery.routing.router import Router
 from detector.delivery.routing.tally import Unassigned
 from detector.delivery.series_partitions import SeriesPartitions, Split
@@ -42,13 +44,14 @@ class ServiceFigures:
     registry           the schema registry of Avro messages
     said               what people said that incidents were
     beside             judges the newest candidate
+    unknown            how far the kinds of the fallback are
     """
 
     source: StreamSource
     recovery: Recovery | None
     deletions: Deletions
     partitions: SeriesPartitions
-    admission: Admission | Router
+    admission: Admission | Router | FallbackRouter
     rights: MissingRights
     alerting: Notifiers
     models: ReloadCounts
@@ -58,6 +61,7 @@ class ServiceFigures:
     registry: SchemaRegistrySection
     said: Opinions
     beside: Shadow
+    unknown: Callable[[], FallbackView] = FallbackView
 
     def lag(self) -> Mapping[int, int]:
         """Return partition -> messages that are not read yet."""
@@ -114,6 +118,10 @@ class ServiceFigures:
     def unassigned(self) -> Unassigned:
         """Return the series that this model does not judge."""
         return self.admission.unassigned
+
+    def fallback(self) -> FallbackView:
+        """Return how far the kinds of the fallback are."""
+        return self.unknown()
 
     def schema_registry(self) -> tuple[str, int]:
         """Return why messages wait for the schema registry ("": none does), and failed attempts."""

@@ -1,4 +1,4 @@
-"""Make the model of a kind that nobody has trained: level, spread and range of each channel, and nothing else.
+"""Make the model of a kind that nobody has trained: level, spread and range of each channel.
 
 It is an artifact like any other, so engine, snapshots and incidents are those of trained models. It knows no
 series (`ColdStart` without series), so that every series learns centres and scales from its own rows. The
@@ -35,8 +35,8 @@ _HYPERPARAMETERS = {
 }
 _BAND = 3.0
 _EDGE, _EDGE_ALONE = 3.0, 1.5
-"""Root mean square of a window in scales where the score is 1, before its series has shown more: of all channels
-together, and of each channel alone, averaged over the channels."""
+"""Root mean square of a window in scales where the score is 1, before its series has shown more: of all
+channels together, and of each channel alone, averaged over the channels."""
 _WEEK_NS = 7 * 86_400 * 10**9
 _RECIPE = 1
 """Other numbers here are another recipe: a restart then learns again what it cannot continue."""
@@ -66,8 +66,8 @@ def statistical_model(channels: tuple[str, ...], interval_ns: int, warmup: int) 
         warmup: Rows of a series that show its centres and scales.
     """
     channels = tuple(sorted(channels))
-    levels = (Level(2.0 * math.log(_EDGE)), Level(math.log(math.log1p(_EDGE_ALONE**2))))
-    levels = levels[: 1 if len(channels) == 1 else 2]
+    together, alone = Level(2.0 * math.log(_EDGE)), Level(math.log(math.log1p(_EDGE_ALONE**2)))
+    levels = (together,) if len(channels) == 1 else (together, alone)
     members = (Member(_FAMILY, dict(_HYPERPARAMETERS), _WINDOW, levels, levels),)
     spec = Spec(
         name=name_of(channels),

@@ -178,8 +178,12 @@ def input_codec(
     channels: tuple[str, ...], section: InputSection, registry: SchemaRegistrySection | None = None
 ) -> Codec:
     """Return the decoder of the messages for these channels. Raises CodecError and EndpointError."""
-    limits = Limits(unknown_channels=section.unknown_channels, max_future_ns=round(section.max_future * 1e9))
-    return codec_of(channels, form_of(section, registry), limits)
+    return codec_of(channels, form_of(section, registry), limits_of(section))
+
+
+def limits_of(section: InputSection) -> Limits:
+    """Return what is refused of messages."""
+    return Limits(unknown_channels=section.unknown_channels, max_future_ns=round(section.max_future * 1e9))
 
 
 def check_registry(section: InputSection, registry: SchemaRegistrySection) -> None:

@@ -254,7 +254,7 @@ class _UsualScales:
 
         A channel without values, or whose rows are as in the history, keeps the scale of all series. One that
         did not move has a typical scale of the history. No scale is below a third of the least one there.
-        Without a history the rows alone say it, and a channel that did not move has its own size as its scale.
+        Without a history the rows alone say it; a channel that did not move has its own size as its scale.
 
         Args:
             center: What the rows show, float64 [C], NaN where unknown.

@@ -7,12 +7,14 @@ a series is decided before (`detector.delivery.routing`), and stays so while tha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectors.records import Readings
+from detector.artifact.fallback.statistical import is_fallback
 from detector.engine.engine import Changed, StepResult, knows
 from detector.engine.group.columns import Columns
 from detector.engine.group.member import GroupResult, Member, Part
@@ -22,15 +24,21 @@ from detector.engine.values import Forgotten
 from detector.errors import DetectorError
 from detector.incidents.decision import Decision
 
+OpenKind: TypeAlias = Callable[[tuple[str, ...]], Member | None]
+"""Returns the fallback of series with these channels; None where there is none."""
 IDLE_NS = 10**9
 """An engine without readings looks at the clock once in so long."""
+
+
+def _no_kind(channels: tuple[str, ...]) -> None:
+    return None
 
 
 class EngineGroup:
     """Scores the series of several models. It is used like an engine; not thread-safe.
 
     Args:
-        members: at least one; their names differ.
+        members: their names differ; none where a fallback judges everything.
 
     Raises:
         DetectorError: two models have one name, which saved states and incidents carry.
@@ -42,6 +50,7 @@ class EngineGroup:
         self._source, self._decided = 0, list[tuple[int, Decision]]()
         self._ticked, self._young = dict[Member, int](), dict[Member, int]()
         self._has_dropped = False
+        self.open_kind: OpenKind = _no_kind
         for member in members:
             self._check(member)
             self._members.append(member)
@@ -155,8 +164,18 @@ class EngineGroup:
         return save(self._members, slots)
 
     def owner_of(self, state: SeriesState) -> Member | None:
-        """Return the member that continues a saved series; see `owner_of` in `states` beside this."""
-        return owner_of(self._members, state)
+        """Return the member that continues a saved series; see `owner_of` in `states` beside this.
+
+        That of a fallback is made where it is missing and no other model matches.
+        """
+        owner = owner_of(self._members, state)
+        if owner is None and is_fallback(state.model) and not self.is_matched(state.name):
+            return self.open_kind(state.origin.channels)
+        return owner
+
+    def is_matched(self, series: str) -> bool:
+        """Return whether the name of a series matches the patterns of a model, other than a fallback."""
+        return any(member.matches(series) for member in self._members)
 
     def restore(self, states: Sequence[SeriesState], partition: int, now_ns: int | None) -> None:
         """Continue series of one partition from saved states; each by the engine of its model.
@@ -188,8 +207,8 @@ class EngineGroup:
         self.renew()
 
     def arrange(self, members: Sequence[Member]) -> None:
-        """Ask the members in this order from now on, and take in their channels."""
-        self._members = list(members)
+        """Ask the members in this order from now on, and take in their channels; fallbacks stay the last."""
+        self._members = [*members, *(one for one in self._members if one.is_fallback)]
         self.renew()
 
     def remove(self, member: Member) -> None:

@@ -80,9 +80,9 @@ class LearntScales:
         low, high: The range of the rows from which a cold series has learnt, float64 [slots, C].
         log_factor: Logarithm by which the threshold of each series is higher.
         highest: Logarithm of the largest error of the rows of its part so far, in units of the threshold.
-        has_no_history: Whether the model has no history at all (`detector.artifact.fallback`). Then series stay
-            cold, and how long each channel may stand still is learnt too.
-        stuck_rows: Rows of one value from which a channel is stuck, float64 [slots, C]; infinite: not checked.
+        has_no_history: Whether the model has no history at all (`detector.artifact.fallback`). Then series
+            stay cold, and how long each channel may stand still is learnt too.
+        stuck_rows: Rows of one value from which a channel is stuck, float64 [slots, C]; infinite: never.
     """
 
     def __init__(self, spec: Spec) -> None:
