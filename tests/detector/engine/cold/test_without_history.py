@@ -166,7 +166,9 @@ def test_no_cut_and_no_restart_changes_a_bit(cuts: list[int], at: int, seed: int
 
     def stepped(engine: Engine, places: list[int]) -> list:
         return [
-            engine.step(readings.take(np.arange(*cut))).verdicts for cut in pairwise(places) if cut[0] < cut[1]
+            engine.step(readings.take(np.arange(*cut))).verdicts
+            for cut in pairwise(places)
+            if cut[0] < cut[1]
         ]
 
     whole = stepped(engine_of(), [0, 1_600])
