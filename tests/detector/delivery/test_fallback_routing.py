@@ -99,7 +99,7 @@ def stream(seed: int, rows: int) -> list[bytes]:
     return found
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 999), cuts=st.lists(st.integers(0, 800), max_size=10), at=st.integers(1, 799))
 def test_no_cut_and_no_restart_changes_a_bit(seed: int, cuts: list[int], at: int) -> None:
     values = stream(seed, 200)
