@@ -89,7 +89,7 @@ def stream(seed: int, rows: int) -> list[bytes]:
     for row in range(rows):
         for name, channels in MACHINES.items():
             values: dict[str, object] = {
-                one: round(float(rng.normal(50, 2)) + (40 if row in (150, 151, 152) else 0), 3)
+                one: round(float(rng.normal(50, 2)) + (40 if 185 <= row < 195 else 0), 3)
                 for one in channels
                 if row == 0 or rng.random() > 0.05
             }
