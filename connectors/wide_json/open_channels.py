@@ -1,6 +1,6 @@
 """Decodes wide JSON of series whose channels nobody has named yet, beside those of a codec.
 
-A series is *open* if `is_open` says so, by its name alone. Messages of other series are decoded by the inner
+A series is *open* if `is_open` returns True for its name. Messages of other series are decoded by the inner
 codec, as if there were no open ones. Of an open series every number is a value of a channel, and text, lists
 and objects are left out. So a message that another series cannot read spoils nothing here, and nothing there.
 

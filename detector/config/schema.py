@@ -24,7 +24,7 @@ from detector.config.incident_schema import (
 from detector.config.input.registry import SchemaRegistrySection
 from detector.config.input.section import BINARY, InputSection, check_registry
 from detector.config.input.source import MqttSection, SourceSection, check_outputs, with_source
-from detector.config.models.fallback import FallbackSection, check_fallback, with_fallback
+from detector.config.models.fallback import FallbackSection, check_fallback, with_models
 from detector.config.models.section import ModelSection, ModelsSection
 from detector.config.notify_schema import NotifySection
 from detector.config.types import Duration, Section
@@ -362,11 +362,7 @@ class Config(Section):
     @classmethod
     def _one_or_several(cls, values: Any) -> Any:
         """Let [[models]] stand for [model], which is then without a path."""
-        if isinstance(values, dict) and values.get("models"):
-            if "model" in values:
-                raise ValueError("[model] and [[models]] exclude each other; keep one of them")
-            return {"model": {"path": ""}, **values}
-        return with_fallback(values)
+        return with_models(values)
 
     @model_validator(mode="after")
     def _models_differ(self) -> Config:

@@ -248,7 +248,7 @@ def knows(engine: Engine, name: str) -> bool:
 
 
 def names_of(engine: Engine) -> tuple[str, ...]:
-    """Return the series of which an engine has a state."""
+    """Return the series that an engine knows."""
     parts = engine._parts
     return tuple(parts.series.names[slot] for slot in parts.series.known().tolist())
 

@@ -1,4 +1,4 @@
-"""`streamgauge backtest --fallback`: what the fallback of a daemon would have said of a history."""
+"""`streamgauge backtest --fallback`: a history as the fallback of a daemon judges it."""
 
 from __future__ import annotations
 

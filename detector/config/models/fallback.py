@@ -34,13 +34,21 @@ class FallbackSection(Section):
     max_series: int = Field(default=1_000, ge=1, description="series of all kinds; further ones wait")
 
 
-def with_fallback(values: Any) -> Any:
-    """Return the values of a configuration; where a fallback alone judges, with a [model] without a path."""
-    fallback = values.get("fallback") if isinstance(values, dict) else None
-    enabled = fallback.get("enabled", False) if isinstance(fallback, dict) else False
-    if str(enabled).lower() != "true" or "model" in values:
+def with_models(values: Any) -> Any:
+    """Return the values of a configuration; with a [model] without a path where others judge in its place.
+
+    Raises:
+        ValueError: there are [model] and [[models]].
+    """
+    if not isinstance(values, dict):
         return values
-    return {"model": {"path": ""}, **values}
+    has_models, fallback = bool(values.get("models")), values.get("fallback")
+    if has_models and "model" in values:
+        raise ValueError("[model] and [[models]] exclude each other; keep one of them")
+    enabled = fallback.get("enabled", False) if isinstance(fallback, dict) else False
+    if "model" not in values and (has_models or str(enabled).lower() == "true"):
+        return {"model": {"path": ""}, **values}
+    return values
 
 
 def check_fallback(section: FallbackSection, model: str, messages: InputSection) -> None:

@@ -139,7 +139,7 @@ class ColdSeries:
     def _is_accepted(self, slot: int) -> bool:
         """Return whether somebody accepted another level of a series that is judged: its own say enough.
 
-        Without a history a series goes on learning: nothing else says what is normal.
+        Without a history a series goes on learning: nothing else shows what is normal.
         """
         if self._learnt.has_no_history:
             return False

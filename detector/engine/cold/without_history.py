@@ -1,7 +1,7 @@
 """What a series learns beside its scales where its model has no history (`detector.artifact.fallback`).
 
-How long each channel stands still in normal rows, so from when on it is stuck. And that an alarm which lasts
-as long as all normal rows before it shows what is normal too: the first rows have shown a part of it alone.
+How long each channel stands still in normal rows, so from when on it is stuck. And from when on
+the rows of an alarm are normal too: once it has lasted as long as all rows before it.
 
 Letters: n rows, C channels.
 """

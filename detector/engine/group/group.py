@@ -7,31 +7,23 @@ a series is decided before (`detector.delivery.routing`), and stays so while tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TypeAlias
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectors.records import Readings
-from detector.artifact.fallback.statistical import is_fallback
 from detector.engine.engine import Changed, StepResult, knows
 from detector.engine.group.columns import Columns
 from detector.engine.group.member import GroupResult, Member, Part
-from detector.engine.group.states import changed_of, owner_of, save
+from detector.engine.group.states import OpenKind, changed_of, no_kind, owner_of, save
 from detector.engine.snapshot import SeriesState
 from detector.engine.values import Forgotten
 from detector.errors import DetectorError
 from detector.incidents.decision import Decision
 
-OpenKind: TypeAlias = Callable[[tuple[str, ...]], Member | None]
-"""Returns the fallback of series with these channels; None where there is none."""
 IDLE_NS = 10**9
 """An engine without readings looks at the clock once in so long."""
-
-
-def _no_kind(channels: tuple[str, ...]) -> None:
-    return None
 
 
 class EngineGroup:
@@ -50,9 +42,9 @@ class EngineGroup:
         self._source, self._decided = 0, list[tuple[int, Decision]]()
         self._ticked, self._young = dict[Member, int](), dict[Member, int]()
         self._has_dropped = False
-        self.open_kind: OpenKind = _no_kind
+        self.open_kind: OpenKind = no_kind
         for member in members:
-            self._check(member)
+            _check(self._members, member)
             self._members.append(member)
         self.renew()
 
@@ -164,14 +156,8 @@ class EngineGroup:
         return save(self._members, slots)
 
     def owner_of(self, state: SeriesState) -> Member | None:
-        """Return the member that continues a saved series; see `owner_of` in `states` beside this.
-
-        That of a fallback is made where it is missing and no other model matches.
-        """
-        owner = owner_of(self._members, state)
-        if owner is None and is_fallback(state.model) and not self.is_matched(state.name):
-            return self.open_kind(state.origin.channels)
-        return owner
+        """Return the member that continues a saved series; see `owner_of` in `states` beside this."""
+        return owner_of(self._members, state, self.open_kind)
 
     def is_matched(self, series: str) -> bool:
         """Return whether the name of a series matches the patterns of a model, other than a fallback."""
@@ -200,7 +186,7 @@ class EngineGroup:
             member: the model.
             num_readings: for so many readings of all models, its series are urgent to save after each step.
         """
-        self._check(member)
+        _check(self._members, member)
         self._young[member] = num_readings
         member.engine.decide(self._decided, self._source)
         self._members.append(member)
@@ -218,12 +204,6 @@ class EngineGroup:
             known.pop(member, None)
         self._home = {name: home for name, home in self._home.items() if home is not member}
         self.renew()
-
-    def _check(self, member: Member) -> None:
-        if any(member.name == one.name for one in self._members):
-            raise DetectorError(
-                f"[[models]]: two of them are called {member.name!r}; give one of them a `name` of its own"
-            )
 
     def _split(self, readings: Readings) -> Iterator[tuple[Member, Readings]]:
         """Yield the readings of each member that has some."""
@@ -245,6 +225,13 @@ class EngineGroup:
             self._has_dropped = False
         for one in self.forgotten:
             self._home.pop(one.name, None)
+
+
+def _check(members: Sequence[Member], member: Member) -> None:
+    if any(member.name == one.name for one in members):
+        raise DetectorError(
+            f"[[models]]: two of them are called {member.name!r}; give one of them a `name` of its own"
+        )
 
 
 def _columns_of(readings: Readings, columns: NDArray[np.intp]) -> Readings:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from detector.artifact.fallback.statistical import is_fallback
 from detector.engine.engine import Changed
 from detector.engine.group.member import Member
 from detector.engine.snapshot import SeriesState
+
+OpenKind: TypeAlias = Callable[[tuple[str, ...]], Member | None]
+"""Returns the fallback of series with these channels; None where there is none."""
 
 
 def changed_of(members: Sequence[Member]) -> Changed:
@@ -44,17 +48,24 @@ def save(members: Sequence[Member], slots: NDArray[np.int32]) -> list[SeriesStat
     return [found[place] for place in range(len(slots))]
 
 
-def owner_of(members: Sequence[Member], state: SeriesState) -> Member | None:
+def no_kind(channels: tuple[str, ...]) -> None:
+    """Return None: there is no fallback."""
+
+
+def owner_of(members: Sequence[Member], state: SeriesState, open_kind: OpenKind = no_kind) -> Member | None:
     """Return the member that continues a saved series; None where its model is not in use.
 
     1. The model that saved it, unless its patterns no longer match and those of another one do.
     2. Of a state without the name of a model: the first with its channels whose patterns match.
     3. Of a state of a fallback: a model that matches and has enough of its channels, since there is one now.
+       Where none matches, the fallback of its channels.
     """
     matching = [member for member in members if member.matches(state.name)]
     if not state.model:
         return next((one for one in matching if one.channels == state.origin.channels), None)
     saved = next((one for one in members if one.name == state.model), None)
+    if is_fallback(state.model) and not matching:
+        return open_kind(state.origin.channels)
     if (saved is None and not is_fallback(state.model)) or saved in matching:
         return saved
     has = set(state.origin.channels)

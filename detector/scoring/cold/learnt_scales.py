@@ -205,7 +205,7 @@ class LearntScales:
     def stuck_limits(self, slots: NDArray[np.int32]) -> NDArray[np.float64] | None:
         """Return from how many rows of one value each channel is stuck, float64 [n, C].
 
-        It is None where the model itself says so.
+        It is None where the model itself has these limits.
         """
         if not (self.is_used and self.has_no_history):
             return None
