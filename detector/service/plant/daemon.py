@@ -63,7 +63,8 @@ class GroupDaemon:
         self._deletions, self._opinions = Deletions(), Opinions()
         self._unknown = ViewHolder()
         self._decoding = GroupDecoding(config, self._source, group)
-        self._router: Router | FallbackRouter = Router(group)
+        self._models_router = Router(group)
+        self._router: Router | FallbackRouter = self._models_router
         self._recovery = clients.recovery(self._deletions)
         self._partitions = _partitions_of(config, group)
         self._rights = MissingRights(clients.source)
@@ -95,8 +96,9 @@ class GroupDaemon:
             return None
         group = self._group
         fallback = RunningFallback(self._config, group, self._sink, self._metrics, figures, self._unknown)
-        models = Router(group)
-        self._router = FallbackRouter(group, fallback.kinds, models, lambda: self._decoding.columns)
+        self._router = FallbackRouter(
+            group, fallback.kinds, self._models_router, lambda: self._decoding.columns
+        )
         self._decoding.renew()
         return fallback
 
@@ -155,7 +157,7 @@ class GroupDaemon:
             recovery=self._recovery,
             deletions=self._deletions,
             partitions=self._partitions,
-            admission=self._router,
+            admission=self._models_router,
             unknown=lambda: self._unknown.view,
             rights=self._rights,
             alerting=clients.notifiers,
