@@ -47,11 +47,12 @@ def add_examples(parser: argparse.ArgumentParser, *lines: str) -> None:
     parser.epilog = "\n".join(("examples:", *(f"  {line}" for line in lines)))
 
 
-def add_artifact(parser: argparse.ArgumentParser) -> None:
+def add_artifact(parser: argparse.ArgumentParser, optional: bool = False) -> None:
     """Add the positional ARTIFACT and the flag --json."""
     parser.add_argument(
         "artifact",
         metavar="ARTIFACT",
+        nargs="?" if optional else None,
         help="registry entry (its current version) or a version's directory",
     )
     add_json(parser)

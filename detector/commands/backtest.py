@@ -22,6 +22,7 @@ from detector.commands.backtest_report import (
     slider_for,
     write_reports,
 )
+from detector.commands.models.backtest_fallback import check_model_flags, fallback_of
 from detector.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge backtest models/pump history/ --report may.html",
         "streamgauge backtest models/pump history/ --report both.html --compare models/pump/0123456789ab",
         "streamgauge backtest models/pump plant/ --series 'pump-*'    # of several kinds of machines",
+        "streamgauge backtest --fallback plant/ --series 'fan-*'      # as a daemon without a model of them",
     )
-    add_artifact(parser)
+    add_artifact(parser, optional=True)
     add_data(parser)
     parser.add_argument(
         "--out", metavar="DIR", help="write scores.parquet, incidents.json and backtest.json there"
@@ -70,6 +72,11 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="patterns of the series to judge, such as pump-*; default: those of [model] series, or all",
     )
+    parser.add_argument(
+        "--fallback",
+        action="store_true",
+        help="judge without a model, as [fallback] of a daemon (docs/plant.md)",
+    )
     add_without(parser)
     parser.add_argument("--fail-on-incident", action="store_true", help="exit with 3 if there is an incident")
 
@@ -86,7 +93,10 @@ def backtest(args: argparse.Namespace) -> int:
     from detector.offline.backtest_record import Inputs, write_record
     from detector.offline.decisions_file import read_decisions
 
+    check_model_flags(args)
     check_flags(args)
+    if args.fallback:
+        return _without_model(args)
     artifact = open_artifact(args.artifact)
     config = _config_of(args, artifact.spec.channel_names)
     artifact = artifact if config is None else with_budget(artifact, config.model)
@@ -108,6 +118,28 @@ def backtest(args: argparse.Namespace) -> int:
         print(json.dumps(outcome.as_json()))
     else:
         _print_outcome(outcome, artifact.spec.threshold.alarm_budget, out)
+    return FOUND if args.fail_on_incident and outcome.incidents else DONE
+
+
+def _without_model(args: argparse.Namespace) -> int:
+    """Replay by a fallback; see `backtest`."""
+    from detector.config.load import load_config
+    from detector.config.models.entries import config_of
+    from detector.config.models.section import ModelsSection
+    from detector.offline.backtest import backtest_parquet
+    from detector.offline.decisions_file import read_decisions
+
+    config = load_config(Path(args.config)) if args.config else None
+    own = None if config is None else config_of(config, ModelsSection(path=""), ())
+    artifact, options = fallback_of(args, _engine_options(args, own, None), config)
+    out = Path(args.out) if args.out else None
+    decisions = read_decisions(Path(args.decisions)) if args.decisions else []
+    given = replace(_own_series(args, None), decisions=decisions)
+    outcome = backtest_parquet(artifact, Path(args.data), options, out, given)
+    if args.json:
+        print(json.dumps(outcome.as_json()))
+    else:
+        _print_outcome(outcome, artifact.spec.threshold.alarm_budget, None)
     return FOUND if args.fail_on_incident and outcome.incidents else DONE
 
 
@@ -134,7 +166,7 @@ def _own_series(args: argparse.Namespace, config: Config | None) -> Given:
 
 
 def _engine_options(
-    args: argparse.Namespace, config: Config | None, channels: tuple[str, ...]
+    args: argparse.Namespace, config: Config | None, channels: tuple[str, ...] | None
 ) -> EngineOptions:
     """Return the options of the daemon's configuration, if one is given; --lateness overrides its value."""
     from detector.config.engine_options import default_threads, engine_options

@@ -26,6 +26,7 @@ from detector.config.input.registry import SchemaRegistrySection
 from detector.config.input.section import BINARY, InputSection, InputsSection, check_registry, form_of
 from detector.config.input.source import MqttSection, SourceSection, check_outputs, with_source
 from detector.config.input.topics import check_topics
+from detector.config.models.fallback import FallbackSection, check_fallback, with_models
 from detector.config.models.section import ModelSection, ModelsSection, check_entries
 from detector.config.notify_schema import NotifySection
 from detector.config.types import Duration, Section
@@ -223,6 +224,7 @@ class Config(Section):
     model: ModelSection
     source: SourceSection = SourceSection()
     models: tuple[ModelsSection, ...] = ()
+    fallback: FallbackSection = FallbackSection()
     kafka: KafkaSection
     mqtt: MqttSection = MqttSection()
     input: InputSection = InputSection()
@@ -293,11 +295,7 @@ class Config(Section):
     @classmethod
     def _one_or_several(cls, values: Any) -> Any:
         """Let [[models]] stand for [model], which is then without a path."""
-        if isinstance(values, dict) and values.get("models"):
-            if "model" in values:
-                raise ValueError("[model] and [[models]] exclude each other; keep one of them")
-            return {"model": {"path": ""}, **values}
-        return values
+        return with_models(values)
 
     @model_validator(mode="after")
     def _models_differ(self) -> Config:
@@ -307,6 +305,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _has_registry(self) -> Config:
         check_registry(self.input, self.inputs, self.schema_registry)
+        check_fallback(self.fallback, self.model.path, self.input, self.inputs)
         return self
 
     @model_validator(mode="after")

@@ -247,6 +247,19 @@ def knows(engine: Engine, name: str) -> bool:
     return name in engine._parts.series
 
 
+def names_of(engine: Engine) -> tuple[str, ...]:
+    """Return the series that an engine knows."""
+    parts = engine._parts
+    return tuple(parts.series.names[slot] for slot in parts.series.known().tolist())
+
+
+def num_learnt_rows(engine: Engine) -> int:
+    """Return from how many rows the series that an engine knows have learnt, in all."""
+    parts = engine._parts
+    known = parts.series.known()
+    return sum(int(one.learnt_rows(known).sum()) for one in parts.cold)
+
+
 def _give_feedback(parts: Parts) -> None:
     """Let incidents act on later rows, and new series learn."""
     parts.cold = cold_series(parts)

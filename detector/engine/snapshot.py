@@ -230,6 +230,7 @@ def _layout_of(spec: Spec, lateness_ns: int, is_cold: bool) -> bytes:
         "constants": any(channel.law == "constant" for channel in spec.channels),
         "jobs": spec.season is not None and len(spec.season.jobs) > 0,
         "cold": is_cold,
+        "no_history": is_cold and spec.cold is not None and not spec.cold.series,
     }
     parts |= {name: True for name, is_present in present.items() if is_present}
     strides = [member.stride for member in spec.members]

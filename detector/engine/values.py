@@ -149,6 +149,9 @@ class Learner(Feedback, Protocol):
     def remember(self, verdicts: Verdicts, slots: NDArray[np.int32]) -> None:
         """Learn from final verdicts; `slots` has the number of each series in `verdicts.names`."""
 
+    def learnt_rows(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return from how many rows each of these series has learnt, int64 [n]."""
+
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:

@@ -207,6 +207,8 @@ LOOP = (
         "reason",
     ),
     _counter("unassigned_messages", "Messages of these series, replayed ones included", "reason"),
+    _gauge("fallback_series", "Series of unknown kinds, which a fallback judges without training"),
+    _gauge("fallback_kinds_ready", "Kinds of these with enough normal rows to train a model"),
     _gauge(
         "schema_registry_waiting",
         "1: messages wait, because the schema registry does not answer; 0: none does",

@@ -196,6 +196,9 @@ def _loop(turned_at: float | None, sources: Sources) -> Iterator[Metric]:
     unassigned = sources.unassigned()
     yield _labelled("unassigned_series", {(why,): num for why, num in unassigned.series.items()})
     yield _labelled("unassigned_messages_total", {(why,): num for why, num in unassigned.messages.items()})
+    kinds = sources.fallback().kinds
+    yield _plain("fallback_series", sum(kind.series for kind in kinds))
+    yield _plain("fallback_kinds_ready", sum(kind.is_ready for kind in kinds))
     problem, failures = sources.schema_registry()
     yield _plain("schema_registry_waiting", bool(problem))
     yield _plain("schema_registry_failures_total", failures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
+from detector.delivery.routing.fallback_view import FallbackView
 from detector.delivery.routing.tally import Unassigned
 from detector.delivery.series_partitions import Split
 from detector.lifecycle.shadow_view import ShadowView
@@ -77,6 +78,10 @@ class Sources(Protocol):
 
     def unassigned(self) -> Unassigned:
         """Return the series that this model does not judge."""
+        ...
+
+    def fallback(self) -> FallbackView:
+        """Return how far the kinds of the fallback are."""
         ...
 
     def schema_registry(self) -> tuple[str, int]:
@@ -155,6 +160,9 @@ class NoSources:
 
     def unassigned(self) -> Unassigned:
         return Unassigned()
+
+    def fallback(self) -> FallbackView:
+        return FallbackView()
 
     def schema_registry(self) -> tuple[str, int]:
         return "", 0

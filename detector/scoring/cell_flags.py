@@ -5,7 +5,7 @@ Letters: n rows, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,11 @@ HOLE = OUT_OF_RANGE | UNJUDGED
 """Bits of cells that are holes in every window."""
 _ANY_ROWS = 1e9
 _JUST = 1e-9
+StuckLimits = Callable[[NDArray[np.int32]], NDArray[np.float64] | None]
+
+
+def _of_model(slots: NDArray[np.int32]) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +51,12 @@ class CellFlags:
 
     Args:
         spec: The model.
+        stuck_limits: Returns the limits of stuck channels that each series has learnt, float64 [n, C], by
+            their numbers, int32 [n]; None where those of the model hold.
     """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, stuck_limits: StuckLimits = _of_model) -> None:
+        self._stuck_limits = stuck_limits
         self._valid_min, self._valid_max = spec.column("valid_min"), spec.column("valid_max")
         self._sentinels = spec.sentinels()
         self._flatline = Flatline(spec.column("flatline_rows"))
@@ -113,6 +121,9 @@ class CellFlags:
         Cells that are not judged are never stuck.
         """
         ratio = self._flatline.stuck(new_rows)
+        learnt = self._stuck_limits(new_rows.slot) if len(new_rows) else None
+        if learnt is not None:
+            ratio /= learnt
         if unjudged is not None:
             ratio[unjudged] = 0.0
         if self._stuck_level is None or len(new_rows) == 0:

@@ -116,7 +116,7 @@ class WindowScorer:
         self.scales = SeriesScales(spec)
         self._gap_filler = GapFiller(spec.max_gap)
         self._window_buffer = WindowBuffer(spec.window - 1, num_channels)
-        self.cells = CellFlags(spec)
+        self.cells = CellFlags(spec, self.scales.learnt.stuck_limits)
         threads = Threads(num_threads)
         self._spans = [_span(spec.scoring.delay, spec.stride, member) for member in spec.members]
         self._held = [_held(spec, member) for member in spec.members]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
+from connectors.formats.codec import plain_fields
 from connectors.kafka.cluster import wait_for_broker
 from connectors.kafka.compacted_topic import read_state
 from connectors.kafka.connection import ConsumerOptions
@@ -16,9 +17,10 @@ from connectors.kafka.delivery import Watch
 from connectors.kafka.source import KafkaSource
 from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch, Codec, StreamSource
+from connectors.wide_json.open_channels import OpenCodec, OpenNames
 from detector import logs
 from detector.config.cluster import connection_of
-from detector.config.input.section import input_codec
+from detector.config.input.section import form_of, input_codec, limits_of
 from detector.config.input.topics import own_topics
 from detector.config.load import Config
 from detector.delivery.decisions.decision_topic import DecisionReader
@@ -132,6 +134,24 @@ def open_kafka(
 def codec_of(config: Config, channels: tuple[str, ...]) -> Codec:
     """Return the decoder for the channels of the model, or of all models."""
     return input_codec(channels, config.input, config.schema_registry, config.inputs)
+
+
+def open_codec(
+    config: Config, channels: tuple[str, ...], is_open: Callable[[str], bool], names: OpenNames
+) -> Codec:
+    """Return the decoder for the channels of all models, and for whatever channels open series have.
+
+    Args:
+        config: how messages look; they are wide JSON with plain fields.
+        channels: of the models; none where there is no model.
+        is_open: whether a series is open, by its name.
+        names: the open channels, which grow.
+    """
+    section = config.input
+    fields = plain_fields(form_of(section))
+    assert fields is not None, "the configuration was checked"
+    inner = codec_of(config, channels) if channels else None
+    return OpenCodec(inner, fields, limits_of(section), is_open, names)
 
 
 def consumer_options(config: Config) -> ConsumerOptions:

@@ -62,8 +62,9 @@ def serve(config: Config, read: Callable[[], Config] | None = None) -> None:
     signals = Signals()
     use_one_thread()  # `service.threads` are threads of ours: see `detector.scoring.inference`
     loaded = load_models(config) if config.models else ()
-    judge = group_of(loaded) if loaded else _engine_of(config)
+    judge = group_of(loaded) if loaded or config.fallback.enabled else _engine_of(config)
     channels = judge.columns.names if isinstance(judge, EngineGroup) else judge.artifact.spec.channel_names
+    channels = channels or ("value",)  # of a fallback alone: it learns them before the first message
     opens = open_kafka if config.source.kind == "kafka" else open_local
     read = read or (lambda: config)
     with ExitStack() as resources:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from connectors.partition_numbers import PartitionNumbers
@@ -12,6 +12,8 @@ from detector.delivery.decisions.opinions import Opinions
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.missing_rights import MissingRights
 from detector.delivery.recovery import Recovery
+from detector.delivery.routing.fallback import FallbackRouter
+from detector.delivery.routing.fallback_view import FallbackView
 from detector.delivery.routing.router import Router
 from detector.delivery.routing.tally import Unassigned
 from detector.delivery.series_partitions import SeriesPartitions, Split
@@ -44,13 +46,14 @@ class ServiceFigures:
     said               what people said that incidents were
     beside             judges the newest candidate
     numbers            of the partitions, as the source has them
+    unknown            how far the kinds of the fallback are
     """
 
     source: StreamSource
     recovery: Recovery | None
     deletions: Deletions
     partitions: SeriesPartitions
-    admission: Admission | Router
+    admission: Admission | Router | FallbackRouter
     rights: MissingRights
     alerting: Notifiers
     models: ReloadCounts
@@ -61,6 +64,7 @@ class ServiceFigures:
     said: Opinions
     beside: Shadow
     numbers: PartitionNumbers
+    unknown: Callable[[], FallbackView] = FallbackView
 
     def lag(self) -> Mapping[int, int]:
         """Return partition -> messages that are not read yet."""
@@ -121,6 +125,10 @@ class ServiceFigures:
     def unassigned(self) -> Unassigned:
         """Return the series that this model does not judge."""
         return self.admission.unassigned
+
+    def fallback(self) -> FallbackView:
+        """Return how far the kinds of the fallback are."""
+        return self.unknown()
 
     def schema_registry(self) -> tuple[str, int]:
         """Return why messages wait for the schema registry ("": none does), and failed attempts."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detector.metrics.plant.recorder import GroupMetrics
+from detector.status.fallback import fallback_line, ready_line
 from detector.status.overview import (
     Figure,
     Overview,
@@ -80,6 +81,8 @@ class GroupStatus:
             "Behind": behind(found),
             "Open incidents": incidents_line(found),
             "Series not judged by any model": unassigned_line(found["unassigned"]),
+            "Series judged without a model": fallback_line(found["fallback"]),
+            "Ready to be trained": ready_line(found["fallback"]),
             "Readings": f"{found['readings']:,}",
         }
         figures = [Figure(name, value) for name, value in lines.items() if value]

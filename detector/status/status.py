@@ -24,6 +24,7 @@ from detector.notify.trend_words import trend_words
 from detector.scoring.verdicts import State
 from detector.selfcheck.check import Sense
 from detector.status.budget_used import budget_json
+from detector.status.fallback import fallback_json
 from detector.status.judged import judged_json
 from detector.status.overview import Overview, waiting
 from detector.status.peers import peers_json, together_json
@@ -166,6 +167,7 @@ def of_input(sources: Sources) -> dict[str, Any]:
         "split_series": {"num": split.num, "names": list(split.names)},
         "schema_registry": sources.schema_registry()[0],
         "unassigned": unassigned_json(sources.unassigned()),
+        "fallback": fallback_json(sources.fallback()),
     }
 
 

@@ -270,12 +270,15 @@ def _input_troubles() -> timeseries.Panel:
         Face(
             "Split or unassigned series, missing rights",
             "Series whose readings come from several partitions, or that the model does not judge. "
+            "Series that a fallback judges without a model, and their kinds that are ready to be trained. "
             "Rights in Kafka that are missing now, requests that were refused, and processes that "
             "cannot read decisions or wait for a schema registry.",
             width=6,
         ),
         Query(f"sum({of('series_in_several_partitions')})", "split series"),
         Query(f"sum({of('unassigned_series')})", "unassigned series"),
+        Query(f"sum({of('fallback_series')})", "judged without a model"),
+        Query(f"sum({of('fallback_kinds_ready')})", "kinds ready to be trained"),
         Query(f"sum({of('missing_rights')}) or vector(0)", "missing rights"),
         Query(f"sum({increase('refused_requests_total')})", "refused requests"),
         Query(f"count({of('decisions_readable')} == 0) or vector(0)", "decisions not readable"),

@@ -52,7 +52,7 @@ def lines(face: Face, *queries: Query) -> timeseries.Panel:
         .legend(_legend())
         .tooltip(_tooltip())
     )
-    for ref_id, query in zip("ABCDEFGH", queries, strict=False):
+    for ref_id, query in zip("ABCDEFGHIJ", queries, strict=False):
         panel.with_target(query.target(ref_id, PromQueryFormat.TIME_SERIES))
     return panel
 
@@ -95,7 +95,7 @@ def stat(face: Face, steps: Steps, *queries: Query) -> stat_panel.Panel:
         .reduce_options(common_options.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .no_value("none")
     )
-    for ref_id, query in zip("ABCDEFGH", queries, strict=False):
+    for ref_id, query in zip("ABCDEFGHIJ", queries, strict=False):
         panel.with_target(query.target(ref_id, PromQueryFormat.TIME_SERIES))
     return panel
 
@@ -119,7 +119,7 @@ def table(face: Face, names: Mapping[str, str], *queries: Query) -> table_panel.
         .with_transformation(dashboard.DataTransformerConfig("merge", options={}))
         .with_transformation(_columns(names))
     )
-    for ref_id, query in zip("ABCDEFGH", queries, strict=False):
+    for ref_id, query in zip("ABCDEFGHIJ", queries, strict=False):
         panel.with_target(query.target(ref_id, PromQueryFormat.TABLE))
     return panel
 

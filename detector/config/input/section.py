@@ -204,8 +204,12 @@ def input_codec(
     if inputs:
         own = [(one.topics, input_codec(channels, one, registry)) for one in inputs]
         return TopicCodecs(own, input_codec(channels, section, registry))
-    limits = Limits(unknown_channels=section.unknown_channels, max_future_ns=round(section.max_future * 1e9))
-    return codec_of(channels, form_of(section, registry), limits)
+    return codec_of(channels, form_of(section, registry), limits_of(section))
+
+
+def limits_of(section: InputSection) -> Limits:
+    """Return what is refused of messages."""
+    return Limits(unknown_channels=section.unknown_channels, max_future_ns=round(section.max_future * 1e9))
 
 
 def check_registry(

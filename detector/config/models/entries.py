@@ -78,16 +78,15 @@ def has_several_models(path: str | None) -> bool:
 
 
 def places_of(config: Config) -> tuple[str, ...]:
-    """Return where the model is, or where those of [[models]] are."""
-    return tuple(entry.path for entry in config.models) or (config.model.path,)
+    """Return where the model is, or where those of [[models]] are; nothing where a fallback judges alone."""
+    return tuple(one.path for one in config.models or (config.model,) if one.path)
 
 
 def one_model(path: Path, config: Config, what: str) -> Config:
     """Return the configuration, which must have one model for what is to be done. Raises ConfigError."""
-    if config.models:
-        raise ConfigError(
-            f"{path}: [[models]]: {what} works with one model; use a configuration with [model]"
-        )
+    if config.models or not config.model.path:
+        section = "[[models]]" if config.models else "[fallback]"
+        raise ConfigError(f"{path}: {section}: {what} works with one model; use a configuration with [model]")
     return config
 
 

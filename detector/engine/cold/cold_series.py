@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.artifact.spec import Spec
+from detector.engine.cold.without_history import WithoutHistory
 from detector.engine.parts import Parts
 from detector.incidents.incident import IncidentEvent
 from detector.rows.series_arrays import SeriesArray
@@ -56,6 +57,7 @@ class ColdSeries:
         self._parts, self._learnt = parts, parts.window_scorer.scales.learnt
         self._statistics = ColdStatistics(len(spec.channels))
         self._usual = _UsualScales(spec)
+        self._alone = WithoutHistory(len(spec.channels)) if self._learnt.has_no_history else None
         self._sharpness = spec.threshold.sharpness
         self._low, self._high = (SeriesArray((len(spec.channels),), np.float64, np.nan) for _ in range(2))
         self._errors = SeriesArray((_KEPT_PARTS,), np.float64, NO_ERROR)
@@ -77,9 +79,11 @@ class ColdSeries:
             if self._frozen.data[slot]:
                 continue
             mine = verdicts.series == number
-            normal = mine & ~verdicts.paged & np.isin(verdicts.state, _TO_LEARN)
+            normal = mine & self._are_normal(slot, verdicts)
             self._statistics.add(slot, self._block_rows(slot), verdicts.actual[normal])
             self._take_range(slot, verdicts.actual[normal])
+            if self._alone is not None:
+                self._alone.add(slot, verdicts.actual[normal])
 
     def acting(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which of these series still learn, bool [n]."""
@@ -97,6 +101,9 @@ class ColdSeries:
             self._reserve(slot)
             track = self._parts.incidents.track(self._parts.series.names[slot])
             is_open = track is not None and track.incident is not None
+            if self._alone is not None:
+                num_rows = self._statistics.num_rows(slot)
+                is_open = not self._alone.learns_all(slot, self._alarm_rows(slot), num_rows) and is_open
             self._frozen.data[slot] = is_open
             if is_open:
                 self._learnt.highest.data[slot] = NO_ERROR
@@ -122,12 +129,37 @@ class ColdSeries:
 
     def arrays(self) -> list[SeriesArray]:
         """Return every array over series that this object keeps, in the order of the saved cells."""
-        return [*self._own(), *self._statistics.arrays()]
+        still = [] if self._alone is None else self._alone.arrays()
+        return [*self._own(), *self._statistics.arrays(), *still]
+
+    def learnt_rows(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return from how many normal rows each of these series has learnt so far, int64 [n]."""
+        return np.array([self._statistics.num_rows(slot) for slot in slots.tolist()], np.int64)
 
     def _is_accepted(self, slot: int) -> bool:
-        """Return whether somebody accepted another level of a series that is judged: its own say enough."""
+        """Return whether somebody accepted another level of a series that is judged: its own say enough.
+
+        Without a history a series goes on learning: nothing else shows what is normal.
+        """
+        if self._learnt.has_no_history:
+            return False
         shifts = self._parts.window_scorer.scales.shifts(np.array([slot], np.int32))
         return bool(shifts.any() and self._learnt.stage.data[slot] == Stage.COLD)
+
+    def _are_normal(self, slot: int, verdicts: Verdicts) -> NDArray[np.bool_]:
+        """Return from which rows a series learns, bool [n]."""
+        if self._alone is not None and self._alone.takes_all.data[slot]:
+            return np.isin(verdicts.state, (*_TO_LEARN, int(State.ANOMALOUS)))
+        normal: NDArray[np.bool_] = ~verdicts.paged & np.isin(verdicts.state, _TO_LEARN)
+        return normal
+
+    def _alarm_rows(self, slot: int) -> int:
+        """Return how many rows ago the open incident of a series began, 0 without one."""
+        track = self._parts.incidents.track(self._parts.series.names[slot])
+        if track is None or track.incident is None:
+            return 0
+        newest = int(self._parts.window_scorer.newest(np.array([slot], np.int32))[0])
+        return max(1, newest - track.incident.start_ns // int(self._parts.grid.intervals.data[slot]))
 
     def _take_range(self, slot: int, values: NDArray[np.float64]) -> None:
         """Widen the range of a series by normal rows; it counts from the next part on."""
@@ -157,11 +189,8 @@ class ColdSeries:
         if stage <= Stage.SETTLING:
             return 0.0
         high = float(self._errors.data[slot].max()) - math.log(_HIGH_SCORE) / self._sharpness
-        wider = (
-            math.log(1.0 + _WIDER * 2.0 ** (-float(self._doublings.data[slot]) / 2))
-            if stage == Stage.COLD
-            else 0.0
-        )
+        doublings = min(int(self._doublings.data[slot]), DOUBLINGS)
+        wider = math.log(1.0 + _WIDER * 2.0 ** (-float(doublings) / 2)) if stage == Stage.COLD else 0.0
         return min(max(high, 0.0), _MOST_LOG_FACTOR) + wider
 
     def _take_scales(self, slot: int) -> None:
@@ -173,13 +202,15 @@ class ColdSeries:
             past[np.abs(past) >= LIMIT] = np.nan  # clipped, so that other units cannot be had from them
         else:
             self._doublings.data[slot] += 1
-            if self._doublings.data[slot] == DOUBLINGS:
+            if self._doublings.data[slot] == DOUBLINGS and not learnt.has_no_history:
                 learnt.stage.data[slot] = int(Stage.LEARNT)
         center, spread = self._statistics.estimate(slot)
         before = parts.window_scorer.scales.trained_at(one)
         before = before[0].copy(), before[1].copy()
         learnt.reserve(one)
         learnt.center.data[slot], learnt.scale.data[slot] = self._usual.scales(center, spread)
+        if self._alone is not None:
+            learnt.stuck_rows.data[slot] = self._alone.limits(slot, self._statistics.num_rows(slot))
         learnt.moving.data[slot] = self._usual.still & (spread > _CONSTANT * np.abs(center))
         factor, offset = parts.window_scorer.rescale(one, *before)
         parts.levels.rescale(one, factor, offset)
@@ -205,6 +236,7 @@ class _UsualScales:
 
     def __init__(self, spec: Spec) -> None:
         self._center, self._scale = spec.column("center"), spec.column("scale")
+        self._has_no_history = spec.cold is not None and not spec.cold.series
         self.still = np.array([channel.law == "constant" for channel in spec.channels])
         own: dict[str, list[float]] = {name: [] for name in spec.channel_names}
         for some in spec.own_scales.values():
@@ -222,12 +254,15 @@ class _UsualScales:
 
         A channel without values, or whose rows are as in the history, keeps the scale of all series. One that
         did not move has a typical scale of the history. No scale is below a third of the least one there.
+        Without a history the rows alone say it; a channel that did not move has its own size as its scale.
 
         Args:
             center: What the rows show, float64 [C], NaN where unknown.
             spread: Likewise; 0 where the channel did not move.
         """
         constant = spread <= _CONSTANT * np.abs(center)
+        if self._has_no_history:
+            return center, np.where(constant, np.maximum(np.abs(center), 1.0), spread)
         scale = np.where(constant, self._typical, np.maximum(spread, self._least))
         scale = np.where(self.still, self._scale, scale)
         near = np.abs(center - self._center) <= _LIKE_CENTER * self._scale

@@ -16,7 +16,7 @@ from connectors.records import Readings
 from detector.engine.engine import Changed, StepResult, knows
 from detector.engine.group.columns import Columns
 from detector.engine.group.member import GroupResult, Member, Part
-from detector.engine.group.states import changed_of, owner_of, save
+from detector.engine.group.states import OpenKind, changed_of, no_kind, owner_of, save
 from detector.engine.snapshot import SeriesState
 from detector.engine.values import Forgotten
 from detector.errors import DetectorError
@@ -30,7 +30,7 @@ class EngineGroup:
     """Scores the series of several models. It is used like an engine; not thread-safe.
 
     Args:
-        members: at least one; their names differ.
+        members: their names differ; none where a fallback judges everything.
 
     Raises:
         DetectorError: two models have one name, which saved states and incidents carry.
@@ -42,8 +42,9 @@ class EngineGroup:
         self._source, self._decided = 0, list[tuple[int, Decision]]()
         self._ticked, self._young = dict[Member, int](), dict[Member, int]()
         self._has_dropped = False
+        self.open_kind: OpenKind = no_kind
         for member in members:
-            self._check(member)
+            _check(self._members, member)
             self._members.append(member)
         self.renew()
 
@@ -156,7 +157,11 @@ class EngineGroup:
 
     def owner_of(self, state: SeriesState) -> Member | None:
         """Return the member that continues a saved series; see `owner_of` in `states` beside this."""
-        return owner_of(self._members, state)
+        return owner_of(self._members, state, self.open_kind)
+
+    def is_matched(self, series: str) -> bool:
+        """Return whether the name of a series matches the patterns of a model, other than a fallback."""
+        return any(member.matches(series) for member in self._members)
 
     def restore(self, states: Sequence[SeriesState], partition: int, now_ns: int | None) -> None:
         """Continue series of one partition from saved states; each by the engine of its model.
@@ -181,15 +186,15 @@ class EngineGroup:
             member: the model.
             num_readings: for so many readings of all models, its series are urgent to save after each step.
         """
-        self._check(member)
+        _check(self._members, member)
         self._young[member] = num_readings
         member.engine.decide(self._decided, self._source)
         self._members.append(member)
         self.renew()
 
     def arrange(self, members: Sequence[Member]) -> None:
-        """Ask the members in this order from now on, and take in their channels."""
-        self._members = list(members)
+        """Ask the members in this order from now on, and take in their channels; fallbacks stay the last."""
+        self._members = [*members, *(one for one in self._members if one.is_fallback)]
         self.renew()
 
     def remove(self, member: Member) -> None:
@@ -199,12 +204,6 @@ class EngineGroup:
             known.pop(member, None)
         self._home = {name: home for name, home in self._home.items() if home is not member}
         self.renew()
-
-    def _check(self, member: Member) -> None:
-        if any(member.name == one.name for one in self._members):
-            raise DetectorError(
-                f"[[models]]: two of them are called {member.name!r}; give one of them a `name` of its own"
-            )
 
     def _split(self, readings: Readings) -> Iterator[tuple[Member, Readings]]:
         """Yield the readings of each member that has some."""
@@ -226,6 +225,13 @@ class EngineGroup:
             self._has_dropped = False
         for one in self.forgotten:
             self._home.pop(one.name, None)
+
+
+def _check(members: Sequence[Member], member: Member) -> None:
+    if any(member.name == one.name for one in members):
+        raise DetectorError(
+            f"[[models]]: two of them are called {member.name!r}; give one of them a `name` of its own"
+        )
 
 
 def _columns_of(readings: Readings, columns: NDArray[np.intp]) -> Readings:

@@ -18,12 +18,14 @@ class Member:
     patterns        of the names of its series, as of `fnmatch`; none: every name
     least_channels  channels of the model that a message of a new series must have, at least 1
     topics          patterns of the topics of its series; none: every topic
+    is_fallback     it judges series that no other model matches (`detector.engine.group.fallback`)
     """
 
     engine: Engine
     patterns: tuple[str, ...] = ()
     least_channels: int = 1
     topics: tuple[str, ...] = ()
+    is_fallback: bool = False
 
     @property
     def name(self) -> str:
@@ -37,6 +39,8 @@ class Member:
 
     def matches(self, series: str) -> bool:
         """Return whether the name of a series matches one of the patterns."""
+        if self.is_fallback:
+            return False
         return not self.patterns or any(fnmatchcase(series, pattern) for pattern in self.patterns)
 
     def reads(self, topic: str) -> bool:

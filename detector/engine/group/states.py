@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.artifact.fallback.statistical import is_fallback
 from detector.engine.engine import Changed
 from detector.engine.group.member import Member
 from detector.engine.snapshot import SeriesState
+
+OpenKind: TypeAlias = Callable[[tuple[str, ...]], Member | None]
+"""Returns the fallback of series with these channels; None where there is none."""
 
 
 def changed_of(members: Sequence[Member]) -> Changed:
@@ -19,6 +24,9 @@ def changed_of(members: Sequence[Member]) -> Changed:
     Their slots are numbers for `save` alone: slot of the engine * members + number of the member.
     """
     num = len(members)
+    if not members:
+        no_series = np.empty(0, np.int32)
+        return Changed(no_series, no_series, np.empty(0, np.int64), np.empty(0, np.bool_))
     found = [member.engine.changed() for member in members]
     return Changed(
         np.concatenate([one.slot * np.int32(num) + np.int32(at) for at, one in enumerate(found)]),
@@ -40,17 +48,25 @@ def save(members: Sequence[Member], slots: NDArray[np.int32]) -> list[SeriesStat
     return [found[place] for place in range(len(slots))]
 
 
-def owner_of(members: Sequence[Member], state: SeriesState) -> Member | None:
+def no_kind(channels: tuple[str, ...]) -> None:
+    """Return None: there is no fallback."""
+
+
+def owner_of(members: Sequence[Member], state: SeriesState, open_kind: OpenKind = no_kind) -> Member | None:
     """Return the member that continues a saved series; None where its model is not in use.
 
     1. The model that saved it, unless its patterns no longer match and those of another one do.
     2. Of a state without the name of a model: the first with its channels whose patterns match.
+    3. Of a state of a fallback: a model that matches and has enough of its channels, since there is one now.
+       Where none matches, the fallback of its channels.
     """
     matching = [member for member in members if member.matches(state.name)]
     if not state.model:
         return next((one for one in matching if one.channels == state.origin.channels), None)
     saved = next((one for one in members if one.name == state.model), None)
-    if saved is None or saved in matching:
+    if is_fallback(state.model) and not matching:
+        return open_kind(state.origin.channels)
+    if (saved is None and not is_fallback(state.model)) or saved in matching:
         return saved
     has = set(state.origin.channels)
     fits = (one for one in matching if len(has.intersection(one.channels)) >= one.least_channels)

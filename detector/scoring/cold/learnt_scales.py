@@ -80,6 +80,9 @@ class LearntScales:
         low, high: The range of the rows from which a cold series has learnt, float64 [slots, C].
         log_factor: Logarithm by which the threshold of each series is higher.
         highest: Logarithm of the largest error of the rows of its part so far, in units of the threshold.
+        has_no_history: Whether the model has no history at all (`detector.artifact.fallback`). Then series
+            stay cold, and how long each channel may stand still is learnt too.
+        stuck_rows: Rows of one value from which a channel is stuck, float64 [slots, C]; infinite: never.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -87,6 +90,8 @@ class LearntScales:
         self._scale = spec.column("scale")
         self.is_used = False
         self._known = frozenset(() if spec.cold is None else spec.cold.series)
+        self.has_no_history = spec.cold is not None and not spec.cold.series
+        self.stuck_rows = SeriesArray((num,), np.float64, np.inf)
         self._is_known = SeriesArray((), np.bool_, False)
         self.stage = SeriesArray((), np.uint8, int(Stage.KNOWN))
         self.center, self.scale = (SeriesArray((num,), np.float64, np.nan) for _ in range(2))
@@ -197,6 +202,17 @@ class LearntScales:
         score[cold] = np.where(np.isnan(score[cold]), np.nan, np.maximum(score[cold], found.max(axis=1)))
         return score
 
+    def stuck_limits(self, slots: NDArray[np.int32]) -> NDArray[np.float64] | None:
+        """Return from how many rows of one value each channel is stuck, float64 [n, C].
+
+        It is None where the model itself has these limits.
+        """
+        if not (self.is_used and self.has_no_history):
+            return None
+        self.reserve(slots)
+        limits: NDArray[np.float64] = self.stuck_rows.data[slots]
+        return limits
+
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
         self._is_known.reset(slots)
@@ -214,6 +230,8 @@ class LearntScales:
             self.log_factor,
             self.highest,
         ]
+        if self.has_no_history:
+            kept.append(self.stuck_rows)
         return kept if self.is_used else []
 
     def reserve(self, slots: NDArray[np.int32]) -> None:

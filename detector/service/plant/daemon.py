@@ -14,10 +14,14 @@ from urllib.parse import urlsplit
 from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch
 from detector import logs
+from detector.artifact.fallback.statistical import statistical_model
+from detector.artifact.spec import Artifact
+from detector.config.engine_options import rules_of
 from detector.config.load import Config
 from detector.delivery.decisions.opinions import Opinions
 from detector.delivery.deleted_input import Deletions
 from detector.delivery.missing_rights import MissingRights
+from detector.delivery.routing.fallback import FallbackRouter
 from detector.delivery.routing.router import Router
 from detector.delivery.series_partitions import SeriesPartitions
 from detector.delivery.sink import MessageSink
@@ -29,6 +33,7 @@ from detector.service.candidates.shadow import Shadow
 from detector.service.clients import Clients
 from detector.service.encoders import encoder_of
 from detector.service.figures import ServiceFigures
+from detector.service.plant.fallback import RunningFallback, ViewHolder
 from detector.service.plant.group_sink import GroupDecoding, GroupSink
 from detector.service.plant.loading import Loaded
 from detector.service.plant.model import Surroundings
@@ -57,20 +62,23 @@ class GroupDaemon:
         self._config, self._group, self._source, self._clients = config, group, clients.source, clients
         self._topics, self._decisions = clients.topics, clients.decisions
         self._deletions, self._opinions = Deletions(clients.numbers), Opinions()
-        self._router = Router(group, numbers=clients.numbers)
+        self._unknown = ViewHolder()
+        self._decoding = GroupDecoding(config, self._source, group)
+        self._models_router = Router(group, numbers=clients.numbers)
+        self._router: Router | FallbackRouter = self._models_router
         self._recovery = clients.recovery(self._deletions)
-        self._partitions = _partitions_of(group, clients.numbers)
+        self._partitions = _partitions_of(config, group, clients.numbers)
         self._rights = MissingRights(clients.source)
         config_reloads = ReloadCounts()
         figures = self._figures(clients, config_reloads)
         self._metrics = GroupMetrics(figures, software_version(), config.metrics.max_series)
-        self._observer = GroupObserver(self._metrics, group, group.members[0].engine.options.rules.fold)
+        self._observer = GroupObserver(self._metrics, group, rules_of(config).fold)
         address = self._serve(loaded, resources)
         self._guarantee = clients.guarantee(urlsplit(address).port or 0, self._metrics.transaction)
         resources.enter_context(closing(self._guarantee.client))
         self._sink = self._make_sink(loaded)
-        decoding = GroupDecoding(config, self._source, group)
-        shared = Surroundings(config, self._sink, decoding, self._observer, figures)
+        self._fallback = self._open_fallback(figures)
+        shared = Surroundings(config, self._sink, self._decoding, self._observer, figures)
         self._roster = Roster(loaded, shared, group, self._metrics, resources)
         self._read_state = clients.read_state
         self._now_ns: int | None = None
@@ -82,6 +90,18 @@ class GroupDaemon:
             LIVE | {"models"},
         )
         self._log_start(address)
+
+    def _open_fallback(self, figures: ServiceFigures) -> RunningFallback | None:
+        """Let a fallback judge what no model matches, if it is enabled."""
+        if not self._config.fallback.enabled:
+            return None
+        group = self._group
+        fallback = RunningFallback(self._config, group, self._sink, self._metrics, figures, self._unknown)
+        self._router = FallbackRouter(
+            group, fallback.kinds, self._models_router, lambda: self._decoding.columns
+        )
+        self._decoding.renew()
+        return fallback
 
     def run(self, signals: Signals) -> None:
         """Drive the loop until a signal stops it."""
@@ -117,13 +137,16 @@ class GroupDaemon:
         self._observer.on_turn(turn)
         by_member = {model.member: model for model in self._roster.models}
         for part in turn.result:
-            by_member[part.member].self_checks.take(part.result.verdicts)
+            if part.member in by_member:
+                by_member[part.member].self_checks.take(part.result.verdicts)
         self._now_ns = turn.batch.tick_ns
         is_replaying = self._recovery is not None and self._recovery.is_replaying
         if self._config_reloader.is_asked and not (is_replaying or self._source.has_lost):
             self._observer.loop.around_reload(self._config_reloader.on_turn)
         for model in self._roster.models:
             model.on_turn()
+        if self._fallback is not None:
+            self._fallback.on_turn(turn.batch.tick_ns)
         due = next((model for model in self._roster.models if model.self_checks.is_due), None)
         if due is not None:
             due.self_checks.advance()
@@ -135,7 +158,8 @@ class GroupDaemon:
             recovery=self._recovery,
             deletions=self._deletions,
             partitions=self._partitions,
-            admission=self._router,
+            admission=self._models_router,
+            unknown=lambda: self._unknown.view,
             rights=self._rights,
             alerting=clients.notifiers,
             models=ReloadCounts(),
@@ -159,7 +183,8 @@ class GroupDaemon:
 
     def _make_sink(self, loaded: tuple[Loaded, ...]) -> GroupSink:
         encoders = {one.member.name: encoder_of(self._config, one.member.engine.artifact) for one in loaded}
-        first, delivery = encoders[loaded[0].member.name], self._guarantee.delivery
+        first = next(iter(encoders.values()), None) or encoder_of(self._config, _nothing(self._config))
+        delivery = self._guarantee.delivery
         if self._recovery is None:
             return GroupSink(MessageSink(first, delivery), encoders)
         save = partial(self._recovery.save, self._group)
@@ -169,7 +194,9 @@ class GroupDaemon:
         """Put the keys of a configuration in force that may change in a running daemon."""
         logs.configure(config.log.format, config.log.level)
         self._roster.apply(config, self._join)
-        self._observer.fold = self._group.members[0].engine.options.rules.fold
+        if self._fallback is not None:
+            self._fallback.use_settings(config)
+        self._observer.fold = rules_of(config).fold
 
     def _join(self, loaded: Loaded) -> None:
         """Continue the series of a model that comes."""
@@ -190,9 +217,16 @@ class GroupDaemon:
         )
 
 
-def _partitions_of(group: EngineGroup, numbers: PartitionNumbers) -> SeriesPartitions:
+def _partitions_of(config: Config, group: EngineGroup, numbers: PartitionNumbers) -> SeriesPartitions:
     """Return what watches the partitions of all series, with the slack of the model of the longest rows."""
     engines = [member.engine for member in group.members]
-    interval = max(engine.artifact.spec.interval_ns for engine in engines)
-    slack = max(engine.options.lateness_ns for engine in engines) + interval
-    return SeriesPartitions(slack, interval, numbers)
+    interval = max([engine.artifact.spec.interval_ns for engine in engines] or [0])
+    if config.fallback.enabled:
+        interval = max(interval, round(config.fallback.interval * 1e9))
+    lateness = max([engine.options.lateness_ns for engine in engines] or [round(config.grid.lateness * 1e9)])
+    return SeriesPartitions(lateness + interval, interval, numbers)
+
+
+def _nothing(config: Config) -> Artifact:
+    """Return a model for the encoder of dead letters where a fallback judges alone: these name no model."""
+    return statistical_model(("value",), round(config.fallback.interval * 1e9), config.fallback.warmup_rows)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from connectors.records import Batch, Codec, Position, StreamSource
+from connectors.wide_json.open_channels import OpenNames
 from detector.config.load import Config
 from detector.delivery.messages import MessageEncoder
 from detector.delivery.sink import MessageSink
 from detector.engine.engine import StepResult
+from detector.engine.group.columns import Columns
 from detector.engine.group.group import EngineGroup
 from detector.engine.group.member import GroupResult, Member
-from detector.service.clients import codec_of
+from detector.service.clients import codec_of, open_codec
+
+MOST_OPEN_CHANNELS = 512
+"""Channels of open series in one process: a batch has 8 bytes for each message and channel."""
+_REMEMBERED = 10_000
 
 
 class GroupSink:
@@ -68,21 +75,41 @@ class MemberSink:
 
 
 class GroupDecoding:
-    """The decoder of the input as one model sees it: another model changes the channels of all."""
+    """The decoder of the input as one model sees it: another model changes the channels of all.
+
+    Args:
+        config: how messages look.
+        source: decodes them.
+        group: the models.
+    """
 
     def __init__(self, config: Config, source: StreamSource, group: EngineGroup) -> None:
         self._config, self._source, self._group = config, source, group
+        self._open = OpenNames(MOST_OPEN_CHANNELS)
+        self.channels: tuple[str, ...] = group.columns.names
+        """The columns of readings that are decoded from now on, without open channels."""
 
     @property
     def has_lost(self) -> bool:
         """Whether the next batch will report lost partitions."""
         return self._source.has_lost
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the readings of the last batch; further ones may follow."""
+        return (*self.channels, *self._open.names)
+
     def use_codec(self, codec: Codec) -> None:
         """Decode the channels of all models from the next batch on; `codec` has those of one."""
         self.renew()
 
     def renew(self) -> None:
-        """Decode the channels of the models that the group has now."""
+        """Decode the channels of the models that the group has now, and those of open series."""
         self._group.renew()
-        self._source.use_codec(codec_of(self._config, self._group.columns.names))
+        members = [member for member in self._group.members if not member.is_fallback]
+        self.channels = Columns.of([member.channels for member in members]).names
+        if self._config.fallback.enabled:
+            is_open = lru_cache(_REMEMBERED)(lambda name: not self._group.is_matched(name))
+            self._source.use_codec(open_codec(self._config, self.channels, is_open, self._open))
+        else:
+            self._source.use_codec(codec_of(self._config, self.channels))

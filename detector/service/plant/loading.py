@@ -54,7 +54,8 @@ def load_models(config: Config) -> tuple[Loaded, ...]:
         ArtifactError, ConfigError: as `load_model`; or a table names a channel that no model has.
     """
     found = tuple(load_model(config, entry) for entry in config.models)
-    check_tables(config, group_of(found).columns.names)
+    if not config.fallback.enabled:  # else a table may be of a channel that is to come
+        check_tables(config, group_of(found).columns.names)
     return found
 
 

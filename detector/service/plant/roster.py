@@ -79,7 +79,7 @@ class Roster:
         Raises:
             ConfigError, ArtifactError: the configuration is to be refused.
         """
-        if not config.models:
+        if not config.models and not config.fallback.enabled:
             raise ConfigError("[model] instead of [[models]]: restart the daemon to use it")
         kept = {id_of(model.entry): model for model in self.models}
         self._prepared = {
@@ -90,7 +90,8 @@ class Roster:
             for entry in config.models
         ]
         EngineGroup(members)  # refuses two models of one name
-        check_tables(config, Columns.of([member.channels for member in members]).names)
+        if not config.fallback.enabled:  # else a table may be of a channel that is to come
+            check_tables(config, Columns.of([member.channels for member in members]).names)
         for entry in config.models:
             if id_of(entry) in kept:
                 kept[id_of(entry)].rules(config, entry)
@@ -121,7 +122,7 @@ class Roster:
             order = {id_of(entry): at for at, entry in enumerate(config.models)}
             self.models = tuple(sorted(self.models, key=lambda one: order[id_of(one.entry)]))  # 3
             self._group.arrange([model.member for model in self.models])
-            self._metrics.arrange([model.member.name for model in self.models])
+            self._metrics.arrange([member.name for member in self._group.members])
             self._shared.decoding.renew()
         self._prepared = {}
         entries = {id_of(entry): entry for entry in config.models}

@@ -87,3 +87,37 @@ def test_a_command_about_one_model_finds_its_entry(tmp_path: Path) -> None:
 def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load_config(written(tmp_path, TWO.replace(old, new, 1)))
+
+
+FALLBACK = """
+[fallback]
+enabled = true
+[kafka]
+topic = "readings"
+"""
+
+
+def test_a_fallback_needs_no_model(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, FALLBACK))
+    assert (config.models, config.fallback.warmup_rows, places_of(config)) == ((), 256, ())
+    with pytest.raises(ConfigError, match=r"\[fallback\]: the explorer works with one model"):
+        one_model(tmp_path / "streamgauge.toml", config, "the explorer")
+    beside = load_config(written(tmp_path, TWO + "[fallback]\nenabled = true\n"))
+    assert len(beside.models) == 2
+    assert not load_config(written(tmp_path, TWO)).fallback.enabled
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[kafka]", '[model]\npath = "models/pump"\n[kafka]', r"not beside \[model\]: write \[\[models\]\]"),
+        ("[kafka]", '[input]\nformat = "long_json"\n[kafka]', r"\[fallback\] learns channels from wide JSON"),
+        ("[kafka]", '[input]\nunknown_channels = "reject"\n[kafka]', "every channel is unknown at first"),
+        ("enabled = true", "enabled = false", r"missing section \[model\]|model"),
+        ("enabled = true", "enabled = true\nwarmup_rows = 3", "warmup_rows"),
+        ("enabled = true", 'enabled = true\ninterval = "0s"', "interval"),
+    ],
+)
+def test_a_fallback_that_cannot_work_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config(written(tmp_path, FALLBACK.replace(old, new, 1)))

@@ -1,0 +1,86 @@
+"""The kinds that a fallback judges: series with equal channels, each kind by an engine of its own.
+
+A kind is made when its first series comes, or when a saved state of one is restored. Its engine is one of
+the group like any other, with a model that nobody has trained (`detector.artifact.fallback`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from detector.engine.engine import names_of, num_learnt_rows
+from detector.engine.group.group import EngineGroup
+from detector.engine.group.member import Member
+
+
+@dataclass(frozen=True, slots=True)
+class KindLimits:
+    """Bound what a fallback judges; what is beyond stays unassigned.
+
+    kinds     different sets of channels
+    series    series of all kinds together
+    channels  channels of one kind
+    """
+
+    kinds: int = 32
+    series: int = 1_000
+    channels: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Hold how far a kind has come.
+
+    model     the name of its fallback
+    channels  sorted
+    series    the series that it judges, in the order in which they came
+    rows      normal rows from which these have learnt
+    """
+
+    model: str
+    channels: tuple[str, ...]
+    series: tuple[str, ...]
+    rows: int
+
+
+class FallbackKinds:
+    """Makes the engines of unknown kinds, and tells how far they are. Not thread-safe.
+
+    Args:
+        group: receives the engines.
+        make: returns the member of series with these channels, which are sorted.
+        limits: the bounds.
+    """
+
+    def __init__(
+        self, group: EngineGroup, make: Callable[[tuple[str, ...]], Member], limits: KindLimits
+    ) -> None:
+        self._group, self._make, self._limits = group, make, limits
+        self._members: dict[tuple[str, ...], Member] = {}
+        group.open_kind = self.open
+
+    def open(self, channels: tuple[str, ...]) -> Member | None:
+        """Return the member of series with these channels, a new one if need be; None beyond the bounds."""
+        channels = tuple(sorted(channels))
+        found = self._members.get(channels)
+        if found is not None:
+            return found
+        if not 0 < len(channels) <= self._limits.channels or len(self._members) >= self._limits.kinds:
+            return None
+        member = self._members[channels] = self._make(channels)
+        self._group.add(member, 0)
+        return member
+
+    def room(self) -> int:
+        """Return how many further series may be judged."""
+        num = sum(len(names_of(member.engine)) for member in self._members.values())
+        return max(self._limits.series - num, 0)
+
+    def all(self) -> tuple[Kind, ...]:
+        """Return the kinds with a series, in the order in which they came."""
+        return tuple(
+            Kind(member.name, channels, names, num_learnt_rows(member.engine))
+            for channels, member in self._members.items()
+            if (names := names_of(member.engine))
+        )
