@@ -93,6 +93,7 @@ def test_state_that_retention_deleted_is_told_and_series_warm_up(
     config = configuration(entry, bootstrap, topic)
     send(bootstrap, rows(topic, 0, 20))
     with running(config, tmp_path) as daemon:
+        wait_for(lambda: daemon.readings() == 60, f"60 readings; see {daemon.log}")  # topics exist then
         wait_for(lambda: len(scored(bootstrap, topic)) == 57, f"the first rows; see {daemon.log}")
         assert daemon.terminate() == 0
     wait_for(lambda: not _has_records(bootstrap, f"out-{topic}.state"), "the deletion of the state")
