@@ -375,8 +375,6 @@ class Config(Section):
             if twice := sorted({one for one in found if found.count(one) > 1}):
                 raise ValueError(f"[[models]] {what} `{twice[0]}` is used twice")
         for one in self.models:
-            if one.shadow:
-                raise ValueError(f"[[models]] {one.path}: shadow works with [model] alone; remove this key")
             try:
                 one.rules(self.incidents)
             except ValueError as error:

@@ -107,6 +107,8 @@ class GroupDaemon:
         number, decided = self._decisions.take()
         self._opinions.take_in(decided, number)
         group.decide(decided, number)
+        for model in self._roster.models:
+            model.shadow.decide(decided, number)
         return live
 
     def _on_turn(self, turn: TurnOf[GroupResult]) -> None:
@@ -115,6 +117,8 @@ class GroupDaemon:
         self._partitions.forget([one.name for part in turn.result for one in part.result.forgotten])
         self._observer.on_turn(turn)
         by_member = {model.member: model for model in self._roster.models}
+        for model in self._roster.models:
+            model.show_shadow(turn)
         for part in turn.result:
             by_member[part.member].self_checks.take(part.result.verdicts)
         self._now_ns = turn.batch.tick_ns
