@@ -24,6 +24,7 @@ def shadow_json(view: ShadowView) -> dict[str, Any]:
         "anomalous_rows": dict(view.anomalous),
         "incidents": dict(view.incidents),
         "restarts": view.restarts,
+        "since_ms": round(view.since * 1e3) or None,
         "problem": view.problem,
     }
 

@@ -34,6 +34,7 @@ def models_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge models list models/pump",
         "streamgauge models list models                  # all models of a registry",
         "streamgauge models show models/pump 8546cced512f",
+        "streamgauge models show models/pump --daemon http://localhost:9464    # its shadow",
         "streamgauge models diff models/pump             # the newest candidate beside the current version",
         "streamgauge models promote models/pump --history history/ --incidents streamgauge.toml",
         "streamgauge models promote models/pump 8546 --force --why 'new bearings, approved by ann'",
@@ -47,7 +48,8 @@ def models_arguments(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser(
         "show", help="show the life of a version: who published and promoted it, and why"
     )
-    _add_version(show, "default: the current one")
+    _add_version(show, "default: the current one; with --daemon, the candidate in shadow")
+    show.add_argument("--daemon", metavar="URL", help="show what a running daemon counted of its shadow")
     diff = actions.add_parser("diff", help="list where the descriptions of two versions differ")
     _add_version(diff, "default: the newest candidate")
     diff.add_argument("other", metavar="OTHER", nargs="?", help="default: the current one")
@@ -130,19 +132,27 @@ def _list(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     from detector.lifecycle.versions import registered
     from trainer.lifecycle.listing import event_json, event_lines
+    from trainer.lifecycle.shadows import shadow_words, shadows_at
 
     found = registered(Path(args.entry))
-    version = found.find(args.version) if args.version else found.current
+    shadows = shadows_at(args.daemon) if args.daemon else ()
+    mine = [one for one in shadows if one["version"] in {version.name for version in found.versions}]
+    name = args.version or (mine[0]["version"] if mine else None)
+    version = found.find(name) if name else found.current
     if version is None:
         raise ArtifactError(f"{args.entry}: no version is in use; name one")
+    shadow = next((one for one in mine if one["version"] == version.name), None)
     if args.json:
         events = [event_json(one) for one in version.events]
-        print(json.dumps({"version": version.name, "standing": version.standing, "events": events}))
+        told = {"version": version.name, "standing": version.standing, "events": events}
+        print(json.dumps(told | ({"shadow": shadow} if args.daemon else {})))
         return DONE
     lines = event_lines(version.events) or [
         "nothing is recorded: it was published before there was a journal"
     ]
     print(f"{version.name}, {version.standing}", *lines, sep="\n")
+    if args.daemon:
+        print(f"{args.daemon}: {shadow_words(shadow, version.name)}")
     print(f"\nwhat it contains: streamgauge inspect {found.entry / version.name}")
     return DONE
 
