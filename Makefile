@@ -58,8 +58,8 @@ dashboards: setup  ## every query of deploy/grafana against a live Kafka, daemon
 dashboards-json: setup  ## write deploy/grafana/dashboards anew from its source
 	$(BIN)/python -m deploy.grafana.generate
 
-objects: setup  ## an archive on servers of S3 and gs://, which Go builds once (minutes): kills, owners, explorers
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/detector/explore/storage -m objects $(PYTEST_FLAGS)
+objects: setup  ## archive and models on servers of S3 and gs://, which Go builds once (minutes): kills, owners
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/detector/explore/storage tests/detector/lifecycle/stored -m objects $(PYTEST_FLAGS)
 
 operations: setup  ## faults in front of Prometheus, Alertmanager and a pager, timed; OPERATIONS_FLAGS="-k 'not lag'"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/operations -s -m operations $(OPERATIONS_FLAGS)

@@ -93,7 +93,7 @@ def read_journal(entry: Path) -> Journal:
         lines = path.read_bytes().split(b"\n") if path.exists() else []
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror or error}") from error
-    found = [_event_of(line) for line in lines if line.strip()]
+    found = [event_at(line) for line in lines if line.strip()]
     events = tuple(one for one in found if one is not None)
     return Journal(events, len(found) - len(events))
 
@@ -167,7 +167,7 @@ def _opened(entry: Path, name: str) -> int:
         raise ArtifactError(f"{entry}: cannot be written: {error.strerror or error}") from error
 
 
-def _event_of(line: bytes) -> Event | None:
+def event_at(line: bytes) -> Event | None:
     """Return the event of a line, None if the line is damaged."""
     try:
         event = Event(**json.loads(line))

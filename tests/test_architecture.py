@@ -90,8 +90,6 @@ OWNERS = {  # who alone may import a library of the outside world: folders and f
         "connectors/parquet",
         "connectors/objects",
         "detector/artifact/storage.py",
-        "detector/artifact/registry.py",
-        "detector/artifact/description",
     },
     "pydantic": {"detector/config", "trainer/config.py"},
     "fsspec": {"detector/explore/storage/opened_segments.py"},

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from connectors.objects.names import cache_of, is_remote, local_path, name_of
 from detector.commands.arguments import (
     add_data,
     add_examples,
@@ -18,11 +19,14 @@ from detector.commands.arguments import (
     note_of,
     switches_of_flag,
 )
+from detector.commands.models.on_copy import on_copy
 from detector.models.listing import FAMILY_CLASSES
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
+    from detector.artifact.spec import Artifact
     from trainer.config import TrainConfig
+    from trainer.training_report.report import HeldOutWindows
 
 MODELS = ("ensemble", *FAMILY_CLASSES)
 
@@ -38,12 +42,14 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge train history/ --out models/pump --config train.toml --resume",
         "streamgauge train plant/ --out models --group-by auto    # a model for each kind of machine",
         "streamgauge train plant/ --out models --group-by kind --jobs 2",
-        "streamgauge train history/ --out models/pump --promote    # in use at once, unchecked",
+        "streamgauge train history/ --out s3://bucket/models/pump --promote    # in use at once, unchecked",
     )
     parser.add_argument(
         "data", metavar="DATA", help="Parquet file, or directory of Parquet files (also Hive-partitioned)"
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="registry entry to publish to (DIR/NAME)")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="registry entry to publish to (DIR/NAME, or a URI)"
+    )
     parser.add_argument("--config", metavar="FILE", help="training configuration in TOML; flags override it")
     parser.add_argument("--name", help="name of the model; default: the last part of --out")
     _add_kinds(parser)
@@ -175,6 +181,8 @@ def train(args: argparse.Namespace) -> int:
 
     A model is a candidate unless it is the first of its name.
     """
+    if args.group_by is not None and is_remote(args.out):
+        raise TrainerError("--group-by writes to a directory; train one kind at a time for a URI")
     config = _train_config(args)
     if args.group_by is not None:
         from trainer.kinds.command import train_kinds
@@ -186,16 +194,15 @@ def train(args: argparse.Namespace) -> int:
 
 
 def _train_one(args: argparse.Namespace, config: TrainConfig) -> int:
-    from detector.artifact.registry import propose, publish
     from trainer.fitting.checkpoint import Checkpoints
-    from trainer.model_card import figures_of, summary_text, training_summary
     from trainer.pipeline import fit_source, source_of
     from trainer.progress import reporting
     from trainer.report.report import checked
-    from trainer.training_report.report import HeldOutWindows, write_training_report
+    from trainer.training_report.report import HeldOutWindows
 
-    entry, data = Path(args.out), config.data
-    checkpoints, held_out = Checkpoints(entry / ".checkpoint"), HeldOutWindows()
+    data = config.data
+    kept = cache_of(args.out) if is_remote(args.out) else Path(local_path(args.out))
+    checkpoints, held_out = Checkpoints(kept / ".checkpoint"), HeldOutWindows()
     if not args.resume:
         checkpoints.clear()
     elif not checkpoints.exists():
@@ -210,8 +217,18 @@ def _train_one(args: argparse.Namespace, config: TrainConfig) -> int:
         if checkpoints.exists():
             print("the last epoch is saved; continue with the same command and --resume", file=sys.stderr)
         raise
-    saved = (publish if args.promote else propose)(artifact, entry, note_of(args, figures_of(artifact.spec)))
+    code = on_copy(args, "out", lambda args: _publish(args, artifact, held_out), lambda args, entry: ())
     checkpoints.clear()
+    return code
+
+
+def _publish(args: argparse.Namespace, artifact: Artifact, held_out: HeldOutWindows) -> int:
+    from detector.artifact.registry import propose, publish
+    from trainer.model_card import figures_of, summary_text, training_summary
+    from trainer.training_report.report import write_training_report
+
+    entry = Path(args.out)
+    saved = (publish if args.promote else propose)(artifact, entry, note_of(args, figures_of(artifact.spec)))
     write_training_report(saved, held_out, entry / saved.version)
     summary = training_summary(saved, entry)
     if args.json:
@@ -356,7 +373,11 @@ def _train_config(args: argparse.Namespace) -> TrainConfig:
         raise TrainerError(f"--interval: {error}") from error
     if args.modes is not None:
         config = config.model_copy(update={"modes": args.modes})
-    return override(config, args.name or config.name or Path(args.out).resolve().name, changes)
+    return override(config, args.name or config.name or _name(args.out), changes)
+
+
+def _name(out: str) -> str:
+    return name_of(out) if is_remote(out) else Path(local_path(out)).resolve().name
 
 
 def _known(value: Any) -> Any:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import tempfile
+from pathlib import Path
 
 _FILE = "file://"
 
@@ -32,3 +36,31 @@ def without_secrets(uri: str) -> str:
     ('s3://bucket/prefix?scheme=http', 's3://bucket/a@b')
     """
     return re.sub(r"://[^/@:]*(?::[^@?#]*)?@", "://", uri)  # a secret may hold "/"
+
+
+def name_of(uri: str) -> str:
+    """Return the last part of the path of a place.
+
+    >>> name_of("s3://bucket/models/pump/?region=us-east-1"), name_of("models/pump")
+    ('pump', 'pump')
+    """
+    return uri.partition("?")[0].rstrip("/").rpartition("/")[2]
+
+
+def below(uri: str, name: str) -> str:
+    """Return the place of a name below a place.
+
+    >>> below("s3://bucket/models?region=us-east-1", "pump"), below("models", "pump")
+    ('s3://bucket/models/pump?region=us-east-1', 'models/pump')
+    """
+    path, mark, options = uri.partition("?") if "://" in uri else (uri, "", "")
+    return f"{path.rstrip('/')}/{name}{mark}{options}"
+
+
+def cache_of(uri: str) -> Path:
+    """Return a directory of this user for what belongs to a URI, the same for one URI."""
+    try:
+        above = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    except RuntimeError:  # a user without a home, as in a container
+        above = tempfile.gettempdir()
+    return Path(above, "streamgauge", hashlib.sha256(uri.encode()).hexdigest()[:16])

@@ -71,9 +71,17 @@ class Objects:
 
     def list(self, folder: str) -> list[str]:
         """Return the names of all objects below a folder, sorted; none if there is no such folder."""
+        return sorted(self.written(folder))
+
+    def written(self, folder: str) -> dict[str, float]:
+        """Return the names of all objects below a folder, and when each was written, as seconds."""
         start = len(self._root) + 1
         found = self._found(folder, is_deep=True)
-        return sorted(one.path[start:] for one in found if one.type == pafs.FileType.File)
+        return {
+            one.path[start:]: one.mtime.timestamp() if one.mtime is not None else 0.0
+            for one in found
+            if one.type == pafs.FileType.File
+        }
 
     def top(self) -> Sequence[str]:
         """Return the names of objects and folders directly below the URI, sorted.
@@ -95,11 +103,13 @@ class Objects:
 
     def write(self, name: str, content: bytes) -> None:
         """Write an object, in place of the one before. Returns when it is durable."""
+        self._make_folder(name)
         with self._translated(f"cannot write {name}", is_known=False), self._output(name) as stream:
             stream.write(content)
 
     def upload(self, file: Path, name: str) -> None:
         """Write a file as an object. Returns when it is durable."""
+        self._make_folder(name)
         with (
             file.open("rb") as source,
             self._translated(f"cannot write {name}", is_known=False),
@@ -127,6 +137,12 @@ class Objects:
         with self._translated(f"cannot list {folder or 'objects'}"):
             found: Sequence[pafs.FileInfo] = self._system.get_file_info(selector)
         return found
+
+    def _make_folder(self, name: str) -> None:
+        """Make the folder of a file: a share that is mounted has folders, and an object storage has none."""
+        if self._system.type_name == "local":
+            with self._translated(f"cannot write {name}", is_known=False):
+                self._system.create_dir(f"{self._root}/{name}".rpartition("/")[0])
 
     def _input(self, name: str) -> pa.NativeFile:
         return self._system.open_input_stream(f"{self._root}/{name}")

@@ -7,7 +7,7 @@
 An entry is REGISTRY/NAME: one model with its versions and a pointer to the current one. A version that the
 pointer does not name is a candidate, or was in use before. An entry may be a local path or any URI that
 `pyarrow.fs` reads (s3://, gs://, ...). A remote version is copied to a local temporary directory and loaded
-from there.
+from there. There, events stand in place of pointer and journal (see `detector.artifact.stored`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.fs as pafs
-
 from detector.artifact import storage as artifacts
-from detector.artifact.description.manifest import MANIFEST
-from detector.artifact.description.place import CURRENT, check_name, current_of, remote_version, resolve
+from detector.artifact.description.place import CURRENT, check_name, current_of, fetched, resolve
 from detector.artifact.spec import Artifact
 from detector.errors import ArtifactError
 from detector.journal import FIRST, NOTHING, Action, Note, append, locked, read_journal
@@ -167,7 +163,7 @@ def open_artifact(location: str | Path) -> Artifact:
         artifact, path = artifacts.load(directory), str(directory)
     else:
         with tempfile.TemporaryDirectory(prefix="streamgauge-artifact-") as scratch:
-            path = _download(text, Path(scratch))
+            path = fetched(text, Path(scratch))
             artifact = artifacts.load(Path(scratch))
     check_name(artifact.version, path)
     return artifact
@@ -177,16 +173,3 @@ def open_named(location: str | Path, name: str | None) -> Artifact:
     """Load an artifact as `open_artifact`, and call its model `name` unless that is None."""
     artifact = open_artifact(location)
     return artifact if name is None else replace(artifact, spec=replace(artifact.spec, name=name))
-
-
-def _download(uri: str, scratch: Path) -> str:
-    """Copy the version that `uri` names into `scratch`, and return its path on the remote side."""
-    try:
-        filesystem, path = remote_version(uri)
-        pafs.copy_files(path, str(scratch), source_filesystem=filesystem)
-        written_at = filesystem.get_file_info(f"{path}/{MANIFEST}").mtime
-        if written_at is not None:
-            os.utime(scratch / MANIFEST, (written_at.timestamp(),) * 2)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ArtifactError(f"{uri}: cannot be read: {error}") from error
-    return str(path)

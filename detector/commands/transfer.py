@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import tomllib
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -111,10 +112,24 @@ def place_of(args: Namespace) -> Place:
     """
     path = Path(args.config) if args.config else None
     flags = {"bootstrap_servers": args.bootstrap_servers, "topic": args.topic}
+    _check_source(path, args.topic)
     config = load_connection(path, flags, registry_url=getattr(args, "schema_registry", None))
     topic = one_topic(config.kafka, "this", "choose it with --topic, and run once for each")
     form = form_of(input_of(topic, config.input, config.inputs), config.schema_registry)
     return Place(connection_of(config.kafka), topic, form, config.schema_registry)
+
+
+def _check_source(path: Path | None, topic: str | None) -> None:
+    """Raise ConfigError if a configuration reads no Kafka, and no flag names a topic."""
+    try:
+        kind = tomllib.loads(path.read_text()).get("source", {}).get("kind", "kafka") if path else "kafka"
+    except (OSError, ValueError, AttributeError):
+        return  # the next reader of the file names the fault and its place
+    if kind != "kafka" and not topic:
+        raise ConfigError(
+            f'{path}: [source] kind = "{kind}": there is no Kafka topic in it. Name a topic with'
+            " --bootstrap-servers and --topic; what files or MQTT bring is kept where it comes from"
+        )
 
 
 def _channels(flag: str | None, place: Place) -> tuple[str, ...]:

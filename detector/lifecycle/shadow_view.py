@@ -24,6 +24,7 @@ class ShadowView:
     anomalous  judge -> anomalous rows
     incidents  judge -> incidents opened, of series that the candidate has judged
     restarts   times that the candidate began again without state, since it was behind
+    since      when the counts began, seconds since the epoch; 0 while none is judged
     problem    why the newest candidate is not judged; empty if it is, or if there is none
     """
 
@@ -33,6 +34,7 @@ class ShadowView:
     anomalous: Mapping[Judge, int] = field(default_factory=_none)
     incidents: Mapping[Judge, int] = field(default_factory=_none)
     restarts: int = 0
+    since: float = 0.0
     problem: str = ""
 
     @property

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from connectors.errors import ObjectsError
+from connectors.objects.names import name_of
+from connectors.objects.objects import Objects
 from detector.artifact.description.manifest import MANIFEST
 from detector.artifact.description.place import CURRENT, current_of
+from detector.artifact.stored.event_names import EventName, names_of, removed_of
+from detector.artifact.stored.stored import manifests_of, pointer_at, read_all
 from detector.errors import ArtifactError
-from detector.journal import FIRST, Event, Journal, read_journal
+from detector.journal import FILE, FIRST, Event, Journal, event_at, read_journal
 
 Standing = Literal["current", "candidate", "former"]
 _MOVES = ("promoted", "rolled back")
+_EVENTS: dict[tuple[str, EventName], Event] = {}
+"""Events of models on object storage that this process has read, by URI and name."""
+_WAITING: dict[str, tuple[Version, ...]] = {}
+"""Candidates at the last look, by location."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +162,23 @@ def registered(entry: Path) -> Registered:
             f"{entry}: no model there: neither versions nor {CURRENT}; train one with"
             f" `streamgauge train DATA --out {entry}`"
         )
-    current = current_of(entry)
+    written = {name: path.stat().st_mtime for name, path in manifests.items()}
+    return _registered(entry, written, journal, current_of(entry))
+
+
+def _registered(
+    entry: Path, written: Mapping[str, float], journal: Journal, current: str | None
+) -> Registered:
+    """Return a model by its complete versions, with the times of their descriptions, and its journal."""
     moved = in_force(journal.events, current)
     once = {one.version for one in moved} | {one.before for one in moved}
     found = []
-    for name, path in manifests.items():
+    for name, written_at in written.items():
         standing: Standing = "current" if name == current else "former" if name in once else "candidate"
         events = journal.about(name)
         published = [one for one in events if one.action == "published"]
         at = _seconds(published[-1].at) if published else None
-        found.append(Version(name, standing, path.stat().st_mtime if at is None else at, events))
+        found.append(Version(name, standing, written_at if at is None else at, events))
     found.sort(key=lambda one: (-one.at, one.name))
     return Registered(entry, tuple(found), journal, current)
 
@@ -170,16 +186,39 @@ def registered(entry: Path) -> Registered:
 def waiting_at(location: str) -> tuple[Version, ...]:
     """Return the candidates that are newer than the current version, the newest first.
 
-    Empty at a URI, for a single version, and where the registry cannot be read: a daemon shows what it can.
+    Empty for a single version, and where the registry cannot be read: a daemon shows what it can.
     """
-    if "://" in location:
-        return ()
     try:
-        found = registered(Path(location))
-    except ArtifactError:
+        found = _stored(location) if "://" in location else registered(Path(location))
+    except (ArtifactError, ObjectsError):
         return ()
     current = found.current
-    return () if current is None else tuple(one for one in found.candidates if one.at > current.at)
+    waiting = () if current is None else tuple(one for one in found.candidates if one.at > current.at)
+    _WAITING[location] = waiting
+    return waiting
+
+
+def last_waiting_at(location: str) -> tuple[Version, ...]:
+    """Return what `waiting_at` does; at a URI what it returned the last time. So no store is waited for."""
+    return _WAITING.get(location, ()) if "://" in location else waiting_at(location)
+
+
+def _stored(uri: str) -> Registered:
+    """Return a model on object storage; each event is read once, as none changes. Raises ObjectsError."""
+    objects = Objects(uri)
+    written = objects.written("")
+    names = names_of(written)
+    read = {one: _EVENTS.get((uri, one)) for one in names}
+    unread = [one for one, event in read.items() if event is None]
+    contents = read_all(objects, [one.path for one in unread])
+    read |= {one: event_at(content) for one, content in zip(unread, contents, strict=True)}
+    older = (objects.read(FILE) or b"").split(b"\n") if FILE in written else []
+    events = [*map(event_at, older), *read.values()]
+    _EVENTS.update({(uri, one): event for one, event in read.items() if event is not None})
+    gone = removed_of(names)
+    versions = {one: at for one, at in manifests_of(written).items() if one not in gone}
+    journal = Journal(tuple(one for one in events if one is not None))
+    return _registered(Path(name_of(uri)), versions, journal, pointer_at(objects, names))
 
 
 def description(entry: Path, version: str) -> dict[str, Any]:

@@ -237,6 +237,7 @@ MODEL = (
         "channel",
     ),
     _gauge("series_deaf", "Series whose page level hid most promised faults in the last self-check"),
+    _gauge("model_store_unreachable", "1: the place of the model cannot be read; the model stays in use"),
     _of("info", "shadow_info", "The candidate that judges beside the model in use", "version"),
     _counter("shadow_rows", "Rows that both the candidate and the model in use judged"),
     _gauge("shadow_agreement_ratio", "Share of these rows that are anomalous for both or for none"),

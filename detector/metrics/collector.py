@@ -214,6 +214,7 @@ def _model(view: View, sources: Sources) -> Iterator[Metric]:
     yield _plain("threshold", spec.threshold.value)
     yield _plain("error_psi", view.snapshot.psi)
     yield from _shadow(sources.shadow())
+    yield _plain("model_store_unreachable", bool(sources.model_store()))
     sense = sources.sense()
     yield _labelled("detectable_ratio", {(name,): ratio for name, ratio in sense.ratios.items()})
     yield _plain("series_deaf", float("nan") if sense.outcome == "unknown" else sense.num_deaf)

@@ -100,6 +100,10 @@ class Sources(Protocol):
         """Return outcome ("loaded", "refused") -> reloads of the configuration."""
         ...
 
+    def model_store(self) -> str:
+        """Return why the place of the model cannot be looked at; "" if it can."""
+        ...
+
     def shadow(self) -> ShadowView:
         """Return what the candidate that judges beside the current version has found."""
         ...
@@ -175,6 +179,9 @@ class NoSources:
 
     def config_reloads(self) -> Mapping[str, int]:
         return {}
+
+    def model_store(self) -> str:
+        return ""
 
     def shadow(self) -> ShadowView:
         return ShadowView()

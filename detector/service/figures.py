@@ -146,6 +146,10 @@ class ServiceFigures:
         """Return outcome -> reloads of the configuration."""
         return self.settings.by_outcome
 
+    def model_store(self) -> str:
+        """Return why the place of the model cannot be looked at; "" if it can."""
+        return self.models.unreachable
+
     def shadow(self) -> ShadowView:
         """Return what the candidate that judges beside the current version has found."""
         return self.beside.view

@@ -168,6 +168,8 @@ def _of_judging(status: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         for one in status["firing"]
         if one["unjudged"] is not None
     ]
+    if status["model_store"]:
+        found.append(f"No look at other versions, this one stays in use: {status['model_store']}.")
     if status["shadow"]["problem"]:
         found.append(f"The candidate does not judge beside this version: {status['shadow']['problem']}.")
     found.append(peers_problem(status["peers"]))

@@ -18,6 +18,7 @@ from detector.status.overview import (
     state_of,
     waiting,
 )
+from detector.status.shadow import shadow_line
 from detector.status.status import Status, of_input
 from detector.status.unassigned import unassigned_line, unassigned_problem
 
@@ -77,6 +78,11 @@ class GroupStatus:
         """Return the page: the service, then a line for each model, and the problems of each."""
         names = [one["model"] for one in models]
         more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+        shadows = {
+            f"Candidate in shadow of {one['model']}": line
+            for one in models
+            if (line := shadow_line(one["shadow"]))
+        }
         lines = {
             "Behind": behind(found),
             "Open incidents": incidents_line(found),
@@ -87,6 +93,7 @@ class GroupStatus:
         }
         figures = [Figure(name, value) for name, value in lines.items() if value]
         figures += [Figure(f"Model {one['model']}", "; ".join(of_model(one)[0])) for one in models]
+        figures += [Figure(name, line) for name, line in shadows.items()]
         problems = [*of_kafka(found), unassigned_problem(found["unassigned"])]
         problems += [f"{one['model']}: {problem}" for one in models for problem in of_model(one)[1]]
         return Overview(

@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from detector.lifecycle.shadow_view import ShadowView
+from detector.metrics.sources import Sources
+
+
+def of_versions(sources: Sources) -> dict[str, Any]:
+    """Return whether the place of the model can be read, and the figures of a shadow."""
+    return {"model_store": sources.model_store(), "shadow": shadow_json(sources.shadow())}
 
 
 def shadow_json(view: ShadowView) -> dict[str, Any]:
@@ -18,6 +24,7 @@ def shadow_json(view: ShadowView) -> dict[str, Any]:
         "anomalous_rows": dict(view.anomalous),
         "incidents": dict(view.incidents),
         "restarts": view.restarts,
+        "since_ms": round(view.since * 1e3) or None,
         "problem": view.problem,
     }
 

@@ -16,7 +16,7 @@ from detector.incidents.incident import Incident
 from detector.incidents.lasting import blamed
 from detector.incidents.shapes.sentence import Wording, sentence
 from detector.incidents.unjudged import unjudged_words
-from detector.lifecycle.versions import waiting_at
+from detector.lifecycle.versions import last_waiting_at
 from detector.metrics.recorder import Metrics
 from detector.metrics.series_gauges import firing
 from detector.metrics.sources import Sources
@@ -28,7 +28,7 @@ from detector.status.fallback import fallback_json
 from detector.status.judged import judged_json
 from detector.status.overview import Overview, waiting
 from detector.status.peers import peers_json, together_json
-from detector.status.shadow import shadow_json
+from detector.status.shadow import of_versions
 from detector.status.unassigned import unassigned_json
 
 _WORST = 12
@@ -95,7 +95,7 @@ class Status:
             "cold_series": _cold(latest),
             "channels_missing": int(np.count_nonzero(latest.missing)),
             **of_input(self.metrics.sources),
-            "shadow": shadow_json(self.metrics.sources.shadow()),
+            **of_versions(self.metrics.sources),
             "error_psi": None if math.isnan(snapshot.psi) else round(snapshot.psi, 3),
             "readings": snapshot.totals["readings"],
             "open_incidents": dict(snapshot.open_by_severity),
@@ -116,7 +116,7 @@ class Status:
         return {"peers": peers_json(snapshot.crowd), "together": together}
 
     def _candidates(self) -> list[dict[str, Any]]:
-        found = waiting_at(self.place) if self.place else ()
+        found = last_waiting_at(self.place) if self.place else ()
         return [{"version": one.name, "published_ms": round(one.at * 1e3)} for one in found]
 
     def _sentence(self, incident: Incident, latest: Latest) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from connectors.kafka.admin.topic_stretch import bounds_of
 from connectors.kafka.connection import Connection
 from connectors.kafka.topic_tail import TopicTail
+from connectors.objects.names import below
 from connectors.records import Message
 from detector.artifact.description.manifest import MANIFEST
 from detector.artifact.registry import open_artifact
@@ -189,7 +190,7 @@ class _Models:
     def _of(self, version: str) -> Model | None:
         """Return a version, None if the registry has it no more."""
         try:
-            return self._load(f"{self._entry}/{version}")
+            return self._load(below(self._entry, version))
         except ArtifactError:
             return None
 

@@ -16,10 +16,11 @@ import pytest
 from connectors.errors import KafkaError
 from connectors.records import Message, Raw, RawColumns
 from connectors.wide_json.decoder import JsonWideCodec
-from detector.artifact.registry import open_artifact, publish
+from detector.artifact.registry import open_artifact, propose, publish
 from detector.artifact.spec import Artifact
 from detector.engine.engine import Engine
 from detector.engine.snapshot import decode_state
+from streamgauge import main
 from tests.plant.kinds import PRESS, PUMP
 from tests.support.artifacts import make_artifact
 from tests.support.daemon import Daemon, read_all, running, wait_for
@@ -187,6 +188,46 @@ def test_the_page_and_the_metrics_tell_the_models_apart(
     assert [one["judged"]["series"] for one in said["models"]] == [3, 3]
     assert said["overview"]["state"] == "ready"
     assert {one["name"] for one in said["overview"]["figures"]} >= {"Model pump", "Model press"}
+
+
+def test_the_candidate_of_one_model_judges_beside_it_and_nothing_of_it_is_published(
+    models: Path,
+    kafka_bootstrap: str,
+    kafka_topic: MakeTopic,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    topic = kafka_topic(2)
+    current = {kind: open_artifact(models / kind).version for kind in KINDS}
+    version = propose(artifact_of("pump", seed=5), models / "pump").version
+    propose(artifact_of("press", seed=6), models / "press")
+    config = (
+        f"""{entry(models, "pump", "shadow = true")}{config_of(models, kafka_bootstrap, topic, ("press",))}"""
+    )
+    with running(config, tmp_path) as daemon:
+        send(kafka_bootstrap, rows(topic, 0, 60))
+        wait_for(lambda: daemon.readings() == 360, f"360 readings; see {daemon.log}")
+        wait_for(lambda: status(daemon)["models"][0]["shadow"]["rows"] >= 3 * 51, "the candidate's rows")
+        found, said = samples(daemon), status(daemon)
+        capsys.readouterr()
+        assert main(["models", "show", str(models / "pump"), "--daemon", daemon.address]) == 0
+        assert main(["models", "show", str(models / "press"), "--daemon", daemon.address]) == 0
+        shown = capsys.readouterr().out
+        assert daemon.terminate() == 0
+    assert f"{version}, candidate" in shown
+    assert f"{daemon.address}: in shadow since 2" in shown
+    assert f"{version}: agrees on " in shown
+    assert f"{current['press']} is not in shadow there" in shown
+    assert found["streamgauge_shadow_info", (("model", "pump"), ("version", version))] == 1
+    assert found["streamgauge_shadow_rows_total", (("model", "pump"),)] >= 3 * 51
+    assert ("streamgauge_shadow_rows_total", (("model", "press"),)) not in found
+    assert [one["shadow"]["version"] for one in said["models"]] == [version, None]
+    figures = {one["name"]: one["value"] for one in said["overview"]["figures"]}
+    assert version in figures["Candidate in shadow of pump"]
+    bodies = [json.loads(one.value) for one in read_all(kafka_bootstrap, f"out-{topic}.scores")]
+    assert {(one["model"], one["version"]) for one in bodies} == set(current.items())
+    times, _ = published(kafka_bootstrap, topic)
+    assert set(times.values()) == {1}
 
 
 @pytest.mark.kafka_changes

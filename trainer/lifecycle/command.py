@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from connectors.objects.names import is_remote
 from detector.commands.arguments import add_examples, add_json, add_note, note_of
+from detector.commands.models.on_copy import is_registry, on_copy, on_registry
 from detector.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 DONE, REFUSED = 0, 4
 _ACTIONS = "list|show|diff|promote|rollback|remove"
-_ENTRY = "registry entry of the model, such as models/pump"
+_ENTRY = "registry entry of the model, such as models/pump or s3://bucket/models/pump"
 
 
 def models_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,11 +34,13 @@ def models_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge models list models/pump",
         "streamgauge models list models                  # all models of a registry",
         "streamgauge models show models/pump 8546cced512f",
+        "streamgauge models show models/pump --daemon http://localhost:9464    # its shadow",
         "streamgauge models diff models/pump             # the newest candidate beside the current version",
         "streamgauge models promote models/pump --history history/ --incidents streamgauge.toml",
         "streamgauge models promote models/pump 8546 --force --why 'new bearings, approved by ann'",
         "streamgauge models rollback models/pump --why 'too many alarms'",
         "streamgauge models remove models/pump 8546cced512f",
+        "streamgauge models rollback 's3://bucket/models/pump?region=eu-central-1'",
     )
     actions = parser.add_subparsers(dest="action", metavar=_ACTIONS, required=True)
     listed = actions.add_parser("list", help="list the versions, with dates, who, why and figures")
@@ -44,7 +48,8 @@ def models_arguments(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser(
         "show", help="show the life of a version: who published and promoted it, and why"
     )
-    _add_version(show, "default: the current one")
+    _add_version(show, "default: the current one; with --daemon, the candidate in shadow")
+    show.add_argument("--daemon", metavar="URL", help="show what a running daemon counted of its shadow")
     diff = actions.add_parser("diff", help="list where the descriptions of two versions differ")
     _add_version(diff, "default: the newest candidate")
     diff.add_argument("other", metavar="OTHER", nargs="?", help="default: the current one")
@@ -63,7 +68,22 @@ def models_arguments(parser: argparse.ArgumentParser) -> None:
 def models(args: argparse.Namespace) -> int:
     """Run one action of `streamgauge models`. Returns the exit code: 4 if the gate refuses a version."""
     actions = {"list": _list, "show": _show, "diff": _diff, "promote": _promote, "rollback": _rollback}
-    return {**actions, "remove": _remove}[args.action](args)
+    if args.action == "list" and is_remote(args.entry) and is_registry(args.entry):
+        return on_registry(args, "entry", _list)
+    return on_copy(args, "entry", {**actions, "remove": _remove}[args.action], _needed)
+
+
+def _needed(args: argparse.Namespace, entry: Path) -> tuple[str, ...]:
+    """Return the versions whose files an action reads."""
+    from detector.lifecycle.versions import registered
+
+    if args.action not in ("promote", "rollback"):
+        return ()
+    found = registered(entry)
+    if args.action == "rollback":
+        target = found.find(args.version).name if args.version else found.before()
+        return () if target is None else (target,)
+    return (_wanted(found, args.version), *(() if found.pointer is None else (found.pointer,)))
 
 
 def _add_version(parser: argparse.ArgumentParser, default: str) -> None:
@@ -112,19 +132,27 @@ def _list(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     from detector.lifecycle.versions import registered
     from trainer.lifecycle.listing import event_json, event_lines
+    from trainer.lifecycle.shadows import shadow_words, shadows_at
 
     found = registered(Path(args.entry))
-    version = found.find(args.version) if args.version else found.current
+    shadows = shadows_at(args.daemon) if args.daemon else ()
+    mine = [one for one in shadows if one["version"] in {version.name for version in found.versions}]
+    name = args.version or (mine[0]["version"] if mine else None)
+    version = found.find(name) if name else found.current
     if version is None:
         raise ArtifactError(f"{args.entry}: no version is in use; name one")
+    shadow = next((one for one in mine if one["version"] == version.name), None)
     if args.json:
         events = [event_json(one) for one in version.events]
-        print(json.dumps({"version": version.name, "standing": version.standing, "events": events}))
+        told = {"version": version.name, "standing": version.standing, "events": events}
+        print(json.dumps(told | ({"shadow": shadow} if args.daemon else {})))
         return DONE
     lines = event_lines(version.events) or [
         "nothing is recorded: it was published before there was a journal"
     ]
     print(f"{version.name}, {version.standing}", *lines, sep="\n")
+    if args.daemon:
+        print(f"{args.daemon}: {shadow_words(shadow, version.name)}")
     print(f"\nwhat it contains: streamgauge inspect {found.entry / version.name}")
     return DONE
 
@@ -241,7 +269,7 @@ def _options(args: argparse.Namespace, artifact: Artifact) -> EngineOptions:
 
     if args.config:
         channels = artifact.spec.channel_names
-        return engine_options(load_for(Path(args.config), args.entry, channels), channels)
+        return engine_options(load_for(Path(args.config), args.place, channels), channels)
     return EngineOptions(threads=default_threads())
 
 
@@ -249,7 +277,7 @@ def _own(args: argparse.Namespace) -> OwnSeries:
     from detector.config.models.entries import load_for
     from trainer.lifecycle.own_series import own_series
 
-    daemon = load_for(Path(args.config), args.entry).model if args.config else None
+    daemon = load_for(Path(args.config), args.place).model if args.config else None
     return own_series(Path(args.entry), daemon)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detector.commands.arguments import add_examples, add_json
+from detector.commands.models.on_copy import on_copy, the_current
 from detector.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ def retrain_arguments(parser: argparse.ArgumentParser) -> None:
 
 def retrain(args: argparse.Namespace) -> int:
     """Refit a model, and publish a candidate only if it is better. Returns the exit code."""
+    return on_copy(args, "out", _retrain, the_current)
+
+
+def _retrain(args: argparse.Namespace) -> int:
     from detector.commands.autoencoder import progress_bar
     from detector.journal import claimed
     from trainer.lifecycle.retrain import CLAIM, Outcome
@@ -119,7 +124,7 @@ def _options(args: argparse.Namespace) -> EngineOptions:
     from detector.engine.engine import EngineOptions
 
     if args.daemon:
-        return engine_options(load_for(Path(args.daemon), args.out))
+        return engine_options(load_for(Path(args.daemon), args.place))
     return EngineOptions(threads=default_threads())
 
 
@@ -127,7 +132,7 @@ def _own(args: argparse.Namespace) -> OwnSeries:
     from detector.config.models.entries import load_for
     from trainer.lifecycle.own_series import own_series
 
-    return own_series(Path(args.out), load_for(Path(args.daemon), args.out).model if args.daemon else None)
+    return own_series(Path(args.out), load_for(Path(args.daemon), args.place).model if args.daemon else None)
 
 
 def _tell(args: argparse.Namespace, wish: Wish, outcome: Outcome) -> None:

@@ -6,14 +6,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.fs as pafs
-
 from detector.artifact.description.fields import spec_from
 from detector.artifact.description.manifest import CARD, MANIFEST, read_checked, read_manifest
-from detector.artifact.description.place import check_name, remote_version, resolve
+from detector.artifact.description.place import check_name, fetched, resolve
 from detector.artifact.spec import Spec
-from detector.errors import ArtifactError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +36,7 @@ def described_artifact(location: str | Path) -> Described:
         found, path = _described(directory), str(directory)
     else:
         with tempfile.TemporaryDirectory(prefix="streamgauge-artifact-") as scratch:
-            path = _download(text, Path(scratch))
+            path = fetched(text, Path(scratch), (MANIFEST, CARD))
             found = _described(Path(scratch))
     check_name(found.version, path)
     return found
@@ -50,14 +46,3 @@ def _described(directory: Path) -> Described:
     manifest = read_manifest(directory)
     card = read_checked(directory / CARD, manifest["files"][CARD]).decode(errors="replace")
     return Described(spec_from(manifest.get("spec"), directory / MANIFEST), manifest["version"], card)
-
-
-def _download(uri: str, scratch: Path) -> str:
-    """Copy description and card into `scratch`; return the path of the version on the remote side."""
-    try:
-        filesystem, path = remote_version(uri)
-        for name in (MANIFEST, CARD):
-            pafs.copy_files(f"{path}/{name}", str(scratch / name), source_filesystem=filesystem)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ArtifactError(f"{uri}: cannot be read: {error}") from error
-    return path

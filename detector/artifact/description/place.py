@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.fs as pafs
-
+from connectors.errors import ConnectorError
+from connectors.objects.names import below, without_secrets
+from connectors.objects.objects import Objects
 from detector.artifact.description.manifest import MANIFEST
+from detector.artifact.stored.stored import POINTER, download, pointer_at
 from detector.errors import ArtifactError
 
-CURRENT = "current"
+CURRENT = POINTER
 _VERSION = re.compile(r"[0-9a-f]{12}")
 
 
@@ -35,14 +37,16 @@ def fingerprint_of(location: str | Path) -> str:
             if pointer.exists() and not Path(text, MANIFEST).exists():
                 return _checked(pointer.read_text().strip(), str(pointer))
             return hashlib.sha256(Path(text, MANIFEST).read_bytes()).hexdigest()
-        filesystem, path = pafs.FileSystem.from_uri(text)
-        pointer_at = f"{path}/{CURRENT}"
-        if filesystem.get_file_info(pointer_at).type == pafs.FileType.File:
-            return _checked(_read_pointer(filesystem, pointer_at), pointer_at)
-        with filesystem.open_input_stream(f"{path}/{MANIFEST}") as stream:
-            return hashlib.sha256(stream.read()).hexdigest()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ArtifactError(f"{text}: cannot be read: {error}") from error
+        objects = Objects(text)
+        current = pointer_at(objects)
+        if current is not None:
+            return _checked(current, f"{without_secrets(text)}: {CURRENT}")
+        described = objects.read(MANIFEST)
+    except (ConnectorError, OSError, ValueError) as error:
+        raise ArtifactError(f"{without_secrets(text)}: cannot be read: {error}") from error
+    if described is None:
+        raise ArtifactError(f"{without_secrets(text)}: cannot be read: neither an entry nor a version")
+    return hashlib.sha256(described).hexdigest()
 
 
 def resolve(location: Path) -> Path:
@@ -71,18 +75,34 @@ def current_of(entry: Path) -> str | None:
         raise ArtifactError(f"{pointer}: cannot be read: {error}") from error
 
 
-def remote_version(uri: str) -> tuple[pafs.FileSystem, str]:
-    """Return the file system of a URI, and the path of the version that it names.
+def fetched(uri: str, scratch: Path, names: Sequence[str] = ()) -> str:
+    """Copy the files of the version that a URI names into a directory, with their times.
+
+    Args:
+        uri: of an entry, whose current version is copied, or of a version.
+        scratch: an empty directory.
+        names: of the files; none: all of them.
+
+    Returns:
+        The path of the version on the other side, without secrets.
 
     Raises:
-        pyarrow.ArrowException, OSError, ValueError: as pyarrow does, if the place cannot be read.
-        ArtifactError: the pointer does not name a version.
+        ArtifactError: It cannot be read, or the entry says that something else than a version is current.
     """
-    filesystem, path = pafs.FileSystem.from_uri(uri)
-    pointer = f"{path}/{CURRENT}"
-    if filesystem.get_file_info(pointer).type == pafs.FileType.File:
-        path = f"{path}/{_checked(_read_pointer(filesystem, pointer), pointer)}"
-    return filesystem, path
+    place = without_secrets(uri)
+    try:
+        current = pointer_at(Objects(uri))
+        version = uri if current is None else below(uri, _checked(current, f"{place}: {CURRENT}"))
+        objects = Objects(version)
+        written = objects.written("")
+        if names:
+            written = {name: at for name, at in written.items() if name in names}
+        if MANIFEST not in written:
+            raise ArtifactError(f"{without_secrets(version)}: cannot be read: there is no {MANIFEST}")
+        download(objects, written, scratch)
+    except (ConnectorError, OSError, ValueError) as error:
+        raise ArtifactError(f"{place}: cannot be read: {error}") from error
+    return without_secrets(version).partition("?")[0]
 
 
 def check_name(version: str, path: str) -> None:
@@ -92,12 +112,6 @@ def check_name(version: str, path: str) -> None:
         raise ArtifactError(
             f"{path}: holds version {version} and not {name}: it was exchanged; publish it again"
         )
-
-
-def _read_pointer(filesystem: pafs.FileSystem, pointer: str) -> str:
-    with filesystem.open_input_stream(pointer) as stream:
-        text: str = stream.read(64).decode(errors="replace").strip()
-        return text
 
 
 def _checked(version: str, pointer: str) -> str:

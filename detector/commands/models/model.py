@@ -18,6 +18,7 @@ from detector.commands.arguments import (
     note_of,
 )
 from detector.commands.decide import add_signature, say
+from detector.commands.models.on_copy import all_versions, on_copy, the_current
 from detector.commands.models.opinions import feedback_for, opinions_arguments
 from detector.commands.models.preview import preview_arguments, print_preview
 from detector.errors import ArtifactError, ConfigError, DetectorError
@@ -78,13 +79,17 @@ def calibrate(args: argparse.Namespace) -> int:
     The version keeps the age of the model, since its weights are as old as before. With
     --preview nothing changes: it prints what five budgets would have raised.
     """
+    if args.preview:
+        return print_preview(args)
+    return on_copy(args, "artifact", _calibrate, all_versions if args.opinions else the_current)
+
+
+def _calibrate(args: argparse.Namespace) -> int:
     from detector.artifact.registry import open_artifact
     from detector.calibration.recalibrate import recalibrated
     from detector.selfcheck.detectability import measured_again
     from detector.selfcheck.words import with_new_section
 
-    if args.preview:
-        return print_preview(args)
     entry = _registry_entry(args.artifact)
     before = open_artifact(entry)
     feedback = feedback_for(args, entry, keep=True)
@@ -146,9 +151,6 @@ def feedback_arguments(parser: argparse.ArgumentParser) -> None:
 
 def feedback(args: argparse.Namespace) -> int:
     """Store beside the model, or write to the topic, whether an incident was real. Returns the exit code."""
-    from detector.artifact.registry import open_artifact
-    from detector.calibration.feedback import add_feedback, feedback_on, find_incident
-
     beside_the_model = args.artifact is not None and args.incidents is not None
     if beside_the_model == (args.config is not None) or bool(args.artifact) != bool(args.incidents):
         raise ConfigError("give --artifact and --incidents, or --config alone")
@@ -156,6 +158,14 @@ def feedback(args: argparse.Namespace) -> int:
         return say(args)
     if args.dry_run or args.why or args.who:
         raise ConfigError("--why, --who and --dry-run need --config: the file beside the model has no place")
+    return on_copy(args, "artifact", _store, all_versions)
+
+
+def _store(args: argparse.Namespace) -> int:
+    """Store an opinion beside the model."""
+    from detector.artifact.registry import open_artifact
+    from detector.calibration.feedback import add_feedback, feedback_on, find_incident
+
     entry = Path(args.artifact)
     incident = find_incident(Path(args.incidents), args.incident)
     model = open_artifact(entry / str(incident.get("version", "")))

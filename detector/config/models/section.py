@@ -118,8 +118,6 @@ def check_entries(
         if twice := sorted({one for one in found if found.count(one) > 1}):
             raise ValueError(f"[[models]] {what} `{twice[0]}` is used twice")
     for one in entries:
-        if one.shadow:
-            raise ValueError(f"[[models]] {one.path}: shadow works with [model] alone; remove this key")
         try:
             one.rules(common)
             patterns_of(one.labels, places)

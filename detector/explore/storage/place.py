@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from connectors.objects.names import is_remote, local_path
+from connectors.objects.names import cache_of, is_remote, local_path
 
 if TYPE_CHECKING:
     from detector.explore.storage.storage import Storage
@@ -40,16 +37,7 @@ class Place:
         if is_remote(self.address):
             from detector.explore.storage.object_storage import ObjectStorage
 
-            return ObjectStorage(self.address, Path(self.cache or _cache_of(self.address)), self.cache_bytes)
+            return ObjectStorage(self.address, Path(self.cache or cache_of(self.address)), self.cache_bytes)
         from detector.explore.storage.directory import DirectoryStorage
 
         return DirectoryStorage(Path(local_path(self.address)))
-
-
-def _cache_of(uri: str) -> Path:
-    """Return a directory for copies, the same for one URI."""
-    try:
-        above = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    except RuntimeError:  # a user without a home, as in a container
-        above = tempfile.gettempdir()
-    return Path(above, "streamgauge", hashlib.sha256(uri.encode()).hexdigest()[:16])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -22,6 +23,7 @@ class Agreement:
         self._waiting: dict[Judge, dict[tuple[str, int], bool]] = {"candidate": {}, "current": {}}
         self._series: set[str] = set()
         self._rows = self._alike = 0
+        self._since = time.time()
         self._anomalous: Counter[Judge] = Counter()
         self._incidents: Counter[Judge] = Counter()
 
@@ -50,7 +52,7 @@ class Agreement:
         judges: tuple[Judge, ...] = ("candidate", "current")
         anomalous = {judge: self._anomalous[judge] for judge in judges}
         incidents = {judge: self._incidents[judge] for judge in judges}
-        return ShadowView(version, self._rows, self._alike, anomalous, incidents, restarts)
+        return ShadowView(version, self._rows, self._alike, anomalous, incidents, restarts, self._since)
 
     def _wait(self, judge: Judge, key: tuple[str, int], bad: bool) -> None:
         waiting = self._waiting[judge]

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from connectors.objects.names import below
 from connectors.records import Batch, Readings
 from detector import logs
-from detector.artifact.registry import open_artifact
+from detector.artifact.registry import open_named
 from detector.artifact.spec import Artifact, Spec
 from detector.engine.engine import Engine, EngineOptions
 from detector.engine.loop import Turn
@@ -51,11 +52,14 @@ class Shadow:
     Args:
         place: registry entry of the model; empty: nothing is judged.
         seconds: time between two looks for a candidate; 0: as often as by default.
+        name: what the model is called here; None: as the artifact says.
         most_batches: batches that may wait; beyond that the candidate begins again without state.
     """
 
-    def __init__(self, place: str, seconds: float, most_batches: int = _MOST_BATCHES) -> None:
-        self._place, self._seconds = place, seconds or _LOOK_SECONDS
+    def __init__(
+        self, place: str, seconds: float, name: str | None = None, most_batches: int = _MOST_BATCHES
+    ) -> None:
+        self._place, self._seconds, self._name = place, seconds or _LOOK_SECONDS, name
         self._batches: queue.Queue[_Batch] = queue.Queue(most_batches)
         self._is_behind, self._stopped = threading.Event(), threading.Event()
         self._decided: tuple[list[tuple[int, Decision]], int] = ([], 0)
@@ -148,7 +152,7 @@ class Shadow:
             self._engine, self._version, self.view = None, "", ShadowView()
             return
         try:
-            artifact = open_artifact(f"{self._place}/{newest}")
+            artifact = open_named(below(self._place, newest), self._name)
             check_compatible(one.artifact.spec, artifact.spec)
             _check_channels(one.artifact.spec, artifact.spec)
         except ArtifactError as error:

@@ -128,6 +128,8 @@ class GroupDaemon:
         number, decided = self._decisions.take()
         self._opinions.take_in(decided, number)
         group.decide(decided, number)
+        for model in self._roster.models:
+            model.shadow.decide(decided, number)
         return live
 
     def _on_turn(self, turn: TurnOf[GroupResult]) -> None:
@@ -136,6 +138,8 @@ class GroupDaemon:
         self._partitions.forget([one.name for part in turn.result for one in part.result.forgotten])
         self._observer.on_turn(turn)
         by_member = {model.member: model for model in self._roster.models}
+        for model in self._roster.models:
+            model.show_shadow(turn)
         for part in turn.result:
             if part.member in by_member:
                 by_member[part.member].self_checks.take(part.result.verdicts)

@@ -12,10 +12,12 @@ from detector.config.models.budget import with_budget
 from detector.config.models.entries import config_of
 from detector.config.models.section import ModelsSection
 from detector.engine.engine import Engine, StepResult
-from detector.engine.group.member import Part
+from detector.engine.group.member import GroupResult, Part
 from detector.engine.loop import TurnOf
 from detector.incidents.rules import IncidentRules
 from detector.metrics.recorder import Metrics
+from detector.scoring.verdicts import Verdicts
+from detector.service.candidates.shadow import Shadow
 from detector.service.clients import codec_of
 from detector.service.encoders import encoder_of
 from detector.service.figures import ServiceFigures
@@ -47,8 +49,13 @@ class RunningModel:
         self.entry, self.member, self._shared = entry, member, shared
         counts = ReloadCounts()
         self.self_checks = SelfChecks(member.engine, shared.config.service.self_check_every)
+        self.shadow = Shadow(entry.path if entry.shadow else "", entry.reload_every, entry.name)
         figures = replace(
-            shared.figures, models=counts, settings=ReloadCounts(), self_checks_of=self.self_checks
+            shared.figures,
+            models=counts,
+            settings=ReloadCounts(),
+            self_checks_of=self.self_checks,
+            beside=self.shadow,
         )
         section = shared.config.metrics
         self.metrics = Metrics(
@@ -66,6 +73,16 @@ class RunningModel:
             entry.path, entry.reload_every, member.engine.artifact, self._candidate, counts, entry.name
         )
         self._reloader = ModelReloader(running, self.watcher, counts)
+
+    def start(self) -> None:
+        """Watch for other versions, and judge with a candidate if the entry asks for it."""
+        self.watcher.start()
+        self.shadow.start()
+
+    def close(self) -> None:
+        """Stop what `start` began."""
+        self.watcher.close()
+        self.shadow.close()
 
     def rules(self, config: Config, entry: ModelsSection) -> IncidentRules:
         """Return its incident rules by a configuration and its entry there. Raises ConfigError."""
@@ -87,6 +104,18 @@ class RunningModel:
         if self._reloader.on_turn():
             self.metrics.follow(self.member.engine)
             self.self_checks.follow()
+
+    def show_shadow(self, turn: TurnOf[GroupResult]) -> None:
+        """Give the candidate what this model got in a turn. Partitions that went concern it in any turn."""
+        num = len(self.member.channels)
+        nothing = Part(
+            self.member, Readings.empty(num), StepResult(Verdicts.empty(num), (), Verdicts.empty(num))
+        )
+        part = next((one for one in turn.result if one.member is self.member), nothing)
+        if part is not nothing or turn.batch.lost:
+            own = replace(turn.batch, readings=part.readings)
+            own_turn = TurnOf(own, part.result, 0.0, 0.0, 0.0, 0.0)  # a shadow asks for no times
+            self.shadow.on_turn(own_turn, self.member.engine)
 
     def _candidate(self, artifact: Artifact) -> Candidate:
         """Make what a new version needs; called in the watcher's thread."""

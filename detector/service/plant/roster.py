@@ -61,7 +61,7 @@ class Roster:
     def start(self) -> None:
         """Watch for other versions of all models."""
         for model in self.models:
-            model.watcher.start()
+            model.start()
 
     def ask(self) -> None:
         """Look for other versions at once."""
@@ -71,7 +71,7 @@ class Roster:
     def close(self) -> None:
         """Stop watching."""
         for model in self.models:
-            model.watcher.close()
+            model.close()
 
     def prepare(self, config: Config) -> Config:
         """Load the models that a configuration adds, and check its rules against all of its models.
@@ -115,7 +115,7 @@ class Roster:
             self._end(model)
         for loaded in self._prepared.values():  # 2
             self._group.add(loaded.member, self._shared.config.recovery.max_replay_rows)
-            self._begin(loaded).watcher.start()
+            self._begin(loaded).start()
             join(loaded)
             logs.event("model added", model=loaded.member.name, path=loaded.entry.path)
         if gone or self._prepared:
@@ -141,14 +141,14 @@ class Roster:
         self._group.remove(model.member)
         self._metrics.remove(name)
         del self._shared.sink.encoders[name]
-        model.watcher.close()
+        model.close()
         logs.event("model removed: its states stay, its series are unassigned", model=name)
 
 
 def id_of(entry: ModelsSection) -> tuple[object, ...]:
     """Return what makes an entry another one: all of it but its incident rules."""
     place = (entry.path, entry.name, entry.series, tuple(sorted(entry.labels.items())), entry.topics)
-    return (*place, entry.least_channels, entry.reload_every, entry.alarm_budget)
+    return (*place, entry.least_channels, entry.reload_every, entry.alarm_budget, entry.shadow)
 
 
 def restore_model(

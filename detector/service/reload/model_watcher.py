@@ -14,11 +14,13 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from connectors.errors import ConnectorError
+from connectors.objects.names import is_remote
 from detector import logs
 from detector.artifact.description.place import fingerprint_of
 from detector.artifact.registry import open_named
 from detector.artifact.spec import Artifact, Spec
 from detector.errors import ArtifactError
+from detector.lifecycle.versions import waiting_at
 from detector.service.reload.reload_counts import ReloadCounts
 
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 30.0, 3600.0
@@ -111,9 +113,11 @@ class ModelWatcher(Generic[Made]):
         except ArtifactError as error:
             if was_asked or not self._is_unreadable:
                 logs.event("cannot look for a new model", logging.WARNING, error=str(error))
-            self._is_unreadable = True
+            self._is_unreadable, self.counts.unreachable = True, str(error)
             return
-        self._is_unreadable = False
+        self._is_unreadable, self.counts.unreachable = False, ""
+        if is_remote(self._location):
+            waiting_at(self._location)  # for the page, which waits for no store
         is_refused = seen == self._seen and self._retry_at > 0
         if seen == self._seen and not (is_refused and (was_asked or time.monotonic() >= self._retry_at)):
             return

@@ -7,7 +7,7 @@ from typing import Literal
 
 
 class ReloadCounts:
-    """Count outcomes of reloads. Thread-safe.
+    """Count outcomes of reloads. Thread-safe. `unreachable` says why the last look failed, "" if it did not.
 
     >>> counts = ReloadCounts()
     >>> counts.add("refused")
@@ -18,6 +18,7 @@ class ReloadCounts:
     def __init__(self) -> None:
         self._counts = {"loaded": 0, "refused": 0}
         self._lock = threading.Lock()
+        self.unreachable = ""
 
     def add(self, outcome: Literal["loaded", "refused"]) -> None:
         """Count one reload."""

@@ -104,7 +104,7 @@ def expected(config: Path, values: Sequence[bytes]) -> Output:
     settings = load_config(config, {})
     artifact = open_artifact(settings.model.path)
     channels = artifact.spec.channel_names
-    codec = codec_of(settings, artifact)
+    codec = codec_of(settings, channels)
     engine = Engine(artifact, engine_options(settings, channels))
     encoder = MessageEncoder(Topics.of("out"), artifact.spec.name, artifact.version, channels)
     output = Output()

@@ -58,6 +58,11 @@ def test_each_model_has_its_own_rules_and_tables(tmp_path: Path) -> None:
         check_tables(config, ("force",))
 
 
+def test_each_model_may_have_a_shadow(tmp_path: Path) -> None:
+    text = TWO.replace('series = ["pump-*"]', 'series = ["pump-*"]\nshadow = true')
+    assert [one.shadow for one in load_config(written(tmp_path, text)).models] == [True, False]
+
+
 def test_a_command_about_one_model_finds_its_entry(tmp_path: Path) -> None:
     path = written(tmp_path, TWO)
     assert load_for(path, "models/pump").incidents.for_rows == 4
@@ -71,11 +76,6 @@ def test_a_command_about_one_model_finds_its_entry(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (
-            'series = ["pump-*"]',
-            'series = ["pump-*"]\nshadow = true',
-            r"\[\[models\]\] models/pump: shadow works",
-        ),
         ("for_rows = 4", "for_rows = 7", "for_rows 7 must be at most of_rows 6"),
         ("for_rows = 4", "four_rows = 7", "models/pump: incidents four_rows"),
         ("for_rows = 4", 'for_rows = "x"', "models/pump: incidents for_rows"),
