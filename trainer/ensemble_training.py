@@ -30,7 +30,7 @@ from trainer.data.training_windows import TrainingWindows
 from trainer.errors import DivergedError, TooLittleDataError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult
 from trainer.fitting.gradient import TrainingAndValidation, fit_module
-from trainer.fitting.whitening import fit_scale, fit_whitening
+from trainer.fitting.whitening import fades, fit_scale, fit_whitening
 from trainer.progress import ProgressReport, quiet
 
 _REFIT_EPOCHS, _REFIT_RATE = 3, 0.2
@@ -268,7 +268,7 @@ def _train(
     if member.family in BESIDE:
         fit_scale(whitening, autoencoder, split.both)
     elif config.scoring.whiten:
-        fit_whitening(whitening, autoencoder, split.both, config.scoring.delay == 0)
+        fit_whitening(whitening, autoencoder, split.both, fades(member.window, config.scoring.delay))
     for name, values in network.state_dict().items():
         if not bool(torch.isfinite(values).all()):
             raise DivergedError(f"the training gave weights that are not finite ({name})")

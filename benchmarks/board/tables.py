@@ -78,14 +78,16 @@ def plot(found: Mapping[tuple[str, str, str], dict[str, Any]], datasets: Sequenc
     from matplotlib import pyplot as plt
 
     figure, panels = plt.subplots(1, len(datasets), figsize=(4.2 * len(datasets), 4.4), squeeze=False)
+    colours = plt.get_cmap("tab20").colors  # type: ignore[attr-defined]
     for axes, dataset in zip(panels[0], datasets, strict=True):
-        for method, words in WORDS.items():
+        for number, (method, words) in enumerate(WORDS.items()):
             done = [one for (name, _, by), one in found.items() if (name, by) == (dataset, method)]
             done = [one for one in done if "failed" not in one]
             if done:
                 heights = [_mean(one[delay]["vus_pr"] for one in done) for delay in COLUMNS]
-                width = 2.2 if method in OURS else 1.0
-                axes.plot(heights, marker="o", markersize=3, linewidth=width, label=words)
+                width, style = (2.4, "-") if method in OURS else (1.1, "--")
+                colour = colours[2 * number % 20 + (2 * number >= 20)]
+                axes.plot(heights, style, color=colour, marker="o", markersize=3, lw=width, label=words)
         axes.set_xticks(range(len(COLUMNS)), COLUMNS)
         axes.set(title=dataset, xlabel="delay in rows", ylim=(0, None))
     panels[0][0].set_ylabel("mean VUS-PR")

@@ -35,7 +35,7 @@ def fit_whitening(
         whitening: The matrices to set.
         autoencoder: A trained module on the CPU.
         windows: Windows to estimate the covariance from.
-        fading: True: the newest rows of a window count most, for a causal score; False: all count equally.
+        fading: True: the newest rows of a window count most; False: all count equally (`fades`).
     """
     x_NWC, residual_NWC = _windows_and_residuals(autoencoder, windows)
     _, window, num_channels = x_NWC.shape
@@ -87,6 +87,15 @@ def fit_scale(whitening: Whitening, autoencoder: torch.nn.Module, windows: Train
         windows: Windows to estimate the residual from.
     """
     whitening.scale.copy_(torch.from_numpy(_scale(_windows_and_residuals(autoencoder, windows)[1])))
+
+
+def fades(window: int, delay: int) -> bool:
+    """Return whether the newest rows of a window count most, for verdicts that wait `delay` rows.
+
+    A row is scored by the windows that end up to `delay` rows after it. While that is less than a quarter
+    of the window, it is among the rows that count most in each of them.
+    """
+    return delay < _MEMORY * window
 
 
 def fading_weights(window: int) -> NDArray[np.float64]:

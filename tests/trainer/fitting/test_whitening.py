@@ -16,7 +16,7 @@ from detector.models.whitening import Whitening
 from trainer.data.history import History, build_history
 from trainer.data.training_windows import TrainingWindows
 from trainer.fitting.principal_components import fit_linear
-from trainer.fitting.whitening import fading_weights, fit_whitening, kronecker_factors
+from trainer.fitting.whitening import fades, fading_weights, fit_whitening, kronecker_factors
 
 WINDOW, CHANNELS = 12, 3
 
@@ -227,3 +227,8 @@ def test_fading_weights_fall_by_e_a_quarter_and_average_1() -> None:
     weight = fading_weights(64)
     assert weight.mean() == pytest.approx(1.0)
     np.testing.assert_allclose(weight[16:] / weight[:-16], np.e)
+
+
+@pytest.mark.parametrize(("delay", "fading"), [(0, True), (15, True), (16, False), (63, False)])
+def test_windows_fade_while_a_verdict_waits_for_less_than_a_quarter(delay: int, fading: bool) -> None:
+    assert fades(64, delay) is fading
