@@ -272,7 +272,7 @@ def _input_troubles() -> timeseries.Panel:
             "Series whose readings come from several partitions, or that the model does not judge. "
             "Series that a fallback judges without a model, and their kinds that are ready to be trained. "
             "Rights in Kafka that are missing now, requests that were refused, and processes that "
-            "cannot read decisions or wait for a schema registry.",
+            "cannot read decisions, wait for a schema registry or cannot reach the registry of models.",
             width=6,
         ),
         Query(f"sum({of('series_in_several_partitions')})", "split series"),
@@ -283,6 +283,7 @@ def _input_troubles() -> timeseries.Panel:
         Query(f"sum({increase('refused_requests_total')})", "refused requests"),
         Query(f"count({of('decisions_readable')} == 0) or vector(0)", "decisions not readable"),
         Query(f"sum({of('schema_registry_waiting')})", "waiting for schemas"),
+        Query(f"sum({of('model_store_unreachable')}) or vector(0)", "registry of models away"),
         Query(f"sum({increase('schema_registry_failures_total')})", "schema requests failed"),
     )
 
