@@ -93,7 +93,7 @@ def _lines(axes: Axes, panel: Mapping[str, Any], ask: Answer) -> None:
         axes.axhline(step["value"], color=step["color"], linestyle="--", linewidth=0.8)
     axes.yaxis.set_major_formatter(lambda value, _: shown(value, panel["fieldConfig"]["defaults"]["unit"]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} s")
-    if found:
+    if any(name for name, _ in found):  # a daemon with one model has no label `model`
         axes.legend(loc="upper left", fontsize=6, ncols=4, framealpha=0.5)
 
 

@@ -15,7 +15,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "plant.md").read_text(encoding="utf
 
 
 def test_every_step_of_the_page_works(tmp_path: Path) -> None:
-    make, train, backtest = steps(PAGE)
+    make, train, backtest, with_peers, fallback = steps(PAGE)
     run(make, tmp_path)
     printed = run(train, tmp_path)
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["conveyor", "pump"]
@@ -23,9 +23,12 @@ def test_every_step_of_the_page_works(tmp_path: Path) -> None:
     assert shown is not None
     assert f"{shown[1]} {shown[2]}" in printed
     assert "unassigned, and not judged: 6,000 rows of other series" in run(backtest, tmp_path)
-    (daemon,) = [one for one in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL) if "[[models]]" in one]
+    blocks = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (daemon,) = [one for one in blocks if "[[models]]" in one and "[kafka]" in one]
     for model in tomllib.loads(daemon)["models"]:
         assert f'[[models]]\npath = "{model["path"]}"\nseries = ["{model["series"][0]}"]' in printed
     (tmp_path / "plant.toml").write_text(daemon)
     own = run(f"{backtest.partition(' --series')[0]} --config plant.toml", tmp_path)
     assert "unassigned, and not judged: 6,000 rows of other series" in own
+    assert run(with_peers, tmp_path) == run(backtest, tmp_path)
+    assert "rows judged in 5 of 5 series" in run(fallback, tmp_path)

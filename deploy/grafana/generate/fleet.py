@@ -94,7 +94,7 @@ def _decided() -> tuple[stat_panel.Panel, ...]:
             {1.0: panels.WARN},
             Query(f"sum({of('apart_series')})", "away", now=True),
             Query(f"sum({of('compared_series')})", "compared", now=True),
-            Query(f"max({of('apart_from_peers')})", "largest distance", now=True),
+            Query(f"max({of('apart_from_peers')}) or vector(0)", "largest distance", now=True),
         ),
     )
 
