@@ -28,11 +28,13 @@ class Records:
     own         the records to continue from
     is_foreign  whether their keys have the other form: all state is to be saved again
     obsolete    series that older records of our own form still have
+    other_mark  the key of a mark of the other form, to be deleted: it must not count once offsets are set back
     """
 
     own: Mapping[bytes, bytes]
     is_foreign: bool = False
     obsolete: frozenset[bytes] = frozenset()
+    other_mark: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
