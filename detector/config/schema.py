@@ -299,7 +299,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _models_differ(self) -> Config:
-        check_entries(self.models, self.incidents, form_of(self.input).series)
+        others = [form_of(one).series for one in self.inputs]
+        check_entries(self.models, self.incidents, form_of(self.input).series, others)
         return self
 
     @model_validator(mode="after")

@@ -43,7 +43,7 @@ class Tombstones:
             partition: its number.
             ends: what its mark said of forgotten series.
             copies: series with an older snapshot here, which lie in another partition now.
-            obsolete: keys that no restart may find again.
+            obsolete: keys that no restart may find again, as they lie in the state topic.
         """
         self._obsolete[partition] = sorted(obsolete)
         self._ends[partition] = dict(ends)
@@ -69,7 +69,7 @@ class Tombstones:
         for partition in self._obsolete.keys() & position.keys():
             for key in self._obsolete.pop(partition):
                 self.unmarked.add(partition)
-                yield self._state.message(partition, key, None)
+                yield self._state.deletion(partition, key)
         for one in forgotten:
             here = one.partitions[0]
             for partition in dict.fromkeys((*one.partitions, *sorted(self._copies.pop(one.name, ())))):

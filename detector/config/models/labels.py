@@ -18,6 +18,30 @@ def label_names(places: Sequence[str | Path]) -> tuple[str, ...]:
     return tuple(one.removeprefix("$.").removeprefix("@.").removeprefix("header:") for one in texts)
 
 
+def check_places(
+    labels: Mapping[str, tuple[str, ...]],
+    places: Sequence[str | Path],
+    others: Sequence[Sequence[str | Path]],
+) -> None:
+    """Check that labels mean the same in the messages of all topics.
+
+    Args:
+        labels: of one model; without any, every place is right.
+        places: where the parts of a series are, by [input].
+        others: the same by each [[inputs]].
+
+    Raises:
+        ValueError: the parts have other names, or another order, in one of [[inputs]].
+    """
+    names = label_names(places)
+    for found in map(label_names, others):
+        if labels and found != names:
+            raise ValueError(
+                f"labels: an [[inputs]] has the series {', '.join(found)}, and [input] has {', '.join(names)}"
+                "; give both the same parts, or choose by `series`"
+            )
+
+
 def patterns_of(labels: Mapping[str, tuple[str, ...]], places: Sequence[str | Path]) -> tuple[str, ...]:
     """Return patterns of `fnmatch` for the names of exactly the series with these labels.
 

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from connectors.formats.places import Path
 from detector.calibration.alarm_budget import read_budget
 from detector.config.incident_schema import IncidentsSection
-from detector.config.models.labels import patterns_of
+from detector.config.models.labels import check_places, patterns_of
 from detector.config.types import Duration, Section
 
 Values = Annotated[
@@ -99,7 +99,10 @@ class ModelsSection(ModelSection):
 
 
 def check_entries(
-    entries: Sequence[ModelsSection], common: IncidentsSection, places: Sequence[str | Path]
+    entries: Sequence[ModelsSection],
+    common: IncidentsSection,
+    places: Sequence[str | Path],
+    others: Sequence[Sequence[str | Path]] = (),
 ) -> None:
     """Check [[models]] as a whole.
 
@@ -107,6 +110,7 @@ def check_entries(
         entries: its entries.
         common: the section [incidents], which each may change.
         places: where the parts of a series are in a message.
+        others: the same of each [[inputs]]. Labels need the same parts everywhere.
 
     Raises:
         ValueError: two entries have one name or path, or one of them is wrong; the message names it.
@@ -121,5 +125,6 @@ def check_entries(
         try:
             one.rules(common)
             patterns_of(one.labels, places)
+            check_places(one.labels, places, others)
         except ValueError as error:
             raise ValueError(f"[[models]] {one.path}: {error}") from None

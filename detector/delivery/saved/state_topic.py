@@ -5,7 +5,8 @@ keys are the names of the series, and MARK for the mark. With several topics the
 that a daemon with other topics, or another order of them, finds the same state.
 
 A daemon that reads one topic today and several tomorrow takes over what it saved. Keys of the other form
-count where their mark has the identity of the topic and is the newer one.
+count where their mark has the identity of the topic and is the newer one. The transaction that takes them
+over deletes that mark.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Records:
 
     own         the records to continue from
     is_foreign  whether their keys have the other form: all state is to be saved again
-    obsolete    series that older records of our own form still have
+    obsolete    keys to delete, as they lie in the topic: series that older records of our form still have,
+                and a mark of the other form, which would count again once offsets are set back
     """
 
     own: Mapping[bytes, bytes]
@@ -53,8 +55,11 @@ class StateTopic:
     def message(self, number: int, key: bytes, value: bytes | None) -> Message:
         """Return the message that saves a record of a partition, or deletes it where there is no value."""
         topic, partition = self.numbers.place(number)
-        prefix = b"" if self.numbers.topic else b"\0" + topic.encode() + b"\0"
-        return Message(self.name, prefix + key, value, (), partition)
+        return Message(self.name, _key(topic, key, bool(self.numbers.topic)), value, (), partition)
+
+    def deletion(self, number: int, key: bytes) -> Message:
+        """Return the message that deletes a key of `Records.obsolete`."""
+        return Message(self.name, key, None, (), self.numbers.place(number)[1])
 
     def records(self, number: int, found: Mapping[int, Mapping[bytes, bytes]], identity: str) -> Records:
         """Return the records of one partition, out of those of the state topic.
@@ -72,10 +77,16 @@ class StateTopic:
                 plain[key] = value
             elif match.group(1) == topic.encode():
                 prefixed[match.group(2)] = value
-        own, other = (plain, prefixed) if self.numbers.topic else (prefixed, plain)
-        if _is_newer(decode_mark(other.get(MARK)), decode_mark(own.get(MARK)), identity):
-            return Records(other, True, frozenset(own.keys() - other.keys()))
-        return Records(own)
+        is_plain = bool(self.numbers.topic)
+        own, other = (plain, prefixed) if is_plain else (prefixed, plain)
+        theirs = decode_mark(other.get(MARK))
+        if theirs is None or not identity or theirs.topic != identity:
+            return Records(own)
+        obsolete = {_key(topic, MARK, not is_plain)}
+        if not _is_newer(theirs, decode_mark(own.get(MARK)), identity):
+            return Records(own, False, frozenset(obsolete))
+        obsolete |= {_key(topic, key, is_plain) for key in own.keys() - other.keys()}
+        return Records(other, True, frozenset(obsolete))
 
 
 def series_of(key: bytes) -> bytes:
@@ -88,8 +99,11 @@ def series_of(key: bytes) -> bytes:
     return key if match is None else match.group(2)
 
 
-def _is_newer(other: Mark | None, own: Mark | None, identity: str) -> bool:
-    """Return whether a mark of the other form is of this very topic, and later than our own."""
-    if other is None or not identity or other.topic != identity:
-        return False
+def _key(topic: str, key: bytes, is_plain: bool) -> bytes:
+    """Return the key as it lies in the state topic."""
+    return key if is_plain else b"\0" + topic.encode() + b"\0" + key
+
+
+def _is_newer(other: Mark, own: Mark | None, identity: str) -> bool:
+    """Return whether a mark of the other form, which is of this very topic, is later than our own."""
     return own is None or own.topic != identity or other.next > own.next

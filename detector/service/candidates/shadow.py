@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,6 +34,11 @@ from detector.service.reload.model_watcher import check_compatible
 _MOST_BATCHES = 256
 _POLL_SECONDS, _LOOK_SECONDS = 0.5, 5.0
 Decided = Sequence[tuple[int, Decision]]
+Prepare = Callable[[Artifact], Artifact]
+
+
+def _as_it_is(artifact: Artifact) -> Artifact:
+    return artifact
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +59,19 @@ class Shadow:
         seconds: time between two looks for a candidate; 0: as often as by default.
         name: what the model is called here; None: as the artifact says.
         most_batches: batches that may wait; beyond that the candidate begins again without state.
+        prepare: makes of a candidate what the daemon would judge with, such as one with its alarm budget.
     """
 
     def __init__(
-        self, place: str, seconds: float, name: str | None = None, most_batches: int = _MOST_BATCHES
+        self,
+        place: str,
+        seconds: float,
+        name: str | None = None,
+        most_batches: int = _MOST_BATCHES,
+        prepare: Prepare = _as_it_is,
     ) -> None:
         self._place, self._seconds, self._name = place, seconds or _LOOK_SECONDS, name
+        self._prepare = prepare
         self._batches: queue.Queue[_Batch] = queue.Queue(most_batches)
         self._is_behind, self._stopped = threading.Event(), threading.Event()
         self._decided: tuple[list[tuple[int, Decision]], int] = ([], 0)
@@ -152,7 +164,7 @@ class Shadow:
             self._engine, self._version, self.view = None, "", ShadowView()
             return
         try:
-            artifact = open_named(below(self._place, newest), self._name)
+            artifact = self._prepare(open_named(below(self._place, newest), self._name))
             check_compatible(one.artifact.spec, artifact.spec)
             _check_channels(one.artifact.spec, artifact.spec)
         except ArtifactError as error:

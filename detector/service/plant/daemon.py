@@ -35,6 +35,7 @@ from detector.service.encoders import encoder_of
 from detector.service.figures import ServiceFigures
 from detector.service.plant.fallback import RunningFallback, ViewHolder
 from detector.service.plant.group_sink import GroupDecoding, GroupSink
+from detector.service.plant.last_save import save_at_stop
 from detector.service.plant.loading import Loaded
 from detector.service.plant.model import Surroundings
 from detector.service.plant.observer import GroupObserver
@@ -104,7 +105,7 @@ class GroupDaemon:
         return fallback
 
     def run(self, signals: Signals) -> None:
-        """Drive the loop until a signal stops it."""
+        """Drive the loop until a signal stops it, then save all series."""
         signals.on_hang_up(self._config_reloader.ask, self._roster.ask)
         self._roster.start()
 
@@ -113,6 +114,8 @@ class GroupDaemon:
 
         turns = partial(run, self._source, self._group, self._sink, should_stop, self._on_turn, self._prepare)
         self._rights.keep(turns, signals.stop, self._observer.loop.on_wait)
+        if self._recovery is not None and signals.stop.is_set() and not self._source.has_lost:
+            save_at_stop(self._group, self._recovery, self._sink)
 
     def _prepare(self, group: EngineGroup, batch: Batch) -> Batch:
         """Make topics and engines ready for a batch; return its live part."""

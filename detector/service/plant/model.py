@@ -49,7 +49,12 @@ class RunningModel:
         self.entry, self.member, self._shared = entry, member, shared
         counts = ReloadCounts()
         self.self_checks = SelfChecks(member.engine, shared.config.service.self_check_every)
-        self.shadow = Shadow(entry.path if entry.shadow else "", entry.reload_every, entry.name)
+        self.shadow = Shadow(
+            entry.path if entry.shadow else "",
+            entry.reload_every,
+            entry.name,
+            prepare=lambda artifact: with_budget(artifact, entry),
+        )
         figures = replace(
             shared.figures,
             models=counts,

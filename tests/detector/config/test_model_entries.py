@@ -76,6 +76,36 @@ def test_wrong_entries_are_refused_with_the_key(tmp_path: Path, lines: str, told
     assert told in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("series", "is_right"),
+    [
+        ('["$.site", "$.machine"]', True),
+        ('["header:site", "@.machine"]', True),
+        ('["$.machine", "$.site"]', False),
+        ('["$.site", "$.line", "$.machine"]', False),
+    ],
+)
+def test_labels_need_the_same_parts_of_series_in_all_topics(
+    tmp_path: Path, series: str, is_right: bool
+) -> None:
+    records = 'records = "$.all"\n' if "@" in series else ""
+    form = (
+        f'[input]\nseries = ["$.site", "$.machine"]\n[[inputs]]\ntopics = ["u"]\n{records}series = {series}\n'
+    )
+
+    def read(choice: str) -> None:
+        path = written(tmp_path, f'[[models]]\npath = "m"\n{choice}', form)
+        path.write_text(path.read_text().replace('topic = "t"', 'topics = ["t", "u"]'))
+        load_config(path)
+
+    read('series = ["*"]')
+    if is_right:
+        read('labels = {site = "ulm"}')
+        return
+    with pytest.raises(ConfigError, match=r"labels: an \[\[inputs\]\] has the series .*, and \[input\] has"):
+        read('labels = {site = "ulm"}')
+
+
 def test_a_budget_moves_the_threshold_as_calibrate_does_and_keeps_the_version(tmp_path: Path) -> None:
     artifact = publish(with_errors(), tmp_path / "pump")
     entry = f'[[models]]\npath = "{tmp_path / "pump"}"\nalarm_budget = "3/day"'

@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.memory import readings_of
 from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch, Message, Position, Readings
 from detector.delivery.recovery import Recovery
@@ -118,3 +119,23 @@ def test_after_any_kill_every_row_is_published_once_whatever_numbers_a_process_g
         rows, engine = follow(cluster, readings, places, numbers, cuts, max_replay)
         published += rows
     assert sorted(published + rows_of(engine.flush())) == expected
+
+
+def test_a_mark_of_the_other_form_is_deleted_once_its_state_was_taken_over() -> None:
+    """It would be the newer one again after an operator has set the offsets back."""
+    rows = [(name, 10**9 * at, [float(at), 1.0]) for at in range(20) for name in NAMES]
+    readings = readings_of(rows)
+    readings = replace(readings, partition=np.tile(np.arange(len(NAMES), dtype=np.int32), 20))
+    offset = np.repeat(np.arange(20), len(NAMES))
+    readings = replace(readings, offset=offset)
+    cluster, half = Cluster(), len(readings) // 2
+    one, many = b"", b"\0topic-0\0"
+    for topic, cuts, there, gone in (
+        ("topic-0", [0, half // 2, half], one, many),
+        ("", [0, half, half + 8], many, one),
+        ("topic-0", [0, half + 8, len(readings)], one, many),
+    ):
+        follow(cluster, readings, OF_ONE, PartitionNumbers(topic), cuts, 10_000)
+        for records in cluster.state.values():
+            assert there in records
+            assert gone not in records

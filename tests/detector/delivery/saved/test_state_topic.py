@@ -59,15 +59,17 @@ def test_records_of_the_other_form_count_where_their_mark_is_of_this_very_topic_
     one, many = StateTopic("state", PartitionNumbers("pumps")), several()
     number = many.numbers.number("pumps", 0)
     taken = many.records(number, {0: plain}, "id")
-    assert (taken.own, taken.is_foreign) == (plain, True)
+    assert (taken.own, taken.is_foreign, taken.obsolete) == (plain, True, {MARK})
     assert not many.records(number, {0: plain}, "another").own
     assert not many.records(number, {0: plain}, "").own
     assert not many.records(many.numbers.number("presses", 0), {0: plain}, "id of presses").own
     back = one.records(0, {0: plain | named}, "id")
     assert (back.own, back.is_foreign) == ({b"pump-1": b"new", MARK: mark(20, "id")}, True)
-    assert back.obsolete == {b"gone"}
+    assert back.obsolete == {b"gone", b"\0pumps\0"}
+    assert one.deletion(0, b"gone").key == b"gone"
     older = many.records(number, {0: {**plain, MARK: mark(30, "id")} | named}, "id")
     assert older.is_foreign
-    assert not many.records(number, {0: plain | named}, "id").is_foreign
+    kept = many.records(number, {0: plain | named}, "id")
+    assert (kept.is_foreign, kept.obsolete) == (False, {MARK})
     recreated = {b"\0pumps\0pump-1": b"x", b"\0pumps\0": mark(99, "before")}
     assert many.records(number, {0: plain | recreated}, "id").own == plain

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import pytest
 from connectors.records import Batch, Readings
 from detector.artifact.registry import open_artifact, propose, publish
 from detector.artifact.spec import Artifact
+from detector.config.models.budget import with_budget
+from detector.config.models.section import ModelsSection
 from detector.engine.engine import Engine
 from detector.engine.loop import Turn
 from detector.lifecycle.moves import promote, remove
@@ -91,6 +94,33 @@ def test_rows_are_compared_as_if_each_had_been_alone(entry: Path) -> None:
     }
     assert 0 < view.agreement < 1
     assert view.incidents["candidate"] > 0
+
+
+def test_a_candidate_is_prepared_as_the_daemon_would_prepare_it(entry: Path) -> None:
+    candidate = make_artifact(threshold=0.8, seed=5)
+    version = propose(candidate, entry).version
+
+    def stricter(artifact: Artifact) -> Artifact:
+        assert artifact.version == version
+        return with_budget(artifact, ModelsSection(path=str(entry), alarm_budget="3/day"))
+
+    with closing(Shadow(str(entry), SOON, prepare=stricter)) as shadow:
+        shadow.start()
+        fed(shadow, Engine(open_artifact(entry)), 200)
+        view = shadow.view
+    assert "keeps no held-out errors" in view.problem  # as the daemon refuses it
+    loose = replace(
+        candidate, spec=replace(candidate.spec, threshold=replace(candidate.spec.threshold, value=2.0))
+    )
+    with closing(Shadow(str(entry), SOON, prepare=lambda artifact: loose)) as shadow:
+        shadow.start()
+        fed(shadow, Engine(open_artifact(entry)), 200)
+        view = shadow.view
+    ours, theirs = verdicts_of(open_artifact(entry), 200), verdicts_of(loose, 200)
+    unprepared = verdicts_of(candidate, 200)
+    both = ours.keys() & theirs.keys()
+    assert view.anomalous["candidate"] == sum(theirs[key] for key in both)
+    assert sum(theirs[key] for key in both) < sum(unprepared[key] for key in both)
 
 
 def test_a_candidate_that_judges_alike_agrees_on_every_row_and_incident(entry: Path) -> None:
