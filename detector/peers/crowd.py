@@ -22,8 +22,11 @@ from detector.peers.blocks import Block, Blocks
 from detector.peers.distance import differences, distances, features, lasting
 from detector.scoring.verdicts import State, Verdicts
 
-_PATIENCE = 2
-"""A block waits so many blocks for series that are behind most others."""
+_PATIENCE, _FOREMOST = 2, 0.9
+"""A block waits so many blocks for series that are behind this quantile of all.
+
+The median would stand still where most series have stopped.
+"""
 _OLD = 8
 """What a series showed so many blocks ago says nothing of it now."""
 _STAYS = 0.7
@@ -119,15 +122,17 @@ class Crowd:
     def compare(self) -> list[Apart]:
         """Compare the blocks that all series have passed; return what has ended.
 
-        A series that is more than two blocks behind most others is not waited for.
+        A series that is more than two blocks behind the foremost tenth is not waited for.
         """
         begun = self._blocks.begun()
         if len(begun) == 0:
             return []
-        passed = int(begun[begun >= int(np.median(begun)) - _PATIENCE].min())
-        if self._done is not None and passed <= self._done:
-            return []
-        return self._compare_until(passed)
+        foremost = int(np.quantile(begun, _FOREMOST, method="lower"))
+        passed = int(begun[begun >= foremost - _PATIENCE].min())
+        is_done = self._done is not None and passed <= self._done
+        ended = [] if is_done else self._compare_until(passed)
+        self._blocks.trim(_OLD)
+        return ended
 
     def finish(self) -> list[Apart]:
         """Compare all blocks that are left, the begun ones too; return everything that was not over yet.
