@@ -137,7 +137,11 @@ class Metrics:
             self._peaks.clear()
         series, before = SeriesView.of(self.engine, self._selections), self.snapshot
         view = EngineView.of(self.engine, series, self._budget.view(), before.turned_at, self._drift.index)
-        self.snapshot = replace(view, crowd=before.crowd)
+        crowd = before.crowd
+        if lost and self._crowd is not None:
+            self._crowd.keep(series.latest.names)
+            crowd = self._crowd.view()
+        self.snapshot = replace(view, crowd=crowd)
 
     def transaction(self, outcome: str, seconds: float) -> None:
         """Count a Kafka transaction that took `seconds` and ended with `outcome`."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
+from datetime import datetime
 from typing import NamedTuple
 
 from connectors.kafka.group_reader import Read
 from detector.notify.notice import Notice
 
 MAX_KEYS = 50_000
+_HOLD_SECONDS = 30.0
 
 
 class Delivered:
@@ -29,6 +32,48 @@ class Delivered:
         self._keys[notice.key] = None
         if len(self._keys) > self._capacity:
             self._keys.popitem(last=False)
+
+
+class ReadBack:
+    """Changes that were delivered already, until those of all partitions are read.
+
+    A receiver that groups incidents needs their order. Partitions are read in no fixed order.
+    """
+
+    def __init__(self) -> None:
+        self._read: list[tuple[Notice, Read]] = []
+        self._began = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self._read)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether these wait for so long that a partition may not be readable."""
+        return bool(self._read) and time.monotonic() - self._began > _HOLD_SECONDS
+
+    def add(self, notice: Notice, message: Read) -> None:
+        """Remember a change, and the message that brought it."""
+        self._began = self._began if self._read else time.monotonic()
+        self._read.append((notice, message))
+
+    def take(self) -> list[tuple[Notice, Read]]:
+        """Return the changes in one order, whatever was read first, and forget them.
+
+        They are ordered by their time. Equal ones are in the order of their messages, as they were sent.
+        """
+
+        def place(one: tuple[Notice, Read]) -> tuple[datetime, int, int, int]:
+            notice, message = one
+            return notice.at, message.time_ms, message.partition, message.offset
+
+        found = sorted(self._read, key=place)
+        self.clear()
+        return found
+
+    def clear(self) -> None:
+        """Forget all changes: their messages are read again."""
+        self._read = []
 
 
 class OpenIncident(NamedTuple):

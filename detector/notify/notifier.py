@@ -20,7 +20,7 @@ from connectors.kafka.group_reader import Polled, Read
 from detector.config.notify_schema import NotifySection
 from detector.notify.attempts import LONGEST_RETRY_SECONDS, Attempts, RetryDelay, retry_delay
 from detector.notify.backlog import Backlog, Pending
-from detector.notify.history import Delivered, OpenIncidents
+from detector.notify.history import Delivered, OpenIncidents, ReadBack
 from detector.notify.notice import Notice, parse
 from detector.notify.receivers import Receiver
 from detector.notify.stats import NotifierStats
@@ -94,7 +94,7 @@ class Notifier:
         self._thread = threading.Thread(target=self._run, name=f"notify-{section.name}", daemon=True)
         self._attempts = Attempts(section.name, poster, delay)
         self._backlog: Backlog[Change] = Backlog(bound)
-        self._delivered, self._open = Delivered(), OpenIncidents()
+        self._delivered, self._open, self._read_back = Delivered(), OpenIncidents(), ReadBack()
         self._counts: dict[Outcome, int] = {"delivered": 0, "failed": 0, "dropped": 0}
         self._num_unread, self._repeat_at = 0, 0.0
 
@@ -158,21 +158,27 @@ class Notifier:
         for partition, until in polled.read_back.items():
             self._enqueue_open(partition)
             self._backlog.mark_read(partition, until - 1)
+        if not (reader.is_reading_back and self._backlog.room) or self._read_back.is_due:
+            for notice, message in self._read_back.take():
+                self._remember(notice, message.time_ms / 1000)
         reader.commit(self._backlog.positions())  # 2
         self._num_unread = reader.lag if not self._backlog.room else 0
-        self._deliver()  # 3
+        if not self._read_back:
+            self._deliver()  # 3
         reader.commit(self._backlog.positions())  # 4
         if not reader.is_reading_back and reader.is_member:
             self._repeat()  # 5
 
     def _poll_seconds(self) -> float:
         """Return how long to wait for messages: 0 where a change can be delivered now."""
-        return min(_POLL_SECONDS, self._attempts.seconds_until_due) if self._backlog else _POLL_SECONDS
+        is_waiting = self._backlog and not self._read_back
+        return min(_POLL_SECONDS, self._attempts.seconds_until_due) if is_waiting else _POLL_SECONDS
 
     def _clear(self) -> None:
         """Discard what was read: the reader starts again at the committed position."""
         self._backlog.clear()
         self._open.clear()
+        self._read_back.clear()
         self._receiver.clear()
 
     def _accept(self, message: Read) -> None:
@@ -184,7 +190,7 @@ class Notifier:
                 self._enqueue(notice, message)
             self._backlog.mark_read(message.partition, message.offset)
         elif notice is not None and message.age == "old":
-            self._remember(notice, message.time_ms / 1000)
+            self._read_back.add(notice, message)
         elif notice is not None:
             self._open.update(notice, message)
 

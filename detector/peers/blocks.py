@@ -42,6 +42,7 @@ class Blocks:
         self._block = SeriesArray((), np.int64, _NO_BLOCK)
         self._total, self._count = (SeriesArray((num_channels,), np.int64, 0) for _ in range(2))
         self.ended: dict[str, dict[int, Block]] = {}
+        self._grown: set[str] = set()
 
     def add(
         self,
@@ -109,7 +110,18 @@ class Blocks:
         for name in gone:
             self.ended.pop(name, None)
 
+    def trim(self, num_blocks: int) -> None:
+        """Forget ended blocks of each series that are more than `num_blocks` before its newest one."""
+        for name in self._grown:
+            own = self.ended.get(name, {})
+            if len(own) > num_blocks:
+                oldest = max(own) - num_blocks
+                self.ended[name] = {number: one for number, one in own.items() if number >= oldest}
+        self._grown.clear()
+
     def _end(self, slot: int, number: int, total: NDArray[np.int64], count: NDArray[np.int64]) -> None:
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = total / (count * _FIXED)
-        self.ended.setdefault(self._index.names[slot], {})[number] = Block(mean, count.copy())
+        name = self._index.names[slot]
+        self.ended.setdefault(name, {})[number] = Block(mean, count.copy())
+        self._grown.add(name)

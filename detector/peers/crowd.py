@@ -16,14 +16,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.artifact.peers.peers import RUN, Peers
+from detector.artifact.peers.peers import Peers
 from detector.artifact.spec import Spec
 from detector.peers.blocks import Block, Blocks
 from detector.peers.distance import differences, distances, features, lasting
+from detector.peers.runs import Run, Runs
 from detector.scoring.verdicts import State, Verdicts
 
-_PATIENCE = 2
-"""A block waits so many blocks for series that are behind most others."""
+_PATIENCE, _FOREMOST = 2, 0.9
+"""A block waits so many blocks for series that are behind this quantile of all.
+
+The median would stand still where most series have stopped.
+"""
 _OLD = 8
 """What a series showed so many blocks ago says nothing of it now."""
 _STAYS = 0.7
@@ -80,7 +84,7 @@ class Crowd:
     def __init__(self, spec: Spec, peers: Peers) -> None:
         self._spec, self._peers = spec, peers
         self._done: int | None = None
-        self._runs: dict[str, list[tuple[int, NDArray[np.float64]]]] = {}
+        self._runs = Runs(len(peers.limits), _OLD)
         self._apart: dict[str, Apart] = {}
         self._compared = 0
         self._common = spec.column("center"), spec.column("scale")
@@ -88,6 +92,11 @@ class Crowd:
         self._unjudged = unjudged_cells(spec)
         self._blocks = Blocks(peers.block_ns, len(spec.channels))
         self._weights = np.array(peers.weights)
+        self._place_of = {name: at for at, name in enumerate(peers.levels)}
+        self._usual, self._units = (
+            np.array([of[name] for name in peers.levels]) for of in (peers.levels, peers.units)
+        )
+        self._rows = np.array([peers.block_ns / spec.interval_of(name) for name in peers.levels])
         limits = np.array(peers.limits)
         self._limits = np.where(limits > 0, limits, np.inf)
 
@@ -119,15 +128,17 @@ class Crowd:
     def compare(self) -> list[Apart]:
         """Compare the blocks that all series have passed; return what has ended.
 
-        A series that is more than two blocks behind most others is not waited for.
+        A series that is more than two blocks behind the foremost tenth is not waited for.
         """
         begun = self._blocks.begun()
         if len(begun) == 0:
             return []
-        passed = int(begun[begun >= int(np.median(begun)) - _PATIENCE].min())
-        if self._done is not None and passed <= self._done:
-            return []
-        return self._compare_until(passed)
+        foremost = int(np.quantile(begun, _FOREMOST, method="lower"))
+        passed = int(begun[begun >= foremost - _PATIENCE].min())
+        is_done = self._done is not None and passed <= self._done
+        ended = [] if is_done else self._compare_until(passed)
+        self._blocks.trim(_OLD)
+        return ended
 
     def finish(self) -> list[Apart]:
         """Compare all blocks that are left, the begun ones too; return everything that was not over yet.
@@ -141,13 +152,13 @@ class Crowd:
     def drop(self, names: Collection[str]) -> None:
         """Forget these series."""
         self._blocks.drop(names)
+        self._runs.drop(names)
         for name in names:
-            self._runs.pop(name, None)
             self._apart.pop(name, None)
 
     def keep(self, names: Collection[str]) -> None:
         """Forget all other series: they went to another process."""
-        self.drop([*{*self._blocks.names, *self._runs} - {*names}])
+        self.drop([*{*self._blocks.names} - {*names}])
 
     def _scales_of(self, series: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if series not in self._scales:
@@ -172,43 +183,52 @@ class Crowd:
 
     def _compare_block(self, number: int, blocks: dict[str, Block]) -> list[Apart]:
         """Compare the series of one block; return what has ended."""
-        names, peers = list(blocks), self._peers
-        values = self._centred(blocks)
-        difference = differences(values)
-        distance = distances(difference, np.array([peers.units[name] for name in names]))
+        names = list(blocks)
+        place = np.array([self._place_of[name] for name in names])
+        difference = differences(self._centred(blocks, place))
+        distance = distances(difference, self._units[place])
         self._compared = int((~np.isnan(distance)).any(axis=1).sum())
+        run = self._runs.add(names, number, distance)
+        strengths = np.abs(np.nan_to_num(lasting(run.distance.swapaxes(0, 1)), nan=0.0)) / self._limits
+        strengths[~run.known.all(axis=1)] = 0.0
+        is_touched = strengths.max(axis=1) > 1.0
+        if self._apart:
+            is_touched |= np.array([name in self._apart for name in names])
         ended: list[Apart] = []
-        for at, name in enumerate(names):
-            run = [*self._runs.get(name, []), (number, distance[at])][-RUN:]
-            self._runs[name] = [one for one in run if number - one[0] < _OLD]
-            ended += self._judge(name, number, difference[at])
+        for at in np.flatnonzero(is_touched).tolist():
+            one = slice(at, at + 1)
+            own = Run(run.number[one], run.distance[one], run.known[one])
+            ended += self._judge(names[at], own, strengths[at], difference[at])
         for name in [one for one in self._apart if one not in blocks]:
-            if number - self._runs[name][-1][0] >= _OLD:
+            if self._runs.is_over(name, number):
                 ended.append(self._apart.pop(name))
         return ended
 
-    def _centred(self, blocks: dict[str, Block]) -> NDArray[np.float64]:
+    def _centred(self, blocks: dict[str, Block], place: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return the features of a block of each series, less those of its history, float64 [S, F]."""
         level, num = (np.array([getattr(one, part) for one in blocks.values()]) for part in ("mean", "num"))
-        rows = np.array([self._peers.block_ns / self._spec.interval_of(name) for name in blocks])
-        level[num < least_rows(rows, self._peers.share)] = np.nan
-        usual, num_channels = np.array([self._peers.levels[name] for name in blocks]), level.shape[1]
+        level[num < least_rows(self._rows[place], self._peers.share)] = np.nan
+        usual, num_channels = self._usual[place], level.shape[1]
         found = features(level - usual[:, :num_channels], self._weights)
         found[:, num_channels:] -= usual[:, num_channels:]
         return found
 
-    def _judge(self, name: str, number: int, difference: NDArray[np.float64]) -> list[Apart]:
-        """Take in the newest block of a series; return what has ended."""
-        run, block_ns = self._runs[name], self._peers.block_ns
-        before = self._apart.get(name)
-        strengths = np.zeros(len(self._limits))
-        if len(run) == RUN:
-            lasts = lasting(np.stack([one for _, one in run]))
-            strengths = np.abs(np.nan_to_num(lasts, nan=0.0)) / self._limits
-        at, until_ns = int(np.argmax(strengths)), (number + 1) * block_ns
+    def _judge(
+        self, name: str, run: Run, strengths: NDArray[np.float64], difference: NDArray[np.float64]
+    ) -> list[Apart]:
+        """Take in the newest block of a series that is away, or was; return what has ended.
+
+        Args:
+            name: The series.
+            run: Its newest blocks, S is 1.
+            strengths: Least distances that lasted, in units of the limits, float64 [F].
+            difference: Newest differences, float64 [F].
+        """
+        before, block_ns = self._apart.get(name), self._peers.block_ns
+        at, until_ns = int(np.argmax(strengths)), (int(run.number[0, -1]) + 1) * block_ns
         strength = float(strengths[at])
         if strength <= 1.0 and before is not None:
-            away = self._still_away(before, run)
+            away = self._still_away(before, run.distance[run.known])
             if away.any():
                 self._apart[name] = replace(before, until_ns=until_ns) if away[-1] else before
                 return []
@@ -219,7 +239,7 @@ class Crowd:
             name,
             self._spec.channels[channel].name,
             "residual" if is_residual else "level",
-            run[0][0] * block_ns,
+            int(run.number[0, 0]) * block_ns,
             until_ns,
             until_ns,
             strength,
@@ -231,11 +251,11 @@ class Crowd:
         self._apart[name] = now
         return []
 
-    def _still_away(self, before: Apart, run: list[tuple[int, NDArray[np.float64]]]) -> NDArray[np.bool_]:
-        """Return in which of the newest blocks the series is away as it was, bool [blocks]."""
+    def _still_away(self, before: Apart, distance: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return in which of the newest blocks, float64 [blocks, F], the series is away as it was."""
         at = self._spec.channel_names.index(before.channel)
         at += len(self._spec.channels) if before.what == "residual" else 0
-        side = np.sign(before.difference) * np.array([one[at] for _, one in run])
+        side = np.sign(before.difference) * distance[:, at]
         away: NDArray[np.bool_] = np.nan_to_num(side, nan=0.0) > _STAYS * self._limits[at]
         return away
 

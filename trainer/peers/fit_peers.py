@@ -41,14 +41,13 @@ def fit_peers(spec: Spec, history: History) -> Peers | None:
     block_ns = _block_ns(spec, segments) if len(segments) > LEAST_OTHERS else None
     if block_ns is None:
         return None
-    blocks = Blocks(block_ns, len(spec.channels))
-    for series, own in segments.items():
-        _add(blocks, spec, history, series, own)
-    blocks.finish()
-    names = [series for series, own in blocks.ended.items() if len(own) >= LEAST_BLOCKS]
-    numbers = sorted({number for name in names for number in blocks.ended[name]})[-_MOST_BLOCKS:]
+    names, numbers = _used(spec, segments, block_ns)
     if len(names) <= LEAST_OTHERS or len(numbers) < LEAST_BLOCKS:
         return None
+    blocks = Blocks(block_ns, len(spec.channels))
+    for name in names:
+        _add(blocks, spec, history, name, _from_block(segments[name], int(numbers[0]), block_ns, spec))
+    blocks.finish()
     rows = np.array([block_ns / spec.interval_of(name) for name in names])
     level, share = _levels(blocks.ended, names, numbers, rows)
     moves = np.array([channel.law != "constant" for channel in spec.channels])
@@ -78,6 +77,33 @@ def _block_ns(spec: Spec, segments: dict[str, list[Segment]]) -> int | None:
     return next(iter(enough or possible[-1:]), None)
 
 
+def _used(
+    spec: Spec, segments: dict[str, list[Segment]], block_ns: int
+) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the series with enough blocks, and the numbers of their newest blocks, int64, ascending."""
+    names, newest = [], np.empty(0, np.int64)
+    for series, own in segments.items():
+        interval_ns = spec.interval_of(series)
+        ranges = [
+            np.arange(
+                one.row * interval_ns // block_ns, (one.row + one.length - 1) * interval_ns // block_ns + 1
+            )
+            for one in own
+        ]
+        numbers = np.unique(np.concatenate(ranges))
+        if len(numbers) >= LEAST_BLOCKS:
+            names.append(series)
+            newest = np.unique(np.concatenate([newest, numbers[-_MOST_BLOCKS:]]))[-_MOST_BLOCKS:]
+    return names, newest
+
+
+def _from_block(own: list[Segment], number: int, block_ns: int, spec: Spec) -> list[Segment]:
+    """Return the parts of segments of one series from the start of a block on."""
+    first = [-(-number * block_ns // spec.interval_of(one.series)) for one in own]
+    parts = [one.cut(one.position + row - one.row, one.stop) for one, row in zip(own, first, strict=True)]
+    return [one for one in parts if one is not None]
+
+
 def _add(blocks: Blocks, spec: Spec, history: History, series: str, own: list[Segment]) -> None:
     """Add the rows of one series."""
     center, scale = spec.scales_of(series)
@@ -91,19 +117,22 @@ def _add(blocks: Blocks, spec: Spec, history: History, series: str, own: list[Se
 
 
 def _levels(
-    ended: dict[str, dict[int, Block]], names: list[str], numbers: list[int], rows: NDArray[np.float64]
+    ended: dict[str, dict[int, Block]],
+    names: list[str],
+    numbers: NDArray[np.int64],
+    rows: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean of each block, float64 [B, S, C], and the share of its rows that it needs, float64 [C].
 
     A machine that runs part of the time has blocks of fewer rows: half of what one with rows usually has.
     """
-    num_channels = len(next(iter(ended[names[0]].values())).mean)
+    num_channels = len(next(iter(next(iter(ended.values())).values())).mean)
     level = np.full((len(numbers), len(names), num_channels), np.nan)
     num = np.zeros(level.shape)
+    at_of = {number: at for at, number in enumerate(numbers.tolist())}
     for place, name in enumerate(names):
-        for at, number in enumerate(numbers):
-            if number in ended[name]:
-                level[at, place], num[at, place] = ended[name][number]
+        for number, block in ended.get(name, {}).items():
+            level[at_of[number], place], num[at_of[number], place] = block
     full = np.where(num > 0, np.minimum(1.0, num / rows[:, None]), np.nan)
     full[:, :, np.isnan(full).all(axis=(0, 1))] = 1.0
     share: NDArray[np.float64] = _LEAST_SHARE * np.nanmedian(full, axis=(0, 1))
@@ -169,8 +198,9 @@ def _limits(distance: NDArray[np.float64]) -> NDArray[np.float64]:
     for series in range(distance.shape[1]):
         known = distance[:, series]
         known = known[~np.isnan(known).all(axis=1)]
-        for at in range(len(known) - RUN + 1):
-            lasts = np.abs(np.nan_to_num(lasting(known[at : at + RUN]), nan=0.0))
-            largest[series] = np.maximum(largest[series], lasts)
+        num_runs = len(known) - RUN + 1
+        if num_runs > 0:
+            lasts = lasting(np.stack([known[at : at + num_runs] for at in range(RUN)]))
+            largest[series] = np.abs(np.nan_to_num(lasts, nan=0.0)).max(axis=0)
     limits: NDArray[np.float64] = np.maximum(_LEAST_LIMIT, _MARGIN * np.sort(largest, axis=0)[-2])
     return limits

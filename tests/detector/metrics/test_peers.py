@@ -106,6 +106,16 @@ def test_what_went_to_another_process_is_no_longer_reported() -> None:
     assert scrape(metrics)["apart_series", ()] == 0
 
 
+def test_a_model_without_results_in_a_turn_forgets_what_went_to_another_process() -> None:
+    metrics = observed(model(), 3.0)
+    metrics.refresh(False)
+    assert scrape(metrics)["apart_series", ()] == 1
+    metrics.engine.drop([0])
+    metrics.refresh(True)
+    assert scrape(metrics)["apart_series", ()] == 0
+    assert Status(metrics).json()["overview"]["problems"] == []
+
+
 @pytest.mark.parametrize("num", [2, 4])
 def test_series_that_become_anomalous_together_are_one_problem_with_the_first_on_top(num: int) -> None:
     artifact = make_artifact(CHANNELS, interval_ns=ROW_NS, threshold=1e9)

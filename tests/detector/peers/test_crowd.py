@@ -146,6 +146,25 @@ def test_a_series_that_stops_is_not_waited_for_and_is_not_away_for_ever() -> Non
     assert (crowd.view().apart, crowd.view().compared) == ((), 7)
 
 
+def test_the_comparison_goes_on_where_most_series_stop_and_remembers_few_blocks() -> None:
+    machines = replace(LIVE, rows=LIVE_ROWS * 4)
+    whole, stops = verdicts(machines, 9.0, series=0), DAY_ROWS
+    row = np.tile(np.arange(machines.rows), 8)
+    crowd = Crowd(spec(), spec().peers)
+    for start in range(0, machines.rows, 12):
+        now = (row >= start) & (row < start + 12)
+        crowd.add(whole.take(now & ((whole.series < 4) | (row < stops))))
+        crowd.compare()
+    assert crowd.view().compared == 4
+    assert [one.series for one in crowd.view().apart] == ["pump-0"]
+    behind = Crowd(spec(), spec().peers)
+    for start in range(0, machines.rows, 12):
+        now = (row >= start) & (row < start + 12)
+        behind.add(whole.take(now & ((whole.series < 1) | (row < stops))))
+        behind.compare()
+    assert max(len(own) for crowd in (crowd, behind) for own in crowd._blocks.ended.values()) <= 9
+
+
 def test_series_that_go_to_another_process_are_forgotten() -> None:
     crowd = Crowd(spec(), spec().peers)
     crowd.add(verdicts(drift=9.0))

@@ -17,7 +17,7 @@ from detector.errors import ArtifactError
 from detector.peers.crowd import backtested
 from tests.detector.peers.machines import DAY_ROWS, Crowd, verdicts_of
 from trainer.data.history import build_history
-from trainer.peers.fit_peers import fit_peers
+from trainer.peers.fit_peers import _limits, fit_peers
 
 HISTORY = Crowd(1)
 
@@ -98,6 +98,32 @@ def test_a_channel_that_never_moves_is_not_compared() -> None:
     assert peers is not None
     assert [limit > 0 for limit in peers.limits] == [True, False, True, False]
     assert "Not in heat" in peers_section(peers, spec.channel_names, 8)
+
+
+def test_a_limit_is_that_of_the_largest_distance_that_lasted_in_any_series_but_one() -> None:
+    rng = np.random.default_rng(4)
+    distance = rng.normal(0.0, 20.0, (40, 5, 3))
+    distance[rng.random(distance.shape) < 0.1] = np.nan
+    distance[rng.random((40, 5)) < 0.3] = np.nan
+    distance[:38, 4] = np.nan
+    largest = np.zeros((5, 3))
+    for series, feature in np.ndindex(5, 3):
+        known = [row[feature] for row in distance[:, series] if not np.isnan(row).all()]
+        for run in zip(known, known[1:], known[2:], strict=False):
+            if not np.isnan(run).any() and abs(np.sign(run).sum()) == 3:
+                largest[series, feature] = max(largest[series, feature], np.abs(run).min())
+    wanted = np.maximum(3.5, 1.5 * np.sort(largest, axis=0)[-2])
+    np.testing.assert_array_equal(_limits(distance), wanted)
+
+
+def test_rows_before_the_newest_400_blocks_are_not_read() -> None:
+    long = Crowd(1, 5, rows=430 * DAY_ROWS // 4)
+    values = long.values()
+    spec = long.spec()
+    values[:, : 30 * DAY_ROWS // 4] = 50.0
+    assert learnt(spec, values, long).peers == spec.peers
+    values[:, : 31 * DAY_ROWS // 4] = 50.0
+    assert learnt(spec, values, long).peers != spec.peers
 
 
 def test_machines_that_never_send_at_the_same_time_are_not_compared() -> None:
