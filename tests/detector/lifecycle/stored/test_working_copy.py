@@ -213,6 +213,71 @@ def test_a_version_that_comes_into_use_while_it_is_removed_stays(
     assert open_artifact(uri).version == second
 
 
+@pytest.mark.parametrize("verb", [propose, publish])
+def test_a_version_that_is_published_while_it_is_deleted_stays_whole(
+    uri: str, copied: Callable[[], WorkingCopy], verb: Callable[..., object]
+) -> None:
+    """The other process publishes between a look of ours and the deletion of a file, of each file once."""
+    first, second, _ = three(copied)
+    plain = Objects.remove
+    for at in range(len(Objects(uri).list(second))):
+        left = count()
+
+        def after_the_other(objects: Objects, name: str, left: Iterator[int] = left, at: int = at) -> None:
+            if next(left) == at:
+                assert second in removed_of(names_of(Objects(uri).list("journal")))
+                kept(copied, lambda entry: verb(SECOND, entry))
+            plain(objects, name)
+
+        if open_artifact(uri).version == second:
+            kept(copied, roll_back)
+        ours = copied()
+        remove(ours.entry, second)
+        with (
+            mock.patch.object(Objects, "remove", after_the_other),
+            pytest.raises(ArtifactError, match=f"{second}.* at the same moment"),
+        ):
+            ours.push()
+        assert next(left) == at + 1, "no file is deleted after that"
+        assert open_artifact(below(uri, second)).version == second
+        assert open_artifact(uri).version == (first if verb is propose else second)
+        assert second in {one.name for one in seen(copied).versions}
+
+
+def test_a_version_whose_removal_was_cut_off_is_published_again_with_all_its_files(
+    uri: str, copied: Callable[[], WorkingCopy]
+) -> None:
+    _, second, _ = three(copied)
+    ours = copied()
+    remove(ours.entry, second)
+    with mock.patch.object(Objects, "remove", side_effect=Killed), pytest.raises(Killed):
+        ours.push()
+    late, files = copied(), Objects(uri).list(second)
+    propose(SECOND, late.entry)
+    for name in files:  # the one that was cut off goes on
+        Objects(uri).remove(name)
+    late.push()
+    assert Objects(uri).list(second) == files
+    assert open_artifact(below(uri, second)).version == second
+
+
+def test_a_version_whose_files_went_before_its_event_was_written_gets_them_again(
+    uri: str, copied: Callable[[], WorkingCopy]
+) -> None:
+    first, second, _ = three(copied)
+    late, write = copied(), Objects.write
+    promote(late.entry, second, first)
+
+    def after_the_files_went(objects: Objects, name: str, content: bytes) -> None:
+        for file in Objects(uri).list(second):
+            Objects(uri).remove(file)
+        write(objects, name, content)
+
+    with mock.patch.object(Objects, "write", after_the_files_went):
+        late.push()
+    assert open_artifact(uri).version == second
+
+
 def _once(first: Callable[..., None], later: Callable[..., None]) -> Callable[..., None]:
     """A method that calls `first`, and from then on `later`."""
     calls = iter([first])
