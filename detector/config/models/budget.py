@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from connectors.objects.names import without_secrets
 from detector.artifact.spec import Artifact
 from detector.calibration.alarm_budget import shared_by
 from detector.calibration.feedback import read_feedback
@@ -36,6 +37,7 @@ def with_budget(artifact: Artifact, entry: ModelSection) -> Artifact:
         found = recalibrated(artifact, budget, feedback)
     except (ArtifactError, ValueError) as error:
         raise ArtifactError(
-            f"{entry.path}: [[models]] alarm_budget {entry.alarm_budget!r}: {error}; or remove alarm_budget"
+            f"{without_secrets(entry.path)}: [[models]] alarm_budget {entry.alarm_budget!r}: {error};"
+            " or remove alarm_budget"
         ) from error
     return replace(found, version=artifact.version)

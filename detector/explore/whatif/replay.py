@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from connectors.objects.names import is_remote
+from connectors.objects.names import below, is_remote, without_secrets
 from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact
 from detector.calibration.alarm_budget import parse_budget, shared_by
@@ -145,11 +145,11 @@ def model_of(location: str, version: str) -> Artifact:
         found = open_artifact(location)
         if found.version == version:
             return found
-        return open_artifact(f"{location.rstrip('/')}/{version}")
+        return open_artifact(below(location, version))
     except ArtifactError as error:
         raise ArtifactError(
-            f"the model {location} is no longer there in version {version}: {error}; put it back, or run the"
-            " backtest again"
+            f"the model {without_secrets(location)} is no longer there in version {version}: {error}; put it"
+            " back, or run the backtest again"
         ) from error
 
 

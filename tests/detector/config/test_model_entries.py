@@ -108,6 +108,46 @@ def test_a_model_without_held_out_errors_refuses_a_budget(tmp_path: Path) -> Non
     assert "or remove alarm_budget" in str(error.value)
 
 
+SECRET = "s3://key:pass@bucket/models/pump?region=eu"
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        (SECRET, SECRET),
+        (SECRET, "s3://bucket/models/pump?region=eu"),
+        (SECRET, "s3://bucket/models/pump/?region=eu"),
+        (SECRET, "s3://key:pass@bucket/models/pump/8546cced512f?region=eu"),
+        ("gs://bucket/pump/", "gs://bucket/pump"),
+        ("file:///models/pump", "/models/pump/8546cced512f"),
+        ("/models/pump", "file:///models/pump"),
+    ],
+)
+def test_an_entry_is_found_by_its_uri_or_that_of_a_version(tmp_path: Path, path: str, location: str) -> None:
+    entries = f'[[models]]\npath = "s3://bucket/models/fan?region=eu"\n[[models]]\npath = "{path}"'
+    assert load_for(written(tmp_path, entries), location).model.path == path
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "s3://key:pass@bucket/models?region=eu",
+        "s3://key:pass@bucket/models/pump?region=us",
+        "s3://key:pass@bucket/models/pump/a/b?region=eu",
+        "models/pump",
+    ],
+)
+def test_no_message_has_the_credentials_of_a_uri(tmp_path: Path, location: str) -> None:
+    with pytest.raises(ConfigError, match=r"there are: s3://bucket/models/pump\?region=eu") as error:
+        load_for(written(tmp_path, f'[[models]]\npath = "{SECRET}"'), location)
+    twice = written(tmp_path, f'[[models]]\npath = "{SECRET}"\n[[models]]\npath = "{SECRET}"')
+    with pytest.raises(ConfigError, match="is used twice") as second:
+        load_config(twice)
+    with pytest.raises(ArtifactError, match="keeps no held-out errors") as third:
+        with_budget(replace(make_artifact(), held_out={}), ModelsSection(path=SECRET, alarm_budget="3/day"))
+    assert not [one for one in (error, second, third) if "pass" in str(one.value)]
+
+
 def with_errors() -> Artifact:
     """A model that keeps 20,000 held-out errors, calibrated to one alarm a week."""
     errors = np.random.default_rng(0).gamma(4.0, 0.2, 20_000)
