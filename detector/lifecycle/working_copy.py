@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -141,7 +142,8 @@ class WorkingCopy:
             if added:
                 on_step(file)
                 name = next_name(self._base.names, folder, "")
-                self._objects.write(f"{folder}/{name.number:08d}.{name.random}.jsonl", b"\n".join(added))
+                number = max(name.number, 1 + _last_number(self._base.written, folder))
+                self._objects.write(f"{folder}/{number:08d}.{name.random}.jsonl", b"\n".join(added))
         for file, content in self._whole().items():
             if content != self._base.whole.get(file):
                 on_step(file)
@@ -235,6 +237,12 @@ class WorkingCopy:
 
     def _whole(self) -> dict[str, bytes]:
         return {one: (self.entry / one).read_bytes() for one in _WHOLE if (self.entry / one).exists()}
+
+
+def _last_number(written: Iterable[str], folder: str) -> int:
+    """Return the highest number in the names of a folder, 0 if there is none."""
+    found = (re.fullmatch(rf"{folder}/(\d{{8,}})\.[0-9a-f]{{8}}\.jsonl", one) for one in written)
+    return max((int(one[1]) for one in found if one), default=0)
 
 
 def _lines_of(path: Path) -> list[bytes]:
