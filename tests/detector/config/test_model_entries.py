@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from connectors.formats.places import joined
 from detector.artifact.registry import publish
 from detector.artifact.spec import Artifact
+from detector.calibration.feedback import Feedback, add_feedback
 from detector.calibration.recalibrate import recalibrated
 from detector.config.load import load_config
 from detector.config.models.budget import with_budget
@@ -108,6 +109,21 @@ def test_a_model_without_held_out_errors_refuses_a_budget(tmp_path: Path) -> Non
     assert "or remove alarm_budget" in str(error.value)
 
 
+@pytest.mark.parametrize("prefix", ["", "file://"])
+@pytest.mark.parametrize("is_version", [False, True])
+def test_a_budget_agrees_with_the_opinions_wherever_the_model_is(
+    tmp_path: Path, prefix: str, is_version: bool
+) -> None:
+    artifact = publish(with_errors(), tmp_path / "pump")
+    peak = 2.0 * recalibrated(artifact, "3/day").spec.threshold.value
+    said = Feedback("a", "false-alarm", "pump-1", "2026-01-01T00:00:00Z", artifact.version, peak)
+    add_feedback(tmp_path / "pump", said)
+    path = f"{prefix}{tmp_path}/pump{f'/{artifact.version}' if is_version else ''}"
+    found = with_budget(artifact, ModelsSection(path=path, alarm_budget="3/day"))
+    assert found.spec.threshold == recalibrated(artifact, "3/day", (said,)).spec.threshold
+    assert found.spec.threshold.value >= peak
+
+
 SECRET = "s3://key:pass@bucket/models/pump?region=eu"
 
 
@@ -143,8 +159,9 @@ def test_no_message_has_the_credentials_of_a_uri(tmp_path: Path, location: str) 
     twice = written(tmp_path, f'[[models]]\npath = "{SECRET}"\n[[models]]\npath = "{SECRET}"')
     with pytest.raises(ConfigError, match="is used twice") as second:
         load_config(twice)
-    with pytest.raises(ArtifactError, match="keeps no held-out errors") as third:
-        with_budget(replace(make_artifact(), held_out={}), ModelsSection(path=SECRET, alarm_budget="3/day"))
+    nowhere = ModelsSection(path=SECRET.replace("s3:", "nowhere:"), alarm_budget="3/day")
+    with pytest.raises(ArtifactError, match=r"^nowhere://bucket/models/pump.* remove alarm_budget$") as third:
+        with_budget(with_errors(), nowhere)
     assert not [one for one in (error, second, third) if "pass" in str(one.value)]
 
 

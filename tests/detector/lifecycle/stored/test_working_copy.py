@@ -21,7 +21,9 @@ from detector.artifact.description.place import fingerprint_of
 from detector.artifact.registry import open_artifact, propose, publish
 from detector.artifact.stored import event_names
 from detector.artifact.stored.event_names import EventName, names_of, pointer_of, removed_of
-from detector.errors import ArtifactError
+from detector.calibration.feedback import OPINIONS, Feedback, add_feedback
+from detector.calibration.stored_feedback import feedback_at
+from detector.errors import ArtifactError, DetectorError
 from detector.journal import Note
 from detector.lifecycle.moves import promote, record, remove, roll_back
 from detector.lifecycle.versions import Registered, registered, waiting_at
@@ -211,6 +213,24 @@ def test_a_version_that_comes_into_use_while_it_is_removed_stays(
     ):
         ours.push()
     assert open_artifact(uri).version == second
+
+
+@pytest.mark.objects
+@pytest.mark.parametrize("uri", ["s3"], indirect=True)
+def test_opinions_at_a_uri_are_read_for_the_entry_and_for_a_version(
+    uri: str, copied: Callable[[], WorkingCopy]
+) -> None:
+    kept(copied, lambda entry: propose(FIRST, entry))
+    said = [
+        Feedback("a", opinion, "pump-1", "2026-01-01T00:00:00Z", "v", 3.0) for opinion in reversed(OPINIONS)
+    ]
+    for one in said:
+        kept(copied, lambda entry, one=one: add_feedback(entry, one))  # type: ignore[misc]
+    version = open_artifact(uri).version
+    assert feedback_at(uri) == feedback_at(below(uri, version)) == (said[1],)
+    Objects(uri).write("feedback/99999999.0a1b2c3d.jsonl", b"{")
+    with pytest.raises(DetectorError, match="feedback, line 3: damaged"):
+        feedback_at(uri)
 
 
 @pytest.mark.parametrize("verb", [propose, publish])
