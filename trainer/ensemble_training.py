@@ -268,7 +268,9 @@ def _train(
     if member.family in BESIDE:
         fit_scale(whitening, autoencoder, split.both)
     elif config.scoring.whiten:
-        fit_whitening(whitening, autoencoder, split.both, fades(member.window, config.scoring.delay))
+        delay = config.scoring.delay
+        assert isinstance(delay, int), "a time became rows before"
+        fit_whitening(whitening, autoencoder, split.both, fades(member.window, delay))
     for name, values in network.state_dict().items():
         if not bool(torch.isfinite(values).all()):
             raise DivergedError(f"the training gave weights that are not finite ({name})")

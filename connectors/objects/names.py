@@ -57,6 +57,16 @@ def below(uri: str, name: str) -> str:
     return f"{path.rstrip('/')}/{name}{mark}{options}"
 
 
+def above(uri: str) -> str:
+    """Return the place that a place is directly below.
+
+    >>> above("s3://bucket/models/pump/?region=us-east-1"), above("models/pump")
+    ('s3://bucket/models?region=us-east-1', 'models')
+    """
+    path, mark, options = uri.partition("?") if "://" in uri else (uri, "", "")
+    return f"{path.rstrip('/').rpartition('/')[0]}{mark}{options}"
+
+
 def cache_of(uri: str) -> Path:
     """Return a directory of this user for what belongs to a URI, the same for one URI."""
     try:

@@ -104,14 +104,21 @@ def read_feedback(entry: Path) -> tuple[Feedback, ...]:
         DetectorError: The file cannot be read, or one of its lines is damaged.
     """
     path = entry / FILE
-    if not path.exists():
-        return ()
+    return feedback_of(_text_of(path), str(path)) if path.exists() else ()
+
+
+def feedback_of(text: str, place: str) -> tuple[Feedback, ...]:
+    """Return the newest opinion on each incident of some lines; `place` names them in errors.
+
+    Raises:
+        DetectorError: A line is damaged.
+    """
     found: dict[str, Feedback] = {}
-    for number, line in enumerate(_text_of(path).splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             one = Feedback(**json.loads(line))
         except (ValueError, TypeError, RecursionError) as error:
-            raise DetectorError(f"{path}, line {number}: damaged: {error}; delete the line") from error
+            raise DetectorError(f"{place}, line {number}: damaged: {error}; delete the line") from error
         found[one.incident] = one
     return tuple(found.values())
 

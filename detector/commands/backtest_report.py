@@ -106,11 +106,11 @@ def write_reports(args: argparse.Namespace, replayed: Replayed) -> None:
 
 def slider_for(args: argparse.Namespace, artifact: Artifact, options: EngineOptions) -> Slider:
     """Return the slider of the report, without budgets where there is none. Raises DetectorError."""
-    from detector.calibration.feedback import read_feedback
+    from detector.calibration.stored_feedback import feedback_at
     from detector.reports.budgets import slider_of
 
     budgets = _budgets(args, artifact) if args.report else ()
-    feedback = read_feedback(Path(args.artifact)) if budgets else ()
+    feedback = feedback_at(args.artifact) if budgets else ()
     return slider_of(artifact, budgets, feedback, options, bool(args.decisions))
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from connectors.objects.names import without_secrets
 from detector.commands.arguments import add_examples
 from detector.errors import ConfigError
 
@@ -112,7 +113,8 @@ def _check_model(file: str, config: Config) -> None:
     channels = artifact.spec.channel_names
     engine_options(config, channels)
     codec_of(config, channels)
-    print(f"Model: {config.model.path}, version {artifact.version}, channels {', '.join(channels)}")
+    place = without_secrets(config.model.path)
+    print(f"Model: {place}, version {artifact.version}, channels {', '.join(channels)}")
 
 
 def _check_models(file: str, config: Config) -> None:
@@ -128,7 +130,8 @@ def _check_models(file: str, config: Config) -> None:
         raise type(error)(f"{file}: {error}") from error
     for one in loaded:
         version, channels = one.member.engine.artifact.version, ", ".join(one.member.channels)
-        print(f"Model {one.member.name}: {one.entry.path}, version {version}, channels {channels}")
+        place = without_secrets(one.entry.path)
+        print(f"Model {one.member.name}: {place}, version {version}, channels {channels}")
 
 
 def _check_broker(file: str, config: Config) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from connectors.objects.names import without_secrets
 from detector.commands.arguments import add_examples
 from detector.errors import ConfigError
 
@@ -161,7 +162,8 @@ def _retraining(args: argparse.Namespace, config: Config, path: Path | None) -> 
         raise ConfigError("--retrain-every trains, which needs PyTorch: pip install 'streamgauge[train]'")
     entry = Path(config.model.path)
     if "://" in config.model.path or (entry / MANIFEST).exists():
-        raise ConfigError(f"--retrain-every: [model] path {entry} is no registry entry on this disk")
+        place = without_secrets(config.model.path)
+        raise ConfigError(f"--retrain-every: [model] path {place} is no registry entry on this disk")
     command = retrain_command(Path(args.history), entry, path)
     retraining = Retraining(entry, every, command)
     retraining.start()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -35,6 +36,7 @@ from detector.artifact.stored.event_names import (
 from detector.artifact.stored.stored import POINTER, download, manifests_of, pointer_at, read_all
 from detector.errors import ArtifactError
 from detector.journal import FILE, FIRST, Event, event_at, read_journal
+from detector.lifecycle.stored_removal import complete, delete, files_of
 
 _LINES = {"feedback": "feedback.jsonl"}
 _WHOLE = ("left_out.json", "kind.json")
@@ -140,7 +142,8 @@ class WorkingCopy:
             if added:
                 on_step(file)
                 name = next_name(self._base.names, folder, "")
-                self._objects.write(f"{folder}/{name.number:08d}.{name.random}.jsonl", b"\n".join(added))
+                number = max(name.number, 1 + _last_number(self._base.written, folder))
+                self._objects.write(f"{folder}/{number:08d}.{name.random}.jsonl", b"\n".join(added))
         for file, content in self._whole().items():
             if content != self._base.whole.get(file):
                 on_step(file)
@@ -161,12 +164,13 @@ class WorkingCopy:
         return sorted(found - self._fetched)
 
     def _upload(self, version: str, on_step: OnStep) -> None:
-        """Write the files of a version, unless the store has it, undamaged."""
-        if f"{version}/{MANIFEST}" in self._base.written and self._is_sound(version):
+        """Write the files of a version, unless the store has it, undamaged and not about to be deleted."""
+        is_known = f"{version}/{MANIFEST}" in self._base.written and version not in removed_of(
+            self._base.names
+        )
+        if is_known and self._is_sound(version):
             return
-        directory = self.entry / version
-        files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != MANIFEST)
-        for path in [*files, directory / MANIFEST]:
+        for path in files_of(self.entry / version):
             on_step(path.name)
             self._objects.upload(path, path.relative_to(self.entry).as_posix())
 
@@ -193,11 +197,14 @@ class WorkingCopy:
         name = next_name(names, event.action, event.version)
         body = json.dumps(asdict(replace(event, before=pointer or ""))).encode()
         self._objects.write(name.path, body)
-        if event.action in MOVES:
-            return self._settled(name, names, event.why == FIRST)
+        settled = self._settled(name, names, event.why == FIRST) if event.action in MOVES else []
+        if event.action in ("published", *MOVES) and (self.entry / event.version / WEIGHTS).exists():
+            complete(self._objects, self.entry / event.version)  # somebody may have deleted it meanwhile
         if event.action == "removed":
-            self._delete(event.version, names)
-        return []
+            what = delete(self._objects, event.version, names, event.at)
+            if what:
+                raise ArtifactError(self._moved(f"{what} at the same moment"))
+        return settled
 
     def _settled(self, mine: EventName, before: Sequence[EventName], is_first: bool) -> list[Event] | None:
         """Look again after a move. If another counts, raise ArtifactError; return None for a first one."""
@@ -215,20 +222,6 @@ class WorkingCopy:
         found = [event_at(content) for content in read_all(self._objects, [one.path for one in met])]
         return [one for one in found if one is not None]
 
-    def _delete(self, version: str, before: Sequence[EventName]) -> None:
-        """Delete the files of a version, its description first. Takes it back if it came into use."""
-        names = names_of(self._objects.list(FOLDER))
-        if any(one.version == version and one.action in MOVES for one in names if one not in before):
-            why = "its removal was taken back: it came into use at the same moment"
-            back = Event("published", version, "", read_journal(self.entry).events[-1].at, why=why)
-            self._objects.write(
-                next_name(names, "published", version).path, json.dumps(asdict(back)).encode()
-            )
-            raise ArtifactError(self._moved(f"made {version} the current version at the same moment"))
-        files = self._objects.list(version)
-        for name in sorted(files, key=lambda one: (not one.endswith(MANIFEST), one)):
-            self._objects.remove(name)
-
     def _moved(self, what: str) -> str:
         return (
             f"{self._objects.uri}: somebody {what}; look at `streamgauge models list"
@@ -244,6 +237,12 @@ class WorkingCopy:
 
     def _whole(self) -> dict[str, bytes]:
         return {one: (self.entry / one).read_bytes() for one in _WHOLE if (self.entry / one).exists()}
+
+
+def _last_number(written: Iterable[str], folder: str) -> int:
+    """Return the highest number in the names of a folder, 0 if there is none."""
+    found = (re.fullmatch(rf"{folder}/(\d{{8,}})\.[0-9a-f]{{8}}\.jsonl", one) for one in written)
+    return max((int(one[1]) for one in found if one), default=0)
 
 
 def _lines_of(path: Path) -> list[bytes]:

@@ -11,6 +11,8 @@ from connectors.parquet.dataset import Dataset, discover
 from connectors.times import INVALID_NS, times_of
 from detector.artifact.spec import Artifact, Spec
 from detector.calibration.feedback import Feedback
+from detector.config.models.budget import with_budget
+from detector.config.models.section import ModelSection
 from detector.engine.engine import EngineOptions
 from detector.offline.history_files import column_names_of
 from trainer.lifecycle.evidence import between, gather
@@ -32,6 +34,7 @@ class Question:
     feedback            opinions that are kept beside the model
     options             options of the engine
     own                 the series that the model judges; others of the history are left out
+    daemon              section of the model in the daemon's configuration; None: none was given
     """
 
     candidate: Artifact
@@ -41,6 +44,12 @@ class Question:
     feedback: Sequence[Feedback]
     options: EngineOptions
     own: OwnSeries
+    daemon: ModelSection | None = None
+
+
+def configured(artifact: Artifact, daemon: ModelSection | None) -> Artifact:
+    """Return a model as a daemon uses it: with the alarm budget of its section. Raises ArtifactError."""
+    return artifact if daemon is None else with_budget(artifact, daemon)
 
 
 def ask(question: Question, scratch: Path, bar: Bar) -> Judgement:
@@ -54,7 +63,8 @@ def ask(question: Question, scratch: Path, bar: Bar) -> Judgement:
     Raises:
         DetectorError, TrainerError, ConnectorError: A source cannot be read.
     """
-    candidate, current = question.candidate, question.current
+    candidate, current = configured(question.candidate, question.daemon), question.current
+    current = None if current is None else configured(current, question.daemon)
     name = question.own.model or candidate.spec.name
     past = past_of(question.incidents, name) if question.incidents else Past()
     if question.history is None:
@@ -70,7 +80,7 @@ def ask(question: Question, scratch: Path, bar: Bar) -> Judgement:
         *faults_of_labels(dataset),
     )
     since_ns = end_of_training(candidate, current)
-    linear = _linear(candidate, dataset, since_ns)
+    linear = _linear(candidate, dataset, since_ns, question.daemon)
     models = [one for one in (candidate, current, linear) if isinstance(one, Artifact)]
     evidence = gather(
         dataset,
@@ -84,13 +94,16 @@ def ask(question: Question, scratch: Path, bar: Bar) -> Judgement:
         return judge(candidate, Rivals(current, linear), evidence, advance)
 
 
-def _linear(candidate: Artifact, dataset: Dataset, since_ns: int) -> Artifact | str:
+def _linear(
+    candidate: Artifact, dataset: Dataset, since_ns: int, daemon: ModelSection | None
+) -> Artifact | str:
     """Return the linear rival, or in words why there is none."""
     if since_ns == FOREVER:
         return "the candidate does not state the end of its training"
     if next(between(dataset, since_ns)(), None) is None:
         return NO_ROWS
-    return linear_rival(candidate, dataset, since_ns)
+    found = linear_rival(candidate, dataset, since_ns)
+    return configured(found, daemon) if isinstance(found, Artifact) else found
 
 
 def end_of_training(candidate: Artifact, current: Artifact | None) -> int:

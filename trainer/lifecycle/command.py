@@ -17,10 +17,10 @@ from detector.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
     from detector.artifact.spec import Artifact
+    from detector.config.models.section import ModelSection
     from detector.engine.engine import EngineOptions
     from detector.lifecycle.versions import Registered
     from trainer.lifecycle.gate import Judgement
-    from trainer.lifecycle.own_series import OwnSeries
 
 DONE, REFUSED = 0, 4
 _ACTIONS = "list|show|diff|promote|rollback|remove"
@@ -210,7 +210,9 @@ def _judged(args: argparse.Namespace, candidate: Artifact, current: Artifact | N
     from detector.calibration.feedback import read_feedback
     from detector.commands.autoencoder import progress_bar
     from trainer.lifecycle.asking import Question, ask
+    from trainer.lifecycle.own_series import own_series
 
+    daemon = _daemon(args)
     question = Question(
         candidate,
         current,
@@ -218,7 +220,8 @@ def _judged(args: argparse.Namespace, candidate: Artifact, current: Artifact | N
         args.incidents,
         read_feedback(Path(args.entry)),
         _options(args, candidate),
-        _own(args),
+        own_series(Path(args.entry), daemon),
+        daemon,
     )
     with tempfile.TemporaryDirectory(prefix="streamgauge-gate-") as scratch:
         return ask(question, Path(scratch), lambda rows: progress_bar("gate", rows))
@@ -273,12 +276,10 @@ def _options(args: argparse.Namespace, artifact: Artifact) -> EngineOptions:
     return EngineOptions(threads=default_threads())
 
 
-def _own(args: argparse.Namespace) -> OwnSeries:
+def _daemon(args: argparse.Namespace) -> ModelSection | None:
     from detector.config.models.entries import load_for
-    from trainer.lifecycle.own_series import own_series
 
-    daemon = load_for(Path(args.config), args.place).model if args.config else None
-    return own_series(Path(args.entry), daemon)
+    return load_for(Path(args.config), args.place).model if args.config else None
 
 
 def _wanted(found: Registered, name: str | None) -> str:

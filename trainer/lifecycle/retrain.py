@@ -24,6 +24,7 @@ from detector.artifact.description.place import CURRENT
 from detector.artifact.registry import open_artifact, propose
 from detector.artifact.spec import Artifact
 from detector.calibration.feedback import read_feedback
+from detector.config.models.section import ModelSection, ModelsSection
 from detector.engine.engine import EngineOptions
 from detector.journal import Note, read_journal
 from detector.lifecycle.moves import record
@@ -31,7 +32,7 @@ from trainer.config import TrainConfig, config_of
 from trainer.data.stretches import read_incidents
 from trainer.errors import TrainerError
 from trainer.fitting.usual_end import TimeSpan
-from trainer.lifecycle.asking import Bar, end_of
+from trainer.lifecycle.asking import Bar, configured, end_of
 from trainer.lifecycle.evidence import between, gather
 from trainer.lifecycle.gate import Judgement, Rivals, is_better, judge, linear_rival
 from trainer.lifecycle.own_series import OwnSeries
@@ -75,6 +76,7 @@ class Wish:
     options    options of the engine
     who        who asks for it
     own        the series that the model judges; others of the history are left out
+    daemon     section of the model in the daemon's configuration; None: none was given
     """
 
     history: Path
@@ -85,6 +87,7 @@ class Wish:
     options: EngineOptions
     who: str
     own: OwnSeries
+    daemon: ModelSection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +157,12 @@ class _Trial:
 
 
 def _judged(trial: _Trial, wish: Wish, dataset: Dataset, scratch: Path, bar: Bar) -> Judgement:
-    artifact, current = trial.artifact, trial.current
+    artifact, current = (configured(one, wish.daemon) for one in (trial.artifact, trial.current))
     lasting_ns = max(one.spec.window * one.spec.interval_ns for one in (artifact, current))
     said = faults_of_feedback(read_feedback(wish.entry), lasting_ns)
     faults = (*trial.past.faults, *said, *faults_of_labels(dataset))
     linear = linear_rival(artifact, dataset, trial.cut_ns)
+    linear = configured(linear, wish.daemon) if isinstance(linear, Artifact) else linear
     models = [one for one in (artifact, current, linear) if isinstance(one, Artifact)]
     specs = [one.spec for one in models]
     evidence = gather(dataset, replace(trial.past, faults=faults), trial.cut_ns, specs, scratch, wish.options)
@@ -177,6 +181,9 @@ def _ended(wish: Wish, trial: Artifact, judgement: Judgement, mark: str) -> Outc
         return _nothing(wish, Outcome("not better", why, judgement=judgement), mark, figures)
     note = Note(wish.who, f"retrained: {why}", {**figures_of(trial.spec), **figures})
     saved = propose(trial, wish.entry, note)
+    if all(one.figures.get(MARK) != mark for one in read_journal(wish.entry).events):
+        same = f"the result is {saved.version}, which was published before"
+        record(wish.entry, "not retrained", "", Note(wish.who, same, figures))
     return Outcome("candidate", why, saved.version, judgement)
 
 
@@ -268,7 +275,9 @@ def _mark(
         current: The current version.
     """
     files = [(str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in dataset.files]
-    own = [wish.own.patterns, wish.own.least_channels]
+    own: list[object] = [wish.own.patterns, wish.own.least_channels]
+    if isinstance(wish.daemon, ModelsSection) and wish.daemon.alarm_budget is not None:
+        own.append(wish.daemon.alarm_budget)
     options = config.model_dump_json(exclude={"data": {"incidents"}})
     rules = repr(replace(wish.options, device="", threads=1))  # these two change no result
     stretches = [[(one.series, one.start_ns, one.end_ns) for one in some] for some in known]

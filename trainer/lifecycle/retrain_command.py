@@ -14,9 +14,9 @@ from detector.commands.models.on_copy import on_copy, the_current
 from detector.errors import ConfigError
 
 if TYPE_CHECKING:
+    from detector.config.models.section import ModelSection
     from detector.engine.engine import EngineOptions
     from trainer.config import TrainConfig
-    from trainer.lifecycle.own_series import OwnSeries
     from trainer.lifecycle.retrain import Outcome, Wish
 
 DONE = 0
@@ -91,6 +91,7 @@ def _retrain(args: argparse.Namespace) -> int:
 def _wish(args: argparse.Namespace) -> Wish:
     from detector.config.load import parse_duration
     from detector.delivery.decisions.deciding import user_at_host
+    from trainer.lifecycle.own_series import own_series
     from trainer.lifecycle.retrain import Wish
 
     try:
@@ -99,6 +100,7 @@ def _wish(args: argparse.Namespace) -> Wish:
         raise ConfigError(f"--held-back: {error}") from error
     if held_back is not None and held_back <= 0:
         raise ConfigError("--held-back: must be more than 0s: the models are compared on these rows")
+    daemon = _daemon(args)
     return Wish(
         Path(args.data),
         Path(args.out),
@@ -107,7 +109,8 @@ def _wish(args: argparse.Namespace) -> Wish:
         held_back,
         _options(args),
         args.who or user_at_host(),
-        _own(args),
+        own_series(Path(args.out), daemon),
+        daemon,
     )
 
 
@@ -128,11 +131,10 @@ def _options(args: argparse.Namespace) -> EngineOptions:
     return EngineOptions(threads=default_threads())
 
 
-def _own(args: argparse.Namespace) -> OwnSeries:
+def _daemon(args: argparse.Namespace) -> ModelSection | None:
     from detector.config.models.entries import load_for
-    from trainer.lifecycle.own_series import own_series
 
-    return own_series(Path(args.out), load_for(Path(args.daemon), args.place).model if args.daemon else None)
+    return load_for(Path(args.daemon), args.place).model if args.daemon else None
 
 
 def _tell(args: argparse.Namespace, wish: Wish, outcome: Outcome) -> None:

@@ -66,7 +66,9 @@ class CsvProposal:
         record = _record(rows, has_comma)
         if not any(isinstance(found, float | int) for found in record):
             return
-        names = tuple(header or [f"{UNNAMED}{at}" for at in range(1, len(record) + 1)])
+        names = tuple(
+            [cell.strip() for cell in header or ()] or [f"{UNNAMED}{at}" for at in range(1, len(record) + 1)]
+        )
         leaves = [(_place(name), "$", found) for name, found in zip(names, record, strict=True)]
         beside = rows[0][1]
         time, unit, of_times = place_of_time(leaves, beside.timestamp_ms)
@@ -83,9 +85,14 @@ class CsvProposal:
 
 
 def example_line(value: bytes, keys: Keys, names: Iterable[str]) -> str:
-    """Return the first reading of a message as a line; its texts are hidden, except `names` and times."""
+    """Return the first reading of a message as a line; its texts are hidden, except `names` and times.
+
+    Where no line can be shown, as with letters that cannot be printed, it is the size of the message.
+    """
     shown, delimiter = frozenset(names), str(keys.get("delimiter", ","))
-    line = next(one for one in _lines(_text(value) or "", delimiter) if not _is_header(one))
+    line = next((one for one in _lines(_text(value) or "", delimiter) if not _is_header(one)), None)
+    if line is None:
+        return f"{len(value):,} bytes"
 
     def masked(cell: str) -> str:
         is_number = _POINT.fullmatch(cell) or _COMMA.fullmatch(cell) or cell.strip() in MISSING_WORDS

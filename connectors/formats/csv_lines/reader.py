@@ -3,7 +3,7 @@
     pump-17;2026-01-01T00:00:00Z;21,3;
 
 `$.NAME` is a column. A cell is missing if it is empty, or one of a few usual words. `true` and `false` are 1
-and 0. A line with the names of the columns is a header, and no reading.
+and 0. A line with the names of the columns is a header, and no reading. Blanks around them do not matter.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class CsvReader:
         check_single(paths, "a column")
         _check(form, paths)
         self._columns, self._limits = columns, limits
+        self._header = [name.strip() for name in form.columns]
         self._names, self._delimiter, self._has_comma = form.columns, form.delimiter, form.decimal_comma
         places = {str(path.steps[0]) for path in paths}
         self._known = [(name, columns.at[name]) for name in self._names if name in columns.at]
@@ -86,7 +87,7 @@ class CsvReader:
         self, raw: RawColumns, at: int, number: int, line: list[str], rows: Rows, cells: list[list[float]]
     ) -> None:
         """Add the row of a line, or refuse the line."""
-        if tuple(line) == self._names:
+        if [cell.strip() for cell in line] == self._header:
             return
         series = ""
         try:

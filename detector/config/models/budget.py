@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
+from connectors.errors import ConnectorError
+from connectors.objects.names import without_secrets
 from detector.artifact.spec import Artifact
 from detector.calibration.alarm_budget import shared_by
-from detector.calibration.feedback import read_feedback
 from detector.calibration.recalibrate import recalibrated
+from detector.calibration.stored_feedback import feedback_at
 from detector.config.models.section import ModelSection, ModelsSection
-from detector.errors import ArtifactError
+from detector.errors import ArtifactError, DetectorError
 
 
 def with_budget(artifact: Artifact, entry: ModelSection) -> Artifact:
@@ -24,7 +25,8 @@ def with_budget(artifact: Artifact, entry: ModelSection) -> Artifact:
         entry: its section; only one of [[models]] can have a budget.
 
     Raises:
-        ArtifactError: the model keeps no held-out errors, or the budget does not fit it.
+        ArtifactError: the model keeps no held-out errors, the budget does not fit it, or its opinions cannot
+            be read.
     """
     if not isinstance(entry, ModelsSection) or entry.alarm_budget is None:
         return artifact
@@ -32,10 +34,10 @@ def with_budget(artifact: Artifact, entry: ModelSection) -> Artifact:
         budget = shared_by(entry.alarm_budget, artifact.spec.num_series)
         if budget == artifact.spec.threshold.alarm_budget:
             return artifact
-        feedback = () if "://" in entry.path else read_feedback(Path(entry.path))
-        found = recalibrated(artifact, budget, feedback)
-    except (ArtifactError, ValueError) as error:
+        found = recalibrated(artifact, budget, feedback_at(entry.path))
+    except (ConnectorError, DetectorError, ValueError) as error:
         raise ArtifactError(
-            f"{entry.path}: [[models]] alarm_budget {entry.alarm_budget!r}: {error}; or remove alarm_budget"
+            f"{without_secrets(entry.path)}: [[models]] alarm_budget {entry.alarm_budget!r}: {error};"
+            " or remove alarm_budget"
         ) from error
     return replace(found, version=artifact.version)

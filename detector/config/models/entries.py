@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from connectors.objects.names import below, is_remote, local_path, name_of, without_secrets
 from detector.config.engine_options import check_channels
 from detector.config.input.section import form_of
 from detector.config.load import Config, load_config
@@ -64,12 +65,11 @@ def load_for(path: Path, location: str, channels: Sequence[str] | None = None) -
     config = load_config(path)
     if not config.models:
         return config
-    wanted = _resolved(location)
     for entry in config.models:
-        if _resolved(entry.path) in (wanted, wanted.parent):
+        if _is_at(entry.path, location):
             return config_of(config, entry, channels)
-    known = ", ".join(entry.path for entry in config.models)
-    raise ConfigError(f"{path}: no [[models]] has the path {location!r}; there are: {known}")
+    known = ", ".join(without_secrets(entry.path) for entry in config.models)
+    raise ConfigError(f"{path}: no [[models]] has the path {without_secrets(location)!r}; there are: {known}")
 
 
 def has_several_models(path: str | None) -> bool:
@@ -94,5 +94,15 @@ def _is_of(name: str, channels: Sequence[str]) -> bool:
     return name in channels or any(fnmatchcase(one, name) for one in channels)
 
 
-def _resolved(location: str) -> Path:
-    return Path(location) if "://" in location else Path(location).resolve()
+def _is_at(entry: str, location: str) -> bool:
+    """Return whether a location is an entry, or a version of it. Credentials in a URI do not matter."""
+    if is_remote(entry) or is_remote(location):
+        place, wanted = _plain(entry), _plain(location)
+        return wanted in (place, below(place, name_of(wanted)))
+    path = Path(local_path(location)).resolve()
+    return Path(local_path(entry)).resolve() in (path, path.parent)
+
+
+def _plain(uri: str) -> str:
+    path, mark, options = without_secrets(uri).partition("?")
+    return f"{path.rstrip('/')}{mark}{options}"

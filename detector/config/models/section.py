@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from connectors.formats.places import Path
+from connectors.objects.names import without_secrets
 from detector.calibration.alarm_budget import read_budget
 from detector.config.incident_schema import IncidentsSection
 from detector.config.models.labels import check_places, patterns_of
@@ -120,11 +121,11 @@ def check_entries(
         ("path", [one.path for one in entries]),
     ):
         if twice := sorted({one for one in found if found.count(one) > 1}):
-            raise ValueError(f"[[models]] {what} `{twice[0]}` is used twice")
+            raise ValueError(f"[[models]] {what} `{without_secrets(twice[0])}` is used twice")
     for one in entries:
         try:
             one.rules(common)
             patterns_of(one.labels, places)
             check_places(one.labels, places, others)
         except ValueError as error:
-            raise ValueError(f"[[models]] {one.path}: {error}") from None
+            raise ValueError(f"[[models]] {without_secrets(one.path)}: {error}") from None

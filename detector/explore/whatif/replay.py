@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from connectors.objects.names import is_remote
+from connectors.objects.names import below, is_remote, without_secrets
 from detector.artifact.registry import open_artifact
 from detector.artifact.spec import Artifact
 from detector.calibration.alarm_budget import parse_budget, shared_by
-from detector.calibration.feedback import read_feedback
 from detector.calibration.recalibrate import recalibrated
+from detector.calibration.stored_feedback import feedback_at
 from detector.config.engine_options import changed_section, default_threads, engine_options, with_section
 from detector.config.incident_schema import IncidentsSection
 from detector.config.models.budget import with_budget
@@ -145,11 +145,11 @@ def model_of(location: str, version: str) -> Artifact:
         found = open_artifact(location)
         if found.version == version:
             return found
-        return open_artifact(f"{location.rstrip('/')}/{version}")
+        return open_artifact(below(location, version))
     except ArtifactError as error:
         raise ArtifactError(
-            f"the model {location} is no longer there in version {version}: {error}; put it back, or run the"
-            " backtest again"
+            f"the model {without_secrets(location)} is no longer there in version {version}: {error}; put it"
+            " back, or run the backtest again"
         ) from error
 
 
@@ -169,9 +169,7 @@ def _proposed(present: Setting, section: IncidentsSection, question: Question, i
     if question.alarm_budget:
         budget = shared_by(question.alarm_budget, spec.num_series)
         if budget != spec.threshold.alarm_budget:
-            local = "://" not in inputs.artifact
-            feedback = read_feedback(Path(inputs.artifact)) if local else ()
-            artifact = recalibrated(artifact, budget, feedback)
+            artifact = recalibrated(artifact, budget, feedback_at(inputs.artifact))
     if question.incidents:
         after = changed_section(section, question.incidents)
         options = replace(options, rules=with_section(options.rules, after))

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 
+from connectors.objects.names import without_secrets
 from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Position
 from detector import logs
@@ -117,7 +118,7 @@ class Roster:
             self._group.add(loaded.member, self._shared.config.recovery.max_replay_rows)
             self._begin(loaded).start()
             join(loaded)
-            logs.event("model added", model=loaded.member.name, path=loaded.entry.path)
+            logs.event("model added", model=loaded.member.name, path=without_secrets(loaded.entry.path))
         if gone or self._prepared:
             order = {id_of(entry): at for at, entry in enumerate(config.models)}
             self.models = tuple(sorted(self.models, key=lambda one: order[id_of(one.entry)]))  # 3

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from connectors.errors import ConnectorError
-from connectors.objects.names import is_remote
+from connectors.objects.names import is_remote, without_secrets
 from detector import logs
 from detector.artifact.description.place import fingerprint_of
 from detector.artifact.registry import open_named
@@ -144,7 +144,7 @@ class ModelWatcher(Generic[Made]):
         logs.event(
             "model refused, the old one stays in use",
             logging.ERROR,
-            location=self._location,
+            location=without_secrets(self._location),
             error=str(error),
             retry_in_seconds=self._retry_seconds,
         )

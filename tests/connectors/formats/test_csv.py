@@ -53,6 +53,13 @@ def test_times_headers_quotes_and_several_lines() -> None:
     assert readings.offset.tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("names", [("id", "at", "flow", "heat"), ("id", " at", "flow", "heat")])
+def test_blanks_around_the_names_of_a_header_do_not_matter(names: tuple[str, ...]) -> None:
+    form = Form("csv", ("$.id",), f"$['{names[1]}']", columns=names)
+    found = decode(form, f"id, at, flow, heat\na, {NOW_MS}, 1.5, 2\n", f"b,{NOW_MS},1.5,2")
+    assert (found.rejects, found.readings.names) == ((), ("a", "b"))
+
+
 @pytest.mark.parametrize(
     ("text", "detail"),
     [

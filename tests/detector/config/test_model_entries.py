@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from connectors.formats.places import joined
 from detector.artifact.registry import publish
 from detector.artifact.spec import Artifact
+from detector.calibration.feedback import Feedback, add_feedback
 from detector.calibration.recalibrate import recalibrated
 from detector.config.load import load_config
 from detector.config.models.budget import with_budget
@@ -136,6 +137,62 @@ def test_a_model_without_held_out_errors_refuses_a_budget(tmp_path: Path) -> Non
     assert "alarm_budget '3/day'" in str(error.value)
     assert "keeps no held-out errors" in str(error.value)
     assert "or remove alarm_budget" in str(error.value)
+
+
+@pytest.mark.parametrize("prefix", ["", "file://"])
+@pytest.mark.parametrize("is_version", [False, True])
+def test_a_budget_agrees_with_the_opinions_wherever_the_model_is(
+    tmp_path: Path, prefix: str, is_version: bool
+) -> None:
+    artifact = publish(with_errors(), tmp_path / "pump")
+    peak = 2.0 * recalibrated(artifact, "3/day").spec.threshold.value
+    said = Feedback("a", "false-alarm", "pump-1", "2026-01-01T00:00:00Z", artifact.version, peak)
+    add_feedback(tmp_path / "pump", said)
+    path = f"{prefix}{tmp_path}/pump{f'/{artifact.version}' if is_version else ''}"
+    found = with_budget(artifact, ModelsSection(path=path, alarm_budget="3/day"))
+    assert found.spec.threshold == recalibrated(artifact, "3/day", (said,)).spec.threshold
+    assert found.spec.threshold.value >= peak
+
+
+SECRET = "s3://key:pass@bucket/models/pump?region=eu"
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        (SECRET, SECRET),
+        (SECRET, "s3://bucket/models/pump?region=eu"),
+        (SECRET, "s3://bucket/models/pump/?region=eu"),
+        (SECRET, "s3://key:pass@bucket/models/pump/8546cced512f?region=eu"),
+        ("gs://bucket/pump/", "gs://bucket/pump"),
+        ("file:///models/pump", "/models/pump/8546cced512f"),
+        ("/models/pump", "file:///models/pump"),
+    ],
+)
+def test_an_entry_is_found_by_its_uri_or_that_of_a_version(tmp_path: Path, path: str, location: str) -> None:
+    entries = f'[[models]]\npath = "s3://bucket/models/fan?region=eu"\n[[models]]\npath = "{path}"'
+    assert load_for(written(tmp_path, entries), location).model.path == path
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "s3://key:pass@bucket/models?region=eu",
+        "s3://key:pass@bucket/models/pump?region=us",
+        "s3://key:pass@bucket/models/pump/a/b?region=eu",
+        "models/pump",
+    ],
+)
+def test_no_message_has_the_credentials_of_a_uri(tmp_path: Path, location: str) -> None:
+    with pytest.raises(ConfigError, match=r"there are: s3://bucket/models/pump\?region=eu") as error:
+        load_for(written(tmp_path, f'[[models]]\npath = "{SECRET}"'), location)
+    twice = written(tmp_path, f'[[models]]\npath = "{SECRET}"\n[[models]]\npath = "{SECRET}"')
+    with pytest.raises(ConfigError, match="is used twice") as second:
+        load_config(twice)
+    nowhere = ModelsSection(path=SECRET.replace("s3:", "nowhere:"), alarm_budget="3/day")
+    with pytest.raises(ArtifactError, match=r"^nowhere://bucket/models/pump.* remove alarm_budget$") as third:
+        with_budget(with_errors(), nowhere)
+    assert not [one for one in (error, second, third) if "pass" in str(one.value)]
 
 
 def with_errors() -> Artifact:

@@ -157,6 +157,20 @@ def test_a_model_that_alarms_more_often_than_its_budget_is_refused(
     assert found["figures"]["current"]["time_in_alarm"] < 0.05
 
 
+def test_the_gate_judges_with_the_alarm_budget_of_the_daemon(
+    plant: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry, daemon = plant / "models" / "pump", plant / "daemon.toml"
+    loud = propose(deaf(open_artifact(entry), 0.3), entry).version
+    budget = '[[models]]\npath = "{}"\nalarm_budget = "2/week"\n[kafka]\ntopic = "t"\n'
+    daemon.write_text(budget.format(entry) + 'bootstrap_servers = ["b:1"]\ngroup_id = "g"\n')
+    words = ("promote", entry, loud, "--history", plant / "labelled.parquet")
+    models(capsys, *words, code=REFUSED)
+    found = models(capsys, *words, "--config", daemon)
+    assert answers(found)["alarm budget"] == "passed", "the budget takes the place of its threshold"
+    assert found["figures"]["candidate"] == found["figures"]["current"], "they differ in the threshold alone"
+
+
 def test_a_model_that_the_daemon_would_refuse_is_refused_here(
     plant: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

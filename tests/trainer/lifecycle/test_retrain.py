@@ -196,6 +196,23 @@ def test_other_rules_of_incidents_and_other_opinions_are_changes(
     assert [outcome == "unchanged" for outcome in outcomes] == [False, True, False, False], outcomes
 
 
+def test_a_budget_of_the_daemon_judges_and_is_a_change_and_versions_keep_their_own(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (entry, history), daemon = trained, tmp_path / "streamgauge.toml"
+    known = incident(tmp_path, "2026-01-02T20:30:00Z")
+    found = []
+    for budget in ("1/week", "20/day", "20/day"):
+        text = f'[kafka]\ntopic = "t"\n[[models]]\npath = "{entry}"\nalarm_budget = "{budget}"\n'
+        daemon.write_text(text)
+        found.append(retrained(capsys, history, entry, "--daemon", str(daemon), "--incidents", known))
+    assert [one["outcome"] == "unchanged" for one in found] == [False, False, True]
+    few, many = (one["figures"]["candidate"] for one in found[:2])
+    assert few["time_in_alarm"] < many["time_in_alarm"]
+    own = {open_artifact(entry / one.name).spec.threshold.alarm_budget for one in registered(entry).versions}
+    assert own == {open_artifact(entry).spec.threshold.alarm_budget}
+
+
 def test_no_rows_after_the_training_are_no_reason_to_train(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

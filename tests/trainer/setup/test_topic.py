@@ -198,6 +198,12 @@ def test_wide_json_is_read_whatever_its_fields_are_called(num: int, names: list[
             "pump-1  2026-01-01T00:00:00.000Z  column_3=3.5",
         ),
         (
+            b"machine; time; temp\npump-1; 2026-01-01T00:00:00Z; 3.5",
+            {"format": "csv", "columns": ("machine", "time", "temp"), "delimiter": ";"}
+            | {"series": "$.machine", "time": "$.time"},
+            "pump-1  2026-01-01T00:00:00.000Z  temp=3.5",
+        ),
+        (
             b"2026-01-01T00:00:00Z,pump-1,3.5,NA",
             {"format": "csv", "columns": ("column_1", "column_2", "column_3", "column_4")}
             | {"series": "$.column_2", "time": "$.column_1"},
@@ -248,6 +254,17 @@ def test_the_message_in_the_configuration_has_no_texts_but_names_and_times(value
     stream = look_at_messages(raws([value] * 3), "t", ("b:1",)).stream
     assert stream.example == shown
     assert f"\n# {shown}\n" in daemon_file(stream, "models/t", "the topic t")
+
+
+@pytest.mark.parametrize("first", ["p\u00a01;2026-01-01T00:00:00Z;1.5", "[1];2026-01-01T00:00:00Z;1.5"])
+def test_a_first_line_that_cannot_be_shown_is_its_size(tmp_path: Path, first: str) -> None:
+    values = [first.encode(), *[b"p1;2026-01-01T00:00:01Z;1.5"] * 9]
+    look = look_at_messages(raws(values), "t", ("b:1",))
+    assert look.stream.keys["columns"] == ("column_1", "column_2", "column_3")
+    assert look.stream.example == f"{len(values[0]):,} bytes"
+    file = tmp_path / "streamgauge.toml"
+    file.write_text(daemon_file(look.stream, "models/t", "the topic t"))
+    assert load_config(file, {}).input.format == "csv"
 
 
 @given(

@@ -21,7 +21,9 @@ from detector.artifact.description.place import fingerprint_of
 from detector.artifact.registry import open_artifact, propose, publish
 from detector.artifact.stored import event_names
 from detector.artifact.stored.event_names import EventName, names_of, pointer_of, removed_of
-from detector.errors import ArtifactError
+from detector.calibration.feedback import OPINIONS, Feedback, add_feedback
+from detector.calibration.stored_feedback import feedback_at
+from detector.errors import ArtifactError, DetectorError
 from detector.journal import Note
 from detector.lifecycle.moves import promote, record, remove, roll_back
 from detector.lifecycle.versions import Registered, registered, waiting_at
@@ -210,6 +212,89 @@ def test_a_version_that_comes_into_use_while_it_is_removed_stays(
         pytest.raises(ArtifactError, match=f"made {second} the current version at the same moment"),
     ):
         ours.push()
+    assert open_artifact(uri).version == second
+
+
+@pytest.mark.objects
+@pytest.mark.parametrize("uri", ["s3"], indirect=True)
+def test_opinions_at_a_uri_are_read_for_the_entry_and_for_a_version(
+    uri: str, copied: Callable[[], WorkingCopy]
+) -> None:
+    kept(copied, lambda entry: propose(FIRST, entry))
+    said = [
+        Feedback("a", opinion, "pump-1", "2026-01-01T00:00:00Z", "v", 3.0) for opinion in reversed(OPINIONS)
+    ]
+    for one in said:
+        kept(copied, lambda entry, one=one: add_feedback(entry, one))  # type: ignore[misc]
+    version = open_artifact(uri).version
+    assert feedback_at(uri) == feedback_at(below(uri, version)) == (said[1],)
+    Objects(uri).write("feedback/99999999.0a1b2c3d.jsonl", b"{")
+    with pytest.raises(DetectorError, match="feedback, line 3: damaged"):
+        feedback_at(uri)
+
+
+@pytest.mark.parametrize("verb", [propose, publish])
+def test_a_version_that_is_published_while_it_is_deleted_stays_whole(
+    uri: str, copied: Callable[[], WorkingCopy], verb: Callable[..., object]
+) -> None:
+    """The other process publishes between a look of ours and the deletion of a file, of each file once."""
+    first, second, _ = three(copied)
+    plain = Objects.remove
+    for at in range(len(Objects(uri).list(second))):
+        left = count()
+
+        def after_the_other(objects: Objects, name: str, left: Iterator[int] = left, at: int = at) -> None:
+            if next(left) == at:
+                assert second in removed_of(names_of(Objects(uri).list("journal")))
+                kept(copied, lambda entry: verb(SECOND, entry))
+            plain(objects, name)
+
+        if open_artifact(uri).version == second:
+            kept(copied, roll_back)
+        ours = copied()
+        remove(ours.entry, second)
+        with (
+            mock.patch.object(Objects, "remove", after_the_other),
+            pytest.raises(ArtifactError, match=f"{second}.* at the same moment"),
+        ):
+            ours.push()
+        assert next(left) == at + 1, "no file is deleted after that"
+        assert open_artifact(below(uri, second)).version == second
+        assert open_artifact(uri).version == (first if verb is propose else second)
+        assert second in {one.name for one in seen(copied).versions}
+
+
+def test_a_version_whose_removal_was_cut_off_is_published_again_with_all_its_files(
+    uri: str, copied: Callable[[], WorkingCopy]
+) -> None:
+    _, second, _ = three(copied)
+    ours = copied()
+    remove(ours.entry, second)
+    with mock.patch.object(Objects, "remove", side_effect=Killed), pytest.raises(Killed):
+        ours.push()
+    late, files = copied(), Objects(uri).list(second)
+    propose(SECOND, late.entry)
+    for name in files:  # the one that was cut off goes on
+        Objects(uri).remove(name)
+    late.push()
+    assert Objects(uri).list(second) == files
+    assert open_artifact(below(uri, second)).version == second
+
+
+def test_a_version_whose_files_went_before_its_event_was_written_gets_them_again(
+    uri: str, copied: Callable[[], WorkingCopy]
+) -> None:
+    first, second, _ = three(copied)
+    late, write = copied(), Objects.write
+    promote(late.entry, second, first)
+
+    def after_the_files_went(objects: Objects, name: str, content: bytes) -> None:
+        for file in Objects(uri).list(second):
+            Objects(uri).remove(file)
+        write(objects, name, content)
+
+    with mock.patch.object(Objects, "write", after_the_files_went):
+        late.push()
     assert open_artifact(uri).version == second
 
 
