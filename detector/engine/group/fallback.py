@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from detector.engine.engine import names_of, num_learnt_rows
 from detector.engine.group.group import EngineGroup
 from detector.engine.group.member import Member
+
+_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +87,18 @@ class FallbackKinds:
             for channels, member in self._members.items()
             if (names := names_of(member.engine))
         )
+
+
+def open_series(group: EngineGroup) -> Callable[[str], bool]:
+    """Return what tells whether a series is open: a fallback judges it, or no model matches its name.
+
+    A model that comes while the daemon runs may match the name of a series that a fallback knows. The
+    fallback keeps this series until the next restart. The answers hold until a model comes or goes.
+    """
+    is_matched = lru_cache(_REMEMBERED)(group.is_matched)
+
+    def is_open(series: str) -> bool:
+        home = group.home_of(series)
+        return not is_matched(series) if home is None else home.is_fallback
+
+    return is_open

@@ -58,7 +58,7 @@ def owner_of(members: Sequence[Member], state: SeriesState, open_kind: OpenKind 
     1. The model that saved it, unless its patterns no longer match and those of another one do.
     2. Of a state without the name of a model: the first with its channels whose patterns match.
     3. Of a state of a fallback: a model that matches and has enough of its channels, since there is one now.
-       Where none matches, the fallback of its channels.
+       Where none matches, the fallback of its channels. Where one matches without these channels, nobody.
     """
     matching = [member for member in members if member.matches(state.name)]
     if not state.model:
@@ -70,4 +70,4 @@ def owner_of(members: Sequence[Member], state: SeriesState, open_kind: OpenKind 
         return saved
     has = set(state.origin.channels)
     fits = (one for one in matching if len(has.intersection(one.channels)) >= one.least_channels)
-    return next(fits, saved)
+    return next(fits, None if is_fallback(state.model) else saved)
