@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from dataclasses import replace
 
@@ -61,12 +62,14 @@ class RunningFallback:
         self.kinds = FallbackKinds(group, self._make, KindLimits(given.max_kinds, given.max_series))
         self._looked_ns = 0
         self._ready: set[str] = set()
+        self._num_left = 0
 
     def on_turn(self, now_ns: int | None) -> None:
         """Look about once a second which kinds are ready to be trained; say so once of each."""
         if now_ns is not None and abs(now_ns - self._looked_ns) < _LOOK_NS:
             return
         self._looked_ns = now_ns or 0
+        self._warn_of_left()
         found = tuple(self._view_of(kind) for kind in self.kinds.all())
         self._holder.view = FallbackView(found, training_command(self._config))
         for kind in found:
@@ -80,6 +83,19 @@ class RunningFallback:
                     rows=kind.rows,
                     remedy=self._holder.view.command,
                 )
+
+    def _warn_of_left(self) -> None:
+        """Log series that stay unassigned because a model that is not in use has saved states of them."""
+        left = self._group.left
+        if len(left) > self._num_left:
+            logs.event(
+                "fallback leaves series alone: a model that is not in use has their saved states",
+                logging.WARNING,
+                num_series=len(left),
+                series=sorted(left)[:_NAMED],
+                remedy="add [[models]] for them, or delete their records from the state topic and restart",
+            )
+        self._num_left = len(left)
 
     def use_settings(self, config: Config) -> None:
         """Put the rules of a configuration in force."""
@@ -126,9 +142,8 @@ def training_command(config: Config) -> str:
     """Return what to type to train models of the series that the fallback judges."""
     kafka = config.kafka
     servers = shlex.quote(",".join(kafka.bootstrap_servers))
-    record = (
-        f"streamgauge record --bootstrap-servers {servers} --topic {shlex.quote(kafka.topic)} --out history"
-    )
+    topic = "TOPIC" if kafka.topics else shlex.quote(kafka.topic)  # one at a time is recorded
+    record = f"streamgauge record --bootstrap-servers {servers} --topic {topic} --out history"
     train = "streamgauge train history --group-by auto --out models"
     if config.source.kind != "kafka":
         return train

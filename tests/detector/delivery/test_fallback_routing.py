@@ -263,3 +263,21 @@ def test_a_series_is_no_longer_unassigned_once_a_fallback_judges_it() -> None:
     assert plant.router.unassigned.series["name"] == 1
     plant.judge([message("fan-1", 1, {"speed": 1})], 1)
     assert plant.router.unassigned.series["name"] == 0
+
+
+def test_a_model_that_is_taken_out_keeps_its_saved_states() -> None:
+    pump, press = members()
+    rows = [message("pump-1", row, {"flow": row % 5, "pressure": 2}) for row in range(60)]
+    plant = Plant((pump, press))
+    plant.judge(rows[:50])
+    states = plant.saved()
+    for successor in (Plant((members()[1],)), plant):
+        if successor is plant:  # a reload takes the model out
+            plant.group.remove(pump)
+            plant.use_models((press,))
+        else:
+            assert [successor.group.owner_of(one) for one in states] == [None]
+        successor.judge([*rows[50:], message("fan-1", 51, {"speed": 1})], 50)
+        assert [kind.series for kind in successor.kinds.all()] == [("fan-1",)]
+        assert [one.name for one in successor.saved()] == ["fan-1"]
+        assert [one.name for one in successor.router.unassigned.most] == ["pump-1"]
