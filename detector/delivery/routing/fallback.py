@@ -3,7 +3,7 @@
 The rule. A series is *open* if its name matches the patterns of no model. Its kind are the channels of its
 first message with a value. It stays with the fallback of this kind while that one knows it, even if a model
 comes that matches its name. Channels that come later are unknown ones. What is beyond the bounds of the
-fallback stays unassigned, and so does a series with a saved state of a model that is not in use.
+fallback stays unassigned. So does a series with a saved state of a model that is not in use.
 
 Names and the order of messages in a partition decide, and not how they are cut into batches.
 """
@@ -91,7 +91,12 @@ class FallbackRouter:
             home = self._group.home_of(name)
             if home is not None and home.is_fallback:  # also if a model that came later matches the name
                 found[name] = home, 0
-            if home is not None or room <= 0 or name in self._group.left or self._group.is_matched(name):
+            if (
+                home is not None
+                or room <= 0
+                or name in self._group.owners.left
+                or self._group.is_matched(name)
+            ):
                 continue
             rows = np.flatnonzero((readings.series == code) & has_value)
             if not len(rows):

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.records import Readings
-from detector.artifact.fallback.statistical import is_fallback
 from detector.engine.engine import Changed, StepResult, knows
 from detector.engine.group.columns import Columns
 from detector.engine.group.member import GroupResult, Member, Part
-from detector.engine.group.states import OpenKind, changed_of, no_kind, owner_of, save
+from detector.engine.group.states import Owners, changed_of, save
 from detector.engine.snapshot import SeriesState
 from detector.engine.values import Forgotten
 from detector.errors import DetectorError
@@ -43,8 +42,7 @@ class EngineGroup:
         self._source, self._decided = 0, list[tuple[int, Decision]]()
         self._ticked, self._young = dict[Member, int](), dict[Member, int]()
         self._has_dropped = False
-        self._left: set[str] = set()
-        self.open_kind: OpenKind = no_kind
+        self.owners = Owners()
         for member in members:
             _check(self._members, member)
             self._members.append(member)
@@ -158,19 +156,8 @@ class EngineGroup:
         return save(self._members, slots)
 
     def owner_of(self, state: SeriesState) -> Member | None:
-        """Return the member that continues a saved series; see `owner_of` in `states` beside this.
-
-        A series of a model that is not in use is noted for `left`.
-        """
-        found = owner_of(self._members, state, self.open_kind)
-        if found is None and not is_fallback(state.model):
-            self._left.add(state.name)
-        return found
-
-    @property
-    def left(self) -> Collection[str]:
-        """The series with a saved state of a model that is not in use; a new state would replace it."""
-        return self._left
+        """Return the member that continues a saved series; see `Owners`."""
+        return self.owners.of(self._members, state)
 
     def is_matched(self, series: str) -> bool:
         """Return whether the name of a series matches the patterns of a model, other than a fallback."""
@@ -213,8 +200,7 @@ class EngineGroup:
     def remove(self, member: Member) -> None:
         """Take out a model; its series are of no engine from now on."""
         self._members.remove(member)
-        if not member.is_fallback:
-            self._left.update(member.engine.latest.names)
+        self.owners.leave(member)
         for known in (self._ticked, self._young):
             known.pop(member, None)
         self._home = {name: home for name, home in self._home.items() if home is not member}

@@ -59,7 +59,9 @@ class RunningFallback:
         self._config, self._group, self._sink = config, group, sink
         self._metrics, self._figures, self._holder = metrics, figures, holder
         given = config.fallback
-        self.kinds = FallbackKinds(group, self._make, KindLimits(given.max_kinds, given.max_series))
+        self.kinds = FallbackKinds(
+            group, self._make, KindLimits(given.max_kinds, given.max_series), self._drop
+        )
         self._looked_ns = 0
         self._ready: set[str] = set()
         self._num_left = 0
@@ -86,7 +88,7 @@ class RunningFallback:
 
     def _warn_of_left(self) -> None:
         """Log series that stay unassigned because a model that is not in use has saved states of them."""
-        left = self._group.left
+        left = self._group.owners.left
         if len(left) > self._num_left:
             logs.event(
                 "fallback leaves series alone: a model that is not in use has their saved states",
@@ -130,6 +132,13 @@ class RunningFallback:
         )
         logs.event("fallback judges a new kind", model=member.name, channels=list(channels))
         return member
+
+    def _drop(self, member: Member) -> None:
+        """Take in that a kind has no series any more, and made room for another one."""
+        del self._sink.encoders[member.name]
+        self._metrics.remove(member.name)
+        self._ready.discard(member.name)
+        logs.event("fallback has no series of a kind any more", model=member.name)
 
     def _view_of(self, kind: Kind) -> KindView:
         is_ready = kind.rows >= self._config.fallback.ready_rows

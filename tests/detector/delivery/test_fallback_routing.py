@@ -47,7 +47,10 @@ class Plant:
         self.group = EngineGroup(models)
         self.names = OpenNames(100)
         self.use_models(models)
-        self.kinds = FallbackKinds(self.group, member_of, limits or KindLimits())
+        self.ended: list[str] = []
+        self.kinds = FallbackKinds(
+            self.group, member_of, limits or KindLimits(), lambda member: self.ended.append(member.name)
+        )
         self.router = FallbackRouter(
             self.group,
             self.kinds,
@@ -281,3 +284,15 @@ def test_a_model_that_is_taken_out_keeps_its_saved_states() -> None:
         assert [kind.series for kind in successor.kinds.all()] == [("fan-1",)]
         assert [one.name for one in successor.saved()] == ["fan-1"]
         assert [one.name for one in successor.router.unassigned.most] == ["pump-1"]
+
+
+def test_a_kind_without_series_makes_room_for_another_one() -> None:
+    plant = Plant(limits=KindLimits(kinds=1))
+    plant.judge([message("fan-1", 0, {"speed": 1}), message("saw-1", 0, {"teeth": 1})])
+    plant.judge([message("saw-1", 1, {"teeth": 1})], 2)
+    assert (plant.ended, plant.router.unassigned.series["name"]) == ([], 1)
+    plant.group.drop([0])
+    batch = plant.judge([message("saw-1", 2, {"teeth": 1}), message("bell-1", 2, {"tone": 1})], 3)
+    assert (plant.ended, batch.readings.names) == ([name_of(("speed",))], ("saw-1",))
+    assert [kind.series for kind in plant.kinds.all()] == [("saw-1",)]
+    assert [member.channels for member in plant.group.members] == [("teeth",)]
