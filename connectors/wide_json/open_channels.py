@@ -94,9 +94,11 @@ class OpenCodec:
 
     def _is_open_message(self, value: bytes | None) -> bool:
         """Return whether a message is one of an open series; one without a series is not."""
+        if value is None:
+            return False
         try:
-            found = self._series(value)
-        except (TypeError, *_UNREADABLE):
+            found = self._series(without_nan(value))
+        except _UNREADABLE:
             return False
         return bool(found.series) and self._is_open(found.series)
 
@@ -150,11 +152,11 @@ class OpenCodec:
         return replace(found, readings=replace(readings, values=values))
 
 
-def _decoder(fields: FieldNames, wanted: dict[str, Any]) -> Callable[[bytes | None], Any]:
+def _decoder(fields: FieldNames, wanted: dict[str, Any]) -> Callable[[bytes], Any]:
     """Return a decoder of some of the fields of a message."""
     described = [(name, kind, msgspec.field(name=getattr(fields, name))) for name, kind in wanted.items()]
     decode: Any = msgspec.json.Decoder(msgspec.defstruct("Open", described)).decode
-    found: Callable[[bytes | None], Any] = decode
+    found: Callable[[bytes], Any] = decode
     return found
 
 

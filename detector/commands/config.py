@@ -60,7 +60,6 @@ def config(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     """Report every problem of a file at once, or what the file means."""
     from detector.config.load import load_config
-    from detector.config.models.entries import places_of
     from detector.notify.notifiers import parts_of
 
     config = load_config(Path(args.file))
@@ -68,18 +67,29 @@ def _check(args: argparse.Namespace) -> int:
         f"{section.name} ({section.kind} at {poster.shown})" for section, _, poster in parts_of(config)
     ]
     print(
-        f"{args.file}: syntax correct. Reads {_source(config)}, uses the model"
-        f" {', '.join(places_of(config))}, writes {config.output.prefix}.*"
-        + (f", notifies {', '.join(receivers)}" if receivers else "")
+        f"{args.file}: syntax correct. Reads {_source(config)}, uses {_judges(config)},"
+        f" writes {config.output.prefix}.*" + (f", notifies {', '.join(receivers)}" if receivers else "")
     )
     if args.connect:
         _check_model(args.file, config)
         if config.source.kind == "kafka":
             _check_broker(args.file, config)
     else:
-        checked = "Model and Kafka" if config.source.kind == "kafka" else "Model"
-        print(f"{checked} not checked; --connect checks {'them' if ' ' in checked else 'it'}.")
+        is_kafka, has_model = config.source.kind == "kafka", bool(config.models or config.model.path)
+        checked = ["Model"] * has_model + ["Kafka"] * is_kafka
+        if checked:
+            both = len(checked) > 1
+            print(f"{' and '.join(checked)} not checked; --connect checks {'them' if both else 'it'}.")
     return DONE
+
+
+def _judges(config: Config) -> str:
+    """Return what judges the readings, in words."""
+    from detector.config.models.entries import places_of
+
+    places = places_of(config)
+    parts = [f"the model {', '.join(places)}"] if places else []
+    return " and ".join(parts + ["the statistics of [fallback]"] * config.fallback.enabled)
 
 
 def _source(config: Config) -> str:
@@ -103,7 +113,7 @@ def _check_model(file: str, config: Config) -> None:
     from detector.errors import ArtifactError
     from detector.service.clients import codec_of
 
-    if config.models:
+    if config.models or config.fallback.enabled:
         _check_models(file, config)
         return
     try:
@@ -118,20 +128,23 @@ def _check_model(file: str, config: Config) -> None:
 
 
 def _check_models(file: str, config: Config) -> None:
-    """Load every model of [[models]]. Raises ArtifactError, CodecError, ConfigError."""
+    """Load every model of [[models]]; a fallback may stand alone. Raises DetectorError."""
     from detector.errors import DetectorError
     from detector.service.clients import codec_of
     from detector.service.plant.loading import group_of, load_models
 
     try:
         loaded = load_models(config)
-        codec_of(config, group_of(loaded).columns.names)
+        if loaded:
+            codec_of(config, group_of(loaded).columns.names)
     except DetectorError as error:
         raise type(error)(f"{file}: {error}") from error
     for one in loaded:
         version, channels = one.member.engine.artifact.version, ", ".join(one.member.channels)
         place = without_secrets(one.entry.path)
         print(f"Model {one.member.name}: {place}, version {version}, channels {channels}")
+    if config.fallback.enabled:
+        print("Fallback: judges series that no model matches; it needs no model")
 
 
 def _check_broker(file: str, config: Config) -> None:

@@ -306,7 +306,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _has_registry(self) -> Config:
         check_registry(self.input, self.inputs, self.schema_registry)
-        check_fallback(self.fallback, self.model.path, self.input, self.inputs)
+        check_fallback(self.fallback, self.model.path, self.models, self.input, self.inputs)
         return self
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from detector.config.cluster import connection_of
 from detector.config.load import Config, load_config
 from detector.config.models.section import ModelSection
 from detector.delivery.messages import Topics
+from detector.errors import ConfigError
 from detector.explore.storage.place import Place
 from detector.explore.store.layout import is_archive
 
@@ -91,7 +92,7 @@ def source_of(name: str, place: Place | None = None, archives: bool = True) -> S
         archives: whether this process may archive a running group.
 
     Raises:
-        ConfigError: the configuration is wrong.
+        ConfigError: the configuration is wrong, or it has no model.
     """
     given = place or Place("")
     given = replace(given, address=given.address if is_remote(given.address) else local_path(given.address))
@@ -101,6 +102,11 @@ def source_of(name: str, place: Place | None = None, archives: bool = True) -> S
     path = Path(local_path(name))
     if path.is_file():
         config = load_config(path)
+        if config.fallback.enabled and not config.models:
+            raise ConfigError(
+                f"{path}: [fallback]: the explorer shows models, and there is none yet: see the daemon's page,"
+                " or train one and name it in [[models]]"
+            )
         group = Group(config, connection_of(config.kafka), Topics.of(config.output.prefix))
         beside = str(path.with_name(f"{path.stem}-{_STORE}"))
         return Source(str(path), replace(given, address=given.address or beside), group, archives)

@@ -10,6 +10,7 @@ from pydantic import Field
 from connectors.formats.codec import plain_fields
 from detector.artifact.cold.cold_start import LEAST_WARMUP, MOST_WARMUP
 from detector.config.input.section import InputSection, InputsSection, form_of
+from detector.config.models.section import ModelsSection
 from detector.config.types import Duration, Section
 
 
@@ -53,9 +54,13 @@ def with_models(values: Any) -> Any:
 
 
 def check_fallback(
-    section: FallbackSection, model: str, messages: InputSection, others: Sequence[InputsSection]
+    section: FallbackSection,
+    model: str,
+    models: Sequence[ModelsSection],
+    messages: InputSection,
+    others: Sequence[InputsSection],
 ) -> None:
-    """Refuse a fallback beside [model], or with messages whose channels it cannot learn.
+    """Refuse a fallback beside a model of every series, or with messages whose channels it cannot learn.
 
     Raises:
         ValueError: with the remedy.
@@ -66,6 +71,11 @@ def check_fallback(
         raise ValueError(
             "[fallback] works beside [[models]] or alone, and not beside [model]: write [[models]] in its"
             " place, with the patterns of its series"
+        )
+    if all_of := [one.path for one in models if not (one.labels or one.own_series)]:
+        raise ValueError(
+            f"[fallback] judges series that no model matches, and [[models]] {all_of[0]} matches every name:"
+            ' give it `series` of its own, such as series = ["pump-*"]'
         )
     if others or plain_fields(form_of(messages)) is None:
         raise ValueError(

@@ -1,8 +1,9 @@
 """Route series that no model matches to a fallback, which judges every kind from its first rows.
 
 The rule. A series is *open* if its name matches the patterns of no model. Its kind are the channels of its
-first message with a value. It stays with the fallback of this kind while that one knows it. Channels that
-come later are unknown ones. What is beyond the bounds of the fallback stays unassigned.
+first message with a value. It stays with the fallback of this kind while that one knows it, even if a model
+comes that matches its name. Channels that come later are unknown ones. What is beyond the bounds of the
+fallback stays unassigned. So does a series with a saved state of a model that is not in use.
 
 Names and the order of messages in a partition decide, and not how they are cut into batches.
 """
@@ -60,18 +61,19 @@ class FallbackRouter:
         rejects = {
             at for at, one in enumerate(batch.rejects) if self._is_of_judged(one, begins)
         }  # the others may be of unassigned series
-        columns = self._columns_of_group(readings.values.shape[1])
+        of_models, of_open = self._columns_of_group(readings.values.shape[1])
         rest = self._router.route(
             replace(
                 batch,
-                readings=_placed(readings, ~mine, columns),
+                readings=_placed(readings, ~mine, of_models),
                 rejects=tuple(one for at, one in enumerate(batch.rejects) if at not in rejects),
             )
         )
         kept = {id(one) for one in rest.rejects} | {id(batch.rejects[at]) for at in rejects}
         for name, (member, _) in homes.items():
             self._group.assign(name, member)
-        own = self._of_kinds(_placed(readings, mine, columns), has[mine], homes)
+        self._router.forget_unassigned(homes)
+        own = self._of_kinds(_placed(readings, mine, of_open), has[mine], homes)
         strange = int(np.count_nonzero(has[mine])) - int(np.count_nonzero(~np.isnan(own.values)))
         return replace(
             rest,
@@ -86,14 +88,18 @@ class FallbackRouter:
         room = self._kinds.room()
         names, has_value = self._columns(), has.any(axis=1)
         for code, name in enumerate(readings.names):
-            if self._group.is_matched(name):
-                continue
             home = self._group.home_of(name)
-            if home is not None and home.is_fallback:
+            if home is not None and home.is_fallback:  # also if a model that came later matches the name
                 found[name] = home, 0
+            if (
+                home is not None
+                or room <= 0
+                or name in self._group.owners.left
+                or self._group.is_matched(name)
+            ):
                 continue
             rows = np.flatnonzero((readings.series == code) & has_value)
-            if home is not None or not len(rows) or room <= 0:
+            if not len(rows):
                 continue
             channels = tuple(names[column] for column in np.flatnonzero(has[rows[0]]).tolist())
             member = self._kinds.open(channels)
@@ -104,16 +110,26 @@ class FallbackRouter:
 
     def _is_of_judged(self, reject: Reject, begins: Mapping[tuple[str, int], int]) -> bool:
         """Return whether a rejected message is one of a series that a fallback judges at this message."""
-        if not reject.series or reject.strangers or self._group.is_matched(reject.series):
+        if not reject.series or reject.strangers:
             return False
         home = self._group.home_of(reject.series)
         first = begins.get((reject.series, reject.partition))
         return (home is not None and home.is_fallback) or (first is not None and first <= reject.offset)
 
-    def _columns_of_group(self, width: int) -> NDArray[np.intp]:
-        """Return the column of the batch of each column of the group, intp; -1 where it has none."""
-        at = {name: column for column, name in enumerate(self._columns()[:width])}
-        return np.array([at.get(name, -1) for name in self._group.columns.names], np.intp)
+    def _columns_of_group(self, width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the column of the batch of each column of the group, twice, intp; -1 where it has none.
+
+        A model and an open series may share the name of a channel, which then has two columns. The first one
+        is of series of models, and the last one of open series.
+        """
+        named = list(enumerate(self._columns()[:width]))
+        first = {name: column for column, name in reversed(named)}
+        last = {name: column for column, name in named}
+        wanted = self._group.columns.names
+        return (
+            np.array([first.get(name, -1) for name in wanted], np.intp),
+            np.array([last.get(name, -1) for name in wanted], np.intp),
+        )
 
     def _of_kinds(
         self, readings: Readings, has: NDArray[np.bool_], homes: Mapping[str, tuple[Member, int]]

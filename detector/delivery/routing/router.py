@@ -14,6 +14,7 @@ The order of messages in a partition decides, and not how they are cut into batc
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -52,6 +53,10 @@ class Router:
     def unassigned(self) -> Unassigned:
         """What is unassigned now."""
         return self._tally.unassigned
+
+    def forget_unassigned(self, names: Collection[str]) -> None:
+        """Take that these series are judged elsewhere from now on."""
+        self._tally.assign(names)
 
     def route(self, batch: Batch) -> Batch:
         """Return the batch without unassigned messages, and count these; the group learns new series.

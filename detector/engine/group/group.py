@@ -16,7 +16,7 @@ from connectors.records import Readings
 from detector.engine.engine import Changed, StepResult, knows
 from detector.engine.group.columns import Columns
 from detector.engine.group.member import GroupResult, Member, Part
-from detector.engine.group.states import OpenKind, changed_of, no_kind, owner_of, save
+from detector.engine.group.states import Owners, changed_of, save
 from detector.engine.snapshot import SeriesState
 from detector.engine.values import Forgotten
 from detector.errors import DetectorError
@@ -42,7 +42,7 @@ class EngineGroup:
         self._source, self._decided = 0, list[tuple[int, Decision]]()
         self._ticked, self._young = dict[Member, int](), dict[Member, int]()
         self._has_dropped = False
-        self.open_kind: OpenKind = no_kind
+        self.owners = Owners()
         for member in members:
             _check(self._members, member)
             self._members.append(member)
@@ -156,8 +156,8 @@ class EngineGroup:
         return save(self._members, slots)
 
     def owner_of(self, state: SeriesState) -> Member | None:
-        """Return the member that continues a saved series; see `owner_of` in `states` beside this."""
-        return owner_of(self._members, state, self.open_kind)
+        """Return the member that continues a saved series; see `Owners`."""
+        return self.owners.of(self._members, state)
 
     def is_matched(self, series: str) -> bool:
         """Return whether the name of a series matches the patterns of a model, other than a fallback."""
@@ -200,6 +200,7 @@ class EngineGroup:
     def remove(self, member: Member) -> None:
         """Take out a model; its series are of no engine from now on."""
         self._members.remove(member)
+        self.owners.leave(member)
         for known in (self._ticked, self._young):
             known.pop(member, None)
         self._home = {name: home for name, home in self._home.items() if home is not member}

@@ -48,26 +48,49 @@ def save(members: Sequence[Member], slots: NDArray[np.int32]) -> list[SeriesStat
     return [found[place] for place in range(len(slots))]
 
 
-def no_kind(channels: tuple[str, ...]) -> None:
+def _no_kind(channels: tuple[str, ...]) -> None:
     """Return None: there is no fallback."""
 
 
-def owner_of(members: Sequence[Member], state: SeriesState, open_kind: OpenKind = no_kind) -> Member | None:
-    """Return the member that continues a saved series; None where its model is not in use.
+class Owners:
+    """Finds the member that continues a saved series. Not thread-safe.
 
-    1. The model that saved it, unless its patterns no longer match and those of another one do.
-    2. Of a state without the name of a model: the first with its channels whose patterns match.
-    3. Of a state of a fallback: a model that matches and has enough of its channels, since there is one now.
-       Where none matches, the fallback of its channels.
+    Attributes:
+        open_kind: returns the fallback of series without a model; at first there is none.
+        left: series with a saved state of a model that is not in use; a new state would replace it.
     """
-    matching = [member for member in members if member.matches(state.name)]
-    if not state.model:
-        return next((one for one in matching if one.channels == state.origin.channels), None)
-    saved = next((one for one in members if one.name == state.model), None)
-    if is_fallback(state.model) and not matching:
-        return open_kind(state.origin.channels)
-    if (saved is None and not is_fallback(state.model)) or saved in matching:
-        return saved
-    has = set(state.origin.channels)
-    fits = (one for one in matching if len(has.intersection(one.channels)) >= one.least_channels)
-    return next(fits, saved)
+
+    def __init__(self) -> None:
+        self.open_kind: OpenKind = _no_kind
+        self.left: set[str] = set()
+
+    def of(self, members: Sequence[Member], state: SeriesState) -> Member | None:
+        """Return the member that continues a saved series; None where its model is not in use.
+
+        1. The model that saved it, unless its patterns no longer match and those of another one do.
+        2. Of a state without the name of a model: the first with its channels whose patterns match.
+        3. Of a state of a fallback: a model that matches and has enough of its channels. Where no name
+           matches, the fallback of its channels. Where one matches without these channels, nobody.
+        """
+        found = self._find(members, state)
+        if found is None and not is_fallback(state.model):
+            self.left.add(state.name)
+        return found
+
+    def leave(self, member: Member) -> None:
+        """Take in that a model is not in use any more; its saved states stay."""
+        if not member.is_fallback:
+            self.left.update(member.engine.latest.names)
+
+    def _find(self, members: Sequence[Member], state: SeriesState) -> Member | None:
+        matching = [member for member in members if member.matches(state.name)]
+        if not state.model:
+            return next((one for one in matching if one.channels == state.origin.channels), None)
+        saved = next((one for one in members if one.name == state.model), None)
+        if is_fallback(state.model) and not matching:
+            return self.open_kind(state.origin.channels)
+        if (saved is None and not is_fallback(state.model)) or saved in matching:
+            return saved
+        has = set(state.origin.channels)
+        fits = (one for one in matching if len(has.intersection(one.channels)) >= one.least_channels)
+        return next(fits, None if is_fallback(state.model) else saved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from dataclasses import replace
 
@@ -58,15 +59,19 @@ class RunningFallback:
         self._config, self._group, self._sink = config, group, sink
         self._metrics, self._figures, self._holder = metrics, figures, holder
         given = config.fallback
-        self.kinds = FallbackKinds(group, self._make, KindLimits(given.max_kinds, given.max_series))
+        self.kinds = FallbackKinds(
+            group, self._make, KindLimits(given.max_kinds, given.max_series), self._drop
+        )
         self._looked_ns = 0
         self._ready: set[str] = set()
+        self._num_left = 0
 
     def on_turn(self, now_ns: int | None) -> None:
         """Look about once a second which kinds are ready to be trained; say so once of each."""
         if now_ns is not None and abs(now_ns - self._looked_ns) < _LOOK_NS:
             return
         self._looked_ns = now_ns or 0
+        self._warn_of_left()
         found = tuple(self._view_of(kind) for kind in self.kinds.all())
         self._holder.view = FallbackView(found, training_command(self._config))
         for kind in found:
@@ -80,6 +85,19 @@ class RunningFallback:
                     rows=kind.rows,
                     remedy=self._holder.view.command,
                 )
+
+    def _warn_of_left(self) -> None:
+        """Log series that stay unassigned because a model that is not in use has saved states of them."""
+        left = self._group.owners.left
+        if len(left) > self._num_left:
+            logs.event(
+                "fallback leaves series alone: a model that is not in use has their saved states",
+                logging.WARNING,
+                num_series=len(left),
+                series=sorted(left)[:_NAMED],
+                remedy="add [[models]] for them, or delete their records from the state topic and restart",
+            )
+        self._num_left = len(left)
 
     def use_settings(self, config: Config) -> None:
         """Put the rules of a configuration in force."""
@@ -115,6 +133,13 @@ class RunningFallback:
         logs.event("fallback judges a new kind", model=member.name, channels=list(channels))
         return member
 
+    def _drop(self, member: Member) -> None:
+        """Take in that a kind has no series any more, and made room for another one."""
+        del self._sink.encoders[member.name]
+        self._metrics.remove(member.name)
+        self._ready.discard(member.name)
+        logs.event("fallback has no series of a kind any more", model=member.name)
+
     def _view_of(self, kind: Kind) -> KindView:
         is_ready = kind.rows >= self._config.fallback.ready_rows
         return KindView(
@@ -126,9 +151,8 @@ def training_command(config: Config) -> str:
     """Return what to type to train models of the series that the fallback judges."""
     kafka = config.kafka
     servers = shlex.quote(",".join(kafka.bootstrap_servers))
-    record = (
-        f"streamgauge record --bootstrap-servers {servers} --topic {shlex.quote(kafka.topic)} --out history"
-    )
+    topic = "TOPIC" if kafka.topics else shlex.quote(kafka.topic)  # one at a time is recorded
+    record = f"streamgauge record --bootstrap-servers {servers} --topic {topic} --out history"
     train = "streamgauge train history --group-by auto --out models"
     if config.source.kind != "kafka":
         return train

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 from connectors.records import Batch, Codec, Position, StreamSource
 from connectors.wide_json.open_channels import OpenNames
@@ -12,13 +11,13 @@ from detector.delivery.messages import MessageEncoder
 from detector.delivery.sink import MessageSink
 from detector.engine.engine import StepResult
 from detector.engine.group.columns import Columns
+from detector.engine.group.fallback import open_series
 from detector.engine.group.group import EngineGroup
 from detector.engine.group.member import GroupResult, Member
 from detector.service.clients import codec_of, open_codec
 
 MOST_OPEN_CHANNELS = 512
 """Channels of open series in one process: a batch has 8 bytes for each message and channel."""
-_REMEMBERED = 10_000
 
 
 class GroupSink:
@@ -109,7 +108,7 @@ class GroupDecoding:
         members = [member for member in self._group.members if not member.is_fallback]
         self.channels = Columns.of([member.channels for member in members]).names
         if self._config.fallback.enabled:
-            is_open = lru_cache(_REMEMBERED)(lambda name: not self._group.is_matched(name))
+            is_open = open_series(self._group)
             self._source.use_codec(open_codec(self._config, self.channels, is_open, self._open))
         else:
             self._source.use_codec(codec_of(self._config, self.channels))

@@ -148,3 +148,12 @@ def test_there_are_at_most_so_many_channels() -> None:
     assert rows_of(found, codec.channels) == [("fan-1", 0, {"a": 1.0, "b": 2.0})]
     assert names.names == ("a", "b")
     assert [(one.reason, one.series) for one in found.rejects] == [("no_known_channel", "fan-2")]
+
+
+def test_nan_in_a_message_of_an_open_series_leaves_the_other_values() -> None:
+    codec, _ = open_codec(JsonWideCodec(("flow", "heat")))
+    text = b'{"series": "fan-1", "timestamp": %d, "values": {"noise": -Infinity, "heat": NaN, "speed": 2}}'
+    found = decoded(codec, raw_of([text % NOW_MS]))
+    assert rows_of(found, codec.channels) == [("fan-1", 0, {"speed": 2.0})]
+    assert codec.channels == ("flow", "heat", "noise", "heat", "speed")
+    assert (found.rejects, found.unknown_values) == ((), 0)

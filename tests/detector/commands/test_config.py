@@ -93,3 +93,29 @@ def test_check_connect_asks_for_the_topic(
     checked(tmp_path, kafka_bootstrap, "nowhere")
     assert streamgauge.main(command) == 1
     assert f"{kafka_bootstrap} has no topic 'nowhere': create it" in capsys.readouterr().err
+
+
+def test_check_of_a_fallback_alone_needs_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "streamgauge.toml"
+    fallback = "[fallback]\nenabled = true\n"
+    file.write_text(fallback + '[kafka]\ntopic = "readings"\n')
+    assert streamgauge.main(["config", "check", str(file)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert ", uses the statistics of [fallback], writes streamgauge.*" in first
+    assert second == "Kafka not checked; --connect checks it."
+    file.write_text(fallback + '[source]\nkind = "stdin"\n')
+    assert streamgauge.main(["config", "check", str(file), "--connect"]) == 0
+    assert "Fallback: judges series that no model matches" in capsys.readouterr().out
+
+
+def test_check_connect_loads_the_models_beside_a_fallback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(make_artifact(), tmp_path / "models" / "pump")
+    file = tmp_path / "streamgauge.toml"
+    entry = f'[[models]]\npath = "{tmp_path / "models/pump"}"\nseries = ["pump-*"]\n'
+    file.write_text(entry + '[fallback]\nenabled = true\n[source]\nkind = "stdin"\n')
+    assert streamgauge.main(["config", "check", str(file), "--connect"]) == 0
+    said = capsys.readouterr().out
+    assert f"uses the model {tmp_path / 'models/pump'} and the statistics of [fallback]" in said
+    assert "channels flow, pressure" in said

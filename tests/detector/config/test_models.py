@@ -102,8 +102,13 @@ def test_a_fallback_needs_no_model(tmp_path: Path) -> None:
     assert (config.models, config.fallback.warmup_rows, places_of(config)) == ((), 256, ())
     with pytest.raises(ConfigError, match=r"\[fallback\]: the explorer works with one model"):
         one_model(tmp_path / "streamgauge.toml", config, "the explorer")
-    beside = load_config(written(tmp_path, TWO + "[fallback]\nenabled = true\n"))
-    assert len(beside.models) == 2
+    for own in ('series = ["press-*"]', 'labels = { series = ["press-*"] }'):
+        text = TWO.replace('name = "presses"', own) + "[fallback]\nenabled = true\n"
+        assert len(load_config(written(tmp_path, text)).models) == 2
+    with pytest.raises(
+        ConfigError, match=r"\[\[models\]\] models/press matches every name: give it `series`"
+    ):
+        load_config(written(tmp_path, TWO + "[fallback]\nenabled = true\n"))
     assert not load_config(written(tmp_path, TWO)).fallback.enabled
 
 

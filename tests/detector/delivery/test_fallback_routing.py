@@ -18,7 +18,8 @@ from detector.artifact.fallback.statistical import name_of, statistical_model
 from detector.delivery.routing.fallback import FallbackRouter
 from detector.delivery.routing.router import Router
 from detector.engine.engine import Engine, EngineOptions, knows
-from detector.engine.group.fallback import FallbackKinds, KindLimits
+from detector.engine.group.columns import Columns
+from detector.engine.group.fallback import FallbackKinds, KindLimits, open_series
 from detector.engine.group.group import EngineGroup
 from detector.engine.group.member import Member
 from detector.engine.snapshot import SeriesState, decode_state, encode_state
@@ -44,16 +45,26 @@ class Plant:
 
     def __init__(self, models: tuple[Member, ...] = (), limits: KindLimits | None = None) -> None:
         self.group = EngineGroup(models)
-        own, names = self.group.columns.names, OpenNames(100)
-        inner = JsonWideCodec(own) if own else None
-        is_open = lambda name: not self.group.is_matched(name)  # noqa: E731
-        self.codec = OpenCodec(inner, FieldNames(), Limits(), is_open, names)
-        self.kinds = FallbackKinds(self.group, member_of, limits or KindLimits())
+        self.names = OpenNames(100)
+        self.use_models(models)
+        self.ended: list[str] = []
+        self.kinds = FallbackKinds(
+            self.group, member_of, limits or KindLimits(), lambda member: self.ended.append(member.name)
+        )
         self.router = FallbackRouter(
-            self.group, self.kinds, Router(self.group, most_logged=0), lambda: (*own, *names.names)
+            self.group,
+            self.kinds,
+            Router(self.group, most_logged=0),
+            lambda: (*self.own, *self.names.names),
         )
         self.told: dict[str, Told] = defaultdict(Told)
         self.letters: set[int] = set()
+
+    def use_models(self, models: tuple[Member, ...]) -> None:
+        """Let messages be decoded for these models, as after a reload."""
+        self.own = Columns.of([one.channels for one in models]).names
+        inner = JsonWideCodec(self.own) if self.own else None
+        self.codec = OpenCodec(inner, FieldNames(), Limits(), open_series(self.group), self.names)
 
     def batch_of(self, values: list[bytes], first: int) -> Batch:
         raw = [Raw("readings", 0, first + at, NOW_MS, None, one) for at, one in enumerate(values)]
@@ -200,3 +211,88 @@ def test_a_kind_counts_the_normal_rows_from_which_it_has_learnt() -> None:
     plant.judge([message("fan-1", row, {"speed": float(rng.normal())}) for row in range(500)])
     (kind,) = plant.kinds.all()
     assert 400 <= kind.rows <= 500
+
+
+def test_a_model_and_an_open_series_may_share_the_name_of_a_channel() -> None:
+    alone, beside = Plant(members()), Plant(members())
+    rng = np.random.default_rng(1)
+    rows = [{one: float(rng.normal()) for one in MACHINES["pump-1"]} for _ in range(60)]
+    for at, values in enumerate(rows):
+        pump = message("pump-1", at, dict(values))
+        alone.judge([pump], 2 * at)
+        batch = beside.judge([pump, message("fan-1", at, {"flow": 3.0, "noise": 2.0})], 2 * at)
+        columns = list(beside.group.columns.names)
+        of_fan = batch.readings.values[batch.readings.names.index("fan-1")]
+        assert (of_fan[columns.index("flow")], of_fan[columns.index("noise")]) == (3.0, 2.0)
+    assert beside.as_told()["pump"] == alone.as_told()["pump"]
+    assert len(beside.told["pump"].verdicts) > 30
+
+
+def test_a_fallback_keeps_its_series_when_a_model_for_them_comes() -> None:
+    pump, press = members()
+    plant = Plant((press,))
+    plant.judge([message("pump-1", row, {"flow": row, "pressure": 2}) for row in range(5)])
+    plant.group.add(pump, 0)
+    plant.group.arrange([press, pump])
+    plant.use_models((press, pump))
+    faulty = json.dumps({"series": "pump-1", "timestamp": "soon", "values": {"flow": 1}}).encode()
+    batch = plant.judge(
+        [
+            faulty,
+            message("pump-1", 6, {"flow": 6, "pressure": 2}),
+            message("pump-2", 6, {"flow": 6, "pressure": 2}),
+        ],
+        5,
+    )
+    assert sorted(batch.readings.names) == ["pump-1", "pump-2"]
+    assert plant.letters == {5}
+    homes = {name: plant.group.home_of(name) for name in ("pump-1", "pump-2")}
+    assert homes["pump-2"] is pump
+    assert [kind.series for kind in plant.kinds.all()] == [("pump-1",)]
+    assert plant.router.unassigned.series["name"] == 0
+
+
+def test_a_saved_series_whose_model_has_other_channels_is_left_to_nobody() -> None:
+    plant = Plant()
+    plant.judge([message("pump-1", row, {"heat": row % 5}) for row in range(100)])
+    successor = Plant(members())
+    successor.judge([message("fan-1", 0, {"heat": 1})])
+    assert [successor.group.owner_of(one) for one in plant.saved()] == [None]
+
+
+def test_a_series_is_no_longer_unassigned_once_a_fallback_judges_it() -> None:
+    plant = Plant()
+    plant.judge([message("fan-1", 0, {"text": "hello"})])
+    assert plant.router.unassigned.series["name"] == 1
+    plant.judge([message("fan-1", 1, {"speed": 1})], 1)
+    assert plant.router.unassigned.series["name"] == 0
+
+
+def test_a_model_that_is_taken_out_keeps_its_saved_states() -> None:
+    pump, press = members()
+    rows = [message("pump-1", row, {"flow": row % 5, "pressure": 2}) for row in range(60)]
+    plant = Plant((pump, press))
+    plant.judge(rows[:50])
+    states = plant.saved()
+    for successor in (Plant((members()[1],)), plant):
+        if successor is plant:  # a reload takes the model out
+            plant.group.remove(pump)
+            plant.use_models((press,))
+        else:
+            assert [successor.group.owner_of(one) for one in states] == [None]
+        successor.judge([*rows[50:], message("fan-1", 51, {"speed": 1})], 50)
+        assert [kind.series for kind in successor.kinds.all()] == [("fan-1",)]
+        assert [one.name for one in successor.saved()] == ["fan-1"]
+        assert [one.name for one in successor.router.unassigned.most] == ["pump-1"]
+
+
+def test_a_kind_without_series_makes_room_for_another_one() -> None:
+    plant = Plant(limits=KindLimits(kinds=1))
+    plant.judge([message("fan-1", 0, {"speed": 1}), message("saw-1", 0, {"teeth": 1})])
+    plant.judge([message("saw-1", 1, {"teeth": 1})], 2)
+    assert (plant.ended, plant.router.unassigned.series["name"]) == ([], 1)
+    plant.group.drop([0])
+    batch = plant.judge([message("saw-1", 2, {"teeth": 1}), message("bell-1", 2, {"tone": 1})], 3)
+    assert (plant.ended, batch.readings.names) == ([name_of(("speed",))], ("saw-1",))
+    assert [kind.series for kind in plant.kinds.all()] == [("saw-1",)]
+    assert [member.channels for member in plant.group.members] == [("teeth",)]

@@ -206,3 +206,13 @@ def test_without_an_expression_each_series_is_its_own_group(tmp_path: Path) -> N
         assert [one["only"] for one in found["groups"]] == [one["group"] for one in found["groups"]]
     finally:
         shown.close()
+
+
+def test_a_configuration_without_a_model_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "streamgauge.toml"
+    fallback = '[fallback]\nenabled = true\n[kafka]\ntopic = "readings"\n'
+    file.write_text(fallback)
+    with pytest.raises(ConfigError, match=r"\[fallback\]: the explorer shows models, and there is none yet"):
+        source_of(str(file))
+    file.write_text('[[models]]\npath = "models/pump"\nseries = ["pump-*"]\n' + fallback)
+    assert source_of(str(file)).group is not None
