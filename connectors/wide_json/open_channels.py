@@ -26,26 +26,36 @@ from connectors.wide_json.decoder import FieldNames, JsonWideCodec
 from connectors.wide_json.limits import Limits
 
 _NUMBERS = frozenset(b"-0123456789tf")
+_MOST_CUT = 10_000
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class OpenNames:
-    """Holds the open channels in the order in which they came, at most `most` of them."""
+    """Holds the open channels in the order in which they came, at most `most` of them.
+
+    Attributes:
+        cut: series that had a further channel when there were as many; at most 10,000.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._known: dict[str, None] = {}
+        self.cut: set[str] = set()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The channels; their number only grows."""
         return tuple(self._known)
 
-    def takes(self, name: str) -> bool:
+    def takes(self, name: str, series: str) -> bool:
         """Return whether a name is a channel; a new one becomes one, unless there are too many."""
         if name in self._known:
             return True
-        if len(self._known) >= self._most or channels_fault((name,)) is not None:
+        if channels_fault((name,)) is not None:
+            return False
+        if len(self._known) >= self._most:
+            if len(self.cut) < _MOST_CUT:
+                self.cut.add(series)
             return False
         self._known[name] = None
         return True
@@ -133,7 +143,8 @@ class OpenCodec:
         kept = {
             name: cell
             for name, cell in message.values.items()
-            if (bytes(cell)[:1] == b"n" or bytes(cell)[0] in _NUMBERS) and self._names.takes(name)
+            if (bytes(cell)[:1] == b"n" or bytes(cell)[0] in _NUMBERS)
+            and self._names.takes(name, message.series)
         }
         if len(kept) == len(message.values):
             return value

@@ -104,8 +104,8 @@ def source_of(name: str, place: Place | None = None, archives: bool = True) -> S
         config = load_config(path)
         if config.fallback.enabled and not config.models:
             raise ConfigError(
-                f"{path}: [fallback]: the explorer shows models, and there is none yet: see the daemon's page,"
-                " or train one and name it in [[models]]"
+                f"{path}: [fallback]: the explorer shows models, and there is none yet: see the page of the"
+                " daemon, or train one and name it in [[models]]"
             )
         group = Group(config, connection_of(config.kafka), Topics.of(config.output.prefix))
         beside = str(path.with_name(f"{path.stem}-{_STORE}"))

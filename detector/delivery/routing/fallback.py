@@ -10,6 +10,7 @@ Names and the order of messages in a partition decide, and not how they are cut 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.records import Batch, Readings, Reject
+from detector import logs
 from detector.delivery.routing.router import Router
 from detector.delivery.routing.tally import Unassigned
 from detector.delivery.unassigned import begins_of
@@ -33,6 +35,8 @@ class FallbackRouter:
         kinds: makes the latter.
         router: routes what is not open.
         columns: returns the channels of the columns of the last batch, or more of them.
+        is_cut: whether a channel of a series was left out, because there were too many. Such a series is not
+            judged, since its kind would be another one after a restart.
     """
 
     def __init__(
@@ -41,8 +45,10 @@ class FallbackRouter:
         kinds: FallbackKinds,
         router: Router,
         columns: Callable[[], tuple[str, ...]],
+        is_cut: Callable[[str], bool],
     ) -> None:
         self._group, self._kinds, self._router, self._columns = group, kinds, router, columns
+        self._is_cut, self._has_told = is_cut, False
 
     @property
     def unassigned(self) -> Unassigned:
@@ -99,7 +105,7 @@ class FallbackRouter:
             ):
                 continue
             rows = np.flatnonzero((readings.series == code) & has_value)
-            if not len(rows):
+            if not len(rows) or self._is_beyond(name):
                 continue
             channels = tuple(names[column] for column in np.flatnonzero(has[rows[0]]).tolist())
             member = self._kinds.open(channels)
@@ -107,6 +113,20 @@ class FallbackRouter:
                 found[name] = member, int(rows[0])
                 room -= 1
         return found
+
+    def _is_beyond(self, series: str) -> bool:
+        """Return whether a channel of a new series was left out; log this once."""
+        if not self._is_cut(series):
+            return False
+        if not self._has_told:
+            self._has_told = True
+            logs.event(
+                "fallback leaves series alone: there are too many different channels",
+                logging.WARNING,
+                series=series,
+                remedy="train models of the kinds that there are and restart",
+            )
+        return True
 
     def _is_of_judged(self, reject: Reject, begins: Mapping[tuple[str, int], int]) -> bool:
         """Return whether a rejected message is one of a series that a fallback judges at this message."""

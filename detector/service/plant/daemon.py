@@ -99,7 +99,11 @@ class GroupDaemon:
         group = self._group
         fallback = RunningFallback(self._config, group, self._sink, self._metrics, figures, self._unknown)
         self._router = FallbackRouter(
-            group, fallback.kinds, self._models_router, lambda: self._decoding.columns
+            group,
+            fallback.kinds,
+            self._models_router,
+            lambda: self._decoding.columns,
+            self._decoding.is_cut,
         )
         self._decoding.renew()
         return fallback

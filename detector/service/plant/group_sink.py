@@ -98,6 +98,10 @@ class GroupDecoding:
         """The columns of the readings of the last batch; further ones may follow."""
         return (*self.channels, *self._open.names)
 
+    def is_cut(self, series: str) -> bool:
+        """Return whether a channel of an open series was left out, because there were too many."""
+        return series in self._open.cut
+
     def use_codec(self, codec: Codec) -> None:
         """Decode the channels of all models from the next batch on; `codec` has those of one."""
         self.renew()

@@ -43,9 +43,11 @@ def member_of(channels: tuple[str, ...]) -> Member:
 class Plant:
     """A group with its fallback, its decoder and its router, as the daemon joins them."""
 
-    def __init__(self, models: tuple[Member, ...] = (), limits: KindLimits | None = None) -> None:
+    def __init__(
+        self, models: tuple[Member, ...] = (), limits: KindLimits | None = None, channels: int = 100
+    ) -> None:
         self.group = EngineGroup(models)
-        self.names = OpenNames(100)
+        self.names = OpenNames(channels)
         self.use_models(models)
         self.ended: list[str] = []
         self.kinds = FallbackKinds(
@@ -56,6 +58,7 @@ class Plant:
             self.kinds,
             Router(self.group, most_logged=0),
             lambda: (*self.own, *self.names.names),
+            lambda series: series in self.names.cut,
         )
         self.told: dict[str, Told] = defaultdict(Told)
         self.letters: set[int] = set()
@@ -296,3 +299,16 @@ def test_a_kind_without_series_makes_room_for_another_one() -> None:
     assert (plant.ended, batch.readings.names) == ([name_of(("speed",))], ("saw-1",))
     assert [kind.series for kind in plant.kinds.all()] == [("saw-1",)]
     assert [member.channels for member in plant.group.members] == [("teeth",)]
+
+
+def test_a_series_with_a_channel_too_many_is_left_unassigned() -> None:
+    plant = Plant(channels=2)
+    plant.judge(
+        [message("fan-1", 0, {"speed": 1, "noise": 2}), message("saw-1", 0, {"speed": 1, "teeth": 3})]
+    )
+    plant.judge([message("fan-1", 1, {"speed": 1, "heat": 2}), message("fan-2", 1, {"speed": 1})], 2)
+    assert {kind.channels: kind.series for kind in plant.kinds.all()} == {
+        ("noise", "speed"): ("fan-1",),
+        ("speed",): ("fan-2",),
+    }
+    assert [one.name for one in plant.router.unassigned.most] == ["saw-1"]
