@@ -44,6 +44,7 @@ def test_models_loaded_under_way_and_members_killed_meanwhile_change_nothing(
     assert sum("loaded by 0" not in one for one in report.evidence) >= 2, line(report)
 
 
+@pytest.mark.kafka_changes
 def test_under_faults_two_models_say_what_each_says_alone(cluster: Cluster, tmp_path: Path) -> None:
     """With [[models]]: kills in transactions, members that join and leave, a new version of one model."""
     faults = ("kill_in_transaction", "join", "reload", "kill", "leave")

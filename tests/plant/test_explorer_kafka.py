@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.detector.explore.explored import served
 from tests.plant.test_plant_kafka import KINDS, config_of, models, rows
 from tests.support.daemon import read_all, running, wait_for
@@ -29,6 +31,7 @@ def ask(site: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
         return error.code, json.load(error)
 
 
+@pytest.mark.kafka_changes
 def test_each_series_is_shown_with_its_model_and_its_incidents_are_decided(
     models: Path, kafka_bootstrap: str, kafka_topic: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from connectors.errors import KafkaError
 from connectors.records import Message, Raw, RawColumns
@@ -102,6 +103,7 @@ def wait_for_row(bootstrap: str, topic: str, newest: int, daemon: Daemon) -> Non
     wait_for(is_there, f"row {newest}; see {daemon.log}")
 
 
+@pytest.mark.kafka_changes
 def test_a_daemon_without_a_model_judges_new_kinds_and_survives_kill_9(
     kafka_bootstrap: str, kafka_topic: MakeTopic, tmp_path: Path
 ) -> None:

@@ -127,6 +127,7 @@ def make_topic(kafka_bootstrap: str) -> Callable[..., str]:
     return make
 
 
+@pytest.mark.kafka_changes
 def test_two_topics_in_two_forms_are_scored_once_through_kills(
     entry: Path, kafka_bootstrap: str, kafka_topic: Callable[..., str], make_topic, tmp_path: Path
 ) -> None:
