@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from connectors.objects.names import without_secrets
 from detector.artifact.description.described import Described
 from detector.artifact.spec import Artifact
 from detector.delivery.messages import applied_json, decision_json
@@ -46,7 +47,8 @@ class Inputs:
     @classmethod
     def of(cls, artifact: str, config: str | None, options: EngineOptions) -> Inputs:
         """Return the inputs with full paths, so that they are found from any directory; no events."""
-        place = artifact if "://" in artifact else str(Path(artifact).absolute())
+        # The record is shared with others: whoever opens the model again brings credentials of their own.
+        place = without_secrets(artifact) if "://" in artifact else str(Path(artifact).absolute())
         file = None if config is None else Path(config).absolute()
         digest = None if file is None else digest_of(file)
         path = None if file is None else str(file)
