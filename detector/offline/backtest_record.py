@@ -47,7 +47,7 @@ class Inputs:
     @classmethod
     def of(cls, artifact: str, config: str | None, options: EngineOptions) -> Inputs:
         """Return the inputs with full paths, so that they are found from any directory; no events."""
-        # The record is shared with others: whoever opens the model again brings credentials of their own.
+        # A record is passed on; the credentials of its author are not for its readers.
         place = without_secrets(artifact) if "://" in artifact else str(Path(artifact).absolute())
         file = None if config is None else Path(config).absolute()
         digest = None if file is None else digest_of(file)
