@@ -45,17 +45,29 @@ class SegmentCache:
                 f"{directory}: cannot be written: {error.strerror}; name another directory with --cache"
             ) from error
 
-    def path(self, name: str) -> Path:
-        """Return the copy of a segment, which is fetched if it is missing. Raises as `fetch`, and OSError."""
+    def open(self, name: str) -> int:
+        """Return a file descriptor of a segment, to read; it is fetched if it is missing.
+
+        What is open can be read to its end, also after another thread or process made room.
+
+        Args:
+            name: the path of the segment in the store.
+
+        Raises:
+            OSError: the directory cannot be read or written. Also what `fetch` raises.
+        """
         path = self._directory / name
         with self._locks[hash(name) % _STRIPES]:  # two threads fetch one segment once
             with contextlib.suppress(FileNotFoundError):
-                os.utime(path)
-                return path
+                handle = os.open(path, os.O_RDONLY)
+                os.utime(handle)
+                return handle
             scratch = self.scratch(name)
             try:
                 self._fetch(name, scratch)
-                return self.keep(name, scratch)
+                handle = os.open(scratch, os.O_RDONLY)  # before it has the name that others may delete
+                self.keep(name, scratch)
+                return handle
             finally:
                 scratch.unlink(missing_ok=True)
 
@@ -65,15 +77,15 @@ class SegmentCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.with_name(f".{path.name}.{uuid4().hex}{_PART}")
 
-    def keep(self, name: str, complete: Path) -> Path:
-        """Make a complete file the copy of a segment and return it. Raises OSError."""
+    def keep(self, name: str, complete: Path) -> int:
+        """Make a complete file the copy of a segment and return its size in bytes. Raises OSError."""
         path, size = self._directory / name, complete.stat().st_size
         complete.replace(path)
         with self._guard:
             self._num_bytes += size
             if self._num_bytes > self._max_bytes:
                 self._shrink(path)
-        return path
+        return size
 
     def fetch_all(self, names: Iterable[str], on_fetch: Callable[[int, int], None]) -> None:
         """Fetch those that are missing, several at a time. Raises the first error.
@@ -86,7 +98,8 @@ class SegmentCache:
         if missing:
             on_fetch(0, len(missing))
             with ThreadPoolExecutor(_FETCHERS) as pool:
-                for num, _ in enumerate(pool.map(self.path, missing), 1):
+                for num, handle in enumerate(pool.map(self.open, missing), 1):
+                    os.close(handle)
                     on_fetch(num, len(missing))
 
     def _shrink(self, newest: Path) -> None:

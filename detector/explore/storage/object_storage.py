@@ -149,7 +149,7 @@ class ObjectStorage:
         scratch = self._scratches.pop(key)
         try:
             self._objects.upload(scratch, key.path)
-            return self._cache.keep(key.path, scratch).stat().st_size
+            return self._cache.keep(key.path, scratch)
         finally:
             scratch.unlink(missing_ok=True)
 

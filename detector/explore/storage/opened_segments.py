@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from datetime import UTC, datetime
 from io import RawIOBase
-from pathlib import Path
 from typing import Any
 
 from fsspec import AbstractFileSystem
@@ -14,7 +12,6 @@ from fsspec import AbstractFileSystem
 from detector.explore.storage.cache import SegmentCache
 
 SCHEME = "segments"
-_TRIES = 3
 _WRITTEN = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -43,7 +40,8 @@ class OpenedSegments(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no
     def info(self, path: str, **_: object) -> dict[str, Any]:
         """Return name, size in bytes and type."""
         name = self._strip_protocol(path)
-        return {"name": name, "size": self._copy(path).stat().st_size, "type": "file"}
+        with self._open(path) as copy:
+            return {"name": name, "size": copy.seek(0, os.SEEK_END), "type": "file"}
 
     def modified(self, path: str) -> datetime:
         """Return a time that never changes, since segments do not."""
@@ -51,23 +49,15 @@ class OpenedSegments(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no
 
     def _open(self, path: str, mode: str = "rb", *args: object, **more: object) -> RawIOBase:
         """Open a copy to read it."""
-        for _ in range(_TRIES):
-            copy = self._copy(path)
-            with contextlib.suppress(FileNotFoundError):  # another process made room
-                return _Copy(copy)
-        return _Copy(self._copy(path))
-
-    def _copy(self, path: str) -> Path:
-        return self._cache.path(self._strip_protocol(path).lstrip("/"))
+        return _Copy(self._cache.open(self._strip_protocol(path).lstrip("/")))
 
 
 class _Copy(RawIOBase):
     """A file to read. DuckDB drops files without closing them: this one closes itself, without a warning."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, handle: int) -> None:
         super().__init__()
-        self._handle = -1
-        self._handle = os.open(path, os.O_RDONLY)
+        self._handle = handle
         self._size, self._at = os.fstat(self._handle).st_size, 0
 
     def readable(self) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 from uuid import uuid4
@@ -13,6 +17,7 @@ from connectors.objects.objects import Objects
 from detector.commands.opening import opening
 from detector.explore.storage.cache import SegmentCache
 from detector.explore.storage.object_storage import ObjectStorage
+from detector.explore.storage.opened_segments import OpenedSegments
 from tests.detector.explore.archive.written import empty
 from tests.support.daemon import wait_for
 
@@ -60,7 +65,48 @@ def test_what_is_fetched_is_followed_and_what_is_here_is_not(tmp_path: Path) -> 
     for _ in range(2):
         cache.fetch_all(names, lambda done, of: told.append((done, of)))
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
-    assert [cache.path(name).read_text() for name in names] == names
+    assert [read(cache, name) for name in names] == names
+
+
+def read(cache: SegmentCache, name: str) -> str:
+    with os.fdopen(cache.open(name)) as copy:
+        return copy.read()
+
+
+def test_readers_and_other_processes_that_make_room_never_take_a_copy_from_one_who_opens_it(
+    tmp_path: Path,
+) -> None:
+    """A bound of one copy, eight threads, and another process that deletes whatever it finds."""
+    fetched: Counter[str] = Counter()
+
+    def fetch(name: str, file: Path) -> None:
+        fetched[name] += 1
+        file.write_text(name)
+
+    cache = SegmentCache(tmp_path, 1, fetch)
+    names = [f"verdicts/day=2026-01-0{day}/x.parquet" for day in range(1, 7)]
+    files = OpenedSegments(cache)
+    is_done = threading.Event()
+
+    def delete() -> None:
+        while not is_done.is_set():
+            for one in tmp_path.rglob("*.parquet"):
+                one.unlink(missing_ok=True)
+
+    def read_all(_: int) -> None:
+        for name in names * 40:
+            assert read(cache, name) == name
+            assert files.info(f"segments://{name}")["size"] == len(name)
+
+    other = threading.Thread(target=delete)
+    other.start()
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(read_all, range(8))) == [None] * 8
+    finally:
+        is_done.set()
+        other.join()
+    assert min(fetched.values()) > 1  # copies were taken away while others read
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
