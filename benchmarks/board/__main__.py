@@ -12,7 +12,8 @@ from benchmarks.board import tables
 from benchmarks.board.methods import OURS, PEERS
 from benchmarks.board.runs import Task, perform
 
-SETS = ("tsb-u", "tsb-m", "tsb-nab", "smd", "asd", "mscloud", "mgab")
+SETS = {"tsb-u": 8, "tsb-m": 3, "tsb-nab": 4, "smd": 5, "asd": 4, "mscloud": 12, "mgab": 3}
+"""The data sets, and of how many files one is run unless `--every` says another number."""
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "board.md"
 PICTURE = ROOT / "docs" / "images" / "board.png"
@@ -61,7 +62,8 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
         files = sorted((args.data / name).glob("*.parquet"))
         if not files:
             print(f"{name}: skipped: no file in {args.data / name}", file=sys.stderr)
-        tasks += [Task(path, peers.get(by, by)) for path in files[:: args.every] for by in methods]
+        chosen = files[:: args.every or SETS.get(name, 1)]
+        tasks += [Task(path, peers.get(by, by)) for path in chosen for by in methods]
     return tasks
 
 
@@ -74,7 +76,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
     parser.add_argument("--sets", default=",".join(SETS), metavar="NAME,...", help="data sets; default: all")
     parser.add_argument("--methods", default="", metavar="NAME,...", help="default: all")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth file of each data set")
+    of_each = ", ".join(f"{name} {every}" for name, every in SETS.items())
+    parser.add_argument(
+        "--every", type=int, metavar="N", help=f"every Nth file of each data set; 1: all; default: {of_each}"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="tasks at a time")
     parser.add_argument("--out", type=Path, default=Path("build/board"), metavar="DIR")
     parser.add_argument("--write", action="store_true", help="put the tables and the plot into docs/")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,9 @@ from hypothesis import strategies as st
 from benchmarks.board import tables
 from benchmarks.board.causal import at_delay
 from benchmarks.board.methods import OURS, PEERS
-from benchmarks.board.runs import SCRIPTS
+from benchmarks.board.runs import SCRIPTS, Task, perform
+from trainer.evaluation.file_evaluation import evaluate_file
+from trainer.evaluation.options import EvaluationOptions
 
 ENDS = st.lists(st.one_of(st.just(np.nan), st.floats(0, 1e6)), min_size=1, max_size=40).map(np.array)
 
@@ -72,6 +76,29 @@ def test_a_method_that_uses_later_rows_is_found_out(method: str, leaks: bool, tm
     assert (float(found["leak"]) > 1e-3) is leaks
 
 
+def test_members_trained_once_for_several_delays_are_those_of_a_training_for_each(tmp_path: Path) -> None:
+    rows = np.random.default_rng(1).normal(size=400) + 3 * np.sin(np.arange(400) / 5)
+    label = np.zeros(400, np.int64)
+    label[300:310] = 1
+    rows[300:310] += 9
+    frame = pd.DataFrame(
+        {
+            "timestamp": pd.date_range("2026-01-01", periods=400, freq="min", tz="UTC"),
+            "value": rows,
+            "label": label,
+            "split": np.where(np.arange(400) < 250, "train", "test"),
+        }
+    )
+    path = tmp_path / "one.parquet"
+    frame.to_parquet(path)
+    perform(Task(path, "conv"), tmp_path)
+    found = json.loads((tmp_path / "results" / f"{tmp_path.name}.one.conv.json").read_text())
+    for delay in (0, 8):
+        alone = evaluate_file(path, "one", EvaluationOptions("conv", causal=delay == 0, delay=delay))
+        expected = {"vus_pr": alone.model.vus_pr, "auc_pr": alone.model.auc_pr}
+        assert found[str(delay)] == pytest.approx(expected, rel=1e-9)
+
+
 def test_every_peer_has_a_script_and_an_environment() -> None:
     for peer in PEERS:
         assert f'"{peer.name}":' in (SCRIPTS / peer.script).read_text()
@@ -88,7 +115,7 @@ def test_the_table_states_failures_and_the_means_of_the_others(tmp_path: Path) -
         ("set", "a", "usad"): {"failed": "no memory"},
     }
     lines = tables.table(found, "set").splitlines()
-    assert lines[2].startswith(f"| **{OURS['linear']}** | 1 of 2 | 0.500 |")
+    assert lines[2].startswith(f"| **{OURS['linear']}** | 1 of 2 | 0.500 (0.50 to 0.50) |")
     assert lines[3].startswith("| USAD (TSB-AD) | 0 of 1 | - |")
     tables.write_csv(found, tmp_path / "board.csv")
     assert "set,b,linear,0,,,no memory" in (tmp_path / "board.csv").read_text()

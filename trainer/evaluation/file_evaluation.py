@@ -51,7 +51,7 @@ def evaluate_file(path: Path, name: str, options: EvaluationOptions) -> FileResu
     """
     data = read_labelled(path, options.train_rows)
     started = time.perf_counter()
-    artifact = _fit(data, options)
+    artifact = fit_file(data, options)
     fitted = time.perf_counter()
     scores = score_rows(artifact, data.timestamp_ns, data.values, name, options.without)
     scored = time.perf_counter()
@@ -107,17 +107,25 @@ def _worth(
     return without_each(artifact.spec, options.without, run, found)
 
 
-def _fit(data: Labelled, options: EvaluationOptions) -> Artifact:
+def fit_file(data: Labelled, options: EvaluationOptions, checkpoint: Path | None = None) -> Artifact:
     """Fit with the window of the options, or with the largest default that the training rows allow.
 
     The default is halved while no stretch without a long gap is as long as the window.
+
+    Args:
+        data: The labelled rows; those for training are used.
+        options: What to fit.
+        checkpoint: A directory for the state of the training, which a later call with other delays resumes.
+
+    Raises:
+        TrainerError: No window fits, or the checkpoint belongs to other members.
     """
     chunk = data.training_chunk()
     source = TrainingData(lambda: iter([chunk]), data.channels, data.interval_ns)
     window = options.window or default_window(int(data.train.sum()), len(data.channels))
     while True:
         try:
-            return fit_source(source, options.train_config(window))
+            return fit_source(source, options.train_config(window), checkpoint=checkpoint)
         except TooLittleDataError:
             if options.window is not None or window // 2 < MIN_WINDOW:
                 raise
