@@ -19,7 +19,7 @@ from trainer.evaluation.labelled import find_files
 from trainer.evaluation.options import EvaluationOptions
 from trainer.evaluation.process_pool import in_processes
 from trainer.evaluation.results import EvaluationResult, Failure, FileResult
-from trainer.fitting.members import MIN_WINDOW, check_families
+from trainer.fitting.members import check_families
 from trainer.progress import ProgressReport
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def evaluate(
 
 def _check(directory: Path, options: EvaluationOptions, jobs: int | None) -> None:
     """Reject before the work starts what would only fail, or mislead, hours later."""
-    check_families(options.train_config(MIN_WINDOW if options.window is None else options.window).model)
+    check_families(options.train_config().model)
     for name, value in (("--jobs", jobs), ("--train-rows", options.train_rows)):
         if value is not None and value < 1:
             raise TrainerError(f"{name} {value}: must be at least 1")

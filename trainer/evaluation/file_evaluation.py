@@ -20,7 +20,6 @@ from detector.incidents.incident import Incident
 from detector.offline.measuring.coverage import Coverage
 from detector.offline.measuring.measures import NO_ALARMS, auc_pr, auc_roc, count_alarms, vus_pr
 from trainer.data.history import build_history
-from trainer.errors import TooLittleDataError
 from trainer.evaluation.baseline import WINDOW as BASELINE_WINDOW
 from trainer.evaluation.baseline import plain_linear_errors
 from trainer.evaluation.labelled import Labelled, read_labelled
@@ -29,7 +28,7 @@ from trainer.evaluation.options import EvaluationOptions
 from trainer.evaluation.results import BudgetResult, FileResult, Ranking, Worth
 from trainer.evaluation.row_scores import greatest_of_stretches, score_rows, write_scores
 from trainer.evaluation.worth import without_each
-from trainer.fitting.members import MIN_WINDOW, default_window
+from trainer.fitting.members import MIN_WINDOW
 from trainer.pipeline import TrainingData, fit_source
 
 _NUM_RANDOM = 5
@@ -108,28 +107,19 @@ def _worth(
 
 
 def fit_file(data: Labelled, options: EvaluationOptions, checkpoint: Path | None = None) -> Artifact:
-    """Fit with the window of the options, or with the largest default that the training rows allow.
-
-    The default is halved while no stretch without a long gap is as long as the window.
+    """Fit on the training rows, as `streamgauge train` does.
 
     Args:
         data: The labelled rows; those for training are used.
         options: What to fit.
-        checkpoint: A directory for the state of the training, which a later call with other delays resumes.
+        checkpoint: A directory for the state of the training. A later call with another delay resumes it.
 
     Raises:
         TrainerError: No window fits, or the checkpoint belongs to other members.
     """
     chunk = data.training_chunk()
     source = TrainingData(lambda: iter([chunk]), data.channels, data.interval_ns)
-    window = options.window or default_window(int(data.train.sum()), len(data.channels))
-    while True:
-        try:
-            return fit_source(source, options.train_config(window), checkpoint=checkpoint)
-        except TooLittleDataError:
-            if options.window is not None or window // 2 < MIN_WINDOW:
-                raise
-            window //= 2
+    return fit_source(source, options.train_config(), checkpoint=checkpoint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.config import ENSEMBLE, TrainConfig, override
+from trainer.fitting.members import LONGEST_WINDOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class EvaluationOptions:
         train_rows: Fit on the first so many rows of each file; None: on the rows with `split = train`.
         causal: Score a row from windows that end at it; False: also from windows that end later.
         delay: Rows by which such a later window may end after the row; None: as many as the window allows.
-        window: Rows of a window; None: a length that suits the data, halved until it fits.
+        window: Rows of a window; None: that of `base`, or a length that suits the data.
         seed: Seed of the training and of the random score.
         max_epochs: Upper limit of epochs; None: the default of the training.
         alarm_budget: False alarms allowed per series, such as "1/week".
@@ -42,9 +43,10 @@ class EvaluationOptions:
     without: tuple[str, ...] = ()
     base: TrainConfig = field(default_factory=TrainConfig)
 
-    def train_config(self, window: int) -> TrainConfig:
-        """Return the configuration of a training with this window; raise TrainerError for a wrong value."""
-        delay = self.delay if self.delay is not None else window - 1
+    def train_config(self) -> TrainConfig:
+        """Return the configuration of the training; raise TrainerError for a wrong value."""
+        window = self.base.model.window if self.window is None else self.window
+        delay = self.delay if self.delay is not None else (window or LONGEST_WINDOW) - 1
         changes: dict[str, dict[str, object]] = {
             "model": {"family": self.family, "window": window},
             "fit": {"seed": self.seed, "max_epochs": self.max_epochs},

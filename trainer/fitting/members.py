@@ -19,7 +19,8 @@ DENSE = ("linear",)
 MIN_WINDOW = 4
 _NETWORK_STRIDE, _LEAST_STRIDDEN = 4, 16
 _SHORT_SHARE, _SHORTEST_SHORT = 16, 8
-_CELLS, _SHORTEST, _LONGEST = 256, 16, 256
+LONGEST_WINDOW = 256
+_CELLS, _SHORTEST = 256, 16
 _WINDOWS_IN_HISTORY = 3
 _MEMORY_WINDOW = 64
 _Channels = tuple[int, int | None]
@@ -41,7 +42,7 @@ def default_window(num_rows: int, num_channels: int) -> int:
     >>> default_window(10_000, 1), default_window(10_000, 8), default_window(30, 8)
     (256, 32, 10)
     """
-    wanted = min(_LONGEST, max(_SHORTEST, _CELLS // num_channels))
+    wanted = min(LONGEST_WINDOW, max(_SHORTEST, _CELLS // num_channels))
     return max(MIN_WINDOW, min(wanted, num_rows // _WINDOWS_IN_HISTORY))
 
 
@@ -69,7 +70,7 @@ def default_max_gap(window: int | None, num_channels: int) -> int:
     >>> default_max_gap(64, 8), default_max_gap(None, 8)
     (32, 16)
     """
-    return (window or min(_LONGEST, max(_SHORTEST, _CELLS // num_channels))) // 2
+    return (window or min(LONGEST_WINDOW, max(_SHORTEST, _CELLS // num_channels))) // 2
 
 
 def check_families(options: ModelOptions) -> None:
