@@ -14,28 +14,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch.distributed.rendezvous import rendezvous
 
 from trainer.errors import DivergedError, ProcessError, TrainerError
 from trainer.fitting.parallel.launch import Launch, timeout_seconds
-
-
-class Store(Protocol):
-    """Keep what processes write for each other: the store of torch.distributed."""
-
-    def set(self, key: str, value: str, /) -> None: ...
-    def get(self, key: str, /) -> bytes: ...
-    def wait(self, keys: list[str], timeout: timedelta, /) -> None: ...
-    def compare_set(self, key: str, expected: str, desired: str, /) -> bytes: ...
-
+from trainer.fitting.parallel.meeting import Store, met
 
 _IDLE = timedelta(days=1)
 """How long a process waits for the first one while that one reads, calibrates or describes."""
-_DEVICE, _FAILED, _WORK = "streamgauge/device", "streamgauge/failed", "streamgauge/work/{}"
+_FAILED, _WORK = "failed", "work/{}"
 _OF_OTHERS = ("gloo", "nccl", "connection", "timed out", "timeout", "socket")
 
 
@@ -170,17 +160,12 @@ def joint_work() -> Iterator[None]:
 
 def _met(place: Launch, device: str | None) -> Group:
     """Return the group after the first process has stated the kind of device."""
-    timeout = timedelta(seconds=timeout_seconds())
+    own = None if device is None else _device(device, place)
     try:
-        store, _, _ = next(rendezvous("env://", place.rank, place.size, timeout=timeout))
-        if device is not None:
-            own = _device(device, place)
-            store.set(_DEVICE, own.type)
-            return Group(place, own, store)
-        store.wait([_DEVICE], timeout)
-        return Group(place, _device(store.get(_DEVICE).decode(), place), store)
+        store, kind = met(place, None if own is None else own.type, timedelta(seconds=timeout_seconds()))
     except (ValueError, RuntimeError) as error:
         raise ProcessError(f"{place.name} did not find the others: {_reason(error)}") from error
+    return Group(place, own or _device(kind, place), store)
 
 
 def _reason(error: BaseException) -> str:
