@@ -1,4 +1,4 @@
-"""Gradients in bfloat16: nearly the same loss, the same faults, and an error where there is no such device."""
+"""Gradients in bfloat16: nearly the same loss, the same faults; an error where no such device is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.config import FitOptions, ModelOptions, TrainConfig
 from trainer.errors import TrainerError
 from trainer.fitting.parallel.objective import check_precision
 
-ROWS, FAULT = 1500, slice(400, 460)
+ROWS, FAULT = 1000, slice(400, 460)
 LOSS = 0.03
 """Largest relative difference of the best validation loss; docs/distributed-training.md states it."""
 
@@ -28,19 +28,20 @@ def frame_of(num_rows: int, seed: int) -> pd.DataFrame:
 
 
 def trained(family: str, precision: str) -> Artifact:
-    options = FitOptions(max_epochs=6, device="cpu", precision=precision, refit=False)
+    options = FitOptions(max_epochs=4, min_steps_per_epoch=20, device="cpu", precision=precision, refit=False)
     config = TrainConfig(model=ModelOptions(family=family, window=16), fit=options)
     return fit(frame_of(ROWS, seed=0), config=config)
 
 
-@pytest.mark.parametrize("family", ["conv", "lstm", "vae"])
+@pytest.mark.distributed  # four trainings: with those of torchrun, not in `make test`
+@pytest.mark.parametrize("family", ["conv", "lstm"])
 def test_bfloat16_learns_as_well_and_finds_the_same_fault(family: str) -> None:
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("this processor has no arithmetic in bfloat16")
     full, reduced = (trained(family, precision) for precision in ("float32", "bfloat16"))
     losses = [artifact.spec.training["validation_loss"] for artifact in (full, reduced)]
     assert losses[0] != losses[1], "the option has an effect"
-    assert abs(losses[1] - losses[0]) <= LOSS * max(1.0 if family == "vae" else 0.0, abs(losses[0]))
+    assert losses[1] == pytest.approx(losses[0], rel=LOSS)
     assert all(weights.dtype == np.float32 for weights in reduced.module.weights().values())
     stream = frame_of(600, seed=1)
     stream.iloc[FAULT, 1] += 1.5
@@ -58,7 +59,7 @@ def test_a_device_without_bfloat16_is_refused(device: str, monkeypatch: pytest.M
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
     with pytest.raises(
         TrainerError,
-        match=r'^fit\.precision: this (GPU|processor) has no arithmetic in bfloat16; set fit\.precision = "fl',
+        match=r"^fit\.precision: this (GPU|processor) has no arithmetic in bfloat16; set fit\.",
     ):
         check_precision(FitOptions(precision="bfloat16"), torch.device(device))
     check_precision(FitOptions(), torch.device(device))
