@@ -14,14 +14,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.distributed as dist
 
 from trainer.errors import DivergedError, ProcessError, TrainerError
 from trainer.fitting.parallel.launch import Launch, timeout_seconds
-from trainer.fitting.parallel.meeting import Store, met
+
+if TYPE_CHECKING:
+    from trainer.fitting.parallel.meeting import Store
 
 _IDLE = timedelta(days=1)
 """How long a process waits for the first one while that one reads, calibrates or describes."""
@@ -160,6 +162,8 @@ def joint_work() -> Iterator[None]:
 
 def _met(place: Launch, device: str | None) -> Group:
     """Return the group after the first process has stated the kind of device."""
+    from trainer.fitting.parallel.meeting import met  # some builds of torch cannot import it
+
     own = None if device is None else _device(device, place)
     try:
         store, kind = met(place, None if own is None else own.type, timedelta(seconds=timeout_seconds()))

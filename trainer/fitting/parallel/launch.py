@@ -59,6 +59,20 @@ def launched() -> Launch:
     return place
 
 
+def refuse_several(verb: str) -> None:
+    """End a command that would do the same in every process.
+
+    Raises:
+        TrainerError: torchrun started several processes, and this is the first one.
+        SystemExit: This is another one.
+    """
+    place = launched()
+    if place.rank > 0:
+        raise SystemExit(2)
+    if place.several:
+        raise TrainerError(f"`{verb}` runs in one process; start `streamgauge train` alone with torchrun")
+
+
 def timeout_seconds() -> float:
     """Return the seconds that a process waits for another one within an epoch.
 

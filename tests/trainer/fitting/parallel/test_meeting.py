@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 import torch.distributed as dist
 
+from streamgauge import main
 from trainer.errors import ProcessError, TrainerError
 from trainer.fitting.parallel.launch import Launch, launched, timeout_seconds
 from trainer.fitting.parallel.meeting import met
@@ -92,6 +93,21 @@ def test_a_timeout_is_a_positive_number(text: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("STREAMGAUGE_PROCESS_TIMEOUT", text)
     with pytest.raises(TrainerError, match=rf"^STREAMGAUGE_PROCESS_TIMEOUT={text} is no positive number"):
         timeout_seconds()
+
+
+def test_a_retraining_by_several_processes_is_refused_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["retrain", "models/pump", "history/"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    assert main(command) == 2
+    expected = "`retrain` runs in one process; start `streamgauge train` alone with torchrun"
+    assert capsys.readouterr().err == f"streamgauge: error: {expected}\n"
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(command)
+    assert capsys.readouterr().err == ""
 
 
 def _launched(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Launch:
