@@ -1,8 +1,8 @@
 """A GPU against the CPU of the same machine: training, scoring of batches, states and incidents.
 
 The same rows and weights go through both. Rates are medians of alternating runs. States and incidents have to
-be equal. Without a GPU it says so and ends with 2. `--device cpu` runs the whole script without one: the CPU
-is then compared with itself, which measures nothing and shows that the script works.
+be equal. Without a GPU it prints an error and exits with 2. `--device cpu` runs the whole script without one:
+the CPU is then compared with itself, which measures nothing and shows that the script works.
 
     python -m benchmarks.cuda [--rows 20000] [--rounds 3] [--json FILE]
 """

@@ -59,7 +59,7 @@ def met(place: Launch, words: str | None, timeout: timedelta) -> tuple[Store, st
 
 
 def _answer_all(store: Store, place: Launch, answer: str, timeout: timedelta) -> None:
-    """Answer whoever asks, until all processes are present."""
+    """Answer each process that asks, until all are present."""
     present = [_PRESENT.format(answer.partition(" ")[0], rank) for rank in range(1, place.size)]
     answered = set[bytes]()
     end = time.monotonic() + timeout.total_seconds()

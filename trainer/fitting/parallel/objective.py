@@ -23,8 +23,8 @@ from trainer.fitting.parallel.group import current_group
 class Objective(torch.nn.Module):
     """Compute the loss of an example: of a whole batch, or of the share of this process.
 
-    The mean over the processes is then the loss of the whole batch, and so the mean of the gradients, which
-    DistributedDataParallel computes, is its gradient.
+    The mean over the processes is then the loss of the whole batch. Its gradient is therefore the mean of
+    their gradients, which DistributedDataParallel computes.
     """
 
     def __init__(self, module: torch.nn.Module, loss: str, options: FitOptions) -> None:
