@@ -11,7 +11,7 @@ UV      := $(BIN)/uv
 # others as requirements; the two modules we use import only what the extra `dev` lists.
 VUS     := vus==0.0.6
 # Tiers of their own: slow, or in need of tools that not every machine has.
-FAST    := not package and not deployment and not dashboards and not operations and not silence and not scenario and not kafka_changes and not trust and not browser and not objects and not docs
+FAST    := not package and not deployment and not dashboards and not operations and not silence and not scenario and not kafka_changes and not trust and not browser and not objects and not docs and not distributed
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 # PyTorch without CUDA, if its own index can be reached; TORCH_BACKEND=auto or cu128: with CUDA, TORCH_BACKEND=: from PyPI.
 CPU_INDEX := https://download.pytorch.org/whl/cpu
@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test deployment dashboards dashboards-json operations faults soak fuzz lint format
-.PHONY: browser objects scenario silence trust operators kafka-changes bench quality board pictures screenshots docs dist dist-check constraints clean
+.PHONY: browser distributed objects scenario silence trust operators kafka-changes bench quality board pictures screenshots docs dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ deployment: setup  ## deploy/ against the tools that use it, the image built and
 
 browser: setup  ## the explorer's pages in Chromium: rendering, keyboard, address, security policy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser -m browser $(PYTEST_FLAGS)
+
+distributed: setup  ## training by torchrun: two processes against one, kills, hangs, two agents (3 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/trainer/fitting/parallel -m distributed $(PYTEST_FLAGS)
 
 dashboards: setup  ## every query of deploy/grafana against a live Kafka, daemon and Prometheus (2 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/dashboards -s --durations=3 -m dashboards $(PYTEST_FLAGS)

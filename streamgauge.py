@@ -84,6 +84,7 @@ OUTSIDE = (
     "connectors.errors:ObjectsError",
     "connectors.errors:StateError",
     "detector.explore.storage.storage:OwnershipLostError",
+    "trainer.errors:ProcessError",
 )
 NEEDS_TORCH = "this needs PyTorch, which is not installed here; install it: pip install 'streamgauge[train]'"
 DESCRIPTION = """\

@@ -146,7 +146,7 @@ def _module() -> torch.nn.Module:
     return models.build("conv", {}, WINDOW, len(CHANNELS))
 
 
-class _Counting(torch.nn.Module):
+class Counting(torch.nn.Module):
     """Count the windows that pass through in training."""
 
     def __init__(self, module: torch.nn.Module) -> None:
@@ -161,7 +161,7 @@ class _Counting(torch.nn.Module):
 
 
 def _our_epoch(windows: TrainingAndValidation) -> float:
-    module = _Counting(_module())
+    module = Counting(_module())
     start = time.perf_counter()
     fit_gradient(module, "mse", windows, OPTIONS, quiet)
     return module.num_windows / (time.perf_counter() - start)

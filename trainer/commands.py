@@ -22,6 +22,7 @@ from detector.commands.arguments import (
 from detector.commands.models.on_copy import on_copy
 from detector.models.listing import FAMILY_CLASSES
 from trainer.errors import TrainerError
+from trainer.fitting.parallel.launch import launched
 
 if TYPE_CHECKING:
     from detector.artifact.spec import Artifact
@@ -37,12 +38,12 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         "streamgauge train history/ --out models/pump",
         "streamgauge train history/ --out models/pump --model lstm --window 128 --alarm-budget 1/month",
-        "streamgauge train history/ --out models/pump --alarm-budget '3/day in all'",
         "streamgauge train history/ --out models/pump --zone Europe/Berlin --modes auto",
         "streamgauge train history/ --out models/pump --config train.toml --resume",
         "streamgauge train plant/ --out models --group-by auto    # a model for each kind of machine",
         "streamgauge train plant/ --out models --group-by kind --jobs 2",
         "streamgauge train history/ --out s3://bucket/models/pump --promote    # in use at once, unchecked",
+        "torchrun --nproc-per-node 2 -m streamgauge train history/ --out models/pump    # two processes",
     )
     parser.add_argument(
         "data", metavar="DATA", help="Parquet file, or directory of Parquet files (also Hive-partitioned)"
@@ -177,20 +178,28 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train, calibrate and publish a model, or one of each kind; print a summary.
+    """Train, calibrate and publish a model, or one of each kind: candidates, unless first of their name."""
+    place = launched()
+    if place.rank > 0:
+        from trainer.fitting.parallel.following import follow
 
-    A model is a candidate unless it is the first of its name.
-    """
-    if args.group_by is not None and is_remote(args.out):
-        raise TrainerError("--group-by writes to a directory; train one kind at a time for a URI")
+        return follow(place)
     config = _train_config(args)
     if args.group_by is not None:
+        if is_remote(args.out):
+            raise TrainerError("--group-by writes to a directory; train one kind at a time for a URI")
+        if place.several:
+            raise TrainerError("torchrun splits the training of one model; train kinds at a time by --jobs")
         from trainer.kinds.command import train_kinds
 
         return train_kinds(args, config)
     if args.jobs is not None:
         raise TrainerError("--jobs needs --group-by: a single model is trained in one process")
-    return _train_one(args, config)
+    args.resume = args.resume or place.restarts > 0
+    from trainer.fitting.parallel.group import leading
+
+    with leading(place, config.fit.device):
+        return _train_one(args, config)
 
 
 def _train_one(args: argparse.Namespace, config: TrainConfig) -> int:

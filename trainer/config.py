@@ -146,6 +146,7 @@ class FitOptions(BaseModel):
         refit: Train on the calibration rows too, once the threshold is known.
         seed: The same seed, data and options give the same model.
         threads: Processor threads. One is best for small models; more than the free cores are much slower.
+        precision: Arithmetic of the gradients; weights, validation and scores are float32.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -165,6 +166,7 @@ class FitOptions(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Positive = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class ScoringOptions(BaseModel):
@@ -350,9 +352,7 @@ def override(config: TrainConfig, name: str | None, changes: Mapping[str, Mappin
     >>> override(TrainConfig(), "pump", {"model": {"window": 32, "latent": None}}).model.window
     32
     """
-    values = config.model_dump()
-    if name is not None:
-        values["name"] = name
+    values = config.model_dump() | ({} if name is None else {"name": name})
     for section, given in changes.items():
         values[section] = {**values[section], **{k: v for k, v in given.items() if v is not None}}
     try:

@@ -263,7 +263,7 @@ def _train(
 ) -> FitResult:
     """Train one member and its whitening; it ends on the CPU, in evaluation mode."""
     autoencoder, whitening = network.autoencoder, network.whitening
-    result = fit_module(autoencoder, member.hyperparameters, split, config.fit, report, state)
+    result = fit_module(autoencoder, member, split, config.fit, report, state)
     autoencoder.cpu().eval()
     if member.family in BESIDE:
         fit_scale(whitening, autoencoder, split.both)

@@ -2,7 +2,8 @@
 
 TrainerError           training or evaluation cannot continue; the message gives the reason and a remedy
 ├── TooLittleDataError     too few rows for the window and the three splits
-└── DivergedError          the loss or the weights are no longer finite
+├── DivergedError          the loss or the weights are no longer finite
+└── ProcessError           one of several processes of a training failed or was lost
 """
 
 
@@ -16,3 +17,7 @@ class TooLittleDataError(TrainerError):
 
 class DivergedError(TrainerError):
     """Report that the training of one model gave a loss or weights that are not finite."""
+
+
+class ProcessError(TrainerError):
+    """Report that one of several processes of a training failed, or that it was lost."""

@@ -69,8 +69,18 @@ def mean_of_cells(loss_BWC: torch.Tensor, mask: torch.Tensor | None, trim: float
         mask: True in the cells that count, bool of the same shape; None if all count.
         trim: Share of the windows that is left out, 0 to below 1; their number is rounded down.
     """
-    known = torch.ones_like(loss_BWC) if mask is None else mask.to(loss_BWC.dtype)
-    total_B, num_B = (loss_BWC * known).flatten(1).sum(1), known.flatten(1).sum(1)
+    total_B, num_B = window_sums(loss_BWC, mask)
     num_kept = len(loss_BWC) - int(trim * len(loss_BWC))
     kept = (total_B / num_B.clamp(min=1)).detach().argsort(stable=True)[:num_kept]
     return total_B[kept].sum() / num_B[kept].sum().clamp(min=1)
+
+
+def window_sums(loss_BWC: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the loss of each window, summed over its known cells, and the number of these; each [B].
+
+    Args:
+        loss_BWC: The loss of each cell, float32 [batch, window, channels].
+        mask: True in the cells that count, bool of the same shape; None if all count.
+    """
+    known = torch.ones_like(loss_BWC) if mask is None else mask.to(loss_BWC.dtype)
+    return (loss_BWC * known).flatten(1).sum(1), known.flatten(1).sum(1)

@@ -31,6 +31,7 @@ __all__ = [
     "OwnLoss",
     "OwnResidual",
     "build",
+    "cell_losses",
     "reconstruct",
     "resolve",
     "training_loss",
@@ -156,9 +157,19 @@ def training_loss(
         mask: True in the cells of `target_BWC` that count, bool [B, W, C]; None if all count.
         trim: Share of the worst windows that is left out (`detector.models.blocks.mean_of_cells`).
     """
+    if trim or isinstance(module, OwnLoss):
+        return mean_of_cells(cell_losses(module, loss, x_BWC, target_BWC, mask), mask, trim)
+    return masked_loss(loss, module(x_BWC), target_BWC, mask)
+
+
+def cell_losses(
+    module: torch.nn.Module,
+    loss: str,
+    x_BWC: torch.Tensor,
+    target_BWC: torch.Tensor,
+    mask: torch.Tensor | None,
+) -> torch.Tensor:
+    """Return the loss of each cell, float32 [B, W, C]; the arguments are those of `training_loss`."""
     if isinstance(module, OwnLoss):
-        return mean_of_cells(module.cell_losses(x_BWC, target_BWC, mask), mask, trim)
-    y_BWC = module(x_BWC)
-    if trim:
-        return mean_of_cells(LOSSES[loss](y_BWC, target_BWC, reduction="none"), mask, trim)
-    return masked_loss(loss, y_BWC, target_BWC, mask)
+        return module.cell_losses(x_BWC, target_BWC, mask)
+    return LOSSES[loss](module(x_BWC), target_BWC, reduction="none")

@@ -77,13 +77,11 @@ class Checkpoints:
         Promise: a kill at any moment leaves the old state or the new one. Raises TrainerError if it cannot be
         written.
         """
-        header = json.dumps(_description(state, self.identity)).encode()
-        content = save({name: value.contiguous().cpu() for name, value in _tensors(state).items()})
+        content = packed(state, self.identity)
         scratch = self.directory / f".{_FILE}"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            # one file, so that one rename replaces all: length of the header, header, tensors
-            scratch.write_bytes(len(header).to_bytes(8, "little") + header + content)
+            scratch.write_bytes(content)  # one file, so that one rename replaces all
             scratch.replace(self.directory / _FILE)
         except OSError as error:
             raise TrainerError(f"{self.directory}: cannot write the checkpoint: {error.strerror}") from error
@@ -99,11 +97,7 @@ class Checkpoints:
         path = self.directory / _FILE
         content = path.read_bytes()
         try:
-            length = int.from_bytes(content[:8], "little")
-            described = json.loads(content[8 : 8 + length])
-            if described["identity"] != self.identity:
-                raise ValueError("it belongs to other data or another configuration")
-            _restore(state, described, load(content[8 + length :]))
+            unpack(content, state, self.identity)
         except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
             raise TrainerError(
@@ -119,6 +113,27 @@ class Checkpoints:
             (self.directory / name).unlink(missing_ok=True)
         if self.directory.is_dir() and not any(self.directory.iterdir()):
             self.directory.rmdir()
+
+
+def packed(state: TrainingState, identity: str) -> bytes:
+    """Return a state as bytes: length of the header, header, tensors."""
+    header = json.dumps(_description(state, identity)).encode()
+    content = save({name: value.contiguous().cpu() for name, value in _tensors(state).items()})
+    return len(header).to_bytes(8, "little") + header + content
+
+
+def unpack(content: bytes, state: TrainingState, identity: str) -> None:
+    """Restore `state` from the bytes of `packed`.
+
+    Raises:
+        ValueError, KeyError, TypeError, RuntimeError, SafetensorError: The bytes are damaged, or are the
+            state of another training.
+    """
+    length = int.from_bytes(content[:8], "little")
+    described = json.loads(content[8 : 8 + length])
+    if described["identity"] != identity:
+        raise ValueError("it belongs to other data or another configuration")
+    _restore(state, described, load(content[8 + length :]))
 
 
 def _description(state: TrainingState, identity: str) -> dict[str, Any]:

@@ -9,16 +9,15 @@ Letters: B batch, W window, C channels, D cells of a flattened window.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from detector.artifact.spec import Member
 from detector.models.execution.devices import pick_device
-from detector.models.families import training_loss
 from detector.models.linear import LinearAutoencoder
 from detector.models.memory import MemoryAutoencoder
 from detector.models.vae import VariationalAutoencoder
@@ -28,7 +27,10 @@ from trainer.data.training_windows import TrainingWindows
 from trainer.errors import DivergedError, TrainerError
 from trainer.fitting.checkpoint import Checkpoints, FitResult, TrainingState
 from trainer.fitting.cores import fit_cores
-from trainer.fitting.denoise import corrupted
+from trainer.fitting.parallel.examples import Example, example_of, shared
+from trainer.fitting.parallel.group import Group, current_group, joint_work
+from trainer.fitting.parallel.objective import Objective, check_precision, mean_of_all, parallel
+from trainer.fitting.parallel.states import equal_state
 from trainer.fitting.principal_components import fit_linear
 from trainer.progress import ProgressReport
 
@@ -36,6 +38,7 @@ _VALIDATION_WINDOWS, _VALIDATION_BATCH = 4_096, 256
 _CODE_WINDOWS = 4_096
 _MIN_GAIN = 0.005
 _LAST_RATE = 0.02
+_OTHER_DRAWS = 1_000_000_007
 _FEWEST_WINDOWS, _MOST_WINDOWS, _SHARE_OF_WINDOWS = 2_560, 40_000, 8
 
 
@@ -55,23 +58,29 @@ class TrainingAndValidation:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
-    """Hold the input of a module, its target, and where the target is known; each [B, W, C].
+class Feed:
+    """Supply a process with what it trains on.
 
-    A mask of None means: known everywhere.
+    Attributes:
+        epoch: Called with the number of an epoch, from 0; returns its examples.
+        held_out: Examples whose loss decides when to stop.
     """
 
-    x: torch.Tensor
-    target: torch.Tensor
-    mask: torch.Tensor | None
+    epoch: Callable[[int], Iterator[Example]]
+    held_out: list[Example]
 
 
 def training_device(name: str) -> torch.device:
     """Return the device to train on, as `detector.models.execution.devices.pick_device` does.
 
+    Of several processes, each has the device that it joined with.
+
     Raises:
         TrainerError: `name` is "cuda", and there is none.
     """
+    group = current_group()
+    if group is not None:
+        return group.device
     if name == "cuda" and not torch.cuda.is_available():
         raise TrainerError("device cuda: this machine or this build of torch has no CUDA; use auto or cpu")
     return pick_device(name)
@@ -79,13 +88,13 @@ def training_device(name: str) -> torch.device:
 
 def fit_module(
     module: torch.nn.Module,
-    hyperparameters: Mapping[str, Any],
+    member: Member,
     windows: TrainingAndValidation,
     options: FitOptions,
     report: ProgressReport,
     checkpoints: Checkpoints | None = None,
 ) -> FitResult:
-    """Train `module` in place: in closed form if it has one, else by `fit_gradient`.
+    """Train the module of `member` in place: in closed form if it has one, else by `fit_gradient`.
 
     The linear family has no closed form for masked cells or trimmed windows. With these options it is trained
     by gradients, whatever its hyperparameter `fit` is. A memory is fitted as it is, since it has no input to
@@ -94,11 +103,21 @@ def fit_module(
     if isinstance(module, MemoryAutoencoder):
         fit_cores(module, windows.both, options.seed)
         return FitResult(stopped="closed_form")
-    has_closed_form = hyperparameters.get("fit") == "closed" and options.mask == options.trim == 0
+    has_closed_form = member.hyperparameters.get("fit") == "closed" and options.mask == options.trim == 0
     if isinstance(module, LinearAutoencoder) and has_closed_form:
         fit_linear(module, windows.both, options.seed, options.noise)
         return FitResult(stopped="closed_form")
-    return fit_gradient(module, hyperparameters["loss"], windows, options, report, checkpoints)
+    group = current_group()
+    if group is not None:
+        group.announce(
+            {
+                "member": {"family": member.family, "hyperparameters": member.hyperparameters}
+                | {"window": windows.train.window},
+                "num_channels": len(windows.train.center),
+                "options": options.model_dump(mode="json"),
+            }
+        )
+    return fit_gradient(module, member.hyperparameters["loss"], windows, options, report, checkpoints)
 
 
 def fit_gradient(
@@ -123,17 +142,27 @@ def fit_gradient(
         report: Receives the share done and a line of figures after each epoch.
         checkpoints: Where the state after each epoch is saved; a state found there is resumed.
 
+    In a group, this is the process that leads. The others call `train_epochs` on their shares.
+
     Raises:
         TrainerError: The loss is no longer finite, or a checkpoint cannot be read or written.
+        ProcessError: Another process of the training was lost.
     """
-    device = training_device(options.device)
+    device, group = training_device(options.device), current_group()
+    check_precision(options, device)
     state = _begun(module.to(device), options, report, checkpoints)
-    held_out = _validation_examples(windows.validation, options, device)
-    while state.epoch < options.max_epochs and not _has_converged(state, options):
-        _next_epoch(state, loss, windows.train, held_out, options, device)
+
+    def finished(state: TrainingState) -> None:
         if checkpoints is not None:
             checkpoints.save(state)
         report(state.epoch / options.max_epochs, _progress_text(state.result))
+
+    with joint_work():
+        if group is None:
+            feed = _feed(windows, options, device)
+        else:
+            feed = _shared_feed(state, windows, options, group)
+        train_epochs(state, loss, feed, options, finished)
     if _has_converged(state, options):
         state.result.stopped = "early_stopping"
         report(1.0, f"stopped early: {_progress_text(state.result)}", notable=True)
@@ -141,36 +170,63 @@ def fit_gradient(
     return state.result
 
 
-def _begun(
-    module: torch.nn.Module, options: FitOptions, report: ProgressReport, checkpoints: Checkpoints | None
-) -> TrainingState:
-    """Return the state before the first epoch, or the one that a checkpoint holds."""
+def first_state(module: torch.nn.Module, options: FitOptions) -> TrainingState:
+    """Return the state of a module before the first epoch, in training mode."""
     module.train()
     optimizer = torch.optim.AdamW(
         module.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, foreach=True
     )
-    state = TrainingState(module, optimizer, FitResult(), module.state_dict(), 0)
+    return TrainingState(module, optimizer, FitResult(), _weights(module), 0)
+
+
+def train_epochs(
+    state: TrainingState,
+    loss: str,
+    feed: Feed,
+    options: FitOptions,
+    finished: Callable[[TrainingState], None] = lambda state: None,
+) -> None:
+    """Train until the last epoch, or until the validation loss gains nothing more.
+
+    All processes of a group call this at the same time, with equal states, and come to equal losses.
+
+    Args:
+        state: Continued in place.
+        loss: Name of a loss in `detector.models.blocks.LOSSES`.
+        feed: What this process trains on.
+        options: Options of the training loop.
+        finished: Called after each epoch.
+
+    Raises:
+        DivergedError: The loss is no longer finite.
+    """
+    while state.epoch < options.max_epochs and not _has_converged(state, options):
+        _next_epoch(state, loss, feed, options)
+        finished(state)
+
+
+def _begun(
+    module: torch.nn.Module, options: FitOptions, report: ProgressReport, checkpoints: Checkpoints | None
+) -> TrainingState:
+    """Return the state before the first epoch, or the one that a checkpoint holds."""
+    state = first_state(module, options)
     if checkpoints is not None and checkpoints.load(state):
         text = f"resumed after {_progress_text(state.result)}"
         report(state.epoch / options.max_epochs, text, notable=True)
     return state
 
 
-def _next_epoch(
-    state: TrainingState,
-    loss: str,
-    train: TrainingWindows,
-    held_out: list[Example],
-    options: FitOptions,
-    device: torch.device,
-) -> None:
+def _next_epoch(state: TrainingState, loss: str, feed: Feed, options: FitOptions) -> None:
     """Train for one epoch and measure the loss on held-out windows; both become part of the state."""
-    rng = np.random.default_rng([options.seed, state.epoch])
-    torch.manual_seed(options.seed * 100_003 + state.epoch)
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(options, state.epoch)
-    train_loss = _epoch(state, loss, _epoch_batches(train, options, rng), options, device)
-    _record_epoch(state, train_loss, evaluate_loss(state.module, loss, held_out, options.trim))
+    group = current_group()
+    # A variational module draws codes: those of other processes must not be the same.
+    other = 0 if group is None else group.place.rank * _OTHER_DRAWS
+    torch.manual_seed(options.seed * 100_003 + state.epoch + other)
+    for parameters in state.optimizer.param_groups:
+        parameters["lr"] = learning_rate(options, state.epoch)
+    objective = Objective(state.module, loss, options)
+    train_loss = _epoch(state, objective, feed.epoch(state.epoch), options)
+    _record_epoch(state, train_loss, evaluate_loss(objective, feed.held_out))
 
 
 def _end(state: TrainingState, train: TrainingWindows, device: torch.device) -> None:
@@ -192,13 +248,36 @@ def learning_rate(options: FitOptions, epoch: int) -> float:
     return options.learning_rate * (_LAST_RATE + (1.0 - _LAST_RATE) * falling)
 
 
-def evaluate_loss(module: torch.nn.Module, loss: str, examples: list[Example], trim: float = 0.0) -> float:
+def evaluate_loss(objective: Objective, examples: list[Example]) -> float:
     """Return the mean loss over batches, in evaluation mode."""
-    module.eval()
+    objective.eval()
     with torch.inference_mode():
-        losses = [training_loss(module, loss, e.x, e.target, e.mask, trim).item() for e in examples]
-    module.train()
+        losses = mean_of_all(torch.tensor([objective(one).item() for one in examples], dtype=torch.float64))
+    objective.train()
     return float(np.mean(losses)) if losses else math.nan
+
+
+def _feed(windows: TrainingAndValidation, options: FitOptions, device: torch.device) -> Feed:
+    """Return what a process trains on that trains alone."""
+
+    def epoch(number: int) -> Iterator[Example]:
+        rng = np.random.default_rng([options.seed, number])
+        # A generator of its own: noise must not change the batches.
+        noise = np.random.default_rng([options.seed, number, 1])
+        for batch in _epoch_batches(windows.train, options, rng):
+            yield example_of(device, batch, options, noise)
+
+    return Feed(epoch, _validation_examples(windows.validation, options, device))
+
+
+def _shared_feed(
+    state: TrainingState, windows: TrainingAndValidation, options: FitOptions, group: Group
+) -> Feed:
+    """Give the other processes the state and their shares, and return what this one trains on."""
+    alone = _feed(windows, options, torch.device("cpu"))
+    equal_state(state, group)
+    held_out = list(shared(iter(alone.held_out), group))
+    return replace(alone, epoch=lambda number: shared(alone.epoch(number), group), held_out=held_out)
 
 
 def _validation_examples(
@@ -207,30 +286,24 @@ def _validation_examples(
     spread = windows.spread(_VALIDATION_WINDOWS)
     rng = np.random.default_rng([options.seed, 0, 2])
     starts = range(0, len(spread), _VALIDATION_BATCH)
-    return [_example(device, spread[at : at + _VALIDATION_BATCH], options, rng) for at in starts]
+    return [example_of(device, spread[at : at + _VALIDATION_BATCH], options, rng) for at in starts]
 
 
 def _epoch(
-    state: TrainingState,
-    loss: str,
-    batches: Iterator[NDArray[np.float32]],
-    options: FitOptions,
-    device: torch.device,
+    state: TrainingState, objective: Objective, examples: Iterator[Example], options: FitOptions
 ) -> float:
     """Take one pass of gradient steps and return the mean loss of the batches."""
     # A tensor: `.item()` at every step would synchronise the device.
-    total, num = torch.zeros((), dtype=torch.float64, device=device), 0
-    # A generator of its own: noise must not change the batches.
-    rng = np.random.default_rng([options.seed, state.epoch, 1])
-    for batch in batches:
-        one = _example(device, batch, options, rng)
-        value = training_loss(state.module, loss, one.x, one.target, one.mask, options.trim)
+    total, num = torch.zeros((), dtype=torch.float64, device=next(state.module.parameters()).device), 0
+    joint = parallel(objective)
+    for one in examples:
+        value = joint(one)
         state.optimizer.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]  # torch does not type it
+        value.backward()
         torch.nn.utils.clip_grad_norm_(state.module.parameters(), options.clip_norm)
         state.optimizer.step()
         total, num = total + value.detach(), num + 1
-    return total.item() / max(1, num)
+    return mean_of_all(total.reshape(1))[0] / max(1, num)
 
 
 def _epoch_batches(
@@ -261,8 +334,12 @@ def _record_epoch(state: TrainingState, train_loss: float, validation_loss: floa
         result.gain_epoch = state.epoch
     if state.epoch == 0 or validation_loss < before:
         result.best_epoch = state.epoch
-        state.best = {name: value.detach().clone() for name, value in state.module.state_dict().items()}
+        state.best = _weights(state.module)
     state.epoch += 1
+
+
+def _weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
 def _has_converged(state: TrainingState, options: FitOptions) -> bool:
@@ -276,16 +353,3 @@ def _progress_text(result: FitResult) -> str:
         f"epoch {len(result.train_losses)}, loss {result.train_losses[-1]:.4f},"
         f" validation {result.validation_losses[-1]:.4f} (best {result.best_loss:.4f})"
     )
-
-
-def _example(
-    device: torch.device, batch: NDArray[np.float32], options: FitOptions, rng: np.random.Generator
-) -> Example:
-    """Make an example of windows, NaN where missing: fill them as in scoring, corrupt them per `options`."""
-    known = ~np.isnan(batch)
-    mask = None if known.all() else torch.from_numpy(known).to(device)
-    target_BWC = torch.from_numpy(fill_missing(batch)).to(device)
-    if options.noise == options.mask == 0:
-        return Example(target_BWC, target_BWC, mask)
-    x_BWC = torch.from_numpy(corrupted(batch, options.noise, options.mask, rng)).to(device)
-    return Example(x_BWC, target_BWC, mask)

@@ -11,6 +11,7 @@ import torch
 
 import streamgauge
 from connectors.parquet.reader import Chunk
+from detector.artifact.spec import Member
 from detector.models import families as models
 from trainer.commands import _train_config
 from trainer.config import FitOptions, ModelOptions, TrainConfig, override
@@ -56,7 +57,7 @@ def trained(family: str, history: History, options: FitOptions, **given: object)
     torch.manual_seed(0)
     hyperparameters = models.resolve(family, given, WINDOW, CHANNELS)
     module = models.build(family, hyperparameters, WINDOW, CHANNELS)
-    fit_module(module, hyperparameters, split, options, quiet)
+    fit_module(module, Member(family, hyperparameters, WINDOW), split, options, quiet)
     return module
 
 

@@ -14,6 +14,7 @@ from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 
 from connectors.parquet.reader import Chunk
+from detector.artifact.spec import Member
 from detector.models import families as models
 from trainer.config import FitOptions
 from trainer.data.history import History, build_history
@@ -69,7 +70,11 @@ def test_linear_closed_form_equals_pca(windows: TrainingWindows) -> None:
     module = models.build("linear", {"latent": LATENT}, WINDOW, CHANNELS)
     hyperparameters = models.resolve("linear", {"latent": LATENT}, WINDOW, CHANNELS)
     result = fit_module(
-        module, hyperparameters, TrainingAndValidation(windows, windows, windows), FitOptions(), quiet
+        module,
+        Member("linear", hyperparameters, WINDOW),
+        TrainingAndValidation(windows, windows, windows),
+        FitOptions(),
+        quiet,
     )
     assert result.stopped == "closed_form"
     assert angle(module, pca) < 1e-5
@@ -92,7 +97,11 @@ def test_linear_trained_by_gradient_spans_the_subspace_of_pca(windows: TrainingW
         max_epochs=80, patience=40, batch_size=len(windows), learning_rate=2e-2, weight_decay=0, device="cpu"
     )
     result = fit_module(
-        module, hyperparameters, TrainingAndValidation(windows, windows, windows), options, quiet
+        module,
+        Member("linear", hyperparameters, WINDOW),
+        TrainingAndValidation(windows, windows, windows),
+        options,
+        quiet,
     )
     assert result.stopped != "closed_form"
     assert before > 0.1
@@ -150,7 +159,11 @@ def test_masked_cells_and_trimmed_windows_need_gradients(windows: TrainingWindow
     module = models.build("linear", hyperparameters, WINDOW, CHANNELS)
     chosen = FitOptions(max_epochs=1, min_steps_per_epoch=1, device="cpu", **options)
     result = fit_module(
-        module, hyperparameters, TrainingAndValidation(windows, windows, windows), chosen, quiet
+        module,
+        Member("linear", hyperparameters, WINDOW),
+        TrainingAndValidation(windows, windows, windows),
+        chosen,
+        quiet,
     )
     assert len(result.train_losses) == 1
 

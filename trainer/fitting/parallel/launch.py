@@ -1,0 +1,100 @@
+"""What `torchrun` states in the environment of each process. Light: torch is not imported."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+from trainer.errors import TrainerError
+
+TIMEOUT_VARIABLE = "STREAMGAUGE_PROCESS_TIMEOUT"
+"""Environment variable: seconds that a process waits for another one within an epoch."""
+_TIMEOUT = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Hold the place of this process among those of one training.
+
+    Attributes:
+        rank: Number of the process, counted from 0; the first one leads.
+        size: Processes of the training, on all hosts.
+        local_rank: Number of the process on its host.
+        restarts: How often torchrun has started the processes again.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    restarts: int = 0
+
+    @property
+    def several(self) -> bool:
+        """Return whether the training has other processes too."""
+        return self.size > 1
+
+    @property
+    def name(self) -> str:
+        """Return the process in words, for messages."""
+        return f"process {self.rank} of {self.size} on {socket.gethostname()}"
+
+
+def launched() -> Launch:
+    """Return the place of this process; without a launcher it is the only one.
+
+    Raises:
+        TrainerError: The environment has a number that is none, or a rank beyond the size.
+    """
+    place = Launch(
+        _number("RANK", 0), _number("WORLD_SIZE", 1), _number("LOCAL_RANK", 0), _number(_RESTARTS, 0)
+    )
+    if place.several and "RANK" not in os.environ:
+        raise TrainerError(
+            f"the environment has WORLD_SIZE={place.size} and no RANK; start the processes with torchrun, or"
+            " unset WORLD_SIZE"
+        )
+    if not 0 <= place.rank < max(1, place.size):
+        raise TrainerError(f"RANK={place.rank} is no process of WORLD_SIZE={place.size}")
+    return place
+
+
+def refuse_several(verb: str) -> None:
+    """End a command that would do the same in every process.
+
+    Raises:
+        TrainerError: torchrun started several processes, and this is the first one.
+        SystemExit: This is another one.
+    """
+    place = launched()
+    if place.rank > 0:
+        raise SystemExit(2)
+    if place.several:
+        raise TrainerError(f"`{verb}` runs in one process; start `streamgauge train` alone with torchrun")
+
+
+def timeout_seconds() -> float:
+    """Return the seconds that a process waits for another one within an epoch.
+
+    Raises:
+        TrainerError: The environment states no positive number.
+    """
+    text = os.environ.get(TIMEOUT_VARIABLE, "")
+    try:
+        seconds = float(text) if text else _TIMEOUT
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise TrainerError(f"{TIMEOUT_VARIABLE}={text} is no positive number of seconds")
+    return seconds
+
+
+_RESTARTS = "TORCHELASTIC_RESTART_COUNT"
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    try:
+        return int(text) if text else default
+    except ValueError as error:
+        raise TrainerError(f"{name}={text!r} in the environment is no number; torchrun sets it") from error
