@@ -11,7 +11,7 @@ UV      := $(BIN)/uv
 # others as requirements; the two modules we use import only what the extra `dev` lists.
 VUS     := vus==0.0.6
 # Tiers of their own: slow, or in need of tools that not every machine has.
-FAST    := not package and not deployment and not dashboards and not operations and not silence and not scenario and not kafka_changes and not trust and not browser and not objects and not docs
+FAST    := not package and not deployment and not dashboards and not operations and not silence and not scenario and not kafka_changes and not trust and not browser and not objects and not docs and not cluster
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 # PyTorch without CUDA, if its own index can be reached; TORCH_BACKEND=auto or cu128: with CUDA, TORCH_BACKEND=: from PyPI.
 CPU_INDEX := https://download.pytorch.org/whl/cpu

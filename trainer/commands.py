@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ from detector.commands.arguments import (
     add_data,
     add_examples,
     add_json,
+    add_on,
     add_promote,
     add_without,
     note_of,
+    place_of,
     switches_of_flag,
 )
 from detector.commands.models.on_copy import on_copy
@@ -42,6 +45,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge train history/ --out models/pump --config train.toml --resume",
         "streamgauge train plant/ --out models --group-by auto    # a model for each kind of machine",
         "streamgauge train plant/ --out models --group-by kind --jobs 2",
+        "streamgauge train /shared/plant/ --out /shared/models --group-by auto --on dask://scheduler:8786",
         "streamgauge train history/ --out s3://bucket/models/pump --promote    # in use at once, unchecked",
     )
     parser.add_argument(
@@ -97,6 +101,7 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge evaluate benchmark/ --train-rows 2000 --offline --scores scores/",
         "streamgauge evaluate benchmark/ --model linear --worth",
         "streamgauge evaluate benchmark/ --report evaluation.html",
+        "streamgauge evaluate /shared/benchmark/ --on dask://scheduler:8786    # on a cluster",
     )
     parser.add_argument("data", metavar="DIR", help="labelled Parquet files (columns label and split)")
     parser.add_argument("--model", choices=MODELS, default="ensemble", help="model family; default: ensemble")
@@ -123,6 +128,7 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-epochs", type=int, metavar="N", help="most epochs to train for")
     parser.add_argument("--seed", type=int, metavar="N", help="random seed of the trainings")
     parser.add_argument("--jobs", type=int, metavar="N", help="files at the same time; default: one per core")
+    add_on(parser, "evaluate the files")
     when = parser.add_mutually_exclusive_group()
     when.add_argument(
         "--causal", action="store_true", default=True, help="score rows as the stream does (default)"
@@ -190,6 +196,8 @@ def train(args: argparse.Namespace) -> int:
         return train_kinds(args, config)
     if args.jobs is not None:
         raise TrainerError("--jobs needs --group-by: a single model is trained in one process")
+    if args.on is not None:
+        raise TrainerError("--on needs --group-by: a single model is trained in one process")
     return _train_one(args, config)
 
 
@@ -242,6 +250,7 @@ def evaluate(args: argparse.Namespace) -> int:
     """Evaluate labelled files; print the table, write --json; return 1 if a file could not be evaluated."""
     from rich.console import Console
 
+    from detector.workers.dask_cluster import workers_on
     from trainer.evaluation.evaluate import evaluate as run_evaluation
     from trainer.evaluation.json_report import as_json
     from trainer.evaluation.options import EvaluationOptions
@@ -258,14 +267,17 @@ def evaluate(args: argparse.Namespace) -> int:
         max_epochs=args.max_epochs,
         alarm_budget=args.alarm_budget or "1/week",
         budgets=() if args.alarm_budget else ("1/day",),
-        scores=Path(args.scores) if args.scores else None,
+        scores=place_of(args.scores, args) if args.scores else None,
         worth=args.worth,
         without=switches_of_flag(args.without) or (),
     )
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)  # must fail before the work, not after it
-    with reporting(f"evaluating {args.model}") as report:
-        evaluation = run_evaluation(Path(args.data), options, args.jobs, report)
+    with (
+        workers_on(args.on, args.jobs) if args.on else nullcontext() as executor,
+        reporting(f"evaluating {args.model}") as report,
+    ):
+        evaluation = run_evaluation(place_of(args.data, args), options, args.jobs, report, executor)
     width = None if sys.stdout.isatty() else 190
     console = Console(width=width, markup=False, emoji=False)  # names of channels may have brackets
     print_evaluation(evaluation, console)
@@ -285,6 +297,7 @@ def _add_kinds(parser: argparse.ArgumentParser) -> None:
         " then the registry, with an entry for each kind",
     )
     kinds.add_argument("--jobs", type=int, metavar="N", help="kinds at the same time; default: one per core")
+    add_on(kinds, "train the kinds")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
