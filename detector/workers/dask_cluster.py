@@ -80,7 +80,7 @@ def _place_of(address: str) -> str | None:
 
 @contextmanager
 def _local(num_workers: int) -> Iterator[Client]:
-    """Start a cluster of this machine: no page, no limit of memory, and two tries of each item."""
+    """Start a cluster of this machine: no limit of memory, and two tries of each item."""
     import dask
     from distributed import Client, LocalCluster
 
@@ -90,7 +90,7 @@ def _local(num_workers: int) -> Iterator[Client]:
             n_workers=num_workers,
             threads_per_worker=1,
             memory_limit=None,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -103,9 +103,7 @@ class Running:
 
     def work(self, *flags: str) -> None:
         """Start a worker and return when it is registered."""
-        worker = self._start(
-            "worker", f"tcp://{self.address}", "--no-dashboard", "--memory-limit", "0", *flags
-        )
+        worker = self._start("worker", f"tcp://{self.address}", "--no-dashboard", "--no-nanny", *flags)
         self._told(worker, "Registered to:")
 
     def kill_scheduler(self) -> None:
@@ -115,9 +113,8 @@ class Running:
     def close(self) -> None:
         """End everything that was started."""
         for process in self._started:
-            process.terminate()
-        for process in self._started:
-            process.communicate(timeout=20)
+            process.kill()
+            process.communicate()
 
     def _start(self, what: str, *flags: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "dask", what, *flags]
@@ -174,8 +171,8 @@ def test_workers_of_several_threads_are_refused(running: Running) -> None:
 def test_workers_of_another_release_are_refused(running: Running) -> None:
     running.work("--nthreads", "1")
     with (
-        mock.patch("detector.workers.dask_cluster.version", lambda name: "0.0.1"),
-        pytest.raises(ConfigError, match="and this process has 0.0.1; install the same"),
+        mock.patch("detector.workers.dask_cluster.version", return_value="0.0.1"),
+        pytest.raises(ConfigError, match=r"and this process has 0\.0\.1; install the same"),
         workers_on(f"dask://{running.address}"),
     ):
         pass
