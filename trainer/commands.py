@@ -14,8 +14,8 @@ from connectors.objects.names import cache_of, is_remote, local_path, name_of
 from detector.commands.arguments import (
     add_data,
     add_examples,
+    add_jobs,
     add_json,
-    add_on,
     add_promote,
     add_without,
     note_of,
@@ -44,7 +44,6 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge train history/ --out models/pump --zone Europe/Berlin --modes auto",
         "streamgauge train history/ --out models/pump --config train.toml --resume",
         "streamgauge train plant/ --out models --group-by auto    # a model for each kind of machine",
-        "streamgauge train plant/ --out models --group-by kind --jobs 2",
         "streamgauge train /shared/plant/ --out /shared/models --group-by auto --on dask://scheduler:8786",
         "streamgauge train history/ --out s3://bucket/models/pump --promote    # in use at once, unchecked",
     )
@@ -127,8 +126,7 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-epochs", type=int, metavar="N", help="most epochs to train for")
     parser.add_argument("--seed", type=int, metavar="N", help="random seed of the trainings")
-    parser.add_argument("--jobs", type=int, metavar="N", help="files at the same time; default: one per core")
-    add_on(parser, "evaluate the files")
+    add_jobs(parser, "files", "evaluate the files")
     when = parser.add_mutually_exclusive_group()
     when.add_argument(
         "--causal", action="store_true", default=True, help="score rows as the stream does (default)"
@@ -194,10 +192,9 @@ def train(args: argparse.Namespace) -> int:
         from trainer.kinds.command import train_kinds
 
         return train_kinds(args, config)
-    if args.jobs is not None:
-        raise TrainerError("--jobs needs --group-by: a single model is trained in one process")
-    if args.on is not None:
-        raise TrainerError("--on needs --group-by: a single model is trained in one process")
+    for name in ("jobs", "on"):
+        if getattr(args, name) is not None:
+            raise TrainerError(f"--{name} needs --group-by: a single model is trained in one process")
     return _train_one(args, config)
 
 
@@ -296,8 +293,7 @@ def _add_kinds(parser: argparse.ArgumentParser) -> None:
         help="a model for each value of a column, or (auto) for the series with equal channels; --out is"
         " then the registry, with an entry for each kind",
     )
-    kinds.add_argument("--jobs", type=int, metavar="N", help="kinds at the same time; default: one per core")
-    add_on(kinds, "train the kinds")
+    add_jobs(kinds, "kinds", "train the kinds")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

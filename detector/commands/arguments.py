@@ -117,6 +117,14 @@ def add_on(parser: argparse._ActionsContainer, what: str) -> None:
     )
 
 
+def add_jobs(parser: argparse._ActionsContainer, items: str, what: str) -> None:
+    """Add --jobs and --on: how many items are worked on at a time, and where."""
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help=f"{items} at the same time; default: one per core"
+    )
+    add_on(parser, what)
+
+
 def place_of(path: str, args: argparse.Namespace) -> Path:
     """Return a path of the command line; the full one with --on, as workers run in other directories."""
     return Path(path).absolute() if args.on else Path(path)

@@ -1,6 +1,6 @@
 """Workers of Dask: a cluster of this machine alone, or one that runs elsewhere.
 
-Only this module knows Dask. Functions and items are pickled: whoever reaches the scheduler runs any code.
+Only this module knows Dask. Functions and items are pickled: anyone who reaches the scheduler runs any code.
 """
 
 from __future__ import annotations
