@@ -79,7 +79,7 @@ def history_at(spec: Spec, data: str) -> Iterator[History]:
         )
     with tempfile.TemporaryDirectory(prefix="streamgauge-footers-") as folder:
         for name in names:
-            _keep_footer(objects, name, Path(folder, name))
+            keep_footer(objects, name, Path(folder, name))
         try:
             dataset = history_for(spec, folder)
         except ConnectorError as error:
@@ -92,8 +92,11 @@ def _is_table(name: str) -> bool:
     return name.lower().endswith(".parquet") and not hidden
 
 
-def _keep_footer(objects: Objects, name: str, file: Path) -> None:
-    """Write a file of the size of an object, with a hole where its rows would be."""
+def keep_footer(objects: Objects, name: str, file: Path) -> None:
+    """Write a file of the size of an object of Parquet, with a hole where its rows would be.
+
+    Its schema and numbers of rows can be read, and no rows. Raises ObjectsError.
+    """
     size, tail = objects.tail(name, _TAIL_BYTES)
     if tail[-len(_MAGIC) :] == _MAGIC and size > _LENGTH_BYTES:
         length = int.from_bytes(tail[-_LENGTH_BYTES : -len(_MAGIC)], "little") + _LENGTH_BYTES
