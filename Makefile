@@ -11,7 +11,7 @@ UV      := $(BIN)/uv
 # others as requirements; the two modules we use import only what the extra `dev` lists.
 VUS     := vus==0.0.6
 # Tiers of their own: slow, or in need of tools that not every machine has.
-FAST    := not package and not deployment and not dashboards and not operations and not silence and not scenario and not kafka_changes and not trust and not browser and not objects and not docs and not distributed
+FAST    := not package and not deployment and not dashboards and not operations and not silence and not scenario and not kafka_changes and not trust and not browser and not objects and not docs and not distributed and not cluster
 INSTALL := $(UV) pip install --python $(BIN)/python --constraint constraints.txt
 # PyTorch without CUDA, if its own index can be reached; TORCH_BACKEND=auto or cu128: with CUDA, TORCH_BACKEND=: from PyPI.
 CPU_INDEX := https://download.pytorch.org/whl/cpu
@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test deployment dashboards dashboards-json operations faults soak fuzz lint format
-.PHONY: browser distributed objects scenario silence trust operators kafka-changes bench quality board pictures screenshots docs dist dist-check constraints clean
+.PHONY: browser cluster distributed objects scenario silence trust operators kafka-changes bench quality board pictures screenshots docs dist dist-check constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -62,13 +62,16 @@ dashboards-json: setup  ## write deploy/grafana/dashboards anew from its source
 	$(BIN)/python -m deploy.grafana.generate
 
 objects: setup  ## archive and models on servers of S3 and gs://, which Go builds once (minutes): kills, owners
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/detector/explore/storage tests/detector/lifecycle/stored -m objects $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/detector/explore/storage tests/detector/lifecycle/stored tests/cluster -m objects $(PYTEST_FLAGS)
 
 operations: setup  ## faults in front of Prometheus, Alertmanager and a pager, timed; OPERATIONS_FLAGS="-k 'not lag'"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/operations -s -m operations $(OPERATIONS_FLAGS)
 
 kafka-changes: setup  ## rarer changes under the running daemon: rights, retention, ids, vanished series (5 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m kafka_changes $(PYTEST_FLAGS)
+
+cluster: setup  ## evaluations, trainings and backtests on a real cluster of two workers (2 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster tests/detector/workers -m cluster $(PYTEST_FLAGS)
 
 scenario: setup  ## 300 machines of five kinds over two topics and MQTT, from a recording to a rollback; SCENARIO=slice: 30
 	OMP_NUM_THREADS=1 STREAMGAUGE_SCENARIO=$(SCENARIO) $(BIN)/python -m pytest tests/scenario -m scenario $(PYTEST_FLAGS)

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,12 @@ from connectors.objects.names import cache_of, is_remote, local_path, name_of
 from detector.commands.arguments import (
     add_data,
     add_examples,
+    add_jobs,
     add_json,
     add_promote,
     add_without,
     note_of,
+    place_of,
     switches_of_flag,
 )
 from detector.commands.models.on_copy import on_copy
@@ -41,7 +44,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge train history/ --out models/pump --zone Europe/Berlin --modes auto",
         "streamgauge train history/ --out models/pump --config train.toml --resume",
         "streamgauge train plant/ --out models --group-by auto    # a model for each kind of machine",
-        "streamgauge train plant/ --out models --group-by kind --jobs 2",
+        "streamgauge train /shared/plant/ --out /shared/models --group-by auto --on dask://scheduler:8786",
         "streamgauge train history/ --out s3://bucket/models/pump --promote    # in use at once, unchecked",
         "torchrun --nproc-per-node 2 -m streamgauge train history/ --out models/pump    # two processes",
     )
@@ -98,6 +101,7 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge evaluate benchmark/ --train-rows 2000 --offline --scores scores/",
         "streamgauge evaluate benchmark/ --model linear --worth",
         "streamgauge evaluate benchmark/ --report evaluation.html",
+        "streamgauge evaluate /shared/benchmark/ --on dask://scheduler:8786    # on a cluster",
     )
     parser.add_argument("data", metavar="DIR", help="labelled Parquet files (columns label and split)")
     parser.add_argument("--model", choices=MODELS, default="ensemble", help="model family; default: ensemble")
@@ -123,7 +127,7 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-epochs", type=int, metavar="N", help="most epochs to train for")
     parser.add_argument("--seed", type=int, metavar="N", help="random seed of the trainings")
-    parser.add_argument("--jobs", type=int, metavar="N", help="files at the same time; default: one per core")
+    add_jobs(parser, "files", "evaluate the files")
     when = parser.add_mutually_exclusive_group()
     when.add_argument(
         "--causal", action="store_true", default=True, help="score rows as the stream does (default)"
@@ -193,8 +197,9 @@ def train(args: argparse.Namespace) -> int:
         from trainer.kinds.command import train_kinds
 
         return train_kinds(args, config)
-    if args.jobs is not None:
-        raise TrainerError("--jobs needs --group-by: a single model is trained in one process")
+    for name in ("jobs", "on"):
+        if getattr(args, name) is not None:
+            raise TrainerError(f"--{name} needs --group-by: a single model is trained in one process")
     args.resume = args.resume or place.restarts > 0
     from trainer.fitting.parallel.group import leading
 
@@ -251,6 +256,7 @@ def evaluate(args: argparse.Namespace) -> int:
     """Evaluate labelled files; print the table, write --json; return 1 if a file could not be evaluated."""
     from rich.console import Console
 
+    from detector.workers.dask_cluster import workers_on
     from trainer.evaluation.evaluate import evaluate as run_evaluation
     from trainer.evaluation.json_report import as_json
     from trainer.evaluation.options import EvaluationOptions
@@ -267,14 +273,17 @@ def evaluate(args: argparse.Namespace) -> int:
         max_epochs=args.max_epochs,
         alarm_budget=args.alarm_budget or "1/week",
         budgets=() if args.alarm_budget else ("1/day",),
-        scores=Path(args.scores) if args.scores else None,
+        scores=place_of(args.scores, args) if args.scores else None,
         worth=args.worth,
         without=switches_of_flag(args.without) or (),
     )
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)  # must fail before the work, not after it
-    with reporting(f"evaluating {args.model}") as report:
-        evaluation = run_evaluation(Path(args.data), options, args.jobs, report)
+    with (
+        workers_on(args.on, args.jobs) if args.on else nullcontext() as executor,
+        reporting(f"evaluating {args.model}") as report,
+    ):
+        evaluation = run_evaluation(place_of(args.data, args), options, args.jobs, report, executor)
     width = None if sys.stdout.isatty() else 190
     console = Console(width=width, markup=False, emoji=False)  # names of channels may have brackets
     print_evaluation(evaluation, console)
@@ -293,7 +302,7 @@ def _add_kinds(parser: argparse.ArgumentParser) -> None:
         help="a model for each value of a column, or (auto) for the series with equal channels; --out is"
         " then the registry, with an entry for each kind",
     )
-    kinds.add_argument("--jobs", type=int, metavar="N", help="kinds at the same time; default: one per core")
+    add_jobs(kinds, "kinds", "train the kinds")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

@@ -101,6 +101,16 @@ class Objects:
         except FileNotFoundError:
             return None
 
+    def tail(self, name: str, num_bytes: int) -> tuple[int, bytes]:
+        """Return the size of an object and its last bytes. Raises FileNotFoundError if there is none."""
+        with (
+            self._translated(f"cannot read {name}"),
+            self._system.open_input_file(f"{self._root}/{name}") as stream,
+        ):
+            size = stream.size()
+            num = min(num_bytes, size)
+            return size, bytes(stream.read_at(num, size - num))
+
     def write(self, name: str, content: bytes) -> None:
         """Write an object, in place of the one before. Returns when it is durable."""
         self._make_folder(name)

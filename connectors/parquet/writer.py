@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -97,6 +97,21 @@ class TableWriter:
             self._writer.close()
             self._writer = None
             self._scratch.unlink(missing_ok=True)
+
+
+def join_files(files: Iterable[Path], out: Path) -> None:
+    """Write the rows of Parquet files with the same columns into one file, which appears when it is complete.
+
+    A row group is in memory at a time. Raises ParquetError.
+    """
+    with TableWriter(out) as writer:
+        for file in files:
+            try:
+                with pq.ParquetFile(file) as source:
+                    for number in range(source.num_row_groups):
+                        writer.write_table(source.read_row_group(number))
+            except (pa.ArrowException, OSError) as error:
+                raise ParquetError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def _timestamps(values: Any) -> pa.Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -105,6 +106,28 @@ def add_promote(parser: argparse.ArgumentParser) -> None:
         help="use the new version at once, unchecked; default: it is a candidate until `models promote`",
     )
     add_note(parser)
+
+
+def add_on(parser: argparse._ActionsContainer, what: str) -> None:
+    """Add --on: which cluster does the work."""
+    parser.add_argument(
+        "--on",
+        metavar="CLUSTER",
+        help=f"{what} on a cluster: dask (of this machine), or dask://HOST:PORT (docs/cluster.md)",
+    )
+
+
+def add_jobs(parser: argparse._ActionsContainer, items: str, what: str) -> None:
+    """Add --jobs and --on: how many items are worked on at a time, and where."""
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help=f"{items} at the same time; default: one per core"
+    )
+    add_on(parser, what)
+
+
+def place_of(path: str, args: argparse.Namespace) -> Path:
+    """Return a path of the command line; the full one with --on, as workers run in other directories."""
+    return Path(path).absolute() if args.on else Path(path)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.commands.arguments import add_artifact, add_data, add_examples, add_without, switches_of_flag
+from connectors.objects.names import below, is_remote, without_secrets
+from detector.commands.arguments import (
+    add_artifact,
+    add_data,
+    add_examples,
+    add_on,
+    add_without,
+    switches_of_flag,
+)
 from detector.commands.backtest_report import (
     Replayed,
     add_report,
@@ -22,6 +30,7 @@ from detector.commands.backtest_report import (
     slider_for,
     write_reports,
 )
+from detector.commands.models.backtest_cluster import ReplayOf, check_cluster_flags, judged
 from detector.commands.models.backtest_fallback import check_model_flags, fallback_of
 from detector.errors import ConfigError
 
@@ -33,7 +42,7 @@ if TYPE_CHECKING:
     from detector.incidents.incident import ChannelEvidence, Incident
     from detector.offline.backtest import BacktestOutcome, Given
 
-DONE, FOUND = 0, 3
+DONE, FAILED, FOUND = 0, 1, 3
 _MOST_SENTENCES = 40
 _COLUMNS = ("series", "start", "end", "severity", "reason", "peak score", "channels", "id")
 _BUDGET = ("budgeted_alarms", "realised_to_budgeted")
@@ -49,6 +58,7 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
         "streamgauge backtest models/pump history/ --report both.html --compare models/pump/0123456789ab",
         "streamgauge backtest models/pump plant/ --series 'pump-*'    # of several kinds of machines",
         "streamgauge backtest --fallback plant/ --series 'fan-*'      # as a daemon without a model of them",
+        "streamgauge backtest models/pump s3://bucket/history --out s3://bucket/may --on dask://scheduler:8786",
     )
     add_artifact(parser, optional=True)
     add_data(parser)
@@ -56,6 +66,7 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="DIR", help="write scores.parquet, incidents.json and backtest.json there"
     )
     add_report(parser)
+    add_on(parser, "judge the series")
     parser.add_argument(
         "--config", metavar="FILE", help="the daemon's configuration: use its incident rules and lateness"
     )
@@ -89,35 +100,40 @@ def backtest(args: argparse.Namespace) -> int:
     from detector.artifact.registry import open_artifact
     from detector.config.models.budget import with_budget
     from detector.incidents.shapes.sentence import Wording
-    from detector.offline.backtest import backtest_parquet
     from detector.offline.backtest_record import Inputs, write_record
     from detector.offline.decisions_file import read_decisions
 
     check_model_flags(args)
     check_flags(args)
+    check_cluster_flags(args)
     if args.fallback:
         return _without_model(args)
     artifact = open_artifact(args.artifact)
     config = _config_of(args, artifact.spec.channel_names)
     artifact = artifact if config is None else with_budget(artifact, config.model)
     options = _engine_options(args, config, artifact.spec.channel_names)
-    out = Path(args.out) if args.out else None
     decisions = read_decisions(Path(args.decisions)) if args.decisions else []
     wording = Wording.of(artifact.spec, None if config is None else config.units)
     slider = slider_for(args, artifact, options)
     with directory_for(args) as kept:
         with following(args, slider) as follow:
             given = replace(_own_series(args, config), decisions=decisions, wording=wording, follow=follow)
-            outcome = backtest_parquet(slider.artifact, Path(args.data), options, kept, given)
+            outcome = judged(args, ReplayOf(slider.artifact, options, given), kept)
         if kept is not None:
-            command = shlex.join(["streamgauge", *sys.argv[1:]])
+            command = shlex.join(["streamgauge", *map(without_secrets, sys.argv[1:])])
             inputs = replace(Inputs.of(args.artifact, args.config or None, options), events=outcome.events)
             write_record(kept, artifact, command, decisions, outcome.applied, inputs)
             write_reports(args, Replayed(artifact, outcome, kept, options, given, slider))
     if args.json:
         print(json.dumps(outcome.as_json()))
     else:
-        _print_outcome(outcome, artifact.spec.threshold.alarm_budget, out)
+        _print_outcome(outcome, artifact.spec.threshold.alarm_budget, args.out)
+    return _exit_code(args, outcome)
+
+
+def _exit_code(args: argparse.Namespace, outcome: BacktestOutcome) -> int:
+    if outcome.failed:
+        return FAILED
     return FOUND if args.fail_on_incident and outcome.incidents else DONE
 
 
@@ -126,21 +142,20 @@ def _without_model(args: argparse.Namespace) -> int:
     from detector.config.load import load_config
     from detector.config.models.entries import config_of
     from detector.config.models.section import ModelsSection
-    from detector.offline.backtest import backtest_parquet
     from detector.offline.decisions_file import read_decisions
 
     config = load_config(Path(args.config)) if args.config else None
     own = None if config is None else config_of(config, ModelsSection(path=""), ())
     artifact, options = fallback_of(args, _engine_options(args, own, None), config)
-    out = Path(args.out) if args.out else None
     decisions = read_decisions(Path(args.decisions)) if args.decisions else []
     given = replace(_own_series(args, None), decisions=decisions)
-    outcome = backtest_parquet(artifact, Path(args.data), options, out, given)
+    with directory_for(args) as kept:
+        outcome = judged(args, ReplayOf(artifact, options, given), kept)
     if args.json:
         print(json.dumps(outcome.as_json()))
     else:
         _print_outcome(outcome, artifact.spec.threshold.alarm_budget, None)
-    return FOUND if args.fail_on_incident and outcome.incidents else DONE
+    return _exit_code(args, outcome)
 
 
 def _config_of(args: argparse.Namespace, channels: tuple[str, ...]) -> Config | None:
@@ -186,7 +201,7 @@ def _engine_options(
     return options if without is None else replace(options, rules=replace(options.rules, without=without))
 
 
-def _print_outcome(outcome: BacktestOutcome, budget: str, out: Path | None) -> None:
+def _print_outcome(outcome: BacktestOutcome, budget: str, out: str | None) -> None:
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 150
@@ -194,9 +209,14 @@ def _print_outcome(outcome: BacktestOutcome, budget: str, out: Path | None) -> N
     console.print(_table(outcome))
     for line in (*_lines(outcome), _budget_line(outcome, budget)):
         console.print(line, highlight=False)
-    if out is not None:
-        console.print(f"written: {out / 'scores.parquet'}, {out / 'incidents.json'}", highlight=False)
-        console.print(f"look at it: streamgauge explore {out}", highlight=False)
+    for failed in outcome.failed:
+        console.print(f"not judged: {', '.join(failed.series)}: {failed.reason}", highlight=False)
+    if out:
+        place = without_secrets(out)
+        written = ", ".join(below(place, name) for name in ("scores.parquet", "incidents.json"))
+        console.print(f"written: {written}", highlight=False)
+        if not is_remote(out):
+            console.print(f"look at it: streamgauge explore {out}", highlight=False)
 
 
 def _table(outcome: BacktestOutcome) -> Table:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from connectors.objects.names import is_remote
+from detector.commands.models.backtest_cluster import upload_results
 from detector.errors import DetectorError
 
 if TYPE_CHECKING:
@@ -79,7 +81,15 @@ def check_flags(args: argparse.Namespace) -> None:
 
 @contextmanager
 def directory_for(args: argparse.Namespace) -> Iterator[Path | None]:
-    """Give the directory of the files of a backtest: --out, a temporary one for a report, or none."""
+    """Give the directory of the files of a backtest: --out, a temporary one for a report, or none.
+
+    What was written for a URI as --out is uploaded at the end.
+    """
+    if args.out and is_remote(args.out):
+        with tempfile.TemporaryDirectory(prefix="streamgauge-backtest-") as directory:
+            yield Path(directory)
+            upload_results(Path(directory), args.out)
+        return
     if args.out or not (args.report or args.plots):
         yield Path(args.out) if args.out else None
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from detector.delivery.routing.tally import Unassigned
 from detector.delivery.unassigned import Admission
 from detector.engine.engine import Engine, EngineOptions, StepResult, knows
 from detector.engine.loop import run
-from detector.engine.values import Counters
 from detector.errors import DetectorError
 from detector.incidents.decision import Applied, Decision
 from detector.incidents.grouping import IncidentGroup, group_all
@@ -33,13 +32,15 @@ from detector.incidents.rules import Suppression
 from detector.incidents.shapes.sentence import Wording, sentence
 from detector.offline.history_files import history_for
 from detector.offline.measuring.backtest_measures import (
+    JudgedRows,
     LabelledSeries,
     labelled_series,
-    measures_of,
+    measures_from,
 )
 from detector.offline.measuring.coverage import Coverage
 from detector.offline.measuring.events import Event, events_of
-from detector.peers.crowd import Apart, backtested, words
+from detector.offline.parts.found import FailedPart, Found, counted_of
+from detector.peers.crowd import Apart, blocks_of, compared, words
 from detector.scoring.kinds import Kind
 from detector.scoring.verdicts import State, Verdicts
 
@@ -80,9 +81,10 @@ class BacktestOutcome:
     sentences  what is wrong, one for each incident
     events     runs of rows that labels mark; None where the data has no labels
     applied    what people decided and took effect, or was ignored
-    counted    readings and cells as the engine counted them; the keys are in `counted_of`
+    counted    readings and cells as the engine counted them (`detector.offline.parts.found.counted_of`)
     unassigned  series of the data that this model must not judge, and their rows
     apart       series that left their peers, in the order in which that was known
+    failed      parts of a cluster's backtest whose series could not be judged, with the reason
     """
 
     rows: int
@@ -99,6 +101,7 @@ class BacktestOutcome:
     counted: dict[str, int] = field(default_factory=dict)
     unassigned: Unassigned = field(default_factory=Unassigned)
     apart: tuple[Apart, ...] = ()
+    failed: tuple[FailedPart, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values, None where a measure is unknown."""
@@ -110,15 +113,19 @@ class BacktestOutcome:
         ]
         found = {"rows": self.rows, "incidents": incidents, "measures": measures}
         found["coverage"] = self.coverage.as_json()
-        return found | {
-            "folds": [fold_json(fold) for fold in self.folds],
-            "common_scale_rows": self.common_scale_rows,
-            "cumulative_channels": list(self.cumulative_channels),
-            "suppressed_rows": {reason: num for reason, num in self.suppressed.items() if num},
-            "counted": self.counted,
-            "unassigned_rows": dict(self.unassigned.messages),
-            "apart": [_apart_json(one) for one in self.apart],
-        }
+        return (
+            found
+            | {
+                "folds": [fold_json(fold) for fold in self.folds],
+                "common_scale_rows": self.common_scale_rows,
+                "cumulative_channels": list(self.cumulative_channels),
+                "suppressed_rows": {reason: num for reason, num in self.suppressed.items() if num},
+                "counted": self.counted,
+                "unassigned_rows": dict(self.unassigned.messages),
+                "apart": [_apart_json(one) for one in self.apart],
+            }
+            | ({"failed": [asdict(one) for one in self.failed]} if self.failed else {})
+        )
 
 
 def _apart_json(one: Apart) -> dict[str, Any]:
@@ -224,63 +231,65 @@ def backtest_parquet(
     engine = Engine(artifact, options)
     engine.decide(list(enumerate(given.decisions)))
     admission = Admission(given.series, given.least_channels, most_logged=0)
-    report = _replayed(dataset, engine, admission, out, given.follow)
-    outcome = _outcome(dataset, engine, report, given.wording or Wording.of(artifact.spec))
-    outcome = replace(outcome, unassigned=admission.unassigned)
+    scores = None if out is None else out / "scores.parquet"
+    found = found_in(dataset, engine, admission, scores, given.follow)
+    outcome = outcome_of(found, artifact.spec, options, given.wording, vus_buffer_of(dataset))
     if out is not None:
-        _write_json(outcome, out)
+        write_outcome(outcome, out)
     return outcome
 
 
-def _outcome(dataset: Dataset, engine: Engine, report: Report, wording: Wording) -> BacktestOutcome:
-    labels, counters, spec = labels_of_dataset(dataset), engine.counters, engine.artifact.spec
+def found_in(
+    dataset: Dataset,
+    engine: Engine,
+    admission: Admission,
+    scores: Path | None,
+    follow: Follow | None = None,
+) -> Found:
+    """Replay a data set through a new engine; return what it found, and write its verdicts to `scores`.
+
+    Raises:
+        ParquetError, DetectorError: the message names the file and what is wrong with it.
+    """
+    report = _replayed(dataset, engine, admission, scores, follow)
+    labels, spec = labels_of_dataset(dataset), engine.artifact.spec
     if labels is not None:
         labels = {name: one for name, one in labels.items() if knows(engine, name)} or None
-    return BacktestOutcome(
-        sum(map(len, report.verdicts)),
+    return Found(
         report.incidents,
-        measures_of(report.verdicts, report.incidents, spec, labels, vus_buffer_of(dataset)),
         report.coverage,
-        group_all(engine.options.rules.fold, report.incidents),
-        counters.suppressed,
-        counters.common_scale_rows,
-        engine.cumulative_channels,
-        _sentences(report, wording),
-        None if labels is None else events_of(labels),
         report.applied,
-        counted_of(counters),
-        apart=backtested(spec, report.verdicts),
+        engine.counters,
+        engine.cumulative_channels,
+        admission.unassigned,
+        JudgedRows.of(report.verdicts, labels is not None),
+        labels,
+        blocks_of(spec, report.verdicts),
+        max((int(one.timestamp_ns.max()) for one in report.verdicts), default=0),
     )
 
 
-def counted_of(counters: Counters) -> dict[str, int]:
-    """Return what an engine counted of the quality of its data, by name.
-
-    They are `readings`; `rows`; `gap_rows`, without any value; `cells`, values expected; `empty_cells`,
-    those without a number; `duplicate_cells`, values sent again for the same time; `overwritten_cells`,
-    values that a newer reading of the same row replaced; `out_of_order`, `late` and `wrong_clock` readings;
-    `clock_restarts`, times that a clock went back.
-    """
-    grid = counters.grid
-    return {
-        "readings": counters.readings,
-        "rows": counters.rows,
-        "gap_rows": counters.gap_rows,
-        "cells": counters.cells,
-        "empty_cells": counters.nan_cells,
-        "duplicate_cells": grid.duplicate,
-        "overwritten_cells": grid.overwritten,
-        "out_of_order": grid.out_of_order,
-        "late": grid.late,
-        "wrong_clock": grid.suspect_dropped,
-        "clock_restarts": grid.clock_restarts,
-    }
-
-
-def _sentences(report: Report, wording: Wording) -> tuple[str, ...]:
-    """Return what is wrong, for each incident; open ones last until the last row of the replay."""
-    end_ns = max((int(one.timestamp_ns.max()) for one in report.verdicts), default=0)
-    return tuple(sentence(one, end_ns, wording) for one in report.incidents)
+def outcome_of(
+    found: Found, spec: Spec, options: EngineOptions, wording: Wording | None, vus_buffer: int | None
+) -> BacktestOutcome:
+    """Return the outcome of a backtest from what its replay found; arguments as of `backtest_parquet`."""
+    words = wording or Wording.of(spec)
+    return BacktestOutcome(
+        sum(found.judged.num.values()),
+        found.incidents,
+        measures_from(found.judged, found.incidents, spec, found.labels, vus_buffer),
+        found.coverage,
+        group_all(options.rules.fold, found.incidents),
+        found.counters.suppressed,
+        found.counters.common_scale_rows,
+        found.cumulative_channels,
+        tuple(sentence(one, found.end_ns, words) for one in found.incidents),
+        None if found.labels is None else events_of(found.labels),
+        found.applied,
+        counted_of(found.counters),
+        found.unassigned,
+        compared(spec, [found.blocks]),
+    )
 
 
 def labels_of_dataset(dataset: Dataset) -> dict[str, LabelledSeries] | None:
@@ -339,9 +348,9 @@ def error_columns(verdicts: Verdicts, spec: Spec) -> tuple[NDArray[np.float64], 
 
 
 def _replayed(
-    dataset: Dataset, engine: Engine, admission: Admission, out: Path | None, follow: Follow | None
+    dataset: Dataset, engine: Engine, admission: Admission, scores: Path | None, follow: Follow | None
 ) -> Report:
-    writer = None if out is None else TableWriter(out / "scores.parquet")
+    writer = None if scores is None else TableWriter(scores)
     sink = ReplaySink(engine.artifact, writer, follow)
     try:
         run(
@@ -358,7 +367,8 @@ def _replayed(
     return sink.report(engine.counters.grid.dropped, engine.open_incidents)
 
 
-def _write_json(outcome: BacktestOutcome, out: Path) -> None:
+def write_outcome(outcome: BacktestOutcome, out: Path) -> None:
+    """Write incidents.json into a directory. Raises DetectorError."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "incidents.json").write_text(json.dumps(outcome.as_json(), indent=2) + "\n")

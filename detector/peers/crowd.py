@@ -32,6 +32,8 @@ _OLD = 8
 """What a series showed so many blocks ago says nothing of it now."""
 _STAYS = 0.7
 """A series that is away stays so until three blocks are below this part of the limit."""
+SeriesBlocks = dict[str, dict[int, Block]]
+"""The blocks of each series, by number."""
 _NOT_JUDGED = (int(State.TRANSITION), int(State.IDLE))
 
 
@@ -148,6 +150,15 @@ class Crowd:
         self._blocks.finish()
         ended = self._compare_until(None)
         return sorted([*ended, *self._apart.values()], key=lambda one: (one.found_ns, one.series))
+
+    def take_blocks(self) -> SeriesBlocks:
+        """End all blocks and return them; another crowd can be given them."""
+        self._blocks.finish()
+        return self._blocks.ended
+
+    def give_blocks(self, blocks: SeriesBlocks) -> None:
+        """Add ended blocks of series that have none here yet."""
+        self._blocks.ended |= {name: dict(own) for name, own in blocks.items()}
 
     def drop(self, names: Collection[str]) -> None:
         """Forget these series."""
@@ -287,11 +298,26 @@ def backtested(spec: Spec, verdicts: Sequence[Verdicts]) -> tuple[Apart, ...]:
 
     The result depends on the verdicts alone, not on their order between series, nor on how they are cut.
     """
+    return compared(spec, [blocks_of(spec, verdicts)])
+
+
+def blocks_of(spec: Spec, verdicts: Sequence[Verdicts]) -> SeriesBlocks:
+    """Return the blocks of each series of a replay, by number; none where the model has no peers."""
     if spec.peers is None:
-        return ()
+        return {}
     crowd = Crowd(spec, spec.peers)
     for one in verdicts:
         crowd.add(one)
+    return crowd.take_blocks()
+
+
+def compared(spec: Spec, parts: Sequence[SeriesBlocks]) -> tuple[Apart, ...]:
+    """Return what `backtested` does, from the blocks of parts of a replay without a common series."""
+    if spec.peers is None:
+        return ()
+    crowd = Crowd(spec, spec.peers)
+    for part in parts:
+        crowd.give_blocks(part)
     return tuple(crowd.finish())
 
 

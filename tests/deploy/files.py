@@ -38,7 +38,7 @@ def manifests() -> list[tuple[Path, dict[str, Any]]]:
 
 def pod_specs(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The pod's specification of a workload."""
-    if manifest["kind"] in ("StatefulSet", "Deployment"):
+    if manifest["kind"] in ("StatefulSet", "Deployment", "Job"):
         yield manifest["spec"]["template"]["spec"]
     elif manifest["kind"] == "CronJob":
         yield manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]

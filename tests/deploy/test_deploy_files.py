@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from distributed.cli import dask_scheduler, dask_worker
 
 import streamgauge
 from detector.config.load import Config
@@ -159,6 +160,13 @@ def test_a_pod_that_is_not_would_be_noticed(
 @pytest.mark.parametrize(("path", "spec"), WORKLOADS, ids=relative)
 def test_a_container_starts_with_a_command_line_that_is_valid(path: Path, spec: dict[str, Any]) -> None:
     for one in containers(spec):
+        if "command" in one:
+            program, role = one["command"]
+            assert program == "dask"
+            parsed = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}[role]
+            assert parsed.make_context(role, list(one["args"])).params["dashboard"] is False
+            assert one["image"] == FULL
+            continue
         verb = streamgauge._parse(one["args"]).verb
         assert verb == one["args"][0]
         assert one["image"] == (OURS if verb == "run" else FULL)  # the others train, or need the explorer

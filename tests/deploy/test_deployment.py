@@ -18,7 +18,7 @@ from tests.deploy.files import CONFIGS, DEPLOY, ROOT, documents, pod_specs, viol
 pytestmark = pytest.mark.deployment
 
 TOOLS = Path(os.environ.get("STREAMGAUGE_DEPLOYMENT_TOOLS", ROOT / "build/deployment"))
-OVERLAYS = ("small", "production", "explorers", "kinds", "plant")
+OVERLAYS = ("small", "production", "explorers", "kinds", "plant", "cluster")
 CRDS = {"ServiceMonitor", "ScaledObject"}  # of which no schema can be had: held to their keys below
 EXPOSURE = 11  # of systemd-analyze security, in tenths: 1.1 of 10
 UNIT = DEPLOY / "systemd/streamgauge.service"

@@ -13,6 +13,7 @@ import torch
 
 from connectors.errors import ConnectorError
 from detector.errors import DetectorError
+from detector.workers.executor import Executor
 from trainer.errors import TrainerError
 from trainer.evaluation.file_evaluation import evaluate_file
 from trainer.evaluation.labelled import find_files
@@ -26,7 +27,11 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate(
-    directory: Path, options: EvaluationOptions, jobs: int | None, report: ProgressReport
+    directory: Path,
+    options: EvaluationOptions,
+    jobs: int | None,
+    report: ProgressReport,
+    executor: Executor | None = None,
 ) -> EvaluationResult:
     """Evaluate every Parquet file below `directory`; a file that fails becomes a `Failure`.
 
@@ -35,6 +40,7 @@ def evaluate(
         options: What to fit and which figures to report.
         jobs: Files at a time; None: one per processor core. No figure but the speeds depends on it.
         report: Receives the progress after each file.
+        executor: Workers that see the same files by the same full paths; None: processes of this machine.
 
     Raises:
         TrainerError: There is no file, or no file could be evaluated with these options.
@@ -43,7 +49,7 @@ def evaluate(
     files = find_files(directory)
     results: list[FileResult] = []
     failures: list[Failure] = []
-    for done, outcome in enumerate(_outcomes(directory, files, options, jobs), 1):
+    for done, outcome in enumerate(_outcomes(directory, files, options, executor or jobs), 1):
         if isinstance(outcome, FileResult):
             results.append(outcome)
         else:
@@ -71,14 +77,18 @@ def _check(directory: Path, options: EvaluationOptions, jobs: int | None) -> Non
 
 
 def _outcomes(
-    directory: Path, files: Sequence[Path], options: EvaluationOptions, jobs: int | None
+    directory: Path, files: Sequence[Path], options: EvaluationOptions, where: Executor | int | None
 ) -> Iterator[FileResult | Failure]:
     """Yield one outcome per file as they arrive; the largest files start first."""
-    jobs = min(jobs or os.cpu_count() or 1, len(files))
     ordered = sorted(files, key=lambda file: -file.stat().st_size)
     work = partial(_outcome, directory=directory, options=options)
+    died = partial(_killed, directory=directory)
+    if where is not None and not isinstance(where, int):
+        yield from where.results(work, ordered, died)
+        return
+    jobs = min(where or os.cpu_count() or 1, len(files))
     if jobs > 1:
-        yield from in_processes(work, ordered, jobs, partial(_killed, directory=directory))
+        yield from in_processes(work, ordered, jobs, died)
         return
     with _one_thread():
         yield from (work(file) for file in ordered)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
+from contextlib import nullcontext
 
 from rich.console import Console
 from rich.table import Table
 
-from detector.commands.arguments import note_of
+from detector.commands.arguments import note_of, place_of
+from detector.workers.dask_cluster import workers_on
 from trainer.config import TrainConfig
 from trainer.errors import TrainerError
 from trainer.kinds.grouping import Kind
@@ -26,11 +27,14 @@ def train_kinds(args: argparse.Namespace, config: TrainConfig) -> int:
     """Train a model of each kind and print the table; return 1 if a kind or a series has no model."""
     if args.name is not None:
         raise TrainerError("--name and --group-by exclude each other: each model has the name of its kind")
-    registry = Path(args.out)
+    registry = place_of(args.out, args)
     options = PlantOptions(args.group_by, config, args.jobs, args.resume, args.promote, note_of(args, {}))
     try:
-        with reporting(f"training the kinds of {args.data}") as report:
-            plant = train_plant(args.data, registry, options, report)
+        with (
+            workers_on(args.on, args.jobs) if args.on else nullcontext() as executor,
+            reporting(f"training the kinds of {args.data}") as report,
+        ):
+            plant = train_plant(place_of(args.data, args), registry, options, report, executor)
     except KeyboardInterrupt:
         words = "finished kinds are published; with --resume the others go on from their last epoch"
         print(words, file=sys.stderr)

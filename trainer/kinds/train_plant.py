@@ -10,6 +10,7 @@ from typing import Any
 
 from connectors.parquet.dataset import Dataset, discover
 from detector.journal import NOTHING, Note
+from detector.workers.executor import Executor
 from trainer.config import TrainConfig
 from trainer.errors import TrainerError
 from trainer.evaluation.process_pool import in_processes
@@ -96,7 +97,11 @@ class PlantOptions:
 
 
 def train_plant(
-    data: str | Path, registry: Path, options: PlantOptions, report: ProgressReport
+    data: str | Path,
+    registry: Path,
+    options: PlantOptions,
+    report: ProgressReport,
+    executor: Executor | None = None,
 ) -> PlantTraining:
     """Train a model of each kind and publish it to REGISTRY/KIND; a kind that fails stops no other.
 
@@ -105,6 +110,7 @@ def train_plant(
         registry: Directory of the entries; created if it does not exist.
         options: How to group and to train.
         report: Receives the progress after each kind.
+        executor: Workers that see data and registry by the same full paths; None: processes of this machine.
 
     Raises:
         TrainerError: The kinds cannot be found, or an option is wrong.
@@ -123,7 +129,7 @@ def train_plant(
         raise TrainerError(f"[data] hold: {name!r} is no channel; known: {', '.join(dataset.channels)}")
     jobs = _jobs(grouping, dataset, registry, options)
     outcomes: list[KindModel | KindFailure] = []
-    for done, outcome in enumerate(_outcomes(jobs, options.jobs), 1):
+    for done, outcome in enumerate(_outcomes(jobs, executor or options.jobs), 1):
         outcomes.append(outcome)
         is_failed = isinstance(outcome, KindFailure)
         words = f"{done}/{len(jobs)} kinds: {outcome.kind.name}{' failed' if is_failed else ''}"
@@ -162,9 +168,12 @@ def _config_of(kind: Kind, config: TrainConfig) -> TrainConfig:
     )
 
 
-def _outcomes(jobs: Sequence[KindJob], at_a_time: int | None) -> Iterator[KindModel | KindFailure]:
+def _outcomes(jobs: Sequence[KindJob], where: Executor | int | None) -> Iterator[KindModel | KindFailure]:
     """Yield the outcome of each kind as it arrives."""
-    num_processes = min(at_a_time or os.cpu_count() or 1, len(jobs))
+    if where is not None and not isinstance(where, int):
+        yield from where.results(train_kind, jobs, killed)
+        return
+    num_processes = min(where or os.cpu_count() or 1, len(jobs))
     if num_processes > 1:
         yield from in_processes(train_kind, jobs, num_processes, killed)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,8 @@ from detector.scoring.verdicts import Verdicts
 from detector.scoring.window_scorer import slow_rows_of
 
 Measures = dict[str, float | int]
+Scores = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Times and scores of the rows of one series, in the order of time, [n] each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,28 @@ class LabelledSeries:
     timestamp_ns: NDArray[np.int64]
     label: NDArray[np.int8]
     first: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRows:
+    """Hold what the measures need of verdicts; several parts without a common series can be put together.
+
+    num     rows with a verdict, by series
+    scores  by series, if they were wanted
+    """
+
+    num: Mapping[str, int]
+    scores: Mapping[str, Scores]
+
+    @classmethod
+    def of(cls, verdicts: Sequence[Verdicts], wants_scores: bool) -> JudgedRows:
+        """Return the judged rows of final verdicts."""
+        num: dict[str, int] = {}
+        for part in verdicts:
+            counts = np.bincount(part.series, minlength=len(part.names)).tolist()
+            for name, count in zip(part.names, counts, strict=True):
+                num[name] = num.get(name, 0) + count
+        return cls(num, _scores_by_series(verdicts) if wants_scores else {})
 
 
 def labelled_series(chunks: Iterable[Chunk]) -> dict[str, LabelledSeries]:
@@ -80,9 +104,20 @@ def measures_of(
         `median_delay_rows`, `false_alarms`. Always: `budgeted_alarms`, the alarms that the budget allows in
         this time, and `realised_to_budgeted`, the alarms (with labels: the false ones) divided by it.
     """
-    found = {} if not labels else _against_labels(verdicts, spec, labels, vus_buffer)
+    return measures_from(JudgedRows.of(verdicts, bool(labels)), incidents, spec, labels, vus_buffer)
+
+
+def measures_from(
+    judged: JudgedRows,
+    incidents: Sequence[Incident],
+    spec: Spec,
+    labels: dict[str, LabelledSeries] | None = None,
+    vus_buffer: int | None = None,
+) -> Measures:
+    """Return the measures of a backtest as `measures_of` does; rows with labels need their scores."""
+    found = {} if not labels else _against_labels(judged.scores, spec, labels, vus_buffer)
     alarms = found.get("false_alarms", num_alarms(incidents))
-    return found | _against_budget(spec, verdicts, alarms)
+    return found | _against_budget(spec, judged.num, alarms)
 
 
 def num_alarms(incidents: Sequence[Incident]) -> int:
@@ -90,25 +125,21 @@ def num_alarms(incidents: Sequence[Incident]) -> int:
     return sum(one.reason in MODEL_REASONS for one in incidents)
 
 
-def _against_budget(spec: Spec, verdicts: Sequence[Verdicts], alarms: float) -> Measures:
+def _against_budget(spec: Spec, rows: Mapping[str, int], alarms: float) -> Measures:
     """Compare alarms with what the budget allows in the time that the rows of each series last."""
-    seconds = 0.0
-    for part in verdicts:
-        intervals = np.array([spec.interval_of(name) for name in part.names])
-        seconds += float(np.bincount(part.series, minlength=len(intervals)) @ intervals) / 1e9
+    seconds = sum(num * spec.interval_of(name) for name, num in rows.items()) / 1e9
     budgeted = seconds * parse_budget(spec.threshold.alarm_budget)
     ratio = alarms / budgeted if budgeted else float("nan")
     return {"budgeted_alarms": budgeted, "realised_to_budgeted": ratio}
 
 
 def _against_labels(
-    verdicts: Sequence[Verdicts],
+    found: Mapping[str, Scores],
     spec: Spec,
     labels: dict[str, LabelledSeries],
     vus_buffer: int | None,
 ) -> Measures:
     """Return the measures over all labelled rows. Unknown scores rank as 0; alarms count series by series."""
-    found = _scores_by_series(verdicts)
     scores, alarms = [], NO_ALARMS
     for name, truth in labels.items():
         wanted = starts_of_rows(truth.timestamp_ns, spec.interval_of(name), slow_rows_of(spec.max_gap))
@@ -134,9 +165,7 @@ def _at_rows(
     return np.where(times_ns[at] == wanted_ns, np.nan_to_num(scores[at], nan=0.0), 0.0)
 
 
-def _scores_by_series(
-    verdicts: Sequence[Verdicts],
-) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
+def _scores_by_series(verdicts: Sequence[Verdicts]) -> dict[str, Scores]:
     """Return times and scores of each series, in the order of time."""
     parts: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float64]]]] = {}
     for part in verdicts:

@@ -83,7 +83,7 @@ class Coverage:
             judged_rows=sum(part.judged_rows for part in parts),
             series=sum(part.series for part in parts),
             judged_series=sum(part.judged_series for part in parts),
-            unjudged=unjudged,
+            unjudged={state.label: unjudged[state.label] for state in State if state.label in unjudged},
             masked=(sum(part.masked[0] for part in parts), sum(part.masked[1] for part in parts)),
             dropped_readings=sum(part.dropped_readings for part in parts),
             never_judged={name: state for part in parts for name, state in part.never_judged.items()},
