@@ -18,7 +18,7 @@ from pathlib import Path
 
 from connectors.durable import make_durable
 from connectors.errors import ConnectorError
-from connectors.parquet.recorded_names import Stretch, stretch_of
+from connectors.parquet.recorded_names import Stretch, label_of, stretch_of, topic_of
 
 
 class RecordingDirectory:
@@ -35,8 +35,7 @@ class RecordingDirectory:
     @property
     def label(self) -> str:
         """How the files name the topic: its name, and a number from its second creation on."""
-        number = len(self._known)
-        return self.topic if number < 2 else f"{self.topic}~{number}"
+        return label_of(self.topic, len(self._known))
 
     def meet(self, identity: str) -> bool:
         """Note the broker's id of the topic; return whether the topic was created again since the last time.
@@ -54,7 +53,7 @@ class RecordingDirectory:
     def files(self) -> dict[Stretch, Path]:
         """Return the complete files of this topic and its predecessors, by label, partition and offset."""
         found = {stretch: path for path in self.path.glob("*.parquet") if (stretch := stretch_of(path))}
-        return {one: found[one] for one in sorted(found) if _topic_of(one.topic) == self.topic}
+        return {one: found[one] for one in sorted(found) if topic_of(one.topic) == self.topic}
 
     def ends(self) -> dict[int, int]:
         """Return partition -> the offset behind everything that complete files of the present topic have."""
@@ -97,11 +96,6 @@ class RecordingDirectory:
             found = f"streamgauge-record-{uuid.uuid4().hex}"
             _write_whole(marker, f"{found}\n")
         return found
-
-
-def _topic_of(label: str) -> str:
-    """Return the topic of a label; no name of a topic has a tilde."""
-    return label.partition("~")[0]
 
 
 def _write_whole(path: Path, text: str) -> None:
