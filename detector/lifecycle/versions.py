@@ -191,6 +191,13 @@ def registered_at(location: str) -> Registered:
         raise ArtifactError(f"{without_secrets(location)}: cannot be read: {error}") from error
 
 
+def journal_at(location: str) -> Journal:
+    """Return the journal of a model, on disk or at a URI; empty if there is none. Raises ArtifactError."""
+    if is_remote(location):
+        return registered_at(location).journal
+    return read_journal(Path(local_path(location)))
+
+
 def waiting_at(location: str) -> tuple[Version, ...]:
     """Return the candidates that are newer than the current version, the newest first.
 

@@ -29,7 +29,7 @@ UNCOMPARED: dict[Uncompared, str] = {
     "no input": "published, and outside the input",
     "several partitions": "of series that came from several partitions, in an order that nobody knows",
     "other model": "of series that a model judged earlier which is not in the configuration",
-    "fallback": "by the fallback, which is not scored again",
+    "fallback": "of series that the fallback judged, which is not scored again",
 }
 NOTHING: Mapping[str, Uncompared] = MappingProxyType({})
 _MOST_EXAMPLES = 10

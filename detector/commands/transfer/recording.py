@@ -23,7 +23,7 @@ from connectors.recording.tidying import Tidying
 from connectors.recording.topics import RecordedTopics
 from connectors.records import Codec, RawColumns
 from detector.commands.progress_line import ProgressLine
-from detector.commands.transfer import connection_config, stopped_by_signals
+from detector.commands.transfer.replaying import connection_config, stopped_by_signals
 from detector.config.cluster import connection_of
 from detector.config.input.section import form_of, input_codec
 from detector.config.input.topics import input_of, own_topics

@@ -1,4 +1,4 @@
-"""Run `streamgauge record` and `streamgauge replay`."""
+"""Run `streamgauge replay`; find the topics that flags and a configuration name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamgauge record` and `streamgauge replay`: the flags; `recording` and `transfer` here do the work."""
+"""`streamgauge record` and `streamgauge replay`: the flags. The work is beside this."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def record_arguments(parser: argparse.ArgumentParser) -> None:
 
 def record(args: argparse.Namespace) -> int:
     """Run `streamgauge record`. Returns the exit code."""
-    from detector.commands import recording
+    from detector.commands.transfer import recording
 
     return recording.record(args)
 
@@ -60,9 +60,9 @@ def replay_arguments(parser: argparse.ArgumentParser) -> None:
 
 def replay(args: argparse.Namespace) -> int:
     """Run `streamgauge replay`. Returns the exit code."""
-    from detector.commands import transfer
+    from detector.commands.transfer import replaying
 
-    return transfer.replay(args)
+    return replaying.replay(args)
 
 
 def _add_topic(parser: argparse.ArgumentParser, topic: str) -> None:
