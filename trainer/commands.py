@@ -181,8 +181,6 @@ def train(args: argparse.Namespace) -> int:
 
     A model is a candidate unless it is the first of its name.
     """
-    if args.group_by is not None and is_remote(args.out):
-        raise TrainerError("--group-by writes to a directory; train one kind at a time for a URI")
     config = _train_config(args)
     if args.group_by is not None:
         from trainer.kinds.command import train_kinds

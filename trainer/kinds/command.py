@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from connectors.objects.names import is_remote, local_path
 from detector.commands.arguments import note_of
 from trainer.config import TrainConfig
 from trainer.errors import TrainerError
@@ -26,7 +26,7 @@ def train_kinds(args: argparse.Namespace, config: TrainConfig) -> int:
     """Train a model of each kind and print the table; return 1 if a kind or a series has no model."""
     if args.name is not None:
         raise TrainerError("--name and --group-by exclude each other: each model has the name of its kind")
-    registry = Path(args.out)
+    registry = args.out if is_remote(args.out) else local_path(args.out)
     options = PlantOptions(args.group_by, config, args.jobs, args.resume, args.promote, note_of(args, {}))
     try:
         with reporting(f"training the kinds of {args.data}") as report:
