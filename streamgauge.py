@@ -134,9 +134,9 @@ VERBS = (
     Verb("archive", "keep what a running group publishes, for explorers", "detector.commands.archive"),
     Verb("verify", "prove that what was backtested is what runs", "detector.commands.models.verify"),
     Verb("evaluate", "train and score a model on each labelled file of a directory", "trainer.commands"),
-    Verb("record", "copy a Kafka topic to Parquet files", "detector.commands.record_replay"),
+    Verb("record", "copy Kafka topics to Parquet files", "detector.commands.transfer.flags"),
     Verb(
-        "replay", "send Parquet files to a Kafka topic at a chosen speed", "detector.commands.record_replay"
+        "replay", "send Parquet files to a Kafka topic at a chosen speed", "detector.commands.transfer.flags"
     ),
     Verb("encode", "compress Parquet files: one code per window", "detector.commands.autoencoder"),
     Verb("reconstruct", "denoise Parquet files and fill their gaps", "detector.commands.autoencoder"),

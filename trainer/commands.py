@@ -190,8 +190,6 @@ def train(args: argparse.Namespace) -> int:
         return follow(place)
     config = _train_config(args)
     if args.group_by is not None:
-        if is_remote(args.out):
-            raise TrainerError("--group-by writes to a directory; train one kind at a time for a URI")
         if place.several:
             raise TrainerError("torchrun splits the training of one model; train kinds at a time by --jobs")
         from trainer.kinds.command import train_kinds

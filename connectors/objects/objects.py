@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -19,6 +20,7 @@ from connectors.errors import ObjectsError
 from connectors.objects.names import without_secrets
 
 _PIECE = 16 << 20
+_UNESCAPED = re.compile(r"[^\x21-\x7e]+")
 _OPTIONS = (
     ("s3:", "allow_delayed_open", "true"),
     ("gs:", "retry_limit_seconds", "10"),
@@ -180,11 +182,12 @@ class Objects:
 
 
 def _completed(uri: str) -> str:
-    """Return the URI with options where it has none.
+    """Return the URI with options where it has none, and with letters outside of ASCII escaped.
 
     With S3, small objects then need one request, not the three of a large one. With Google Cloud Storage,
     pyarrow would try for 15 minutes before it states that a server does not answer.
     """
+    uri = _UNESCAPED.sub(lambda found: quote(found.group()), uri)
     for scheme, option, value in _OPTIONS:
         if uri.startswith(scheme) and option not in uri:
             return f"{uri}{'&' if '?' in uri else '?'}{option}={value}"

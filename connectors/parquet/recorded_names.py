@@ -34,6 +34,34 @@ class Stretch:
         return f"{self.topic}-{self.partition}-{self.first:020}-{self.next:020}.parquet"
 
 
+def label_of(topic: str, creation: int) -> str:
+    """Return how files name a topic: a number follows where it was created again.
+
+    >>> label_of("readings", 1), label_of("readings", 2)
+    ('readings', 'readings~2')
+    """
+    return topic if creation < 2 else f"{topic}~{creation}"
+
+
+def topic_of(label: str) -> str:
+    """Return the topic of a label; no name of a topic has a tilde.
+
+    >>> topic_of("readings~2")
+    'readings'
+    """
+    return label.partition("~")[0]
+
+
+def creation_of(label: str) -> int:
+    """Return how often the topic of a label had been created, from 1 on.
+
+    >>> creation_of("readings"), creation_of("readings~12")
+    (1, 12)
+    """
+    number = label.partition("~")[2]
+    return int(number) if number.isdecimal() else 1
+
+
 def stretch_of(path: Path) -> Stretch | None:
     """Return the offsets that the name of a file states; None for any other file."""
     found = _NAME.fullmatch(path.name)

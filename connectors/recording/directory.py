@@ -5,12 +5,14 @@
     .TOPIC.lock         held while a process records
 
 Offsets of a topic that was created again begin again at 0. Its files have another label: `TOPIC~2`.
+A process that records several topics has a group of its own, and holds `.~topics.lock` too.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from pathlib import Path
 
 from connectors.durable import make_durable
 from connectors.errors import ConnectorError
-from connectors.parquet.recorded_names import Stretch, stretch_of
+from connectors.parquet.recorded_names import Stretch, label_of, stretch_of, topic_of
 
 
 class RecordingDirectory:
@@ -30,13 +32,12 @@ class RecordingDirectory:
         path.mkdir(parents=True, exist_ok=True)
         self._identities = path / f".{topic}.identities"
         self._known = self._identities.read_text().split() if self._identities.exists() else []
-        self.group = self._group()
+        self.group = group_in(path, topic)
 
     @property
     def label(self) -> str:
         """How the files name the topic: its name, and a number from its second creation on."""
-        number = len(self._known)
-        return self.topic if number < 2 else f"{self.topic}~{number}"
+        return label_of(self.topic, len(self._known))
 
     def meet(self, identity: str) -> bool:
         """Note the broker's id of the topic; return whether the topic was created again since the last time.
@@ -54,7 +55,7 @@ class RecordingDirectory:
     def files(self) -> dict[Stretch, Path]:
         """Return the complete files of this topic and its predecessors, by label, partition and offset."""
         found = {stretch: path for path in self.path.glob("*.parquet") if (stretch := stretch_of(path))}
-        return {one: found[one] for one in sorted(found) if _topic_of(one.topic) == self.topic}
+        return {one: found[one] for one in sorted(found) if topic_of(one.topic) == self.topic}
 
     def ends(self) -> dict[int, int]:
         """Return partition -> the offset behind everything that complete files of the present topic have."""
@@ -75,33 +76,48 @@ class RecordingDirectory:
         Raises:
             ConnectorError: Another process records this topic into this directory.
         """
-        descriptor = os.open(self.path / f".{self.topic}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConnectorError(
-                    f"{self.path}: another process records {self.topic} into this directory; stop it, or"
-                    " name another directory with --out"
-                ) from None
-            for left in self.path.glob(f".{self.topic}*.parquet.part"):
-                left.unlink(missing_ok=True)
+        with locked(self.path, self.topic, self.topic):
+            unfinished = re.compile(rf"\.{re.escape(self.topic)}(~\d+)?-\d+\.parquet\.part")
+            for left in self.path.glob(".*.parquet.part"):
+                if unfinished.fullmatch(left.name):
+                    left.unlink(missing_ok=True)
             yield
-        finally:
-            os.close(descriptor)
-
-    def _group(self) -> str:
-        marker = self.path / f".{self.topic}.group"
-        found = marker.read_text().strip() if marker.exists() else ""
-        if not found:
-            found = f"streamgauge-record-{uuid.uuid4().hex}"
-            _write_whole(marker, f"{found}\n")
-        return found
 
 
-def _topic_of(label: str) -> str:
-    """Return the topic of a label; no name of a topic has a tilde."""
-    return label.partition("~")[0]
+def group_in(path: Path, name: str) -> str:
+    """Return the consumer group that a directory has under a name; it is made at the first call."""
+    marker = path / f".{name}.group"
+    found = marker.read_text().strip() if marker.exists() else ""
+    if not found:
+        found = f"streamgauge-record-{uuid.uuid4().hex}"
+        _write_whole(marker, f"{found}\n")
+    return found
+
+
+@contextmanager
+def locked(path: Path, name: str, what: str) -> Iterator[None]:
+    """Be the only process that holds a name of a directory, while the context lasts.
+
+    Args:
+        path: the directory.
+        name: the name.
+        what: what is recorded, for the message.
+
+    Raises:
+        ConnectorError: Another process holds it.
+    """
+    descriptor = os.open(path / f".{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConnectorError(
+                f"{path}: another process records {what} into this directory; stop it, or name another"
+                " directory with --out"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _write_whole(path: Path, text: str) -> None:

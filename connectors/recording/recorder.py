@@ -1,21 +1,20 @@
-"""Writes readings to Parquet files that are named by partition and offsets."""
+"""Writes readings to Parquet files that are named by topic, partition and offsets."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from connectors.errors import ConnectorError
-from connectors.names import columns_fault
 from connectors.parquet.recorded_names import Stretch
 from connectors.parquet.writer import TableWriter
-from connectors.recording.directory import RecordingDirectory
+from connectors.partition_numbers import PartitionNumbers
+from connectors.recording.topics import RecordedTopic
 from connectors.records import Batch, Position, Readings
 
 logger = logging.getLogger(__name__)
@@ -62,27 +61,33 @@ class _Open:
 class Recorder:
     """Writes readings to one Parquet file a partition at a time. Not thread-safe.
 
-    Columns: timestamp, series, and one float a channel. Rows stand in the order of their offsets. Commit a
-    position only after `close_files` has returned it: until then its rows are in no complete file.
-    Raises ConnectorError for channels that no table can have.
+    Columns: timestamp, series, and one float a channel of the topic. Rows stand in the order of their
+    offsets. Commit a position only after `close_files` has returned it: until then its rows are in no
+    complete file.
+
+    Args:
+        topics: what is recorded; further topics may come. Others are passed over, and so are their offsets.
+        rolling: when files are complete.
+        numbers: of the partitions; None: those of the only topic.
     """
 
     def __init__(
-        self, directory: RecordingDirectory, channels: tuple[str, ...], rolling: Rolling | None = None
+        self,
+        topics: Mapping[str, RecordedTopic],
+        rolling: Rolling | None = None,
+        numbers: PartitionNumbers | None = None,
     ) -> None:
-        fault = columns_fault(channels)
-        if fault is not None:
-            raise ConnectorError(f"{directory.path}: {fault}: --channels names those to record")
-        self._directory, self._channels = directory, channels
+        self._topics = topics
         self._rolling = rolling or Rolling()
+        self._numbers = numbers or PartitionNumbers(next(iter(topics)))
         self._open: dict[tuple[str, int], _Open] = {}
-        self._begins: dict[int, int] = {}
+        self._begins: dict[tuple[str, int], int] = {}
         self._opened_at = 0.0
         self.recorded = Recorded()
 
     def begin(self, starts: Mapping[int, int]) -> None:
         """Note at which offset each partition is read from now on."""
-        self._begins |= starts
+        self._begins |= self._numbers.position(starts)
 
     def add(self, batch: Batch) -> None:
         """Add the readings of a batch to the open files, and count its rejects.
@@ -90,19 +95,22 @@ class Recorder:
         What is held of partitions that were lost is dropped: their next owner reads it again.
         """
         self._drop(batch.lost)
-        recorded = self.recorded
-        recorded.rejected.update(reject.reason for reject in batch.rejects)
-        recorded.unknown_values += batch.unknown_values
-        if batch.position and not self._open:
+        recorded, position = self.recorded, batch.position or {}
+        own = {place: behind for place, behind in position.items() if place[0] in self._topics}
+        recorded.rejected.update(one.reason for one in batch.rejects if one.topic in self._topics)
+        if len(own) == len(position):  # else what is passed over is read again, and counted then
+            recorded.unknown_values += batch.unknown_values
+        if own and not self._open:
             self._opened_at = time.monotonic()
-        for key, behind in (batch.position or {}).items():
-            held = self._open_for(key, batch)
+        for place, behind in own.items():
+            held = self._open_for(place, batch)
             held.next = behind
-        for key, readings in _by_partition(batch):
-            recorded.num_rows += len(readings)
-            recorded.series.update(readings.names)
-            self._open[key].chunk.append(readings)
-            self._open[key].num_rows += len(readings)
+            readings = self._readings_of(place, batch)
+            if len(readings):
+                recorded.num_rows += len(readings)
+                recorded.series.update(readings.names)
+                held.chunk.append(readings)
+                held.num_rows += len(readings)
         if sum(sum(map(len, held.chunk)) for held in self._open.values()) >= self._rolling.chunk_rows:
             self._write_chunks()
 
@@ -113,61 +121,62 @@ class Recorder:
         num_rows = sum(held.num_rows for held in self._open.values())
         return num_rows >= self._rolling.max_rows or (old and bool(self._open))
 
-    def close_files(self) -> Position:
+    def close_files(self, topic: str | None = None) -> Position:
         """Complete the files; return the position behind everything in complete files, for the commit.
 
         A partition whose messages gave no reading gets no file.
+
+        Args:
+            topic: only its files; None: all.
         """
         self._write_chunks()
-        for (_, partition), held in self._open.items():
-            stretch = Stretch(self._directory.label, partition, held.first, held.next)
+        closed = {place: held for place, held in self._open.items() if topic in (None, place[0])}
+        for place, held in closed.items():
+            directory = self._topics[place[0]].directory
+            stretch = Stretch(directory.label, place[1], held.first, held.next)
             if held.num_rows:
-                path = self._directory.path / stretch.file_name
+                path = directory.path / stretch.file_name
                 held.writer.close(path)
                 self.recorded.files.append(path)
                 logger.info("recorded %d readings in %s", held.num_rows, path)
-            self._begins[partition] = held.next
-        position = {key: held.next for key, held in self._open.items()}
-        self._open = {}
-        return position
+            self._begins[place] = held.next
+            del self._open[place]
+        return {place: held.next for place, held in closed.items()}
 
     def _drop(self, partitions: frozenset[int]) -> None:
-        for key in [key for key in self._open if key[1] in partitions]:
-            self._open.pop(key).writer.abandon()
-        for partition in partitions:
-            self._begins.pop(partition, None)
+        for place in map(self._numbers.place, partitions):
+            if place in self._open:
+                self._open.pop(place).writer.abandon()
+            self._begins.pop(place, None)
 
-    def _open_for(self, key: tuple[str, int], batch: Batch) -> _Open:
+    def _open_for(self, place: tuple[str, int], batch: Batch) -> _Open:
         """Return what is held of a partition; an unknown beginning is the first offset of the batch."""
-        if key not in self._open:
-            partition = key[1]
-            offsets = batch.readings.offset[batch.readings.partition == partition].tolist()
-            offsets += [one.offset for one in batch.rejects if one.partition == partition]
-            first = self._begins.get(partition, min(offsets, default=0))
-            path, made = self._directory.scratch(partition), {RECORDED_FROM: f"{time.time():.0f}"}
-            self._open[key] = _Open(TableWriter(path, made, durable=True), first, first)
-        return self._open[key]
+        if place not in self._open:
+            number = self._numbers.number(*place)
+            offsets = batch.readings.offset[batch.readings.partition == number].tolist()
+            offsets += [one.offset for one in batch.rejects if one.partition == number]
+            first = self._begins.get(place, min(offsets, default=0))
+            path = self._topics[place[0]].directory.scratch(place[1])
+            made = {RECORDED_FROM: f"{time.time():.0f}"}
+            self._open[place] = _Open(TableWriter(path, made, durable=True), first, first)
+        return self._open[place]
+
+    def _readings_of(self, place: tuple[str, int], batch: Batch) -> Readings:
+        """Return the readings of a partition with the channels of its topic."""
+        rows = batch.readings.partition == self._numbers.number(*place)
+        own = batch.readings if rows.all() else batch.readings.take(rows)
+        return self._topics[place[0]].own(own)
 
     def _write_chunks(self) -> None:
-        for held in self._open.values():
+        for (topic, _), held in self._open.items():
             if held.chunk:
-                held.writer.write(self._columns(held.chunk))
+                held.writer.write(_columns(held.chunk, self._topics[topic].channels))
                 held.chunk = []
 
-    def _columns(self, chunk: list[Readings]) -> dict[str, np.ndarray]:
-        names = [np.array(readings.names, object)[readings.series] for readings in chunk]
-        values = np.concatenate([readings.values for readings in chunk])
-        columns = {name: values[:, at] for at, name in enumerate(self._channels)}
-        times = np.concatenate([readings.timestamp_ns for readings in chunk])
-        return {"timestamp": times, "series": np.concatenate(names), **columns}
 
-
-def _by_partition(batch: Batch) -> Iterator[tuple[tuple[str, int], Readings]]:
-    """Yield the readings of each partition of a batch that has some."""
-    readings = batch.readings
-    for key in batch.position or {}:
-        rows = readings.partition == key[1]
-        if rows.all() and len(readings):
-            yield key, readings
-        elif rows.any():
-            yield key, readings.take(rows)
+def _columns(chunk: list[Readings], channels: tuple[str, ...]) -> dict[str, np.ndarray]:
+    names = [np.array(readings.names, object)[readings.series] for readings in chunk]
+    values = np.concatenate([readings.values for readings in chunk])
+    times = np.concatenate([readings.timestamp_ns for readings in chunk])
+    columns = {name: values[:, at] for at, name in enumerate(channels)}
+    return {"timestamp": times, "series": np.concatenate(names), **columns}

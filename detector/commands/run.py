@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from connectors.objects.names import without_secrets
+from connectors.objects.names import is_remote, local_path, without_secrets
 from detector.commands.arguments import add_examples
 from detector.errors import ConfigError
 
@@ -135,9 +136,6 @@ def source_variables(source: str) -> dict[str, str]:
 @contextmanager
 def _retraining(args: argparse.Namespace, config: Config, path: Path | None) -> Iterator[None]:
     """Retrain now and then while the context lasts, if the flags ask for it. Raises ConfigError."""
-    from detector.artifact.description.manifest import MANIFEST
-    from detector.config.load import parse_duration
-    from detector.config.models.entries import one_model
     from detector.service.candidates.retraining import Retraining, retrain_command
 
     if args.retrain_every is None and args.history is None:
@@ -147,27 +145,62 @@ def _retraining(args: argparse.Namespace, config: Config, path: Path | None) -> 
         raise ConfigError("--retrain-every and --history need each other")
     if path is None:
         raise ConfigError("--retrain-every needs a configuration file instead of a model")
+    every, places = _seconds(args.retrain_every), _entries(path, config)
+    turn, history = threading.Lock(), Path(args.history)
+    with ExitStack() as running:
+        for place in places:
+            command = retrain_command(history, place, path)
+            retraining = Retraining(place, every, command, turn=turn)
+            running.callback(retraining.close)
+            retraining.start()
+        yield
+
+
+def _seconds(text: str) -> float:
+    """Return the time of --retrain-every. Raises ConfigError."""
+    from detector.config.load import parse_duration
+
     try:
-        every = parse_duration(args.retrain_every)
+        every = parse_duration(text)
     except ValueError as error:
         raise ConfigError(f"--retrain-every: {error}") from error
     if every < _LEAST_SECONDS:
         raise ConfigError("--retrain-every: at least 1m, such as 7d")
-    one_model(path, config, "--retrain-every")
+    return every
+
+
+def _entries(path: Path, config: Config) -> tuple[str, ...]:
+    """Return the entries of the models that can be retrained beside the daemon. Raises ConfigError."""
+    from detector.config.models.entries import places_of
+
+    places = places_of(config)
+    if not places:
+        raise ConfigError(f"{path}: [fallback]: --retrain-every needs a model; add [[models]]")
     if config.source.kind != "kafka":
         raise ConfigError(
             "--retrain-every needs readings from Kafka; run `streamgauge retrain` from cron instead"
         )
     if find_spec("torch") is None:
         raise ConfigError("--retrain-every trains, which needs PyTorch: pip install 'streamgauge[train]'")
-    entry = Path(config.model.path)
-    if "://" in config.model.path or (entry / MANIFEST).exists():
-        place = without_secrets(config.model.path)
-        raise ConfigError(f"--retrain-every: [model] path {place} is no registry entry on this disk")
-    command = retrain_command(Path(args.history), entry, path)
-    retraining = Retraining(entry, every, command)
-    retraining.start()
-    try:
-        yield
-    finally:
-        retraining.close()
+    for place in places:
+        _check_entry(place)
+    return places
+
+
+def _check_entry(place: str) -> None:
+    """Raise ConfigError if a model is no entry, or if its URI has secrets, which a command line shows."""
+    from connectors.objects.objects import Objects
+    from detector.artifact.description.manifest import MANIFEST
+
+    shown = without_secrets(place)
+    if shown != place:
+        raise ConfigError(
+            f"--retrain-every: path {shown}: give its credentials in the environment, and not in the URI"
+        )
+    is_version = (
+        Objects(place).read(MANIFEST) is not None
+        if is_remote(place)
+        else Path(local_path(place), MANIFEST).exists()
+    )
+    if is_version:
+        raise ConfigError(f"--retrain-every: path {shown} is one version; name its registry entry")

@@ -211,6 +211,7 @@ class ConnectionConfig(Section):
     input: InputSection = InputSection()
     inputs: tuple[InputsSection, ...] = ()
     schema_registry: SchemaRegistrySection = SchemaRegistrySection()
+    output: OutputSection = OutputSection()
 
     @model_validator(mode="after")
     def _has_registry(self) -> ConnectionConfig:

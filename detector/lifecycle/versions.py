@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from connectors.errors import ObjectsError
-from connectors.objects.names import name_of
+from connectors.objects.names import is_remote, local_path, name_of, without_secrets
 from connectors.objects.objects import Objects
 from detector.artifact.description.manifest import MANIFEST
 from detector.artifact.description.place import CURRENT, current_of
@@ -181,6 +181,21 @@ def _registered(
         found.append(Version(name, standing, written_at if at is None else at, events))
     found.sort(key=lambda one: (-one.at, one.name))
     return Registered(entry, tuple(found), journal, current)
+
+
+def registered_at(location: str) -> Registered:
+    """Return a model as its registry has it, on disk or at a URI. Raises ArtifactError."""
+    try:
+        return _stored(location) if is_remote(location) else registered(Path(local_path(location)))
+    except ObjectsError as error:
+        raise ArtifactError(f"{without_secrets(location)}: cannot be read: {error}") from error
+
+
+def journal_at(location: str) -> Journal:
+    """Return the journal of a model, on disk or at a URI; empty if there is none. Raises ArtifactError."""
+    if is_remote(location):
+        return registered_at(location).journal
+    return read_journal(Path(local_path(location)))
 
 
 def waiting_at(location: str) -> tuple[Version, ...]:

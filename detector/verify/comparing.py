@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from connectors.parquet.recorded_names import topic_of
 from detector.verify.inputs import PartitionInput
 from detector.verify.rows import Published, Row
 
@@ -17,13 +19,19 @@ FAULTS: dict[Fault, str] = {
     "extra": "were published, and the input does not give them",
     "twice": "were published twice",
 }
-Uncompared: TypeAlias = Literal["settling", "retention", "pending", "no input"]
+Uncompared: TypeAlias = Literal[
+    "settling", "retention", "pending", "no input", "several partitions", "other model", "fallback"
+]
 UNCOMPARED: dict[Uncompared, str] = {
     "settling": "among the first rows of a series, whose windows began before the input",
     "retention": "before the oldest row of their series that the topic has",
     "pending": "not processed by the service when this began",
     "no input": "published, and outside the input",
+    "several partitions": "of series that came from several partitions, in an order that nobody knows",
+    "other model": "of series that a model judged earlier which is not in the configuration",
+    "fallback": "of series that the fallback judged, which is not scored again",
 }
+NOTHING: Mapping[str, Uncompared] = MappingProxyType({})
 _MOST_EXAMPLES = 10
 
 
@@ -41,7 +49,7 @@ class Comparison:
     """What a comparison found.
 
     equal       rows with equal bits in all columns
-    in_score    rows of equal version, score and state, in series whose earlier rows are unknown
+    in_score    rows of equal model, version, score and state, in series whose earlier rows are unknown
     faults      rows that are wrong, by fault
     uncompared  rows that cannot be compared, by reason
     examples    the first wrong rows
@@ -68,36 +76,74 @@ class Comparison:
         if len(self.examples) < _MOST_EXAMPLES:
             self.examples.append(Found(fault, published, rescored))
 
+    def take_in(self, other: Comparison) -> None:
+        """Add what was found of another series."""
+        self.equal += other.equal
+        self.in_score += other.in_score
+        self.faults += other.faults
+        self.uncompared += other.uncompared
+        self.examples = [*self.examples, *other.examples][:_MOST_EXAMPLES]
+        self.series |= other.series
+        self.published += other.published
+
+    def leave_out(self, reason: Uncompared) -> Comparison:
+        """Return that no row of this comparison counts, for one reason."""
+        num = self.equal + self.in_score + self.faults.total() + self.uncompared.total()
+        return Comparison(uncompared=Counter({reason: num}))
+
 
 class Comparing:
-    """Compares row by row. Rows outside the stretch are matched, and not counted."""
+    """Compares row by row. Rows outside the stretch are matched, and not counted.
 
-    def __init__(self, published: Published, from_ms: int, to_ms: int, settle_rows: int) -> None:
-        """Prepare for rows from `from_ms` to `to_ms`.
+    Each series is compared by itself, since it may turn out late that it came from several partitions.
+    """
+
+    def __init__(
+        self,
+        published: Published,
+        stretch_ms: tuple[int, int],
+        settle_rows: Mapping[str, int],
+        left_out: Mapping[str, Uncompared] = NOTHING,
+    ) -> None:
+        """Prepare for the rows of a stretch.
 
         Args:
             published: what the service published; it is used up.
-            from_ms: the first time that counts, epoch milliseconds.
-            to_ms: the last one.
-            settle_rows: after so many rows of a series, its windows hold no row from before the input.
+            stretch_ms: the first and the last time that count, epoch milliseconds.
+            settle_rows: model -> after so many rows of a series, its windows hold no row from before the
+                input.
+            left_out: series that cannot be compared, with the reason.
         """
-        self._published, self._from_ms, self._to_ms = published, from_ms, to_ms
+        self._published, self._left_out = published, left_out
+        self._from_ms, self._to_ms = stretch_ms
         self._settle_rows = settle_rows
         self._spans: dict[str, tuple[int, int]] = {}
         self._counts: Counter[str] = Counter()
         self._began_later: set[str] = set()
-        self.comparison = Comparison()
+        self._places: dict[str, dict[str, int]] = {}
+        self._in_several: set[str] = set()
+        self._of: dict[str, Comparison] = {}
+
+    def meet(self, part: PartitionInput, names: Iterable[str]) -> None:
+        """Note that series come from a partition. A topic that was created again is another one."""
+        for name in names:
+            places = self._places.setdefault(name, {})
+            number = places.setdefault(part.label, part.partition)
+            if number != part.partition or any(topic_of(one) != part.topic for one in places):
+                self._in_several.add(name)
 
     def add(self, part: PartitionInput, rows: Sequence[Row]) -> None:
         """Compare the next rows of a partition."""
         for row in rows:
+            if row.series in self._left_out:
+                continue
             self._note(row)
             published = self._published.take(row.series, row.time_ms)
             if published is not None:
                 again = self._published.next_of(row.series, row.time_ms)
                 if again is not None and again.digest == published.digest and self._counts_at(row):
                     self._published.take(row.series, row.time_ms)
-                    self.comparison.add("twice", again, row)
+                    self._found(row.series).add("twice", again, row)
             if self._counts_at(row):
                 self._compare(part, row, published)
 
@@ -107,11 +153,19 @@ class Comparing:
             if not self._counts_at(row):
                 continue
             first, last = self._spans.get(row.series, (0, -1))
-            if first <= row.time_ms <= last:
-                self.comparison.add("extra", row, None)
+            if row.series in self._left_out:
+                self._found(row.series).uncompared[self._left_out[row.series]] += 1
+            elif first <= row.time_ms <= last:
+                self._found(row.series).add("extra", row, None)
             else:
-                self.comparison.uncompared["no input"] += 1
-        return self.comparison
+                self._found(row.series).uncompared["no input"] += 1
+        found = Comparison()
+        for name, one in self._of.items():
+            found.take_in(one.leave_out("several partitions") if name in self._in_several else one)
+        return found
+
+    def _found(self, series: str) -> Comparison:
+        return self._of.setdefault(series, Comparison())
 
     def _note(self, row: Row) -> None:
         first, last = self._spans.get(row.series, (row.time_ms, row.time_ms))
@@ -122,7 +176,7 @@ class Comparing:
         return self._from_ms <= row.time_ms <= self._to_ms
 
     def _compare(self, part: PartitionInput, row: Row, published: Row | None) -> None:
-        found = self.comparison
+        found = self._found(row.series)
         if published is None:
             self._absent(part, row)
             return
@@ -141,15 +195,16 @@ class Comparing:
         firsts = self._published.firsts.get(row.series)
         if firsts and row.time_ms < firsts[0]:
             self._began_later.add(row.series)
-            self.comparison.uncompared["retention"] += 1
+            self._found(row.series).uncompared["retention"] += 1
         elif not part.is_published and row.time_ms > self._published.lasts.get(row.series, -1):
-            self.comparison.uncompared["pending"] += 1
+            self._found(row.series).uncompared["pending"] += 1
         else:
-            self.comparison.add("missing", None, row)
+            self._found(row.series).add("missing", None, row)
 
     def _is_settling(self, part: PartitionInput, row: Row) -> bool:
         """Whether the windows of the row here, or those of the service, lacked rows that the other had."""
-        began_later = self._is_unknown_before(part, row) and self._counts[row.series] <= self._settle_rows
+        settles = self._settle_rows.get(row.model, 0)
+        began_later = self._is_unknown_before(part, row) and self._counts[row.series] <= settles
         service_did = row.series in self._began_later and row.time_ms in self._published.firsts[row.series]
         return began_later or service_did
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,12 +21,16 @@ _MS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class VersionUsed:
-    """A version that judged rows of the stretch.
+    """A version of a model that judged rows of the stretch.
 
+    model     its name in messages
+    entry     its place in the registry
     artifact  SHA-256 of its description, which has those of its other files; empty: it is not there any more
     in_use    what the journal states of it: when it came into use, who and why; empty: nothing
     """
 
+    model: str
+    entry: str
     version: str
     rows: int
     artifact: str
@@ -51,6 +55,13 @@ class InputDigest:
     def hexdigest(self) -> str:
         """Return the hash of everything so far."""
         return hashlib.sha256(b"".join(one.digest() for one in self._hashes)).hexdigest()
+
+
+def digest_of_all(digests: Sequence[InputDigest]) -> str:
+    """Return the SHA-256 of the readings of several models, in their order; of one model it is its own."""
+    if len(digests) == 1:
+        return digests[0].hexdigest()
+    return hashlib.sha256("".join(one.hexdigest() for one in digests).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +130,7 @@ class Receipt:
         yield f"rows from {iso(self.from_ms * _MS)} to {iso(self.to_ms * _MS)}"
         yield f"  equal in every bit: {found.equal:,}"
         if found.in_score:
-            words = "equal in version, score and state; other columns depend on rows before"
+            words = "equal in model, version, score and state; other columns depend on rows before"
             yield f"  {words}: {found.in_score:,}"
         for fault, words in FAULTS.items():
             yield f"  {words}: {found.faults[fault]:,}"
@@ -130,8 +141,9 @@ class Receipt:
                 yield f"  not compared, {words}: {found.uncompared[reason]:,}"
         yield from (f"  {_example_line(one)}" for one in found.examples)
         for one in self.versions:
-            rows = f"version {one.version}: {one.rows:,} rows, {one.in_use or 'not in the journal'}"
-            yield f"{rows}\n  artifact sha256 {one.artifact or 'unknown: the registry has it no more'}"
+            yield f"model {one.model}, version {one.version}: {one.rows:,} rows"
+            yield f"  {one.entry}: {one.in_use or 'not in the journal'}"
+            yield f"  artifact sha256 {one.artifact or 'unknown: the registry has it no more'}"
         yield f"input {self.source}: {self.readings:,} readings\n  sha256 {self.input_sha256}"
         if self.begun[0] < self.begun[1]:
             num, of = self.begun[1] - self.begun[0], self.begun[1]
@@ -168,7 +180,9 @@ def _example(found: Found) -> dict[str, Any]:
 
 
 def _verdict(row: Row | None) -> dict[str, Any] | None:
-    return None if row is None else {"version": row.version, "score": row.score, "state": row.state}
+    if row is None:
+        return None
+    return {"model": row.model, "version": row.version, "score": row.score, "state": row.state}
 
 
 def _example_line(found: Found) -> str:
@@ -178,4 +192,4 @@ def _example_line(found: Found) -> str:
 
 
 def _words(verdict: dict[str, Any]) -> str:
-    return f"{verdict['state']} {json.dumps(verdict['score'])} by {verdict['version']}"
+    return f"{verdict['state']} {json.dumps(verdict['score'])} by {verdict['model']} {verdict['version']}"

@@ -26,15 +26,16 @@ class Row:
 
     series: str
     time_ms: int
+    model: str
     version: str
     score: float | None
     state: str
     digest: bytes
 
     @property
-    def verdict(self) -> tuple[str, float | None, str]:
-        """What does not depend on what was published before: version, score and state."""
-        return self.version, self.score, self.state
+    def verdict(self) -> tuple[str, str, float | None, str]:
+        """What does not depend on what was published before: model, version, score and state."""
+        return self.model, self.version, self.score, self.state
 
 
 def rows_of(value: bytes) -> Iterator[Row]:
@@ -52,7 +53,7 @@ def rows_of(value: bytes) -> Iterator[Row]:
             if state != _BY_THE_CLOCK:
                 cells = orjson.dumps([*head, *([name, column[at]] for name, column in columns)])
                 digest = hashlib.blake2b(cells, digest_size=16).digest()
-                yield Row(body["series"], int(times[at]), body["version"], scores[at], state, digest)
+                yield Row(head[0], int(times[at]), head[1], head[2], scores[at], state, digest)
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
         raise DetectorError(f"a message of the scores topic has another form: {error!r}") from error
 
@@ -66,20 +67,39 @@ def _columns(body: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
 
 
 @dataclass(slots=True)
+class Judged:
+    """What the scores topic has of one model.
+
+    times   times of its rows, series -> (oldest, newest), epoch milliseconds
+    oldest  time and version of its oldest row
+    """
+
+    oldest: tuple[int, str]
+    versions: set[str] = field(default_factory=set)
+    times: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, row: Row) -> None:
+        """Take in a row of the model."""
+        self.oldest = min(self.oldest, (row.time_ms, row.version), key=lambda one: one[0])
+        self.versions.add(row.version)
+        first, last = self.times.get(row.series, (row.time_ms, row.time_ms))
+        self.times[row.series] = (min(first, row.time_ms), max(last, row.time_ms))
+
+
+@dataclass(slots=True)
 class Published:
     """The rows that the scores topic has, by series and time, in the order in which they were published.
 
     rows      series -> time -> rows not matched yet; several if a clock went back, or if one is doubled
     firsts    series -> time of its oldest rows, in order
-    versions  version -> rows
+    models    model -> what it judged
     damaged   messages that are not of the service's form
     """
 
     rows: dict[str, dict[int, list[Row]]] = field(default_factory=dict)
     firsts: dict[str, list[int]] = field(default_factory=dict)
     lasts: dict[str, int] = field(default_factory=dict)
-    versions: dict[str, int] = field(default_factory=dict)
-    first_version: tuple[int, str] | None = None
+    models: dict[str, Judged] = field(default_factory=dict)
     damaged: int = 0
 
     @classmethod
@@ -102,9 +122,13 @@ class Published:
         if len(firsts) < num_firsts:
             firsts.append(row.time_ms)
         self.lasts[row.series] = max(row.time_ms, self.lasts.get(row.series, row.time_ms))
-        self.versions[row.version] = self.versions.get(row.version, 0) + 1
-        if self.first_version is None or row.time_ms < self.first_version[0]:
-            self.first_version = (row.time_ms, row.version)
+        if row.model not in self.models:
+            self.models[row.model] = Judged((row.time_ms, row.version))
+        self.models[row.model].add(row)
+
+    def versions_of(self, model: str) -> frozenset[str]:
+        """Return the versions of a model that judged some row."""
+        return frozenset(self.models[model].versions) if model in self.models else frozenset()
 
     def next_of(self, series: str, time_ms: int, skip: int = 0) -> Row | None:
         """Return the oldest row of this time that is not matched yet, passing over `skip` of them."""

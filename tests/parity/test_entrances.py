@@ -19,6 +19,7 @@ from connectors.parquet.reader import read_chunks
 from connectors.parquet.replay_source import ParquetSource
 from connectors.recording.directory import RecordingDirectory
 from connectors.recording.recorder import Recorder
+from connectors.recording.topics import RecordedTopic
 from connectors.records import Batch, Message, Raw, Reject
 from connectors.transfer import Destination, replay
 from connectors.wide_json.decoder import JsonWideCodec
@@ -158,7 +159,9 @@ def test_what_trains_is_streamed_recorded_and_trains_again(tmp_path: Path) -> No
 
     replay(ParquetSource(dataset), Kept(), Destination("t", dataset.channels), None, threading.Event())
     raw = [Raw("t", 0, at, -1, one.key, one.value) for at, one in enumerate(messages)]
-    recorder = Recorder(RecordingDirectory(tmp_path / "recorded", "t"), dataset.channels)
+    columns = tuple(range(len(dataset.channels)))
+    directory = RecordingDirectory(tmp_path / "recorded", "t")
+    recorder = Recorder({"t": RecordedTopic(directory, dataset.channels, columns)})
     recorder.add(Batch(JsonWideCodec(dataset.channels).decode(raw).readings, position={("t", 0): num}))
     recorder.close_files()
 

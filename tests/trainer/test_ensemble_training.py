@@ -16,7 +16,7 @@ import trainer.ensemble_training as training
 from connectors.errors import ConnectorError
 from connectors.names import MAX_SERIES_LENGTH
 from connectors.recording.directory import RecordingDirectory
-from connectors.recording.recorder import Recorder
+from connectors.recording.topics import RecordedTopic
 from connectors.wide_json.decoder import JsonWideCodec
 from detector import Detector
 from detector.artifact.registry import open_artifact, publish
@@ -205,7 +205,7 @@ def test_a_name_that_trains_is_published_loaded_and_decoded(name: str, tmp_path:
     channels = open_artifact(tmp_path / "m").spec.channel_names
     assert channels == (name, "b")
     assert JsonWideCodec(channels).channels == channels
-    Recorder(RecordingDirectory(tmp_path, "t"), channels)
+    assert RecordedTopic(RecordingDirectory(tmp_path, "t"), channels, (0, 1)).channels == channels
 
 
 @pytest.mark.parametrize("name", ["", "label"])
@@ -215,7 +215,7 @@ def test_a_channel_that_no_reader_takes_is_refused_before_the_training(name: str
         fit(frame, out=tmp_path / "m", config=TrainConfig(data=DataOptions(channels=(name, "b"))))
     assert not (tmp_path / "m").exists()
     with pytest.raises(ConnectorError, match="--channels"):
-        Recorder(RecordingDirectory(tmp_path, "t"), (name, "b"))
+        RecordedTopic(RecordingDirectory(tmp_path, "t"), (name, "b"), (0, 1))
 
 
 @pytest.mark.parametrize("series", ["", "x" * (MAX_SERIES_LENGTH + 1)])

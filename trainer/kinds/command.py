@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from rich.console import Console
 from rich.table import Table
 
+from connectors.objects.names import is_remote, local_path
 from detector.commands.arguments import note_of, place_of
 from detector.workers.dask_cluster import workers_on
 from trainer.config import TrainConfig
@@ -27,7 +28,7 @@ def train_kinds(args: argparse.Namespace, config: TrainConfig) -> int:
     """Train a model of each kind and print the table; return 1 if a kind or a series has no model."""
     if args.name is not None:
         raise TrainerError("--name and --group-by exclude each other: each model has the name of its kind")
-    registry = place_of(args.out, args)
+    registry = args.out if is_remote(args.out) else str(place_of(local_path(args.out), args))
     options = PlantOptions(args.group_by, config, args.jobs, args.resume, args.promote, note_of(args, {}))
     try:
         with (

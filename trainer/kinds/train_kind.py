@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from connectors.errors import ConnectorError
+from connectors.objects.names import without_secrets
 from connectors.parquet.dataset import Dataset
 from detector.artifact.registry import propose, publish
 from detector.artifact.spec import Artifact
@@ -22,6 +23,7 @@ from trainer.errors import TrainerError
 from trainer.fitting.checkpoint import Checkpoints
 from trainer.kinds.entries import claim
 from trainer.kinds.grouping import Kind, narrowed
+from trainer.kinds.place import kept_of, on_entry
 from trainer.kinds.rows_of_kind import RowsOfSeries
 from trainer.kinds.unexplained import HeldBackMeasure, StandsOut, standing_out
 from trainer.lifecycle.own_series import PATTERNS
@@ -43,7 +45,7 @@ class KindJob:
         kind: The series and channels.
         dataset: The files of all kinds, without the column that names the kinds.
         config: Options of the training; their name is that of the kind.
-        entry: Where the model is published.
+        place: Where the model is published: the directory or URI of its entry.
         resume: Continue from the checkpoint of an interrupted run.
         promote: Use the new version at once, also where the kind has a model.
         note: Who trains, and why; for the journal of the kind.
@@ -53,7 +55,7 @@ class KindJob:
     kind: Kind
     dataset: Dataset
     config: TrainConfig
-    entry: Path
+    place: str
     resume: bool = False
     promote: bool = False
     note: Note = NOTHING
@@ -99,9 +101,9 @@ def killed(job: KindJob) -> KindModel | KindFailure:
 def _trained(job: KindJob) -> KindModel:
     rows = RowsOfSeries(narrowed(job.dataset, job.kind), frozenset(job.kind.series))
     findings = checked_table(rows.table(), job.config.data.accept).findings
-    claim(job.entry, job.kind.stated)  # before its checkpoints are read
+    on_entry(job.place, lambda entry: claim(entry, job.kind.stated))  # before its checkpoints are read
     checkpoints, held_out, measure = (
-        Checkpoints(job.entry / ".checkpoint"),
+        Checkpoints(kept_of(job.place) / ".checkpoint"),
         HeldOutWindows(),
         HeldBackMeasure(),
     )
@@ -114,16 +116,23 @@ def _trained(job: KindJob) -> KindModel:
             measure.keep(artifact, windows)
 
     artifact = fit_source(rows.training_data(), job.config, checkpoint=checkpoints.directory, observe=observe)
-    note = replace(job.note, figures=figures_of(artifact.spec) | {PATTERNS: list(job.patterns)})
-    saved = (publish if job.promote else propose)(artifact, job.entry, note)
+    summary = on_entry(job.place, lambda entry: _published(job, artifact, held_out, entry))
     checkpoints.clear()
-    write_training_report(saved, held_out, job.entry / saved.version)
     return KindModel(
         job.kind,
-        training_summary(saved, job.entry),
+        summary,
         tuple(finding.line() for finding in findings),
         _compared(standing_out(measure.of_series), rows, job.config),
     )
+
+
+def _published(job: KindJob, artifact: Artifact, held_out: HeldOutWindows, entry: Path) -> dict[str, Any]:
+    """Publish the model of a kind in an entry; return its summary."""
+    claim(entry, job.kind.stated)
+    note = replace(job.note, figures=figures_of(artifact.spec) | {PATTERNS: list(job.patterns)})
+    saved = (publish if job.promote else propose)(artifact, entry, note)
+    write_training_report(saved, held_out, entry / saved.version)
+    return training_summary(saved, entry) | {"path": without_secrets(job.place)}
 
 
 def _compared(found: Sequence[StandsOut], rows: RowsOfSeries, config: TrainConfig) -> tuple[StandsOut, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from connectors.objects.names import below, without_secrets
 from connectors.parquet.dataset import Dataset, discover
 from detector.journal import NOTHING, Note
 from detector.workers.executor import Executor
@@ -24,7 +25,7 @@ from trainer.progress import ProgressReport
 class PlantTraining:
     """Hold the outcome of each kind, sorted by name, and why other series belong to no kind."""
 
-    registry: Path
+    registry: str
     models: tuple[KindModel, ...]
     failures: tuple[KindFailure, ...]
     left_out: Mapping[str, str]
@@ -46,7 +47,7 @@ class PlantTraining:
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values, as `streamgauge train --group-by --json` prints it."""
         return {
-            "registry": str(self.registry),
+            "registry": self.registry,
             "kinds": [
                 {
                     "kind": model.kind.name,
@@ -98,7 +99,7 @@ class PlantOptions:
 
 def train_plant(
     data: str | Path,
-    registry: Path,
+    registry: str,
     options: PlantOptions,
     report: ProgressReport,
     executor: Executor | None = None,
@@ -107,7 +108,7 @@ def train_plant(
 
     Args:
         data: A Parquet or CSV file, or a directory of them, with the rows of all kinds.
-        registry: Directory of the entries; created if it does not exist.
+        registry: Directory or URI of the entries; created if it does not exist.
         options: How to group and to train.
         report: Receives the progress after each kind.
         executor: Workers that see data and registry by the same full paths; None: processes of this machine.
@@ -136,21 +137,21 @@ def train_plant(
         report(done / len(jobs), words, notable=is_failed)
     outcomes.sort(key=lambda outcome: outcome.kind.name)
     return PlantTraining(
-        registry,
+        without_secrets(registry),
         tuple(one for one in outcomes if isinstance(one, KindModel)),
         tuple(one for one in outcomes if isinstance(one, KindFailure)),
         grouping.left_out,
     )
 
 
-def _jobs(grouping: Grouping, dataset: Dataset, registry: Path, options: PlantOptions) -> list[KindJob]:
+def _jobs(grouping: Grouping, dataset: Dataset, registry: str, options: PlantOptions) -> list[KindJob]:
     """Return the trainings of all kinds; the longest starts first."""
     return [
         KindJob(
             kind,
             dataset,
             _config_of(kind, options.config),
-            registry / kind.name,
+            below(registry, kind.name),
             options.resume,
             options.promote,
             options.note,

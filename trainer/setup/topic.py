@@ -13,7 +13,7 @@ import numpy as np
 from connectors.kafka.cluster import sample, wait_for_broker
 from connectors.records import Decoded, Raw, Readings
 from connectors.times import iso_time
-from detector.commands.transfer import place_of
+from detector.commands.transfer.replaying import place_of
 from detector.config.input.registry import SchemaRegistrySection
 from detector.config.input.section import InputSection
 from trainer.errors import TooLittleDataError, TrainerError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
@@ -28,19 +28,24 @@ class Bounds:
     committed: int | None
 
 
-def bounds_of(connection: Connection, topic: str, group_id: str) -> dict[int, Bounds]:
-    """Return partition -> its bounds; the group is asked without joining it.
+def bounds_of(connection: Connection, topics: Sequence[str], group_id: str) -> dict[tuple[str, int], Bounds]:
+    """Return (topic, partition) -> its bounds; the group is asked without joining it.
 
     Raises:
-        KafkaError: This login sees no partition of the topic, or not the offsets of the group.
+        KafkaError: This login sees no partition of the topics, or not the offsets of the group.
     """
     settings = client_settings(connection) | {"group_id": group_id, "enable_auto_commit": False}
-    with translated(connection, f"cannot look up offsets of {topic} and group {group_id}"):
+    shown = ", ".join(topics)
+    with translated(connection, f"cannot look up offsets of {shown} and group {group_id}"):
         looker = KafkaConsumer(**settings)
         try:
-            places = [TopicPartition(topic, number) for number in looker.partitions_for_topic(topic) or ()]
+            places = [
+                TopicPartition(topic, number)
+                for topic in topics
+                for number in looker.partitions_for_topic(topic) or ()
+            ]
             if not places:
-                raise KafkaError(f"no partition of {topic} can be seen")
+                raise KafkaError(f"no partition of {shown} can be seen")
             firsts = patiently(lambda: looker.beginning_offsets(places))
             ends = patiently(lambda: looker.end_offsets(places))
             committed = patiently(
@@ -48,7 +53,7 @@ def bounds_of(connection: Connection, topic: str, group_id: str) -> dict[int, Bo
             )
         finally:
             looker.close(autocommit=False)
-    return {tp.partition: Bounds(firsts[tp], ends[tp], committed[tp]) for tp in sorted(places)}
+    return {(tp.topic, tp.partition): Bounds(firsts[tp], ends[tp], committed[tp]) for tp in sorted(places)}
 
 
 def read_stretch(

@@ -39,7 +39,6 @@ def verify(args: argparse.Namespace) -> int:
 
     from detector.commands.progress_line import ProgressLine
     from detector.config.load import load_config
-    from detector.config.models.entries import one_model
     from detector.verify.verify import Request
     from detector.verify.verify import verify as receipt_of
 
@@ -47,7 +46,7 @@ def verify(args: argparse.Namespace) -> int:
     since, until = _time_ms(args.since, "--from"), _time_ms(args.until, "--to")
     with closing(ProgressLine()) as progress:
         request = Request(
-            config=one_model(path, load_config(path), "verify"),
+            config=load_config(path),
             config_path=path,
             from_ms=0 if since is None else since,
             to_ms=time.time_ns() // 1_000_000 if until is None else until,

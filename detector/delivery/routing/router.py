@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,25 @@ from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch, Readings, Reject
 from detector.delivery.routing.tally import Tally, Unassigned
 from detector.delivery.unassigned import MOST_LOGGED, Begins, begins_of, messages_of
-from detector.engine.group.group import EngineGroup
+from detector.engine.group.columns import Columns
 from detector.engine.group.member import Member
 
 _MOST_NAMES = 10_000
 _NOBODY = -1
+
+
+class Group(Protocol):
+    """The part of `detector.engine.group.group.EngineGroup` that a router needs."""
+
+    @property
+    def members(self) -> tuple[Member, ...]: ...
+
+    @property
+    def columns(self) -> Columns: ...
+
+    def home_of(self, series: str) -> Member | None: ...
+
+    def assign(self, series: str, member: Member) -> None: ...
 
 
 class Router:
@@ -41,7 +56,7 @@ class Router:
     """
 
     def __init__(
-        self, group: EngineGroup, most_logged: int = MOST_LOGGED, numbers: PartitionNumbers | None = None
+        self, group: Group, most_logged: int = MOST_LOGGED, numbers: PartitionNumbers | None = None
     ) -> None:
         self._group, self._numbers = group, numbers or PartitionNumbers("input")
         self._tally = Tally("[[models]]", most_logged)

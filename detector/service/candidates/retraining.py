@@ -3,7 +3,7 @@
 It is due `every` after the newest training or attempt in the journal of the model. So several daemons, cron
 and restarts do not add up. `retrain` itself ends at once if another one runs, if an
 incident is open, or if nothing has changed. If an incident was open, or a run failed, it is tried again after
-a seventh of the time.
+a seventh of the time. Of several models one is trained at a time.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from connectors.objects.names import name_of
 from detector import logs
 from detector.errors import ArtifactError
-from detector.journal import read_journal
+from detector.lifecycle.versions import journal_at
 
 _NICE = 15
 _LOOK_SECONDS = 60.0
@@ -39,17 +40,23 @@ class Retraining:
     """Starts retrainings from a thread of its own. `close` ends it, and a retraining that runs.
 
     Args:
-        entry: directory of the model in the registry.
+        place: directory or URI of the model in the registry, without secrets.
         every_seconds: time between two retrainings.
         command: what to run; it prints one JSON value with `outcome` and `why`.
         look_seconds: longest time between two looks at the journal.
+        turn: held while it trains; several models share it.
     """
 
     def __init__(
-        self, entry: Path, every_seconds: float, command: Sequence[str], look_seconds: float = _LOOK_SECONDS
+        self,
+        place: str,
+        every_seconds: float,
+        command: Sequence[str],
+        look_seconds: float = _LOOK_SECONDS,
+        turn: threading.Lock | None = None,
     ) -> None:
-        self._entry, self._every, self._command = entry, every_seconds, list(command)
-        self._look_seconds = look_seconds
+        self._place, self._every, self._command = place, every_seconds, list(command)
+        self._look_seconds, self._turn = look_seconds, turn or threading.Lock()
         self._stopped = threading.Event()
         self._not_before = 0.0
         self._thread = threading.Thread(target=self._run, name="retraining", daemon=True)
@@ -70,7 +77,7 @@ class Retraining:
         A journal that cannot be read puts it off.
         """
         try:
-            events = read_journal(self._entry).events
+            events = journal_at(self._place).events
         except ArtifactError:
             return time.time() + self._every
         # An attempt that an open incident held up has no figures: it does not count.
@@ -80,12 +87,19 @@ class Retraining:
 
     def _run(self) -> None:
         while not self._stopped.wait(min(self._look_seconds, max(0.0, self.due_at() - time.time()))):
-            if time.time() >= self.due_at():
+            if time.time() < self.due_at():
+                continue
+            if not self._turn.acquire(blocking=False):  # another model is trained
+                self._stopped.wait(self._look_seconds)
+                continue
+            try:
                 self._retrain()
+            finally:
+                self._turn.release()
 
     def _retrain(self) -> None:
         """Run one retraining and log how it ended."""
-        logs.event("retraining started", model=self._entry.name)
+        logs.event("retraining started", model=name_of(self._place))
         began = time.monotonic()
         found = self._outcome()
         if found is None:
@@ -95,6 +109,7 @@ class Retraining:
         logs.event(
             "retraining ended",
             logging.WARNING if found["outcome"] == "failed" else logging.INFO,
+            model=name_of(self._place),
             outcome=found["outcome"],
             why=found["why"],
             version=found.get("version") or "",
@@ -122,10 +137,10 @@ class Retraining:
         return None
 
 
-def retrain_command(history: Path, entry: Path, config: Path) -> list[str]:
+def retrain_command(history: Path, place: str, config: Path) -> list[str]:
     """Return the command line that retrains a model as its daemon wants it."""
-    place = [str(history), "--out", str(entry), "--daemon", str(config)]
-    return [sys.executable, "-m", "streamgauge", "retrain", *place, "--who", "streamgauge run", "--json"]
+    flags = [str(history), "--out", place, "--daemon", str(config)]
+    return [sys.executable, "-m", "streamgauge", "retrain", *flags, "--who", "streamgauge run", "--json"]
 
 
 def _end(process: subprocess.Popen[str]) -> None:

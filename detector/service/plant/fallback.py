@@ -151,8 +151,10 @@ def training_command(config: Config) -> str:
     """Return what to type to train models of the series that the fallback judges."""
     kafka = config.kafka
     servers = shlex.quote(",".join(kafka.bootstrap_servers))
-    topic = "TOPIC" if kafka.topics else shlex.quote(kafka.topic)  # one at a time is recorded
-    record = f"streamgauge record --bootstrap-servers {servers} --topic {topic} --out history"
+    place = f"--bootstrap-servers {servers} --topic {shlex.quote(kafka.topic)}"
+    if kafka.topics:
+        place = "--config FILE"  # only the configuration names several
+    record = f"streamgauge record {place} --out history"
     train = "streamgauge train history --group-by auto --out models"
     if config.source.kind != "kafka":
         return train

@@ -24,10 +24,12 @@ from connectors.kafka.source import KafkaSource
 from connectors.parquet.dataset import discover
 from connectors.parquet.reader import read_chunks
 from connectors.parquet.recorded_names import stretch_of
+from connectors.partition_numbers import PartitionNumbers
 from connectors.recording.directory import RecordingDirectory
 from connectors.recording.record import Recording
-from connectors.recording.recorder import Recorded, Recorder, Rolling
+from connectors.recording.recorder import Recorded, Rolling
 from connectors.recording.tidying import Tidying
+from connectors.recording.topics import RecordedTopics
 from connectors.records import Message, Position
 from connectors.wide_json.decoder import JsonWideCodec
 from connectors.wide_json.encoder import encode
@@ -39,16 +41,18 @@ MakeTopic = Callable[..., str]
 
 
 @contextmanager
-def source_of(bootstrap: str, topic: str, directory: RecordingDirectory) -> Iterator[KafkaSource]:
-    options = ConsumerOptions(
-        topic, directory.group, f"{directory.group}-1", max_poll_records=10, awaits_start=True
-    )
-    with closing(KafkaSource(Connection((bootstrap,)), options, JsonWideCodec(CHANNELS))) as source:
-        yield source
+def recording_of(
+    bootstrap: str, topic: str, out: Path, rolling: Rolling | None = None
+) -> Iterator[Recording]:
+    with RecordedTopics(out, lambda topic: CHANNELS, PartitionNumbers(topic)) as topics:
+        group = topics.meet(topic).group
+        topics.learn([topic])
+        options = ConsumerOptions(topic, group, f"{group}-1", max_poll_records=10, awaits_start=True)
+        with closing(KafkaSource(Connection((bootstrap,)), options, JsonWideCodec(CHANNELS))) as source:
+            yield Recording(source, topics, JsonWideCodec, Tidying(), rolling)
 
 
-def record(source: KafkaSource, directory: RecordingDirectory, rolling: Rolling | None = None) -> Recorded:
-    recording = Recording(source, directory, Recorder(directory, CHANNELS, rolling), Tidying())
+def record(recording: Recording) -> Recorded:
     return recording.run(threading.Event(), until_end=True)
 
 
@@ -79,19 +83,16 @@ def test_a_crash_between_the_file_and_its_commit_doubles_nothing(
         raise CrashError
 
     for _ in range(3):  # each leaves whole files whose offsets are not committed
-        directory = RecordingDirectory(tmp_path, topic)
         with (
-            directory.held(),
-            source_of(kafka_bootstrap, topic, directory) as source,
+            recording_of(kafka_bootstrap, topic, tmp_path, Rolling(max_rows=40, chunk_rows=20)) as recording,
             monkeypatch.context() as patch,
         ):
             patch.setattr(KafkaSource, "commit", crash)
             with pytest.raises(CrashError):
-                record(source, directory, Rolling(max_rows=40, chunk_rows=20))
+                record(recording)
     assert len(list(tmp_path.glob("*.parquet"))) >= 3
-    directory = RecordingDirectory(tmp_path, topic)
-    with directory.held(), source_of(kafka_bootstrap, topic, directory) as source:
-        record(source, directory)
+    with recording_of(kafka_bootstrap, topic, tmp_path) as recording:
+        record(recording)
     assert rows_of(tmp_path) == as_rows(history(200))
     assert record_all(kafka_bootstrap, topic, tmp_path) == 0  # everything is committed by now
     assert rows_of(tmp_path) == as_rows(history(200))

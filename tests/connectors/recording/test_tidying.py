@@ -17,6 +17,7 @@ from connectors.parquet.recorded_names import Stretch, covered_of, stretch_of
 from connectors.recording.directory import RecordingDirectory
 from connectors.recording.recorder import Recorder
 from connectors.recording.tidying import Tidying
+from connectors.recording.topics import RecordedTopic
 from connectors.records import Batch
 from tests.connectors.test_transfer import CHANNELS, as_rows, history, rows_of
 
@@ -26,7 +27,7 @@ FEW = Tidying(most_small=4, at_least=3, full_rows=10_000)
 def recorded(path: Path, num_files: int, rows: int = 10) -> RecordingDirectory:
     """A directory with files of so many rows each, of one partition."""
     directory = RecordingDirectory(path, "t")
-    recorder = Recorder(directory, CHANNELS)
+    recorder = Recorder({"t": RecordedTopic(directory, CHANNELS, (0, 1))})
     recorder.begin({0: 0})
     for number in range(num_files):
         recorder.add(Batch(history(rows, first=number * rows), position={("t", 0): (number + 1) * rows}))
@@ -44,7 +45,7 @@ def test_small_files_are_merged_and_the_rows_stay(tmp_path: Path) -> None:
 
 def test_the_number_of_files_stays_small_and_rows_are_rewritten_a_few_times(tmp_path: Path) -> None:
     directory = RecordingDirectory(tmp_path, "t")
-    recorder = Recorder(directory, CHANNELS)
+    recorder = Recorder({"t": RecordedTopic(directory, CHANNELS, (0, 1))})
     recorder.begin({0: 0})
     num_files, rewritten = 64, 0
     for number in range(num_files):
@@ -73,7 +74,7 @@ def test_a_crash_after_the_merged_file_appeared_doubles_nothing(tmp_path: Path) 
 
 def test_files_with_other_columns_are_not_merged(tmp_path: Path) -> None:
     directory = recorded(tmp_path, 3)
-    other = Recorder(directory, ("flow", "speed"))
+    other = Recorder({"t": RecordedTopic(directory, ("flow", "speed"), (0, 1))})
     other.begin({0: 30})
     for number in range(3, 6):
         other.add(Batch(history(10, first=number * 10), position={("t", 0): (number + 1) * 10}))

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from connectors.parquet.writer import TableWriter
-from detector.artifact.registry import publish
+from detector.artifact.registry import open_artifact, publish
 from detector.journal import FILE, Note, append, read_journal
 from detector.service.candidates.retraining import Retraining, retrain_command
 from streamgauge import main
@@ -53,7 +54,7 @@ def entry(tmp_path: Path) -> Path:
 
 
 def test_it_is_due_a_week_after_the_newest_training_or_attempt(entry: Path) -> None:
-    retraining = Retraining(entry, WEEK, [])
+    retraining = Retraining(str(entry), WEEK, [])
     assert retraining.due_at() == pytest.approx(time.time() + WEEK, abs=60)
     age(entry, 3 * WEEK)
     assert retraining.due_at() < time.time()
@@ -69,7 +70,7 @@ def test_it_runs_once_at_low_priority_and_logs_the_outcome(
     age(entry, 2 * WEEK)
     ran = tmp_path / "ran"
     with caplog.at_level(logging.INFO):
-        retraining = Retraining(entry, WEEK, printing("unchanged", ran), look_seconds=0.05)
+        retraining = Retraining(str(entry), WEEK, printing("unchanged", ran), look_seconds=0.05)
         retraining.start()
         wait_for(lambda: "retraining ended" in caplog.messages, "an outcome")
         retraining.close()
@@ -84,7 +85,7 @@ def test_what_was_held_up_or_failed_is_tried_again_after_a_seventh(
     age(entry, 2 * WEEK)
     with caplog.at_level(logging.INFO):
         command = printing(outcome, tmp_path / "ran", code)
-        retraining = Retraining(entry, WEEK, command, look_seconds=0.05)
+        retraining = Retraining(str(entry), WEEK, command, look_seconds=0.05)
         retraining.start()
         wait_for(lambda: "retraining ended" in caplog.messages, "an outcome")
         retraining.close()
@@ -95,12 +96,39 @@ def test_a_retraining_ends_with_the_daemon(entry: Path, tmp_path: Path) -> None:
     age(entry, 2 * WEEK)
     began = tmp_path / "began"
     program = f"import time, os; open({str(began)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
-    retraining = Retraining(entry, WEEK, [sys.executable, "-c", program])
+    retraining = Retraining(str(entry), WEEK, [sys.executable, "-c", program])
     retraining.start()
     wait_for(lambda: lines(began), "its process")
     retraining.close()
     with pytest.raises(ProcessLookupError):
         os.kill(int(lines(began)[0]), 0)
+
+
+def test_of_several_models_one_is_trained_at_a_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    turn, busy = threading.Lock(), tmp_path / "busy"
+    program = f"""
+import json, pathlib, time
+busy = pathlib.Path({str(busy)!r})
+busy.mkdir()  # fails beside another one
+deadline = time.monotonic() + 0.3
+while time.monotonic() < deadline:
+    time.sleep(0.01)
+busy.rmdir()
+print(json.dumps({{"outcome": "unchanged", "why": "words"}}))
+"""
+    found = []
+    for name in ("pump", "press"):
+        publish(make_artifact(threshold=0.8), tmp_path / "models" / name)
+        age(tmp_path / "models" / name, 2 * WEEK)
+        command = [sys.executable, "-c", program]
+        found.append(Retraining(str(tmp_path / "models" / name), WEEK, command, 0.05, turn))
+    with caplog.at_level(logging.INFO):
+        for one in found:
+            one.start()
+        wait_for(lambda: caplog.messages.count("retraining ended") == 2, "two outcomes")
+        for one in found:
+            one.close()
+    assert not [one for one in caplog.records if one.levelno >= logging.WARNING], "none has failed"
 
 
 @pytest.mark.parametrize(
@@ -119,6 +147,21 @@ def test_wrong_flags_are_refused(
     config.write_text(configuration(entry, "localhost:1", "t"))
     assert main(["run", str(config), *flags]) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_a_single_version_and_secrets_in_a_uri_are_refused(
+    entry: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "streamgauge.toml"
+    for place, complaint in (
+        (str(entry / open_artifact(entry).version), "is one version; name its registry entry"),
+        ("s3://key:secret@bucket/models/pump", "give its credentials in the environment"),
+    ):
+        config.write_text(configuration(Path("PLACE"), "localhost:1", "t").replace("PLACE", place))
+        assert main(["run", str(config), "--retrain-every", "7d", "--history", "h"]) == 2
+        said = capsys.readouterr().err
+        assert complaint in said
+        assert "key:secret" not in said
 
 
 def test_a_source_without_kafka_is_refused_at_the_start(
@@ -163,4 +206,4 @@ def test_a_daemon_retrains_while_it_runs(
     ended = next(one for one in events if one["event"] == "retraining ended")
     assert ended["outcome"] == "no new rows", json.dumps(ended)
     assert read_journal(entry).events[-1].why == ended["why"]
-    assert retrain_command(history, entry, config)[3] == "retrain"
+    assert retrain_command(history, str(entry), config)[3] == "retrain"

@@ -1,9 +1,8 @@
-"""Run `streamgauge record` and `streamgauge replay`."""
+"""Run `streamgauge replay`; find the topics that flags and a configuration name."""
 
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import tomllib
 from argparse import Namespace
@@ -13,19 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.errors import ConnectorError
-from connectors.formats.codec import channels_in, codec_of, plain_fields
+from connectors.formats.codec import plain_fields
 from connectors.formats.form import Form
-from connectors.kafka.cluster import ensure_topics, sample, wait_for_broker
-from connectors.kafka.connection import Connection, ConsumerOptions, TopicSpec
+from connectors.kafka.cluster import ensure_topics, wait_for_broker
+from connectors.kafka.connection import Connection, TopicSpec
 from connectors.kafka.producer import Producer
-from connectors.kafka.source import KafkaSource
 from connectors.parquet.dataset import discover
 from connectors.parquet.replay_source import ParquetSource
-from connectors.recording.directory import RecordingDirectory
-from connectors.recording.record import Recording
-from connectors.recording.recorder import Recorded, Recorder, Rolling
-from connectors.recording.tidying import Tidying
-from connectors.records import RawColumns
 from connectors.transfer import Destination
 from connectors.transfer import replay as replay_rows
 from detector.commands.progress_line import ProgressLine
@@ -33,7 +26,8 @@ from detector.config.cluster import connection_of
 from detector.config.input.registry import SchemaRegistrySection
 from detector.config.input.section import form_of
 from detector.config.input.topics import input_of, one_topic
-from detector.config.load import load_connection, parse_duration
+from detector.config.load import load_connection
+from detector.config.schema import ConnectionConfig
 from detector.errors import ConfigError
 
 _SAMPLE_MESSAGES = 1_000
@@ -49,33 +43,6 @@ class Place:
     registry: SchemaRegistrySection
 
 
-def record(args: Namespace) -> int:
-    """Record a topic until Ctrl-C, or up to its present end. An existing recording is continued."""
-    tidying, rolling = _tidying(args.keep), _rolling(args.file_every)
-    place = place_of(args)
-    wait_for_broker(place.connection, place.topic)
-    channels = _channels(args.channels, place)
-    directory = RecordingDirectory(Path(args.out), place.topic)
-    # Static: after a crash the next process has the partitions at once. There is only one, by the lock.
-    options = ConsumerOptions(place.topic, directory.group, f"{directory.group}-1", awaits_start=True)
-    with (
-        directory.held(),
-        _stopped_by_signals() as stop,
-        closing(ProgressLine()) as progress,
-        closing(KafkaSource(place.connection, options, codec_of(channels, place.form))) as source,
-    ):
-        recording = Recording(source, directory, Recorder(directory, channels, rolling), tidying)
-        recorded = recording.run(
-            stop,
-            until_end=args.until_end,
-            report=lambda so_far: progress.show(
-                f"{so_far.num_rows:,} readings, {len(so_far.files)} files complete"
-            ),
-        )
-    _print_recorded(recorded, directory.path)
-    return 0
-
-
 def replay(args: Namespace) -> int:
     """Send Parquet history to a topic. A missing topic is created."""
     speed = _speed(args.speed)
@@ -88,7 +55,7 @@ def replay(args: Namespace) -> int:
     wait_for_broker(place.connection)
     ensure_topics(place.connection, [TopicSpec(place.topic)])
     with (
-        _stopped_by_signals() as stop,
+        stopped_by_signals() as stop,
         closing(ProgressLine()) as progress,
         closing(ParquetSource(dataset)) as source,
         closing(Producer(place.connection)) as producer,
@@ -110,13 +77,18 @@ def place_of(args: Namespace) -> Place:
 
     A flag overrides the environment, which overrides the daemon's configuration. Raises ConfigError.
     """
-    path = Path(args.config) if args.config else None
-    flags = {"bootstrap_servers": args.bootstrap_servers, "topic": args.topic}
-    _check_source(path, args.topic)
-    config = load_connection(path, flags, registry_url=getattr(args, "schema_registry", None))
+    config = connection_config(args)
     topic = one_topic(config.kafka, "this", "choose it with --topic, and run once for each")
     form = form_of(input_of(topic, config.input, config.inputs), config.schema_registry)
     return Place(connection_of(config.kafka), topic, form, config.schema_registry)
+
+
+def connection_config(args: Namespace) -> ConnectionConfig:
+    """Return where the readings are, by flags, environment and configuration. Raises ConfigError."""
+    path = Path(args.config) if args.config else None
+    flags = {"bootstrap_servers": args.bootstrap_servers, "topic": args.topic}
+    _check_source(path, args.topic)
+    return load_connection(path, flags, registry_url=getattr(args, "schema_registry", None))
 
 
 def _check_source(path: Path | None, topic: str | None) -> None:
@@ -132,38 +104,6 @@ def _check_source(path: Path | None, topic: str | None) -> None:
         )
 
 
-def _channels(flag: str | None, place: Place) -> tuple[str, ...]:
-    if flag:
-        return tuple(name.strip() for name in flag.split(",") if name.strip())
-    messages = sample(place.connection, place.topic, _SAMPLE_MESSAGES)
-    found = channels_in(RawColumns.of(messages), place.form)
-    if not found:
-        raise ConnectorError(
-            f"topic {place.topic} has no message with numbers yet; name the channels with --channels"
-        )
-    print(f"channels: {', '.join(found)}", file=sys.stderr)
-    return found
-
-
-def _tidying(keep: str | None) -> Tidying:
-    """Return how files are tidied: all are kept without --keep. Raises ConfigError."""
-    return Tidying() if keep is None else Tidying(_seconds(keep, "--keep"))
-
-
-def _rolling(every: str) -> Rolling:
-    return Rolling(max_seconds=_seconds(every, "--file-every"))
-
-
-def _seconds(text: str, flag: str) -> float:
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise ConfigError(f"{flag}: {error}") from error
-    if not seconds:
-        raise ConfigError(f"{flag}: a time above 0, such as 30d")
-    return seconds
-
-
 def _speed(text: str) -> float | None:
     if text == "max":
         return None
@@ -176,20 +116,8 @@ def _speed(text: str) -> float | None:
     return speed
 
 
-def _print_recorded(recorded: Recorded, directory: Path) -> None:
-    print(
-        f"recorded {recorded.num_rows:,} readings of {len(recorded.series)} series"
-        f" in {len(recorded.files)} files under {directory}"
-    )
-    if recorded.rejected:
-        reasons = ", ".join(f"{number:,} {reason}" for reason, number in recorded.rejected.most_common())
-        print(f"left out: {reasons}", file=sys.stderr)
-    if recorded.unknown_values:
-        print(f"left out: {recorded.unknown_values:,} values of other channels", file=sys.stderr)
-
-
 @contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
+def stopped_by_signals() -> Iterator[threading.Event]:
     """Yield an event that the first Ctrl-C or SIGTERM sets; a second one ends the process."""
     stop = threading.Event()
     numbers = (signal.SIGINT, signal.SIGTERM)

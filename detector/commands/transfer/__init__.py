@@ -1,0 +1,1 @@
+"""The verbs that copy topics to Parquet files and back: record, replay."""

@@ -1,0 +1,133 @@
+"""The models of a daemon as a verification needs them: [model], or each of [[models]]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from connectors.partition_numbers import PartitionNumbers
+from detector.artifact.fallback.statistical import is_fallback
+from detector.config.load import Config
+from detector.config.models.entries import config_of
+from detector.config.models.section import ModelsSection
+from detector.delivery.messages import iso
+from detector.delivery.unassigned import Admission
+from detector.engine.engine import Engine
+from detector.engine.group.member import Member
+from detector.errors import ConfigError
+from detector.verify.comparing import Uncompared
+from detector.verify.receipt import VersionUsed
+from detector.verify.rescoring import Decisions, Judging
+from detector.verify.routing import ForOne, ForSeveral, Routes
+from detector.verify.rows import Judged, Published, Row
+from detector.verify.versions import Versions
+
+_MS = 1_000_000
+
+
+class Models:
+    """All models of a configuration, and what their versions need to judge again.
+
+    `prepare` comes before `routes`, `channels` and `settle_rows_of`.
+    """
+
+    def __init__(self, config: Config, numbers: PartitionNumbers) -> None:
+        """Load the versions that are in use now.
+
+        Raises:
+            ArtifactError: One of them cannot be loaded.
+            ConfigError: The daemon has no model.
+        """
+        if not (config.models or config.model.path):
+            raise ConfigError(
+                "[fallback]: there is no model, and the fallback is not scored again; add [[models]]"
+            )
+        self._config, self._numbers = config, numbers
+        entries = config.models or (config.model,)
+        self._versions = [Versions(config, entry) for entry in entries]
+        self._judging: list[Judging] = []
+        self._members: list[Member] = []
+        self.channels: tuple[str, ...] = ()
+        """The columns of the input: the channels of all versions of all models."""
+        self.settle_rows_of: Mapping[str, int] = {}
+        """Model -> after so many rows of a series, nothing depends on rows before them."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the models in messages, in the order of the configuration."""
+        return [one.name for one in self._versions]
+
+    @property
+    def settle_rows(self) -> int:
+        """The rows of a series whose times are kept apart."""
+        return max(one.current.settle_rows for one in self._versions)
+
+    def left_out(self, published: Published, from_ms: int, to_ms: int) -> dict[str, Uncompared]:
+        """Return the series that cannot be compared, since others than these models judged them.
+
+        Raises:
+            ConfigError: Such a model judged rows of the stretch, and it is no fallback.
+        """
+        found: dict[str, Uncompared] = {}
+        for name, judged in published.models.items():
+            if name in self.names:
+                continue
+            if self._config.fallback.enabled and is_fallback(name):
+                found |= dict.fromkeys(judged.times, "fallback")
+                continue
+            _check_outside(name, judged, from_ms, to_ms)
+            found |= dict.fromkeys(judged.times, "other model")
+        return found
+
+    def prepare(self, published: Published, decisions: Decisions) -> None:
+        """Load the versions that judged."""
+        settle = {}
+        for one in self._versions:
+            versions = sorted(published.versions_of(one.name))
+            used = [model for version in versions if (model := one.of(version)) is not None]
+            first = one.current
+            if one.name in published.models:
+                first = one.of(published.models[one.name].oldest[1]) or first
+            used = used or [first]
+            channels = _union([model.channels for model in used])
+            self._judging.append(Judging(one.name, first, one.of, channels, published, decisions))
+            settle[one.name] = max(model.settle_rows for model in used)
+        self.settle_rows_of = settle
+        self.channels = _union([one.channels for one in self._judging])
+        if self._config.models:
+            pairs = zip(self._config.models, self._judging, strict=True)
+            self._members = [self._member(entry, judging) for entry, judging in pairs]
+
+    def routes(self) -> Routes:
+        """Return what gives the readings of a partition to fresh engines of the models."""
+        if self._config.models:
+            models = list(zip(self._members, self._judging, strict=True))
+            return ForSeveral(models, self.channels, self._numbers)
+        section = self._config.model
+        return ForOne(self._judging[0], Admission(section.own_series, section.least_channels))
+
+    def used(self, rows: Sequence[Row]) -> Iterator[VersionUsed]:
+        """Yield the versions of all models that judged some of these rows."""
+        for one in self._versions:
+            yield from one.used(rows)
+
+    def _member(self, entry: ModelsSection, judging: Judging) -> Member:
+        """Return what a router asks of a model; its engine judges nothing."""
+        own = config_of(self._config, entry).model.own_series
+        engine = Engine(judging.first.artifact, judging.first.options)
+        return Member(engine, own, entry.least_channels, entry.topics)
+
+
+def _union(channels: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for one in channels for name in one))
+
+
+def _check_outside(name: str, judged: Judged, from_ms: int, to_ms: int) -> None:
+    """Raise ConfigError if a model that is not configured judged rows of the stretch."""
+    first = min(one[0] for one in judged.times.values())
+    last = max(one[1] for one in judged.times.values())
+    if first <= to_ms and from_ms <= last:
+        raise ConfigError(
+            f"model {name} judged rows from {iso(first * _MS)} to {iso(last * _MS)}, and the configuration"
+            " has no such model: use the configuration of that time, or choose another stretch with --from"
+            " and --to"
+        )
