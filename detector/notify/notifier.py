@@ -58,8 +58,8 @@ class AlertReader(Protocol):
     def poll(self, timeout_seconds: float, room: int) -> Polled:
         """Return at most `room` changes, after at most about `timeout_seconds`."""
 
-    def commit(self, position: Mapping[int, int]) -> None:
-        """Commit what is delivered or dropped."""
+    def commit(self, position: Mapping[int, int], note: str = "") -> None:
+        """Commit what is delivered or dropped, and what the receiver must know after a restart."""
 
     def close(self) -> None:
         """Release what the reader holds."""
@@ -147,12 +147,13 @@ class Notifier:
     def _turn(self, reader: AlertReader) -> None:
         """Do one turn: 1 read, 2 commit, 3 deliver, 4 commit, 5 repeat.
 
-        Step 2 protects a new group. If it is killed in its first request, its successor finds a committed
-        position, and delivers the changes that came in between.
+        Step 2 protects a new consumer group. If it is killed in its first request, its successor finds a
+        committed position, and delivers the changes that came in between.
         """
         polled = reader.poll(self._poll_seconds(), self._backlog.room)  # 1
         if polled.is_reassigned:
             self._clear()
+            self._receiver.recall(polled.notes)
         for message in polled.messages:
             self._accept(message)
         for partition, until in polled.read_back.items():
@@ -161,11 +162,11 @@ class Notifier:
         if not (reader.is_reading_back and self._backlog.room) or self._read_back.is_due:
             for notice, message in self._read_back.take():
                 self._remember(notice, message.time_ms / 1000)
-        reader.commit(self._backlog.positions())  # 2
+        self._commit(reader)  # 2
         self._num_unread = reader.lag if not self._backlog.room else 0
         if not self._read_back:
-            self._deliver()  # 3
-        reader.commit(self._backlog.positions())  # 4
+            self._deliver(reader)  # 3
+        self._commit(reader)  # 4
         if not reader.is_reading_back and reader.is_member:
             self._repeat()  # 5
 
@@ -219,7 +220,11 @@ class Notifier:
             return None
         return notice if notice.matches(section.series, section.min_severity) else None
 
-    def _deliver(self) -> None:
+    def _commit(self, reader: AlertReader) -> None:
+        """Commit positions, and beside them what the receiver must know after a restart."""
+        reader.commit(self._backlog.positions(), self._receiver.note)
+
+    def _deliver(self, reader: AlertReader) -> None:
         """Deliver what is due, for about a second, so that the group sees polls and commits in time."""
         until = time.monotonic() + _BURST_SECONDS
         while (pending := self._backlog.head()) is not None and not self._stop.is_set():
@@ -228,11 +233,17 @@ class Notifier:
             if pending.payload.notice in self._delivered:
                 self._backlog.finish_head()
             else:
-                self._attempt(pending.payload)
+                self._attempt(pending.payload, reader)
 
-    def _attempt(self, change: Change) -> None:
-        """Send the head of the backlog once; keep it for a retry, or finish it."""
+    def _attempt(self, change: Change, reader: AlertReader) -> None:
+        """Send the head of the backlog once; keep it for a retry, or finish it.
+
+        What the receiver notes of it is committed before. So a successor of this process sends the same.
+        """
+        before = self._receiver.note
         request = self._receiver.request(change.notice)
+        if self._receiver.note != before:
+            self._commit(reader)
         if request is None:
             self._remember(change.notice, time.time())
             self._backlog.finish_head()
