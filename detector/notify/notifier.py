@@ -162,11 +162,11 @@ class Notifier:
         if not (reader.is_reading_back and self._backlog.room) or self._read_back.is_due:
             for notice, message in self._read_back.take():
                 self._remember(notice, message.time_ms / 1000)
-        self._commit(reader)  # 2
+        _commit(reader, self._backlog, self._receiver)  # 2
         self._num_unread = reader.lag if not self._backlog.room else 0
         if not self._read_back:
             self._deliver(reader)  # 3
-        self._commit(reader)  # 4
+        _commit(reader, self._backlog, self._receiver)  # 4
         if not reader.is_reading_back and reader.is_member:
             self._repeat()  # 5
 
@@ -213,16 +213,7 @@ class Notifier:
                 place = f"partition {message.partition}, offset {message.offset}"
                 self._attempts.report(f"{place}: not an incident: {error}", len(self._backlog))
             return None
-        section = self._section
-        if notice.is_resolved and not section.send_resolved:
-            return None
-        if notice.is_update and section.kind != "alertmanager":
-            return None
-        return notice if notice.matches(section.series, section.min_severity) else None
-
-    def _commit(self, reader: AlertReader) -> None:
-        """Commit positions, and beside them what the receiver must know after a restart."""
-        reader.commit(self._backlog.positions(), self._receiver.note)
+        return notice if _is_wanted(self._section, notice) else None
 
     def _deliver(self, reader: AlertReader) -> None:
         """Deliver what is due, for about a second, so that the group sees polls and commits in time."""
@@ -243,7 +234,7 @@ class Notifier:
         before = self._receiver.note
         request = self._receiver.request(change.notice)
         if self._receiver.note != before:
-            self._commit(reader)
+            _commit(reader, self._backlog, self._receiver)
         if request is None:
             self._remember(change.notice, time.time())
             self._backlog.finish_head()
@@ -274,3 +265,17 @@ class Notifier:
         for request in self._receiver.repeats():
             if self._stop.is_set() or self._attempts.post(*request, len(self._backlog)).outcome == "again":
                 return
+
+
+def _commit(reader: AlertReader, backlog: Backlog[Change], receiver: Receiver) -> None:
+    """Commit positions, and beside them what the receiver must know after a restart."""
+    reader.commit(backlog.positions(), receiver.note)
+
+
+def _is_wanted(section: NotifySection, notice: Notice) -> bool:
+    """Return whether a receiver gets this change."""
+    if notice.is_resolved and not section.send_resolved:
+        return False
+    if notice.is_update and section.kind != "alertmanager":
+        return False
+    return notice.matches(section.series, section.min_severity)
