@@ -35,7 +35,7 @@ demo: $(VENV)/installed-demo  ## install what the demo needs, then run it
 faults: setup  ## 100 schedules of kills and broken brokers: nothing lost, nothing doubled (FAULTS_FLAGS=)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.run $(FAULTS_FLAGS)
 
-soak: setup  ## half an hour at half of the capacity with a kill every minute (SOAK_FLAGS=)
+soak: setup  ## half an hour at half of the capacity with a kill every minute (SOAK_FLAGS=; --long: two hours, rare events)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.soak $(SOAK_FLAGS)
 
 # One thread a worker: two workers with two threads each would fight over two cores. A file to a worker: what a

@@ -278,9 +278,12 @@ class Membership:
 
     The source makes it, and a transaction sends it to the broker with the offsets. Everybody else only
     passes it on.
+
+    notes  (topic, partition) -> the text that is committed beside the offset of that partition
     """
 
     metadata: Any
+    notes: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
 
 class StreamSource(Source, Protocol):

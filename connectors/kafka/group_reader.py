@@ -57,11 +57,13 @@ class Polled:
     messages        in order within a partition
     is_reassigned   partitions were assigned: discard everything that is not committed, it is read again
     read_back       partition -> offset where its old messages ended, if all of them are read since this poll
+    notes           with `is_reassigned`: the texts that were committed beside the positions
     """
 
     messages: tuple[Read, ...] = ()
     is_reassigned: bool = False
     read_back: Mapping[int, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class _Changes(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -107,7 +109,7 @@ class GroupReader:
         self._num_back, self._since_ms = num_back, since_ms
         self._changes = _Changes()
         self._settled = 0
-        self._committed: dict[TopicPartition, int | None] = {}
+        self._committed: dict[TopicPartition, tuple[int, str] | None] = {}
         self._had_position: set[TopicPartition] = set()
         self._back_until: dict[TopicPartition, int] = {}
         self._polled_at = time.monotonic()
@@ -131,23 +133,25 @@ class GroupReader:
         with translated(self._connection, f"cannot read {self._options.topic}"):
             records = self._fetch(timeout_seconds, room)
             if self._changes.count != self._settled:
-                return Polled(is_reassigned=self._settle())
+                is_reassigned = self._settle()
+                texts = [one[1] for one in self._committed.values() if one is not None]
+                return Polled(is_reassigned=is_reassigned, notes=tuple(text for text in texts if text))
             messages = [self._classified(tp, record) for tp in records for record in records[tp]]
             return Polled(tuple(messages), read_back=self._now_read_back())
 
-    def commit(self, position: Mapping[int, int]) -> None:
-        """Commit those of the offsets that changed.
+    def commit(self, position: Mapping[int, int], note: str = "") -> None:
+        """Commit those of the offsets that changed, or beside which another note is committed.
 
         If the group went on without this process, that is logged: what is not committed is read again.
         """
-        offsets = {TopicPartition(self._options.topic, number): at for number, at in position.items()}
-        offsets = {tp: at for tp, at in offsets.items() if self._committed.get(tp) != at}
+        wanted = {TopicPartition(self._options.topic, number): (at, note) for number, at in position.items()}
+        offsets = {tp: one for tp, one in wanted.items() if self._committed.get(tp) != one}
         if not offsets or not self.is_member:
             return
         with translated(self._connection, f"cannot commit positions of {self._options.group_id}"):
             try:
                 self._consumer.commit(
-                    {tp: OffsetAndMetadata(at, "", -1) for tp, at in offsets.items()}, timeout_ms=_LOOK_UP_MS
+                    {tp: OffsetAndMetadata(*one, -1) for tp, one in offsets.items()}, timeout_ms=_LOOK_UP_MS
                 )
             except (errors.CommitFailedError, errors.RetriableError) as error:
                 logger.warning("positions not committed, a later commit will retry: %s", one_line(error))
@@ -208,7 +212,8 @@ class GroupReader:
         """
         count, held = self._changes.count, self._consumer.assignment()
         try:
-            committed = {tp: self._consumer.committed(tp, timeout_ms=_LOOK_UP_MS) for tp in held}
+            found = {tp: self._consumer.committed(tp, metadata=True, timeout_ms=_LOOK_UP_MS) for tp in held}
+            committed = {tp: None if one is None else one.offset for tp, one in found.items()}
             begins = self._consumer.beginning_offsets(list(held)) if held else {}
             ends = self._consumer.end_offsets(list(held)) if held else {}
             for tp in held:
@@ -219,7 +224,9 @@ class GroupReader:
             logger.warning("cannot look up positions of %s yet: %s", self._options.group_id, error)
             time.sleep(_PAUSE_SECONDS)
             return True
-        self._committed = committed
+        self._committed = {
+            tp: None if one is None else (one.offset, one.metadata or "") for tp, one in found.items()
+        }
         self._had_position = {tp for tp, at in committed.items() if at is not None}
         self._back_until = {tp: ends[tp] if at is None else min(at, ends[tp]) for tp, at in committed.items()}
         self._settled = count

@@ -25,7 +25,7 @@ from connectors.kafka.admin.recreation import Recreation
 from connectors.kafka.batch_size import BatchSizer
 from connectors.kafka.connection import Connection, ConsumerOptions
 from connectors.kafka.partitions import Change, GroupView, Lag, Partitions
-from connectors.kafka.topic_consumer import TopicConsumer
+from connectors.kafka.topic_consumer import SharedPartitions, TopicConsumer
 from connectors.partition_numbers import PartitionNumbers
 from connectors.records import Batch, Codec, Decoded, Membership, Position, RawColumns, StreamSource
 
@@ -63,6 +63,7 @@ class KafkaSource:
         self._sizer = BatchSizer(options.max_poll_records, options.max_poll_interval_seconds)
         self._checked_at, self.membership = 0.0, Membership(None)
         self._consumer = TopicConsumer(connection, options, self._numbers)
+        self.shared = SharedPartitions(self._consumer)
         self._new = NewPartitions(self._consumer, begins_at_end=options.start == "latest")
         self._recreation = Recreation(self._consumer, commits_beginning=not options.awaits_start)
 
@@ -207,7 +208,7 @@ class KafkaSource:
                 group = replace(group, lost=group.lost | self._partitions.overtaken(found))
             if self._consumer.group_metadata()[:3] == member[:3]:
                 if held:
-                    self.membership = Membership(member)
+                    self.membership = Membership(member, self.shared.notes)
                 return group
 
     def _follow(self, group: GroupView, fetched: Mapping[int, list[Any]]) -> Change:

@@ -42,13 +42,16 @@ _OUSTED = (
 
 
 class TopicConsumer:
-    """A member of a consumer group. Not thread-safe, except for `assignment` and `is_connected`."""
+    """A member of a consumer group. Not thread-safe, except for `assignment` and `is_connected`.
+
+    notes  (topic, partition) -> the text that is committed beside the offset, at first the one that was
+    """
 
     def __init__(self, connection: Connection, options: ConsumerOptions, numbers: PartitionNumbers) -> None:
         """Join the group. Raises KafkaError if the cluster cannot be reached or refuses access."""
         self._connection, self._options, self.numbers = connection, options, numbers
         self._is_connected = self._is_resting = self._is_closed = False
-        self.rebalances = Rebalances(numbers)
+        self.rebalances, self.notes = Rebalances(numbers), dict[tuple[str, int], str]()
         with translated(connection, f"cannot join group {options.group_id}"):
             self._consumer = KafkaConsumer(
                 **client_settings(connection),
@@ -145,22 +148,26 @@ class TopicConsumer:
         return {self._number(tp): offset for tp, offset in offsets.items()}
 
     def committed(self, partitions: Collection[int]) -> dict[int, int | None]:
-        """Ask the broker for the committed offset of each partition; waits for open transactions."""
+        """Ask the broker for the committed offset of each partition; waits for open transactions.
 
-        def ask() -> dict[int, int | None]:
-            return {
-                number: self._consumer.committed(self._named(number), timeout_ms=_COMMITTED_MS)
-                for number in partitions
-            }
+        The notes become those that were committed.
+        """
 
+        committed, options = self._consumer.committed, {"metadata": True, "timeout_ms": _COMMITTED_MS}
         try:
-            return patiently(ask)
+            found = patiently(lambda: {at: committed(self._named(at), **options) for at in partitions})
         except errors.KafkaError as error:
             raise self._refused("cannot look up committed offsets", error) from error
+        texts = {number: one.metadata or "" for number, one in found.items() if one is not None}
+        self.notes |= {self.numbers.place(number): text for number, text in texts.items()}
+        return {number: None if one is None else one.offset for number, one in found.items()}
 
     def commit(self, offsets: Mapping[int, int]) -> bool:
         """Commit; return False, after a warning, if the group went on without us or the broker is away."""
-        wanted = {self._named(number): OffsetAndMetadata(at, "", -1) for number, at in offsets.items()}
+        wanted = {
+            self._named(number): OffsetAndMetadata(at, self.notes.get(self.numbers.place(number), ""), -1)
+            for number, at in offsets.items()
+        }
         try:
             self._consumer.commit(wanted, timeout_ms=self._options.commit_timeout_seconds * 1000)
         except (*_OUSTED, errors.RetriableError) as error:
@@ -188,9 +195,9 @@ class TopicConsumer:
 
     def close(self) -> None:
         """Leave the group; commit nothing. A static member stays in it until its session ends."""
-        if self._is_closed:
+        is_closed, self._is_closed = self._is_closed, True
+        if is_closed:
             return
-        self._is_closed = True
         try:
             self._consumer.close(autocommit=False, timeout_ms=_CLOSE_SECONDS * 1000)
         except errors.KafkaError as error:
@@ -234,3 +241,26 @@ class TopicConsumer:
         is_group = isinstance(error, errors.GroupAuthorizationFailedError)
         name = self._options.group_id if is_group else self._options.shown
         return refusal(f"{doing} at {self._connection.servers}", error, name=name)
+
+
+class SharedPartitions:
+    """What the processes of a group share: the partitions, and the texts beside the committed offsets.
+
+    It belongs to the thread that polls. Partitions are (topic, partition) here, as other processes name them.
+    """
+
+    def __init__(self, consumer: TopicConsumer) -> None:
+        self._consumer = consumer
+
+    @property
+    def notes(self) -> dict[tuple[str, int], str]:
+        """The texts to commit beside offsets from now on; those of held partitions are up to date."""
+        return self._consumer.notes
+
+    def held(self) -> dict[tuple[str, int], int]:
+        """Return the partitions of this process, each with its number."""
+        return {self._consumer.numbers.place(number): number for number in self._consumer.assignment()}
+
+    def all(self) -> frozenset[tuple[str, int]]:
+        """Return all partitions of the topics that are read."""
+        return frozenset(map(self._consumer.numbers.place, self._consumer.partitions()))

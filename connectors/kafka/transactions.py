@@ -82,14 +82,18 @@ class Transactions:
         Args:
             messages: the results and the state to write.
             position: the offsets behind the batch.
-            membership: the membership under which the batch was read.
+            membership: the membership under which the batch was read, with the notes of partitions.
 
         Raises:
             TransactionAbortedError: nothing is known to be committed; another attempt may succeed.
             RightMissingError: the same, once the missing right is given.
             KafkaError: another attempt cannot succeed.
         """
-        offsets = {TopicPartition(*key): OffsetAndMetadata(at, "", -1) for key, at in position.items()}
+        notes = membership.notes
+        offsets = {
+            TopicPartition(*key): OffsetAndMetadata(at, notes.get(key, ""), -1)
+            for key, at in position.items()
+        }
         try:
             producer = self._producer = self._producer or self._start()
             if offsets and not self.is_member(membership):

@@ -211,10 +211,15 @@ class LocalStore:
             self.note_notified(name, start)
             return start
 
-    def note_notified(self, name: str, until: int) -> None:
-        """Note that every alert before `until` is delivered or given up."""
+    def note_notified(self, name: str, until: int, note: str = "") -> None:
+        """Note that every alert before `until` is delivered or given up, and a text of the notifier."""
         with self._lock, self._changing() as database:
             database.execute("INSERT OR REPLACE INTO notified VALUES (?, ?)", (name, until))
+            self._note(f"note of notifier {name}", note)
+
+    def note_of(self, name: str) -> str:
+        """Return the text that a notifier noted last."""
+        return self._fact(f"note of notifier {name}") or ""
 
     def forget_notifiers(self, names: Collection[str]) -> None:
         """Forget all notifiers but these: alerts wait for nobody who is gone."""

@@ -92,7 +92,8 @@ def _find_silent(
     ended = parts.silence.note_readings(slots, readings, now_ns)
     known = parts.series.known() if parts.silence.is_on else np.empty(0, np.int32)
     parts.silence.begin_unseen(known, now_ns)
-    begun = parts.silence.find_silent(known, parts.grid.newest(known), now_ns)
+    partitions = parts.saved.partitions(known)
+    begun = parts.silence.find_silent(known, parts.grid.newest(known), now_ns, partitions)
     parts.saved.mark_urgent([*ended.changed, *begun.changed])
     return ended.events + begun.events
 

@@ -38,6 +38,7 @@ from detector.engine.values import (
 from detector.incidents.decision import Decision
 from detector.incidents.incident import Incident
 from detector.incidents.rules import IncidentRules
+from detector.incidents.stream.silence import Elsewhere
 from detector.rows.clock_rules import News
 from detector.scoring.verdicts import Verdicts
 
@@ -240,6 +241,16 @@ class Engine:
         modes = self.artifact.spec.modes
         counts.count(verdicts, () if modes is None else modes.names)
         self.counters.add(counts)
+
+
+def watches_silence(engine: Engine) -> bool:
+    """Return whether the rules of an engine have a limit of silence."""
+    return engine._parts.silence.is_on
+
+
+def note_elsewhere(engine: Engine, elsewhere: Elsewhere) -> None:
+    """Tell an engine what is known of the other processes of its group; it counts from the next step on."""
+    engine._parts.silence.note_elsewhere(elsewhere)
 
 
 def knows(engine: Engine, name: str) -> bool:

@@ -2,29 +2,25 @@
 
 Silence is not in the input, so no replay finds it again. Every change must therefore be saved with the batch
 in which it is emitted (`SilenceEvents.changed`), and replays leave it out. The incident of a silent series is
-kept in its track. That of the stream is kept in the track of one series, which carries it to the process that
-reads this series next.
+kept in its track. That of the stream (`detector.incidents.stream`) is kept in the track of one series, which
+carries it to the process that reads this series next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectors.records import Readings
-from detector.incidents.filters.maintenance import in_maintenance
-from detector.incidents.incident import Incident, IncidentEvent, Reason, Severity, Track, incident_id
+from detector.incidents.incident import IncidentEvent
 from detector.incidents.incidents import Incidents
-from detector.incidents.lifecycle import ScoredBy
 from detector.incidents.rules import IncidentRules
+from detector.incidents.stream.silence import NEVER, Elsewhere, StreamSilence, ended, made, muted
 from detector.rows.series_arrays import SeriesArray
 
-STREAM = "*"
-"""The name of the series in an incident of the whole stream."""
-_NEVER = -1
 Limit = int | NDArray[np.int64]
 """One number of nanoseconds, or one for each series."""
 
@@ -52,11 +48,10 @@ class SilenceWatch:
         self._rules = rules
         self._incidents = incidents
         self._names = names
-        self._stream_ns = _NEVER
-        self._last_seen_ns = SeriesArray((), np.int64, _NEVER)
+        self._stream = StreamSilence(incidents, names)
+        self._last_seen_ns = SeriesArray((), np.int64, NEVER)
         self._last_time_ns = SeriesArray((), np.int64, np.iinfo(np.int64).min)
         self._silent = SeriesArray((), np.bool_, False)
-        self._carriers: set[int] = set()
 
     @property
     def is_on(self) -> bool:
@@ -65,8 +60,12 @@ class SilenceWatch:
 
     @property
     def is_stream_silent(self) -> bool:
-        """Whether an incident of the whole stream is open."""
-        return bool(self._carriers)
+        """Whether the whole stream is silent, as this process or another one reports."""
+        return self._stream.is_silent
+
+    def note_elsewhere(self, elsewhere: Elsewhere) -> None:
+        """Take what is known of the other processes of the group."""
+        self._stream.note_elsewhere(elsewhere)
 
     def use_rules(self, rules: IncidentRules) -> None:
         """Apply other rules; open incidents stay open."""
@@ -78,19 +77,21 @@ class SilenceWatch:
 
     def begin(self, slots: NDArray[np.int32], now_ns: int | None) -> None:
         """Begin to watch restored series at `now_ns`; None: at their next reading."""
-        self._last_seen_ns.data[slots] = _NEVER if now_ns is None else now_ns
-        self._stream_ns = self._stream_ns if now_ns is None else max(self._stream_ns, now_ns)
+        if now_ns is not None:
+            self._stream.begin(now_ns)
+        self._begin_series(slots, now_ns)
+
+    def begin_unseen(self, known: NDArray[np.int32], now_ns: int) -> None:
+        """Begin to watch those of `known` that only a replay has made known: they may never send again."""
+        self._begin_series(known[self._last_seen_ns.data[known] == NEVER], now_ns)
+
+    def _begin_series(self, slots: NDArray[np.int32], now_ns: int | None) -> None:
+        self._last_seen_ns.data[slots] = NEVER if now_ns is None else now_ns
         for slot in slots.tolist():
             track = self._incidents.track(self._names[slot])
             self._silent.data[slot] = track is not None and track.silence is not None
             if track is not None and track.stream is not None:
-                self._carriers.add(slot)
-
-    def begin_unseen(self, known: NDArray[np.int32], now_ns: int) -> None:
-        """Begin to watch those of `known` that only a replay has made known: they may never send again."""
-        stream_ns = self._stream_ns
-        self.begin(known[self._last_seen_ns.data[known] == _NEVER], now_ns)
-        self._stream_ns = stream_ns
+                self._stream.carry(slot)
 
     def continue_from(self, other: SilenceWatch, theirs: NDArray[np.int32], ours: NDArray[np.int32]) -> None:
         """Take over when the series sent something last.
@@ -100,12 +101,12 @@ class SilenceWatch:
             theirs: the slots of the series in `other`, int32 [n].
             ours: the slots of the same series here, int32 [n].
         """
-        self._stream_ns = other._stream_ns
+        self._stream.continue_from(other._stream)
         self._last_seen_ns.data[ours] = other._last_seen_ns.data[theirs]
 
     def drop(self, slots: NDArray[np.int32]) -> None:
         """Forget these series."""
-        self._carriers -= set(slots.tolist())
+        self._stream.drop(slots)
         for array in self.arrays():
             array.reset(slots)
 
@@ -115,7 +116,7 @@ class SilenceWatch:
         return known[(last_seen >= 0) & (now_ns - last_seen > limit_ns)]
 
     def note_readings(self, slots: NDArray[np.int32], readings: Readings, now_ns: int) -> SilenceEvents:
-        """Record that these series sent readings at `now_ns`.
+        """Record that these series sent readings at `now_ns`, or that another process got one.
 
         Resolve their silence incidents, dated by the first reading's event time. Readings that repeat one
         time do not count: a sensor with a clock that stands overwrites one row and is never judged.
@@ -125,25 +126,25 @@ class SilenceWatch:
             readings: what came.
             now_ns: the service's time.
         """
-        if len(readings) == 0:
+        before_ns = self._stream.last_ns
+        if not self._stream.listen(now_ns if len(readings) else None):
             return SilenceEvents()
-        if self._stream_ns != _NEVER and now_ns - self._stream_ns > self._shortest():
+        if before_ns != NEVER and self._stream.last_ns - before_ns > self._shortest():
             last_seen = self._last_seen_ns.data
             last_seen[last_seen >= 0] = now_ns  # while the stream paused, no series could send anything
-        self._stream_ns = now_ns
-        heard = self._note_times(slots, readings)
-        self._last_seen_ns.data[slots[heard]] = now_ns
-        ended = np.flatnonzero(self._silent.data[slots] & heard)
-        if not self._carriers and len(ended) == 0:
+        if len(readings) == 0:
+            events, carriers = self._stream.end(now_ns)
+            return SilenceEvents(tuple(events), tuple(carriers))
+        received = self._note_times(slots, readings)
+        self._last_seen_ns.data[slots[received]] = now_ns
+        silent = np.flatnonzero(self._silent.data[slots] & received)
+        if len(silent) == 0 and not self._stream.is_silent:
             return SilenceEvents()
         codes, first = np.unique(readings.series, return_index=True)
         first_ns = dict(zip(codes.tolist(), readings.timestamp_ns[first].tolist(), strict=True))
-        carriers = sorted(self._carriers)
-        self._carriers.clear()
-        tracks = [self._incidents.track_of(self._names[slot]) for slot in carriers]
-        events = [_end_of_stream_silence(track, max(first_ns.values())) for track in tracks]
-        events += [self._end_of_silence(int(slots[code]), first_ns[code]) for code in ended.tolist()]
-        return SilenceEvents(tuple(events), (*carriers, *slots[ended].tolist()))
+        events, carriers = self._stream.end(max(first_ns.values()))
+        events += [self._end_of_silence(int(slots[code]), first_ns[code]) for code in silent.tolist()]
+        return SilenceEvents(tuple(events), (*carriers, *slots[silent].tolist()))
 
     def _note_times(self, slots: NDArray[np.int32], readings: Readings) -> NDArray[np.bool_]:
         """Remember the time of the last reading of each series; return which sent another, bool [slots]."""
@@ -153,7 +154,11 @@ class SilenceWatch:
         return np.isin(slots, slot[is_other])
 
     def find_silent(
-        self, known: NDArray[np.int32], newest_ns: NDArray[np.int64], now_ns: int
+        self,
+        known: NDArray[np.int32],
+        newest_ns: NDArray[np.int64],
+        now_ns: int,
+        partitions: NDArray[np.int32],
     ) -> SilenceEvents:
         """Open incidents for what has fallen silent by `now_ns`.
 
@@ -161,32 +166,18 @@ class SilenceWatch:
             known: the slots of all known series, int32 [n].
             newest_ns: each series' newest event time, int64 [n], below 0 where unknown.
             now_ns: the service's time.
+            partitions: each series' input partition, int32 [n].
         """
         if len(known) == 0 or not self.is_on:
             return SilenceEvents()
         newest_ns = np.where(newest_ns > 0, newest_ns, np.maximum(self._last_seen_ns.data[known], 0))
-        stopped = self._watch_stream(known, newest_ns, now_ns)
+        events, changed = self._stream.open(self._rules, known, partitions, int(newest_ns.max()), now_ns)
         silent = self._watch_series(known, newest_ns, now_ns)
-        return SilenceEvents(stopped.events + silent.events, stopped.changed + silent.changed)
+        return SilenceEvents(events + silent.events, changed + silent.changed)
 
     def _shortest(self) -> int:
         limits = (self._rules.watchdog.series_after_ns, self._rules.watchdog.stream_after_ns)
         return min((limit for limit in limits if limit), default=np.iinfo(np.int64).max)
-
-    def _watch_stream(
-        self, known: NDArray[np.int32], newest_ns: NDArray[np.int64], now_ns: int
-    ) -> SilenceEvents:
-        limit_ns = self._rules.watchdog.stream_after_ns
-        if not limit_ns or self._carriers or self._stream_ns == _NEVER:
-            return SilenceEvents()
-        if now_ns - self._stream_ns <= limit_ns or _mutes(self._rules, (STREAM,), now_ns)[0]:
-            return SilenceEvents()
-        carrier = min(known.tolist(), key=lambda slot: self._names[slot])
-        start_ns = int(newest_ns.max())
-        incident = _incident(self._incidents.scored_by, STREAM, "stream_silent", "critical", start_ns, now_ns)
-        self._incidents.track_of(self._names[carrier]).stream = incident
-        self._carriers.add(carrier)
-        return SilenceEvents((IncidentEvent("opened", now_ns, incident),), (carrier,))
 
     def _watch_series(
         self, known: NDArray[np.int32], newest_ns: NDArray[np.int64], now_ns: int
@@ -195,19 +186,17 @@ class SilenceWatch:
         if not limits.series_after_ns:
             return SilenceEvents()
         last_seen = self._last_seen_ns.data[known]
-        until_ns = self._stream_ns if limits.stream_after_ns else now_ns  # while others go on
+        until_ns = self._stream.last_ns if limits.stream_after_ns else now_ns  # while others go on
         late = (last_seen >= 0) & (until_ns - last_seen > limits.series_after_ns)
         fallen = np.flatnonzero(late & ~self._silent.data[known])
         if len(fallen) == 0:
             return SilenceEvents()
-        muted = _mutes(self._rules, tuple(self._names[slot] for slot in known[fallen].tolist()), now_ns)
-        muted |= self._muted_by_people(known[fallen], now_ns)
+        names = tuple(self._names[slot] for slot in known[fallen].tolist())
+        is_muted = muted(self._rules, names, now_ns) | self._muted_by_people(known[fallen], now_ns)
         events, changed = [], []
-        for at in fallen[~muted].tolist():
+        for at in fallen[~is_muted].tolist():
             slot, name = int(known[at]), self._names[int(known[at])]
-            incident = _incident(
-                self._incidents.scored_by, name, "silent", "warning", int(newest_ns[at]), now_ns
-            )
+            incident = made(self._incidents.scored_by, name, "silent", "warning", int(newest_ns[at]), now_ns)
             self._incidents.track_of(name).silence = incident
             self._silent.data[slot] = True
             events.append(IncidentEvent("opened", now_ns, incident))
@@ -219,54 +208,17 @@ class SilenceWatch:
 
         That includes mutes that wait for a row: a machine that was switched off sends none.
         """
-        muted = self._incidents.mutes.at(slots, np.full(len(slots), now_ns))
+        found = self._incidents.mutes.at(slots, np.full(len(slots), now_ns))
         for place, slot in enumerate(slots.tolist()):
             track = self._incidents.track(self._names[slot])
             for one in () if track is None else track.pending:
                 if one.action == "mute" and one.until_ns is not None and one.at_ns <= now_ns:
-                    muted[place] = now_ns < one.until_ns
-        return muted
+                    found[place] = now_ns < one.until_ns
+        return found
 
     def _end_of_silence(self, slot: int, at_ns: int) -> IncidentEvent:
         self._silent.data[slot] = False
         track = self._incidents.track_of(self._names[slot])
         assert track.silence is not None
-        ended, track.silence = _ended(track.silence, at_ns), None
-        return ended
-
-
-def _mutes(rules: IncidentRules, names: tuple[str, ...], now_ns: int) -> NDArray[np.bool_]:
-    """Return which names are in maintenance by the service's clock, bool [names]."""
-    codes = np.arange(len(names), dtype=np.int32)
-    return in_maintenance(rules.maintenance, names, codes, np.full(len(names), now_ns))
-
-
-def _end_of_stream_silence(track: Track, at_ns: int) -> IncidentEvent:
-    assert track.stream is not None
-    ended, track.stream = _ended(track.stream, at_ns), None
-    return ended
-
-
-def _ended(incident: Incident, at_ns: int) -> IncidentEvent:
-    over = replace(incident, state="resolved", end_ns=at_ns, ending="over")
-    return IncidentEvent("resolved", at_ns, over)
-
-
-def _incident(
-    scored_by: ScoredBy, series: str, reason: Reason, severity: Severity, start_ns: int, now_ns: int
-) -> Incident:
-    return Incident(
-        id=incident_id(scored_by.model, series, start_ns, reason),
-        model=scored_by.model,
-        version=scored_by.version,
-        series=series,
-        state="firing",
-        reason=reason,
-        severity=severity,
-        start_ns=start_ns,
-        opened_ns=now_ns,
-        end_ns=None,
-        peak_score=0.0,
-        peak_ns=start_ns,
-        channels=(),
-    )
+        event, track.silence = ended(track.silence, at_ns), None
+        return event

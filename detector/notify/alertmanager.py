@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -49,6 +49,8 @@ class Alertmanager:
         expire_seconds: Time after which Alertmanager ends an alert that is not repeated.
         clock: Returns epoch seconds.
     """
+
+    note = ""
 
     def __init__(self, labels: Labels, link: str, expire_seconds: float, clock: Clock = time.time) -> None:
         self._labels, self._link, self._clock = dict(labels), link, clock
@@ -91,6 +93,9 @@ class Alertmanager:
         """Forget all alerts: other processes may deliver them now."""
         self._firing.clear()
         self._ended.clear()
+
+    def recall(self, notes: Sequence[str]) -> None:
+        """Do nothing: what was delivered is enough."""
 
     def labels_of(self, notice: Notice) -> dict[str, str]:
         """Return the labels that identify the alert. Empty labels are left out, as in Alertmanager."""

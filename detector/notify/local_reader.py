@@ -23,6 +23,7 @@ class LocalReader:
         """Read on where the notifier `name` stands."""
         self._store, self._name = store, name
         self._committed = self._until = store.notified(name)
+        self._note = store.note_of(name)
         self._at = max(1, self._committed - _READ_BACK)
         self._is_begun, self.is_reading_back = False, True
         self.is_member = True
@@ -31,7 +32,7 @@ class LocalReader:
         """Return what was committed, at most `room` changes; wait for `timeout_seconds` where nothing was."""
         if not self._is_begun:
             self._is_begun = True
-            return Polled(is_reassigned=True)
+            return Polled(is_reassigned=True, notes=(self._note,) if self._note else ())
         found = self._store.alerts(self._at, room) if room > 0 else []
         if found:
             self._at = found[-1].number + 1
@@ -43,12 +44,12 @@ class LocalReader:
         )
         return Polled(messages, read_back=self._now_read_back(is_at_end=not found))
 
-    def commit(self, position: Mapping[int, int]) -> None:
-        """Commit the position, if it changed. Raises StateError."""
+    def commit(self, position: Mapping[int, int], note: str = "") -> None:
+        """Commit the position, and a note beside it, if one of them changed. Raises StateError."""
         until = position.get(_PARTITION, self._committed)
-        if until != self._committed:
-            self._store.note_notified(self._name, until)
-            self._committed = until
+        if position and (until, note) != (self._committed, self._note):
+            self._store.note_notified(self._name, until, note)
+            self._committed, self._note = until, note
 
     @property
     def lag(self) -> int:

@@ -58,8 +58,8 @@ class AlertReader(Protocol):
     def poll(self, timeout_seconds: float, room: int) -> Polled:
         """Return at most `room` changes, after at most about `timeout_seconds`."""
 
-    def commit(self, position: Mapping[int, int]) -> None:
-        """Commit what is delivered or dropped."""
+    def commit(self, position: Mapping[int, int], note: str = "") -> None:
+        """Commit what is delivered or dropped, and what the receiver must know after a restart."""
 
     def close(self) -> None:
         """Release what the reader holds."""
@@ -147,12 +147,13 @@ class Notifier:
     def _turn(self, reader: AlertReader) -> None:
         """Do one turn: 1 read, 2 commit, 3 deliver, 4 commit, 5 repeat.
 
-        Step 2 protects a new group. If it is killed in its first request, its successor finds a committed
-        position, and delivers the changes that came in between.
+        Step 2 protects a new consumer group. If it is killed in its first request, its successor finds a
+        committed position, and delivers the changes that came in between.
         """
         polled = reader.poll(self._poll_seconds(), self._backlog.room)  # 1
         if polled.is_reassigned:
             self._clear()
+            self._receiver.recall(polled.notes)
         for message in polled.messages:
             self._accept(message)
         for partition, until in polled.read_back.items():
@@ -161,11 +162,11 @@ class Notifier:
         if not (reader.is_reading_back and self._backlog.room) or self._read_back.is_due:
             for notice, message in self._read_back.take():
                 self._remember(notice, message.time_ms / 1000)
-        reader.commit(self._backlog.positions())  # 2
+        _commit(reader, self._backlog, self._receiver)  # 2
         self._num_unread = reader.lag if not self._backlog.room else 0
         if not self._read_back:
-            self._deliver()  # 3
-        reader.commit(self._backlog.positions())  # 4
+            self._deliver(reader)  # 3
+        _commit(reader, self._backlog, self._receiver)  # 4
         if not reader.is_reading_back and reader.is_member:
             self._repeat()  # 5
 
@@ -212,14 +213,9 @@ class Notifier:
                 place = f"partition {message.partition}, offset {message.offset}"
                 self._attempts.report(f"{place}: not an incident: {error}", len(self._backlog))
             return None
-        section = self._section
-        if notice.is_resolved and not section.send_resolved:
-            return None
-        if notice.is_update and section.kind != "alertmanager":
-            return None
-        return notice if notice.matches(section.series, section.min_severity) else None
+        return notice if _is_wanted(self._section, notice) else None
 
-    def _deliver(self) -> None:
+    def _deliver(self, reader: AlertReader) -> None:
         """Deliver what is due, for about a second, so that the group sees polls and commits in time."""
         until = time.monotonic() + _BURST_SECONDS
         while (pending := self._backlog.head()) is not None and not self._stop.is_set():
@@ -228,11 +224,17 @@ class Notifier:
             if pending.payload.notice in self._delivered:
                 self._backlog.finish_head()
             else:
-                self._attempt(pending.payload)
+                self._attempt(pending.payload, reader)
 
-    def _attempt(self, change: Change) -> None:
-        """Send the head of the backlog once; keep it for a retry, or finish it."""
+    def _attempt(self, change: Change, reader: AlertReader) -> None:
+        """Send the head of the backlog once; keep it for a retry, or finish it.
+
+        What the receiver notes of it is committed before. So a successor of this process sends the same.
+        """
+        before = self._receiver.note
         request = self._receiver.request(change.notice)
+        if self._receiver.note != before:
+            _commit(reader, self._backlog, self._receiver)
         if request is None:
             self._remember(change.notice, time.time())
             self._backlog.finish_head()
@@ -263,3 +265,17 @@ class Notifier:
         for request in self._receiver.repeats():
             if self._stop.is_set() or self._attempts.post(*request, len(self._backlog)).outcome == "again":
                 return
+
+
+def _commit(reader: AlertReader, backlog: Backlog[Change], receiver: Receiver) -> None:
+    """Commit positions, and beside them what the receiver must know after a restart."""
+    reader.commit(backlog.positions(), receiver.note)
+
+
+def _is_wanted(section: NotifySection, notice: Notice) -> bool:
+    """Return whether a receiver gets this change."""
+    if notice.is_resolved and not section.send_resolved:
+        return False
+    if notice.is_update and section.kind != "alertmanager":
+        return False
+    return notice.matches(section.series, section.min_severity)

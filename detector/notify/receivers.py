@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -29,8 +29,12 @@ _EXAMPLE = Notice("opened", "0", "series", "warning", "firing", datetime.now(UTC
 class Receiver(Protocol):
     """Makes a request for each change, and remembers what must be repeated.
 
-    A new kind of receiver implements these four methods, and `receiver_of` returns it.
+    A new kind of receiver implements these methods and `note`, and `receiver_of` returns it.
     """
+
+    @property
+    def note(self) -> str:
+        """What must be known after a restart beside the changes that were delivered; empty: nothing."""
 
     def request(self, notice: Notice) -> Request | None:
         """Return body and headers of the request for this change; None where nothing is to be sent."""
@@ -44,9 +48,14 @@ class Receiver(Protocol):
     def clear(self) -> None:
         """Forget all changes: other processes may deliver them now."""
 
+    def recall(self, notes: Sequence[str]) -> None:
+        """Take the notes of before a restart; the changes that were delivered follow."""
+
 
 class Webhook:
     """Makes one request per change from a template. Nothing is repeated."""
+
+    note = ""
 
     def __init__(self, section: NotifySection, template: Json) -> None:
         self._section, self._template = section, template
@@ -75,6 +84,9 @@ class Webhook:
 
     def clear(self) -> None:
         """Do nothing: there is nothing to forget."""
+
+    def recall(self, notes: Sequence[str]) -> None:
+        """Do nothing: there is nothing to remember."""
 
 
 def receiver_of(section: NotifySection) -> Receiver:

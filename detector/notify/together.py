@@ -2,14 +2,18 @@
 
 This is a receiver around another one (`[[notify]] fold`). Incidents that were delivered before there were
 enough of them also end by themselves. Of the others the receiver gets their group alone, which ends with the
-last of them. What it knows follows from the changes that were delivered. So a repeated attempt changes
-nothing.
+last of them. What it knows follows from the changes that were delivered, in their order. So a repeated
+attempt changes nothing.
+
+After a restart the changes are read in another order. So `note` has which incidents each open group began
+with. It is committed before a group is sent for the first time, and the groups of `recall` are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import msgspec
 
@@ -20,19 +24,52 @@ from detector.notify.receivers import Receiver, Request
 _NAMED = 5
 _MOST = 1_000
 """So many incidents and groups are remembered; the oldest are forgotten first."""
+_MOST_BYTES, _PREFIX = 3_500, 10
+"""A broker refuses longer notes: `offset.metadata.max.bytes` is 4,096 by default. Ids are cut to a prefix."""
+
+
+class _Noted(msgspec.Struct):
+    """An open group in a note: the last of its incidents has the whole id, the others its beginning."""
+
+    start: datetime
+    began: tuple[str, ...]
+
+
+class _Notes(msgspec.Struct):
+    """What is committed beside positions: the open groups, the newest first."""
+
+    folds: tuple[_Noted, ...]
 
 
 @dataclass(slots=True)
 class _Group:
     """Hold incidents that began together.
 
+    start    the beginning of its first incident
+    first    with which incidents it began, as in a note
     began    the first change of each of them, those that were delivered by themselves too
     members  open incidents that were delivered as this group alone, by id, in their newest state
+    is_sent  whether its beginning is known to be delivered
     """
 
-    id: str
+    start: datetime
+    first: tuple[str, ...]
     began: list[Notice]
     members: dict[str, Notice] = field(default_factory=dict)
+    is_sent: bool = True
+
+    @property
+    def id(self) -> str:
+        """The id of the group, from the incident that completed it."""
+        return f"{self.first[-1]}-group"
+
+    def is_completed_by(self, notice: Notice) -> bool:
+        """Return whether this incident is the one with which the group is sent."""
+        return notice.id == self.first[-1]
+
+    def has_alone(self, notice: Notice) -> bool:
+        """Return whether this incident was delivered by itself, before there were enough."""
+        return notice.id[:_PREFIX] in self.first[:-1]
 
     @property
     def severity(self) -> str:
@@ -43,12 +80,13 @@ class _Group:
     def joined_by(self, notice: Notice) -> _Group:
         """Return the group with this change of an incident."""
         began = self.began if notice.event != "opened" else [*self.began, notice]
-        return _Group(self.id, began, {**self.members, notice.id: notice})
+        is_sent = self.is_sent or self.is_completed_by(notice)
+        return _Group(self.start, self.first, began, {**self.members, notice.id: notice}, is_sent)
 
     def without(self, notice: Notice) -> _Group:
         """Return the group without an incident that is over."""
         members = {name: one for name, one in self.members.items() if name != notice.id}
-        return _Group(self.id, self.began, members)
+        return _Group(self.start, self.first, self.began, members, self.is_sent)
 
     def notice(self, event: str, cause: Notice) -> Notice:
         """Return a change of the group as a change of its likely first incident, under an id of its own."""
@@ -85,9 +123,24 @@ class Together:
         self._receiver, self._rules = receiver, rules
         self._alone: dict[str, Notice] = {}
         self._groups: list[_Group] = []
+        self._sending: _Group | None = None
+        self._is_recalling = False
+
+    @property
+    def note(self) -> str:
+        """The open groups, with the one that is sent now."""
+        groups = [*self._groups, *([] if self._sending is None else [self._sending])]
+        noted = [_Noted(one.start, one.first) for one in reversed(groups)]
+        while len(text := msgspec.json.encode(_Notes(tuple(noted)))) > _MOST_BYTES:
+            noted.pop()
+        return text.decode()
 
     def request(self, notice: Notice) -> Request | None:
         """Return the request for this change, or for its group; None where the group was delivered before."""
+        if self._is_recalling:
+            self._is_recalling = False
+            self._groups = [one for one in self._groups if one.members or not one.is_sent]
+        self._sending = self._formed(notice) if self._is_new(notice) else None
         told = self._told(notice)
         return None if told is None else self._receiver.request(told)
 
@@ -95,6 +148,7 @@ class Together:
         """Note that this change was delivered, by itself or by its group."""
         told = self._told(notice)
         self._note(notice)
+        self._sending = None
         if told is not None:
             self._receiver.delivered(told, at_seconds)
 
@@ -106,7 +160,17 @@ class Together:
         """Forget all changes: other processes may deliver them now."""
         self._alone.clear()
         self._groups.clear()
+        self._sending, self._is_recalling = None, False
         self._receiver.clear()
+
+    def recall(self, notes: Sequence[str]) -> None:
+        """Take the groups of before a restart; while delivered changes follow, no other group begins.
+
+        Without a note, as of an older version, the groups follow from these changes alone.
+        """
+        noted = [one for text in notes for one in reversed(_decode(text))]
+        found = {one.began[-1]: _Group(one.start, one.began, [], {}, False) for one in noted if one.began}
+        self._groups, self._is_recalling = list(found.values()), bool(notes)
 
     def _told(self, notice: Notice) -> Notice | None:
         """Return what is sent in place of a change; None for nothing."""
@@ -118,6 +182,10 @@ class Together:
             return own.joined_by(notice).notice("escalated", notice) if own.severity != "critical" else None
         if own is not None or notice.event != "opened":
             return notice
+        first = self._first_of(notice)
+        if first is not None:
+            sent = first.joined_by(notice).notice("opened", notice)
+            return sent if first.is_completed_by(notice) else notice
         near = self._near(notice)
         if near is not None:
             worse = near.joined_by(notice)
@@ -131,6 +199,12 @@ class Together:
         if own is not None:
             now = own.without(notice) if notice.is_resolved else own.joined_by(notice)
             self._replace(own, now)
+        elif notice.event == "opened" and (first := self._first_of(notice)) is not None:
+            if first.is_completed_by(notice):
+                self._replace(first, first.joined_by(notice))
+            else:
+                self._alone[notice.id] = notice
+                first.began.append(notice)
         elif notice.event == "opened":
             near, formed = self._near(notice), self._formed(notice)
             if near is not None:
@@ -147,18 +221,40 @@ class Together:
     def _replace(self, group: _Group, now: _Group) -> None:
         """Put a group in the place of another one; one without open members is over."""
         self._groups = [now if one is group else one for one in self._groups]
-        self._groups = [one for one in self._groups if one.members]
+        keeps_all = self._is_recalling  # the changes come in another order than they were delivered
+        self._groups = [one for one in self._groups if one.members or not one.is_sent or keeps_all]
 
     def _near(self, notice: Notice) -> _Group | None:
         """Return the group near whose first incident this one began."""
-        return next((one for one in self._groups if self._is_near(one.began[0], notice)), None)
+        return next((one for one in self._groups if self._is_near(one.start, notice.start)), None)
+
+    def _first_of(self, notice: Notice) -> _Group | None:
+        """Return the recalled group that began with this incident."""
+        return next(
+            (one for one in self._groups if one.is_completed_by(notice) or one.has_alone(notice)), None
+        )
+
+    def _is_new(self, notice: Notice) -> bool:
+        """Return whether an incident opens that belongs to no group."""
+        return notice.event == "opened" and not (self._first_of(notice) or self._near(notice))
 
     def _formed(self, notice: Notice) -> _Group | None:
         """Return the group that this incident completes; None where there are too few."""
-        began = [one for one in self._alone.values() if self._is_near(one, notice)]
-        if len({notice.series, *(one.series for one in began)}) < self._rules.num_series:
+        began = [one for one in self._alone.values() if self._is_near(one.start, notice.start)]
+        num_series = len({notice.series, *(one.series for one in began)})
+        if num_series < self._rules.num_series or self._is_recalling:
             return None
-        return _Group(f"{notice.id}-group", [*began, notice], {notice.id: notice})
+        everyone = [*began, notice]
+        first = (*(one.id[:_PREFIX] for one in began), notice.id)
+        return _Group(everyone[0].start, first, everyone, {notice.id: notice})
 
-    def _is_near(self, one: Notice, other: Notice) -> bool:
-        return abs((one.start - other.start).total_seconds()) * 1e9 <= self._rules.window_ns
+    def _is_near(self, one: datetime, other: datetime) -> bool:
+        return abs((one - other).total_seconds()) * 1e9 <= self._rules.window_ns
+
+
+def _decode(text: str) -> tuple[_Noted, ...]:
+    """Return the groups of a note; none where it is another program's."""
+    try:
+        return msgspec.json.decode(text, type=_Notes).folds
+    except msgspec.MsgspecError:
+        return ()

@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from connectors.formats.codec import plain_fields
+from connectors.kafka.admin.group_notes import GroupNotes
 from connectors.kafka.cluster import wait_for_broker
 from connectors.kafka.compacted_topic import read_state
-from connectors.kafka.connection import ConsumerOptions
+from connectors.kafka.connection import Connection, ConsumerOptions
 from connectors.kafka.delivery import Watch
 from connectors.kafka.source import KafkaSource
 from connectors.partition_numbers import PartitionNumbers
@@ -29,9 +30,13 @@ from detector.delivery.guarantee import ChosenGuarantee, choose, recovery_of
 from detector.delivery.messages import Topics
 from detector.delivery.output_topics import OutputTopics
 from detector.delivery.recovery import ReadState, Recovery
+from detector.delivery.saved.received import Received
 from detector.incidents.decision import Decision
 from detector.notify.notifiers import Notifiers, reader_of
 from detector.service import systemd
+
+_SHORTEST_LOOK, _LONGEST_LOOK = 0.5, 5.0
+"""Seconds between two looks at the other processes: a quarter of the shortest limit of silence."""
 
 
 class OutputPlaces(Protocol):
@@ -73,6 +78,7 @@ class Clients:
     place       where readings come from and results go, for the log
     has_ended   whether the input has ended, although its rows stay open
     numbers     of the partitions of the input, as readings have them
+    received    when all processes of the group got readings; None: silence is that of this process
     """
 
     source: StreamSource
@@ -85,6 +91,7 @@ class Clients:
     place: Mapping[str, Any] = field(default_factory=dict)
     has_ended: Callable[[], bool] = _never
     numbers: PartitionNumbers = field(default_factory=partial(PartitionNumbers, "input"))
+    received: Received | None = None
 
 
 def open_kafka(
@@ -128,7 +135,24 @@ def open_kafka(
         partial(choose, config, connection, source),
         {"topic": shown, "group": config.kafka.group_id, "outputs": f"{config.output.prefix}.*"},
         numbers=numbers,
+        received=_received_of(config, connection, source, resources),
     )
+
+
+def _received_of(
+    config: Config,
+    connection: Connection,
+    source: KafkaSource,
+    resources: ExitStack,
+) -> Received | None:
+    """Return when the group gets readings; None where incidents of silence are not handed over."""
+    if not config.recovery.max_replay_rows:
+        return None
+    limits = [one for one in (config.watchdog.series_after, config.watchdog.stream_after) if one]
+    every = min(max(min(limits, default=_LONGEST_LOOK) / 4, _SHORTEST_LOOK), _LONGEST_LOOK)
+    notes = GroupNotes(connection, config.kafka.group_id, every)
+    resources.callback(notes.close)
+    return Received(source.shared, notes, round(config.service.forget_after * 1e9))
 
 
 def codec_of(config: Config, channels: tuple[str, ...]) -> Codec:

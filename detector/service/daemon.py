@@ -158,6 +158,9 @@ class Daemon:
         else:
             live = self._recovery.prepare(self._source, engine, batch)
         self._partitions.notice(live)
+        if self._clients.received is not None:
+            model = engine.artifact.spec.name
+            self._clients.received.follow(live, {model: engine}, lambda _: model)
         number, decided = self._decisions.take()
         self._opinions.take_in(decided, number)
         engine.decide(decided, number)

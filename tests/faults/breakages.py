@@ -15,7 +15,8 @@ from detector.engine.decided.decisions import Decisions
 from detector.engine.engine import Engine, StepResult
 from detector.engine.parts import Parts
 
-NAMES = ("offsets_outside", "no_replay", "no_fencing", "decided_again", "slow", "hundredfold", "hang_once")
+NAMES = ("offsets_outside", "no_replay", "no_fencing", "decided_again")
+NAMES += ("slow", "hundredfold", "hang_once", "stuck")
 HANG_SECONDS, _SLOW_SECONDS = 9.0, 0.005
 SLOW, JUDGED, WRITES = "slow", "judged, not written yet", "writes what it judged"
 HANGING = "hanging"
@@ -31,6 +32,7 @@ def apply(name: str) -> None:
         "slow": _slow,
         "hundredfold": _hundredfold,
         "hang_once": _hang_once,
+        "stuck": _stuck,
     }[name]()
 
 
@@ -130,3 +132,15 @@ def _hang_once() -> None:
         return step(self, readings, now_ns)
 
     Engine.step = hanging  # type: ignore[method-assign]
+
+
+def _stuck() -> None:
+    """The first batch with readings never ends."""
+    step = Engine.step
+
+    def endless(self: Engine, readings: Readings, now_ns: int | None = None) -> StepResult:
+        while len(readings):
+            time.sleep(HANG_SECONDS)
+        return step(self, readings, now_ns)
+
+    Engine.step = endless  # type: ignore[method-assign]

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,9 +119,9 @@ def start(member: Member, breakages: Sequence[str] = ()) -> None:
 class Cluster:
     """A broker that members reach through a proxy; the harness itself reaches it directly."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, properties: Mapping[str, str] | None = None) -> None:
         self.proxy = Proxy(free_ports(1)[0])
-        self.broker = KafkaBroker(directory, PROPERTIES, self.proxy.port)
+        self.broker = KafkaBroker(directory, {**PROPERTIES, **(properties or {})}, self.proxy.port)
         self.proxy.target = self.broker.behind_proxy
         self.broker.start()
 

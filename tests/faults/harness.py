@@ -38,6 +38,7 @@ from tests.faults.expected import (
     expected_output,
 )
 from tests.faults.faults import FAULTS, WEIGHTS, Struck
+from tests.faults.groups.committed import commits_of, went_back
 from tests.faults.plant import artifact_of
 from tests.faults.stream import Stream, decisions_about, make_stream
 
@@ -77,10 +78,22 @@ class Report:
     seconds: float = 0.0
     comparison: dict[str, Comparison] = field(default_factory=dict)
     problem: str = ""
+    set_back: list[str] = field(default_factory=list)
+
+    @property
+    def is_hanging(self) -> bool:
+        """Whether the group did not get to the end, for whatever reason."""
+        return self.problem.startswith(GroupHangsError.__name__)
 
     @property
     def is_right(self) -> bool:
-        return not self.problem and all(one.is_right for one in self.comparison.values())
+        return (
+            not self.problem and not self.set_back and all(one.is_right for one in self.comparison.values())
+        )
+
+
+class GroupHangsError(RuntimeError):
+    """Members live, and what they have committed does not reach the end of the stream."""
 
 
 def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
@@ -123,6 +136,7 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
         report.problem = f"{type(error).__name__}: {error}"
     finally:
         _kill(members)
+    report.set_back = went_back(commits_of(cluster.bootstrap, topic))
     if not report.problem:
         found = committed_output(cluster.bootstrap, f"{topic}-out")
         decisions = at_their_rows([*known, *mutes], found)
@@ -273,7 +287,11 @@ def _drain(cluster: Cluster, stream: Stream, topic: str, members: list[Member], 
         return progress.committed() >= len(stream.messages)
 
     try:
-        wait_for(is_done, f"the group to finish; see {members[0].log.parent}", _DRAIN_SECONDS, every=0.5)
+        wait_for(is_done, "the group to finish", _DRAIN_SECONDS, every=0.5)
+    except TimeoutError:
+        at, end = progress.committed(), len(stream.messages)
+        where = f"after {_DRAIN_SECONDS:.0f} s it has committed {at} of {end} messages"
+        raise GroupHangsError(f"the group hangs: {where}; see {members[0].log.parent}") from None
     finally:
         progress.close()
     for member in members:

@@ -65,7 +65,8 @@ def line(report: Report) -> str:
         f" {verdicts.expected if verdicts else 0} verdicts, {report.aborted} aborted,"
         f" {report.taken_up} taken up, {report.replayed} replayed,"
         f" {', '.join(f'{number} {what}' for what, number in report.context.items())};"
-        f" {'; '.join(report.evidence)} {wrong or ''} {report.problem}".rstrip()
+        f" {'; '.join(report.evidence)} {wrong or ''} {report.problem}"
+        f" {'; '.join(report.set_back[:3])}".rstrip()
     )
 
 
@@ -83,6 +84,8 @@ def summarise(reports: Sequence[Report]) -> dict[str, object]:
         "failed": [report.plan.seed for report in reports if not report.is_right],
         "readings": sum(report.plan.num_readings for report in reports),
         "faults": dict(faults),
+        "committed offsets that went back": sum(len(report.set_back) for report in reports),
+        "groups that hung": [report.plan.seed for report in reports if report.is_hanging],
         "transactions aborted": sum(report.aborted for report in reports),
         "partitions taken up": sum(report.taken_up for report in reports),
         "readings replayed": sum(report.replayed for report in reports),

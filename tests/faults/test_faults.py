@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
 
+from connectors.kafka.cluster import ensure_topics
+from connectors.kafka.connection import Connection, TopicSpec
 from detector.config.engine_options import engine_options
 from detector.config.load import load_config
 from detector.engine.engine import EngineOptions
 from tests.faults.cluster import EVERY_RULE, Cluster
 from tests.faults.expected import Output, at_their_rows, compare, expected_output
+from tests.faults.groups.committed import Commit, commits_of, went_back
 from tests.faults.harness import LATENESS, Plan, run_schedule
 from tests.faults.plant import STEP, artifact_of
 from tests.faults.run import line
@@ -72,9 +79,10 @@ def test_a_broken_daemon_is_found_out(
 ) -> None:
     plan = Plan(101, 6_000, num_series=60, num_members=2, num_slices=8, faults=faults, breakages=breakages)
     report = run_schedule(cluster, plan, tmp_path)
-    if "the group to finish" in report.problem:  # a zombie has set back what the group had committed
+    if report.set_back:  # by a zombie; whether the group then hangs is another question
         assert breakages[0] == "no_fencing", line(report)
         return
+    assert not report.problem, line(report)
     is_about_decisions = breakages[0] == "decided_again"
     kind = report.comparison["decisions" if is_about_decisions else "verdicts"]
     wrong = kind.lost + kind.doubled + kind.different
@@ -136,6 +144,47 @@ def test_every_incident_rule_has_something_to_say_of_such_a_stream(tmp_path: Pat
     ):
         others = replace(options, rules=replace(options.rules, **rules))
         assert expected_output(stream, artifact_of(3), others).incidents != with_rules, rules
+
+
+@pytest.mark.kafka_changes
+def test_a_group_that_hangs_is_a_failure_of_its_own(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody sets anything back, and nobody gets on: each reading takes a second."""
+    monkeypatch.setattr("tests.faults.harness._DRAIN_SECONDS", 5.0)
+    plan = Plan(102, 2_000, num_series=40, num_members=2, num_slices=5, faults=(), breakages=("stuck",))
+    report = run_schedule(cluster, plan, tmp_path)
+    assert report.is_hanging, line(report)
+    assert "the group hangs: after 5 s it has committed" in report.problem
+    assert report.set_back == []
+    assert not report.is_right
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 50)), max_size=30))
+def test_a_committed_offset_that_goes_back_is_seen(history: list[tuple[int, int]]) -> None:
+    commits = [Commit("t", partition, offset) for partition, offset in history]
+    expected = [
+        at
+        for at, (partition, offset) in enumerate(history)
+        if any(other == partition and before > offset for other, before in history[:at])
+    ]
+    found = went_back(commits)
+    assert len(found) == len(expected)
+    assert all(f"to {history[at][1]}" in words for at, words in zip(expected, found, strict=True))
+
+
+def test_the_commits_of_a_group_are_read_as_the_broker_keeps_them(cluster: Cluster, tmp_path: Path) -> None:
+    topic = f"t-{tmp_path.name}-{uuid.uuid4().hex[:6]}"
+    ensure_topics(Connection((cluster.bootstrap,)), [TopicSpec(topic, 2)])
+    wanted = [(0, 5), (1, 7), (0, 9), (0, 4), (1, 7)]
+    with KafkaAdminClient(bootstrap_servers=cluster.bootstrap) as admin:
+        for partition, offset in wanted:
+            offsets = {TopicPartition(topic, partition): OffsetAndMetadata(offset, "note", -1)}
+            for group in (topic, f"{topic}-another"):
+                admin.alter_group_offsets(group, offsets)
+    commits = commits_of(cluster.bootstrap, topic)
+    assert commits == [Commit(topic, *one) for one in wanted]
+    assert went_back(commits) == [f"committed offset of {topic}, partition 0, went back: 9 to 4"]
 
 
 def test_what_is_lost_doubled_or_different_is_seen() -> None:

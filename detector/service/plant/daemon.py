@@ -132,6 +132,9 @@ class GroupDaemon:
         else:
             live = self._recovery.prepare(self._source, group, batch)
         self._partitions.notice(live)
+        if self._clients.received is not None:
+            engines = {member.name: member.engine for member in group.members}
+            self._clients.received.follow(live, engines, partial(_model_of, group))
         number, decided = self._decisions.take()
         self._opinions.take_in(decided, number)
         group.decide(decided, number)
@@ -236,6 +239,12 @@ def _partitions_of(config: Config, group: EngineGroup, numbers: PartitionNumbers
         interval = max(interval, round(config.fallback.interval * 1e9))
     lateness = max([engine.options.lateness_ns for engine in engines] or [round(config.grid.lateness * 1e9)])
     return SeriesPartitions(lateness + interval, interval, numbers)
+
+
+def _model_of(group: EngineGroup, series: str) -> str:
+    """Return the name of the model that judges a series; empty where there is none."""
+    home = group.home_of(series)
+    return "" if home is None else home.name
 
 
 def _nothing(config: Config) -> Artifact:

@@ -37,7 +37,7 @@ class Partitions:
     def poll(self, timeout_seconds: float, room: int) -> Polled:
         return self._polls.pop(0) if self._polls else Polled()
 
-    def commit(self, position: Mapping[int, int]) -> None:
+    def commit(self, position: Mapping[int, int], note: str = "") -> None:
         self.committed = position
 
     def close(self) -> None:

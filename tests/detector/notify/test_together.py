@@ -6,6 +6,8 @@ import json
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detector.config.load import Config
 from detector.config.notify_schema import NotifySection
@@ -117,3 +119,68 @@ def test_folding_needs_a_number_of_series_and_a_receiver_that_does_not_group_its
         parts_of(config())
     with pytest.raises(ValueError, match="alertmanager groups by its own rules"):
         config(kind="alertmanager")
+
+
+def again(together: Together, delivered: list[Notice]) -> Together:
+    """What a successor knows: the note, and the delivered changes in an order of their own."""
+    successor = Together(receiver_of(WEBHOOK), THREE)
+    successor.recall([together.note])
+    for one in delivered:
+        successor.delivered(one, 0.0)
+    return successor
+
+
+@given(st.permutations(range(6)), st.permutations(range(6)), st.integers(0, 6), st.data())
+def test_after_a_restart_the_groups_are_those_that_were_sent_in_whatever_order_changes_are_read(
+    order: list[int], ending: list[int], num_ended: int, data: st.DataObject
+) -> None:
+    """Compared with a notifier that was never stopped: the rest of the messages is the same."""
+    together, undisturbed = (Together(receiver_of(WEBHOOK), THREE) for _ in range(2))
+    opened = [notice("opened", f"pump-{at}") for at in order]
+    ended = [notice("resolved", f"pump-{at}") for at in ending]
+    before, rest = [*opened, *ended[:num_ended]], [*ended[num_ended:], notice("opened", "pump-9")]
+    assert sent(together, *before) == sent(undisturbed, *before)
+    read = data.draw(st.permutations(opened)) + data.draw(st.permutations(ended[:num_ended]))
+    got, wanted = sent(again(together, read), *rest), sent(undisturbed, *rest)
+    keys = ("event", "id", "state", "severity")
+    assert [[one[key] for key in keys] for one in got] == [[one[key] for key in keys] for one in wanted]
+
+
+def test_a_group_that_was_noted_and_not_sent_yet_is_sent_by_the_successor(together: Together) -> None:
+    """A kill between the commit of the note and the request, or between the request and the commit."""
+    sent(together, notice("opened", "pump-1"), notice("opened", "pump-2"))
+    before = together.note
+    request = together.request(notice("opened", "pump-3"))
+    assert request is not None
+    assert together.note != before
+    alone = [notice("opened", f"pump-{at}") for at in (2, 1)]
+    successor = again(together, alone)
+    assert sent(successor, notice("opened", "pump-5")) == [], "it joins the group, whose message comes"
+    assert sent(successor, notice("opened", "pump-3"))[0]["id"] == json.loads(request[0])["id"]
+    ended = sent(successor, *(notice("resolved", f"pump-{at}") for at in (1, 2, 3, 5)))
+    assert [one["id"] for one in ended[:2]] == [one.id for one in reversed(alone)]
+    assert [one["id"] for one in ended[2:]] == [json.loads(request[0])["id"]]
+
+
+def test_without_a_note_of_before_groups_follow_from_the_changes(together: Together) -> None:
+    opened = [notice("opened", f"pump-{at}") for at in range(4)]
+    bodies = sent(together, *opened)
+    successor = Together(receiver_of(WEBHOOK), THREE)
+    successor.recall([])
+    for one in opened:
+        successor.delivered(one, 0.0)
+    ended = sent(successor, notice("resolved", "pump-2"), notice("resolved", "pump-3"))
+    assert [one["id"] for one in ended] == [bodies[-1]["id"]]
+
+
+def test_a_note_stays_below_what_a_broker_takes_and_texts_of_others_are_none() -> None:
+    together = Together(receiver_of(WEBHOOK), THREE)
+    for hours in range(100):
+        sent(together, *(notice("opened", f"pump-{at}", hours=hours) for at in range(3)))
+    assert 2_500 < len(together.note) <= 3_500
+    successor = Together(receiver_of(WEBHOOK), THREE)
+    successor.recall([together.note, "what another program wrote"])
+    for at in range(3):
+        successor.delivered(notice("opened", f"pump-{at}", hours=99), 0.0)
+    (ended,) = sent(successor, notice("resolved", "pump-2", hours=99))
+    assert ended["id"].endswith("-group")
