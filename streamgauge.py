@@ -119,7 +119,7 @@ class Verb:
 
 
 VERBS = (
-    Verb("demo", "simulate a plant with faults and watch them being found", "trainer.commands"),
+    Verb("demo", "simulate a plant with faults and watch them being found", "trainer.demo.command"),
     Verb("train", "train a model on Parquet files, calibrate its threshold, publish it", "trainer.commands"),
     Verb(
         "retrain",
