@@ -11,7 +11,7 @@ import platform
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -85,7 +85,7 @@ def _local(num_workers: int) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(
             n_workers=num_workers,
             threads_per_worker=1,
@@ -122,10 +122,21 @@ class DaskWorkers:
     ) -> Iterator[Result]:
         """Yield `work(item)` of every item as results arrive; see `Executor.results`.
 
-        Dask gives the item of a killed worker to another one. The scheduler's `allowed-failures` says how
-        often. No worker has a queue, so no item is blamed for another one.
+        Dask gives the item of a killed worker to another one, as often as `allowed-failures` of the scheduler
+        states. An item beyond that is tried once more at the end, when no other one can be the cause.
         """
-        left = deque(items)
+        lost = yield from self._all_but_killed(work, items)
+        for item in lost:
+            if (yield from self._all_but_killed(work, [item])):
+                yield died(item)
+
+    def _all_but_killed(
+        self, work: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Generator[Result, None, list[Item]]:
+        """Yield results as they arrive; return the items whose workers were killed."""
+        from distributed import KilledWorker
+
+        left, lost = deque(items), []
         working: dict[Future, Item] = {}
         try:
             while left or working:
@@ -133,10 +144,18 @@ class DaskWorkers:
                     item = left.popleft()
                     working[self._client.submit(_run, work, item, pure=False)] = item
                 for future in self._done(working):
-                    yield self._result(future, working.pop(future), died)
+                    item = working.pop(future)
+                    try:
+                        with self._connected():
+                            found: Result = future.result()
+                    except KilledWorker:
+                        lost.append(item)
+                    else:
+                        yield found
         finally:
             for future in working:
                 future.cancel()
+        return lost
 
     def _done(self, working: dict[Future, Item]) -> list[Future]:
         """Wait until some futures are done; return them."""
@@ -149,16 +168,6 @@ class DaskWorkers:
             except TimeoutError:
                 if not self._num_connected():
                     logger.warning("%s has no worker now; waiting for one", self._address)
-
-    def _result(self, future: Future, item: Item, died: Callable[[Item], Result]) -> Result:
-        from distributed import KilledWorker
-
-        try:
-            with self._connected():
-                found: Result = future.result()
-                return found
-        except KilledWorker:
-            return died(item)
 
     def _num_connected(self) -> int:
         with self._connected():
