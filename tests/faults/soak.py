@@ -20,7 +20,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -130,13 +130,14 @@ def soak(cluster: Cluster, directory: Path, course: Course, disk: SmallDisk | No
     stream, progress = Stream(cluster.bootstrap, topic), Progress(cluster, topic, _PARTITIONS + 1)
     targets = [f"127.0.0.1:{port_of(one)}" for one in members[:_MEMBERS]]
     try:
-        with watching(directory / "prometheus", targets, authority.file) as alerts:
+        rules = watching(directory / "prometheus", targets, authority.file)
+        with rules if course.events else nullcontext(Alerts("")) as alerts:
             scene = _scene(cluster, topic, members, alerts, authority, directory)
             scene.disk = disk
             scene.quiet_seconds, scene.disk_seconds = 60 * course.quiet_minutes, 60 * course.disk_minutes
             scene.catch_up = lambda: _caught_up(scene, stream, progress)
             capacity, rate, table = _run(scene, stream, progress, course)
-            fired = alerts.ever()
+            fired = alerts.ever() if course.events else []
     finally:
         for member in members:
             if member.is_alive:

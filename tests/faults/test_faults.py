@@ -173,6 +173,7 @@ def test_a_committed_offset_that_goes_back_is_seen(history: list[tuple[int, int]
     assert all(f"to {history[at][1]}" in words for at, words in zip(expected, found, strict=True))
 
 
+@pytest.mark.kafka_changes
 def test_the_commits_of_a_group_are_read_as_the_broker_keeps_them(cluster: Cluster, tmp_path: Path) -> None:
     topic = f"t-{tmp_path.name}-{uuid.uuid4().hex[:6]}"
     ensure_topics(Connection((cluster.bootstrap,)), [TopicSpec(topic, 2)])
