@@ -30,11 +30,11 @@ def test_states_incidents_and_scores_decide(found: tuple[int, int, int, float], 
 
 def test_the_faults_of_the_stream_become_incidents_that_are_compared() -> None:
     """On the CPU with itself: nothing differs, and there is something that could."""
-    artifact = trained("linear", frame_of(1500, 1), "cpu")
-    found = agreement(artifact, "linear", frame_of(1500, 2, faults=2), "cpu")
+    artifact = trained("linear", frame_of(800, 1), "cpu")
+    found = agreement(artifact, "linear", frame_of(800, 2, faults=2), "cpu")
     assert found.holds
-    assert found.rows == 1500
+    assert found.rows == 800
     assert found.incidents_cpu >= 1
     lines = table([Row("scoring", 100.0, 250.0)], [found], "a GPU").splitlines()
     assert lines[4] == "| scoring | 100 | 250 | 2.50 |"
-    assert lines[-1] == f"| linear | 1,500 | 0 | {found.incidents_cpu} | 0 | 0.0e+00 |"
+    assert lines[-1] == f"| linear | 800 | 0 | {found.incidents_cpu} | 0 | 0.0e+00 |"

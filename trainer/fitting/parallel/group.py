@@ -99,6 +99,7 @@ def joined(place: Launch, device: str | None) -> Iterator[Group]:
     group = _met(place, device)
     token = _GROUP.set(group)
     try:
+        group.device = _device(group.device.type, place)
         with joint_work():
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if group.device.type == "cuda" else "gloo",
@@ -169,7 +170,7 @@ def _met(place: Launch, device: str | None) -> Group:
         store, kind = met(place, None if own is None else own.type, timedelta(seconds=timeout_seconds()))
     except (ValueError, RuntimeError) as error:
         raise ProcessError(f"{place.name} did not find the others: {_reason(error)}") from error
-    return Group(place, own or _device(kind, place), store)
+    return Group(place, own or torch.device(kind), store)
 
 
 def _reason(error: BaseException) -> str:

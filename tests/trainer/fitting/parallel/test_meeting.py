@@ -98,7 +98,7 @@ def test_a_timeout_is_a_positive_number(text: str, monkeypatch: pytest.MonkeyPat
 def test_a_retraining_by_several_processes_is_refused_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["retrain", "models/pump", "history/"]
+    command = ["retrain", "history/", "--out", "models/pump"]
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     assert main(command) == 2
