@@ -7,8 +7,13 @@ import os
 import re
 import tempfile
 from pathlib import Path
+from urllib.parse import unquote
 
 _FILE = "file://"
+_SECRET = re.compile(
+    r"secret|token|passw(or)?d|signature|^sig$|(access|account|api|private|shared)[-_]?key", re.IGNORECASE
+)
+"""Names of options whose values are credentials; `sig` is the signature of a shared access to Azure."""
 
 
 def is_remote(name: str) -> bool:
@@ -30,12 +35,20 @@ def local_path(name: str) -> str:
 
 
 def without_secrets(uri: str) -> str:
-    """Return a URI without name and password.
+    """Return a URI without name, password, and the options that are secrets, such as those of Azure.
 
     >>> without_secrets("s3://key:sec/ret@bucket/prefix?scheme=http"), without_secrets("s3://bucket/a@b")
     ('s3://bucket/prefix?scheme=http', 's3://bucket/a@b')
+    >>> without_secrets("abfs://account/models?tenant_id=t&client_secret=secret")
+    'abfs://account/models?tenant_id=t'
     """
-    return re.sub(r"://[^/@:]*(?::[^@?#]*)?@", "://", uri)  # a secret may hold "/"
+    shown = re.sub(r"://[^/@:]*(?::[^@?#]*)?@", "://", uri)  # a secret may hold "/"
+    path, _, options = shown.partition("?")
+    given = options.split("&")
+    kept = [one for one in given if not _SECRET.search(unquote(one.partition("=")[0]))]
+    if "://" not in shown or kept == given:
+        return shown
+    return f"{path}?{'&'.join(kept)}" if kept else path
 
 
 def name_of(uri: str) -> str:

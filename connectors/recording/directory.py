@@ -39,18 +39,25 @@ class RecordingDirectory:
         """How the files name the topic: its name, and a number from its second creation on."""
         return label_of(self.topic, len(self._known))
 
-    def meet(self, identity: str) -> bool:
-        """Note the broker's id of the topic; return whether the topic was created again since the last time.
+    def is_another(self, identity: str) -> bool:
+        """Return whether this is the id of a topic that was created after the one noted last.
+
+        Args:
+            identity: the broker's id of the topic; empty where the broker has none, which says nothing.
+        """
+        return bool(identity and self._known) and identity != self._known[-1]
+
+    def meet(self, identity: str) -> None:
+        """Note the broker's id of the topic. Another one than before changes the label of its files.
 
         Args:
             identity: the id; empty where the broker has none, which changes nothing.
         """
         if not identity or identity in self._known[-1:]:
-            return False
+            return
         known = [*self._known, identity]
         _write_whole(self._identities, "".join(f"{one}\n" for one in known))
         self._known = known
-        return len(known) > 1
 
     def files(self) -> dict[Stretch, Path]:
         """Return the complete files of this topic and its predecessors, by label, partition and offset."""

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
+from connectors.recording.directory import RecordingDirectory
 from connectors.recording.recorder import Recorded, Recorder, Rolling
 from connectors.recording.tidying import Tidying
 from connectors.recording.topics import RecordedTopics
@@ -124,23 +125,30 @@ class Recording:
         numbers = self._topics.numbers
         for number in batch.assigned:
             self._met[numbers.topic_of(number)] = number
-        for topic, number in self._met.items():
-            if self._topics.meet(topic).meet(self._source.identity_of(number)):
-                self._recorder.close_files(topic)  # what is held came from the topic before
-                self._starts_anew.add(topic)
+        for topic, directory in self._topics.directories.items():
+            if topic in self._met:
+                self._meet(topic, directory)
         self._recorder.add(batch)
         if batch.assigned:
             starts = self._starts(batch.assigned)
             self._source.read_from(starts)
             self._recorder.begin(starts)
         self._unknown |= {topic for topic, _ in batch.position or {}} - self._topics.known.keys()
-        if self._topics.learn(self._unknown):
+        if self._topics.learn_more(self._unknown):
             self._unknown -= self._topics.known.keys()
             self._complete()
             self._source.use_codec(self._codec_of(self._topics.channels))
             self._source.start_over()
         elif self._recorder.is_full:
             self._complete()
+
+    def _meet(self, topic: str, directory: RecordingDirectory) -> None:
+        """Note the id of a topic. What is held of the one before is completed first, under its own label."""
+        identity = self._source.identity_of(self._met[topic])
+        if directory.is_another(identity):
+            self._recorder.close_files(topic)
+            self._starts_anew.add(topic)
+        directory.meet(identity)
 
     def _complete(self) -> None:
         """Complete all files, commit what is in them, and tidy."""
@@ -163,7 +171,8 @@ class Recording:
         for number in partitions:
             topic, partition = self._topics.numbers.place(number)
             at = 0 if topic in self._starts_anew else committed.get(number) or 0
-            on_disk = self._topics.meet(topic).ends().get(partition, 0)
+            directory = self._topics.directories.get(topic)  # None: another process records it
+            on_disk = 0 if directory is None else directory.ends().get(partition, 0)
             starts[number] = max(earliest.get(number, 0), at, on_disk)
         self._starts_anew -= {self._topics.numbers.topic_of(number) for number in partitions}
         return starts

@@ -74,7 +74,7 @@ class RecordedTopics:
     ) -> None:
         self._path, self._learn, self.numbers = path, learn, numbers
         self._held = ExitStack()
-        self._told: set[str] = set()
+        self._told: dict[str, str] = {}
         self._looked: dict[str, float] = {}
         self.directories: dict[str, RecordingDirectory] = {}
         self.known: dict[str, RecordedTopic] = {}
@@ -94,26 +94,39 @@ class RecordedTopics:
             self.directories[topic] = directory
         return self.directories[topic]
 
-    def learn(self, topics: Iterable[str]) -> bool:
+    def learn(self, topic: str) -> bool:
+        """Look for the channels of a topic; return whether it has some.
+
+        Raises:
+            ConnectorError: Another process records it, it cannot be read, or no table can have its channels.
+        """
+        directory, names = self.meet(topic), self._learn(topic)
+        if names:
+            channels = tuple(dict.fromkeys((*self.channels, *names)))
+            at = {name: number for number, name in enumerate(channels)}
+            self.known[topic] = RecordedTopic(directory, names, tuple(at[name] for name in names))
+            self.channels = channels
+        return bool(names)
+
+    def learn_more(self, topics: Iterable[str]) -> bool:
         """Look for the channels of topics that have none yet; return whether some were found.
 
-        From the second look on, a topic is looked at once in ten seconds.
+        A topic that cannot be recorded is passed over with a warning, and stops no other. From the second
+        look on, a topic is looked at once in ten seconds.
         """
         before, now = len(self.known), time.monotonic()
         for topic in topics:
             if topic in self.known or now - self._looked.get(topic, -_LOOK_SECONDS) < _LOOK_SECONDS:
                 continue
-            directory, channels = self.meet(topic), self._learn(topic)
-            if channels:
-                self.channels = tuple(dict.fromkeys((*self.channels, *channels)))
-                at = {name: number for number, name in enumerate(self.channels)}
-                columns = tuple(at[name] for name in channels)
-                self.known[topic] = RecordedTopic(directory, channels, columns)
-            elif topic in self._told:
+            try:
+                fault = "" if self.learn(topic) else "it has no message with numbers yet"
+            except ConnectorError as error:
+                fault = str(error)
+            if fault and topic in self._told:
                 self._looked[topic] = now
-            else:
-                logger.warning("topic %s has no message with numbers yet: it is not recorded so far", topic)
-                self._told.add(topic)
+            if fault and self._told.get(topic) != fault:
+                logger.warning("topic %s is not recorded so far: %s", topic, fault)
+                self._told[topic] = fault
         return len(self.known) > before
 
     def __enter__(self) -> Self:

@@ -71,7 +71,7 @@ def _one(config: ConnectionConfig, topics: RecordedTopics) -> ConsumerOptions:
     """Open the only topic; return how it is read. Raises ConnectorError without a channel."""
     topic = config.kafka.topic
     group = topics.meet(topic).group
-    if not topics.learn([topic]):
+    if not topics.learn(topic):
         raise ConnectorError(
             f"topic {topic} has no message with numbers yet; name the channels with --channels"
         )
@@ -89,7 +89,7 @@ def _several(
     kafka, out, excluded = config.kafka, Path(args.out), own_topics(config.output.prefix)
     resources.enter_context(locked(out, _ALL, "several topics"))
     existing = tuple(sorted(look_up_inputs(connection_of(kafka), kafka.topics, excluded)))
-    topics.learn(existing)
+    topics.learn_more(existing)
     if args.until_end and not existing:
         raise ConnectorError(f"[kafka] topics: there is no topic {', '.join(kafka.topics)} to record")
     wanted = existing if args.until_end else kafka.topics

@@ -46,7 +46,7 @@ def recording_of(
 ) -> Iterator[Recording]:
     with RecordedTopics(out, lambda topic: CHANNELS, PartitionNumbers(topic)) as topics:
         group = topics.meet(topic).group
-        topics.learn([topic])
+        topics.learn(topic)
         options = ConsumerOptions(topic, group, f"{group}-1", max_poll_records=10, awaits_start=True)
         with closing(KafkaSource(Connection((bootstrap,)), options, JsonWideCodec(CHANNELS))) as source:
             yield Recording(source, topics, JsonWideCodec, Tidying(), rolling)

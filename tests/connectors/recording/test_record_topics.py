@@ -179,7 +179,8 @@ def test_topics_that_come_later_and_first_numbers_that_come_late_are_recorded_fr
     assert lines_of(out, silent) == as_lines(20)
     assert lines_of(out, later) == as_lines(30)
     assert rows_of_topic(out, topic) == as_rows(history(100))
-    assert f"topic {silent} has no message with numbers yet" in (tmp_path / "log").read_text()
+    told = f"topic {silent} is not recorded so far: it has no message with numbers yet"
+    assert told in (tmp_path / "log").read_text()
 
 
 def test_no_topic_at_all_is_an_error_that_names_what_was_looked_for(
@@ -193,7 +194,7 @@ def test_no_topic_at_all_is_an_error_that_names_what_was_looked_for(
 def both(path: Path) -> tuple[RecordedTopics, Recorder]:
     """Topics `a` and `ab` with other channels each; the columns of readings are those of both."""
     topics = RecordedTopics(path, {"a": ("flow",), "ab": ("heat", "flow")}.__getitem__, PartitionNumbers())
-    assert topics.learn(["a", "ab"])
+    assert topics.learn_more(["a", "ab"])
     assert topics.channels == ("flow", "heat")
     return topics, Recorder(topics.known, numbers=topics.numbers)
 
@@ -250,7 +251,7 @@ def test_a_topic_that_another_process_records_is_refused(tmp_path: Path) -> None
         RecordedTopics(tmp_path, lambda topic: CHANNELS, PartitionNumbers()) as topics,
         pytest.raises(ConnectorError, match="another process records a into this directory"),
     ):
-        topics.learn(["a"])
+        topics.learn("a")
     with locked(tmp_path, "~topics", "several topics"):
         pass
 

@@ -156,6 +156,7 @@ def test_a_single_version_and_secrets_in_a_uri_are_refused(
     for place, complaint in (
         (str(entry / open_artifact(entry).version), "is one version; name its registry entry"),
         ("s3://key:secret@bucket/models/pump", "give its credentials in the environment"),
+        ("abfs://a/pump?client_id=i&client_secret=key:secret", "give its credentials in the environment"),
     ):
         config.write_text(configuration(Path("PLACE"), "localhost:1", "t").replace("PLACE", place))
         assert main(["run", str(config), "--retrain-every", "7d", "--history", "h"]) == 2
