@@ -205,8 +205,9 @@ class Comparing:
         """Whether the windows of the row here, or those of the service, lacked rows that the other had."""
         settles = self._settle_rows.get(row.model, 0)
         began_later = self._is_unknown_before(part, row) and self._counts[row.series] <= settles
-        service_did = row.series in self._began_later and row.time_ms in self._published.firsts[row.series]
-        return began_later or service_did
+        if began_later or row.series not in self._began_later:
+            return began_later
+        return row.time_ms in self._published.firsts[row.series][:settles]
 
     def _is_unknown_before(self, part: PartitionInput, row: Row) -> bool:
         return not part.has_beginning or row.series in self._began_later
