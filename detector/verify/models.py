@@ -18,7 +18,7 @@ from detector.verify.comparing import Uncompared
 from detector.verify.receipt import VersionUsed
 from detector.verify.rescoring import Decisions, Judging
 from detector.verify.routing import ForOne, ForSeveral, Routes
-from detector.verify.rows import Judged, Published, Row
+from detector.verify.rows import Published, Row
 from detector.verify.versions import Versions
 
 _MS = 1_000_000
@@ -64,6 +64,8 @@ class Models:
     def left_out(self, published: Published, from_ms: int, to_ms: int) -> dict[str, Uncompared]:
         """Return the series that cannot be compared, since others than these models judged them.
 
+        What another model judged after the stretch changes nothing in it.
+
         Raises:
             ConfigError: Such a model judged rows of the stretch, and it is no fallback.
         """
@@ -72,10 +74,12 @@ class Models:
             if name in self.names:
                 continue
             if self._config.fallback.enabled and is_fallback(name):
-                found |= dict.fromkeys(judged.times, "fallback")
+                found |= dict.fromkeys(judged.series, "fallback")
                 continue
-            _check_outside(name, judged, from_ms, to_ms)
-            found |= dict.fromkeys(judged.times, "other model")
+            times = {series: list(published.times_of(series, name)) for series in judged.series}
+            _check_outside(name, [at for some in times.values() for at in some], from_ms, to_ms)
+            earlier = (series for series, some in times.items() if min(some) < from_ms)
+            found |= dict.fromkeys(earlier, "other model")
         return found
 
     def prepare(self, published: Published, decisions: Decisions) -> None:
@@ -121,13 +125,12 @@ def _union(channels: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for one in channels for name in one))
 
 
-def _check_outside(name: str, judged: Judged, from_ms: int, to_ms: int) -> None:
+def _check_outside(name: str, times: Sequence[int], from_ms: int, to_ms: int) -> None:
     """Raise ConfigError if a model that is not configured judged rows of the stretch."""
-    first = min(one[0] for one in judged.times.values())
-    last = max(one[1] for one in judged.times.values())
-    if first <= to_ms and from_ms <= last:
+    inside = [at for at in times if from_ms <= at <= to_ms]
+    if inside:
         raise ConfigError(
-            f"model {name} judged rows from {iso(first * _MS)} to {iso(last * _MS)}, and the configuration"
-            " has no such model: use the configuration of that time, or choose another stretch with --from"
-            " and --to"
+            f"model {name} judged rows from {iso(min(inside) * _MS)} to {iso(max(inside) * _MS)}, and the"
+            " configuration has no such model: use the configuration of that time, or choose another stretch"
+            " with --from and --to"
         )
