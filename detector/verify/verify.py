@@ -68,8 +68,8 @@ def verify(request: Request) -> Receipt:
     """Return the receipt of a verification.
 
     Raises:
-        ConfigError: The service publishes no rows, or there is no input. A model that judged rows of the stretch
-            is not in the configuration, or the recording has no reading for it.
+        ConfigError: The service publishes no rows, or there is no input. A model that judged rows of the
+            stretch is not in the configuration, or the recording has no reading for it.
         ArtifactError: A model cannot be loaded.
         KafkaError: A topic cannot be read.
     """
