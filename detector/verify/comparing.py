@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from connectors.parquet.recorded_names import topic_of
+from connectors.records import Readings
 from detector.verify.inputs import PartitionInput
 from detector.verify.rows import Published, Row
 
@@ -33,6 +36,7 @@ UNCOMPARED: dict[Uncompared, str] = {
 }
 NOTHING: Mapping[str, Uncompared] = MappingProxyType({})
 _MOST_EXAMPLES = 10
+_MS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ class Comparing:
         self._from_ms, self._to_ms = stretch_ms
         self._settle_rows = settle_rows
         self._spans: dict[str, tuple[int, int]] = {}
+        self._unjudged: dict[str, tuple[int, int]] = {}
         self._counts: Counter[str] = Counter()
         self._began_later: set[str] = set()
         self._places: dict[str, dict[str, int]] = {}
@@ -131,6 +136,25 @@ class Comparing:
             number = places.setdefault(part.label, part.partition)
             if number != part.partition or any(topic_of(one) != part.topic for one in places):
                 self._in_several.add(name)
+
+    def see(self, readings: Readings, is_unjudged: Callable[[str], bool], interval_ns: int) -> None:
+        """Note the input before models get their share: where it has a series of none, no row is right.
+
+        Args:
+            readings: all that a batch has.
+            is_unjudged: whether a series that no model gets can have no row.
+            interval_ns: of the models. A row of the last interval may follow from readings after the input.
+        """
+        num = len(readings.names)
+        first = np.full(num, np.iinfo(np.int64).max)
+        last = np.zeros(num, np.int64)
+        np.minimum.at(first, readings.series, readings.timestamp_ns)
+        np.maximum.at(last, readings.series, readings.timestamp_ns)
+        for name, one, other in zip(readings.names, first.tolist(), last.tolist(), strict=True):
+            if name not in self._places and is_unjudged(name):
+                begin, end = one // _MS, (other - interval_ns) // _MS
+                before = self._unjudged.get(name, (begin, end))
+                self._unjudged[name] = (min(before[0], begin), max(before[1], end))
 
     def add(self, part: PartitionInput, rows: Sequence[Row]) -> None:
         """Compare the next rows of a partition."""
@@ -152,10 +176,9 @@ class Comparing:
         for row in self._published.left():
             if not self._counts_at(row):
                 continue
-            first, last = self._spans.get(row.series, (0, -1))
             if row.series in self._left_out:
                 self._found(row.series).uncompared[self._left_out[row.series]] += 1
-            elif first <= row.time_ms <= last:
+            elif self._is_in_input(row):
                 self._found(row.series).add("extra", row, None)
             else:
                 self._found(row.series).uncompared["no input"] += 1
@@ -166,6 +189,11 @@ class Comparing:
 
     def _found(self, series: str) -> Comparison:
         return self._of.setdefault(series, Comparison())
+
+    def _is_in_input(self, row: Row) -> bool:
+        spans = self._spans if row.series in self._places else self._unjudged
+        first, last = spans.get(row.series, (0, -1))
+        return first <= row.time_ms <= last
 
     def _note(self, row: Row) -> None:
         first, last = self._spans.get(row.series, (row.time_ms, row.time_ms))
@@ -205,8 +233,9 @@ class Comparing:
         """Whether the windows of the row here, or those of the service, lacked rows that the other had."""
         settles = self._settle_rows.get(row.model, 0)
         began_later = self._is_unknown_before(part, row) and self._counts[row.series] <= settles
-        service_did = row.series in self._began_later and row.time_ms in self._published.firsts[row.series]
-        return began_later or service_did
+        if began_later or row.series not in self._began_later:
+            return began_later
+        return row.time_ms in self._published.firsts[row.series][:settles]
 
     def _is_unknown_before(self, part: PartitionInput, row: Row) -> bool:
         return not part.has_beginning or row.series in self._began_later

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from connectors.partition_numbers import PartitionNumbers
 from detector.artifact.fallback.statistical import is_fallback
 from detector.config.load import Config
 from detector.config.models.entries import config_of
-from detector.config.models.section import ModelsSection
+from detector.config.models.section import ModelSection, ModelsSection
 from detector.delivery.messages import iso
 from detector.delivery.unassigned import Admission
 from detector.engine.engine import Engine
@@ -18,7 +19,7 @@ from detector.verify.comparing import Uncompared
 from detector.verify.receipt import VersionUsed
 from detector.verify.rescoring import Decisions, Judging
 from detector.verify.routing import ForOne, ForSeveral, Routes
-from detector.verify.rows import Judged, Published, Row
+from detector.verify.rows import Published, Row
 from detector.verify.versions import Versions
 
 _MS = 1_000_000
@@ -44,6 +45,7 @@ class Models:
         self._config, self._numbers = config, numbers
         entries = config.models or (config.model,)
         self._versions = [Versions(config, entry) for entry in entries]
+        self._patterns = [(entry, self._own_series(entry)) for entry in entries]
         self._judging: list[Judging] = []
         self._members: list[Member] = []
         self.channels: tuple[str, ...] = ()
@@ -61,8 +63,29 @@ class Models:
         """The rows of a series whose times are kept apart."""
         return max(one.current.settle_rows for one in self._versions)
 
+    @property
+    def interval_ns(self) -> int:
+        """The longest interval of a model, nanoseconds."""
+        return max(one.current.artifact.spec.interval_ns for one in self._versions)
+
+    def never_judge(self, series: str, topic: str, is_begun: bool) -> bool:
+        """Return whether a series has no row, given that no model gets its readings of a topic.
+
+        Args:
+            series: its name.
+            topic: where the input has readings of it.
+            is_begun: the input begins with the first messages. If not, an earlier one may have had enough
+                channels of a model, or another topic may have had it.
+        """
+        entries = [entry for entry, patterns in self._patterns if _matches(series, patterns)]
+        if not entries or not is_begun:
+            return not entries
+        return any(not isinstance(one, ModelsSection) or _matches(topic, one.topics) for one in entries)
+
     def left_out(self, published: Published, from_ms: int, to_ms: int) -> dict[str, Uncompared]:
         """Return the series that cannot be compared, since others than these models judged them.
+
+        What another model judged after the stretch changes nothing in it.
 
         Raises:
             ConfigError: Such a model judged rows of the stretch, and it is no fallback.
@@ -72,10 +95,12 @@ class Models:
             if name in self.names:
                 continue
             if self._config.fallback.enabled and is_fallback(name):
-                found |= dict.fromkeys(judged.times, "fallback")
+                found |= dict.fromkeys(judged.series, "fallback")
                 continue
-            _check_outside(name, judged, from_ms, to_ms)
-            found |= dict.fromkeys(judged.times, "other model")
+            times = {series: list(published.times_of(series, name)) for series in judged.series}
+            _check_outside(name, [at for some in times.values() for at in some], from_ms, to_ms)
+            earlier = (series for series, some in times.items() if min(some) < from_ms)
+            found |= dict.fromkeys(earlier, "other model")
         return found
 
     def prepare(self, published: Published, decisions: Decisions) -> None:
@@ -112,22 +137,28 @@ class Models:
 
     def _member(self, entry: ModelsSection, judging: Judging) -> Member:
         """Return what a router asks of a model; its engine judges nothing."""
-        own = config_of(self._config, entry).model.own_series
         engine = Engine(judging.first.artifact, judging.first.options)
-        return Member(engine, own, entry.least_channels, entry.topics)
+        return Member(engine, self._own_series(entry), entry.least_channels, entry.topics)
+
+    def _own_series(self, entry: ModelSection) -> tuple[str, ...]:
+        config = config_of(self._config, entry) if isinstance(entry, ModelsSection) else self._config
+        return config.model.own_series
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _union(channels: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for one in channels for name in one))
 
 
-def _check_outside(name: str, judged: Judged, from_ms: int, to_ms: int) -> None:
+def _check_outside(name: str, times: Sequence[int], from_ms: int, to_ms: int) -> None:
     """Raise ConfigError if a model that is not configured judged rows of the stretch."""
-    first = min(one[0] for one in judged.times.values())
-    last = max(one[1] for one in judged.times.values())
-    if first <= to_ms and from_ms <= last:
+    inside = [at for at in times if from_ms <= at <= to_ms]
+    if inside:
         raise ConfigError(
-            f"model {name} judged rows from {iso(first * _MS)} to {iso(last * _MS)}, and the configuration"
-            " has no such model: use the configuration of that time, or choose another stretch with --from"
-            " and --to"
+            f"model {name} judged rows from {iso(min(inside) * _MS)} to {iso(max(inside) * _MS)}, and the"
+            " configuration has no such model: use the configuration of that time, or choose another stretch"
+            " with --from and --to"
         )

@@ -70,20 +70,19 @@ def _columns(body: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
 class Judged:
     """What the scores topic has of one model.
 
-    times   times of its rows, series -> (oldest, newest), epoch milliseconds
-    oldest  time and version of its oldest row
+    series  the series with a row of it
+    oldest  time and version of its oldest row, epoch milliseconds
     """
 
     oldest: tuple[int, str]
     versions: set[str] = field(default_factory=set)
-    times: dict[str, tuple[int, int]] = field(default_factory=dict)
+    series: set[str] = field(default_factory=set)
 
     def add(self, row: Row) -> None:
         """Take in a row of the model."""
         self.oldest = min(self.oldest, (row.time_ms, row.version), key=lambda one: one[0])
         self.versions.add(row.version)
-        first, last = self.times.get(row.series, (row.time_ms, row.time_ms))
-        self.times[row.series] = (min(first, row.time_ms), max(last, row.time_ms))
+        self.series.add(row.series)
 
 
 @dataclass(slots=True)
@@ -129,6 +128,12 @@ class Published:
     def versions_of(self, model: str) -> frozenset[str]:
         """Return the versions of a model that judged some row."""
         return frozenset(self.models[model].versions) if model in self.models else frozenset()
+
+    def times_of(self, series: str, model: str) -> Iterator[int]:
+        """Yield the times of rows of a series that a model judged and nothing matched yet."""
+        for time_ms, waiting in self.rows.get(series, {}).items():
+            if any(row.model == model for row in waiting):
+                yield time_ms
 
     def next_of(self, series: str, time_ms: int, skip: int = 0) -> Row | None:
         """Return the oldest row of this time that is not matched yet, passing over `skip` of them."""

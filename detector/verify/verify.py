@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from connectors.kafka.admin.growth import look_up_inputs
@@ -67,8 +68,8 @@ def verify(request: Request) -> Receipt:
     """Return the receipt of a verification.
 
     Raises:
-        ConfigError: The service publishes no rows, there is no input, or a model is not in the configuration
-            that judged rows of the stretch.
+        ConfigError: The service publishes no rows, or there is no input. A model that judged rows of the
+            stretch is not in the configuration, or the recording has no reading for it.
         ArtifactError: A model cannot be loaded.
         KafkaError: A topic cannot be read.
     """
@@ -87,11 +88,10 @@ def verify(request: Request) -> Receipt:
     stretch = (request.from_ms, request.to_ms)
     comparing = Comparing(published, stretch, models.settle_rows_of, left_out)
     digests = _run(request, models, parts, comparing)
-    if request.recorded is not None and parts and not any(one.readings for one in digests):
-        raise ConfigError(
-            f"{request.recorded}: no file has a channel of the models; record again without --channels"
-        )
-    return _receipt(request, parts, digests, comparing.finish(), models, published.damaged)
+    if request.recorded is not None and parts:
+        unmatched = (row for row in published.left() if row.series not in left_out)
+        _check_recorded(request, digests, unmatched)
+    return _receipt(request, parts, list(digests.values()), comparing.finish(), models, published.damaged)
 
 
 def _inputs(request: Request, connection: Connection, numbers: PartitionNumbers) -> list[PartitionInput]:
@@ -113,6 +113,21 @@ def _inputs(request: Request, connection: Connection, numbers: PartitionNumbers)
         lambda channels: input_codec(channels, config.input, config.schema_registry, config.inputs),
         numbers,
     )
+
+
+def _check_recorded(request: Request, digests: Mapping[str, InputDigest], unmatched: Iterable[Row]) -> None:
+    """Raise ConfigError if a recording lacks all input of a model that judged rows of the stretch."""
+    if not any(one.readings for one in digests.values()):
+        raise ConfigError(
+            f"{request.recorded}: no file has a channel of the models; record again without --channels"
+        )
+    lacking = {name for name, one in digests.items() if not one.readings}
+    judged = {row.model for row in unmatched if request.from_ms <= row.time_ms <= request.to_ms}
+    if found := sorted(lacking & judged):
+        raise ConfigError(
+            f"{request.recorded}: has no reading for {', '.join(found)}, which judged rows of the stretch;"
+            " record all topics again without --channels, or choose another stretch with --from and --to"
+        )
 
 
 def _receipt(
@@ -144,14 +159,17 @@ def _receipt(
 
 def _run(
     request: Request, models: Models, parts: list[PartitionInput], comparing: Comparing
-) -> list[InputDigest]:
-    """Score all partitions again, and compare. Returns the hash of the input of each model."""
+) -> dict[str, InputDigest]:
+    """Score all partitions again, and compare. Returns the hash of the input of each model, by name."""
+    is_begun = all(one.has_beginning for one in parts)
     digests = {name: InputDigest() for name in models.names}
     for part in parts:
         newest: dict[str, int] = {}
         routes = models.routes()
         for batch in part.read(models.channels):
             rows: list[Row] = []
+            is_unjudged = partial(models.never_judge, topic=part.topic, is_begun=is_begun)
+            comparing.see(batch.readings, is_unjudged, models.interval_ns)
             for rescoring, readings in routes.route(batch):
                 comparing.meet(part, readings.names)
                 digests[rescoring.judging.name].add(readings)
@@ -162,7 +180,7 @@ def _run(
             newest |= {row.series: row.time_ms for row in rows}
             if newest and min(newest.values()) > request.to_ms:
                 break
-    return list(digests.values())
+    return digests
 
 
 def _read_all(connection: Connection, topic: str, report: Callable[[str], None]) -> Iterator[Message]:

@@ -12,13 +12,13 @@ from detector.verify.inputs import PartitionInput
 from detector.verify.rows import Published, Row, rows_of
 
 
-def message(series: str, *times: int) -> Message:
+def message(series: str, *times: int, score: float = 0.5) -> Message:
     body = {
         "series": series,
         "model": "pump",
         "version": "0" * 12,
         "timestamp": list(times),
-        "score": [0.5 for _ in times],
+        "score": [score for _ in times],
         "state": ["normal" for _ in times],
     }
     return Message("scores", series.encode(), orjson.dumps(body))
@@ -63,3 +63,16 @@ def test_rows_of_series_that_are_left_out_are_counted_with_the_reason_and_never_
     comparing.add(part("a", 0), [*rows("mine", 1, 2), *rows("other", 1)])
     found = comparing.finish()
     assert (found.equal, found.compared, found.uncompared) == (2, 2, {"fallback": 2})
+
+
+def test_rows_settle_by_the_window_of_their_own_model_and_not_by_the_longest_of_all() -> None:
+    """The topic lacks the rows 0 to 9 of a series; other scores at the rows 12 and 30."""
+    wrong = [message("mine", time, score=0.75) for time in (12, 30)]
+    right = [message("mine", time) for time in range(10, 40) if time not in (12, 30)]
+    messages = sorted([*wrong, *right], key=lambda one: next(rows_of(one.value or b"")).time_ms)
+    comparing = Comparing(Published.of(messages, 500), (0, 100), {"pump": 3, "press": 500})
+    comparing.add(part("a", 0), rows("mine", *range(40)))
+    found = comparing.finish()
+    assert [one.published.time_ms for one in found.examples if one.published] == [30]
+    assert (found.faults, found.uncompared) == ({"differs": 1}, {"retention": 10, "settling": 1})
+    assert found.equal == 28
