@@ -41,8 +41,11 @@ def without_secrets(uri: str) -> str:
     ('s3://bucket/prefix?scheme=http', 's3://bucket/a@b')
     >>> without_secrets("abfs://account/models?tenant_id=t&client_secret=secret")
     'abfs://account/models?tenant_id=t'
+    >>> without_secrets("abfs://container@account.dfs.core.windows.net/models")
+    'abfs://container@account.dfs.core.windows.net/models'
     """
-    shown = re.sub(r"://[^/@:]*(?::[^@?#]*)?@", "://", uri)  # a secret may hold "/"
+    # A secret may hold "/". What stands alone before the "@" is no secret: it names a container of Azure.
+    shown = re.sub(r"://[^/@:]*:[^@?#]*@", "://", uri)
     path, _, options = shown.partition("?")
     given = options.split("&")
     kept = [one for one in given if not _SECRET.search(unquote(one.partition("=")[0]))]
