@@ -70,6 +70,7 @@ class Received:
         self._kept_ms = kept_ns // _NS_A_MS or None
         self._looked: Noted | None = None
         self._told_ns = 0
+        self._is_blind, self._since_ns = False, NEVER
         self._notes: dict[Place, tuple[int, Notes]] = {}
         self._received_ns: dict[tuple[Place, str], int] = {}
 
@@ -107,20 +108,26 @@ class Received:
     def elsewhere(self, model: str, now_ns: int) -> Elsewhere:
         """Return what is known of the other processes and a model.
 
-        While the notes of others cannot be read, this process does not report: it cannot know.
+        While the notes of others cannot be read, this process does not report: it cannot know. Once they are
+        read again, a silence counts from then on.
         """
         own = self._shared.held()
         others = self._shared.all() - own.keys()
         if not others:
+            self._is_blind = False
             return ALONE
         looked = self._looks.latest()
         if looked is None or now_ns - looked.at_ns > _MISSED_LOOKS * self._looks.every_seconds * 1e9:
+            self._is_blind = True
             return Elsewhere(NEVER, is_ours=False)
+        if self._is_blind:
+            self._is_blind, self._since_ns = False, now_ns
         self._take_in(looked)
         first = self._first_of(model, others, own)
         received = [self._received_ns.get((place, name), NEVER) for place in others for name in (model, "")]
         is_ours = first is None or first in own
-        return Elsewhere(max(received), is_ours, None if first is None else own.get(first))
+        partition = None if first is None else own.get(first)
+        return Elsewhere(max(received), is_ours, partition, self._since_ns)
 
     def _first_of(self, model: str, others: Collection[Place], own: Collection[Place]) -> Place | None:
         """Return the first partition that ever had a reading of a model; None: there is none."""

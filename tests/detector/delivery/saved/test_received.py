@@ -114,6 +114,27 @@ def test_who_cannot_look_does_not_report_unless_it_holds_everything() -> None:
     assert received.elsewhere("pump", NOON + 60 * SECOND).is_ours
 
 
+def test_after_a_time_without_looks_a_silence_counts_from_the_first_look_on() -> None:
+    """The notes are those of before: nobody could read, which is an outage and no silence."""
+    share, looks = Share({("t", 0): 0}), Looks(found=noted(NOON, p0=NOON // 10**6))
+    received = Received(share, looks, DAY_NS)
+    engine = Engine(make_artifact(), EngineOptions(rules=RULES))
+    models = {"pump": engine}
+    engine.step(readings("a", partition=0), NOON)
+    received.follow(Batch(readings("a", partition=0), tick_ns=NOON), models, lambda _: "pump")
+
+    def opened(second: int, *, can_look: bool) -> list[str]:
+        now_ns = NOON + second * SECOND
+        if can_look:
+            looks.found = noted(now_ns, p0=NOON // 10**6)
+        received.follow(Batch(readings(partition=0), tick_ns=now_ns), models, lambda _: "pump")
+        return [one.incident.series for one in engine.tick(now_ns).incidents]
+
+    assert not any(opened(second, can_look=False) for second in range(1, 120))
+    assert not any(opened(second, can_look=True) for second in range(120, 181))
+    assert opened(181, can_look=True) == ["*"]
+
+
 @given(st.integers(-10_000_000, 10_000_000))
 def test_a_wrong_clock_of_another_host_moves_nothing_once_it_was_looked_at(skew_ms: int) -> None:
     """From the second look on, a note that changes counts at the time of the look."""
