@@ -12,7 +12,7 @@ with. It is committed before a group is sent for the first time, and the groups 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import msgspec
@@ -29,10 +29,14 @@ _MOST_BYTES, _PREFIX = 3_500, 10
 
 
 class _Noted(msgspec.Struct):
-    """An open group in a note: the last of its incidents has the whole id, the others its beginning."""
+    """An open group in a note: the last of its incidents has the whole id, the others its beginning.
+
+    `apart` has the beginnings of the ids that are near `start` and yet were delivered by themselves.
+    """
 
     start: datetime
     began: tuple[str, ...]
+    apart: tuple[str, ...] = ()
 
 
 class _Notes(msgspec.Struct):
@@ -50,6 +54,7 @@ class _Group:
     began    the first change of each of them, those that were delivered by themselves too
     members  open incidents that were delivered as this group alone, by id, in their newest state
     is_sent  whether its beginning is known to be delivered
+    apart    the ids, cut as in a note, of incidents near `start` that were delivered before, by themselves
     """
 
     start: datetime
@@ -57,6 +62,7 @@ class _Group:
     began: list[Notice]
     members: dict[str, Notice] = field(default_factory=dict)
     is_sent: bool = True
+    apart: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -81,12 +87,13 @@ class _Group:
         """Return the group with this change of an incident."""
         began = self.began if notice.event != "opened" else [*self.began, notice]
         is_sent = self.is_sent or self.is_completed_by(notice)
-        return _Group(self.start, self.first, began, {**self.members, notice.id: notice}, is_sent)
+        members = {**self.members, notice.id: notice}
+        return replace(self, began=began, members=members, is_sent=is_sent)
 
     def without(self, notice: Notice) -> _Group:
         """Return the group without an incident that is over."""
         members = {name: one for name, one in self.members.items() if name != notice.id}
-        return _Group(self.start, self.first, self.began, members, self.is_sent)
+        return replace(self, members=members)
 
     def notice(self, event: str, cause: Notice) -> Notice:
         """Return a change of the group as a change of its likely first incident, under an id of its own."""
@@ -130,7 +137,7 @@ class Together:
     def note(self) -> str:
         """The open groups, with the one that is sent now."""
         groups = [*self._groups, *([] if self._sending is None else [self._sending])]
-        noted = [_Noted(one.start, one.first) for one in reversed(groups)]
+        noted = [_Noted(one.start, one.first, one.apart) for one in reversed(groups)]
         while len(text := msgspec.json.encode(_Notes(tuple(noted)))) > _MOST_BYTES:
             noted.pop()
         return text.decode()
@@ -169,7 +176,11 @@ class Together:
         Without a note, as of an older version, the groups follow from these changes alone.
         """
         noted = [one for text in notes for one in reversed(_decode(text))]
-        found = {one.began[-1]: _Group(one.start, one.began, [], {}, False) for one in noted if one.began}
+        found = {
+            one.began[-1]: _Group(one.start, one.began, [], {}, False, one.apart)
+            for one in noted
+            if one.began
+        }
         self._groups, self._is_recalling = list(found.values()), bool(notes)
 
     def _told(self, notice: Notice) -> Notice | None:
@@ -225,8 +236,10 @@ class Together:
         self._groups = [one for one in self._groups if one.members or not one.is_sent or keeps_all]
 
     def _near(self, notice: Notice) -> _Group | None:
-        """Return the group near whose first incident this one began."""
-        return next((one for one in self._groups if self._is_near(one.start, notice.start)), None)
+        """Return the group near whose first incident this one began, if that was not delivered before."""
+        cut = notice.id[:_PREFIX]
+        near = (one for one in self._groups if self._is_near(one.start, notice.start))
+        return next((one for one in near if cut not in one.apart), None)
 
     def _first_of(self, notice: Notice) -> _Group | None:
         """Return the recalled group that began with this incident."""
@@ -246,7 +259,9 @@ class Together:
             return None
         everyone = [*began, notice]
         first = (*(one.id[:_PREFIX] for one in began), notice.id)
-        return _Group(everyone[0].start, first, everyone, {notice.id: notice})
+        start, apart = everyone[0].start, [one for one in self._alone.values() if one not in began]
+        near = tuple(one.id[:_PREFIX] for one in apart if self._is_near(start, one.start))
+        return _Group(start, first, everyone, {notice.id: notice}, apart=near)
 
     def _is_near(self, one: datetime, other: datetime) -> bool:
         return abs((one - other).total_seconds()) * 1e9 <= self._rules.window_ns

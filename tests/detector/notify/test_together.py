@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any, Literal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,6 +146,33 @@ def test_after_a_restart_the_groups_are_those_that_were_sent_in_whatever_order_c
     got, wanted = sent(again(together, read), *rest), sent(undisturbed, *rest)
     keys = ("event", "id", "state", "severity")
     assert [[one[key] for key in keys] for one in got] == [[one[key] for key in keys] for one in wanted]
+
+
+def seconds_later(one: Notice, seconds: int) -> Notice:
+    """The change of an incident that began later, under an id of its own."""
+    later = one.start + timedelta(seconds=seconds)
+    return msgspec.structs.replace(one, id=f"{seconds:04d}{one.id}", start=later)
+
+
+@given(st.permutations(range(4)), st.integers(1, 3))
+def test_what_was_told_by_itself_near_the_beginning_of_a_group_still_ends_by_itself(
+    order: list[int], num_restarts: int
+) -> None:
+    """pump-0 is too far from the incident that completes the group, and near the first one of the group."""
+    begins = (0, 50, 100, 105)
+    opened, ended = (
+        [seconds_later(notice(kind, f"pump-{at}"), second) for at, second in enumerate(begins)]
+        for kind in ("opened", "resolved")
+    )
+    together, undisturbed = (Together(receiver_of(WEBHOOK), THREE) for _ in range(2))
+    told = sent(undisturbed, *opened)
+    assert sent(together, *opened) == told
+    assert [one["id"] for one in told] == [*(one.id for one in opened[:3]), f"{opened[3].id}-group"]
+    for _ in range(num_restarts):
+        together = again(together, [opened[at] for at in order])
+    ends = sent(together, *ended)
+    assert ends == sent(undisturbed, *ended)
+    assert [one["id"] for one in ends] == [one["id"] for one in told]
 
 
 def test_a_group_that_was_noted_and_not_sent_yet_is_sent_by_the_successor(together: Together) -> None:
