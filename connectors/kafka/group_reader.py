@@ -57,13 +57,13 @@ class Polled:
     messages        in order within a partition
     is_reassigned   partitions were assigned: discard everything that is not committed, it is read again
     read_back       partition -> offset where its old messages ended, if all of them are read since this poll
-    notes           with `is_reassigned`: the texts that were committed beside the positions
+    notes           with `is_reassigned`: partition -> the text that was committed beside its position
     """
 
     messages: tuple[Read, ...] = ()
     is_reassigned: bool = False
     read_back: Mapping[int, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: Mapping[int, str] = field(default_factory=dict)
 
 
 class _Changes(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -134,8 +134,9 @@ class GroupReader:
             records = self._fetch(timeout_seconds, room)
             if self._changes.count != self._settled:
                 is_reassigned = self._settle()
-                texts = [one[1] for one in self._committed.values() if one is not None]
-                return Polled(is_reassigned=is_reassigned, notes=tuple(text for text in texts if text))
+                committed = self._committed.items()
+                notes = {tp.partition: one[1] for tp, one in committed if one is not None}
+                return Polled(is_reassigned=is_reassigned, notes=notes)
             messages = [self._classified(tp, record) for tp in records for record in records[tp]]
             return Polled(tuple(messages), read_back=self._now_read_back())
 

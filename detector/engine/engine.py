@@ -258,6 +258,16 @@ def knows(engine: Engine, name: str) -> bool:
     return name in engine._parts.series
 
 
+def partitions_of(engine: Engine) -> frozenset[int] | None:
+    """Return the input partitions of the series that an engine knows; None while that is not sure.
+
+    It is not sure while a partition is replayed, and where a series has no partition.
+    """
+    parts = engine._parts
+    found = frozenset(np.unique(parts.saved.partitions(parts.series.known())).tolist())
+    return None if parts.listening.is_replaying or -1 in found else found
+
+
 def names_of(engine: Engine) -> tuple[str, ...]:
     """Return the series that an engine knows."""
     parts = engine._parts

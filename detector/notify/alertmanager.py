@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -67,7 +67,7 @@ class Alertmanager:
         ends = _end_of(notice) if notice.is_resolved else None
         return _body([*alerts, self._alert(notice, ends)])
 
-    def delivered(self, notice: Notice, at_seconds: float) -> None:
+    def delivered(self, notice: Notice, at_seconds: float, partition: int | None = None) -> None:
         """Note that this change was delivered at this epoch second."""
         before = self._firing.pop(notice.id, None)
         if before is not None and self.labels_of(before) != self.labels_of(notice):
@@ -94,7 +94,7 @@ class Alertmanager:
         self._firing.clear()
         self._ended.clear()
 
-    def recall(self, notes: Sequence[str]) -> None:
+    def recall(self, notes: Mapping[int, str]) -> None:
         """Do nothing: what was delivered is enough."""
 
     def labels_of(self, notice: Notice) -> dict[str, str]:

@@ -32,7 +32,7 @@ class LocalReader:
         """Return what was committed, at most `room` changes; wait for `timeout_seconds` where nothing was."""
         if not self._is_begun:
             self._is_begun = True
-            return Polled(is_reassigned=True, notes=(self._note,) if self._note else ())
+            return Polled(is_reassigned=True, notes={_PARTITION: self._note})
         found = self._store.alerts(self._at, room) if room > 0 else []
         if found:
             self._at = found[-1].number + 1

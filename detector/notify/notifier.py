@@ -161,7 +161,7 @@ class Notifier:
             self._backlog.mark_read(partition, until - 1)
         if not (reader.is_reading_back and self._backlog.room) or self._read_back.is_due:
             for notice, message in self._read_back.take():
-                self._remember(notice, message.time_ms / 1000)
+                self._remember(notice, message.time_ms / 1000, message.partition)
         _commit(reader, self._backlog, self._receiver)  # 2
         self._num_unread = reader.lag if not self._backlog.room else 0
         if not self._read_back:
@@ -252,9 +252,9 @@ class Notifier:
             self._counts["dropped"] += 1
         self._backlog.finish_head()
 
-    def _remember(self, notice: Notice, at_seconds: float) -> None:
+    def _remember(self, notice: Notice, at_seconds: float, partition: int | None = None) -> None:
         self._delivered.add(notice)
-        self._receiver.delivered(notice, at_seconds)
+        self._receiver.delivered(notice, at_seconds, partition)
 
     def _repeat(self) -> None:
         """Send again what would expire. A failure loses nothing, so it is neither counted nor retried."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -39,8 +39,11 @@ class Receiver(Protocol):
     def request(self, notice: Notice) -> Request | None:
         """Return body and headers of the request for this change; None where nothing is to be sent."""
 
-    def delivered(self, notice: Notice, at_seconds: float) -> None:
-        """Note that this change was delivered at this epoch second."""
+    def delivered(self, notice: Notice, at_seconds: float, partition: int | None = None) -> None:
+        """Note that this change was delivered at this epoch second.
+
+        After `recall` it was delivered before, and is read back from `partition`.
+        """
 
     def repeats(self) -> Iterator[Request]:
         """Yield requests that must be sent regularly, so that nothing expires."""
@@ -48,8 +51,8 @@ class Receiver(Protocol):
     def clear(self) -> None:
         """Forget all changes: other processes may deliver them now."""
 
-    def recall(self, notes: Sequence[str]) -> None:
-        """Take the notes of before a restart; the changes that were delivered follow."""
+    def recall(self, notes: Mapping[int, str]) -> None:
+        """Take the notes of before a restart, by partition; the changes that were delivered follow."""
 
 
 class Webhook:
@@ -75,7 +78,7 @@ class Webhook:
             body.pop("client_url", None)
         return orjson.dumps(body), {"Content-Type": "application/json", "Idempotency-Key": notice.key}
 
-    def delivered(self, notice: Notice, at_seconds: float) -> None:
+    def delivered(self, notice: Notice, at_seconds: float, partition: int | None = None) -> None:
         """Do nothing: a webhook needs no repeats."""
 
     def repeats(self) -> Iterator[Request]:
@@ -85,7 +88,7 @@ class Webhook:
     def clear(self) -> None:
         """Do nothing: there is nothing to forget."""
 
-    def recall(self, notes: Sequence[str]) -> None:
+    def recall(self, notes: Mapping[int, str]) -> None:
         """Do nothing: there is nothing to remember."""
 
 

@@ -11,8 +11,8 @@ with. It is committed before a group is sent for the first time, and the groups 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import msgspec
@@ -24,15 +24,21 @@ from detector.notify.receivers import Receiver, Request
 _NAMED = 5
 _MOST = 1_000
 """So many incidents and groups are remembered; the oldest are forgotten first."""
+_NOW = -1
+"""In place of a partition: the change is not read back, it is delivered now."""
 _MOST_BYTES, _PREFIX = 3_500, 10
 """A broker refuses longer notes: `offset.metadata.max.bytes` is 4,096 by default. Ids are cut to a prefix."""
 
 
 class _Noted(msgspec.Struct):
-    """An open group in a note: the last of its incidents has the whole id, the others its beginning."""
+    """An open group in a note: the last of its incidents has the whole id, the others its beginning.
+
+    `apart` has the beginnings of the ids that are near `start` and yet were delivered by themselves.
+    """
 
     start: datetime
     began: tuple[str, ...]
+    apart: tuple[str, ...] = ()
 
 
 class _Notes(msgspec.Struct):
@@ -50,6 +56,8 @@ class _Group:
     began    the first change of each of them, those that were delivered by themselves too
     members  open incidents that were delivered as this group alone, by id, in their newest state
     is_sent  whether its beginning is known to be delivered
+    apart    the ids, cut as in a note, of incidents near `start` that were delivered before, by themselves
+    noted_in the partitions whose notes have it: while changes are read back, only those from there join it
     """
 
     start: datetime
@@ -57,6 +65,8 @@ class _Group:
     began: list[Notice]
     members: dict[str, Notice] = field(default_factory=dict)
     is_sent: bool = True
+    apart: tuple[str, ...] = ()
+    noted_in: frozenset[int] = frozenset()
 
     @property
     def id(self) -> str:
@@ -81,12 +91,13 @@ class _Group:
         """Return the group with this change of an incident."""
         began = self.began if notice.event != "opened" else [*self.began, notice]
         is_sent = self.is_sent or self.is_completed_by(notice)
-        return _Group(self.start, self.first, began, {**self.members, notice.id: notice}, is_sent)
+        members = {**self.members, notice.id: notice}
+        return replace(self, began=began, members=members, is_sent=is_sent)
 
     def without(self, notice: Notice) -> _Group:
         """Return the group without an incident that is over."""
         members = {name: one for name, one in self.members.items() if name != notice.id}
-        return _Group(self.start, self.first, self.began, members, self.is_sent)
+        return replace(self, members=members)
 
     def notice(self, event: str, cause: Notice) -> Notice:
         """Return a change of the group as a change of its likely first incident, under an id of its own."""
@@ -124,28 +135,33 @@ class Together:
         self._alone: dict[str, Notice] = {}
         self._groups: list[_Group] = []
         self._sending: _Group | None = None
-        self._is_recalling = False
+        self._noted, self._unnoted = frozenset[int](), frozenset[int]()
+        self._of_noted, self._from = set[str](), _NOW
 
     @property
     def note(self) -> str:
         """The open groups, with the one that is sent now."""
         groups = [*self._groups, *([] if self._sending is None else [self._sending])]
-        noted = [_Noted(one.start, one.first) for one in reversed(groups)]
+        noted = [_Noted(one.start, one.first, one.apart) for one in reversed(groups)]
         while len(text := msgspec.json.encode(_Notes(tuple(noted)))) > _MOST_BYTES:
             noted.pop()
         return text.decode()
 
     def request(self, notice: Notice) -> Request | None:
         """Return the request for this change, or for its group; None where the group was delivered before."""
-        if self._is_recalling:
-            self._is_recalling = False
+        if self._noted:
+            self._end_recalling()
             self._groups = [one for one in self._groups if one.members or not one.is_sent]
         self._sending = self._formed(notice) if self._is_new(notice) else None
         told = self._told(notice)
         return None if told is None else self._receiver.request(told)
 
-    def delivered(self, notice: Notice, at_seconds: float) -> None:
+    def delivered(self, notice: Notice, at_seconds: float, partition: int | None = None) -> None:
         """Note that this change was delivered, by itself or by its group."""
+        if self._noted and partition is not None:
+            self._from = partition
+            if partition in self._noted:
+                self._of_noted.add(notice.id)
         told = self._told(notice)
         self._note(notice)
         self._sending = None
@@ -160,17 +176,29 @@ class Together:
         """Forget all changes: other processes may deliver them now."""
         self._alone.clear()
         self._groups.clear()
-        self._sending, self._is_recalling = None, False
+        self._sending = None
+        self._end_recalling()
         self._receiver.clear()
 
-    def recall(self, notes: Sequence[str]) -> None:
-        """Take the groups of before a restart; while delivered changes follow, no other group begins.
+    def recall(self, notes: Mapping[int, str]) -> None:
+        """Take the groups of before a restart. A change read back joins those of its partition's note.
 
-        Without a note, as of an older version, the groups follow from these changes alone.
+        Without a note, as of an older version, groups follow from the changes of such partitions alone.
         """
-        noted = [one for text in notes for one in reversed(_decode(text))]
-        found = {one.began[-1]: _Group(one.start, one.began, [], {}, False) for one in noted if one.began}
-        self._groups, self._is_recalling = list(found.values()), bool(notes)
+        found: dict[str, _Group] = {}
+        for partition, text in notes.items():
+            for one in reversed(_decode(text)) if text else ():
+                group = _Group(one.start, one.began, [], {}, False, one.apart)
+                group = found.get(group.first[-1], group)
+                found[group.first[-1]] = replace(group, noted_in=group.noted_in | {partition})
+        self._noted = frozenset(partition for partition, text in notes.items() if text)
+        self._unnoted = frozenset(notes.keys() - self._noted)
+        self._groups = list(found.values())
+
+    def _end_recalling(self) -> None:
+        """Let changes join every group again."""
+        self._noted, self._unnoted, self._from = frozenset(), frozenset(), _NOW
+        self._of_noted.clear()
 
     def _told(self, notice: Notice) -> Notice | None:
         """Return what is sent in place of a change; None for nothing."""
@@ -221,12 +249,16 @@ class Together:
     def _replace(self, group: _Group, now: _Group) -> None:
         """Put a group in the place of another one; one without open members is over."""
         self._groups = [now if one is group else one for one in self._groups]
-        keeps_all = self._is_recalling  # the changes come in another order than they were delivered
+        keeps_all = bool(self._noted)  # the changes come in another order than they were delivered
         self._groups = [one for one in self._groups if one.members or not one.is_sent or keeps_all]
 
     def _near(self, notice: Notice) -> _Group | None:
-        """Return the group near whose first incident this one began."""
-        return next((one for one in self._groups if self._is_near(one.start, notice.start)), None)
+        """Return the group near whose first incident this one began, if the process of that group had it."""
+        cut = notice.id[:_PREFIX]
+        near = (one for one in self._groups if self._is_near(one.start, notice.start))
+        return next(
+            (one for one in near if cut not in one.apart and self._from in (_NOW, *one.noted_in)), None
+        )
 
     def _first_of(self, notice: Notice) -> _Group | None:
         """Return the recalled group that began with this incident."""
@@ -240,13 +272,18 @@ class Together:
 
     def _formed(self, notice: Notice) -> _Group | None:
         """Return the group that this incident completes; None where there are too few."""
-        began = [one for one in self._alone.values() if self._is_near(one.start, notice.start)]
+        if self._from in self._noted:
+            return None
+        others = [one for one in self._alone.values() if one.id not in self._of_noted]
+        began = [one for one in others if self._is_near(one.start, notice.start)]
         num_series = len({notice.series, *(one.series for one in began)})
-        if num_series < self._rules.num_series or self._is_recalling:
+        if num_series < self._rules.num_series:
             return None
         everyone = [*began, notice]
         first = (*(one.id[:_PREFIX] for one in began), notice.id)
-        return _Group(everyone[0].start, first, everyone, {notice.id: notice})
+        start, apart = everyone[0].start, [one for one in others if one not in began]
+        near = tuple(one.id[:_PREFIX] for one in apart if self._is_near(start, one.start))
+        return _Group(start, first, everyone, {notice.id: notice}, apart=near, noted_in=self._unnoted)
 
     def _is_near(self, one: datetime, other: datetime) -> bool:
         return abs((one - other).total_seconds()) * 1e9 <= self._rules.window_ns

@@ -8,13 +8,15 @@ import signal
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
 
 from connectors.kafka.cluster import ensure_topics
 from connectors.kafka.connection import Connection, TopicSpec
@@ -38,7 +40,7 @@ from tests.faults.expected import (
     expected_output,
 )
 from tests.faults.faults import FAULTS, WEIGHTS, Struck
-from tests.faults.groups.committed import commits_of, went_back
+from tests.faults.groups.committed import Commit, commits_of, went_back
 from tests.faults.plant import artifact_of
 from tests.faults.stream import Stream, decisions_about, make_stream
 
@@ -136,7 +138,7 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
         report.problem = f"{type(error).__name__}: {error}"
     finally:
         _kill(members)
-    report.set_back = went_back(commits_of(cluster.bootstrap, topic))
+    look_at_commits(partial(commits_of, cluster.bootstrap, topic), report)
     if not report.problem:
         found = committed_output(cluster.bootstrap, f"{topic}-out")
         decisions = at_their_rows([*known, *mutes], found)
@@ -146,6 +148,17 @@ def run_schedule(cluster: Cluster, plan: Plan, directory: Path) -> Report:
     report.seconds = time.monotonic() - began
     _delete(cluster, topic)
     return report
+
+
+def look_at_commits(read: Callable[[], Sequence[Commit]], report: Report) -> None:
+    """Note where offsets went back. Commits that cannot be read, or that are missing, are a problem."""
+    try:
+        commits, problem = read(), "no commit of the group was found"
+    except (KafkaError, RuntimeError, OSError) as error:
+        commits, problem = (), f"cannot read the commits of the group: {type(error).__name__}: {error}"
+    report.set_back = went_back(commits)
+    if not commits:
+        report.problem = report.problem or problem
 
 
 def _rules(seed: int) -> str:
@@ -306,5 +319,8 @@ def _delete(cluster: Cluster, topic: str) -> None:
         topic,
         *(f"{topic}-out.{kind}" for kind in ("scores", "alerts", "dead-letters", "state", "decisions")),
     ]
-    with KafkaAdminClient(bootstrap_servers=cluster.bootstrap) as admin:
+    with (
+        contextlib.suppress(KafkaError),  # a broker that is unwell keeps them: the report matters more
+        KafkaAdminClient(bootstrap_servers=cluster.bootstrap) as admin,
+    ):
         admin.delete_topics(names)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
+from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition, errors
 
 from connectors.kafka.cluster import ensure_topics
 from connectors.kafka.connection import Connection, TopicSpec
@@ -20,7 +20,7 @@ from detector.engine.engine import EngineOptions
 from tests.faults.cluster import EVERY_RULE, Cluster
 from tests.faults.expected import Output, at_their_rows, compare, expected_output
 from tests.faults.groups.committed import Commit, commits_of, went_back
-from tests.faults.harness import LATENESS, Plan, run_schedule
+from tests.faults.harness import LATENESS, Plan, Report, look_at_commits, run_schedule
 from tests.faults.plant import STEP, artifact_of
 from tests.faults.run import line
 from tests.faults.stream import decisions_about, make_stream
@@ -171,6 +171,27 @@ def test_a_committed_offset_that_goes_back_is_seen(history: list[tuple[int, int]
     found = went_back(commits)
     assert len(found) == len(expected)
     assert all(f"to {history[at][1]}" in words for at, words in zip(expected, found, strict=True))
+
+
+def test_commits_that_cannot_be_read_or_are_missing_are_a_problem_and_end_no_series_of_schedules() -> None:
+    """A problem of before stays the one that is reported."""
+
+    def unwell() -> list[Commit]:
+        raise errors.KafkaTimeoutError("no answer")
+
+    for read, problem in (
+        (unwell, "cannot read the commits of the group: KafkaTimeoutError"),
+        (list, "no commit"),
+    ):
+        report, hanging = Report(Plan(1)), Report(Plan(1), problem="the group hangs")
+        for one in (report, hanging):
+            look_at_commits(read, one)
+        assert report.problem.startswith(problem)
+        assert not report.is_right
+        assert hanging.problem == "the group hangs"
+    report = Report(Plan(1))
+    look_at_commits(lambda: [Commit("t", 0, 5), Commit("t", 0, 4)], report)
+    assert (report.problem, len(report.set_back)) == ("", 1)
 
 
 @pytest.mark.kafka_changes

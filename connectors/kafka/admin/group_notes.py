@@ -46,6 +46,7 @@ class GroupNotes:
         self._stop, self._is_wanted = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._follow, name="group-notes", daemon=True)
         self._latest: Noted | None = None
+        self._pause, self._complaint = _FIRST_PAUSE, ""
 
     def latest(self) -> Noted | None:
         """Return the newest look; None: there was none yet."""
@@ -61,16 +62,15 @@ class GroupNotes:
             self._thread.join(2.0)
 
     def _follow(self) -> None:
-        pause, complained = _FIRST_PAUSE, ""
         while not self._stop.is_set():
             try:
                 self._look_until_stopped()
             except Exception as error:  # a thread that ended here would leave the stream unwatched, unnoticed
                 words = str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}"
-                if words != complained:
+                if words != self._complaint:
                     logger.warning("cannot look at the other members of %s: %s", self._group_id, words)
-                pause, complained = min(2 * pause, _LONGEST_PAUSE), words
-            self._stop.wait(pause)
+                self._pause, self._complaint = min(2 * self._pause, _LONGEST_PAUSE), words
+            self._stop.wait(self._pause)
 
     def _look_until_stopped(self) -> None:
         """Look again and again. Raises KafkaError."""
@@ -84,4 +84,5 @@ class GroupNotes:
                     (tp.topic, tp.partition): (one.offset, one.metadata or "") for tp, one in found.items()
                 }
                 self._latest = Noted(time.time_ns(), notes)
+                self._pause, self._complaint = _FIRST_PAUSE, ""  # the next failure is another one
                 self._stop.wait(self.every_seconds)

@@ -16,7 +16,7 @@ import numpy as np
 
 from connectors.kafka.admin.group_notes import Noted
 from connectors.records import Batch, Readings
-from detector.engine.engine import Engine, note_elsewhere, watches_silence
+from detector.engine.engine import Engine, note_elsewhere, partitions_of, watches_silence
 from detector.incidents.stream.silence import ALONE, NEVER, Elsewhere
 
 _MOST_BYTES = 2_000
@@ -70,6 +70,7 @@ class Received:
         self._kept_ms = kept_ns // _NS_A_MS or None
         self._looked: Noted | None = None
         self._told_ns = 0
+        self._is_blind, self._since_ns = False, NEVER
         self._notes: dict[Place, tuple[int, Notes]] = {}
         self._received_ns: dict[tuple[Place, str], int] = {}
 
@@ -88,6 +89,7 @@ class Received:
             self._note(batch.readings, model_of, now_ns // _NS_A_MS)
         if batch.lost or batch.assigned or abs(now_ns - self._told_ns) >= _TELL_NS:
             self._told_ns = now_ns
+            self._drop_unknown(engines, now_ns // _NS_A_MS)
             for model, engine in engines.items():
                 note_elsewhere(engine, self.elsewhere(model, now_ns))
 
@@ -104,23 +106,45 @@ class Received:
             before = decode(self._shared.notes.get(place, "")).received
             self._shared.notes[place] = _text(before, found[partition] - {""}, at_ms)
 
+    def _drop_unknown(self, engines: Mapping[str, Engine], at_ms: int) -> None:
+        """Drop models from the notes of partitions where they have no series: nobody could report there.
+
+        A model of the readings of this batch stays: its engine gets them next.
+        """
+        known = {model: partitions_of(engine) for model, engine in engines.items()}
+        for place, number in self._shared.held().items():
+            before = self._shared.notes.get(place, "")
+            received = {
+                model: noted_ms
+                for model, noted_ms in decode(before).received.items()
+                if noted_ms == at_ms or (found := known.get(model)) is None or number in found
+            }
+            if not before or len(received) < len(decode(before).received):
+                self._shared.notes[place] = _text(received, set(), at_ms)
+
     def elsewhere(self, model: str, now_ns: int) -> Elsewhere:
         """Return what is known of the other processes and a model.
 
-        While the notes of others cannot be read, this process does not report: it cannot know.
+        While the notes of others cannot be read, this process does not report: it cannot know. Once they are
+        read again, a silence counts from then on.
         """
         own = self._shared.held()
         others = self._shared.all() - own.keys()
         if not others:
+            self._is_blind = False
             return ALONE
         looked = self._looks.latest()
         if looked is None or now_ns - looked.at_ns > _MISSED_LOOKS * self._looks.every_seconds * 1e9:
+            self._is_blind = True
             return Elsewhere(NEVER, is_ours=False)
+        if self._is_blind:
+            self._is_blind, self._since_ns = False, now_ns
         self._take_in(looked)
         first = self._first_of(model, others, own)
         received = [self._received_ns.get((place, name), NEVER) for place in others for name in (model, "")]
         is_ours = first is None or first in own
-        return Elsewhere(max(received), is_ours, None if first is None else own.get(first))
+        partition = None if first is None else own.get(first)
+        return Elsewhere(max(received), is_ours, partition, self._since_ns)
 
     def _first_of(self, model: str, others: Collection[Place], own: Collection[Place]) -> Place | None:
         """Return the first partition that ever had a reading of a model; None: there is none."""
@@ -148,7 +172,7 @@ class Received:
                     self._received_ns[place, model] = min(looked.at_ns, at_ms * _NS_A_MS)
                 elif before[1].received.get(model) != at_ms:
                     self._received_ns[place, model] = looked.at_ns
-            if before is not None and not notes.received and before[0] != offset:
+            if before is not None and not text and before[0] != offset:
                 self._received_ns[place, ""] = looked.at_ns
 
 

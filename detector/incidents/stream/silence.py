@@ -31,11 +31,14 @@ class Elsewhere:
     received_ns   the service's time at which one of them got a reading last; `NEVER`: not known
     is_ours    whether this process reports that the stream is silent
     partition  the input partition whose series are to carry the incident; None: any
+    since_ns   the service's time since which this is known without a gap; `NEVER`: always. A silence counts
+        from there on: what others got in the gap is not known
     """
 
     received_ns: int = NEVER
     is_ours: bool = True
     partition: int | None = None
+    since_ns: int = NEVER
 
 
 ALONE = Elsewhere()
@@ -129,6 +132,8 @@ class StreamSilence:
         self._is_quiet = bool(limit_ns) and self.last_ns != NEVER and now_ns - self.last_ns > limit_ns
         self._is_quiet &= not muted(rules, (STREAM,), now_ns)[0]
         if not self._is_quiet or self._carriers or not self._elsewhere.is_ours:
+            return (), ()
+        if now_ns - self._elsewhere.since_ns <= limit_ns:
             return (), ()
         wanted = self._elsewhere.partition
         first = known if wanted is None else known[partitions == wanted]

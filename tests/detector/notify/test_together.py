@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any, Literal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,9 +126,9 @@ def test_folding_needs_a_number_of_series_and_a_receiver_that_does_not_group_its
 def again(together: Together, delivered: list[Notice]) -> Together:
     """What a successor knows: the note, and the delivered changes in an order of their own."""
     successor = Together(receiver_of(WEBHOOK), THREE)
-    successor.recall([together.note])
+    successor.recall({0: together.note})
     for one in delivered:
-        successor.delivered(one, 0.0)
+        successor.delivered(one, 0.0, 0)
     return successor
 
 
@@ -144,6 +146,33 @@ def test_after_a_restart_the_groups_are_those_that_were_sent_in_whatever_order_c
     got, wanted = sent(again(together, read), *rest), sent(undisturbed, *rest)
     keys = ("event", "id", "state", "severity")
     assert [[one[key] for key in keys] for one in got] == [[one[key] for key in keys] for one in wanted]
+
+
+def seconds_later(one: Notice, seconds: int) -> Notice:
+    """The change of an incident that began later, under an id of its own."""
+    later = one.start + timedelta(seconds=seconds)
+    return msgspec.structs.replace(one, id=f"{seconds:04d}{one.id}", start=later)
+
+
+@given(st.permutations(range(4)), st.integers(1, 3))
+def test_what_was_told_by_itself_near_the_beginning_of_a_group_still_ends_by_itself(
+    order: list[int], num_restarts: int
+) -> None:
+    """pump-0 is too far from the incident that completes the group, and near the first one of the group."""
+    begins = (0, 50, 100, 105)
+    opened, ended = (
+        [seconds_later(notice(kind, f"pump-{at}"), second) for at, second in enumerate(begins)]
+        for kind in ("opened", "resolved")
+    )
+    together, undisturbed = (Together(receiver_of(WEBHOOK), THREE) for _ in range(2))
+    told = sent(undisturbed, *opened)
+    assert sent(together, *opened) == told
+    assert [one["id"] for one in told] == [*(one.id for one in opened[:3]), f"{opened[3].id}-group"]
+    for _ in range(num_restarts):
+        together = again(together, [opened[at] for at in order])
+    ends = sent(together, *ended)
+    assert ends == sent(undisturbed, *ended)
+    assert [one["id"] for one in ends] == [one["id"] for one in told]
 
 
 def test_a_group_that_was_noted_and_not_sent_yet_is_sent_by_the_successor(together: Together) -> None:
@@ -166,11 +195,43 @@ def test_without_a_note_of_before_groups_follow_from_the_changes(together: Toget
     opened = [notice("opened", f"pump-{at}") for at in range(4)]
     bodies = sent(together, *opened)
     successor = Together(receiver_of(WEBHOOK), THREE)
-    successor.recall([])
+    successor.recall({0: ""})
     for one in opened:
-        successor.delivered(one, 0.0)
+        successor.delivered(one, 0.0, 0)
     ended = sent(successor, notice("resolved", "pump-2"), notice("resolved", "pump-3"))
     assert [one["id"] for one in ended] == [bodies[-1]["id"]]
+
+
+@given(st.permutations([(partition, at) for partition in range(2) for at in range(4)]), st.booleans())
+def test_in_a_rolling_update_each_partition_keeps_the_groups_of_the_process_that_had_it(
+    order: list[tuple[int, int]], is_old: bool
+) -> None:
+    """Two processes had a partition each; `is_old`: that of partition 1 has a version without notes."""
+    opened, ended = (
+        [[notice(kind, f"pump-{partition}{at}") for at in range(4)] for partition in range(2)]
+        for kind in ("opened", "resolved")
+    )
+    before = [Together(receiver_of(WEBHOOK), THREE) for _ in range(2)]
+    told = [sent(one, *opened[partition]) for partition, one in enumerate(before)]
+    assert [len(one) for one in told] == [3, 3]
+    successor = Together(receiver_of(WEBHOOK), THREE)
+    successor.recall({0: before[0].note, 1: "" if is_old else before[1].note})
+    for partition, at in sorted(order, key=lambda one: one[1]) if is_old else order:
+        successor.delivered(opened[partition][at], 0.0, partition)
+    for partition in range(2):
+        ends = sent(successor, *ended[partition])
+        assert [one["id"] for one in ends] == [one["id"] for one in told[partition]]
+
+
+def test_the_changes_of_a_partition_without_groups_join_no_group_of_another(together: Together) -> None:
+    sent(together, *(notice("opened", f"pump-{at}") for at in range(3)))
+    successor = Together(receiver_of(WEBHOOK), THREE)
+    successor.recall({0: together.note, 1: '{"folds":[]}', 2: ""})
+    alone = [notice("opened", f"pump-{at}") for at in (7, 8)]
+    for partition, one in enumerate(alone, start=1):
+        successor.delivered(one, 0.0, partition)
+    ends = sent(successor, *(notice("resolved", f"pump-{at}") for at in (7, 8)))
+    assert [one["id"] for one in ends] == [one.id for one in alone]
 
 
 def test_a_note_stays_below_what_a_broker_takes_and_texts_of_others_are_none() -> None:
@@ -179,8 +240,8 @@ def test_a_note_stays_below_what_a_broker_takes_and_texts_of_others_are_none() -
         sent(together, *(notice("opened", f"pump-{at}", hours=hours) for at in range(3)))
     assert 2_500 < len(together.note) <= 3_500
     successor = Together(receiver_of(WEBHOOK), THREE)
-    successor.recall([together.note, "what another program wrote"])
+    successor.recall({0: together.note, 1: "what another program wrote"})
     for at in range(3):
-        successor.delivered(notice("opened", f"pump-{at}", hours=99), 0.0)
+        successor.delivered(notice("opened", f"pump-{at}", hours=99), 0.0, 0)
     (ended,) = sent(successor, notice("resolved", "pump-2", hours=99))
     assert ended["id"].endswith("-group")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from hypothesis import given
@@ -69,7 +69,52 @@ def test_the_live_readings_of_a_batch_are_noted_by_partition_and_model() -> None
     batch = Batch(readings("a", "b", partition=0), tick_ns=NOON)
     received.follow(batch, {"pump": engine}, {"a": "pump", "b": ""}.__getitem__)
     assert decode(share.notes["t", 0]).received == {"press": 5, "pump": NOON // 10**6}
-    assert ("t", 1) not in share.notes
+    assert decode(share.notes["t", 1]).received == {}
+
+
+def test_a_process_that_knows_no_series_of_a_model_in_a_partition_leaves_the_report_to_the_next() -> None:
+    """Its patterns may have changed, or its saved state is lost: it could never open the incident."""
+    ms = NOON // 10**6
+    look = noted(NOON, p0=ms - 5_000, p1=ms - 3_000)
+    engines, found = [], {}
+    for number in range(2):
+        share = Share({("t", number): number}, {("t", number): look.notes["t", number][1]})
+        engine = Engine(make_artifact(), EngineOptions(rules=RULES))
+        received = Received(share, Looks(found=look), DAY_NS)
+        engines.append((share, engine, received))
+    engines[1][1].step(readings("a", partition=1), NOON)
+    for number, (share, engine, received) in enumerate(engines):
+        received.follow(Batch(readings(partition=number), tick_ns=NOON), {"pump": engine}, lambda _: "pump")
+        found[number] = share.notes["t", number]
+    assert [decode(found[number]).received for number in range(2)] == [{}, {"pump": ms - 3_000}]
+    look = Noted(NOON + SECOND, {("t", number): (11, text) for number, text in found.items()})
+    told = []
+    for _, _, received in engines:
+        received._looks = Looks(found=look)
+        told.append(received.elsewhere("pump", NOON + SECOND))
+    assert [one.is_ours for one in told] == [False, True]
+    assert told[1].received_ns == NOON - 5 * SECOND, (
+        "an offset that moves is no reading where there are notes"
+    )
+
+
+def test_nothing_is_dropped_while_a_partition_is_replayed_nor_before_a_first_reading_is_judged() -> None:
+    share = Share({("t", 0): 0}, {("t", 0): '{"received":{"pump":5}}'})
+    received = Received(share, Looks(), DAY_NS)
+    engine = Engine(make_artifact(), EngineOptions(rules=RULES))
+    nothing = Batch(readings(partition=0), tick_ns=NOON)
+    engine.note_replay(True)
+    received.follow(nothing, {"pump": engine}, lambda _: "pump")
+    assert decode(share.notes["t", 0]).received == {"pump": 5}
+    engine.note_replay(False)
+    received.follow(replace(nothing, readings=readings("a", partition=0)), {"pump": engine}, lambda _: "pump")
+    assert decode(share.notes["t", 0]).received == {"pump": NOON // 10**6}
+    engine.step(readings("a", partition=0), NOON)
+    received.follow(replace(nothing, tick_ns=NOON + SECOND), {"pump": engine}, lambda _: "pump")
+    assert decode(share.notes["t", 0]).received == {"pump": NOON // 10**6}
+    engine.drop([0])
+    received.follow(replace(nothing, tick_ns=NOON + 2 * SECOND), {"pump": engine}, lambda _: "pump")
+    assert share.notes["t", 0] == '{"received":{}}'
 
 
 def test_without_a_watchdog_nothing_is_noted() -> None:
@@ -112,6 +157,27 @@ def test_who_cannot_look_does_not_report_unless_it_holds_everything() -> None:
     assert not received.elsewhere("pump", NOON + 60 * SECOND).is_ours, "the look is a minute old"
     share.own = {place: place[1] for place in PLACES}
     assert received.elsewhere("pump", NOON + 60 * SECOND).is_ours
+
+
+def test_after_a_time_without_looks_a_silence_counts_from_the_first_look_on() -> None:
+    """The notes are those of before: nobody could read, which is an outage and no silence."""
+    share, looks = Share({("t", 0): 0}), Looks(found=noted(NOON, p0=NOON // 10**6))
+    received = Received(share, looks, DAY_NS)
+    engine = Engine(make_artifact(), EngineOptions(rules=RULES))
+    models = {"pump": engine}
+    engine.step(readings("a", partition=0), NOON)
+    received.follow(Batch(readings("a", partition=0), tick_ns=NOON), models, lambda _: "pump")
+
+    def opened(second: int, *, can_look: bool) -> list[str]:
+        now_ns = NOON + second * SECOND
+        if can_look:
+            looks.found = noted(now_ns, p0=NOON // 10**6)
+        received.follow(Batch(readings(partition=0), tick_ns=now_ns), models, lambda _: "pump")
+        return [one.incident.series for one in engine.tick(now_ns).incidents]
+
+    assert not any(opened(second, can_look=False) for second in range(1, 120))
+    assert not any(opened(second, can_look=True) for second in range(120, 181))
+    assert opened(181, can_look=True) == ["*"]
 
 
 @given(st.integers(-10_000_000, 10_000_000))
