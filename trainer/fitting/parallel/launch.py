@@ -21,7 +21,7 @@ class Launch:
         rank: Number of the process, counted from 0; the first one leads.
         size: Processes of the training, on all hosts.
         local_rank: Number of the process on its host.
-        restarts: How often torchrun has started the processes again.
+        restarts: How often torchrun has started the processes of this host again after a failure.
     """
 
     rank: int = 0
@@ -43,18 +43,22 @@ class Launch:
 def launched() -> Launch:
     """Return the place of this process; without a launcher it is the only one.
 
+    Other launchers and schedulers set RANK too. It counts only with a WORLD_SIZE of several processes.
+
     Raises:
         TrainerError: The environment has a number that is none, or a rank beyond the size.
     """
-    place = Launch(
-        _number("RANK", 0), _number("WORLD_SIZE", 1), _number("LOCAL_RANK", 0), _number(_RESTARTS, 0)
-    )
-    if place.several and "RANK" not in os.environ:
+    if not os.environ.get(_SIZE):
+        return Launch()
+    if _number(_SIZE, 1) == 1:
+        return Launch(restarts=_number(_RESTARTS, 0))
+    place = Launch(_number(_RANK, 0), _number(_SIZE, 1), _number("LOCAL_RANK", 0), _number(_RESTARTS, 0))
+    if place.several and _RANK not in os.environ:
         raise TrainerError(
             f"the environment has WORLD_SIZE={place.size} and no RANK; start the processes with torchrun, or"
             " unset WORLD_SIZE"
         )
-    if not 0 <= place.rank < max(1, place.size):
+    if not 0 <= place.rank < place.size:
         raise TrainerError(f"RANK={place.rank} is no process of WORLD_SIZE={place.size}")
     return place
 
@@ -89,7 +93,7 @@ def timeout_seconds() -> float:
     return seconds
 
 
-_RESTARTS = "TORCHELASTIC_RESTART_COUNT"
+_RANK, _SIZE, _RESTARTS = "RANK", "WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT"
 
 
 def _number(name: str, default: int) -> int:
@@ -97,4 +101,7 @@ def _number(name: str, default: int) -> int:
     try:
         return int(text) if text else default
     except ValueError as error:
-        raise TrainerError(f"{name}={text!r} in the environment is no number; torchrun sets it") from error
+        raise TrainerError(
+            f"{name}={text!r} in the environment is no number; start the processes with torchrun, or unset"
+            f" {_SIZE}"
+        ) from error

@@ -63,6 +63,9 @@ def test_a_process_that_does_not_come_is_named(store: dist.HashStore) -> None:
         ({}, Launch()),
         ({"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, Launch(1, 4, 1, 0)),
         ({"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RESTART_COUNT": "2"}, Launch(0, 1, 0, 2)),
+        ({"RANK": "3", "LOCAL_RANK": "1", "TORCHELASTIC_RESTART_COUNT": "2"}, Launch()),
+        ({"RANK": "node-3", "LOCAL_RANK": "first"}, Launch()),
+        ({"RANK": "3", "WORLD_SIZE": "1", "LOCAL_RANK": "3"}, Launch()),
     ],
 )
 def test_the_environment_states_the_place(
@@ -76,7 +79,11 @@ def test_the_environment_states_the_place(
     [
         ({"WORLD_SIZE": "2"}, r"^the environment has WORLD_SIZE=2 and no RANK; start the processes with"),
         ({"RANK": "2", "WORLD_SIZE": "2"}, r"^RANK=2 is no process of WORLD_SIZE=2$"),
-        ({"RANK": "one", "WORLD_SIZE": "2"}, r"^RANK='one' in the environment is no number;"),
+        (
+            {"RANK": "one", "WORLD_SIZE": "2"},
+            r"^RANK='one' in the environment is no number; .*unset WORLD_SIZE$",
+        ),
+        ({"RANK": "0", "WORLD_SIZE": "0"}, r"^RANK=0 is no process of WORLD_SIZE=0$"),
     ],
 )
 def test_a_place_that_cannot_be_is_refused(
