@@ -64,17 +64,23 @@ def launched() -> Launch:
 
 
 def refuse_several(verb: str) -> None:
-    """End a command that would do the same in every process.
+    """End a command that would do the same in every process, if torchrun started several.
+
+    Without RANK or WORLD_SIZE no process has a place, so a variable of another scheduler stops nothing.
 
     Raises:
         TrainerError: torchrun started several processes, and this is the first one.
         SystemExit: This is another one.
     """
+    if not (os.environ.get(_RANK) and os.environ.get(_SIZE)):
+        return
     place = launched()
     if place.rank > 0:
         raise SystemExit(2)
     if place.several:
-        raise TrainerError(f"`{verb}` runs in one process; start `streamgauge train` alone with torchrun")
+        raise TrainerError(
+            f"`{verb}` runs in one process: start it without torchrun; only `streamgauge train` uses several"
+        )
 
 
 def timeout_seconds() -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 import torch.distributed as dist
 
-from streamgauge import main
+from streamgauge import VERBS, main
 from trainer.errors import ProcessError, TrainerError
 from trainer.fitting.parallel.launch import Launch, launched, timeout_seconds
 from trainer.fitting.parallel.meeting import met
@@ -102,24 +103,44 @@ def test_a_timeout_is_a_positive_number(text: str, monkeypatch: pytest.MonkeyPat
         timeout_seconds()
 
 
-def test_a_retraining_by_several_processes_is_refused_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("verb", [verb.name for verb in VERBS if verb.name != "train"])
+def test_every_other_verb_is_refused_once_by_several_processes(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["retrain", "history/", "--out", "models/pump"]
+    parsed = Namespace(verb=verb, handler=lambda arguments: pytest.fail("it did its work"))
+    monkeypatch.setattr("streamgauge._parse", lambda argv: parsed)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
-    assert main(command) == 2
-    expected = "`retrain` runs in one process; start `streamgauge train` alone with torchrun"
+    assert main([verb]) == 2
+    expected = (
+        f"`{verb}` runs in one process: start it without torchrun; only `streamgauge train` uses several"
+    )
     assert capsys.readouterr().err == f"streamgauge: error: {expected}\n"
     monkeypatch.setenv("RANK", "1")
     with pytest.raises(SystemExit, match=r"^2$"):
-        main(command)
+        main([verb])
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [{"WORLD_SIZE": "4"}, {"RANK": "3"}, {"RANK": "0", "WORLD_SIZE": "1"}, {"WORLD_SIZE": "all"}],
+)
+def test_variables_of_another_scheduler_do_not_stop_the_other_verbs(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _set(environment, monkeypatch)
+    assert main(["check", "none.parquet"]) == 2
+    assert capsys.readouterr().err == "streamgauge: error: none.parquet: no such file or directory\n"
+
+
 def _launched(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Launch:
+    _set(environment, monkeypatch)
+    return launched()
+
+
+def _set(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return launched()
