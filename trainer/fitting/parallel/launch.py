@@ -22,12 +22,14 @@ class Launch:
         size: Processes of the training, on all hosts.
         local_rank: Number of the process on its host.
         restarts: How often torchrun has started the processes of this host again after a failure.
+        run: The id that torchrun gave its job (--rdzv-id), on all hosts; empty if it has none of its own.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     restarts: int = 0
+    run: str = ""
 
     @property
     def several(self) -> bool:
@@ -51,8 +53,10 @@ def launched() -> Launch:
     if not os.environ.get(_SIZE):
         return Launch()
     if _number(_SIZE, 1) == 1:
-        return Launch(restarts=_number(_RESTARTS, 0))
-    place = Launch(_number(_RANK, 0), _number(_SIZE, 1), _number("LOCAL_RANK", 0), _number(_RESTARTS, 0))
+        return Launch(restarts=_number(_RESTARTS, 0), run=_run())
+    place = Launch(
+        _number(_RANK, 0), _number(_SIZE, 1), _number("LOCAL_RANK", 0), _number(_RESTARTS, 0), _run()
+    )
     if place.several and _RANK not in os.environ:
         raise TrainerError(
             f"the environment has WORLD_SIZE={place.size} and no RANK; start the processes with torchrun, or"
@@ -100,6 +104,12 @@ def timeout_seconds() -> float:
 
 
 _RANK, _SIZE, _RESTARTS = "RANK", "WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT"
+_NO_RUN = "none"  # what torchrun states without --rdzv-id and --standalone, in every job
+
+
+def _run() -> str:
+    run = os.environ.get("TORCHELASTIC_RUN_ID", "")
+    return "" if run == _NO_RUN else run
 
 
 def _number(name: str, default: int) -> int:

@@ -64,6 +64,8 @@ def test_a_process_that_does_not_come_is_named(store: dist.HashStore) -> None:
         ({}, Launch()),
         ({"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, Launch(1, 4, 1, 0)),
         ({"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RESTART_COUNT": "2"}, Launch(0, 1, 0, 2)),
+        ({"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "job"}, Launch(0, 2, run="job")),
+        ({"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}, Launch(0, 2)),
         ({"RANK": "3", "LOCAL_RANK": "1", "TORCHELASTIC_RESTART_COUNT": "2"}, Launch()),
         ({"RANK": "node-3", "LOCAL_RANK": "first"}, Launch()),
         ({"RANK": "3", "WORLD_SIZE": "1", "LOCAL_RANK": "3"}, Launch()),
@@ -140,7 +142,8 @@ def _launched(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> L
 
 
 def _set(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT"):
+    elastic = ("TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_RUN_ID")
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", *elastic):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

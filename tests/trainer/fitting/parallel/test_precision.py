@@ -79,6 +79,8 @@ def test_the_first_process_refuses_the_precision_before_the_others_hear_of_it(
     with pytest.raises(TrainerError, match=r"^fit\.precision: this processor has no arithmetic"):
         trained("conv", "bfloat16")
     assert not store.check(["work/0"])
-    with pytest.raises(ValueError, match=r"process group has not been initialized"):  # there is no other process
+    with pytest.raises(
+        ValueError, match=r"process group has not been initialized"
+    ):  # there is no other process
         trained("conv", "float32")
     assert store.check(["work/0"])
