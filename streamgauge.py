@@ -71,6 +71,7 @@ _ELSEWHERE = {
 _HOME = {name: _ELSEWHERE.get(name, "detector") for name in __all__[3:]}  # the module that offers each name
 
 DONE, FAILED, MISUSED, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+TRAIN = "train"
 DEBUG_VARIABLE = "STREAMGAUGE_DEBUG"
 ERROR_TREES = (
     "connectors.errors:ConnectorError",
@@ -120,7 +121,7 @@ class Verb:
 
 VERBS = (
     Verb("demo", "simulate a plant with faults and watch them being found", "trainer.demo.command"),
-    Verb("train", "train a model on Parquet files, calibrate its threshold, publish it", "trainer.commands"),
+    Verb(TRAIN, "train a model on Parquet files, calibrate its threshold, publish it", "trainer.commands"),
     Verb(
         "retrain",
         "train again on newer history; a candidate if it is better",
@@ -235,9 +236,18 @@ def _abandon_stdout() -> int:
     return BROKEN_PIPE
 
 
+def _refuse_several(verb: str) -> None:
+    """Refuse several processes of torchrun: each would do the same work. Only a training shares it."""
+    if verb != TRAIN and "WORLD_SIZE" in os.environ:
+        from trainer.fitting.parallel.launch import refuse_several
+
+        refuse_several(verb)
+
+
 def _dispatch(argv: Sequence[str]) -> int:
     try:
         arguments = _parse(argv)
+        _refuse_several(arguments.verb)
         handler: Callable[[argparse.Namespace], int] = arguments.handler
         return handler(arguments)
     finally:

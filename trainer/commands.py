@@ -30,6 +30,7 @@ from trainer.fitting.parallel.launch import launched
 if TYPE_CHECKING:
     from detector.artifact.spec import Artifact
     from trainer.config import TrainConfig
+    from trainer.fitting.checkpoint import Checkpoints
     from trainer.training_report.report import HeldOutWindows
 
 MODELS = ("ensemble", *FAMILY_CLASSES)
@@ -168,33 +169,31 @@ def train(args: argparse.Namespace) -> int:
     for name in ("jobs", "on"):
         if getattr(args, name) is not None:
             raise TrainerError(f"--{name} needs --group-by: a single model is trained in one process")
-    args.resume = args.resume or place.restarts > 0
     from trainer.fitting.parallel.group import leading
+    from trainer.fitting.parallel.restart import checkpoints_of
 
+    kept = cache_of(args.out) if is_remote(args.out) else Path(local_path(args.out))
+    # Before the others are met: a restart must not find the state of another training.
+    checkpoints, goes_on = checkpoints_of(kept / ".checkpoint", args.resume, place)
+    if goes_on and not checkpoints.exists():
+        print(f"nothing to resume in {checkpoints.directory}: starting from the beginning", file=sys.stderr)
     with leading(place, config.fit.device):
-        return _train_one(args, config)
+        return _train_one(args, config, checkpoints)
 
 
-def _train_one(args: argparse.Namespace, config: TrainConfig) -> int:
-    from trainer.fitting.checkpoint import Checkpoints
+def _train_one(args: argparse.Namespace, config: TrainConfig, checkpoints: Checkpoints) -> int:
     from trainer.pipeline import fit_source, source_of
     from trainer.progress import reporting
     from trainer.report.report import checked
     from trainer.training_report.report import HeldOutWindows
 
-    data = config.data
-    kept = cache_of(args.out) if is_remote(args.out) else Path(local_path(args.out))
-    checkpoints, held_out = Checkpoints(kept / ".checkpoint"), HeldOutWindows()
-    if not args.resume:
-        checkpoints.clear()
-    elif not checkpoints.exists():
-        print(f"nothing to resume in {checkpoints.directory}: starting from the beginning", file=sys.stderr)
+    data, held_out = config.data, HeldOutWindows()
     try:
         with reporting(f"training {config.name}") as report:
             for finding in checked(args.data, data.channels, data.accept, report, data.names()).findings:
                 print(finding.line(), file=sys.stderr)
             source = source_of(args.data, data.channels, data.names())
-            artifact = fit_source(source, config, report, checkpoints.directory, held_out.keep)
+            artifact = fit_source(source, config, report, checkpoints, held_out.keep)
     except KeyboardInterrupt:
         if checkpoints.exists():
             print("the last epoch is saved; continue with the same command and --resume", file=sys.stderr)

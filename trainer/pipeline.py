@@ -121,7 +121,7 @@ def fit_source(
     source: TrainingData,
     config: TrainConfig,
     report: ProgressReport = quiet,
-    checkpoint: Path | None = None,
+    checkpoint: Checkpoints | None = None,
     observe: Observer = lambda artifact, windows: None,
 ) -> Artifact:
     """Train, calibrate and describe a model of `source`; write nothing but the checkpoint.
@@ -130,7 +130,7 @@ def fit_source(
         source: Rows to train on.
         config: All options of the training.
         report: Receives the progress.
-        checkpoint: Directory for the state after each epoch; a state found there is resumed.
+        checkpoint: Where the state after each epoch is saved; a state found there is resumed.
         observe: Sees the model and its windows at the end.
 
     Raises:
@@ -162,7 +162,11 @@ def fit_source(
 
 
 def _fit_history(
-    clean: Cleaned, context: Operating, config: TrainConfig, report: ProgressReport, checkpoint: Path | None
+    clean: Cleaned,
+    context: Operating,
+    config: TrainConfig,
+    report: ProgressReport,
+    checkpoint: Checkpoints | None,
 ) -> tuple[Artifact, MemberWindows]:
     """Train with a window that the history supports: one that is too long is halved, which a note states."""
     history = clean.history
@@ -178,7 +182,7 @@ def _fit_history(
         spec = _first_spec(windows, members, config, context)
         store = None
         if checkpoint and not notes:
-            store = Checkpoints(checkpoint, _identity(windows, config, members))
+            store = replace(checkpoint, identity=_identity(windows, config, members))
         torch.manual_seed(config.fit.seed)
         shorter = members[0].window // 2
         may_shorten = options.members is None and shorter >= max(MIN_WINDOW, options.stride)

@@ -28,6 +28,7 @@ from trainer.evaluation.options import EvaluationOptions
 from trainer.evaluation.results import BudgetResult, FileResult, Ranking, Worth
 from trainer.evaluation.row_scores import greatest_of_stretches, score_rows, write_scores
 from trainer.evaluation.worth import without_each
+from trainer.fitting.checkpoint import Checkpoints
 from trainer.fitting.members import MIN_WINDOW
 from trainer.pipeline import TrainingData, fit_source
 
@@ -119,7 +120,8 @@ def fit_file(data: Labelled, options: EvaluationOptions, checkpoint: Path | None
     """
     chunk = data.training_chunk()
     source = TrainingData(lambda: iter([chunk]), data.channels, data.interval_ns)
-    return fit_source(source, options.train_config(), checkpoint=checkpoint)
+    checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
+    return fit_source(source, options.train_config(), checkpoint=checkpoints)
 
 
 @dataclass(frozen=True, slots=True)

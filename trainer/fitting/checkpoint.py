@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from safetensors.torch import load, save
 
 from trainer.errors import TrainerError
 
-_FILE = "state"
+logger = logging.getLogger(__name__)
+_FILE, _RUN = "state", "run"
 _MEMBER = "member-"
 
 
@@ -56,12 +58,18 @@ class TrainingState:
 class Checkpoints:
     """Save and load the state of one training in a directory.
 
-    `identity` is a digest of data and configuration. The state of another training is refused: resuming it
-    would give a model that nobody asked for.
+    The state of another training is never resumed: it would give a model that nobody asked for.
+
+    Attributes:
+        directory: Where the files are.
+        identity: A digest of data and configuration.
+        demanded: Whether a person asked to resume. If so, a state that does not fit is an error; else it is
+            removed, and the training starts anew.
     """
 
     directory: Path
     identity: str = ""
+    demanded: bool = True
 
     def exists(self) -> bool:
         """Return whether there is a state to resume, of this training or of a member of its ensemble."""
@@ -69,7 +77,22 @@ class Checkpoints:
 
     def member(self, number: int) -> Checkpoints:
         """Return the checkpoints of one member of the ensemble, in a directory of their own."""
-        return Checkpoints(self.directory / f"{_MEMBER}{number}", self.identity)
+        return replace(self, directory=self.directory / f"{_MEMBER}{number}")
+
+    def run(self) -> str:
+        """Return the id of the run that saves here; empty if it has none."""
+        path = self.directory / _RUN
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    def state_run(self, run: str) -> None:
+        """Write the id of the run that saves here. Raises TrainerError if it cannot be written."""
+        scratch = self.directory / f".{_RUN}"
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            scratch.write_text(run, encoding="utf-8")
+            scratch.replace(self.directory / _RUN)
+        except OSError as error:
+            raise TrainerError(f"{self.directory}: cannot write the checkpoint: {error.strerror}") from error
 
     def save(self, state: TrainingState) -> None:
         """Replace the saved state.
@@ -90,26 +113,33 @@ class Checkpoints:
         """Restore `state` from the saved one; return False if none was saved.
 
         Raises:
-            TrainerError: The saved state is damaged or belongs to another training.
+            TrainerError: The saved state is damaged or belongs to another training, and was demanded.
         """
         if not self.exists():
             return False
+        first = state.best
         path = self.directory / _FILE
         content = path.read_bytes()
         try:
             unpack(content, state, self.identity)
         except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
+            if not self.demanded:
+                logger.warning("%s: %s; the training starts from the beginning", path, reason)
+                path.unlink(missing_ok=True)
+                state.module.load_state_dict(first)  # a damaged one may be restored in part
+                state.best = first
+                return False
             raise TrainerError(
                 f"{path}: this checkpoint cannot be resumed: {reason}; train without --resume"
             ) from error
         return True
 
     def clear(self) -> None:
-        """Remove the saved state of this training and of the members of its ensemble."""
+        """Remove the id of the run and the saved state, also that of the members of its ensemble."""
         for member in self.directory.glob(f"{_MEMBER}*"):
             Checkpoints(member, self.identity).clear()
-        for name in (_FILE, f".{_FILE}"):
+        for name in (_FILE, f".{_FILE}", _RUN, f".{_RUN}"):
             (self.directory / name).unlink(missing_ok=True)
         if self.directory.is_dir() and not any(self.directory.iterdir()):
             self.directory.rmdir()
@@ -152,6 +182,7 @@ def _restore(state: TrainingState, described: dict[str, Any], tensors: dict[str,
     def under(prefix: str) -> dict[str, torch.Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
+    result, epoch = FitResult(**described["result"]), described["epoch"]
     state.module.load_state_dict(under("module/"))
     state.best = under("best/")
     entries: dict[int, dict[str, torch.Tensor]] = {}
@@ -160,5 +191,4 @@ def _restore(state: TrainingState, described: dict[str, Any], tensors: dict[str,
         entries.setdefault(int(number), {})[name] = value
     groups = state.optimizer.state_dict()["param_groups"]
     state.optimizer.load_state_dict({"state": entries, "param_groups": groups})
-    state.result = FitResult(**described["result"])
-    state.epoch = described["epoch"]
+    state.result, state.epoch = result, epoch

@@ -109,6 +109,7 @@ def fit_module(
         return FitResult(stopped="closed_form")
     group = current_group()
     if group is not None:
+        check_precision(options, training_device(options.device))  # first: the others would fail by it too
         group.announce(
             {
                 "member": {"family": member.family, "hyperparameters": member.hyperparameters}

@@ -115,7 +115,7 @@ def _trained(job: KindJob) -> KindModel:
         if len(job.kind.series) > 1:
             measure.keep(artifact, windows)
 
-    artifact = fit_source(rows.training_data(), job.config, checkpoint=checkpoints.directory, observe=observe)
+    artifact = fit_source(rows.training_data(), job.config, checkpoint=checkpoints, observe=observe)
     summary = on_entry(job.place, lambda entry: _published(job, artifact, held_out, entry))
     checkpoints.clear()
     return KindModel(

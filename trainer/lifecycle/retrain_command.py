@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from detector.commands.arguments import add_examples, add_json
 from detector.commands.models.on_copy import on_copy, the_current
 from detector.errors import ConfigError
-from trainer.fitting.parallel.launch import refuse_several
 
 if TYPE_CHECKING:
     from detector.config.models.section import ModelSection
@@ -59,7 +58,6 @@ def retrain_arguments(parser: argparse.ArgumentParser) -> None:
 
 def retrain(args: argparse.Namespace) -> int:
     """Refit a model, and publish a candidate only if it is better. Returns the exit code."""
-    refuse_several("retrain")
     return on_copy(args, "out", _retrain, the_current)
 
 

@@ -255,6 +255,19 @@ def test_a_checkpoint_of_another_training_is_refused(windows: TrainingAndValidat
     )
 
 
+@pytest.mark.parametrize("damage", ["of another training", "truncated"])
+def test_a_checkpoint_that_nobody_asked_for_is_replaced_if_it_does_not_fit(
+    damage: str, windows: TrainingAndValidation, tmp_path: Path
+) -> None:
+    trained(windows, Checkpoints(tmp_path / "fresh", "two"))
+    whole = (tmp_path / "fresh" / "state").read_bytes()
+    trained(windows, Checkpoints(tmp_path / "kept", "one"))
+    if damage == "truncated":
+        (tmp_path / "kept" / "state").write_bytes(whole[:-40])
+    trained(windows, Checkpoints(tmp_path / "kept", "two", demanded=False))
+    assert (tmp_path / "kept" / "state").read_bytes() == whole
+
+
 @pytest.mark.parametrize("damage", ["truncated", "empty", "scrambled"])
 def test_a_damaged_checkpoint_is_refused(damage: str, windows: TrainingAndValidation, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)

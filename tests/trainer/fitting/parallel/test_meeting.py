@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 import torch.distributed as dist
 
-from streamgauge import main
+from streamgauge import VERBS, main
 from trainer.errors import ProcessError, TrainerError
 from trainer.fitting.parallel.launch import Launch, launched, timeout_seconds
 from trainer.fitting.parallel.meeting import met
@@ -63,6 +64,11 @@ def test_a_process_that_does_not_come_is_named(store: dist.HashStore) -> None:
         ({}, Launch()),
         ({"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, Launch(1, 4, 1, 0)),
         ({"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RESTART_COUNT": "2"}, Launch(0, 1, 0, 2)),
+        ({"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "job"}, Launch(0, 2, run="job")),
+        ({"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}, Launch(0, 2)),
+        ({"RANK": "3", "LOCAL_RANK": "1", "TORCHELASTIC_RESTART_COUNT": "2"}, Launch()),
+        ({"RANK": "node-3", "LOCAL_RANK": "first"}, Launch()),
+        ({"RANK": "3", "WORLD_SIZE": "1", "LOCAL_RANK": "3"}, Launch()),
     ],
 )
 def test_the_environment_states_the_place(
@@ -76,7 +82,11 @@ def test_the_environment_states_the_place(
     [
         ({"WORLD_SIZE": "2"}, r"^the environment has WORLD_SIZE=2 and no RANK; start the processes with"),
         ({"RANK": "2", "WORLD_SIZE": "2"}, r"^RANK=2 is no process of WORLD_SIZE=2$"),
-        ({"RANK": "one", "WORLD_SIZE": "2"}, r"^RANK='one' in the environment is no number;"),
+        (
+            {"RANK": "one", "WORLD_SIZE": "2"},
+            r"^RANK='one' in the environment is no number; .*unset WORLD_SIZE$",
+        ),
+        ({"RANK": "0", "WORLD_SIZE": "0"}, r"^RANK=0 is no process of WORLD_SIZE=0$"),
     ],
 )
 def test_a_place_that_cannot_be_is_refused(
@@ -95,24 +105,45 @@ def test_a_timeout_is_a_positive_number(text: str, monkeypatch: pytest.MonkeyPat
         timeout_seconds()
 
 
-def test_a_retraining_by_several_processes_is_refused_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("verb", [verb.name for verb in VERBS if verb.name != "train"])
+def test_every_other_verb_is_refused_once_by_several_processes(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["retrain", "history/", "--out", "models/pump"]
+    parsed = Namespace(verb=verb, handler=lambda arguments: pytest.fail("it did its work"))
+    monkeypatch.setattr("streamgauge._parse", lambda argv: parsed)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
-    assert main(command) == 2
-    expected = "`retrain` runs in one process; start `streamgauge train` alone with torchrun"
+    assert main([verb]) == 2
+    expected = (
+        f"`{verb}` runs in one process: start it without torchrun; only `streamgauge train` uses several"
+    )
     assert capsys.readouterr().err == f"streamgauge: error: {expected}\n"
     monkeypatch.setenv("RANK", "1")
     with pytest.raises(SystemExit, match=r"^2$"):
-        main(command)
+        main([verb])
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [{"WORLD_SIZE": "4"}, {"RANK": "3"}, {"RANK": "0", "WORLD_SIZE": "1"}, {"WORLD_SIZE": "all"}],
+)
+def test_variables_of_another_scheduler_do_not_stop_the_other_verbs(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _set(environment, monkeypatch)
+    assert main(["check", "none.parquet"]) == 2
+    assert capsys.readouterr().err == "streamgauge: error: none.parquet: no such file or directory\n"
+
+
 def _launched(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Launch:
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT"):
+    _set(environment, monkeypatch)
+    return launched()
+
+
+def _set(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    elastic = ("TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_RUN_ID")
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", *elastic):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return launched()

@@ -6,12 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.distributed as dist
 
 from detector import Detector
 from detector.artifact.spec import Artifact
 from trainer import fit
 from trainer.config import FitOptions, ModelOptions, TrainConfig
 from trainer.errors import TrainerError
+from trainer.fitting.parallel.group import Group
+from trainer.fitting.parallel.launch import Launch
 from trainer.fitting.parallel.objective import check_precision
 
 ROWS, FAULT = 1000, slice(400, 460)
@@ -63,3 +66,21 @@ def test_a_device_without_bfloat16_is_refused(device: str, monkeypatch: pytest.M
     ):
         check_precision(FitOptions(precision="bfloat16"), torch.device(device))
     check_precision(FitOptions(), torch.device(device))
+
+
+def test_the_first_process_refuses_the_precision_before_the_others_hear_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise another one could fail first, and the exit code would be that of a lost process."""
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    store = dist.HashStore()
+    group = Group(Launch(0, 2), torch.device("cpu"), store)
+    monkeypatch.setattr("trainer.fitting.gradient.current_group", lambda: group)
+    with pytest.raises(TrainerError, match=r"^fit\.precision: this processor has no arithmetic"):
+        trained("conv", "bfloat16")
+    assert not store.check(["work/0"])
+    with pytest.raises(
+        ValueError, match=r"process group has not been initialized"
+    ):  # there is no other process
+        trained("conv", "float32")
+    assert store.check(["work/0"])
