@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 LOCAL = "dask"
 _ADDRESS = re.compile(r"dask(\+tls)?://([^/]+:\d+)/?")
-_CONNECT_SECONDS, _PATIENCE_SECONDS = "20s", 30.0
+_CONNECT_SECONDS, _PATIENCE_SECONDS = "20s", 10.0
 _SAME = ("streamgauge", "numpy", "torch", "pyarrow")
 """Packages whose versions may change the last bits of a result."""
 _TURN = threading.Lock()
@@ -158,16 +158,16 @@ class DaskWorkers:
         return lost
 
     def _done(self, working: dict[Future, Item]) -> list[Future]:
-        """Wait until some futures are done; return them."""
+        """Wait until some futures are done; return them, or none after a while: workers may have joined."""
         from distributed import wait
 
-        while True:
-            try:
-                with self._connected(), self._client.as_current():
-                    return list(wait(list(working), _PATIENCE_SECONDS, "FIRST_COMPLETED").done)
-            except TimeoutError:
-                if not self._num_connected():
-                    logger.warning("%s has no worker now; waiting for one", self._address)
+        try:
+            with self._connected(), self._client.as_current():
+                return list(wait(list(working), _PATIENCE_SECONDS, "FIRST_COMPLETED").done)
+        except TimeoutError:
+            if not self._num_connected():
+                logger.warning("%s has no worker now; waiting for one", self._address)
+            return []
 
     def _num_connected(self) -> int:
         with self._connected():

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -46,6 +48,15 @@ def killed(number: int) -> int:
 
 def refused(number: int) -> int:
     raise LookupError(f"no {number}")
+
+
+def meets(number: int, marks: Path) -> int:
+    """Wait for an item that works at the same time in another process; return how many processes worked."""
+    (marks / str(os.getpid())).touch()
+    deadline = time.monotonic() + 60
+    while len(found := list(marks.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return len(found)
 
 
 def num_threads(_: int) -> tuple[int, int]:
@@ -155,6 +166,22 @@ def test_a_running_cluster_is_used_and_one_that_does_not_fit_is_refused(running:
         running.kill_scheduler()
         with pytest.raises(DetectorError, match="connection to the scheduler is lost"):
             list(workers.results(squared, range(100_000), lambda number: (number, 0)))
+
+
+def test_a_worker_that_joins_gets_an_item_while_another_one_works(running: Running, tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    running.work("--nthreads", "1")
+    with (
+        mock.patch("detector.workers.dask_cluster._PATIENCE_SECONDS", 0.2),
+        workers_on(f"dask://{running.address}") as workers,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        found = aside.submit(list, workers.results(partial(meets, marks=marks), [1, 2], killed))
+        while not list(marks.iterdir()) and not found.done():
+            time.sleep(0.01)
+        running.work("--nthreads", "1")
+        assert found.result() == [2, 2]
 
 
 def test_workers_of_several_threads_are_refused(running: Running) -> None:
