@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from detector.errors import ConfigError, DetectorError
+from detector.errors import ClusterError, ConfigError
 from detector.models.execution.threads import limit_blas, use_one_thread
 from detector.workers.executor import Item, Result
 
@@ -44,7 +44,7 @@ def workers_on(address: str, at_a_time: int | None = None) -> Iterator[DaskWorke
 
     Raises:
         ConfigError: The address is wrong, Dask is not installed, or a worker would compute something else.
-        DetectorError: The scheduler does not answer, or has no workers.
+        ClusterError: The scheduler does not answer, or has no workers.
     """
     place = _place_of(address)
     if at_a_time is not None and at_a_time < 1:
@@ -60,7 +60,7 @@ def workers_on(address: str, at_a_time: int | None = None) -> Iterator[DaskWorke
     try:
         client = distributed.Client(place, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError) as error:
-        raise DetectorError(
+        raise ClusterError(
             f"--on {address}: no scheduler answers; check that `dask scheduler` runs there, and its port"
         ) from error
     with client:
@@ -178,13 +178,13 @@ class DaskWorkers:
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
-        """Raise DetectorError if the scheduler is gone."""
+        """Raise ClusterError if the scheduler is gone."""
         from distributed.comm.core import CommClosedError
 
         try:
             yield
         except (CommClosedError, CancelledError) as error:
-            raise DetectorError(
+            raise ClusterError(
                 f"--on {self._address}: the connection to the scheduler is lost; start it, and run this again"
             ) from error
 
@@ -209,10 +209,10 @@ def _about() -> dict[str, str]:
 
 
 def _check_workers(client: Client, address: str) -> None:
-    """Refuse workers that would compute something else, or too little. Raises ConfigError, DetectorError."""
+    """Refuse workers that would compute something else, or too little. Raises ConfigError, ClusterError."""
     threads = client.nthreads()
     if not threads:
-        raise DetectorError(f"--on {address}: the scheduler has no worker; start `dask worker` processes")
+        raise ClusterError(f"--on {address}: the scheduler has no worker; start `dask worker` processes")
     for worker, num in threads.items():
         if num != 1:
             raise ConfigError(

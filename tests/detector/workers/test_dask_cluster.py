@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,8 +17,12 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from detector.errors import ConfigError, DetectorError
+from detector.artifact.registry import publish
+from detector.errors import ClusterError, ConfigError
 from detector.workers.dask_cluster import DaskWorkers, workers_on
+from streamgauge import main
+from tests.detector.offline.test_backtest import write
+from tests.support.artifacts import make_artifact
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[3]
@@ -156,7 +161,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 def test_a_running_cluster_is_used_and_one_that_does_not_fit_is_refused(running: Running) -> None:
     address = f"dask://{running.address}"
-    with pytest.raises(DetectorError, match="has no worker"), workers_on(address):
+    with pytest.raises(ClusterError, match="has no worker"), workers_on(address):
         pass
     running.work("--nthreads", "1")
     with workers_on(address) as workers:
@@ -164,7 +169,7 @@ def test_a_running_cluster_is_used_and_one_that_does_not_fit_is_refused(running:
         assert number == 36
         assert pid != os.getpid()
         running.kill_scheduler()
-        with pytest.raises(DetectorError, match="connection to the scheduler is lost"):
+        with pytest.raises(ClusterError, match="connection to the scheduler is lost"):
             list(workers.results(squared, range(100_000), lambda number: (number, 0)))
 
 
@@ -182,6 +187,18 @@ def test_a_worker_that_joins_gets_an_item_while_another_one_works(running: Runni
             time.sleep(0.01)
         running.work("--nthreads", "1")
         assert found.result() == [2, 2]
+
+
+def test_a_scheduler_that_does_not_answer_is_no_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(make_artifact(), tmp_path / "pump")
+    command = ["backtest", str(tmp_path / "pump"), str(write(tmp_path / "a.parquet"))]
+    with socket.create_server(("127.0.0.1", 0)) as ended:
+        place = f"dask://127.0.0.1:{ended.getsockname()[1]}"
+    with mock.patch("detector.workers.dask_cluster._CONNECT_SECONDS", "500ms"):
+        assert main([*command, "--on", place]) == 1
+    assert f"--on {place}: no scheduler answers" in capsys.readouterr().err
 
 
 def test_workers_of_several_threads_are_refused(running: Running) -> None:
