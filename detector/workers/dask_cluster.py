@@ -136,13 +136,13 @@ class DaskWorkers:
         """Yield results as they arrive; return the items whose workers were killed."""
         from distributed import KilledWorker
 
-        left, lost = deque(items), []
+        left, lost, ours = deque(items), [], _about()
         working: dict[Future, Item] = {}
         try:
             while left or working:
                 for _ in range(min(len(left), self.num_workers - len(working))):
                     item = left.popleft()
-                    working[self._client.submit(_run, work, item, pure=False)] = item
+                    working[self._client.submit(_run, work, item, ours, pure=False)] = item
                 for future in self._done(working):
                     item = working.pop(future)
                     try:
@@ -189,8 +189,15 @@ class DaskWorkers:
             ) from error
 
 
-def _run(work: Callable[[Item], Result], item: Item) -> Result:
-    """Do the work in a worker, one item at a time and in one thread, as a process of its own does."""
+def _run(work: Callable[[Item], Result], item: Item, ours: dict[str, str]) -> Result:
+    """Do the work in a worker, one item at a time and in one thread, as a process of its own does.
+
+    Raises ConfigError if this worker, which may have joined later, would compute something else.
+    """
+    from distributed import get_worker
+
+    if other := _difference(ours, _about()):
+        raise ConfigError(f"the worker {get_worker().address} {other}")
     with _TURN:  # a worker that joined later may have several threads, and trainings share torch's seed
         use_one_thread()
         limit_blas()
@@ -206,6 +213,17 @@ def _about() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "none"
     return found
+
+
+def _difference(ours: dict[str, str], theirs: dict[str, str]) -> str | None:
+    """Return in what a worker differs, and the remedy; None if it computes the same."""
+    for name, one in ours.items():
+        if theirs[name] != one:
+            return (
+                f"has {name} {theirs[name]}, and this process has {one};"
+                " install the same, because results may differ in their last bits"
+            )
+    return None
 
 
 def _check_workers(client: Client, address: str) -> None:
@@ -227,9 +245,5 @@ def _check_workers(client: Client, address: str) -> None:
                 f"--on {address}: the worker {worker} cannot run Streamgauge: {theirs};"
                 " install streamgauge[cluster,train] of this release there"
             )
-        for name, one in ours.items():
-            if theirs[name] != one:
-                raise ConfigError(
-                    f"--on {address}: the worker {worker} has {name} {theirs[name]}, and this process has"
-                    f" {one}; install the same, because results may differ in their last bits"
-                )
+        if other := _difference(ours, theirs):
+            raise ConfigError(f"--on {address}: the worker {worker} {other}")

@@ -108,6 +108,14 @@ def test_a_bug_is_not_hidden(workers: DaskWorkers) -> None:
         list(workers.results(refused, [7], killed))
 
 
+def test_a_worker_of_another_release_that_joined_later_is_refused(workers: DaskWorkers) -> None:
+    with (  # what has been connected already stands for a worker that was not there at the start
+        mock.patch("detector.workers.dask_cluster.version", return_value="0.0.1"),
+        pytest.raises(ConfigError, match=r"the worker tcp://\S+ has streamgauge .* this process has 0\.0\.1"),
+    ):
+        list(workers.results(squared, [7], lambda number: (number, 0)))
+
+
 class Running:
     """A scheduler and workers in processes of their own, as on other machines."""
 
