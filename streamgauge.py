@@ -84,6 +84,7 @@ OUTSIDE = (
     "connectors.errors:MqttError",
     "connectors.errors:ObjectsError",
     "connectors.errors:StateError",
+    "detector.errors:ClusterError",
     "detector.explore.storage.storage:OwnershipLostError",
     "trainer.errors:ProcessError",
 )

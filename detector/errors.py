@@ -2,6 +2,7 @@
 
     DetectorError
     ├── ArtifactError     an artifact or registry entry cannot be read or trusted
+    ├── ClusterError      workers of a cluster cannot be reached, or their work was lost
     └── ConfigError       a configuration value is wrong
 
 Each message names the place, what was found, what was expected, and a remedy where there is one. A message
@@ -16,6 +17,10 @@ class DetectorError(Exception):
 
 class ArtifactError(DetectorError):
     """An artifact is missing, is damaged, has another format or is for other channels."""
+
+
+class ClusterError(DetectorError):
+    """Workers of a cluster cannot be reached, or their work failed; a later try may succeed."""
 
 
 class ConfigError(DetectorError):

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from detector.errors import ConfigError, DetectorError
+from detector.errors import ClusterError, ConfigError
 from detector.models.execution.threads import limit_blas, use_one_thread
 from detector.workers.executor import Item, Result
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 LOCAL = "dask"
 _ADDRESS = re.compile(r"dask(\+tls)?://([^/]+:\d+)/?")
-_CONNECT_SECONDS, _PATIENCE_SECONDS = "20s", 30.0
+_CONNECT_SECONDS, _PATIENCE_SECONDS = "20s", 10.0
 _SAME = ("streamgauge", "numpy", "torch", "pyarrow")
 """Packages whose versions may change the last bits of a result."""
 _TURN = threading.Lock()
@@ -44,7 +44,7 @@ def workers_on(address: str, at_a_time: int | None = None) -> Iterator[DaskWorke
 
     Raises:
         ConfigError: The address is wrong, Dask is not installed, or a worker would compute something else.
-        DetectorError: The scheduler does not answer, or has no workers.
+        ClusterError: The scheduler does not answer, or has no workers.
     """
     place = _place_of(address)
     if at_a_time is not None and at_a_time < 1:
@@ -60,7 +60,7 @@ def workers_on(address: str, at_a_time: int | None = None) -> Iterator[DaskWorke
     try:
         client = distributed.Client(place, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError) as error:
-        raise DetectorError(
+        raise ClusterError(
             f"--on {address}: no scheduler answers; check that `dask scheduler` runs there, and its port"
         ) from error
     with client:
@@ -136,13 +136,13 @@ class DaskWorkers:
         """Yield results as they arrive; return the items whose workers were killed."""
         from distributed import KilledWorker
 
-        left, lost = deque(items), []
+        left, lost, ours = deque(items), [], _about()
         working: dict[Future, Item] = {}
         try:
             while left or working:
                 for _ in range(min(len(left), self.num_workers - len(working))):
                     item = left.popleft()
-                    working[self._client.submit(_run, work, item, pure=False)] = item
+                    working[self._client.submit(_run, work, item, ours, pure=False)] = item
                 for future in self._done(working):
                     item = working.pop(future)
                     try:
@@ -158,16 +158,16 @@ class DaskWorkers:
         return lost
 
     def _done(self, working: dict[Future, Item]) -> list[Future]:
-        """Wait until some futures are done; return them."""
+        """Wait until some futures are done; return them, or none after a while: workers may have joined."""
         from distributed import wait
 
-        while True:
-            try:
-                with self._connected(), self._client.as_current():
-                    return list(wait(list(working), _PATIENCE_SECONDS, "FIRST_COMPLETED").done)
-            except TimeoutError:
-                if not self._num_connected():
-                    logger.warning("%s has no worker now; waiting for one", self._address)
+        try:
+            with self._connected(), self._client.as_current():
+                return list(wait(list(working), _PATIENCE_SECONDS, "FIRST_COMPLETED").done)
+        except TimeoutError:
+            if not self._num_connected():
+                logger.warning("%s has no worker now; waiting for one", self._address)
+            return []
 
     def _num_connected(self) -> int:
         with self._connected():
@@ -178,19 +178,26 @@ class DaskWorkers:
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
-        """Raise DetectorError if the scheduler is gone."""
+        """Raise ClusterError if the scheduler is gone."""
         from distributed.comm.core import CommClosedError
 
         try:
             yield
         except (CommClosedError, CancelledError) as error:
-            raise DetectorError(
+            raise ClusterError(
                 f"--on {self._address}: the connection to the scheduler is lost; start it, and run this again"
             ) from error
 
 
-def _run(work: Callable[[Item], Result], item: Item) -> Result:
-    """Do the work in a worker, one item at a time and in one thread, as a process of its own does."""
+def _run(work: Callable[[Item], Result], item: Item, ours: dict[str, str]) -> Result:
+    """Do the work in a worker, one item at a time and in one thread, as a process of its own does.
+
+    Raises ConfigError if this worker, which may have joined later, would compute something else.
+    """
+    from distributed import get_worker
+
+    if other := _difference(ours, _about()):
+        raise ConfigError(f"the worker {get_worker().address} {other}")
     with _TURN:  # a worker that joined later may have several threads, and trainings share torch's seed
         use_one_thread()
         limit_blas()
@@ -208,11 +215,22 @@ def _about() -> dict[str, str]:
     return found
 
 
+def _difference(ours: dict[str, str], theirs: dict[str, str]) -> str | None:
+    """Return in what a worker differs, and the remedy; None if it computes the same."""
+    for name, one in ours.items():
+        if theirs[name] != one:
+            return (
+                f"has {name} {theirs[name]}, and this process has {one};"
+                " install the same, because results may differ in their last bits"
+            )
+    return None
+
+
 def _check_workers(client: Client, address: str) -> None:
-    """Refuse workers that would compute something else, or too little. Raises ConfigError, DetectorError."""
+    """Refuse workers that would compute something else, or too little. Raises ConfigError, ClusterError."""
     threads = client.nthreads()
     if not threads:
-        raise DetectorError(f"--on {address}: the scheduler has no worker; start `dask worker` processes")
+        raise ClusterError(f"--on {address}: the scheduler has no worker; start `dask worker` processes")
     for worker, num in threads.items():
         if num != 1:
             raise ConfigError(
@@ -227,9 +245,5 @@ def _check_workers(client: Client, address: str) -> None:
                 f"--on {address}: the worker {worker} cannot run Streamgauge: {theirs};"
                 " install streamgauge[cluster,train] of this release there"
             )
-        for name, one in ours.items():
-            if theirs[name] != one:
-                raise ConfigError(
-                    f"--on {address}: the worker {worker} has {name} {theirs[name]}, and this process has"
-                    f" {one}; install the same, because results may differ in their last bits"
-                )
+        if other := _difference(ours, theirs):
+            raise ConfigError(f"--on {address}: the worker {worker} {other}")

@@ -199,11 +199,11 @@ def test_a_worker_killed_in_the_middle_costs_its_part_alone_and_doubles_nothing(
     assert_same(out, tmp_path / "alone")
 
 
-def damage(path: Path) -> None:
-    """Make the values of a file unreadable, and leave its times and its footer."""
+def damage(path: Path, name: str = "pressure") -> None:
+    """Make the values of a column unreadable, and leave the others and the footer."""
     group = pq.read_metadata(path).row_group(0)
     places = {group.column(at).path_in_schema: group.column(at) for at in range(group.num_columns)}
-    column = places["pressure"]
+    column = places[name]
     start = column.dictionary_page_offset or column.data_page_offset
     with path.open("r+b") as file:
         file.seek(start)

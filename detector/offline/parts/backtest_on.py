@@ -15,7 +15,7 @@ from pathlib import Path
 
 from detector.artifact.spec import Artifact
 from detector.engine.engine import EngineOptions
-from detector.errors import DetectorError
+from detector.errors import ClusterError
 from detector.offline.backtest import BacktestOutcome, Given, outcome_of, vus_buffer_of, write_outcome
 from detector.offline.parts.found import FailedPart, Found, together
 from detector.offline.parts.history import history_at
@@ -55,8 +55,9 @@ def backtest_on(executor: Executor, asked: Asked, progress: Progress) -> Backtes
     when it is complete.
 
     Raises:
-        ConnectorError, DetectorError: The data cannot be read, the verdicts cannot be written, or no part
-            could be judged.
+        ConnectorError, DetectorError: The data cannot be read, or the verdicts cannot be written. A file
+            whose series cannot be counted ends all, as any of them may have rows there.
+        ClusterError: No part could be judged, or a file killed each worker that read it.
     """
     spec = asked.artifact.spec
     scores = None if asked.place is None else score_files_in(asked.place)
@@ -95,7 +96,7 @@ def _found_by(results: Sequence[PartResult]) -> Found:
     found = [one.found for one in results if isinstance(one.found, Found)]
     if not found:
         reasons = dict.fromkeys(one.reason for one in _failed_of(results))
-        raise DetectorError(f"no series could be judged: {'; '.join(reasons)}")
+        raise ClusterError(f"no series could be judged: {'; '.join(reasons)}")
     return together(found)
 
 
@@ -106,4 +107,4 @@ def _failed_of(results: Sequence[PartResult]) -> tuple[FailedPart, ...]:
 
 
 def _unread(file: Path, data: str) -> tuple[Path, Mapping[str, int]]:
-    raise DetectorError(f"{data}: the worker that read {file.name} was killed, again and again")
+    raise ClusterError(f"{data}: the worker that read {file.name} was killed, again and again")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from connectors.errors import ConnectorError, ParquetError
+from connectors.errors import ConnectorError, ObjectsError, ParquetError
 from connectors.objects.names import is_remote, local_path, without_secrets
 from connectors.objects.objects import Objects
 from connectors.parquet.dataset import Dataset
@@ -53,6 +53,8 @@ class History:
                     objects.download(file.relative_to(self.root).as_posix(), copy)
                 series = {copy: self.dataset.series[file] for file, copy in copies.items()}
                 yield replace(self.dataset, files=tuple(copies.values()), series=series)
+            except ObjectsError:
+                raise  # the outside world failed, not the file
             except ConnectorError as error:
                 raise ParquetError(str(error).replace(f"{folder}/", f"{objects.uri}: ")) from error
             except FileNotFoundError as error:

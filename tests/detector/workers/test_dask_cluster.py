@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -14,8 +17,12 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from detector.errors import ConfigError, DetectorError
+from detector.artifact.registry import publish
+from detector.errors import ClusterError, ConfigError
 from detector.workers.dask_cluster import DaskWorkers, workers_on
+from streamgauge import main
+from tests.detector.offline.test_backtest import write
+from tests.support.artifacts import make_artifact
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[3]
@@ -46,6 +53,15 @@ def killed(number: int) -> int:
 
 def refused(number: int) -> int:
     raise LookupError(f"no {number}")
+
+
+def meets(number: int, marks: Path) -> int:
+    """Wait for an item that works at the same time in another process; return how many processes worked."""
+    (marks / str(os.getpid())).touch()
+    deadline = time.monotonic() + 60
+    while len(found := list(marks.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return len(found)
 
 
 def num_threads(_: int) -> tuple[int, int]:
@@ -90,6 +106,14 @@ def test_a_worker_uses_one_thread(workers: DaskWorkers) -> None:
 def test_a_bug_is_not_hidden(workers: DaskWorkers) -> None:
     with pytest.raises(LookupError, match="no 7"):
         list(workers.results(refused, [7], killed))
+
+
+def test_a_worker_of_another_release_that_joined_later_is_refused(workers: DaskWorkers) -> None:
+    with (  # what has been connected already stands for a worker that was not there at the start
+        mock.patch("detector.workers.dask_cluster.version", return_value="0.0.1"),
+        pytest.raises(ConfigError, match=r"the worker tcp://\S+ has streamgauge .* this process has 0\.0\.1"),
+    ):
+        list(workers.results(squared, [7], lambda number: (number, 0)))
 
 
 class Running:
@@ -145,7 +169,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 def test_a_running_cluster_is_used_and_one_that_does_not_fit_is_refused(running: Running) -> None:
     address = f"dask://{running.address}"
-    with pytest.raises(DetectorError, match="has no worker"), workers_on(address):
+    with pytest.raises(ClusterError, match="has no worker"), workers_on(address):
         pass
     running.work("--nthreads", "1")
     with workers_on(address) as workers:
@@ -153,8 +177,36 @@ def test_a_running_cluster_is_used_and_one_that_does_not_fit_is_refused(running:
         assert number == 36
         assert pid != os.getpid()
         running.kill_scheduler()
-        with pytest.raises(DetectorError, match="connection to the scheduler is lost"):
+        with pytest.raises(ClusterError, match="connection to the scheduler is lost"):
             list(workers.results(squared, range(100_000), lambda number: (number, 0)))
+
+
+def test_a_worker_that_joins_gets_an_item_while_another_one_works(running: Running, tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    running.work("--nthreads", "1")
+    with (
+        mock.patch("detector.workers.dask_cluster._PATIENCE_SECONDS", 0.2),
+        workers_on(f"dask://{running.address}") as workers,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        found = aside.submit(list, workers.results(partial(meets, marks=marks), [1, 2], killed))
+        while not list(marks.iterdir()) and not found.done():
+            time.sleep(0.01)
+        running.work("--nthreads", "1")
+        assert found.result() == [2, 2]
+
+
+def test_a_scheduler_that_does_not_answer_is_no_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(make_artifact(), tmp_path / "pump")
+    command = ["backtest", str(tmp_path / "pump"), str(write(tmp_path / "a.parquet"))]
+    with socket.create_server(("127.0.0.1", 0)) as ended:
+        place = f"dask://127.0.0.1:{ended.getsockname()[1]}"
+    with mock.patch("detector.workers.dask_cluster._CONNECT_SECONDS", "500ms"):
+        assert main([*command, "--on", place]) == 1
+    assert f"--on {place}: no scheduler answers" in capsys.readouterr().err
 
 
 def test_workers_of_several_threads_are_refused(running: Running) -> None:

@@ -10,13 +10,14 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.errors import ParquetError
+from connectors.errors import ObjectsError, ParquetError
 from connectors.objects.objects import Objects
 from connectors.parquet.dataset import discover
 from connectors.parquet.writer import join_files
@@ -25,19 +26,22 @@ from detector.engine.engine import EngineOptions
 from detector.errors import DetectorError
 from detector.offline.backtest import Given, backtest_parquet
 from detector.offline.parts.backtest_on import Asked, backtest_on
-from detector.offline.parts.history import keep_footer
+from detector.offline.parts.history import History, keep_footer
+from detector.offline.parts.judge_part import series_of_file
+from detector.offline.parts.partition import Part
 from detector.offline.parts.score_files import ScoreFiles
 from detector.workers.executor import Item, Result
 from streamgauge import main
+from tests.cluster.test_backtest_cluster import damage
 from tests.detector.offline.test_backtest import write
 from tests.support.artifacts import make_artifact
 
 
 class Here:
-    """Runs items in this process; they are pickled as a cluster does it."""
+    """Runs items in this process; they are pickled as a cluster does it. Items of one type kill workers."""
 
-    def __init__(self, num_workers: int) -> None:
-        self._num_workers = num_workers
+    def __init__(self, num_workers: int, kills: type | tuple[()] = ()) -> None:
+        self._num_workers, self._kills = num_workers, kills
 
     @property
     def num_workers(self) -> int:
@@ -47,6 +51,9 @@ class Here:
         self, work: Callable[[Item], Result], items: Sequence[Item], died: Callable[[Item], Result]
     ) -> Iterator[Result]:
         for item in reversed(items):
+            if isinstance(item, self._kills):
+                yield died(item)
+                continue
             yield pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(work))(item)))
 
 
@@ -148,3 +155,52 @@ def test_flags_that_do_not_fit_are_refused_before_the_work(
     publish(make_artifact(), tmp_path / "pump")
     assert main(["backtest", str(tmp_path / "pump"), str(write(tmp_path / "a.parquet")), *flags]) == 2
     assert told in capsys.readouterr().err
+
+
+def backtested_on(executor: Here, directory: Path) -> int:
+    """Return the exit code of a backtest on an executor, whose data are in `data`."""
+    publish(make_artifact(), directory / "pump")
+    command = ["backtest", str(directory / "pump"), str(directory / "data"), "--out", str(directory / "out")]
+    with mock.patch("detector.workers.dask_cluster.workers_on", return_value=nullcontext(executor)):
+        return main([*command, "--on", "dask"])
+
+
+@pytest.mark.parametrize("kills", [Part, Path])
+def test_work_that_is_lost_is_no_wrong_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kills: type
+) -> None:
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data" / "a.parquet")
+    assert backtested_on(Here(2, kills), tmp_path) == 1
+    told = capsys.readouterr()
+    reason = {
+        Part: "no series could be judged: its worker was killed",
+        Path: "that read a.parquet was killed",
+    }
+    assert reason[kills] in told.err
+    assert "written" not in told.out
+    assert list((tmp_path / "out").glob("*")) == []
+
+
+def test_a_damaged_file_whose_rows_cannot_be_counted_ends_the_backtest_as_wrong_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data" / "a.parquet")
+    damage(write(tmp_path / "data" / "b.parquet"), "timestamp")
+    assert backtested_on(Here(2), tmp_path) == 2
+    assert "b.parquet: damaged" in capsys.readouterr().err
+
+
+def test_an_object_storage_that_fails_is_told_from_a_file_that_does(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    file = write(tmp_path / "store" / "a.parquet")
+    keep_footer(Objects(f"file://{tmp_path}/store"), "a.parquet", tmp_path / "kept" / "a.parquet")
+    history = History(discover(tmp_path / "kept"), f"file://{tmp_path}/store", tmp_path / "kept")
+    found, rows = series_of_file(tmp_path / "kept" / "a.parquet", history)
+    assert found == tmp_path / "kept" / "a.parquet"
+    assert sum(rows.values()) == history.dataset.num_rows
+    file.unlink()
+    file.mkdir()  # which cannot be read
+    with pytest.raises(ObjectsError, match=r"a\.parquet"):
+        series_of_file(found, history)
