@@ -64,7 +64,7 @@ class Checkpoints:
         directory: Where the files are.
         identity: A digest of data and configuration.
         demanded: Whether a person asked to resume. If so, a state that does not fit is an error; else it is
-            removed, and the training starts anew.
+            removed, and the training starts again.
     """
 
     directory: Path
