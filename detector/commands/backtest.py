@@ -213,7 +213,8 @@ def _print_outcome(outcome: BacktestOutcome, budget: str, out: str | None) -> No
         console.print(f"not judged: {', '.join(failed.series)}: {failed.reason}", highlight=False)
     if out:
         place = without_secrets(out)
-        written = ", ".join(below(place, name) for name in ("scores.parquet", "incidents.json"))
+        names = ("scores.parquet", "incidents.json") if outcome.rows else ("incidents.json",)
+        written = ", ".join(below(place, name) for name in names)
         console.print(f"written: {written}", highlight=False)
         if not is_remote(out):
             console.print(f"look at it: streamgauge explore {out}", highlight=False)

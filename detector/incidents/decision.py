@@ -74,4 +74,10 @@ class Applied:
     outcome: Outcome = "applied"
     by: Literal["person", "policy"] = "person"
     learnt: tuple[Learnt, ...] = ()
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """A key to sort by that does not depend on which series were replayed together."""
+        return self.at_ns, self.decision.series, self.decision.id
+
     reason: Ignored | None = None

@@ -179,7 +179,8 @@ class ReplaySink:
         found = self._incidents | {one.id: one for one in still_open if one.id in self._incidents}
         incidents = sorted(found.values(), key=lambda one: (one.opened_ns, one.series))
         coverage = Coverage.of(self._verdicts, dropped_readings)
-        return Report(tuple(self._verdicts), tuple(incidents), coverage, tuple(self._applied))
+        applied = sorted(self._applied, key=lambda one: one.order)
+        return Report(tuple(self._verdicts), tuple(incidents), coverage, tuple(applied))
 
 
 def replay(source: Source, engine: Engine) -> Report:

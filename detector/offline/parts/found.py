@@ -63,7 +63,7 @@ def together(parts: Sequence[Found]) -> Found:
     return Found(
         tuple(sorted(incidents, key=lambda one: (one.opened_ns, one.series))),
         Coverage.pooled([part.coverage for part in parts]),
-        tuple(sorted((one for part in parts for one in part.applied), key=lambda one: one.at_ns)),
+        tuple(sorted((one for part in parts for one in part.applied), key=lambda one: one.order)),
         counters,
         (sum(counting), sum(known)),
         _all_unassigned([part.unassigned for part in parts]),

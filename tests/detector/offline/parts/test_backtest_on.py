@@ -24,6 +24,7 @@ from connectors.parquet.writer import join_files
 from detector.artifact.registry import publish
 from detector.engine.engine import EngineOptions
 from detector.errors import DetectorError
+from detector.incidents.decision import Decision
 from detector.offline.backtest import Given, backtest_parquet
 from detector.offline.parts.backtest_on import Asked, backtest_on
 from detector.offline.parts.history import History, keep_footer
@@ -93,6 +94,38 @@ def test_parts_find_what_one_replay_finds(tmp_path: Path, num_workers: int) -> N
     ]
 
 
+def test_decisions_of_the_same_time_have_one_order_in_parts_and_in_one_replay(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for names in ("da", "cb"):
+        write(tmp_path / "data" / f"{names}.parquet", names=(names[0], names[1]))
+    start = 1_700_000_000 * 10**9
+    decisions = tuple(
+        Decision(f"{id_}-{series}", "mute", series, start, until_ns=start + 10**15)
+        for series in "bdac"
+        for id_ in (2, 1)
+    )
+    given = Given(decisions=decisions)
+    artifact = make_artifact()
+    asked = Asked(artifact, str(tmp_path / "data"), EngineOptions(), given)
+    expected = backtest_parquet(artifact, tmp_path / "data", EngineOptions(), given=given).applied
+    assert [one.decision.id for one in expected] == [f"{id_}-{series}" for series in "abcd" for id_ in (1, 2)]
+    assert len({one.at_ns for one in expected}) == 1
+    assert backtest_on(Here(3), asked, unseen).applied == expected
+
+
+def test_a_backtest_names_only_files_that_it_has_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data" / "a.parquet")
+    assert backtested_on(Here(2), tmp_path, "--series", "other-*") == 0
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.name == "scores.parquet"] == []
+    assert f"written: {tmp_path}/out/incidents.json\n" in capsys.readouterr().out.replace("\n/", "/")
+    assert backtested_on(Here(2), tmp_path) == 0
+    assert (tmp_path / "out" / "scores.parquet").exists()
+    assert "out/scores.parquet" in capsys.readouterr().out
+
+
 def test_a_disk_that_the_command_does_not_see_is_named(tmp_path: Path) -> None:
     with pytest.raises(DetectorError, match="must be on a disk that all workers share, or on object storage"):
         ScoreFiles(str(tmp_path), ".parts").join(
@@ -157,12 +190,12 @@ def test_flags_that_do_not_fit_are_refused_before_the_work(
     assert told in capsys.readouterr().err
 
 
-def backtested_on(executor: Here, directory: Path) -> int:
+def backtested_on(executor: Here, directory: Path, *flags: str) -> int:
     """Return the exit code of a backtest on an executor, whose data are in `data`."""
     publish(make_artifact(), directory / "pump")
     command = ["backtest", str(directory / "pump"), str(directory / "data"), "--out", str(directory / "out")]
     with mock.patch("detector.workers.dask_cluster.workers_on", return_value=nullcontext(executor)):
-        return main([*command, "--on", "dask"])
+        return main([*command, *flags, "--on", "dask"])
 
 
 @pytest.mark.parametrize("kills", [Part, Path])
