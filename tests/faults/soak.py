@@ -269,8 +269,8 @@ def problems_of_alerts(fired: Sequence[str], course: Course, has_disk: bool) -> 
     """Alerts that nothing explains; kills explain those about restarts and memberships."""
     if course.kills:
         return []
-    expected = {name for name, event in ALERTS.items() if event in (*course.events, "idle partition")}
-    expected -= set() if has_disk else {"StreamgaugeNotReady"}
+    happened = {"idle partition", *course.events} - (set() if has_disk else {"full-disk"})
+    expected = {ALERTS[event] for event in happened}
     return [f"{name} fired" for name in fired if name not in expected | _OF_OUTAGES]
 
 

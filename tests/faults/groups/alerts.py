@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,16 @@ class Alerts:
     """What Prometheus has found; durations of the rules are divided by `tests.operations.stack.FACTOR`."""
 
     address: str
+    settings: Path
+
+    def connect_again(self) -> None:
+        """Make Prometheus open new connections: a changed configuration of a job has new clients."""
+        found = yaml.safe_load(self.settings.read_text())
+        (job,) = found["scrape_configs"]
+        job["honor_labels"] = not job.get("honor_labels", False)  # no metric here has such labels
+        self.settings.write_text(yaml.safe_dump(found))
+        reload = urllib.request.Request(f"{self.address}/-/reload", method="POST")
+        urllib.request.urlopen(reload, timeout=30).close()
 
     def firing(self, name: str) -> bool:
         """Whether an alert fires now."""
@@ -54,14 +65,16 @@ def watching(directory: Path, targets: Sequence[str], authority: Path) -> Iterat
         }
     ]
     del settings["alerting"]
-    (directory / "prometheus.yml").write_text(yaml.safe_dump(settings))
+    written = directory / "prometheus.yml"
+    written.write_text(yaml.safe_dump(settings))
     address = f"127.0.0.1:{free_ports(1)[0]}"
     arguments = (
         "--config.file=prometheus.yml",
         "--storage.tsdb.path=data",
         f"--web.listen-address={address}",
+        "--web.enable-lifecycle",
     )
     with program(directory, "prometheus", *arguments):
-        made = Alerts(f"http://{address}")
+        made = Alerts(f"http://{address}", written)
         seconds_until(lambda: fetch(f"{made.address}/-/ready"), "Prometheus")
         yield made

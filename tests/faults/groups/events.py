@@ -23,6 +23,7 @@ EXPIRING = {
     "transaction.remove.expired.transaction.cleanup.interval.ms": "5000",
 }
 """Properties of a broker that forgets a transactional id after a minute without a transaction."""
+_NO_DATA = "StreamgaugeStreamSilent"
 _DISK_BYTES, _ROOM_BYTES = 4 << 30, 64 << 20
 
 
@@ -115,7 +116,7 @@ def rebalance(scene: Scene) -> str:
 def expired_ids(scene: Scene) -> str:
     """No row for minutes: the broker forgets the transactional ids. Then rows come again."""
     began = time.monotonic()
-    took = scene.expect("StreamgaugeStreamSilent", write=False)
+    took = scene.expect(_NO_DATA, write=False)
     wait_for(
         lambda: time.monotonic() - began > scene.quiet_seconds and not _has_ids(scene),
         "the broker to forget the transactional ids",
@@ -128,12 +129,16 @@ def expired_ids(scene: Scene) -> str:
 
 
 def changed_certificate(scene: Scene) -> str:
-    """The port of member 0 gets a certificate that nobody trusts, then a good one; it is never restarted."""
+    """The port of member 0 gets a certificate that nobody trusts, then a good one; it is never restarted.
+
+    An open connection keeps its certificate. So Prometheus connects again, as it does after a restart.
+    """
     place, pid = scene.directory / "tls", scene.members[0].pid
     port = port_of(scene.members[0])
     before = ssl.get_server_certificate(("127.0.0.1", port))
     stranger = Authority(scene.directory, "stranger").issue("127.0.0.1")
     _replace(place, stranger.certificate, stranger.key)
+    scene.alerts.connect_again()
     took = scene.expect("StreamgaugeDown")
     good = scene.authority.issue("127.0.0.1", "localhost")
     _replace(place, good.certificate, good.key)
@@ -152,12 +157,16 @@ def changed_certificate(scene: Scene) -> str:
 
 
 def full_disk(scene: Scene) -> str:
-    """The disk of the broker is full for a while, and the broker stops. Then it has room and starts."""
+    """The disk of the broker is full for a while, and the broker stops. Then it has room and starts.
+
+    Nobody can write or read then. What is told is that no data arrives.
+    """
     if scene.disk is None:
         return "not done: this machine lets us mount no file system for the broker"
+    wait_for(lambda: not scene.alerts.firing(_NO_DATA), "an older silence to resolve")
     began = time.monotonic()
     scene.disk.fill()
-    took = scene.expect("StreamgaugeNotReady", write=False)
+    took = scene.expect(_NO_DATA, write=False)
     wait_for(lambda: time.monotonic() - began > scene.disk_seconds, "the end of the full disk", 3_600.0, 0.5)
     scene.disk.free()
     scene.cluster.restart_broker()
@@ -170,12 +179,12 @@ EVENTS: dict[str, Callable[[Scene], str]] = {
     "full-disk": full_disk,
 }
 ALERTS = {
-    "StreamgaugeStreamSilent": "expired-ids",
-    "StreamgaugeSeriesSilent": "idle partition",
-    "StreamgaugeDown": "certificate",
-    "StreamgaugeNotReady": "full-disk",
+    "idle partition": "StreamgaugeSeriesSilent",
+    "expired-ids": _NO_DATA,
+    "certificate": "StreamgaugeDown",
+    "full-disk": _NO_DATA,
 }
-"""The alerts that a soak expects, and what they are about."""
+"""The alert that tells of each event."""
 
 
 def port_of(member: Member) -> int:

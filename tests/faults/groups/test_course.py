@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.faults.groups.course import parse
@@ -26,16 +28,15 @@ def test_the_long_one_is_two_hours_at_a_third_with_hourly_rebalances() -> None:
 
 def test_an_alert_that_nothing_explains_is_a_problem() -> None:
     course = parse(["--slice"], "")
-    expected = [
-        "StreamgaugeDown",
-        "StreamgaugeNotReady",
-        "StreamgaugeSeriesSilent",
-        "StreamgaugeStreamSilent",
-    ]
+    expected = ["StreamgaugeDown", "StreamgaugeSeriesSilent", "StreamgaugeStreamSilent"]
     assert problems_of_alerts(expected, course, has_disk=True) == []
-    assert problems_of_alerts(expected, course, has_disk=False) == ["StreamgaugeNotReady fired"]
     assert problems_of_alerts([*expected, "StreamgaugeDeadLetters"], course, has_disk=True) == [
         "StreamgaugeDeadLetters fired"
+    ]
+    only_disk = replace(course, events=("full-disk",))
+    assert problems_of_alerts(["StreamgaugeStreamSilent"], only_disk, has_disk=True) == []
+    assert problems_of_alerts(["StreamgaugeStreamSilent"], only_disk, has_disk=False) == [
+        "StreamgaugeStreamSilent fired"
     ]
 
 

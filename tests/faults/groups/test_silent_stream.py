@@ -17,7 +17,8 @@ from tests.faults.expected import read_committed
 from tests.faults.test_members import Group
 
 pytestmark = pytest.mark.kafka_changes
-WATCHDOG = '[watchdog]\nseries_after = "4s"\nstream_after = "4s"'
+WATCHDOG = '[watchdog]\nseries_after = "20s"\nstream_after = "20s"'
+"""Nobody reads while a group forms; a slow machine needs some seconds for it."""
 
 
 @pytest.fixture
