@@ -44,8 +44,9 @@ def without_secrets(uri: str) -> str:
     >>> without_secrets("abfs://container@account.dfs.core.windows.net/models")
     'abfs://container@account.dfs.core.windows.net/models'
     """
-    # A secret may hold "/". What stands alone before the "@" is no secret: it names a container of Azure.
-    shown = re.sub(r"://[^/@:]*:[^@?#]*@", "://", uri)
+    # A secret may hold "/". In a URI of Azure, what stands alone before the "@" names a container.
+    password = ":[^@?#]*" if uri.startswith("abfs") else "(?::[^@?#]*)?"
+    shown = re.sub(f"://[^/@:]*{password}@", "://", uri)
     path, _, options = shown.partition("?")
     given = options.split("&")
     kept = [one for one in given if not _SECRET.search(unquote(one.partition("=")[0]))]

@@ -131,7 +131,7 @@ def soak(cluster: Cluster, directory: Path, course: Course, disk: SmallDisk | No
     targets = [f"127.0.0.1:{port_of(one)}" for one in members[:_MEMBERS]]
     try:
         rules = watching(directory / "prometheus", targets, authority.file)
-        with rules if course.events else nullcontext(Alerts("")) as alerts:
+        with rules if course.events else nullcontext(Alerts("", Path())) as alerts:
             scene = _scene(cluster, topic, members, alerts, authority, directory)
             scene.disk = disk
             scene.quiet_seconds, scene.disk_seconds = 60 * course.quiet_minutes, 60 * course.disk_minutes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -44,6 +45,10 @@ class Mosquitto:
         if self.process is not None:
             self.process.terminate()
             self.process.wait(60)
+
+    def has_ended(self, client_id: str) -> int:
+        """How many connections of a client have ended in an orderly way, as the log of the broker has it."""
+        return len(re.findall(rf"Client {client_id}\b.* disconnected", self.log.read_text()))
 
 
 def program() -> str:
