@@ -1,4 +1,4 @@
-"""The model of the speed benchmarks: conv with its defaults, window 64, 8 channels, stride 1.
+"""The models of the speed benchmarks: conv with its defaults, window 64, 8 channels; the default ensemble.
 
 The batch size is the trainer's default. Weights and whitening are not trained, as that does not change the
 speed. The threshold is high, as anomalies are rare, and the page level is limited as by default.
@@ -28,7 +28,8 @@ from detector.artifact.spec import (
 )
 from detector.artifact.sum_limits import SumLimits
 from detector.models import families as models
-from trainer.config import ScoringOptions
+from trainer.config import ModelOptions, ScoringOptions
+from trainer.fitting.members import resolve_members
 
 WINDOW = 64
 INTERVAL_NS = 1_000_000_000
@@ -37,21 +38,32 @@ CHANNELS = tuple(f"channel-{number}" for number in range(8))
 
 def conv_artifact() -> Artifact:
     """Return the artifact, not saved."""
+    member = Member("conv", models.resolve("conv", {}, WINDOW, len(CHANNELS)), WINDOW)
+    return _artifact([member], CHANNELS, WINDOW)
+
+
+def ensemble_artifact(num_channels: int) -> Artifact:
+    """Return the default ensemble of so many channels, whose verdicts do not wait, not saved."""
+    members = resolve_members(ModelOptions(), 1_000_000, num_channels)
+    names = tuple(f"channel-{number}" for number in range(num_channels))
+    return _artifact(list(members), names, members[0].window)
+
+
+def _artifact(members: list[Member], channels: tuple[str, ...], window: int) -> Artifact:
     torch.manual_seed(7)
-    levels = (Level(), Level())
-    member = Member("conv", models.resolve("conv", {}, WINDOW, len(CHANNELS)), WINDOW, levels, levels)
+    levels = (Level(),) * (1 if len(channels) == 1 else 2)
     spec = Spec(
         name="bench",
-        members=(member,),
-        channels=tuple(Channel(name, 0.0, 1.0, 3.0) for name in CHANNELS),
+        members=tuple(replace(member, settled=levels, fresh=levels) for member in members),
+        channels=tuple(Channel(name, 0.0, 1.0, 3.0) for name in channels),
         interval_ns=INTERVAL_NS,
         stride=1,
         batch_size=ScoringOptions().batch_size,
-        max_gap=WINDOW // 2,
+        max_gap=window // 2,
         scoring=Scoring(),
         threshold=Threshold(1e6, "fixed", "1/week", limit=PageLimit(1.0 / 604_800)),
     )
-    return Artifact(spec, build_members(spec.members, len(CHANNELS)).eval())
+    return Artifact(spec, build_members(spec.members, len(channels)).eval())
 
 
 def with_family(artifact: Artifact, family: str) -> Artifact:

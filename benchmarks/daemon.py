@@ -15,13 +15,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import psutil
 from kafka import KafkaConsumer, TopicPartition
 
-from benchmarks.artifacts import CHANNELS, INTERVAL_NS, conv_artifact
+from benchmarks.artifacts import CHANNELS, INTERVAL_NS, conv_artifact, ensemble_artifact
 from benchmarks.measurement import Measurement, alternate
 from connectors.kafka.cluster import ensure_topics
 from connectors.kafka.connection import (
@@ -35,6 +36,7 @@ from connectors.kafka.producer import Producer
 from connectors.records import Readings
 from connectors.wide_json.encoder import encode
 from detector.artifact.registry import publish
+from detector.artifact.spec import Artifact
 from tests.support.kafka_broker import KafkaBroker
 
 TOPIC = "readings"
@@ -50,20 +52,27 @@ def measure(quick: bool) -> list[Measurement]:
     """Measure the rows per second of the daemon, divided by those of the bare client."""
     num_readings, num_rounds = (80_000, 1) if quick else (400_000, 5)
     with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as name, _broker(Path(name)) as connection:
-        directory = Path(name)
-        publish(conv_artifact(), directory / "model")
         num_bytes = _fill(connection, num_readings)
-        daemon = _Daemon(directory, connection, num_readings)
-        ours, bare = alternate(
-            daemon.rows_per_second, lambda: _bare(connection, num_readings, daemon.options), num_rounds
-        )
-    detail = {
-        "daemon_rows_per_second": round(ours),
-        "client_rows_per_second": round(bare),
-        "bytes_a_message": round(num_bytes / num_readings),
-        "daemon_peak_mib": round(daemon.peak_bytes / 2**20),
-    }
-    return [Measurement("daemon / kafka-python dropping bytes", ours / bare, "x", floor=0.3, detail=detail)]
+        found = []
+        for model, artifact, floor in (("conv", conv_artifact(), 0.3), ("ensemble", _ensemble(), None)):
+            publish(artifact, Path(name) / model / "model")
+            daemon = _Daemon(Path(name) / model, connection, num_readings)
+            ours, bare = alternate(
+                daemon.rows_per_second, partial(_bare, connection, num_readings, daemon.options), num_rounds
+            )
+            detail = {
+                "daemon_rows_per_second": round(ours),
+                "client_rows_per_second": round(bare),
+                "bytes_a_message": round(num_bytes / num_readings),
+                "daemon_peak_mib": round(daemon.peak_bytes / 2**20),
+            }
+            title = f"daemon, {model} / kafka-python dropping bytes"
+            found.append(Measurement(title, ours / bare, "x", floor=floor, detail=detail))
+    return found
+
+
+def _ensemble() -> Artifact:
+    return ensemble_artifact(len(CHANNELS))
 
 
 @contextmanager
@@ -139,7 +148,7 @@ class _Daemon:
     def rows_per_second(self) -> float:
         """Return the rows per second from the first commit seen to the commit of the last row."""
         self._num_runs += 1
-        group = f"bench-{self._num_runs}"
+        group = f"bench-{self._directory.name}-{self._num_runs}"
         observer = KafkaConsumer(
             **client_settings(self._connection), group_id=group, enable_auto_commit=False
         )

@@ -29,6 +29,7 @@ from benchmarks.measurement import Measurement
 BENCHMARKS = (
     "help",
     "engine",
+    "ensemble",
     "incremental",
     "scrape",
     "daemon",

@@ -38,7 +38,7 @@ from trainer.fitting.gradient import TrainingAndValidation, fit_gradient
 from trainer.pipeline import fit_source, source_of
 from trainer.progress import quiet
 
-ROWS, QUICK_ROWS = 20_000_000, 60_000
+ROWS, QUICK_ROWS = 20_000_000, 20_000
 NUM_SERIES = 20
 INTERVAL_NS = 1_000_000_000
 START_NS = 1_767_225_600_000_000_000  # 2026-01-01

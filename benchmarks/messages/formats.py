@@ -16,6 +16,7 @@ import fastavro
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from benchmarks.measurement import Measurement, alternate
 from connectors.formats.avro.registry import SchemaRegistry
@@ -44,13 +45,32 @@ def measure(quick: bool) -> list[Measurement]:
     num_rows, num_rounds = (400, 1) if quick else (40_000, 5)
     values = np.random.default_rng(7).normal(size=(num_rows, len(CHANNELS))).round(4)
     wide = _decoding(Form(), [_wide(row, cells) for row, cells in enumerate(values.tolist())], num_rows)
-    found = [Measurement("wide JSON, decoded", wide(), "messages/s")]
+    found = [
+        Measurement("wide JSON, decoded", wide(), "messages/s"),
+        _against_parser(values, wide, num_rounds),
+    ]
     for name, (form, messages) in _formats(values).items():
         rate, base = alternate(_decoding(form, messages, num_rows), wide, num_rounds)
         detail = {"readings_per_second": round(rate), "wide_json_per_second": round(base)}
         title = f"{name} / wide JSON, readings a second"
         found.append(Measurement(title, rate / base, "x", floor=_FLOORS.get(name), detail=detail))
     return found
+
+
+def _against_parser(values: NDArray[np.float64], wide: Callable[[], float], num_rounds: int) -> Measurement:
+    """Measure the time to columns beside that of the JSON parser alone, which makes objects of Python."""
+    messages = [_wide(row, cells) for row, cells in enumerate(values.tolist())]
+
+    def parsed() -> float:
+        start = time.perf_counter()
+        for message in messages:
+            orjson.loads(message)
+        return len(messages) / (time.perf_counter() - start)
+
+    rate, base = alternate(wide, parsed, num_rounds)
+    detail = {"messages_per_second": round(rate), "orjson_per_second": round(base)}
+    title = "wide JSON to columns, time / orjson.loads"
+    return Measurement(title, base / rate, "x", ceiling=2.0, detail=detail)
 
 
 def _formats(values: np.ndarray) -> dict[str, tuple[Form, list[bytes]]]:  # type: ignore[type-arg]
