@@ -13,6 +13,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 
@@ -54,7 +55,10 @@ def measure(quick: bool) -> list[Measurement]:
         ("a season", proven, with_season(proven), 0.75),
         ("drift, a season and modes", proven, everything, 0.75),
     ]
-    rest = [_many_series(num_polls, num_rounds), *_in_numpy(num_polls, num_rounds)]
+    rest = [
+        _many_series(2_000 if quick else 100_000, num_polls, num_rounds),
+        *_in_numpy(num_polls, num_rounds),
+    ]
     rest += [_with(what, (poorer, one), floor, (num_polls, num_rounds)) for what, poorer, one, floor in more]
     bare = [
         measured
@@ -108,19 +112,24 @@ def _in_numpy(num_polls: int, num_rounds: int) -> list[Measurement]:
     return found
 
 
-def _many_series(num_polls: int, num_rounds: int) -> Measurement:
+def _many_series(num_series: int, num_polls: int, num_rounds: int) -> Measurement:
     artifact = conv_artifact()
-    few, many = Stream(artifact, num_series=100), Stream(artifact, num_series=10_000)
+    few = Stream(artifact, num_series=100)
+    few.rows_per_second(num_polls)  # what torch and NumPy take once is not that of the many series
+    before = psutil.Process().memory_info().rss
+    many = Stream(artifact, num_series)
+    taken = psutil.Process().memory_info().rss - before
     few_rate, many_rate = alternate(
         lambda: few.rows_per_second(num_polls), lambda: many.rows_per_second(num_polls), num_rounds
     )
     detail = {
-        "microseconds_a_row_100": round(1e6 / few_rate, 2),
-        "microseconds_a_row_10000": round(1e6 / many_rate, 2),
+        "microseconds_a_row_few": round(1e6 / few_rate, 2),
+        "microseconds_a_row_many": round(1e6 / many_rate, 2),
+        "bytes_a_series": round(taken / num_series),
+        "bytes_of_its_window": 4 * WINDOW * len(CHANNELS),
     }
-    return Measurement(
-        "cost a row, 10,000 / 100 series", few_rate / many_rate, "x", ceiling=1.5, detail=detail
-    )
+    title = f"cost a row, {num_series:,} / 100 series"
+    return Measurement(title, few_rate / many_rate, "x", ceiling=1.5, detail=detail)
 
 
 def _with(what: str, models: tuple[Artifact, Artifact], floor: float, times: tuple[int, int]) -> Measurement:
