@@ -23,7 +23,7 @@ from detector.reports.comparison import compared
 from detector.reports.page import write_page
 from detector.reports.reported import Reported
 from detector.reports.scores import distribution, unusual_rows
-from detector.reports.words import quality_rows, summary_words
+from detector.reports.words import apart_rows, quality_rows, summary_words
 
 _MOST_EVENTS = 200
 
@@ -69,6 +69,7 @@ def report_of(shown: Reported, database: Database, description: Description, com
         "words": summary_words(shown.outcome, description),
         "labels": labels,
         "scores": distribution(database),
+        "apart": apart_rows(shown.outcome),
         "quality": quality_rows(shown.outcome),
         "made": _made(shown, description, command),
     }

@@ -12,7 +12,9 @@ from detector.incidents.incident import Incident
 from detector.offline.backtest import BacktestOutcome
 from detector.offline.measuring.backtest_measures import num_alarms
 from detector.offline.measuring.events import Event
+from detector.peers.crowd import words as words_apart
 
+_MOST_APART = 100
 _COUNTED = {
     "readings": "readings",
     "rows": "rows with at least one reading",
@@ -81,4 +83,19 @@ def quality_rows(outcome: BacktestOutcome) -> list[tuple[str, str]]:
         rows.append(("rows judged without some of their values", f"{masked:,} in {in_series:,} series"))
     if outcome.coverage.never_judged:
         rows.append(("series never judged", f"{len(outcome.coverage.never_judged):,}"))
+    return rows
+
+
+def apart_rows(outcome: BacktestOutcome) -> list[tuple[str, str]]:
+    """Return which series left their peers, and when (UTC), as pairs of texts; the strongest ones of many."""
+    rows = []
+    found = sorted(outcome.apart, key=lambda one: -one.strength)
+    for one in found[:_MOST_APART]:
+        start, until, known = (
+            f"{datetime.fromtimestamp(ns / 1e9, UTC):%Y-%m-%d %H:%M}"
+            for ns in (one.start_ns, one.until_ns, one.found_ns)
+        )
+        rows.append((words_apart(one), f"{start} to {until} UTC, known at {known}"))
+    if len(found) > _MOST_APART:
+        rows.append(("left out here", f"{len(found) - _MOST_APART:,}; backtest.json has all of them"))
     return rows

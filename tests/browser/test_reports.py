@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from streamgauge import main
-from tests.detector.reports.reported import JUMP, report_of_backtest
+from tests.detector.reports.reported import JUMP, answers_of, report_of_backtest
 from tests.support.sines import frame_of, write
 from tests.trainer.evaluation.test_report import labelled
 
@@ -56,6 +59,25 @@ def test_the_first_page_has_words_lanes_incidents_labels_and_scores(page: Page, 
     expect(page.locator("#events .bad")).to_have_text("missed")
     expect(page.locator("#scores canvas")).to_be_visible()
     expect(page.locator("#made")).to_contain_text("streamgauge")
+
+
+def test_series_beside_their_peers_have_a_section_where_there_are_some(
+    page: Page, report: str, tmp_path: Path
+) -> None:
+    go(page, report)
+    expect(page.locator("#peers")).to_be_hidden()
+    made = Path(report.removeprefix("file://"))
+    answers = answers_of(made)
+    answers["report"]["apart"] = [
+        ["pump-3: <b>flow</b> is 2.25 below that of its peers", "from then to then"]
+    ]
+    packed = base64.b64encode(gzip.compress(json.dumps(answers).encode())).decode()
+    text = re.sub(r'(id="data">\s*)\S+', lambda found: found[1] + packed, made.read_text(), count=1)
+    (tmp_path / "apart.html").write_text(text)
+    go(page, (tmp_path / "apart.html").as_uri())
+    expect(page.get_by_role("heading", name="Series beside their peers")).to_be_visible()
+    expect(page.locator("#apart th")).to_have_text("pump-3: <b>flow</b> is 2.25 below that of its peers")
+    expect(page.locator("#apart td")).to_have_text("from then to then")
 
 
 def test_the_slider_shows_the_incidents_of_each_budget(page: Page, report: str) -> None:

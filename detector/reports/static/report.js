@@ -104,6 +104,8 @@ load(async () => {
     by("scores-words").textContent = report.scores.words;
     histogram(by("scores"), report.scores);
     budgets(by("budgets"), report.budgets, incidents);
+    by("peers").hidden = report.apart.length === 0;
+    table(by("apart").tBodies[0], report.apart);
     table(by("quality").tBodies[0], report.quality);
     by("made").replaceChildren(...report.made.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
     by("card").textContent = about.card;
