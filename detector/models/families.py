@@ -33,9 +33,14 @@ __all__ = [
     "build",
     "cell_losses",
     "reconstruct",
+    "reconstruction",
     "resolve",
     "training_loss",
 ]
+
+
+Reconstruction = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+"""Windows to expected values and signed residuals, float32 [B, W, C] each."""
 
 
 class Autoencoder(Protocol):
@@ -133,10 +138,19 @@ def reconstruct(module: torch.nn.Module, x_BWC: torch.Tensor) -> tuple[torch.Ten
         module: A module that `build` returned, in evaluation mode.
         x_BWC: Windows in the units of the model, float32, without NaN.
     """
+    return reconstruction(module)(x_BWC)
+
+
+def reconstruction(module: torch.nn.Module) -> Reconstruction:
+    """Return what computes `reconstruct` with a module: for many calls, which need no check of it then."""
     if isinstance(module, OwnResidual):
-        return module.residual(x_BWC)
-    y_BWC: torch.Tensor = module(x_BWC)
-    return y_BWC, x_BWC - y_BWC
+        return module.residual
+
+    def plain(x_BWC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y_BWC: torch.Tensor = module(x_BWC)
+        return y_BWC, x_BWC - y_BWC
+
+    return plain
 
 
 def training_loss(
