@@ -17,7 +17,9 @@ from torch import nn
 
 from detector.models import families as models
 from detector.models.configs.whitening import FILLING_ROUNDS, FILLING_STEP
+from detector.models.conv import ConvAutoencoder
 from detector.models.execution.choice import TORCH
+from detector.models.execution.conv_products import ConvProducts
 from detector.models.execution.devices import pick_device
 from detector.models.execution.network import F32, Network, Outputs
 from detector.models.whitening import Distances, Whitening, has_long_hole
@@ -47,8 +49,8 @@ class TorchRunner:
             torch.backends.cudnn.allow_tf32 = False
         self._member = member.eval().to(device)
         self._device = device
-        self._reconstruct = models.reconstruction(member.autoencoder)
         with torch.inference_mode():
+            self._reconstruct = _reconstruction(member.autoencoder, device)
             self._distances = Distances(member.whitening)
 
     def __call__(self, x_BWC: F32, known_BWC: NDArray[np.bool_] | None, span: int) -> Outputs:
@@ -134,6 +136,13 @@ def torch_ensemble(network: Network) -> Ensemble:
     if not isinstance(network, Ensemble):
         raise TypeError(f"training needs modules of torch, and {network.executor} holds the networks")
     return network
+
+
+def _reconstruction(module: nn.Module, device: torch.device) -> models.Reconstruction:
+    """Return the fastest way to the expected values and residuals of a module in inference."""
+    if isinstance(module, ConvAutoencoder) and module.receptive_field is None and device.type == "cpu":
+        return models.plain_reconstruction(ConvProducts(module))
+    return models.reconstruction(module)
 
 
 def _array(tensor: torch.Tensor) -> F32:

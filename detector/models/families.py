@@ -32,6 +32,7 @@ __all__ = [
     "OwnResidual",
     "build",
     "cell_losses",
+    "plain_reconstruction",
     "reconstruct",
     "reconstruction",
     "resolve",
@@ -143,11 +144,14 @@ def reconstruct(module: torch.nn.Module, x_BWC: torch.Tensor) -> tuple[torch.Ten
 
 def reconstruction(module: torch.nn.Module) -> Reconstruction:
     """Return what computes `reconstruct` with a module: for many calls, which need no check of it then."""
-    if isinstance(module, OwnResidual):
-        return module.residual
+    return module.residual if isinstance(module, OwnResidual) else plain_reconstruction(module)
+
+
+def plain_reconstruction(reconstruct_windows: Callable[[torch.Tensor], torch.Tensor]) -> Reconstruction:
+    """Return a reconstruction whose residual is `x - expected`."""
 
     def plain(x_BWC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        y_BWC: torch.Tensor = module(x_BWC)
+        y_BWC = reconstruct_windows(x_BWC)
         return y_BWC, x_BWC - y_BWC
 
     return plain
