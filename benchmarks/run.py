@@ -29,7 +29,6 @@ from benchmarks.measurement import Measurement
 BENCHMARKS = (
     "help",
     "engine",
-    "incremental",
     "scrape",
     "daemon",
     "footprint.start",

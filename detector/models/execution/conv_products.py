@@ -4,8 +4,8 @@ A layer with few filters fills only a part of a processor's units for products. 
 for all blocks of several groups of outputs. Its matrix holds the weights of a group several times, each time
 a stride further, and 0 elsewhere. Channels stay last, so that no layer moves them.
 
-Letters: B batch, W window, C channels, T positions, I and O inputs and outputs of a layer, K kernel,
-S positions that a group sees, G outputs of a group, N blocks of all windows, P inputs of a block.
+Letters: B batch, W window, C channels, T positions, I and O inputs and outputs of a layer, K kernel.
+A group of G outputs sees S positions. N is the blocks of all windows, and P the inputs of a block.
 """
 
 from __future__ import annotations
