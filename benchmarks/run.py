@@ -30,7 +30,6 @@ BENCHMARKS = (
     "help",
     "engine",
     "ensemble",
-    "incremental",
     "scrape",
     "daemon",
     "footprint.start",

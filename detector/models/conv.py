@@ -5,9 +5,7 @@ code depends on its own 2^layers rows and on earlier rows, never on later ones. 
 these rows. It cannot simply copy them, because it has fewer numbers than they have cells.
 
 The reconstruction of the newest row therefore depends on the last `receptive_field` rows only. It is the
-same in every window that ends there, and needs no window. Evaluated at every row, the strided network is a
-dilated one (algorithme a trous, Holschneider et al., 1989). `detector.models.incremental_conv` computes
-it in this way, but the detector does not use that module yet: it scores windows with either form.
+same in every window that ends there.
 
 Letters: B batch, W window, C channels, N nodes, L latent, T steps of the code.
 """

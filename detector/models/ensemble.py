@@ -17,48 +17,57 @@ from torch import nn
 
 from detector.models import families as models
 from detector.models.configs.whitening import FILLING_ROUNDS, FILLING_STEP
+from detector.models.conv import ConvAutoencoder
 from detector.models.execution.choice import TORCH
+from detector.models.execution.conv_products import ConvProducts
 from detector.models.execution.devices import pick_device
 from detector.models.execution.network import F32, Network, Outputs
-from detector.models.whitening import Whitening, has_long_hole
+from detector.models.whitening import Distances, Whitening, has_long_hole
 
 
 class EnsembleMember(nn.Module):
-    """Compute expected values, distances and the contribution of each channel for windows."""
+    """Hold an autoencoder and the whitening of its residuals."""
 
     def __init__(self, autoencoder: nn.Module, whitening: Whitening) -> None:
         super().__init__()
         self.autoencoder = autoencoder
         self.whitening = whitening
 
-    def forward(
-        self, x_BWC: torch.Tensor, known_BWC: torch.Tensor | None, span: int
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Run the member on a batch of windows.
+    def on(self, device: str) -> TorchRunner:
+        """Move the member to "cpu", "cuda" or "auto", and return it ready for inference there."""
+        return TorchRunner(self, pick_device(device))
+
+
+class TorchRunner:
+    """Run a member on a device in inference mode, with arrays in and out: a `Runner`.
+
+    It holds what follows from the weights that the member has now. Make another one after they change.
+    """
+
+    def __init__(self, member: EnsembleMember, device: torch.device) -> None:
+        if device.type == "cuda":  # by default convolutions and LSTM round to 10 bits: scores 5e-4 apart
+            torch.backends.cudnn.allow_tf32 = False
+        self._member = member.eval().to(device)
+        self._device = device
+        with torch.inference_mode():
+            self._reconstruct = _reconstruction(member.autoencoder, device)
+            self._distances = Distances(member.whitening)
+
+    def __call__(self, x_BWC: F32, known_BWC: NDArray[np.bool_] | None, span: int) -> Outputs:
+        """Return the outputs of a batch of windows.
 
         If cells were filled, the autoencoder runs twice. Its first reconstruction replaces the filled cells,
         because a crude filling would disturb the reconstruction of their neighbours. Windows with a long hole
         get several rounds, until the filled cells agree with the known ones (`_refined`).
-
-        Args:
-            x_BWC: Windows in the units of the model, float32, without NaN.
-            known_BWC: False in cells that were filled, bool; None if no cell was.
-            span: Number of the newest rows whose expected values are returned, 1 to W.
-
-        Returns:
-            Expected values of the last `span` rows [B, S, C], statistics of each window [B, K], and the
-            contribution of each channel to its error [B, C]; all float32.
         """
-        if known_BWC is not None:
-            x_BWC = torch.where(known_BWC, x_BWC, models.reconstruct(self.autoencoder, x_BWC)[0])
-            x_BWC = self._refined(x_BWC, known_BWC)
-        y_BWC, residual_BWC = models.reconstruct(self.autoencoder, x_BWC)
-        statistics_BK, contribution_BC = self.whitening(x_BWC, residual_BWC, known_BWC)
-        return y_BWC[:, y_BWC.shape[1] - span :], statistics_BK, contribution_BC
-
-    def on(self, device: str) -> TorchRunner:
-        """Move the member to "cpu", "cuda" or "auto", and return it ready for inference there."""
-        return TorchRunner(self, pick_device(device))
+        known = None if known_BWC is None else torch.from_numpy(known_BWC).to(self._device)
+        with torch.inference_mode():
+            x = self._on_device(x_BWC)
+            if known is not None:
+                x = self._refined(torch.where(known, x, self._reconstruct(x)[0]), known)
+            y, residual = self._reconstruct(x)
+            statistics, contribution = self._distances(x, residual, known)
+            return _array(y[:, y.shape[1] - span :]), _array(statistics), _array(contribution)
 
     def _refined(self, x_BWC: torch.Tensor, known_BWC: torch.Tensor) -> torch.Tensor:
         """Return the windows with better values in long holes; windows without one stay as they are.
@@ -71,26 +80,9 @@ class EnsembleMember(nn.Module):
             return x_BWC
         filled_BWC = holed_B11 & ~known_BWC
         for _ in range(FILLING_ROUNDS):
-            y_BWC = models.reconstruct(self.autoencoder, x_BWC)[0]
+            y_BWC = self._reconstruct(x_BWC)[0]
             x_BWC = torch.where(filled_BWC, x_BWC + FILLING_STEP * (y_BWC - x_BWC), x_BWC)
         return x_BWC
-
-
-class TorchRunner:
-    """Run a member on a device in inference mode, with arrays in and out: a `Runner`."""
-
-    def __init__(self, member: EnsembleMember, device: torch.device) -> None:
-        if device.type == "cuda":  # by default convolutions and LSTM round to 10 bits: scores 5e-4 apart
-            torch.backends.cudnn.allow_tf32 = False
-        self._member = member.eval().to(device)
-        self._device = device
-
-    def __call__(self, x_BWC: F32, known_BWC: NDArray[np.bool_] | None, span: int) -> Outputs:
-        """Return the outputs of a batch of windows."""
-        mask = None if known_BWC is None else torch.from_numpy(known_BWC).to(self._device)
-        with torch.inference_mode():
-            expected, statistics, contribution = self._member(self._on_device(x_BWC), mask, span)
-            return expected.cpu().numpy(), statistics.cpu().numpy(), contribution.cpu().numpy()
 
     def encode(self, x_BWC: F32) -> F32:
         """Return the flat code of each window, float32 [B, L]."""
@@ -144,6 +136,13 @@ def torch_ensemble(network: Network) -> Ensemble:
     if not isinstance(network, Ensemble):
         raise TypeError(f"training needs modules of torch, and {network.executor} holds the networks")
     return network
+
+
+def _reconstruction(module: nn.Module, device: torch.device) -> models.Reconstruction:
+    """Return the fastest way to the expected values and residuals of a module in inference."""
+    if isinstance(module, ConvAutoencoder) and module.receptive_field is None and device.type == "cpu":
+        return models.plain_reconstruction(ConvProducts(module))
+    return models.reconstruction(module)
 
 
 def _array(tensor: torch.Tensor) -> F32:

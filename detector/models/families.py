@@ -32,10 +32,16 @@ __all__ = [
     "OwnResidual",
     "build",
     "cell_losses",
+    "plain_reconstruction",
     "reconstruct",
+    "reconstruction",
     "resolve",
     "training_loss",
 ]
+
+
+Reconstruction = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+"""Windows to expected values and signed residuals, float32 [B, W, C] each."""
 
 
 class Autoencoder(Protocol):
@@ -133,10 +139,22 @@ def reconstruct(module: torch.nn.Module, x_BWC: torch.Tensor) -> tuple[torch.Ten
         module: A module that `build` returned, in evaluation mode.
         x_BWC: Windows in the units of the model, float32, without NaN.
     """
-    if isinstance(module, OwnResidual):
-        return module.residual(x_BWC)
-    y_BWC: torch.Tensor = module(x_BWC)
-    return y_BWC, x_BWC - y_BWC
+    return reconstruction(module)(x_BWC)
+
+
+def reconstruction(module: torch.nn.Module) -> Reconstruction:
+    """Return what computes `reconstruct` with a module: for many calls, which need no check of it then."""
+    return module.residual if isinstance(module, OwnResidual) else plain_reconstruction(module)
+
+
+def plain_reconstruction(reconstruct_windows: Callable[[torch.Tensor], torch.Tensor]) -> Reconstruction:
+    """Return a reconstruction whose residual is `x - expected`."""
+
+    def plain(x_BWC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y_BWC = reconstruct_windows(x_BWC)
+        return y_BWC, x_BWC - y_BWC
+
+    return plain
 
 
 def training_loss(

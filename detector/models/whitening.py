@@ -30,6 +30,8 @@ from detector.models.blocks import identities
 from detector.models.configs.whitening import LONG_HOLE, MORE_STEPS, STEPS, TINY, is_factored
 
 Linear = Callable[[torch.Tensor], torch.Tensor]
+LEAST_CELLS_IN_BLOCKS = 256
+"""A joint matrix of fewer cells gains nothing by two products."""
 
 
 class Whitening(nn.Module):
@@ -69,6 +71,29 @@ class Whitening(nn.Module):
     def forward(
         self, x_BWC: torch.Tensor, residual_BWC: torch.Tensor, known_BWC: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the statistics of each window and the contribution of each channel, see `Distances`."""
+        return Distances(self)(x_BWC, residual_BWC, known_BWC)
+
+
+class Distances:
+    """Measure windows by the matrices that a `Whitening` has now, on its device.
+
+    It holds what follows from these matrices. Make another one after they change or move.
+    """
+
+    def __init__(self, whitening: Whitening) -> None:
+        self._is_factored = whitening.is_factored
+        self._joint, self._rows, self._channels = whitening.joint, whitening.rows, whitening.channels
+        self._alone = whitening.alone
+        self._blocks = _blocks_of(whitening.joint)
+        # Squares are divided after they were added up: there are fewer of them then.
+        self._weight_C = whitening.scale.square().mul(whitening.alone.shape[1]).reciprocal()
+        self._living_C = whitening.alone[:, -1, -1] != 0
+        self._each = self._living_C.sum().float().reciprocal()
+
+    def __call__(
+        self, x_BWC: torch.Tensor, residual_BWC: torch.Tensor, known_BWC: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the statistics of each window and the contribution of each channel to its error.
 
         Sums over the known cells are divided by their number, so that windows with unknown cells stay
@@ -83,65 +108,89 @@ class Whitening(nn.Module):
             Statistics, float32 [B, K], and the mean squared residual of each channel in units of its normal
             mean squared residual, float32 [B, C].
         """
-        masked_BWC = residual_BWC
+        masked_BWC, share_BC = residual_BWC, None
         if known_BWC is not None:
+            share_BC = known_BWC.float().mean(dim=1)
             masked_BWC = torch.where(known_BWC, residual_BWC, 0.0)
             holed_B = has_long_hole(known_BWC)
             residual_BWC = least_distant(masked_BWC, known_BWC, self._precision(), (1, 2), holed_B)
             x_BWC = self._least_distant_alone(torch.where(known_BWC, x_BWC, 0.0), known_BWC, holed_B)
-        joint_B = self._whitened(residual_BWC).square().mean(dim=1)
-        contribution_BC = (masked_BWC / self.scale).square().mean(dim=1)
-        if known_BWC is not None:
-            share_BC = known_BWC.float().mean(dim=1)
-            living_BC = share_BC if len(self.alone) == 0 else share_BC[:, self._living()]
+        joint_B = _mean_square(self._whitened(residual_BWC))
+        contribution_BC = masked_BWC.square().sum(dim=1).mul_(self._weight_C)
+        if share_BC is not None:
+            living_BC = share_BC if len(self._alone) == 0 else share_BC[:, self._living_C]
             joint_B = joint_B / living_BC.mean(dim=1).clamp(min=1e-6)
             contribution_BC = contribution_BC / share_BC.clamp(min=1e-6)
-        if len(self.alone) == 0:
+        if len(self._alone) == 0:
             return joint_B[:, None], contribution_BC
-        alone_BC = (x_BWC.permute(2, 0, 1) @ self.alone).square().mean(dim=2).T
-        living_C = self._living()
-        if known_BWC is None:
-            log_alone_B = alone_BC.log1p().sum(dim=1) / living_C.sum()
-        else:
-            log_alone_BC = (alone_BC / share_BC.clamp(min=1e-6)).log1p()
-            present_BC = (share_BC > 0) & living_C
-            log_alone_B = (log_alone_BC * present_BC).sum(dim=1) / present_BC.sum(dim=1).clamp(min=1)
-        return torch.stack([joint_B, log_alone_B], dim=1), contribution_BC
+        return torch.stack([joint_B, self._log_alone(x_BWC, share_BC)], dim=1), contribution_BC
 
-    def _living(self) -> torch.Tensor:
-        """Return which of several channels moved in the history, bool [C]."""
-        return self.alone[:, -1, -1] != 0
+    def _log_alone(self, x_BWC: torch.Tensor, share_BC: torch.Tensor | None) -> torch.Tensor:
+        """Return the mean of log(1 + distance) over the channels that have a value, [B]."""
+        alone_CB = _mean_square(torch.bmm(x_BWC.permute(2, 0, 1).contiguous(), self._alone))
+        if share_BC is None:
+            mean_B: torch.Tensor = alone_CB.log1p_().sum(dim=0).mul_(self._each)
+            return mean_B
+        log_alone_BC = (alone_CB.T / share_BC.clamp(min=1e-6)).log1p()
+        present_BC = (share_BC > 0) & self._living_C
+        return (log_alone_BC * present_BC).sum(dim=1) / present_BC.sum(dim=1).clamp(min=1)
 
     def _whitened(self, residual_BWC: torch.Tensor) -> torch.Tensor:
         """Return the residuals after the joint whitening, [B, D]."""
-        if not self.is_factored:
-            return residual_BWC.flatten(1) @ self.joint
-        whitened: torch.Tensor = (residual_BWC.transpose(1, 2) @ self.rows).transpose(1, 2) @ self.channels
-        return whitened.flatten(1)
+        if self._is_factored:
+            turned = residual_BWC.transpose(1, 2) @ self._rows
+            return (turned.transpose(1, 2) @ self._channels).flatten(1)
+        residual_BD = residual_BWC.flatten(1)
+        if len(self._blocks) == 1:
+            return residual_BD @ self._joint
+        whitened_BD = torch.empty_like(residual_BD)
+        start = 0
+        for block in self._blocks:
+            stop = len(block)
+            torch.mm(residual_BD[:, :stop], block, out=whitened_BD[:, start:stop])
+            start = stop
+        return whitened_BD
 
     def _precision(self) -> Linear:
         """Return what maps residuals [B, W, C] to the gradient of half their joint distance.
 
         The matrices are multiplied once, which halves the work of the many steps that use them.
         """
-        if not self.is_factored:
-            joint = self.joint @ self.joint.T
+        if not self._is_factored:
+            joint = self._joint @ self._joint.T
             return lambda residual_BWC: (residual_BWC.flatten(1) @ joint).view_as(residual_BWC)
-        rows, channels = self.rows @ self.rows.T, self.channels @ self.channels.T
+        rows, channels = self._rows @ self._rows.T, self._channels @ self._channels.T
         return lambda residual_BWC: (residual_BWC.transpose(1, 2) @ rows).transpose(1, 2) @ channels
 
     def _least_distant_alone(
         self, x_BWC: torch.Tensor, known_BWC: torch.Tensor, holed_B: torch.Tensor
     ) -> torch.Tensor:
         """Fill the unknown rows of each channel by `least_distant`, [B, W, C]."""
-        if len(self.alone) == 0:
+        if len(self._alone) == 0:
             return x_BWC
         x_CBW, known_CBW = x_BWC.permute(2, 0, 1), known_BWC.permute(2, 0, 1)
         holed_CB = holed_B.expand(len(x_CBW), -1)
-        alone = self.alone @ self.alone.mT
+        alone = self._alone @ self._alone.mT
         return least_distant(x_CBW, known_CBW, lambda one_CBW: one_CBW @ alone, (2,), holed_CB).permute(
             1, 2, 0
         )
+
+
+def _mean_square(values: torch.Tensor) -> torch.Tensor:
+    """Return the mean of squares over the last axis. The norm is the fastest sum of squares in torch."""
+    norm: torch.Tensor = torch.linalg.vector_norm(values, dim=-1)
+    return norm.square_().mul_(1.0 / values.shape[-1])
+
+
+def _blocks_of(matrix: torch.Tensor) -> list[torch.Tensor]:
+    """Return the columns of a matrix in two blocks, without the rows that are 0 in the first; or in one.
+
+    An upper triangular matrix has such rows, and the trainer makes the matrices so.
+    """
+    half = len(matrix) // 2
+    if len(matrix) < LEAST_CELLS_IN_BLOCKS or bool(matrix[half:, :half].any()):
+        return [matrix]
+    return [matrix[:half, :half].contiguous(), matrix[:, half:].contiguous()]
 
 
 def has_long_hole(known_BWC: torch.Tensor) -> torch.Tensor:

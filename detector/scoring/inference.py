@@ -93,6 +93,7 @@ class Scorer:
             np.empty((len(ends), num_channels), np.float32),
         )
         columns: tuple[NDArray[np.floating], ...] = (found.expected, found.statistics, found.blame)
+        is_whole = not (np.isnan(flat).any() or (last is not None and np.isnan(last).any()))
 
         def score_batch(at: int) -> None:
             starts = ends[at : at + self.batch_size] - (window - 1)
@@ -101,13 +102,14 @@ class Scorer:
             if last is not None:
                 x_BWC[: len(starts), -1] = last[at : at + len(starts)]
             here = slice(at, at + len(starts))
-            for column, part in zip(columns, self._forward(x_BWC, span), strict=True):
+            outputs = self.run(x_BWC, None, span) if is_whole else self._filled(x_BWC, span)
+            for column, part in zip(columns, outputs, strict=True):
                 column[here] = part[: len(starts)]
 
         self.threads.each(score_batch, range(0, len(ends), self.batch_size))
         return found
 
-    def _forward(self, x_BWC: NDArray[np.float32], span: int) -> Outputs:
+    def _filled(self, x_BWC: NDArray[np.float32], span: int) -> Outputs:
         """Fill missing cells and run one batch; missing cells do not count in its distances."""
         known = ~np.isnan(x_BWC)
         return self.run(fill_missing(x_BWC), None if known.all() else known, span)

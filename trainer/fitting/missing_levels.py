@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from detector.artifact.spec import Member, MissingLevel
-from detector.models.ensemble import Ensemble, EnsembleMember
+from detector.models.ensemble import Ensemble
+from detector.models.execution.network import Runner
 from detector.scoring.ensemble_error import log_statistics
 from detector.scoring.preprocessing import fill_missing
 from trainer.data.training_windows import TrainingWindows
@@ -37,22 +37,22 @@ def with_missing_levels(
         windows: Windows of rows that trained no weights, one set for each member.
     """
     return tuple(
-        replace(member, missing=_levels_of(module[at], held_out))
+        replace(member, missing=_levels_of(module[at].on("cpu"), held_out))
         for at, (member, held_out) in enumerate(zip(members, windows, strict=True))
     )
 
 
-def _levels_of(network: EnsembleMember, windows: TrainingWindows) -> tuple[MissingLevel, ...]:
+def _levels_of(run: Runner, windows: TrainingWindows) -> tuple[MissingLevel, ...]:
     """Return one level for each statistic; none for a single channel, which has no others."""
     num_channels = len(windows.center)
     if num_channels == 1:
         return ()
     num = int(np.clip(_WINDOWS_IN_ALL // (2 * num_channels), _LEAST_WINDOWS, _WINDOWS))
     x_NWC = windows.spread(num)
-    whole = _logarithms(network, x_NWC)
+    whole = _logarithms(run, x_NWC)
     each = np.eye(num_channels, dtype=np.bool_)
-    without = [_scale_to(whole, _logarithms(network, _hidden(x_NWC, one))) for one in each]
-    only = [_scale_to(whole, _logarithms(network, _hidden(x_NWC, ~one))) for one in each]
+    without = [_scale_to(whole, _logarithms(run, _hidden(x_NWC, one))) for one in each]
+    only = [_scale_to(whole, _logarithms(run, _hidden(x_NWC, ~one))) for one in each]
     factor_without, offset_without = np.stack(without).transpose(1, 2, 0)
     factor_only, offset_only = np.stack(only).transpose(1, 2, 0)
     return tuple(
@@ -68,15 +68,13 @@ def _hidden(x_NWC: NDArray[np.float32], channels: NDArray[np.bool_]) -> NDArray[
     return hidden
 
 
-def _logarithms(network: EnsembleMember, x_NWC: NDArray[np.float32]) -> NDArray[np.float64]:
+def _logarithms(run: Runner, x_NWC: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the logarithms of the statistics of windows, NaN in missing cells, float64 [N, K]."""
     found = []
-    with torch.inference_mode():
-        for at in range(0, len(x_NWC), _BATCH):
-            part = x_NWC[at : at + _BATCH]
-            known = ~np.isnan(part)
-            mask = None if known.all() else torch.from_numpy(known)
-            found.append(network(torch.from_numpy(fill_missing(part)), mask, 0)[1].numpy())
+    for at in range(0, len(x_NWC), _BATCH):
+        part = x_NWC[at : at + _BATCH]
+        known = ~np.isnan(part)
+        found.append(run(fill_missing(part), None if known.all() else known, 0)[1])
     return log_statistics(np.concatenate(found).astype(np.float64))
 
 

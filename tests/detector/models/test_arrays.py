@@ -20,6 +20,7 @@ from detector.models.arrays.layers import ACTIVATIONS, gelu
 from detector.models.configs.checks import ACTIVATIONS as KNOWN_ACTIVATIONS
 from detector.models.configs.checks import LOSSES
 from detector.models.configs.vae import BACKBONES, SCORES
+from detector.models.execution import choice
 from detector.models.execution.network import Outputs
 
 activations = st.sampled_from(KNOWN_ACTIVATIONS)
@@ -145,13 +146,14 @@ def test_numpy_returns_what_torch_returns(
 
 
 @every_family
+@pytest.mark.parametrize("executor", choice.EXECUTORS)
 @pytest.mark.parametrize("size", [16, 100, 256])
 def test_a_window_has_the_same_bits_wherever_it_stands_and_whatever_else_is_there(
-    family: str, size: int
+    family: str, executor: str, size: int
 ) -> None:
     members = [member_of(family, 20, 3)]
     _, weights = weights_of(members, 3, 5)
-    run = network_of(members, 3, "numpy", weights)[0].on("cpu")
+    run = network_of(members, 3, executor, weights)[0].on("cpu")
     for holes in (False, True):
         x_BWC, known = windows(1, size, 20, 3, holes=holes)
         order = np.random.default_rng(2).permutation(size)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from detector.models.configs.whitening import MOST_JOINT_CELLS, MOST_JOINT_ROWS
-from detector.models.whitening import Whitening
+from detector.models.whitening import LEAST_CELLS_IN_BLOCKS, Whitening
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -189,3 +189,36 @@ def test_holes_of_single_channels_are_left_out_of_both_distances() -> None:
         inverse = np.linalg.inv(rows[np.ix_(there, there)])
         own.append(np.log1p(np.einsum("nd,de,ne->n", values, inverse, values) / there.sum()))
     np.testing.assert_allclose(found[:, 1], np.mean(own, axis=0), rtol=0.02)
+
+
+@pytest.mark.parametrize("is_triangular", [True, False])
+def test_a_large_joint_matrix_gives_the_same_distance_in_two_blocks(is_triangular: bool) -> None:
+    window, channels = 32, LEAST_CELLS_IN_BLOCKS // 32
+    whitening = Whitening(window, channels)
+    matrix = torch.randn(whitening.joint.shape, generator=GENERATOR)
+    whitening.joint.copy_(matrix.triu() if is_triangular else matrix)
+    residual = windows(7, window, channels)
+    expected = (residual.flatten(1).double() @ whitening.joint.double()).square().mean(dim=1)
+    found = whitening(residual, residual, None)[0][:, 0]
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-5)
+
+
+def test_distances_are_of_the_matrices_that_were_loaded_last() -> None:
+    trained, whitening = Whitening(6, 3), Whitening(6, 3)
+    trained.joint.mul_(2.0)
+    trained.scale.mul_(4.0)
+    x, residual = windows(), windows()
+    assert list(whitening.state_dict()) == ["joint", "rows", "channels", "alone", "scale"]
+    whitening(x, residual, None)
+    whitening.load_state_dict(trained.state_dict())
+    for found, expected in zip(whitening(x, residual, None), trained(x, residual, None), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_a_huge_residual_leaves_the_contributions_of_other_channels_as_they_are() -> None:
+    residual = windows()
+    expected = Whitening(6, 3)(residual, residual, None)[1]
+    residual[:, 2, 1] = 1e30
+    found = Whitening(6, 3)(residual, residual, None)[1]
+    assert torch.equal(found[:, [0, 2]], expected[:, [0, 2]])
+    assert found[:, 1].isinf().all()
