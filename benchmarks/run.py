@@ -32,6 +32,7 @@ BENCHMARKS = (
     "incremental",
     "scrape",
     "daemon",
+    "latency.alerts",
     "footprint.start",
     "messages.formats",
     "train",

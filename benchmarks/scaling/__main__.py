@@ -24,7 +24,7 @@ from benchmarks.scaling.capacity import SIZES, Capacity, measure_sizes
 from benchmarks.scaling.cost import measure_cost
 from benchmarks.scaling.figures import Cost, needs, table
 from benchmarks.scaling.group import NUM_PARTITIONS, NUM_SERIES, Site, site
-from benchmarks.scaling.rebalances import MOST_MEMBERS, Rebalanced, measure_rebalances
+from benchmarks.scaling.rebalances import LEAST_SECONDS, MOST_MEMBERS, Rebalanced, measure_rebalances
 from benchmarks.scaling.takeover import SESSION_SECONDS, Takeover, measure_signals
 
 PARTS = ("capacity", "takeover", "rebalances")
@@ -62,6 +62,7 @@ def _capacity(directory: Path, arguments: argparse.Namespace) -> bool:
     ratio = found[1].cpu_us_per_row / found[0].cpu_us_per_row
     print(f"\nCPU time a row, two members / one: {ratio:.2f} (at most {MOST_COST}).")
     print(f"{num_rounds} rounds of {num_rows:,} rows. {NUM_SERIES} series, {NUM_PARTITIONS} partitions.")
+    print("CPU time holds on a busy machine; seconds and rows a second do not.")
     print(f"Rows a second cannot rise beyond {os.cpu_count()} cores, which the broker needs too.\n")
     cost = measure_cost(found[0].cpu_us_per_row, 2 if arguments.quick else 10)
     print(cost_tables(cost))
@@ -132,6 +133,7 @@ def _rebalances(directory: Path, arguments: argparse.Namespace) -> bool:
     found = measure_rebalances(directory, arguments.changes or (6 if arguments.quick else 50))
     print(rebalances_table(found))
     print(f"\n{found.num_changes} times a member joined or left, in a group of 1 to {MOST_MEMBERS}.")
+    print(f"Waits of less than {LEAST_SECONDS} s are turns of the loop, and are not counted.")
     print(f"Committed offsets that went back: {len(found.set_back)}.\n")
     return found.is_right
 

@@ -60,10 +60,9 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Hold what a rate needs: cores at this load of each, members, partitions, MB/s in and out."""
+    """Hold what a rate needs: cores of one member each, partitions, MB/s in and out."""
 
     cores: int
-    members: int
     partitions: int
     mb_in: float
     mb_out: float
@@ -81,7 +80,7 @@ def needs(cost: Cost, rows_per_second: float, load: float) -> Needs:
     """
     cores = ceil(rows_per_second * cost.whole * 1e-6 / load)
     mb_in, mb_out = (rows_per_second * size * 1e-6 for size in (cost.bytes_in, cost.bytes_out))
-    return Needs(cores, cores, 2 * cores, mb_in, mb_out)
+    return Needs(cores, 2 * cores, mb_in, mb_out)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

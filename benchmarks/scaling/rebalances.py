@@ -35,7 +35,9 @@ from tests.faults.stream import Stream, make_stream
 TOPIC, SEED = "rebalances", 1
 MOST_MEMBERS = 3
 TICK_SECONDS = 0.1
-ROWS_A_TICK = 100
+ROWS_A_TICK = 50
+LEAST_SECONDS = 0.5
+"""A shorter wait is a turn of the loop, not a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,9 @@ def _measure(cluster: Cluster, directory: Path, num_changes: int) -> Rebalanced:
     ]
     stream = make_stream(SEED, TOPIC, 5_000 * num_changes, num_partitions=NUM_PARTITIONS)
     start(members[0])
-    began = time.monotonic()
     with _flowing(cluster, stream) as flow:
+        wait_for(lambda: flow.samples and flow.samples[-1].committed, "the first commit")
+        num_before, began = len(flow.samples), time.monotonic()
         for number in range(num_changes):
             _change(cluster, members, number)
         flow.is_over.set()
@@ -88,8 +91,9 @@ def _measure(cluster: Cluster, directory: Path, num_changes: int) -> Rebalanced:
     sent = replace(stream, messages=stream.messages[: flow.num_sent])
     expected = expected_output(sent, artifact, engine_options(load_config(members[0].config)))
     comparison = compare(expected, committed_output(cluster.bootstrap, f"{TOPIC}-out"))
+    waits = [one for one in gaps(flow.samples[num_before:]) if one >= LEAST_SECONDS]
     set_back = went_back(commits_of(cluster.bootstrap, TOPIC))
-    return Rebalanced(num_changes, seconds, gaps(flow.samples), comparison, set_back)
+    return Rebalanced(num_changes, seconds, waits, comparison, set_back)
 
 
 def _change(cluster: Cluster, members: list[Member], number: int) -> None:
