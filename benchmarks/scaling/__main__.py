@@ -1,6 +1,6 @@
 """The daemon as a consumer group, on a real Apache Kafka of this machine: Markdown tables.
 
-    python -m benchmarks.scaling             about ten minutes
+    python -m benchmarks.scaling             a quarter of an hour, longer on a busy machine
     python -m benchmarks.scaling --quick     small sizes: shows that everything runs
     python -m benchmarks.scaling --only rebalances --changes 50
 
