@@ -32,6 +32,7 @@ BENCHMARKS = (
     "ensemble",
     "scrape",
     "daemon",
+    "latency.alerts",
     "footprint.start",
     "messages.formats",
     "train",
