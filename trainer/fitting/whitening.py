@@ -92,10 +92,10 @@ def fit_scale(whitening: Whitening, autoencoder: torch.nn.Module, windows: Train
 def fades(window: int, delay: int) -> bool:
     """Return whether the newest rows of a window count most, for verdicts that wait `delay` rows.
 
-    A row is scored by the windows that end up to `delay` rows after it. While that is less than a quarter
-    of the window, it is among the rows that count most in each of them.
+    A row is scored by the windows that end up to `delay` rows after it. While that is at most half of the
+    window, it is among the newer rows of each of them (docs/decisions/0011).
     """
-    return delay < _MEMORY * window
+    return 2 * delay <= window
 
 
 def fading_weights(window: int) -> NDArray[np.float64]:

@@ -229,6 +229,6 @@ def test_fading_weights_fall_by_e_a_quarter_and_average_1() -> None:
     np.testing.assert_allclose(weight[16:] / weight[:-16], np.e)
 
 
-@pytest.mark.parametrize(("delay", "fading"), [(0, True), (15, True), (16, False), (63, False)])
-def test_windows_fade_while_a_verdict_waits_for_less_than_a_quarter(delay: int, fading: bool) -> None:
+@pytest.mark.parametrize(("delay", "fading"), [(0, True), (32, True), (33, False), (63, False)])
+def test_windows_fade_while_a_verdict_waits_for_at_most_half_of_them(delay: int, fading: bool) -> None:
     assert fades(64, delay) is fading
