@@ -1,6 +1,6 @@
 """Overhead of the engine over its model, and the cost of many series.
 
-The bare rival is the same member of the ensemble (autoencoder and whitening) in inference mode. Its windows
+The bare rival is the runner of the same member of the ensemble (autoencoder and whitening). Its windows
 are ready in memory, in batches of the same size. A second line uses the batch size that suits the bare
 member best. Both sides are measured in windows per second; at stride 1 each row is a window. Both use one
 thread, as the daemon does.
@@ -34,6 +34,7 @@ from detector.artifact.modules import network_of
 from detector.artifact.spec import Artifact
 from detector.engine.engine import Engine
 from detector.models.execution.choice import NUMPY
+from detector.models.execution.network import Runner
 
 BATCH_SIZES = (64, 128, 256, 512)
 NETWORKS = ("conv", "lstm", "linear")
@@ -72,14 +73,14 @@ def _against_bare(family: str, least: float, num_polls: int, num_rounds: int) ->
     artifact = with_family(conv_artifact(), family)
     size = artifact.spec.batch_size
     ready = _ready_windows(num_polls * POLL_ROWS // 4)
-    module = artifact.module[0]
-    best_size = max(BATCH_SIZES, key=lambda candidate: _bare(module, ready, candidate))
+    run = artifact.module[0].on("cpu")
+    best_size = max(BATCH_SIZES, key=lambda candidate: _bare(run, ready, candidate))
     stream = Stream(artifact, num_series=100)
     measurements = []
     for name, bare_size, floor in (("same", size, least), ("its best", best_size, None)):
         engine, bare = alternate(
             lambda: stream.rows_per_second(num_polls),
-            lambda bare_size=bare_size: _bare(module, ready, bare_size),  # type: ignore[misc]
+            lambda bare_size=bare_size: _bare(run, ready, bare_size),  # type: ignore[misc]
             num_rounds,
         )
         detail = {
@@ -194,12 +195,10 @@ def _ready_windows(num_windows: int) -> NDArray[np.float32]:
     return random.normal(size=(num_windows, WINDOW, len(CHANNELS))).astype(np.float32)
 
 
-def _bare(module: torch.nn.Module, ready: NDArray[np.float32], batch_size: int) -> float:
-    """Return the windows per second of the member alone."""
-    x_BWC = torch.from_numpy(ready)
+def _bare(run: Runner, ready: NDArray[np.float32], batch_size: int) -> float:
+    """Return the windows per second of the member alone, as the engine runs it."""
     num_batches = len(ready) // batch_size
-    with torch.inference_mode():
-        start = time.perf_counter()
-        for number in range(num_batches):
-            module(x_BWC[number * batch_size : (number + 1) * batch_size], None, 1)
-        return num_batches * batch_size / (time.perf_counter() - start)
+    start = time.perf_counter()
+    for number in range(num_batches):
+        run(ready[number * batch_size : (number + 1) * batch_size], None, 1)
+    return num_batches * batch_size / (time.perf_counter() - start)

@@ -1,8 +1,8 @@
 """The default ensemble through the engine, and what a network makes of the processor.
 
 Rows a second of the ensemble stand beside those of one linear model in the same run. The arithmetic of a
-network is compared with products of large matrices, and its time with that in numbers of 16 bits. All use
-one thread.
+network, as its module of torch computes it, is compared with products of large matrices, and its time with
+that in numbers of 16 bits. All use one thread.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _ensemble(num_channels: int, num_polls: int, num_rounds: int) -> Measurement
 def _network(family: str, num_rounds: int, seconds: float) -> list[Measurement]:
     """Measure a network beside a product of matrices, and with numbers of 16 bits beside 32."""
     artifact = with_family(conv_artifact(), family)
-    network = cast(EnsembleMember, artifact.module[0]).autoencoder
+    network = cast(EnsembleMember, artifact.module[0]).autoencoder.eval()
     x_BWC = torch.randn(artifact.spec.batch_size, WINDOW, len(CHANNELS))
     halved, halved_BWC = deepcopy(network).bfloat16(), x_BWC.bfloat16()
     matrix = torch.randn(MATRIX, MATRIX)
@@ -77,8 +77,12 @@ def _network(family: str, num_rounds: int, seconds: float) -> list[Measurement]:
     )
     windows = {"windows_per_second": round(len(x_BWC) * rate), "matrix_gflops": round(possible / 1e9)}
     return [
-        Measurement(f"{family}, arithmetic / that of a product", made / possible, "x", detail=windows),
-        Measurement(f"{family}, bfloat16 / float32", half / full, "x", detail={"furthest": furthest}),
+        Measurement(
+            f"{family} as a module, arithmetic / that of a product", made / possible, "x", detail=windows
+        ),
+        Measurement(
+            f"{family} as a module, bfloat16 / float32", half / full, "x", detail={"furthest": furthest}
+        ),
     ]
 
 

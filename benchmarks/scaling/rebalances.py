@@ -82,6 +82,8 @@ def _measure(cluster: Cluster, directory: Path, num_changes: int) -> Rebalanced:
         num_before, began = len(flow.samples), time.monotonic()
         for number in range(num_changes):
             _change(cluster, members, number)
+        if flow.num_sent == len(stream.messages):
+            raise RuntimeError("the messages ended before the changes; a stream of more messages is needed")
         flow.is_over.set()
         wait_for(lambda: flow.samples and flow.samples[-1].committed == flow.num_sent, "the last commit")
     seconds = time.monotonic() - began

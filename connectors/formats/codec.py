@@ -12,14 +12,12 @@ from connectors.formats.csv_lines.reader import CsvReader
 from connectors.formats.form import Form, Kind
 from connectors.formats.line_protocol.reader import LineReader
 from connectors.formats.objects.long import LongReader
-from connectors.formats.objects.open_wide import OpenWide
 from connectors.formats.objects.wide import WideReader, as_path
 from connectors.formats.places import Path
 from connectors.records import Codec, RawColumns
 from connectors.wide_json.decoder import JsonWideCodec
 from connectors.wide_json.encoder import FieldNames
 from connectors.wide_json.limits import Limits
-from connectors.wide_json.open_channels import OpenFields, Opening
 
 
 def _arrow(form: Form, columns: Columns, limits: Limits) -> Reader:
@@ -62,12 +60,6 @@ def codec_of(channels: tuple[str, ...], form: Form, limits: Limits | None = None
         return JsonWideCodec(channels, plain, limits)
     columns = Columns(channels, form.selection, limits.unknown_channels == "reject")
     return FormCodec(channels, _READERS[form.kind](form, columns, limits), limits)
-
-
-def opening_of(form: Form, limits: Limits) -> Opening:
-    """Return how messages are read whose channels are not known; the form is one of wide JSON."""
-    plain = plain_fields(form)
-    return OpenWide(form, limits) if plain is None else OpenFields(plain, limits)
 
 
 def channels_in(raw: RawColumns, form: Form) -> tuple[str, ...]:

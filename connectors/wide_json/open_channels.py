@@ -1,9 +1,8 @@
-"""Decodes messages of series whose channels nobody has named yet, beside those of a codec.
+"""Decodes wide JSON of series whose channels nobody has named yet, beside those of a codec.
 
 A series is *open* if `is_open` returns True for its name. Messages of other series are decoded by the inner
 codec, as if there were no open ones. Of an open series every number is a value of a channel, and text, lists
 and objects are left out. So a message that another series cannot read spoils nothing here, and nothing there.
-A message with readings of both is decoded by the inner codec, and its open series count as strangers.
 
 The columns of `Readings.values` are those of the inner codec, then the open channels in the order in which
 they came. A channel keeps its column for as long as the process runs. A cut of a stream into batches may
@@ -12,10 +11,9 @@ change which column a channel has, and never a value.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -63,115 +61,63 @@ class OpenNames:
         return True
 
 
-class Opening(Protocol):
-    """How messages of a form are read whose channels are not known. Nothing in a message raises."""
-
-    def series_of(self, raw: RawColumns, at: int) -> frozenset[str]:
-        """Return the series of the readings of message `at`; none where it cannot be read."""
-
-    def numbers_of(self, raw: RawColumns, at: int, takes: Callable[[str, str], bool]) -> bytes | None:
-        """Return a message without the values that are no numbers of a channel; a faulty one as it is.
-
-        Args:
-            raw: the messages.
-            at: the row of the message.
-            takes: (name of a channel, series) -> whether the channel is taken.
-        """
-
-    def codec_of(self, channels: tuple[str, ...]) -> Codec:
-        """Return the codec for these channels."""
-
-
-class OpenFields:
-    """Reads wide JSON with plain fields (`Opening`)."""
-
-    def __init__(self, fields: FieldNames, limits: Limits) -> None:
-        self._fields, self._limits = fields, replace(limits, unknown_channels="ignore")
-        self._series = _decoder(fields, {"series": str})
-        self._cells = _decoder(
-            fields, {"series": str, "timestamp": msgspec.Raw, "values": dict[str, msgspec.Raw]}
-        )
-
-    def series_of(self, raw: RawColumns, at: int) -> frozenset[str]:
-        """Return the series of a message."""
-        value = raw.value[at]
-        if value is None:
-            return frozenset()
-        try:
-            found = self._series(without_nan(value))
-        except _UNREADABLE:
-            return frozenset()
-        return frozenset((found.series,) if found.series else ())
-
-    def numbers_of(self, raw: RawColumns, at: int, takes: Callable[[str, str], bool]) -> bytes | None:
-        """Return a message without the values that are no numbers of a channel; a faulty one as it is."""
-        value = raw.value[at]
-        if value is None or len(value) > self._limits.max_bytes:
-            return value
-        value = without_nan(value)
-        try:
-            message: Any = self._cells(value)
-        except _UNREADABLE:
-            return value
-        kept = {
-            name: cell
-            for name, cell in message.values.items()
-            if (bytes(cell)[:1] == b"n" or bytes(cell)[0] in _NUMBERS) and takes(name, message.series)
-        }
-        if len(kept) == len(message.values):
-            return value
-        fields = self._fields
-        return msgspec.json.encode(
-            {fields.series: message.series, fields.timestamp: message.timestamp, fields.values: kept}
-        )
-
-    def codec_of(self, channels: tuple[str, ...]) -> Codec:
-        """Return the codec for these channels."""
-        return JsonWideCodec(channels, self._fields, self._limits)
-
-
 class OpenCodec:
     """Decodes series of an inner codec, and all others with the channels that they have (`Codec`).
 
     Args:
         inner: decodes series that are not open; None where all are.
-        opening: reads open series; the form is that of the inner codec.
+        fields: where a message has what; the inner codec has the same.
+        limits: what is refused.
         is_open: whether a series is open, by its name.
         names: the open channels, which grow.
     """
 
     def __init__(
-        self, inner: Codec | None, opening: Opening, is_open: Callable[[str], bool], names: OpenNames
+        self,
+        inner: Codec | None,
+        fields: FieldNames,
+        limits: Limits,
+        is_open: Callable[[str], bool],
+        names: OpenNames,
     ) -> None:
-        self._inner, self._opening, self._is_open, self._names = inner, opening, is_open, names
+        self._inner, self._fields, self._is_open, self._names = inner, fields, is_open, names
+        self._limits = replace(limits, unknown_channels="ignore")
         self._own = () if inner is None else inner.channels
         self.channels: tuple[str, ...] = (*self._own, *names.names)
         """The columns of the inner codec, and the open channels that were known after the last call."""
-        self._codec: Codec | None = None
+        self._codec: JsonWideCodec | None = None
+        self._series = _decoder(fields, {"series": str})
+        self._cells = _decoder(
+            fields, {"series": str, "timestamp": msgspec.Raw, "values": dict[str, msgspec.Raw]}
+        )
 
     def decode_columns(self, raw: RawColumns) -> Decoded:
         """Decode messages in order of arrival. Never raises for anything that a message contains."""
+        is_open = np.array([self._is_open_message(value) for value in raw.value], np.bool_)
         if self._inner is None:
             return self._decode_open(raw)
-        series = [self._opening.series_of(raw, at) for at in range(len(raw))]
-        open_of = [frozenset(filter(self._is_open, names)) for names in series]
-        is_open = np.array(
-            [bool(some) and some == of for some, of in zip(open_of, series, strict=True)], bool
-        )
-        rows = np.arange(len(raw))
-        own = self._inner.decode_columns(_rows_of(raw, rows[~is_open]) if is_open.any() else raw)
-        strangers = Counter(name for at in rows[~is_open].tolist() for name in open_of[at])
-        own = self._wide(_without(own, strangers), 0)
         if not is_open.any():
-            return own
-        return _joined(raw, own, self._decode_open(_rows_of(raw, rows[is_open])))
+            return self._wide(self._inner.decode_columns(raw), 0)
+        rows = np.arange(len(raw))
+        own = self._inner.decode_columns(_rows_of(raw, rows[~is_open]))
+        return _joined(raw, self._wide(own, 0), self._decode_open(_rows_of(raw, rows[is_open])))
+
+    def _is_open_message(self, value: bytes | None) -> bool:
+        """Return whether a message is one of an open series; one without a series is not."""
+        if value is None:
+            return False
+        try:
+            found = self._series(without_nan(value))
+        except _UNREADABLE:
+            return False
+        return bool(found.series) and self._is_open(found.series)
 
     def _decode_open(self, raw: RawColumns) -> Decoded:
         """Decode messages of open series, after their channels are known."""
-        values = [self._opening.numbers_of(raw, at, self._names.takes) for at in range(len(raw))]
+        values = [self._numbers_of(value) for value in raw.value]
         names = self._names.names
         if self._codec is None or self._codec.channels != names:
-            self._codec = self._opening.codec_of(names or ("value",))
+            self._codec = JsonWideCodec(names or ("value",), self._fields, self._limits)
         found = self._codec.decode_columns(replace(raw, value=values))
         if any(new is not old for new, old in zip(values, raw.value, strict=True)) and found.rejects:
             whole = {
@@ -184,6 +130,28 @@ class OpenCodec:
             found = replace(found, readings=replace(found.readings, values=found.readings.values[:, :0]))
         self.channels = (*self._own, *names)
         return self._wide(found, len(self._own))
+
+    def _numbers_of(self, value: bytes | None) -> bytes | None:
+        """Return a message without the values that are no numbers of a channel; a faulty one as it is."""
+        if value is None or len(value) > self._limits.max_bytes:
+            return value
+        value = without_nan(value)
+        try:
+            message: Any = self._cells(value)
+        except _UNREADABLE:
+            return value
+        kept = {
+            name: cell
+            for name, cell in message.values.items()
+            if (bytes(cell)[:1] == b"n" or bytes(cell)[0] in _NUMBERS)
+            and self._names.takes(name, message.series)
+        }
+        if len(kept) == len(message.values):
+            return value
+        fields = self._fields
+        return msgspec.json.encode(
+            {fields.series: message.series, fields.timestamp: message.timestamp, fields.values: kept}
+        )
 
     def _wide(self, found: Decoded, first: int) -> Decoded:
         """Return what was decoded in the columns of all channels, from column `first` on."""
@@ -201,16 +169,6 @@ def _decoder(fields: FieldNames, wanted: dict[str, Any]) -> Callable[[bytes], An
     decode: Any = msgspec.json.Decoder(msgspec.defstruct("Open", described)).decode
     found: Callable[[bytes], Any] = decode
     return found
-
-
-def _without(found: Decoded, strangers: Counter[str]) -> Decoded:
-    """Return what was decoded without readings of some series, which count as strangers."""
-    if not strangers:
-        return found
-    readings = found.readings
-    is_other = np.array([name not in strangers for name in readings.names], np.bool_)
-    kept = readings.take(is_other[readings.series])
-    return replace(found, readings=kept, strangers={**found.strangers, **strangers})
 
 
 def _rows_of(raw: RawColumns, rows: NDArray[np.intp]) -> RawColumns:

@@ -89,7 +89,6 @@ class Distances:
         # Squares are divided after they were added up: there are fewer of them then.
         self._weight_C = whitening.scale.square().mul(whitening.alone.shape[1]).reciprocal()
         self._living_C = whitening.alone[:, -1, -1] != 0
-        self._each = self._living_C.sum().float().reciprocal()
 
     def __call__(
         self, x_BWC: torch.Tensor, residual_BWC: torch.Tensor, known_BWC: torch.Tensor | None
@@ -129,7 +128,8 @@ class Distances:
         """Return the mean of log(1 + distance) over the channels that have a value, [B]."""
         alone_CB = _mean_square(torch.bmm(x_BWC.permute(2, 0, 1).contiguous(), self._alone))
         if share_BC is None:
-            mean_B: torch.Tensor = alone_CB.log1p_().sum(dim=0).mul_(self._each)
+            # Divided as below: beside a window with a hole a whole one has to keep its bits.
+            mean_B: torch.Tensor = alone_CB.log1p_().sum(dim=0) / self._living_C.sum()
             return mean_B
         log_alone_BC = (alone_CB.T / share_BC.clamp(min=1e-6)).log1p()
         present_BC = (share_BC > 0) & self._living_C

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from connectors.formats.codec import opening_of
+from connectors.formats.codec import plain_fields
 from connectors.kafka.admin.group_notes import GroupNotes
 from connectors.kafka.cluster import wait_for_broker
 from connectors.kafka.compacted_topic import read_state
@@ -166,14 +166,16 @@ def open_codec(
     """Return the decoder for the channels of all models, and for whatever channels open series have.
 
     Args:
-        config: how messages look; they are wide JSON.
+        config: how messages look; they are wide JSON with plain fields.
         channels: of the models; none where there is no model.
         is_open: whether a series is open, by its name.
         names: the open channels, which grow.
     """
     section = config.input
+    fields = plain_fields(form_of(section))
+    assert fields is not None, "the configuration was checked"
     inner = codec_of(config, channels) if channels else None
-    return OpenCodec(inner, opening_of(form_of(section), limits_of(section)), is_open, names)
+    return OpenCodec(inner, fields, limits_of(section), is_open, names)
 
 
 def consumer_options(config: Config) -> ConsumerOptions:

@@ -69,8 +69,12 @@ class Rescoring:
             self._engine = engine
             rows = self._rows(engine.step(self._own(readings)))
             other = None if before is None else self._other_version(rows)
-            num = 0 if before is None or other is None else self._last_before_change(before, readings)
-            if before is None or other is None or self._is_vain(other, num, tried):
+            if before is None or other is None or self.judging.model_of(other) is None:
+                yield from rows
+                return
+            # A version that judged the last reading may come back later, as it does after a rollback.
+            num = self._last_before_change(before, readings)
+            if not num and other in tried:
                 yield from rows
                 return
             self._engine = engine = before
@@ -80,17 +84,6 @@ class Rescoring:
                 readings = _from(readings, num)
             yield from self._change(engine, other)
             tried.add(other)
-
-    def _is_vain(self, other: str, num: int, tried: set[str]) -> bool:
-        """Return whether a change to a version leads nowhere.
-
-        Args:
-            other: the version.
-            num: readings that the present version judges before the change. With some, a version may come
-                back, as it does after a rollback.
-            tried: versions that were in use since the last reading that was judged.
-        """
-        return (not num and other in tried) or self.judging.model_of(other) is None
 
     def _last_before_change(self, before: Engine, readings: Readings) -> int:
         """Return how many of the readings give no row that another version judged."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,37 +147,6 @@ def test_a_daemon_without_a_model_judges_new_kinds_and_survives_kill_9(
     lines = {one["name"]: one["value"] for one in said["overview"]["figures"]}
     assert lines["Series judged without a model"] == "3 of 2 kinds"
     assert "streamgauge record" in lines["Ready to be trained"]
-
-
-def as_flat(message: Message) -> Message:
-    """The same reading as a flat object, with a time in seconds and a number that is excluded."""
-    body = json.loads(message.value or b"")
-    head = {"device": {"id": body["series"]}, "ts": body["timestamp"] / 1_000, "raw_noise": 1.0}
-    return replace(message, value=json.dumps({**head, **body["values"]}).encode())
-
-
-@pytest.mark.kafka_changes
-def test_flat_objects_are_judged_as_the_same_numbers_in_nested_ones(
-    kafka_bootstrap: str, kafka_topic: MakeTopic, tmp_path: Path
-) -> None:
-    topic = kafka_topic(2)
-    form = 'series = "$.device.id"\ntime = "$.ts"\ntime_unit = "s"\nvalues = "$"\nexclude = ["raw_*"]\n'
-    config, sent = f"{config_of(kafka_bootstrap, topic)}[input]\n{form}", rows(topic, 0, NUM_ROWS)
-    flat = list(map(as_flat, sent))
-    with running(config, tmp_path) as daemon:
-        send(kafka_bootstrap, flat[: 150 * 3])
-        wait_for_row(kafka_bootstrap, topic, 148, daemon)
-        daemon.process.kill()
-    with running(config, tmp_path) as daemon:
-        send(kafka_bootstrap, flat[150 * 3 :])
-        wait_for_row(kafka_bootstrap, topic, NUM_ROWS - 2, daemon)
-        command = said_of(daemon)["command"]
-        assert daemon.terminate() == 0
-    times, scores = published(kafka_bootstrap, topic)
-    assert set(times.values()) == {1}
-    assert scores == expected(sent)
-    assert command.startswith("streamgauge record --config FILE --out history")
-    assert read_all(kafka_bootstrap, f"out-{topic}.dead-letters") == []
 
 
 def said_of(daemon: Daemon) -> dict:

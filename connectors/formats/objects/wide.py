@@ -49,7 +49,7 @@ class WideReader:
         self._names = tuple(columns.at)
         self._known = frozenset(columns.at)
         others = (*self._series.paths, self._time.path)
-        self._no_values = keys_on_the_way(self._values, [one for one in others if one])
+        self._no_values = _keys_on_the_way(self._values, [one for one in others if one])
         self._layouts: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._size_of_layouts = 0
 
@@ -179,7 +179,7 @@ def cell_of(name: str, value: Any) -> float | None:
     raise RefusedError("wrong_type", f"expected a number or null, got {kind_of(value)} - at channel {name!r}")
 
 
-def keys_on_the_way(values: Path, others: list[Path]) -> frozenset[str | int]:
+def _keys_on_the_way(values: Path, others: list[Path]) -> frozenset[str | int]:
     """Return the names in the object of values at which the paths of other fields pass."""
     depth = len(values.steps)
     return frozenset(

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
+from connectors.formats.codec import plain_fields
 from detector.artifact.cold.cold_start import LEAST_WARMUP, MOST_WARMUP
-from detector.config.input.section import InputSection, InputsSection
+from detector.config.input.section import InputSection, InputsSection, form_of
 from detector.config.models.section import ModelsSection
 from detector.config.types import Duration, Section
 
@@ -76,10 +77,10 @@ def check_fallback(
             f"[fallback] judges series that no model matches, and [[models]] {all_of[0]} matches every name:"
             ' give it `series` of its own, such as series = ["pump-*"]'
         )
-    if others or messages.format != "wide_json":
+    if others or plain_fields(form_of(messages)) is None:
         raise ValueError(
-            "[fallback] learns channels from wide JSON alone, since a message has to have all channels of its"
-            " series; remove [[inputs]] and `format` of [input], or set enabled = false"
+            "[fallback] learns channels from wide JSON with plain fields alone; remove the other keys of"
+            " [input] and [[inputs]], or set enabled = false"
         )
     if messages.unknown_channels == "reject":
         raise ValueError(

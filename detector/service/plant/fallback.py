@@ -9,7 +9,6 @@ from dataclasses import replace
 from detector import logs
 from detector.artifact.fallback.statistical import statistical_model
 from detector.config.engine_options import engine_options
-from detector.config.input.section import InputSection
 from detector.config.load import Config
 from detector.config.models.entries import config_of
 from detector.config.models.section import ModelsSection
@@ -153,8 +152,8 @@ def training_command(config: Config) -> str:
     kafka = config.kafka
     servers = shlex.quote(",".join(kafka.bootstrap_servers))
     place = f"--bootstrap-servers {servers} --topic {shlex.quote(kafka.topic)}"
-    if kafka.topics or config.input != InputSection():
-        place = "--config FILE"  # only the configuration names several, and the form of messages
+    if kafka.topics:
+        place = "--config FILE"  # only the configuration names several
     record = f"streamgauge record {place} --out history"
     train = "streamgauge train history --group-by auto --out models"
     if config.source.kind != "kafka":

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from connectors.records import Codec, Decoded, Raw
 from connectors.wide_json.decoder import FieldNames, JsonWideCodec
 from connectors.wide_json.limits import Limits
-from connectors.wide_json.open_channels import OpenCodec, OpenFields, OpenNames
+from connectors.wide_json.open_channels import OpenCodec, OpenNames
 
 NOW_MS = 1_700_000_000_000
 Row = tuple[str, int, dict[str, float]]
@@ -51,9 +51,7 @@ def raw_of(values: list[bytes], first: int = 0) -> list[Raw]:
 
 def open_codec(inner: Codec | None = None, most: int = 100) -> tuple[OpenCodec, OpenNames]:
     names = OpenNames(most)
-    return OpenCodec(
-        inner, OpenFields(FieldNames(), Limits()), lambda name: not name.startswith("pump-"), names
-    ), names
+    return OpenCodec(inner, FieldNames(), Limits(), lambda name: not name.startswith("pump-"), names), names
 
 
 def decoded(codec: Codec, raw: list[Raw]) -> Decoded:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from connectors.records import Batch, Raw, RawColumns
 from connectors.wide_json.decoder import FieldNames, JsonWideCodec
 from connectors.wide_json.limits import Limits
-from connectors.wide_json.open_channels import OpenCodec, OpenFields, OpenNames
+from connectors.wide_json.open_channels import OpenCodec, OpenNames
 from detector.artifact.fallback.statistical import name_of, statistical_model
 from detector.delivery.routing.fallback import FallbackRouter
 from detector.delivery.routing.router import Router
@@ -67,7 +67,7 @@ class Plant:
         """Let messages be decoded for these models, as after a reload."""
         self.own = Columns.of([one.channels for one in models]).names
         inner = JsonWideCodec(self.own) if self.own else None
-        self.codec = OpenCodec(inner, OpenFields(FieldNames(), Limits()), open_series(self.group), self.names)
+        self.codec = OpenCodec(inner, FieldNames(), Limits(), open_series(self.group), self.names)
 
     def batch_of(self, values: list[bytes], first: int) -> Batch:
         raw = [Raw("readings", 0, first + at, NOW_MS, None, one) for at, one in enumerate(values)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from detector.models.configs.whitening import MOST_JOINT_CELLS, MOST_JOINT_ROWS
-from detector.models.whitening import LEAST_CELLS_IN_BLOCKS, Whitening
+from detector.models.whitening import LEAST_CELLS_IN_BLOCKS, Distances, Whitening
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -222,3 +222,18 @@ def test_a_huge_residual_leaves_the_contributions_of_other_channels_as_they_are(
     found = Whitening(6, 3)(residual, residual, None)[1]
     assert torch.equal(found[:, [0, 2]], expected[:, [0, 2]])
     assert found[:, 1].isinf().all()
+
+
+@pytest.mark.parametrize("num_channels", [3, 5, 7])
+def test_a_window_beside_one_with_a_hole_keeps_its_bits(num_channels: int) -> None:
+    torch.manual_seed(3)
+    whitening = Whitening(16, num_channels)
+    for matrix in whitening.buffers():
+        matrix += 0.1 * torch.randn(matrix.shape)
+    x, residual = torch.randn(64, 16, num_channels), torch.randn(64, 16, num_channels)
+    known = torch.ones_like(x, dtype=torch.bool)
+    known[-1, 3:9, 0] = False
+    measure = Distances(whitening)
+    for alone, beside in zip(measure(x, residual, None), measure(x, residual, known), strict=True):
+        assert torch.equal(alone[:-1], beside[:-1])
+        assert not torch.equal(alone[-1], beside[-1])
