@@ -3,10 +3,10 @@
     python -m benchmarks.latency.alerts [--quick]
 
 Apache Kafka runs on this machine, and the daemon in a process of its own, with exactly-once delivery. A row
-closes with the first reading of the next row, as by default ([grid] lateness 0s). The clock starts when
-that reading is due to be sent, so a sender that falls behind counts as well. It stops when a reader with read_committed has the alert. So the
-figure has the producer, both ways through the broker, the wait of the poll and the transaction in it.
-Nothing is subtracted.
+closes with the first reading of the next row, as by default ([grid] lateness 0s). The clock starts when that
+reading is due to be sent, so a sender that falls behind counts as well. It stops when a reader with
+read_committed has the alert. So the figure has the producer, both ways through the broker, the wait of the
+poll and the transaction in it. Nothing is subtracted.
 """
 
 from __future__ import annotations
