@@ -27,7 +27,8 @@ from connectors.parquet.writer import TableWriter
 from connectors.records import Readings, Source, StreamSource
 from connectors.wide_json.decoder import JsonWideCodec
 from connectors.wide_json.encoder import encode
-from tests.without_kafka.mosquitto import mosquitto, publish
+from tests.support.daemon import wait_for
+from tests.without_kafka.mosquitto import Mosquitto, mosquitto, publish
 
 CHANNELS = ("flow", "heat")
 NUM, BATCH = 20, 5
@@ -137,13 +138,13 @@ def pipe_starts(opened: ExitStack) -> Callable[[], Source]:
 
 
 @pytest.fixture(scope="session")
-def mosquitto_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a real Mosquitto."""
+def mosquitto_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    """A real Mosquitto."""
     with mosquitto(tmp_path_factory.mktemp("mosquitto")) as broker:
-        yield broker.port
+        yield broker
 
 
-def mqtt_starts(port: int, awaits_start: bool, opened: ExitStack) -> Callable[[], StreamSource]:
+def mqtt_starts(broker: Mosquitto, awaits_start: bool, opened: ExitStack) -> Callable[[], StreamSource]:
     """A session that is there before the messages; each start continues it with a connection of its own."""
     from connectors.mqtt.client import MqttClient, MqttOptions
     from connectors.mqtt.feed import MqttFeed
@@ -154,13 +155,15 @@ def mqtt_starts(port: int, awaits_start: bool, opened: ExitStack) -> Callable[[]
     def connect() -> MqttClient:
         for client in clients:
             client.close()
-        clients.append(MqttClient(MqttOptions("127.0.0.1", port, name, (f"{name}/#",))))
+        ended = len(clients)  # until then the broker may not have read what was acknowledged
+        wait_for(lambda: broker.has_ended(name) >= ended, "the broker to have read the connections before")
+        clients.append(MqttClient(MqttOptions("127.0.0.1", broker.port, name, (f"{name}/#",))))
         opened.callback(clients[-1].close)
         clients[-1].connect(60.0, threading.Event())
         return clients[-1]
 
     connect()
-    publish(port, [(f"{name}/a", line.strip()) for line in lines()])
+    publish(broker.port, [(f"{name}/a", line.strip()) for line in lines()])
     options = SourceOptions("mqtt", BATCH, awaits_start)
     return lambda: LocalSource(MqttFeed(connect()), store, JsonWideCodec(CHANNELS), options)
 
