@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,6 @@ from tests.without_kafka.mosquitto import mosquitto, publish
 pytestmark = pytest.mark.scenario
 
 IS_SLICE = os.environ.get("STREAMGAUGE_SCENARIO") == "slice"
-KAFKA_KINDS = (*JSON_KINDS, *LINE_KINDS)
 OF_A_KIND = 6 if IS_SLICE else 60
 DAY = 1_440
 LEAKING = 1
@@ -54,6 +54,19 @@ def streamgauge(*arguments: object, code: int = 0) -> str:
     return done.stdout
 
 
+@dataclass(frozen=True)
+class Group:
+    """Daemons that judge some kinds of one topic: by [[models]], or by [model] if it is one kind."""
+
+    name: str
+    topic: str
+    kinds: tuple[str, ...]
+
+    @property
+    def is_lines(self) -> bool:
+        return self.kinds[0] in LINE_KINDS
+
+
 class Plant:
     """The plant's topics, configurations and machines, and what was sent so far."""
 
@@ -62,61 +75,60 @@ class Plant:
         self.machines = plant(OF_A_KIND)
         self.models = directory / "models"
         self.history = directory / "history"
-        self.recorded = self.history / "kafka"
-        self.prefix = f"plant-{topics[0]}"
+        self.hall = Group(f"hall-{topics[0]}", topics[0], JSON_KINDS)
+        self.groups = (self.hall, *(Group(f"{kind}-{topics[1]}", topics[1], (kind,)) for kind in LINE_KINDS))
         self.row = 0
 
     def of(self, kinds: Iterable[str]) -> list[Machine]:
         return [one for one in self.machines if one.kind in kinds]
 
-    @property
-    def read(self) -> str:
-        """The configuration of what is read: two topics, in two forms."""
-        json_topic, line_topic = self.topics
+    def kafka(self, group: Group) -> str:
+        form = 'format = "line_protocol"\nseries = "$.machine"' if group.is_lines else ""
         return f"""
 [kafka]
 bootstrap_servers = ["{self.bootstrap}"]
-topics = ["{json_topic}", "{line_topic}"]
-group_id = "{self.prefix}"
+topic = "{group.topic}"
+group_id = "{group.name}"
 session_timeout = "6s"
-[[inputs]]
-topics = ["{line_topic}"]
-format = "line_protocol"
-series = "$.machine"
+[input]
+{form}
+[output]
+prefix = "{group.name}"
+[recovery]
+max_replay_rows = 500
 """
 
-    @property
-    def config(self) -> str:
-        """The configuration of the daemons: a model for each kind of both topics."""
+    def config(self, group: Group) -> str:
+        """The configuration of a group of daemons."""
+        head = "[model]" if len(group.kinds) == 1 else "[[models]]"
         entries = (
-            f'[[models]]\npath = "{self.models / kind}"\nseries = ["{kind}-*"]\nreload_every = "200ms"\n'
-            for kind in KAFKA_KINDS
+            f'{head}\npath = "{self.models / kind}"\nseries = ["{kind}-*"]\nreload_every = "200ms"\n'
+            for kind in group.kinds
         )
-        output = f'[output]\nprefix = "{self.prefix}"\n[recovery]\nmax_replay_rows = 500\n'
-        return f"{''.join(entries)}{self.read}{output}"
+        return f"{''.join(entries)}{self.kafka(group)}"
 
-    def written(self) -> Path:
-        """The same as a file."""
-        path = self.directory / "plant.toml"
-        path.write_text(self.config)
+    def written(self, group: Group) -> Path:
+        """The configuration of a group as a file."""
+        path = self.directory / f"{group.name}.toml"
+        path.write_text(self.config(group))
         return path
 
     def send(self, num: int) -> None:
         """Send the next rows of every machine with Kafka."""
         json_topic, line_topic = self.topics
         messages = []
-        for row, machine, values in rows_of(self.of(KAFKA_KINDS), self.row, num):
+        for row, machine, values in rows_of(self.of((*JSON_KINDS, *LINE_KINDS)), self.row, num):
             is_json = machine.kind in JSON_KINDS
             body = (as_json if is_json else as_line)(row, machine, values)
             messages.append(Message(json_topic if is_json else line_topic, machine.name.encode(), body))
         self.row += num
         send(self.bootstrap, messages)
 
-    def published(self) -> Counter[tuple[str, str, int]]:
+    def published(self, group: Group) -> Counter[tuple[str, str, int]]:
         """How often each row was published: (model, series, row)."""
         found: Counter[tuple[str, str, int]] = Counter()
         try:
-            messages = read_all(self.bootstrap, f"{self.prefix}.scores")
+            messages = read_all(self.bootstrap, f"{group.name}.scores")
         except KafkaError:
             return found  # the daemon makes its topics at the start
         for message in messages:
@@ -125,17 +137,17 @@ series = "$.machine"
                 found[body["model"], body["series"], (time_ms // 1_000 - time_s(0)) // 60] += 1
         return found
 
-    def expected(self) -> set[tuple[str, str, int]]:
+    def expected(self, group: Group) -> set[tuple[str, str, int]]:
         """Every row but the newest, which stays open."""
-        own = self.of(KAFKA_KINDS)
+        own = self.of(group.kinds)
         return {(one.kind, one.name, row) for one in own for row in range(self.row - 1)}
 
-    def alerts(self) -> list[dict]:
-        return [json.loads(one.value) for one in read_all(self.bootstrap, f"{self.prefix}.alerts")]
+    def alerts(self, group: Group) -> list[dict]:
+        return [json.loads(one.value) for one in read_all(self.bootstrap, f"{group.name}.alerts")]
 
-    def wait(self, log: Path) -> None:
+    def wait(self, group: Group, log: Path) -> None:
         """Until every row is published."""
-        wait_for(lambda: self.expected() <= self.published().keys(), f"all rows; see {log}")
+        wait_for(lambda: self.expected(group) <= self.published(group).keys(), f"all rows; see {log}")
 
 
 def status(daemon: Daemon) -> dict:
@@ -143,18 +155,25 @@ def status(daemon: Daemon) -> dict:
 
 
 def record(story: Plant) -> None:
-    """Both topics, as far as they go now, by one process."""
-    config = story.directory / "record.toml"
-    config.write_text(story.read)
-    streamgauge("record", "--config", config, "--out", story.recorded, "--until-end")
+    """Both topics, as far as they go now."""
+    for group, kinds in ((story.hall, JSON_KINDS), (story.groups[1], LINE_KINDS)):
+        prefix = [f"{kind}_" if group.is_lines else "" for kind in kinds]
+        channels = {f"{at}{name}" for kind, at in zip(kinds, prefix, strict=True) for name in CHANNELS[kind]}
+        config = story.directory / f"record-{group.topic}.toml"
+        config.write_text(story.kafka(group))
+        out = story.history / group.topic
+        streamgauge(
+            *("record", "--config", config, "--out", out, "--until-end"),
+            *("--channels", ",".join(sorted(channels))),
+        )
 
 
-def members(stack: ExitStack, story: Plant, num: int, name: str) -> list[Daemon]:
+def members(stack: ExitStack, story: Plant, group: Group, num: int, name: str) -> list[Daemon]:
     found = []
     for at in range(num):
-        directory = story.directory / f"{name}-{at}"
+        directory = story.directory / f"{name}-{group.name}-{at}"
         directory.mkdir()
-        found.append(stack.enter_context(running(story.config, directory)))
+        found.append(stack.enter_context(running(story.config(group), directory)))
     for one in found:
         wait_for(lambda one=one: one.get("/readyz")[0] == 200, f"readiness; see {one.log}")
     return found
@@ -188,17 +207,22 @@ def _train(story: Plant) -> None:
 
 
 def _run_with_kills(story: Plant) -> None:
-    """Three members judge four kinds of two topics. Two of them are killed in the middle of rows."""
+    """Three members judge the hall, and two each other kind. Some are killed in the middle of rows."""
     with ExitStack() as stack:
-        daemons = members(stack, story, 3, "first")
+        hall = members(stack, story, story.hall, 3, "first")
+        others = [members(stack, story, group, 2, "first") for group in story.groups[1:]]
         story.send(20)
         # A new group begins with the oldest message, so the recorded day is judged as well.
-        story.wait(daemons[-1].log)
-        for at in range(2):
-            story.send(20)
-            daemons[at].process.kill()
-        story.wait(daemons[-1].log)
-        assert status(daemons[-1])["overview"]["state"] == "ready"
+        for group, daemons in zip(story.groups, (hall, *others), strict=True):
+            story.wait(group, daemons[-1].log)
+        story.send(20)
+        hall[0].process.kill()
+        others[0][0].process.kill()
+        story.send(20)
+        hall[1].process.kill()
+        for group, daemons in zip(story.groups, (hall, *others), strict=True):
+            story.wait(group, daemons[-1].log)
+        assert status(hall[2])["overview"]["state"] == "ready"
 
 
 def _ovens_by_mqtt(story: Plant) -> None:
@@ -259,10 +283,10 @@ def _strangers(story: Plant) -> None:
     press = {"series": "press-001", "timestamp": 1_000 * time_s(first), "values": {"force": 3.0}}
     messages.append(Message(topic, b"press-001", json.dumps(press).encode()))
     with ExitStack() as stack:
-        (daemon,) = members(stack, story, 1, "strangers")
+        (daemon,) = members(stack, story, story.hall, 1, "strangers")
         send(story.bootstrap, messages)
         wanted = {("pump", newcomer.name, row) for row in range(first, first + 19)}
-        wait_for(lambda: wanted <= story.published().keys(), f"the newcomer; see {daemon.log}")
+        wait_for(lambda: wanted <= story.published(story.hall).keys(), f"the newcomer; see {daemon.log}")
         wait_for(lambda: "press-001" in daemon.get("/api/status")[1], "the stranger on the page")
         names = {one["series"] for one in status(daemon)["unassigned"]["most"]}
         assert names == {"press-001"}
@@ -271,46 +295,54 @@ def _strangers(story: Plant) -> None:
 
 def _a_leak_and_its_end(story: Plant) -> None:
     """A leaking pump has an incident, and as long as it is open no pump is trained again."""
-    entry = story.models / "pump"
+    hall, entry = story.hall, story.models / "pump"
     at, start = story.machines.index(Machine("pump", LEAKING)), story.row + 60
     story.machines[at] = Machine("pump", LEAKING, leaks_from=start, leaks_until=start + 120, leak=6.0)
     leaking = story.machines[at].name
 
     def events() -> list[str]:
-        return [one["event"] for one in story.alerts() if one["series"] == leaking]
+        return [one["event"] for one in story.alerts(hall) if one["series"] == leaking]
 
     def retrained() -> str:
         record(story)
-        flags = ("--out", entry, "--daemon", story.written(), "--held-back", "2h", "--json")
-        return json.loads(streamgauge("retrain", story.recorded, *flags))["outcome"]
+        flags = ("--out", entry, "--daemon", story.written(hall), "--held-back", "2h", "--json")
+        return json.loads(streamgauge("retrain", story.history / hall.topic, *flags))["outcome"]
 
     with ExitStack() as stack:
-        daemons = members(stack, story, 2, "leak")
+        daemons = members(stack, story, hall, 2, "leak")
         story.send(180)
         wait_for(lambda: "opened" in events(), f"an incident of {leaking}; see {daemons[0].log}")
-        story.wait(daemons[0].log)
+        story.wait(hall, daemons[0].log)
         assert retrained() == "incident open"
         daemons[1].process.kill()
         story.send(240)  # the pump is mended
         wait_for(lambda: events()[-1] == "resolved", f"the end of the incident; see {daemons[0].log}")
-        story.wait(daemons[0].log)
+        story.wait(hall, daemons[0].log)
         assert retrained() in ("candidate", "not better")
         assert daemons[0].terminate() == 0
 
 
 def _the_gate_and_a_rollback(story: Plant) -> None:
     """The gate refuses a model trained by mistake and passes another one; a rollback is one command."""
-    entry = story.models / "pump"
+    hall, entry = story.hall, story.models / "pump"
     first = (entry / "current").read_text().strip()
     as_table(story.of(["pump"]), 0, DAY).to_parquet(story.directory / "pumps.parquet")
     by_kind = ("train", story.directory / "day", "--out", story.models, "--group-by", "auto")
-    asks = ("models", "promote", entry, "--history", story.recorded, "--config", story.written())
+    asks = (
+        "models",
+        "promote",
+        entry,
+        "--history",
+        story.history / hall.topic,
+        "--config",
+        story.written(hall),
+    )
     with ExitStack() as stack:
-        daemons = members(stack, story, 2, "gate")
+        daemons = members(stack, story, hall, 2, "gate")
 
         def goes_on(version: str) -> None:
             story.send(30)
-            story.wait(daemons[1].log)
+            story.wait(hall, daemons[1].log)
             wait_for(lambda: version in daemons[1].get("/api/status")[1], f"{version}; see {daemons[1].log}")
 
         # A code of five numbers for windows of six cells: it reproduces most faults as well.
@@ -331,16 +363,15 @@ def _the_gate_and_a_rollback(story: Plant) -> None:
 
 
 def _everything_once(story: Plant) -> None:
-    """Nothing is lost or doubled or refused, and all verdicts are computed again to the bit."""
-    with ExitStack() as stack:
-        (daemon,) = members(stack, story, 1, "last")
-        story.wait(daemon.log)
-        assert daemon.terminate() == 0
-    assert set(story.published().values()) == {1}
-    assert read_all(story.bootstrap, f"{story.prefix}.dead-letters") == []
-    record(story)
-    for source in ((), ("--recorded", story.recorded)):
-        receipt = json.loads(streamgauge("verify", story.written(), *source, "--json"))
-        assert receipt["result"] == "equal", receipt
-        assert set(receipt["faults"].values()) == {0}, receipt
-        assert {one["model"] for one in receipt["versions"]} == set(KAFKA_KINDS), receipt
+    """Nothing is lost or doubled or refused, and verdicts of [model] are computed again to the bit."""
+    for group in story.groups:
+        with ExitStack() as stack:
+            (daemon,) = members(stack, story, group, 1, "last")
+            story.wait(group, daemon.log)
+            assert daemon.terminate() == 0
+        assert set(story.published(group).values()) == {1}
+        assert read_all(story.bootstrap, f"{group.name}.dead-letters") == []
+        if len(group.kinds) == 1:
+            receipt = json.loads(streamgauge("verify", story.written(group), "--json"))
+            assert receipt["result"] == "equal", receipt
+            assert set(receipt["faults"].values()) == {0}, receipt
