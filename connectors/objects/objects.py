@@ -96,7 +96,18 @@ class Objects:
         return sorted(one.base_name for one in self._found("", is_deep=False))
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of an object; None if there is none."""
+        """Return the content of an object; None if there is none.
+
+        If another process replaces the object meanwhile, its checksum may not fit. Then it is read once more.
+        """
+        try:
+            return self._read(name)
+        except ObjectsError as error:
+            if "checksums mismatch" not in str(error):
+                raise
+            return self._read(name)
+
+    def _read(self, name: str) -> bytes | None:
         try:
             with self._translated(f"cannot read {name}"), self._input(name) as stream:
                 return bytes(stream.read())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pyarrow as pa
 import pytest
 
 from connectors.errors import ObjectsError
@@ -49,3 +52,24 @@ def test_an_error_of_the_storage_has_no_secret_of_its_options() -> None:
     with pytest.raises(ObjectsError, match=r"^abfs://a/c\?unknown=1: cannot be used") as told:
         Objects("abfs://a/c?unknown=1&client_secret=HIDDEN")
     assert "HIDDEN" not in str(told.value)
+
+
+@pytest.mark.parametrize(("times", "found"), [(1, b"new"), (2, None)])
+def test_an_object_that_is_replaced_while_it_is_read_is_read_once_more(
+    times: int, found: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = Objects(tmp_path.as_uri())
+    objects.write("sign", b"new")
+    opened, failures = objects._input, iter(range(times))
+
+    def torn(name: str) -> pa.NativeFile:
+        if next(failures, None) is not None:
+            raise OSError("AWS Error VALIDATION during GetObject operation: Response checksums mismatch")
+        return opened(name)
+
+    monkeypatch.setattr(objects, "_input", torn)
+    if found is None:
+        with pytest.raises(ObjectsError, match="cannot read sign"):
+            objects.read("sign")
+    else:
+        assert objects.read("sign") == found
