@@ -37,7 +37,8 @@ LEAST_CELLS_IN_BLOCKS = 256
 class Whitening(nn.Module):
     """Hold matrices A that whiten: x A is uncorrelated with variance 1 on normal windows.
 
-    A new module holds identity matrices, with which the joint distance is the plain mean of squares.
+    `Distances` measures windows with them. A new module holds identity matrices, with which the joint
+    distance is the plain mean of squares.
 
     joint     [D, D], over the cells of a window; [0, 0] if the window has too many cells
     rows      [W, W], over rows, instead of `joint`; else [0, 0]
@@ -67,12 +68,6 @@ class Whitening(nn.Module):
         self.register_buffer("channels", identities(channels, channels))
         self.register_buffer("alone", identities(num_alone, window, window))
         self.register_buffer("scale", torch.ones(num_channels))
-
-    def forward(
-        self, x_BWC: torch.Tensor, residual_BWC: torch.Tensor, known_BWC: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the statistics of each window and the contribution of each channel, see `Distances`."""
-        return Distances(self)(x_BWC, residual_BWC, known_BWC)
 
 
 class Distances:

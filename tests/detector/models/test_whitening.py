@@ -18,14 +18,14 @@ def windows(num: int = 5, window: int = 6, channels: int = 3) -> torch.Tensor:
 
 def test_a_new_whitening_is_the_plain_mean_of_squares() -> None:
     x, residual = windows(), windows()
-    statistics, contribution = Whitening(6, 3)(x, residual, None)
+    statistics, contribution = Distances(Whitening(6, 3))(x, residual, None)
     torch.testing.assert_close(statistics[:, 0], residual.square().mean(dim=(1, 2)))
     torch.testing.assert_close(statistics[:, 1], x.square().mean(dim=1).log1p().mean(dim=1))
     torch.testing.assert_close(contribution, residual.square().mean(dim=1))
 
 
 def test_one_channel_has_one_statistic() -> None:
-    statistics, _ = Whitening(6, 1)(windows(channels=1), windows(channels=1), None)
+    statistics, _ = Distances(Whitening(6, 1))(windows(channels=1), windows(channels=1), None)
     assert statistics.shape == (5, 1)
 
 
@@ -34,12 +34,12 @@ def test_unknown_cells_do_not_count() -> None:
     known = torch.ones_like(x, dtype=torch.bool)
     known[:, 2:4, 1] = False
     wild = torch.where(known, residual, 1e6)
-    statistics, contribution = Whitening(6, 3)(torch.where(known, x, -1e6), wild, known)
+    statistics, contribution = Distances(Whitening(6, 3))(torch.where(known, x, -1e6), wild, known)
     square = torch.where(known, residual, 0.0).square()
     torch.testing.assert_close(statistics[:, 0], square.sum(dim=(1, 2)) / 16)
     torch.testing.assert_close(contribution, square.sum(dim=1) / torch.tensor([6.0, 4.0, 6.0]))
     known[:, :, 1] = False
-    statistics, contribution = Whitening(6, 3)(x, wild, known)
+    statistics, contribution = Distances(Whitening(6, 3))(x, wild, known)
     assert torch.isfinite(statistics).all()
     assert (contribution[:, 1] == 0).all()
 
@@ -47,7 +47,7 @@ def test_unknown_cells_do_not_count() -> None:
 def test_one_heavy_tailed_channel_does_not_dominate_the_tamed_distance() -> None:
     x, wild = windows(1), windows(1)
     wild[:, :, 0] *= 1e3
-    both = Whitening(6, 3)(torch.cat([x, wild]), torch.cat([x, wild]), None)[0]
+    both = Distances(Whitening(6, 3))(torch.cat([x, wild]), torch.cat([x, wild]), None)[0]
     assert both[1, 0] / both[0, 0] > 1e4
     assert both[1, 1] / both[0, 1] < 20
 
@@ -61,7 +61,7 @@ def test_the_joint_distance_is_mahalanobis() -> None:
     residual = windows()
     flat = residual.flatten(1).double().numpy()
     expected = np.einsum("nd,de,ne->n", flat, np.linalg.inv(covariance.double().numpy()), flat) / 18
-    found = whitening(windows(), residual, None)[0][:, 0]
+    found = Distances(whitening)(windows(), residual, None)[0][:, 0]
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4)
 
 
@@ -86,7 +86,7 @@ def test_factors_give_the_mahalanobis_distance_of_the_kronecker_product() -> Non
     flat = residual.flatten(1).double().numpy()
     inverse = np.linalg.inv(np.kron(across_rows, across_channels))
     expected = np.einsum("nd,de,ne->n", flat, inverse, flat) / flat.shape[1]
-    found = whitening(residual, residual, None)[0][:, 0]
+    found = Distances(whitening)(residual, residual, None)[0][:, 0]
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4)
 
 
@@ -100,7 +100,7 @@ def test_the_tamed_distance_is_of_each_channels_own_rows_as_they_came() -> None:
         np.einsum("nd,de,ne->n", one, np.linalg.inv(covariance), one) / 6
         for one, covariance in zip(rows, covariances, strict=True)
     ]
-    found = whitening(x, windows(), None)[0][:, 1]
+    found = Distances(whitening)(x, windows(), None)[0][:, 1]
     np.testing.assert_allclose(found.numpy(), np.log1p(each).mean(axis=0), rtol=1e-4)
 
 
@@ -108,7 +108,7 @@ def test_contributions_are_in_units_of_a_channels_normal_residual() -> None:
     whitening = Whitening(6, 3)
     whitening.scale.copy_(torch.tensor([1.0, 10.0, 0.5]))
     residual = windows()
-    _, contribution = whitening(windows(), residual, None)
+    _, contribution = Distances(whitening)(windows(), residual, None)
     torch.testing.assert_close(contribution, (residual / whitening.scale).square().mean(dim=1))
 
 
@@ -132,7 +132,7 @@ def test_of_many_cells_the_covariance_is_a_product_of_two() -> None:
     residual = windows(3, window, channels)
     product = np.kron(rows.numpy(), across.numpy())
     expected = (residual.flatten(1).numpy() @ product) ** 2
-    found = whitening(residual, residual, None)[0][:, 0]
+    found = Distances(whitening)(residual, residual, None)[0][:, 0]
     np.testing.assert_allclose(found.numpy(), expected.mean(axis=1), rtol=1e-4)
 
 
@@ -160,7 +160,7 @@ def test_the_distance_of_a_window_with_a_hole_is_that_of_its_known_cells(hole: i
     marginal = np.linalg.inv(covariance[np.ix_(known, known)])
     expected = np.einsum("nd,de,ne->n", residual[:, known], marginal, residual[:, known]) / known.sum()
     x = torch.tensor(residual, dtype=torch.float32)[:, :, None]
-    found = whitening(x, x, torch.tensor(known)[None, :, None].expand_as(x))[0][:, 0].numpy()
+    found = Distances(whitening)(x, x, torch.tensor(known)[None, :, None].expand_as(x))[0][:, 0].numpy()
     np.testing.assert_allclose(found, expected, rtol=0.02)
 
 
@@ -180,7 +180,7 @@ def test_holes_of_single_channels_are_left_out_of_both_distances() -> None:
     marginal = np.linalg.inv(covariance[np.ix_(cells, cells)])
     joint = np.einsum("nd,de,ne->n", flat[:, cells], marginal, flat[:, cells]) / cells.sum()
     x = torch.tensor(flat.reshape(3, window, channels), dtype=torch.float32)
-    found = whitening(x, x, torch.tensor(known)[None].expand_as(x))[0].numpy()
+    found = Distances(whitening)(x, x, torch.tensor(known)[None].expand_as(x))[0].numpy()
     np.testing.assert_allclose(found[:, 0], joint, rtol=0.02)
     own = []
     for channel in range(channels):
@@ -199,7 +199,7 @@ def test_a_large_joint_matrix_gives_the_same_distance_in_two_blocks(is_triangula
     whitening.joint.copy_(matrix.triu() if is_triangular else matrix)
     residual = windows(7, window, channels)
     expected = (residual.flatten(1).double() @ whitening.joint.double()).square().mean(dim=1)
-    found = whitening(residual, residual, None)[0][:, 0]
+    found = Distances(whitening)(residual, residual, None)[0][:, 0]
     np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-5)
 
 
@@ -209,17 +209,18 @@ def test_distances_are_of_the_matrices_that_were_loaded_last() -> None:
     trained.scale.mul_(4.0)
     x, residual = windows(), windows()
     assert list(whitening.state_dict()) == ["joint", "rows", "channels", "alone", "scale"]
-    whitening(x, residual, None)
+    Distances(whitening)(x, residual, None)
     whitening.load_state_dict(trained.state_dict())
-    for found, expected in zip(whitening(x, residual, None), trained(x, residual, None), strict=True):
+    both = (Distances(one)(x, residual, None) for one in (whitening, trained))
+    for found, expected in zip(*both, strict=True):
         assert torch.equal(found, expected)
 
 
 def test_a_huge_residual_leaves_the_contributions_of_other_channels_as_they_are() -> None:
     residual = windows()
-    expected = Whitening(6, 3)(residual, residual, None)[1]
+    expected = Distances(Whitening(6, 3))(residual, residual, None)[1]
     residual[:, 2, 1] = 1e30
-    found = Whitening(6, 3)(residual, residual, None)[1]
+    found = Distances(Whitening(6, 3))(residual, residual, None)[1]
     assert torch.equal(found[:, [0, 2]], expected[:, [0, 2]])
     assert found[:, 1].isinf().all()
 

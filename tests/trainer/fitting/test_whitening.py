@@ -12,7 +12,7 @@ from torch import nn
 from connectors.parquet.reader import Chunk
 from detector.models import families as models
 from detector.models.configs import whitening as whitening_module
-from detector.models.whitening import Whitening
+from detector.models.whitening import Distances, Whitening
 from trainer.data.history import History, build_history
 from trainer.data.training_windows import TrainingWindows
 from trainer.fitting.principal_components import fit_linear
@@ -59,7 +59,7 @@ def statistics(
     x_NWC = torch.from_numpy(rolled.transpose(0, 2, 1).copy())
     with torch.inference_mode():
         _, residual_NWC = models.reconstruct(autoencoder, x_NWC)
-        found: np.ndarray = whitening(x_NWC, residual_NWC, None)[0].double().numpy()
+        found: np.ndarray = Distances(whitening)(x_NWC, residual_NWC, None)[0].double().numpy()
     return found
 
 
@@ -167,7 +167,7 @@ def test_channels_that_never_move_change_no_distance(
     x_NWC = torch.tensor(still[:WINDOW], dtype=torch.float32)[None]
     known = torch.ones_like(x_NWC, dtype=torch.bool)
     known[:, :, [0, 2, 3]] = False  # a sensor that never moved goes missing: nothing is more unusual for it
-    holed = whitening(x_NWC, x_NWC, known)[0].numpy()
+    holed = Distances(whitening)(x_NWC, x_NWC, known)[0].numpy()
     np.testing.assert_allclose(holed[0], found[1][0], rtol=1e-4)
 
 
